@@ -1,0 +1,44 @@
+/* The one place that opens SQLite databases, so that encryption at rest can come without moving a wall:
+ * 8 KiB pages with 32 bytes reserved a page, no mmap, WAL, synchronous=FULL for truth and NORMAL for what
+ * can be rebuilt, foreign keys on, a busy time-out, an integrity check of the schema version.
+ *
+ * A connection belongs to one thread at a time. */
+#ifndef CARREL_BASE_DB_H
+#define CARREL_BASE_DB_H
+
+#include <sqlite3.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "base/status.h"
+#include "base/str.h"
+
+enum db_flags {
+    DB_CREATE = 1,   /* make the file (0600) where it is missing */
+    DB_READONLY = 2, /* readers of a WAL database */
+    DB_DERIVED = 4,  /* synchronous=NORMAL: a power cut may lose the last transactions, never consistency */
+};
+
+struct db_migration {
+    int version;     /* 1, 2, 3 ... */
+    const char *sql; /* run in one transaction together with the version's update */
+};
+
+/* Opens path; on success *out is owned (db_close). Runs the migrations above the file's user_version,
+ * each in a transaction; a file newer than the last of them is refused by name. NULL migrations: none. */
+enum status db_open(const char *path, unsigned flags, const struct db_migration *migrations,
+                    size_t n_migrations, sqlite3 **out, struct error *err) MUST_CHECK;
+void db_close(sqlite3 *db); /* NULL is fine; finalizes what is left */
+/* The status and text for the connection's last error, prefixed with what. */
+enum status db_error(sqlite3 *db, struct error *err, const char *what);
+enum status db_exec(sqlite3 *db, const char *sql, struct error *err) MUST_CHECK;
+/* Prepared for long use (SQLITE_PREPARE_PERSISTENT). */
+enum status db_prepare(sqlite3 *db, const char *sql, sqlite3_stmt **out, struct error *err) MUST_CHECK;
+/* Step a statement that returns no rows, then reset it and clear its bindings, also on failure. */
+enum status db_run(sqlite3_stmt *st, struct error *err) MUST_CHECK;
+/* One step: STATUS_OK with *row telling whether there is a row; resets on the end and on failure. */
+enum status db_row(sqlite3_stmt *st, bool *row, struct error *err) MUST_CHECK;
+void db_reset(sqlite3_stmt *st); /* reset and clear bindings */
+struct str db_column(sqlite3_stmt *st, int col); /* text or blob; valid until the next step */
+
+#endif

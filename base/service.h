@@ -1,0 +1,59 @@
+/* The life of a service process, the same for all six: arguments, settings, identity, loop, RPC server,
+ * clients to the others, signals, orderly close. main.c is one call:
+ *
+ *   int main(int argc, char **argv) { return service_main(argc, argv, &definition); }
+ *
+ * Arguments: --home DIR [--boot-fd N] [--log-level L]; the identity is read from the descriptor (default 3).
+ * SIGTERM and SIGINT close; a second signal exits at once. The process dies with its parent
+ * (PR_SET_PDEATHSIG). Every service answers "rpc.Health" for supervisor, CLI and serve. */
+#ifndef CARREL_BASE_SERVICE_H
+#define CARREL_BASE_SERVICE_H
+
+#include <uv.h>
+
+#include "base/rpc/rpc.h"
+#include "base/settings/settings.h"
+
+struct service {
+    uv_loop_t *loop;
+    const struct settings *settings;
+    const char *home; /* data directory, absolute */
+    struct identity identity;
+    void *state; /* the service's own, set by open */
+    /* private to service.c below */
+    struct service_private *p;
+};
+
+struct service_health {
+    uint32_t queue;
+    char detail[160];
+    /* Prometheus text appended by the service; capped */
+    struct buf *metrics;
+};
+
+struct service_definition {
+    enum peer self;
+    const struct rpc_handler *handlers;
+    size_t n_handlers;
+    /* Sets svc->state (handlers find it by service_state(call)). The RPC server listens only after it
+     * succeeded. */
+    enum status (*open)(struct service *svc, struct error *err);
+    /* May be NULL. Fills what "rpc.Health" says. */
+    void (*health)(struct service *svc, struct service_health *out);
+    /* Begin an orderly stop; call service_closed(svc) when all own handles are closed. NULL: nothing to do. */
+    void (*close)(struct service *svc);
+};
+
+int service_main(int argc, char **argv, const struct service_definition *def);
+void service_closed(struct service *svc);
+/* The state of the service that answers this call (rpc_call_service is struct service). */
+void *service_state(const struct rpc_call *call);
+/* The one client to another service; made at first use, closed with the service. NULL only when out of
+ * memory. */
+struct rpc_client *service_client(struct service *svc, enum peer target);
+/* Remember for `carrel status`; also logs at error level. */
+void service_note_error(struct service *svc, const struct error *err);
+/* "unix:<home>/run/<peer>.sock", or the configured address, into out. */
+void service_address(const struct settings *s, const char *home, enum peer p, char *out, size_t cap);
+
+#endif

@@ -1,0 +1,92 @@
+/* The appliance's configuration: $home/carrel.yaml read by libyaml and checked against one schema table
+ * (schema.c): type, default, range, help. An unknown or duplicate key, a wrong type or a value out of range
+ * is an error that names file and line. docs/config.md and the commented default file are made from the
+ * same table. Passed around as a const struct, never global. */
+#ifndef CARREL_BASE_SETTINGS_H
+#define CARREL_BASE_SETTINGS_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "base/arena.h"
+#include "base/buf.h"
+#include "base/status.h"
+
+struct string_list {
+    const char *const *items;
+    size_t n;
+};
+
+struct upstream_settings {
+    const char *url;     /* "" : none configured. OpenAI-compatible base, ends in /v1 */
+    const char *model;
+    const char *key_file; /* "" : no key; relative to home */
+    struct string_list may_receive; /* labels; "" in the list never stands for unlabelled */
+    int64_t connect_timeout_ms, idle_timeout_ms, total_timeout_ms, max_retries;
+    bool allow_private_address; /* egress refuses private addresses unless this is true */
+};
+
+struct settings {
+    const char *home; /* where it was read from */
+    const char *log_level;
+    struct {
+        const char *listen; /* "127.0.0.1" */
+        int64_t port;
+        bool allow_plain_http_beyond_localhost;
+        const char *tls_certificate, *tls_key; /* PEM files, "" : none */
+        int64_t max_header_bytes, max_body_bytes, max_upload_bytes;
+        int64_t header_timeout_ms, idle_timeout_ms, request_timeout_ms;
+        int64_t max_connections, max_connections_per_address, max_requests_in_flight;
+        int64_t requests_per_minute; /* a key */
+        int64_t session_hours;
+    } http;
+    struct {
+        const char *transport; /* "unix" or "tls" */
+        const char *tls_ca, *tls_certificate, *tls_key; /* for tls: mutual, one certificate a service:
+                                                           <dir>/<service>.crt/.key when a folder is given */
+        const char *tls_host;  /* address the services listen on; ports from tls_base_port up, in peer order */
+        int64_t tls_base_port;
+    } rpc;
+    struct {
+        const char *watch_dir; /* "" : $home/watch */
+        int64_t settle_ms;     /* a file is at rest when it has not changed for so long */
+        int64_t rescan_s;
+        int64_t max_file_bytes;
+        int64_t workers;       /* extractors at once */
+        int64_t trash_days;
+        int64_t max_attempts;
+    } ingest;
+    struct {
+        int64_t memory_mb, cpu_s, wall_s, output_mb, processes, open_files;
+    } extract;
+    struct {
+        int64_t target_words, max_words, target_cjk_chars;
+    } chunk;
+    struct {
+        int64_t dimensions, first_fit_chunks, min_document_frequency;
+        int64_t refit_growth_percent; /* refit when the collection has grown by this since the fit */
+    } encoder;
+    struct {
+        int64_t top_k, candidates;
+        double lsa_weight; /* fusion weight of the built-in encoder */
+    } retrieve;
+    struct {
+        const char *engine; /* "auto", "extractive", "upstream" */
+        double refuse_below; /* share of the query's upper bound under which nothing answers */
+        int64_t max_sentences;
+        struct upstream_settings upstream;
+    } generate;
+};
+
+/* Reads $home/carrel.yaml (missing: all defaults). Strings live in a. */
+enum status settings_load(const char *home, struct arena *a, struct settings *out,
+                          struct error *err) MUST_CHECK;
+/* The same from text; `name` is used in messages. */
+enum status settings_parse(const char *home, struct str yaml, const char *name, struct arena *a,
+                           struct settings *out, struct error *err) MUST_CHECK;
+/* The commented default file, and the reference page docs/config.md. */
+void settings_write_default(struct buf *out);
+void settings_write_reference(struct buf *out);
+
+#endif

@@ -1,0 +1,38 @@
+/* String views: pointer and length, not NUL-terminated, owning nothing. */
+#ifndef CARREL_BASE_STR_H
+#define CARREL_BASE_STR_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <string.h>
+
+struct str {
+    const char *ptr;
+    size_t len;
+};
+
+#define STR(literal) ((struct str){.ptr = (literal), .len = sizeof(literal) - 1})
+#define STR_ARG(s) (int)(s).len, (s).ptr /* for "%.*s" */
+
+static inline struct str str_from(const char *z)
+{
+    return (struct str){.ptr = z, .len = z == NULL ? 0 : strlen(z)};
+}
+
+static inline bool str_eq(struct str a, struct str b)
+{
+    return a.len == b.len && (a.len == 0 || memcmp(a.ptr, b.ptr, a.len) == 0);
+}
+
+static inline bool str_starts(struct str s, struct str prefix)
+{
+    return s.len >= prefix.len && (prefix.len == 0 || memcmp(s.ptr, prefix.ptr, prefix.len) == 0);
+}
+
+static inline bool str_ends(struct str s, struct str suffix)
+{
+    return s.len >= suffix.len &&
+           (suffix.len == 0 || memcmp(s.ptr + s.len - suffix.len, suffix.ptr, suffix.len) == 0);
+}
+
+#endif

@@ -1,0 +1,47 @@
+/* Running carrel-extract: one sandboxed child a file, at most `workers` at once, each with the configured
+ * limits on memory, time, output, processes and open files. A crash, a kill or a limit is an ordinary result
+ * with a reason for people. Loop thread only. */
+#ifndef CARREL_INGEST_EXTRACTOR_H
+#define CARREL_INGEST_EXTRACTOR_H
+
+#include <uv.h>
+
+#include "base/arena.h"
+#include "base/settings/settings.h"
+#include "base/status.h"
+#include "extract.pb-c.h"
+
+/* Changes whenever the same file would give other blocks or chunks: part of "pipeline" in the store. */
+#define EXTRACTOR_VERSION 1
+
+struct extractor_pool;
+struct extraction;
+
+struct extracted {
+    const Ex__Document *document;
+    Ex__Block **blocks; /* n_blocks; everything lives in the arena handed in */
+    size_t n_blocks;
+};
+
+/* program: path of carrel-extract. */
+enum status extractor_pool_new(uv_loop_t *loop, const struct settings *settings, const char *program,
+                               struct extractor_pool **out, struct error *err) MUST_CHECK;
+void extractor_pool_close(struct extractor_pool *p, void (*on_closed)(void *data), void *data);
+/* The format for a file name and its first bytes: "pdf", "docx", "html", "md", "txt"; NULL: unsupported. */
+const char *extractor_format(const char *file_name, const void *head, size_t head_len);
+
+/* Extract from fd (takes it; read from its start). done runs once, later, on the loop; out is valid for as
+ * long as a is. Queues when all workers are busy (bounded: BUSY). NULL with err set when it could not start. */
+typedef void (*extract_done_fn)(const struct error *err, const struct extracted *out, void *data);
+struct extraction *extractor_start(struct extractor_pool *p, int fd, const char *format, struct arena *a,
+                                   extract_done_fn done, void *data, struct error *err);
+/* Kills the child; done will not run. */
+void extractor_cancel(struct extraction *e);
+
+/* One page of a PDF as PNG. width/height are the page's size in points. */
+typedef void (*render_done_fn)(const struct error *err, struct str png, float width_points,
+                               float height_points, void *data);
+struct extraction *extractor_render(struct extractor_pool *p, int fd, uint32_t page, uint32_t dpi,
+                                    render_done_fn done, void *data, struct error *err);
+
+#endif

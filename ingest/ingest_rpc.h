@@ -1,0 +1,19 @@
+/* The table of ingest's methods. */
+#ifndef CARREL_INGEST_RPC_H
+#define CARREL_INGEST_RPC_H
+
+#include "base/rpc/rpc.h"
+#include "ingest.pb-c.h"
+
+#define IG_METHOD(fn, wire, Name, name, kind, ms)                                                  \
+    RPC_METHOD(ig, fn, "ingest." wire, ig__##name##_request, Ig__##Name##Request,                  \
+               ig__##name##_reply, Ig__##Name##Reply, kind, FROM(SERVE), ms)
+
+IG_METHOD(list, "List", List, list, RPC_REPLY_STREAM, 30000)
+IG_METHOD(get, "Get", Get, get, RPC_UNARY, 5000)
+IG_METHOD(progress, "Progress", Progress, progress, RPC_UNARY, 2000)
+IG_METHOD(upload, "Upload", Upload, upload, RPC_REQUEST_STREAM, 600000)
+IG_METHOD(delete, "Delete", Delete, delete, RPC_UNARY, 30000)
+IG_METHOD(render, "Render", Render, render, RPC_REPLY_STREAM, 60000)
+
+#endif

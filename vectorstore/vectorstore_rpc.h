@@ -1,0 +1,31 @@
+/* The table of vectorstore's methods. */
+#ifndef CARREL_VECTORSTORE_RPC_H
+#define CARREL_VECTORSTORE_RPC_H
+
+#include "base/rpc/rpc.h"
+#include "vectorstore.pb-c.h"
+
+#define VS_METHOD(fn, wire, Name, name, kind, callers, ms)                                         \
+    RPC_METHOD(vs, fn, "vectorstore." wire, vs__##name##_request, Vs__##Name##Request,             \
+               vs__##name##_reply, Vs__##Name##Reply, kind, callers, ms)
+
+VS_METHOD(has_content, "HasContent", HasContent, has_content, RPC_UNARY, FROM(INGEST), 10000)
+VS_METHOD(put, "Put", Put, put, RPC_REQUEST_STREAM, FROM(INGEST), 600000)
+VS_METHOD(move, "Move", Move, move, RPC_UNARY, FROM(INGEST), 30000)
+VS_METHOD(remove, "Remove", Remove, remove, RPC_UNARY, FROM(INGEST), 30000)
+VS_METHOD(list, "List", List, list, RPC_REPLY_STREAM, FROM(INGEST) | FROM(SERVE), 60000)
+VS_METHOD(status, "Status", Status, status, RPC_UNARY, FROM(INGEST) | FROM(RETRIEVE) | FROM(SERVE), 5000)
+VS_METHOD(put_encoder, "PutEncoder", PutEncoder, put_encoder, RPC_REQUEST_STREAM, FROM(INGEST), 600000)
+VS_METHOD(get_encoder, "GetEncoder", GetEncoder, get_encoder, RPC_REPLY_STREAM, FROM(EMBED), 60000)
+VS_METHOD(scan, "Scan", Scan, scan, RPC_REPLY_STREAM, FROM(INGEST), 3600000)
+VS_METHOD(put_vectors, "PutVectors", PutVectors, put_vectors, RPC_UNARY, FROM(INGEST), 60000)
+VS_METHOD(publish, "Publish", Publish, publish, RPC_UNARY, FROM(INGEST), 60000)
+VS_METHOD(search_text, "SearchText", SearchText, search_text, RPC_UNARY, FROM(RETRIEVE), 10000)
+VS_METHOD(search_vector, "SearchVector", SearchVector, search_vector, RPC_UNARY, FROM(RETRIEVE), 10000)
+VS_METHOD(fetch, "Fetch", Fetch, fetch, RPC_UNARY, FROM(RETRIEVE) | FROM(SERVE), 10000)
+VS_METHOD(get_document, "GetDocument", GetDocument, get_document, RPC_UNARY, FROM(SERVE) | FROM(INGEST), 5000)
+VS_METHOD(get_original, "GetOriginal", GetOriginal, get_original, RPC_REPLY_STREAM, FROM(SERVE) | FROM(INGEST), 120000)
+VS_METHOD(get_text, "GetText", GetText, get_text, RPC_REPLY_STREAM, FROM(SERVE), 60000)
+VS_METHOD(verify, "Verify", Verify, verify, RPC_UNARY, FROM(INGEST) | FROM(SERVE) | FROM(CLI), 600000)
+
+#endif
