@@ -1,0 +1,233 @@
+// The appliance's HTTP API as this page uses it (docs/api.md). One session cookie, one CSRF token.
+
+export interface Session {
+  user: string;
+  tenant: string;
+  csrf: string;
+}
+
+export interface Box {
+  page: number;
+  x0: number;
+  y0: number;
+  x1: number;
+  y1: number;
+}
+
+export interface Citation {
+  number: number;
+  document: { id: string; path: string; title?: string };
+  page?: number;
+  heading_path?: string;
+  text: string;
+  start: number;
+  end: number;
+  boxes?: Box[];
+}
+
+export interface Answer {
+  answer_id?: string;
+  engine?: string;
+  model?: string;
+  note?: string;
+  refused?: boolean;
+  route?: { verdict: string; reason: string };
+}
+
+export interface Doc {
+  id: string;
+  path: string;
+  state: "queued" | "working" | "ready" | "failed";
+  chunks: number;
+  error?: string;
+  size?: number;
+  pages?: number;
+  format?: string;
+  title?: string;
+  collection?: string;
+}
+
+export interface Progress {
+  queued: number;
+  working: number;
+  ready: number;
+  failed: number;
+  doing?: string;
+}
+
+export interface Turn {
+  role: "user" | "assistant";
+  content: string;
+}
+
+/** An answer other than 2xx, in the server's own words. */
+export class ApiError extends Error {
+  constructor(
+    readonly status: number,
+    message: string,
+  ) {
+    super(message);
+  }
+}
+
+let csrf = "";
+
+async function fail(r: Response): Promise<never> {
+  let message = `${r.status} ${r.statusText}`;
+  try {
+    const body = (await r.json()) as { error?: { message?: string } };
+    message = body.error?.message ?? message;
+  } catch {
+    // not JSON: the status line has to do
+  }
+  throw new ApiError(r.status, message);
+}
+
+async function call(method: string, path: string, body?: BodyInit, headers: Record<string, string> = {}) {
+  if (method !== "GET" && csrf !== "") headers["X-CSRF-Token"] = csrf;
+  let r: Response;
+  try {
+    r = await fetch(path, { method, body, headers, credentials: "same-origin" });
+  } catch {
+    throw new ApiError(0, "The appliance does not answer. Is it running?");
+  }
+  if (!r.ok) await fail(r);
+  return r;
+}
+
+export async function session(): Promise<Session> {
+  const s = (await (await call("GET", "/api/session")).json()) as Session;
+  csrf = s.csrf;
+  return s;
+}
+
+export async function signIn(key: string): Promise<Session> {
+  await call("POST", "/api/session", JSON.stringify({ key }), { "Content-Type": "application/json" });
+  return session();
+}
+
+export async function signOut(): Promise<void> {
+  await call("DELETE", "/api/session");
+  csrf = "";
+}
+
+export async function documents(): Promise<{ documents: Doc[]; notes?: string[] }> {
+  return (await call("GET", "/api/documents")).json();
+}
+
+export async function progress(): Promise<Progress> {
+  return (await call("GET", "/api/progress")).json();
+}
+
+export async function remove(id: string): Promise<void> {
+  await call("DELETE", `/api/documents/${encodeURIComponent(id)}`);
+}
+
+/** XMLHttpRequest, because fetch cannot tell how much has been sent. */
+export function upload(file: File, onProgress: (share: number) => void): Promise<void> {
+  return new Promise((resolve, reject) => {
+    const x = new XMLHttpRequest();
+    x.open("POST", `/api/documents?path=${encodeURIComponent(file.name)}`);
+    x.setRequestHeader("X-CSRF-Token", csrf);
+    x.setRequestHeader("Content-Type", "application/octet-stream");
+    x.upload.onprogress = (e) => e.lengthComputable && onProgress(e.loaded / e.total);
+    x.onerror = () => reject(new ApiError(0, "The connection broke during the upload."));
+    x.onload = () => {
+      if (x.status >= 200 && x.status < 300) return resolve();
+      let message = `${x.status} ${x.statusText}`;
+      try {
+        message = JSON.parse(x.responseText).error.message;
+      } catch {
+        // the status line has to do
+      }
+      reject(new ApiError(x.status, message));
+    };
+    x.send(file);
+  });
+}
+
+export interface DocumentText {
+  text: string;
+  chunks: { start: number; end: number; page?: number; heading_path?: string }[];
+}
+
+export async function documentText(id: string): Promise<DocumentText> {
+  return (await call("GET", `/api/documents/${encodeURIComponent(id)}/text`)).json();
+}
+
+export interface PagePicture {
+  url: string;
+  widthPoints: number;
+  heightPoints: number;
+}
+
+export async function pagePicture(id: string, page: number): Promise<PagePicture> {
+  const r = await call("GET", `/api/documents/${encodeURIComponent(id)}/pages/${page}.png`);
+  return {
+    url: URL.createObjectURL(await r.blob()),
+    widthPoints: Number(r.headers.get("X-Page-Width-Points")),
+    heightPoints: Number(r.headers.get("X-Page-Height-Points")),
+  };
+}
+
+export function originalUrl(id: string): string {
+  return `/api/documents/${encodeURIComponent(id)}/original`;
+}
+
+interface ChatChunk {
+  choices?: { delta?: { content?: string } }[];
+  citations?: Citation[];
+  carrel?: Answer;
+  error?: { message: string };
+}
+
+export interface ChatHandlers {
+  onText(delta: string): void;
+  onCitations(citations: Citation[]): void;
+  onAnswer(answer: Answer): void;
+}
+
+/** Streams one answer; resolves at its end. Aborting the signal stops the work on the server too. */
+export async function chat(messages: Turn[], on: ChatHandlers, signal: AbortSignal): Promise<void> {
+  const headers: Record<string, string> = { "Content-Type": "application/json", "X-CSRF-Token": csrf };
+  const r = await fetch("/v1/chat/completions", {
+    method: "POST",
+    credentials: "same-origin",
+    headers,
+    body: JSON.stringify({ model: "carrel", stream: true, messages }),
+    signal,
+  });
+  if (!r.ok || r.body === null) await fail(r);
+  for await (const data of events(r.body!)) {
+    if (data === "[DONE]") return;
+    const chunk = JSON.parse(data) as ChatChunk;
+    if (chunk.error) throw new ApiError(502, chunk.error.message);
+    if (chunk.citations) on.onCitations(chunk.citations);
+    if (chunk.carrel) on.onAnswer(chunk.carrel);
+    const text = chunk.choices?.[0]?.delta?.content;
+    if (text) on.onText(text);
+  }
+  throw new ApiError(502, "The answer broke off before its end.");
+}
+
+/** The data of each server-sent event. */
+async function* events(body: ReadableStream<Uint8Array>): AsyncGenerator<string> {
+  const reader = body.pipeThrough(new TextDecoderStream() as ReadableWritablePair<string, Uint8Array>).getReader();
+  let rest = "";
+  for (;;) {
+    const { done, value } = await reader.read();
+    if (done) return;
+    rest += value;
+    let end: number;
+    while ((end = rest.indexOf("\n\n")) >= 0) {
+      const event = rest.slice(0, end);
+      rest = rest.slice(end + 2);
+      const data = event
+        .split("\n")
+        .filter((line) => line.startsWith("data:"))
+        .map((line) => line.slice(5).trimStart())
+        .join("\n");
+      if (data !== "") yield data;
+    }
+  }
+}

@@ -1,0 +1,169 @@
+// Ask, watch the answer stream, open its citations.
+
+import { ApiError, chat, type Answer, type Citation, type Turn } from "./api";
+import { renderAnswer } from "./answer";
+import { fileName, h, icon } from "./dom";
+import type { Viewer } from "./viewer";
+
+const MAX_TURNS = 20; // earlier turns sent along
+
+export class AskView {
+  readonly element: HTMLElement;
+  private readonly log = h("div", { class: "log", role: "log", "aria-live": "off" });
+  private readonly said = h("p", { class: "sr", role: "status", "aria-live": "polite" });
+  private readonly input: HTMLTextAreaElement;
+  private readonly button: HTMLButtonElement;
+  private readonly welcome: HTMLElement;
+  private turns: Turn[] = [];
+  private running: AbortController | null = null;
+
+  constructor(
+    private readonly viewer: Viewer,
+    private readonly onSignedOut: () => void,
+  ) {
+    this.input = h("textarea", { id: "question", rows: "1", placeholder: "Ask your documents…", "aria-label": "Your question", maxlength: "8000", autocomplete: "off" });
+    this.button = h("button", { class: "send", type: "submit", "aria-label": "Ask", title: "Ask (Enter)" }, icon("send"));
+    const form = h("form", { class: "composer" }, this.input, this.button);
+    form.addEventListener("submit", (e) => {
+      e.preventDefault();
+      if (this.running !== null) this.running.abort();
+      else void this.ask();
+    });
+    this.input.addEventListener("keydown", (e) => {
+      if (e.key === "Enter" && !e.shiftKey && !e.isComposing) {
+        e.preventDefault();
+        if (this.running === null) void this.ask();
+      }
+    });
+    this.input.addEventListener("input", () => this.grow());
+    this.welcome = h(
+      "div",
+      { class: "welcome" },
+      h("h1", {}, "What would you like to know?"),
+      h("p", {}, "Answers are made from your own documents, on this machine. Each sentence cites the page it comes from."),
+    );
+    const fresh = h("button", { class: "quiet new", type: "button", onclick: () => this.reset() }, icon("plus"), "New question");
+    this.element = h(
+      "section",
+      { class: "ask", "aria-label": "Ask" },
+      this.welcome,
+      this.log,
+      this.said,
+      h("div", { class: "dock" }, form, h("div", { class: "under" }, h("span", { class: "hint" }, "Enter to ask · Shift+Enter for a new line"), fresh)),
+    );
+  }
+
+  focus(): void {
+    this.input.focus();
+  }
+
+  private grow(): void {
+    this.input.style.height = "auto";
+    this.input.style.height = `${Math.min(this.input.scrollHeight, 220)}px`;
+  }
+
+  private reset(): void {
+    this.running?.abort();
+    this.turns = [];
+    this.log.replaceChildren();
+    this.welcome.hidden = false;
+    this.viewer.close();
+    this.focus();
+  }
+
+  private busy(on: boolean): void {
+    this.button.replaceChildren(icon(on ? "stop" : "send"));
+    this.button.setAttribute("aria-label", on ? "Stop" : "Ask");
+    this.button.title = on ? "Stop" : "Ask (Enter)";
+    this.element.classList.toggle("busy", on);
+  }
+
+  private async ask(): Promise<void> {
+    const question = this.input.value.trim();
+    if (question === "") return;
+    this.welcome.hidden = true;
+    this.input.value = "";
+    this.grow();
+    const text = h("div", { class: "answer-text", "aria-busy": "true" }, h("p", { class: "thinking" }, "Reading…"));
+    const sources = h("ol", { class: "sources", "aria-label": "Sources" });
+    const foot = h("p", { class: "foot" });
+    const exchange = h("article", { class: "exchange" }, h("h2", { class: "question" }, question), text, sources, foot);
+    this.log.append(exchange);
+    exchange.scrollIntoView({ block: "start", behavior: "smooth" });
+    const abort = new AbortController();
+    this.running = abort;
+    this.busy(true);
+    let answer = "";
+    let citations: Citation[] = [];
+    let facts: Answer = {};
+    let due = 0;
+    const paint = () => {
+      due = 0;
+      renderAnswer(text, answer, citations, (c, from) => void this.viewer.open(c, from));
+    };
+    this.turns.push({ role: "user", content: question });
+    try {
+      await chat(
+        this.turns.slice(-MAX_TURNS),
+        {
+          onText: (delta) => {
+            answer += delta;
+            due ||= requestAnimationFrame(paint);
+          },
+          onCitations: (c) => {
+            citations = c;
+            due ||= requestAnimationFrame(paint);
+          },
+          onAnswer: (a) => (facts = { ...facts, ...a }),
+        },
+        abort.signal,
+      );
+      this.turns.push({ role: "assistant", content: answer });
+    } catch (e) {
+      this.turns.pop();
+      if (e instanceof ApiError && e.status === 401) return this.onSignedOut();
+      const stopped = abort.signal.aborted;
+      foot.classList.add(stopped ? "stopped" : "failed");
+      foot.append(stopped ? "Stopped." : (e as Error).message);
+      if (answer === "") text.replaceChildren();
+    } finally {
+      cancelAnimationFrame(due);
+      if (answer !== "") paint();
+      text.setAttribute("aria-busy", "false");
+      this.running = null;
+      this.busy(false);
+    }
+    if (facts.refused) exchange.classList.add("refused");
+    this.listSources(sources, answer, citations);
+    this.describe(foot, facts);
+    this.said.textContent = answer;
+  }
+
+  /** The passages that the answer cites, one line each. */
+  private listSources(into: HTMLElement, answer: string, citations: Citation[]): void {
+    const used = new Set<number>();
+    for (const m of answer.matchAll(/\[([\d,\s]+)\]/g)) (m[1] ?? "").split(",").forEach((n) => used.add(Number(n)));
+    for (const c of citations.filter((x) => used.has(x.number))) {
+      const where = [c.page ? `p. ${c.page}` : "", c.heading_path ?? ""].filter((x) => x !== "").join(" · ");
+      const button: HTMLButtonElement = h(
+        "button",
+        { type: "button", class: "source", onclick: () => void this.viewer.open(c, button) },
+        h("span", { class: "n" }, String(c.number)),
+        icon("file"),
+        h("span", { class: "name" }, c.document.title || fileName(c.document.path)),
+        h("span", { class: "place" }, where),
+      );
+      into.append(h("li", {}, button));
+    }
+  }
+
+  private describe(foot: HTMLElement, a: Answer): void {
+    const how =
+      a.engine === "extractive"
+        ? "Quoted word for word from your documents; no language model was used."
+        : a.engine
+          ? `Written by ${a.model || a.engine}${a.route?.verdict === "external" ? ", outside this machine (allowed by policy)" : ""}.`
+          : "";
+    for (const line of [a.note ?? "", how]) if (line !== "") foot.append(h("span", {}, line));
+  }
+}

@@ -1,0 +1,70 @@
+import "@fontsource-variable/inter/wght.css";
+import "@fontsource-variable/source-serif-4/wght.css";
+import "./style.css";
+import { ApiError, session, signOut, type Session } from "./api";
+import { AskView } from "./ask";
+import { DocumentsView } from "./documents";
+import { h, icon } from "./dom";
+import { signInView } from "./signin";
+import { applyTheme, nextTheme, theme } from "./theme";
+import { Viewer } from "./viewer";
+
+const app = document.getElementById("app")!;
+
+function signedOut(): void {
+  app.replaceChildren(signInView(signedIn));
+}
+
+function signedIn(s: Session): void {
+  const viewer = new Viewer();
+  const ask = new AskView(viewer, signedOut);
+  const docs = new DocumentsView(signedOut);
+  const main = h("main", { id: "main", tabindex: "-1" });
+  const tab = (hash: string, text: string) => h("a", { href: hash, "data-tab": hash }, text);
+  const tabs = [tab("#ask", "Ask"), tab("#documents", "Documents")];
+  const themeButton = h("button", { class: "quiet", type: "button" }, icon("sun"));
+  const nameTheme = () => {
+    themeButton.setAttribute("aria-label", `Colours: ${theme()}. Press to change.`);
+    themeButton.title = `Colours: ${theme()}`;
+  };
+  themeButton.addEventListener("click", () => {
+    nextTheme();
+    nameTheme();
+  });
+  nameTheme();
+  const out = h("button", { class: "quiet", type: "button", "aria-label": "Sign out", title: `Sign out (${s.tenant})`, onclick: () => void signOut().catch(() => undefined).then(signedOut) }, icon("out"));
+
+  const show = () => {
+    const wanted = location.hash === "#documents" ? "#documents" : "#ask";
+    for (const t of tabs) {
+      if (t.dataset.tab === wanted) t.setAttribute("aria-current", "page");
+      else t.removeAttribute("aria-current");
+    }
+    if (wanted === "#documents") {
+      viewer.close();
+      main.replaceChildren(docs.element);
+      docs.show();
+    } else {
+      docs.hide();
+      main.replaceChildren(ask.element);
+      ask.focus();
+    }
+  };
+  window.onhashchange = show;
+  app.replaceChildren(
+    h("header", { class: "top" }, h("a", { class: "wordmark", href: "#ask" }, "Carrel"), h("nav", { "aria-label": "Main" }, ...tabs), h("div", { class: "right" }, themeButton, out)),
+    h("div", { class: "room" }, main, viewer.element),
+  );
+  show();
+}
+
+applyTheme();
+session()
+  .then(signedIn)
+  .catch((e: Error) => {
+    if (e instanceof ApiError && e.status !== 401) {
+      app.replaceChildren(h("main", { id: "main", class: "center" }, h("p", { class: "problem", role: "alert" }, e.message)));
+      return;
+    }
+    signedOut();
+  });
