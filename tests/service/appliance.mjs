@@ -1,0 +1,149 @@
+// Starts a whole appliance on a temporary home for a test or a benchmark, and stops it again.
+//
+//   const a = await startAppliance();
+//   await a.drop("notes/hello.txt", "text");
+//   const list = await a.settled();          // every file ready or failed
+//   const r = await a.post("/api/search", { query: "hello" });
+//   await a.stop();
+//
+// CARREL_BIN names the folder with the binaries (default build/release/bin).
+
+import { spawn } from "node:child_process";
+import { mkdtempSync, existsSync, mkdirSync, readFileSync, rmSync, writeFileSync, renameSync, chmodSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { dirname, join, resolve } from "node:path";
+import { setTimeout as sleep } from "node:timers/promises";
+import { fileURLToPath } from "node:url";
+
+const root = resolve(dirname(fileURLToPath(import.meta.url)), "../..");
+export const binDir = resolve(process.env.CARREL_BIN ?? join(root, "build/release/bin"));
+
+/** Poll until fn returns something truthy; the last value or a time-out error that says what was awaited. */
+export async function until(what, fn, { timeout = 60_000, every = 50 } = {}) {
+  const end = Date.now() + timeout;
+  for (;;) {
+    const v = await fn();
+    if (v) return v;
+    if (Date.now() > end) throw new Error(`timed out after ${timeout} ms: ${what}`);
+    await sleep(every);
+  }
+}
+
+export function temporaryHome(prefix = "carrel-test-") {
+  const dir = mkdtempSync(join(tmpdir(), prefix));
+  chmodSync(dir, 0o755); // the system user must be able to pass through when started as root
+  return join(dir, "home");
+}
+
+export class Appliance {
+  constructor(home, child) {
+    this.home = home;
+    this.child = child;
+    this.output = "";
+    this.exited = new Promise((done) => child.once("exit", (code, signal) => done({ code, signal })));
+  }
+
+  async request(path, { method = "GET", body, headers = {}, key = this.key, signal } = {}) {
+    const h = { ...headers };
+    if (key !== null && key !== undefined) h.authorization = `Bearer ${key}`;
+    const isJson = body !== undefined && typeof body !== "string" && !(body instanceof Uint8Array) && !(body instanceof FormData);
+    if (isJson) h["content-type"] = "application/json";
+    return fetch(this.url + path, { method, headers: h, body: isJson ? JSON.stringify(body) : body, signal });
+  }
+
+  async get(path) {
+    const r = await this.request(path);
+    if (!r.ok) throw new Error(`GET ${path}: ${r.status} ${await r.text()}`);
+    return r.json();
+  }
+
+  async post(path, body) {
+    const r = await this.request(path, { method: "POST", body });
+    if (!r.ok) throw new Error(`POST ${path}: ${r.status} ${await r.text()}`);
+    return r.json();
+  }
+
+  /** Write a file into the watched folder the way an editor does: beside, then rename. */
+  drop(name, content) {
+    const path = join(this.watch, name);
+    mkdirSync(dirname(path), { recursive: true });
+    const tmp = join(dirname(path), `.${Math.random().toString(36).slice(2)}.tmp`);
+    writeFileSync(tmp, content);
+    renameSync(tmp, path);
+    return path;
+  }
+
+  async documents() {
+    return (await this.get("/api/documents")).documents;
+  }
+
+  /** Wait until every document is ready or failed, and there are at least n. */
+  async settled({ n = 1, timeout = 120_000 } = {}) {
+    return until(
+      `${n} documents settled`,
+      async () => {
+        const list = await this.documents().catch(() => []);
+        return list.length >= n && list.every((d) => d.state === "ready" || d.state === "failed") && list;
+      },
+      { timeout, every: 100 },
+    );
+  }
+
+  async search(query, more = {}) {
+    return (await this.post("/api/search", { query, ...more })).passages;
+  }
+
+  /** Orderly stop (SIGTERM). Resolves with the exit of `carrel up`. */
+  async stop({ keep = false } = {}) {
+    if (this.child.exitCode === null && this.child.signalCode === null) this.child.kill("SIGTERM");
+    const end = await Promise.race([this.exited, sleep(20_000).then(() => null)]);
+    if (end === null) {
+      this.child.kill("SIGKILL");
+      throw new Error(`carrel up did not stop within 20 s\n${this.output.slice(-4000)}`);
+    }
+    if (!keep) rmSync(dirname(this.home), { recursive: true, force: true });
+    return end;
+  }
+
+  /** Pull the plug: the supervisor and everything below it. */
+  async kill() {
+    this.child.kill("SIGKILL");
+    await this.exited;
+  }
+}
+
+export async function startAppliance({ home = temporaryHome(), config, env = {}, timeout = 60_000, args = [] } = {}) {
+  if (config !== undefined) {
+    mkdirSync(home, { recursive: true });
+    writeFileSync(join(home, "carrel.yaml"), config);
+  }
+  const ready = join(home, "run/ready.json");
+  rmSync(ready, { force: true });
+  const child = spawn(join(binDir, "carrel"), ["up", "--home", home, "--port", "0", ...args], {
+    env: { ...process.env, NO_COLOR: "1", ...env },
+    stdio: ["ignore", "pipe", "pipe"],
+  });
+  const a = new Appliance(home, child);
+  const keep = (chunk) => {
+    a.output = (a.output + chunk).slice(-400_000);
+    if (process.env.CARREL_TEST_VERBOSE) process.stderr.write(chunk);
+  };
+  child.stdout.on("data", keep);
+  child.stderr.on("data", keep);
+  try {
+    await until("run/ready.json", () => {
+      if (child.exitCode !== null) throw new Error(`carrel up ended with ${child.exitCode}\n${a.output.slice(-4000)}`);
+      return existsSync(ready);
+    }, { timeout, every: 20 });
+  } catch (e) {
+    child.kill("SIGKILL");
+    e.message += `\n${a.output.slice(-4000)}`;
+    throw e;
+  }
+  const info = JSON.parse(readFileSync(ready, "utf8"));
+  a.url = info.url.replace(/\/$/, "");
+  a.watch = info.watch;
+  a.keyFile = info.key_file;
+  a.key = readFileSync(info.key_file, "utf8").trim();
+  return a;
+}
