@@ -1,0 +1,190 @@
+// The page in a real browser: sign in, drop files, ask, open a citation, by mouse and by keyboard.
+
+import { after, before, test } from "node:test";
+import assert from "node:assert/strict";
+import { mkdirSync, readFileSync } from "node:fs";
+import { createRequire } from "node:module";
+import { join } from "node:path";
+import { chromium } from "playwright-core";
+import { startAppliance } from "../service/appliance.mjs";
+import { makePdf } from "../service/pdf.mjs";
+
+const axe = readFileSync(createRequire(import.meta.url).resolve("axe-core/axe.min.js"), "utf8");
+const shots = process.env.CARREL_SCREENSHOTS; // a folder: keep pictures there
+
+let a, browser, page;
+const outside = [];
+const complaints = [];
+
+const handbook = makePdf(
+  [
+    [{ size: 20, text: "Staff handbook" }, "", "Welcome to the observatory. This handbook says how we work together."],
+    [
+      { size: 16, text: "Leave" },
+      "",
+      "Every employee is entitled to twenty-eight days of paid annual leave.",
+      "Part-time staff receive annual leave in proportion to their weekly hours.",
+      "Requests for leave are sent to the head of department two weeks ahead.",
+    ],
+    [{ size: 16, text: "Telescope time" }, "", "Telescope time on the north dome is booked with the night assistant before noon."],
+  ],
+  { title: "Staff handbook" },
+);
+
+before(async () => {
+  a = await startAppliance();
+  a.drop("kitchen.md", "# Kitchen rules\n\nThe dishwasher is emptied by the person who finds it finished.\n\n## Coffee\n\nThe espresso machine is descaled on the first Monday of every month.\n");
+  a.drop("visit.html", "<html><head><title>Visitors</title></head><body><nav>Home</nav><h1>Visitors</h1><p>Visitors park their cars behind the solar tower and sign in at the gate.</p></body></html>");
+  await a.settled({ n: 2 });
+  browser = await chromium.launch({
+    executablePath: process.env.CHROMIUM ?? "/usr/bin/chromium",
+    args: ["--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking", "--disable-component-update", "--disable-sync"],
+  });
+  const context = await browser.newContext({ viewport: { width: 1280, height: 860 }, colorScheme: "light" });
+  page = await context.newPage();
+  page.on("request", (r) => {
+    if (!r.url().startsWith(a.url) && !r.url().startsWith("blob:")) outside.push(r.url());
+  });
+  page.on("console", (m) => {
+    if (m.type() === "error" && !/status of 401/.test(m.text())) complaints.push(m.text());
+  });
+  page.on("pageerror", (e) => complaints.push(String(e)));
+});
+
+after(async () => {
+  await browser?.close();
+  await a?.stop();
+});
+
+async function shot(name) {
+  if (!shots) return;
+  mkdirSync(shots, { recursive: true });
+  await page.screenshot({ path: join(shots, `${name}.png`) });
+}
+
+async function accessible(where) {
+  await page.evaluate(axe);
+  const found = await page.evaluate(() => globalThis.axe.run(document, { runOnly: ["wcag2a", "wcag2aa", "wcag21aa"] }));
+  assert.deepEqual(found.violations.map((v) => `${where}: ${v.id}: ${v.nodes.map((n) => n.html).join(" ")}`), []);
+}
+
+async function ask(question) {
+  await page.getByLabel("Your question").fill(question);
+  await page.keyboard.press("Enter");
+  const last = page.locator(".exchange").last();
+  await last.locator('.answer-text[aria-busy="false"]').waitFor({ timeout: 30_000 });
+  return last;
+}
+
+test("a wrong key is refused in words, the right one opens the page", async () => {
+  await page.goto(a.url);
+  await page.getByLabel("Key").fill("carrel_wrong");
+  await page.keyboard.press("Enter");
+  await page.getByRole("alert").waitFor();
+  await shot("signin");
+  await accessible("sign in");
+  await page.getByLabel("Key").fill(a.key);
+  await page.keyboard.press("Enter");
+  await page.getByLabel("Your question").waitFor();
+  const cookies = await page.context().cookies();
+  assert.equal(cookies.length, 1);
+  assert.equal(cookies[0].httpOnly, true);
+  assert.equal(cookies[0].sameSite, "Strict");
+  assert.equal(await page.evaluate(() => document.cookie), "");
+  await shot("ask-empty");
+});
+
+test("a dropped PDF is uploaded, read and listed as ready", async () => {
+  await page.getByRole("link", { name: "Documents" }).click();
+  await page.setInputFiles("#pick", { name: "handbook.pdf", mimeType: "application/pdf", buffer: handbook });
+  await page.setInputFiles("#pick", { name: "broken.pdf", mimeType: "application/pdf", buffer: Buffer.from("%PDF-1.4 nothing") });
+  await page.locator('tr[data-path="handbook.pdf"] .state.ready').waitFor({ timeout: 30_000 });
+  const broken = page.locator('tr[data-path="broken.pdf"]');
+  await broken.locator(".state.failed").waitFor({ timeout: 30_000 });
+  assert.match(await broken.locator(".why").innerText(), /\w{3}/);
+  await shot("documents");
+  await accessible("documents");
+});
+
+test("a question gets an answer whose citation opens the right page with its lines marked", async () => {
+  await page.getByRole("link", { name: "Ask" }).click();
+  const exchange = await ask("How many days of annual leave does an employee get?");
+  assert.match(await exchange.locator(".answer-text").innerText(), /twenty-eight days of paid annual leave/);
+  await exchange.locator(".mark").first().click();
+  const viewer = page.locator(".viewer");
+  await viewer.locator(".sheet img").waitFor({ timeout: 30_000 });
+  assert.match(await viewer.locator(".where").innerText(), /handbook\.pdf · page 2/);
+  const picture = await viewer.locator(".sheet img").evaluate((i) => ({ w: i.naturalWidth, h: i.naturalHeight }));
+  assert.ok(picture.w > 300 && picture.h > picture.w, JSON.stringify(picture));
+  const sheet = await viewer.locator(".sheet").boundingBox();
+  const box = await viewer.locator("[data-box]").first().boundingBox();
+  assert.ok(box.width > 20 && box.height > 4, "the mark has an extent");
+  assert.ok(box.x >= sheet.x - 1 && box.x + box.width <= sheet.x + sheet.width + 1, "the mark lies on the page");
+  assert.ok(box.y >= sheet.y && box.y + box.height <= sheet.y + sheet.height, "the mark lies on the page");
+  await page.waitForTimeout(300);
+  await shot("answer-pdf");
+  await accessible("answer with a PDF page");
+});
+
+test("a citation of a text document opens the text with the passage marked; Escape returns the focus", async () => {
+  const exchange = await ask("When is the espresso machine descaled?");
+  assert.match(await exchange.locator(".answer-text").innerText(), /first Monday/);
+  const mark = exchange.locator(".mark").first();
+  await mark.focus();
+  await page.keyboard.press("Enter");
+  await page.locator(".viewer .text mark").waitFor();
+  assert.match(await page.locator(".viewer .text mark").innerText(), /espresso machine is descaled/);
+  await page.keyboard.press("Escape");
+  assert.equal(await page.locator(".viewer").isVisible(), false);
+  assert.equal(await mark.evaluate((e) => e === document.activeElement), true);
+});
+
+test("what the documents do not say is not answered", async () => {
+  const exchange = await ask("Which quarterback won the championship in Cincinnati?");
+  assert.equal(await exchange.locator(".mark").count(), 0);
+  assert.match(await exchange.locator(".answer-text").innerText(), /nothing in these documents/i);
+});
+
+test("the whole page works by keyboard alone", async () => {
+  await page.reload();
+  await page.getByLabel("Your question").waitFor();
+  await page.keyboard.type("Where do visitors park?");
+  await page.keyboard.press("Enter");
+  await page.locator('.answer-text[aria-busy="false"]').waitFor({ timeout: 30_000 });
+  assert.match(await page.locator(".answer-text").innerText(), /behind the solar tower/);
+  for (let i = 0; i < 25; i++) {
+    await page.keyboard.press("Shift+Tab");
+    if (await page.evaluate(() => document.activeElement?.classList.contains("mark"))) break;
+  }
+  assert.equal(await page.evaluate(() => document.activeElement?.classList.contains("mark")), true, "a citation can be reached");
+  await page.keyboard.press("Enter");
+  await page.locator(".viewer .text mark").waitFor();
+  await page.keyboard.press("Escape");
+});
+
+test("dark colours keep the contrast", async () => {
+  await page.emulateMedia({ colorScheme: "dark" });
+  await accessible("dark");
+  await shot("dark");
+  await page.emulateMedia({ colorScheme: "light" });
+});
+
+test("a document moved to the trash is gone from the list and from search", async () => {
+  await page.getByRole("link", { name: "Documents" }).click();
+  page.once("dialog", (d) => d.accept());
+  await page.getByLabel("Move visit.html to the trash").click();
+  await page.locator('tr[data-path="visit.html"]').waitFor({ state: "detached", timeout: 15_000 });
+  const hits = await a.search("visitors park cars solar tower");
+  assert.ok(hits.every((p) => p.document.path !== "visit.html"));
+});
+
+test("signing out ends the session", async () => {
+  await page.getByLabel("Sign out").click();
+  await page.getByLabel("Key").waitFor();
+  assert.equal(await page.evaluate(() => fetch("/api/documents").then((r) => r.status)), 401);
+});
+
+test("nothing was loaded from elsewhere and nothing broke the content policy", () => {
+  assert.deepEqual(outside, []);
+  assert.deepEqual(complaints, []);
+});
