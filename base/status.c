@@ -111,15 +111,12 @@ enum status error_errno(struct error *err, int errnum, const char *fmt, ...)
     enum status code = status_from_errno(errnum);
     if (err != NULL) {
         char what[192];
-        char why[64];
         va_list ap;
         va_start(ap, fmt);
         format_text(what, sizeof what, fmt, ap);
         va_end(ap);
-        if (strerror_r(errnum, why, sizeof why) != 0) {
-            (void)snprintf(why, sizeof why, "errno %d", errnum);
-        }
-        return error_set(err, code, "%s: %s", what, why);
+        const char *why = strerrordesc_np(errnum); /* thread-safe, untranslated */
+        return error_set(err, code, "%s: %s", what, why == NULL ? "unknown error" : why);
     }
     return code;
 }
