@@ -1,0 +1,46 @@
+/* What the files of the embed service share: one struct embed per process, made by service.c. */
+#ifndef CARREL_EMBED_EMBED_H
+#define CARREL_EMBED_EMBED_H
+
+#include "base/lane.h"
+#include "base/service.h"
+#include "embed/embed_rpc.h"
+#include "embed/encode.h"
+#include "embed/fits.h"
+
+/* Pool threads that may analyse at once: passages, queries, the fit's own reading, the checking of blobs. */
+#define EMBED_SCRATCHES 4
+
+struct fit_call;
+
+struct embed {
+    struct service *svc;
+    struct lane passages; /* ingest's batches */
+    struct lane queries;  /* never behind a batch of passages */
+    struct lane fitting;  /* reading passages into a fit */
+    struct lane loading;  /* checking fetched blobs */
+    struct fits *fits;
+    struct fit_call *fit; /* the one fit under way, or NULL */
+    size_t n_calls;       /* calls whose work is not over */
+    bool stopping;
+    uint64_t texts, words, fits_made;
+    uv_mutex_t lock; /* guards scratches */
+    struct encode_scratch *scratches[EMBED_SCRATCHES];
+};
+
+/* Pool threads: a scratch of one's own until given back. */
+enum status embed_take_scratch(struct embed *e, struct encode_scratch **out,
+                               struct error *err) MUST_CHECK;
+void embed_give_scratch(struct embed *e, struct encode_scratch *s);
+/* A call's work is over; ends the service when it was the last one and it is stopping. */
+void embed_call_over(struct embed *e);
+
+/* embed.Fit (fit_call.c). */
+void fit_call_on_request(struct rpc_call *call, const ProtobufCMessage *m);
+void fit_call_on_end(struct rpc_call *call);
+void fit_call_on_ready(struct rpc_call *call);
+void fit_call_on_cancel(struct rpc_call *call);
+/* Stops the fit under way; its call ends by itself. */
+void fit_call_stop(struct fit_call *f);
+
+#endif
