@@ -1,0 +1,21 @@
+# The sandboxed extractor, the pool that runs it, and the chunker.
+file(GLOB format_sources CONFIGURE_DEPENDS ${CMAKE_CURRENT_LIST_DIR}/formats/*.c)
+list(FILTER format_sources EXCLUDE REGEX detect)
+add_library(carrel_utf8 STATIC utf8.c)
+target_link_libraries(carrel_utf8 PUBLIC carrel_base PRIVATE carrel_warnings)
+
+add_library(carrel_formats STATIC ${format_sources} piece.c render.c)
+target_link_libraries(carrel_formats PUBLIC carrel_base carrel_utf8 proto_extract
+  PRIVATE carrel_warnings PkgConfig::XML2 PkgConfig::ZIP PkgConfig::MD4C PkgConfig::UCHARDET m)
+
+add_executable(carrel-extract extract_main.c)
+target_link_libraries(carrel-extract PRIVATE carrel_warnings carrel_formats)
+
+add_library(carrel_extract_pool STATIC extractor.c piece.c formats/detect.c)
+target_link_libraries(carrel_extract_pool PUBLIC carrel_base carrel_utf8 proto_extract
+  PRIVATE carrel_warnings)
+add_dependencies(carrel_extract_pool carrel-extract)
+
+add_library(carrel_chunk STATIC chunk.c sentence.c)
+target_link_libraries(carrel_chunk PUBLIC carrel_base carrel_utf8 proto_extract
+  PRIVATE carrel_warnings PkgConfig::PCRE2)

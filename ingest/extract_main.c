@@ -1,0 +1,254 @@
+/* carrel-extract: one document on standard input, ex.Piece messages on standard output, nothing else.
+ *
+ *   carrel-extract --format pdf|docx|html|md|txt [limits]
+ *   carrel-extract --render PAGE --dpi N [limits]
+ *
+ * Shuts itself in first, starts the PDF tool if one is needed, seals itself, and only then looks at the document.
+ * Exit status: 0 the last piece says how it went; 2 wrong arguments; 3 nobody reads the output. */
+#include <errno.h>
+#include <getopt.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "base/sandbox/sandbox.h"
+#include "ingest/formats/format.h"
+#include "ingest/piece.h"
+#include "ingest/render.h"
+
+#define PDFTOTEXT "/usr/bin/pdftotext"
+#define PDFTOPPM "/usr/bin/pdftoppm"
+
+#if defined(__SANITIZE_ADDRESS__)
+/* The leak checker starts a thread at exit, which the sandbox refuses; parsers' leaks show in the unit tests. */
+const char *__asan_default_options(void);
+const char *__asan_default_options(void)
+{
+    return "detect_leaks=0";
+}
+#endif
+
+struct job {
+    const struct format *format; /* NULL: render */
+    uint32_t page, dpi;
+    struct sandbox_limits limits;
+};
+
+static const char *const readable[] = {"/usr/lib",
+                                       "/lib",
+                                       "/lib64",
+                                       "/usr/share/poppler",
+                                       "/usr/share/fonts",
+                                       "/usr/local/share/fonts",
+                                       "/usr/share/fontconfig",
+                                       "/var/cache/fontconfig",
+                                       "/etc/fonts",
+                                       "/etc/ld.so.cache",
+                                       "/etc/localtime",
+                                       "/usr/share/zoneinfo",
+                                       "/dev/null",
+                                       "/dev/urandom",
+                                       NULL};
+static const char *const executables[] = {PDFTOTEXT,
+                                          PDFTOPPM,
+                                          "/lib64/ld-linux-x86-64.so.2",
+                                          "/lib/ld-linux-aarch64.so.1",
+                                          NULL};
+
+static bool number(const char *text, uint64_t least, uint64_t most, uint64_t *out)
+{
+    char *end = NULL;
+    errno = 0;
+    unsigned long long v = strtoull(text, &end, 10);
+    if (errno != 0 || end == text || *end != '\0' || text[0] == '-' || v < least || v > most) {
+        return false;
+    }
+    *out = v;
+    return true;
+}
+
+static bool parse_arguments(int argc, char *argv[], struct job *job)
+{
+    enum { FORMAT, RENDER, DPI, MEMORY, CPU, OUTPUT, FILES, PROCESSES };
+    static const struct option options[] = {
+        {"format", required_argument, NULL, FORMAT},   {"render", required_argument, NULL, RENDER},
+        {"dpi", required_argument, NULL, DPI},         {"memory-mb", required_argument, NULL, MEMORY},
+        {"cpu-s", required_argument, NULL, CPU},       {"output-mb", required_argument, NULL, OUTPUT},
+        {"open-files", required_argument, NULL, FILES}, {"processes", required_argument, NULL, PROCESSES},
+        {NULL, 0, NULL, 0}};
+    static const uint64_t most[] = {[RENDER] = 100000, [DPI] = 400,       [MEMORY] = 65536,
+                                    [CPU] = 86400,     [OUTPUT] = 65536, [FILES] = 4096,
+                                    [PROCESSES] = 65536};
+    uint64_t got[] = {[FORMAT] = 0, [RENDER] = 0,  [DPI] = 110,   [MEMORY] = 512,
+                      [CPU] = 60,   [OUTPUT] = 64, [FILES] = 64, [PROCESSES] = 16};
+    int c;
+    while ((c = getopt_long(argc, argv, "", options, NULL)) != -1) {
+        if (c == FORMAT) {
+            job->format = format_find(optarg);
+            if (job->format == NULL) {
+                fprintf(stderr, "carrel-extract: no such format: %s\n", optarg);
+                return false;
+            }
+        } else if (c < FORMAT || c > PROCESSES || !number(optarg, 1, most[c], &got[c])) {
+            fprintf(stderr, "carrel-extract: wrong argument (see the head of extract_main.c)\n");
+            return false;
+        }
+    }
+    job->page = (uint32_t)got[RENDER];
+    job->dpi = (uint32_t)got[DPI];
+    job->limits = (struct sandbox_limits){
+        .memory_bytes = got[MEMORY] << 20,
+        .output_bytes = got[OUTPUT] << 20,
+        .cpu_s = (uint32_t)got[CPU],
+        .open_files = (uint32_t)got[FILES],
+        .processes = (uint32_t)got[PROCESSES],
+    };
+    if (optind != argc || (job->format == NULL) == (job->page == 0)) {
+        fprintf(stderr, "carrel-extract: needs one of --format NAME and --render PAGE\n");
+        return false;
+    }
+    return true;
+}
+
+static bool needs_tool(const struct job *job)
+{
+    return job->format == NULL || job->format->extract == pdf_extract;
+}
+
+static enum status start_tool(const struct job *job, struct tool *tool, struct error *err)
+{
+    char page[16], dpi[16];
+    (void)snprintf(page, sizeof page, "%u", (unsigned)job->page);
+    (void)snprintf(dpi, sizeof dpi, "%u", (unsigned)job->dpi);
+    const char *text[] = {PDFTOTEXT, "-bbox-layout", "-", "-", NULL};
+    const char *picture[] = {PDFTOPPM, "-png", "-r", dpi, "-f", page, "-l", page, "-", NULL};
+    return tool_start(tool, job->format != NULL ? text : picture, STDIN_FILENO, &job->limits, err);
+}
+
+static enum status sink(void *data, const Ex__Piece *piece, struct error *err)
+{
+    (void)data;
+    return piece_write(STDOUT_FILENO, piece, err);
+}
+
+/* The document in memory: mapped where it is a file, else read. */
+static enum status load(const struct job *job, const struct stat *st, struct buf *held, struct str *out,
+                        struct error *err)
+{
+    if (S_ISREG(st->st_mode)) {
+        void *p = mmap(NULL, (size_t)st->st_size, PROT_READ, MAP_PRIVATE, STDIN_FILENO, 0);
+        if (p == MAP_FAILED) {
+            return errno == ENOMEM ? error_set(err, STATUS_TOO_LARGE,
+                                               "reading it needs more memory than the limit of %llu MB",
+                                               (unsigned long long)(job->limits.memory_bytes >> 20))
+                                   : error_errno(err, errno, "mapping the document");
+        }
+        *out = (struct str){p, (size_t)st->st_size};
+        return STATUS_OK;
+    }
+    for (;;) {
+        char *room = buf_reserve(held, 65536);
+        if (room == NULL) {
+            return error_set(err, STATUS_TOO_LARGE,
+                             "reading it needs more memory than the limit of %llu MB",
+                             (unsigned long long)(job->limits.memory_bytes >> 20));
+        }
+        ssize_t n = read(STDIN_FILENO, room, 65536);
+        if (n < 0 && errno != EINTR) {
+            return error_errno(err, errno, "reading the document");
+        }
+        if (n == 0) {
+            break;
+        }
+        held->len += n > 0 ? (size_t)n : 0;
+    }
+    *out = buf_view(held);
+    return STATUS_OK;
+}
+
+static enum status extract(const struct job *job, const struct stat *st, struct tool *tool,
+                           struct error *err)
+{
+    struct tool_runner runner = {.run = tool_run, .data = tool};
+    struct arena arena;
+    struct buf held;
+    struct emitter e;
+    struct extract_input in = {
+        .fd = STDIN_FILENO,
+        .arena = &arena,
+        .max_bytes = job->limits.memory_bytes / 4,
+        .tools = needs_tool(job) ? &runner : NULL,
+    };
+    arena_init(&arena, job->limits.memory_bytes / 2);
+    buf_init(&held, job->limits.memory_bytes / 2);
+    emit_init(&e, job->limits.output_bytes, sink, NULL);
+    enum status s = STATUS_OK;
+    if (job->format == NULL) {
+        s = render_page(&runner, job->page, job->dpi, sink, NULL, err);
+        goto out;
+    }
+    if (!needs_tool(job)) {
+        s = load(job, st, &held, &in.data, err);
+    }
+    if (s == STATUS_OK && !needs_tool(job) && in.data.len == 0) {
+        s = error_set(err, STATUS_INVALID, "the file is empty");
+    }
+    if (s == STATUS_OK) {
+        s = job->format->extract(&in, &e, err);
+    }
+    if (s == STATUS_OK) {
+        s = emit_finish(&e, err);
+    }
+out:
+    emit_deinit(&e);
+    buf_deinit(&held);
+    arena_reset(&arena);
+    return s;
+}
+
+static enum status run(const struct job *job, struct error *err)
+{
+    const struct sandbox_paths paths = {readable, executables};
+    struct tool tool = {0};
+    struct stat st;
+    enum status s = sandbox_enter(&job->limits, &paths, err);
+    if (s == STATUS_OK && fstat(STDIN_FILENO, &st) != 0) {
+        s = error_errno(err, errno, "the document on standard input");
+    }
+    if (s == STATUS_OK && S_ISREG(st.st_mode) && st.st_size == 0) {
+        s = error_set(err, STATUS_INVALID, "the file is empty");
+    }
+    if (s == STATUS_OK && S_ISREG(st.st_mode) && lseek(STDIN_FILENO, 0, SEEK_SET) != 0) {
+        s = error_errno(err, errno, "the document on standard input");
+    }
+    if (s == STATUS_OK && needs_tool(job)) {
+        s = start_tool(job, &tool, err);
+    }
+    if (s == STATUS_OK) {
+        s = sandbox_seal_parser(&job->limits, err);
+    }
+    return s == STATUS_OK ? extract(job, &st, &tool, err) : s;
+}
+
+int main(int argc, char *argv[])
+{
+    struct job job = {0};
+    struct error err = {0};
+    if (!parse_arguments(argc, argv, &job)) {
+        return 2;
+    }
+    enum status s = run(&job, &err);
+    Ex__Piece last = EX__PIECE__INIT;
+    Ex__Failure failure = EX__FAILURE__INIT;
+    if (s == STATUS_OK) {
+        last.has_done = true;
+        last.done = true;
+    } else {
+        failure.status = (uint32_t)s;
+        failure.text = err.text;
+        last.failure = &failure;
+    }
+    return piece_write(STDOUT_FILENO, &last, NULL) == STATUS_OK ? 0 : 3;
+}

@@ -1,0 +1,270 @@
+#include "ingest/formats/bbox.h"
+
+#include <libxml/parser.h>
+#include <libxml/parserInternals.h>
+#include <stdlib.h>
+
+#include "base/buf.h"
+#include "ingest/utf8.h"
+
+#define LINE_MAX_BYTES (1024 * 1024)
+#define PAGES_MAX 100000
+#define DEPTH_MAX 64
+
+struct bbox_parser {
+    struct arena *arena;
+    struct bbox_document *out;
+    xmlParserCtxtPtr ctxt;
+    struct error err;
+    unsigned depth;
+    char tail[4]; /* a character cut by the border of a piece */
+    size_t n_tail;
+    struct buf clean;
+    struct buf text; /* of the line or the title */
+    bool in_word, in_title;
+    struct bbox_page *page, **next_page;
+    struct bbox_block *block, **next_block;
+    struct bbox_line *line, **next_line;
+};
+
+static void fail(struct bbox_parser *p, enum status code, const char *text)
+{
+    if (p->err.code == STATUS_OK) {
+        error_set(&p->err, code, "%s", text);
+    }
+    xmlStopParser(p->ctxt);
+}
+
+static bool is(const xmlChar *name, const char *what)
+{
+    return strcmp((const char *)name, what) == 0;
+}
+
+static float number(int n, const xmlChar **a, const char *name)
+{
+    for (int i = 0; i < n; i++) {
+        size_t len = (size_t)(a[5 * i + 4] - a[5 * i + 3]);
+        char value[40];
+        if (is(a[5 * i], name) && len < sizeof value) {
+            memcpy(value, a[5 * i + 3], len);
+            value[len] = '\0';
+            float v = strtof(value, NULL);
+            return v > -1e6F && v < 1e6F ? v : 0; /* false for NaN too */
+        }
+    }
+    return 0;
+}
+
+static struct bbox box_of(int n, const xmlChar **a)
+{
+    return (struct bbox){number(n, a, "xMin"), number(n, a, "yMin"), number(n, a, "xMax"),
+                         number(n, a, "yMax")};
+}
+
+static void on_start(void *ctx, const xmlChar *name, const xmlChar *prefix, const xmlChar *uri,
+                     int n_ns, const xmlChar **ns, int n, int n_defaulted, const xmlChar **a)
+{
+    struct bbox_parser *p = ((xmlParserCtxtPtr)ctx)->_private;
+    (void)prefix, (void)uri, (void)n_ns, (void)ns, (void)n_defaulted;
+    void *got = p;
+    if (++p->depth > DEPTH_MAX) {
+        fail(p, STATUS_INVALID, "the PDF reader's output is nested too deeply");
+    } else if (is(name, "word") && p->line != NULL) {
+        struct bbox b = box_of(n, a);
+        p->line->size = b.y1 - b.y0 > p->line->size ? b.y1 - b.y0 : p->line->size;
+        if (p->text.len > 0) {
+            buf_char(&p->text, ' ');
+        }
+        p->in_word = true;
+    } else if (is(name, "line") && p->block != NULL) {
+        got = p->line = arena_alloc(p->arena, sizeof *p->line);
+        if (p->line != NULL) {
+            p->line->box = box_of(n, a);
+            buf_reset(&p->text);
+        }
+    } else if (is(name, "block") && p->page != NULL) {
+        got = p->block = arena_alloc(p->arena, sizeof *p->block);
+        if (p->block != NULL) {
+            p->block->box = box_of(n, a);
+            *p->next_block = p->block;
+            p->next_block = &p->block->next;
+            p->next_line = &p->block->lines;
+        }
+    } else if (is(name, "page")) {
+        got = p->page = arena_alloc(p->arena, sizeof *p->page);
+        if (++p->out->n_pages > PAGES_MAX) {
+            fail(p, STATUS_TOO_LARGE, "the PDF has more than 100000 pages");
+        } else if (p->page != NULL) {
+            p->page->width = number(n, a, "width");
+            p->page->height = number(n, a, "height");
+            *p->next_page = p->page;
+            p->next_page = &p->page->next;
+            p->next_block = &p->page->blocks;
+            p->block = NULL;
+        }
+    } else if (is(name, "title")) {
+        p->in_title = true;
+        buf_reset(&p->text);
+    }
+    if (got == NULL) {
+        fail(p, STATUS_TOO_LARGE, "reading it needs more memory than the limit");
+    }
+}
+
+static struct str keep_text(struct bbox_parser *p)
+{
+    char *z = arena_strndup(p->arena, buf_view(&p->text).ptr, p->text.len);
+    if (z == NULL || buf_status(&p->text) != STATUS_OK) {
+        fail(p, STATUS_TOO_LARGE, "reading it needs more memory than the limit");
+        return STR("");
+    }
+    return (struct str){z, p->text.len};
+}
+
+static void on_end(void *ctx, const xmlChar *name, const xmlChar *prefix, const xmlChar *uri)
+{
+    struct bbox_parser *p = ((xmlParserCtxtPtr)ctx)->_private;
+    (void)prefix, (void)uri;
+    p->depth -= p->depth > 0;
+    if (is(name, "word")) {
+        p->in_word = false;
+    } else if (is(name, "line") && p->line != NULL) {
+        p->line->text = keep_text(p);
+        p->line->letters = (uint32_t)utf8_count(p->line->text);
+        if (p->line->text.len > 0) {
+            *p->next_line = p->line;
+            p->next_line = &p->line->next;
+        }
+        p->line = NULL;
+    } else if (is(name, "block")) {
+        p->block = NULL;
+    } else if (is(name, "page")) {
+        p->page = NULL;
+    } else if (is(name, "title") && p->in_title) {
+        p->in_title = false;
+        p->out->title = keep_text(p);
+    }
+}
+
+static void on_characters(void *ctx, const xmlChar *s, int len)
+{
+    struct bbox_parser *p = ((xmlParserCtxtPtr)ctx)->_private;
+    if ((p->in_word && p->line != NULL) || p->in_title) {
+        buf_append(&p->text, s, (size_t)len);
+    }
+}
+
+static xmlEntityPtr on_entity(void *ctx, const xmlChar *name)
+{
+    (void)ctx;
+    return xmlGetPredefinedEntity(name);
+}
+
+static void on_error(void *ctx, xmlErrorPtr e)
+{
+    (void)ctx, (void)e; /* the parser recovers; what matters is what was read */
+}
+
+struct bbox_parser *bbox_parser_new(struct arena *a, struct bbox_document *out)
+{
+    struct bbox_parser *p = calloc(1, sizeof *p);
+    xmlSAXHandler sax;
+    memset(&sax, 0, sizeof sax);
+    sax.initialized = XML_SAX2_MAGIC;
+    sax.startElementNs = on_start;
+    sax.endElementNs = on_end;
+    sax.characters = on_characters;
+    sax.ignorableWhitespace = on_characters;
+    sax.getEntity = on_entity;
+    sax.serror = on_error;
+    if (p == NULL) {
+        return NULL;
+    }
+    p->ctxt = xmlCreatePushParserCtxt(&sax, NULL, NULL, 0, NULL);
+    if (p->ctxt == NULL) {
+        free(p);
+        return NULL;
+    }
+    p->ctxt->_private = p;
+    (void)xmlCtxtUseOptions(p->ctxt, XML_PARSE_NONET | XML_PARSE_RECOVER);
+    p->arena = a;
+    p->out = out;
+    *out = (struct bbox_document){.title = STR("")};
+    p->next_page = &out->pages;
+    buf_init(&p->text, LINE_MAX_BYTES);
+    buf_init(&p->clean, 4 * 1024 * 1024);
+    return p;
+}
+
+void bbox_parser_free(struct bbox_parser *p)
+{
+    if (p == NULL) {
+        return;
+    }
+    if (p->ctxt->myDoc != NULL) {
+        xmlFreeDoc(p->ctxt->myDoc);
+    }
+    xmlFreeParserCtxt(p->ctxt);
+    buf_deinit(&p->text);
+    buf_deinit(&p->clean);
+    free(p);
+}
+
+/* How many bytes at the end begin a character that is not all there. */
+static size_t cut_character(struct str s)
+{
+    for (size_t back = 1; back <= 3 && back <= s.len; back++) {
+        unsigned char c = (unsigned char)s.ptr[s.len - back];
+        if (c >= 0xC0) {
+            size_t need = c >= 0xF0 ? 4 : c >= 0xE0 ? 3 : 2;
+            return need > back ? back : 0;
+        }
+        if (c < 0x80) {
+            return 0;
+        }
+    }
+    return 0;
+}
+
+static enum status parse(struct bbox_parser *p, bool last, struct error *err)
+{
+    if (buf_status(&p->clean) != STATUS_OK) {
+        return error_set(err, STATUS_NO_MEMORY, "out of memory");
+    }
+    (void)xmlParseChunk(p->ctxt, buf_view(&p->clean).ptr, (int)p->clean.len, last ? 1 : 0);
+    if (p->err.code != STATUS_OK && err != NULL) {
+        *err = p->err;
+    }
+    return p->err.code;
+}
+
+enum status bbox_feed(struct bbox_parser *p, struct str piece, struct error *err)
+{
+    while (piece.len > 0) {
+        struct str part = {piece.ptr, piece.len < 65536 ? piece.len : 65536};
+        struct buf joined;
+        buf_init(&joined, part.len + sizeof p->tail + 1);
+        buf_append(&joined, p->tail, p->n_tail);
+        buf_str(&joined, part);
+        struct str s = buf_view(&joined);
+        p->n_tail = cut_character(s);
+        s.len -= p->n_tail;
+        memcpy(p->tail, s.ptr + s.len, p->n_tail);
+        buf_reset(&p->clean);
+        utf8_clean(&p->clean, s); /* what XML does not allow goes, or the parser would stop */
+        enum status st = buf_status(&joined) == STATUS_OK ? parse(p, false, err) : STATUS_NO_MEMORY;
+        buf_deinit(&joined);
+        if (st != STATUS_OK) {
+            return st;
+        }
+        piece.ptr += part.len;
+        piece.len -= part.len;
+    }
+    return STATUS_OK;
+}
+
+enum status bbox_end(struct bbox_parser *p, struct error *err)
+{
+    buf_reset(&p->clean);
+    return parse(p, true, err);
+}

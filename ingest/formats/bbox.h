@@ -1,0 +1,49 @@
+/* What `pdftotext -bbox-layout` writes, read by libxml2 as it comes: pages of blocks of lines with their boxes, in
+ * points from the page's upper left corner. */
+#ifndef CARREL_INGEST_FORMATS_BBOX_H
+#define CARREL_INGEST_FORMATS_BBOX_H
+
+#include "base/arena.h"
+#include "base/status.h"
+#include "base/str.h"
+
+struct bbox {
+    float x0, y0, x1, y1;
+};
+
+struct bbox_line {
+    struct bbox_line *next;
+    struct bbox box;
+    float size; /* height of its tallest word: near the font's size */
+    struct str text;
+    uint32_t letters; /* code points */
+};
+
+struct bbox_block {
+    struct bbox_block *next;
+    struct bbox box;
+    struct bbox_line *lines;
+    bool furniture; /* for the layout's use */
+};
+
+struct bbox_page {
+    struct bbox_page *next;
+    float width, height;
+    struct bbox_block *blocks;
+};
+
+struct bbox_document {
+    struct str title;
+    struct bbox_page *pages;
+    uint32_t n_pages;
+};
+
+struct bbox_parser;
+
+/* Everything lives in a. NULL: out of memory. */
+struct bbox_parser *bbox_parser_new(struct arena *a, struct bbox_document *out);
+void bbox_parser_free(struct bbox_parser *p);
+enum status bbox_feed(struct bbox_parser *p, struct str piece, struct error *err) MUST_CHECK;
+enum status bbox_end(struct bbox_parser *p, struct error *err) MUST_CHECK;
+
+#endif

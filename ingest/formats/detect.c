@@ -1,0 +1,29 @@
+/* Which format a file is, by its name and its first bytes. */
+#include <strings.h>
+
+#include "ingest/extractor.h"
+
+static bool ends_with(const char *name, const char *suffix)
+{
+    size_t n = strlen(name), m = strlen(suffix);
+    return n > m && strcasecmp(name + n - m, suffix) == 0;
+}
+
+const char *extractor_format(const char *file_name, const void *head, size_t head_len)
+{
+    static const struct {
+        const char *suffix, *format;
+    } names[] = {{".txt", "txt"},   {".text", "txt"},     {".log", "txt"},   {".md", "md"},
+                 {".markdown", "md"}, {".html", "html"},  {".htm", "html"},  {".xhtml", "html"},
+                 {".pdf", "pdf"},   {".docx", "docx"}};
+    struct str h = {head, head_len};
+    const char *format = NULL;
+    for (size_t i = 0; i < sizeof names / sizeof names[0] && format == NULL; i++) {
+        format = ends_with(file_name, names[i].suffix) ? names[i].format : NULL;
+    }
+    /* what a file says of itself counts for more than its name, among the kinds that are read at all */
+    if (format != NULL && h.len >= 5 && str_starts(h, STR("%PDF-"))) {
+        return "pdf";
+    }
+    return format;
+}

@@ -1,0 +1,239 @@
+#include "ingest/formats/emit.h"
+
+#include <stdlib.h>
+
+#include "ingest/utf8.h"
+
+#define BATCH_BYTES (256 * 1024)
+
+void emit_init(struct emitter *e, uint64_t max_bytes,
+               enum status (*sink)(void *data, const Ex__Piece *piece, struct error *err), void *data)
+{
+    memset(e, 0, sizeof *e);
+    e->sink = sink;
+    e->data = data;
+    e->left = max_bytes;
+    e->max = max_bytes;
+    buf_init(&e->text, EMIT_BLOCK_MAX + BATCH_BYTES + 64);
+}
+
+void emit_deinit(struct emitter *e)
+{
+    buf_deinit(&e->text);
+    free(e->lines);
+    e->lines = NULL;
+}
+
+bool emit_failed(const struct emitter *e)
+{
+    return e->err.code != STATUS_OK;
+}
+
+static void flush(struct emitter *e)
+{
+    if (e->n == 0 || emit_failed(e)) {
+        return;
+    }
+    Ex__Block blocks[EMIT_BATCH];
+    Ex__Block *block_ptrs[EMIT_BATCH];
+    Ex__Line **line_ptrs = NULL;
+    if (e->n_lines > 0) {
+        line_ptrs = calloc(e->n_lines, sizeof(Ex__Line *));
+        if (line_ptrs == NULL) {
+            error_set(&e->err, STATUS_NO_MEMORY, "out of memory");
+            return;
+        }
+        for (size_t i = 0; i < e->n_lines; i++) {
+            line_ptrs[i] = &e->lines[i];
+        }
+    }
+    for (size_t i = 0; i < e->n; i++) {
+        ex__block__init(&blocks[i]);
+        blocks[i].kind = e->batch[i].kind;
+        blocks[i].text.data = (uint8_t *)e->text.ptr + e->batch[i].start;
+        blocks[i].text.len = e->batch[i].len;
+        blocks[i].has_level = e->batch[i].level != 0;
+        blocks[i].level = e->batch[i].level;
+        blocks[i].has_page = e->batch[i].page != 0;
+        blocks[i].page = e->batch[i].page;
+        blocks[i].n_lines = e->batch[i].n_lines;
+        blocks[i].lines = e->batch[i].n_lines > 0 ? line_ptrs + e->batch[i].line : NULL;
+        block_ptrs[i] = &blocks[i];
+    }
+    Ex__Piece piece = EX__PIECE__INIT;
+    piece.n_blocks = e->n;
+    piece.blocks = block_ptrs;
+    (void)!e->sink(e->data, &piece, &e->err);
+    free(line_ptrs);
+    e->n = 0;
+    e->n_lines = 0;
+    buf_reset(&e->text);
+}
+
+void emit_document(struct emitter *e, const char *format, struct str title, struct str language,
+                   uint32_t pages)
+{
+    if (emit_failed(e) || e->document_out) {
+        return;
+    }
+    struct buf t, l, f;
+    buf_init(&t, 4096);
+    buf_init(&l, 64);
+    buf_init(&f, 64);
+    title.len = title.len > 1000 ? 1000 : title.len;
+    language.len = language.len > 16 ? 16 : language.len;
+    struct buf clean;
+    buf_init(&clean, 4096);
+    utf8_clean(&clean, title);
+    text_squeeze(&t, buf_view(&clean), false);
+    utf8_clean(&l, language);
+    buf_z(&f, format);
+    if (buf_status(&t) == STATUS_OK && buf_status(&l) == STATUS_OK && buf_status(&f) == STATUS_OK) {
+        Ex__Document d = EX__DOCUMENT__INIT;
+        d.format = f.ptr;
+        d.title = t.len > 0 ? t.ptr : NULL;
+        d.language = l.len > 0 ? l.ptr : NULL;
+        d.has_pages = pages > 0;
+        d.pages = pages;
+        Ex__Piece piece = EX__PIECE__INIT;
+        piece.document = &d;
+        (void)!e->sink(e->data, &piece, &e->err);
+    } else {
+        error_set(&e->err, STATUS_NO_MEMORY, "out of memory");
+    }
+    e->document_out = true;
+    buf_deinit(&clean);
+    buf_deinit(&t);
+    buf_deinit(&l);
+    buf_deinit(&f);
+}
+
+static bool keep_lines(struct emitter *e, const struct emit_block *b)
+{
+    if (e->n_lines + b->n_lines > e->cap_lines) {
+        size_t cap = (e->n_lines + b->n_lines) * 2;
+        Ex__Line *grown = realloc(e->lines, cap * sizeof *grown);
+        if (grown == NULL) {
+            error_set(&e->err, STATUS_NO_MEMORY, "out of memory");
+            return false;
+        }
+        e->lines = grown;
+        e->cap_lines = cap;
+    }
+    if (b->n_lines > 0) {
+        memcpy(e->lines + e->n_lines, b->lines, b->n_lines * sizeof *b->lines);
+    }
+    return true;
+}
+
+static void emit_one(struct emitter *e, const struct emit_block *b)
+{
+    if (e->n == EMIT_BATCH || e->text.len > BATCH_BYTES) {
+        flush(e);
+        if (emit_failed(e)) {
+            return;
+        }
+    }
+    size_t start = e->text.len;
+    utf8_clean(&e->text, b->text);
+    if (buf_status(&e->text) != STATUS_OK) {
+        error_set(&e->err, STATUS_NO_MEMORY, "out of memory");
+        return;
+    }
+    size_t len = e->text.len - start;
+    if (len > e->left) {
+        error_set(&e->err, STATUS_TOO_LARGE, "it holds more than %llu MB of text",
+                  (unsigned long long)(e->max >> 20));
+        return;
+    }
+    bool blank = true;
+    for (size_t i = start; i < e->text.len && blank; i++) {
+        blank = strchr(" \t\n", e->text.ptr[i]) != NULL;
+    }
+    if (blank || !keep_lines(e, b)) {
+        e->text.len = start;
+        return;
+    }
+    e->left -= len;
+    e->blocks_out += b->kind != EX__BLOCK__KIND__FURNITURE;
+    e->batch[e->n].kind = b->kind;
+    e->batch[e->n].level = b->level;
+    e->batch[e->n].page = b->page;
+    e->batch[e->n].start = start;
+    e->batch[e->n].len = len;
+    e->batch[e->n].line = e->n_lines;
+    e->batch[e->n].n_lines = b->n_lines;
+    e->n_lines += b->n_lines;
+    e->n++;
+}
+
+/* Where to cut the first at most `max` bytes off: at white space, else between characters. */
+static size_t cut_at(struct str s, size_t max)
+{
+    for (size_t i = max; i > max - 4096; i--) {
+        if (strchr(" \t\n", s.ptr[i]) != NULL) {
+            return i;
+        }
+    }
+    size_t i = max;
+    while (i > max - 4 && ((unsigned char)s.ptr[i] & 0xC0) == 0x80) {
+        i--;
+    }
+    return i;
+}
+
+void emit(struct emitter *e, const struct emit_block *b)
+{
+    struct emit_block part = *b;
+    /* a bad byte becomes three, so a third of the room is what surely fits */
+    while (!emit_failed(e) && part.text.len > EMIT_BLOCK_MAX / 3) {
+        struct emit_block head = part;
+        head.text.len = cut_at(part.text, EMIT_BLOCK_MAX / 3 - 8);
+        head.n_lines = 0; /* a block this long is no paragraph of a page */
+        emit_one(e, &head);
+        part.text.ptr += head.text.len;
+        part.text.len -= head.text.len;
+        part.n_lines = 0;
+    }
+    if (!emit_failed(e)) {
+        emit_one(e, &part);
+    }
+}
+
+void emit_text(struct emitter *e, Ex__Block__Kind kind, uint32_t level, struct str text)
+{
+    struct emit_block b = {.kind = kind, .level = level, .text = text};
+    emit(e, &b);
+}
+
+enum status emit_finish(struct emitter *e, struct error *err)
+{
+    flush(e);
+    if (!emit_failed(e) && e->blocks_out == 0) {
+        error_set(&e->err, STATUS_INVALID, "no text was found in it");
+    }
+    if (emit_failed(e) && err != NULL) {
+        *err = e->err;
+    }
+    return e->err.code;
+}
+
+void text_squeeze(struct buf *out, struct str s, bool lines)
+{
+    size_t start = out->len;
+    char pending = 0;
+    for (size_t i = 0; i < s.len;) {
+        size_t n;
+        uint32_t c = utf8_next(s.ptr + i, s.ptr + s.len, &n);
+        if (c != UTF8_BAD && utf8_is_space(c)) {
+            pending = lines && (c == '\n' || pending == '\n') ? '\n' : ' ';
+        } else {
+            if (pending != 0 && out->len > start) {
+                buf_char(out, pending);
+            }
+            pending = 0;
+            buf_append(out, s.ptr + i, n);
+        }
+        i += n;
+    }
+}

@@ -1,0 +1,18 @@
+#include <string.h>
+
+#include "ingest/formats/format.h"
+
+static const struct format formats[] = {
+    {"pdf", pdf_extract},     {"docx", docx_extract}, {"html", html_extract},
+    {"md", markdown_extract}, {"txt", text_extract},
+};
+
+const struct format *format_find(const char *name)
+{
+    for (size_t i = 0; i < sizeof formats / sizeof formats[0]; i++) {
+        if (strcmp(formats[i].name, name) == 0) {
+            return &formats[i];
+        }
+    }
+    return NULL;
+}

@@ -1,0 +1,413 @@
+#include "ingest/formats/layout.h"
+
+#include <math.h>
+#include <stdlib.h>
+
+#include "ingest/utf8.h"
+
+#define EDGES 3           /* blocks at either end of a page that may be furniture */
+#define EDGE_TEXT_MAX 160 /* bytes; running heads are short */
+#define NEAR_POINTS 14.0F
+#define SIZES 200 /* histogram of line heights, in half points */
+
+/* --- running heads and feet: the same words, numbers aside, at the same height of several pages --- */
+
+struct edge {
+    struct bbox_block *block;
+    uint32_t page;
+    float y;
+    char key[EDGE_TEXT_MAX + 1];
+};
+
+static bool edge_key(const struct bbox_block *b, char key[EDGE_TEXT_MAX + 1])
+{
+    size_t n = 0;
+    for (const struct bbox_line *l = b->lines; l != NULL; l = l->next) {
+        for (size_t i = 0; i < l->text.len; i++) {
+            char c = l->text.ptr[i];
+            bool digit = c >= '0' && c <= '9';
+            if (digit && n > 0 && key[n - 1] == '#') {
+                continue;
+            }
+            if (n == EDGE_TEXT_MAX) {
+                return false;
+            }
+            key[n++] = digit ? '#' : c;
+        }
+    }
+    key[n] = '\0';
+    return n > 0;
+}
+
+static int by_key(const void *a, const void *b)
+{
+    const struct edge *x = a, *y = b;
+    int c = strcmp(x->key, y->key);
+    return c != 0 ? c : (x->page > y->page) - (x->page < y->page);
+}
+
+/* The outermost blocks of a page, by height. */
+static size_t page_edges(const struct bbox_page *page, uint32_t number, struct edge *out)
+{
+    struct bbox_block *top[EDGES] = {0}, *bottom[EDGES] = {0};
+    for (struct bbox_block *b = page->blocks; b != NULL; b = b->next) {
+        struct bbox_block *t = b, *u = b;
+        for (size_t i = 0; i < EDGES; i++) {
+            if (t != NULL && (top[i] == NULL || t->box.y0 < top[i]->box.y0)) {
+                struct bbox_block *was = top[i];
+                top[i] = t;
+                t = was;
+            }
+            if (u != NULL && (bottom[i] == NULL || u->box.y1 > bottom[i]->box.y1)) {
+                struct bbox_block *was = bottom[i];
+                bottom[i] = u;
+                u = was;
+            }
+        }
+    }
+    size_t n = 0;
+    for (size_t i = 0; i < 2 * EDGES; i++) {
+        struct bbox_block *b = i < EDGES ? top[i] : bottom[i - EDGES];
+        bool at_edge = b != NULL && (b->box.y0 > page->height * 0.8F || b->box.y1 < page->height * 0.2F);
+        if (at_edge && edge_key(b, out[n].key)) {
+            out[n].block = b;
+            out[n].page = number;
+            out[n].y = b->box.y0;
+            n++;
+        }
+    }
+    return n;
+}
+
+static enum status mark_furniture(struct bbox_document *d, struct arena *a, struct error *err)
+{
+    if (d->n_pages < 3) {
+        return STATUS_OK;
+    }
+    struct edge *edges = arena_array(a, (size_t)d->n_pages * 2 * EDGES, sizeof *edges);
+    if (edges == NULL) {
+        return error_set(err, STATUS_TOO_LARGE, "reading it needs more memory than the limit");
+    }
+    size_t n = 0;
+    uint32_t number = 0;
+    for (const struct bbox_page *p = d->pages; p != NULL; p = p->next) {
+        n += page_edges(p, ++number, edges + n);
+    }
+    qsort(edges, n, sizeof *edges, by_key);
+    uint32_t need = d->n_pages / 12 > 3 ? d->n_pages / 12 : 3;
+    for (size_t i = 0; i < n;) {
+        size_t end = i;
+        uint32_t pages = 0;
+        for (; end < n && strcmp(edges[end].key, edges[i].key) == 0; end++) {
+            bool same_height = fabsf(edges[end].y - edges[i].y) < NEAR_POINTS;
+            bool new_page = end == i || edges[end].page != edges[end - 1].page;
+            pages += same_height && new_page;
+        }
+        for (size_t k = i; k < end && pages >= need; k++) {
+            edges[k].block->furniture = fabsf(edges[k].y - edges[i].y) < NEAR_POINTS;
+        }
+        i = end;
+    }
+    return STATUS_OK;
+}
+
+/* --- paragraphs --- */
+
+struct sizes {
+    uint64_t letters[SIZES];
+    float body; /* the commonest height of a line, by letters */
+};
+
+static void measure(const struct bbox_document *d, struct sizes *s)
+{
+    memset(s, 0, sizeof *s);
+    for (const struct bbox_page *p = d->pages; p != NULL; p = p->next) {
+        for (const struct bbox_block *b = p->blocks; b != NULL; b = b->next) {
+            for (const struct bbox_line *l = b->lines; l != NULL; l = l->next) {
+                int i = (int)(l->size * 2);
+                s->letters[i < 0 ? 0 : i >= SIZES ? SIZES - 1 : i] += l->letters;
+            }
+        }
+    }
+    size_t best = 0;
+    for (size_t i = 0; i < SIZES; i++) {
+        best = s->letters[i] > s->letters[best] ? i : best;
+    }
+    s->body = (float)best / 2 + 0.25F;
+}
+
+/* Length of the bullet at the start of a line, white space included; 0: none. */
+static size_t bullet(struct str s)
+{
+    static const char *const marks[] = {"\u2022", "\u25E6", "\u25AA", "\u25CF", "\u2023",
+                                        "\u25A0", "\u27A2", "\uF0B7", "\u2013", "-"};
+    for (size_t i = 0; i < sizeof marks / sizeof marks[0]; i++) {
+        struct str m = str_from(marks[i]);
+        if (str_starts(s, m) && s.len > m.len + 1 && s.ptr[m.len] == ' ') {
+            return m.len + 1;
+        }
+    }
+    return 0;
+}
+
+static bool is_letter(uint32_t c)
+{
+    return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= 0xC0 && c < 0x2000 && c != 0xD7);
+}
+
+static bool is_lower(uint32_t c)
+{
+    return (c >= 'a' && c <= 'z') || (c >= 0xDF && c <= 0xFF && c != 0xF7);
+}
+
+/* Bytes of the hyphen that only the line's end put there, when the next line goes on with a small letter. */
+static size_t line_end_hyphen(struct str s, struct str next)
+{
+    size_t n = 0, unused;
+    if (str_ends(s, STR("-"))) {
+        n = 1;
+    } else if (str_ends(s, STR("\u00AD"))) {
+        n = 2;
+    } else if (str_ends(s, STR("\u2010"))) {
+        n = 3;
+    }
+    if (n == 0 || s.len == n || next.len == 0) {
+        return 0;
+    }
+    const char *end = s.ptr + s.len - n, *p = end - 1;
+    while (p > s.ptr && ((unsigned char)*p & 0xC0) == 0x80) {
+        p--;
+    }
+    bool letter = is_letter(utf8_next(p, end, &unused));
+    return letter && is_lower(utf8_next(next.ptr, next.ptr + next.len, &unused)) ? n : 0;
+}
+
+/* Every word that stands unbroken somewhere, to tell "well-\nknown" from "informa-\ntion". */
+static bool word_char(char c)
+{
+    return ((unsigned char)c & 0x80) != 0 || (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z');
+}
+
+struct words {
+    uint64_t *slots; /* hashes; a false yes keeps a hyphen that could go, no more */
+    size_t mask;
+};
+
+static uint64_t hash_part(uint64_t h, struct str s)
+{
+    for (size_t i = 0; i < s.len; i++) {
+        char c = s.ptr[i];
+        h = (h ^ (unsigned char)(c >= 'A' && c <= 'Z' ? c + 32 : c)) * UINT64_C(0x100000001B3);
+    }
+    return h;
+}
+
+#define HASH_SEED UINT64_C(0xCBF29CE484222325)
+
+static bool words_has(const struct words *w, uint64_t h)
+{
+    for (size_t i = h & w->mask; w->slots[i] != 0; i = (i + 1) & w->mask) {
+        if (w->slots[i] == h) {
+            return true;
+        }
+    }
+    return false;
+}
+
+/* Hyphenated words within lines: "well-known". Bounded: what does not fit is treated as not seen. */
+static enum status find_hyphenated(const struct bbox_document *d, struct arena *a, struct words *w,
+                                   struct error *err)
+{
+    const size_t slots = 16384;
+    size_t used = 0;
+    w->mask = slots - 1;
+    w->slots = arena_array(a, slots, sizeof *w->slots);
+    if (w->slots == NULL) {
+        return error_set(err, STATUS_TOO_LARGE, "reading it needs more memory than the limit");
+    }
+    for (const struct bbox_page *p = d->pages; p != NULL; p = p->next) {
+        for (const struct bbox_block *b = p->blocks; b != NULL; b = b->next) {
+            for (const struct bbox_line *l = b->lines; l != NULL; l = l->next) {
+                struct str s = l->text;
+                for (size_t i = 1; i + 1 < s.len && used < slots / 2; i++) {
+                    if (s.ptr[i] != '-' || !word_char(s.ptr[i - 1]) || !word_char(s.ptr[i + 1])) {
+                        continue;
+                    }
+                    size_t from = i, to = i + 1;
+                    while (from > 0 && word_char(s.ptr[from - 1])) {
+                        from--;
+                    }
+                    while (to < s.len && word_char(s.ptr[to])) {
+                        to++;
+                    }
+                    uint64_t h = hash_part(HASH_SEED, (struct str){s.ptr + from, to - from});
+                    if (!words_has(w, h)) {
+                        size_t k = h & w->mask;
+                        while (w->slots[k] != 0) {
+                            k = (k + 1) & w->mask;
+                        }
+                        w->slots[k] = h == 0 ? 1 : h;
+                        used++;
+                    }
+                }
+            }
+        }
+    }
+    return STATUS_OK;
+}
+
+static bool is_compound(const struct words *w, struct str before, struct str after)
+{
+    size_t from = before.len - 1, to = 0;
+    while (from > 0 && word_char(before.ptr[from - 1])) {
+        from--;
+    }
+    while (to < after.len && word_char(after.ptr[to])) {
+        to++;
+    }
+    uint64_t h = hash_part(HASH_SEED, (struct str){before.ptr + from, before.len - from});
+    return words_has(w, hash_part(h, (struct str){after.ptr, to}));
+}
+
+struct writer {
+    struct emitter *e;
+    const struct sizes *sizes;
+    const struct words *compounds;
+    struct buf text;
+    Ex__Line *lines;
+    size_t n_lines, cap_lines;
+    uint32_t points; /* code points in text */
+    uint32_t page;
+};
+
+static bool add_line(struct writer *w, const struct bbox_line *l, struct str text)
+{
+    if (w->n_lines == w->cap_lines) {
+        size_t cap = w->cap_lines == 0 ? 64 : w->cap_lines * 2;
+        Ex__Line *grown = realloc(w->lines, cap * sizeof *grown);
+        if (grown == NULL) {
+            return false;
+        }
+        w->lines = grown;
+        w->cap_lines = cap;
+    }
+    Ex__Line *out = &w->lines[w->n_lines++];
+    ex__line__init(out);
+    out->page = w->page;
+    out->x0 = l->box.x0;
+    out->y0 = l->box.y0;
+    out->x1 = l->box.x1;
+    out->y1 = l->box.y1;
+    out->start = w->points;
+    w->points += (uint32_t)utf8_count(text);
+    out->end = w->points;
+    buf_str(&w->text, text);
+    return true;
+}
+
+static uint32_t heading_level(const struct writer *w, float size, size_t n_lines, size_t bytes)
+{
+    float ratio = size / w->sizes->body;
+    if (n_lines > 3 || bytes > 240 || ratio < 1.12F) {
+        return 0;
+    }
+    return ratio >= 1.7F ? 1 : ratio >= 1.3F ? 2 : 3;
+}
+
+/* The lines from `first` up to, not including, `end` as one block. */
+static bool emit_lines(struct writer *w, const struct bbox_line *first, const struct bbox_line *end,
+                       bool furniture)
+{
+    buf_reset(&w->text);
+    w->n_lines = 0;
+    w->points = 0;
+    bool item = bullet(first->text) > 0 && !furniture;
+    for (const struct bbox_line *l = first; l != end; l = l->next) {
+        struct str text = l->text;
+        if (l == first && item) {
+            text.ptr += bullet(l->text);
+            text.len -= bullet(l->text);
+        }
+        bool more = l->next != end;
+        size_t hyphen = more ? line_end_hyphen(text, l->next->text) : 0;
+        if (hyphen == 1 && is_compound(w->compounds, text, l->next->text)) {
+            more = false; /* no space: the hyphen is the word's own */
+            hyphen = 0;
+        }
+        text.len -= hyphen;
+        if (!add_line(w, l, text)) {
+            return false;
+        }
+        if (more && hyphen == 0) {
+            buf_char(&w->text, ' ');
+            w->points++;
+        }
+    }
+    uint32_t level = furniture || item ? 0 : heading_level(w, first->size, w->n_lines, w->text.len);
+    struct emit_block b = {
+        .kind = furniture   ? EX__BLOCK__KIND__FURNITURE
+                : item      ? EX__BLOCK__KIND__LIST_ITEM
+                : level > 0 ? EX__BLOCK__KIND__HEADING
+                            : EX__BLOCK__KIND__PARAGRAPH,
+        .text = buf_view(&w->text),
+        .level = level,
+        .page = w->page,
+        .lines = w->lines,
+        .n_lines = w->n_lines,
+    };
+    emit(w->e, &b);
+    return buf_status(&w->text) == STATUS_OK;
+}
+
+/* Another paragraph starts where the type changes size or a bullet stands. */
+static bool starts_block(const struct bbox_line *prev, const struct bbox_line *l)
+{
+    float a = prev->size, b = l->size;
+    return bullet(l->text) > 0 || a > b * 1.15F || b > a * 1.15F;
+}
+
+static bool emit_blocks(struct writer *w, const struct bbox_document *d, bool furniture)
+{
+    w->page = 0;
+    for (const struct bbox_page *p = d->pages; p != NULL; p = p->next) {
+        w->page++;
+        for (const struct bbox_block *b = p->blocks; b != NULL; b = b->next) {
+            if (b->furniture != furniture) {
+                continue;
+            }
+            const struct bbox_line *first = b->lines;
+            for (const struct bbox_line *l = first; l != NULL; l = l->next) {
+                if (l->next == NULL || (!furniture && starts_block(l, l->next))) {
+                    if (emit_failed(w->e) || !emit_lines(w, first, l->next, furniture)) {
+                        return emit_failed(w->e);
+                    }
+                    first = l->next;
+                }
+            }
+        }
+    }
+    return true;
+}
+
+enum status layout_emit(struct bbox_document *d, struct arena *a, struct emitter *e, struct error *err)
+{
+    struct sizes sizes;
+    struct words compounds;
+    struct writer w = {.e = e, .sizes = &sizes, .compounds = &compounds};
+    enum status s = mark_furniture(d, a, err);
+    if (s == STATUS_OK) {
+        s = find_hyphenated(d, a, &compounds, err);
+    }
+    if (s != STATUS_OK) {
+        return s;
+    }
+    measure(d, &sizes);
+    buf_init(&w.text, 16 * 1024 * 1024);
+    emit_document(e, "pdf", d->title, STR(""), d->n_pages);
+    if (!emit_blocks(&w, d, false) || !emit_blocks(&w, d, true)) {
+        s = error_set(err, STATUS_TOO_LARGE, "reading it needs more memory than the limit");
+    }
+    buf_deinit(&w.text);
+    free(w.lines);
+    return s;
+}

@@ -1,0 +1,159 @@
+/* Plain text: paragraphs end at blank lines. A text of any size goes through in pieces: UTF-8 is read where it
+ * lies, other encodings are converted a stretch at a time. */
+#include "ingest/formats/charset.h"
+#include "ingest/formats/format.h"
+
+#define STRETCH (4 * 1024 * 1024)
+#define PARAGRAPH_MAX (256 * 1024) /* a paragraph longer than this is cut at a line or a space */
+
+struct paragraphs {
+    struct emitter *e;
+    struct buf pending; /* a paragraph whose end has not been seen */
+};
+
+static bool blank(const char *p, size_t n)
+{
+    for (size_t i = 0; i < n; i++) {
+        if (p[i] != ' ' && p[i] != '\t' && p[i] != '\r') {
+            return false;
+        }
+    }
+    return true;
+}
+
+static void finish_paragraph(struct paragraphs *ps)
+{
+    struct str s = buf_view(&ps->pending);
+    while (s.len > 0 && (s.ptr[s.len - 1] == '\n' || s.ptr[s.len - 1] == '\r' ||
+                         s.ptr[s.len - 1] == ' ')) {
+        s.len--;
+    }
+    emit_text(ps->e, EX__BLOCK__KIND__PARAGRAPH, 0, s);
+    buf_reset(&ps->pending);
+}
+
+static void feed(struct paragraphs *ps, struct str s)
+{
+    const char *end = s.ptr + s.len;
+    for (const char *p = s.ptr; p < end && !emit_failed(ps->e);) {
+        const char *nl = memchr(p, '\n', (size_t)(end - p));
+        size_t n = nl == NULL ? (size_t)(end - p) : (size_t)(nl - p);
+        n = n > PARAGRAPH_MAX ? PARAGRAPH_MAX : n;
+        bool whole = nl != NULL && p + n == nl;
+        if (whole && blank(p, n)) {
+            finish_paragraph(ps);
+        } else {
+            buf_append(&ps->pending, p, n + (whole ? 1 : 0));
+            if (ps->pending.len > PARAGRAPH_MAX) {
+                /* at a character's border: continuation bytes stay with their lead */
+                while (!whole && p + n < end && ((unsigned char)p[n] & 0xC0) == 0x80) {
+                    buf_char(&ps->pending, p[n++]);
+                }
+                finish_paragraph(ps);
+            }
+        }
+        p += n + (whole ? 1 : 0);
+    }
+}
+
+/* Old Mac text has no LF at all; form feeds and the like end lines too (the emitter turns them into newlines). */
+static void carriage_returns_to_newlines(struct buf *b)
+{
+    if (b->len == 0 || memchr(b->ptr, '\n', b->len) != NULL) {
+        return;
+    }
+    for (size_t i = 0; i < b->len; i++) {
+        b->ptr[i] = b->ptr[i] == '\r' ? '\n' : b->ptr[i];
+    }
+}
+
+static bool looks_binary(struct str s, const char *charset)
+{
+    if (strncmp(charset, "UTF-16", 6) == 0 || strncmp(charset, "UTF-32", 6) == 0) {
+        return false;
+    }
+    size_t n = s.len < 65536 ? s.len : 65536;
+    size_t odd = 0;
+    for (size_t i = 0; i < n; i++) {
+        unsigned char c = (unsigned char)s.ptr[i];
+        odd += c < 9 || (c > 13 && c < 32 && c != 27) || c == 127;
+    }
+    return odd * 10 > n;
+}
+
+/* UTF-16 without a mark, as old Windows programs write it: every other byte of western text is NUL. */
+static const char *utf16_without_mark(struct str s)
+{
+    size_t n = (s.len < 4096 ? s.len : 4096) & ~(size_t)1;
+    size_t nul[2] = {0, 0};
+    for (size_t i = 0; i < n; i++) {
+        nul[i & 1] += s.ptr[i] == '\0';
+    }
+    if (n < 8 || (nul[0] + nul[1]) * 10 < n * 3) {
+        return NULL;
+    }
+    return nul[1] > 8 * nul[0] + 1 ? "UTF-16LE" : nul[0] > 8 * nul[1] + 1 ? "UTF-16BE" : NULL;
+}
+
+/* Ends of stretches that cut no character in half: a line's end; code units for UTF-16 and 32. */
+static size_t stretch(struct str s, const char *charset)
+{
+    if (s.len <= STRETCH) {
+        return s.len;
+    }
+    size_t n = STRETCH;
+    if (strncmp(charset, "UTF-16", 6) != 0 && strncmp(charset, "UTF-32", 6) != 0) {
+        for (size_t i = n; i > n - 65536; i--) {
+            if (s.ptr[i - 1] == '\n') {
+                return i;
+            }
+        }
+        while (n > STRETCH - 4 && ((unsigned char)s.ptr[n] & 0xC0) == 0x80) {
+            n--;
+        }
+    }
+    return n;
+}
+
+enum status text_extract(const struct extract_input *in, struct emitter *e, struct error *err)
+{
+    char name[64];
+    size_t bom = 0;
+    struct str s = in->data;
+    enum status st = STATUS_OK;
+    struct str look = s;
+    look.len = look.len > STRETCH ? stretch(look, "") : look.len;
+    const char *charset = charset_guess(look, NULL, name, sizeof name, &bom);
+    if (bom == 0) {
+        const char *wide = utf16_without_mark(look);
+        charset = wide != NULL ? wide : charset;
+    }
+    if (looks_binary(s, charset)) {
+        return error_set(err, STATUS_INVALID, "it is not text: too many of its bytes are control codes");
+    }
+    s.ptr += bom;
+    s.len -= bom;
+    struct paragraphs ps = {.e = e};
+    struct buf decoded;
+    buf_init(&ps.pending, 2 * PARAGRAPH_MAX + 16);
+    buf_init(&decoded, (size_t)STRETCH * 5);
+    emit_document(e, "txt", STR(""), STR(""), 0);
+    bool direct = strcmp(charset, "UTF-8") == 0 && memchr(look.ptr, '\n', look.len) != NULL;
+    while (s.len > 0 && st == STATUS_OK && !emit_failed(e)) {
+        struct str piece = {s.ptr, stretch(s, charset)};
+        if (direct) {
+            feed(&ps, piece);
+        } else {
+            buf_reset(&decoded);
+            st = charset_decode(piece, charset, &decoded, err);
+            carriage_returns_to_newlines(&decoded);
+            feed(&ps, buf_view(&decoded));
+        }
+        s.ptr += piece.len;
+        s.len -= piece.len;
+    }
+    finish_paragraph(&ps);
+    buf_deinit(&decoded);
+    buf_deinit(&ps.pending);
+    return st;
+}
