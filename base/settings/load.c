@@ -1,0 +1,396 @@
+/* Reading the file: first the events are looked through (aliases, anchors, tags, depth, a second
+ * document are refused; the document API would resolve them silently), then libyaml loads the
+ * document, whose nodes keep their marks, and the schema table is walked beside it. */
+#include <stdio.h>
+#include <string.h>
+#include <unistd.h>
+#include <yaml.h>
+
+#include "base/file.h"
+#include "base/settings/schema.h"
+
+#define MAX_DEPTH 6
+#define MAX_EVENTS 20000
+#define MAX_LIST 32
+
+struct load {
+    const char *name;
+    struct arena *a;
+    struct settings *out;
+    yaml_document_t doc;
+    size_t lines[SETTINGS_MAX_ROWS]; /* where each key was set; 0: not */
+};
+
+static enum status at(const char *name, size_t line, struct error *err)
+{
+    return error_prefix(err, "%s:%zu", name, line);
+}
+
+static enum status yaml_failed(const char *name, const yaml_parser_t *p, struct error *err)
+{
+    if (p->error == YAML_MEMORY_ERROR) {
+        return error_set(err, STATUS_NO_MEMORY, "%s: out of memory", name);
+    }
+    const char *what = p->problem == NULL ? "not YAML" : p->problem;
+    return error_set(err, STATUS_INVALID, "%s:%zu: %s", name, p->problem_mark.line + 1, what);
+}
+
+static const char *refused_event(const yaml_event_t *e, int depth, int documents, int events)
+{
+    const yaml_char_t *anchor = NULL;
+    const yaml_char_t *tag = NULL;
+
+    if (e->type == YAML_ALIAS_EVENT) {
+        return "aliases (*name) are not allowed here";
+    } else if (e->type == YAML_SCALAR_EVENT) {
+        anchor = e->data.scalar.anchor;
+        tag = e->data.scalar.tag;
+    } else if (e->type == YAML_SEQUENCE_START_EVENT) {
+        anchor = e->data.sequence_start.anchor;
+        tag = e->data.sequence_start.tag;
+    } else if (e->type == YAML_MAPPING_START_EVENT) {
+        anchor = e->data.mapping_start.anchor;
+        tag = e->data.mapping_start.tag;
+    }
+    return anchor != NULL        ? "anchors (&name) are not allowed here"
+           : tag != NULL         ? "tags (!name) are not allowed here"
+           : depth > MAX_DEPTH   ? "nested too deeply"
+           : documents > 1       ? "a second document (---) is not allowed here"
+           : events > MAX_EVENTS ? "too many entries"
+                                 : NULL;
+}
+
+static enum status check_events(const char *name, struct str yaml, struct error *err)
+{
+    yaml_parser_t p;
+    yaml_event_t e;
+    enum status s = STATUS_OK;
+    int depth = 0;
+    int documents = 0;
+    int events = 0;
+    bool end = false;
+
+    if (!yaml_parser_initialize(&p)) {
+        return error_set(err, STATUS_NO_MEMORY, "%s: out of memory", name);
+    }
+    yaml_parser_set_input_string(&p, (const unsigned char *)yaml.ptr, yaml.len);
+    while (s == STATUS_OK && !end) {
+        if (!yaml_parser_parse(&p, &e)) {
+            s = yaml_failed(name, &p, err);
+            break;
+        }
+        events++;
+        depth += e.type == YAML_MAPPING_START_EVENT || e.type == YAML_SEQUENCE_START_EVENT;
+        depth -= e.type == YAML_MAPPING_END_EVENT || e.type == YAML_SEQUENCE_END_EVENT;
+        documents += e.type == YAML_DOCUMENT_START_EVENT;
+        end = e.type == YAML_STREAM_END_EVENT;
+        const char *no = refused_event(&e, depth, documents, events);
+        if (no != NULL) {
+            s = error_set(err, STATUS_INVALID, "%s:%zu: %s", name, e.start_mark.line + 1, no);
+        }
+        yaml_event_delete(&e);
+    }
+    yaml_parser_delete(&p);
+    return s;
+}
+
+static const struct setting *find_row(const char *path)
+{
+    for (size_t i = 0; i < settings_schema_n; i++) {
+        if (strcmp(settings_schema[i].path, path) == 0) {
+            return &settings_schema[i];
+        }
+    }
+    return NULL;
+}
+
+static bool is_section(const char *path)
+{
+    for (size_t i = 0; i < settings_sections_n; i++) {
+        if (strcmp(settings_sections[i].path, path) == 0) {
+            return true;
+        }
+    }
+    return false;
+}
+
+static struct str scalar_text(const yaml_node_t *n)
+{
+    return (struct str){.ptr = (const char *)n->data.scalar.value, .len = n->data.scalar.length};
+}
+
+static bool is_plain(const yaml_node_t *n)
+{
+    return n->data.scalar.style == YAML_PLAIN_SCALAR_STYLE;
+}
+
+static bool is_null(const yaml_node_t *n)
+{
+    struct str t = scalar_text(n);
+
+    return is_plain(n) && (t.len == 0 || str_eq(t, STR("~")) || str_eq(t, STR("null")));
+}
+
+static enum status read_list(struct load *l, const struct setting *row, const yaml_node_t *n,
+                             struct error *err)
+{
+    if (n->type != YAML_SEQUENCE_NODE) {
+        return error_set(err, STATUS_INVALID, "%s: must be a list, such as [public]", row->path);
+    }
+    size_t count = (size_t)(n->data.sequence.items.top - n->data.sequence.items.start);
+    if (count > MAX_LIST) {
+        return error_set(err, STATUS_INVALID, "%s: more than %d entries", row->path, MAX_LIST);
+    }
+    const char **items = arena_array(l->a, count + 1, sizeof(*items));
+    if (items == NULL) {
+        return error_set(err, STATUS_NO_MEMORY, "%s: out of memory", row->path);
+    }
+    for (size_t i = 0; i < count; i++) {
+        const yaml_node_t *item = yaml_document_get_node(&l->doc, n->data.sequence.items.start[i]);
+        if (item == NULL || item->type != YAML_SCALAR_NODE ||
+            !setting_is_choice(row->choices, scalar_text(item))) {
+            return error_set(err, STATUS_INVALID, "%s: entry %zu is not one of %s", row->path,
+                             i + 1, row->choices);
+        }
+        items[i] = arena_strndup(l->a, scalar_text(item).ptr, scalar_text(item).len);
+        if (items[i] == NULL) {
+            return error_set(err, STATUS_NO_MEMORY, "%s: out of memory", row->path);
+        }
+    }
+    *(struct string_list *)(void *)((char *)l->out + row->offset) =
+        (struct string_list){.items = items, .n = count};
+    return STATUS_OK;
+}
+
+static enum status read_value(struct load *l, const struct setting *row, const yaml_node_t *n,
+                              struct error *err)
+{
+    if (row->type == SETTING_LIST) {
+        return read_list(l, row, n, err);
+    }
+    if (n->type != YAML_SCALAR_NODE) {
+        return error_set(err, STATUS_INVALID, "%s: must be one value (%s)", row->path,
+                         setting_type_name(row->type));
+    }
+    if (is_null(n)) {
+        return error_set(err, STATUS_INVALID, "%s: has no value: give one, or remove the line",
+                         row->path);
+    }
+    if (row->type != SETTING_STRING && row->type != SETTING_ENUM && !is_plain(n)) {
+        return error_set(err, STATUS_INVALID, "%s: must be a %s, without quotes", row->path,
+                         setting_type_name(row->type));
+    }
+    return setting_store(row, scalar_text(n), l->a, l->out, err);
+}
+
+static enum status read_mapping(struct load *l, const char *prefix, const yaml_node_t *n, int depth,
+                                struct error *err);
+
+static enum status read_entry(struct load *l, const char *prefix, const yaml_node_t *key,
+                              const yaml_node_t *value, int depth, struct error *err)
+{
+    char path[96];
+    struct str k = key->type == YAML_SCALAR_NODE ? scalar_text(key) : STR("?");
+    size_t line = key->start_mark.line + 1;
+    enum status s;
+
+    int n = snprintf(path, sizeof(path), "%s%s%.*s", prefix, *prefix == '\0' ? "" : ".",
+                     k.len > 60 ? 60 : (int)k.len, k.ptr);
+    const struct setting *row =
+        n > 0 && (size_t)n < sizeof(path) && k.len <= 60 ? find_row(path) : NULL;
+    if (row != NULL) {
+        size_t *seen = &l->lines[row - settings_schema];
+        if (*seen != 0) {
+            s = error_set(err, STATUS_INVALID, "%s: already set on line %zu", path, *seen);
+        } else {
+            *seen = line;
+            s = read_value(l, row, value, err);
+        }
+        return s == STATUS_OK ? s : at(l->name, line, err);
+    }
+    if (!is_section(path)) {
+        (void)error_set(err, STATUS_INVALID,
+                        "%s: there is no such setting (`carrel config reference` lists them)",
+                        path);
+        return at(l->name, line, err);
+    }
+    if (value->type == YAML_SCALAR_NODE && is_null(value)) {
+        return STATUS_OK; /* a section whose every line is commented out */
+    }
+    if (value->type != YAML_MAPPING_NODE) {
+        (void)error_set(err, STATUS_INVALID, "%s: must hold settings of its own, one a line", path);
+        return at(l->name, line, err);
+    }
+    return read_mapping(l, path, value, depth + 1, err);
+}
+
+static enum status read_mapping(struct load *l, const char *prefix, const yaml_node_t *n, int depth,
+                                struct error *err)
+{
+    const yaml_node_pair_t *start = n->data.mapping.pairs.start;
+    const yaml_node_pair_t *top = n->data.mapping.pairs.top;
+    enum status s = STATUS_OK;
+
+    if (depth > MAX_DEPTH) {
+        return error_set(err, STATUS_INVALID, "%s: nested too deeply", l->name);
+    }
+    for (const yaml_node_pair_t *p = start; p < top && s == STATUS_OK; p++) {
+        const yaml_node_t *key = yaml_document_get_node(&l->doc, p->key);
+        const yaml_node_t *value = yaml_document_get_node(&l->doc, p->value);
+        for (const yaml_node_pair_t *q = start; q < p; q++) { /* sections written twice */
+            const yaml_node_t *other = yaml_document_get_node(&l->doc, q->key);
+            if (key->type == YAML_SCALAR_NODE && other->type == YAML_SCALAR_NODE &&
+                str_eq(scalar_text(key), scalar_text(other))) {
+                (void)error_set(err, STATUS_INVALID, "%.60s: already there on line %zu",
+                                (const char *)key->data.scalar.value, other->start_mark.line + 1);
+                return at(l->name, key->start_mark.line + 1, err);
+            }
+        }
+        s = read_entry(l, prefix, key, value, depth, err);
+    }
+    return s;
+}
+
+static bool is_localhost(const char *listen)
+{
+    return strcmp(listen, "127.0.0.1") == 0 || strcmp(listen, "::1") == 0 ||
+           strcmp(listen, "localhost") == 0;
+}
+
+/* What no single row can say. The key named is the one whose line is shown. */
+static enum status check_together(const struct settings *s, const char **key, struct error *err)
+{
+    *key = "http.listen";
+    if (!is_localhost(s->http.listen) && s->http.tls_certificate[0] == '\0' &&
+        !s->http.allow_plain_http_beyond_localhost) {
+        return error_set(
+            err, STATUS_INVALID,
+            "http.listen: %.60s is not this machine itself: set http.tls_certificate and "
+            "tls_key, or allow_plain_http_beyond_localhost",
+            s->http.listen);
+    }
+    *key = "http.tls_certificate";
+    if ((s->http.tls_certificate[0] == '\0') != (s->http.tls_key[0] == '\0')) {
+        return error_set(err, STATUS_INVALID, "http: tls_certificate and tls_key go together");
+    }
+    *key = "rpc.transport";
+    if (strcmp(s->rpc.transport, "tls") == 0 &&
+        (s->rpc.tls_ca[0] == '\0' || s->rpc.tls_certificate[0] == '\0')) {
+        return error_set(err, STATUS_INVALID,
+                         "rpc.transport: tls needs rpc.tls_ca and rpc.tls_certificate");
+    }
+    *key = "chunk.target_words";
+    if (s->chunk.target_words > s->chunk.max_words) {
+        return error_set(err, STATUS_INVALID, "chunk.target_words: is more than chunk.max_words");
+    }
+    *key = "generate.engine";
+    if (strcmp(s->generate.engine, "upstream") == 0 && s->generate.upstream.url[0] == '\0') {
+        return error_set(err, STATUS_INVALID,
+                         "generate.engine: upstream needs generate.upstream.url");
+    }
+    *key = "generate.upstream.url";
+    const char *url = s->generate.upstream.url;
+    if (url[0] != '\0' && strncmp(url, "http://", 7) != 0 && strncmp(url, "https://", 8) != 0) {
+        return error_set(err, STATUS_INVALID,
+                         "generate.upstream.url: must start with https:// or http://");
+    }
+    if (url[0] != '\0' && s->generate.upstream.model[0] == '\0') {
+        return error_set(err, STATUS_INVALID,
+                         "generate.upstream.url: needs generate.upstream.model too");
+    }
+    return STATUS_OK;
+}
+
+static enum status set_defaults(const char *home, struct arena *a, struct settings *out,
+                                struct error *err)
+{
+    enum status s = STATUS_OK;
+
+    *out = (struct settings){0};
+    out->home = arena_strdup(a, home);
+    if (out->home == NULL) {
+        return error_set(err, STATUS_NO_MEMORY, "settings: out of memory");
+    }
+    for (size_t i = 0; i < settings_schema_n && s == STATUS_OK; i++) {
+        s = setting_store(&settings_schema[i], str_from(settings_schema[i].fallback), a, out, err);
+    }
+    return s;
+}
+
+enum status settings_parse(const char *home, struct str yaml, const char *name, struct arena *a,
+                           struct settings *out, struct error *err)
+{
+    struct settings fresh;
+    struct load l = {.name = name, .a = a, .out = &fresh};
+    struct error own = {0};
+    yaml_parser_t p;
+    const char *key = NULL;
+    enum status s;
+
+    if (err == NULL) {
+        err = &own;
+    }
+    if (yaml.len > SETTINGS_FILE_MAX) {
+        return error_set(err, STATUS_TOO_LARGE, "%s: larger than %zu bytes", name,
+                         SETTINGS_FILE_MAX);
+    }
+    s = set_defaults(home, a, &fresh, err);
+    if (s == STATUS_OK) {
+        s = check_events(name, yaml, err);
+    }
+    if (s != STATUS_OK) {
+        return s;
+    }
+    if (!yaml_parser_initialize(&p)) {
+        return error_set(err, STATUS_NO_MEMORY, "%s: out of memory", name);
+    }
+    yaml_parser_set_input_string(&p, (const unsigned char *)yaml.ptr, yaml.len);
+    if (!yaml_parser_load(&p, &l.doc)) {
+        s = yaml_failed(name, &p, err);
+        yaml_parser_delete(&p);
+        return s;
+    }
+    const yaml_node_t *root = yaml_document_get_root_node(&l.doc);
+    if (root != NULL && root->type == YAML_MAPPING_NODE) {
+        s = read_mapping(&l, "", root, 0, err);
+    } else if (root != NULL && !(root->type == YAML_SCALAR_NODE && is_null(root))) {
+        s = error_set(err, STATUS_INVALID,
+                      "%s:%zu: must be settings, one a line, such as `log_level: info`", name,
+                      root->start_mark.line + 1);
+    }
+    if (s == STATUS_OK) {
+        s = check_together(&fresh, &key, err);
+        if (s != STATUS_OK) {
+            const struct setting *row = find_row(key);
+            size_t line = row == NULL ? 0 : l.lines[row - settings_schema];
+            s = line == 0 ? error_prefix(err, "%s", name) : at(name, line, err);
+        }
+    }
+    yaml_document_delete(&l.doc);
+    yaml_parser_delete(&p);
+    if (s == STATUS_OK) {
+        *out = fresh;
+    }
+    return s;
+}
+
+enum status settings_load(const char *home, struct arena *a, struct settings *out,
+                          struct error *err)
+{
+    char path[4096];
+    struct buf text;
+
+    enum status s = file_join(path, sizeof(path), home, "carrel.yaml", err);
+    if (s != STATUS_OK) {
+        return s;
+    }
+    buf_init(&text, SETTINGS_FILE_MAX);
+    if (access(path, F_OK) == 0) {
+        s = file_read(path, &text, err);
+    }
+    if (s == STATUS_OK) {
+        s = settings_parse(home, buf_view(&text), path, a, out, err);
+    }
+    buf_deinit(&text);
+    return s;
+}

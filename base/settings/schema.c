@@ -1,0 +1,209 @@
+#include "base/settings/schema.h"
+
+#define KIB 1024.0
+#define MIB (1024.0 * 1024.0)
+#define GIB (1024.0 * 1024.0 * 1024.0)
+#define SECOND 1000.0
+#define HOUR (3600.0 * 1000.0)
+
+#define ROW(path_, type_, field, min_, max_, fallback_, help_)                                     \
+    {                                                                                              \
+        .path = path_, .type = SETTING_##type_, .offset = offsetof(struct settings, field),        \
+        .min = min_, .max = max_, .fallback = fallback_, .help = help_                             \
+    }
+#define TEXT(path_, field, fallback_, help_)                                                       \
+    {                                                                                              \
+        .path = path_, .type = SETTING_STRING, .offset = offsetof(struct settings, field),         \
+        .fallback = fallback_, .help = help_                                                       \
+    }
+#define FLAG(path_, field, fallback_, help_)                                                       \
+    {                                                                                              \
+        .path = path_, .type = SETTING_BOOL, .offset = offsetof(struct settings, field),           \
+        .fallback = fallback_, .help = help_                                                       \
+    }
+#define ONE_OF(path_, type_, field, choices_, fallback_, help_)                                    \
+    {                                                                                              \
+        .path = path_, .type = SETTING_##type_, .offset = offsetof(struct settings, field),        \
+        .choices = choices_, .fallback = fallback_, .help = help_                                  \
+    }
+
+const struct setting settings_schema[] = {
+    ONE_OF("log_level", ENUM, log_level, "debug|info|warn|error", "info",
+           "How much the services say on standard error."),
+
+    TEXT("http.listen", http.listen, "127.0.0.1",
+         "Address the web page and the API listen on. Anything but this machine itself needs TLS, "
+         "or "
+         "allow_plain_http_beyond_localhost."),
+    ROW("http.port", INT, http.port, 0, 65535, "8642",
+        "Port of the web page and the API; 0 picks a free one. --port and CARREL_PORT win over "
+        "it."),
+    FLAG("http.allow_plain_http_beyond_localhost", http.allow_plain_http_beyond_localhost, "false",
+         "Say true to serve other machines without TLS: keys, questions and documents then cross "
+         "the "
+         "network readable by anyone on it. Sensible only behind a proxy that speaks TLS."),
+    TEXT("http.tls_certificate", http.tls_certificate, "",
+         "Certificate chain (PEM), relative to the data directory; with tls_key turns HTTPS on."),
+    TEXT("http.tls_key", http.tls_key, "", "Private key (PEM) of tls_certificate."),
+    ROW("http.max_header_bytes", SIZE, http.max_header_bytes, 4 * KIB, MIB, "32KiB",
+        "Largest head of a request; more is answered 431."),
+    ROW("http.max_body_bytes", SIZE, http.max_body_bytes, KIB, GIB, "4MiB",
+        "Largest body of an API call; more is answered 413."),
+    ROW("http.max_upload_bytes", SIZE, http.max_upload_bytes, KIB, 16 * GIB, "256MiB",
+        "Largest uploaded document."),
+    ROW("http.header_timeout", DURATION, http.header_timeout_ms, 100, 600 * SECOND, "10s",
+        "A client has so long to send the head of its request."),
+    ROW("http.idle_timeout", DURATION, http.idle_timeout_ms, SECOND, HOUR, "60s",
+        "A connection without a request in flight, or a body that stands still, is closed after "
+        "this."),
+    ROW("http.request_timeout", DURATION, http.request_timeout_ms, SECOND, 24 * HOUR, "300s",
+        "Longest life of one request, streamed answers included."),
+    ROW("http.max_connections", INT, http.max_connections, 1, 65536, "512",
+        "Connections at once; more wait in the kernel's queue or are refused."),
+    ROW("http.max_connections_per_address", INT, http.max_connections_per_address, 1, 65536, "128",
+        "Connections at once from one address."),
+    ROW("http.max_requests_in_flight", INT, http.max_requests_in_flight, 1, 65536, "256",
+        "Requests worked on at once; more are answered 503."),
+    ROW("http.requests_per_minute", INT, http.requests_per_minute, 0, 1000000, "600",
+        "Requests a key may make in a minute before it is answered 429; 0 switches the limit off."),
+    ROW("http.session_hours", INT, http.session_hours, 1, 24 * 365, "12",
+        "A browser stays signed in for so long."),
+
+    ONE_OF(
+        "rpc.transport", ENUM, rpc.transport, "unix|tls", "unix",
+        "How the services reach each other: Unix sockets in the data directory, or TCP with mutual "
+        "TLS 1.3."),
+    TEXT("rpc.tls_ca", rpc.tls_ca, "",
+         "transport tls: certificate authority (PEM) that signed the services' "
+         "certificates."),
+    TEXT("rpc.tls_certificate", rpc.tls_certificate, "",
+         "transport tls: certificate (PEM), or a folder that holds <service>.crt and "
+         "<service>.key."),
+    TEXT("rpc.tls_key", rpc.tls_key, "",
+         "transport tls: private key (PEM); empty when tls_certificate is a folder."),
+    TEXT("rpc.tls_host", rpc.tls_host, "127.0.0.1",
+         "transport tls: address the services listen on."),
+    ROW("rpc.tls_base_port", INT, rpc.tls_base_port, 1, 65000, "8650",
+        "transport tls: first of the services' ports, one each in a fixed order."),
+
+    TEXT("ingest.watch_dir", ingest.watch_dir, "",
+         "Folder whose sub-folders (one a tenant) are followed; empty: watch in the data "
+         "directory."),
+    ROW("ingest.settle_ms", INT, ingest.settle_ms, 10, 600000, "300",
+        "A file is at rest, and is read, when it has not changed for so many milliseconds."),
+    ROW("ingest.rescan_s", INT, ingest.rescan_s, 1, 7 * 86400, "300",
+        "Every so many seconds the whole folder is compared, in case a notice was missed."),
+    ROW("ingest.max_file_bytes", SIZE, ingest.max_file_bytes, KIB, 16 * GIB, "256MiB",
+        "Larger files are listed as failed."),
+    ROW("ingest.workers", INT, ingest.workers, 0, 256, "2",
+        "Extractors at once; 0: one a processor core."),
+    ROW("ingest.trash_days", INT, ingest.trash_days, 0, 3650, "30",
+        "Documents deleted through the API stay in trash/ for so many days."),
+    ROW("ingest.max_attempts", INT, ingest.max_attempts, 1, 100, "5",
+        "A document whose reading fails for a passing reason is tried again so often."),
+
+    ROW("extract.memory_mb", INT, extract.memory_mb, 64, 1048576, "768",
+        "Memory of one extractor, in MiB."),
+    ROW("extract.cpu_s", INT, extract.cpu_s, 1, 86400, "60",
+        "Processor time of one extraction, in seconds."),
+    ROW("extract.wall_s", INT, extract.wall_s, 1, 86400, "120",
+        "Time of one extraction by the clock on the wall, in seconds."),
+    ROW("extract.output_mb", INT, extract.output_mb, 1, 4096, "128",
+        "Most text and structure one document may give, in MiB."),
+    ROW("extract.processes", INT, extract.processes, 1, 256, "8",
+        "Processes one extractor may have, its helpers included."),
+    ROW("extract.open_files", INT, extract.open_files, 16, 4096, "64",
+        "Files one extractor may hold open."),
+
+    ROW("chunk.target_words", INT, chunk.target_words, 20, 2000, "200", "Words a chunk aims at."),
+    ROW("chunk.max_words", INT, chunk.max_words, 40, 4000, "380", "Words a chunk never exceeds."),
+    ROW("chunk.target_cjk_chars", INT, chunk.target_cjk_chars, 50, 4000, "400",
+        "Characters a chunk aims at in Chinese, Japanese and Korean."),
+
+    ROW("encoder.dimensions", INT, encoder.dimensions, 8, 1024, "256",
+        "Dimensions of the built-in encoder's vectors."),
+    ROW("encoder.first_fit_chunks", INT, encoder.first_fit_chunks, 10, 1000000, "200",
+        "The built-in encoder is first fitted when a tenant has so many chunks."),
+    ROW("encoder.min_document_frequency", INT, encoder.min_document_frequency, 1, 1000, "3",
+        "Words in fewer documents than this stay out of a fit."),
+    ROW("encoder.refit_growth_percent", INT, encoder.refit_growth_percent, 5, 95, "60",
+        "Fitted again when the collection has grown by so many percent since the last fit."),
+
+    ROW("retrieve.top_k", INT, retrieve.top_k, 1, 100, "8",
+        "Passages a search returns unless told."),
+    ROW("retrieve.candidates", INT, retrieve.candidates, 10, 1000, "100",
+        "Candidates that are scored again by proximity and character n-grams."),
+    ROW("retrieve.lsa_weight", DOUBLE, retrieve.lsa_weight, 0, 1, "0.1",
+        "Weight of the built-in encoder beside full-text search when both are fused."),
+
+    ONE_OF("generate.engine", ENUM, generate.engine, "auto|extractive|upstream", "auto",
+           "Who writes the answers: sentences quoted from the documents (extractive), the server "
+           "under "
+           "upstream, or auto: upstream when one is configured and may receive the passages."),
+    ROW("generate.refuse_below", DOUBLE, generate.refuse_below, 0, 1, "0.20",
+        "Share of the best possible score under which the answer is that nothing in the documents "
+        "answers the question."),
+    ROW("generate.max_sentences", INT, generate.max_sentences, 1, 20, "4",
+        "Most sentences of an extractive answer."),
+    TEXT(
+        "generate.upstream.url", generate.upstream.url, "",
+        "Base address of an OpenAI-compatible server, ending in /v1; empty: none, and nothing ever "
+        "leaves this machine."),
+    TEXT("generate.upstream.model", generate.upstream.model, "", "Name of the model there."),
+    TEXT("generate.upstream.key_file", generate.upstream.key_file, "",
+         "File with the key for that server, relative to the data directory; empty: no key."),
+    ONE_OF("generate.upstream.may_receive", LIST, generate.upstream.may_receive,
+           "public|internal|confidential|restricted", "[]",
+           "Labels whose passages may be sent there. The strictest passage of a prompt decides; an "
+           "unlabelled one is never sent."),
+    ROW("generate.upstream.connect_timeout", DURATION, generate.upstream.connect_timeout_ms, 100,
+        60 * SECOND, "5s", "Longest wait for a connection."),
+    ROW("generate.upstream.idle_timeout", DURATION, generate.upstream.idle_timeout_ms, SECOND, HOUR,
+        "60s", "Longest silence in the middle of an answer."),
+    ROW("generate.upstream.total_timeout", DURATION, generate.upstream.total_timeout_ms, SECOND,
+        24 * HOUR, "300s", "Longest answer, retries included."),
+    ROW("generate.upstream.max_retries", INT, generate.upstream.max_retries, 0, 10, "3",
+        "Retries after 429 or 5xx; Retry-After is respected."),
+    FLAG("generate.upstream.allow_private_address", generate.upstream.allow_private_address,
+         "false",
+         "Say true when that server has a private address (10.x, 192.168.x, this machine, ...)."),
+};
+const size_t settings_schema_n = sizeof(settings_schema) / sizeof(settings_schema[0]);
+_Static_assert(sizeof(settings_schema) / sizeof(settings_schema[0]) <= SETTINGS_MAX_ROWS,
+               "raise SETTINGS_MAX_ROWS");
+
+const struct setting_section settings_sections[] = {
+    {"http", "The web page and the API."},
+    {"rpc", "How the services talk to each other."},
+    {"ingest", "Following the watched folder."},
+    {"extract", "Limits of the sandboxed process that reads one document."},
+    {"chunk", "How documents are cut."},
+    {"encoder", "The built-in encoder, fitted to each tenant's own documents."},
+    {"retrieve", "Finding passages."},
+    {"generate", "Writing answers."},
+    {"generate.upstream", "A model elsewhere, by written policy only."},
+};
+const size_t settings_sections_n = sizeof(settings_sections) / sizeof(settings_sections[0]);
+
+const char *setting_type_name(enum setting_type t)
+{
+    switch (t) {
+    case SETTING_BOOL:
+        return "true or false";
+    case SETTING_INT:
+        return "whole number";
+    case SETTING_SIZE:
+        return "size";
+    case SETTING_DURATION:
+        return "duration";
+    case SETTING_DOUBLE:
+        return "number";
+    case SETTING_STRING:
+        return "text";
+    case SETTING_ENUM:
+        return "one of";
+    case SETTING_LIST:
+        return "list of";
+    }
+    return "?";
+}

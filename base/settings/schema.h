@@ -1,0 +1,51 @@
+/* The one table of settings: everything else about them (reading, defaults, the commented file, the
+ * reference page) is derived from it. Private to base/settings. */
+#ifndef CARREL_BASE_SETTINGS_SCHEMA_H
+#define CARREL_BASE_SETTINGS_SCHEMA_H
+
+#include "base/settings/settings.h"
+
+enum setting_type {
+    SETTING_BOOL,     /* bool: true, false */
+    SETTING_INT,      /* int64_t: decimal */
+    SETTING_SIZE,     /* int64_t bytes: decimal with an optional KiB, MiB, GiB */
+    SETTING_DURATION, /* int64_t milliseconds: decimal with ms, s, m, h */
+    SETTING_DOUBLE,   /* double: decimal */
+    SETTING_STRING,   /* const char * */
+    SETTING_ENUM,     /* const char *: one of choices */
+    SETTING_LIST,     /* struct string_list: a sequence of choices */
+};
+
+struct setting {
+    const char *path; /* "http.port" */
+    enum setting_type type;
+    size_t offset;        /* in struct settings */
+    double min, max;      /* numbers, in the unit stored */
+    const char *choices;  /* "a|b|c" for enums and lists, otherwise NULL */
+    const char *fallback; /* as one would write it in the file */
+    const char *help;
+};
+
+struct setting_section {
+    const char *path; /* "http", "generate.upstream" */
+    const char *help;
+};
+
+extern const struct setting settings_schema[];
+extern const size_t settings_schema_n;
+/* In the order of the file; a section comes before the sections inside it. */
+extern const struct setting_section settings_sections[];
+extern const size_t settings_sections_n;
+
+#define SETTINGS_MAX_ROWS 96
+#define SETTINGS_FILE_MAX ((size_t)256 * 1024)
+
+/* "integer", "size", ... */
+const char *setting_type_name(enum setting_type t);
+/* Is item one of the '|'-separated choices? */
+bool setting_is_choice(const char *choices, struct str item);
+/* A scalar as written into out's field; text in a. */
+enum status setting_store(const struct setting *row, struct str text, struct arena *a,
+                          struct settings *out, struct error *err) MUST_CHECK;
+
+#endif

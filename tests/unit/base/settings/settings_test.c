@@ -1,0 +1,213 @@
+#include "base/settings/settings.h"
+
+#include <stdlib.h>
+
+#include "tests/unit/test.h"
+
+static enum status parse(const char *text, struct arena *a, struct settings *s, struct error *err)
+{
+    arena_init(a, 1 << 20);
+    *err = (struct error){0};
+    return settings_parse("/home/x", str_from(text), "carrel.yaml", a, s, err);
+}
+
+static void test_defaults(void **state)
+{
+    (void)state;
+    struct arena a;
+    struct settings s;
+    struct error err;
+
+    assert_int_equal(parse("", &a, &s, &err), STATUS_OK);
+    assert_string_equal(s.home, "/home/x");
+    assert_string_equal(s.http.listen, "127.0.0.1");
+    assert_int_equal(s.http.port, 8642);
+    assert_int_equal(s.http.max_header_bytes, 32 * 1024);
+    assert_int_equal(s.http.max_upload_bytes, 256LL * 1024 * 1024);
+    assert_int_equal(s.http.header_timeout_ms, 10000);
+    assert_int_equal(s.ingest.settle_ms, 300);
+    assert_int_equal(s.extract.memory_mb, 768);
+    assert_true(s.retrieve.lsa_weight > 0.099 && s.retrieve.lsa_weight < 0.101);
+    assert_true(s.generate.refuse_below > 0.199 && s.generate.refuse_below < 0.201);
+    assert_int_equal(s.generate.upstream.may_receive.n, 0);
+    assert_string_equal(s.generate.upstream.url, "");
+    assert_false(s.generate.upstream.allow_private_address);
+    arena_reset(&a);
+}
+
+static void test_values(void **state)
+{
+    (void)state;
+    struct arena a;
+    struct settings s;
+    struct error err;
+    const char *text = "log_level: debug\n"
+                       "http:\n"
+                       "  port: 0\n"
+                       "  max_body_bytes: 8MiB\n"
+                       "  header_timeout: 1500ms\n"
+                       "rpc:\n"
+                       "  # all commented out\n"
+                       "generate:\n"
+                       "  engine: upstream\n"
+                       "  refuse_below: 0.5\n"
+                       "  upstream:\n"
+                       "    url: \"https://llm.example/v1\"\n"
+                       "    model: m\n"
+                       "    may_receive: [public, internal]\n"
+                       "    total_timeout: 2m\n"
+                       "    allow_private_address: true\n";
+
+    assert_int_equal(parse(text, &a, &s, &err), STATUS_OK);
+    assert_string_equal(s.log_level, "debug");
+    assert_int_equal(s.http.port, 0);
+    assert_int_equal(s.http.max_body_bytes, 8 * 1024 * 1024);
+    assert_int_equal(s.http.header_timeout_ms, 1500);
+    assert_string_equal(s.generate.engine, "upstream");
+    assert_int_equal(s.generate.upstream.total_timeout_ms, 120000);
+    assert_int_equal(s.generate.upstream.may_receive.n, 2);
+    assert_string_equal(s.generate.upstream.may_receive.items[1], "internal");
+    assert_true(s.generate.upstream.allow_private_address);
+    arena_reset(&a);
+}
+
+static void test_refusals(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *text;
+        const char *says;
+    } cases[] = {
+        {"htp:\n  port: 1\n", "carrel.yaml:1: htp: there is no such setting"},
+        {"http:\n  prot: 1\n", "carrel.yaml:2: http.prot: there is no such setting"},
+        {"http:\n  port: 1\n  port: 2\n", "carrel.yaml:3: port: already there on line 2"},
+        {"http:\n  port: 1\nhttp:\n  listen: ::1\n",
+         "carrel.yaml:3: http: already there on line 1"},
+        {"http:\n  port: 70000\n", "carrel.yaml:2: http.port: out of range"},
+        {"http:\n  port: -1\n", "carrel.yaml:2: http.port: out of range"},
+        {"http:\n  port: 010\n", "carrel.yaml:2: http.port: \"010\" is not a whole number"},
+        {"http:\n  port: 0x10\n", "is not a whole number"},
+        {"http:\n  port: 99999999999999999999\n", "is not a whole number"},
+        {"http:\n  port: \"80\"\n", "without quotes"},
+        {"http:\n  port: [80]\n", "must be one value"},
+        {"http:\n  port:\n", "has no value"},
+        {"http: 8642\n", "carrel.yaml:1: http: must hold settings of its own"},
+        {"http:\n  max_body_bytes: 4MB\n", "KiB, MiB or GiB"},
+        {"http:\n  header_timeout: 10\n", "with ms, s, m or h"},
+        {"http:\n  allow_plain_http_beyond_localhost: yes\n", "write true or false"},
+        {"http:\n  listen: 0.0.0.0\n",
+         "carrel.yaml:2: http.listen: 0.0.0.0 is not this machine itself"},
+        {"log_level: loud\n", "carrel.yaml:1: log_level: \"loud\" is not one of"},
+        {"retrieve:\n  lsa_weight: nan\n", "is not a number"},
+        {"retrieve:\n  lsa_weight: 1.5\n", "between 0 and 1"},
+        {"generate:\n  engine: upstream\n", "carrel.yaml:2: generate.engine: upstream needs"},
+        {"generate:\n  upstream:\n    may_receive: [secret]\n", "entry 1 is not one of"},
+        {"generate:\n  upstream:\n    may_receive: public\n", "must be a list"},
+        {"generate:\n  upstream:\n    url: ftp://x\n", "must start with https://"},
+        {"a: &x 1\nb: *x\n", "carrel.yaml:1: anchors"},
+        {"http: *x\n", "aliases"},
+        {"http: !!map {}\n", "tags"},
+        {"---\nlog_level: info\n---\nlog_level: info\n", "second document"},
+        {"[[[[[[[[[[]]]]]]]]]]", "nested too deeply"},
+        {"- a\n", "must be settings"},
+        {"http:\n\tport: 1\n", "carrel.yaml:2:"},
+        {"http: {\n", "carrel.yaml:2:"},
+        {"http:\n  listen: \"a\\0b\"\n", "NUL"},
+        {"log_level: \xff\n", "carrel.yaml:"},
+    };
+
+    for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+        struct arena a;
+        struct settings s = {0};
+        struct error err;
+        enum status got = parse(cases[i].text, &a, &s, &err);
+        if (got != STATUS_INVALID || strstr(err.text, cases[i].says) == NULL) {
+            fail_msg("case %zu: status %s, text: %s (wanted: %s)", i, status_name(got), err.text,
+                     cases[i].says);
+        }
+        assert_null(s.home); /* untouched on failure */
+        arena_reset(&a);
+    }
+}
+
+static void test_too_large(void **state)
+{
+    (void)state;
+    struct arena a;
+    struct settings s;
+    struct error err = {0};
+    size_t n = 300 * 1024;
+    char *text = malloc(n);
+
+    assert_non_null(text);
+    memset(text, '#', n);
+    arena_init(&a, 1 << 20);
+    assert_int_equal(settings_parse("/h", (struct str){.ptr = text, .len = n}, "f", &a, &s, &err),
+                     STATUS_TOO_LARGE);
+    free(text);
+    arena_reset(&a);
+}
+
+/* The default file, with its comments taken off, is what one gets without a file. */
+static void test_default_file(void **state)
+{
+    (void)state;
+    struct buf out;
+    struct buf bare;
+    struct arena a;
+    struct settings s;
+    struct error err;
+
+    buf_init(&out, 1 << 20);
+    buf_init(&bare, 1 << 20);
+    settings_write_default(&out);
+    assert_int_equal(buf_status(&out), STATUS_OK);
+    assert_int_equal(parse(out.ptr, &a, &s, &err), STATUS_OK);
+    arena_reset(&a);
+
+    const char *p = out.ptr;
+    while (*p != '\0') {
+        size_t n = strcspn(p, "\n");
+        size_t indent = strspn(p, " ");
+        bool setting = p[indent] == '#' && p[indent + 1] != ' ';
+        if (setting) {
+            buf_append(&bare, p, indent);
+            buf_append(&bare, p + indent + 1, n - indent - 1);
+        } else {
+            buf_append(&bare, p, n);
+        }
+        buf_char(&bare, '\n');
+        p += n + (p[n] == '\n');
+    }
+    assert_int_equal(parse(bare.ptr, &a, &s, &err), STATUS_OK);
+    assert_int_equal(s.http.port, 8642);
+    assert_int_equal(s.chunk.max_words, 380);
+    arena_reset(&a);
+    buf_deinit(&out);
+    buf_deinit(&bare);
+}
+
+static void test_reference_names_every_section(void **state)
+{
+    (void)state;
+    struct buf out;
+
+    buf_init(&out, 1 << 20);
+    settings_write_reference(&out);
+    assert_int_equal(buf_status(&out), STATUS_OK);
+    assert_non_null(strstr(out.ptr, "| `http.port` | whole number, 0 to 65535 | `8642` |"));
+    assert_non_null(
+        strstr(out.ptr, "| `generate.upstream.may_receive` | list of `public`, `internal`"));
+    assert_non_null(strstr(out.ptr, "| `http.max_body_bytes` | size, 1 KiB to 1 GiB | `4MiB` |"));
+    buf_deinit(&out);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_defaults),     cmocka_unit_test(test_values),
+        cmocka_unit_test(test_refusals),     cmocka_unit_test(test_too_large),
+        cmocka_unit_test(test_default_file), cmocka_unit_test(test_reference_names_every_section),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
