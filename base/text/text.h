@@ -25,12 +25,13 @@ enum text_kind {
 
 struct text_token {
     enum text_kind kind;
-    struct str norm;   /* normalised, unstemmed; valid until the callback returns */
+    struct str norm;   /* normalised, unstemmed, Latin accents removed; valid until the callback returns */
     struct str stem;   /* what the index holds */
     uint32_t position; /* counts words and CJK characters from 0 */
     uint32_t start;    /* bytes of the input it came from: [start, end) */
     uint32_t end;
     bool function_word; /* an article, pronoun, question word ... of the language */
+    bool alone;         /* TEXT_CJK_SINGLE: no neighbour in its run, so no bigram holds it */
 };
 
 /* Return false to stop early. */
@@ -46,7 +47,7 @@ void text_analyze(struct text_analyzer *a, struct str utf8, const char *language
 /* The language whose function words are commonest in the first 64 KiB, or whose script decides; "" when
  * nothing does. Static string. */
 const char *text_detect_language(struct text_analyzer *a, struct str utf8);
-/* All stems a query word may have in the languages given, for collections of several languages. */
+/* Has function words or a stemmer here; a region ("pt-BR") does not matter. */
 bool text_language_known(const char *language);
 /* Character 4-grams of a normalised word, written _word_ (a shorter one whole), as 64-bit hashes; CJK tokens
  * give their own characters. */

@@ -1,0 +1,516 @@
+/* The analyzer: finds the words of a text and gives each its normal form and stem.
+ *
+ * Words of one language repeat: a cache keyed by the spelling (ASCII letters lowered) holds norm, stem and
+ * whether it is a function word, so that utf8proc and the stemmers see each spelling once. The cache is
+ * bounded and simply emptied when full. */
+#include <stdlib.h>
+
+#include "base/text/internal.h"
+
+#define CACHE_WORDS 32768
+#define CACHE_BYTES ((size_t)3 * 1024 * 1024)
+
+/* Lower case for ASCII letters and digits, 0 for separators, 0x80 for bytes of longer characters. */
+static const unsigned char ascii_class[256] = {
+    ['0'] = '0', ['1'] = '1', ['2'] = '2', ['3'] = '3', ['4'] = '4', ['5'] = '5', ['6'] = '6',
+    ['7'] = '7', ['8'] = '8', ['9'] = '9', ['a'] = 'a', ['b'] = 'b', ['c'] = 'c', ['d'] = 'd',
+    ['e'] = 'e', ['f'] = 'f', ['g'] = 'g', ['h'] = 'h', ['i'] = 'i', ['j'] = 'j', ['k'] = 'k',
+    ['l'] = 'l', ['m'] = 'm', ['n'] = 'n', ['o'] = 'o', ['p'] = 'p', ['q'] = 'q', ['r'] = 'r',
+    ['s'] = 's', ['t'] = 't', ['u'] = 'u', ['v'] = 'v', ['w'] = 'w', ['x'] = 'x', ['y'] = 'y',
+    ['z'] = 'z', ['A'] = 'a', ['B'] = 'b', ['C'] = 'c', ['D'] = 'd', ['E'] = 'e', ['F'] = 'f',
+    ['G'] = 'g', ['H'] = 'h', ['I'] = 'i', ['J'] = 'j', ['K'] = 'k', ['L'] = 'l', ['M'] = 'm',
+    ['N'] = 'n', ['O'] = 'o', ['P'] = 'p', ['Q'] = 'q', ['R'] = 'r', ['S'] = 's', ['T'] = 't',
+    ['U'] = 'u', ['V'] = 'v', ['W'] = 'w', ['X'] = 'x', ['Y'] = 'y', ['Z'] = 'z',
+};
+
+/* One pass over one text. */
+struct scan {
+    struct text_analyzer *a;
+    struct str in;
+    size_t language; /* of the text */
+    size_t ascii_language; /* of its plain ASCII words */
+    bool turkish;
+    text_token_fn fn;
+    void *data;
+    uint32_t position;
+    size_t at;
+    bool stopped;
+};
+
+enum status text_analyzer_new(struct text_analyzer **out, struct error *err)
+{
+    struct text_analyzer *a = calloc(1, sizeof(*a));
+    if (a == NULL) {
+        return error_set(err, STATUS_NO_MEMORY, "text analyzer: out of memory");
+    }
+    arena_init(&a->bytes, CACHE_BYTES);
+    map_init(&a->languages_of);
+    for (size_t i = 0; i < TEXT_MAX_LANGUAGES; i++) {
+        map_init(&a->function_words[i]);
+    }
+    *out = a;
+    return STATUS_OK;
+}
+
+void text_analyzer_free(struct text_analyzer *a)
+{
+    if (a == NULL) {
+        return;
+    }
+    for (size_t i = 0; i < TEXT_MAX_LANGUAGES; i++) {
+        if (a->stemmers[i] != NULL) {
+            sb_stemmer_delete(a->stemmers[i]);
+        }
+        map_deinit(&a->function_words[i]);
+    }
+    map_deinit(&a->languages_of);
+    free(a->language_sets);
+    free(a->words);
+    free(a->slots);
+    arena_reset(&a->bytes);
+    free(a);
+}
+
+bool text_is_function_word(struct text_analyzer *a, size_t language, struct str norm)
+{
+    struct map *m = &a->function_words[language];
+    if (!a->function_words_made[language]) {
+        a->function_words_made[language] = true;
+        const char *p = text_languages[language].function_words;
+        bool turkish = strcmp(text_languages[language].code, "tr") == 0;
+        while (*p != '\0') {
+            size_t len = strcspn(p, " ");
+            char word[TEXT_WORD_MAX_BYTES * 2];
+            size_t n = len > TEXT_WORD_MAX_POINTS ? 0 : text_normalise(p, len, turkish, word);
+            n = text_strip_accents(word, n, sizeof(word));
+            /* a word that does not fit into memory is only not recognised */
+            if (n > 0 && map_put(m, (struct str){word, n}, a, NULL) != STATUS_OK) {
+                break;
+            }
+            p += len + (p[len] == ' ');
+        }
+    }
+    return map_get(m, norm) != NULL;
+}
+
+static struct sb_stemmer *stemmer_of(struct text_analyzer *a, size_t language)
+{
+    if (!a->stemmer_tried[language]) {
+        a->stemmer_tried[language] = true;
+        if (text_languages[language].stemmer != NULL) {
+            a->stemmers[language] = sb_stemmer_new(text_languages[language].stemmer, NULL);
+        }
+    }
+    return a->stemmers[language];
+}
+
+static size_t stem(struct text_analyzer *a, size_t language, const char *norm, size_t len,
+                   char out[TEXT_WORD_MAX_BYTES * 2])
+{
+    struct sb_stemmer *s = stemmer_of(a, language);
+    size_t n = len;
+    const char *from = norm;
+    if (s != NULL) {
+        const sb_symbol *r = sb_stemmer_stem(s, (const sb_symbol *)norm, (int)len);
+        int got = r == NULL ? 0 : sb_stemmer_length(s);
+        if (got > 0 && (size_t)got <= TEXT_WORD_MAX_BYTES) {
+            from = (const char *)r;
+            n = (size_t)got;
+        }
+    }
+    memcpy(out, from, n);
+    return text_strip_accents(out, n, (size_t)TEXT_WORD_MAX_BYTES * 2);
+}
+
+/* ---- the cache -------------------------------------------------------------------------------- */
+
+static uint64_t word_hash(const char *p, size_t len, size_t language)
+{
+    uint64_t h = (len << 8 | language) * 0x9E3779B97F4A7C15U, w;
+    for (; len >= 8; p += 8, len -= 8) {
+        memcpy(&w, p, 8);
+        h = (h ^ w) * 0xff51afd7ed558ccdU;
+        h ^= h >> 32;
+    }
+    w = 0;
+    memcpy(&w, p, len);
+    h = (h ^ w) * 0xff51afd7ed558ccdU;
+    return h ^ h >> 32;
+}
+
+static void cache_empty(struct text_analyzer *a)
+{
+    a->n_words = 0;
+    if (a->slots != NULL) {
+        memset(a->slots, 0, a->n_slots * sizeof(*a->slots));
+    }
+    arena_reset(&a->bytes);
+}
+
+static bool cache_grow(struct text_analyzer *a)
+{
+    size_t cap = a->cap_words == 0 ? 1024 : a->cap_words * 2;
+    struct text_word *words = realloc(a->words, cap * sizeof(*words));
+    if (words == NULL) {
+        return false;
+    }
+    a->words = words;
+    uint32_t *slots = calloc(cap * 2, sizeof(*slots));
+    if (slots == NULL) {
+        return false;
+    }
+    free(a->slots);
+    a->slots = slots;
+    a->n_slots = cap * 2;
+    a->cap_words = cap;
+    for (size_t i = 0; i < a->n_words; i++) {
+        size_t s = (size_t)words[i].hash & (a->n_slots - 1);
+        while (slots[s] != 0) {
+            s = (s + 1) & (a->n_slots - 1);
+        }
+        slots[s] = (uint32_t)(i + 1);
+    }
+    return true;
+}
+
+static const struct text_word *cache_find(const struct text_analyzer *a, const char *raw, size_t len,
+                                          size_t language, uint64_t hash)
+{
+    if (a->n_slots == 0) {
+        return NULL;
+    }
+    for (size_t s = (size_t)hash & (a->n_slots - 1); a->slots[s] != 0;
+         s = (s + 1) & (a->n_slots - 1)) {
+        const struct text_word *w = &a->words[a->slots[s] - 1];
+        if (w->hash == hash && w->raw_len == len && w->language == language &&
+            memcmp(w->raw, raw, len) == 0) {
+            return w;
+        }
+    }
+    return NULL;
+}
+
+/* A new spelling; NULL only when out of memory. */
+static const struct text_word *cache_add(struct scan *sc, const char *raw, size_t len, bool ascii,
+                                         size_t language, uint64_t hash)
+{
+    struct text_analyzer *a = sc->a;
+    char norm[TEXT_WORD_MAX_BYTES * 2], stemmed[TEXT_WORD_MAX_BYTES * 2];
+    size_t n = len, plain;
+    if (ascii && !sc->turkish) {
+        memcpy(norm, raw, len);
+    } else {
+        n = text_normalise(raw, len, sc->turkish, norm);
+    }
+    size_t stem_len = n == 0 ? 0 : stem(a, language, norm, n, stemmed);
+    plain = text_strip_accents(norm, n, sizeof(norm));
+    if (a->n_words == CACHE_WORDS) {
+        cache_empty(a);
+    }
+    if (a->n_words == a->cap_words && !cache_grow(a)) {
+        return NULL;
+    }
+    char *bytes = arena_alloc(&a->bytes, len + plain + stem_len);
+    if (bytes == NULL) {
+        cache_empty(a);
+        bytes = arena_alloc(&a->bytes, len + plain + stem_len);
+    }
+    if (bytes == NULL) {
+        return NULL;
+    }
+    memcpy(bytes, raw, len);
+    memcpy(bytes + len, norm, plain);
+    memcpy(bytes + len + plain, stemmed, stem_len);
+    struct str view = {bytes + len, plain};
+    struct text_word *w = &a->words[a->n_words++];
+    *w = (struct text_word){.hash = hash,
+                            .raw = bytes,
+                            .norm = view.ptr,
+                            .stem = view.ptr + plain,
+                            .raw_len = (uint16_t)len,
+                            .norm_len = (uint16_t)plain,
+                            .stem_len = (uint16_t)stem_len,
+                            .language = (uint8_t)language,
+                            .function_word = text_is_function_word(a, language, view)};
+    size_t s = (size_t)hash & (a->n_slots - 1);
+    while (a->slots[s] != 0) {
+        s = (s + 1) & (a->n_slots - 1);
+    }
+    a->slots[s] = (uint32_t)a->n_words;
+    return w;
+}
+
+/* ---- words ------------------------------------------------------------------------------------ */
+
+static void emit_word(struct scan *sc, const char *raw, size_t len, bool ascii, size_t start,
+                      size_t end)
+{
+    size_t language = ascii ? sc->ascii_language : sc->language;
+    uint64_t hash = word_hash(raw, len, language);
+    const struct text_word *w = cache_find(sc->a, raw, len, language, hash);
+    if (w == NULL) {
+        w = cache_add(sc, raw, len, ascii, language, hash);
+    }
+    if (w == NULL || w->norm_len == 0 || w->stem_len == 0) {
+        return;
+    }
+    struct text_token t = {.kind = TEXT_WORD,
+                           .norm = {w->norm, w->norm_len},
+                           .stem = {w->stem, w->stem_len},
+                           .position = sc->position++,
+                           .start = (uint32_t)start,
+                           .end = (uint32_t)end,
+                           .function_word = w->function_word};
+    sc->stopped = !sc->fn(&t, sc->data);
+}
+
+static bool indic(uint32_t cp)
+{
+    return cp >= 0x0900 && cp <= 0x0DFF;
+}
+
+/* A word that starts at sc->at. Ignorable characters inside are left out of the spelling; the zero-width
+ * non-joiner separates except in Indic scripts, where it only tells how to draw. */
+static void scan_word(struct scan *sc)
+{
+    char raw[TEXT_WORD_MAX_BYTES];
+    size_t len = 0, points = 0, start = sc->at, i = sc->at, end = sc->at;
+    const char *p = sc->in.ptr;
+    bool ascii = true, lower = !sc->turkish;
+    uint32_t last = 0;
+    while (i < sc->in.len) {
+        unsigned char b = (unsigned char)p[i];
+        if (b < 0x80) {
+            unsigned char c = ascii_class[b];
+            if (c == 0) {
+                break;
+            }
+            if (points < TEXT_WORD_MAX_POINTS) {
+                raw[len++] = lower ? (char)c : (char)b;
+                points++;
+            }
+            end = ++i;
+            last = b;
+            continue;
+        }
+        size_t used;
+        uint32_t cp = text_decode(p + i, sc->in.len - i, &used);
+        enum text_class class = cp == TEXT_INVALID ? TEXT_CLASS_SEPARATOR : text_class_of(cp);
+        if (class == TEXT_CLASS_SEPARATOR || class == TEXT_CLASS_DENSE ||
+            (cp == 0x200C && !indic(last))) {
+            break;
+        }
+        i += used;
+        if (class == TEXT_CLASS_IGNORE) {
+            continue;
+        }
+        end = i;
+        last = cp;
+        ascii = false;
+        if (points < TEXT_WORD_MAX_POINTS) {
+            memcpy(raw + len, p + i - used, used);
+            len += used;
+            points++;
+        }
+    }
+    sc->at = i == start ? start + 1 : i;
+    if (len > 0) {
+        emit_word(sc, raw, len, ascii, start, end);
+    }
+}
+
+/* ---- scripts without spaces -------------------------------------------------------------------- */
+
+struct character {
+    char bytes[TEXT_WORD_MAX_BYTES];
+    size_t len;
+    size_t start, end;
+};
+
+#define CHARACTER_MAX_POINTS 8 /* a base and its marks */
+
+/* The character at *at with the marks that follow it; false when the run ends here. Both fast and slow
+ * path give the normal form. */
+static bool next_character(const struct scan *sc, size_t *at, struct character *out)
+{
+    const char *p = sc->in.ptr;
+    size_t i = *at, used, points = 0, raw = 0;
+    char spelled[CHARACTER_MAX_POINTS * 4];
+    bool simple = false;
+    uint32_t last = 0;
+    out->start = i;
+    while (i < sc->in.len) {
+        if ((unsigned char)p[i] < 0x80) {
+            break;
+        }
+        uint32_t cp = text_decode(p + i, sc->in.len - i, &used);
+        enum text_class class = cp == TEXT_INVALID ? TEXT_CLASS_SEPARATOR : text_class_of(cp);
+        if (class == TEXT_CLASS_IGNORE && points > 0) {
+            i += used;
+            continue;
+        }
+        /* a leading consonant may have further ones */
+        bool joins = class == TEXT_CLASS_MARK ||
+                     (class == TEXT_CLASS_DENSE && cp >= 0x1100 && cp < 0x1160 && last >= 0x1100 &&
+                      last < 0x1160);
+        if (points == 0 ? class != TEXT_CLASS_DENSE : !joins) {
+            break;
+        }
+        simple = points == 0 && ((cp >= 0x4E00 && cp <= 0x9FFF) || (cp >= 0x3041 && cp <= 0x3096) ||
+                                 (cp >= 0x30A1 && cp <= 0x30FC) || (cp >= 0xAC00 && cp <= 0xD7A3));
+        if (points < CHARACTER_MAX_POINTS) {
+            memcpy(spelled + raw, p + i, used);
+            raw += used;
+            points++;
+        }
+        i += used;
+        last = cp;
+        out->end = i;
+    }
+    if (points == 0) {
+        return false;
+    }
+    *at = i;
+    if (simple) {
+        memcpy(out->bytes, spelled, raw);
+        out->len = raw;
+    } else {
+        out->len = text_normalise(spelled, raw, false, out->bytes);
+    }
+    return true;
+}
+
+static void emit_dense(struct scan *sc, enum text_kind kind, struct str norm, size_t start, size_t end,
+                       bool alone)
+{
+    struct text_token t = {.kind = kind,
+                           .norm = norm,
+                           .stem = norm,
+                           .position = sc->position,
+                           .start = (uint32_t)start,
+                           .end = (uint32_t)end,
+                           .function_word = !text_languages[sc->language].latin &&
+                                            text_is_function_word(sc->a, sc->language, norm),
+                           .alone = alone};
+    sc->stopped = !sc->fn(&t, sc->data);
+}
+
+static void scan_dense(struct scan *sc)
+{
+    struct character two[2];
+    size_t n = 0, at = sc->at;
+    struct character *have = &two[0], *next = &two[1];
+    bool more = next_character(sc, &at, have);
+    while (more && !sc->stopped) {
+        more = next_character(sc, &at, next);
+        if (have->len > 0) {
+            emit_dense(sc, TEXT_CJK_SINGLE, (struct str){have->bytes, have->len}, have->start,
+                       have->end, n == 0 && !more);
+            if (more && next->len > 0 && !sc->stopped) {
+                char pair[TEXT_WORD_MAX_BYTES * 2];
+                memcpy(pair, have->bytes, have->len);
+                memcpy(pair + have->len, next->bytes, next->len);
+                emit_dense(sc, TEXT_CJK_BIGRAM, (struct str){pair, have->len + next->len},
+                           have->start, next->end, false);
+            }
+            sc->position++;
+            n++;
+        }
+        struct character *t = have;
+        have = next;
+        next = t;
+    }
+    sc->at = at == sc->at ? at + 1 : at;
+}
+
+void text_analyze(struct text_analyzer *a, struct str utf8, const char *language, text_token_fn fn,
+                  void *data)
+{
+    size_t index = text_language_index(language);
+    struct scan sc = {.a = a,
+                      .in = utf8,
+                      .language = index,
+                      .ascii_language = index,
+                      .turkish = strcmp(text_languages[index].code, "tr") == 0,
+                      .fn = fn,
+                      .data = data};
+    if (utf8.len > UINT32_MAX) { /* offsets are 32 bits; no chunk and no extracted text is that long */
+        sc.in.len = UINT32_MAX;
+    }
+    if (index != 0 && !text_languages[index].latin) {
+        sc.ascii_language = text_language_index("en");
+    }
+    while (sc.at < sc.in.len && !sc.stopped) {
+        unsigned char b = (unsigned char)sc.in.ptr[sc.at];
+        if (b < 0x80) {
+            if (ascii_class[b] != 0) {
+                scan_word(&sc);
+            } else {
+                sc.at++;
+            }
+            continue;
+        }
+        size_t used;
+        uint32_t cp = text_decode(sc.in.ptr + sc.at, sc.in.len - sc.at, &used);
+        switch (cp == TEXT_INVALID ? TEXT_CLASS_SEPARATOR : text_class_of(cp)) {
+        case TEXT_CLASS_WORD:
+        case TEXT_CLASS_MARK:
+            scan_word(&sc);
+            break;
+        case TEXT_CLASS_DENSE:
+            scan_dense(&sc);
+            break;
+        case TEXT_CLASS_SEPARATOR:
+        case TEXT_CLASS_IGNORE:
+            sc.at += used;
+            break;
+        }
+    }
+}
+
+/* ---- character 4-grams ------------------------------------------------------------------------- */
+
+static uint64_t gram_hash(const char *p, size_t len)
+{
+    uint64_t h = 0x243F6A8885A308D3U ^ len, w;
+    for (; len > 8; p += 8, len -= 8) {
+        memcpy(&w, p, 8);
+        h = (h ^ w) * 0x9E3779B97F4A7C15U;
+        h ^= h >> 29;
+    }
+    w = 0;
+    for (size_t i = 0; i < len; i++) { /* the same on every machine */
+        w |= (uint64_t)(unsigned char)p[i] << (8 * i);
+    }
+    h = (h ^ w) * 0x9E3779B97F4A7C15U;
+    h ^= h >> 29;
+    h *= 0xff51afd7ed558ccdU;
+    return h ^ h >> 32;
+}
+
+void text_grams(const struct text_token *t, text_gram_fn fn, void *data)
+{
+    if (t->kind != TEXT_WORD) {
+        fn(gram_hash(t->norm.ptr, t->norm.len), data);
+        return;
+    }
+    char word[TEXT_WORD_MAX_BYTES * 2 + 2];
+    size_t len = 0;
+    word[len++] = '_';
+    memcpy(word + len, t->norm.ptr, t->norm.len);
+    len += t->norm.len;
+    word[len++] = '_';
+    size_t starts[4], n = 0; /* where the last four characters begin */
+    for (size_t i = 0; i < len; i++) {
+        if (((unsigned char)word[i] & 0xC0) == 0x80) {
+            continue;
+        }
+        if (n >= 4) {
+            fn(gram_hash(word + starts[n % 4], i - starts[n % 4]), data);
+        }
+        starts[n % 4] = i;
+        n++;
+    }
+    size_t first = n >= 4 ? starts[n % 4] : 0;
+    fn(gram_hash(word + first, len - first), data);
+}

@@ -1,0 +1,83 @@
+/* What the files of base/text share; nobody else includes it. */
+#ifndef CARREL_BASE_TEXT_INTERNAL_H
+#define CARREL_BASE_TEXT_INTERNAL_H
+
+#include <libstemmer.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "base/arena.h"
+#include "base/map.h"
+#include "base/text/text.h"
+
+/* Longer words (base64, DNA) count by their beginning. */
+#define TEXT_WORD_MAX_POINTS 64
+#define TEXT_WORD_MAX_BYTES (TEXT_WORD_MAX_POINTS * 4)
+/* One compatibility character becomes at most 18 (U+FDFA). */
+#define TEXT_WORD_MAX_DECOMPOSED (TEXT_WORD_MAX_POINTS * 18)
+
+#define TEXT_INVALID 0xFFFFFFFFU
+
+/* The code point at p (len > 0) and its length in bytes; TEXT_INVALID and 1 for a bad byte. */
+uint32_t text_decode(const char *p, size_t len, size_t *used);
+/* Writes 1 to 4 bytes. */
+size_t text_encode(uint32_t cp, char out[4]);
+
+enum text_class {
+    TEXT_CLASS_SEPARATOR,
+    TEXT_CLASS_WORD,   /* letters and digits of scripts that separate words */
+    TEXT_CLASS_MARK,   /* continues what it follows */
+    TEXT_CLASS_DENSE,  /* scripts without spaces between words: CJK, Hangul, Thai, ... */
+    TEXT_CLASS_IGNORE, /* soft hyphen and joiners: inside a word, not part of it */
+};
+enum text_class text_class_of(uint32_t cp);
+
+/* NFKC, lower case, foldings by script, into out; returns the length in bytes, 0 when nothing is left.
+ * raw holds at most TEXT_WORD_MAX_POINTS valid code points. `turkish`: I becomes dotless. */
+size_t text_normalise(const char *raw, size_t len, bool turkish, char out[TEXT_WORD_MAX_BYTES]);
+/* Latin letters without their accents, in place; returns the new length. cap is the room at s. */
+size_t text_strip_accents(char *s, size_t len, size_t cap);
+
+struct text_language {
+    const char *code;           /* ISO 639-1 */
+    const char *stemmer;        /* libstemmer's name, NULL: none */
+    bool latin;                 /* written in Latin letters */
+    const char *function_words; /* separated by spaces */
+};
+/* Entry 0 is the unknown language "". */
+extern const struct text_language text_languages[];
+extern const size_t text_n_languages;
+#define TEXT_MAX_LANGUAGES 48
+/* 0 when unknown. A region ("pt-BR") is ignored. */
+size_t text_language_index(const char *code);
+
+/* One distinct spelling in one language. */
+struct text_word {
+    uint64_t hash;
+    const char *raw, *norm, *stem;
+    uint16_t raw_len, norm_len, stem_len;
+    uint8_t language;
+    bool function_word;
+};
+
+struct text_analyzer {
+    struct sb_stemmer *stemmers[TEXT_MAX_LANGUAGES]; /* made at first use */
+    bool stemmer_tried[TEXT_MAX_LANGUAGES];
+    struct map function_words[TEXT_MAX_LANGUAGES];
+    bool function_words_made[TEXT_MAX_LANGUAGES];
+    struct map languages_of; /* function word -> bit set of languages, for detection; made at first use */
+    uint64_t *language_sets;
+    bool languages_of_made;
+    /* The cache of words: emptied when full. */
+    struct text_word *words;
+    size_t n_words, cap_words;
+    uint32_t *slots; /* index + 1; 0: free */
+    size_t n_slots;
+    struct arena bytes;
+};
+
+/* The words of a language's list, normalised as tokens are; false when out of memory. */
+bool text_is_function_word(struct text_analyzer *a, size_t language, struct str norm);
+
+#endif

@@ -1,0 +1,196 @@
+/* What one chunk adds to the index: its words with their counts, and its 4-grams' buckets. */
+#include <stdlib.h>
+
+#include "base/map.h"
+#include "vectorstore/lexical_internal.h"
+
+struct table { /* open addressing; index + 1 into an array that grows beside it */
+    uint32_t *slots;
+    size_t cap; /* a power of two */
+};
+
+struct builder {
+    struct arena *a; /* the terms' bytes */
+    struct table terms;
+    struct lexical_posting *postings;
+    uint64_t *hashes;
+    size_t n_postings, cap_postings;
+    uint32_t *buckets; /* a set: 0 free, else bucket + 1 */
+    size_t n_buckets, cap_buckets;
+    uint32_t length, gram_length, plain_length;
+    bool title;
+    bool failed;
+};
+
+/* Chunks are a few hundred words; an extreme one stops here rather than eat the machine. */
+#define MAX_DISTINCT ((size_t)1 << 20)
+
+static bool grow_terms(struct builder *b)
+{
+    size_t cap = b->cap_postings == 0 ? 256 : b->cap_postings * 2;
+    struct lexical_posting *postings = realloc(b->postings, cap * sizeof(*postings));
+    if (postings == NULL) {
+        return false;
+    }
+    b->postings = postings;
+    uint64_t *hashes = realloc(b->hashes, cap * sizeof(*hashes));
+    if (hashes == NULL) {
+        return false;
+    }
+    b->hashes = hashes;
+    uint32_t *slots = calloc(cap * 2, sizeof(*slots));
+    if (slots == NULL) {
+        return false;
+    }
+    free(b->terms.slots);
+    b->terms = (struct table){slots, cap * 2};
+    b->cap_postings = cap;
+    for (size_t i = 0; i < b->n_postings; i++) {
+        size_t s = (size_t)b->hashes[i] & (cap * 2 - 1);
+        while (slots[s] != 0) {
+            s = (s + 1) & (cap * 2 - 1);
+        }
+        slots[s] = (uint32_t)(i + 1);
+    }
+    return true;
+}
+
+static void add_term(struct builder *b, struct str term)
+{
+    if (b->n_postings == b->cap_postings && (b->n_postings >= MAX_DISTINCT || !grow_terms(b))) {
+        b->failed = true;
+        return;
+    }
+    uint64_t hash = hash64(term.ptr, term.len);
+    size_t s = (size_t)hash & (b->terms.cap - 1);
+    struct lexical_posting *p = NULL;
+    for (; b->terms.slots[s] != 0; s = (s + 1) & (b->terms.cap - 1)) {
+        size_t i = b->terms.slots[s] - 1;
+        if (b->hashes[i] == hash && str_eq(b->postings[i].term, term)) {
+            p = &b->postings[i];
+            break;
+        }
+    }
+    if (p == NULL) {
+        char *copy = arena_strndup(b->a, term.ptr, term.len);
+        if (copy == NULL) {
+            b->failed = true;
+            return;
+        }
+        b->hashes[b->n_postings] = hash;
+        p = &b->postings[b->n_postings++];
+        *p = (struct lexical_posting){.term = {copy, term.len}};
+        b->terms.slots[s] = (uint32_t)b->n_postings;
+    }
+    if (b->title) {
+        p->tf_title++;
+    } else {
+        p->tf_text++;
+    }
+}
+
+static bool grow_buckets(struct builder *b)
+{
+    size_t cap = b->cap_buckets == 0 ? 2048 : b->cap_buckets * 2;
+    uint32_t *set = calloc(cap, sizeof(*set));
+    if (set == NULL) {
+        return false;
+    }
+    for (size_t i = 0; i < b->cap_buckets; i++) {
+        if (b->buckets[i] != 0) {
+            size_t s = (b->buckets[i] * 2654435761U) & (cap - 1);
+            while (set[s] != 0) {
+                s = (s + 1) & (cap - 1);
+            }
+            set[s] = b->buckets[i];
+        }
+    }
+    free(b->buckets);
+    b->buckets = set;
+    b->cap_buckets = cap;
+    return true;
+}
+
+static void on_gram(uint64_t gram, void *data)
+{
+    struct builder *b = data;
+    b->gram_length += b->title ? LEXICAL_TITLE_WEIGHT : 1;
+    if (b->failed || (b->n_buckets * 2 >= b->cap_buckets && !grow_buckets(b))) {
+        b->failed = true;
+        return;
+    }
+    uint32_t key = (uint32_t)(gram & (LEXICAL_GRAM_BUCKETS - 1)) + 1;
+    size_t s = (key * 2654435761U) & (b->cap_buckets - 1);
+    while (b->buckets[s] != 0) {
+        if (b->buckets[s] == key) {
+            return;
+        }
+        s = (s + 1) & (b->cap_buckets - 1);
+    }
+    b->buckets[s] = key;
+    b->n_buckets++;
+}
+
+static bool on_token(const struct text_token *t, void *data)
+{
+    struct builder *b = data;
+    b->length += b->title ? LEXICAL_TITLE_WEIGHT : 1;
+    b->plain_length += t->kind != TEXT_CJK_SINGLE || t->alone;
+    add_term(b, t->stem);
+    text_grams(t, on_gram, b);
+    return !b->failed;
+}
+
+static int by_term(const void *a, const void *b)
+{
+    const struct lexical_posting *x = a, *y = b;
+    size_t n = x->term.len < y->term.len ? x->term.len : y->term.len;
+    int c = memcmp(x->term.ptr, y->term.ptr, n);
+    return c != 0 ? c : (x->term.len > y->term.len) - (x->term.len < y->term.len);
+}
+
+enum status lexical_analyze(struct text_analyzer *t, struct str text, struct str title,
+                            const char *language, struct arena *a, struct lexical_entry *out,
+                            struct error *err)
+{
+    enum status s = STATUS_OK;
+    struct builder b = {.a = a};
+    struct lexical_entry e = {0};
+    text_analyze(t, text, language, on_token, &b);
+    b.title = true;
+    if (!b.failed) {
+        text_analyze(t, title, language, on_token, &b);
+    }
+    if (b.failed) {
+        s = error_set(err, STATUS_NO_MEMORY, "indexing a chunk of %zu bytes: out of memory", text.len);
+        goto out;
+    }
+    e = (struct lexical_entry){.n_postings = b.n_postings,
+                               .n_gram_buckets = b.n_buckets,
+                               .length = b.length,
+                               .gram_length = b.gram_length,
+                               .plain_length = b.plain_length};
+    if (b.n_postings > 0) {
+        e.postings = arena_array(a, b.n_postings, sizeof(*e.postings));
+        e.gram_buckets = arena_array(a, b.n_buckets, sizeof(*e.gram_buckets));
+        if (e.postings == NULL || e.gram_buckets == NULL) {
+            s = error_set(err, STATUS_NO_MEMORY, "indexing a chunk: out of memory");
+            goto out;
+        }
+        memcpy(e.postings, b.postings, b.n_postings * sizeof(*e.postings));
+        qsort(e.postings, b.n_postings, sizeof(*e.postings), by_term);
+        size_t n = 0;
+        for (size_t i = 0; i < b.cap_buckets; i++) {
+            if (b.buckets[i] != 0) {
+                e.gram_buckets[n++] = b.buckets[i] - 1;
+            }
+        }
+    }
+    *out = e;
+out:
+    free(b.postings);
+    free(b.hashes);
+    free(b.terms.slots);
+    free(b.buckets);
+    return s;
+}

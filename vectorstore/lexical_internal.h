@@ -1,0 +1,149 @@
+/* What the files of the lexical library share. */
+#ifndef CARREL_VECTORSTORE_LEXICAL_INTERNAL_H
+#define CARREL_VECTORSTORE_LEXICAL_INTERNAL_H
+
+#include "vectorstore/lexical.h"
+
+#define LEXICAL_TITLE_WEIGHT 3U
+#define LEXICAL_K1 1.2F
+#define LEXICAL_B .75F
+
+/* ---- blocks: lexical_block.c ---- */
+
+struct lexical_block {
+    struct str body;
+    uint32_t first, last, count, max_tf; /* max_tf: text + 3 title */
+};
+/* Checks the header only. */
+enum status lexical_block_open(struct str block, struct lexical_block *out,
+                               struct error *err) MUST_CHECK;
+/* The next posting at *at (0 at the start); numbers ascend. Sets *done after the last. */
+struct lexical_cursor {
+    struct str body;
+    size_t at;
+    uint32_t left, previous;
+    bool bad;
+};
+static inline void lexical_cursor_init(struct lexical_cursor *c, const struct lexical_block *b)
+{
+    *c = (struct lexical_cursor){.body = b->body, .left = b->count, .previous = b->first};
+}
+
+static inline bool lexical_varint(struct lexical_cursor *c, uint32_t *out)
+{
+    uint32_t n = 0;
+    for (uint32_t shift = 0; shift < 35 && c->at < c->body.len; shift += 7) {
+        uint32_t b = (unsigned char)c->body.ptr[c->at++];
+        if (shift == 28 && b > 0x0F) {
+            return false;
+        }
+        n |= (b & 0x7F) << shift;
+        if (b < 0x80) {
+            *out = n;
+            return true;
+        }
+    }
+    return false;
+}
+
+/* false at the end, or (bad set) when the block is damaged. Inline: millions of postings a second. */
+static inline bool lexical_cursor_next(struct lexical_cursor *c, struct lexical_add *out)
+{
+    if (c->left == 0 || c->bad) {
+        return false;
+    }
+    uint32_t delta, difference;
+    bool first = c->at == 0;
+    c->bad = true;
+    if (!lexical_varint(c, &delta) || first != (delta == 0) ||
+        __builtin_add_overflow(c->previous, delta, &c->previous) || c->at >= c->body.len) {
+        return false;
+    }
+    uint32_t tf = (unsigned char)c->body.ptr[c->at++];
+    out->chunk = c->previous;
+    out->tf_text = tf & 15;
+    out->tf_title = tf >> 4;
+    if (tf > 127 || (out->tf_text == 15 && !lexical_varint(c, &out->tf_text)) ||
+        (out->tf_title == 7 && !lexical_varint(c, &out->tf_title)) || c->at + 2 > c->body.len) {
+        return false;
+    }
+    out->length = (uint32_t)(unsigned char)c->body.ptr[c->at] |
+                  (uint32_t)(unsigned char)c->body.ptr[c->at + 1] << 8;
+    c->at += 2;
+    if (!lexical_varint(c, &difference) || difference > out->length) {
+        return false;
+    }
+    out->plain_length = out->length - difference;
+    c->left--;
+    c->bad = c->left == 0 && c->at != c->body.len;
+    return !c->bad;
+}
+
+/* ---- the query: lexical_query.c ---- */
+
+#define LEXICAL_MAX_GROUPS 256 /* distinct words of a query */
+#define LEXICAL_MAX_VARIANTS 16
+#define LEXICAL_MAX_GRAMS 4096
+
+/* One word of the query with the stems it has in the languages of the collection. */
+struct lexical_group {
+    struct str variants[LEXICAL_MAX_VARIANTS];
+    uint64_t variant_df[LEXICAL_MAX_VARIANTS];
+    uint32_t n_variants;
+    uint32_t occurrences; /* in the question itself */
+    float weight;         /* occurrences and function-word weight, earlier turns included */
+    bool function_word;
+    bool in_question; /* not only in earlier turns */
+    uint64_t df;
+    float idf;
+    float bound; /* weight * idf * (k1 + 1) */
+};
+
+/* Adjacent words of the question. */
+struct lexical_pair {
+    uint16_t first, second; /* groups */
+    uint32_t occurrences;
+};
+
+struct lexical_gram {
+    uint64_t hash;
+    float weight, idf;
+};
+
+struct lexical_plan {
+    struct lexical_group *groups;
+    size_t n_groups;
+    struct lexical_pair *pairs;
+    size_t n_pairs;
+    struct lexical_gram *grams;
+    size_t n_grams;
+    float words_bound, grams_bound;
+    float average_length, average_gram_length;
+    bool plain;
+};
+
+enum status lexical_plan_make(struct text_analyzer *t, const struct lexical_source *source,
+                              const struct lexical_query *q, struct arena *a,
+                              struct lexical_plan *out, struct error *err) MUST_CHECK;
+float lexical_idf(uint64_t n, uint64_t df);
+
+/* ---- candidates: lexical_match.c ---- */
+
+struct lexical_candidate {
+    chunk_no chunk;
+    float score;
+};
+/* The best `limit` chunks by words alone, best first, ties by chunk number: what scoring every match would
+ * give. */
+enum status lexical_match(const struct lexical_source *source, const struct lexical_plan *p,
+                          uint32_t limit, struct arena *a, struct lexical_candidate **out,
+                          size_t *n_out, uint32_t *matched, struct error *err) MUST_CHECK;
+
+/* ---- re-scoring: lexical_rescore.c ---- */
+
+enum status lexical_rescore(struct text_analyzer *t, const struct lexical_source *source,
+                            const struct lexical_plan *p, const struct lexical_candidate *c, size_t n,
+                            struct arena *a, struct lexical_result *out,
+                            struct error *err) MUST_CHECK;
+
+#endif

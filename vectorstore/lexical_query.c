@@ -1,0 +1,282 @@
+/* What a query asks for: its words with their stems in every language of the collection, its pairs of
+ * adjacent words and its 4-grams, each with its weight and inverse document frequency. */
+#include <math.h>
+
+#include "vectorstore/lexical_internal.h"
+
+#define FUNCTION_WORD_WEIGHT .3F
+#define EARLIER_WEIGHT .2F
+#define MAX_TOKENS 512
+
+struct query_token {
+    enum text_kind kind;
+    uint32_t start;
+    struct str variants[LEXICAL_MAX_VARIANTS];
+    uint32_t n_variants;
+    bool function_word, alone;
+};
+
+/* The tokens of one text, by the language of the question first, then by each of the collection's. */
+struct reading {
+    struct arena *a;
+    struct query_token *tokens;
+    size_t n;
+    size_t at;  /* while re-reading in a further language */
+    bool first; /* the pass that makes the tokens */
+    bool keep_stem;
+    bool failed;
+    struct lexical_plan *plan;
+    uint16_t *gram_slots;
+    float gram_weight;
+};
+
+#define GRAM_SLOTS (2 * LEXICAL_MAX_GRAMS)
+
+float lexical_idf(uint64_t n, uint64_t df)
+{
+    double d = df > n ? (double)n : (double)df;
+    return (float)log(1 + ((double)n - d + .5) / (d + .5));
+}
+
+static void add_variant(struct reading *r, struct query_token *t, struct str stem)
+{
+    for (uint32_t i = 0; i < t->n_variants; i++) {
+        if (str_eq(t->variants[i], stem)) {
+            return;
+        }
+    }
+    if (t->n_variants == LEXICAL_MAX_VARIANTS) {
+        return;
+    }
+    char *copy = arena_strndup(r->a, stem.ptr, stem.len);
+    if (copy == NULL) {
+        r->failed = true;
+        return;
+    }
+    t->variants[t->n_variants++] = (struct str){copy, stem.len};
+}
+
+static void on_gram(uint64_t hash, void *data)
+{
+    struct reading *r = data;
+    struct lexical_plan *p = r->plan;
+    size_t s = (size_t)hash & (GRAM_SLOTS - 1);
+    for (; r->gram_slots[s] != 0; s = (s + 1) & (GRAM_SLOTS - 1)) {
+        struct lexical_gram *g = &p->grams[r->gram_slots[s] - 1];
+        if (g->hash == hash) {
+            g->weight += r->gram_weight;
+            return;
+        }
+    }
+    if (p->n_grams < LEXICAL_MAX_GRAMS) {
+        p->grams[p->n_grams++] = (struct lexical_gram){.hash = hash, .weight = r->gram_weight};
+        r->gram_slots[s] = (uint16_t)p->n_grams;
+    }
+}
+
+static bool on_token(const struct text_token *t, void *data)
+{
+    struct reading *r = data;
+    if (r->first) {
+        if (r->n == MAX_TOKENS) {
+            return false;
+        }
+        r->tokens[r->n++] = (struct query_token){.kind = t->kind,
+                                                 .start = t->start,
+                                                 .function_word = t->function_word,
+                                                 .alone = t->alone};
+        if (r->keep_stem) {
+            add_variant(r, &r->tokens[r->n - 1], t->stem);
+        }
+        return !r->failed;
+    }
+    while (r->at < r->n && (r->tokens[r->at].start < t->start ||
+                            (r->tokens[r->at].start == t->start && r->tokens[r->at].kind < t->kind))) {
+        r->at++;
+    }
+    if (r->at == r->n) {
+        return false;
+    }
+    if (r->tokens[r->at].start == t->start && r->tokens[r->at].kind == t->kind) {
+        add_variant(r, &r->tokens[r->at], t->stem);
+    }
+    return !r->failed;
+}
+
+static const char *main_language(struct text_analyzer *t, const struct lexical_source *source,
+                                 struct str text)
+{
+    const char *found = text_detect_language(t, text);
+    return found[0] != '\0' || source->n_languages == 0 ? found : source->languages[0];
+}
+
+static void read_text(struct reading *r, struct text_analyzer *t, const struct lexical_source *source,
+                      struct str text)
+{
+    const char *language = main_language(t, source, text);
+    r->n = 0;
+    r->first = true;
+    r->keep_stem = source->n_languages == 0;
+    text_analyze(t, text, language, on_token, r);
+    r->first = false;
+    for (size_t i = 0; i < source->n_languages && i < LEXICAL_MAX_VARIANTS && !r->failed; i++) {
+        r->at = 0;
+        text_analyze(t, text, source->languages[i], on_token, r);
+    }
+}
+
+static bool same_variants(const struct lexical_group *g, const struct query_token *t)
+{
+    if (g->n_variants != t->n_variants) {
+        return false;
+    }
+    for (uint32_t i = 0; i < g->n_variants; i++) {
+        if (!str_eq(g->variants[i], t->variants[i])) {
+            return false;
+        }
+    }
+    return true;
+}
+
+/* The group of a token, made when new; LEXICAL_MAX_GROUPS when there is no room. */
+static size_t group_of(struct lexical_plan *p, const struct query_token *t)
+{
+    size_t i = 0;
+    while (i < p->n_groups && !same_variants(&p->groups[i], t)) {
+        i++;
+    }
+    if (i < p->n_groups || i == LEXICAL_MAX_GROUPS || t->n_variants == 0) {
+        return t->n_variants == 0 ? LEXICAL_MAX_GROUPS : i;
+    }
+    struct lexical_group *g = &p->groups[p->n_groups++];
+    *g = (struct lexical_group){.n_variants = t->n_variants, .function_word = t->function_word};
+    memcpy(g->variants, t->variants, sizeof(g->variants));
+    return i;
+}
+
+/* Words take part in word scores; a CJK character that a bigram holds does so only in the 4-gram list. */
+static bool is_word(const struct query_token *t)
+{
+    return t->kind != TEXT_CJK_SINGLE || t->alone;
+}
+
+static void add_pair(struct lexical_plan *p, size_t first, size_t second)
+{
+    for (size_t i = 0; i < p->n_pairs; i++) {
+        if (p->pairs[i].first == first && p->pairs[i].second == second) {
+            p->pairs[i].occurrences++;
+            return;
+        }
+    }
+    if (p->n_pairs < LEXICAL_MAX_GROUPS) {
+        p->pairs[p->n_pairs++] = (struct lexical_pair){(uint16_t)first, (uint16_t)second, 1};
+    }
+}
+
+static void add_words(struct reading *r, float weight, bool question)
+{
+    size_t before = LEXICAL_MAX_GROUPS;
+    for (size_t i = 0; i < r->n; i++) {
+        if (!is_word(&r->tokens[i])) {
+            continue;
+        }
+        size_t g = group_of(r->plan, &r->tokens[i]);
+        if (g < LEXICAL_MAX_GROUPS) {
+            r->plan->groups[g].weight += weight;
+            if (question) {
+                r->plan->groups[g].in_question = true;
+                if (before < LEXICAL_MAX_GROUPS) {
+                    add_pair(r->plan, before, g);
+                }
+            }
+        }
+        before = g;
+    }
+}
+
+static bool on_gram_token(const struct text_token *t, void *data)
+{
+    struct reading *r = data;
+    float weight = r->gram_weight;
+    if (t->function_word) {
+        r->gram_weight *= FUNCTION_WORD_WEIGHT;
+    }
+    text_grams(t, on_gram, r);
+    r->gram_weight = weight;
+    return true;
+}
+
+static enum status weigh(const struct lexical_source *source, struct lexical_plan *p,
+                         struct error *err)
+{
+    bool content = false;
+    for (size_t i = 0; i < p->n_groups; i++) {
+        content = content || !p->groups[i].function_word;
+    }
+    for (size_t i = 0; i < p->n_groups; i++) {
+        struct lexical_group *g = &p->groups[i];
+        for (uint32_t v = 0; v < g->n_variants; v++) {
+            enum status s = source->df(source->data, g->variants[v], &g->variant_df[v], err);
+            if (s != STATUS_OK) {
+                return s;
+            }
+            g->df += g->variant_df[v];
+        }
+        if (g->function_word && content && !p->plain) {
+            g->weight *= FUNCTION_WORD_WEIGHT;
+        }
+        g->idf = lexical_idf(source->stats.chunks, g->df);
+        g->bound = g->weight * g->idf * (LEXICAL_K1 + 1);
+        p->words_bound += g->bound;
+    }
+    for (size_t i = 0; i < p->n_grams; i++) {
+        struct lexical_gram *g = &p->grams[i];
+        g->idf = lexical_idf(source->stats.chunks,
+                             source->gram_df[g->hash & (LEXICAL_GRAM_BUCKETS - 1)]);
+        /* all function words: their weight is the same for all, and only the bound notices */
+        p->grams_bound += g->weight * g->idf * (LEXICAL_K1 + 1);
+    }
+    return STATUS_OK;
+}
+
+static float average(uint64_t total, uint64_t n)
+{
+    return n == 0 || total == 0 ? 1.F : (float)((double)total / (double)n);
+}
+
+enum status lexical_plan_make(struct text_analyzer *t, const struct lexical_source *source,
+                              const struct lexical_query *q, struct arena *a,
+                              struct lexical_plan *out, struct error *err)
+{
+    const struct lexical_stats *stats = &source->stats;
+    *out = (struct lexical_plan){
+        .groups = arena_array(a, LEXICAL_MAX_GROUPS, sizeof(struct lexical_group)),
+        .pairs = arena_array(a, LEXICAL_MAX_GROUPS, sizeof(struct lexical_pair)),
+        .grams = arena_array(a, LEXICAL_MAX_GRAMS, sizeof(struct lexical_gram)),
+        .average_length = average(q->plain ? stats->plain_length_total : stats->length_total,
+                                  stats->chunks),
+        .average_gram_length = average(stats->gram_length_total, stats->chunks),
+        .plain = q->plain};
+    struct reading r = {.a = a,
+                        .plan = out,
+                        .tokens = arena_array(a, MAX_TOKENS, sizeof(struct query_token)),
+                        .gram_slots = arena_array(a, GRAM_SLOTS, sizeof(uint16_t))};
+    if (out->groups == NULL || out->pairs == NULL || out->grams == NULL || r.tokens == NULL ||
+        r.gram_slots == NULL) {
+        return error_set(err, STATUS_NO_MEMORY, "search: out of memory");
+    }
+    read_text(&r, t, source, q->text);
+    add_words(&r, 1, true);
+    r.gram_weight = 1;
+    text_analyze(t, q->text, main_language(t, source, q->text), on_gram_token, &r);
+    for (size_t i = 0; i < q->n_earlier && !q->plain && !r.failed; i++) {
+        read_text(&r, t, source, q->earlier[i]);
+        add_words(&r, EARLIER_WEIGHT, false);
+        r.gram_weight = EARLIER_WEIGHT;
+        text_analyze(t, q->earlier[i], main_language(t, source, q->earlier[i]), on_gram_token, &r);
+    }
+    if (r.failed) {
+        return error_set(err, STATUS_NO_MEMORY, "search: out of memory");
+    }
+    return weigh(source, out, err);
+}

@@ -1,0 +1,276 @@
+/* Re-scoring of the best candidates from their texts: word pairs and 4-grams need positions and lists that the
+ * index does not hold, and 100 chunks are read in a millisecond or two.
+ *
+ *   sdm(u)   = .90 words + .05 pairs in order + .05 pairs within 8
+ *   score(u) = .6 sdm(u) / bound + .4 char4(u) / bound
+ *
+ * A pair's document frequency is counted among the candidates (no second index); what that costs was measured
+ * (docs/decisions/ranking.md). */
+#include <stdlib.h>
+
+#include "base/map.h"
+#include "vectorstore/lexical_internal.h"
+
+#define WORDS_SHARE .90F
+#define ORDERED_SHARE .05F
+#define NEAR_SHARE .05F
+#define SDM_SHARE .6F
+#define CHAR4_SHARE .4F
+#define NEAR_WINDOW 8U
+#define RECENT 16U /* a power of two above NEAR_WINDOW */
+
+struct recent {
+    uint32_t position;
+    uint16_t group;
+};
+
+struct rescore {
+    const struct lexical_plan *p;
+    /* stem -> group, open addressing */
+    struct {
+        struct str stem;
+        uint64_t hash;
+        uint16_t group;
+    } *terms;
+    size_t n_terms_slots;
+    uint16_t *pair_of; /* groups x groups; index + 1 */
+    uint16_t *gram_slots;
+    size_t n_gram_slots;
+    /* of the chunk being read */
+    uint32_t *gram_tf;
+    uint32_t gram_step; /* 1 in the text, 3 in the title */
+    uint16_t *pair_tf;  /* ordered, near alternately */
+    struct recent recent[RECENT];
+    uint32_t n_recent;
+};
+
+static uint32_t pow2(size_t n)
+{
+    uint32_t p = 16;
+    while (p < n) {
+        p *= 2;
+    }
+    return p;
+}
+
+static enum status prepare(struct rescore *r, const struct lexical_plan *p, struct arena *a,
+                           struct error *err)
+{
+    size_t variants = 0, n = p->n_groups;
+    for (size_t i = 0; i < n; i++) {
+        variants += p->groups[i].n_variants;
+    }
+    r->p = p;
+    r->n_terms_slots = pow2(variants * 2);
+    r->n_gram_slots = pow2(p->n_grams * 4);
+    r->terms = arena_array(a, r->n_terms_slots, sizeof(*r->terms));
+    r->pair_of = arena_array(a, n * n + 1, sizeof(*r->pair_of));
+    r->gram_slots = arena_array(a, r->n_gram_slots, sizeof(*r->gram_slots));
+    r->gram_tf = arena_array(a, p->n_grams + 1, sizeof(*r->gram_tf));
+    if (r->terms == NULL || r->pair_of == NULL || r->gram_slots == NULL || r->gram_tf == NULL) {
+        return error_set(err, STATUS_NO_MEMORY, "search: out of memory");
+    }
+    for (size_t i = 0; i < n; i++) {
+        for (uint32_t v = 0; v < p->groups[i].n_variants; v++) {
+            struct str stem = p->groups[i].variants[v];
+            uint64_t hash = hash64(stem.ptr, stem.len);
+            size_t s = (size_t)hash & (r->n_terms_slots - 1);
+            while (r->terms[s].stem.ptr != NULL) {
+                s = (s + 1) & (r->n_terms_slots - 1);
+            }
+            r->terms[s].stem = stem;
+            r->terms[s].hash = hash;
+            r->terms[s].group = (uint16_t)i;
+        }
+    }
+    for (size_t i = 0; i < p->n_pairs; i++) {
+        r->pair_of[p->pairs[i].first * n + p->pairs[i].second] = (uint16_t)(i + 1);
+    }
+    for (size_t i = 0; i < p->n_grams; i++) {
+        size_t s = (size_t)p->grams[i].hash & (r->n_gram_slots - 1);
+        while (r->gram_slots[s] != 0) {
+            s = (s + 1) & (r->n_gram_slots - 1);
+        }
+        r->gram_slots[s] = (uint16_t)(i + 1);
+    }
+    return STATUS_OK;
+}
+
+static void on_gram(uint64_t hash, void *data)
+{
+    struct rescore *r = data;
+    for (size_t s = (size_t)hash & (r->n_gram_slots - 1); r->gram_slots[s] != 0;
+         s = (s + 1) & (r->n_gram_slots - 1)) {
+        size_t i = r->gram_slots[s] - 1U;
+        if (r->p->grams[i].hash == hash) {
+            r->gram_tf[i] += r->gram_step;
+            return;
+        }
+    }
+}
+
+static void count_pair(struct rescore *r, size_t pair, size_t which)
+{
+    uint16_t *tf = &r->pair_tf[pair * 2 + which];
+    *tf = (uint16_t)(*tf + (*tf < UINT16_MAX));
+}
+
+/* A query word at a position: with each one up to 8 positions before it. */
+static void on_word(struct rescore *r, uint16_t group, uint32_t position)
+{
+    size_t n = r->p->n_groups;
+    uint32_t look = r->n_recent < RECENT ? r->n_recent : RECENT;
+    for (uint32_t i = 1; i <= look; i++) {
+        const struct recent *b = &r->recent[(r->n_recent - i) & (RECENT - 1)];
+        uint32_t distance = position - b->position;
+        if (distance > NEAR_WINDOW) {
+            break;
+        }
+        size_t forward = r->pair_of[b->group * n + group], back = r->pair_of[group * n + b->group];
+        if (forward != 0) {
+            count_pair(r, forward - 1, 1);
+            if (distance == 1) {
+                count_pair(r, forward - 1, 0);
+            }
+        }
+        if (back != 0 && back != forward) {
+            count_pair(r, back - 1, 1);
+        }
+    }
+    r->recent[r->n_recent++ & (RECENT - 1)] = (struct recent){position, group};
+}
+
+static bool on_token(const struct text_token *t, void *data)
+{
+    struct rescore *r = data;
+    text_grams(t, on_gram, r);
+    if (t->kind == TEXT_CJK_SINGLE && !t->alone) {
+        return true;
+    }
+    uint64_t hash = hash64(t->stem.ptr, t->stem.len);
+    for (size_t s = (size_t)hash & (r->n_terms_slots - 1); r->terms[s].stem.ptr != NULL;
+         s = (s + 1) & (r->n_terms_slots - 1)) {
+        if (r->terms[s].hash == hash && str_eq(r->terms[s].stem, t->stem)) {
+            if (r->p->groups[r->terms[s].group].in_question) {
+                on_word(r, r->terms[s].group, t->position);
+            }
+            break;
+        }
+    }
+    return true;
+}
+
+static float bm25(float tf, float length, float average)
+{
+    return (LEXICAL_K1 + 1) * tf /
+           (tf + LEXICAL_K1 * (1 - LEXICAL_B + LEXICAL_B * length / average));
+}
+
+/* Reads one candidate; its 4-gram score at once, its pairs for later. */
+static float read_chunk(struct rescore *r, struct text_analyzer *t, const struct lexical_chunk *c)
+{
+    memset(r->gram_tf, 0, r->p->n_grams * sizeof(*r->gram_tf));
+    r->n_recent = 0;
+    r->gram_step = 1;
+    text_analyze(t, c->text, c->language, on_token, r);
+    r->n_recent = 0;
+    r->gram_step = LEXICAL_TITLE_WEIGHT;
+    text_analyze(t, c->title, c->language, on_token, r);
+    float sum = 0;
+    for (size_t i = 0; i < r->p->n_grams; i++) {
+        if (r->gram_tf[i] > 0) {
+            sum += r->p->grams[i].weight * r->p->grams[i].idf *
+                   bm25((float)r->gram_tf[i], (float)c->gram_length, r->p->average_gram_length);
+        }
+    }
+    return sum;
+}
+
+static int by_score(const void *x, const void *y)
+{
+    const struct lexical_hit *a = x, *b = y;
+    if (a->score > b->score || a->score < b->score) {
+        return a->score > b->score ? -1 : 1;
+    }
+    return a->chunk < b->chunk ? -1 : 1;
+}
+
+/* sdm of all hits from the pairs counted; returns its bound. */
+static float add_pairs(const struct lexical_source *source, const struct lexical_plan *p,
+                       struct lexical_hit *hits, const uint32_t *lengths, const uint16_t *pair_tf,
+                       size_t n)
+{
+    float bound = WORDS_SHARE * p->words_bound;
+    for (size_t i = 0; i < n; i++) {
+        hits[i].sdm = WORDS_SHARE * hits[i].words;
+    }
+    for (size_t pair = 0; pair < p->n_pairs; pair++) {
+        for (size_t which = 0; which < 2; which++) {
+            uint64_t df = 0;
+            for (size_t i = 0; i < n; i++) {
+                df += pair_tf[(i * p->n_pairs + pair) * 2 + which] > 0;
+            }
+            float share = which == 0 ? ORDERED_SHARE : NEAR_SHARE;
+            float weight = share * (float)p->pairs[pair].occurrences *
+                           lexical_idf(source->stats.chunks, df);
+            bound += weight * (LEXICAL_K1 + 1);
+            for (size_t i = 0; df > 0 && i < n; i++) {
+                uint16_t tf = pair_tf[(i * p->n_pairs + pair) * 2 + which];
+                if (tf > 0) {
+                    hits[i].sdm += weight * bm25((float)tf, (float)lengths[i], p->average_length);
+                }
+            }
+        }
+    }
+    return bound;
+}
+
+enum status lexical_rescore(struct text_analyzer *t, const struct lexical_source *source,
+                            const struct lexical_plan *p, const struct lexical_candidate *c, size_t n,
+                            struct arena *a, struct lexical_result *out, struct error *err)
+{
+    struct rescore r = {0};
+    struct lexical_hit *hits = arena_array(a, n + 1, sizeof(*hits));
+    uint32_t *lengths = arena_array(a, n + 1, sizeof(*lengths));
+    uint16_t *pair_tf = arena_array(a, n * p->n_pairs * 2 + 1, sizeof(*pair_tf));
+    size_t kept = 0;
+    enum status s = prepare(&r, p, a, err);
+    if (s != STATUS_OK) {
+        return s;
+    }
+    if (hits == NULL || lengths == NULL || pair_tf == NULL) {
+        return error_set(err, STATUS_NO_MEMORY, "search: out of memory");
+    }
+    for (size_t i = 0; i < n; i++) {
+        struct lexical_chunk chunk;
+        if (source->cancelled != NULL && *source->cancelled) {
+            return error_set(err, STATUS_CANCELLED, "search: the caller went away");
+        }
+        s = source->chunk(source->data, c[i].chunk, &chunk, err);
+        if (s == STATUS_NOT_FOUND) {
+            continue; /* removed since the postings were read */
+        }
+        if (s != STATUS_OK) {
+            return s;
+        }
+        r.pair_tf = pair_tf + kept * p->n_pairs * 2;
+        hits[kept] = (struct lexical_hit){.chunk = c[i].chunk, .words = c[i].score};
+        hits[kept].char4 = read_chunk(&r, t, &chunk);
+        lengths[kept] = chunk.length;
+        kept++;
+    }
+    float sdm_bound = add_pairs(source, p, hits, lengths, pair_tf, kept);
+    for (size_t i = 0; i < kept; i++) {
+        struct lexical_hit *h = &hits[i];
+        float words = p->words_bound > 0 ? h->words / p->words_bound : 0;
+        float sdm = sdm_bound > 0 ? h->sdm / sdm_bound : 0;
+        float char4 = p->grams_bound > 0 ? h->char4 / p->grams_bound : 0;
+        float share = .5F * words + .5F * char4;
+        h->score = SDM_SHARE * sdm + CHAR4_SHARE * char4;
+        out->upper_bound_share = share > out->upper_bound_share ? share : out->upper_bound_share;
+    }
+    qsort(hits, kept, sizeof(*hits), by_score);
+    out->hits = hits;
+    out->n_hits = kept;
+    return STATUS_OK;
+}
