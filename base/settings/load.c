@@ -176,7 +176,8 @@ static enum status read_value(struct load *l, const struct setting *row, const y
         return error_set(err, STATUS_INVALID, "%s: has no value: give one, or remove the line",
                          row->path);
     }
-    if (row->type != SETTING_STRING && row->type != SETTING_ENUM && !is_plain(n)) {
+    if (row->type != SETTING_STRING && row->type != SETTING_PATH && row->type != SETTING_ENUM &&
+        !is_plain(n)) {
         return error_set(err, STATUS_INVALID, "%s: must be a %s, without quotes", row->path,
                          setting_type_name(row->type));
     }

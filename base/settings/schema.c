@@ -16,6 +16,11 @@
         .path = path_, .type = SETTING_STRING, .offset = offsetof(struct settings, field),         \
         .fallback = fallback_, .help = help_                                                       \
     }
+#define PATH(path_, field, fallback_, help_)                                                       \
+    {                                                                                              \
+        .path = path_, .type = SETTING_PATH, .offset = offsetof(struct settings, field),           \
+        .fallback = fallback_, .help = help_                                                       \
+    }
 #define FLAG(path_, field, fallback_, help_)                                                       \
     {                                                                                              \
         .path = path_, .type = SETTING_BOOL, .offset = offsetof(struct settings, field),           \
@@ -42,9 +47,9 @@ const struct setting settings_schema[] = {
          "Say true to serve other machines without TLS: keys, questions and documents then cross "
          "the "
          "network readable by anyone on it. Sensible only behind a proxy that speaks TLS."),
-    TEXT("http.tls_certificate", http.tls_certificate, "",
+    PATH("http.tls_certificate", http.tls_certificate, "",
          "Certificate chain (PEM), relative to the data directory; with tls_key turns HTTPS on."),
-    TEXT("http.tls_key", http.tls_key, "", "Private key (PEM) of tls_certificate."),
+    PATH("http.tls_key", http.tls_key, "", "Private key (PEM) of tls_certificate."),
     ROW("http.max_header_bytes", SIZE, http.max_header_bytes, 4 * KIB, MIB, "32KiB",
         "Largest head of a request; more is answered 431."),
     ROW("http.max_body_bytes", SIZE, http.max_body_bytes, KIB, GIB, "4MiB",
@@ -73,20 +78,20 @@ const struct setting settings_schema[] = {
         "rpc.transport", ENUM, rpc.transport, "unix|tls", "unix",
         "How the services reach each other: Unix sockets in the data directory, or TCP with mutual "
         "TLS 1.3."),
-    TEXT("rpc.tls_ca", rpc.tls_ca, "",
+    PATH("rpc.tls_ca", rpc.tls_ca, "",
          "transport tls: certificate authority (PEM) that signed the services' "
          "certificates."),
-    TEXT("rpc.tls_certificate", rpc.tls_certificate, "",
+    PATH("rpc.tls_certificate", rpc.tls_certificate, "",
          "transport tls: certificate (PEM), or a folder that holds <service>.crt and "
          "<service>.key."),
-    TEXT("rpc.tls_key", rpc.tls_key, "",
+    PATH("rpc.tls_key", rpc.tls_key, "",
          "transport tls: private key (PEM); empty when tls_certificate is a folder."),
     TEXT("rpc.tls_host", rpc.tls_host, "127.0.0.1",
          "transport tls: address the services listen on."),
     ROW("rpc.tls_base_port", INT, rpc.tls_base_port, 1, 65000, "8650",
         "transport tls: first of the services' ports, one each in a fixed order."),
 
-    TEXT("ingest.watch_dir", ingest.watch_dir, "",
+    PATH("ingest.watch_dir", ingest.watch_dir, "",
          "Folder whose sub-folders (one a tenant) are followed; empty: watch in the data "
          "directory."),
     ROW("ingest.settle_ms", INT, ingest.settle_ms, 10, 600000, "300",
@@ -150,7 +155,7 @@ const struct setting settings_schema[] = {
         "Base address of an OpenAI-compatible server, ending in /v1; empty: none, and nothing ever "
         "leaves this machine."),
     TEXT("generate.upstream.model", generate.upstream.model, "", "Name of the model there."),
-    TEXT("generate.upstream.key_file", generate.upstream.key_file, "",
+    PATH("generate.upstream.key_file", generate.upstream.key_file, "",
          "File with the key for that server, relative to the data directory; empty: no key."),
     ONE_OF("generate.upstream.may_receive", LIST, generate.upstream.may_receive,
            "public|internal|confidential|restricted", "[]",
@@ -200,6 +205,8 @@ const char *setting_type_name(enum setting_type t)
         return "number";
     case SETTING_STRING:
         return "text";
+    case SETTING_PATH:
+        return "file name";
     case SETTING_ENUM:
         return "one of";
     case SETTING_LIST:

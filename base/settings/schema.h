@@ -12,8 +12,9 @@ enum setting_type {
     SETTING_DURATION, /* int64_t milliseconds: decimal with ms, s, m, h */
     SETTING_DOUBLE,   /* double: decimal */
     SETTING_STRING,   /* const char * */
-    SETTING_ENUM,     /* const char *: one of choices */
-    SETTING_LIST,     /* struct string_list: a sequence of choices */
+    SETTING_PATH, /* const char *: stored absolute, relative ones count from home; "" stays "" */
+    SETTING_ENUM, /* const char *: one of choices */
+    SETTING_LIST, /* struct string_list: a sequence of choices */
 };
 
 struct setting {

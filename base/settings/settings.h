@@ -79,7 +79,8 @@ struct settings {
     } generate;
 };
 
-/* Reads $home/carrel.yaml (missing: all defaults). Strings live in a. */
+/* Reads $home/carrel.yaml (missing: all defaults). Strings live in a. File and folder names come out
+ * absolute (relative ones count from home); "" stays "". */
 enum status settings_load(const char *home, struct arena *a, struct settings *out,
                           struct error *err) MUST_CHECK;
 /* The same from text; `name` is used in messages. */

@@ -45,6 +45,7 @@ static const char *form(enum setting_type t)
         return "write a number such as 0.25";
     case SETTING_INT:
     case SETTING_STRING:
+    case SETTING_PATH:
     case SETTING_ENUM:
     case SETTING_LIST:
         break;
@@ -116,8 +117,8 @@ static enum status check_range(const struct setting *row, double v, struct error
                      row->path, row->min, row->max, unit);
 }
 
-static enum status store_text(const struct setting *row, struct str text, struct arena *a,
-                              void *field, struct error *err)
+static enum status store_text(const struct setting *row, struct str text, const char *home,
+                              struct arena *a, void *field, struct error *err)
 {
     if (memchr(text.ptr, '\0', text.len) != NULL) {
         return error_set(err, STATUS_INVALID, "%s: holds a NUL character", row->path);
@@ -126,7 +127,9 @@ static enum status store_text(const struct setting *row, struct str text, struct
         return error_set(err, STATUS_INVALID, "%s: \"%.*s\" is not one of %s", row->path,
                          text.len > 40 ? 40 : (int)text.len, text.ptr, row->choices);
     }
-    const char *copy = arena_strndup(a, text.ptr, text.len);
+    const char *copy = row->type == SETTING_PATH && text.len > 0 && text.ptr[0] != '/'
+                           ? arena_printf(a, "%s/%.*s", home, STR_ARG(text))
+                           : arena_strndup(a, text.ptr, text.len);
     if (copy == NULL) {
         return error_set(err, STATUS_NO_MEMORY, "%s: out of memory", row->path);
     }
@@ -174,8 +177,9 @@ enum status setting_store(const struct setting *row, struct str text, struct are
         }
         return s;
     case SETTING_STRING:
+    case SETTING_PATH:
     case SETTING_ENUM:
-        return store_text(row, text, a, field, err);
+        return store_text(row, text, out->home, a, field, err);
     case SETTING_LIST: /* the only fallback written as text is the empty list */
         *(struct string_list *)field = (struct string_list){0};
         return STATUS_OK;

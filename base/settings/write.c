@@ -44,7 +44,7 @@ static const char *last_name(const char *path)
 
 static bool is_text(const struct setting *row)
 {
-    return row->type == SETTING_STRING;
+    return row->type == SETTING_STRING || row->type == SETTING_PATH;
 }
 
 static void write_default_rows(struct buf *out, const char *section, const char *indent)
@@ -120,7 +120,7 @@ static void write_kind(struct buf *out, const struct setting *row)
         }
         return;
     }
-    if (row->type == SETTING_STRING || row->type == SETTING_BOOL) {
+    if (is_text(row) || row->type == SETTING_BOOL) {
         return;
     }
     buf_z(out, ", ");

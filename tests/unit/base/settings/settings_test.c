@@ -48,12 +48,15 @@ static void test_values(void **state)
                        "  header_timeout: 1500ms\n"
                        "rpc:\n"
                        "  # all commented out\n"
+                       "ingest:\n"
+                       "  watch_dir: /srv/in\n"
                        "generate:\n"
                        "  engine: upstream\n"
                        "  refuse_below: 0.5\n"
                        "  upstream:\n"
                        "    url: \"https://llm.example/v1\"\n"
                        "    model: m\n"
+                       "    key_file: keys/up.key\n"
                        "    may_receive: [public, internal]\n"
                        "    total_timeout: 2m\n"
                        "    allow_private_address: true\n";
@@ -68,6 +71,8 @@ static void test_values(void **state)
     assert_int_equal(s.generate.upstream.may_receive.n, 2);
     assert_string_equal(s.generate.upstream.may_receive.items[1], "internal");
     assert_true(s.generate.upstream.allow_private_address);
+    assert_string_equal(s.generate.upstream.key_file, "/home/x/keys/up.key");
+    assert_string_equal(s.ingest.watch_dir, "/srv/in");
     arena_reset(&a);
 }
 
