@@ -19,3 +19,6 @@ add_dependencies(carrel_extract_pool carrel-extract)
 add_library(carrel_chunk STATIC chunk.c sentence.c)
 target_link_libraries(carrel_chunk PUBLIC carrel_base carrel_utf8 proto_extract
   PRIVATE carrel_warnings PkgConfig::PCRE2)
+
+carrel_test(unit/base/sandbox/sandbox LINK carrel_base)
+carrel_test(unit/ingest/chunk LINK carrel_chunk)

@@ -68,9 +68,8 @@ static int allow_narrowly(scmp_filter_ctx f)
     /* abort() signals the own process, whose number execve keeps */
     int rc = seccomp_rule_add(f, SCMP_ACT_ALLOW, SCMP_SYS(tgkill), 1,
                               SCMP_A0(SCMP_CMP_EQ, (scmp_datum_t)getpid()));
-    if (rc == 0) { /* reading the own limits */
-        rc = seccomp_rule_add(f, SCMP_ACT_ALLOW, SCMP_SYS(prlimit64), 2, SCMP_A0(SCMP_CMP_EQ, 0),
-                              SCMP_A2(SCMP_CMP_EQ, 0));
+    if (rc == 0) { /* the own limits, which can only become tighter */
+        rc = seccomp_rule_add(f, SCMP_ACT_ALLOW, SCMP_SYS(prlimit64), 1, SCMP_A0(SCMP_CMP_EQ, 0));
     }
     if (rc == 0) { /* isatty: no */
         rc = seccomp_rule_add(f, SCMP_ACT_ERRNO(ENOTTY), SCMP_SYS(ioctl), 0);
@@ -131,7 +130,8 @@ enum status sandbox_seal_tool(const struct sandbox_limits *limits, struct error 
     if (prctl(PR_SET_PDEATHSIG, SIGKILL) != 0 || getppid() != parent) {
         return error_set(err, STATUS_CANCELLED, "the process that wanted this is gone");
     }
-    /* the tool is no sanitizer build, so the limit that the sanitizer spared this process is due now */
+    /* The tool is no sanitizer build, so the limit that the sanitizer spared this process is due now. Last,
+     * because under it such a process can allocate nothing more. */
     struct rlimit memory = {limits->memory_bytes, limits->memory_bytes};
     enum status s = seal(limits, true, true, err);
     if (s == STATUS_OK && limits->memory_bytes != 0) {

@@ -5,6 +5,7 @@
 #include <stdlib.h>
 
 #include "base/buf.h"
+#include "ingest/formats/bidi.h"
 #include "ingest/utf8.h"
 
 #define LINE_MAX_BYTES (1024 * 1024)
@@ -21,6 +22,7 @@ struct bbox_parser {
     size_t n_tail;
     struct buf clean;
     struct buf text; /* of the line or the title */
+    struct buf logical;
     bool in_word, in_title;
     struct bbox_page *page, **next_page;
     struct bbox_block *block, **next_block;
@@ -113,12 +115,18 @@ static void on_start(void *ctx, const xmlChar *name, const xmlChar *prefix, cons
 
 static struct str keep_text(struct bbox_parser *p)
 {
-    char *z = arena_strndup(p->arena, buf_view(&p->text).ptr, p->text.len);
-    if (z == NULL || buf_status(&p->text) != STATUS_OK) {
+    buf_reset(&p->logical);
+    if (p->line != NULL) { /* its words stand as on the page; a title is as its author wrote it */
+        bidi_to_logical(buf_view(&p->text), &p->logical);
+    } else {
+        buf_str(&p->logical, buf_view(&p->text));
+    }
+    char *z = arena_strndup(p->arena, buf_view(&p->logical).ptr, p->logical.len);
+    if (z == NULL || buf_status(&p->text) != STATUS_OK || buf_status(&p->logical) != STATUS_OK) {
         fail(p, STATUS_TOO_LARGE, "reading it needs more memory than the limit");
         return STR("");
     }
-    return (struct str){z, p->text.len};
+    return (struct str){z, p->logical.len};
 }
 
 static void on_end(void *ctx, const xmlChar *name, const xmlChar *prefix, const xmlChar *uri)
@@ -192,6 +200,7 @@ struct bbox_parser *bbox_parser_new(struct arena *a, struct bbox_document *out)
     *out = (struct bbox_document){.title = STR("")};
     p->next_page = &out->pages;
     buf_init(&p->text, LINE_MAX_BYTES);
+    buf_init(&p->logical, 2 * LINE_MAX_BYTES);
     buf_init(&p->clean, 4 * 1024 * 1024);
     return p;
 }
@@ -206,6 +215,7 @@ void bbox_parser_free(struct bbox_parser *p)
     }
     xmlFreeParserCtxt(p->ctxt);
     buf_deinit(&p->text);
+    buf_deinit(&p->logical);
     buf_deinit(&p->clean);
     free(p);
 }

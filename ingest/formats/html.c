@@ -3,6 +3,7 @@
  * and hidden parts are left out. Both walks go by parent pointers: nesting costs no stack. */
 #include <libxml/HTMLparser.h>
 #include <libxml/HTMLtree.h>
+#include <libxml/parserInternals.h>
 #include <string.h>
 #include <strings.h>
 
@@ -436,7 +437,7 @@ static enum status emit_page(htmlDocPtr doc, struct emitter *e, uint64_t max_byt
     emit_document(e, "html", str_from(title), str_from(language), 0);
     const xmlNode *top = subject(&l, root);
     walk(&p, top);
-    if (e->blocks_out == 0 && e->n == 0 && l.body != NULL && top != l.body) {
+    if (e->blocks_out == 0 && l.body != NULL && top != l.body) {
         walk(&p, l.body);
     }
     enum status s = buf_status(&p.text);
@@ -445,6 +446,29 @@ static enum status emit_page(htmlDocPtr doc, struct emitter *e, uint64_t max_byt
     }
     buf_deinit(&p.text);
     return s;
+}
+
+/* NULL: out of memory. */
+static htmlDocPtr parse_page(struct str utf8)
+{
+    htmlParserCtxtPtr ctxt = htmlCreateMemoryParserCtxt(utf8.ptr, (int)utf8.len);
+    if (ctxt == NULL) {
+        return NULL;
+    }
+    (void)htmlCtxtUseOptions(ctxt, HTML_PARSE_RECOVER | HTML_PARSE_NOERROR | HTML_PARSE_NOWARNING |
+                                       HTML_PARSE_NONET | HTML_PARSE_COMPACT | HTML_PARSE_IGNORE_ENC);
+    /* or nesting beyond 256 ends the page: the parser keeps its own stack, and so do the walks here */
+    ctxt->options |= XML_PARSE_HUGE;
+    (void)xmlSwitchEncoding(ctxt, XML_CHAR_ENCODING_UTF8);
+    (void)htmlParseDocument(ctxt);
+    htmlDocPtr doc = ctxt->myDoc;
+    ctxt->myDoc = NULL;
+    if (ctxt->errNo == XML_ERR_NO_MEMORY && doc != NULL) {
+        xmlFreeDoc(doc);
+        doc = NULL;
+    }
+    htmlFreeParserCtxt(ctxt);
+    return doc;
 }
 
 enum status html_extract(const struct extract_input *in, struct emitter *e, struct error *err)
@@ -472,9 +496,7 @@ enum status html_extract(const struct extract_input *in, struct emitter *e, stru
         s = error_set(err, STATUS_INVALID, "no text was found in it");
         goto out;
     }
-    doc = htmlReadMemory(clean.ptr, (int)clean.len, NULL, "UTF-8",
-                         HTML_PARSE_RECOVER | HTML_PARSE_NOERROR | HTML_PARSE_NOWARNING |
-                             HTML_PARSE_NONET | HTML_PARSE_COMPACT);
+    doc = parse_page(buf_view(&clean));
     buf_deinit(&clean);
     if (doc == NULL) {
         s = error_set(err, STATUS_TOO_LARGE, "the page is too large for the memory allowed");

@@ -79,6 +79,20 @@ static size_t page_edges(const struct bbox_page *page, uint32_t number, struct e
     return n;
 }
 
+/* A page that would be left with nothing is a form or a slide that repeats, not furniture. */
+static void spare_whole_pages(struct bbox_document *d)
+{
+    for (struct bbox_page *p = d->pages; p != NULL; p = p->next) {
+        bool body = false;
+        for (const struct bbox_block *b = p->blocks; b != NULL && !body; b = b->next) {
+            body = !b->furniture;
+        }
+        for (struct bbox_block *b = p->blocks; b != NULL && !body; b = b->next) {
+            b->furniture = false;
+        }
+    }
+}
+
 static enum status mark_furniture(struct bbox_document *d, struct arena *a, struct error *err)
 {
     if (d->n_pages < 3) {
@@ -108,6 +122,7 @@ static enum status mark_furniture(struct bbox_document *d, struct arena *a, stru
         }
         i = end;
     }
+    spare_whole_pages(d);
     return STATUS_OK;
 }
 
@@ -148,6 +163,17 @@ static size_t bullet(struct str s)
         }
     }
     return 0;
+}
+
+static bool is_bullet_alone(struct str s)
+{
+    char with_text[8];
+    if (s.len > 4) {
+        return false;
+    }
+    memcpy(with_text, s.ptr, s.len);
+    memcpy(with_text + s.len, " x", 2);
+    return bullet((struct str){with_text, s.len + 2}) > 0;
 }
 
 static bool is_letter(uint32_t c)
@@ -342,6 +368,9 @@ static bool emit_lines(struct writer *w, const struct bbox_line *first, const st
             buf_char(&w->text, ' ');
             w->points++;
         }
+    }
+    if (!furniture && !item && w->points == 1 && is_bullet_alone(buf_view(&w->text))) {
+        return true; /* its item stands in another block */
     }
     uint32_t level = furniture || item ? 0 : heading_level(w, first->size, w->n_lines, w->text.len);
     struct emit_block b = {
