@@ -153,7 +153,8 @@ static void solve(void *data)
     struct fit_call *f = data;
     /* Linux counts niceness by thread. Failing to lower it costs others some speed, nothing else. */
     (void)setpriority(PRIO_PROCESS, (id_t)gettid(), SOLVER_NICENESS);
-    (void)lsa_fit_solve(f->fit, on_progress, f, &f->blob, &f->blob_len, &f->error);
+    enum status s = lsa_fit_solve(f->fit, on_progress, f, &f->blob, &f->blob_len, &f->error);
+    (void)s; /* f->error carries it to the loop thread */
     (void)uv_async_send(&f->solved);
 }
 

@@ -1,0 +1,468 @@
+/* A chat goes:
+ *   on_request    checks and copies the request, decides the route, starts an engine
+ *   on_text       marks become citations, text goes into `pending`
+ *   flush         sends the first reply (route, engine, model) and pieces, as fast as serve takes them; holds
+ *                 the engine while too much is pending
+ *   on_finish     an upstream that failed before its first word is replaced by quoted sentences, visibly
+ *   flush         ... and the last reply (citations, reason, note)
+ * The RPC call and the engine's job end independently; memory goes when both have. */
+#include "generate/chat.h"
+
+#include <stdlib.h>
+
+#include "base/log.h"
+#include "base/text/text.h"
+#include "generate/extractive.h"
+#include "generate/prompt.h"
+#include "generate/route.h"
+
+#define PENDING_MAX ((size_t)4 * 1024 * 1024)
+#define PENDING_HIGH ((size_t)64 * 1024)
+#define PIECE_MAX ((size_t)8 * 1024)
+#define MESSAGES_MAX 256
+#define CHATS_MAX 256
+#define REQUEST_ARENA_MAX ((size_t)12 * 1024 * 1024)
+
+struct chat {
+    struct list link;
+    struct generate *owner;
+    struct rpc_call *call; /* NULL once finished */
+    struct arena arena;    /* the request */
+    const Ge__ChatRequest *ask;
+    struct route route;
+    struct engine *engine;
+    struct engine_job *job; /* NULL while none runs */
+    struct cite *cite;
+    struct buf pending;
+    size_t sent;       /* of pending */
+    bool first_sent, any_text, held, flushing, complete;
+    struct error error;
+    const char *finish_reason;
+    bool refused;
+    uint32_t prompt_tokens, completion_tokens;
+    char note[400];
+};
+
+static const struct engine_sink sink;
+
+/* ---- the end ------------------------------------------------------------------------------------- */
+
+static void release_if_over(struct chat *c)
+{
+    if (c->call != NULL || c->job != NULL || c->flushing) {
+        return;
+    }
+    struct generate *g = c->owner;
+    list_remove(&c->link);
+    buf_deinit(&c->pending);
+    free(c->cite);
+    arena_reset(&c->arena);
+    free(c);
+    generate_chat_over(g);
+}
+
+/* Ends the call with an error; the engine, if at work, is told to stop. The caller releases. */
+static void fail(struct chat *c, const struct error *err)
+{
+    if (c->call == NULL) {
+        return;
+    }
+    c->owner->failed++;
+    LOG_WARN("answer failed", LOG_STR("req", c->ask == NULL ? "" : c->ask->answer_id),
+             LOG_STR("status", status_name(err->code)), LOG_STR("err", err->text), LOG_END);
+    struct rpc_call *call = c->call;
+    c->call = NULL;
+    *rpc_call_data(call) = NULL;
+    rpc_call_fail(call, err);
+}
+
+/* ---- sending ------------------------------------------------------------------------------------- */
+
+static void set_first(struct chat *c, Ge__ChatReply *reply, Ge__Route *route)
+{
+    struct engine_description d = {.name = "none", .model = ""};
+    if (c->engine != NULL) {
+        c->engine->ops->describe(c->engine, &d);
+    }
+    ge__route__init(route);
+    /* protobuf-c's strings are not const, but packing only reads them */
+    route->verdict = (char *)(uintptr_t)route_verdict_name(c->route.verdict);
+    route->reason = c->route.reason;
+    route->strictest_label = (char *)(uintptr_t)c->route.strictest_label;
+    route->destination = (char *)(uintptr_t)c->route.destination;
+    reply->route = route;
+    reply->engine = (char *)(uintptr_t)d.name;
+    reply->model = (char *)(uintptr_t)d.model;
+}
+
+static enum status send_text(struct chat *c)
+{
+    size_t len = c->pending.len - c->sent;
+    if (len > PIECE_MAX) {
+        len = PIECE_MAX;
+        while (len > 0 && ((unsigned char)c->pending.ptr[c->sent + len] & 0xc0) == 0x80) {
+            len--; /* never through a character */
+        }
+    }
+    char *end = c->pending.ptr + c->sent + len, kept = *end;
+    Ge__ChatReply reply = GE__CHAT_REPLY__INIT;
+    Ge__Route route;
+    if (!c->first_sent) {
+        set_first(c, &reply, &route);
+    }
+    *end = '\0'; /* pending keeps room for one byte past its content */
+    reply.delta = c->pending.ptr + c->sent;
+    enum status s = ge_chat_respond(c->call, &reply);
+    *end = kept;
+    if (s == STATUS_OK) {
+        c->first_sent = true;
+        c->sent += len;
+    }
+    return s;
+}
+
+static enum status send_last(struct chat *c)
+{
+    Ge__Citation items[CITE_CITATIONS_MAX];
+    Ge__Citation *list[CITE_CITATIONS_MAX];
+    for (size_t i = 0; i < c->cite->n_citations; i++) {
+        ge__citation__init(&items[i]);
+        items[i].number = c->cite->citations[i].number;
+        items[i].start = c->cite->citations[i].start;
+        items[i].end = c->cite->citations[i].end;
+        list[i] = &items[i];
+    }
+    Ge__ChatReply reply = GE__CHAT_REPLY__INIT;
+    Ge__Route route;
+    if (!c->first_sent) {
+        set_first(c, &reply, &route);
+    }
+    reply.has_last = reply.has_marks_removed = reply.has_refused = true;
+    reply.last = true;
+    reply.n_citations = c->cite->n_citations;
+    reply.citations = list;
+    reply.marks_removed = c->cite->removed;
+    reply.refused = c->refused;
+    reply.finish_reason = (char *)(uintptr_t)c->finish_reason;
+    reply.has_prompt_tokens = c->prompt_tokens > 0;
+    reply.prompt_tokens = c->prompt_tokens;
+    reply.has_completion_tokens = c->completion_tokens > 0;
+    reply.completion_tokens = c->completion_tokens;
+    reply.note = c->note[0] == '\0' ? NULL : c->note;
+    enum status s = ge_chat_respond(c->call, &reply);
+    if (s == STATUS_OK) {
+        struct generate *g = c->owner;
+        g->answers++;
+        g->refused += c->refused;
+        g->marks_removed += c->cite->removed;
+        struct rpc_call *call = c->call;
+        c->call = NULL;
+        *rpc_call_data(call) = NULL;
+        rpc_call_finish(call, STATUS_OK, NULL);
+    }
+    return s;
+}
+
+/* One round: what is pending, and the end when it is complete. STATUS_BUSY: on_ready calls again.
+ * STATUS_CANCELLED: on_cancel has come or will. */
+static enum status send_pending(struct chat *c)
+{
+    enum status s = STATUS_OK;
+    while (s == STATUS_OK && c->call != NULL) {
+        if (c->sent < c->pending.len) {
+            s = send_text(c);
+        } else if (c->complete) {
+            s = send_last(c);
+        } else {
+            break;
+        }
+    }
+    buf_consume(&c->pending, c->sent);
+    c->sent = 0;
+    if (s != STATUS_OK && s != STATUS_BUSY && s != STATUS_CANCELLED) {
+        struct error err = {0};
+        error_set(&err, s, "the answer could not be sent: %s", status_text(s));
+        fail(c, &err);
+    }
+    return s;
+}
+
+/* Sends what it can. Room made lets the engine speak again, which may bring more text from inside resume:
+ * hence the loop, and `flushing` for the inner call. */
+static void flush(struct chat *c)
+{
+    if (c->flushing) {
+        return;
+    }
+    c->flushing = true;
+    bool again = true;
+    while (again) {
+        enum status s = send_pending(c);
+        again = false;
+        if (c->held && c->job != NULL && c->pending.len < PENDING_HIGH / 2) {
+            c->held = false;
+            c->engine->ops->resume(c->job);
+            again = s == STATUS_OK && c->call != NULL && c->pending.len > 0;
+        }
+    }
+    c->flushing = false;
+}
+
+void chat_on_ready(struct rpc_call *call)
+{
+    struct chat *c = *rpc_call_data(call);
+    if (c != NULL) {
+        flush(c);
+        if (c->call == NULL && c->job != NULL) {
+            c->engine->ops->cancel(c->job); /* sending failed: nobody wants the rest */
+        }
+        release_if_over(c);
+    }
+}
+
+/* ---- the engine speaks --------------------------------------------------------------------------- */
+
+static bool on_text(void *data, const char *p, size_t len)
+{
+    struct chat *c = data;
+    if (c->call == NULL) {
+        return true; /* nobody listens; finish is on its way */
+    }
+    c->any_text = true;
+    if (c->engine->ops->cites) {
+        buf_append(&c->pending, p, len);
+    } else {
+        cite_add(c->cite, p, len, &c->pending);
+    }
+    flush(c);
+    c->held = c->call != NULL && c->pending.len - c->sent > PENDING_HIGH;
+    return !c->held;
+}
+
+static enum status start_engine(struct chat *c, struct engine *e, struct error *err)
+{
+    c->engine = e;
+    return e->ops->start(e, c->ask, &sink, c, &c->job, err);
+}
+
+/* Quoted sentences instead of an upstream that failed before its first word. Said in the note. */
+static bool fall_back(struct chat *c, const struct error *why)
+{
+    if (c->engine != c->owner->upstream || c->any_text || why->code == STATUS_CANCELLED ||
+        c->owner->stopping) {
+        return false;
+    }
+    struct error err = {0};
+    (void)snprintf(c->note, sizeof c->note, "quoted from the documents, because the upstream failed: %s",
+                   why->text);
+    LOG_WARN("upstream failed, quoting instead", LOG_STR("req", c->ask->answer_id),
+             LOG_STR("err", why->text), LOG_END);
+    c->owner->fallbacks++;
+    return start_engine(c, c->owner->extractive, &err) == STATUS_OK;
+}
+
+static void take_result(struct chat *c, const struct engine_result *r)
+{
+    c->finish_reason = r->finish_reason;
+    c->refused = r->refused;
+    c->prompt_tokens = r->prompt_tokens;
+    c->completion_tokens = r->completion_tokens;
+    if (c->engine->ops->cites) {
+        c->cite->n_citations =
+            r->n_citations < CITE_CITATIONS_MAX ? r->n_citations : CITE_CITATIONS_MAX;
+        if (c->cite->n_citations > 0) {
+            memcpy(c->cite->citations, r->citations, c->cite->n_citations * sizeof *r->citations);
+        }
+    } else {
+        cite_end(c->cite, &c->pending);
+    }
+    c->complete = true;
+}
+
+static void on_finish(void *data, const struct engine_result *r)
+{
+    struct chat *c = data;
+    c->job = NULL;
+    if (c->call != NULL && r->error.code != STATUS_OK) {
+        if (!fall_back(c, &r->error)) {
+            fail(c, &r->error);
+        }
+    } else if (c->call != NULL) {
+        take_result(c, r);
+        if (buf_status(&c->pending) != STATUS_OK) {
+            struct error err = {0};
+            error_set(&err, buf_status(&c->pending), "the answer: %s",
+                      status_text(buf_status(&c->pending)));
+            fail(c, &err);
+        } else {
+            flush(c);
+        }
+    }
+    release_if_over(c);
+}
+
+static const struct engine_sink sink = {.text = on_text, .finish = on_finish};
+
+void chat_on_cancel(struct rpc_call *call)
+{
+    struct chat *c = *rpc_call_data(call);
+    if (c == NULL) {
+        return;
+    }
+    *rpc_call_data(call) = NULL;
+    c->call = NULL;
+    rpc_call_finish(call, STATUS_CANCELLED, NULL);
+    if (c->job != NULL) {
+        c->engine->ops->cancel(c->job);
+    }
+    release_if_over(c);
+}
+
+void chat_stop_all(struct generate *g)
+{
+    list_for_each_safe(it, &g->chats)
+    {
+        struct chat *c = list_entry(it, struct chat, link);
+        struct error err = {0};
+        error_set(&err, STATUS_UNAVAILABLE, "generate is stopping");
+        fail(c, &err);
+        if (c->job != NULL) {
+            c->engine->ops->cancel(c->job);
+        }
+        release_if_over(c);
+    }
+}
+
+/* ---- the request --------------------------------------------------------------------------------- */
+
+static enum status check(const Ge__ChatRequest *ask, enum route_engine *engine, struct error *err)
+{
+    if (ask->n_messages > MESSAGES_MAX || ask->n_passages > EXTRACTIVE_PASSAGES_MAX) {
+        return error_set(err, STATUS_TOO_LARGE, "%zu messages and %zu passages; at most %d and %d",
+                         ask->n_messages, ask->n_passages, MESSAGES_MAX, EXTRACTIVE_PASSAGES_MAX);
+    }
+    if (prompt_question(ask) == NULL) {
+        return error_set(err, STATUS_INVALID, "there is no question: the last user message is empty");
+    }
+    if (!route_engine_parse(ask->engine, engine)) {
+        return error_set(err, STATUS_INVALID,
+                         "there is no engine of that name; extractive, upstream or none");
+    }
+    for (size_t i = 0; i < ask->n_passages; i++) {
+        struct str text = {.ptr = (const char *)ask->passages[i]->text.data,
+                           .len = ask->passages[i]->text.len};
+        if (!text_utf8_valid(text)) {
+            return error_set(err, STATUS_INVALID, "passage %zu is not valid UTF-8", i + 1);
+        }
+    }
+    return STATUS_OK;
+}
+
+/* The message is ours only until on_request returns, so it is packed and unpacked into the arena. */
+static const Ge__ChatRequest *copy_request(struct arena *a, const Ge__ChatRequest *ask)
+{
+    size_t len = ge__chat_request__get_packed_size(ask);
+    uint8_t *packed = arena_alloc(a, len + 1);
+    if (packed == NULL) {
+        return NULL;
+    }
+    ProtobufCAllocator allocator;
+    arena_protobuf(a, &allocator);
+    return ge__chat_request__unpack(&allocator, ge__chat_request__pack(ask, packed), packed);
+}
+
+static enum status decide(struct chat *c, enum route_engine wanted, struct error *err)
+{
+    const struct settings *s = c->owner->svc->settings;
+    const char **labels = arena_array(&c->arena, c->ask->n_passages + 1, sizeof *labels);
+    struct route_policy policy = {.destination = "",
+                                  .may_receive = s->generate.upstream.may_receive.items,
+                                  .n_may_receive = s->generate.upstream.may_receive.n};
+    if (labels == NULL) {
+        return error_set(err, STATUS_NO_MEMORY, "out of memory");
+    }
+    for (size_t i = 0; i < c->ask->n_passages; i++) {
+        labels[i] = c->ask->passages[i]->label;
+    }
+    if (!route_engine_parse(s->generate.engine, &policy.engine)) {
+        policy.engine = ROUTE_ENGINE_EXTRACTIVE; /* the schema lets no other in; stay here if it does */
+    }
+    if (c->owner->upstream != NULL) {
+        policy.destination = upstream_engine_destination(c->owner->upstream);
+        policy.unready = upstream_engine_unready(c->owner->upstream);
+    }
+    struct route_request request = {
+        .engine = wanted, .labels = labels, .n_passages = c->ask->n_passages};
+    route_decide(&request, &policy, &c->route);
+    if (c->route.held_back) {
+        (void)snprintf(c->note, sizeof c->note, "quoted from the documents: %s", c->route.reason);
+    }
+    return STATUS_OK;
+}
+
+static void answer(struct chat *c)
+{
+    struct generate *g = c->owner;
+    struct error err = {0};
+    g->held_back += c->route.held_back;
+    if (c->route.verdict == ROUTE_REFUSE) {
+        c->refused = true;
+        c->finish_reason = "refused";
+        (void)snprintf(c->note, sizeof c->note, "%s", c->route.reason);
+        c->complete = true;
+        flush(c);
+        release_if_over(c);
+        return;
+    }
+    bool external = c->route.verdict == ROUTE_EXTERNAL;
+    g->external += external;
+    enum status s = start_engine(c, external ? g->upstream : g->extractive, &err);
+    if (s != STATUS_OK && !fall_back(c, &err)) {
+        fail(c, &err);
+        release_if_over(c);
+    }
+}
+
+void chat_on_request(struct rpc_call *call, const ProtobufCMessage *m)
+{
+    struct generate *g = service_state(call);
+    const Ge__ChatRequest *ask = ge_chat_request(m);
+    enum route_engine wanted = ROUTE_ENGINE_AUTO;
+    struct error err = {0};
+    if (ask == NULL || g->stopping) {
+        rpc_call_finish(call, ask == NULL ? STATUS_INVALID : STATUS_UNAVAILABLE, NULL);
+        return;
+    }
+    if (g->n_calls >= CHATS_MAX) {
+        error_set(&err, STATUS_BUSY, "%d answers are being written: try again shortly", CHATS_MAX);
+    }
+    struct chat *c = err.code != STATUS_OK || check(ask, &wanted, &err) != STATUS_OK
+                         ? NULL
+                         : calloc(1, sizeof *c);
+    if (c == NULL) {
+        if (err.code == STATUS_OK) {
+            error_set(&err, STATUS_NO_MEMORY, "out of memory");
+        }
+        rpc_call_fail(call, &err);
+        return;
+    }
+    c->owner = g;
+    c->call = call;
+    *rpc_call_data(call) = c;
+    arena_init(&c->arena, REQUEST_ARENA_MAX);
+    buf_init(&c->pending, PENDING_MAX);
+    list_push(&g->chats, &c->link);
+    g->n_calls++;
+    c->cite = calloc(1, sizeof *c->cite);
+    c->ask = copy_request(&c->arena, ask);
+    if (c->cite == NULL || c->ask == NULL) {
+        error_set(&err, STATUS_NO_MEMORY, "out of memory for the request");
+    }
+    if (err.code != STATUS_OK || decide(c, wanted, &err) != STATUS_OK) {
+        fail(c, &err);
+        release_if_over(c);
+        return;
+    }
+    cite_init(c->cite, (uint32_t)c->ask->n_passages);
+    answer(c);
+}

@@ -1,0 +1,6 @@
+#include "generate/service.h"
+
+int main(int argc, char **argv)
+{
+    return service_main(argc, argv, &generate_definition);
+}

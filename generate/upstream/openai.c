@@ -1,0 +1,124 @@
+#include "generate/upstream/openai.h"
+
+#include <jansson.h>
+#include <stdlib.h>
+
+static int append(const char *p, size_t len, void *data)
+{
+    struct buf *out = data;
+    buf_append(out, p, len);
+    return buf_status(out) == STATUS_OK ? 0 : -1;
+}
+
+/* json_object_set_new fails on NULL values, which is how every failure to allocate shows. */
+static int set_options(json_t *body, const Ge__ChatRequest *ask)
+{
+    int bad = 0;
+    if (ask->has_temperature) {
+        bad |= json_object_set_new(body, "temperature", json_real((double)ask->temperature));
+    }
+    if (ask->has_top_p) {
+        bad |= json_object_set_new(body, "top_p", json_real((double)ask->top_p));
+    }
+    if (ask->has_max_tokens && ask->max_tokens > 0) {
+        bad |= json_object_set_new(body, "max_tokens", json_integer(ask->max_tokens));
+    }
+    if (ask->has_seed) {
+        bad |= json_object_set_new(body, "seed", json_integer(ask->seed));
+    }
+    if (ask->n_stop > 0) {
+        json_t *stop = json_array();
+        for (size_t i = 0; i < ask->n_stop; i++) {
+            bad |= json_array_append_new(stop, json_string(ask->stop[i]));
+        }
+        bad |= json_object_set_new(body, "stop", stop);
+    }
+    return bad;
+}
+
+enum status openai_request(const Ge__ChatRequest *ask, const struct prompt *prompt,
+                           const char *model, struct buf *out, struct error *err)
+{
+    struct str system = buf_view(&prompt->system), user = buf_view(&prompt->user);
+    json_t *body = json_pack("{s:s, s:b, s:[{s:s, s:s%}, {s:s, s:s%}]}", "model", model, "stream", 1,
+                             "messages", "role", "system", "content", system.ptr, system.len, "role",
+                             "user", "content", user.ptr, user.len);
+    enum status s = STATUS_OK;
+    if (body == NULL || set_options(body, ask) != 0 ||
+        json_dump_callback(body, append, out, JSON_COMPACT) != 0) {
+        s = buf_status(out) != STATUS_OK
+                ? error_set(err, buf_status(out), "the upstream's request: %s",
+                            status_text(buf_status(out)))
+                : error_set(err, STATUS_INVALID,
+                            "the prompt cannot be written as JSON: not valid UTF-8, or out of memory");
+    }
+    json_decref(body);
+    return s;
+}
+
+/* jansson recurses on depth up to 2048; nothing honest here is deeper than a few. */
+static bool too_deep(struct str json)
+{
+    int depth = 0;
+    bool in_string = false;
+    for (size_t i = 0; i < json.len; i++) {
+        char c = json.ptr[i];
+        if (in_string) {
+            i += c == '\\';
+            in_string = c != '"';
+        } else if (c == '"') {
+            in_string = true;
+        } else if (c == '{' || c == '[') {
+            if (++depth > OPENAI_DEPTH_MAX) {
+                return true;
+            }
+        } else if (c == '}' || c == ']') {
+            depth--;
+        }
+    }
+    return false;
+}
+
+static uint32_t count(const json_t *usage, const char *key)
+{
+    json_int_t n = json_integer_value(json_object_get(usage, key));
+    return n > 0 && n < UINT32_MAX ? (uint32_t)n : 0;
+}
+
+enum status openai_piece(struct str json, struct openai_piece *out, struct error *err)
+{
+    if (str_eq(json, STR("[DONE]"))) {
+        out->done = true;
+        return STATUS_OK;
+    }
+    json_t *piece = too_deep(json) ? NULL : json_loadb(json.ptr, json.len, 0, NULL);
+    enum status s = STATUS_OK;
+    const json_t *choices = json_object_get(piece, "choices");
+    const json_t *usage = json_object_get(piece, "usage");
+    if (!json_is_object(piece)) {
+        s = error_set(err, STATUS_PROTOCOL, "the upstream sent an event that is not a JSON object");
+    } else if (json_object_get(piece, "error") != NULL &&
+               !json_is_null(json_object_get(piece, "error"))) {
+        /* its message may repeat the prompt, so it is not passed on */
+        s = error_set(err, STATUS_UNAVAILABLE, "the upstream reported an error while answering");
+    } else if (choices != NULL && !json_is_array(choices)) {
+        s = error_set(err, STATUS_PROTOCOL, "the upstream's \"choices\" are not a list");
+    }
+    if (s == STATUS_OK && json_array_size(choices) > 0) {
+        const json_t *choice = json_array_get(choices, 0);
+        const json_t *content = json_object_get(json_object_get(choice, "delta"), "content");
+        const char *reason = json_string_value(json_object_get(choice, "finish_reason"));
+        if (json_is_string(content)) {
+            buf_append(out->text, json_string_value(content), json_string_length(content));
+        }
+        if (reason != NULL) {
+            out->finish_reason = strcmp(reason, "length") == 0 ? "length" : "stop";
+        }
+    }
+    if (s == STATUS_OK && json_is_object(usage)) {
+        out->prompt_tokens = count(usage, "prompt_tokens");
+        out->completion_tokens = count(usage, "completion_tokens");
+    }
+    json_decref(piece);
+    return s;
+}

@@ -1,0 +1,25 @@
+/* The two JSON shapes of an OpenAI-compatible chat endpoint that are needed: the request, and one streamed
+ * piece of the reply. Pure. jansson is used here only. */
+#ifndef CARREL_GENERATE_UPSTREAM_OPENAI_H
+#define CARREL_GENERATE_UPSTREAM_OPENAI_H
+
+#include "base/buf.h"
+#include "generate/prompt.h"
+
+#define OPENAI_DEPTH_MAX 32
+
+/* The body of POST /chat/completions; appended to out. */
+enum status openai_request(const Ge__ChatRequest *ask, const struct prompt *prompt,
+                           const char *model, struct buf *out, struct error *err) MUST_CHECK;
+
+struct openai_piece {
+    bool done;                 /* "[DONE]" */
+    struct buf *text;          /* the delta's text is appended here */
+    const char *finish_reason; /* static: "stop", "length"; NULL: not yet */
+    uint32_t prompt_tokens, completion_tokens; /* 0: not said */
+};
+
+/* One event's data. out->text must be set. STATUS_PROTOCOL for what is no such piece, or an error object. */
+enum status openai_piece(struct str json, struct openai_piece *out, struct error *err) MUST_CHECK;
+
+#endif
