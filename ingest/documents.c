@@ -1,0 +1,427 @@
+#include "ingest/documents.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/statvfs.h>
+#include <unistd.h>
+
+#include "base/clock.h"
+#include "ingest/migrate.h"
+#include "ingest/queue.h"
+
+#define LIST_PAGE 128
+
+struct tenant *documents_tenant(struct rpc_call *call)
+{
+    struct ingest *in = service_state(call);
+    struct tenant *t = tenant_find(in, rpc_call_tenant(call));
+    if (t == NULL) {
+        rpc_call_finish(call, STATUS_NOT_FOUND, "there is no such tenant");
+        return NULL;
+    }
+    if (in->closing) {
+        rpc_call_finish(call, STATUS_UNAVAILABLE, NULL);
+        return NULL;
+    }
+    if (journal_lane_full(&t->journal)) {
+        rpc_call_finish(call, STATUS_BUSY, NULL);
+        return NULL;
+    }
+    return t;
+}
+
+bool document_state(const struct tenant *t, const struct file_row *row, struct arena *a,
+                    Ig__DocumentState *out)
+{
+    static const char *const states[] = {"queued", "ready", "failed", "excluded"};
+    ig__document_state__init(out);
+    const char *error = row->error;
+    const char *state = states[row->state];
+    if (row->state == FILE_QUEUED && queue_is_working(t->queue, row->id)) {
+        state = "working";
+        error = "";
+    } else if (row->state == FILE_QUEUED && error[0] == '\0') {
+        error = queue_held(t->queue);
+    }
+    out->document = arena_strdup(a, row->document);
+    out->path.data = (uint8_t *)arena_strndup(a, row->path.ptr, row->path.len);
+    out->path.len = row->path.len;
+    out->collection = arena_strdup(a, row->collection);
+    out->state = arena_strdup(a, state);
+    out->chunks = row->chunks;
+    if (error[0] != '\0') {
+        char shown[512]; /* an error cut to length may end inside a character */
+        path_show(str_from(error), shown, sizeof shown);
+        out->error = arena_strdup(a, shown);
+    }
+    out->size = row->stamp.size;
+    out->modified_wall_ms = row->stamp.mtime_ns / 1000000;
+    out->changed_wall_ms = row->changed_ms;
+    out->has_attempts = out->has_pages = 1;
+    out->attempts = row->attempts;
+    out->pages = row->pages;
+    out->format = arena_strdup(a, row->format);
+    out->title = arena_strdup(a, row->title);
+    return out->document != NULL && out->path.data != NULL && out->collection != NULL &&
+           out->state != NULL && (error[0] == '\0' || out->error != NULL) && out->format != NULL &&
+           out->title != NULL;
+}
+
+/* ---- List ---- */
+
+struct listing {
+    struct journal_op op;
+    struct rpc_call *call;
+    struct tenant *t;
+    struct arena filter; /* collections, state */
+    char **collections;
+    size_t n_collections;
+    const char *state;
+    uint32_t left; /* 0: no limit */
+    bool limited;
+    char after[ID_CAP];
+    struct arena page;
+    struct file_row *rows;
+    size_t n, next;
+    bool reading, gone;
+};
+
+static void listing_free(struct listing *l)
+{
+    arena_reset(&l->filter);
+    arena_reset(&l->page);
+    free(l);
+}
+
+static enum status run_page(struct journal *j, struct journal_op *op, struct error *err)
+{
+    struct listing *l = container_of(op, struct listing, op);
+    arena_reset(&l->page);
+    return journal_list(j, l->after, LIST_PAGE, &l->page, &l->rows, &l->n, err);
+}
+
+static bool wanted(const struct listing *l, const Ig__DocumentState *d)
+{
+    if (l->state != NULL && strcmp(l->state, d->state) != 0) {
+        return false;
+    }
+    for (size_t i = 0; i < l->n_collections; i++) {
+        if (strcmp(l->collections[i], d->collection) == 0) {
+            return true;
+        }
+    }
+    return l->n_collections == 0;
+}
+
+static void listing_end(struct listing *l, enum status s, const char *text)
+{
+    struct rpc_call *call = l->call;
+    *rpc_call_data(call) = NULL;
+    listing_free(l);
+    rpc_call_finish(call, s, text);
+}
+
+static void page_done(struct journal_op *op);
+
+static void read_page(struct listing *l)
+{
+    l->reading = true;
+    l->op.run = run_page;
+    l->op.done = page_done;
+    journal_submit(&l->t->journal, &l->op);
+}
+
+/* Sends what is left of the page; BUSY stops it until on_ready. */
+static void send_page(struct listing *l)
+{
+    struct arena a;
+    arena_init(&a, 16 << 20);
+    Ig__DocumentState states[LIST_PAGE];
+    Ig__DocumentState *list[LIST_PAGE];
+    size_t n = 0;
+    bool memory = true;
+    for (size_t i = 0; i < l->n && memory && !(l->limited && n >= l->left); i++) {
+        memory = document_state(l->t, &l->rows[i], &a, &states[n]);
+        if (memory && wanted(l, &states[n])) {
+            list[n] = &states[n];
+            n++;
+        }
+    }
+    Ig__ListReply reply = IG__LIST_REPLY__INIT;
+    reply.documents = list;
+    reply.n_documents = n;
+    enum status s = !memory  ? STATUS_NO_MEMORY
+                    : n == 0 ? STATUS_OK
+                             : ig_list_respond(l->call, &reply);
+    arena_reset(&a);
+    if (s == STATUS_BUSY) {
+        return;
+    }
+    if (s != STATUS_OK) {
+        listing_end(l, s, NULL);
+        return;
+    }
+    l->left -= l->limited ? (uint32_t)n : 0;
+    if (l->n < LIST_PAGE || (l->limited && l->left == 0)) {
+        listing_end(l, STATUS_OK, NULL);
+        return;
+    }
+    (void)snprintf(l->after, sizeof l->after, "%s", l->rows[l->n - 1].document);
+    read_page(l);
+}
+
+static void page_done(struct journal_op *op)
+{
+    struct listing *l = container_of(op, struct listing, op);
+    l->reading = false;
+    if (l->gone) {
+        listing_end(l, STATUS_CANCELLED, NULL);
+    } else if (op->err.code != STATUS_OK) {
+        listing_end(l, op->err.code, op->err.text);
+    } else {
+        send_page(l);
+    }
+}
+
+void documents_list(struct rpc_call *call, const ProtobufCMessage *m)
+{
+    const Ig__ListRequest *q = ig_list_request(m);
+    struct tenant *t = documents_tenant(call);
+    if (t == NULL) {
+        return;
+    }
+    struct listing *l = calloc(1, sizeof *l);
+    if (l == NULL) {
+        rpc_call_finish(call, STATUS_NO_MEMORY, NULL);
+        return;
+    }
+    l->call = call;
+    l->t = t;
+    arena_init(&l->filter, 1 << 20);
+    arena_init(&l->page, 16 << 20);
+    bool memory = true;
+    l->n_collections = q->n_collections;
+    l->collections = arena_array(&l->filter, q->n_collections + 1, sizeof *l->collections);
+    memory = l->collections != NULL;
+    for (size_t i = 0; i < q->n_collections && memory; i++) {
+        l->collections[i] = arena_strdup(&l->filter, q->collections[i]);
+        memory = l->collections[i] != NULL;
+    }
+    if (q->state != NULL && q->state[0] != '\0') {
+        l->state = arena_strdup(&l->filter, q->state);
+        memory = memory && l->state != NULL;
+    }
+    *rpc_call_data(call) = l;
+    if (!memory) {
+        listing_end(l, STATUS_NO_MEMORY, NULL);
+        return;
+    }
+    l->limited = q->has_limit && q->limit > 0;
+    l->left = l->limited ? q->limit : 0;
+    (void)snprintf(l->after, sizeof l->after, "%s", q->after == NULL ? "" : q->after);
+    read_page(l);
+}
+
+void documents_list_ready(struct rpc_call *call)
+{
+    struct listing *l = *rpc_call_data(call);
+    if (l != NULL && !l->reading) {
+        send_page(l);
+    }
+}
+
+void documents_list_cancel(struct rpc_call *call)
+{
+    struct listing *l = *rpc_call_data(call);
+    if (l == NULL) {
+        rpc_call_finish(call, STATUS_CANCELLED, NULL);
+    } else if (l->reading) {
+        l->gone = true;
+    } else {
+        listing_end(l, STATUS_CANCELLED, NULL);
+    }
+}
+
+/* ---- Get, Delete ---- */
+
+struct question {
+    struct journal_op op;
+    struct rpc_call *call;
+    struct tenant *t;
+    struct arena arena;
+    struct file_row row;
+    char document[ID_CAP];
+    int root;
+    bool exclude;
+};
+
+static struct question *ask(struct rpc_call *call, const char *document)
+{
+    struct tenant *t = documents_tenant(call);
+    if (t == NULL) {
+        return NULL;
+    }
+    struct question *q = id_valid(document) ? calloc(1, sizeof *q) : NULL;
+    if (q == NULL) {
+        bool bad = !id_valid(document);
+        rpc_call_finish(call, bad ? STATUS_NOT_FOUND : STATUS_NO_MEMORY,
+                        bad ? "there is no document with this id" : NULL);
+        return NULL;
+    }
+    q->call = call;
+    q->t = t;
+    q->root = follow_root(t->follow);
+    arena_init(&q->arena, 1 << 20);
+    (void)snprintf(q->document, sizeof q->document, "%s", document);
+    return q;
+}
+
+static void question_free(struct question *q)
+{
+    arena_reset(&q->arena);
+    free(q);
+}
+
+static enum status run_get(struct journal *j, struct journal_op *op, struct error *err)
+{
+    struct question *q = container_of(op, struct question, op);
+    return journal_get(j, q->document, &q->arena, &q->row, err);
+}
+
+static void get_done(struct journal_op *op)
+{
+    struct question *q = container_of(op, struct question, op);
+    Ig__DocumentState state;
+    if (op->err.code != STATUS_OK) {
+        rpc_call_fail(q->call, &op->err);
+    } else if (!document_state(q->t, &q->row, &q->arena, &state)) {
+        rpc_call_finish(q->call, STATUS_NO_MEMORY, NULL);
+    } else {
+        Ig__GetReply reply = IG__GET_REPLY__INIT;
+        reply.document = &state;
+        ig_get_return(q->call, &reply);
+    }
+    question_free(q);
+}
+
+void documents_get(struct rpc_call *call, const ProtobufCMessage *m)
+{
+    struct question *q = ask(call, ig_get_request(m)->document);
+    if (q != NULL) {
+        q->op.run = run_get;
+        q->op.done = get_done;
+        journal_submit(&q->t->journal, &q->op);
+    }
+}
+
+/* Can files be taken out of the folder that holds this one? */
+static bool removable(int root, struct str path)
+{
+    int parent = -1;
+    char name[256];
+    struct statvfs fs;
+    if (tree_open_parent(root, path, false, &parent, name, NULL) != STATUS_OK) {
+        return true; /* it is gone, or the trash will say what is wrong */
+    }
+    char self[64];
+    (void)snprintf(self, sizeof self, "/proc/self/fd/%d", parent);
+    bool can = statvfs(self, &fs) != 0 || (fs.f_flag & ST_RDONLY) == 0;
+    can = can && access(self, W_OK | X_OK) == 0;
+    (void)close(parent);
+    return can;
+}
+
+static enum status run_delete(struct journal *j, struct journal_op *op, struct error *err)
+{
+    struct question *q = container_of(op, struct question, op);
+    enum status s = journal_get(j, q->document, &q->arena, &q->row, err);
+    if (s == STATUS_OK) {
+        q->exclude = q->root >= 0 && !removable(q->root, q->row.path);
+        s = journal_delete(j, q->document, q->exclude, &q->arena, &q->row, err);
+    }
+    return s;
+}
+
+static void delete_done(struct journal_op *op)
+{
+    struct question *q = container_of(op, struct question, op);
+    struct tenant *t = q->t;
+    struct delete_waiter *w = op->err.code == STATUS_OK ? calloc(1, sizeof *w) : NULL;
+    if (op->err.code != STATUS_OK) {
+        rpc_call_fail(q->call, &op->err);
+    } else if (w == NULL) {
+        rpc_call_finish(q->call, STATUS_NO_MEMORY, NULL);
+    } else if (rpc_call_cancelled(q->call)) {
+        free(w);
+        rpc_call_finish(q->call, STATUS_CANCELLED, NULL);
+    } else {
+        w->call = q->call;
+        (void)snprintf(w->document, sizeof w->document, "%s", q->document);
+        list_push(&t->deletes, &w->link);
+        *rpc_call_data(q->call) = w;
+    }
+    bool marked = op->err.code == STATUS_OK;
+    question_free(q);
+    if (marked) {
+        queue_changed(t->queue);
+    }
+}
+
+void documents_delete(struct rpc_call *call, const ProtobufCMessage *m)
+{
+    struct question *q = ask(call, ig_delete_request(m)->document);
+    if (q != NULL) {
+        q->op.run = run_delete;
+        q->op.done = delete_done;
+        journal_submit(&q->t->journal, &q->op);
+    }
+}
+
+void documents_delete_cancel(struct rpc_call *call)
+{
+    struct delete_waiter *w = *rpc_call_data(call);
+    if (w != NULL) { /* the removal goes on; only the answer is not wanted any more */
+        list_remove(&w->link);
+        free(w);
+        rpc_call_finish(call, STATUS_CANCELLED, NULL);
+    }
+}
+
+/* ---- Progress ---- */
+
+void documents_progress(struct rpc_call *call, const ProtobufCMessage *m)
+{
+    (void)m;
+    struct tenant *t = documents_tenant(call);
+    if (t == NULL) {
+        return;
+    }
+    const struct journal_counts *c = &t->counts;
+    size_t working = queue_working(t->queue);
+    working = working < c->queued ? working : (size_t)c->queued;
+    struct follow_status f;
+    follow_status(t->follow, &f);
+    char doing[200] = "";
+    if (f.missing) {
+        (void)snprintf(doing, sizeof doing, "the watched folder is missing");
+    } else if (queue_held(t->queue)[0] != '\0') {
+        (void)snprintf(doing, sizeof doing, "%.199s", queue_held(t->queue));
+    } else if (migration_doing(t->migration)[0] != '\0') {
+        (void)snprintf(doing, sizeof doing, "%.199s", migration_doing(t->migration));
+    } else if (!f.scanned) {
+        (void)snprintf(doing, sizeof doing, "looking through the watched folder");
+    }
+    Ig__ProgressReply reply = IG__PROGRESS_REPLY__INIT;
+    reply.queued = (uint32_t)(c->queued - working);
+    reply.working = (uint32_t)working;
+    reply.ready = (uint32_t)c->ready;
+    reply.failed = (uint32_t)c->failed;
+    char shown[400];
+    path_show(str_from(doing), shown, sizeof shown);
+    if (shown[0] != '\0') {
+        reply.doing = shown;
+    }
+    ig_progress_return(call, &reply);
+}

@@ -1,0 +1,102 @@
+/* The state of the ingest service: what its files share. Loop thread, except where a function says
+ * that it runs on a lane. */
+#ifndef CARREL_INGEST_INGEST_H
+#define CARREL_INGEST_INGEST_H
+
+#include <limits.h>
+
+#include "base/lane.h"
+#include "base/map.h"
+#include "base/service.h"
+#include "ingest/extractor.h"
+#include "ingest/follow.h"
+#include "ingest/journal_lane.h"
+
+#define INGEST_ACTIVE_MAX 48                      /* jobs at once, all tenants */
+#define INGEST_ACTIVE_BYTES ((uint64_t)192 << 20) /* of their originals */
+#define INGEST_PIPELINE_CAP 64
+
+struct queue;
+struct migration;
+struct renders;
+
+struct ingest {
+    struct service *svc;
+    uv_loop_t *loop;
+    const struct settings *settings;
+    char watch_dir[PATH_MAX];
+    char pipeline[INGEST_PIPELINE_CAP];
+    struct extractor_pool *pool;
+    struct lane work;  /* reading, hashing, chunking, uploads, trash */
+    struct lane scans; /* reading folders */
+    struct list tenants;
+    size_t n_tenants;
+    struct renders *renders;
+    uv_timer_t tick;
+    bool tick_closed, pool_closed, closing;
+    bool looking_for_tenants;
+    int64_t tenants_due, trash_due;
+
+    size_t active;
+    uint64_t active_bytes;
+    size_t extracting;          /* handed to the pool */
+    struct list want_extractor; /* jobs */
+
+    char unknown_folders[160]; /* names in the watched folder that are no tenant's, for people */
+    uint32_t n_unknown_folders;
+    uint64_t jobs_done, jobs_failed, jobs_retried, bytes_done, chunks_done;
+};
+
+struct delete_waiter { /* a Delete that waits for its job */
+    struct list link;
+    struct rpc_call *call;
+    char document[ID_CAP];
+};
+
+struct tenant {
+    struct list link;
+    struct ingest *in;
+    char id[65];
+    char root[PATH_MAX];
+    struct journal_lane journal;
+    struct follow *follow;
+    struct queue *queue;
+    struct migration *migration;
+    struct list deletes; /* struct delete_waiter */
+    bool follow_closed;
+
+    struct journal_counts counts; /* as of the last count */
+    bool counting, counts_stale;
+    struct journal_op count_op;
+    struct journal_counts counted;
+
+    bool reconciled; /* the journal and the store have been compared since the start */
+    bool reconciling;
+    int64_t reconcile_due;
+
+    char encoder[128]; /* published; "" none or not known yet */
+};
+
+/* tenants.c */
+/* NULL when there is no such tenant (tenants/<id>/ must exist). */
+struct tenant *tenant_find(struct ingest *in, const char *id);
+enum status tenants_open(struct ingest *in, struct error *err) MUST_CHECK;
+/* Every second: new tenants, counts, trash, reconciliation. */
+void tenants_tick(struct ingest *in);
+void tenants_close(struct ingest *in);
+bool tenants_closed(const struct ingest *in);
+void tenants_free(struct ingest *in);
+void tenant_counts_stale(struct tenant *t);
+
+/* reconcile.c: compares the journal with what the store lists, once after the start. */
+void reconcile_start(struct tenant *t);
+
+/* trash.c; both on a lane */
+/* Moves the file at path away into trash/<tenant>/<date>/; a file with another inode is left alone.
+ */
+enum status trash_move(int root, const char *home, const char *tenant, struct str path,
+                       const char *document, uint64_t ino, struct error *err) MUST_CHECK;
+/* Deletes what has been in the trash for more than `days`. */
+void trash_purge(const char *home, int64_t days);
+
+#endif

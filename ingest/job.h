@@ -1,0 +1,119 @@
+/* One row's way through the pipeline:
+ *   put:    snapshot -> lookup -> (extract -> chunk -> encode) -> put -> record
+ *   move:   move -> record
+ *   remove: remove -> (trash) -> record
+ * A job works on a private copy of the file, taken while it is hashed: what is hashed, extracted
+ * and stored are the same bytes whatever happens to the file meanwhile. Loop thread. */
+#ifndef CARREL_INGEST_JOB_H
+#define CARREL_INGEST_JOB_H
+
+#include "embed/embed_rpc.h"
+#include "ingest/chunk.h"
+#include "ingest/ingest.h"
+#include "ingest/ingest_rpc.h"
+#include "vectorstore/vectorstore_rpc.h"
+
+enum job_phase {
+    JOB_SNAPSHOT,
+    JOB_LOOKUP,
+    JOB_WAIT_EXTRACT,
+    JOB_EXTRACT,
+    JOB_CHUNK,
+    JOB_ENCODE,
+    JOB_PUT,
+    JOB_MOVE,
+    JOB_REMOVE,
+    JOB_TRASH,
+    JOB_RECORD,
+};
+
+enum job_outcome {
+    OUTCOME_DONE,
+    OUTCOME_MOVED,
+    OUTCOME_REMOVED,
+    OUTCOME_EXCLUDED,
+    OUTCOME_FAILED,  /* cannot be read: said to people, not tried again */
+    OUTCOME_RETRY,   /* may pass */
+    OUTCOME_CHANGED, /* the file is not what the row says: look again */
+    OUTCOME_REQUEUE, /* the store has lost it: put it anew */
+    OUTCOME_HELD,    /* a part is down: the row stays as it is */
+};
+
+enum put_stage { PUT_ORIGINAL, PUT_TEXT, PUT_BOXES, PUT_CHUNKS, PUT_COMMIT, PUT_SENT };
+
+struct snapshot {
+    int fd; /* -1: none. Read-only, private */
+    bool in_memory;
+    uint8_t hash[SHA256_BYTES];
+    char head[4096]; /* first bytes, to tell the format */
+    size_t head_len;
+};
+
+struct job {
+    struct list link; /* in->want_extractor, or the queue's unrecorded */
+    struct tenant *t;
+    struct file_row row; /* texts live in the arena */
+    enum job_phase phase;
+    enum job_outcome outcome;
+    struct arena arena;
+    uint64_t charged; /* bytes counted in in->active_bytes */
+    struct error err;
+    bool cancelled;
+    bool in_lane; /* a lane works on it: freed only afterwards */
+
+    struct snapshot snap;
+    const char *format;
+    bool known;           /* the store has this content */
+    bool known_was_wrong; /* it said so and did not */
+    uint32_t stored_chunks;
+    struct extraction *extraction;
+    const Ex__Document *info;
+    Ex__Block **blocks;
+    size_t n_blocks;
+    struct chunked_document doc;
+
+    struct rpc_request *request;
+    char encoder[128]; /* of the vectors; "" none */
+    uint32_t dimensions;
+    uint8_t *vectors; /* fp16, encoded of doc.n_chunks */
+    size_t encoded;
+
+    enum put_stage stage;
+    size_t offset; /* bytes or items of the stage */
+    uint8_t *piece;
+    size_t piece_len;
+    struct error piece_err; /* the reading thread's own */
+
+    struct journal_op op;
+    int64_t retry_at_ms;
+    bool counted;
+};
+
+/* Starts work on a copy of row; NULL: out of memory. */
+struct job *job_start(struct tenant *t, const struct file_row *row);
+/* Stops its work; it still ends through queue_job_ended. */
+void job_cancel(struct job *j);
+/* Writes the outcome down (again). */
+void job_record(struct job *j);
+/* A place in the extractor pool is free. */
+void job_extract(struct job *j);
+
+/* Between job.c and its steps. */
+void job_finish(struct job *j, enum job_outcome outcome);
+void job_store_failed(struct job *j, const struct error *err);
+void job_options(const struct job *j, struct rpc_options *o);
+void job_location(const struct job *j, Vs__Location *out); /* borrows j */
+/* The store said that it has the content, and has not: do the whole way. */
+void job_put_unknown(struct job *j);
+void job_put(struct job *j); /* put.c */
+/* snapshot.c, on a lane: STATUS_CONFLICT when the file is not, or did not stay, what stamp says. */
+enum status snapshot_take(int root, struct str path, const struct file_stamp *stamp,
+                          uint64_t max_bytes, const char *home, struct snapshot *out,
+                          struct error *err) MUST_CHECK;
+/* snapshot.c: an unlinked file of our own, in memory when small. */
+enum status snapshot_file(uint64_t size, const char *home, int *fd, bool *in_memory,
+                          struct error *err) MUST_CHECK;
+/* A read-only descriptor with an offset of its own, for handing to the extractor. */
+enum status snapshot_reopen(int fd, int *out, struct error *err) MUST_CHECK;
+
+#endif

@@ -1,0 +1,150 @@
+/* The journal of one tenant: tenants/<id>/ingest.db. One row a file; every change of a path gets a
+ * sequence number, monotonic and never reused, committed before any work on it starts. A job is a
+ * row whose `wanted` sequence is above what is `done`; killing the process at any moment leaves it
+ * to be taken again.
+ *
+ * Plain blocking functions on one connection, called on the journal's lane (journal_lane.h) inside
+ * its transactions; they look at the disk themselves (stat only), so that a row always says what
+ * was there. */
+#ifndef CARREL_INGEST_JOURNAL_H
+#define CARREL_INGEST_JOURNAL_H
+
+#include <sqlite3.h>
+
+#include "base/arena.h"
+#include "base/hash.h"
+#include "ingest/paths.h"
+#include "ingest/tree.h"
+
+struct journal;
+
+enum file_op { /* what the store still has to be told; numbers are stored */
+               FILE_OP_NONE = 0,
+               FILE_OP_PUT = 1,
+               FILE_OP_MOVE = 2,
+               FILE_OP_REMOVE = 3,  /* gone from the folder */
+               FILE_OP_TRASH = 4,   /* deleted by a person: leave search, then move the file away */
+               FILE_OP_EXCLUDE = 5, /* deleted by a person in a read-only folder */
+};
+
+enum file_state { /* numbers are stored; "working" is known only to the process that works */
+                  FILE_QUEUED = 0,
+                  FILE_READY = 1,
+                  FILE_FAILED = 2,
+                  FILE_EXCLUDED = 3,
+};
+
+/* One row. Pointers live in the arena given to the call. */
+struct file_row {
+    int64_t id; /* row number: never leaves ingest */
+    char document[ID_CAP];
+    struct str path; /* "" for a displaced file that only waits to be removed */
+    const char *collection;
+    enum file_op op;
+    enum file_state state;
+    uint64_t wanted, done;
+    struct file_stamp stamp;
+    uint32_t attempts;
+    int64_t next_attempt_ms; /* wall time */
+    uint32_t chunks, pages;
+    const char *format, *title, *error; /* "" when none */
+    int64_t changed_ms;
+};
+
+enum status journal_open(const char *path, const char *pipeline, struct journal **out,
+                         struct error *err) MUST_CHECK;
+void journal_close(struct journal *j);
+sqlite3 *journal_db(struct journal *j); /* for the lane's transactions */
+
+/* ---- what happened on the disk; root: descriptor of the tenant's folder ---- */
+
+enum checked {
+    CHECKED_SAME,    /* nothing new */
+    CHECKED_QUEUED,  /* a new sequence number waits for work */
+    CHECKED_FOLDER,  /* look inside it */
+    CHECKED_IGNORED, /* not a document: a link, device, FIFO, temporary name */
+};
+
+/* Looks at path and writes down what has changed there: new, changed, replaced, gone. A folder that
+ * is gone takes at most `limit` rows below it with it; *more says that there are others (call
+ * again). */
+enum status journal_check(struct journal *j, int root, struct str path, size_t limit,
+                          enum checked *out, bool *more, struct error *err) MUST_CHECK;
+/* The same with a stamp just taken by a scan. */
+enum status journal_seen(struct journal *j, int root, struct str path,
+                         const struct file_stamp *stamp, enum checked *out,
+                         struct error *err) MUST_CHECK;
+/* A rename seen by the kernel: the documents of `from` (a file or a folder) now stand at `to`.
+ * Verified by inode; what does not fit is checked as if it were unrelated. */
+enum status journal_moved(struct journal *j, int root, struct str from, struct str to, size_t limit,
+                          enum checked *out, bool *more, struct error *err) MUST_CHECK;
+/* Check rows at or below prefix ("": all) with ids above *cursor, at most limit; *end when none is
+ * left. */
+enum status journal_verify(struct journal *j, int root, struct str prefix, int64_t *cursor,
+                           size_t limit, bool *changed, bool *end, struct error *err) MUST_CHECK;
+
+/* ---- work ---- */
+
+/* Up to limit rows that are due: removals and moves first, then small files, with every fourth
+ * place for the one that waits longest. *next_ms: wall time of the next attempt among those not yet
+ * due, 0: none. */
+enum status journal_take(struct journal *j, int64_t now_ms, size_t limit, struct arena *a,
+                         struct file_row **rows, size_t *n, int64_t *next_ms,
+                         struct error *err) MUST_CHECK;
+
+struct job_result {
+    const uint8_t *hash;
+    const char *format, *title;
+    uint32_t pages, chunks;
+};
+/* The store has it. The row is ready unless it has changed meanwhile. */
+enum status journal_done(struct journal *j, int64_t id, uint64_t sequence,
+                         const struct job_result *r, struct error *err) MUST_CHECK;
+/* A move reached the store. */
+enum status journal_moved_done(struct journal *j, int64_t id, uint64_t sequence,
+                               struct error *err) MUST_CHECK;
+/* The store has forgotten it: the row goes (or becomes excluded) unless it has changed meanwhile.
+ */
+enum status journal_removed(struct journal *j, int64_t id, uint64_t sequence, bool excluded,
+                            struct error *err) MUST_CHECK;
+/* It cannot be read; not tried again before the file changes. */
+enum status journal_failed(struct journal *j, int64_t id, uint64_t sequence, const char *why,
+                           struct error *err) MUST_CHECK;
+/* It may pass: try again at that wall time. counted: it counts as an attempt. */
+enum status journal_retry(struct journal *j, int64_t id, uint64_t sequence, const char *why,
+                          int64_t at_ms, bool counted, struct error *err) MUST_CHECK;
+/* The store does not know it: put it anew under a new sequence number. */
+enum status journal_requeue(struct journal *j, int64_t id, struct error *err) MUST_CHECK;
+
+/* ---- what people ask ---- */
+
+/* Marks it for removal (TRASH, or EXCLUDE) and gives the row; NOT_FOUND. */
+enum status journal_delete(struct journal *j, const char *document, bool exclude, struct arena *a,
+                           struct file_row *out, struct error *err) MUST_CHECK;
+enum status journal_get(struct journal *j, const char *document, struct arena *a,
+                        struct file_row *out, struct error *err) MUST_CHECK;
+enum status journal_get_path(struct journal *j, struct str path, struct arena *a,
+                             struct file_row *out, struct error *err) MUST_CHECK;
+/* Rows people know of, by document id above `after`. */
+enum status journal_list(struct journal *j, const char *after, size_t limit, struct arena *a,
+                         struct file_row **rows, size_t *n, struct error *err) MUST_CHECK;
+
+struct journal_counts {
+    uint64_t queued, ready, failed, excluded;
+    uint64_t bytes; /* of ready files */
+};
+enum status journal_count(struct journal *j, struct journal_counts *out,
+                          struct error *err) MUST_CHECK;
+
+/* ---- agreeing with the store ---- */
+
+/* A document that the store has, remembered as seen; the counter stays above its sequence. Unknown
+ * here: it gets a row, so that it is found again at its path or removed. */
+enum status journal_store_has(struct journal *j, const char *document, struct str path,
+                              uint64_t sequence, struct error *err) MUST_CHECK;
+enum status journal_store_list_begin(struct journal *j, struct error *err) MUST_CHECK;
+/* After the whole list: what is ready here and was not seen there is put again. */
+enum status journal_store_list_end(struct journal *j, uint64_t *requeued,
+                                   struct error *err) MUST_CHECK;
+
+#endif

@@ -1,0 +1,17 @@
+/* Driving the encoder of a tenant: the first fit, refits as the collection grows, vectors for
+ * chunks that lack them, and publishing. Everything can be resumed from what vectorstore.Status
+ * says, so nothing of it is in the journal. One step at a time, at background priority, slower
+ * while documents are being ingested. */
+#ifndef CARREL_INGEST_MIGRATE_H
+#define CARREL_INGEST_MIGRATE_H
+
+#include "ingest/ingest.h"
+
+struct migration *migration_new(struct tenant *t); /* NULL: out of memory */
+void migration_close(struct migration *m);
+bool migration_idle(const struct migration *m);
+void migration_free(struct migration *m);
+/* What it is doing, for people: "re-embedding 1200 of 4000 chunks"; "" when nothing. */
+const char *migration_doing(const struct migration *m);
+
+#endif

@@ -1,0 +1,294 @@
+#include "ingest/queue.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+
+#include "base/clock.h"
+#include "base/log.h"
+#include "ingest/job.h"
+
+#define TAKE_ROWS 256
+#define TAKE_BYTES (4U << 20)
+#define RECORD_RETRY_MS 1000
+#define HOLD_SHORT_MS 200
+#define HOLD_FIRST_MS 250
+#define HOLD_MAX_MS 5000
+
+struct queue {
+    struct tenant *t;
+    uv_timer_t timer;
+    struct map active; /* row number -> job */
+    struct list unrecorded;
+
+    struct arena arena; /* the page: rows taken and not yet started */
+    struct file_row *rows;
+    size_t n_rows, next_row;
+    bool taking, stale, wanted, closing, timer_closed;
+    struct journal_op take;
+    int64_t next_ms; /* wall time of the next attempt that is not due yet; 0 none */
+
+    bool held;
+    enum queue_hold hold_kind;
+    int64_t hold_until; /* monotonic */
+    int64_t hold_ms;
+    char why[200];
+};
+
+static struct str row_key(const int64_t *row)
+{
+    return (struct str){.ptr = (const char *)row, .len = sizeof *row};
+}
+
+static void queue_pump(struct queue *q);
+
+static void on_timer(uv_timer_t *timer)
+{
+    struct queue *q = container_of(timer, struct queue, timer);
+    struct list again;
+    list_init(&again);
+    while (!list_empty(&q->unrecorded)) {
+        struct list *it = q->unrecorded.next;
+        list_remove(it);
+        list_push(&again, it);
+    }
+    while (!list_empty(&again)) {
+        struct job *j = list_entry(again.next, struct job, link);
+        list_remove(&j->link);
+        job_record(j);
+    }
+    q->wanted = true;
+    queue_pump(q);
+}
+
+static void wake_in(struct queue *q, int64_t ms)
+{
+    uint64_t wait = ms < 1 ? 1 : (uint64_t)ms;
+    if (q->closing ||
+        (uv_is_active((uv_handle_t *)&q->timer) && uv_timer_get_due_in(&q->timer) <= wait)) {
+        return;
+    }
+    (void)uv_timer_start(&q->timer, on_timer, wait, 0);
+}
+
+struct queue *queue_new(struct tenant *t)
+{
+    struct queue *q = calloc(1, sizeof *q);
+    if (q == NULL) {
+        return NULL;
+    }
+    q->t = t;
+    q->wanted = true;
+    map_init(&q->active);
+    list_init(&q->unrecorded);
+    arena_init(&q->arena, TAKE_BYTES);
+    (void)uv_timer_init(t->in->loop, &q->timer);
+    return q;
+}
+
+/* ---- taking rows ---- */
+
+static enum status run_take(struct journal *j, struct journal_op *op, struct error *err)
+{
+    struct queue *q = container_of(op, struct queue, take);
+    arena_reset(&q->arena);
+    q->next_row = 0;
+    return journal_take(j, clock_wall_ms(), TAKE_ROWS, &q->arena, &q->rows, &q->n_rows, &q->next_ms,
+                        err);
+}
+
+static void take_done(struct journal_op *op)
+{
+    struct queue *q = container_of(op, struct queue, take);
+    q->taking = false;
+    if (op->err.code != STATUS_OK) {
+        LOG_ERROR("the journal cannot be read", LOG_STR("tenant", q->t->id),
+                  LOG_STR("err", op->err.text), LOG_END);
+        q->n_rows = 0;
+        wake_in(q, RECORD_RETRY_MS);
+        return;
+    }
+    if (q->stale) {
+        q->n_rows = 0;
+        q->wanted = true;
+    }
+    if (q->next_ms > 0) {
+        int64_t wait = q->next_ms - clock_wall_ms();
+        wake_in(q, wait < 600000 ? wait : 600000);
+    }
+    queue_pump(q);
+}
+
+static bool may_start(const struct queue *q, const struct file_row *row)
+{
+    const struct ingest *in = q->t->in;
+    if (in->active >= INGEST_ACTIVE_MAX) {
+        return false;
+    }
+    if (q->held) { /* one probe at a time */
+        return q->active.len == 0 && clock_monotonic_ms() >= q->hold_until;
+    }
+    return in->active == 0 || row->op != FILE_OP_PUT ||
+           in->active_bytes + row->stamp.size <= INGEST_ACTIVE_BYTES;
+}
+
+static void queue_pump(struct queue *q)
+{
+    if (q->closing) {
+        return;
+    }
+    while (!q->taking && q->next_row < q->n_rows) {
+        const struct file_row *row = &q->rows[q->next_row];
+        if (map_get(&q->active, row_key(&row->id)) != NULL) {
+            q->next_row++;
+            continue;
+        }
+        if (!may_start(q, row)) {
+            if (q->held && q->active.len == 0) {
+                wake_in(q, q->hold_until - clock_monotonic_ms());
+            }
+            return;
+        }
+        struct job *j = job_start(q->t, row);
+        if (j == NULL) {
+            wake_in(q, RECORD_RETRY_MS);
+            return;
+        }
+        q->next_row++;
+        if (map_put(&q->active, row_key(&j->row.id), j, NULL) != STATUS_OK) {
+            job_cancel(j); /* ends by itself, and is not in the map then */
+            return;
+        }
+    }
+    if (!q->taking && q->wanted && q->t->in->active < INGEST_ACTIVE_MAX) {
+        q->taking = true;
+        q->wanted = false;
+        q->stale = false;
+        q->take.run = run_take;
+        q->take.done = take_done;
+        journal_submit(&q->t->journal, &q->take);
+    }
+}
+
+void queue_changed(struct queue *q)
+{
+    q->wanted = true;
+    q->stale = true;
+    if (!q->taking) {
+        q->n_rows = q->next_row = 0;
+    }
+    tenant_counts_stale(q->t);
+    queue_pump(q);
+}
+
+void queues_pump(struct ingest *in)
+{
+    if (list_empty(&in->tenants)) {
+        return;
+    }
+    struct list *first = in->tenants.next; /* each tenant begins in turn */
+    list_remove(first);
+    list_push(&in->tenants, first);
+    list_for_each(it, &in->tenants)
+    {
+        struct tenant *t = list_entry(it, struct tenant, link);
+        if (t->queue != NULL) {
+            queue_pump(t->queue);
+        }
+    }
+}
+
+/* ---- what jobs say ---- */
+
+void queue_hold(struct queue *q, enum queue_hold kind, const char *why)
+{
+    if (!q->held) {
+        q->hold_ms = HOLD_FIRST_MS;
+        LOG_WARN("the queue waits", LOG_STR("tenant", q->t->id), LOG_STR("why", why), LOG_END);
+    } else if (clock_monotonic_ms() >= q->hold_until) {
+        q->hold_ms = q->hold_ms * 2 < HOLD_MAX_MS ? q->hold_ms * 2 : HOLD_MAX_MS;
+    }
+    q->held = true;
+    q->hold_kind = kind;
+    q->hold_until = clock_monotonic_ms() + (kind == HOLD_SHORT ? HOLD_SHORT_MS : q->hold_ms);
+    (void)snprintf(q->why, sizeof q->why, "%.199s", why);
+    wake_in(q, q->hold_until - clock_monotonic_ms());
+}
+
+void queue_release(struct queue *q)
+{
+    if (q->held) {
+        q->held = false;
+        q->why[0] = '\0';
+        LOG_INFO("the queue goes on", LOG_STR("tenant", q->t->id), LOG_END);
+    }
+}
+
+const char *queue_held(const struct queue *q)
+{
+    return q->held && q->hold_kind != HOLD_SHORT ? q->why : "";
+}
+
+void queue_job_ended(struct queue *q, struct job *j)
+{
+    if (map_get(&q->active, row_key(&j->row.id)) == j) {
+        (void)map_remove(&q->active, row_key(&j->row.id));
+    }
+    if (j->outcome != OUTCOME_HELD) {
+        tenant_counts_stale(q->t);
+    }
+    if (q->next_row >= q->n_rows) { /* its row may wait again, changed meanwhile */
+        q->wanted = true;
+    }
+}
+
+void queue_retry_record(struct queue *q, struct job *j)
+{
+    list_push(&q->unrecorded, &j->link);
+    wake_in(q, RECORD_RETRY_MS);
+}
+
+size_t queue_working(const struct queue *q)
+{
+    return q->active.len;
+}
+
+bool queue_is_working(const struct queue *q, int64_t row)
+{
+    return map_get(&q->active, row_key(&row)) != NULL;
+}
+
+/* ---- life ---- */
+
+static void on_timer_closed(uv_handle_t *h)
+{
+    container_of(h, struct queue, timer)->timer_closed = true;
+}
+
+void queue_close(struct queue *q)
+{
+    q->closing = true;
+    uv_close((uv_handle_t *)&q->timer, on_timer_closed);
+    struct job *jobs[INGEST_ACTIVE_MAX];
+    size_t n = 0;
+    size_t pos = 0;
+    struct str key;
+    void *value;
+    while (n < INGEST_ACTIVE_MAX && map_next(&q->active, &pos, &key, &value)) {
+        jobs[n++] = value;
+    }
+    for (size_t i = 0; i < n; i++) {
+        job_cancel(jobs[i]);
+    }
+}
+
+bool queue_idle(const struct queue *q)
+{
+    return q->active.len == 0 && !q->taking && q->timer_closed;
+}
+
+void queue_free(struct queue *q)
+{
+    arena_reset(&q->arena);
+    map_deinit(&q->active);
+    free(q);
+}

@@ -1,0 +1,459 @@
+#include <cmocka.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <fcntl.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/stat.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "base/clock.h"
+#include "base/db.h"
+#include "base/file.h"
+#include "ingest/journal.h"
+
+struct place {
+    char dir[64];
+    char db[96];
+    int root;
+    struct journal *j;
+    struct arena arena;
+};
+
+static void open_journal(struct place *p, const char *pipeline)
+{
+    struct error err = {0};
+    if (journal_open(p->db, pipeline, &p->j, &err) != STATUS_OK) {
+        fail_msg("%s", err.text);
+    }
+}
+
+static int setup(void **state)
+{
+    struct place *p = calloc(1, sizeof *p);
+    assert_non_null(p);
+    (void)snprintf(p->dir, sizeof p->dir, "/tmp/carrel-journal-XXXXXX");
+    assert_non_null(mkdtemp(p->dir));
+    char watch[96];
+    (void)snprintf(watch, sizeof watch, "%s/w", p->dir);
+    assert_int_equal(mkdir(watch, 0700), 0);
+    (void)snprintf(p->db, sizeof p->db, "%s/ingest.db", p->dir);
+    p->root = open(watch, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    assert_true(p->root >= 0);
+    arena_init(&p->arena, 16 << 20);
+    open_journal(p, "x1c1");
+    *state = p;
+    return 0;
+}
+
+static int teardown(void **state)
+{
+    struct place *p = *state;
+    char cmd[128];
+    journal_close(p->j);
+    (void)close(p->root);
+    arena_reset(&p->arena);
+    (void)snprintf(cmd, sizeof cmd, "rm -rf %s", p->dir);
+    assert_int_equal(system(cmd), 0);
+    free(p);
+    return 0;
+}
+
+static void put_file(struct place *p, const char *path, const char *content)
+{
+    int fd = openat(p->root, path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
+    assert_true(fd >= 0);
+    assert_int_equal(file_write_all(fd, content, strlen(content), NULL), STATUS_OK);
+    /* no two states of a file look alike, however coarse the clock */
+    static int64_t tick = 1700000000;
+    struct timespec t[2] = {{.tv_sec = ++tick}, {.tv_sec = tick}};
+    assert_int_equal(futimens(fd, t), 0);
+    assert_int_equal(close(fd), 0);
+}
+
+static enum checked check(struct place *p, const char *path)
+{
+    enum checked out = CHECKED_SAME;
+    bool more = false;
+    struct error err = {0};
+    if (journal_check(p->j, p->root, str_from(path), 100, &out, &more, &err) != STATUS_OK) {
+        fail_msg("%s", err.text);
+    }
+    return out;
+}
+
+static size_t take(struct place *p, struct file_row **rows)
+{
+    size_t n = 0;
+    int64_t next = 0;
+    assert_int_equal(journal_take(p->j, clock_wall_ms(), 64, &p->arena, rows, &n, &next, NULL),
+                     STATUS_OK);
+    return n;
+}
+
+static struct file_row take_one(struct place *p)
+{
+    struct file_row *rows;
+    size_t n = take(p, &rows);
+    assert_int_equal(n, 1);
+    return rows[0];
+}
+
+static void finish(struct place *p, const struct file_row *r)
+{
+    static const uint8_t hash[SHA256_BYTES] = {1};
+    struct job_result result = {.hash = hash, .format = "txt", .title = "", .chunks = 3};
+    assert_int_equal(journal_done(p->j, r->id, r->wanted, &result, NULL), STATUS_OK);
+}
+
+static struct file_row row_at(struct place *p, const char *path)
+{
+    struct file_row r;
+    assert_int_equal(journal_get_path(p->j, str_from(path), &p->arena, &r, NULL), STATUS_OK);
+    return r;
+}
+
+static void new_change_and_back(void **state)
+{
+    struct place *p = *state;
+    put_file(p, "a.txt", "A");
+    assert_int_equal(check(p, "a.txt"), CHECKED_QUEUED);
+    assert_int_equal(check(p, "a.txt"), CHECKED_SAME);
+    struct file_row first = take_one(p);
+    assert_int_equal(first.op, FILE_OP_PUT);
+    assert_string_equal(first.collection, "default");
+    finish(p, &first);
+    assert_int_equal(row_at(p, "a.txt").state, FILE_READY);
+    put_file(p, "a.txt", "B");
+    assert_int_equal(check(p, "a.txt"), CHECKED_QUEUED);
+    struct file_row second = take_one(p);
+    put_file(p, "a.txt", "A");
+    assert_int_equal(check(p, "a.txt"), CHECKED_QUEUED);
+    finish(p, &second); /* late: the row has changed meanwhile and stays queued */
+    struct file_row third = take_one(p);
+    assert_string_equal(third.document, first.document);
+    assert_true(first.wanted < second.wanted && second.wanted < third.wanted);
+    finish(p, &third);
+    struct file_row end = row_at(p, "a.txt");
+    assert_int_equal(end.state, FILE_READY);
+    assert_int_equal(end.done, third.wanted);
+}
+
+static void renames_keep_the_document(void **state)
+{
+    struct place *p = *state;
+    enum checked out;
+    bool more;
+    put_file(p, "a.txt", "A");
+    (void)check(p, "a.txt");
+    struct file_row r = take_one(p);
+    finish(p, &r);
+    assert_int_equal(mkdirat(p->root, "law", 0700), 0);
+    assert_int_equal(renameat(p->root, "a.txt", p->root, "law/b.txt"), 0);
+    assert_int_equal(
+        journal_moved(p->j, p->root, STR("a.txt"), STR("law/b.txt"), 100, &out, &more, NULL),
+        STATUS_OK);
+    struct file_row moved = take_one(p);
+    assert_int_equal(moved.op, FILE_OP_MOVE);
+    assert_string_equal(moved.document, r.document);
+    assert_string_equal(moved.collection, "law");
+    assert_int_equal(journal_moved_done(p->j, moved.id, moved.wanted, NULL), STATUS_OK);
+    assert_int_equal(row_at(p, "law/b.txt").state, FILE_READY);
+
+    /* while nobody watched: found by inode, hashed again */
+    assert_int_equal(renameat(p->root, "law/b.txt", p->root, "c.txt"), 0);
+    assert_int_equal(check(p, "c.txt"), CHECKED_QUEUED);
+    assert_int_equal(check(p, "law/b.txt"), CHECKED_IGNORED);
+    struct file_row found = take_one(p);
+    assert_int_equal(found.op, FILE_OP_PUT);
+    assert_string_equal(found.document, r.document);
+    finish(p, &found);
+
+    /* over another document: that one is removed */
+    put_file(p, "d.txt", "D");
+    (void)check(p, "d.txt");
+    struct file_row d = take_one(p);
+    finish(p, &d);
+    assert_int_equal(renameat(p->root, "c.txt", p->root, "d.txt"), 0);
+    assert_int_equal(
+        journal_moved(p->j, p->root, STR("c.txt"), STR("d.txt"), 100, &out, &more, NULL),
+        STATUS_OK);
+    struct file_row *rows;
+    assert_int_equal(take(p, &rows), 2);
+    bool removed = false;
+    for (size_t i = 0; i < 2; i++) {
+        if (strcmp(rows[i].document, d.document) == 0) {
+            removed = rows[i].op == FILE_OP_REMOVE && rows[i].path.len == 0;
+        }
+    }
+    assert_true(removed);
+    assert_string_equal(row_at(p, "d.txt").document, r.document);
+}
+
+static void folders_move_and_vanish(void **state)
+{
+    struct place *p = *state;
+    enum checked out;
+    bool more = true;
+    assert_int_equal(mkdirat(p->root, "f", 0700), 0);
+    for (int i = 0; i < 25; i++) {
+        char path[32];
+        (void)snprintf(path, sizeof path, "f/%02d.txt", i);
+        put_file(p, path, path);
+        (void)check(p, path);
+    }
+    struct file_row *rows;
+    size_t n = take(p, &rows);
+    assert_int_equal(n, 25);
+    for (size_t i = 0; i < n; i++) {
+        finish(p, &rows[i]);
+    }
+    put_file(p, "f2.txt", "not below f");
+    (void)check(p, "f2.txt");
+    struct file_row other = take_one(p);
+    finish(p, &other);
+    assert_int_equal(renameat(p->root, "f", p->root, "g"), 0);
+    for (int rounds = 0; more; rounds++) {
+        assert_true(rounds < 10);
+        assert_int_equal(journal_moved(p->j, p->root, STR("f"), STR("g"), 10, &out, &more, NULL),
+                         STATUS_OK);
+    }
+    n = take(p, &rows);
+    assert_int_equal(n, 25);
+    for (size_t i = 0; i < n; i++) {
+        assert_int_equal(rows[i].op, FILE_OP_MOVE);
+        assert_memory_equal(rows[i].path.ptr, "g/", 2);
+        assert_int_equal(journal_moved_done(p->j, rows[i].id, rows[i].wanted, NULL), STATUS_OK);
+    }
+    char cmd[128];
+    (void)snprintf(cmd, sizeof cmd, "rm -rf %s/w/g", p->dir);
+    assert_int_equal(system(cmd), 0);
+    more = true;
+    while (more) {
+        assert_int_equal(journal_check(p->j, p->root, STR("g"), 10, &out, &more, NULL), STATUS_OK);
+    }
+    n = take(p, &rows);
+    assert_int_equal(n, 25);
+    for (size_t i = 0; i < n; i++) {
+        assert_int_equal(rows[i].op, FILE_OP_REMOVE);
+        assert_int_equal(journal_removed(p->j, rows[i].id, rows[i].wanted, false, NULL), STATUS_OK);
+    }
+    assert_int_equal(take(p, &rows), 0);
+    assert_int_equal(row_at(p, "f2.txt").state, FILE_READY);
+}
+
+static void verify_finds_what_is_gone(void **state)
+{
+    struct place *p = *state;
+    put_file(p, "a.txt", "A");
+    put_file(p, "b\n\xff.txt", "B");
+    (void)check(p, "a.txt");
+    (void)check(p, "b\n\xff.txt");
+    struct file_row *rows;
+    size_t n = take(p, &rows);
+    assert_int_equal(n, 2);
+    finish(p, &rows[0]);
+    finish(p, &rows[1]);
+    assert_int_equal(unlinkat(p->root, "b\n\xff.txt", 0), 0);
+    assert_int_equal(symlinkat("a.txt", p->root, "b\n\xff.txt"), 0); /* a link is not the file */
+    int64_t cursor = 0;
+    bool changed = false;
+    bool end = false;
+    while (!end) {
+        assert_int_equal(journal_verify(p->j, p->root, STR(""), &cursor, 1, &changed, &end, NULL),
+                         STATUS_OK);
+    }
+    assert_true(changed);
+    struct file_row r = take_one(p);
+    assert_int_equal(r.op, FILE_OP_REMOVE);
+    /* back before it was removed: the same document */
+    assert_int_equal(unlinkat(p->root, "b\n\xff.txt", 0), 0);
+    put_file(p, "b\n\xff.txt", "B again");
+    assert_int_equal(check(p, "b\n\xff.txt"), CHECKED_QUEUED);
+    assert_int_equal(journal_removed(p->j, r.id, r.wanted, false, NULL), STATUS_OK); /* late */
+    struct file_row again = take_one(p);
+    assert_int_equal(again.op, FILE_OP_PUT);
+    assert_string_equal(again.document, r.document);
+}
+
+static void failures_and_retries(void **state)
+{
+    struct place *p = *state;
+    put_file(p, "a.txt", "A");
+    (void)check(p, "a.txt");
+    struct file_row r = take_one(p);
+    assert_int_equal(
+        journal_retry(p->j, r.id, r.wanted, "later", clock_wall_ms() + 60000, true, NULL),
+        STATUS_OK);
+    struct file_row *rows;
+    size_t n;
+    int64_t next = 0;
+    assert_int_equal(journal_take(p->j, clock_wall_ms(), 64, &p->arena, &rows, &n, &next, NULL),
+                     STATUS_OK);
+    assert_int_equal(n, 0);
+    assert_true(next > clock_wall_ms());
+    assert_int_equal(row_at(p, "a.txt").attempts, 1);
+    assert_int_equal(journal_failed(p->j, r.id, r.wanted, "it is encrypted", NULL), STATUS_OK);
+    assert_int_equal(row_at(p, "a.txt").state, FILE_FAILED);
+    assert_string_equal(row_at(p, "a.txt").error, "it is encrypted");
+    put_file(p, "a.txt", "another");
+    assert_int_equal(check(p, "a.txt"), CHECKED_QUEUED);
+    assert_int_equal(row_at(p, "a.txt").attempts, 0);
+}
+
+static void deleted_by_people(void **state)
+{
+    struct place *p = *state;
+    put_file(p, "a.txt", "A");
+    put_file(p, "b.txt", "B");
+    (void)check(p, "a.txt");
+    (void)check(p, "b.txt");
+    struct file_row r;
+    struct file_row a = row_at(p, "a.txt");
+    struct file_row b = row_at(p, "b.txt");
+    assert_int_equal(journal_delete(p->j, a.document, false, &p->arena, &r, NULL), STATUS_OK);
+    assert_int_equal(check(p, "a.txt"),
+                     CHECKED_SAME); /* the file that is still there stays condemned */
+    assert_int_equal(journal_get(p->j, a.document, &p->arena, &r, NULL), STATUS_NOT_FOUND);
+    assert_int_equal(journal_delete(p->j, b.document, true, &p->arena, &r, NULL), STATUS_OK);
+    assert_int_equal(journal_removed(p->j, r.id, r.wanted, true, NULL), STATUS_OK);
+    put_file(p, "b.txt", "changed");
+    assert_int_equal(check(p, "b.txt"), CHECKED_SAME); /* excluded stays excluded */
+    struct file_row *rows;
+    size_t n;
+    assert_int_equal(journal_list(p->j, "", 64, &p->arena, &rows, &n, NULL), STATUS_OK);
+    assert_int_equal(n, 0);
+}
+
+/* Kill -9 in the middle of a stream of transactions: what was told as committed is there, sequences
+ * go on above it, and nothing is there twice. */
+static void killed_in_the_middle(void **state)
+{
+    struct place *p = *state;
+    journal_close(p->j);
+    p->j = NULL;
+    for (int round = 0; round < 5; round++) {
+        int pipes[2];
+        assert_int_equal(pipe(pipes), 0);
+        pid_t child = fork();
+        assert_true(child >= 0);
+        if (child == 0) {
+            open_journal(p, "x1c1");
+            for (int i = 0; i < 100000; i++) {
+                char path[32];
+                enum checked out;
+                bool more;
+                (void)snprintf(path, sizeof path, "%d-%d.txt", round, i % 40);
+                put_file(p, path, "x");
+                if (db_exec(journal_db(p->j), "BEGIN IMMEDIATE", NULL) != STATUS_OK ||
+                    journal_check(p->j, p->root, str_from(path), 10, &out, &more, NULL) !=
+                        STATUS_OK ||
+                    db_exec(journal_db(p->j), "COMMIT", NULL) != STATUS_OK) {
+                    _exit(1);
+                }
+                struct file_row r = row_at(p, path);
+                if (write(pipes[1], &r.wanted, sizeof r.wanted) != (ssize_t)sizeof r.wanted) {
+                    _exit(1);
+                }
+            }
+            _exit(0);
+        }
+        uint64_t told = 0;
+        for (int i = 0; i < 30 + 7 * round; i++) {
+            assert_int_equal(read(pipes[0], &told, sizeof told), sizeof told);
+        }
+        assert_int_equal(kill(child, SIGKILL), 0);
+        assert_int_equal(waitpid(child, NULL, 0), child);
+        (void)close(pipes[0]);
+        (void)close(pipes[1]);
+        open_journal(p, "x1c1");
+        struct file_row *rows;
+        size_t n;
+        uint64_t highest = 0;
+        assert_int_equal(journal_list(p->j, "", 1000, &p->arena, &rows, &n, NULL), STATUS_OK);
+        for (size_t i = 0; i < n; i++) {
+            highest = rows[i].wanted > highest ? rows[i].wanted : highest;
+            for (size_t k = 0; k < i; k++) {
+                assert_false(str_eq(rows[i].path, rows[k].path));
+            }
+        }
+        assert_true(highest >= told);
+        put_file(p, "after.txt", "y");
+        (void)check(p, "after.txt");
+        assert_true(row_at(p, "after.txt").wanted > highest);
+        journal_close(p->j);
+        p->j = NULL;
+    }
+    open_journal(p, "x1c1");
+}
+
+static void another_pipeline_makes_all_anew(void **state)
+{
+    struct place *p = *state;
+    put_file(p, "a.txt", "A");
+    put_file(p, "b.txt", "B");
+    (void)check(p, "a.txt");
+    (void)check(p, "b.txt");
+    struct file_row *rows;
+    assert_int_equal(take(p, &rows), 2);
+    finish(p, &rows[0]);
+    finish(p, &rows[1]);
+    uint64_t highest = rows[0].wanted > rows[1].wanted ? rows[0].wanted : rows[1].wanted;
+    journal_close(p->j);
+    open_journal(p, "x2c1");
+    assert_int_equal(take(p, &rows), 2);
+    assert_true(rows[0].wanted > highest && rows[1].wanted > highest);
+    assert_true(rows[0].wanted != rows[1].wanted);
+}
+
+static void agrees_with_the_store(void **state)
+{
+    struct place *p = *state;
+    char stranger[ID_CAP];
+    char homeless[ID_CAP];
+    uint64_t requeued = 0;
+    id_new(stranger);
+    id_new(homeless);
+    put_file(p, "a.txt", "A");
+    put_file(p, "lost.txt", "only in the store");
+    (void)check(p, "a.txt");
+    struct file_row a = take_one(p);
+    finish(p, &a);
+    assert_int_equal(journal_store_list_begin(p->j, NULL), STATUS_OK);
+    assert_int_equal(journal_store_has(p->j, stranger, STR("lost.txt"), 500, NULL), STATUS_OK);
+    assert_int_equal(journal_store_has(p->j, homeless, STR("a.txt"), 7, NULL), STATUS_OK);
+    assert_int_equal(journal_store_list_end(p->j, &requeued, NULL), STATUS_OK);
+    assert_int_equal(requeued, 1); /* a.txt's document is not in the store */
+    struct file_row *rows;
+    size_t n = take(p, &rows);
+    assert_int_equal(n, 3);
+    for (size_t i = 0; i < n; i++) {
+        assert_true(rows[i].wanted > 500);
+        if (strcmp(rows[i].document, homeless) == 0) {
+            assert_int_equal(rows[i].op, FILE_OP_REMOVE);
+        } else {
+            assert_int_equal(rows[i].op, FILE_OP_PUT);
+        }
+    }
+    assert_string_equal(row_at(p, "lost.txt").document, stranger);
+    assert_int_equal(check(p, "lost.txt"), CHECKED_QUEUED);
+    assert_string_equal(row_at(p, "lost.txt").document, stranger);
+}
+
+int main(void)
+{
+#define TEST(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
+    const struct CMUnitTest tests[] = {
+        TEST(new_change_and_back),     TEST(renames_keep_the_document),
+        TEST(folders_move_and_vanish), TEST(verify_finds_what_is_gone),
+        TEST(failures_and_retries),    TEST(deleted_by_people),
+        TEST(killed_in_the_middle),    TEST(another_pipeline_makes_all_anew),
+        TEST(agrees_with_the_store),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
