@@ -22,3 +22,7 @@ target_link_libraries(carrel_chunk PUBLIC carrel_base carrel_utf8 proto_extract
 
 carrel_test(unit/base/sandbox/sandbox LINK carrel_base)
 carrel_test(unit/ingest/chunk LINK carrel_chunk)
+carrel_test(unit/ingest/formats LINK carrel_formats PkgConfig::ZIP
+  SOURCES ${CMAKE_SOURCE_DIR}/tests/unit/ingest/fixtures.c TIMEOUT 120)
+carrel_test(unit/ingest/extractor LINK carrel_extract_pool carrel_formats PkgConfig::ZIP
+  SOURCES ${CMAKE_SOURCE_DIR}/tests/unit/ingest/fixtures.c TIMEOUT 120)

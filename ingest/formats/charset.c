@@ -13,11 +13,13 @@
 bool charset_is_utf8(struct str s)
 {
     const char *end = s.ptr + s.len;
+    bool seen = false; /* a character beyond ASCII */
     for (const char *p = s.ptr; p < end;) {
         size_t n;
         if (utf8_next(p, end, &n) == UTF8_BAD) {
-            return end - p < 4 && end - s.ptr > 4 && ((unsigned char)*p & 0xC0) == 0xC0;
+            return seen && end - p < 4 && ((unsigned char)*p & 0xC0) == 0xC0;
         }
+        seen = seen || n > 1;
         p += n;
     }
     return true;

@@ -1,0 +1,355 @@
+/* The pool with the real carrel-extract, the real PDF tools, and programs that play a bad one. */
+#include "ingest/extractor.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <cmocka.h>
+
+#include "base/file.h"
+#include "tests/unit/ingest/fixtures.h"
+
+static char folder[] = "/tmp/carrel-extractor-XXXXXX";
+
+struct run {
+    uv_loop_t loop;
+    struct settings settings;
+    struct extractor_pool *pool;
+    struct arena arena;
+    unsigned done, failed, closed;
+    struct error err;
+    struct extracted out;
+    size_t png_len;
+    char png_head[8];
+    float width, height;
+};
+
+static void on_closed(void *data)
+{
+    ((struct run *)data)->closed++;
+}
+
+static void begin(struct run *r, const char *program)
+{
+    memset(r, 0, sizeof *r);
+    arena_init(&r->arena, 256U << 20);
+    assert_int_equal(uv_loop_init(&r->loop), 0);
+    r->settings.extract.memory_mb = 512;
+    r->settings.extract.cpu_s = 20;
+    r->settings.extract.wall_s = 30;
+    r->settings.extract.output_mb = 4;
+    r->settings.extract.processes = 16;
+    r->settings.extract.open_files = 64;
+    r->settings.ingest.workers = 2;
+    r->settings.ingest.max_file_bytes = 300LL << 20;
+    assert_int_equal(extractor_pool_new(&r->loop, &r->settings, program, &r->pool, NULL), STATUS_OK);
+}
+
+static void end(struct run *r)
+{
+    extractor_pool_close(r->pool, on_closed, r);
+    assert_int_equal(r->closed, 0); /* later, never at once */
+    assert_int_equal(uv_run(&r->loop, UV_RUN_DEFAULT), 0);
+    assert_int_equal(r->closed, 1);
+    assert_int_equal(uv_loop_close(&r->loop), 0); /* nothing is left open */
+    assert_int_equal(waitpid(-1, NULL, WNOHANG), -1); /* and no child */
+    assert_int_equal(errno, ECHILD);
+    arena_reset(&r->arena);
+}
+
+#define REAL CARREL_BIN_DIR "/carrel-extract"
+
+static int file_of(struct str content)
+{
+    char path[96];
+    struct error err = {0};
+    snprintf(path, sizeof path, "%s/document", folder);
+    int fd = open(path, O_RDWR | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
+    assert_true(fd >= 0);
+    assert_int_equal(unlink(path), 0);
+    assert_int_equal(file_write_all(fd, content.ptr, content.len, &err), STATUS_OK);
+    return fd;
+}
+
+static void on_done(const struct error *err, const struct extracted *out, void *data)
+{
+    struct run *r = data;
+    r->done++;
+    if (err != NULL) {
+        r->failed++;
+        r->err = *err;
+    } else {
+        r->out = *out;
+    }
+}
+
+static void on_page(const struct error *err, struct str png, float width, float height, void *data)
+{
+    struct run *r = data;
+    r->done++;
+    r->failed += err != NULL;
+    if (err != NULL) {
+        r->err = *err;
+        return;
+    }
+    r->png_len = png.len;
+    memcpy(r->png_head, png.ptr, sizeof r->png_head);
+    r->width = width;
+    r->height = height;
+}
+
+static void extract(struct run *r, const char *format, struct str content)
+{
+    struct error err = {0};
+    if (extractor_start(r->pool, file_of(content), format, &r->arena, on_done, r, &err) == NULL) {
+        fail_msg("%s", err.text);
+    }
+    assert_int_equal(r->done, 0);
+    (void)uv_run(&r->loop, UV_RUN_DEFAULT);
+    assert_int_equal(r->done, 1);
+    r->done = 0;
+}
+
+static void expect_failure(struct run *r, const char *words)
+{
+    assert_int_equal(r->failed, 1);
+    r->failed = 0;
+    if (strstr(r->err.text, words) == NULL) {
+        fail_msg("\"%s\" does not say \"%s\"", r->err.text, words);
+    }
+}
+
+static const struct pdf_line lines[] = {
+    {1, 9, 72, 810, "Acme annual report"}, {1, 24, 72, 760, "Results"},
+    {1, 11, 72, 720, "The first page tells of growth and of informa-"},
+    {1, 11, 72, 706, "tion that was joined."},
+    {1, 9, 290, 30, "Page 1"},             {2, 9, 72, 810, "Acme annual report"},
+    {2, 11, 72, 720, "The second page is plain."},
+    {2, 9, 290, 30, "Page 2"},             {3, 9, 72, 810, "Acme annual report"},
+    {3, 11, 72, 720, "The third page ends it."},
+    {3, 9, 290, 30, "Page 3"},
+};
+#define N_LINES (sizeof lines / sizeof lines[0])
+
+static void test_pdf(void **state)
+{
+    struct run r;
+    struct buf pdf;
+    (void)state;
+    make_pdf(lines, N_LINES, "The report", "", &pdf);
+    begin(&r, REAL);
+    extract(&r, "pdf", buf_view(&pdf));
+    if (r.failed) {
+        fail_msg("%s", r.err.text);
+    }
+    assert_string_equal(r.out.document->title, "The report");
+    assert_int_equal(r.out.document->pages, 3);
+    struct buf text;
+    buf_init(&text, 1U << 20);
+    for (size_t i = 0; i < r.out.n_blocks; i++) {
+        buf_printf(&text, "%d/%u %.*s\n", (int)r.out.blocks[i]->kind, (unsigned)r.out.blocks[i]->page,
+                   (int)r.out.blocks[i]->text.len, (const char *)r.out.blocks[i]->text.data);
+    }
+    assert_string_equal(buf_view(&text).ptr,
+                        "2/1 Results\n1/1 The first page tells of growth and of information that was joined.\n"
+                        "1/2 The second page is plain.\n1/3 The third page ends it.\n"
+                        "8/1 Acme annual report\n8/1 Page 1\n8/2 Acme annual report\n8/2 Page 2\n"
+                        "8/3 Acme annual report\n8/3 Page 3\n");
+    const Ex__Line *box = r.out.blocks[1]->lines[0];
+    assert_true(box->page == 1 && box->x0 > 71 && box->x0 < 73 && box->y0 > 100 && box->y1 < 130);
+    /* cut anywhere: read, or refused with a reason */
+    for (size_t i = 0; i < 16; i++) {
+        extract(&r, "pdf", (struct str){pdf.ptr, pdf.len * i / 16});
+        assert_true(!r.failed || r.err.text[0] != '\0');
+        r.failed = 0;
+    }
+    expect_failure((extract(&r, "pdf", STR("")), &r), "empty");
+    expect_failure((extract(&r, "pdf", STR("%PDF-1.4 nonsense")), &r), "damaged");
+    end(&r);
+    buf_deinit(&text);
+    buf_deinit(&pdf);
+}
+
+static void test_encrypted_pdf(void **state)
+{
+    struct run r;
+    struct buf pdf;
+    (void)state;
+    make_pdf(lines, N_LINES, "x",
+             "/ID [<00112233445566778899aabbccddeeff> <00112233445566778899aabbccddeeff>] "
+             "/Encrypt << /Filter /Standard /V 1 /R 2 /Length 40 /P -4 "
+             "/O <0101010101010101010101010101010101010101010101010101010101010101> "
+             "/U <0202020202020202020202020202020202020202020202020202020202020202> >>",
+             &pdf);
+    begin(&r, REAL);
+    expect_failure((extract(&r, "pdf", buf_view(&pdf)), &r), "encrypted");
+    end(&r);
+    buf_deinit(&pdf);
+}
+
+static void test_render(void **state)
+{
+    struct run r;
+    struct buf pdf;
+    struct error err = {0};
+    (void)state;
+    make_pdf(lines, N_LINES, "x", "", &pdf);
+    begin(&r, REAL);
+    assert_non_null(extractor_render(r.pool, file_of(buf_view(&pdf)), 2, 100, on_page, &r, &err));
+    (void)uv_run(&r.loop, UV_RUN_DEFAULT);
+    assert_int_equal(r.done, 1);
+    assert_int_equal(r.failed, 0);
+    assert_memory_equal(r.png_head, "\x89PNG\r\n\x1A\n", 8);
+    assert_true(r.png_len > 1000);
+    assert_true(r.width > 594 && r.width < 596.5F && r.height > 841 && r.height < 843.5F);
+    assert_non_null(extractor_render(r.pool, file_of(buf_view(&pdf)), 9, 100, on_page, &r, &err));
+    (void)uv_run(&r.loop, UV_RUN_DEFAULT);
+    assert_int_equal(r.failed, 1);
+    end(&r);
+    buf_deinit(&pdf);
+}
+
+static void test_limits(void **state)
+{
+    struct run r;
+    struct buf big;
+    struct error err = {0};
+    (void)state;
+    begin(&r, REAL);
+    buf_init(&big, 16U << 20);
+    while (big.len < (8U << 20)) {
+        buf_z(&big, "A line of text among very many.\n\n");
+    }
+    expect_failure((extract(&r, "txt", buf_view(&big)), &r), "more than 4 MB of text");
+    expect_failure((extract(&r, "txt", STR("")), &r), "empty");
+    int fd = file_of(STR("x"));
+    assert_int_equal(ftruncate(fd, 400LL << 20), 0);
+    assert_null(extractor_start(r.pool, fd, "txt", &r.arena, on_done, &r, &err));
+    assert_non_null(strstr(err.text, "larger than the limit of 300 MB"));
+    assert_int_equal(fcntl(fd, F_GETFD), -1); /* it was taken all the same */
+    fd = file_of(STR("x"));
+    assert_int_equal(ftruncate(fd, 200LL << 20), 0); /* 200 MB of NUL */
+    assert_non_null(extractor_start(r.pool, fd, "txt", &r.arena, on_done, &r, &err));
+    (void)uv_run(&r.loop, UV_RUN_DEFAULT);
+    expect_failure(&r, "not text");
+    end(&r);
+    buf_deinit(&big);
+}
+
+static const char *script(const char *body)
+{
+    static char path[96];
+    snprintf(path, sizeof path, "%s/bad-extractor", folder);
+    struct buf b;
+    buf_init(&b, 4096);
+    buf_printf(&b, "#!/bin/sh\n%s\n", body);
+    assert_int_equal(file_write_atomic(path, b.ptr, b.len, 0755, NULL), STATUS_OK);
+    buf_deinit(&b);
+    return path;
+}
+
+static void test_bad_programs(void **state)
+{
+    static const struct {
+        const char *body, *words;
+    } cases[] = {
+        {"exec sleep 20", "took longer than 1 s"},
+        {"kill -SEGV $$", "crashed on it (signal 11)"},
+        {"kill -KILL $$", "more memory or processor time"},
+        {"kill -XCPU $$", "20 s of processor time"},
+        {"exit 0", "failed on it (exit status 0)"},
+        {"printf '\\377\\377\\377\\377garbage'", "malformed"},
+        {"printf '\\003\\000\\000\\000\\377\\377\\377'", "malformed"},
+        {"printf '\\100\\000\\000\\000short'", "failed on it"},
+    };
+    (void)state;
+    for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+        struct run r;
+        begin(&r, script(cases[i].body));
+        extractor_pool_close(r.pool, NULL, NULL);
+        (void)uv_run(&r.loop, UV_RUN_DEFAULT);
+        r.settings.extract.wall_s = 1;
+        assert_int_equal(extractor_pool_new(&r.loop, &r.settings, script(cases[i].body), &r.pool, NULL),
+                         STATUS_OK);
+        expect_failure((extract(&r, "txt", STR("hello")), &r), cases[i].words);
+        end(&r);
+    }
+    struct run r;
+    struct error err = {0};
+    begin(&r, "/nonexistent/carrel-extract");
+    assert_null(extractor_start(r.pool, file_of(STR("x")), "txt", &r.arena, on_done, &r, &err));
+    assert_non_null(strstr(err.text, "could not be started"));
+    end(&r);
+}
+
+static void test_many_and_cancel(void **state)
+{
+    struct run r;
+    struct error err = {0};
+    struct extraction *all[20];
+    (void)state;
+    begin(&r, REAL);
+    for (size_t i = 0; i < 20; i++) {
+        all[i] = extractor_start(r.pool, file_of(STR("some text")), "txt", &r.arena, on_done, &r, &err);
+        assert_non_null(all[i]);
+    }
+    extractor_cancel(all[0]);  /* running */
+    extractor_cancel(all[19]); /* waiting */
+    (void)uv_run(&r.loop, UV_RUN_DEFAULT);
+    assert_int_equal(r.done, 18);
+    assert_int_equal(r.failed, 0);
+    for (size_t i = 0; i < 300 && err.code == STATUS_OK; i++) {
+        (void)!extractor_start(r.pool, file_of(STR("some text")), "txt", &r.arena, on_done, &r, &err);
+    }
+    assert_int_equal(err.code, STATUS_BUSY);
+    end(&r); /* with all of them under way */
+    assert_int_equal(r.done, 18);
+}
+
+static void test_formats(void **state)
+{
+    (void)state;
+    assert_string_equal(extractor_format("a.PDF", "x", 1), "pdf");
+    assert_string_equal(extractor_format("a.docx", "%PDF-1.4", 8), "pdf");
+    assert_string_equal(extractor_format("a.docx", "PK", 2), "docx");
+    assert_string_equal(extractor_format("x.y.Markdown", "", 0), "md");
+    assert_string_equal(extractor_format("x.htm", "", 0), "html");
+    assert_null(extractor_format("x.exe", "%PDF-", 5));
+    assert_null(extractor_format(".txt", "", 0));
+    assert_null(extractor_format("noend", "", 0));
+}
+
+static int set_up(void **state)
+{
+    (void)state;
+    return mkdtemp(folder) == NULL ? -1 : 0;
+}
+
+static int tear_down(void **state)
+{
+    char path[96];
+    (void)state;
+    snprintf(path, sizeof path, "%s/bad-extractor", folder);
+    unlink(path);
+    return rmdir(folder);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_pdf),          cmocka_unit_test(test_encrypted_pdf),
+        cmocka_unit_test(test_render),       cmocka_unit_test(test_limits),
+        cmocka_unit_test(test_bad_programs), cmocka_unit_test(test_many_and_cancel),
+        cmocka_unit_test(test_formats),
+    };
+    return cmocka_run_group_tests_name("extractor", tests, set_up, tear_down);
+}

@@ -1,0 +1,532 @@
+/* Real folders, real inotify, a real journal: what stands on the disk must end up in the journal. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <cmocka.h>
+
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/inotify.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "base/clock.h"
+#include "base/file.h"
+#include "ingest/follow.h"
+
+struct place {
+    uv_loop_t loop;
+    uv_timer_t timer;
+    char dir[64], root[80], db[80];
+    struct journal_lane journal;
+    struct lane scans;
+    struct follow *f;
+    struct arena arena;
+    bool woken, closed;
+};
+
+static void on_work(void *data)
+{
+    ((struct place *)data)->woken = true;
+}
+
+static void start_following(struct place *p)
+{
+    struct error err = {0};
+    struct follow_options o = {.loop = &p->loop,
+                               .root = p->root,
+                               .tenant = "main",
+                               .journal = &p->journal,
+                               .scans = &p->scans,
+                               .settle_ms = 100,
+                               .rescan_s = 3600,
+                               .on_work = on_work,
+                               .data = p};
+    assert_int_equal(follow_new(&o, &p->f, &err), STATUS_OK);
+}
+
+static int setup(void **state)
+{
+    struct place *p = calloc(1, sizeof *p);
+    struct journal *j = NULL;
+    struct error err = {0};
+    assert_non_null(p);
+    (void)snprintf(p->dir, sizeof p->dir, "/tmp/carrel-follow-XXXXXX");
+    assert_non_null(mkdtemp(p->dir));
+    (void)snprintf(p->root, sizeof p->root, "%s/w", p->dir);
+    (void)snprintf(p->db, sizeof p->db, "%s/ingest.db", p->dir);
+    assert_int_equal(mkdir(p->root, 0700), 0);
+    assert_int_equal(uv_loop_init(&p->loop), 0);
+    assert_int_equal(uv_timer_init(&p->loop, &p->timer), 0);
+    assert_int_equal(journal_open(p->db, "t", &j, &err), STATUS_OK);
+    journal_lane_init(&p->journal, &p->loop, j);
+    lane_init(&p->scans, &p->loop, 1, 16);
+    arena_init(&p->arena, 64 << 20);
+    *state = p;
+    return 0;
+}
+
+static void on_closed(void *data)
+{
+    ((struct place *)data)->closed = true;
+}
+
+static int teardown(void **state)
+{
+    struct place *p = *state;
+    if (p->f != NULL) {
+        follow_close(p->f, on_closed, p);
+    }
+    uv_close((uv_handle_t *)&p->timer, NULL);
+    assert_int_equal(uv_run(&p->loop, UV_RUN_DEFAULT), 0);
+    assert_int_equal(uv_loop_close(&p->loop), 0);
+    assert_true(p->closed || p->f == NULL);
+    journal_close(p->journal.journal);
+    arena_reset(&p->arena);
+    char cmd[128];
+    (void)snprintf(cmd, sizeof cmd, "rm -rf %s", p->dir);
+    assert_int_equal(system(cmd), 0);
+    free(p);
+    return 0;
+}
+
+static void on_tick(uv_timer_t *t)
+{
+    (void)t;
+}
+
+/* ---- what the journal says, as "path|path|" of documents with their jobs done ---- */
+
+struct look {
+    struct journal_op op;
+    struct place *p;
+    size_t n;
+    struct file_row *rows;
+    bool done, finish_jobs;
+};
+
+static enum status run_look(struct journal *j, struct journal_op *op, struct error *err)
+{
+    struct look *l = container_of(op, struct look, op);
+    enum status s = STATUS_OK;
+    if (l->finish_jobs) { /* play the store: everything asked for has been done */
+        int64_t next;
+        s = journal_take(j, clock_wall_ms(), 4096, &l->p->arena, &l->rows, &l->n, &next, err);
+        for (size_t i = 0; i < l->n && s == STATUS_OK; i++) {
+            static const uint8_t hash[SHA256_BYTES];
+            struct job_result r = {.hash = hash, .format = "txt", .title = "", .chunks = 1};
+            const struct file_row *row = &l->rows[i];
+            s = row->op == FILE_OP_REMOVE ? journal_removed(j, row->id, row->wanted, false, err)
+                                          : journal_done(j, row->id, row->wanted, &r, err);
+        }
+    }
+    return s != STATUS_OK ? s : journal_list(j, "", 20000, &l->p->arena, &l->rows, &l->n, err);
+}
+
+static void look_done(struct journal_op *op)
+{
+    container_of(op, struct look, op)->done = true;
+}
+
+static size_t look(struct place *p, struct file_row **rows, bool finish_jobs)
+{
+    struct look l = {.p = p, .finish_jobs = finish_jobs};
+    arena_reset(&p->arena);
+    l.op.run = run_look;
+    l.op.done = look_done;
+    journal_submit(&p->journal, &l.op);
+    while (!l.done) {
+        (void)uv_run(&p->loop, UV_RUN_ONCE);
+    }
+    assert_int_equal(l.op.err.code, STATUS_OK);
+    *rows = l.rows;
+    return l.n;
+}
+
+static bool has(const struct file_row *rows, size_t n, const char *path)
+{
+    for (size_t i = 0; i < n; i++) {
+        if (str_eq(rows[i].path, str_from(path))) {
+            return true;
+        }
+    }
+    return false;
+}
+
+/* Run the loop until the journal holds exactly these paths (NULL-terminated); fails after 10 s. */
+static void expect(struct place *p, const char *const *paths)
+{
+    size_t wanted = 0;
+    while (paths[wanted] != NULL) {
+        wanted++;
+    }
+    int64_t end = clock_monotonic_ms() + 10000;
+    struct file_row *rows;
+    size_t n = 0;
+    while (clock_monotonic_ms() < end) {
+        n = look(p, &rows, true);
+        bool all = n == wanted;
+        for (size_t i = 0; i < wanted && all; i++) {
+            all = has(rows, n, paths[i]);
+        }
+        if (all) {
+            return;
+        }
+        (void)uv_timer_start(&p->timer, on_tick, 10, 0);
+        (void)uv_run(&p->loop, UV_RUN_ONCE);
+    }
+    for (size_t i = 0; i < n; i++) {
+        print_message("there: %.*s\n", STR_ARG(rows[i].path));
+    }
+    fail_msg("the journal did not come to %zu files (%zu there)", wanted, n);
+}
+
+#define EXPECT(p, ...) expect((p), (const char *const[]){__VA_ARGS__, NULL})
+
+static void path_in(const struct place *p, const char *name, char out[512])
+{
+    (void)snprintf(out, 512, "%s/%s", p->root, name);
+}
+
+static void write_file(const struct place *p, const char *name, const char *content)
+{
+    char path[512];
+    path_in(p, name, path);
+    int fd = open(path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
+    assert_true(fd >= 0);
+    assert_int_equal(file_write_all(fd, content, strlen(content), NULL), STATUS_OK);
+    assert_int_equal(close(fd), 0);
+}
+
+static void make_dir(const struct place *p, const char *name)
+{
+    char path[512];
+    path_in(p, name, path);
+    assert_int_equal(file_mkdirs(path, 0700, NULL), STATUS_OK);
+}
+
+static void move(const struct place *p, const char *from, const char *to)
+{
+    char a[512];
+    char b[512];
+    path_in(p, from, a);
+    path_in(p, to, b);
+    assert_int_equal(rename(a, b), 0);
+}
+
+static void document_at(struct place *p, const char *path, char out[ID_CAP])
+{
+    struct file_row *rows;
+    size_t n = look(p, &rows, true);
+    out[0] = '\0';
+    for (size_t i = 0; i < n; i++) {
+        if (str_eq(rows[i].path, str_from(path))) {
+            memcpy(out, rows[i].document, ID_CAP);
+        }
+    }
+    assert_true(id_valid(out));
+}
+
+static void wait_scanned(struct place *p)
+{
+    struct follow_status st = {0};
+    int64_t end = clock_monotonic_ms() + 10000;
+    while (!st.scanned && clock_monotonic_ms() < end) {
+        (void)uv_timer_start(&p->timer, on_tick, 10, 0);
+        (void)uv_run(&p->loop, UV_RUN_ONCE);
+        follow_status(p->f, &st);
+    }
+    assert_true(st.scanned);
+}
+
+/* ---- tests ---- */
+
+static void finds_what_is_there_and_what_comes(void **state)
+{
+    struct place *p = *state;
+    make_dir(p, "law/old");
+    write_file(p, "law/old/a.txt", "a");
+    write_file(p, "b.md", "b");
+    write_file(p, ".hidden", "no");
+    write_file(p, "b.md~", "no");
+    start_following(p);
+    EXPECT(p, "law/old/a.txt", "b.md");
+    write_file(p, "c.txt", "c");
+    EXPECT(p, "law/old/a.txt", "b.md", "c.txt");
+    write_file(p, "d.txt.tmp", "d");
+    move(p, "d.txt.tmp", "d.txt"); /* as editors save */
+    EXPECT(p, "law/old/a.txt", "b.md", "c.txt", "d.txt");
+    char path[512];
+    path_in(p, "c.txt", path);
+    assert_int_equal(unlink(path), 0);
+    EXPECT(p, "law/old/a.txt", "b.md", "d.txt");
+}
+
+static void a_new_folder_with_a_file_at_once(void **state)
+{
+    struct place *p = *state;
+    start_following(p);
+    wait_scanned(p);
+    for (int i = 0; i < 20; i++) {
+        char dir[64];
+        char file[80];
+        (void)snprintf(dir, sizeof dir, "n%d/x/y", i);
+        (void)snprintf(file, sizeof file, "n%d/x/y/f.txt", i);
+        make_dir(p, dir);
+        write_file(p, file, "f");
+    }
+    struct file_row *rows;
+    int64_t end = clock_monotonic_ms() + 10000;
+    size_t n = 0;
+    while (n != 20 && clock_monotonic_ms() < end) {
+        n = look(p, &rows, true);
+        (void)uv_timer_start(&p->timer, on_tick, 10, 0);
+        (void)uv_run(&p->loop, UV_RUN_ONCE);
+    }
+    assert_int_equal(n, 20);
+}
+
+static void moves_keep_documents(void **state)
+{
+    struct place *p = *state;
+    char before[ID_CAP];
+    char after[ID_CAP];
+    make_dir(p, "a");
+    make_dir(p, "b");
+    write_file(p, "a/one.txt", "1");
+    start_following(p);
+    EXPECT(p, "a/one.txt");
+    document_at(p, "a/one.txt", before);
+    move(p, "a/one.txt", "b/uno.txt");
+    EXPECT(p, "b/uno.txt");
+    document_at(p, "b/uno.txt", after);
+    assert_string_equal(before, after);
+    move(p, "b", "c"); /* a whole folder; then its files are still followed under the new name */
+    EXPECT(p, "c/uno.txt");
+    document_at(p, "c/uno.txt", after);
+    assert_string_equal(before, after);
+    write_file(p, "c/two.txt", "2");
+    EXPECT(p, "c/uno.txt", "c/two.txt");
+    char out[512];
+    char in[512];
+    (void)snprintf(out, sizeof out, "%s/outside", p->dir);
+    path_in(p, "c", in);
+    assert_int_equal(rename(in, out), 0);
+    write_file(p, "d.txt", "d");
+    EXPECT(p, "d.txt");
+    assert_int_equal(rename(out, in), 0);
+    EXPECT(p, "d.txt", "c/uno.txt", "c/two.txt");
+    char cmd[600];
+    (void)snprintf(cmd, sizeof cmd, "rm -rf %s", in);
+    assert_int_equal(system(cmd), 0);
+    EXPECT(p, "d.txt");
+}
+
+static void replaced_by_rename_keeps_the_document(void **state)
+{
+    struct place *p = *state;
+    char before[ID_CAP];
+    char after[ID_CAP];
+    write_file(p, "a.txt", "1");
+    start_following(p);
+    EXPECT(p, "a.txt");
+    document_at(p, "a.txt", before);
+    uint64_t size = 0;
+    write_file(p, "a.txt.tmp", "22");
+    move(p, "a.txt.tmp", "a.txt");
+    int64_t end = clock_monotonic_ms() + 10000;
+    while (size != 2 && clock_monotonic_ms() < end) {
+        struct file_row *rows;
+        size_t n = look(p, &rows, true);
+        assert_int_equal(n, 1);
+        size = rows[0].stamp.size;
+        (void)uv_timer_start(&p->timer, on_tick, 10, 0);
+        (void)uv_run(&p->loop, UV_RUN_ONCE);
+    }
+    assert_int_equal(size, 2);
+    document_at(p, "a.txt", after);
+    assert_string_equal(before, after);
+}
+
+static void odd_names_and_other_things(void **state)
+{
+    struct place *p = *state;
+    static const char *const names[] = {"new\nline.txt", "\xd9\x85\xd9\x84\xd9\x81.txt",
+                                        "\xff\xfe bytes.txt", "a'b\"c%s.txt", NULL};
+    start_following(p);
+    wait_scanned(p);
+    for (size_t i = 0; names[i] != NULL; i++) {
+        write_file(p, names[i], "x");
+    }
+    char path[512];
+    char outside[512];
+    (void)snprintf(outside, sizeof outside, "%s/secret", p->dir);
+    assert_int_equal(mkdir(outside, 0700), 0);
+    (void)snprintf(outside, sizeof outside, "%s/secret/s.txt", p->dir);
+    int fd = open(outside, O_WRONLY | O_CREAT | O_CLOEXEC, 0600);
+    assert_true(fd >= 0);
+    (void)close(fd);
+    path_in(p, "link.txt", path);
+    assert_int_equal(symlink(outside, path), 0);
+    (void)snprintf(outside, sizeof outside, "%s/secret", p->dir);
+    path_in(p, "linked", path);
+    assert_int_equal(symlink(outside, path), 0);
+    path_in(p, "pipe.txt", path);
+    assert_int_equal(mkfifo(path, 0600), 0);
+    expect(p, names);
+    follow_rescan(p->f);
+    for (int i = 0; i < 40; i++) {
+        (void)uv_timer_start(&p->timer, on_tick, 10, 0);
+        (void)uv_run(&p->loop, UV_RUN_ONCE);
+    }
+    expect(p, names);
+    struct follow_status st;
+    follow_status(p->f, &st);
+    assert_int_equal(st.passed_over, 3);
+}
+
+static void lost_events_are_made_up_for(void **state)
+{
+    struct place *p = *state;
+    write_file(p, "a.txt", "a");
+    write_file(p, "b.txt", "b");
+    start_following(p);
+    EXPECT(p, "a.txt", "b.txt");
+    /* while the loop does not run: more events than the kernel keeps, where that can be set */
+    int fd = open("/proc/sys/fs/inotify/max_queued_events", O_WRONLY | O_CLOEXEC);
+    bool limited = false;
+    if (fd >= 0) {
+        limited = write(fd, "16384", 5) == 5;
+        (void)close(fd);
+    }
+    make_dir(p, "many");
+    for (int i = 0; limited && i < 9000; i++) {
+        write_file(p, "many/churn.txt", "x");
+        write_file(p, "churn2.txt", "x");
+    }
+    char path[512];
+    path_in(p, "b.txt", path);
+    assert_int_equal(unlink(path), 0);
+    path_in(p, "churn2.txt", path);
+    (void)unlink(path);
+    write_file(p, "many/churn.txt", "last");
+    write_file(p, "c.txt", "c");
+    if (!limited) {
+        follow_lost(p->f, "test");
+    }
+    EXPECT(p, "a.txt", "c.txt", "many/churn.txt");
+    struct follow_status st;
+    follow_status(p->f, &st);
+    assert_true(st.lost >= 1);
+}
+
+static void a_missing_folder_keeps_its_documents(void **state)
+{
+    struct place *p = *state;
+    char away[512];
+    write_file(p, "a.txt", "a");
+    start_following(p);
+    EXPECT(p, "a.txt");
+    (void)snprintf(away, sizeof away, "%s/away", p->dir);
+    assert_int_equal(rename(p->root, away), 0);
+    follow_rescan(p->f);
+    struct follow_status st = {0};
+    int64_t end = clock_monotonic_ms() + 5000;
+    while (!st.missing && clock_monotonic_ms() < end) {
+        (void)uv_timer_start(&p->timer, on_tick, 10, 0);
+        (void)uv_run(&p->loop, UV_RUN_ONCE);
+        follow_status(p->f, &st);
+    }
+    assert_true(st.missing);
+    EXPECT(p, "a.txt");
+    assert_int_equal(rename(away, p->root), 0);
+    write_file(p, "b.txt", "b");
+    follow_rescan(p->f);
+    EXPECT(p, "a.txt", "b.txt");
+}
+
+static void found_after_being_off(void **state)
+{
+    struct place *p = *state;
+    char before[ID_CAP];
+    char after[ID_CAP];
+    write_file(p, "a.txt", "a");
+    write_file(p, "gone.txt", "g");
+    make_dir(p, "x");
+    start_following(p);
+    EXPECT(p, "a.txt", "gone.txt");
+    document_at(p, "a.txt", before);
+    follow_close(p->f, on_closed, p);
+    while (!p->closed) {
+        (void)uv_run(&p->loop, UV_RUN_ONCE);
+    }
+    p->closed = false;
+    move(p, "a.txt", "x/moved.txt");
+    write_file(p, "new.txt", "n");
+    char path[512];
+    path_in(p, "gone.txt", path);
+    assert_int_equal(unlink(path), 0);
+    start_following(p);
+    EXPECT(p, "x/moved.txt", "new.txt");
+    document_at(p, "x/moved.txt", after);
+    assert_string_equal(before, after);
+}
+
+static void thousands_moved_at_once(void **state)
+{
+    struct place *p = *state;
+    char from[64];
+    char to[64];
+    make_dir(p, "a");
+    make_dir(p, "b");
+    for (int i = 0; i < 3000; i++) {
+        (void)snprintf(from, sizeof from, "a/%d.txt", i);
+        write_file(p, from, from);
+    }
+    start_following(p);
+    struct file_row *rows;
+    size_t n = 0;
+    size_t moved = 0;
+    int64_t end = clock_monotonic_ms() + 30000;
+    while (n != 3000 && clock_monotonic_ms() < end) {
+        n = look(p, &rows, true);
+        (void)uv_timer_start(&p->timer, on_tick, 10, 0);
+        (void)uv_run(&p->loop, UV_RUN_ONCE);
+    }
+    assert_int_equal(n, 3000);
+    for (int i = 0; i < 3000; i++) {
+        (void)snprintf(from, sizeof from, "a/%d.txt", i);
+        (void)snprintf(to, sizeof to, "b/%d.txt", i);
+        move(p, from, to);
+    }
+    while (moved != 3000 && clock_monotonic_ms() < end) {
+        n = look(p, &rows, true);
+        moved = 0;
+        for (size_t i = 0; i < n; i++) {
+            moved += str_starts(rows[i].path, STR("b/"));
+        }
+        moved = n == 3000 ? moved : 0;
+        (void)uv_timer_start(&p->timer, on_tick, 10, 0);
+        (void)uv_run(&p->loop, UV_RUN_ONCE);
+    }
+    assert_int_equal(moved, 3000);
+}
+
+int main(void)
+{
+#define TEST(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
+    const struct CMUnitTest tests[] = {
+        TEST(finds_what_is_there_and_what_comes),
+        TEST(a_new_folder_with_a_file_at_once),
+        TEST(moves_keep_documents),
+        TEST(replaced_by_rename_keeps_the_document),
+        TEST(odd_names_and_other_things),
+        TEST(lost_events_are_made_up_for),
+        TEST(a_missing_folder_keeps_its_documents),
+        TEST(found_after_being_off),
+        TEST(thousands_moved_at_once),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
