@@ -85,7 +85,7 @@ enum status status_from_errno(int errnum)
 }
 
 /* An error text may be cut, never at the price of the call: cut text still says what failed. */
-static void format_text(char *dst, size_t cap, const char *fmt, va_list ap)
+static PRINTF_LIKE(3, 0) void format_text(char *dst, size_t cap, const char *fmt, va_list ap)
 {
     if (vsnprintf(dst, cap, fmt, ap) < 0) {
         dst[0] = '\0';

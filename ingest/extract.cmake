@@ -26,3 +26,8 @@ carrel_test(unit/ingest/formats LINK carrel_formats PkgConfig::ZIP
   SOURCES ${CMAKE_SOURCE_DIR}/tests/unit/ingest/fixtures.c TIMEOUT 120)
 carrel_test(unit/ingest/extractor LINK carrel_extract_pool carrel_formats PkgConfig::ZIP
   SOURCES ${CMAKE_SOURCE_DIR}/tests/unit/ingest/fixtures.c TIMEOUT 120)
+
+foreach(format html markdown text docx bbox)
+  carrel_fuzz(${format} LINK carrel_formats)
+endforeach()
+carrel_fuzz(chunk LINK carrel_chunk)
