@@ -76,7 +76,7 @@ static uint64_t weigh(const struct cutter *c, struct str s)
 {
     struct weigher w = {.word = c->word, .character = c->character};
     uint64_t total = 0;
-    const char *end = s.ptr + s.len;
+    const char *end = s.len == 0 ? s.ptr : s.ptr + s.len;
     for (const char *p = s.ptr; p < end;) {
         size_t n;
         total += weigh_one(&w, utf8_next(p, end, &n));

@@ -201,7 +201,7 @@ static void on_wall_time(uv_timer_t *t)
 /* The child has read what a stranger wrote, so what it says is checked like any input. */
 static bool is_sound(const Ex__Block *b)
 {
-    struct str s = {(const char *)b->text.data, b->text.len};
+    struct str s = {b->text.len == 0 ? "" : (const char *)b->text.data, b->text.len};
     const char *end = s.ptr + s.len;
     if ((unsigned)b->kind < EX__BLOCK__KIND__PARAGRAPH || (unsigned)b->kind > EX__BLOCK__KIND__FURNITURE ||
         (b->has_level && (b->level < 1 || b->level > 6))) {

@@ -60,6 +60,9 @@ static bool is_control(uint32_t c)
 
 void utf8_clean(struct buf *out, struct str s)
 {
+    if (s.len == 0) { /* and perhaps no pointer */
+        return;
+    }
     const char *end = s.ptr + s.len;
     const char *good = s.ptr; /* what is clean goes over in runs */
     for (const char *p = s.ptr; p < end;) {
@@ -89,7 +92,7 @@ void utf8_clean(struct buf *out, struct str s)
 size_t utf8_count(struct str s)
 {
     size_t count = 0;
-    const char *end = s.ptr + s.len;
+    const char *end = s.len == 0 ? s.ptr : s.ptr + s.len;
     for (const char *p = s.ptr; p < end; count++) {
         size_t n;
         (void)utf8_next(p, end, &n);

@@ -47,7 +47,7 @@ static inline int fuzz_format(enum status (*extract)(const struct extract_input 
     arena_init(&arena, 64U << 20);
     emit_init(&e, 8U << 20, check_piece, NULL);
     struct extract_input in = {.fd = -1,
-                               .data = {(const char *)data, len},
+                               .data = {len == 0 ? "" : (const char *)data, len},
                                .arena = &arena,
                                .max_bytes = 8U << 20,
                                .tools = tools};

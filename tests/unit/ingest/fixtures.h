@@ -20,7 +20,7 @@ void make_docx(const char *const *parts, struct buf *out);
 #define W_OPEN "<w:document xmlns:w=\"http://schemas.openxmlformats.org/wordprocessingml/2006/main\"><w:body>"
 #define W_CLOSE "</w:body></w:document>"
 
-#define COLLECTED_MAX 4096
+#define COLLECTED_MAX 2000
 
 struct collected {
     struct arena arena;
