@@ -22,6 +22,7 @@
 #define MOVES_MAX 1024
 #define SCANS_WAITING_MAX 1024
 #define ROWS_A_STEP 512
+#define DEFERRED_MAX 3
 #define LIMITED_RESCAN_S 30
 
 struct touched {
@@ -65,6 +66,7 @@ struct scanning {
     bool settling[SCAN_STEP_FILES];
     size_t passed_over;
     bool unreadable, limit;
+    bool any_settling;
     int64_t cursor;
     bool changed, end;
     size_t files;
@@ -84,6 +86,7 @@ struct follow {
     size_t n_scans;
     struct scanning *scanning;
     bool whole_wanted;
+    unsigned deferred; /* whole scans in a row that met files not yet at rest */
     struct follow_status st;
     bool missing_said, limit_said;
     bool closing;
@@ -95,6 +98,7 @@ struct follow {
 static void arm_settle(struct follow *f);
 static void start_scan(struct follow *f);
 static void maybe_closed(struct follow *f);
+static void on_rescan(uv_timer_t *timer);
 
 static int64_t now_of(const struct follow *f)
 {
@@ -359,8 +363,7 @@ static bool scan_failed(struct scanning *c)
     }
     LOG_WARN("the scan could not be written down, will be made again",
              LOG_STR("tenant", c->f->o.tenant), LOG_STR("err", c->op.err.text), LOG_END);
-    (void)uv_timer_start(&c->f->rescan, c->f->rescan.timer_cb, 5 * RETRY_MS,
-                         (uint64_t)c->f->o.rescan_s * 1000);
+    (void)uv_timer_start(&c->f->rescan, on_rescan, 5 * RETRY_MS, (uint64_t)c->f->o.rescan_s * 1000);
     scan_end(c);
     return true;
 }
@@ -424,6 +427,7 @@ static void seen_done(struct journal_op *op)
     for (size_t i = 0; i < c->step.n; i++) {
         work = work || c->found[i] == CHECKED_QUEUED;
         if (c->settling[i]) {
+            c->any_settling = true;
             follow_touch(f, c->step.files[i].path, false);
         }
     }
@@ -434,7 +438,15 @@ static void seen_done(struct journal_op *op)
         scan_end(c);
     } else if (!c->step.end) {
         scan_next(c);
+    } else if (c->any_settling && c->prefix->len == 0 && f->deferred < DEFERRED_MAX) {
+        /* One of them may be a document under a new name: nothing is taken for gone before they
+         * have come to rest and a second scan has seen them. */
+        f->deferred++;
+        (void)uv_timer_start(&f->rescan, on_rescan, (uint64_t)f->o.settle_ms + FINISHED_MS,
+                             (uint64_t)f->o.rescan_s * 1000);
+        scan_end(c);
     } else {
+        f->deferred = c->prefix->len == 0 ? 0 : f->deferred;
         c->op.run = run_verify;
         c->op.done = verify_done;
         c->cursor = 0;

@@ -40,6 +40,7 @@ struct ingest {
     size_t active;
     uint64_t active_bytes;
     size_t extracting;          /* handed to the pool */
+    size_t extracting_max;
     struct list want_extractor; /* jobs */
 
     char unknown_folders[160]; /* names in the watched folder that are no tenant's, for people */

@@ -591,11 +591,9 @@ void job_extract(struct job *j)
     in->extracting++;
 }
 
-/* Two for every worker: the pool always has the next one at hand. */
 static void extract_next(struct ingest *in)
 {
-    while (in->extracting < 2 * (size_t)in->settings->ingest.workers &&
-           !list_empty(&in->want_extractor)) {
+    while (in->extracting < in->extracting_max && !list_empty(&in->want_extractor)) {
         struct job *j = list_entry(in->want_extractor.next, struct job, link);
         list_remove(&j->link);
         job_extract(j);

@@ -100,6 +100,9 @@ static enum status ingest_open(struct service *svc, struct error *err)
     list_init(&in->want_extractor);
     lane_init(&in->work, svc->loop, WORK_WIDTH, WORK_QUEUED);
     lane_init(&in->scans, svc->loop, 1, 64);
+    /* two for every worker: the pool always has the next one at hand */
+    in->extracting_max =
+        2 * (size_t)(svc->settings->ingest.workers > 0 ? svc->settings->ingest.workers : 1);
     pipeline_name(in);
     svc->state = in;
     in->renders = renders_new();

@@ -125,7 +125,7 @@ enum status snapshot_take(int root, struct str path, const struct file_stamp *st
     if (s == STATUS_OK && stamp->size > max_bytes) {
         s = error_set(err, STATUS_TOO_LARGE,
                       "the file has %llu MB, more than the limit of %llu MB "
-                      "(ingest.max_file_mb in carrel.yaml)",
+                      "(ingest.max_file_bytes in carrel.yaml)",
                       (unsigned long long)(stamp->size >> 20),
                       (unsigned long long)(max_bytes >> 20));
     }
