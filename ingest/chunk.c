@@ -1,6 +1,7 @@
-/* Two passes. assemble() joins the blocks into the document's text and notes where each lies; cut() goes over the
- * blocks once and closes a chunk where structure or size says so. Sizes are in shares: a word weighs
- * target_cjk_chars, a character of an unspaced script target_words, so that either target is the same number. */
+/* Two passes. assemble() joins the blocks into the document's text and notes where each lies; cut()
+ * goes over the blocks once and closes a chunk where structure or size says so. Sizes are in
+ * shares: a word weighs target_cjk_chars, a character of an unspaced script target_words, so that
+ * either target is the same number. */
 #include "ingest/chunk.h"
 
 #include "base/buf.h"
@@ -166,7 +167,8 @@ static enum status assemble(struct cutter *c, const Ex__Block *const *blocks, si
         p->at.point = points;
         utf8_clean(&text, (struct str){(const char *)blocks[i]->text.data, blocks[i]->text.len});
         if (buf_status(&text) != STATUS_OK) {
-            s = error_set(c->err, STATUS_TOO_LARGE, "it holds more than %u MB of text", TEXT_MAX >> 20);
+            s = error_set(c->err, STATUS_TOO_LARGE, "it holds more than %u MB of text",
+                          TEXT_MAX >> 20);
             goto out;
         }
         struct str own = {buf_view(&text).ptr + p->at.byte, text.len - p->at.byte};
@@ -339,7 +341,8 @@ static void add(struct cutter *c, size_t part, struct span at, uint64_t size)
         c->now.section = p->section;
         c->now.first_part = part;
     } else if (c->now.section != p->section) {
-        /* headings one under the other: the chunk is of the last; sections put together: of what they share */
+        /* headings one under the other: the chunk is of the last; sections put together: of what
+         * they share */
         c->now.path = c->now.body ? common_path(c, c->now.path, p->path) : p->path;
         c->now.section = p->section;
     }
@@ -350,8 +353,10 @@ static void add(struct cutter *c, size_t part, struct span at, uint64_t size)
     c->now.body = c->now.body || !heading;
 }
 
-/* The first piece of `at`, at most `room` large: whole words where there are any, else characters. */
-static struct span first_words(const struct cutter *c, struct span at, uint64_t room, uint64_t *size)
+/* The first piece of `at`, at most `room` large: whole words where there are any, else characters.
+ */
+static struct span first_words(const struct cutter *c, struct span at, uint64_t room,
+                               uint64_t *size)
 {
     const char *text = c->out->text.ptr;
     struct weigher w = {.word = c->word, .character = c->character};

@@ -1,10 +1,12 @@
-/* carrel-extract: one document on standard input, ex.Piece messages on standard output, nothing else.
+/* carrel-extract: one document on standard input, ex.Piece messages on standard output, nothing
+ * else.
  *
  *   carrel-extract --format pdf|docx|html|md|txt [limits]
  *   carrel-extract --render PAGE --dpi N [limits]
  *
- * Shuts itself in first, starts the PDF tool if one is needed, seals itself, and only then looks at the document.
- * Exit status: 0 the last piece says how it went; 2 wrong arguments; 3 nobody reads the output. */
+ * Shuts itself in first, starts the PDF tool if one is needed, seals itself, and only then looks at
+ * the document. Exit status: 0 the last piece says how it went; 2 wrong arguments; 3 nobody reads
+ * the output. */
 #include <errno.h>
 #include <getopt.h>
 #include <stdio.h>
@@ -22,7 +24,8 @@
 #define PDFTOPPM "/usr/bin/pdftoppm"
 
 #if defined(__SANITIZE_ADDRESS__)
-/* The leak checker starts a thread at exit, which the sandbox refuses; parsers' leaks show in the unit tests. */
+/* The leak checker starts a thread at exit, which the sandbox refuses; parsers' leaks show in the
+ * unit tests. */
 const char *__asan_default_options(void);
 const char *__asan_default_options(void)
 {
@@ -51,11 +54,8 @@ static const char *const readable[] = {"/usr/lib",
                                        "/dev/null",
                                        "/dev/urandom",
                                        NULL};
-static const char *const executables[] = {PDFTOTEXT,
-                                          PDFTOPPM,
-                                          "/lib64/ld-linux-x86-64.so.2",
-                                          "/lib/ld-linux-aarch64.so.1",
-                                          NULL};
+static const char *const executables[] = {PDFTOTEXT, PDFTOPPM, "/lib64/ld-linux-x86-64.so.2",
+                                          "/lib/ld-linux-aarch64.so.1", NULL};
 
 static bool number(const char *text, uint64_t least, uint64_t most, uint64_t *out)
 {
@@ -72,16 +72,19 @@ static bool number(const char *text, uint64_t least, uint64_t most, uint64_t *ou
 static bool parse_arguments(int argc, char *argv[], struct job *job)
 {
     enum { FORMAT, RENDER, DPI, MEMORY, CPU, OUTPUT, FILES, PROCESSES };
-    static const struct option options[] = {
-        {"format", required_argument, NULL, FORMAT},   {"render", required_argument, NULL, RENDER},
-        {"dpi", required_argument, NULL, DPI},         {"memory-mb", required_argument, NULL, MEMORY},
-        {"cpu-s", required_argument, NULL, CPU},       {"output-mb", required_argument, NULL, OUTPUT},
-        {"open-files", required_argument, NULL, FILES}, {"processes", required_argument, NULL, PROCESSES},
-        {NULL, 0, NULL, 0}};
-    static const uint64_t most[] = {[RENDER] = 100000, [DPI] = 400,       [MEMORY] = 65536,
-                                    [CPU] = 86400,     [OUTPUT] = 65536, [FILES] = 4096,
-                                    [PROCESSES] = 65536};
-    uint64_t got[] = {[FORMAT] = 0, [RENDER] = 0,  [DPI] = 110,   [MEMORY] = 512,
+    static const struct option options[] = {{"format", required_argument, NULL, FORMAT},
+                                            {"render", required_argument, NULL, RENDER},
+                                            {"dpi", required_argument, NULL, DPI},
+                                            {"memory-mb", required_argument, NULL, MEMORY},
+                                            {"cpu-s", required_argument, NULL, CPU},
+                                            {"output-mb", required_argument, NULL, OUTPUT},
+                                            {"open-files", required_argument, NULL, FILES},
+                                            {"processes", required_argument, NULL, PROCESSES},
+                                            {NULL, 0, NULL, 0}};
+    static const uint64_t most[] = {
+        [RENDER] = 100000, [DPI] = 400,    [MEMORY] = 65536,   [CPU] = 86400,
+        [OUTPUT] = 65536,  [FILES] = 4096, [PROCESSES] = 65536};
+    uint64_t got[] = {[FORMAT] = 0, [RENDER] = 0,  [DPI] = 110,  [MEMORY] = 512,
                       [CPU] = 60,   [OUTPUT] = 64, [FILES] = 64, [PROCESSES] = 16};
     int c;
     while ((c = getopt_long(argc, argv, "", options, NULL)) != -1) {
@@ -134,16 +137,17 @@ static enum status sink(void *data, const Ex__Piece *piece, struct error *err)
 }
 
 /* The document in memory: mapped where it is a file, else read. */
-static enum status load(const struct job *job, const struct stat *st, struct buf *held, struct str *out,
-                        struct error *err)
+static enum status load(const struct job *job, const struct stat *st, struct buf *held,
+                        struct str *out, struct error *err)
 {
     if (S_ISREG(st->st_mode)) {
         void *p = mmap(NULL, (size_t)st->st_size, PROT_READ, MAP_PRIVATE, STDIN_FILENO, 0);
         if (p == MAP_FAILED) {
-            return errno == ENOMEM ? error_set(err, STATUS_TOO_LARGE,
-                                               "reading it needs more memory than the limit of %llu MB",
-                                               (unsigned long long)(job->limits.memory_bytes >> 20))
-                                   : error_errno(err, errno, "mapping the document");
+            return errno == ENOMEM
+                       ? error_set(err, STATUS_TOO_LARGE,
+                                   "reading it needs more memory than the limit of %llu MB",
+                                   (unsigned long long)(job->limits.memory_bytes >> 20))
+                       : error_errno(err, errno, "mapping the document");
         }
         *out = (struct str){p, (size_t)st->st_size};
         return STATUS_OK;

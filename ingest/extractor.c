@@ -1,6 +1,7 @@
-/* In the order in which things happen to an extraction: queued (perhaps), launched, its output read piece by
- * piece, ended (its pipe closed and its process gone), settled (the one callback), freed when all its handles
- * are closed. A limit, a crash and a cancel all go the same way: the child is killed and the rest follows. */
+/* In the order in which things happen to an extraction: queued (perhaps), launched, its output read
+ * piece by piece, ended (its pipe closed and its process gone), settled (the one callback), freed
+ * when all its handles are closed. A limit, a crash and a cancel all go the same way: the child is
+ * killed and the rest follows. */
 #include "ingest/extractor.h"
 
 #include <errno.h>
@@ -37,7 +38,7 @@ struct extractor_pool {
     int64_t memory_mb, cpu_s, wall_s, output_mb, processes, open_files, max_file_bytes;
     struct lane_of extracts, renders;
     struct list running;
-    size_t live; /* extractions not yet freed */
+    size_t live;       /* extractions not yet freed */
     char bytes[65536]; /* what a read fills; its callback follows at once */
     uv_timer_t handle; /* makes on_closed come later even when nothing runs */
     bool closing, handle_closed;
@@ -60,7 +61,7 @@ struct extraction {
     bool exited, out_ended, cancelled;
     int64_t exit_code;
     int signal;
-    struct buf in;     /* a piece that is not all there */
+    struct buf in; /* a piece that is not all there */
     uint64_t total;
     char errs_kept[STDERR_KEPT + 1];
     size_t errs_len;
@@ -86,7 +87,8 @@ static void fail(struct extraction *x, const struct error *why)
         x->err = *why;
     }
     if (x->phase == RUNNING && !x->exited) {
-        /* the child leads a session of its own once it is shut in; the tool beside it dies with it anyhow */
+        /* the child leads a session of its own once it is shut in; the tool beside it dies with it
+         * anyhow */
         (void)kill(-x->process.pid, SIGKILL);
         (void)uv_process_kill(&x->process, SIGKILL);
     }
@@ -203,7 +205,8 @@ static bool is_sound(const Ex__Block *b)
 {
     struct str s = {b->text.len == 0 ? "" : (const char *)b->text.data, b->text.len};
     const char *end = s.ptr + s.len;
-    if ((unsigned)b->kind < EX__BLOCK__KIND__PARAGRAPH || (unsigned)b->kind > EX__BLOCK__KIND__FURNITURE ||
+    if ((unsigned)b->kind < EX__BLOCK__KIND__PARAGRAPH ||
+        (unsigned)b->kind > EX__BLOCK__KIND__FURNITURE ||
         (b->has_level && (b->level < 1 || b->level > 6))) {
         return false;
     }
@@ -230,7 +233,8 @@ static enum status keep_blocks(struct extraction *x, Ex__Piece *piece, struct er
         size_t cap = (r->n_blocks + piece->n_blocks) * 2;
         Ex__Block **grown = arena_array(x->arena, cap, sizeof(Ex__Block *));
         if (grown == NULL) {
-            return error_set(err, STATUS_TOO_LARGE, "it holds too much text for the memory allowed");
+            return error_set(err, STATUS_TOO_LARGE,
+                             "it holds too much text for the memory allowed");
         }
         if (r->n_blocks > 0) {
             memcpy(grown, r->blocks, r->n_blocks * sizeof(Ex__Block *));
@@ -306,8 +310,9 @@ static enum status take_bytes(struct extraction *x, const char *p, size_t len, s
         Ex__Piece *piece = ex__piece__unpack(&allocator, n, body);
         bool full = piece == NULL && x->arena->used + 4 * (size_t)n > x->arena->max;
         s = piece != NULL ? take_piece(x, piece, err)
-            : full ? error_set(err, STATUS_TOO_LARGE, "it holds too much text for the memory allowed")
-                   : error_set(err, STATUS_PROTOCOL, "the extractor gave a malformed answer");
+            : full
+                ? error_set(err, STATUS_TOO_LARGE, "it holds too much text for the memory allowed")
+                : error_set(err, STATUS_PROTOCOL, "the extractor gave a malformed answer");
         used += PIECE_HEAD + n;
     }
     buf_consume(&x->in, used);
@@ -505,8 +510,9 @@ static struct extraction *admit(struct extraction *x, struct error *err)
     return launch(x, err) == STATUS_OK ? x : NULL;
 }
 
-struct extraction *extractor_start(struct extractor_pool *p, int fd, const char *format, struct arena *a,
-                                   extract_done_fn done, void *data, struct error *err)
+struct extraction *extractor_start(struct extractor_pool *p, int fd, const char *format,
+                                   struct arena *a, extract_done_fn done, void *data,
+                                   struct error *err)
 {
     struct extraction *x = new_extraction(p, &p->extracts, fd, err);
     if (x == NULL) {
@@ -548,8 +554,8 @@ void extractor_cancel(struct extraction *x)
     fail(x, &e);
 }
 
-enum status extractor_pool_new(uv_loop_t *loop, const struct settings *settings, const char *program,
-                               struct extractor_pool **out, struct error *err)
+enum status extractor_pool_new(uv_loop_t *loop, const struct settings *settings,
+                               const char *program, struct extractor_pool **out, struct error *err)
 {
     struct extractor_pool *p = calloc(1, sizeof *p);
     if (p == NULL) {
@@ -576,7 +582,8 @@ enum status extractor_pool_new(uv_loop_t *loop, const struct settings *settings,
     (void)uv_timer_init(loop, &p->handle);
     uv_unref((uv_handle_t *)&p->handle);
     if (sandbox_landlock_abi() == 0) {
-        LOG_WARN("this kernel has no Landlock: extractors are held by seccomp and their user's rights alone",
+        LOG_WARN("this kernel has no Landlock: extractors are held by seccomp and their user's "
+                 "rights alone",
                  LOG_END);
     }
     *out = p;

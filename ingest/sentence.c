@@ -21,19 +21,37 @@ static const char pattern[] = "[.!?\\x{2026}\\x{61F}\\x{6D4}\\x{964}]+[\\p{Pe}\\
                               "|\\n\\s*+";
 
 static const char *const abbreviations[] = {
-    /* en */ "mr", "mrs", "ms", "dr", "prof", "sr", "jr", "st", "vs", "etc", "e.g", "i.e", "cf", "inc",
-    "ltd", "co", "corp", "llc", "no", "nos", "vol", "fig", "figs", "sec", "ch", "pp", "ed", "eds", "et al",
-    "al", "approx", "dept", "est", "gov", "rep", "sen", "gen", "col", "capt", "lt", "sgt", "jan", "feb",
-    "mar", "apr", "jun", "jul", "aug", "sep", "sept", "oct", "nov", "dec", "u.s", "u.k", "a.m", "p.m",
-    "ph.d", "art", "para", "ref", "eq", "app",
-    /* de */ "z.b", "d.h", "u.a", "u.\u00E4", "o.\u00E4", "bzw", "ca", "evtl", "ggf", "inkl", "exkl", "nr",
-    "str", "tel", "usw", "vgl", "abs", "abb", "bd", "hr", "fr", "hrsg", "i.d.r", "s.o", "s.u", "z.t",
-    "bspw", "sog", "mio", "mrd", "geb", "gest", "jh", "m\u00E4rz", "okt", "dez", "z", "d", "u",
-    /* fr */ "m", "mm", "mme", "mlle", "p.ex", "env", "av", "apr\u00E8s", "chap", "janv", "f\u00E9vr", "avr",
-    "juil", "d\u00E9c", "n\u00B0", "c.-\u00E0-d",
-    /* es */ "sra", "srta", "d\u00F1a", "ud", "uds", "p\u00E1g", "p\u00E1gs", "p.ej", "ee.uu", "n\u00FAm",
-    "av", "dpto",
-    /* it */ "sig", "sigg", "dott", "ing", "avv", "pag", "es", "ecc", "gent", "spett", "cap", "s.p.a",
+    /* en */ "mr",  "mrs",       "ms",         "dr",        "prof",
+    "sr",           "jr",        "st",         "vs",        "etc",
+    "e.g",          "i.e",       "cf",         "inc",       "ltd",
+    "co",           "corp",      "llc",        "no",        "nos",
+    "vol",          "fig",       "figs",       "sec",       "ch",
+    "pp",           "ed",        "eds",        "et al",     "al",
+    "approx",       "dept",      "est",        "gov",       "rep",
+    "sen",          "gen",       "col",        "capt",      "lt",
+    "sgt",          "jan",       "feb",        "mar",       "apr",
+    "jun",          "jul",       "aug",        "sep",       "sept",
+    "oct",          "nov",       "dec",        "u.s",       "u.k",
+    "a.m",          "p.m",       "ph.d",       "art",       "para",
+    "ref",          "eq",        "app",
+    /* de */ "z.b", "d.h",       "u.a",        "u.\u00E4",  "o.\u00E4",
+    "bzw",          "ca",        "evtl",       "ggf",       "inkl",
+    "exkl",         "nr",        "str",        "tel",       "usw",
+    "vgl",          "abs",       "abb",        "bd",        "hr",
+    "fr",           "hrsg",      "i.d.r",      "s.o",       "s.u",
+    "z.t",          "bspw",      "sog",        "mio",       "mrd",
+    "geb",          "gest",      "jh",         "m\u00E4rz", "okt",
+    "dez",          "z",         "d",          "u",
+    /* fr */ "m",   "mm",        "mme",        "mlle",      "p.ex",
+    "env",          "av",        "apr\u00E8s", "chap",      "janv",
+    "f\u00E9vr",    "avr",       "juil",       "d\u00E9c",  "n\u00B0",
+    "c.-\u00E0-d",
+    /* es */ "sra", "srta",      "d\u00F1a",   "ud",        "uds",
+    "p\u00E1g",     "p\u00E1gs", "p.ej",       "ee.uu",     "n\u00FAm",
+    "av",           "dpto",
+    /* it */ "sig", "sigg",      "dott",       "ing",       "avv",
+    "pag",          "es",        "ecc",        "gent",      "spett",
+    "cap",          "s.p.a",
 };
 
 enum status sentence_splitter_new(struct sentence_splitter **out, struct error *err)
@@ -44,12 +62,14 @@ enum status sentence_splitter_new(struct sentence_splitter **out, struct error *
     if (s == NULL) {
         return error_set(err, STATUS_NO_MEMORY, "sentence splitter");
     }
-    s->code = pcre2_compile((PCRE2_SPTR)pattern, PCRE2_ZERO_TERMINATED, PCRE2_UTF, &code, &where, NULL);
+    s->code =
+        pcre2_compile((PCRE2_SPTR)pattern, PCRE2_ZERO_TERMINATED, PCRE2_UTF, &code, &where, NULL);
     s->context = pcre2_match_context_create(NULL);
     s->match = s->code == NULL ? NULL : pcre2_match_data_create_from_pattern(s->code, NULL);
     if (s->match == NULL || s->context == NULL) {
         sentence_splitter_free(s);
-        return error_set(err, STATUS_INTERNAL, "sentence pattern: error %d at %zu", code, (size_t)where);
+        return error_set(err, STATUS_INTERNAL, "sentence pattern: error %d at %zu", code,
+                         (size_t)where);
     }
     (void)pcre2_set_match_limit(s->context, 1000000);
     *out = s;
@@ -106,7 +126,8 @@ static bool is_false_stop(struct str text, size_t from, size_t at, size_t end)
     size_t n;
     uint32_t next = utf8_next(text.ptr + end, text.ptr + text.len, &n);
     bool small = (next >= 'a' && next <= 'z') || (next >= 0xDF && next <= 0xFF);
-    bool initial = w.len == 1 && ((w.ptr[0] >= 'A' && w.ptr[0] <= 'Z') || (w.ptr[0] >= 'a' && w.ptr[0] <= 'z'));
+    bool initial = w.len == 1 &&
+                   ((w.ptr[0] >= 'A' && w.ptr[0] <= 'Z') || (w.ptr[0] >= 'a' && w.ptr[0] <= 'z'));
     bool ordinal = all_digits(w) && w.len <= 2;
     return small || initial || ordinal || is_abbreviation(w);
 }
@@ -121,8 +142,8 @@ size_t sentence_end(struct sentence_splitter *s, struct str text, size_t from)
         }
     }
     for (size_t at = from; at < window.len;) {
-        int rc = pcre2_match(s->code, (PCRE2_SPTR)window.ptr, window.len, at, PCRE2_NO_UTF_CHECK, s->match,
-                             s->context);
+        int rc = pcre2_match(s->code, (PCRE2_SPTR)window.ptr, window.len, at, PCRE2_NO_UTF_CHECK,
+                             s->match, s->context);
         if (rc < 0) {
             break;
         }

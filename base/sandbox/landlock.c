@@ -16,7 +16,8 @@
 #define FS_RIGHT_IOCTL_DEV (UINT64_C(1) << 15) /* 5 */
 #define SCOPES (UINT64_C(3))                   /* 6: abstract sockets, signals */
 
-struct ruleset_attr { /* as of version 6; an older kernel takes it as long as what it ignores is zero */
+struct ruleset_attr { /* as of version 6; an older kernel takes it as long as what it ignores is
+                         zero */
     uint64_t handled_access_fs;
     uint64_t handled_access_net;
     uint64_t scoped;
@@ -28,8 +29,8 @@ int sandbox_landlock_abi(void)
     return v < 0 ? 0 : (int)v;
 }
 
-static enum status allow(int ruleset, const char *path, uint64_t file_rights, uint64_t folder_rights,
-                         struct error *err)
+static enum status allow(int ruleset, const char *path, uint64_t file_rights,
+                         uint64_t folder_rights, struct error *err)
 {
     enum status s = STATUS_OK;
     int fd = open(path, O_PATH | O_CLOEXEC);
@@ -74,7 +75,8 @@ enum status landlock_restrict(const struct sandbox_paths *paths, struct error *e
     for (const char *const *p = paths->readable; p != NULL && *p != NULL && s == STATUS_OK; p++) {
         s = allow(ruleset, *p, LANDLOCK_ACCESS_FS_READ_FILE, LANDLOCK_ACCESS_FS_READ_DIR, err);
     }
-    for (const char *const *p = paths->executables; p != NULL && *p != NULL && s == STATUS_OK; p++) {
+    for (const char *const *p = paths->executables; p != NULL && *p != NULL && s == STATUS_OK;
+         p++) {
         s = allow(ruleset, *p, LANDLOCK_ACCESS_FS_READ_FILE | LANDLOCK_ACCESS_FS_EXECUTE, 0, err);
     }
     if (s == STATUS_OK && syscall(SYS_landlock_restrict_self, ruleset, 0) != 0) {

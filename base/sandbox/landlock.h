@@ -4,9 +4,9 @@
 
 #include "base/sandbox/sandbox.h"
 
-/* Denies every file access but reading `readable` and executing `executables`, and, from the versions that
- * know them, TCP, abstract sockets and signals to processes outside. OK without effect on a kernel without
- * Landlock. Needs no_new_privs. */
+/* Denies every file access but reading `readable` and executing `executables`, and, from the
+ * versions that know them, TCP, abstract sockets and signals to processes outside. OK without
+ * effect on a kernel without Landlock. Needs no_new_privs. */
 enum status landlock_restrict(const struct sandbox_paths *paths, struct error *err) MUST_CHECK;
 
 #endif

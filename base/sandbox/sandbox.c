@@ -99,8 +99,9 @@ enum status sandbox_enter(const struct sandbox_limits *limits, const struct sand
     if (syscall(SYS_close_range, 3U, ~0U, 0U) != 0) {
         return error_errno(err, errno, "closing descriptors");
     }
-    /* Where namespaces may be made: an empty network (there are no sockets anyhow) and no shared memory of
-     * others. Root needs no user namespace for it, everyone else gets one with nobody in it. */
+    /* Where namespaces may be made: an empty network (there are no sockets anyhow) and no shared
+     * memory of others. Root needs no user namespace for it, everyone else gets one with nobody in
+     * it. */
     (void)!unshare((geteuid() == 0 ? 0 : CLONE_NEWUSER) | CLONE_NEWNET | CLONE_NEWIPC);
     enum status s = drop_root(err);
     if (s != STATUS_OK) {

@@ -1,12 +1,13 @@
-/* Shutting a process in before it reads what a stranger wrote. Used by carrel-extract, in this order:
+/* Shutting a process in before it reads what a stranger wrote. Used by carrel-extract, in this
+ * order:
  *
  *   sandbox_enter         once, first thing in main: everything but seccomp
  *   fork, then in the child sandbox_seal_tool and execve of a tool named in `executables`
  *   sandbox_seal_parser   in the process that goes on to parse
  *
- * After that: no network, no file but what Landlock lets be read and the descriptors already open, no new
- * process, no privileges, and limits on memory, processor time, output, open files and processes.
- * All calls are for a process with one thread. There is no way back. */
+ * After that: no network, no file but what Landlock lets be read and the descriptors already open,
+ * no new process, no privileges, and limits on memory, processor time, output, open files and
+ * processes. All calls are for a process with one thread. There is no way back. */
 #ifndef CARREL_BASE_SANDBOX_H
 #define CARREL_BASE_SANDBOX_H
 
@@ -16,27 +17,29 @@
 #include "base/status.h"
 
 struct sandbox_limits {
-    uint64_t memory_bytes; /* address space of each process; not under AddressSanitizer, which needs it all */
+    uint64_t memory_bytes; /* address space of each process; not under AddressSanitizer, which needs
+                              it all */
     uint64_t output_bytes; /* largest file that descriptors already open may grow to */
     uint32_t cpu_s;        /* SIGXCPU, then SIGKILL one second later */
     uint32_t open_files;
     uint32_t processes; /* of this user, once sealed; seccomp refuses any more anyhow */
 };
 
-struct sandbox_paths {               /* arrays end with NULL; what does not exist is passed over */
-    const char *const *readable;     /* files, or folders with all below */
-    const char *const *executables;  /* files; the only ones that execve will take */
+struct sandbox_paths {              /* arrays end with NULL; what does not exist is passed over */
+    const char *const *readable;    /* files, or folders with all below */
+    const char *const *executables; /* files; the only ones that execve will take */
 };
 
-/* Drops root (to the user carrel, or 65534 where there is none), leaves the session, dies with the parent,
- * closes every descriptor above 2, empties the environment, goes to "/", sets the limits, leaves the network
- * namespace where that is allowed, gives up all capabilities, and restricts files by Landlock. Fails when a
- * step that can always work does not; Landlock and namespaces depend on the kernel: see sandbox_landlock_abi. */
+/* Drops root (to the user carrel, or 65534 where there is none), leaves the session, dies with the
+ * parent, closes every descriptor above 2, empties the environment, goes to "/", sets the limits,
+ * leaves the network namespace where that is allowed, gives up all capabilities, and restricts
+ * files by Landlock. Fails when a step that can always work does not; Landlock and namespaces
+ * depend on the kernel: see sandbox_landlock_abi. */
 enum status sandbox_enter(const struct sandbox_limits *limits, const struct sandbox_paths *paths,
                           struct error *err) MUST_CHECK;
 
-/* seccomp for a process that parses and starts nothing: an allow-list. Where the kernel has no Landlock it may
- * not open files at all. */
+/* seccomp for a process that parses and starts nothing: an allow-list. Where the kernel has no
+ * Landlock it may not open files at all. */
 enum status sandbox_seal_parser(const struct sandbox_limits *limits, struct error *err) MUST_CHECK;
 
 /* seccomp for a process about to execve a tool: the same list and execve. */

@@ -1,5 +1,5 @@
-/* What `pdftotext -bbox-layout` writes, read by libxml2 as it comes: pages of blocks of lines with their boxes, in
- * points from the page's upper left corner. */
+/* What `pdftotext -bbox-layout` writes, read by libxml2 as it comes: pages of blocks of lines with
+ * their boxes, in points from the page's upper left corner. */
 #ifndef CARREL_INGEST_FORMATS_BBOX_H
 #define CARREL_INGEST_FORMATS_BBOX_H
 

@@ -4,9 +4,9 @@
 
 bool bidi_is_rtl(uint32_t c)
 {
-    return (c >= 0x590 && c <= 0x8FF && !(c >= 0x660 && c <= 0x669)) || (c >= 0xFB1D && c <= 0xFDFF) ||
-           (c >= 0xFE70 && c <= 0xFEFC) || (c >= 0x10800 && c <= 0x10FFF) ||
-           (c >= 0x1E800 && c <= 0x1EFFF);
+    return (c >= 0x590 && c <= 0x8FF && !(c >= 0x660 && c <= 0x669)) ||
+           (c >= 0xFB1D && c <= 0xFDFF) || (c >= 0xFE70 && c <= 0xFEFC) ||
+           (c >= 0x10800 && c <= 0x10FFF) || (c >= 0x1E800 && c <= 0x1EFFF);
 }
 
 static bool is_ltr(uint32_t c)
@@ -49,13 +49,15 @@ static void put_reversed_word(struct str w, struct buf *out)
     for (size_t end = w.len; end > 0;) {
         size_t n, start = step_back(w, end);
         uint32_t c = utf8_next(w.ptr + start, w.ptr + end, &n);
-        if (c != UTF8_BAD && is_ltr(c)) { /* a run that keeps its order, separators within numbers too */
+        if (c != UTF8_BAD &&
+            is_ltr(c)) { /* a run that keeps its order, separators within numbers too */
             size_t run = start;
             while (run > 0) {
                 size_t before = step_back(w, run);
                 uint32_t b = utf8_next(w.ptr + before, w.ptr + run, &n);
                 bool inner = b == '.' || b == ',' || b == ':' || b == '/' || b == '-';
-                if (b == UTF8_BAD || !(is_ltr(b) || (inner && before > 0 && is_ltr((unsigned char)w.ptr[before - 1])))) {
+                if (b == UTF8_BAD || !(is_ltr(b) || (inner && before > 0 &&
+                                                     is_ltr((unsigned char)w.ptr[before - 1])))) {
                     break;
                 }
                 run = before;

@@ -35,8 +35,8 @@ static bool iconv_knows(const char *charset)
     return true;
 }
 
-/* UTF-8 with bad bytes is UTF-8 that was damaged, not another encoding: elsewhere bytes that happen to form a
- * character are rare (one in ten pairs of a Chinese encoding, fewer in western ones). */
+/* UTF-8 with bad bytes is UTF-8 that was damaged, not another encoding: elsewhere bytes that happen
+ * to form a character are rare (one in ten pairs of a Chinese encoding, fewer in western ones). */
 static bool is_damaged_utf8(struct str s)
 {
     size_t good = 0, bad = 0;
@@ -70,7 +70,8 @@ const char *charset_guess(struct str s, const char *declared, char *out, size_t 
         }
     }
     /* ISO-2022-JP and its kin are ASCII bytes with escape sequences */
-    bool escapes = s.len > 0 && memmem(s.ptr, s.len < LOOK_AT ? s.len : LOOK_AT, "\033$", 2) != NULL;
+    bool escapes =
+        s.len > 0 && memmem(s.ptr, s.len < LOOK_AT ? s.len : LOOK_AT, "\033$", 2) != NULL;
     if (!escapes && (charset_is_utf8(s) || is_damaged_utf8(s))) {
         return "UTF-8";
     }

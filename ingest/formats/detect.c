@@ -13,15 +13,16 @@ const char *extractor_format(const char *file_name, const void *head, size_t hea
 {
     static const struct {
         const char *suffix, *format;
-    } names[] = {{".txt", "txt"},   {".text", "txt"},     {".log", "txt"},   {".md", "md"},
-                 {".markdown", "md"}, {".html", "html"},  {".htm", "html"},  {".xhtml", "html"},
-                 {".pdf", "pdf"},   {".docx", "docx"}};
+    } names[] = {{".txt", "txt"},     {".text", "txt"},  {".log", "txt"},  {".md", "md"},
+                 {".markdown", "md"}, {".html", "html"}, {".htm", "html"}, {".xhtml", "html"},
+                 {".pdf", "pdf"},     {".docx", "docx"}};
     struct str h = {head, head_len};
     const char *format = NULL;
     for (size_t i = 0; i < sizeof names / sizeof names[0] && format == NULL; i++) {
         format = ends_with(file_name, names[i].suffix) ? names[i].format : NULL;
     }
-    /* what a file says of itself counts for more than its name, among the kinds that are read at all */
+    /* what a file says of itself counts for more than its name, among the kinds that are read at
+     * all */
     if (format != NULL && h.len >= 5 && str_starts(h, STR("%PDF-"))) {
         return "pdf";
     }

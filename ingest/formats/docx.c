@@ -1,6 +1,7 @@
-/* Word files: libzip gives the parts, libxml2's SAX parser reads them as they unpack, so that neither a part nor
- * a tree is ever held whole. Read are the core properties (title), the styles (which are headings, lists, code),
- * the document and its notes. Bytes are counted as declared and as they really come. */
+/* Word files: libzip gives the parts, libxml2's SAX parser reads them as they unpack, so that
+ * neither a part nor a tree is ever held whole. Read are the core properties (title), the styles
+ * (which are headings, lists, code), the document and its notes. Bytes are counted as declared and
+ * as they really come. */
 #include <libxml/parser.h>
 #include <stdlib.h>
 #include <zip.h>
@@ -8,12 +9,13 @@
 #include "ingest/formats/docx_xml.h"
 #include "ingest/formats/format.h"
 
-#define RATIO_MAX 400 /* unpacked to packed; honest XML stays under 50 */
+#define RATIO_MAX 400                 /* unpacked to packed; honest XML stays under 50 */
 #define SMALL_PART (8U * 1024 * 1024) /* under which the ratio does not matter */
 
 static enum status read_failure(struct error *err)
 {
-    return error_set(err, STATUS_INVALID, "the Word file is damaged: a part of it cannot be unpacked");
+    return error_set(err, STATUS_INVALID,
+                     "the Word file is damaged: a part of it cannot be unpacked");
 }
 
 /* One part through the parser. A part that is not there is no error. */
@@ -83,7 +85,8 @@ static enum status read_parts(zip_t *z, const struct extract_input *in, struct e
     if (r == NULL) {
         return error_set(err, STATUS_NO_MEMORY, "out of memory");
     }
-    for (size_t i = 0; i < sizeof parts / sizeof parts[0] && s == STATUS_OK && !emit_failed(e); i++) {
+    for (size_t i = 0; i < sizeof parts / sizeof parts[0] && s == STATUS_OK && !emit_failed(e);
+         i++) {
         bool found;
         docx_reader_part(r, parts[i].part);
         s = read_part(z, parts[i].name, &budget, r, &found, err);
@@ -102,8 +105,9 @@ static enum status read_parts(zip_t *z, const struct extract_input *in, struct e
 enum status docx_extract(const struct extract_input *in, struct emitter *e, struct error *err)
 {
     if (str_starts(in->data, STR("\xD0\xCF\x11\xE0"))) {
-        return error_set(err, STATUS_UNSUPPORTED,
-                         "it is an encrypted or an old Word file: save it as .docx without a password");
+        return error_set(
+            err, STATUS_UNSUPPORTED,
+            "it is an encrypted or an old Word file: save it as .docx without a password");
     }
     if (!str_starts(in->data, STR("PK"))) {
         return error_set(err, STATUS_INVALID, "it is named .docx but is no Word file");
@@ -120,7 +124,8 @@ enum status docx_extract(const struct extract_input *in, struct emitter *e, stru
         if (src != NULL) {
             zip_source_free(src);
         }
-        s = error_set(err, STATUS_INVALID, "the Word file is damaged: its directory cannot be read");
+        s = error_set(err, STATUS_INVALID,
+                      "the Word file is damaged: its directory cannot be read");
     } else {
         s = read_parts(z, in, e, err);
         zip_discard(z);

@@ -5,7 +5,6 @@
 #include <stdlib.h>
 #include <strings.h>
 
-
 #define DEPTH_MAX 256
 #define PARAGRAPHS_MAX 8 /* text boxes stand within paragraphs */
 #define STYLES_MAX 4096
@@ -60,7 +59,8 @@ static bool is(const xmlChar *name, const char *what)
     return strcmp((const char *)name, what) == 0;
 }
 
-/* The attribute of that local name, into the arena; NULL: not there. SAX2 gives five pointers an attribute. */
+/* The attribute of that local name, into the arena; NULL: not there. SAX2 gives five pointers an
+ * attribute. */
 static const char *attribute(struct docx_reader *r, int n, const xmlChar **a, const char *name)
 {
     for (int i = 0; i < n; i++) {
@@ -135,7 +135,8 @@ static bool name_has(const char *name, const char *word)
     return name != NULL && strcasestr(name, word) != NULL;
 }
 
-/* 1..6 when the paragraph is a heading, by its own outline level, its style's, or its style's name. */
+/* 1..6 when the paragraph is a heading, by its own outline level, its style's, or its style's name.
+ */
 static uint32_t heading_level(const struct docx_reader *r, const struct paragraph *p)
 {
     int outline = p->outline;
@@ -310,8 +311,8 @@ static void body_start(struct docx_reader *r, const xmlChar *name, int n, const 
         r->cells = 0;
     } else if (is(name, "tc") && r->tables == 1) {
         buf_z(&r->row, r->cells++ > 0 ? " | " : "");
-    } else if (is(name, "del") || is(name, "moveFrom") || is(name, "Fallback") || is(name, "pPrChange") ||
-               is(name, "rPrChange") || is(name, "tabs")) {
+    } else if (is(name, "del") || is(name, "moveFrom") || is(name, "Fallback") ||
+               is(name, "pPrChange") || is(name, "rPrChange") || is(name, "tabs")) {
         r->skip_from = r->depth; /* deleted, or said twice, or how it once looked; tab stops */
     } else if (r->part == DOCX_NOTES && (is(name, "footnote") || is(name, "endnote"))) {
         const char *type = attribute(r, n, a, "type");
@@ -402,7 +403,8 @@ static void on_characters(void *ctx, const xmlChar *p, int len)
     }
 }
 
-static void on_doctype(void *ctx, const xmlChar *name, const xmlChar *public_id, const xmlChar *system_id)
+static void on_doctype(void *ctx, const xmlChar *name, const xmlChar *public_id,
+                       const xmlChar *system_id)
 {
     struct docx_reader *r = ((xmlParserCtxtPtr)ctx)->_private;
     (void)name, (void)public_id, (void)system_id;

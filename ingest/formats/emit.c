@@ -7,7 +7,8 @@
 #define BATCH_BYTES (256 * 1024)
 
 void emit_init(struct emitter *e, uint64_t max_bytes,
-               enum status (*sink)(void *data, const Ex__Piece *piece, struct error *err), void *data)
+               enum status (*sink)(void *data, const Ex__Piece *piece, struct error *err),
+               void *data)
 {
     memset(e, 0, sizeof *e);
     e->sink = sink;

@@ -1,6 +1,6 @@
-/* Where parsers put what they find: blocks are cleaned (UTF-8, no control characters, blank text dropped), split
- * at 1 MiB, counted against the output limit, and handed on in batches as ex.Piece messages.
- * The first failure is kept: later calls do nothing, and emit_finish tells. */
+/* Where parsers put what they find: blocks are cleaned (UTF-8, no control characters, blank text
+ * dropped), split at 1 MiB, counted against the output limit, and handed on in batches as ex.Piece
+ * messages. The first failure is kept: later calls do nothing, and emit_finish tells. */
 #ifndef CARREL_INGEST_FORMATS_EMIT_H
 #define CARREL_INGEST_FORMATS_EMIT_H
 
@@ -24,7 +24,7 @@ struct emitter {
     uint64_t max;
     bool document_out;
     size_t blocks_out; /* other than FURNITURE */
-    struct buf text; /* of the batch */
+    struct buf text;   /* of the batch */
     size_t n;
     struct {
         Ex__Block__Kind kind;
@@ -48,7 +48,8 @@ struct emit_block {
 };
 
 void emit_init(struct emitter *e, uint64_t max_bytes,
-               enum status (*sink)(void *data, const Ex__Piece *piece, struct error *err), void *data);
+               enum status (*sink)(void *data, const Ex__Piece *piece, struct error *err),
+               void *data);
 void emit_deinit(struct emitter *e);
 /* Before any block; title and language may be empty, pages 0. */
 void emit_document(struct emitter *e, const char *format, struct str title, struct str language,
@@ -60,7 +61,8 @@ void emit_text(struct emitter *e, Ex__Block__Kind kind, uint32_t level, struct s
 enum status emit_finish(struct emitter *e, struct error *err) MUST_CHECK;
 bool emit_failed(const struct emitter *e);
 
-/* Runs of white space become one space, ends are trimmed; newlines stay newlines when keep_lines. */
+/* Runs of white space become one space, ends are trimmed; newlines stay newlines when keep_lines.
+ */
 void text_squeeze(struct buf *out, struct str s, bool keep_lines);
 
 #endif

@@ -1,10 +1,10 @@
-/* One document format: how it is recognised and how it yields blocks. A new format is one file here and one row
- * in formats.c; docs/contributing.md walks through it.
+/* One document format: how it is recognised and how it yields blocks. A new format is one file here
+ * and one row in formats.c; docs/contributing.md walks through it.
  *
- * Parsers are plain functions over a memory range that hand blocks to an emitter; they run inside the sandbox,
- * allocate from one arena with a ceiling, recurse on nothing that a document controls, and answer damaged input
- * with INVALID, what they do not read (encryption) with UNSUPPORTED and a limit with TOO_LARGE or NO_MEMORY,
- * each with a sentence that the document's owner understands. */
+ * Parsers are plain functions over a memory range that hand blocks to an emitter; they run inside
+ * the sandbox, allocate from one arena with a ceiling, recurse on nothing that a document controls,
+ * and answer damaged input with INVALID, what they do not read (encryption) with UNSUPPORTED and a
+ * limit with TOO_LARGE or NO_MEMORY, each with a sentence that the document's owner understands. */
 #ifndef CARREL_INGEST_FORMATS_FORMAT_H
 #define CARREL_INGEST_FORMATS_FORMAT_H
 
@@ -23,7 +23,7 @@ struct extract_input {
     int fd;          /* the document, at its start; -1 in tests and fuzzers of memory formats */
     struct str data; /* the same, mapped */
     struct arena *arena;
-    uint64_t max_bytes; /* of anything unpacked: archive members, a tool's output */
+    uint64_t max_bytes;              /* of anything unpacked: archive members, a tool's output */
     const struct tool_runner *tools; /* NULL where none may be started */
 };
 
@@ -35,11 +35,15 @@ struct format {
 /* NULL: no such format. */
 const struct format *format_find(const char *name);
 
-enum status pdf_extract(const struct extract_input *in, struct emitter *e, struct error *err) MUST_CHECK;
-enum status docx_extract(const struct extract_input *in, struct emitter *e, struct error *err) MUST_CHECK;
-enum status html_extract(const struct extract_input *in, struct emitter *e, struct error *err) MUST_CHECK;
+enum status pdf_extract(const struct extract_input *in, struct emitter *e,
+                        struct error *err) MUST_CHECK;
+enum status docx_extract(const struct extract_input *in, struct emitter *e,
+                         struct error *err) MUST_CHECK;
+enum status html_extract(const struct extract_input *in, struct emitter *e,
+                         struct error *err) MUST_CHECK;
 enum status markdown_extract(const struct extract_input *in, struct emitter *e,
                              struct error *err) MUST_CHECK;
-enum status text_extract(const struct extract_input *in, struct emitter *e, struct error *err) MUST_CHECK;
+enum status text_extract(const struct extract_input *in, struct emitter *e,
+                         struct error *err) MUST_CHECK;
 
 #endif

@@ -1,6 +1,7 @@
-/* Web pages through libxml2's HTML parser. The page becomes a tree; a first walk counts each element's text, link
- * text and structure (kept in _private), a second one emits the main content: navigation, scripts, asides, forms
- * and hidden parts are left out. Both walks go by parent pointers: nesting costs no stack. */
+/* Web pages through libxml2's HTML parser. The page becomes a tree; a first walk counts each
+ * element's text, link text and structure (kept in _private), a second one emits the main content:
+ * navigation, scripts, asides, forms and hidden parts are left out. Both walks go by parent
+ * pointers: nesting costs no stack. */
 #include <libxml/HTMLparser.h>
 #include <libxml/HTMLtree.h>
 #include <libxml/parserInternals.h>
@@ -11,28 +12,47 @@
 #include "ingest/formats/format.h"
 #include "ingest/utf8.h"
 
-enum role { INLINE, BLOCK, SKIP, HEADING, ITEM, LIST, TABLE, ROW, CELL, PRE, QUOTE, CAPTION, BREAK };
+enum role {
+    INLINE,
+    BLOCK,
+    SKIP,
+    HEADING,
+    ITEM,
+    LIST,
+    TABLE,
+    ROW,
+    CELL,
+    PRE,
+    QUOTE,
+    CAPTION,
+    BREAK
+};
 
 static const struct {
     const char *name;
     enum role role;
 } roles[] = {
-    {"p", BLOCK},        {"div", BLOCK},      {"section", BLOCK},  {"article", BLOCK},
-    {"main", BLOCK},     {"header", BLOCK},   {"body", BLOCK},     {"html", BLOCK},
-    {"address", BLOCK},  {"hr", BLOCK},       {"fieldset", BLOCK}, {"details", BLOCK},
-    {"summary", BLOCK},  {"figure", BLOCK},   {"form", BLOCK},     {"center", BLOCK},
-    {"hgroup", BLOCK},   {"legend", BLOCK},   {"thead", BLOCK},    {"tbody", BLOCK},
-    {"tfoot", BLOCK},    {"h1", HEADING},     {"h2", HEADING},     {"h3", HEADING},
-    {"h4", HEADING},     {"h5", HEADING},     {"h6", HEADING},     {"li", ITEM},
-    {"dt", ITEM},        {"dd", ITEM},        {"ul", LIST},        {"ol", LIST},
-    {"dl", LIST},        {"table", TABLE},    {"tr", ROW},         {"td", CELL},
-    {"th", CELL},        {"pre", PRE},        {"listing", PRE},    {"xmp", PRE},
-    {"blockquote", QUOTE}, {"figcaption", CAPTION}, {"caption", CAPTION}, {"br", BREAK},
-    {"script", SKIP},    {"style", SKIP},     {"noscript", SKIP},  {"template", SKIP},
-    {"nav", SKIP},       {"footer", SKIP},    {"aside", SKIP},     {"svg", SKIP},
-    {"iframe", SKIP},    {"object", SKIP},    {"button", SKIP},    {"select", SKIP},
-    {"textarea", SKIP},  {"head", SKIP},      {"dialog", SKIP},    {"canvas", SKIP},
-    {"audio", SKIP},     {"video", SKIP},
+    {"p", BLOCK},         {"div", BLOCK},        {"section", BLOCK},
+    {"article", BLOCK},   {"main", BLOCK},       {"header", BLOCK},
+    {"body", BLOCK},      {"html", BLOCK},       {"address", BLOCK},
+    {"hr", BLOCK},        {"fieldset", BLOCK},   {"details", BLOCK},
+    {"summary", BLOCK},   {"figure", BLOCK},     {"form", BLOCK},
+    {"center", BLOCK},    {"hgroup", BLOCK},     {"legend", BLOCK},
+    {"thead", BLOCK},     {"tbody", BLOCK},      {"tfoot", BLOCK},
+    {"h1", HEADING},      {"h2", HEADING},       {"h3", HEADING},
+    {"h4", HEADING},      {"h5", HEADING},       {"h6", HEADING},
+    {"li", ITEM},         {"dt", ITEM},          {"dd", ITEM},
+    {"ul", LIST},         {"ol", LIST},          {"dl", LIST},
+    {"table", TABLE},     {"tr", ROW},           {"td", CELL},
+    {"th", CELL},         {"pre", PRE},          {"listing", PRE},
+    {"xmp", PRE},         {"blockquote", QUOTE}, {"figcaption", CAPTION},
+    {"caption", CAPTION}, {"br", BREAK},         {"script", SKIP},
+    {"style", SKIP},      {"noscript", SKIP},    {"template", SKIP},
+    {"nav", SKIP},        {"footer", SKIP},      {"aside", SKIP},
+    {"svg", SKIP},        {"iframe", SKIP},      {"object", SKIP},
+    {"button", SKIP},     {"select", SKIP},      {"textarea", SKIP},
+    {"head", SKIP},       {"dialog", SKIP},      {"canvas", SKIP},
+    {"audio", SKIP},      {"video", SKIP},
 };
 
 static enum role role_of(const xmlNode *n)
@@ -45,7 +65,8 @@ static enum role role_of(const xmlNode *n)
     return INLINE;
 }
 
-/* What the first walk leaves in _private: letters below (31 bits), letters in links (31), and two marks. */
+/* What the first walk leaves in _private: letters below (31 bits), letters in links (31), and two
+ * marks. */
 #define COUNT_MAX ((UINT64_C(1) << 31) - 1)
 _Static_assert(sizeof(void *) == 8, "the counts live in a pointer");
 #define MARK_STRUCTURE UINT64_C(1) /* headings, lists, tables or preformatted text below */
@@ -107,10 +128,11 @@ static bool is_hidden(const xmlNode *n)
            style_says(style, "display", "none") || style_says(style, "visibility", "hidden");
 }
 
-/* Names that page authors give to what is not the page's subject; believed where most of the text is links. */
+/* Names that page authors give to what is not the page's subject; believed where most of the text
+ * is links. */
 static bool named_as_furniture(const xmlNode *n)
 {
-    static const char *const names[] = {"nav",    "menu",   "sidebar", "footer", "breadcrumb",
+    static const char *const names[] = {"nav",    "menu",   "sidebar", "footer",  "breadcrumb",
                                         "cookie", "social", "share",   "toolbar", "skip-link"};
     const char *values[2] = {attribute(n, "class"), attribute(n, "id")};
     for (size_t v = 0; v < 2; v++) {
@@ -240,7 +262,8 @@ static void put_text(struct page *p, const xmlChar *z)
     }
 }
 
-/* A row of data, as opposed to a table that only places things: some cells, and no structure within. */
+/* A row of data, as opposed to a table that only places things: some cells, and no structure
+ * within. */
 static bool is_data_row(const xmlNode *n)
 {
     unsigned cells = 0;
@@ -354,8 +377,7 @@ static void find_landmarks(const xmlNode *root, struct landmarks *l)
         if (n->type == XML_ELEMENT_NODE) {
             const char *name = (const char *)n->name;
             const char *role = attribute(n, "role");
-            bool is_main =
-                strcmp(name, "main") == 0 || (role != NULL && strcmp(role, "main") == 0);
+            bool is_main = strcmp(name, "main") == 0 || (role != NULL && strcmp(role, "main") == 0);
             bool is_article = strcmp(name, "article") == 0;
             l->articles += is_article;
             l->main = is_main && l->main == NULL && !is_skipped(n) ? n : l->main;
@@ -393,7 +415,7 @@ static const char *declared_charset(struct str s, char *out, size_t cap)
 {
     size_t n = s.len < 4096 ? s.len : 4096;
     for (size_t i = 0; i + 9 < n; i++) {
-        size_t skip = strncasecmp(s.ptr + i, "charset=", 8) == 0     ? 8
+        size_t skip = strncasecmp(s.ptr + i, "charset=", 8) == 0    ? 8
                       : strncasecmp(s.ptr + i, "encoding=", 9) == 0 ? 9
                                                                     : 0;
         if (skip == 0) {
@@ -419,7 +441,8 @@ static const char *declared_charset(struct str s, char *out, size_t cap)
     return NULL;
 }
 
-static enum status emit_page(htmlDocPtr doc, struct emitter *e, uint64_t max_bytes, struct error *err)
+static enum status emit_page(htmlDocPtr doc, struct emitter *e, uint64_t max_bytes,
+                             struct error *err)
 {
     xmlNode *root = xmlDocGetRootElement(doc);
     struct landmarks l = {0};
@@ -456,8 +479,10 @@ static htmlDocPtr parse_page(struct str utf8)
         return NULL;
     }
     (void)htmlCtxtUseOptions(ctxt, HTML_PARSE_RECOVER | HTML_PARSE_NOERROR | HTML_PARSE_NOWARNING |
-                                       HTML_PARSE_NONET | HTML_PARSE_COMPACT | HTML_PARSE_IGNORE_ENC);
-    /* or nesting beyond 256 ends the page: the parser keeps its own stack, and so do the walks here */
+                                       HTML_PARSE_NONET | HTML_PARSE_COMPACT |
+                                       HTML_PARSE_IGNORE_ENC);
+    /* or nesting beyond 256 ends the page: the parser keeps its own stack, and so do the walks here
+     */
     ctxt->options |= XML_PARSE_HUGE;
     (void)xmlSwitchEncoding(ctxt, XML_CHAR_ENCODING_UTF8);
     (void)htmlParseDocument(ctxt);
@@ -475,8 +500,8 @@ enum status html_extract(const struct extract_input *in, struct emitter *e, stru
 {
     char name[64], declared[64];
     size_t bom;
-    const char *charset = charset_guess(in->data, declared_charset(in->data, declared, sizeof declared),
-                                        name, sizeof name, &bom);
+    const char *charset = charset_guess(
+        in->data, declared_charset(in->data, declared, sizeof declared), name, sizeof name, &bom);
     struct str data = {in->data.ptr + bom, in->data.len - bom};
     struct buf decoded, clean;
     htmlDocPtr doc = NULL;

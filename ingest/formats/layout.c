@@ -10,7 +10,8 @@
 #define NEAR_POINTS 14.0F
 #define SIZES 200 /* histogram of line heights, in half points */
 
-/* --- running heads and feet: the same words, numbers aside, at the same height of several pages --- */
+/* --- running heads and feet: the same words, numbers aside, at the same height of several pages
+ * --- */
 
 struct edge {
     struct bbox_block *block;
@@ -68,7 +69,8 @@ static size_t page_edges(const struct bbox_page *page, uint32_t number, struct e
     size_t n = 0;
     for (size_t i = 0; i < 2 * EDGES; i++) {
         struct bbox_block *b = i < EDGES ? top[i] : bottom[i - EDGES];
-        bool at_edge = b != NULL && (b->box.y0 > page->height * 0.8F || b->box.y1 < page->height * 0.2F);
+        bool at_edge =
+            b != NULL && (b->box.y0 > page->height * 0.8F || b->box.y1 < page->height * 0.2F);
         if (at_edge && edge_key(b, out[n].key)) {
             out[n].block = b;
             out[n].page = number;
@@ -178,7 +180,8 @@ static bool is_bullet_alone(struct str s)
 
 static bool is_letter(uint32_t c)
 {
-    return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= 0xC0 && c < 0x2000 && c != 0xD7);
+    return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') ||
+           (c >= 0xC0 && c < 0x2000 && c != 0xD7);
 }
 
 static bool is_lower(uint32_t c)
@@ -186,7 +189,8 @@ static bool is_lower(uint32_t c)
     return (c >= 'a' && c <= 'z') || (c >= 0xDF && c <= 0xFF && c != 0xF7);
 }
 
-/* Bytes of the hyphen that only the line's end put there, when the next line goes on with a small letter. */
+/* Bytes of the hyphen that only the line's end put there, when the next line goes on with a small
+ * letter. */
 static size_t line_end_hyphen(struct str s, struct str next)
 {
     size_t n = 0, unused;
@@ -240,7 +244,8 @@ static bool words_has(const struct words *w, uint64_t h)
     return false;
 }
 
-/* Hyphenated words within lines: "well-known". Bounded: what does not fit is treated as not seen. */
+/* Hyphenated words within lines: "well-known". Bounded: what does not fit is treated as not seen.
+ */
 static enum status find_hyphenated(const struct bbox_document *d, struct arena *a, struct words *w,
                                    struct error *err)
 {
@@ -418,7 +423,8 @@ static bool emit_blocks(struct writer *w, const struct bbox_document *d, bool fu
     return true;
 }
 
-enum status layout_emit(struct bbox_document *d, struct arena *a, struct emitter *e, struct error *err)
+enum status layout_emit(struct bbox_document *d, struct arena *a, struct emitter *e,
+                        struct error *err)
 {
     struct sizes sizes;
     struct words compounds;

@@ -5,8 +5,8 @@
 #include "ingest/formats/bbox.h"
 #include "ingest/formats/emit.h"
 
-/* Marks blocks of d and emits them in reading order; furniture comes last, so that a chunk may run on from page
- * to page. */
+/* Marks blocks of d and emits them in reading order; furniture comes last, so that a chunk may run
+ * on from page to page. */
 enum status layout_emit(struct bbox_document *d, struct arena *a, struct emitter *e,
                         struct error *err) MUST_CHECK;
 

@@ -1,5 +1,5 @@
-/* Plain text: paragraphs end at blank lines. A text of any size goes through in pieces: UTF-8 is read where it
- * lies, other encodings are converted a stretch at a time. */
+/* Plain text: paragraphs end at blank lines. A text of any size goes through in pieces: UTF-8 is
+ * read where it lies, other encodings are converted a stretch at a time. */
 #include "ingest/formats/charset.h"
 #include "ingest/formats/format.h"
 
@@ -24,8 +24,8 @@ static bool blank(const char *p, size_t n)
 static void finish_paragraph(struct paragraphs *ps)
 {
     struct str s = buf_view(&ps->pending);
-    while (s.len > 0 && (s.ptr[s.len - 1] == '\n' || s.ptr[s.len - 1] == '\r' ||
-                         s.ptr[s.len - 1] == ' ')) {
+    while (s.len > 0 &&
+           (s.ptr[s.len - 1] == '\n' || s.ptr[s.len - 1] == '\r' || s.ptr[s.len - 1] == ' ')) {
         s.len--;
     }
     emit_text(ps->e, EX__BLOCK__KIND__PARAGRAPH, 0, s);
@@ -56,7 +56,8 @@ static void feed(struct paragraphs *ps, struct str s)
     }
 }
 
-/* Old Mac text has no LF at all; form feeds and the like end lines too (the emitter turns them into newlines). */
+/* Old Mac text has no LF at all; form feeds and the like end lines too (the emitter turns them into
+ * newlines). */
 static void carriage_returns_to_newlines(struct buf *b)
 {
     if (b->len == 0 || memchr(b->ptr, '\n', b->len) != NULL) {
@@ -81,7 +82,8 @@ static bool looks_binary(struct str s, const char *charset)
     return odd * 10 > n;
 }
 
-/* UTF-16 without a mark, as old Windows programs write it: every other byte of western text is NUL. */
+/* UTF-16 without a mark, as old Windows programs write it: every other byte of western text is NUL.
+ */
 static const char *utf16_without_mark(struct str s)
 {
     size_t n = (s.len < 4096 ? s.len : 4096) & ~(size_t)1;
@@ -129,7 +131,8 @@ enum status text_extract(const struct extract_input *in, struct emitter *e, stru
         charset = wide != NULL ? wide : charset;
     }
     if (looks_binary(s, charset)) {
-        return error_set(err, STATUS_INVALID, "it is not text: too many of its bytes are control codes");
+        return error_set(err, STATUS_INVALID,
+                         "it is not text: too many of its bytes are control codes");
     }
     s.ptr += bom;
     s.len -= bom;

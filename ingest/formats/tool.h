@@ -1,5 +1,5 @@
-/* Running one of the well-known tools beside the parser, in the same sandbox. It starts once, before the parser
- * seals itself; the tool reads the document on its standard input. */
+/* Running one of the well-known tools beside the parser, in the same sandbox. It starts once,
+ * before the parser seals itself; the tool reads the document on its standard input. */
 #ifndef CARREL_INGEST_FORMATS_TOOL_H
 #define CARREL_INGEST_FORMATS_TOOL_H
 
@@ -18,8 +18,8 @@ struct tool {
 
 struct tool_runner { /* an interface, so that a test can play the tool */
     /* The tool's standard output in pieces to on_data until it ends or on_data fails. */
-    enum status (*run)(const struct tool_runner *r, enum status (*on_data)(void *data, struct str piece,
-                                                                           struct error *err),
+    enum status (*run)(const struct tool_runner *r,
+                       enum status (*on_data)(void *data, struct str piece, struct error *err),
                        void *data, struct error *err);
     void *data;
 };
@@ -27,8 +27,9 @@ struct tool_runner { /* an interface, so that a test can play the tool */
 /* argv[0] is the path; fd becomes its standard input. Forks: before sandbox_seal_parser. */
 enum status tool_start(struct tool *t, const char *const argv[], int fd,
                        const struct sandbox_limits *limits, struct error *err) MUST_CHECK;
-/* The run of a runner whose data is a started struct tool. A tool that ends badly gives a failure that says
- * in plain words what it did, from its exit status and what it wrote to standard error. */
+/* The run of a runner whose data is a started struct tool. A tool that ends badly gives a failure
+ * that says in plain words what it did, from its exit status and what it wrote to standard error.
+ */
 enum status tool_run(const struct tool_runner *r,
                      enum status (*on_data)(void *data, struct str piece, struct error *err),
                      void *data, struct error *err) MUST_CHECK;

@@ -7,13 +7,15 @@ struct played {
 };
 
 static enum status play(const struct tool_runner *r,
-                        enum status (*on_data)(void *data, struct str piece, struct error *err), void *data,
-                        struct error *err)
+                        enum status (*on_data)(void *data, struct str piece, struct error *err),
+                        void *data, struct error *err)
 {
     const struct played *p = r->data;
     size_t half = p->len / 2;
     enum status s = on_data(data, (struct str){(const char *)p->data, half}, err);
-    return s == STATUS_OK ? on_data(data, (struct str){(const char *)p->data + half, p->len - half}, err) : s;
+    return s == STATUS_OK
+               ? on_data(data, (struct str){(const char *)p->data + half, p->len - half}, err)
+               : s;
 }
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t len)

@@ -1,5 +1,5 @@
-/* The whole path where the input is an archive; else the input is one XML part, so that the parser of Word's XML is
- * reached without guessing at checksums. */
+/* The whole path where the input is an archive; else the input is one XML part, so that the parser
+ * of Word's XML is reached without guessing at checksums. */
 #include <stdlib.h>
 
 #include "ingest/formats/docx_xml.h"

@@ -37,8 +37,8 @@ static enum status check_piece(void *data, const Ex__Piece *piece, struct error 
     return STATUS_OK;
 }
 
-static inline int fuzz_format(enum status (*extract)(const struct extract_input *in, struct emitter *e,
-                                                     struct error *err),
+static inline int fuzz_format(enum status (*extract)(const struct extract_input *in,
+                                                     struct emitter *e, struct error *err),
                               const uint8_t *data, size_t len, const struct tool_runner *tools)
 {
     struct arena arena;

@@ -83,8 +83,8 @@ static size_t words_in(struct str s)
     return words;
 }
 
-/* What must hold of every document: ranges and texts agree, chunks are in order, do not overlap, cover all that is
- * neither blank nor furniture, and keep the limit. */
+/* What must hold of every document: ranges and texts agree, chunks are in order, do not overlap,
+ * cover all that is neither blank nor furniture, and keep the limit. */
 static void check(struct doc *d)
 {
     struct error err = {0};
@@ -109,7 +109,8 @@ static void check(struct doc *d)
     }
     for (size_t i = 0; i < d->n; i++) {
         if (d->blocks[i]->kind != EX__BLOCK__KIND__FURNITURE) {
-            utf8_clean(&expected, (struct str){(char *)d->blocks[i]->text.data, d->blocks[i]->text.len});
+            utf8_clean(&expected,
+                       (struct str){(char *)d->blocks[i]->text.data, d->blocks[i]->text.len});
         }
     }
     struct buf *bufs[] = {&kept, &expected};
@@ -196,7 +197,8 @@ static void test_sizes(void **state)
     check(&d);
     assert_true(d.out.n_chunks >= 100000 / (380 * 40));
     d.n = 0;
-    add(&d, EX__BLOCK__KIND__PARAGRAPH, 0, many(&d, "\u56FE\u4E66\u9986\u5728\u54EA\u91CC\u3002", 300));
+    add(&d, EX__BLOCK__KIND__PARAGRAPH, 0,
+        many(&d, "\u56FE\u4E66\u9986\u5728\u54EA\u91CC\u3002", 300));
     check(&d);
     for (size_t i = 0; i < d.out.n_chunks; i++) {
         assert_true(utf8_count(d.out.chunks[i].text) <= 400);
@@ -233,7 +235,8 @@ static void test_pages_and_boxes(void **state)
     assert_int_equal(d.out.boxes[0].start, 6);
     assert_int_equal(d.out.boxes[1].start, 12);
     assert_int_equal(d.out.boxes[1].end, 17);
-    assert_true(d.out.chunks[0].text.len < d.out.text.len); /* the foot is in the text, in no chunk */
+    assert_true(d.out.chunks[0].text.len <
+                d.out.text.len); /* the foot is in the text, in no chunk */
     arena_reset(&d.arena);
 }
 
@@ -275,9 +278,22 @@ static void test_sentences(void **state)
 static void test_property(void **state)
 {
     static const char *const pieces[] = {
-        "word ", "Sentence ends. ", "\u4E2D\u6587\u3002", "caf\u00E9 ", "\n", "\t ", "\u3000", "Dr. No. ",
-        "averyveryveryverylongwordwithoutanyspacesatallthatgoesonandon", "1.2.3 ", "\xF0\x9F\x98\x80 ",
-        "\xE2\x80", "e\u0301 ", "\u0E44\u0E17\u0E22", "! ", "| cell | "};
+        "word ",
+        "Sentence ends. ",
+        "\u4E2D\u6587\u3002",
+        "caf\u00E9 ",
+        "\n",
+        "\t ",
+        "\u3000",
+        "Dr. No. ",
+        "averyveryveryverylongwordwithoutanyspacesatallthatgoesonandon",
+        "1.2.3 ",
+        "\xF0\x9F\x98\x80 ",
+        "\xE2\x80",
+        "e\u0301 ",
+        "\u0E44\u0E17\u0E22",
+        "! ",
+        "| cell | "};
     unsigned seed = 12345;
     (void)state;
     for (int round = 0; round < 60; round++) {

@@ -51,7 +51,8 @@ static void begin(struct run *r, const char *program)
     r->settings.extract.open_files = 64;
     r->settings.ingest.workers = 2;
     r->settings.ingest.max_file_bytes = 300LL << 20;
-    assert_int_equal(extractor_pool_new(&r->loop, &r->settings, program, &r->pool, NULL), STATUS_OK);
+    assert_int_equal(extractor_pool_new(&r->loop, &r->settings, program, &r->pool, NULL),
+                     STATUS_OK);
 }
 
 static void end(struct run *r)
@@ -60,7 +61,7 @@ static void end(struct run *r)
     assert_int_equal(r->closed, 0); /* later, never at once */
     assert_int_equal(uv_run(&r->loop, UV_RUN_DEFAULT), 0);
     assert_int_equal(r->closed, 1);
-    assert_int_equal(uv_loop_close(&r->loop), 0); /* nothing is left open */
+    assert_int_equal(uv_loop_close(&r->loop), 0);     /* nothing is left open */
     assert_int_equal(waitpid(-1, NULL, WNOHANG), -1); /* and no child */
     assert_int_equal(errno, ECHILD);
     arena_reset(&r->arena);
@@ -129,12 +130,15 @@ static void expect_failure(struct run *r, const char *words)
 }
 
 static const struct pdf_line lines[] = {
-    {1, 9, 72, 810, "Acme annual report"}, {1, 24, 72, 760, "Results"},
+    {1, 9, 72, 810, "Acme annual report"},
+    {1, 24, 72, 760, "Results"},
     {1, 11, 72, 720, "The first page tells of growth and of informa-"},
     {1, 11, 72, 706, "tion that was joined."},
-    {1, 9, 290, 30, "Page 1"},             {2, 9, 72, 810, "Acme annual report"},
+    {1, 9, 290, 30, "Page 1"},
+    {2, 9, 72, 810, "Acme annual report"},
     {2, 11, 72, 720, "The second page is plain."},
-    {2, 9, 290, 30, "Page 2"},             {3, 9, 72, 810, "Acme annual report"},
+    {2, 9, 290, 30, "Page 2"},
+    {3, 9, 72, 810, "Acme annual report"},
     {3, 11, 72, 720, "The third page ends it."},
     {3, 9, 290, 30, "Page 3"},
 };
@@ -156,14 +160,16 @@ static void test_pdf(void **state)
     struct buf text;
     buf_init(&text, 1U << 20);
     for (size_t i = 0; i < r.out.n_blocks; i++) {
-        buf_printf(&text, "%d/%u %.*s\n", (int)r.out.blocks[i]->kind, (unsigned)r.out.blocks[i]->page,
-                   (int)r.out.blocks[i]->text.len, (const char *)r.out.blocks[i]->text.data);
+        buf_printf(&text, "%d/%u %.*s\n", (int)r.out.blocks[i]->kind,
+                   (unsigned)r.out.blocks[i]->page, (int)r.out.blocks[i]->text.len,
+                   (const char *)r.out.blocks[i]->text.data);
     }
-    assert_string_equal(buf_view(&text).ptr,
-                        "2/1 Results\n1/1 The first page tells of growth and of information that was joined.\n"
-                        "1/2 The second page is plain.\n1/3 The third page ends it.\n"
-                        "8/1 Acme annual report\n8/1 Page 1\n8/2 Acme annual report\n8/2 Page 2\n"
-                        "8/3 Acme annual report\n8/3 Page 3\n");
+    assert_string_equal(
+        buf_view(&text).ptr,
+        "2/1 Results\n1/1 The first page tells of growth and of information that was joined.\n"
+        "1/2 The second page is plain.\n1/3 The third page ends it.\n"
+        "8/1 Acme annual report\n8/1 Page 1\n8/2 Acme annual report\n8/2 Page 2\n"
+        "8/3 Acme annual report\n8/3 Page 3\n");
     const Ex__Line *box = r.out.blocks[1]->lines[0];
     assert_true(box->page == 1 && box->x0 > 71 && box->x0 < 73 && box->y0 > 100 && box->y1 < 130);
     /* cut anywhere: read, or refused with a reason */
@@ -278,8 +284,9 @@ static void test_bad_programs(void **state)
         extractor_pool_close(r.pool, NULL, NULL);
         (void)uv_run(&r.loop, UV_RUN_DEFAULT);
         r.settings.extract.wall_s = 1;
-        assert_int_equal(extractor_pool_new(&r.loop, &r.settings, script(cases[i].body), &r.pool, NULL),
-                         STATUS_OK);
+        assert_int_equal(
+            extractor_pool_new(&r.loop, &r.settings, script(cases[i].body), &r.pool, NULL),
+            STATUS_OK);
         expect_failure((extract(&r, "txt", STR("hello")), &r), cases[i].words);
         end(&r);
     }
@@ -299,7 +306,8 @@ static void test_many_and_cancel(void **state)
     (void)state;
     begin(&r, REAL);
     for (size_t i = 0; i < 20; i++) {
-        all[i] = extractor_start(r.pool, file_of(STR("some text")), "txt", &r.arena, on_done, &r, &err);
+        all[i] =
+            extractor_start(r.pool, file_of(STR("some text")), "txt", &r.arena, on_done, &r, &err);
         assert_non_null(all[i]);
     }
     extractor_cancel(all[0]);  /* running */
@@ -308,7 +316,8 @@ static void test_many_and_cancel(void **state)
     assert_int_equal(r.done, 18);
     assert_int_equal(r.failed, 0);
     for (size_t i = 0; i < 300 && err.code == STATUS_OK; i++) {
-        (void)!extractor_start(r.pool, file_of(STR("some text")), "txt", &r.arena, on_done, &r, &err);
+        (void)!extractor_start(r.pool, file_of(STR("some text")), "txt", &r.arena, on_done, &r,
+                               &err);
     }
     assert_int_equal(err.code, STATUS_BUSY);
     end(&r); /* with all of them under way */

@@ -8,7 +8,8 @@
 
 #include <cmocka.h>
 
-void make_pdf(const struct pdf_line *lines, size_t n, const char *title, const char *extra, struct buf *out)
+void make_pdf(const struct pdf_line *lines, size_t n, const char *title, const char *extra,
+              struct buf *out)
 {
     unsigned pages = 1, objects = 4;
     size_t at[64] = {0};
@@ -35,15 +36,16 @@ void make_pdf(const struct pdf_line *lines, size_t n, const char *title, const c
         buf_init(&text, 1U << 20);
         for (size_t i = 0; i < n; i++) {
             if (lines[i].page == p + 1) {
-                buf_printf(&text, "BT /F1 %u Tf %u %u Td (%s) Tj ET\n", lines[i].size, lines[i].x, lines[i].y,
-                           lines[i].text);
+                buf_printf(&text, "BT /F1 %u Tf %u %u Td (%s) Tj ET\n", lines[i].size, lines[i].x,
+                           lines[i].y, lines[i].text);
             }
         }
         at[5 + 2 * p] = out->len;
-        buf_printf(out,
-                   "%u 0 obj\n<< /Type /Page /Parent 2 0 R /MediaBox [0 0 595 842] /Contents %u 0 R "
-                   "/Resources << /Font << /F1 3 0 R >> >> >>\nendobj\n",
-                   5 + 2 * p, 6 + 2 * p);
+        buf_printf(
+            out,
+            "%u 0 obj\n<< /Type /Page /Parent 2 0 R /MediaBox [0 0 595 842] /Contents %u 0 R "
+            "/Resources << /Font << /F1 3 0 R >> >> >>\nendobj\n",
+            5 + 2 * p, 6 + 2 * p);
         at[6 + 2 * p] = out->len;
         buf_printf(out, "%u 0 obj\n<< /Length %zu >>\nstream\n", 6 + 2 * p, text.len);
         buf_str(out, buf_view(&text));
@@ -56,8 +58,8 @@ void make_pdf(const struct pdf_line *lines, size_t n, const char *title, const c
     for (unsigned i = 1; i <= objects; i++) {
         buf_printf(out, "%010zu 00000 n \n", at[i]);
     }
-    buf_printf(out, "trailer\n<< /Size %u /Root 1 0 R /Info 4 0 R %s >>\nstartxref\n%zu\n%%%%EOF\n", objects + 1,
-               extra, xref);
+    buf_printf(out, "trailer\n<< /Size %u /Root 1 0 R /Info 4 0 R %s >>\nstartxref\n%zu\n%%%%EOF\n",
+               objects + 1, extra, xref);
     assert_int_equal(buf_status(out), STATUS_OK);
 }
 
@@ -107,9 +109,10 @@ static enum status on_piece(void *data, const Ex__Piece *piece, struct error *er
     struct collected *c = data;
     (void)err;
     if (piece->document != NULL) {
-        c->title = arena_strdup(&c->arena, piece->document->title == NULL ? "" : piece->document->title);
-        c->language =
-            arena_strdup(&c->arena, piece->document->language == NULL ? "" : piece->document->language);
+        c->title =
+            arena_strdup(&c->arena, piece->document->title == NULL ? "" : piece->document->title);
+        c->language = arena_strdup(
+            &c->arena, piece->document->language == NULL ? "" : piece->document->language);
         c->pages = piece->document->pages;
     }
     for (size_t i = 0; i < piece->n_blocks; i++) {
@@ -130,7 +133,8 @@ static enum status on_piece(void *data, const Ex__Piece *piece, struct error *er
 
 enum status collect(enum status (*extract)(const struct extract_input *in, struct emitter *e,
                                            struct error *err),
-                    struct str data, const struct tool_runner *tools, struct collected *c, struct error *err)
+                    struct str data, const struct tool_runner *tools, struct collected *c,
+                    struct error *err)
 {
     struct arena scratch;
     struct emitter e;
@@ -157,7 +161,8 @@ const char *collected_text(struct collected *c)
         if (c->blocks[i]->has_level) {
             buf_printf(&b, "%u", (unsigned)c->blocks[i]->level);
         }
-        buf_printf(&b, " %.*s\n", (int)c->blocks[i]->text.len, (const char *)c->blocks[i]->text.data);
+        buf_printf(&b, " %.*s\n", (int)c->blocks[i]->text.len,
+                   (const char *)c->blocks[i]->text.data);
     }
     const char *out = arena_strndup(&c->arena, buf_view(&b).ptr, b.len);
     buf_deinit(&b);

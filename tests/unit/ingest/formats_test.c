@@ -12,7 +12,8 @@
 #include "ingest/utf8.h"
 #include "tests/unit/ingest/fixtures.h"
 
-typedef enum status (*extract_fn)(const struct extract_input *in, struct emitter *e, struct error *err);
+typedef enum status (*extract_fn)(const struct extract_input *in, struct emitter *e,
+                                  struct error *err);
 
 static void expect(extract_fn f, struct str data, const char *title, const char *text)
 {
@@ -44,15 +45,23 @@ static void test_text(void **state)
     (void)state;
     expect(text_extract, STR("One line\nand another.\n\n  \nSecond.\r\n\r\nThird"), "",
            "P One line\nand another.\nP Second.\nP Third\n");
-    expect(text_extract, STR("\xEF\xBB\xBF" "caf\u00E9"), "", "P caf\u00E9\n");
+    expect(text_extract,
+           STR("\xEF\xBB\xBF"
+               "caf\u00E9"),
+           "", "P caf\u00E9\n");
     expect(text_extract, STR("\xFF\xFEh\0i\0"), "", "P hi\n");
     expect(text_extract, STR("\0h\0e\0l\0l\0o\0 \0y\0o\0u"), "", "P hello you\n");
     expect(text_extract, STR("old Mac\r\rtext here"), "", "P old Mac\nP text here\n");
     expect(text_extract, STR("na\u00EFve caf\u00E9 \xC3\x28 \xFF end"), "",
            "P na\u00EFve caf\u00E9 \uFFFD( \uFFFD end\n");
-    expect(text_extract, STR("Le caf\xE9 d'\xE0 c\xF4t\xE9 est tr\xE8s agr\xE9" "able, l'\xE9t\xE9 aussi."), "",
-           "P Le caf\u00E9 d'\u00E0 c\u00F4t\u00E9 est tr\u00E8s agr\u00E9" "able, l'\u00E9t\u00E9 aussi.\n");
-    expect_failure(text_extract, STR("\x01\x02\0\0\0\x03text\0\0\0\0\x05"), STATUS_INVALID, "not text");
+    expect(text_extract,
+           STR("Le caf\xE9 d'\xE0 c\xF4t\xE9 est tr\xE8s agr\xE9"
+               "able, l'\xE9t\xE9 aussi."),
+           "",
+           "P Le caf\u00E9 d'\u00E0 c\u00F4t\u00E9 est tr\u00E8s agr\u00E9"
+           "able, l'\u00E9t\u00E9 aussi.\n");
+    expect_failure(text_extract, STR("\x01\x02\0\0\0\x03text\0\0\0\0\x05"), STATUS_INVALID,
+                   "not text");
     expect_failure(text_extract, STR("  \n \n\t\n"), STATUS_INVALID, "no text");
 }
 
@@ -84,29 +93,37 @@ static void test_markdown(void **state)
 {
     (void)state;
     expect(markdown_extract,
-           STR("---\ntitle: \"Guide\"\n---\n# First\n\nSome *text* with [a link](http://x) &amp; `code`.\n\n"
-               "- one\n- two\n  - three\n\n> said\n\n| a | b |\n|---|---|\n| 1 | 2 |\n\n```c\nint x;\n```\n\n"
+           STR("---\ntitle: \"Guide\"\n---\n# First\n\nSome *text* with [a link](http://x) &amp; "
+               "`code`.\n\n"
+               "- one\n- two\n  - three\n\n> said\n\n| a | b |\n|---|---|\n| 1 | 2 |\n\n```c\nint "
+               "x;\n```\n\n"
                "<div>raw <b>html</b></div>\n"),
            "Guide",
-           "H1 First\nP Some text with a link & code.\nL one\nL two\nL three\nQ said\nT a | b\nT 1 | 2\n"
+           "H1 First\nP Some text with a link & code.\nL one\nL two\nL three\nQ said\nT a | b\nT 1 "
+           "| 2\n"
            "C int x;\nP raw html\n");
-    expect(markdown_extract, STR("Setext\n===\n\npara\nwrapped"), "Setext", "H1 Setext\nP para wrapped\n");
+    expect(markdown_extract, STR("Setext\n===\n\npara\nwrapped"), "Setext",
+           "H1 Setext\nP para wrapped\n");
     expect(markdown_extract, STR("# Hi\n\n\xFF\xFE bad"), "Hi", "H1 Hi\nP \u00FF\u00FE bad\n");
 }
 
 static void test_html(void **state)
 {
     (void)state;
-    expect(html_extract,
-           STR("<!doctype html><html lang=de><head><title>The page</title><style>p{}</style></head><body>"
-               "<nav><a href=/>Home</a></nav><h1>Head</h1><p>One <b>bold</b> word.<p>Two<br>lines"
-               "<ul><li>a<li>b</ul><table><tr><th>k<th>v<tr><td>1<td>2</table><pre>  x\n y</pre>"
-               "<div hidden>never</div><p style='display: none'>nor this</p><!-- nor this -->"
-               "<script>evil()</script><blockquote>said</blockquote><footer>foot</footer></body></html>"),
-           "The page",
-           "H1 Head\nP One bold word.\nP Two\nlines\nL a\nL b\nT k | v\nT 1 | 2\nC   x\n y\nQ said\n");
+    expect(
+        html_extract,
+        STR("<!doctype html><html lang=de><head><title>The "
+            "page</title><style>p{}</style></head><body>"
+            "<nav><a href=/>Home</a></nav><h1>Head</h1><p>One <b>bold</b> word.<p>Two<br>lines"
+            "<ul><li>a<li>b</ul><table><tr><th>k<th>v<tr><td>1<td>2</table><pre>  x\n y</pre>"
+            "<div hidden>never</div><p style='display: none'>nor this</p><!-- nor this -->"
+            "<script>evil()</script><blockquote>said</blockquote><footer>foot</footer></body></"
+            "html>"),
+        "The page",
+        "H1 Head\nP One bold word.\nP Two\nlines\nL a\nL b\nT k | v\nT 1 | 2\nC   x\n y\nQ said\n");
     expect(html_extract, STR("<meta charset=iso-8859-1><p>caf\xE9"), "", "P caf\u00E9\n");
-    expect(html_extract, STR("<meta charset=iso-8859-1><p>caf\u00E9 is UTF-8"), "", "P caf\u00E9 is UTF-8\n");
+    expect(html_extract, STR("<meta charset=iso-8859-1><p>caf\u00E9 is UTF-8"), "",
+           "P caf\u00E9 is UTF-8\n");
     expect(html_extract, STR("<p>nul\0here &#0; &amp; &euro;"), "", "P nulhere & \u20AC\n");
     expect_failure(html_extract, STR("<nav>x</nav><script>y</script>"), STATUS_INVALID, "no text");
 }
@@ -147,27 +164,37 @@ static const char styles[] =
     "<w:styles xmlns:w=\"http://schemas.openxmlformats.org/wordprocessingml/2006/main\">"
     "<w:style w:styleId=\"Kop1\"><w:name w:val=\"heading 1\"/></w:style>"
     "<w:style w:styleId=\"Eigen\"><w:name w:val=\"Mine\"/><w:basedOn w:val=\"Kop1\"/></w:style>"
-    "<w:style w:styleId=\"Deep\"><w:name w:val=\"Deep\"/><w:pPr><w:outlineLvl w:val=\"2\"/></w:pPr></w:style>"
+    "<w:style w:styleId=\"Deep\"><w:name w:val=\"Deep\"/><w:pPr><w:outlineLvl "
+    "w:val=\"2\"/></w:pPr></w:style>"
     "</w:styles>";
 
 static void test_docx(void **state)
 {
-    static const char body[] = W_OPEN
-        "<w:p><w:pPr><w:pStyle w:val=\"Eigen\"/></w:pPr><w:r><w:t>Chapter</w:t></w:r></w:p>"
-        "<w:p><w:pPr><w:pStyle w:val=\"Deep\"/></w:pPr><w:r><w:t>Section</w:t></w:r></w:p>"
-        "<w:p><w:r><w:t xml:space=\"preserve\">Hello </w:t></w:r><w:hyperlink><w:r><w:t>link</w:t></w:r>"
-        "</w:hyperlink><w:del><w:r><w:delText>gone</w:delText><w:t>gone</w:t></w:r></w:del>"
-        "<w:ins><w:r><w:t> new</w:t></w:r></w:ins><w:r><w:tab/><w:t>&lt;tab&gt;</w:t></w:r>"
-        "<w:r><w:rPr><w:vanish/></w:rPr><w:t>hidden</w:t></w:r></w:p>"
-        "<w:p><w:pPr><w:numPr><w:numId w:val=\"3\"/></w:numPr></w:pPr><w:r><w:t>item</w:t></w:r></w:p>"
-        "<w:tbl><w:tr><w:tc>" P("a") P("b") "</w:tc><w:tc>" P("c") "</w:tc></w:tr></w:tbl>" P("end") W_CLOSE;
-    static const char notes[] =
-        "<w:footnotes xmlns:w=\"x\"><w:footnote w:type=\"separator\">" P("skip") "</w:footnote><w:footnote>" P(
-            "A note.") "</w:footnote></w:footnotes>";
-    static const char core[] = "<cp:coreProperties xmlns:cp=\"c\" xmlns:dc=\"d\"><dc:title>The &amp; title"
-                               "</dc:title></cp:coreProperties>";
-    const char *parts[] = {"docProps/core.xml", core,  "word/styles.xml",    styles,
-                           "word/document.xml", body,  "word/footnotes.xml", notes,
+    static const char body[] =
+        W_OPEN "<w:p><w:pPr><w:pStyle w:val=\"Eigen\"/></w:pPr><w:r><w:t>Chapter</w:t></w:r></w:p>"
+               "<w:p><w:pPr><w:pStyle w:val=\"Deep\"/></w:pPr><w:r><w:t>Section</w:t></w:r></w:p>"
+               "<w:p><w:r><w:t xml:space=\"preserve\">Hello "
+               "</w:t></w:r><w:hyperlink><w:r><w:t>link</w:t></w:r>"
+               "</w:hyperlink><w:del><w:r><w:delText>gone</w:delText><w:t>gone</w:t></w:r></w:del>"
+               "<w:ins><w:r><w:t> new</w:t></w:r></w:ins><w:r><w:tab/><w:t>&lt;tab&gt;</w:t></w:r>"
+               "<w:r><w:rPr><w:vanish/></w:rPr><w:t>hidden</w:t></w:r></w:p>"
+               "<w:p><w:pPr><w:numPr><w:numId "
+               "w:val=\"3\"/></w:numPr></w:pPr><w:r><w:t>item</w:t></w:r></w:p>"
+               "<w:tbl><w:tr><w:tc>" P("a")
+                   P("b") "</w:tc><w:tc>" P("c") "</w:tc></w:tr></w:tbl>" P("end") W_CLOSE;
+    static const char notes[] = "<w:footnotes xmlns:w=\"x\"><w:footnote w:type=\"separator\">" P(
+        "skip") "</w:footnote><w:footnote>" P("A note.") "</w:footnote></w:footnotes>";
+    static const char core[] =
+        "<cp:coreProperties xmlns:cp=\"c\" xmlns:dc=\"d\"><dc:title>The &amp; title"
+        "</dc:title></cp:coreProperties>";
+    const char *parts[] = {"docProps/core.xml",
+                           core,
+                           "word/styles.xml",
+                           styles,
+                           "word/document.xml",
+                           body,
+                           "word/footnotes.xml",
+                           notes,
                            NULL};
     struct buf b;
     (void)state;
@@ -199,9 +226,11 @@ static void test_hostile_docx(void **state)
 {
     struct buf b;
     (void)state;
-    expect_docx_failure("<!DOCTYPE x [<!ENTITY a \"aaaaaaaaaa\"><!ENTITY b \"&a;&a;&a;&a;&a;&a;\">]><x>&b;</x>",
-                        STATUS_INVALID, "entities");
-    expect_docx_failure("<!DOCTYPE x SYSTEM \"file:///etc/passwd\"><x/>", STATUS_INVALID, "entities");
+    expect_docx_failure(
+        "<!DOCTYPE x [<!ENTITY a \"aaaaaaaaaa\"><!ENTITY b \"&a;&a;&a;&a;&a;&a;\">]><x>&b;</x>",
+        STATUS_INVALID, "entities");
+    expect_docx_failure("<!DOCTYPE x SYSTEM \"file:///etc/passwd\"><x/>", STATUS_INVALID,
+                        "entities");
     expect_docx_failure(W_OPEN "<w:p><w:r><w:t>cut", STATUS_INVALID, "malformed");
     buf_init(&b, 128U << 20);
     for (int i = 0; i < 10000; i++) {
@@ -211,7 +240,8 @@ static void test_hostile_docx(void **state)
     buf_reset(&b);
     buf_z(&b, W_OPEN);
     for (int i = 0; i < 20000; i++) { /* 40 MB of the same, 1000 to 1 */
-        buf_z(&b, P("aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa"));
+        buf_z(&b, P("aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa"
+                    "aaaaaaaaaaaaaa"));
         for (int k = 0; k < 40; k++) {
             buf_z(&b, "                                                  ");
         }
@@ -219,7 +249,8 @@ static void test_hostile_docx(void **state)
     buf_z(&b, W_CLOSE);
     expect_docx_failure(buf_view(&b).ptr, STATUS_TOO_LARGE, "unpacks to");
     buf_deinit(&b);
-    expect_failure(docx_extract, STR("\xD0\xCF\x11\xE0\xA1\xB1\x1A\xE1"), STATUS_UNSUPPORTED, "password");
+    expect_failure(docx_extract, STR("\xD0\xCF\x11\xE0\xA1\xB1\x1A\xE1"), STATUS_UNSUPPORTED,
+                   "password");
     expect_failure(docx_extract, STR("PK\x03\x04"), STATUS_INVALID, "damaged");
     expect_failure(docx_extract, STR("hello"), STATUS_INVALID, "no Word file");
     const char *none[] = {"mimetype", "x", NULL};
@@ -235,8 +266,8 @@ struct played {
 };
 
 static enum status play(const struct tool_runner *r,
-                        enum status (*on_data)(void *data, struct str piece, struct error *err), void *data,
-                        struct error *err)
+                        enum status (*on_data)(void *data, struct str piece, struct error *err),
+                        void *data, struct error *err)
 {
     const struct played *p = r->data;
     size_t len = strlen(p->text);
@@ -247,28 +278,37 @@ static enum status play(const struct tool_runner *r,
     return s;
 }
 
-#define WORD(x, y, h, text) "<word xMin=\"" x "\" yMin=\"" y "\" xMax=\"300\" yMax=\"" h "\">" text "</word>"
-#define LINE(y, h, words) "<line xMin=\"72\" yMin=\"" y "\" xMax=\"300\" yMax=\"" h "\">" words "</line>"
-#define BLOCK(y, h, lines) "<block xMin=\"72\" yMin=\"" y "\" xMax=\"300\" yMax=\"" h "\">" lines "</block>"
+#define WORD(x, y, h, text)                                                                        \
+    "<word xMin=\"" x "\" yMin=\"" y "\" xMax=\"300\" yMax=\"" h "\">" text "</word>"
+#define LINE(y, h, words)                                                                          \
+    "<line xMin=\"72\" yMin=\"" y "\" xMax=\"300\" yMax=\"" h "\">" words "</line>"
+#define BLOCK(y, h, lines)                                                                         \
+    "<block xMin=\"72\" yMin=\"" y "\" xMax=\"300\" yMax=\"" h "\">" lines "</block>"
 #define PAGE(blocks)                                                                               \
-    "<page width=\"595\" height=\"842\"><flow>"                                                     \
-    BLOCK("20", "30", LINE("20", "30", WORD("72", "20", "30", "Acme") WORD("9", "20", "30", "Report")))  \
-    blocks "</flow></page>"
+    "<page width=\"595\" height=\"842\"><flow>" BLOCK(                                             \
+        "20", "30",                                                                                \
+        LINE("20", "30", WORD("72", "20", "30", "Acme") WORD("9", "20", "30", "Report"))) blocks   \
+        "</flow></page>"
 #define ONE_LINE(y, h, text) BLOCK(y, h, LINE(y, h, WORD("72", y, h, text)))
 
 static const char bbox_text[] =
     "<!DOCTYPE html PUBLIC \"-//W3C//DTD XHTML 1.0 Transitional//EN\" \"x.dtd\">"
-    "<html xmlns=\"http://www.w3.org/1999/xhtml\"><head><title>T&amp;A</title></head><body><doc>"
-    PAGE(ONE_LINE("50", "70", "Big")
-         BLOCK("100", "122",
-               LINE("100", "110", WORD("72", "100", "110", "informa-")) LINE("112", "122", WORD("72", "112", "122", "tion"))))
-    PAGE(BLOCK("100", "122",
-               LINE("100", "110", WORD("72", "100", "110", "caf\u00E9") WORD("90", "100", "110", "well-known") WORD("99", "100", "110", "well-"))
-               LINE("112", "122", WORD("72", "112", "122", "known\x01"))))
-    PAGE(BLOCK("100", "122",
-               LINE("100", "110", WORD("72", "100", "110", "\u2022") WORD("80", "100", "110", "item"))
-               LINE("112", "122", WORD("72", "112", "122", "\u05D2\u05D1\u05D0") WORD("80", "112", "122", "\u2022"))))
-    "</doc></body></html>";
+    "<html "
+    "xmlns=\"http://www.w3.org/1999/xhtml\"><head><title>T&amp;A</title></head><body><doc>" PAGE(
+        ONE_LINE("50", "70", "Big") BLOCK("100", "122",
+                                          LINE("100", "110", WORD("72", "100", "110", "informa-"))
+                                              LINE("112", "122", WORD("72", "112", "122", "tion"))))
+        PAGE(BLOCK("100", "122",
+                   LINE("100", "110",
+                        WORD("72", "100", "110", "caf\u00E9") WORD("90", "100", "110", "well-known")
+                            WORD("99", "100", "110", "well-"))
+                       LINE("112", "122", WORD("72", "112", "122", "known\x01"))))
+            PAGE(BLOCK("100", "122",
+                       LINE("100", "110",
+                            WORD("72", "100", "110", "\u2022") WORD("80", "100", "110", "item"))
+                           LINE("112", "122",
+                                WORD("72", "112", "122", "\u05D2\u05D1\u05D0")
+                                    WORD("80", "112", "122", "\u2022")))) "</doc></body></html>";
 
 static void test_bbox(void **state)
 {
@@ -299,8 +339,9 @@ static void test_bbox(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_text),         cmocka_unit_test(test_large_text), cmocka_unit_test(test_markdown),
-        cmocka_unit_test(test_html),         cmocka_unit_test(test_hostile_html), cmocka_unit_test(test_docx),
+        cmocka_unit_test(test_text),         cmocka_unit_test(test_large_text),
+        cmocka_unit_test(test_markdown),     cmocka_unit_test(test_html),
+        cmocka_unit_test(test_hostile_html), cmocka_unit_test(test_docx),
         cmocka_unit_test(test_hostile_docx), cmocka_unit_test(test_bbox),
     };
     return cmocka_run_group_tests_name("formats", tests, NULL, NULL);

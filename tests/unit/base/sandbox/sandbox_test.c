@@ -27,7 +27,8 @@
 const char *__asan_default_options(void);
 const char *__asan_default_options(void)
 {
-    return "detect_leaks=0"; /* children end inside the sandbox, where the leak checker cannot work */
+    return "detect_leaks=0"; /* children end inside the sandbox, where the leak checker cannot work
+                              */
 }
 #else
 #define UNDER_ASAN 0
@@ -47,7 +48,8 @@ static const struct sandbox_paths paths = {readable, executables};
 static char folder[] = "/tmp/carrel-sandbox-XXXXXX";
 static char data_file[64];
 
-/* Runs attempt in a sealed child; its return value (0: refused) comes back, or -signal when it was killed. */
+/* Runs attempt in a sealed child; its return value (0: refused) comes back, or -signal when it was
+ * killed. */
 static int inside(int (*attempt)(void))
 {
     fflush(NULL);
@@ -103,10 +105,12 @@ static int disturbs_others(void)
 }
 static int gains_rights(void)
 {
-    return unshare(CLONE_NEWUSER) == 0 || setuid(0) == 0 || mount("none", "/tmp", "tmpfs", 0, NULL) == 0 ||
-           chroot("/tmp") == 0 || syscall(SYS_bpf, 0, NULL, 0) >= 0 ||
-           syscall(SYS_io_uring_setup, 1, NULL) >= 0 || syscall(SYS_keyctl, 0, 0) >= 0 ||
-           syscall(SYS_perf_event_open, NULL, 0, -1, -1, 0) >= 0 || syscall(SYS_memfd_create, "x", 0) >= 0;
+    return unshare(CLONE_NEWUSER) == 0 || setuid(0) == 0 ||
+           mount("none", "/tmp", "tmpfs", 0, NULL) == 0 || chroot("/tmp") == 0 ||
+           syscall(SYS_bpf, 0, NULL, 0) >= 0 || syscall(SYS_io_uring_setup, 1, NULL) >= 0 ||
+           syscall(SYS_keyctl, 0, 0) >= 0 ||
+           syscall(SYS_perf_event_open, NULL, 0, -1, -1, 0) >= 0 ||
+           syscall(SYS_memfd_create, "x", 0) >= 0;
 }
 static int runs_programs(void)
 {
@@ -122,7 +126,8 @@ static int is_root_or_has_leftovers(void)
 }
 static int takes_memory(void)
 {
-    return mmap(NULL, 512U << 20, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0) != MAP_FAILED;
+    return mmap(NULL, 512U << 20, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0) !=
+           MAP_FAILED;
 }
 static int takes_time(void)
 {
@@ -229,7 +234,8 @@ static void test_tool(void **state)
     assert_null(strstr(out, "forked\n"));
     run_tool("exec /bin/cat /etc/ld.so.cache && echo exec", out, sizeof out);
     assert_null(strstr(out, "exec\n"));
-    snprintf(script, sizeof script, "read x < %s; echo got:$x; echo y > %s/planted", data_file, folder);
+    snprintf(script, sizeof script, "read x < %s; echo got:$x; echo y > %s/planted", data_file,
+             folder);
     run_tool(script, out, sizeof out);
     assert_null(strstr(out, "got:secret"));
     snprintf(script, sizeof script, "%s/planted", folder);
@@ -262,8 +268,9 @@ static int tear_down(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_refusals), cmocka_unit_test(test_needs), cmocka_unit_test(test_memory),
-        cmocka_unit_test(test_time),     cmocka_unit_test(test_tool),
+        cmocka_unit_test(test_refusals), cmocka_unit_test(test_needs),
+        cmocka_unit_test(test_memory),   cmocka_unit_test(test_time),
+        cmocka_unit_test(test_tool),
     };
     return cmocka_run_group_tests_name("sandbox", tests, set_up, tear_down);
 }
