@@ -82,7 +82,7 @@ static bool parse_arguments(int argc, char *argv[], struct job *job)
                                             {"processes", required_argument, NULL, PROCESSES},
                                             {NULL, 0, NULL, 0}};
     static const uint64_t most[] = {
-        [RENDER] = 100000, [DPI] = 400,    [MEMORY] = 65536,   [CPU] = 86400,
+        [RENDER] = 100000, [DPI] = 400,    [MEMORY] = 1048576, [CPU] = 86400,
         [OUTPUT] = 65536,  [FILES] = 4096, [PROCESSES] = 65536};
     uint64_t got[] = {[FORMAT] = 0, [RENDER] = 0,  [DPI] = 110,  [MEMORY] = 512,
                       [CPU] = 60,   [OUTPUT] = 64, [FILES] = 64, [PROCESSES] = 16};
