@@ -1,0 +1,134 @@
+/* From fused ranks and fetched passages to the reply. */
+#include "retrieve/fold.h"
+#include "retrieve/search.h"
+
+static struct str view(ProtobufCBinaryData b)
+{
+    return (struct str){(const char *)b.data, b.len};
+}
+
+static const struct fused *fused_of(const struct answer *in, struct str chunk, size_t from)
+{
+    /* passages come in the order asked, a few left out */
+    for (size_t i = from; i < in->n_fused; i++) {
+        if (str_eq(in->fused[i].chunk, chunk)) {
+            return &in->fused[i];
+        }
+    }
+    return NULL;
+}
+
+static void fill_why(const struct answer *in, const struct fused *f, Rt__Why *why)
+{
+    rt__why__init(why);
+    why->fused = f->score;
+    if (f->text_rank > 0) {
+        const struct text_hit *h = &in->text_why[f->text_rank - 1];
+        why->has_text_rank = why->has_text_score = why->has_words = 1;
+        why->has_proximity = why->has_char4 = 1;
+        why->text_rank = f->text_rank;
+        why->text_score = in->text[f->text_rank - 1].score;
+        why->words = h->words;
+        why->proximity = h->sdm - .9F * h->words > 0 ? h->sdm - .9F * h->words : 0;
+        why->char4 = h->char4;
+    }
+    if (f->dense_rank > 0) {
+        why->has_dense_rank = why->has_dense_score = 1;
+        why->dense_rank = f->dense_rank;
+        why->dense_score = in->dense[f->dense_rank - 1].score;
+    }
+}
+
+/* "path p.3"; paths are bytes, the field is text: what is not UTF-8 becomes \xNN. */
+static char *name_of(const Vs__Passage *p, struct arena *a)
+{
+    struct str path = view(p->path);
+    struct buf b;
+    buf_init(&b, 16384);
+    if (text_utf8_valid(path)) {
+        buf_str(&b, path);
+    } else {
+        for (size_t i = 0; i < path.len; i++) {
+            unsigned char c = (unsigned char)path.ptr[i];
+            if (c >= 0x20 && c < 0x7F) {
+                buf_char(&b, (char)c);
+            } else {
+                buf_printf(&b, "\\x%02X", c);
+            }
+        }
+    }
+    if (p->has_page && p->page > 0) {
+        buf_printf(&b, " p.%u", p->page);
+    }
+    struct str s = buf_view(&b);
+    char *out = buf_status(&b) == STATUS_OK ? arena_strndup(a, s.ptr, s.len) : NULL;
+    buf_deinit(&b);
+    return out;
+}
+
+
+static enum status add_folded(Rt__Why *why, const Vs__Passage *p, struct arena *a, struct error *err)
+{
+    if (why->n_folded == 32) { /* enough to see that it is everywhere */
+        return STATUS_OK;
+    }
+    if (why->folded == NULL) {
+        why->folded = arena_array(a, 32, sizeof(char *));
+    }
+    char *name = name_of(p, a);
+    if (why->folded == NULL || name == NULL) {
+        return error_set(err, STATUS_NO_MEMORY, "search: out of memory");
+    }
+    why->folded[why->n_folded++] = name;
+    return STATUS_OK;
+}
+
+enum status answer_fill(struct text_analyzer *t, const struct answer *in, const Vs__FetchReply *fetched,
+                        struct arena *a, Rt__SearchReply *reply, uint64_t *folded, struct error *err)
+{
+    size_t n = fetched->n_passages, from = 0;
+    enum status s = STATUS_OK;
+    Rt__RankedPassage *items = arena_array(a, n + 1, sizeof(*items));
+    Rt__RankedPassage **list = arena_array(a, n + 1, sizeof(*list));
+    Rt__Why *whys = arena_array(a, n + 1, sizeof(*whys));
+    struct str *texts = arena_array(a, n + 1, sizeof(*texts));
+    uint32_t *into = arena_array(a, n + 1, sizeof(*into));
+    uint32_t *place = arena_array(a, n + 1, sizeof(*place));
+    if (items == NULL || list == NULL || whys == NULL || texts == NULL || into == NULL ||
+        place == NULL) {
+        return error_set(err, STATUS_NO_MEMORY, "search: out of memory");
+    }
+    for (uint32_t i = 0; i < n; i++) {
+        texts[i] = view(fetched->passages[i]->text);
+        into[i] = i;
+    }
+    if (in->fold) {
+        s = fold(t, texts, n, a, into, err);
+    }
+    for (uint32_t i = 0; i < n && s == STATUS_OK; i++) {
+        Vs__Passage *p = fetched->passages[i];
+        place[i] = UINT32_MAX;
+        if (into[i] != i) {
+            if (place[into[i]] != UINT32_MAX) {
+                s = add_folded(&whys[place[into[i]]], p, a, err);
+                (*folded)++;
+            }
+            continue;
+        }
+        const struct fused *f = fused_of(in, view(p->chunk), from);
+        if (f == NULL || reply->n_passages == in->top_k) {
+            continue;
+        }
+        from = (size_t)(f - in->fused) + 1;
+        size_t k = reply->n_passages++;
+        place[i] = (uint32_t)k;
+        fill_why(in, f, &whys[k]);
+        rt__ranked_passage__init(&items[k]);
+        items[k].passage = p;
+        items[k].score = f->score;
+        items[k].why = &whys[k];
+        list[k] = &items[k];
+    }
+    reply->passages = list;
+    return s;
+}

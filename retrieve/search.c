@@ -1,0 +1,578 @@
+/* retrieve.Search, in the order things happen:
+ *
+ *   search_on_request -> vectorstore.SearchText  \
+ *                        embed.Encode -> vectorstore.SearchVector  } at once
+ *   both ended        -> fuse -> vectorstore.Fetch -> fold -> reply
+ *
+ * The encoder's name comes from a cache of what the tenant last had; SearchText's reply corrects it, and the
+ * dense side is then begun again (once). The dense side never fails a search: what was missing is a note. */
+#include "retrieve/search.h"
+
+#include "base/clock.h"
+#include "base/log.h"
+
+#define TOP_K_MAX 200U
+#define QUERY_BYTES_MAX ((size_t)64 * 1024)
+#define EARLIER_MAX 16
+#define NOTES_MAX 4
+/* A search does not wait longer than this for the question's vector. */
+#define ENCODE_TIMEOUT_MS 2000U
+
+enum side {
+    SIDE_OFF, /* not part of this search, or ended without a result */
+    SIDE_RUNNING,
+    SIDE_DONE,
+};
+
+struct search {
+    struct retrieve *r;
+    struct rpc_call *call;
+    struct arena *a; /* the call's */
+    struct rpc_options options;
+    Rt__SearchRequest *request; /* our copy */
+    Vs__Filter filter;
+    uint32_t top_k, limit;
+    int64_t started_us;
+
+    enum side text, dense;
+    struct rpc_request *text_rpc, *dense_rpc, *fetch_rpc;
+    char encoder[ENCODER_NAME_MAX]; /* of the dense side */
+    bool dense_restarted;
+
+    struct fuse_hit *text_hits, *dense_hits;
+    struct text_hit *text_why;
+    size_t n_text, n_dense;
+    float *vector;
+    size_t n_vector;
+    struct fused *fused;
+    size_t n_fused;
+    Vs__FetchReply *fetched;
+    Rt__SearchReply reply;
+    char *notes[NOTES_MAX];
+    char *dense_note; /* why the dense side gave nothing */
+    struct error error;
+};
+
+static void dense_start(struct search *s);
+static void sides_ended(struct search *s);
+
+/* ---- ends ---- */
+
+static void cancel(struct rpc_request **r)
+{
+    if (*r != NULL) {
+        rpc_request_cancel(*r);
+        *r = NULL;
+    }
+}
+
+/* The only way out; s is gone afterwards. */
+static void finish(struct search *s, enum status status)
+{
+    struct retrieve *r = s->r;
+    cancel(&s->text_rpc);
+    cancel(&s->dense_rpc);
+    cancel(&s->fetch_rpc);
+    r->searches++;
+    int64_t took_us = clock_monotonic_us() - s->started_us;
+    r->total_us += (uint64_t)took_us;
+    LOG_DEBUG("search", LOG_STR("tenant", rpc_call_tenant(s->call)),
+              LOG_STR("status", status_name(status)), LOG_INT("dur_us", took_us),
+              LOG_INT("passages", s->reply.n_passages), LOG_END);
+    if (status == STATUS_OK) {
+        rt_search_return(s->call, &s->reply);
+    } else {
+        r->failed += status != STATUS_CANCELLED;
+        s->error.code = status;
+        rpc_call_fail(s->call, &s->error);
+    }
+    retrieve_call_over(r);
+}
+
+static void fail(struct search *s, const struct error *err)
+{
+    s->error = *err;
+    finish(s, err->code);
+}
+
+static void no_memory(struct search *s)
+{
+    finish(s, error_set(&s->error, STATUS_NO_MEMORY, "search: out of memory"));
+}
+
+static void note(struct search *s, char *text)
+{
+    if (text != NULL && s->reply.n_notes < NOTES_MAX) {
+        s->notes[s->reply.n_notes++] = text;
+    }
+}
+
+void search_on_cancel(struct rpc_call *call)
+{
+    struct search *s = *rpc_call_data(call);
+    finish(s, error_set(&s->error, STATUS_CANCELLED, "search: the caller went away"));
+}
+
+/* ---- copies: messages are gone when their callback returns ---- */
+
+static bool copy_bytes(struct arena *a, const void *p, size_t len, struct str *out)
+{
+    char *copy = arena_strndup(a, p == NULL ? "" : p, len);
+    *out = (struct str){copy, len};
+    return copy != NULL;
+}
+
+static ProtobufCMessage *copy_message(const ProtobufCMessage *m, struct arena *a)
+{
+    ProtobufCAllocator allocator;
+    arena_protobuf(a, &allocator);
+    size_t len = protobuf_c_message_get_packed_size(m);
+    uint8_t *bytes = arena_alloc(a, len + 1);
+    if (bytes == NULL) {
+        return NULL;
+    }
+    protobuf_c_message_pack(m, bytes);
+    return protobuf_c_message_unpack(m->descriptor, &allocator, len, bytes);
+}
+
+/* ---- full text ---- */
+
+static void on_text_reply(struct rpc_request *r, const ProtobufCMessage *m, void *data)
+{
+    (void)r;
+    struct search *s = data;
+    const Vs__SearchTextReply *t = vs_search_text_reply(m);
+    if (t == NULL) {
+        return;
+    }
+    s->text_hits = arena_array(s->a, t->n_hits + 1, sizeof(*s->text_hits));
+    s->text_why = arena_array(s->a, t->n_hits + 1, sizeof(*s->text_why));
+    s->reply.terms = arena_array(s->a, t->n_terms + 1, sizeof(char *));
+    s->reply.encoder = arena_strdup(s->a, t->encoder);
+    if (s->text_hits == NULL || s->text_why == NULL || s->reply.terms == NULL ||
+        s->reply.encoder == NULL) {
+        return;
+    }
+    for (size_t i = 0; i < t->n_hits; i++) {
+        const Vs__TextHit *h = t->hits[i];
+        s->text_hits[i].score = h->score;
+        s->text_why[i] = (struct text_hit){h->words, h->sdm, h->char4};
+        if (!copy_bytes(s->a, h->chunk.data, h->chunk.len, &s->text_hits[i].chunk)) {
+            return;
+        }
+    }
+    for (size_t i = 0; i < t->n_terms; i++) {
+        s->reply.terms[i] = arena_strdup(s->a, t->terms[i]);
+        if (s->reply.terms[i] == NULL) {
+            return;
+        }
+    }
+    s->reply.n_terms = t->n_terms;
+    s->reply.upper_bound_share = t->upper_bound_share;
+    s->reply.matched = t->matched;
+    s->n_text = t->n_hits;
+    s->text = SIDE_DONE;
+}
+
+static bool wants_dense(const struct search *s)
+{
+    const struct settings *settings = s->r->svc->settings;
+    return s->request->mode == RT__SEARCH_REQUEST__MODE__DENSE ||
+           (s->request->mode == RT__SEARCH_REQUEST__MODE__DEFAULT && settings->retrieve.lsa_weight > 0);
+}
+
+static void on_text_finish(struct rpc_request *r, const struct error *err, void *data)
+{
+    (void)r;
+    struct search *s = data;
+    s->text_rpc = NULL;
+    if (err->code != STATUS_OK) {
+        fail(s, err);
+        return;
+    }
+    if (s->text != SIDE_DONE) {
+        no_memory(s);
+        return;
+    }
+    const char *encoder = s->reply.encoder;
+    encoder_learn(s->r, rpc_call_tenant(s->call), encoder);
+    if (wants_dense(s) && strcmp(encoder, s->encoder) != 0 && s->dense != SIDE_DONE &&
+        !s->dense_restarted && strlen(encoder) < ENCODER_NAME_MAX) {
+        cancel(&s->dense_rpc);
+        s->dense = SIDE_OFF;
+        s->dense_restarted = true;
+        memcpy(s->encoder, encoder, strlen(encoder) + 1);
+        dense_start(s); /* may end the search */
+        return;
+    }
+    sides_ended(s);
+}
+
+static bool text_start(struct search *s)
+{
+    Vs__SearchTextRequest q = VS__SEARCH_TEXT_REQUEST__INIT;
+    q.query = s->request->query;
+    q.filter = &s->filter;
+    q.limit = s->limit;
+    q.has_mode = 1;
+    q.mode = s->request->mode == RT__SEARCH_REQUEST__MODE__PLAIN_BM25
+                 ? VS__SEARCH_TEXT_REQUEST__MODE__PLAIN_BM25
+                 : VS__SEARCH_TEXT_REQUEST__MODE__DEFAULT;
+    q.n_earlier = s->request->n_earlier;
+    q.earlier = s->request->earlier;
+    static const struct rpc_callbacks callbacks = {.on_reply = on_text_reply,
+                                                   .on_finish = on_text_finish};
+    struct rpc_client *c = service_client(s->r->svc, PEER_VECTORSTORE);
+    s->text_rpc = c == NULL ? NULL : vs_search_text(c, &s->options, &q, &callbacks, s);
+    s->text = SIDE_RUNNING;
+    return s->text_rpc != NULL;
+}
+
+/* ---- dense ---- */
+
+/* Without vectors the search goes on, unless they were all that was asked for. */
+static void dense_failed(struct search *s, const char *what, const struct error *err)
+{
+    s->dense = SIDE_OFF;
+    if (s->request->mode == RT__SEARCH_REQUEST__MODE__DENSE) {
+        fail(s, err);
+        return;
+    }
+    bool down = err->code == STATUS_UNAVAILABLE || err->code == STATUS_DEADLINE;
+    s->dense_note = down ? arena_strdup(s->a, what)
+                         : arena_printf(s->a, "vector search failed, full-text only: %s", err->text);
+    sides_ended(s);
+}
+
+static void on_vector_reply(struct rpc_request *r, const ProtobufCMessage *m, void *data)
+{
+    (void)r;
+    struct search *s = data;
+    const Vs__SearchVectorReply *v = vs_search_vector_reply(m);
+    if (v == NULL) {
+        return;
+    }
+    s->dense_hits = arena_array(s->a, v->n_hits + 1, sizeof(*s->dense_hits));
+    if (s->dense_hits == NULL) {
+        return;
+    }
+    for (size_t i = 0; i < v->n_hits; i++) {
+        s->dense_hits[i].score = v->hits[i]->cosine;
+        if (!copy_bytes(s->a, v->hits[i]->chunk.data, v->hits[i]->chunk.len,
+                        &s->dense_hits[i].chunk)) {
+            return;
+        }
+    }
+    s->n_dense = v->n_hits;
+    s->dense = SIDE_DONE;
+}
+
+static void on_vector_finish(struct rpc_request *r, const struct error *err, void *data)
+{
+    (void)r;
+    struct search *s = data;
+    s->dense_rpc = NULL;
+    if (err->code != STATUS_OK) {
+        dense_failed(s, "vector search does not answer: full-text only", err);
+    } else if (s->dense != SIDE_DONE) {
+        no_memory(s);
+    } else {
+        sides_ended(s);
+    }
+}
+
+static void on_encode_reply(struct rpc_request *r, const ProtobufCMessage *m, void *data)
+{
+    (void)r;
+    struct search *s = data;
+    const Em__EncodeReply *e = em_encode_reply(m);
+    if (e == NULL || e->n_vectors == 0) {
+        return;
+    }
+    s->vector = arena_array(s->a, e->n_vectors, sizeof(float));
+    if (s->vector != NULL) {
+        memcpy(s->vector, e->vectors, e->n_vectors * sizeof(float));
+        s->n_vector = e->n_vectors;
+    }
+}
+
+static bool all_zero(const float *v, size_t n)
+{
+    for (size_t i = 0; i < n; i++) {
+        if (v[i] > 0 || v[i] < 0) {
+            return false;
+        }
+    }
+    return true;
+}
+
+static void on_encode_finish(struct rpc_request *r, const struct error *err, void *data)
+{
+    (void)r;
+    struct search *s = data;
+    s->dense_rpc = NULL;
+    if (err->code != STATUS_OK) {
+        dense_failed(s, "embed is down: full-text only", err);
+        return;
+    }
+    if (s->vector == NULL || all_zero(s->vector, s->n_vector)) {
+        s->dense = SIDE_DONE; /* none of the question's words is in the encoder's vocabulary */
+        sides_ended(s);
+        return;
+    }
+    Vs__SearchVectorRequest q = VS__SEARCH_VECTOR_REQUEST__INIT;
+    q.encoder = s->encoder;
+    q.n_vector = s->n_vector;
+    q.vector = s->vector;
+    q.filter = &s->filter;
+    q.limit = s->limit;
+    static const struct rpc_callbacks callbacks = {.on_reply = on_vector_reply,
+                                                   .on_finish = on_vector_finish};
+    struct rpc_client *c = service_client(s->r->svc, PEER_VECTORSTORE);
+    s->dense_rpc = c == NULL ? NULL : vs_search_vector(c, &s->options, &q, &callbacks, s);
+    if (s->dense_rpc == NULL) {
+        no_memory(s);
+    }
+}
+
+/* With s->encoder set; "": there is nothing to do. May end the search. */
+static void dense_start(struct search *s)
+{
+    if (s->encoder[0] == '\0') {
+        s->dense = SIDE_OFF;
+        sides_ended(s);
+        return;
+    }
+    Em__EncodeRequest q = EM__ENCODE_REQUEST__INIT;
+    q.encoder = s->encoder;
+    q.kind = EM__ENCODE_REQUEST__KIND__QUERY;
+    q.n_texts = 1;
+    q.texts = &s->request->query;
+    struct rpc_options options = s->options;
+    if (s->request->mode != RT__SEARCH_REQUEST__MODE__DENSE &&
+        (options.timeout_ms == 0 || options.timeout_ms > ENCODE_TIMEOUT_MS)) {
+        options.timeout_ms = ENCODE_TIMEOUT_MS;
+    }
+    static const struct rpc_callbacks callbacks = {.on_reply = on_encode_reply,
+                                                   .on_finish = on_encode_finish};
+    struct rpc_client *c = service_client(s->r->svc, PEER_EMBED);
+    s->vector = NULL;
+    s->dense_note = NULL;
+    s->dense_rpc = c == NULL ? NULL : em_encode(c, &options, &q, &callbacks, s);
+    s->dense = SIDE_RUNNING;
+    if (s->dense_rpc == NULL) {
+        no_memory(s);
+    }
+}
+
+/* ---- which encoder, for searches by vector alone ---- */
+
+static void on_status_reply(struct rpc_request *r, const ProtobufCMessage *m, void *data)
+{
+    (void)r;
+    struct search *s = data;
+    const Vs__StatusReply *v = vs_status_reply(m);
+    if (v != NULL && strlen(v->encoder) < ENCODER_NAME_MAX) {
+        memcpy(s->encoder, v->encoder, strlen(v->encoder) + 1);
+        s->reply.encoder = arena_strdup(s->a, v->encoder);
+        encoder_learn(s->r, rpc_call_tenant(s->call), v->encoder);
+    }
+}
+
+static void on_status_finish(struct rpc_request *r, const struct error *err, void *data)
+{
+    (void)r;
+    struct search *s = data;
+    s->dense_rpc = NULL;
+    if (err->code != STATUS_OK) {
+        fail(s, err);
+    } else if (s->reply.encoder == NULL) {
+        no_memory(s);
+    } else {
+        if (s->encoder[0] == '\0') {
+            note(s, arena_strdup(s->a, "no encoder is fitted yet: nothing can be found by vectors"));
+        }
+        dense_start(s);
+    }
+}
+
+static bool status_start(struct search *s)
+{
+    Vs__StatusRequest q = VS__STATUS_REQUEST__INIT;
+    static const struct rpc_callbacks callbacks = {.on_reply = on_status_reply,
+                                                   .on_finish = on_status_finish};
+    struct rpc_client *c = service_client(s->r->svc, PEER_VECTORSTORE);
+    s->dense_rpc = c == NULL ? NULL : vs_status(c, &s->options, &q, &callbacks, s);
+    s->dense = SIDE_RUNNING;
+    return s->dense_rpc != NULL;
+}
+
+/* ---- fuse, fetch, fold ---- */
+
+static void on_fetch_reply(struct rpc_request *r, const ProtobufCMessage *m, void *data)
+{
+    (void)r;
+    struct search *s = data;
+    if (vs_fetch_reply(m) != NULL) {
+        s->fetched = (Vs__FetchReply *)(void *)copy_message(m, s->a);
+    }
+}
+
+static void on_fetch_finish(struct rpc_request *r, const struct error *err, void *data)
+{
+    (void)r;
+    struct search *s = data;
+    s->fetch_rpc = NULL;
+    if (err->code != STATUS_OK) {
+        fail(s, err);
+        return;
+    }
+    if (s->fetched == NULL) {
+        no_memory(s);
+        return;
+    }
+    struct answer in = {.text = s->text_hits,
+                        .dense = s->dense_hits,
+                        .text_why = s->text_why,
+                        .fused = s->fused,
+                        .n_fused = s->n_fused,
+                        .top_k = s->top_k,
+                        .fold = !(s->request->has_no_fold && s->request->no_fold)};
+    finish(s, answer_fill(s->r->text, &in, s->fetched, s->a, &s->reply, &s->r->folded, &s->error));
+}
+
+/* Called whenever a side has ended; goes on when both have. */
+static void sides_ended(struct search *s)
+{
+    if (s->text == SIDE_RUNNING || s->dense == SIDE_RUNNING) {
+        return;
+    }
+    if (s->dense == SIDE_OFF && s->dense_note != NULL) {
+        note(s, s->dense_note);
+        s->r->without_dense++;
+    }
+    float weight = (float)s->r->svc->settings->retrieve.lsa_weight;
+    bool some = s->dense == SIDE_DONE && s->n_dense > 0;
+    enum status status = fuse(s->text_hits, s->n_text, s->dense_hits, some ? s->n_dense : 0, weight,
+                              s->a, &s->fused, &s->n_fused, &s->error);
+    if (status != STATUS_OK) {
+        finish(s, status);
+        return;
+    }
+    if (s->n_fused == 0) {
+        finish(s, STATUS_OK);
+        return;
+    }
+    bool folding = !(s->request->has_no_fold && s->request->no_fold);
+    size_t wanted = s->top_k + (folding ? s->top_k / 2 + 4U : 0U);
+    wanted = wanted < s->n_fused ? wanted : s->n_fused;
+    Vs__FetchRequest q = VS__FETCH_REQUEST__INIT;
+    q.filter = &s->filter;
+    q.chunks = arena_array(s->a, wanted, sizeof(*q.chunks));
+    if (q.chunks == NULL) {
+        no_memory(s);
+        return;
+    }
+    for (size_t i = 0; i < wanted; i++) {
+        q.chunks[i].len = s->fused[i].chunk.len;
+        q.chunks[i].data = (uint8_t *)(uintptr_t)s->fused[i].chunk.ptr;
+    }
+    q.n_chunks = wanted;
+    static const struct rpc_callbacks callbacks = {.on_reply = on_fetch_reply,
+                                                   .on_finish = on_fetch_finish};
+    struct rpc_client *c = service_client(s->r->svc, PEER_VECTORSTORE);
+    s->fetch_rpc = c == NULL ? NULL : vs_fetch(c, &s->options, &q, &callbacks, s);
+    if (s->fetch_rpc == NULL) {
+        no_memory(s);
+    }
+}
+
+/* ---- start ---- */
+
+static enum status check(const struct rpc_call *call, const Rt__SearchRequest *q, struct error *err)
+{
+    if (rpc_call_tenant(call)[0] == '\0') {
+        return error_set(err, STATUS_INVALID, "search: the call names no tenant");
+    }
+    if (q->query.len == 0) {
+        return error_set(err, STATUS_INVALID, "search: the query is empty");
+    }
+    if (q->query.len > QUERY_BYTES_MAX) {
+        return error_set(err, STATUS_TOO_LARGE, "search: a query of %zu bytes; at most %zu are taken",
+                         q->query.len, QUERY_BYTES_MAX);
+    }
+    if (q->n_earlier > EARLIER_MAX || q->n_collections > 256) {
+        return error_set(err, STATUS_TOO_LARGE,
+                         "search: %zu earlier turns and %zu collections; at most %d and 256 are taken",
+                         q->n_earlier, q->n_collections, EARLIER_MAX);
+    }
+    for (size_t i = 0; i < q->n_earlier; i++) {
+        if (q->earlier[i].len > QUERY_BYTES_MAX) {
+            return error_set(err, STATUS_TOO_LARGE, "search: an earlier turn of %zu bytes",
+                             q->earlier[i].len);
+        }
+    }
+    if (q->top_k > TOP_K_MAX) {
+        return error_set(err, STATUS_INVALID, "search: top_k is %u; at most %u is possible", q->top_k,
+                         TOP_K_MAX);
+    }
+    return STATUS_OK;
+}
+
+void search_on_request(struct rpc_call *call, const ProtobufCMessage *m)
+{
+    struct retrieve *r = service_state(call);
+    const Rt__SearchRequest *q = rt_search_request(m);
+    struct arena *a = rpc_call_arena(call);
+    struct search *s = arena_alloc(a, sizeof(*s));
+    struct error err = {.code = STATUS_OK};
+    Rt__SearchRequest *copy = NULL;
+    if (r == NULL || r->stopping) {
+        (void)error_set(&err, STATUS_UNAVAILABLE, "retrieve is stopping");
+    } else if (q == NULL) {
+        (void)error_set(&err, STATUS_INVALID, "search: no request");
+    } else if (check(call, q, &err) == STATUS_OK) {
+        copy = (Rt__SearchRequest *)(void *)copy_message(m, a);
+        if (s == NULL || copy == NULL) {
+            (void)error_set(&err, STATUS_NO_MEMORY, "search: out of memory");
+        }
+    }
+    if (err.code != STATUS_OK) {
+        rpc_call_fail(call, &err);
+        return;
+    }
+    const struct settings *settings = r->svc->settings;
+    *s = (struct search){.r = r,
+                         .call = call,
+                         .a = a,
+                         .request = copy,
+                         .filter = VS__FILTER__INIT,
+                         .reply = RT__SEARCH_REPLY__INIT,
+                         .top_k = copy->top_k > 0 ? copy->top_k : (uint32_t)settings->retrieve.top_k,
+                         .limit = (uint32_t)settings->retrieve.candidates,
+                         .started_us = clock_monotonic_us()};
+    static char none[] = "";
+    s->reply.encoder = copy->mode == RT__SEARCH_REQUEST__MODE__DENSE ? NULL : none;
+    s->reply.notes = s->notes;
+    s->limit = s->limit < s->top_k ? s->top_k : s->limit;
+    s->filter.n_collections = copy->n_collections;
+    s->filter.collections = copy->collections;
+    rpc_options_from_call(call, &s->options);
+    *rpc_call_data(call) = s;
+    r->n_calls++;
+    bool started;
+    if (copy->mode == RT__SEARCH_REQUEST__MODE__DENSE) {
+        started = status_start(s);
+    } else {
+        started = text_start(s);
+        const char *known = encoder_known(r, rpc_call_tenant(call));
+        if (started && wants_dense(s) && known[0] != '\0') {
+            memcpy(s->encoder, known, strlen(known) + 1);
+            dense_start(s); /* text is running: ends the search only without memory */
+            return;
+        }
+    }
+    if (!started) {
+        no_memory(s);
+    }
+}

@@ -1,0 +1,60 @@
+/* What the files of the service share. */
+#ifndef CARREL_RETRIEVE_SEARCH_H
+#define CARREL_RETRIEVE_SEARCH_H
+
+#include "base/service.h"
+#include "base/text/text.h"
+#include "embed/embed_rpc.h"
+#include "retrieve/fuse.h"
+#include "retrieve/retrieve_rpc.h"
+#include "vectorstore/vectorstore_rpc.h"
+
+#define ENCODERS_KNOWN 256
+#define ENCODER_NAME_MAX 128
+
+/* The encoder each tenant last had, so that the question can be encoded while full-text search runs. */
+struct known_encoder {
+    char tenant[65];
+    char encoder[ENCODER_NAME_MAX];
+    uint64_t used; /* 0: free */
+};
+
+struct retrieve {
+    struct service *svc;
+    struct text_analyzer *text; /* loop thread only */
+    struct known_encoder known[ENCODERS_KNOWN];
+    uint64_t tick;
+    uint32_t n_calls;
+    uint64_t searches, failed, without_dense, folded;
+    uint64_t total_us;
+    bool stopping;
+};
+
+void search_on_request(struct rpc_call *call, const ProtobufCMessage *m);
+void search_on_cancel(struct rpc_call *call);
+/* A call has ended; may end the service. */
+void retrieve_call_over(struct retrieve *r);
+
+/* "" when unknown. */
+const char *encoder_known(struct retrieve *r, const char *tenant);
+void encoder_learn(struct retrieve *r, const char *tenant, const char *encoder);
+
+/* One text hit with what Why tells of it. */
+struct text_hit {
+    float words, sdm, char4;
+};
+
+struct answer {
+    const struct fuse_hit *text, *dense;
+    const struct text_hit *text_why;
+    const struct fused *fused;
+    size_t n_fused;
+    uint32_t top_k;
+    bool fold;
+};
+/* Passages with their reasons, near-duplicates folded; into `reply`, all in a. `folded` counts. */
+enum status answer_fill(struct text_analyzer *t, const struct answer *in, const Vs__FetchReply *fetched,
+                        struct arena *a, Rt__SearchReply *reply, uint64_t *folded,
+                        struct error *err) MUST_CHECK;
+
+#endif
