@@ -208,7 +208,7 @@ static void on_original(struct rpc_request *r, const ProtobufCMessage *m, void *
         (void)error_set(&w->err, STATUS_PROTOCOL, "the original is larger than the store said");
         return;
     }
-    (void)file_write_all(w->fd, reply->data.data, reply->data.len, &w->err);
+    w->err.code = file_write_all(w->fd, reply->data.data, reply->data.len, &w->err);
 }
 
 static void on_original_end(struct rpc_request *r, const struct error *err, void *data)

@@ -9,7 +9,7 @@
 #include "ingest/job.h"
 
 #define MEMORY_MAX ((uint64_t)8 << 20)
-#define COPY_BYTES 65536
+#define COPY_BYTES 16384
 
 enum status snapshot_file(uint64_t size, const char *home, int *fd, bool *in_memory,
                           struct error *err)

@@ -44,7 +44,7 @@ static enum status prepare(struct ingest *in, const char *id, struct tenant **ou
     t->in = in;
     list_init(&t->link);
     list_init(&t->deletes);
-    (void)snprintf(t->id, sizeof t->id, "%s", id);
+    (void)snprintf(t->id, sizeof t->id, "%.64s", id);
     enum status s = file_join(t->root, sizeof t->root, in->watch_dir, id, err);
     int n = snprintf(path, sizeof path, "%s/tenants/%s/ingest.db", in->svc->home, id);
     if (s == STATUS_OK && (n < 0 || (size_t)n >= sizeof path)) {

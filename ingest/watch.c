@@ -375,11 +375,11 @@ void watch_feed(struct watch *w, const void *events, size_t len)
 static void on_readable(uv_poll_t *poll, int status, int events)
 {
     struct watch *w = container_of(poll, struct watch, poll);
-    _Alignas(struct inotify_event) char buffer[65536];
+    _Alignas(struct inotify_event) char buffer[16384];
     if (status != 0 || (events & UV_READABLE) == 0) {
         return;
     }
-    for (int round = 0; round < 8 && !w->closing; round++) { /* then others have their turn */
+    for (int round = 0; round < 32 && !w->closing; round++) { /* then others have their turn */
         ssize_t n = read(w->fd, buffer, sizeof buffer);
         if (n <= 0) {
             if (n < 0 && errno != EAGAIN && errno != EINTR) {
