@@ -1,0 +1,466 @@
+/* Ranking quality and speed of the full-text library alone, without services: reads BEIR-layout folders, indexes
+ * into memory, and prints nDCG@10 (linear gain), Recall@20 and MRR@10 for plain BM25 and the default.
+ *
+ *   bench-lexical DIR [--queries 600] [--seed 1]     DIR: a set, or a folder of sets
+ *   bench-lexical --speed CHUNKS                     made-up text of 200-word chunks: time of a search
+ *
+ * Units as ingest makes them for plain text: texts above 300 words in equal parts of about 200, CJK of about 400
+ * characters; a document counts by its best unit. */
+#include <dirent.h>
+#include <jansson.h>
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+#include "base/clock.h"
+#include "base/map.h"
+#include "tests/unit/vectorstore/memory_source.h"
+
+#define DEPTH 100
+
+static void die(const char *what)
+{
+    (void)fprintf(stderr, "bench-lexical: %s\n", what);
+    exit(1);
+}
+
+static void *need(void *p)
+{
+    if (p == NULL) {
+        die("out of memory");
+    }
+    return p;
+}
+
+struct set {
+    struct memory_index *index;
+    uint32_t *document_of; /* chunk -> document number, from 1 */
+    size_t cap_chunks;
+    struct map documents; /* id -> number */
+    size_t n_documents;
+    struct map queries; /* id -> struct question */
+};
+
+struct question {
+    char *text;
+    struct map relevant; /* document id -> grade + 1 */
+};
+
+struct figures {
+    double ndcg, recall, mrr;
+    double ms;
+    size_t n;
+};
+
+/* ---- reading ---- */
+
+static bool is_cjk(struct str s)
+{
+    size_t dense = 0;
+    for (size_t i = 0; i < s.len; i++) {
+        unsigned char b = (unsigned char)s.ptr[i];
+        dense += b >= 0xE3 && b <= 0xED;
+    }
+    return dense * 3 > s.len / 2;
+}
+
+static void add_unit(struct set *s, struct str text, struct str title, const char *language, size_t doc)
+{
+    chunk_no n = memory_index_add(s->index, text, title, language);
+    if (n >= s->cap_chunks) {
+        s->cap_chunks = s->cap_chunks == 0 ? 4096 : s->cap_chunks * 2;
+        s->document_of = need(realloc(s->document_of, s->cap_chunks * sizeof(uint32_t)));
+    }
+    s->document_of[n] = (uint32_t)doc;
+}
+
+static void add_document(struct set *s, struct str text, struct str title, size_t doc)
+{
+    static char *joined;
+    joined = need(realloc(joined, text.len + title.len + 2));
+    (void)snprintf(joined, text.len + title.len + 2, "%s %s", title.ptr, text.ptr);
+    const char *language =
+        text_detect_language(s->index->text, (struct str){joined, text.len + title.len + 1});
+    size_t words = 0, unit, i = 0, start = 0, in_unit = 0;
+    if (is_cjk(text)) {
+        size_t points = text_code_points(text), units = points > 600 ? (points + 399) / 400 : 1;
+        for (size_t u = 0; u < units; u++) {
+            size_t from = text_byte_offset(text, points * u / units);
+            size_t to = text_byte_offset(text, points * (u + 1) / units);
+            add_unit(s, (struct str){text.ptr + from, to - from}, title, language, doc);
+        }
+        return;
+    }
+    for (i = 0; i < text.len; i++) {
+        bool space = text.ptr[i] <= ' ' && text.ptr[i] >= 0;
+        words += !space && (i == 0 || (text.ptr[i - 1] <= ' ' && text.ptr[i - 1] >= 0));
+    }
+    size_t units = words > 300 ? (words + 199) / 200 : 1;
+    unit = (words + units - 1) / units;
+    for (i = 0; i < text.len; i++) {
+        bool space = text.ptr[i] <= ' ' && text.ptr[i] >= 0;
+        bool begins = !space && (i == 0 || (text.ptr[i - 1] <= ' ' && text.ptr[i - 1] >= 0));
+        if (begins && in_unit == unit && units > 1) {
+            add_unit(s, (struct str){text.ptr + start, i - start}, title, language, doc);
+            start = i;
+            in_unit = 0;
+        }
+        in_unit += begins;
+    }
+    add_unit(s, (struct str){text.ptr + start, text.len - start}, title, language, doc);
+}
+
+typedef void (*line_fn)(struct set *s, json_t *line);
+
+static void each_line(struct set *s, const char *dir, const char *name, line_fn fn)
+{
+    char path[1024];
+    (void)snprintf(path, sizeof(path), "%s/%s", dir, name);
+    FILE *f = fopen(path, "r");
+    char *line = NULL;
+    size_t cap = 0;
+    if (f == NULL) {
+        die(path);
+    }
+    while (getline(&line, &cap, f) > 0) {
+        json_t *j = json_loads(line, 0, NULL);
+        if (j != NULL) {
+            fn(s, j);
+            json_decref(j);
+        }
+    }
+    free(line);
+    (void)fclose(f);
+}
+
+static struct str text_of(json_t *j, const char *key)
+{
+    const char *z = json_string_value(json_object_get(j, key));
+    return str_from(z == NULL ? "" : z);
+}
+
+static void on_document(struct set *s, json_t *j)
+{
+    size_t doc = ++s->n_documents;
+    if (map_put(&s->documents, text_of(j, "_id"), (void *)(uintptr_t)doc, NULL) != STATUS_OK) {
+        die("out of memory");
+    }
+    add_document(s, text_of(j, "text"), text_of(j, "title"), doc);
+}
+
+static void on_query(struct set *s, json_t *j)
+{
+    struct question *q = need(calloc(1, sizeof(*q)));
+    q->text = need(strdup(text_of(j, "text").ptr));
+    if (map_put(&s->queries, text_of(j, "_id"), q, NULL) != STATUS_OK) {
+        die("out of memory");
+    }
+}
+
+static void read_qrels(struct set *s, const char *dir)
+{
+    char path[1024], line[4096];
+    (void)snprintf(path, sizeof(path), "%s/qrels.tsv", dir);
+    FILE *f = fopen(path, "r");
+    if (f == NULL) {
+        die(path);
+    }
+    while (fgets(line, sizeof(line), f) != NULL) {
+        char *doc = strchr(line, '\t'), *grade = doc == NULL ? NULL : strchr(doc + 1, '\t');
+        if (grade == NULL) {
+            continue;
+        }
+        *doc++ = *grade++ = '\0';
+        long g = strtol(grade, NULL, 10);
+        struct question *q = map_get(&s->queries, str_from(line));
+        if (q != NULL && g > 0 &&
+            map_put(&q->relevant, str_from(doc), (void *)(uintptr_t)(g + 1), NULL) != STATUS_OK) {
+            die("out of memory");
+        }
+    }
+    (void)fclose(f);
+}
+
+/* ---- measuring ---- */
+
+static int descending(const void *x, const void *y)
+{
+    double a = *(const double *)x, b = *(const double *)y;
+    return a < b ? 1 : -(a > b);
+}
+
+static void score(struct set *s, struct question *q, const struct lexical_result *r, struct figures *f)
+{
+    uint32_t ranked[DEPTH];
+    size_t n = 0;
+    for (size_t i = 0; i < r->n_hits && n < 20; i++) {
+        uint32_t doc = s->document_of[r->hits[i].chunk];
+        size_t k = 0;
+        while (k < n && ranked[k] != doc) {
+            k++;
+        }
+        if (k == n) {
+            ranked[n++] = doc;
+        }
+    }
+    double ideal[4096], dcg = 0, best = 0, first = 0;
+    size_t n_ideal = 0, found = 0, pos = 0;
+    struct str id;
+    void *grade;
+    while (map_next(&q->relevant, &pos, &id, &grade)) {
+        double g = (double)(uintptr_t)grade - 1;
+        uintptr_t doc = (uintptr_t)map_get(&s->documents, id);
+        if (n_ideal < 4096) {
+            ideal[n_ideal++] = g;
+        }
+        for (size_t k = 0; k < n; k++) {
+            if (ranked[k] == doc) {
+                found++;
+                if (k < 10) {
+                    dcg += g / log2((double)k + 2);
+                    first = fmax(first, 1 / ((double)k + 1));
+                }
+            }
+        }
+    }
+    qsort(ideal, n_ideal, sizeof(double), descending);
+    for (size_t k = 0; k < n_ideal && k < 10; k++) {
+        best += ideal[k] / log2((double)k + 2);
+    }
+    f->ndcg += dcg / best;
+    f->recall += (double)found / (double)n_ideal;
+    f->mrr += first;
+    f->n++;
+}
+
+static struct figures run(struct set *s, bool plain, size_t at_most, uint64_t seed)
+{
+    struct figures f = {0};
+    struct lexical_source source;
+    size_t total = 0, pos = 0, taken = 0, seen = 0;
+    struct str id;
+    void *value;
+    memory_index_source(s->index, &source);
+    while (map_next(&s->queries, &pos, &id, &value)) {
+        total += ((struct question *)value)->relevant.len > 0;
+    }
+    pos = 0;
+    while (map_next(&s->queries, &pos, &id, &value)) {
+        struct question *q = value;
+        if (q->relevant.len == 0) {
+            continue;
+        }
+        seed = seed * 6364136223846793005U + 1442695040888963407U; /* the same choice for each system */
+        size_t left = total - seen++;
+        if (taken >= at_most || (seed >> 33) % left >= at_most - taken) {
+            continue;
+        }
+        taken++;
+        struct arena a;
+        struct error err;
+        struct lexical_result r;
+        struct lexical_query query = {.text = str_from(q->text), .limit = DEPTH, .plain = plain};
+        arena_init(&a, 64 << 20);
+        int64_t t = clock_monotonic_us();
+        if (lexical_search(s->index->text, &source, &query, &a, &r, &err) != STATUS_OK) {
+            die(err.text);
+        }
+        f.ms += (double)(clock_monotonic_us() - t) / 1000;
+        score(s, q, &r, &f);
+        arena_reset(&a);
+    }
+    double n = f.n == 0 ? 1 : (double)f.n;
+    f.ndcg /= n;
+    f.recall /= n;
+    f.mrr /= n;
+    f.ms /= n;
+    return f;
+}
+
+static void free_set(struct set *s)
+{
+    size_t pos = 0;
+    struct str id;
+    void *value;
+    while (map_next(&s->queries, &pos, &id, &value)) {
+        struct question *q = value;
+        map_deinit(&q->relevant);
+        free(q->text);
+        free(q);
+    }
+    map_deinit(&s->queries);
+    map_deinit(&s->documents);
+    free(s->document_of);
+    memory_index_free(s->index);
+}
+
+static void bench(const char *dir, size_t queries, uint64_t seed, struct figures sums[2], size_t *n)
+{
+    struct set s = {.index = memory_index_new()};
+    map_init(&s.documents);
+    map_init(&s.queries);
+    each_line(&s, dir, "corpus.jsonl", on_document);
+    each_line(&s, dir, "queries.jsonl", on_query);
+    read_qrels(&s, dir);
+    memory_index_finish(s.index);
+    struct figures f[2] = {run(&s, true, queries, seed), run(&s, false, queries, seed)};
+    const char *name = strrchr(dir, '/');
+    (void)printf("%-16s %6u units  plain %.3f %.3f %.3f %5.2f ms   default %.3f %.3f %.3f %5.2f ms   "
+                 "%+.4f %+.4f\n",
+                 name == NULL ? dir : name + 1, s.index->n_chunks, f[0].ndcg, f[0].recall, f[0].mrr,
+                 f[0].ms, f[1].ndcg, f[1].recall, f[1].mrr, f[1].ms, f[1].ndcg - f[0].ndcg,
+                 f[1].recall - f[0].recall);
+    (void)fflush(stdout);
+    for (int i = 0; i < 2; i++) {
+        sums[i].ndcg += f[i].ndcg;
+        sums[i].recall += f[i].recall;
+        sums[i].mrr += f[i].mrr;
+    }
+    (*n)++;
+    free_set(&s);
+}
+
+/* ---- speed ---- */
+
+static uint64_t state = 88172645463325252U;
+
+static uint64_t next_random(void)
+{
+    state ^= state << 13;
+    state ^= state >> 7;
+    state ^= state << 17;
+    return state;
+}
+
+/* Zipf by inversion: rank r with probability about 1/r among 60,000 words. */
+static size_t word(char *out)
+{
+    double u = (double)(next_random() >> 11) / 9007199254740992.0;
+    uint64_t rank = (uint64_t)exp(u * log(60000.0));
+    static const char *const syllables[] = {"ba", "ke", "li", "mo", "nu", "pra", "sto", "ter",
+                                            "vin", "zal", "den", "gor", "fes", "hul", "jin", "ros"};
+    size_t n = 0;
+    rank += 15;
+    while (rank > 0) {
+        const char *s = syllables[rank % 16];
+        size_t len = strlen(s);
+        memcpy(out + n, s, len);
+        n += len;
+        rank /= 16;
+    }
+    out[n] = ' ';
+    return n + 1;
+}
+
+static size_t words(char *out, size_t n)
+{
+    size_t len = 0;
+    for (size_t i = 0; i < n; i++) {
+        len += word(out + len);
+    }
+    return len;
+}
+
+static int ascending(const void *x, const void *y)
+{
+    return -descending(x, y);
+}
+
+static void speed(size_t chunks)
+{
+    static char text[64 * 1024];
+    double took[400];
+    struct memory_index *index = memory_index_new();
+    struct lexical_source source;
+    int64_t t = clock_monotonic_us();
+    size_t bytes = 0;
+    for (size_t i = 0; i < chunks; i++) {
+        size_t len = words(text, 200);
+        bytes += len;
+        memory_index_add(index, (struct str){text, len}, STR("A title"), "en");
+    }
+    memory_index_finish(index);
+    (void)printf("indexed %zu chunks, %.0f MB, in %.1f s\n", chunks, (double)bytes / 1e6,
+                 (double)(clock_monotonic_us() - t) / 1e6);
+    memory_index_source(index, &source);
+    for (int plain = 1; plain >= 0; plain--) {
+        for (size_t i = 0; i < 400; i++) {
+            struct arena a;
+            struct lexical_result r;
+            struct error err;
+            struct lexical_query q = {.limit = 100, .plain = plain};
+            q.text = (struct str){text, words(text, 10)};
+            arena_init(&a, 64 << 20);
+            t = clock_monotonic_us();
+            if (lexical_search(index->text, &source, &q, &a, &r, &err) != STATUS_OK) {
+                die(err.text);
+            }
+            took[i] = (double)(clock_monotonic_us() - t) / 1000;
+            arena_reset(&a);
+        }
+        qsort(took, 400, sizeof(double), ascending);
+        (void)printf("%s of ten words: p50 %.2f ms, p99 %.2f ms\n", plain ? "plain" : "default",
+                     took[200], took[396]);
+    }
+    size_t len = words(text, 8000), turns = 2000;
+    t = clock_monotonic_us();
+    for (size_t i = 0; i < turns; i++) {
+        memory_index_count_tokens(index, (struct str){text, len});
+    }
+    (void)printf("analysis: %.0f MB/s\n", (double)(len * turns) / (double)(clock_monotonic_us() - t));
+    memory_index_free(index);
+}
+
+int main(int argc, char **argv)
+{
+    size_t queries = 600, n = 0;
+    uint64_t seed = 1;
+    const char *dir = NULL;
+    struct figures sums[2];
+    memset(sums, 0, sizeof(sums));
+    for (int i = 1; i < argc; i++) {
+        bool more = i + 1 < argc;
+        if (strcmp(argv[i], "--queries") == 0 && more) {
+            queries = strtoul(argv[++i], NULL, 10);
+        } else if (strcmp(argv[i], "--seed") == 0 && more) {
+            seed = strtoul(argv[++i], NULL, 10);
+        } else if (strcmp(argv[i], "--speed") == 0 && more) {
+            speed(strtoul(argv[++i], NULL, 10));
+            return 0;
+        } else {
+            dir = argv[i];
+        }
+    }
+    if (dir == NULL) {
+        die("usage: bench-lexical DIR [--queries N] [--seed N] | --speed CHUNKS");
+    }
+    char path[1024];
+    (void)snprintf(path, sizeof(path), "%s/corpus.jsonl", dir);
+    FILE *one = fopen(path, "r");
+    if (one != NULL) {
+        (void)fclose(one);
+        bench(dir, queries, seed, sums, &n);
+        return 0;
+    }
+    struct dirent **names;
+    int found = scandir(dir, &names, NULL, alphasort);
+    for (int i = 0; i < found; i++) {
+        (void)snprintf(path, sizeof(path), "%s/%s/corpus.jsonl", dir, names[i]->d_name);
+        one = names[i]->d_name[0] == '.' ? NULL : fopen(path, "r");
+        if (one != NULL) {
+            (void)fclose(one);
+            path[strlen(path) - strlen("/corpus.jsonl")] = '\0';
+            bench(path, queries, seed, sums, &n);
+        }
+        free(names[i]);
+    }
+    double k = n == 0 ? 1 : (double)n;
+    (void)printf("mean: plain %.4f %.4f %.4f  default %.4f %.4f %.4f  gain %+.4f nDCG@10 %+.4f R@20\n",
+                 sums[0].ndcg / k, sums[0].recall / k, sums[0].mrr / k, sums[1].ndcg / k,
+                 sums[1].recall / k, sums[1].mrr / k, (sums[1].ndcg - sums[0].ndcg) / k,
+                 (sums[1].recall - sums[0].recall) / k);
+    if (found >= 0) {
+        free(names);
+    }
+    return 0;
+}

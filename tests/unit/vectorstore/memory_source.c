@@ -1,0 +1,265 @@
+#include "tests/unit/vectorstore/memory_source.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+
+#include "base/map.h"
+
+struct memory_term {
+    char *term; /* NULL: free */
+    size_t len;
+    uint64_t hash;
+    uint64_t df;
+    struct lexical_add *adds;
+    size_t n, cap;
+    struct buf *blocks;
+    size_t n_blocks;
+};
+
+static void *need(void *p)
+{
+    if (p == NULL) {
+        (void)fprintf(stderr, "memory index: out of memory\n");
+        abort();
+    }
+    return p;
+}
+
+static void must(enum status s)
+{
+    if (s != STATUS_OK) {
+        (void)fprintf(stderr, "memory index: %s\n", status_name(s));
+        abort();
+    }
+}
+
+struct memory_index *memory_index_new(void)
+{
+    struct memory_index *x = need(calloc(1, sizeof(*x)));
+    must(text_analyzer_new(&x->text, NULL));
+    x->gram_df = need(calloc(LEXICAL_GRAM_BUCKETS, sizeof(uint32_t)));
+    x->cap_terms = 1024;
+    x->terms = need(calloc(x->cap_terms, sizeof(*x->terms)));
+    return x;
+}
+
+void memory_index_free(struct memory_index *x)
+{
+    for (size_t i = 0; i < x->cap_terms; i++) {
+        struct memory_term *t = &x->terms[i];
+        for (size_t b = 0; b < t->n_blocks; b++) {
+            buf_deinit(&t->blocks[b]);
+        }
+        free(t->blocks);
+        free(t->adds);
+        free(t->term);
+    }
+    for (uint32_t i = 0; i < x->n_chunks; i++) {
+        free(x->chunks[i].text);
+        free(x->chunks[i].title);
+    }
+    text_analyzer_free(x->text);
+    free(x->chunks);
+    free(x->terms);
+    free(x->gram_df);
+    free(x);
+}
+
+static struct memory_term *term_at(struct memory_index *x, struct str term, uint64_t hash)
+{
+    size_t s = (size_t)hash & (x->cap_terms - 1);
+    while (x->terms[s].term != NULL &&
+           (x->terms[s].hash != hash || x->terms[s].len != term.len ||
+            memcmp(x->terms[s].term, term.ptr, term.len) != 0)) {
+        s = (s + 1) & (x->cap_terms - 1);
+    }
+    return &x->terms[s];
+}
+
+static void grow_terms(struct memory_index *x)
+{
+    struct memory_term *old = x->terms;
+    size_t n = x->cap_terms;
+    x->cap_terms *= 2;
+    x->terms = need(calloc(x->cap_terms, sizeof(*x->terms)));
+    for (size_t i = 0; i < n; i++) {
+        if (old[i].term != NULL) {
+            *term_at(x, (struct str){old[i].term, old[i].len}, old[i].hash) = old[i];
+        }
+    }
+    free(old);
+}
+
+static char *copy_of(struct str s)
+{
+    char *p = need(malloc(s.len + 1));
+    if (s.len > 0) {
+        memcpy(p, s.ptr, s.len);
+    }
+    p[s.len] = '\0';
+    return p;
+}
+
+static void add_posting(struct memory_index *x, const struct lexical_posting *p, chunk_no n,
+                        const struct lexical_entry *e)
+{
+    uint64_t hash = hash64(p->term.ptr, p->term.len);
+    if (x->n_terms * 2 >= x->cap_terms) {
+        grow_terms(x);
+    }
+    struct memory_term *t = term_at(x, p->term, hash);
+    if (t->term == NULL) {
+        t->term = copy_of(p->term);
+        t->len = p->term.len;
+        t->hash = hash;
+        x->n_terms++;
+    }
+    if (t->n == t->cap) {
+        t->cap = t->cap == 0 ? 2 : t->cap * 2;
+        t->adds = need(realloc(t->adds, t->cap * sizeof(*t->adds)));
+    }
+    t->df++;
+    t->adds[t->n++] = (struct lexical_add){.chunk = n,
+                                           .tf_text = p->tf_text,
+                                           .tf_title = p->tf_title,
+                                           .length = e->length,
+                                           .plain_length = e->plain_length};
+}
+
+chunk_no memory_index_add(struct memory_index *x, struct str text, struct str title,
+                          const char *language)
+{
+    struct lexical_entry e;
+    struct arena a;
+    if (x->n_chunks == x->cap_chunks) {
+        x->cap_chunks = x->cap_chunks == 0 ? 1024 : x->cap_chunks * 2;
+        x->chunks = need(realloc(x->chunks, x->cap_chunks * sizeof(*x->chunks)));
+    }
+    chunk_no n = x->n_chunks++;
+    arena_init(&a, (size_t)64 << 20);
+    must(lexical_analyze(x->text, text, title, language, &a, &e, NULL));
+    x->chunks[n] = (struct memory_chunk){.text = copy_of(text),
+                                         .title = copy_of(title),
+                                         .text_len = text.len,
+                                         .title_len = title.len,
+                                         .length = e.length,
+                                         .gram_length = e.gram_length,
+                                         .plain_length = e.plain_length};
+    (void)snprintf(x->chunks[n].language, sizeof(x->chunks[n].language), "%s", language);
+    for (size_t i = 0; i < e.n_postings; i++) {
+        add_posting(x, &e.postings[i], n, &e);
+    }
+    for (size_t i = 0; i < e.n_gram_buckets; i++) {
+        x->gram_df[e.gram_buckets[i]]++;
+    }
+    x->stats.chunks++;
+    x->stats.length_total += e.length;
+    x->stats.gram_length_total += e.gram_length;
+    x->stats.plain_length_total += e.plain_length;
+    arena_reset(&a);
+    return n;
+}
+
+static void note_languages(struct memory_index *x)
+{
+    x->n_languages = 0;
+    for (uint32_t c = 0; c < x->n_chunks; c++) {
+        size_t i = 0;
+        while (i < x->n_languages && strcmp(x->languages[i], x->chunks[c].language) != 0) {
+            i++;
+        }
+        if (i == x->n_languages && i < 16) {
+            x->languages[x->n_languages++] = x->chunks[c].language;
+        }
+    }
+}
+
+void memory_index_finish(struct memory_index *x)
+{
+    for (size_t i = 0; i < x->cap_terms; i++) {
+        struct memory_term *t = &x->terms[i];
+        size_t done = 0, taken;
+        while (done < t->n) {
+            t->blocks = need(realloc(t->blocks, (t->n_blocks + 1) * sizeof(*t->blocks)));
+            struct buf *b = &t->blocks[t->n_blocks++];
+            buf_init(b, LEXICAL_BLOCK_MAX);
+            must(lexical_block_append((struct str){"", 0}, t->adds + done, t->n - done, b, &taken, NULL));
+            done += taken;
+        }
+        free(t->adds);
+        t->adds = NULL;
+        t->n = t->cap = 0;
+    }
+    note_languages(x);
+}
+
+static enum status df(void *data, struct str term, uint64_t *out, struct error *err)
+{
+    (void)err;
+    struct memory_index *x = data;
+    *out = term_at(x, term, hash64(term.ptr, term.len))->df;
+    return STATUS_OK;
+}
+
+static enum status blocks(void *data, struct str term, bool (*visit)(struct str, void *), void *ctx,
+                          struct error *err)
+{
+    (void)err;
+    struct memory_index *x = data;
+    struct memory_term *t = term_at(x, term, hash64(term.ptr, term.len));
+    for (size_t i = 0; i < t->n_blocks; i++) {
+        x->blocks_read++;
+        if (!visit(buf_view(&t->blocks[i]), ctx)) {
+            break;
+        }
+    }
+    return STATUS_OK;
+}
+
+static enum status chunk(void *data, chunk_no n, struct lexical_chunk *out, struct error *err)
+{
+    struct memory_index *x = data;
+    if (n >= x->n_chunks) {
+        return error_set(err, STATUS_NOT_FOUND, "no chunk %u", n);
+    }
+    const struct memory_chunk *c = &x->chunks[n];
+    *out = (struct lexical_chunk){.text = {c->text, c->text_len},
+                                  .title = {c->title, c->title_len},
+                                  .language = c->language,
+                                  .length = c->length,
+                                  .gram_length = c->gram_length};
+    return STATUS_OK;
+}
+
+static bool allowed(void *data, chunk_no n)
+{
+    const struct memory_index *x = data;
+    return n < x->n_chunks && !x->chunks[n].hidden;
+}
+
+void memory_index_source(struct memory_index *x, struct lexical_source *out)
+{
+    *out = (struct lexical_source){.data = x,
+                                   .df = df,
+                                   .blocks = blocks,
+                                   .chunk = chunk,
+                                   .gram_df = x->gram_df,
+                                   .stats = x->stats,
+                                   .allowed = allowed,
+                                   .languages = x->languages,
+                                   .n_languages = x->n_languages};
+}
+
+static bool count(const struct text_token *t, void *data)
+{
+    (void)t;
+    (*(size_t *)data)++;
+    return true;
+}
+
+size_t memory_index_count_tokens(struct memory_index *x, struct str text)
+{
+    size_t n = 0;
+    text_analyze(x->text, text, "en", count, &n);
+    return n;
+}

@@ -1,0 +1,39 @@
+/* An index in memory behind struct lexical_source, for tests and benches. Aborts when out of memory. */
+#ifndef CARREL_TESTS_MEMORY_SOURCE_H
+#define CARREL_TESTS_MEMORY_SOURCE_H
+
+#include "vectorstore/lexical.h"
+
+struct memory_chunk {
+    char *text, *title;
+    size_t text_len, title_len;
+    char language[8];
+    uint32_t length, gram_length, plain_length;
+    bool hidden; /* not visible to the caller, or deleted */
+};
+
+struct memory_term;
+
+struct memory_index {
+    struct text_analyzer *text;
+    struct memory_chunk *chunks;
+    uint32_t n_chunks, cap_chunks;
+    struct memory_term *terms; /* open addressing */
+    size_t n_terms, cap_terms;
+    uint32_t *gram_df;
+    struct lexical_stats stats;
+    const char *languages[16];
+    size_t n_languages;
+    uint64_t blocks_read;
+};
+
+struct memory_index *memory_index_new(void);
+void memory_index_free(struct memory_index *x);
+chunk_no memory_index_add(struct memory_index *x, struct str text, struct str title,
+                          const char *language);
+/* Packs what was added into blocks; then searches may run. */
+void memory_index_finish(struct memory_index *x);
+void memory_index_source(struct memory_index *x, struct lexical_source *out);
+size_t memory_index_count_tokens(struct memory_index *x, struct str text);
+
+#endif
