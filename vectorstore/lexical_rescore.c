@@ -24,8 +24,25 @@ struct recent {
     uint16_t group;
 };
 
+#define NO_GROUP UINT16_MAX
+#define FOUND_MAX 512 /* grams of one word that are in the query */
+#define MEMO_MAX ((size_t)1 << 18)
+
+struct memo {
+    uint64_t id; /* text_token.id */
+    uint16_t *grams;
+    uint16_t n_grams, group;
+    bool used;
+};
+
 struct rescore {
     const struct lexical_plan *p;
+    struct arena *arena;
+    struct memo *memo; /* open addressing */
+    size_t n_memo, n_memo_slots;
+    struct memo scratch;
+    uint16_t found[FOUND_MAX];
+    size_t n_found;
     /* stem -> group, open addressing */
     struct {
         struct str stem;
@@ -61,6 +78,7 @@ static enum status prepare(struct rescore *r, const struct lexical_plan *p, stru
         variants += p->groups[i].n_variants;
     }
     r->p = p;
+    r->arena = a;
     r->n_terms_slots = pow2(variants * 2);
     r->n_gram_slots = pow2(p->n_grams * 4);
     r->terms = arena_array(a, r->n_terms_slots, sizeof(*r->terms));
@@ -101,12 +119,74 @@ static void on_gram(uint64_t hash, void *data)
     struct rescore *r = data;
     for (size_t s = (size_t)hash & (r->n_gram_slots - 1); r->gram_slots[s] != 0;
          s = (s + 1) & (r->n_gram_slots - 1)) {
-        size_t i = r->gram_slots[s] - 1U;
+        uint16_t i = (uint16_t)(r->gram_slots[s] - 1);
         if (r->p->grams[i].hash == hash) {
-            r->gram_tf[i] += r->gram_step;
+            if (r->n_found < FOUND_MAX) {
+                r->found[r->n_found++] = i;
+            }
             return;
         }
     }
+}
+
+static uint16_t group_of(const struct rescore *r, struct str stem)
+{
+    uint64_t hash = hash64(stem.ptr, stem.len);
+    for (size_t s = (size_t)hash & (r->n_terms_slots - 1); r->terms[s].stem.ptr != NULL;
+         s = (s + 1) & (r->n_terms_slots - 1)) {
+        if (r->terms[s].hash == hash && str_eq(r->terms[s].stem, stem)) {
+            return r->p->groups[r->terms[s].group].in_question ? r->terms[s].group : NO_GROUP;
+        }
+    }
+    return NO_GROUP;
+}
+
+static bool grow_memo(struct rescore *r)
+{
+    size_t cap = r->n_memo_slots == 0 ? 8192 : r->n_memo_slots * 2;
+    struct memo *slots = cap > MEMO_MAX ? NULL : arena_array(r->arena, cap, sizeof(*slots));
+    if (slots == NULL) {
+        return false;
+    }
+    for (size_t i = 0; i < r->n_memo_slots; i++) {
+        if (r->memo[i].used) {
+            size_t s = (size_t)r->memo[i].id & (cap - 1);
+            while (slots[s].used) {
+                s = (s + 1) & (cap - 1);
+            }
+            slots[s] = r->memo[i];
+        }
+    }
+    r->memo = slots;
+    r->n_memo_slots = cap;
+    return true;
+}
+
+/* What a token has in common with the query, looked up once for each spelling. Valid until the next call. */
+static const struct memo *meaning(struct rescore *r, const struct text_token *t)
+{
+    size_t s = 0;
+    struct memo *m = &r->scratch;
+    if ((r->n_memo * 2 < r->n_memo_slots || grow_memo(r)) && r->n_memo * 2 < r->n_memo_slots) {
+        s = (size_t)t->id & (r->n_memo_slots - 1);
+        while (r->memo[s].used) {
+            if (r->memo[s].id == t->id) {
+                return &r->memo[s];
+            }
+            s = (s + 1) & (r->n_memo_slots - 1);
+        }
+        m = &r->memo[s];
+        r->n_memo++;
+    }
+    r->n_found = 0;
+    text_grams(t, on_gram, r);
+    *m = (struct memo){.id = t->id, .used = true, .group = group_of(r, t->stem)};
+    if (r->n_found > 0) {
+        m->grams = arena_array(r->arena, r->n_found, sizeof(uint16_t));
+        m->n_grams = m->grams == NULL ? 0 : (uint16_t)r->n_found;
+        memcpy(m->grams == NULL ? r->found : m->grams, r->found, m->n_grams * sizeof(uint16_t));
+    }
+    return m;
 }
 
 static void count_pair(struct rescore *r, size_t pair, size_t which)
@@ -143,19 +223,12 @@ static void on_word(struct rescore *r, uint16_t group, uint32_t position)
 static bool on_token(const struct text_token *t, void *data)
 {
     struct rescore *r = data;
-    text_grams(t, on_gram, r);
-    if (t->kind == TEXT_CJK_SINGLE && !t->alone) {
-        return true;
+    const struct memo *m = meaning(r, t);
+    for (uint16_t i = 0; i < m->n_grams; i++) {
+        r->gram_tf[m->grams[i]] += r->gram_step;
     }
-    uint64_t hash = hash64(t->stem.ptr, t->stem.len);
-    for (size_t s = (size_t)hash & (r->n_terms_slots - 1); r->terms[s].stem.ptr != NULL;
-         s = (s + 1) & (r->n_terms_slots - 1)) {
-        if (r->terms[s].hash == hash && str_eq(r->terms[s].stem, t->stem)) {
-            if (r->p->groups[r->terms[s].group].in_question) {
-                on_word(r, r->terms[s].group, t->position);
-            }
-            break;
-        }
+    if (m->group != NO_GROUP && (t->kind != TEXT_CJK_SINGLE || t->alone)) {
+        on_word(r, m->group, t->position);
     }
     return true;
 }

@@ -7,7 +7,7 @@
 
 #include "base/text/internal.h"
 
-#define CACHE_WORDS 32768
+#define CACHE_WORDS 49152
 #define CACHE_BYTES ((size_t)3 * 1024 * 1024)
 
 /* Lower case for ASCII letters and digits, 0 for separators, 0x80 for bytes of longer characters. */
@@ -43,7 +43,6 @@ enum status text_analyzer_new(struct text_analyzer **out, struct error *err)
     if (a == NULL) {
         return error_set(err, STATUS_NO_MEMORY, "text analyzer: out of memory");
     }
-    arena_init(&a->bytes, CACHE_BYTES);
     map_init(&a->languages_of);
     for (size_t i = 0; i < TEXT_MAX_LANGUAGES; i++) {
         map_init(&a->function_words[i]);
@@ -67,7 +66,6 @@ void text_analyzer_free(struct text_analyzer *a)
     free(a->language_sets);
     free(a->words);
     free(a->slots);
-    arena_reset(&a->bytes);
     free(a);
 }
 
@@ -138,37 +136,59 @@ static uint64_t word_hash(const char *p, size_t len, size_t language)
     return h ^ h >> 32;
 }
 
+static struct text_word *word_at(const struct text_analyzer *a, uint32_t place)
+{
+    return (struct text_word *)(void *)(a->words + (size_t)(place - 1) * 8);
+}
+
 static void cache_empty(struct text_analyzer *a)
 {
     a->n_words = 0;
+    a->words_len = 0;
     if (a->slots != NULL) {
         memset(a->slots, 0, a->n_slots * sizeof(*a->slots));
     }
-    arena_reset(&a->bytes);
 }
 
-static bool cache_grow(struct text_analyzer *a)
+static void place_slot(struct text_analyzer *a, struct text_slot slot, uint64_t hash)
 {
-    size_t cap = a->cap_words == 0 ? 1024 : a->cap_words * 2;
-    struct text_word *words = realloc(a->words, cap * sizeof(*words));
-    if (words == NULL) {
-        return false;
+    size_t s = (size_t)hash & (a->n_slots - 1);
+    while (a->slots[s].word != 0) {
+        s = (s + 1) & (a->n_slots - 1);
     }
-    a->words = words;
-    uint32_t *slots = calloc(cap * 2, sizeof(*slots));
-    if (slots == NULL) {
-        return false;
+    a->slots[s] = slot;
+}
+
+/* Room for one more word of `len` bytes in all. */
+static bool cache_reserve(struct text_analyzer *a, size_t len)
+{
+    if (a->n_words == CACHE_WORDS || a->words_len + len > CACHE_BYTES) {
+        cache_empty(a);
     }
-    free(a->slots);
-    a->slots = slots;
-    a->n_slots = cap * 2;
-    a->cap_words = cap;
-    for (size_t i = 0; i < a->n_words; i++) {
-        size_t s = (size_t)words[i].hash & (a->n_slots - 1);
-        while (slots[s] != 0) {
-            s = (s + 1) & (a->n_slots - 1);
+    if (a->words_len + len > a->words_cap) {
+        size_t cap = a->words_cap == 0 ? (size_t)64 * 1024 : a->words_cap * 2;
+        char *words = realloc(a->words, cap);
+        if (words == NULL) {
+            return false;
         }
-        slots[s] = (uint32_t)(i + 1);
+        a->words = words;
+        a->words_cap = cap;
+    }
+    if (a->n_words * 4 >= a->n_slots * 3) {
+        struct text_slot *old = a->slots;
+        size_t n = a->n_slots;
+        struct text_slot *slots = calloc(n == 0 ? 2048 : n * 2, sizeof(*slots));
+        if (slots == NULL) {
+            return false;
+        }
+        a->slots = slots;
+        a->n_slots = n == 0 ? 2048 : n * 2;
+        for (size_t i = 0; i < n; i++) {
+            if (old[i].word != 0) {
+                place_slot(a, old[i], word_at(a, old[i].word)->hash);
+            }
+        }
+        free(old);
     }
     return true;
 }
@@ -179,9 +199,12 @@ static const struct text_word *cache_find(const struct text_analyzer *a, const c
     if (a->n_slots == 0) {
         return NULL;
     }
-    for (size_t s = (size_t)hash & (a->n_slots - 1); a->slots[s] != 0;
+    for (size_t s = (size_t)hash & (a->n_slots - 1); a->slots[s].word != 0;
          s = (s + 1) & (a->n_slots - 1)) {
-        const struct text_word *w = &a->words[a->slots[s] - 1];
+        if (a->slots[s].tag != (uint32_t)(hash >> 32)) {
+            continue;
+        }
+        const struct text_word *w = word_at(a, a->slots[s].word);
         if (w->hash == hash && w->raw_len == len && w->language == language &&
             memcmp(w->raw, raw, len) == 0) {
             return w;
@@ -190,53 +213,50 @@ static const struct text_word *cache_find(const struct text_analyzer *a, const c
     return NULL;
 }
 
+/* Puts `part` behind the word's bytes, unless they begin with it at `at`. */
+static uint16_t append_part(struct text_word *w, size_t *len, uint16_t at, const char *part, size_t n)
+{
+    if (n <= *len - at && memcmp(w->raw + at, part, n) == 0) {
+        return at;
+    }
+    memcpy(w->raw + *len, part, n);
+    *len += n;
+    return (uint16_t)(*len - n);
+}
+
 /* A new spelling; NULL only when out of memory. */
 static const struct text_word *cache_add(struct scan *sc, const char *raw, size_t len, bool ascii,
                                          size_t language, uint64_t hash)
 {
     struct text_analyzer *a = sc->a;
     char norm[TEXT_WORD_MAX_BYTES * 2], stemmed[TEXT_WORD_MAX_BYTES * 2];
-    size_t n = len, plain;
+    size_t n = len;
     if (ascii && !sc->turkish) {
         memcpy(norm, raw, len);
     } else {
         n = text_normalise(raw, len, sc->turkish, norm);
     }
     size_t stem_len = n == 0 ? 0 : stem(a, language, norm, n, stemmed);
-    plain = text_strip_accents(norm, n, sizeof(norm));
-    if (a->n_words == CACHE_WORDS) {
-        cache_empty(a);
-    }
-    if (a->n_words == a->cap_words && !cache_grow(a)) {
+    n = text_strip_accents(norm, n, sizeof(norm));
+    if (!cache_reserve(a, sizeof(struct text_word) + len + n + stem_len + 8)) {
         return NULL;
     }
-    char *bytes = arena_alloc(&a->bytes, len + plain + stem_len);
-    if (bytes == NULL) {
-        cache_empty(a);
-        bytes = arena_alloc(&a->bytes, len + plain + stem_len);
-    }
-    if (bytes == NULL) {
-        return NULL;
-    }
-    memcpy(bytes, raw, len);
-    memcpy(bytes + len, norm, plain);
-    memcpy(bytes + len + plain, stemmed, stem_len);
-    struct str view = {bytes + len, plain};
-    struct text_word *w = &a->words[a->n_words++];
+    uint32_t place = (uint32_t)(a->words_len / 8 + 1);
+    struct text_word *w = word_at(a, place);
     *w = (struct text_word){.hash = hash,
-                            .raw = bytes,
-                            .norm = view.ptr,
-                            .stem = view.ptr + plain,
                             .raw_len = (uint16_t)len,
-                            .norm_len = (uint16_t)plain,
+                            .norm_len = (uint16_t)n,
                             .stem_len = (uint16_t)stem_len,
                             .language = (uint8_t)language,
-                            .function_word = text_is_function_word(a, language, view)};
-    size_t s = (size_t)hash & (a->n_slots - 1);
-    while (a->slots[s] != 0) {
-        s = (s + 1) & (a->n_slots - 1);
-    }
-    a->slots[s] = (uint32_t)a->n_words;
+                            .function_word =
+                                text_is_function_word(a, language, (struct str){norm, n})};
+    size_t used = len;
+    memcpy(w->raw, raw, len);
+    w->norm_at = append_part(w, &used, 0, norm, n);
+    w->stem_at = append_part(w, &used, w->norm_at, stemmed, stem_len);
+    a->words_len += (offsetof(struct text_word, raw) + used + 7) / 8 * 8;
+    a->n_words++;
+    place_slot(a, (struct text_slot){(uint32_t)(hash >> 32), place}, hash);
     return w;
 }
 
@@ -255,8 +275,9 @@ static void emit_word(struct scan *sc, const char *raw, size_t len, bool ascii, 
         return;
     }
     struct text_token t = {.kind = TEXT_WORD,
-                           .norm = {w->norm, w->norm_len},
-                           .stem = {w->stem, w->stem_len},
+                           .norm = {w->raw + w->norm_at, w->norm_len},
+                           .stem = {w->raw + w->stem_at, w->stem_len},
+                           .id = hash,
                            .position = sc->position++,
                            .start = (uint32_t)start,
                            .end = (uint32_t)end,
@@ -386,6 +407,7 @@ static void emit_dense(struct scan *sc, enum text_kind kind, struct str norm, si
     struct text_token t = {.kind = kind,
                            .norm = norm,
                            .stem = norm,
+                           .id = word_hash(norm.ptr, norm.len, 0),
                            .position = sc->position,
                            .start = (uint32_t)start,
                            .end = (uint32_t)end,

@@ -52,13 +52,14 @@ extern const size_t text_n_languages;
 /* 0 when unknown. A region ("pt-BR") is ignored. */
 size_t text_language_index(const char *code);
 
-/* One distinct spelling in one language. */
+/* One distinct spelling in one language; its bytes follow it, norm and stem sharing them where they can. Small
+ * and in order of first appearance, so that the common words of a text stay in the processor's cache. */
 struct text_word {
     uint64_t hash;
-    const char *raw, *norm, *stem;
-    uint16_t raw_len, norm_len, stem_len;
+    uint16_t raw_len, norm_at, norm_len, stem_at, stem_len;
     uint8_t language;
     bool function_word;
+    char raw[];
 };
 
 struct text_analyzer {
@@ -70,11 +71,13 @@ struct text_analyzer {
     uint64_t *language_sets;
     bool languages_of_made;
     /* The cache of words: emptied when full. */
-    struct text_word *words;
-    size_t n_words, cap_words;
-    uint32_t *slots; /* index + 1; 0: free */
-    size_t n_slots;
-    struct arena bytes;
+    char *words; /* struct text_word one after the other, each at a multiple of 8 */
+    size_t words_len, words_cap;
+    struct text_slot {
+        uint32_t tag;  /* upper half of the hash: most strangers are told without visiting them */
+        uint32_t word; /* place in `words` / 8 + 1; 0: free */
+    } *slots;
+    size_t n_words, n_slots;
 };
 
 /* The words of a language's list, normalised as tokens are; false when out of memory. */

@@ -181,7 +181,13 @@ size_t text_strip_accents(char *s, size_t len, size_t cap)
 {
     char out[TEXT_WORD_MAX_BYTES * 2];
     size_t n = 0, used;
-    bool latin = false;
+    bool latin = false, plain = true;
+    for (size_t i = 0; i < len && plain; i++) {
+        plain = (unsigned char)s[i] < 0x80;
+    }
+    if (plain) {
+        return len;
+    }
     for (size_t i = 0; i < len; i += used) {
         uint32_t c = text_decode(s + i, len - i, &used);
         char bytes[4];
@@ -192,10 +198,10 @@ size_t text_strip_accents(char *s, size_t len, size_t cap)
         }
         if ((c >= 0xDF && c <= 0x024F) || (c >= 0x1E00 && c <= 0x1EFF)) {
             utf8proc_int32_t parts[8];
-            const char *plain = plain_letter(c);
-            if (plain != NULL) {
-                piece = plain;
-                k = strlen(plain);
+            const char *letter = plain_letter(c);
+            if (letter != NULL) {
+                piece = letter;
+                k = strlen(letter);
             } else if (utf8proc_decompose_char((utf8proc_int32_t)c, parts, 8, UTF8PROC_DECOMPOSE,
                                                NULL) > 1) {
                 k = text_encode((uint32_t)parts[0], bytes);

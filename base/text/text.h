@@ -31,6 +31,7 @@ struct text_token {
     uint32_t start;    /* bytes of the input it came from: [start, end) */
     uint32_t end;
     bool function_word; /* an article, pronoun, question word ... of the language */
+    uint64_t id;        /* of spelling and language: equal ids mean equal norm and stem */
     bool alone;         /* TEXT_CJK_SINGLE: no neighbour in its run, so no bigram holds it */
 };
 
