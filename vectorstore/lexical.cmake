@@ -4,4 +4,15 @@ if(lexical_sources AND TARGET carrel_text)
   add_library(carrel_lexical STATIC ${lexical_sources})
   target_include_directories(carrel_lexical PUBLIC ${CMAKE_SOURCE_DIR})
   target_link_libraries(carrel_lexical PUBLIC carrel_text carrel_base PRIVATE carrel_warnings m)
+
+  carrel_test(unit/vectorstore/lexical_block LINK carrel_lexical)
+  carrel_test(unit/vectorstore/lexical LINK carrel_lexical m TIMEOUT 120
+    SOURCES ${CMAKE_SOURCE_DIR}/tests/unit/vectorstore/memory_source.c)
+  if(CARREL_TESTS)
+    add_executable(bench-lexical ${CMAKE_SOURCE_DIR}/tests/bench/lexical.c
+      ${CMAKE_SOURCE_DIR}/tests/unit/vectorstore/memory_source.c)
+    target_link_libraries(bench-lexical PRIVATE carrel_lexical PkgConfig::JANSSON m)
+    target_include_directories(bench-lexical PRIVATE ${CMAKE_SOURCE_DIR})
+    set_target_properties(bench-lexical PROPERTIES RUNTIME_OUTPUT_DIRECTORY ${CMAKE_BINARY_DIR}/tests)
+  endif()
 endif()

@@ -1,0 +1,399 @@
+/* The search against a reading of its definition that scores every chunk from its text. */
+#include "tests/unit/test.h"
+
+#include <math.h>
+
+#include "tests/unit/vectorstore/memory_source.h"
+
+static uint64_t state = 7;
+
+static uint32_t rnd(uint32_t n)
+{
+    state = state * 6364136223846793005U + 1442695040888963407U;
+    return (uint32_t)(state >> 33) % n;
+}
+
+/* Frequent and rare words, as in language: rank r about once in r. */
+static size_t word(char *out, size_t cap, uint32_t vocabulary)
+{
+    static const char *const function[] = {"the", "of", "is", "what", "and", "in"};
+    uint32_t r = (uint32_t)exp((double)rnd(1000000) / 1e6 * log((double)vocabulary));
+    int n = r <= 6 ? snprintf(out, cap, "%s ", function[r - (r > 0)])
+                   : snprintf(out, cap, "w%uor%u ", r, r * 7);
+    return (size_t)n;
+}
+
+static char *words(size_t n, uint32_t vocabulary)
+{
+    char *out = malloc(n * 32 + 1);
+    size_t len = 0;
+    assert_non_null(out);
+    out[0] = '\0';
+    for (size_t i = 0; i < n; i++) {
+        len += word(out + len, 32, vocabulary);
+    }
+    return out;
+}
+
+/* ---- the definition ---- */
+
+
+struct counting {
+    struct str stem;
+    uint32_t n;
+};
+
+static bool count_token(const struct text_token *t, void *data)
+{
+    struct counting *c = data;
+    c->n += str_eq(t->stem, c->stem);
+    return true;
+}
+
+static uint32_t tf(struct memory_index *x, const struct memory_chunk *c, struct str stem, bool title)
+{
+    struct counting k = {.stem = stem};
+    text_analyze(x->text, title ? (struct str){c->title, c->title_len} : (struct str){c->text, c->text_len},
+                 c->language, count_token, &k);
+    return k.n;
+}
+
+struct stems {
+    char items[64][64];
+    bool function[64];
+    size_t n;
+};
+
+static bool take_stem(const struct text_token *t, void *data)
+{
+    struct stems *s = data;
+    if (s->n < 64) {
+        (void)snprintf(s->items[s->n], 64, "%.*s", STR_ARG(t->stem));
+        s->function[s->n++] = t->function_word;
+    }
+    return true;
+}
+
+static double idf(double n, double df)
+{
+    return log(1 + (n - df + .5) / (df + .5));
+}
+
+/* Scores of all chunks for a query in one language. */
+static void define(struct memory_index *x, const char *query, bool plain, double *scores)
+{
+    struct stems s = {.n = 0};
+    bool content = false;
+    double n = (double)x->stats.chunks;
+    double average = (double)(plain ? x->stats.plain_length_total : x->stats.length_total) / n;
+    text_analyze(x->text, str_from(query), "en", take_stem, &s);
+    for (size_t i = 0; i < s.n; i++) {
+        content = content || !s.function[i];
+    }
+    memset(scores, 0, x->n_chunks * sizeof(*scores));
+    for (size_t i = 0; i < s.n; i++) { /* a repeated word counts each time */
+        struct str stem = str_from(s.items[i]);
+        double df = 0, *tfs = calloc(x->n_chunks, sizeof(*tfs));
+        assert_non_null(tfs);
+        for (uint32_t c = 0; c < x->n_chunks; c++) {
+            tfs[c] = tf(x, &x->chunks[c], stem, false) +
+                     (plain ? 1. : 3.) * tf(x, &x->chunks[c], stem, true);
+            df += tfs[c] > 0;
+        }
+        double weight = s.function[i] && content && !plain ? .3 : 1.;
+        for (uint32_t c = 0; c < x->n_chunks; c++) {
+            double length = plain ? x->chunks[c].plain_length : x->chunks[c].length;
+            scores[c] += weight * idf(n, df) * 2.2 * tfs[c] /
+                         (tfs[c] + 1.2 * (1 - .75 + .75 * length / average));
+        }
+        free(tfs);
+    }
+}
+
+static void compare(struct memory_index *x, const char *query, uint32_t limit)
+{
+    struct lexical_source source;
+    double *scores = calloc(x->n_chunks, sizeof(*scores));
+    assert_non_null(scores);
+    memory_index_source(x, &source);
+    for (int plain = 0; plain < 2; plain++) {
+        struct lexical_query q = {.text = str_from(query), .limit = limit, .plain = plain};
+        struct lexical_result r;
+        struct arena a;
+        struct error err;
+        size_t matching = 0, better = 0;
+        double worst = 1e9;
+        arena_init(&a, (size_t)64 << 20);
+        assert_int_equal(lexical_search(x->text, &source, &q, &a, &r, &err), STATUS_OK);
+        define(x, query, plain, scores);
+        for (uint32_t c = 0; c < x->n_chunks; c++) {
+            matching += scores[c] > 0 && !x->chunks[c].hidden;
+        }
+        assert_int_equal(r.n_hits, matching < limit ? matching : limit);
+        for (size_t i = 0; i < r.n_hits; i++) {
+            assert_false(x->chunks[r.hits[i].chunk].hidden);
+            assert_true(fabs((double)r.hits[i].words - scores[r.hits[i].chunk]) <
+                        1e-3 * (1 + scores[r.hits[i].chunk]));
+            assert_true(r.hits[i].score >= 0 && r.hits[i].score <= 1);
+            assert_true(i == 0 || r.hits[i].score <= r.hits[i - 1].score);
+            worst = fmin(worst, scores[r.hits[i].chunk]);
+        }
+        for (uint32_t c = 0; c < x->n_chunks; c++) { /* nobody left out was clearly better */
+            better += !x->chunks[c].hidden && scores[c] > worst * 1.001 + 1e-9;
+        }
+        assert_true(better < limit);
+        assert_true(r.upper_bound_share >= 0 && r.upper_bound_share <= 1);
+        arena_reset(&a);
+    }
+    free(scores);
+}
+
+static struct memory_index *random_index(size_t chunks, uint32_t vocabulary)
+{
+    struct memory_index *x = memory_index_new();
+    for (size_t i = 0; i < chunks; i++) {
+        char *text = words(5 + rnd(60), vocabulary), *title = words(rnd(4), vocabulary);
+        memory_index_add(x, str_from(text), str_from(title), "en");
+        free(text);
+        free(title);
+    }
+    memory_index_finish(x);
+    return x;
+}
+
+static void test_equals_exhaustive_scoring(void **unused)
+{
+    (void)unused;
+    for (int round = 0; round < 6; round++) {
+        struct memory_index *x = random_index(200 + rnd(300), round % 2 == 0 ? 50 : 2000);
+        for (uint32_t c = 0; round >= 3 && c < x->n_chunks; c++) {
+            x->chunks[c].hidden = rnd(10) < 7; /* most is not for this reader */
+        }
+        for (int i = 0; i < 8; i++) {
+            char *query = words(1 + rnd(9), round % 2 == 0 ? 50 : 2000);
+            static const uint32_t limits[] = {1, 3, 10, 100};
+            compare(x, query, limits[rnd(4)]);
+            free(query);
+        }
+        memory_index_free(x);
+    }
+}
+
+static void test_frequent_words_do_not_read_all(void **unused)
+{
+    (void)unused;
+    struct memory_index *x = memory_index_new();
+    for (int i = 0; i < 20000; i++) {
+        char text[128];
+        (void)snprintf(text, sizeof(text), "the of common word number%d %s", i, i % 50 == 7 ? "rareish" : "");
+        memory_index_add(x, str_from(text), STR(""), "en");
+    }
+    memory_index_finish(x);
+    struct lexical_source source;
+    struct lexical_query q = {.text = STR("the rareish common word of number77"), .limit = 10};
+    struct lexical_result r;
+    struct arena a;
+    struct error err;
+    memory_index_source(x, &source);
+    arena_init(&a, (size_t)64 << 20);
+    assert_int_equal(lexical_search(x->text, &source, &q, &a, &r, &err), STATUS_OK);
+    assert_int_equal(r.matched, 401); /* of 20,000 that have "common" */
+    assert_int_equal(r.hits[0].chunk, 77);
+    arena_reset(&a);
+    memory_index_free(x);
+}
+
+static void search(struct memory_index *x, const char *text, struct arena *a, struct lexical_result *r)
+{
+    struct lexical_source source;
+    struct lexical_query q = {.text = str_from(text), .limit = 100};
+    struct error err;
+    memory_index_source(x, &source);
+    assert_int_equal(lexical_search(x->text, &source, &q, a, r, &err), STATUS_OK);
+}
+
+static void test_ranking(void **unused)
+{
+    (void)unused;
+    struct memory_index *x = memory_index_new();
+    chunk_no far = memory_index_add(
+        x, STR("The notice was given. Many other things were said before anyone spoke of the period, a long "
+               "time later, when all had gone home."),
+        STR("Minutes"), "en");
+    chunk_no near = memory_index_add(
+        x, STR("A period of notice: the notice period is three months. Many other things were said before "
+               "anyone had gone home, a long time later."),
+        STR("Minutes"), "en");
+    chunk_no titled = memory_index_add(x, STR("Three months, or one in the first half year."),
+                                       STR("Notice period"), "en");
+    memory_index_add(x, STR("Parental leave is granted on request."), STR("Leave"), "en");
+    memory_index_finish(x);
+    struct arena a;
+    struct lexical_result r;
+    arena_init(&a, (size_t)64 << 20);
+    search(x, "What is the notice period?", &a, &r);
+    assert_true(r.n_hits >= 3);
+    assert_int_equal(r.hits[0].chunk, titled);
+    assert_int_equal(r.hits[1].chunk, near);
+    assert_int_equal(r.hits[2].chunk, far);
+    assert_true(r.n_terms >= 2);
+    float on_subject = r.upper_bound_share;
+    search(x, "noticing periods", &a, &r); /* stems */
+    assert_int_equal(r.hits[0].chunk, titled);
+    search(x, "zebra crossing regulations of Mongolia", &a, &r);
+    assert_true(r.upper_bound_share < .2F && r.upper_bound_share < on_subject);
+    search(x, "", &a, &r);
+    assert_int_equal(r.n_hits, 0);
+    search(x, "?!", &a, &r);
+    assert_int_equal(r.n_hits, 0);
+    search(x, "the of is", &a, &r); /* only function words: they count then */
+    assert_true(r.n_hits > 0);
+    arena_reset(&a);
+    memory_index_free(x);
+}
+
+static void test_languages(void **unused)
+{
+    (void)unused;
+    struct memory_index *x = memory_index_new();
+    chunk_no en = memory_index_add(x, STR("The houses were sold to their tenants."), STR(""), "en");
+    chunk_no de = memory_index_add(x, STR("Die Häuser wurden an ihre Mieter verkauft."), STR(""), "de");
+    chunk_no zh = memory_index_add(x, STR("房屋已出售给租户。"), STR(""), "zh");
+    memory_index_finish(x);
+    struct arena a;
+    struct lexical_result r;
+    arena_init(&a, (size_t)64 << 20);
+    search(x, "house", &a, &r);
+    assert_int_equal(r.n_hits, 1);
+    assert_int_equal(r.hits[0].chunk, en);
+    search(x, "Haus Mietern", &a, &r);
+    assert_int_equal(r.n_hits, 1);
+    assert_int_equal(r.hits[0].chunk, de);
+    search(x, "租户", &a, &r);
+    assert_int_equal(r.n_hits, 1);
+    assert_int_equal(r.hits[0].chunk, zh);
+    search(x, "租", &a, &r); /* one character is enough */
+    assert_int_equal(r.n_hits, 1);
+    arena_reset(&a);
+    memory_index_free(x);
+}
+
+static void test_earlier_turns(void **unused)
+{
+    (void)unused;
+    struct memory_index *x = memory_index_new();
+    memory_index_add(x, STR("Part-time staff may use the canteen."), STR(""), "en");
+    chunk_no leave = memory_index_add(x, STR("Parental leave is open to part-time staff."), STR(""), "en");
+    memory_index_add(x, STR("Full-time staff have a locker."), STR(""), "en");
+    memory_index_finish(x);
+    struct lexical_source source;
+    struct str earlier[] = {STR("How long is parental leave?")};
+    struct lexical_query q = {
+        .text = STR("and for part-time staff?"), .earlier = earlier, .n_earlier = 1, .limit = 10};
+    struct lexical_result r;
+    struct arena a;
+    struct error err;
+    memory_index_source(x, &source);
+    arena_init(&a, (size_t)64 << 20);
+    assert_int_equal(lexical_search(x->text, &source, &q, &a, &r, &err), STATUS_OK);
+    assert_int_equal(r.hits[0].chunk, leave);
+    arena_reset(&a);
+    memory_index_free(x);
+}
+
+static enum status damaged(void *data, struct str term, bool (*visit)(struct str, void *), void *ctx,
+                           struct error *err)
+{
+    (void)data;
+    (void)term;
+    (void)err;
+    (void)visit(STR("\1 not a posting block at all"), ctx);
+    return STATUS_OK;
+}
+
+static void test_refusals(void **unused)
+{
+    (void)unused;
+    struct memory_index *x = random_index(50, 50);
+    struct lexical_source source;
+    struct lexical_query q = {.text = STR("the of"), .limit = 0};
+    struct lexical_result r;
+    struct arena a;
+    struct error err;
+    memory_index_source(x, &source);
+    arena_init(&a, (size_t)64 << 20);
+    assert_int_equal(lexical_search(x->text, &source, &q, &a, &r, &err), STATUS_INVALID);
+    q.limit = 1001;
+    assert_int_equal(lexical_search(x->text, &source, &q, &a, &r, &err), STATUS_INVALID);
+    q.limit = 10;
+    _Atomic bool cancelled = true;
+    source.cancelled = &cancelled;
+    assert_int_equal(lexical_search(x->text, &source, &q, &a, &r, &err), STATUS_CANCELLED);
+    source.cancelled = NULL;
+    source.blocks = damaged;
+    assert_int_equal(lexical_search(x->text, &source, &q, &a, &r, &err), STATUS_CORRUPT);
+    arena_reset(&a);
+    arena_init(&a, 1000);
+    memory_index_source(x, &source);
+    assert_int_equal(lexical_search(x->text, &source, &q, &a, &r, &err), STATUS_NO_MEMORY);
+    arena_reset(&a);
+    memory_index_free(x);
+}
+
+static void test_long_queries_are_bounded(void **unused)
+{
+    (void)unused;
+    struct memory_index *x = random_index(100, 2000);
+    struct arena a;
+    struct lexical_result r;
+    char *query = words(5000, 5000);
+    arena_init(&a, (size_t)64 << 20);
+    search(x, query, &a, &r);
+    assert_true(r.n_hits > 0);
+    free(query);
+    arena_reset(&a);
+    memory_index_free(x);
+}
+
+static void test_entry(void **unused)
+{
+    (void)unused;
+    struct text_analyzer *t;
+    struct lexical_entry e;
+    struct arena a;
+    struct error err;
+    arena_init(&a, 1 << 20);
+    assert_int_equal(text_analyzer_new(&t, &err), STATUS_OK);
+    assert_int_equal(lexical_analyze(t, STR("houses and a house"), STR("Housing"), "en", &a, &e, &err),
+                     STATUS_OK);
+    assert_int_equal(e.n_postings, 3); /* by term: a, and, hous */
+    assert_true(str_eq(e.postings[0].term, STR("a")));
+    assert_true(str_eq(e.postings[2].term, STR("hous")));
+    assert_int_equal(e.postings[2].tf_text, 2);
+    assert_int_equal(e.postings[2].tf_title, 1);
+    assert_int_equal(e.length, 4 + 3);
+    assert_int_equal(e.plain_length, 5);
+    assert_true(e.n_gram_buckets > 8);
+    for (size_t i = 0; i < e.n_gram_buckets; i++) {
+        assert_true(e.gram_buckets[i] < LEXICAL_GRAM_BUCKETS);
+    }
+    assert_int_equal(lexical_analyze(t, STR(""), STR(""), "", &a, &e, &err), STATUS_OK);
+    assert_int_equal(e.n_postings, 0);
+    text_analyzer_free(t);
+    arena_reset(&a);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_equals_exhaustive_scoring),
+        cmocka_unit_test(test_frequent_words_do_not_read_all),
+        cmocka_unit_test(test_ranking),
+        cmocka_unit_test(test_languages),
+        cmocka_unit_test(test_earlier_turns),
+        cmocka_unit_test(test_refusals),
+        cmocka_unit_test(test_long_queries_are_bounded),
+        cmocka_unit_test(test_entry),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
