@@ -105,8 +105,9 @@ static enum status copy_out(const Rpc__CallerToken *t, struct arena *a, struct c
     return STATUS_OK;
 }
 
-enum status caller_verify(const struct identity *self, const uint8_t *token, size_t token_len,
-                          int64_t now_wall_ms, struct arena *a, struct caller *out, struct error *err)
+static enum status read_token(const struct identity *self, const uint8_t *token, size_t token_len,
+                              int64_t now_wall_ms, struct arena *a, struct caller *out,
+                              struct error *err)
 {
     if (token_len == 0 || token_len > TOKEN_MAX_BYTES) {
         return refuse(err, "the token has an impossible length");
@@ -130,7 +131,8 @@ enum status caller_verify(const struct identity *self, const uint8_t *token, siz
     if (sc->token.len > 0) {
         memcpy(text + PREFIX_BYTES, sc->token.data, sc->token.len);
     }
-    if (!identity_verify(self, PEER_SERVE, text, PREFIX_BYTES + sc->token.len, sc->signature.data)) {
+    if (self != NULL &&
+        !identity_verify(self, PEER_SERVE, text, PREFIX_BYTES + sc->token.len, sc->signature.data)) {
         s = refuse(err, "the signature is not serve's");
         goto out;
     }
@@ -150,4 +152,16 @@ enum status caller_verify(const struct identity *self, const uint8_t *token, siz
 out:
     arena_reset(&scratch);
     return s;
+}
+
+enum status caller_verify(const struct identity *self, const uint8_t *token, size_t token_len,
+                          int64_t now_wall_ms, struct arena *a, struct caller *out, struct error *err)
+{
+    return read_token(self, token, token_len, now_wall_ms, a, out, err);
+}
+
+enum status caller_read_verified(const uint8_t *token, size_t token_len, int64_t now_wall_ms,
+                                 struct arena *a, struct caller *out, struct error *err)
+{
+    return read_token(NULL, token, token_len, now_wall_ms, a, out, err);
 }
