@@ -30,7 +30,7 @@ struct lexical_stats {
 struct lexical_posting {
     struct str term;
     uint32_t tf_text;
-    uint32_t tf_title;
+    uint32_t tf_title; /* 0 or 1: a title word counts once */
 };
 struct lexical_entry {
     struct lexical_posting *postings; /* by term, each once */

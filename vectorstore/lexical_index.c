@@ -55,11 +55,12 @@ static bool grow_terms(struct builder *b)
     return true;
 }
 
-static void add_term(struct builder *b, struct str term)
+/* Whether it counts. */
+static bool add_term(struct builder *b, struct str term)
 {
     if (b->n_postings == b->cap_postings && (b->n_postings >= MAX_DISTINCT || !grow_terms(b))) {
         b->failed = true;
-        return;
+        return false;
     }
     uint64_t hash = hash64(term.ptr, term.len);
     size_t s = (size_t)hash & (b->terms.cap - 1);
@@ -75,18 +76,18 @@ static void add_term(struct builder *b, struct str term)
         char *copy = arena_strndup(b->a, term.ptr, term.len);
         if (copy == NULL) {
             b->failed = true;
-            return;
+            return false;
         }
         b->hashes[b->n_postings] = hash;
         p = &b->postings[b->n_postings++];
         *p = (struct lexical_posting){.term = {copy, term.len}};
         b->terms.slots[s] = (uint32_t)b->n_postings;
     }
-    if (b->title) {
-        p->tf_title++;
-    } else {
-        p->tf_text++;
-    }
+    /* A title word counts once: "Leave > Parental leave" repeats what "Leave" says */
+    bool counts = !b->title || p->tf_title == 0;
+    p->tf_text += !b->title;
+    p->tf_title = b->title ? 1 : p->tf_title;
+    return counts;
 }
 
 static bool grow_buckets(struct builder *b)
@@ -134,10 +135,11 @@ static void on_gram(uint64_t gram, void *data)
 static bool on_token(const struct text_token *t, void *data)
 {
     struct builder *b = data;
-    b->length += b->title ? LEXICAL_TITLE_WEIGHT : 1;
-    b->plain_length += t->kind != TEXT_CJK_SINGLE || t->alone;
-    add_term(b, t->stem);
-    text_grams(t, on_gram, b);
+    if (add_term(b, t->stem)) {
+        b->length += b->title ? LEXICAL_TITLE_WEIGHT : 1;
+        b->plain_length += t->kind != TEXT_CJK_SINGLE || t->alone;
+        text_grams(t, on_gram, b);
+    }
     return !b->failed;
 }
 

@@ -26,6 +26,7 @@ struct recent {
 
 #define NO_GROUP UINT16_MAX
 #define FOUND_MAX 512 /* grams of one word that are in the query */
+#define TITLE_MAX 128
 #define MEMO_MAX ((size_t)1 << 18)
 
 struct memo {
@@ -43,6 +44,8 @@ struct rescore {
     struct memo scratch;
     uint16_t found[FOUND_MAX];
     size_t n_found;
+    uint64_t title[TITLE_MAX]; /* hashes of its stems so far */
+    size_t n_title;
     /* stem -> group, open addressing */
     struct {
         struct str stem;
@@ -224,7 +227,17 @@ static bool on_token(const struct text_token *t, void *data)
 {
     struct rescore *r = data;
     const struct memo *m = meaning(r, t);
-    for (uint16_t i = 0; i < m->n_grams; i++) {
+    bool counts = true;
+    if (r->gram_step > 1) { /* title words count once, as in the index */
+        uint64_t stem = hash64(t->stem.ptr, t->stem.len);
+        for (size_t i = 0; i < r->n_title && counts; i++) {
+            counts = r->title[i] != stem;
+        }
+        if (counts && r->n_title < TITLE_MAX) {
+            r->title[r->n_title++] = stem;
+        }
+    }
+    for (uint16_t i = 0; counts && i < m->n_grams; i++) {
         r->gram_tf[m->grams[i]] += r->gram_step;
     }
     if (m->group != NO_GROUP && (t->kind != TEXT_CJK_SINGLE || t->alone)) {
@@ -248,6 +261,7 @@ static float read_chunk(struct rescore *r, struct text_analyzer *t, const struct
     text_analyze(t, c->text, c->language, on_token, r);
     r->n_recent = 0;
     r->gram_step = LEXICAL_TITLE_WEIGHT;
+    r->n_title = 0;
     text_analyze(t, c->title, c->language, on_token, r);
     float sum = 0;
     for (size_t i = 0; i < r->p->n_grams; i++) {
