@@ -3,9 +3,10 @@
  *
  *   int main(int argc, char **argv) { return service_main(argc, argv, &definition); }
  *
- * Arguments: --home DIR [--boot-fd N] [--log-level L]; the identity is read from the descriptor (default 3).
- * SIGTERM and SIGINT close; a second signal exits at once. The process dies with its parent
- * (PR_SET_PDEATHSIG). Every service answers "rpc.Health" for supervisor, CLI and serve. */
+ * Arguments: --home DIR [--boot-fd N] [--log-level L] [--user NAME]; the identity is read from the descriptor
+ * (default 3); started as root with --user, the process becomes that user before it opens anything else.
+ * SIGTERM and SIGINT close; a second signal exits at once, and so does a close that takes longer than 5 s.
+ * The process dies with its parent (PR_SET_PDEATHSIG). Every service answers "rpc.Health" for supervisor, CLI and serve. */
 #ifndef CARREL_BASE_SERVICE_H
 #define CARREL_BASE_SERVICE_H
 
@@ -13,6 +14,9 @@
 
 #include "base/rpc/rpc.h"
 #include "base/settings/settings.h"
+
+struct metrics;     /* base/metrics.h */
+struct tls_context; /* base/tls/tls.h */
 
 struct service {
     uv_loop_t *loop;
@@ -51,9 +55,16 @@ void *service_state(const struct rpc_call *call);
 /* The one client to another service; made at first use, closed with the service. NULL only when out of
  * memory. */
 struct rpc_client *service_client(struct service *svc, enum peer target);
+/* Where the service registers its own counters; part of what "rpc.Health" says. Never NULL. */
+struct metrics *service_metrics(struct service *svc);
 /* Remember for `carrel status`; also logs at error level. */
 void service_note_error(struct service *svc, const struct error *err);
-/* "unix:<home>/run/<peer>.sock", or the configured address, into out. */
+/* "unix:<home>/run/<peer>.sock", or the configured address, into out. The supervisor and egress are always
+ * local. */
 void service_address(const struct settings *s, const char *home, enum peer p, char *out, size_t cap);
+/* transport tls: the mutual TLS context of `self` from the configured files; transport unix: *out is NULL.
+ * For rpc_client_new in processes that are no services. Owned: tls_context_free. */
+enum status service_tls(const struct settings *s, enum peer self, struct tls_context **out,
+                        struct error *err) MUST_CHECK;
 
 #endif
