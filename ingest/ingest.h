@@ -12,8 +12,9 @@
 #include "ingest/follow.h"
 #include "ingest/journal_lane.h"
 
-#define INGEST_ACTIVE_MAX 48                      /* jobs at once, all tenants */
-#define INGEST_ACTIVE_BYTES ((uint64_t)192 << 20) /* of their originals */
+#define INGEST_ACTIVE_MAX 48                         /* jobs at once, all tenants */
+#define INGEST_ACTIVE_BYTES ((uint64_t)192 << 20)    /* of their originals */
+#define INGEST_EXTRACTED_BYTES ((uint64_t)256 << 20) /* above it no further extraction starts */
 #define INGEST_PIPELINE_CAP 64
 
 struct queue;
@@ -39,8 +40,9 @@ struct ingest {
 
     size_t active;
     uint64_t active_bytes;
-    size_t extracting;          /* handed to the pool */
+    size_t extracting; /* handed to the pool */
     size_t extracting_max;
+    uint64_t extracted_bytes;   /* memory of what was extracted and is not stored yet */
     struct list want_extractor; /* jobs */
 
     char unknown_folders[160]; /* names in the watched folder that are no tenant's, for people */

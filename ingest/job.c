@@ -67,8 +67,10 @@ static void job_end(struct job *j)
     if (j->snap.fd >= 0) {
         (void)close(j->snap.fd);
     }
+    in->extracted_bytes -= j->extracted;
     arena_reset(&j->arena);
     free(j);
+    extract_next(in);
     queues_pump(in);
 }
 
@@ -549,6 +551,8 @@ static void on_extracted(const struct error *err, const struct extracted *out, v
     struct ingest *in = j->t->in;
     j->extraction = NULL;
     in->extracting--;
+    j->extracted = j->arena.used;
+    in->extracted_bytes += j->extracted;
     extract_next(in);
     if (err != NULL && err->code != STATUS_OK) {
         j->err = *err;
@@ -593,7 +597,8 @@ void job_extract(struct job *j)
 
 static void extract_next(struct ingest *in)
 {
-    while (in->extracting < in->extracting_max && !list_empty(&in->want_extractor)) {
+    while (in->extracting < in->extracting_max && in->extracted_bytes < INGEST_EXTRACTED_BYTES &&
+           !list_empty(&in->want_extractor)) {
         struct job *j = list_entry(in->want_extractor.next, struct job, link);
         list_remove(&j->link);
         job_extract(j);

@@ -56,7 +56,8 @@ struct job {
     enum job_phase phase;
     enum job_outcome outcome;
     struct arena arena;
-    uint64_t charged; /* bytes counted in in->active_bytes */
+    uint64_t charged;   /* bytes counted in in->active_bytes */
+    uint64_t extracted; /* bytes counted in in->extracted_bytes */
     struct error err;
     bool cancelled;
     bool in_lane; /* a lane works on it: freed only afterwards */
