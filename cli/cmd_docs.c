@@ -1,0 +1,125 @@
+/* carrel docs: every file and its state; with --watch, a progress bar until all is read. */
+#include <inttypes.h>
+#include <stdio.h>
+#include <string.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "cli/command.h"
+#include "cli/http.h"
+#include "cli/term.h"
+
+#define POLL_NS 300000000L
+
+struct counts {
+    uint64_t queued, working, ready, failed;
+};
+
+static const char *text_of(const json_t *o, const char *key)
+{
+    const char *s = json_string_value(json_object_get(o, key));
+
+    return s == NULL ? "" : s;
+}
+
+static void count(const json_t *list, struct counts *c)
+{
+    *c = (struct counts){0};
+    for (size_t i = 0; i < json_array_size(list); i++) {
+        const char *state = text_of(json_array_get(list, i), "state");
+        c->queued += strcmp(state, "queued") == 0;
+        c->working += strcmp(state, "working") == 0;
+        c->ready += strcmp(state, "ready") == 0;
+        c->failed += strcmp(state, "failed") == 0;
+    }
+}
+
+static void print(const json_t *list)
+{
+    bool colour = term_colour(stdout);
+    struct counts c;
+
+    (void)printf("%-8s %7s  %s\n", "state", "chunks", "file");
+    for (size_t i = 0; i < json_array_size(list); i++) {
+        const json_t *d = json_array_get(list, i);
+        const char *state = text_of(d, "state");
+        const char *paint = strcmp(state, "ready") == 0    ? "\x1b[32m"
+                            : strcmp(state, "failed") == 0 ? "\x1b[31m"
+                                                           : "\x1b[33m";
+        (void)printf("%s%-8s%s %7" JSON_INTEGER_FORMAT "  ", colour ? paint : "", state, colour ? "\x1b[0m" : "",
+                     json_integer_value(json_object_get(d, "chunks")));
+        term_put_clean(stdout, text_of(d, "path"));
+        if (text_of(d, "error")[0] != '\0') {
+            (void)printf("  (");
+            term_put_clean(stdout, text_of(d, "error"));
+            (void)printf(")");
+        }
+        (void)printf("\n");
+    }
+    count(list, &c);
+    (void)printf("\n%" PRIu64 " ready, %" PRIu64 " waiting, %" PRIu64 " failed\n", c.ready,
+                 c.queued + c.working, c.failed);
+}
+
+/* Asks until nothing waits; the last answer is the caller's. */
+static enum status follow(const struct http *h, json_t **out, struct error *err)
+{
+    struct counts c;
+
+    for (;;) {
+        enum status s = http_json(h, "/api/documents", NULL, out, err);
+        if (s != STATUS_OK) {
+            term_progress_end(stderr);
+            return s;
+        }
+        count(json_object_get(*out, "documents"), &c);
+        if (c.queued + c.working == 0) {
+            term_progress_end(stderr);
+            return STATUS_OK;
+        }
+        term_progress(stderr, c.ready + c.failed, c.ready + c.failed + c.queued + c.working,
+                      c.failed == 0 ? "" : "(some failed)");
+        json_decref(*out);
+        *out = NULL;
+        (void)nanosleep(&(struct timespec){.tv_nsec = POLL_NS}, NULL);
+    }
+}
+
+static enum exit_code run(const struct options *o)
+{
+    struct http h;
+    struct error err = {0};
+    struct counts c = {0};
+    json_t *answer = NULL;
+
+    enum status s = http_open(o, &h, &err);
+    if (s == STATUS_OK) {
+        s = o->watch ? follow(&h, &answer, &err) : http_json(&h, "/api/documents", NULL, &answer, &err);
+    }
+    explicit_bzero(h.key, sizeof(h.key));
+    if (s != STATUS_OK) {
+        return command_failed(&err);
+    }
+    const json_t *list = json_object_get(answer, "documents");
+    count(list, &c);
+    if (o->json) {
+        (void)json_dumpf(answer, stdout, JSON_INDENT(2));
+        (void)printf("\n");
+    } else if (json_array_size(list) == 0) {
+        (void)printf("no documents yet: put some into the watched folder (`carrel status` names it)\n");
+    } else {
+        print(list);
+    }
+    bool none = json_array_size(list) == 0;
+    json_decref(answer);
+    return none ? EXIT_NOTHING : o->watch && c.failed > 0 ? EXIT_FAILED : EXIT_OK;
+}
+
+const struct command cmd_docs = {
+    .name = "docs",
+    .args = "",
+    .summary = "List the documents and their states.",
+    .help = "Exit code 4: there are none; with --watch, 1: some failed.",
+    .options = OPT_HOME | OPT_JSON | OPT_WATCH | OPT_KEY_FILE,
+    .run = run,
+};

@@ -1,0 +1,84 @@
+/* carrel search: the passages that fit best, with where they stand. */
+#include <stdio.h>
+#include <string.h>
+
+#include "cli/command.h"
+#include "cli/http.h"
+#include "cli/place.h"
+#include "cli/term.h"
+
+static void print(const json_t *list)
+{
+    bool colour = term_colour(stdout);
+
+    for (size_t i = 0; i < json_array_size(list); i++) {
+        const json_t *p = json_array_get(list, i);
+        const char *heading = json_string_value(json_object_get(p, "heading_path"));
+        const char *text = json_string_value(json_object_get(p, "text"));
+        (void)printf("%s%zu. ", colour ? "\x1b[1m" : "", i + 1);
+        place_print(stdout, p);
+        (void)printf("%s  (%.3f)\n", colour ? "\x1b[0m" : "", json_number_value(json_object_get(p, "score")));
+        if (heading != NULL && heading[0] != '\0') {
+            (void)printf("   ");
+            term_put_clean(stdout, heading);
+            (void)printf("\n");
+        }
+        (void)printf("   ");
+        for (const char *t = text == NULL ? "" : text; *t != '\0'; t++) {
+            if (*t == '\n') {
+                (void)printf("\n   ");
+            } else if ((unsigned char)*t >= ' ' || *t == '\t') {
+                (void)fputc(*t, stdout);
+            }
+        }
+        (void)printf("\n\n");
+    }
+}
+
+static enum exit_code run(const struct options *o)
+{
+    struct http h;
+    struct error err = {0};
+    json_t *answer = NULL;
+    json_t *body = json_pack("{s:s}", "query", o->args[0]);
+
+    if (body == NULL) {
+        (void)fprintf(stderr, "carrel search: the words are not UTF-8\n");
+        return EXIT_USAGE;
+    }
+    if (o->top_k > 0) {
+        (void)json_object_set_new(body, "top_k", json_integer(o->top_k));
+    }
+    enum status s = http_open(o, &h, &err);
+    if (s == STATUS_OK) {
+        s = http_json(&h, "/api/search", body, &answer, &err);
+    }
+    explicit_bzero(h.key, sizeof(h.key));
+    json_decref(body);
+    if (s != STATUS_OK) {
+        return command_failed(&err);
+    }
+    const json_t *list = json_object_get(answer, "passages");
+    bool none = json_array_size(list) == 0;
+    if (o->json) {
+        (void)json_dumpf(answer, stdout, JSON_INDENT(2));
+        (void)printf("\n");
+    } else if (none) {
+        (void)printf("nothing found\n");
+    } else {
+        print(list);
+    }
+    json_decref(answer);
+    return none ? EXIT_NOTHING : EXIT_OK;
+}
+
+const struct command cmd_search = {
+    .name = "search",
+    .args = "\"words or question\"",
+    .summary = "Show the passages that fit best.",
+    .help = "Exit code 4: nothing was found.",
+    .options = OPT_HOME | OPT_JSON | OPT_TOP_K | OPT_KEY_FILE,
+    .min_args = 1,
+    .max_args = 1,
+    .run = run,
+};

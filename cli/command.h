@@ -1,0 +1,60 @@
+/* A subcommand of `carrel`: one file each, ending in its row of the table in main.c. */
+#ifndef CARREL_CLI_COMMAND_H
+#define CARREL_CLI_COMMAND_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "base/status.h"
+
+enum exit_code {
+    EXIT_OK = 0,
+    EXIT_FAILED = 1,      /* it was tried and did not work; doctor: something is wrong */
+    EXIT_USAGE = 2,       /* the command line is not understood */
+    EXIT_NOT_RUNNING = 3, /* the appliance is not running */
+    EXIT_NOTHING = 4,     /* it worked, and there was nothing to find */
+};
+
+enum option_flag {
+    OPT_HOME = 1 << 0,
+    OPT_JSON = 1 << 1,
+    OPT_PORT = 1 << 2,
+    OPT_QUIET = 1 << 3,
+    OPT_KEY_FILE = 1 << 4,
+    OPT_TOP_K = 1 << 5,
+    OPT_WATCH = 1 << 6,
+};
+
+#define OPTIONS_ARGS_MAX 16
+
+struct options {
+    char home[4096]; /* absolute unless it could not be told; "" only when the command takes none */
+    bool json;
+    bool quiet;
+    bool watch;
+    int port;             /* -1: not given */
+    int top_k;            /* 0: not given */
+    const char *key_file; /* NULL: not given */
+    const char *args[OPTIONS_ARGS_MAX];
+    int n_args;
+};
+
+struct command {
+    const char *name;
+    const char *args;    /* for the usage line */
+    const char *summary; /* one line */
+    const char *help;    /* more, or NULL */
+    uint32_t options;
+    int min_args, max_args;
+    enum exit_code (*run)(const struct options *o);
+};
+
+extern const struct command cmd_up, cmd_stop, cmd_status, cmd_doctor, cmd_docs, cmd_search, cmd_ask,
+    cmd_config, cmd_verify;
+
+/* Prints "carrel: <text>" on stderr and returns the exit code that fits the status. */
+enum exit_code command_failed(const struct error *err);
+/* --home, else $CARREL_HOME, else ~/.local/share/carrel; absolute. given may be NULL. */
+enum status home_resolve(const char *given, char *out, size_t cap, struct error *err) MUST_CHECK;
+
+#endif

@@ -1,0 +1,211 @@
+#include "cli/http.h"
+
+#include <curl/curl.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "base/file.h"
+#include "cli/home.h"
+
+#define ANSWER_MAX ((size_t)256 * 1024 * 1024)
+#define SETTINGS_ARENA_MAX ((size_t)4 * 1024 * 1024)
+
+static enum status read_key(const struct options *o, struct http *out, struct error *err)
+{
+    char path[4200];
+    struct buf b;
+    const char *env = getenv("CARREL_KEY");
+
+    if (o->key_file == NULL && env != NULL && env[0] != '\0') {
+        int n = snprintf(out->key, sizeof(out->key), "%s", env);
+        return n > 0 && (size_t)n < sizeof(out->key) ? STATUS_OK
+                                                     : error_set(err, STATUS_INVALID, "CARREL_KEY: is no key");
+    }
+    (void)snprintf(path, sizeof(path), "%s%s", o->key_file == NULL ? o->home : o->key_file,
+                   o->key_file == NULL ? "/admin.key" : "");
+    buf_init(&b, sizeof(out->key));
+    enum status s = file_read(path, &b, err);
+    size_t n = s == STATUS_OK && b.ptr != NULL ? strcspn(b.ptr, " \r\n") : 0;
+    if (s == STATUS_OK && (n == 0 || n >= sizeof(out->key))) {
+        s = error_set(err, STATUS_INVALID, "%.200s: holds no key", path);
+    }
+    if (s == STATUS_OK) {
+        memcpy(out->key, b.ptr, n);
+        out->key[n] = '\0';
+    }
+    if (b.ptr != NULL) {
+        explicit_bzero(b.ptr, b.cap);
+    }
+    buf_deinit(&b);
+    return s;
+}
+
+/* Our own certificate may be signed by nobody curl knows: it is trusted because the configuration names it. */
+static void find_certificate(const struct options *o, struct http *out)
+{
+    struct arena a;
+    struct settings cfg;
+
+    arena_init(&a, SETTINGS_ARENA_MAX);
+    if (settings_load(o->home, &a, &cfg, NULL) == STATUS_OK &&
+        strlen(cfg.http.tls_certificate) < sizeof(out->certificate)) {
+        (void)snprintf(out->certificate, sizeof(out->certificate), "%s", cfg.http.tls_certificate);
+    }
+    arena_reset(&a);
+}
+
+enum status http_open(const struct options *o, struct http *out, struct error *err)
+{
+    char path[4200];
+    json_t *ready = NULL;
+    json_error_t why;
+
+    *out = (struct http){0};
+    if (!home_is_running(o->home)) {
+        return error_set(err, STATUS_UNAVAILABLE, "no appliance is running on %s (`carrel up` starts it)",
+                         o->home);
+    }
+    (void)snprintf(path, sizeof(path), "%s/run/ready.json", o->home);
+    ready = json_load_file(path, JSON_REJECT_DUPLICATES, &why);
+    const char *url = json_string_value(json_object_get(ready, "url"));
+    enum status s = STATUS_OK;
+    if (url == NULL || strlen(url) >= sizeof(out->url)) {
+        s = error_set(err, STATUS_UNAVAILABLE, "the appliance on %s is not ready: `carrel status` says why",
+                      o->home);
+    } else {
+        (void)snprintf(out->url, sizeof(out->url), "%s", url);
+        find_certificate(o, out);
+        s = read_key(o, out, err);
+    }
+    json_decref(ready);
+    return s;
+}
+
+struct transfer {
+    CURL *curl;
+    struct buf text; /* the whole answer, or an error's */
+    bool (*on_data)(void *data, const char *p, size_t n);
+    void *data;
+};
+
+static size_t take(char *p, size_t size, size_t n, void *data)
+{
+    struct transfer *t = data;
+    long status = 0;
+
+    (void)curl_easy_getinfo(t->curl, CURLINFO_RESPONSE_CODE, &status);
+    if (t->on_data != NULL && status < 300) {
+        return t->on_data(t->data, p, size * n) ? size * n : 0;
+    }
+    buf_append(&t->text, p, size * n);
+    return buf_status(&t->text) == STATUS_OK ? size * n : 0;
+}
+
+static enum status status_of_http(long code)
+{
+    for (int i = 0; i < STATUS_COUNT; i++) {
+        if (i != STATUS_OK && status_http((enum status)i) == (int)code) {
+            return (enum status)i;
+        }
+    }
+    return STATUS_INTERNAL;
+}
+
+/* OpenAI's error shape. A part that is down answers 503: that is a failure, not "not running". */
+static enum status refused(const struct transfer *t, long code, struct error *err)
+{
+    json_error_t why;
+    json_t *j = json_loadb(buf_view(&t->text).ptr, t->text.len, 0, &why);
+    const char *m = json_string_value(json_object_get(json_object_get(j, "error"), "message"));
+    enum status s = status_of_http(code);
+
+    s = error_set(err, s == STATUS_UNAVAILABLE || s == STATUS_NOT_FOUND ? STATUS_INTERNAL : s, "%s (%ld)",
+                  m == NULL ? "the appliance refused" : m, code);
+    json_decref(j);
+    return s;
+}
+
+static enum status perform(const struct http *h, const char *path, const json_t *body, struct transfer *t,
+                           struct error *err)
+{
+    char url[512];
+    char auth[300];
+    struct curl_slist *headers = NULL;
+    char *text = body == NULL ? NULL : json_dumps(body, JSON_COMPACT);
+    long code = 0;
+    enum status s = STATUS_OK;
+
+    t->curl = curl_easy_init();
+    if (t->curl == NULL || (body != NULL && text == NULL)) {
+        s = error_set(err, STATUS_INVALID, "the request could not be made (is the text UTF-8?)");
+        goto out;
+    }
+    (void)snprintf(url, sizeof(url), "%s%s", h->url, path);
+    (void)snprintf(auth, sizeof(auth), "Authorization: Bearer %s", h->key);
+    headers = curl_slist_append(headers, auth);
+    headers = curl_slist_append(headers, "Content-Type: application/json");
+    headers = curl_slist_append(headers, "Expect:");
+    (void)curl_easy_setopt(t->curl, CURLOPT_URL, url);
+    (void)curl_easy_setopt(t->curl, CURLOPT_HTTPHEADER, headers);
+    (void)curl_easy_setopt(t->curl, CURLOPT_PROXY, "");
+    (void)curl_easy_setopt(t->curl, CURLOPT_PROTOCOLS_STR, "http,https");
+    (void)curl_easy_setopt(t->curl, CURLOPT_CONNECTTIMEOUT_MS, 5000L);
+    (void)curl_easy_setopt(t->curl, CURLOPT_TIMEOUT_MS, 900000L);
+    (void)curl_easy_setopt(t->curl, CURLOPT_NOSIGNAL, 1L);
+    (void)curl_easy_setopt(t->curl, CURLOPT_WRITEFUNCTION, take);
+    (void)curl_easy_setopt(t->curl, CURLOPT_WRITEDATA, t);
+    if (h->certificate[0] != '\0') {
+        (void)curl_easy_setopt(t->curl, CURLOPT_CAINFO, h->certificate);
+    }
+    if (text != NULL) {
+        (void)curl_easy_setopt(t->curl, CURLOPT_POSTFIELDS, text);
+        (void)curl_easy_setopt(t->curl, CURLOPT_POSTFIELDSIZE_LARGE, (curl_off_t)strlen(text));
+    }
+    CURLcode rc = curl_easy_perform(t->curl);
+    (void)curl_easy_getinfo(t->curl, CURLINFO_RESPONSE_CODE, &code);
+    if (rc != CURLE_OK && rc != CURLE_WRITE_ERROR) {
+        s = error_set(err, rc == CURLE_COULDNT_CONNECT ? STATUS_UNAVAILABLE : STATUS_IO, "%s: %s", h->url,
+                      curl_easy_strerror(rc));
+    } else if (code >= 300) {
+        s = refused(t, code, err);
+    } else if (buf_status(&t->text) != STATUS_OK) {
+        s = error_set(err, STATUS_TOO_LARGE, "the answer is larger than %zu bytes", ANSWER_MAX);
+    }
+out:
+    curl_slist_free_all(headers);
+    if (t->curl != NULL) {
+        curl_easy_cleanup(t->curl);
+    }
+    free(text);
+    return s;
+}
+
+enum status http_json(const struct http *h, const char *path, const json_t *body, json_t **out,
+                      struct error *err)
+{
+    struct transfer t = {0};
+    json_error_t why;
+
+    buf_init(&t.text, ANSWER_MAX);
+    enum status s = perform(h, path, body, &t, err);
+    if (s == STATUS_OK) {
+        *out = json_loadb(buf_view(&t.text).ptr, t.text.len, 0, &why);
+        if (*out == NULL) {
+            s = error_set(err, STATUS_PROTOCOL, "%s%s: the answer is no JSON: %s", h->url, path, why.text);
+        }
+    }
+    buf_deinit(&t.text);
+    return s;
+}
+
+enum status http_stream(const struct http *h, const char *path, const json_t *body,
+                        bool (*on_data)(void *data, const char *p, size_t n), void *data, struct error *err)
+{
+    struct transfer t = {.on_data = on_data, .data = data};
+
+    buf_init(&t.text, ANSWER_MAX);
+    enum status s = perform(h, path, body, &t, err);
+    buf_deinit(&t.text);
+    return s;
+}

@@ -1,0 +1,195 @@
+#include "cli/options.h"
+
+#include <errno.h>
+#include <getopt.h>
+#include <pwd.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "base/str.h"
+
+static const struct {
+    enum option_flag flag;
+    struct option option;
+    const char *shown;
+    const char *help;
+} table[] = {
+    {OPT_HOME, {"home", required_argument, NULL, 'H'}, "--home DIR",
+     "data directory (default $CARREL_HOME, else ~/.local/share/carrel)"},
+    {OPT_PORT, {"port", required_argument, NULL, 'p'}, "-p, --port N",
+     "port of the web page, 0 for a free one (default $CARREL_PORT, else http.port)"},
+    {OPT_QUIET, {"quiet", no_argument, NULL, 'q'}, "-q, --quiet",
+     "of the services' lines, show only warnings and errors"},
+    {OPT_JSON, {"json", no_argument, NULL, 'j'}, "--json", "answer in JSON, for programs"},
+    {OPT_KEY_FILE, {"key-file", required_argument, NULL, 'K'}, "--key-file FILE",
+     "file with the key (default $CARREL_KEY, else admin.key in the data directory)"},
+    {OPT_TOP_K, {"top-k", required_argument, NULL, 'k'}, "-k, --top-k N", "passages to show, 1 to 100"},
+    {OPT_WATCH, {"watch", no_argument, NULL, 'w'}, "-w, --watch",
+     "stay, with a progress bar, until everything is read"},
+};
+#define TABLE_N (sizeof(table) / sizeof(table[0]))
+
+void options_usage(const struct command *c, FILE *to)
+{
+    (void)fprintf(to, "usage: carrel %s%s%s%s\n\n%s\n", c->name, c->options == 0 ? "" : " [options]",
+                  c->args[0] == '\0' ? "" : " ", c->args, c->summary);
+    if (c->help != NULL) {
+        (void)fprintf(to, "\n%s\n", c->help);
+    }
+    (void)fprintf(to, "\noptions:\n");
+    for (size_t i = 0; i < TABLE_N; i++) {
+        if ((c->options & table[i].flag) != 0) {
+            (void)fprintf(to, "  %-18s %s\n", table[i].shown, table[i].help);
+        }
+    }
+    (void)fprintf(to, "  %-18s %s\n", "-h, --help", "this text");
+}
+
+static bool whole_number(const char *text, long min, long max, int *out)
+{
+    char *end = NULL;
+
+    errno = 0;
+    long n = strtol(text, &end, 10);
+    if (errno != 0 || end == text || *end != '\0' || n < min || n > max) {
+        return false;
+    }
+    *out = (int)n;
+    return true;
+}
+
+enum status home_resolve(const char *given, char *out, size_t cap, struct error *err)
+{
+    const char *env = getenv("CARREL_HOME");
+    const char *home = getenv("HOME");
+    char cwd[4096] = "";
+    int n;
+
+    if (given == NULL && env != NULL && env[0] != '\0') {
+        given = env;
+    }
+    if (given != NULL && given[0] == '\0') {
+        return error_set(err, STATUS_INVALID, "--home: the name is empty");
+    }
+    if (given != NULL && given[0] == '/') {
+        n = snprintf(out, cap, "%s", given);
+    } else if (given != NULL) {
+        if (getcwd(cwd, sizeof(cwd)) == NULL) {
+            return error_errno(err, errno, "the current folder");
+        }
+        n = snprintf(out, cap, "%s/%s", cwd, given);
+    } else {
+        const struct passwd *pw = home == NULL || home[0] == '\0' ? getpwuid(getuid()) : NULL;
+        home = pw != NULL ? pw->pw_dir : home;
+        if (home == NULL || home[0] != '/') {
+            return error_set(err, STATUS_INVALID, "HOME is not set: say --home DIR");
+        }
+        n = snprintf(out, cap, "%s/.local/share/carrel", home);
+    }
+    if (n <= 0 || (size_t)n >= cap || n > 900) {
+        return error_set(err, STATUS_TOO_LARGE,
+                         "the data directory's name is longer than 900 bytes: choose a shorter one with --home");
+    }
+    while (n > 1 && out[n - 1] == '/') {
+        out[--n] = '\0';
+    }
+    return STATUS_OK;
+}
+
+static enum options_result take(const struct command *c, int letter, struct options *out, const char **home)
+{
+    switch (letter) {
+    case 'H':
+        *home = optarg;
+        return OPTIONS_OK;
+    case 'j':
+        out->json = true;
+        return OPTIONS_OK;
+    case 'q':
+        out->quiet = true;
+        return OPTIONS_OK;
+    case 'w':
+        out->watch = true;
+        return OPTIONS_OK;
+    case 'K':
+        out->key_file = optarg;
+        return OPTIONS_OK;
+    case 'p':
+        if (!whole_number(optarg, 0, 65535, &out->port)) {
+            (void)fprintf(stderr, "carrel %s: --port %s: must be a number from 0 to 65535\n", c->name, optarg);
+            return OPTIONS_WRONG;
+        }
+        return OPTIONS_OK;
+    case 'k':
+        if (!whole_number(optarg, 1, 100, &out->top_k)) {
+            (void)fprintf(stderr, "carrel %s: --top-k %s: must be a number from 1 to 100\n", c->name, optarg);
+            return OPTIONS_WRONG;
+        }
+        return OPTIONS_OK;
+    case 'h':
+        return OPTIONS_HELP;
+    default:
+        (void)fprintf(stderr, "carrel %s: not understood; see `carrel %s --help`\n", c->name, c->name);
+        return OPTIONS_WRONG;
+    }
+}
+
+static enum options_result take_port_from_environment(const struct command *c, struct options *out)
+{
+    const char *env = getenv("CARREL_PORT");
+
+    if ((c->options & OPT_PORT) == 0 || out->port >= 0 || env == NULL || env[0] == '\0') {
+        return OPTIONS_OK;
+    }
+    if (!whole_number(env, 0, 65535, &out->port)) {
+        (void)fprintf(stderr, "carrel %s: CARREL_PORT=%s: must be a number from 0 to 65535\n", c->name, env);
+        return OPTIONS_WRONG;
+    }
+    return OPTIONS_OK;
+}
+
+enum options_result options_parse(const struct command *c, int argc, char **argv, struct options *out)
+{
+    struct option longs[TABLE_N + 2] = {{0}};
+    char shorts[2 * TABLE_N + 4] = "h";
+    size_t n = 0;
+    size_t n_short = 1;
+    const char *home = NULL;
+    struct error err;
+
+    *out = (struct options){.port = -1};
+    for (size_t i = 0; i < TABLE_N; i++) {
+        if ((c->options & table[i].flag) != 0) {
+            longs[n++] = table[i].option;
+            if (strchr("pqkw", table[i].option.val) != NULL) {
+                shorts[n_short++] = (char)table[i].option.val;
+                if (table[i].option.has_arg == required_argument) {
+                    shorts[n_short++] = ':';
+                }
+            }
+        }
+    }
+    longs[n] = (struct option){"help", no_argument, NULL, 'h'};
+    optind = 1;
+    for (int letter; (letter = getopt_long(argc, argv, shorts, longs, NULL)) != -1;) {
+        enum options_result r = take(c, letter, out, &home);
+        if (r != OPTIONS_OK) {
+            return r;
+        }
+    }
+    if (argc - optind < c->min_args || argc - optind > c->max_args) {
+        (void)fprintf(stderr, "carrel %s: %s; see `carrel %s --help`\n", c->name,
+                      argc - optind < c->min_args ? "something is missing" : "too many words (quote them?)",
+                      c->name);
+        return OPTIONS_WRONG;
+    }
+    for (int i = optind; i < argc && out->n_args < OPTIONS_ARGS_MAX; i++) {
+        out->args[out->n_args++] = argv[i];
+    }
+    if ((c->options & OPT_HOME) != 0 && home_resolve(home, out->home, sizeof(out->home), &err) != STATUS_OK) {
+        (void)fprintf(stderr, "carrel %s: %s\n", c->name, err.text);
+        return OPTIONS_WRONG;
+    }
+    return take_port_from_environment(c, out);
+}
