@@ -1,0 +1,490 @@
+/* carrel-retrieve as a process: the test is serve above it, and vectorstore and embed below it. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+#include "embed/embed_rpc.h"
+#include "retrieve/retrieve_rpc.h"
+#include "tests/service/one_service.h"
+#include "vectorstore/vectorstore_rpc.h"
+
+struct world {
+    uv_loop_t loop;
+    struct one_service service;
+    struct rpc_server *store, *embed;
+    struct rpc_client *serve;
+    /* what the fakes do */
+    const char *encoder;
+    bool hold_text, reject_vectors;
+    struct rpc_call *held;
+    bool text_cancelled;
+    /* what they saw */
+    char last_encode[64], last_vector[64], last_tenant[65];
+    unsigned texts, encodes, vectors, fetches, statuses;
+    uint32_t last_limit;
+    size_t last_earlier, last_collections, last_fetched;
+    bool last_plain;
+};
+
+/* ---- the store: chunks a, b, c, d; c repeats a's text -------------------------------------------- */
+
+static const char *const texts[] = {
+    "The notice period is three months from the end of a quarter for either side",
+    "Parental leave is granted on request and lasts up to fourteen weeks in all",
+    "The notice period is three months from the end of a quarter, for either side.",
+    "The canteen opens at noon and closes when the last guest has gone home again",
+};
+
+static ProtobufCBinaryData bytes(const char *z)
+{
+    return (ProtobufCBinaryData){.len = strlen(z), .data = (uint8_t *)(uintptr_t)z};
+}
+
+static char *text_of(const char *z)
+{
+    return (char *)(uintptr_t)z;
+}
+
+static void on_text(struct rpc_call *call, const ProtobufCMessage *m)
+{
+    struct world *w = rpc_call_service(call);
+    const Vs__SearchTextRequest *q = vs_search_text_request(m);
+    assert_non_null(q);
+    w->texts++;
+    w->last_limit = q->limit;
+    w->last_earlier = q->n_earlier;
+    w->last_collections = q->filter == NULL ? 0 : q->filter->n_collections;
+    w->last_plain = q->mode == VS__SEARCH_TEXT_REQUEST__MODE__PLAIN_BM25;
+    (void)snprintf(w->last_tenant, sizeof w->last_tenant, "%s", rpc_call_tenant(call));
+    if (w->hold_text) {
+        w->held = call;
+        return;
+    }
+    static const char *const ids[] = {"a", "c", "b"};
+    Vs__TextHit hits[3], *list[3];
+    for (size_t i = 0; i < 3; i++) {
+        vs__text_hit__init(&hits[i]);
+        hits[i].chunk = bytes(ids[i]);
+        hits[i].content = text_of("content");
+        hits[i].score = .9F - .3F * (float)i;
+        hits[i].words = 2;
+        hits[i].sdm = 2.5F;
+        hits[i].char4 = 3;
+        list[i] = &hits[i];
+    }
+    char *terms[] = {text_of("notic")};
+    Vs__SearchTextReply reply = VS__SEARCH_TEXT_REPLY__INIT;
+    reply.hits = list;
+    reply.n_hits = strncmp((const char *)q->query.data, "nothing", 7) == 0 ? 0 : 3;
+    reply.upper_bound_share = .6F;
+    reply.matched = 3;
+    reply.encoder = text_of(w->encoder);
+    reply.terms = terms;
+    reply.n_terms = 1;
+    vs_search_text_return(call, &reply);
+}
+
+static void on_text_cancel(struct rpc_call *call)
+{
+    struct world *w = rpc_call_service(call);
+    w->text_cancelled = true;
+    w->held = NULL;
+    rpc_call_finish(call, STATUS_CANCELLED, NULL);
+}
+
+static void on_vector(struct rpc_call *call, const ProtobufCMessage *m)
+{
+    struct world *w = rpc_call_service(call);
+    const Vs__SearchVectorRequest *q = vs_search_vector_request(m);
+    assert_non_null(q);
+    w->vectors++;
+    (void)snprintf(w->last_vector, sizeof w->last_vector, "%s", q->encoder);
+    assert_int_equal(q->n_vector, 2);
+    if (w->reject_vectors || strcmp(q->encoder, w->encoder) != 0) {
+        rpc_call_finish(call, STATUS_NOT_FOUND, "no such encoder");
+        return;
+    }
+    static const char *const ids[] = {"d", "b"};
+    Vs__VectorHit hits[2], *list[2];
+    for (size_t i = 0; i < 2; i++) {
+        vs__vector_hit__init(&hits[i]);
+        hits[i].chunk = bytes(ids[i]);
+        hits[i].content = text_of("content");
+        hits[i].cosine = .8F - .2F * (float)i;
+        list[i] = &hits[i];
+    }
+    Vs__SearchVectorReply reply = VS__SEARCH_VECTOR_REPLY__INIT;
+    reply.hits = list;
+    reply.n_hits = 2;
+    reply.encoder = q->encoder;
+    vs_search_vector_return(call, &reply);
+}
+
+static void on_fetch(struct rpc_call *call, const ProtobufCMessage *m)
+{
+    struct world *w = rpc_call_service(call);
+    const Vs__FetchRequest *q = vs_fetch_request(m);
+    assert_non_null(q);
+    assert_true(q->n_chunks <= 4);
+    w->fetches++;
+    w->last_fetched = q->n_chunks;
+    Vs__Passage p[4], *list[4];
+    char path[4][8];
+    for (size_t i = 0; i < q->n_chunks; i++) {
+        size_t k = (size_t)(q->chunks[i].data[0] - 'a');
+        (void)snprintf(path[i], sizeof path[i], "%c.md", (char)('a' + (char)k));
+        vs__passage__init(&p[i]);
+        p[i].chunk = q->chunks[i];
+        p[i].document = text_of("doc");
+        p[i].path = bytes(path[i]);
+        p[i].collection = p[i].format = p[i].content = text_of("x");
+        p[i].label = text_of("");
+        p[i].text = bytes(texts[k]);
+        p[i].hash = bytes("hash");
+        p[i].has_page = true;
+        p[i].page = 3;
+        list[i] = &p[i];
+    }
+    Vs__FetchReply reply = VS__FETCH_REPLY__INIT;
+    reply.passages = list;
+    reply.n_passages = q->n_chunks;
+    vs_fetch_return(call, &reply);
+}
+
+static void on_status(struct rpc_call *call, const ProtobufCMessage *m)
+{
+    struct world *w = rpc_call_service(call);
+    assert_non_null(vs_status_request(m));
+    w->statuses++;
+    Vs__StatusReply reply = VS__STATUS_REPLY__INIT;
+    reply.encoder = text_of(w->encoder);
+    vs_status_return(call, &reply);
+}
+
+static void on_encode(struct rpc_call *call, const ProtobufCMessage *m)
+{
+    struct world *w = rpc_call_service(call);
+    const Em__EncodeRequest *q = em_encode_request(m);
+    assert_non_null(q);
+    w->encodes++;
+    assert_int_equal(q->kind, EM__ENCODE_REQUEST__KIND__QUERY);
+    assert_int_equal(q->n_texts, 1);
+    (void)snprintf(w->last_encode, sizeof w->last_encode, "%s", q->encoder);
+    float vector[2] = {.6F, .8F};
+    Em__EncodeReply reply = EM__ENCODE_REPLY__INIT;
+    reply.encoder = q->encoder;
+    reply.dimensions = 2;
+    reply.n_vectors = 2;
+    reply.vectors = vector;
+    em_encode_return(call, &reply);
+}
+
+static const struct rpc_handler store_handlers[] = {
+    {.method = &vs_search_text_method, .on_request = on_text, .on_cancel = on_text_cancel},
+    {.method = &vs_search_vector_method, .on_request = on_vector},
+    {.method = &vs_fetch_method, .on_request = on_fetch},
+    {.method = &vs_status_method, .on_request = on_status},
+};
+static const struct rpc_handler embed_handlers[] = {
+    {.method = &em_encode_method, .on_request = on_encode},
+};
+
+static struct rpc_server *fake(struct world *w, enum peer self, const struct rpc_handler *handlers,
+                               size_t n)
+{
+    char address[160];
+    struct rpc_server *s = NULL;
+    struct error err = {0};
+    (void)snprintf(address, sizeof address, "unix:%s/run/%s.sock", w->service.home, peer_name(self));
+    assert_int_equal(rpc_server_new(&w->loop, &w->service.all[self], handlers, n, NULL, w, &s, &err),
+                     STATUS_OK);
+    assert_int_equal(rpc_server_listen(s, address, &err), STATUS_OK);
+    return s;
+}
+
+static struct world *begin(bool store, bool embed)
+{
+    struct world *w = calloc(1, sizeof *w);
+    assert_non_null(w);
+    assert_int_equal(uv_loop_init(&w->loop), 0);
+    one_service_home(&w->service, "retrieve:\n  lsa_weight: 0.5\n");
+    w->encoder = "carrel-lsa-1";
+    if (store) {
+        w->store = fake(w, PEER_VECTORSTORE, store_handlers, 4);
+    }
+    if (embed) {
+        w->embed = fake(w, PEER_EMBED, embed_handlers, 1);
+    }
+    one_service_start(&w->service, "carrel-retrieve", PEER_RETRIEVE, "retrieve.sock");
+    w->serve = one_service_client(&w->service, &w->loop, PEER_SERVE, PEER_RETRIEVE);
+    return w;
+}
+
+static void on_closed(void *data)
+{
+    *(bool *)data = true;
+}
+
+static void finish(struct world *w)
+{
+    bool client = false, store = w->store == NULL, embed = w->embed == NULL;
+    rpc_client_close(w->serve, on_closed, &client);
+    one_service_until(&w->loop, &client);
+    one_service_stop(&w->service);
+    if (!store) {
+        rpc_server_close(w->store, on_closed, &store);
+        one_service_until(&w->loop, &store);
+    }
+    if (!embed) {
+        rpc_server_close(w->embed, on_closed, &embed);
+        one_service_until(&w->loop, &embed);
+    }
+    (void)uv_run(&w->loop, UV_RUN_DEFAULT);
+    assert_int_equal(uv_loop_close(&w->loop), 0);
+    free(w);
+}
+
+/* ---- one search ---- */
+
+struct answer {
+    bool finished;
+    struct error error;
+    char order[64], folded[128], note[200], encoder[64];
+    float first, share;
+    unsigned text_rank, dense_rank; /* of the first passage */
+};
+
+static void on_reply(struct rpc_request *r, const ProtobufCMessage *m, void *data)
+{
+    (void)r;
+    struct answer *a = data;
+    const Rt__SearchReply *reply = rt_search_reply(m);
+    assert_non_null(reply);
+    for (size_t i = 0; i < reply->n_passages; i++) {
+        const Rt__RankedPassage *p = reply->passages[i];
+        a->order[i] = (char)p->passage->chunk.data[0];
+        for (size_t k = 0; k < p->why->n_folded; k++) {
+            (void)snprintf(a->folded, sizeof a->folded, "%s", p->why->folded[k]);
+        }
+        assert_true(p->score >= 0 && p->score <= 1);
+    }
+    if (reply->n_passages > 0) {
+        a->first = reply->passages[0]->score;
+        a->text_rank = reply->passages[0]->why->text_rank;
+        a->dense_rank = reply->passages[0]->why->dense_rank;
+    }
+    a->share = reply->upper_bound_share;
+    (void)snprintf(a->note, sizeof a->note, "%s", reply->n_notes > 0 ? reply->notes[0] : "");
+    (void)snprintf(a->encoder, sizeof a->encoder, "%s", reply->encoder);
+}
+
+static void on_finish(struct rpc_request *r, const struct error *err, void *data)
+{
+    (void)r;
+    struct answer *a = data;
+    a->error = *err;
+    a->finished = true;
+}
+
+static const struct rpc_callbacks callbacks = {.on_reply = on_reply, .on_finish = on_finish};
+
+static struct answer ask(struct world *w, const char *query, Rt__SearchRequest__Mode mode, bool no_fold,
+                         uint32_t top_k)
+{
+    struct answer a = {.finished = false};
+    char *collections[] = {text_of("default")};
+    ProtobufCBinaryData earlier[] = {bytes("What about leave?")};
+    Rt__SearchRequest q = RT__SEARCH_REQUEST__INIT;
+    q.query = bytes(query);
+    q.has_mode = q.has_no_fold = q.has_top_k = true;
+    q.mode = mode;
+    q.no_fold = no_fold;
+    q.top_k = top_k;
+    q.collections = collections;
+    q.n_collections = 1;
+    q.earlier = earlier;
+    q.n_earlier = 1;
+    struct rpc_options o = {.tenant = "main", .wait_for_ready = true, .timeout_ms = 15000};
+    assert_non_null(rt_search(w->serve, &o, &q, &callbacks, &a));
+    one_service_until(&w->loop, &a.finished);
+    return a;
+}
+
+#define DEFAULT RT__SEARCH_REQUEST__MODE__DEFAULT
+
+static void test_everything_up(void **state)
+{
+    (void)state;
+    struct world *w = begin(true, true);
+    struct answer a = ask(w, "notice period", DEFAULT, false, 3);
+    assert_int_equal(a.error.code, STATUS_OK);
+    /* text a 1, c .5 (folded into a), b 0; dense d 1, b 0: halves of each */
+    assert_string_equal(a.order, "adb");
+    assert_string_equal(a.folded, "c.md p.3");
+    assert_true(a.first > .49F && a.first < .51F);
+    assert_int_equal(a.text_rank, 1);
+    assert_string_equal(a.encoder, "carrel-lsa-1");
+    assert_string_equal(a.note, "");
+    assert_true(a.share > .59F);
+    assert_string_equal(w->last_tenant, "main");
+    assert_int_equal(w->last_limit, 100);
+    assert_int_equal(w->last_earlier, 1);
+    assert_int_equal(w->last_collections, 1);
+    assert_int_equal(w->encodes, 1);
+    a = ask(w, "notice period", DEFAULT, true, 4);
+    assert_string_equal(a.order, "adcb");
+    assert_string_equal(a.folded, "");
+    assert_int_equal(w->encodes, 2);
+    a = ask(w, "notice period", DEFAULT, true, 2);
+    assert_string_equal(a.order, "ad");
+    assert_int_equal(w->last_fetched, 2);
+    a = ask(w, "nothing in text", DEFAULT, false, 5);
+    assert_string_equal(a.order, "db");
+    assert_int_equal(a.dense_rank, 1);
+    finish(w);
+}
+
+static void test_modes(void **state)
+{
+    (void)state;
+    struct world *w = begin(true, true);
+    struct answer a = ask(w, "notice", RT__SEARCH_REQUEST__MODE__TEXT, true, 5);
+    assert_string_equal(a.order, "acb");
+    assert_false(w->last_plain);
+    a = ask(w, "notice", RT__SEARCH_REQUEST__MODE__PLAIN_BM25, true, 5);
+    assert_string_equal(a.order, "acb");
+    assert_true(w->last_plain);
+    assert_int_equal(w->encodes, 0);
+    unsigned before = w->texts;
+    a = ask(w, "notice", RT__SEARCH_REQUEST__MODE__DENSE, true, 5);
+    assert_string_equal(a.order, "db");
+    assert_int_equal(w->texts, before);
+    w->encoder = "";
+    a = ask(w, "notice", RT__SEARCH_REQUEST__MODE__DENSE, true, 5);
+    assert_int_equal(a.error.code, STATUS_OK);
+    assert_string_equal(a.order, "");
+    assert_non_null(strstr(a.note, "no encoder"));
+    finish(w);
+}
+
+static void test_encoder_changes(void **state)
+{
+    (void)state;
+    struct world *w = begin(true, true);
+    struct answer a = ask(w, "notice", DEFAULT, false, 3);
+    w->encoder = "carrel-lsa-2";
+    a = ask(w, "notice", DEFAULT, false, 3); /* begins with what it knew, ends with what is there */
+    assert_string_equal(a.order, "adb");
+    assert_string_equal(a.encoder, "carrel-lsa-2");
+    assert_string_equal(w->last_vector, "carrel-lsa-2");
+    assert_string_equal(a.note, "");
+    w->encoder = "";
+    a = ask(w, "notice", DEFAULT, false, 3);
+    assert_string_equal(a.order, "ab");
+    w->encoder = "carrel-lsa-3";
+    w->reject_vectors = true;
+    a = ask(w, "notice", DEFAULT, false, 3);
+    assert_int_equal(a.error.code, STATUS_OK);
+    assert_string_equal(a.order, "ab");
+    assert_non_null(strstr(a.note, "no such encoder"));
+    finish(w);
+}
+
+static void test_embed_down(void **state)
+{
+    (void)state;
+    struct world *w = begin(true, false);
+    struct answer a = ask(w, "notice", DEFAULT, false, 3);
+    assert_int_equal(a.error.code, STATUS_OK);
+    assert_string_equal(a.order, "ab");
+    assert_string_equal(a.note, "embed is down: full-text only");
+    a = ask(w, "notice", RT__SEARCH_REQUEST__MODE__DENSE, false, 3);
+    assert_int_equal(a.error.code, STATUS_UNAVAILABLE);
+    finish(w);
+}
+
+static void test_store_down(void **state)
+{
+    (void)state;
+    struct world *w = begin(false, true);
+    struct answer a = ask(w, "notice", DEFAULT, false, 3);
+    assert_int_equal(a.error.code, STATUS_UNAVAILABLE);
+    finish(w);
+}
+
+static void test_bad_requests(void **state)
+{
+    (void)state;
+    struct world *w = begin(true, true);
+    assert_int_equal(ask(w, "", DEFAULT, false, 3).error.code, STATUS_INVALID);
+    assert_int_equal(ask(w, "x", DEFAULT, false, 201).error.code, STATUS_INVALID);
+    char *huge = malloc(70000);
+    assert_non_null(huge);
+    memset(huge, 'x', 69999);
+    huge[69999] = '\0';
+    assert_int_equal(ask(w, huge, DEFAULT, false, 3).error.code, STATUS_TOO_LARGE);
+    free(huge);
+    struct answer a = {.finished = false};
+    Rt__SearchRequest q = RT__SEARCH_REQUEST__INIT;
+    q.query = bytes("x");
+    struct rpc_options o = {.wait_for_ready = true};
+    assert_non_null(rt_search(w->serve, &o, &q, &callbacks, &a));
+    one_service_until(&w->loop, &a.finished);
+    assert_int_equal(a.error.code, STATUS_INVALID); /* no tenant */
+    assert_int_equal(w->texts, 0);
+    finish(w);
+}
+
+static void on_tick(uv_timer_t *t)
+{
+    (void)t;
+}
+
+static void test_cancel_goes_down(void **state)
+{
+    (void)state;
+    struct world *w = begin(true, true);
+    struct answer a = {.finished = false};
+    uv_timer_t tick;
+    (void)uv_timer_init(&w->loop, &tick);
+    (void)uv_timer_start(&tick, on_tick, 10, 10);
+    w->hold_text = true;
+    Rt__SearchRequest q = RT__SEARCH_REQUEST__INIT;
+    q.query = bytes("x");
+    struct rpc_options o = {.tenant = "main", .wait_for_ready = true, .timeout_ms = 15000};
+    struct rpc_request *r = rt_search(w->serve, &o, &q, &callbacks, &a);
+    assert_non_null(r);
+    for (int i = 0; i < 1000 && w->held == NULL; i++) {
+        (void)uv_run(&w->loop, UV_RUN_ONCE);
+    }
+    assert_non_null(w->held);
+    rpc_request_cancel(r);
+    for (int i = 0; i < 1000 && !w->text_cancelled; i++) {
+        (void)uv_run(&w->loop, UV_RUN_ONCE);
+    }
+    assert_true(w->text_cancelled);
+    assert_false(a.finished);
+    w->hold_text = false; /* and it still works */
+    assert_string_equal(ask(w, "notice", DEFAULT, false, 3).order, "adb");
+    uv_close((uv_handle_t *)&tick, NULL);
+    finish(w);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_everything_up),
+        cmocka_unit_test(test_modes),
+        cmocka_unit_test(test_encoder_changes),
+        cmocka_unit_test(test_embed_down),
+        cmocka_unit_test(test_store_down),
+        cmocka_unit_test(test_bad_requests),
+        cmocka_unit_test(test_cancel_goes_down),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
