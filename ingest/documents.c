@@ -192,6 +192,10 @@ void documents_list(struct rpc_call *call, const ProtobufCMessage *m)
     if (t == NULL) {
         return;
     }
+    if (q == NULL) {
+        rpc_call_finish(call, STATUS_INVALID, NULL);
+        return;
+    }
     struct listing *l = calloc(1, sizeof *l);
     if (l == NULL) {
         rpc_call_finish(call, STATUS_NO_MEMORY, NULL);
@@ -259,6 +263,7 @@ struct question {
 
 static struct question *ask(struct rpc_call *call, const char *document)
 {
+    document = document == NULL ? "" : document;
     struct tenant *t = documents_tenant(call);
     if (t == NULL) {
         return NULL;
@@ -308,7 +313,8 @@ static void get_done(struct journal_op *op)
 
 void documents_get(struct rpc_call *call, const ProtobufCMessage *m)
 {
-    struct question *q = ask(call, ig_get_request(m)->document);
+    const Ig__GetRequest *r = ig_get_request(m);
+    struct question *q = ask(call, r == NULL ? NULL : r->document);
     if (q != NULL) {
         q->op.run = run_get;
         q->op.done = get_done;
@@ -371,7 +377,8 @@ static void delete_done(struct journal_op *op)
 
 void documents_delete(struct rpc_call *call, const ProtobufCMessage *m)
 {
-    struct question *q = ask(call, ig_delete_request(m)->document);
+    const Ig__DeleteRequest *r = ig_delete_request(m);
+    struct question *q = ask(call, r == NULL ? NULL : r->document);
     if (q != NULL) {
         q->op.run = run_delete;
         q->op.done = delete_done;

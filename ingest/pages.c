@@ -303,6 +303,10 @@ void pages_render(struct rpc_call *call, const ProtobufCMessage *m)
 {
     const Ig__RenderRequest *q = ig_render_request(m);
     struct ingest *in = service_state(call);
+    if (q == NULL) {
+        rpc_call_finish(call, STATUS_INVALID, NULL);
+        return;
+    }
     uint32_t dpi = q->has_dpi && q->dpi > 0 ? q->dpi : 110;
     if (q->page == 0 || q->page > 1000000 || dpi < 36 || dpi > 200 || !id_valid(q->document)) {
         rpc_call_finish(call, STATUS_INVALID, "page from 1, dpi from 36 to 200, and a document id");

@@ -272,8 +272,7 @@ enum status tenants_open(struct ingest *in, struct error *err)
     if (s == STATUS_OK && l == NULL) {
         s = error_set(err, STATUS_NO_MEMORY, "out of memory");
     }
-    if (s == STATUS_OK) {
-        l->purge = false;
+    if (l != NULL) {
         look_work(l);
         s = take_found(l, err);
     }

@@ -188,6 +188,13 @@ void upload_message(struct rpc_call *call, const ProtobufCMessage *m)
     const Ig__UploadRequest *q = ig_upload_request(m);
     struct upload *u = *rpc_call_data(call);
     enum status s = STATUS_OK;
+    if (u == NULL && q == NULL) {
+        rpc_call_finish(call, STATUS_INVALID, NULL);
+        return;
+    }
+    if (q == NULL) {
+        return;
+    }
     if (u == NULL) {
         u = upload_new(call);
         if (u == NULL) {
