@@ -13,6 +13,7 @@
 
 #include <fcntl.h>
 #include <signal.h>
+#include <sys/mount.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -53,7 +54,7 @@ struct store {
     size_t n;
     struct map contents; /* hash in hex -> struct content */
     enum status refuse;  /* what every put gets; OK: taken */
-    uint32_t applied, known;
+    uint32_t applied, known, originals;
     /* the encoder */
     char encoder[64], building[64];
     uint32_t fitted_on, fits, encoded;
@@ -267,6 +268,67 @@ static void on_list(struct rpc_call *call, const ProtobufCMessage *m)
     rpc_call_finish(call, STATUS_OK, NULL);
 }
 
+static bool info_of(struct rpc_call *call, const char *id, Vs__DocumentInfo *info, Vs__Location *l,
+                    const struct content **content)
+{
+    struct store *s = rpc_call_service(call);
+    struct kept *d = find(s, id);
+    uint8_t *hash = arena_alloc(rpc_call_arena(call), SHA256_BYTES);
+    if (s->refuse != STATUS_OK || d == NULL || !d->there || hash == NULL) {
+        rpc_call_finish(call, s->refuse != STATUS_OK ? s->refuse : STATUS_NOT_FOUND, NULL);
+        return false;
+    }
+    assert_true(sha256_parse(d->hash, hash));
+    *content = map_get(&s->contents, str_from(d->hash));
+    assert_non_null(*content);
+    vs__location__init(l);
+    l->document = d->id;
+    l->path.data = (uint8_t *)d->path;
+    l->path.len = strlen(d->path);
+    l->source = (char *)(uintptr_t) "watch";
+    l->collection = d->collection;
+    vs__document_info__init(info);
+    info->location = l;
+    info->hash.data = hash;
+    info->hash.len = SHA256_BYTES;
+    info->format =
+        strstr(d->path, ".pdf") == NULL ? (char *)(uintptr_t) "txt" : (char *)(uintptr_t) "pdf";
+    info->size = (*content)->original.len;
+    return true;
+}
+
+static void on_get_document(struct rpc_call *call, const ProtobufCMessage *m)
+{
+    Vs__DocumentInfo info;
+    Vs__Location l;
+    const struct content *c;
+    if (info_of(call, vs_get_document_request(m)->document, &info, &l, &c)) {
+        Vs__GetDocumentReply reply = VS__GET_DOCUMENT_REPLY__INIT;
+        reply.document = &info;
+        vs_get_document_return(call, &reply);
+    }
+}
+
+static void on_get_original(struct rpc_call *call, const ProtobufCMessage *m)
+{
+    Vs__DocumentInfo info;
+    Vs__Location l;
+    const struct content *c;
+    if (info_of(call, vs_get_original_request(m)->document, &info, &l, &c)) {
+        struct store *s = rpc_call_service(call);
+        Vs__GetOriginalReply head = VS__GET_ORIGINAL_REPLY__INIT;
+        Vs__GetOriginalReply body = VS__GET_ORIGINAL_REPLY__INIT;
+        s->originals++;
+        head.document = &info;
+        body.has_data = 1;
+        body.data.data = (uint8_t *)c->original.ptr;
+        body.data.len = c->original.len;
+        assert_int_equal(vs_get_original_respond(call, &head), STATUS_OK);
+        assert_int_equal(vs_get_original_respond(call, &body), STATUS_OK);
+        rpc_call_finish(call, STATUS_OK, NULL);
+    }
+}
+
 static uint32_t count_chunks(struct store *s, const char *lacking)
 {
     uint32_t n = 0;
@@ -395,6 +457,8 @@ static const struct rpc_handler store_handlers[] = {
     {.method = &vs_scan_method, .on_request = on_scan},
     {.method = &vs_put_vectors_method, .on_request = on_put_vectors},
     {.method = &vs_publish_method, .on_request = on_publish},
+    {.method = &vs_get_document_method, .on_request = on_get_document},
+    {.method = &vs_get_original_method, .on_request = on_get_original},
 };
 
 /* ---- embed ---- */
@@ -570,6 +634,8 @@ struct answer {
     char path[512];
     bool trashed, excluded;
     const char *wanted; /* path looked for in a list */
+    struct buf png;
+    float width;
 };
 
 static void take_state(struct answer *a, const Ig__DocumentState *d)
@@ -596,6 +662,11 @@ static void on_answer(struct rpc_request *r, const ProtobufCMessage *m, void *da
     const Ig__UploadReply *up = ig_upload_reply(m);
     if (up != NULL) {
         take_state(a, up->document);
+    }
+    const Ig__RenderReply *page = ig_render_reply(m);
+    if (page != NULL) {
+        a->width = page->has_width_points ? page->width_points : a->width;
+        buf_append(&a->png, page->png.data, page->png.len);
     }
     const Ig__DeleteReply *del = ig_delete_reply(m);
     if (del != NULL) {
@@ -897,6 +968,79 @@ static void the_encoder_is_fitted_filled_and_published(void **state)
     assert_string_equal(w->store.encoder, "carrel-lsa-0000000000000002");
 }
 
+static struct answer render(struct world *w, char *id, uint32_t page)
+{
+    struct answer a = {0};
+    Ig__RenderRequest q = IG__RENDER_REQUEST__INIT;
+    buf_init(&a.png, 16 << 20);
+    q.document = id;
+    q.page = page;
+    assert_non_null(ig_render(w->serve, &patient, &q, &answers, &a));
+    one_service_until(&w->loop, &a.done);
+    return a;
+}
+
+static void pages_have_pictures(void **state)
+{
+    struct world *w = *state;
+    static const char pdf[] =
+        "%PDF-1.4\n1 0 obj<</Type/Catalog/Pages 2 0 R>>endobj\n"
+        "2 0 obj<</Type/Pages/Kids[3 0 R]/Count 1>>endobj\n"
+        "3 0 obj<</Type/Page/Parent 2 0 R/MediaBox[0 0 300 200]/Contents 4 0 R"
+        "/Resources<</Font<</F<</Type/Font/Subtype/Type1/BaseFont/Helvetica>>>>>>>>endobj\n"
+        "4 0 obj<</Length 65>>stream\nBT /F 14 Tf 20 100 Td (The heron stands in the reeds) Tj ET "
+        "      \nendstream endobj\ntrailer<</Root 1 0 R>>\n%%EOF\n";
+    write_file(w, "page.pdf", pdf);
+    write_file(w, "plain.txt", "No pages here.\n");
+    struct answer doc = until_state(w, "page.pdf", "ready");
+    struct answer plain = until_state(w, "plain.txt", "ready");
+    for (int i = 0; i < 2; i++) { /* the second from the pictures that are kept */
+        struct answer a = render(w, doc.id, 1);
+
+        assert_int_equal(a.err.code, STATUS_OK);
+        assert_true(a.png.len > 100);
+        assert_memory_equal(a.png.ptr, "\x89PNG", 4);
+        assert_true(a.width > 299 && a.width < 301);
+        buf_deinit(&a.png);
+    }
+    assert_int_equal(w->store.originals, 1);
+    assert_int_equal(render(w, doc.id, 9).err.code == STATUS_OK, 0);
+    assert_int_equal(render(w, plain.id, 1).err.code, STATUS_UNSUPPORTED);
+    assert_int_equal(render(w, doc.id, 0).err.code, STATUS_INVALID);
+    w->store.refuse = STATUS_FORBIDDEN; /* the store says who may see it, kept picture or not */
+    assert_int_equal(render(w, doc.id, 1).err.code, STATUS_FORBIDDEN);
+    w->store.refuse = STATUS_OK;
+}
+
+static void in_a_read_only_folder_deleted_is_excluded(void **state)
+{
+    struct world *w = *state;
+    if (geteuid() != 0 || mount("none", w->watch, "tmpfs", 0, "size=1m") != 0) {
+        skip(); /* mounting needs root */
+    }
+    kill_ingest(w);
+    write_file(w, "a.txt", "The lighthouse is white.\n");
+    write_file(w, "b.txt", "The lighthouse is tall.\n");
+    assert_int_equal(mount("none", w->watch, "tmpfs", MS_REMOUNT | MS_RDONLY, NULL), 0);
+    start_ingest(w);
+    struct answer a = until_state(w, "a.txt", "ready");
+    (void)until_state(w, "b.txt", "ready");
+    struct answer gone = delete_document(w, a.id);
+    struct answer up = upload(w, "c.txt", "The lighthouse is closed.\n", false);
+    kill_ingest(w);
+    start_ingest(w); /* a scan does not bring it back */
+    spin(w, 500);
+    size_t listed = list_for(w, NULL).n;
+    kill_ingest(w);
+    assert_int_equal(umount2(w->watch, MNT_DETACH), 0);
+    start_ingest(w);
+    assert_int_equal(gone.err.code, STATUS_OK);
+    assert_true(gone.excluded && !gone.trashed);
+    assert_null(stored(w, "a.txt"));
+    assert_int_equal(up.err.code, STATUS_FORBIDDEN);
+    assert_int_equal(listed, 1);
+}
+
 int main(void)
 {
 #define TEST(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
@@ -904,6 +1048,8 @@ int main(void)
         TEST(files_become_documents), TEST(back_to_earlier_content_with_kills),
         TEST(killed_among_many),      TEST(a_part_is_down_or_full),
         TEST(uploads_and_deletes),    TEST(the_encoder_is_fitted_filled_and_published),
+        TEST(pages_have_pictures),    TEST(in_a_read_only_folder_deleted_is_excluded),
     };
+    assert_true(signal(SIGPIPE, SIG_IGN) != SIG_ERR); /* peers are killed here */
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
