@@ -75,9 +75,9 @@ static void on_line(void *data, struct str line, bool continued, bool more)
     }
     buf_init(&out, (size_t)8 * LINES_MAX);
     if (!continued && f->sup->colour) {
-        buf_printf(&out, "\x1b[%dm%-11s|\x1b[0m ", colours[p], peer_name(p));
+        buf_printf(&out, "\x1b[%dm%-11s |\x1b[0m ", colours[p], peer_name(p));
     } else {
-        buf_printf(&out, "%-11s%c ", peer_name(p), continued ? '+' : '|');
+        buf_printf(&out, "%-11s %c ", peer_name(p), continued ? '+' : '|');
     }
     put_clean(&out, line);
     buf_z(&out, more ? " ...\n" : "\n");

@@ -35,7 +35,7 @@ void supervisor_say(struct supervisor *s, const char *fmt, ...)
     va_list ap;
 
     buf_init(&out, 4096);
-    buf_z(&out, s->colour ? "\x1b[1msupervisor |\x1b[0m " : "supervisor | ");
+    buf_z(&out, s->colour ? "\x1b[1msupervisor  |\x1b[0m " : "supervisor  | ");
     va_start(ap, fmt);
     buf_vprintf(&out, fmt, ap);
     va_end(ap);
