@@ -202,7 +202,8 @@ static enum status decrypt(struct conn *c, size_t len, struct error *err)
     if (s == STATUS_OK && c->phase != CONN_CLOSING && tls_engine_ended(c->tls)) {
         return error_set(err, STATUS_UNAVAILABLE, "the peer closed the connection");
     }
-    if (c->phase != CONN_CLOSING && tls_engine_has_output(c->tls)) {
+    /* The handshake's answer, or frames that have waited for its end. */
+    if (c->phase != CONN_CLOSING && (tls_engine_has_output(c->tls) || c->queued > 0)) {
         conn_flush_soon(c);
     }
     return s;
