@@ -10,16 +10,16 @@
 
 enum metric_kind { METRIC_COUNTER, METRIC_GAUGE, METRIC_HISTOGRAM };
 
-static const int64_t bucket_us[] = {1000,   2500,    5000,    10000,   25000,    50000,
-                                    100000, 250000,  500000,  1000000, 2500000,  5000000,
-                                    10000000, 30000000, 60000000};
+static const int64_t bucket_us[] = {1000,    2500,    5000,     10000,    25000,
+                                    50000,   100000,  250000,   500000,   1000000,
+                                    2500000, 5000000, 10000000, 30000000, 60000000};
 #define BUCKETS (sizeof bucket_us / sizeof *bucket_us)
 
 struct metric {
     enum metric_kind kind;
     char *name;
     char *help;
-    char *labels; /* written out and escaped, without braces; "" for none */
+    char *labels;          /* written out and escaped, without braces; "" for none */
     _Atomic int64_t value; /* of a histogram: the sum in microseconds */
     _Atomic uint64_t counts[BUCKETS + 1];
 };
@@ -91,8 +91,8 @@ static void put_labels(struct buf *b, const struct metric_label *labels, size_t 
     }
 }
 
-static struct metric *add(struct metrics *m, enum metric_kind kind, const char *name, const char *help,
-                          const struct metric_label *labels, size_t n_labels)
+static struct metric *add(struct metrics *m, enum metric_kind kind, const char *name,
+                          const char *help, const struct metric_label *labels, size_t n_labels)
 {
     if (m == NULL || m->n == METRICS_MAX || !name_valid(name)) {
         return NULL;
@@ -195,13 +195,13 @@ void metrics_write_sample(struct buf *out, const char *name, const struct metric
     buf_char(out, '\n');
 }
 
-static void put_series(struct buf *out, const struct metric *x, const char *suffix, const char *extra,
-                       double value)
+static void put_series(struct buf *out, const struct metric *x, const char *suffix,
+                       const char *extra, double value)
 {
     bool both = x->labels[0] != '\0' && extra[0] != '\0';
     bool any = x->labels[0] != '\0' || extra[0] != '\0';
-    buf_printf(out, "%s%s%s%s%s%s%s ", x->name, suffix, any ? "{" : "", x->labels, both ? "," : "", extra,
-               any ? "}" : "");
+    buf_printf(out, "%s%s%s%s%s%s%s ", x->name, suffix, any ? "{" : "", x->labels, both ? "," : "",
+               extra, any ? "}" : "");
     put_value(out, value);
     buf_char(out, '\n');
 }

@@ -1,11 +1,12 @@
 /* Counters, gauges and histograms of a process, and Prometheus' text format for them.
  *
- *   struct metric *asked = metrics_counter(m, "carrel_questions_total", "Questions asked.", NULL, 0);
- *   metric_add(asked, 1);
+ *   struct metric *asked = metrics_counter(m, "carrel_questions_total", "Questions asked.", NULL,
+ * 0); metric_add(asked, 1);
  *
- * Metrics are registered at the start on one thread; metric_* may then be called on any thread. Series of one
- * name share kind and help and differ in their labels. At most METRICS_MAX series; past them, or out of
- * memory, registering gives NULL, which every metric_* function takes and ignores. */
+ * Metrics are registered at the start on one thread; metric_* may then be called on any thread.
+ * Series of one name share kind and help and differ in their labels. At most METRICS_MAX series;
+ * past them, or out of memory, registering gives NULL, which every metric_* function takes and
+ * ignores. */
 #ifndef CARREL_BASE_METRICS_H
 #define CARREL_BASE_METRICS_H
 

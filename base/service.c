@@ -1,5 +1,6 @@
-/* The life of a service, in the order of this file: arguments -> identity -> user -> settings -> loop -> open ->
- * listen -> ... -> signal -> server closed -> service closed -> clients closed -> end. */
+/* The life of a service, in the order of this file: arguments -> identity -> user -> settings ->
+ * loop -> open -> listen -> ... -> signal -> server closed -> service closed -> clients closed ->
+ * end. */
 #include "base/service.h"
 
 #include <errno.h>
@@ -24,7 +25,8 @@
 #include "base/tls/tls.h"
 
 #define CLOSE_HARD_MS 5000
-#define CLOSE_SHUT_MS 1500 /* then requests to other services end, so that whoever waits for one can finish */
+#define CLOSE_SHUT_MS                                                                              \
+    1500 /* then requests to other services end, so that whoever waits for one can finish */
 #define BOOT_WAIT_MS 5000
 #define METRICS_TEXT_MAX ((size_t)512 * 1024)
 #define SETTINGS_MEMORY_MAX ((size_t)1024 * 1024)
@@ -49,7 +51,8 @@ struct service_private {
     int64_t last_error_wall_ms;
 };
 
-/* ---- arguments ----------------------------------------------------------------------------------- */
+/* ---- arguments
+ * ----------------------------------------------------------------------------------- */
 
 struct arguments {
     const char *home, *log_level, *user;
@@ -94,10 +97,11 @@ static bool parse_arguments(int argc, char **argv, struct arguments *a)
     return a->home != NULL;
 }
 
-/* ---- who we are ---------------------------------------------------------------------------------- */
+/* ---- who we are
+ * ---------------------------------------------------------------------------------- */
 
-/* SIGKILL: a supervisor that was killed can neither restart nor log us, and its successor must find sockets
- * and databases free at once. Every service is built to be killed at any moment. */
+/* SIGKILL: a supervisor that was killed can neither restart nor log us, and its successor must find
+ * sockets and databases free at once. Every service is built to be killed at any moment. */
 static enum status die_with_parent(struct error *err)
 {
     if (prctl(PR_SET_PDEATHSIG, SIGKILL) != 0) {
@@ -135,13 +139,15 @@ static enum status read_identity(int fd, enum peer self, struct identity *out, s
         s = identity_decode(record, sizeof record, out, err);
     }
     if (s == STATUS_OK && out->self != self) {
-        s = error_set(err, STATUS_INVALID, "the identity handed over is that of %s", peer_name(out->self));
+        s = error_set(err, STATUS_INVALID, "the identity handed over is that of %s",
+                      peer_name(out->self));
     }
     sodium_memzero(record, sizeof record);
     return s;
 }
 
-/* Changing the user clears the death signal and closes /proc/self to ourselves; both are wanted back. */
+/* Changing the user clears the death signal and closes /proc/self to ourselves; both are wanted
+ * back. */
 static enum status become_user(const char *name, struct error *err)
 {
     if (geteuid() != 0) {
@@ -180,7 +186,8 @@ static enum status take_place(const struct arguments *a, enum peer self, pid_t p
     return s;
 }
 
-/* ---- what other files see ------------------------------------------------------------------------ */
+/* ---- what other files see
+ * ------------------------------------------------------------------------ */
 
 void *service_state(const struct rpc_call *call)
 {
@@ -197,7 +204,8 @@ void service_note_error(struct service *svc, const struct error *err)
 {
     (void)snprintf(svc->p->last_error, sizeof svc->p->last_error, "%s", err->text);
     svc->p->last_error_wall_ms = clock_wall_ms();
-    LOG_ERROR("error", LOG_STR("status", status_name(err->code)), LOG_STR("err", err->text), LOG_END);
+    LOG_ERROR("error", LOG_STR("status", status_name(err->code)), LOG_STR("err", err->text),
+              LOG_END);
 }
 
 static bool over_tls(const struct settings *s, enum peer p)
@@ -263,7 +271,8 @@ struct rpc_client *service_client(struct service *svc, enum peer target)
     return p->clients[target];
 }
 
-/* ---- rpc.Health ---------------------------------------------------------------------------------- */
+/* ---- rpc.Health
+ * ---------------------------------------------------------------------------------- */
 
 static void put_own_metric(struct buf *out, const char *service, const char *what, const char *kind,
                            const char *help, double value)
@@ -281,13 +290,13 @@ static void put_rpc_metrics(const struct service *svc, struct buf *out)
     size_t rss = 0;
     rpc_server_stats(svc->p->server, &st);
     put_own_metric(out, self, "rpc_calls_total", "counter", "Calls begun.", (double)st.calls_total);
-    put_own_metric(out, self, "rpc_calls_failed_total", "counter", "Calls that ended with an error.",
-                   (double)st.calls_failed);
+    put_own_metric(out, self, "rpc_calls_failed_total", "counter",
+                   "Calls that ended with an error.", (double)st.calls_failed);
     put_own_metric(out, self, "rpc_calls", "gauge", "Calls in flight.", st.calls_now);
     put_own_metric(out, self, "rpc_connections_total", "counter", "Connections taken.",
                    (double)st.connections_total);
-    put_own_metric(out, self, "rpc_connections_refused_total", "counter", "Connections turned away.",
-                   (double)st.connections_refused);
+    put_own_metric(out, self, "rpc_connections_refused_total", "counter",
+                   "Connections turned away.", (double)st.connections_refused);
     put_own_metric(out, self, "rpc_connections", "gauge", "Connections open.", st.connections_now);
     if (uv_resident_set_memory(&rss) == 0) {
         put_own_metric(out, self, "resident_bytes", "gauge", "Resident memory of the process.",
@@ -334,14 +343,16 @@ static void health_on_request(struct rpc_call *call, const ProtobufCMessage *m)
     buf_deinit(&text);
 }
 
-/* ---- the end ------------------------------------------------------------------------------------- */
+/* ---- the end
+ * ------------------------------------------------------------------------------------- */
 
 static void on_client_closed(void *data)
 {
     struct service *svc = data;
     struct service_private *p = svc->p;
     if (--p->open_clients == 0) {
-        uv_unref((uv_handle_t *)&p->closer); /* a handle left open by the service still meets the limit */
+        uv_unref((uv_handle_t *)&p
+                     ->closer); /* a handle left open by the service still meets the limit */
     }
 }
 
@@ -420,7 +431,8 @@ static void on_signal(uv_signal_t *handle, int signum)
     begin_close(svc);
 }
 
-/* ---- the start ----------------------------------------------------------------------------------- */
+/* ---- the start
+ * ----------------------------------------------------------------------------------- */
 
 static enum status configure(struct service *svc, const struct arguments *a, struct error *err)
 {
@@ -440,8 +452,8 @@ static enum status configure(struct service *svc, const struct arguments *a, str
     svc->settings = &p->settings;
     const char *name = a->log_level != NULL ? a->log_level : p->settings.log_level;
     if (!log_level_parse(name, &level)) {
-        return error_set(err, STATUS_INVALID, "log level \"%s\": expected debug, info, warn or error",
-                         name);
+        return error_set(err, STATUS_INVALID,
+                         "log level \"%s\": expected debug, info, warn or error", name);
     }
     log_init(peer_name(p->def->self), level);
     return service_tls(&p->settings, p->def->self, &p->tls, err);
@@ -460,8 +472,8 @@ static enum status start_server(struct service *svc, struct error *err)
     }
     p->handlers[def->n_handlers] =
         (struct rpc_handler){.method = &rpc_health_method, .on_request = health_on_request};
-    enum status s = rpc_server_new(svc->loop, &svc->identity, p->handlers, def->n_handlers + 1, NULL, svc,
-                                   &p->server, err);
+    enum status s = rpc_server_new(svc->loop, &svc->identity, p->handlers, def->n_handlers + 1,
+                                   NULL, svc, &p->server, err);
     if (s == STATUS_OK) {
         rpc_server_tls(p->server, p->tls);
     }

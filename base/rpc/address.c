@@ -13,8 +13,8 @@ static enum status parse_tls(const char *text, struct rpc_address *out, struct e
     size_t host_len = colon == NULL ? 0 : (size_t)(colon - text);
     char *end = NULL;
     long port = colon == NULL ? -1 : strtol(colon + 1, &end, 10);
-    if (host_len == 0 || host_len >= sizeof out->host || end == colon + 1 || *end != '\0' || port < 0 ||
-        port > 65535) {
+    if (host_len == 0 || host_len >= sizeof out->host || end == colon + 1 || *end != '\0' ||
+        port < 0 || port > 65535) {
         return error_set(err, STATUS_INVALID, "address \"tls:%s\": expected tls:host:port", text);
     }
     /* [::1] without its brackets */
@@ -36,14 +36,16 @@ enum status rpc_address_parse(const char *text, struct rpc_address *out, struct 
     if (strncmp(text, "unix:", 5) == 0) {
         size_t len = strlen(text + 5);
         if (len == 0 || len >= sizeof a.path) {
-            return error_set(err, STATUS_INVALID, "address \"%s\": a path of 1 to %zu bytes is needed",
-                             text, sizeof a.path - 1);
+            return error_set(err, STATUS_INVALID,
+                             "address \"%s\": a path of 1 to %zu bytes is needed", text,
+                             sizeof a.path - 1);
         }
         memcpy(a.path, text + 5, len + 1);
     } else if (strncmp(text, "tls:", 4) == 0) {
         s = parse_tls(text + 4, &a, err);
     } else {
-        s = error_set(err, STATUS_INVALID, "address \"%s\": expected unix:/path or tls:host:port", text);
+        s = error_set(err, STATUS_INVALID, "address \"%s\": expected unix:/path or tls:host:port",
+                      text);
     }
     if (s == STATUS_OK) {
         *out = a;

@@ -16,9 +16,10 @@ struct rpc_address {
     int port;
 };
 
-enum status rpc_address_parse(const char *text, struct rpc_address *out, struct error *err) MUST_CHECK;
-/* The path as the kernel takes it (108 bytes): one that is too long goes through a descriptor of its
- * folder, stored in *dir_fd, which must stay open as long as the name is used; otherwise -1. */
+enum status rpc_address_parse(const char *text, struct rpc_address *out,
+                              struct error *err) MUST_CHECK;
+/* The path as the kernel takes it (108 bytes): one that is too long goes through a descriptor of
+ * its folder, stored in *dir_fd, which must stay open as long as the name is used; otherwise -1. */
 enum status rpc_address_socket_path(const struct rpc_address *a, char out[RPC_SOCKET_PATH_CAP],
                                     int *dir_fd, struct error *err) MUST_CHECK;
 /* tls: true when the host is a number and *out is filled; a name must be looked up first. */

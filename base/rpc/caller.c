@@ -20,8 +20,8 @@ static char *readonly(const char *z)
     return p;
 }
 
-static enum status token_pack(const struct caller *c, struct arena *a, uint8_t **out, size_t *out_len,
-                              struct error *err)
+static enum status token_pack(const struct caller *c, struct arena *a, uint8_t **out,
+                              size_t *out_len, struct error *err)
 {
     char *groups[GROUPS_MAX];
     for (size_t i = 0; i < c->n_groups; i++) {
@@ -36,8 +36,8 @@ static enum status token_pack(const struct caller *c, struct arena *a, uint8_t *
     t.expires_wall_ms = c->expires_wall_ms;
     size_t len = rpc__caller_token__get_packed_size(&t);
     if (len > TOKEN_MAX_BYTES - 256) {
-        return error_set(err, STATUS_TOO_LARGE, "caller %s: %zu bytes of groups and names are too many",
-                         c->user, len);
+        return error_set(err, STATUS_TOO_LARGE,
+                         "caller %s: %zu bytes of groups and names are too many", c->user, len);
     }
     uint8_t *p = arena_alloc(a, PREFIX_BYTES + len);
     if (p == NULL) {
@@ -56,7 +56,8 @@ enum status caller_sign(const struct identity *serve, const struct caller *c, st
     uint8_t *signed_text;
     size_t signed_len;
     if (c->n_groups > GROUPS_MAX) {
-        return error_set(err, STATUS_TOO_LARGE, "caller %s: more than %zu groups", c->user, GROUPS_MAX);
+        return error_set(err, STATUS_TOO_LARGE, "caller %s: more than %zu groups", c->user,
+                         GROUPS_MAX);
     }
     enum status s = token_pack(c, a, &signed_text, &signed_len, err);
     if (s != STATUS_OK) {
@@ -88,7 +89,8 @@ static enum status refuse(struct error *err, const char *why)
 static enum status copy_out(const Rpc__CallerToken *t, struct arena *a, struct caller *out,
                             struct error *err)
 {
-    struct caller c = {.n_groups = t->n_groups, .admin = t->admin, .expires_wall_ms = t->expires_wall_ms};
+    struct caller c = {
+        .n_groups = t->n_groups, .admin = t->admin, .expires_wall_ms = t->expires_wall_ms};
     const char **groups = arena_array(a, t->n_groups + 1, sizeof *groups);
     c.tenant = arena_strdup(a, t->tenant);
     c.user = arena_strdup(a, t->user);
@@ -131,8 +133,8 @@ static enum status read_token(const struct identity *self, const uint8_t *token,
     if (sc->token.len > 0) {
         memcpy(text + PREFIX_BYTES, sc->token.data, sc->token.len);
     }
-    if (self != NULL &&
-        !identity_verify(self, PEER_SERVE, text, PREFIX_BYTES + sc->token.len, sc->signature.data)) {
+    if (self != NULL && !identity_verify(self, PEER_SERVE, text, PREFIX_BYTES + sc->token.len,
+                                         sc->signature.data)) {
         s = refuse(err, "the signature is not serve's");
         goto out;
     }
@@ -155,7 +157,8 @@ out:
 }
 
 enum status caller_verify(const struct identity *self, const uint8_t *token, size_t token_len,
-                          int64_t now_wall_ms, struct arena *a, struct caller *out, struct error *err)
+                          int64_t now_wall_ms, struct arena *a, struct caller *out,
+                          struct error *err)
 {
     return read_token(self, token, token_len, now_wall_ms, a, out, err);
 }

@@ -41,7 +41,7 @@ enum status rpc_client_new(uv_loop_t *loop, const struct identity *identity, enu
     list_init(&c->late);
     list_init(&c->resumed);
     list_init(&c->blocked);
-    deadlines_init(&c->deadlines, loop, request_on_due);
+    deadlines_init(&c->deadlines, loop, client_request_on_due);
     (void)uv_timer_init(loop, &c->backoff);
     (void)uv_idle_init(loop, &c->kick);
     c->kick.data = c;
@@ -55,7 +55,8 @@ bool rpc_client_connected(const struct rpc_client *c)
     return c->phase == CLIENT_READY;
 }
 
-/* ---- late finishes and resumed requests, outside the functions that asked for them ---------------- */
+/* ---- late finishes and resumed requests, outside the functions that asked for them
+ * ---------------- */
 
 static void on_kick(uv_idle_t *h)
 {
@@ -76,33 +77,35 @@ static void on_kick(uv_idle_t *h)
     }
     while (!list_empty(&late)) {
         struct rpc_request *r = list_entry(late.next, struct rpc_request, link);
-        request_finish(r, r->outcome.code, r->outcome.text);
+        client_request_finish(r, r->outcome.code, r->outcome.text);
     }
     while (!list_empty(&resumed)) {
         struct rpc_request *r = list_entry(resumed.next, struct rpc_request, turn);
         struct error err;
         list_remove(&r->turn);
-        if (request_deliver_held(r, &err) != STATUS_OK && c->conn != NULL) {
-            conn_close(c->conn, &err);
+        if (client_request_deliver_held(r, &err) != STATUS_OK && c->conn != NULL) {
+            rpc_conn_close(c->conn, &err);
         }
     }
 }
 
-void client_kick(struct rpc_client *c)
+void rpc_client_kick(struct rpc_client *c)
 {
     if (c->phase != CLIENT_CLOSING) {
         (void)uv_idle_start(&c->kick, on_kick);
     }
 }
 
-/* ---- the connection ------------------------------------------------------------------------------ */
+/* ---- the connection
+ * ------------------------------------------------------------------------------ */
 
 static void on_backoff(uv_timer_t *timer)
 {
     try_connect(container_of(timer, struct rpc_client, backoff));
 }
 
-/* Doubling with jitter: the callers of a service that comes back do not all knock at the same moment. */
+/* Doubling with jitter: the callers of a service that comes back do not all knock at the same
+ * moment. */
 static void schedule_retry(struct rpc_client *c)
 {
     uint32_t base = c->backoff_ms == 0 ? BACKOFF_FIRST_MS : c->backoff_ms * 2;
@@ -119,18 +122,20 @@ static void fail_requests(struct rpc_client *c, enum status s, const char *text,
 {
     struct list failed;
     list_init(&failed);
-    list_for_each_safe(it, &c->sent) {
+    list_for_each_safe(it, &c->sent)
+    {
         list_remove(it);
         list_push(&failed, it);
     }
-    list_for_each_safe(it, &c->waiting) {
+    list_for_each_safe(it, &c->waiting)
+    {
         if (all || !list_entry(it, struct rpc_request, link)->wait_for_ready) {
             list_remove(it);
             list_push(&failed, it);
         }
     }
     while (!list_empty(&failed)) {
-        request_finish(list_entry(failed.next, struct rpc_request, link), s, text);
+        client_request_finish(list_entry(failed.next, struct rpc_request, link), s, text);
     }
 }
 
@@ -142,13 +147,14 @@ static void connection_lost(struct rpc_client *c, const char *why)
     c->known_down = true;
     (void)snprintf(text, sizeof text, "%s: %.200s", peer_name(c->target), why);
     if (first) {
-        LOG_INFO("rpc peer down", LOG_STR("peer", peer_name(c->target)), LOG_STR("err", why), LOG_END);
+        LOG_INFO("rpc peer down", LOG_STR("peer", peer_name(c->target)), LOG_STR("err", why),
+                 LOG_END);
     }
     schedule_retry(c);
     fail_requests(c, STATUS_UNAVAILABLE, text, false);
 }
 
-static void on_conn_ready(struct conn *conn)
+static void on_conn_ready(struct rpc_conn *conn)
 {
     struct rpc_client *c = conn->owner;
     if (c->known_down) {
@@ -158,16 +164,16 @@ static void on_conn_ready(struct conn *conn)
     c->known_down = false;
     c->backoff_ms = 0;
     while (!list_empty(&c->waiting) && c->phase == CLIENT_READY) {
-        request_connected(list_entry(c->waiting.next, struct rpc_request, link));
+        client_request_connected(list_entry(c->waiting.next, struct rpc_request, link));
     }
 }
 
-static enum status on_conn_frame(struct conn *conn, const struct frame *f, struct error *err)
+static enum status on_conn_frame(struct rpc_conn *conn, const struct frame *f, struct error *err)
 {
-    return request_frame(conn->owner, f, err);
+    return client_request_frame(conn->owner, f, err);
 }
 
-static void on_conn_drained(struct conn *conn)
+static void on_conn_drained(struct rpc_conn *conn)
 {
     struct rpc_client *c = conn->owner;
     struct list now;
@@ -178,11 +184,11 @@ static void on_conn_drained(struct conn *conn)
         list_push(&now, it);
     }
     while (!list_empty(&now)) {
-        request_drained(list_entry(now.next, struct rpc_request, wait));
+        client_request_drained(list_entry(now.next, struct rpc_request, wait));
     }
 }
 
-static void on_conn_close(struct conn *conn, const struct error *why)
+static void on_conn_close(struct rpc_conn *conn, const struct error *why)
 {
     struct rpc_client *c = conn->owner;
     if (why->code != STATUS_UNAVAILABLE) {
@@ -192,12 +198,12 @@ static void on_conn_close(struct conn *conn, const struct error *why)
     connection_lost(c, why->text);
 }
 
-static void on_conn_gone(struct conn *conn)
+static void on_conn_gone(struct rpc_conn *conn)
 {
     client_release(conn->owner);
 }
 
-static const struct conn_ops client_conn_ops = {
+static const struct rpc_conn_ops client_conn_ops = {
     .on_ready = on_conn_ready,
     .on_frame = on_conn_frame,
     .on_drained = on_conn_drained,
@@ -208,24 +214,24 @@ static const struct conn_ops client_conn_ops = {
 static void try_connect(struct rpc_client *c)
 {
     struct error err;
-    const struct conn_options o = {.loop = c->loop,
-                                   .identity = c->identity,
-                                   .ops = &client_conn_ops,
-                                   .owner = c,
-                                   .tls = c->tls,
-                                   .client = true,
-                                   .target = c->target,
-                                   .window = CLIENT_WINDOW,
-                                   .hello_timeout_ms = CONNECT_TIMEOUT_MS,
-                                   .body_max = c->body_max};
+    const struct rpc_conn_options o = {.loop = c->loop,
+                                       .identity = c->identity,
+                                       .ops = &client_conn_ops,
+                                       .owner = c,
+                                       .tls = c->tls,
+                                       .client = true,
+                                       .target = c->target,
+                                       .window = CLIENT_WINDOW,
+                                       .hello_timeout_ms = CONNECT_TIMEOUT_MS,
+                                       .body_max = c->body_max};
     c->phase = CLIENT_CONNECTING;
-    if (conn_new(&o, &c->conn, &err) != STATUS_OK) {
+    if (rpc_conn_new(&o, &c->conn, &err) != STATUS_OK) {
         connection_lost(c, err.text);
         return;
     }
     c->open_handles++;
-    if (conn_connect(c->conn, &c->address, &err) != STATUS_OK) {
-        conn_close(c->conn, &err);
+    if (rpc_conn_connect(c->conn, &c->address, &err) != STATUS_OK) {
+        rpc_conn_close(c->conn, &err);
     }
 }
 
@@ -235,7 +241,7 @@ static void on_first_use(uv_timer_t *timer)
 }
 
 /* From the timer, because a failure calls back and nobody is called back from rpc_client_start. */
-void client_need_connection(struct rpc_client *c)
+void rpc_client_need_connection(struct rpc_client *c)
 {
     if (c->phase == CLIENT_IDLE) {
         c->phase = CLIENT_CONNECTING;
@@ -243,7 +249,8 @@ void client_need_connection(struct rpc_client *c)
     }
 }
 
-/* ---- the end ------------------------------------------------------------------------------------- */
+/* ---- the end
+ * ------------------------------------------------------------------------------------- */
 
 static void client_release(struct rpc_client *c)
 {
@@ -279,13 +286,14 @@ void rpc_client_shut(struct rpc_client *c)
     struct list late;
     c->shut = true;
     list_init(&late);
-    list_for_each_safe(it, &c->late) {
+    list_for_each_safe(it, &c->late)
+    {
         list_remove(it);
         list_push(&late, it);
     }
     while (!list_empty(&late)) {
         struct rpc_request *r = list_entry(late.next, struct rpc_request, link);
-        request_finish(r, r->outcome.code, r->outcome.text);
+        client_request_finish(r, r->outcome.code, r->outcome.text);
     }
     fail_requests(c, STATUS_CANCELLED, "this process is closing", true);
 }
@@ -300,7 +308,7 @@ void rpc_client_close(struct rpc_client *c, void (*on_closed)(void *data), void 
     c->shut = true;
     c->phase = CLIENT_CLOSING;
     if (c->conn != NULL) {
-        conn_close(c->conn, NULL);
+        rpc_conn_close(c->conn, NULL);
         c->conn = NULL;
     }
     while (!list_empty(&c->late) || !list_empty(&c->sent) || !list_empty(&c->waiting)) {

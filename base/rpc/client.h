@@ -28,17 +28,17 @@ struct rpc_client {
     enum client_phase phase;
     bool known_down; /* the last attempt failed, or the last connection broke */
     bool shut;       /* takes no more requests */
-    struct conn *conn;
+    struct rpc_conn *conn;
     uv_timer_t backoff;
     uint32_t backoff_ms;
     uv_idle_t kick; /* late finishes and resumed requests */
     struct deadlines deadlines;
-    struct idmap ids;     /* requests in flight */
-    struct list waiting;  /* struct rpc_request by `link`: for the connection */
-    struct list sent;     /* by `link` */
-    struct list late;     /* by `link`: on_finish is due in the next turn */
-    struct list resumed;  /* by `turn` */
-    struct list blocked;  /* by `wait`: for the connection's queue */
+    struct idmap ids;    /* requests in flight */
+    struct list waiting; /* struct rpc_request by `link`: for the connection */
+    struct list sent;    /* by `link` */
+    struct list late;    /* by `link`: on_finish is due in the next turn */
+    struct list resumed; /* by `turn` */
+    struct list blocked; /* by `wait`: for the connection's queue */
     uint32_t n_requests;
     uint32_t last_id;
     uint32_t body_max;
@@ -60,9 +60,9 @@ struct rpc_request {
     uint32_t id;
     uint32_t priority;
     bool wait_for_ready;
-    bool end_sent;     /* or, while waiting, to be sent */
-    bool replied;      /* unary: the reply was handed over */
-    bool over;         /* the callee has ended; outcome says how */
+    bool end_sent; /* or, while waiting, to be sent */
+    bool replied;  /* unary: the reply was handed over */
+    bool over;     /* the callee has ended; outcome says how */
     struct error outcome;
     struct deadline deadline;
     struct flow_in in;
@@ -76,18 +76,19 @@ struct rpc_request {
 };
 
 /* client.c */
-void client_kick(struct rpc_client *c);
-void client_need_connection(struct rpc_client *c);
+void rpc_client_kick(struct rpc_client *c);
+void rpc_client_need_connection(struct rpc_client *c);
 
 /* client_request.c */
 /* The connection stands: send what waited. */
-void request_connected(struct rpc_request *r);
-void request_finish(struct rpc_request *r, enum status s, const char *text);
-enum status request_frame(struct rpc_client *c, const struct frame *f, struct error *err) MUST_CHECK;
+void client_request_connected(struct rpc_request *r);
+void client_request_finish(struct rpc_request *r, enum status s, const char *text);
+enum status client_request_frame(struct rpc_client *c, const struct frame *f,
+                                 struct error *err) MUST_CHECK;
 /* What was held while it was paused. */
-enum status request_deliver_held(struct rpc_request *r, struct error *err) MUST_CHECK;
-void request_drained(struct rpc_request *r);
-void request_on_due(struct deadline *d);
+enum status client_request_deliver_held(struct rpc_request *r, struct error *err) MUST_CHECK;
+void client_request_drained(struct rpc_request *r);
+void client_request_on_due(struct deadline *d);
 
 /* For service.c: ends what is in flight and refuses new requests, but stays there to be closed. */
 void rpc_client_shut(struct rpc_client *c);

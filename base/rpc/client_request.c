@@ -30,7 +30,8 @@ static void drop_waiting(struct rpc_request *r)
     free(r->caller);
     r->tenant = r->traceparent = NULL;
     r->caller = NULL;
-    list_for_each_safe(it, &r->pending) {
+    list_for_each_safe(it, &r->pending)
+    {
         list_remove(it);
         free(list_entry(it, struct held_message, link));
     }
@@ -72,10 +73,11 @@ static bool after_callback(struct rpc_request *r)
     return gone;
 }
 
-void request_finish(struct rpc_request *r, enum status s, const char *text)
+void client_request_finish(struct rpc_request *r, enum status s, const char *text)
 {
     struct error outcome;
-    error_set(&outcome, s, "%s", s == STATUS_OK || text == NULL || *text == '\0' ? status_text(s) : text);
+    error_set(&outcome, s, "%s",
+              s == STATUS_OK || text == NULL || *text == '\0' ? status_text(s) : text);
     detach(r);
     r->in_callback++;
     r->cb.on_finish(r, &outcome, r->data);
@@ -92,7 +94,7 @@ static void finish_late(struct rpc_request *r, enum status s, const char *text)
     list_remove(&r->link);
     r->phase = REQUEST_LATE;
     list_push(&r->client->late, &r->link);
-    client_kick(r->client);
+    rpc_client_kick(r->client);
 }
 
 static bool send_kind(struct rpc_request *r, Rpc__FrameKind kind, uint32_t credit)
@@ -103,11 +105,12 @@ static bool send_kind(struct rpc_request *r, Rpc__FrameKind kind, uint32_t credi
     h.id = r->id;
     h.has_credit = credit > 0;
     h.credit = credit;
-    struct conn *conn = r->client->conn;
-    return conn != NULL && conn_send_message(conn, &h, NULL, r->priority);
+    struct rpc_conn *conn = r->client->conn;
+    return conn != NULL && rpc_conn_send_message(conn, &h, NULL, r->priority);
 }
 
-/* ---- start ---------------------------------------------------------------------------------------- */
+/* ---- start
+ * ---------------------------------------------------------------------------------------- */
 
 /* protobuf-c wants char * where it only reads. */
 static char *readonly(const char *z)
@@ -118,7 +121,8 @@ static char *readonly(const char *z)
 }
 
 static struct out_frame *request_header(const struct rpc_request *r, const struct rpc_options *o,
-                                        const ProtobufCMessage *m, const struct held_message *packed)
+                                        const ProtobufCMessage *m,
+                                        const struct held_message *packed)
 {
     Rpc__FrameHeader h = RPC__FRAME_HEADER__INIT;
     h.kind = RPC__FRAME_KIND__REQUEST;
@@ -155,7 +159,7 @@ static bool enter_sent(struct rpc_request *r, struct out_frame *f)
     list_remove(&r->link);
     list_push(&c->sent, &r->link);
     r->phase = REQUEST_SENT;
-    return conn_send(c->conn, f, r->priority);
+    return rpc_conn_send(c->conn, f, r->priority);
 }
 
 static struct held_message *pack_held(const ProtobufCMessage *m)
@@ -170,12 +174,14 @@ static struct held_message *pack_held(const ProtobufCMessage *m)
 }
 
 /* Copies what the request needs until there is a connection. */
-static bool keep_waiting(struct rpc_request *r, const struct rpc_options *o, const ProtobufCMessage *first)
+static bool keep_waiting(struct rpc_request *r, const struct rpc_options *o,
+                         const ProtobufCMessage *first)
 {
     r->tenant = o->tenant == NULL ? NULL : strdup(o->tenant);
     r->traceparent = o->traceparent == NULL ? NULL : strdup(o->traceparent);
     r->caller = o->caller == NULL ? NULL : malloc(o->caller_len == 0 ? 1 : o->caller_len);
-    if ((o->tenant != NULL && r->tenant == NULL) || (o->traceparent != NULL && r->traceparent == NULL) ||
+    if ((o->tenant != NULL && r->tenant == NULL) ||
+        (o->traceparent != NULL && r->traceparent == NULL) ||
         (o->caller != NULL && r->caller == NULL)) {
         return false;
     }
@@ -194,7 +200,7 @@ static bool keep_waiting(struct rpc_request *r, const struct rpc_options *o, con
     return true;
 }
 
-void request_connected(struct rpc_request *r)
+void client_request_connected(struct rpc_request *r)
 {
     struct rpc_client *c = r->client;
     const struct rpc_options o = {.tenant = r->tenant,
@@ -217,7 +223,7 @@ void request_connected(struct rpc_request *r)
         head.id = r->id;
         head.has_end = r->end_sent && list_empty(&r->pending);
         head.end = head.has_end;
-        sent = conn_send(c->conn, frame_encode_bytes(&head, h->data, h->len), r->priority);
+        sent = rpc_conn_send(c->conn, frame_encode_bytes(&head, h->data, h->len), r->priority);
         free(h);
     }
     drop_waiting(r);
@@ -228,7 +234,7 @@ void request_connected(struct rpc_request *r)
     /* While it waited it could count on the least window only. */
     r->out.credit += (int64_t)c->conn->peer_window - CONN_WINDOW_LEAST;
     if (r->out.blocked && r->out.credit > 0) {
-        request_drained(r);
+        client_request_drained(r);
     }
 }
 
@@ -252,7 +258,7 @@ static void begin(struct rpc_request *r, const struct rpc_options *o, const Prot
         finish_late(r, STATUS_UNAVAILABLE, text);
     } else if (!deadlines_add(&c->deadlines, &r->deadline)) {
         finish_late(r, STATUS_NO_MEMORY, NULL);
-    } else if (c->phase == CLIENT_READY && conn_full(c->conn)) {
+    } else if (c->phase == CLIENT_READY && rpc_conn_full(c->conn)) {
         finish_late(r, STATUS_BUSY, "the peer does not keep up");
     } else if (c->phase == CLIENT_READY) {
         r->out.credit = (int64_t)c->conn->peer_window - (first == NULL ? 0 : flow_cost(len));
@@ -266,7 +272,7 @@ static void begin(struct rpc_request *r, const struct rpc_options *o, const Prot
             return;
         }
         list_push(&c->waiting, &r->link);
-        client_need_connection(c);
+        rpc_client_need_connection(c);
     }
 }
 
@@ -304,7 +310,8 @@ struct rpc_request *rpc_client_start(struct rpc_client *c, const struct rpc_meth
     return r;
 }
 
-/* ---- more of a request stream --------------------------------------------------------------------- */
+/* ---- more of a request stream
+ * --------------------------------------------------------------------- */
 
 enum status rpc_request_send(struct rpc_request *r, const ProtobufCMessage *m)
 {
@@ -316,7 +323,7 @@ enum status rpc_request_send(struct rpc_request *r, const ProtobufCMessage *m)
     if (len > message_max(r->method)) {
         return STATUS_TOO_LARGE;
     }
-    bool full = r->phase == REQUEST_SENT && conn_full(c->conn);
+    bool full = r->phase == REQUEST_SENT && rpc_conn_full(c->conn);
     if (r->out.credit <= 0 || full) {
         r->out.blocked = true;
         if (full && list_empty(&r->wait)) {
@@ -335,7 +342,7 @@ enum status rpc_request_send(struct rpc_request *r, const ProtobufCMessage *m)
         h.kind = RPC__FRAME_KIND__MESSAGE;
         h.has_id = 1;
         h.id = r->id;
-        if (!conn_send(c->conn, frame_encode(&h, m), r->priority)) {
+        if (!rpc_conn_send(c->conn, frame_encode(&h, m), r->priority)) {
             return STATUS_NO_MEMORY;
         }
     }
@@ -380,11 +387,11 @@ void rpc_request_resume(struct rpc_request *r)
     if (r->phase == REQUEST_SENT && (!list_empty(&r->in.held) || r->over)) {
         list_remove(&r->turn);
         list_push(&r->client->resumed, &r->turn);
-        client_kick(r->client);
+        rpc_client_kick(r->client);
     }
 }
 
-void request_on_due(struct deadline *d)
+void client_request_on_due(struct deadline *d)
 {
     struct rpc_request *r = container_of(d, struct rpc_request, deadline);
     if (r->phase == REQUEST_SENT && !r->over) {
@@ -392,7 +399,7 @@ void request_on_due(struct deadline *d)
     }
     char text[160];
     (void)snprintf(text, sizeof text, "%s took longer than allowed", r->method->name);
-    request_finish(r, STATUS_DEADLINE, text);
+    client_request_finish(r, STATUS_DEADLINE, text);
 }
 
 static void maybe_ready(struct rpc_request *r)
@@ -401,7 +408,7 @@ static void maybe_ready(struct rpc_request *r)
     if (!r->out.blocked || r->out.credit <= 0 || r->over || r->phase != REQUEST_SENT) {
         return;
     }
-    if (conn_full(c->conn)) {
+    if (rpc_conn_full(c->conn)) {
         if (list_empty(&r->wait)) {
             list_push(&c->blocked, &r->wait);
         }
@@ -415,13 +422,14 @@ static void maybe_ready(struct rpc_request *r)
     }
 }
 
-void request_drained(struct rpc_request *r)
+void client_request_drained(struct rpc_request *r)
 {
     list_remove(&r->wait);
     maybe_ready(r);
 }
 
-/* ---- replies -------------------------------------------------------------------------------------- */
+/* ---- replies
+ * -------------------------------------------------------------------------------------- */
 
 /* *gone: r must not be touched any more. */
 static enum status deliver(struct rpc_request *r, const uint8_t *body, size_t len, bool *gone,
@@ -451,7 +459,7 @@ static enum status deliver(struct rpc_request *r, const uint8_t *body, size_t le
         if (!r->over) {
             (void)send_kind(r, RPC__FRAME_KIND__CANCEL, 0);
         }
-        request_finish(r, STATUS_PROTOCOL, err->text);
+        client_request_finish(r, STATUS_PROTOCOL, err->text);
         *gone = true;
         return STATUS_OK;
     }
@@ -464,13 +472,13 @@ static void finish_if_over(struct rpc_request *r)
         return;
     }
     if (r->outcome.code == STATUS_OK && !reply_streams(r) && !r->replied) {
-        request_finish(r, STATUS_PROTOCOL, "the call ended well but without its reply");
+        client_request_finish(r, STATUS_PROTOCOL, "the call ended well but without its reply");
     } else {
-        request_finish(r, r->outcome.code, r->outcome.text);
+        client_request_finish(r, r->outcome.code, r->outcome.text);
     }
 }
 
-enum status request_deliver_held(struct rpc_request *r, struct error *err)
+enum status client_request_deliver_held(struct rpc_request *r, struct error *err)
 {
     while (!r->in.paused && !list_empty(&r->in.held)) {
         struct held_message *h = list_entry(r->in.held.next, struct held_message, link);
@@ -486,14 +494,16 @@ enum status request_deliver_held(struct rpc_request *r, struct error *err)
     return STATUS_OK;
 }
 
-static enum status take_reply(struct rpc_request *r, const struct frame *f, bool last, struct error *err)
+static enum status take_reply(struct rpc_request *r, const struct frame *f, bool last,
+                              struct error *err)
 {
     if (f->body_len > message_max(r->method) || (!reply_streams(r) && r->replied)) {
         return error_set(err, STATUS_PROTOCOL, "%s: a reply of %u bytes too many or too large",
                          r->method->name, f->body_len);
     }
     if (!flow_in_arrived(&r->in, f->body_len) && !last) {
-        return error_set(err, STATUS_PROTOCOL, "%s: more bytes than the window allows", r->method->name);
+        return error_set(err, STATUS_PROTOCOL, "%s: more bytes than the window allows",
+                         r->method->name);
     }
     if (last) {
         r->over = true;
@@ -501,7 +511,7 @@ static enum status take_reply(struct rpc_request *r, const struct frame *f, bool
     }
     if (r->in.paused || !list_empty(&r->in.held)) {
         if (!flow_in_hold(&r->in, f->body, f->body_len)) {
-            request_finish(r, STATUS_NO_MEMORY, NULL);
+            client_request_finish(r, STATUS_NO_MEMORY, NULL);
         }
         return STATUS_OK;
     }
@@ -521,7 +531,7 @@ static void take_end(struct rpc_request *r, const Rpc__FrameHeader *h)
     finish_if_over(r);
 }
 
-enum status request_frame(struct rpc_client *c, const struct frame *f, struct error *err)
+enum status client_request_frame(struct rpc_client *c, const struct frame *f, struct error *err)
 {
     const Rpc__FrameHeader *h = f->header;
     /* Frames of a request that we have just given up cross our CANCEL on the way: no fault. */
@@ -549,6 +559,7 @@ enum status request_frame(struct rpc_client *c, const struct frame *f, struct er
     case RPC__FRAME_KIND__CANCEL:
     case _RPC__FRAME_KIND_IS_INT_SIZE:
     default:
-        return error_set(err, STATUS_PROTOCOL, "a frame of kind %d does not belong here", (int)h->kind);
+        return error_set(err, STATUS_PROTOCOL, "a frame of kind %d does not belong here",
+                         (int)h->kind);
     }
 }

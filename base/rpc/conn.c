@@ -15,17 +15,17 @@
 
 static void on_hello_timeout(uv_timer_t *timer)
 {
-    struct conn *c = container_of(timer, struct conn, hello_timer);
+    struct rpc_conn *c = container_of(timer, struct rpc_conn, hello_timer);
     struct error why;
-    error_set(&why, STATUS_UNAVAILABLE, c->phase == CONN_CONNECTING
-                                            ? "connecting took too long"
-                                            : "no hello or proof within the time allowed");
-    conn_close(c, &why);
+    error_set(&why, STATUS_UNAVAILABLE,
+              c->phase == CONN_CONNECTING ? "connecting took too long"
+                                          : "no hello or proof within the time allowed");
+    rpc_conn_close(c, &why);
 }
 
-enum status conn_new(const struct conn_options *o, struct conn **out, struct error *err)
+enum status rpc_conn_new(const struct rpc_conn_options *o, struct rpc_conn **out, struct error *err)
 {
-    struct conn *c = calloc(1, sizeof *c);
+    struct rpc_conn *c = calloc(1, sizeof *c);
     if (c == NULL) {
         return error_set(err, STATUS_NO_MEMORY, "connection: out of memory");
     }
@@ -43,24 +43,25 @@ enum status conn_new(const struct conn_options *o, struct conn **out, struct err
         if (c->tls_in == NULL) {
             tls_engine_free(c->tls);
             free(c);
-            return s != STATUS_OK ? s : error_set(err, STATUS_NO_MEMORY, "connection: out of memory");
+            return s != STATUS_OK ? s
+                                  : error_set(err, STATUS_NO_MEMORY, "connection: out of memory");
         }
         (void)uv_tcp_init(o->loop, &c->io.tcp);
     } else {
         (void)uv_pipe_init(o->loop, &c->io.pipe, 0);
     }
     (void)uv_timer_init(o->loop, &c->hello_timer);
-    conn_write_init(c);
+    rpc_conn_write_init(c);
     c->open_handles = 4;
     (void)uv_timer_start(&c->hello_timer, on_hello_timeout, o->hello_timeout_ms, 0);
     *out = c;
     return STATUS_OK;
 }
 
-static void conn_free(struct conn *c)
+static void rpc_conn_free(struct rpc_conn *c)
 {
     c->ops->on_gone(c);
-    conn_write_deinit(c);
+    rpc_conn_write_deinit(c);
     tls_engine_free(c->tls);
     free(c->tls_in);
     free(c->in);
@@ -70,21 +71,21 @@ static void conn_free(struct conn *c)
     free(c);
 }
 
-static void release(struct conn *c)
+static void release(struct rpc_conn *c)
 {
     if (--c->open_handles == 0) {
-        conn_free(c);
+        rpc_conn_free(c);
     }
 }
 
 static void on_io_closed(uv_handle_t *h)
 {
-    release(container_of(h, struct conn, io.handle));
+    release(container_of(h, struct rpc_conn, io.handle));
 }
 
 static void on_timer_closed(uv_handle_t *h)
 {
-    release(container_of(h, struct conn, hello_timer));
+    release(container_of(h, struct rpc_conn, hello_timer));
 }
 
 static void on_flush_closed(uv_handle_t *h)
@@ -92,12 +93,12 @@ static void on_flush_closed(uv_handle_t *h)
     release(h->data);
 }
 
-void conn_close(struct conn *c, const struct error *why)
+void rpc_conn_close(struct rpc_conn *c, const struct error *why)
 {
     if (c->phase == CONN_CLOSING) {
         return;
     }
-    conn_flush_last(c);
+    rpc_conn_flush_last(c);
     c->phase = CONN_CLOSING;
     uv_close(&c->io.handle, on_io_closed);
     uv_close((uv_handle_t *)&c->hello_timer, on_timer_closed);
@@ -109,7 +110,7 @@ void conn_close(struct conn *c, const struct error *why)
 }
 
 /* Room for at least READ_BYTES more, and for the whole frame that has begun. */
-static bool reserve_input(struct conn *c, size_t room)
+static bool reserve_input(struct rpc_conn *c, size_t room)
 {
     if (c->in_pos > 0) {
         memmove(c->in, c->in + c->in_pos, c->in_len - c->in_pos);
@@ -135,7 +136,7 @@ static bool reserve_input(struct conn *c, size_t room)
 static void on_alloc(uv_handle_t *h, size_t suggested, uv_buf_t *buf)
 {
     (void)suggested;
-    struct conn *c = container_of(h, struct conn, io.handle);
+    struct rpc_conn *c = container_of(h, struct rpc_conn, io.handle);
     if (c->tls != NULL) {
         *buf = uv_buf_init(c->tls_in, (unsigned)READ_BYTES);
     } else if (reserve_input(c, READ_BYTES / 2)) {
@@ -145,16 +146,16 @@ static void on_alloc(uv_handle_t *h, size_t suggested, uv_buf_t *buf)
     }
 }
 
-static enum status take_frame(struct conn *c, const struct frame *f, struct error *err)
+static enum status take_frame(struct rpc_conn *c, const struct frame *f, struct error *err)
 {
     if (c->phase == CONN_READY) {
         return c->ops->on_frame(c, f, err);
     }
-    return conn_hello_frame(c, f, err);
+    return rpc_conn_hello_frame(c, f, err);
 }
 
 /* All whole frames of the input. A callback may close the connection at any of them. */
-static enum status take_frames(struct conn *c, struct error *err)
+static enum status take_frames(struct rpc_conn *c, struct error *err)
 {
     while (c->phase != CONN_CLOSING) {
         struct frame f;
@@ -171,7 +172,8 @@ static enum status take_frames(struct conn *c, struct error *err)
                 c->in = NULL;
                 c->in_cap = c->in_len = c->in_pos = 0;
             } else if (f.need > have && !reserve_input(c, f.need - have)) {
-                return error_set(err, STATUS_NO_MEMORY, "no memory for a frame of %zu bytes", f.need);
+                return error_set(err, STATUS_NO_MEMORY, "no memory for a frame of %zu bytes",
+                                 f.need);
             }
             return STATUS_OK;
         }
@@ -184,7 +186,7 @@ static enum status take_frames(struct conn *c, struct error *err)
     return STATUS_OK;
 }
 
-static enum status decrypt(struct conn *c, size_t len, struct error *err)
+static enum status decrypt(struct rpc_conn *c, size_t len, struct error *err)
 {
     enum status s = tls_engine_feed(c->tls, c->tls_in, len, err);
     while (s == STATUS_OK && c->phase != CONN_CLOSING) {
@@ -204,7 +206,7 @@ static enum status decrypt(struct conn *c, size_t len, struct error *err)
     }
     /* The handshake's answer, or frames that have waited for its end. */
     if (c->phase != CONN_CLOSING && (tls_engine_has_output(c->tls) || c->queued > 0)) {
-        conn_flush_soon(c);
+        rpc_conn_flush_soon(c);
     }
     return s;
 }
@@ -212,7 +214,7 @@ static enum status decrypt(struct conn *c, size_t len, struct error *err)
 static void on_read(uv_stream_t *stream, ssize_t n, const uv_buf_t *buf)
 {
     (void)buf;
-    struct conn *c = container_of(stream, struct conn, io.stream);
+    struct rpc_conn *c = container_of(stream, struct rpc_conn, io.stream);
     struct error why;
     enum status s = STATUS_OK;
     if (n == UV_EOF) {
@@ -226,11 +228,11 @@ static void on_read(uv_stream_t *stream, ssize_t n, const uv_buf_t *buf)
         s = take_frames(c, &why);
     }
     if (s != STATUS_OK) {
-        conn_close(c, &why);
+        rpc_conn_close(c, &why);
     }
 }
 
-static enum status start(struct conn *c, struct error *err)
+static enum status start(struct rpc_conn *c, struct error *err)
 {
     int rc = uv_read_start(&c->io.stream, on_alloc, on_read);
     if (rc != 0) {
@@ -240,10 +242,10 @@ static enum status start(struct conn *c, struct error *err)
         (void)uv_tcp_nodelay(&c->io.tcp, 1);
         (void)uv_tcp_keepalive(&c->io.tcp, 1, KEEPALIVE_S);
     }
-    return conn_hello_start(c, err);
+    return rpc_conn_hello_start(c, err);
 }
 
-enum status conn_accept(struct conn *c, uv_stream_t *listener, struct error *err)
+enum status rpc_conn_accept(struct rpc_conn *c, uv_stream_t *listener, struct error *err)
 {
     int rc = uv_accept(listener, &c->io.stream);
     if (rc != 0) {
@@ -254,7 +256,7 @@ enum status conn_accept(struct conn *c, uv_stream_t *listener, struct error *err
 
 static void on_connected(uv_connect_t *req, int status)
 {
-    struct conn *c = container_of(req, struct conn, connecting);
+    struct rpc_conn *c = container_of(req, struct rpc_conn, connecting);
     struct error why;
     enum status s = STATUS_OK;
     if (c->phase == CONN_CLOSING) {
@@ -270,13 +272,13 @@ static void on_connected(uv_connect_t *req, int status)
         s = start(c, &why);
     }
     if (s != STATUS_OK) {
-        conn_close(c, &why);
+        rpc_conn_close(c, &why);
     }
 }
 
 static void on_looked_up(uv_getaddrinfo_t *req, int status, struct addrinfo *found)
 {
-    struct conn *c = container_of(req, struct conn, lookup);
+    struct rpc_conn *c = container_of(req, struct rpc_conn, lookup);
     if (c->phase != CONN_CLOSING) {
         int rc = status;
         if (rc == 0) {
@@ -285,14 +287,14 @@ static void on_looked_up(uv_getaddrinfo_t *req, int status, struct addrinfo *fou
         if (rc != 0) {
             struct error why;
             error_set(&why, STATUS_UNAVAILABLE, "looking the host up: %s", uv_strerror(rc));
-            conn_close(c, &why);
+            rpc_conn_close(c, &why);
         }
     }
     uv_freeaddrinfo(found);
     release(c);
 }
 
-static enum status connect_tcp(struct conn *c, const struct rpc_address *a, struct error *err)
+static enum status connect_tcp(struct rpc_conn *c, const struct rpc_address *a, struct error *err)
 {
     struct sockaddr_storage to;
     int rc;
@@ -311,7 +313,7 @@ static enum status connect_tcp(struct conn *c, const struct rpc_address *a, stru
     return STATUS_OK;
 }
 
-enum status conn_connect(struct conn *c, const struct rpc_address *a, struct error *err)
+enum status rpc_conn_connect(struct rpc_conn *c, const struct rpc_address *a, struct error *err)
 {
     char path[RPC_SOCKET_PATH_CAP];
     if (a->tls) {

@@ -1,11 +1,12 @@
-/* One connection: a stream (Unix socket, or TCP under TLS), its handshake, frames in, frames out. Knows no
- * calls: server.c and client.c give it an `ops` table.
+/* One connection: a stream (Unix socket, or TCP under TLS), its handshake, frames in, frames out.
+ * Knows no calls: server.c and client.c give it an `ops` table.
  *
- * Phases: CONNECTING -> HELLO (both sides send and await one) -> PROOF (Unix sockets only) -> READY, and
- * from each of them -> CLOSING. Memory goes only after the last libuv handle is closed (ops->on_gone).
+ * Phases: CONNECTING -> HELLO (both sides send and await one) -> PROOF (Unix sockets only) ->
+ * READY, and from each of them -> CLOSING. Memory goes only after the last libuv handle is closed
+ * (ops->on_gone).
  *
- * Writing: frames queue up and leave in one write a loop turn; at most one uv_write is under way, so that an
- * interactive frame overtakes the background frames that still wait. */
+ * Writing: frames queue up and leave in one write a loop turn; at most one uv_write is under way,
+ * so that an interactive frame overtakes the background frames that still wait. */
 #ifndef CARREL_BASE_RPC_CONN_H
 #define CARREL_BASE_RPC_CONN_H
 
@@ -19,29 +20,29 @@
 #include "base/tls/tls.h"
 
 #define CONN_NONCE_BYTES 32
-#define CONN_QUEUE_MAX ((size_t)64 * 1024 * 1024)  /* past it data is refused (conn_full) */
+#define CONN_QUEUE_MAX ((size_t)64 * 1024 * 1024)  /* past it data is refused (rpc_conn_full) */
 #define CONN_QUEUE_LOW ((size_t)16 * 1024 * 1024)  /* on_drained comes at this mark */
 #define CONN_QUEUE_HARD ((size_t)96 * 1024 * 1024) /* past it the peer is given up */
 #define CONN_WINDOW_LEAST ((uint32_t)64 * 1024)
 
-enum conn_phase { CONN_CONNECTING, CONN_HELLO, CONN_PROOF, CONN_READY, CONN_CLOSING };
+enum rpc_conn_phase { CONN_CONNECTING, CONN_HELLO, CONN_PROOF, CONN_READY, CONN_CLOSING };
 
-struct conn;
+struct rpc_conn;
 
-struct conn_ops {
+struct rpc_conn_ops {
     /* The peer is known (conn->peer) and may be spoken to. */
-    void (*on_ready)(struct conn *c);
+    void (*on_ready)(struct rpc_conn *c);
     /* STATUS_PROTOCOL closes the connection with this reason. */
-    enum status (*on_frame)(struct conn *c, const struct frame *f, struct error *err);
-    /* conn_full was true and the queue has become short again. */
-    void (*on_drained)(struct conn *c);
-    /* The connection is over. Not after a conn_close with a NULL reason. */
-    void (*on_close)(struct conn *c, const struct error *why);
+    enum status (*on_frame)(struct rpc_conn *c, const struct frame *f, struct error *err);
+    /* rpc_conn_full was true and the queue has become short again. */
+    void (*on_drained)(struct rpc_conn *c);
+    /* The connection is over. Not after a rpc_conn_close with a NULL reason. */
+    void (*on_close)(struct rpc_conn *c, const struct error *why);
     /* The last word: c is freed when it returns. */
-    void (*on_gone)(struct conn *c);
+    void (*on_gone)(struct rpc_conn *c);
 };
 
-struct conn {
+struct rpc_conn {
     union {
         uv_handle_t handle;
         uv_stream_t stream;
@@ -49,7 +50,8 @@ struct conn {
         uv_tcp_t tcp;
     } io;
     uv_timer_t hello_timer;
-    uv_idle_t flush_idle;   /* while frames wait: keeps the loop from sleeping, flushes before polling */
+    uv_idle_t
+        flush_idle; /* while frames wait: keeps the loop from sleeping, flushes before polling */
     uv_check_t flush_check; /* flushes what the events of this turn have queued */
     uv_connect_t connecting;
     uv_getaddrinfo_t lookup;
@@ -57,10 +59,10 @@ struct conn {
     unsigned open_handles; /* and the lookup */
     int dir_fd;
 
-    const struct conn_ops *ops;
+    const struct rpc_conn_ops *ops;
     void *owner;
     const struct identity *identity;
-    enum conn_phase phase;
+    enum rpc_conn_phase phase;
     bool expects; /* client: only `peer` is accepted */
     bool writing, was_full;
     enum peer peer; /* known from the hello on, believed from READY on */
@@ -83,10 +85,10 @@ struct conn {
     size_t queued; /* bytes in queue and sending */
 };
 
-struct conn_options {
+struct rpc_conn_options {
     uv_loop_t *loop;
     const struct identity *identity;
-    const struct conn_ops *ops;
+    const struct rpc_conn_ops *ops;
     void *owner;
     struct tls_context *tls; /* NULL: Unix socket */
     bool client;
@@ -97,33 +99,38 @@ struct conn_options {
 };
 
 /* The hello timer runs from here on. */
-enum status conn_new(const struct conn_options *o, struct conn **out, struct error *err) MUST_CHECK;
+enum status rpc_conn_new(const struct rpc_conn_options *o, struct rpc_conn **out,
+                         struct error *err) MUST_CHECK;
 /* Server: take the connection that waits on listener. */
-enum status conn_accept(struct conn *c, uv_stream_t *listener, struct error *err) MUST_CHECK;
+enum status rpc_conn_accept(struct rpc_conn *c, uv_stream_t *listener,
+                            struct error *err) MUST_CHECK;
 /* Client. A failure that shows later comes through on_close. */
-enum status conn_connect(struct conn *c, const struct rpc_address *a, struct error *err) MUST_CHECK;
-/* why NULL: the owner closes, on_close is not called. Calling it again is fine. What is queued and fits
- * the socket is still sent. */
-void conn_close(struct conn *c, const struct error *why);
+enum status rpc_conn_connect(struct rpc_conn *c, const struct rpc_address *a,
+                             struct error *err) MUST_CHECK;
+/* why NULL: the owner closes, on_close is not called. Calling it again is fine. What is queued and
+ * fits the socket is still sent. */
+void rpc_conn_close(struct rpc_conn *c, const struct error *why);
 
 /* Takes f (NULL: out of memory, false). background: 0 or 1. */
-bool conn_send(struct conn *c, struct out_frame *f, uint32_t background);
+bool rpc_conn_send(struct rpc_conn *c, struct out_frame *f, uint32_t background);
 /* Header and message in one go; body may be NULL. */
-bool conn_send_message(struct conn *c, const Rpc__FrameHeader *h, const ProtobufCMessage *body,
-                       uint32_t background);
+bool rpc_conn_send_message(struct rpc_conn *c, const Rpc__FrameHeader *h,
+                           const ProtobufCMessage *body, uint32_t background);
 /* No more data for the moment: on_drained will come. */
-bool conn_full(struct conn *c);
+bool rpc_conn_full(struct rpc_conn *c);
 
-/* ---- between conn.c, conn_hello.c and conn_write.c --------------------------------------------- */
+/* ---- between conn.c, conn_hello.c and conn_write.c ---------------------------------------------
+ */
 
-enum status conn_hello_start(struct conn *c, struct error *err) MUST_CHECK;
+enum status rpc_conn_hello_start(struct rpc_conn *c, struct error *err) MUST_CHECK;
 /* A frame before READY. */
-enum status conn_hello_frame(struct conn *c, const struct frame *f, struct error *err) MUST_CHECK;
-void conn_write_init(struct conn *c);
-void conn_write_deinit(struct conn *c);
-void conn_flush_soon(struct conn *c);
-void conn_flush(struct conn *c);
+enum status rpc_conn_hello_frame(struct rpc_conn *c, const struct frame *f,
+                                 struct error *err) MUST_CHECK;
+void rpc_conn_write_init(struct rpc_conn *c);
+void rpc_conn_write_deinit(struct rpc_conn *c);
+void rpc_conn_flush_soon(struct rpc_conn *c);
+void rpc_conn_flush(struct rpc_conn *c);
 /* Best effort before closing: what fits the socket's buffer without waiting. */
-void conn_flush_last(struct conn *c);
+void rpc_conn_flush_last(struct rpc_conn *c);
 
 #endif

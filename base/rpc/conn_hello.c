@@ -1,5 +1,5 @@
-/* The handshake: each side sends HELLO at once and, over Unix sockets, signs the other's nonce when it has
- * seen the other's HELLO. Over TLS the certificate has proved the peer already. */
+/* The handshake: each side sends HELLO at once and, over Unix sockets, signs the other's nonce when
+ * it has seen the other's HELLO. Over TLS the certificate has proved the peer already. */
 #include <stdio.h>
 #include <string.h>
 
@@ -12,8 +12,8 @@ static const char proof_prefix[] = "carrel hello";
 #define PROOF_TEXT_MAX (PREFIX_BYTES + 2 * CONN_NONCE_BYTES + 64)
 
 /* prefix | nonce of the verifier | nonce of the signer | signer's name | NUL | verifier's name */
-static size_t proof_text(const uint8_t *verifier_nonce, const uint8_t *signer_nonce, enum peer signer,
-                         enum peer verifier, uint8_t out[PROOF_TEXT_MAX])
+static size_t proof_text(const uint8_t *verifier_nonce, const uint8_t *signer_nonce,
+                         enum peer signer, enum peer verifier, uint8_t out[PROOF_TEXT_MAX])
 {
     size_t n = 0;
     memcpy(out, proof_prefix, PREFIX_BYTES);
@@ -30,7 +30,7 @@ static size_t proof_text(const uint8_t *verifier_nonce, const uint8_t *signer_no
     return n + strlen(b);
 }
 
-enum status conn_hello_start(struct conn *c, struct error *err)
+enum status rpc_conn_hello_start(struct rpc_conn *c, struct error *err)
 {
     char name[32];
     char build[32];
@@ -48,13 +48,13 @@ enum status conn_hello_start(struct conn *c, struct error *err)
     Rpc__FrameHeader h = RPC__FRAME_HEADER__INIT;
     h.kind = RPC__FRAME_KIND__HELLO;
     c->phase = CONN_HELLO;
-    if (!conn_send_message(c, &h, &hello.base, 0)) {
+    if (!rpc_conn_send_message(c, &h, &hello.base, 0)) {
         return error_set(err, STATUS_NO_MEMORY, "hello: out of memory");
     }
     return STATUS_OK;
 }
 
-static bool send_proof(struct conn *c, const uint8_t *peer_nonce)
+static bool send_proof(struct rpc_conn *c, const uint8_t *peer_nonce)
 {
     uint8_t text[PROOF_TEXT_MAX];
     uint8_t signature[PEER_SIGNATURE_BYTES];
@@ -65,17 +65,17 @@ static bool send_proof(struct conn *c, const uint8_t *peer_nonce)
     proof.signature.len = sizeof signature;
     Rpc__FrameHeader h = RPC__FRAME_HEADER__INIT;
     h.kind = RPC__FRAME_KIND__PROOF;
-    return conn_send_message(c, &h, &proof.base, 0);
+    return rpc_conn_send_message(c, &h, &proof.base, 0);
 }
 
-static void become_ready(struct conn *c)
+static void become_ready(struct rpc_conn *c)
 {
     c->phase = CONN_READY;
     (void)uv_timer_stop(&c->hello_timer);
     c->ops->on_ready(c);
 }
 
-static enum status take_hello(struct conn *c, const Rpc__Hello *hello, struct error *err)
+static enum status take_hello(struct rpc_conn *c, const Rpc__Hello *hello, struct error *err)
 {
     enum peer p;
     if (hello->protocol != RPC_PROTOCOL) {
@@ -104,12 +104,11 @@ static enum status take_hello(struct conn *c, const Rpc__Hello *hello, struct er
     }
     c->phase = CONN_PROOF;
     memcpy(c->peer_nonce, hello->nonce.data, CONN_NONCE_BYTES);
-    return send_proof(c, c->peer_nonce)
-               ? STATUS_OK
-               : error_set(err, STATUS_NO_MEMORY, "hello: out of memory");
+    return send_proof(c, c->peer_nonce) ? STATUS_OK
+                                        : error_set(err, STATUS_NO_MEMORY, "hello: out of memory");
 }
 
-static enum status take_proof(struct conn *c, const Rpc__Proof *proof, struct error *err)
+static enum status take_proof(struct rpc_conn *c, const Rpc__Proof *proof, struct error *err)
 {
     uint8_t text[PROOF_TEXT_MAX];
     size_t len = proof_text(c->nonce, c->peer_nonce, c->peer, c->identity->self, text);
@@ -122,7 +121,7 @@ static enum status take_proof(struct conn *c, const Rpc__Proof *proof, struct er
     return STATUS_OK;
 }
 
-enum status conn_hello_frame(struct conn *c, const struct frame *f, struct error *err)
+enum status rpc_conn_hello_frame(struct rpc_conn *c, const struct frame *f, struct error *err)
 {
     bool hello = c->phase == CONN_HELLO && f->header->kind == RPC__FRAME_KIND__HELLO;
     bool proof = c->phase == CONN_PROOF && f->header->kind == RPC__FRAME_KIND__PROOF;
@@ -133,8 +132,8 @@ enum status conn_hello_frame(struct conn *c, const struct frame *f, struct error
     struct arena a;
     arena_init(&a, message_memory_max(f->body_len));
     ProtobufCMessage *m;
-    enum status s = message_unpack(hello ? &rpc__hello__descriptor : &rpc__proof__descriptor, f->body,
-                                   f->body_len, &a, &m, err);
+    enum status s = message_unpack(hello ? &rpc__hello__descriptor : &rpc__proof__descriptor,
+                                   f->body, f->body_len, &a, &m, err);
     if (s == STATUS_OK) {
         s = hello ? take_hello(c, (const Rpc__Hello *)(const void *)m, err)
                   : take_proof(c, (const Rpc__Proof *)(const void *)m, err);

@@ -4,22 +4,23 @@
 #include "base/rpc/conn.h"
 
 #define WRITE_BUFS 64
-#define WRITE_BYTES ((size_t)256 * 1024)           /* of interactive frames a write */
-#define WRITE_BACKGROUND_BYTES ((size_t)64 * 1024) /* of background frames a write: slower, never starved */
-#define TURN_BYTES ((size_t)1024 * 1024)           /* a turn, then other handles have theirs */
+#define WRITE_BYTES ((size_t)256 * 1024) /* of interactive frames a write */
+#define WRITE_BACKGROUND_BYTES                                                                     \
+    ((size_t)64 * 1024)                  /* of background frames a write: slower, never starved */
+#define TURN_BYTES ((size_t)1024 * 1024) /* a turn, then other handles have theirs */
 #define TLS_OUT_MAX ((size_t)16 * 1024 * 1024)
 
 static void on_flush_idle(uv_idle_t *h)
 {
-    conn_flush(h->data);
+    rpc_conn_flush(h->data);
 }
 
 static void on_flush_check(uv_check_t *h)
 {
-    conn_flush(h->data);
+    rpc_conn_flush(h->data);
 }
 
-void conn_write_init(struct conn *c)
+void rpc_conn_write_init(struct rpc_conn *c)
 {
     list_init(&c->queue[0]);
     list_init(&c->queue[1]);
@@ -33,13 +34,14 @@ void conn_write_init(struct conn *c)
 
 static void free_frames(struct list *l)
 {
-    list_for_each_safe(it, l) {
+    list_for_each_safe(it, l)
+    {
         list_remove(it);
         free(list_entry(it, struct out_frame, link));
     }
 }
 
-void conn_write_deinit(struct conn *c)
+void rpc_conn_write_deinit(struct rpc_conn *c)
 {
     free_frames(&c->queue[0]);
     free_frames(&c->queue[1]);
@@ -47,7 +49,7 @@ void conn_write_deinit(struct conn *c)
     buf_deinit(&c->tls_sending);
 }
 
-void conn_flush_soon(struct conn *c)
+void rpc_conn_flush_soon(struct rpc_conn *c)
 {
     bool may_write = !c->writing && c->phase != CONN_CONNECTING;
     if (c->phase != CONN_CLOSING && (may_write || c->queued > CONN_QUEUE_HARD)) {
@@ -56,19 +58,19 @@ void conn_flush_soon(struct conn *c)
     }
 }
 
-static void flush_stop(struct conn *c)
+static void flush_stop(struct rpc_conn *c)
 {
     (void)uv_idle_stop(&c->flush_idle);
     (void)uv_check_stop(&c->flush_check);
 }
 
-bool conn_full(struct conn *c)
+bool rpc_conn_full(struct rpc_conn *c)
 {
     c->was_full = c->was_full || c->queued > CONN_QUEUE_MAX;
     return c->was_full;
 }
 
-bool conn_send(struct conn *c, struct out_frame *f, uint32_t background)
+bool rpc_conn_send(struct rpc_conn *c, struct out_frame *f, uint32_t background)
 {
     if (f == NULL || c->phase == CONN_CLOSING) {
         free(f);
@@ -76,18 +78,18 @@ bool conn_send(struct conn *c, struct out_frame *f, uint32_t background)
     }
     list_push(&c->queue[background == 0 ? 0 : 1], &f->link);
     c->queued += f->len;
-    conn_flush_soon(c);
+    rpc_conn_flush_soon(c);
     return true;
 }
 
-bool conn_send_message(struct conn *c, const Rpc__FrameHeader *h, const ProtobufCMessage *body,
-                       uint32_t background)
+bool rpc_conn_send_message(struct rpc_conn *c, const Rpc__FrameHeader *h,
+                           const ProtobufCMessage *body, uint32_t background)
 {
-    return conn_send(c, frame_encode(h, body), background);
+    return rpc_conn_send(c, frame_encode(h, body), background);
 }
 
 /* Moves frames of the queues into `sending`, up to the limits; returns how many are there. */
-static unsigned gather(struct conn *c, uv_buf_t bufs[WRITE_BUFS])
+static unsigned gather(struct rpc_conn *c, uv_buf_t bufs[WRITE_BUFS])
 {
     unsigned n = 0;
     size_t bytes = 0;
@@ -106,12 +108,14 @@ static unsigned gather(struct conn *c, uv_buf_t bufs[WRITE_BUFS])
     return n;
 }
 
-/* Frees the frames that `n` written bytes cover and cuts the next one; returns the bufs that remain. */
-static unsigned advance(struct conn *c, size_t n, uv_buf_t bufs[WRITE_BUFS])
+/* Frees the frames that `n` written bytes cover and cuts the next one; returns the bufs that
+ * remain. */
+static unsigned advance(struct rpc_conn *c, size_t n, uv_buf_t bufs[WRITE_BUFS])
 {
     unsigned left = 0;
     c->queued -= n;
-    list_for_each_safe(it, &c->sending) {
+    list_for_each_safe(it, &c->sending)
+    {
         struct out_frame *f = list_entry(it, struct out_frame, link);
         size_t rest = f->len - f->sent;
         if (n >= rest) {
@@ -127,21 +131,22 @@ static unsigned advance(struct conn *c, size_t n, uv_buf_t bufs[WRITE_BUFS])
     return left;
 }
 
-static void fail(struct conn *c, int rc)
+static void fail(struct rpc_conn *c, int rc)
 {
     struct error why;
     error_set(&why, STATUS_UNAVAILABLE, "writing: %s", uv_strerror(rc));
-    conn_close(c, &why);
+    rpc_conn_close(c, &why);
 }
 
 static void on_written(uv_write_t *req, int status)
 {
-    struct conn *c = container_of(req, struct conn, write);
+    struct rpc_conn *c = container_of(req, struct rpc_conn, write);
     c->writing = false;
     uv_buf_t none[WRITE_BUFS];
     if (c->tls == NULL) {
         size_t left = 0;
-        list_for_each(it, &c->sending) {
+        list_for_each(it, &c->sending)
+        {
             struct out_frame *f = list_entry(it, struct out_frame, link);
             left += f->len - f->sent;
         }
@@ -155,7 +160,7 @@ static void on_written(uv_write_t *req, int status)
         fail(c, status);
         return;
     }
-    conn_flush_soon(c);
+    rpc_conn_flush_soon(c);
     if (c->was_full && c->queued <= CONN_QUEUE_LOW) {
         c->was_full = false;
         c->ops->on_drained(c);
@@ -163,7 +168,7 @@ static void on_written(uv_write_t *req, int status)
 }
 
 /* false: stop for now (a write is under way, or the connection is gone) */
-static bool write_bufs(struct conn *c, uv_buf_t *bufs, unsigned n, size_t *turn)
+static bool write_bufs(struct rpc_conn *c, uv_buf_t *bufs, unsigned n, size_t *turn)
 {
     size_t total = 0;
     for (unsigned i = 0; i < n; i++) {
@@ -195,7 +200,7 @@ static bool write_bufs(struct conn *c, uv_buf_t *bufs, unsigned n, size_t *turn)
 }
 
 /* Plaintext frames into the engine, its ciphertext into one buffer. */
-static bool encrypt(struct conn *c, uv_buf_t bufs[WRITE_BUFS], unsigned *n)
+static bool encrypt(struct rpc_conn *c, uv_buf_t bufs[WRITE_BUFS], unsigned *n)
 {
     struct error err;
     uv_buf_t left[WRITE_BUFS];
@@ -203,7 +208,7 @@ static bool encrypt(struct conn *c, uv_buf_t bufs[WRITE_BUFS], unsigned *n)
     size_t bytes = 0;
     for (unsigned i = 0; i < frames; i++) {
         if (tls_engine_write(c->tls, bufs[i].base, bufs[i].len, &err) != STATUS_OK) {
-            conn_close(c, &err);
+            rpc_conn_close(c, &err);
             return false;
         }
         bytes += bufs[i].len;
@@ -212,7 +217,7 @@ static bool encrypt(struct conn *c, uv_buf_t bufs[WRITE_BUFS], unsigned *n)
     tls_engine_output(c->tls, &c->tls_sending);
     if (buf_status(&c->tls_sending) != STATUS_OK) {
         error_set(&err, STATUS_NO_MEMORY, "writing: out of memory");
-        conn_close(c, &err);
+        rpc_conn_close(c, &err);
         return false;
     }
     bufs[0] = uv_buf_init(c->tls_sending.ptr, (unsigned)c->tls_sending.len);
@@ -220,7 +225,7 @@ static bool encrypt(struct conn *c, uv_buf_t bufs[WRITE_BUFS], unsigned *n)
     return true;
 }
 
-void conn_flush(struct conn *c)
+void rpc_conn_flush(struct rpc_conn *c)
 {
     uv_buf_t bufs[WRITE_BUFS];
     size_t turn = 0;
@@ -248,14 +253,14 @@ void conn_flush(struct conn *c)
     if (c->queued > CONN_QUEUE_HARD) {
         struct error why;
         error_set(&why, STATUS_UNAVAILABLE, "the peer does not read: %zu bytes wait", c->queued);
-        conn_close(c, &why);
+        rpc_conn_close(c, &why);
     } else if (c->was_full && c->queued <= CONN_QUEUE_LOW) {
         c->was_full = false;
         c->ops->on_drained(c);
     }
 }
 
-void conn_flush_last(struct conn *c)
+void rpc_conn_flush_last(struct rpc_conn *c)
 {
     uv_buf_t bufs[WRITE_BUFS];
     if (c->writing || c->phase == CONN_CONNECTING) {
@@ -288,7 +293,8 @@ void conn_flush_last(struct conn *c)
             return; /* a full socket: whoever does not read gets no goodbye */
         }
         buf_reset(&c->tls_sending);
-        list_for_each_safe(it, &c->sending) {
+        list_for_each_safe(it, &c->sending)
+        {
             list_remove(it);
             free(list_entry(it, struct out_frame, link));
         }

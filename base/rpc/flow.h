@@ -1,9 +1,10 @@
 /* The credit of one direction of a call.
  *
- * A sender may send while its credit is above 0, so the last message may overshoot: a window need not be as
- * large as the largest message. Each message costs its body and FRAME_COST, so that empty ones are not free.
- * The first message of a request, and the last one of a reply (MESSAGE with `end`), need no credit. The
- * receiver gives credit back when a message was delivered, in portions of half a window. */
+ * A sender may send while its credit is above 0, so the last message may overshoot: a window need
+ * not be as large as the largest message. Each message costs its body and FRAME_COST, so that empty
+ * ones are not free. The first message of a request, and the last one of a reply (MESSAGE with
+ * `end`), need no credit. The receiver gives credit back when a message was delivered, in portions
+ * of half a window. */
 #ifndef CARREL_BASE_RPC_FLOW_H
 #define CARREL_BASE_RPC_FLOW_H
 
@@ -20,9 +21,9 @@ struct flow_out {
 };
 
 struct flow_in {
-    int64_t granted;  /* what the sender may still send, as we know it */
+    int64_t granted; /* what the sender may still send, as we know it */
     uint32_t window;
-    uint32_t unpaid;  /* delivered, not yet given back */
+    uint32_t unpaid; /* delivered, not yet given back */
     bool paused;
     struct list held; /* struct held_message: arrived while paused */
 };
@@ -81,7 +82,8 @@ static inline bool flow_in_hold(struct flow_in *f, const uint8_t *body, size_t l
 
 static inline void flow_in_drop(struct flow_in *f)
 {
-    list_for_each_safe(it, &f->held) {
+    list_for_each_safe(it, &f->held)
+    {
         list_remove(it);
         free(list_entry(it, struct held_message, link));
     }

@@ -36,8 +36,8 @@ static void put_u32(uint8_t *p, uint32_t v)
     }
 }
 
-enum status frame_decode(const uint8_t *p, size_t len, uint32_t body_max, struct frame_scratch *scratch,
-                         struct frame *out, struct error *err)
+enum status frame_decode(const uint8_t *p, size_t len, uint32_t body_max,
+                         struct frame_scratch *scratch, struct frame *out, struct error *err)
 {
     *out = (struct frame){.need = FRAME_PREFIX_BYTES};
     if (len < FRAME_PREFIX_BYTES) {

@@ -31,8 +31,9 @@ struct frame {
 };
 
 /* STATUS_PROTOCOL: a length over the limit, or a header that is not one; nothing can follow. */
-enum status frame_decode(const uint8_t *p, size_t len, uint32_t body_max, struct frame_scratch *scratch,
-                         struct frame *out, struct error *err) MUST_CHECK;
+enum status frame_decode(const uint8_t *p, size_t len, uint32_t body_max,
+                         struct frame_scratch *scratch, struct frame *out,
+                         struct error *err) MUST_CHECK;
 
 /* A frame to be sent: header and body packed behind each other. */
 struct out_frame {

@@ -3,7 +3,8 @@
 #include <inttypes.h>
 #include <string.h>
 
-/* protobuf-c keeps about 50 bytes a field while it reads a message, and pointers and headers after it. */
+/* protobuf-c keeps about 50 bytes a field while it reads a message, and pointers and headers after
+ * it. */
 #define MEMORY_FACTOR 64
 #define MEMORY_LEAST ((size_t)64 * 1024)
 #define MEMORY_MOST ((size_t)128 * 1024 * 1024)
@@ -45,7 +46,10 @@ bool message_text_valid(const uint8_t *p, size_t len)
             i++;
             continue;
         }
-        size_t n = c >= 0xC2 && c < 0xE0 ? 2 : c >= 0xE0 && c < 0xF0 ? 3 : c >= 0xF0 && c < 0xF5 ? 4 : 0;
+        size_t n = c >= 0xC2 && c < 0xE0   ? 2
+                   : c >= 0xE0 && c < 0xF0 ? 3
+                   : c >= 0xF0 && c < 0xF5 ? 4
+                                           : 0;
         if (n == 0 || len - i < n) {
             return false;
         }
@@ -123,10 +127,12 @@ static enum status check_at(const ProtobufCMessageDescriptor *d, const uint8_t *
             return malformed(err, d, pos);
         }
         const ProtobufCFieldDescriptor *f =
-            (tag & 7) == 2 ? protobuf_c_message_descriptor_get_field(d, (unsigned)(tag >> 3)) : NULL;
-        if (f != NULL && f->type == PROTOBUF_C_TYPE_STRING && !message_text_valid(p + pos, (size_t)n)) {
-            return error_set(err, STATUS_INVALID, "%s.%s: a string must be UTF-8 without NUL", d->name,
-                             f->name);
+            (tag & 7) == 2 ? protobuf_c_message_descriptor_get_field(d, (unsigned)(tag >> 3))
+                           : NULL;
+        if (f != NULL && f->type == PROTOBUF_C_TYPE_STRING &&
+            !message_text_valid(p + pos, (size_t)n)) {
+            return error_set(err, STATUS_INVALID, "%s.%s: a string must be UTF-8 without NUL",
+                             d->name, f->name);
         }
         if (f != NULL && f->type == PROTOBUF_C_TYPE_MESSAGE) {
             enum status s = check_at(f->descriptor, p + pos, (size_t)n, depth + 1, err);
@@ -177,10 +183,12 @@ enum status message_unpack(const ProtobufCMessageDescriptor *d, const uint8_t *p
         .alloc = counted_alloc, .free = counted_free, .allocator_data = &counted};
     ProtobufCMessage *m = protobuf_c_message_unpack(d, &allocator, len, len == 0 ? nothing : p);
     if (m == NULL && counted.failed) {
-        return error_set(err, STATUS_TOO_LARGE, "%s: does not fit %zu bytes of memory", d->name, a->max);
+        return error_set(err, STATUS_TOO_LARGE, "%s: does not fit %zu bytes of memory", d->name,
+                         a->max);
     }
     if (m == NULL) {
-        return error_set(err, STATUS_PROTOCOL, "%s: malformed, or a required field is missing", d->name);
+        return error_set(err, STATUS_PROTOCOL, "%s: malformed, or a required field is missing",
+                         d->name);
     }
     *out = m;
     return STATUS_OK;

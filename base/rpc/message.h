@@ -1,5 +1,5 @@
-/* Reading messages that came from another process: form, strings and memory are checked before anybody
- * sees a field. Private to base/rpc (and its tests). */
+/* Reading messages that came from another process: form, strings and memory are checked before
+ * anybody sees a field. Private to base/rpc (and its tests). */
 #ifndef CARREL_BASE_RPC_MESSAGE_H
 #define CARREL_BASE_RPC_MESSAGE_H
 
@@ -14,8 +14,8 @@
 
 /* Valid UTF-8 without NUL. */
 bool message_text_valid(const uint8_t *p, size_t len);
-/* Walks the wire form of a message of type d. STATUS_PROTOCOL: malformed. STATUS_INVALID: a string field
- * holds NUL or bytes that are not UTF-8 (the text names the field). */
+/* Walks the wire form of a message of type d. STATUS_PROTOCOL: malformed. STATUS_INVALID: a string
+ * field holds NUL or bytes that are not UTF-8 (the text names the field). */
 enum status message_check(const ProtobufCMessageDescriptor *d, const uint8_t *p, size_t len,
                           struct error *err) MUST_CHECK;
 /* message_check, then unpack into a, which is reset by its owner: *out needs no free of its own.

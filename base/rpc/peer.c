@@ -73,12 +73,14 @@ enum status identity_decode(const uint8_t *p, size_t len, struct identity *out, 
                          (size_t)IDENTITY_RECORD_BYTES);
     }
     p += sizeof identity_magic;
-    uint32_t self = (uint32_t)p[0] | (uint32_t)p[1] << 8 | (uint32_t)p[2] << 16 | (uint32_t)p[3] << 24;
+    uint32_t self =
+        (uint32_t)p[0] | (uint32_t)p[1] << 8 | (uint32_t)p[2] << 16 | (uint32_t)p[3] << 24;
     if (self >= PEER_COUNT) {
         return error_set(err, STATUS_INVALID, "identity: unknown peer number %u", self);
     }
     p += 4;
-    /* The second half of an Ed25519 secret key is its public key: the record must agree with itself. */
+    /* The second half of an Ed25519 secret key is its public key: the record must agree with
+     * itself. */
     if (memcmp(p + PEER_SECRET_BYTES - PEER_PUBLIC_BYTES,
                p + PEER_SECRET_BYTES + (size_t)self * PEER_PUBLIC_BYTES, PEER_PUBLIC_BYTES) != 0) {
         return error_set(err, STATUS_INVALID, "identity: the secret key is not the one of %s",

@@ -19,7 +19,8 @@
 
 static void server_release(struct rpc_server *s);
 
-/* ---- a connection's frames ---------------------------------------------------------------------- */
+/* ---- a connection's frames ----------------------------------------------------------------------
+ */
 
 static bool tenant_valid(const char *t)
 {
@@ -55,9 +56,9 @@ static enum status verify_caller(struct rpc_server *s, struct rpc_call *c, struc
         return error_set(err, STATUS_NO_MEMORY, "caller: out of memory");
     }
     int64_t now = clock_wall_ms();
-    enum status st = seen ? caller_read_verified(c->token, c->token_len, now, &c->arena, c->caller, err)
-                          : caller_verify(s->identity, c->token, c->token_len, now, &c->arena,
-                                          c->caller, err);
+    enum status st =
+        seen ? caller_read_verified(c->token, c->token_len, now, &c->arena, c->caller, err)
+             : caller_verify(s->identity, c->token, c->token_len, now, &c->arena, c->caller, err);
     if (st == STATUS_OK && slot != NULL && !seen) {
         slot->len = c->token_len;
         memcpy(slot->bytes, c->token, c->token_len);
@@ -71,8 +72,8 @@ static enum status take_origin(struct rpc_server *s, struct rpc_call *c, const R
 {
     const char *tenant = h->tenant == NULL ? "" : h->tenant;
     if (tenant[0] != '\0' && !tenant_valid(tenant)) {
-        return error_set(err, STATUS_INVALID, "tenant: expected a-z, 0-9 and '-', at most %d characters",
-                         TENANT_MAX);
+        return error_set(err, STATUS_INVALID,
+                         "tenant: expected a-z, 0-9 and '-', at most %d characters", TENANT_MAX);
     }
     if (h->has_caller && h->caller.len > 0) {
         uint8_t *token = arena_alloc(&c->arena, h->caller.len);
@@ -100,7 +101,8 @@ static enum status take_origin(struct rpc_server *s, struct rpc_call *c, const R
     if (h->traceparent != NULL && strlen(h->traceparent) <= TRACEPARENT_MAX) {
         c->traceparent = arena_strdup(&c->arena, h->traceparent);
     }
-    return c->tenant == NULL ? error_set(err, STATUS_NO_MEMORY, "tenant: out of memory") : STATUS_OK;
+    return c->tenant == NULL ? error_set(err, STATUS_NO_MEMORY, "tenant: out of memory")
+                             : STATUS_OK;
 }
 
 /* Refusals that leave the connection alone; STATUS_OK: the call may begin. */
@@ -109,7 +111,8 @@ static enum status admit(struct server_conn *sc, const struct rpc_handler *h, st
     struct rpc_server *s = sc->server;
     if ((h->method->from & (1U << sc->conn->peer)) == 0) {
         LOG_WARN("call refused", LOG_STR("method", h->method->name),
-                 LOG_STR("peer", peer_name(sc->conn->peer)), LOG_STR("status", "forbidden"), LOG_END);
+                 LOG_STR("peer", peer_name(sc->conn->peer)), LOG_STR("status", "forbidden"),
+                 LOG_END);
         return error_set(err, STATUS_FORBIDDEN, "%s may not call %s", peer_name(sc->conn->peer),
                          h->method->name);
     }
@@ -117,7 +120,7 @@ static enum status admit(struct server_conn *sc, const struct rpc_handler *h, st
         s->calls_alive >= s->limits.calls_per_connection * 2) {
         return error_set(err, STATUS_BUSY, "too many calls at once");
     }
-    if (conn_full(sc->conn)) {
+    if (rpc_conn_full(sc->conn)) {
         return error_set(err, STATUS_BUSY, "the caller does not read its replies");
     }
     return STATUS_OK;
@@ -135,7 +138,8 @@ static enum status open_call(struct server_conn *sc, const struct frame *f, stru
     bool streams = (handler->method->shape & RPC_REQUEST_STREAM) != 0;
     bool has_message = h->has_has_message && h->has_message;
     bool end = !streams || (h->has_end && h->end);
-    if (!h->has_id || h->id == 0 || idmap_get(&sc->ids, h->id) != NULL || (!streams && !has_message)) {
+    if (!h->has_id || h->id == 0 || idmap_get(&sc->ids, h->id) != NULL ||
+        (!streams && !has_message)) {
         return error_set(err, STATUS_PROTOCOL, "%s: a request with a bad id or no message", name);
     }
     s->stats.calls_total++;
@@ -143,23 +147,23 @@ static enum status open_call(struct server_conn *sc, const struct frame *f, stru
     uint32_t priority = h->has_priority && h->priority != 0;
     struct rpc_call *c = NULL;
     if (admit(sc, handler, &why) == STATUS_OK) {
-        c = call_new(sc, handler, h);
+        c = server_call_new(sc, handler, h);
         if (c == NULL) {
             error_set(&why, STATUS_NO_MEMORY, "out of memory");
         } else if (take_origin(s, c, h, &why) != STATUS_OK) {
-            call_free(c);
+            server_call_free(c);
             c = NULL;
         }
     }
     if (c == NULL) {
-        return server_refuse(sc, h->id, priority, why.code, why.text)
+        return server_call_refuse(sc, h->id, priority, why.code, why.text)
                    ? STATUS_OK
                    : error_set(err, STATUS_NO_MEMORY, "out of memory");
     }
-    return call_message(c, has_message ? f->body : NULL, f->body_len, end, err);
+    return server_call_message(c, has_message ? f->body : NULL, f->body_len, end, err);
 }
 
-static enum status on_frame(struct conn *conn, const struct frame *f, struct error *err)
+static enum status on_frame(struct rpc_conn *conn, const struct frame *f, struct error *err)
 {
     struct server_conn *sc = conn->owner;
     const Rpc__FrameHeader *h = f->header;
@@ -171,12 +175,12 @@ static enum status on_frame(struct conn *conn, const struct frame *f, struct err
     switch (h->kind) {
     case RPC__FRAME_KIND__MESSAGE:
         return c == NULL ? STATUS_OK
-                         : call_message(c, f->body, f->body_len, h->has_end && h->end, err);
+                         : server_call_message(c, f->body, f->body_len, h->has_end && h->end, err);
     case RPC__FRAME_KIND__END:
-        return c == NULL ? STATUS_OK : call_message(c, NULL, 0, true, err);
+        return c == NULL ? STATUS_OK : server_call_message(c, NULL, 0, true, err);
     case RPC__FRAME_KIND__CANCEL:
         if (c != NULL) {
-            call_cancel(c, STATUS_CANCELLED);
+            server_call_cancel(c, STATUS_CANCELLED);
         }
         return STATUS_OK;
     case RPC__FRAME_KIND__CREDIT:
@@ -184,7 +188,7 @@ static enum status on_frame(struct conn *conn, const struct frame *f, struct err
             if (h->credit > INT32_MAX || c->out.credit > INT32_MAX) {
                 return error_set(err, STATUS_PROTOCOL, "a credit beyond all bounds");
             }
-            call_credit(c, h->credit);
+            server_call_credit(c, h->credit);
         }
         return STATUS_OK;
     case RPC__FRAME_KIND__HELLO:
@@ -192,18 +196,20 @@ static enum status on_frame(struct conn *conn, const struct frame *f, struct err
     case RPC__FRAME_KIND__REQUEST:
     case _RPC__FRAME_KIND_IS_INT_SIZE:
     default:
-        return error_set(err, STATUS_PROTOCOL, "a frame of kind %d does not belong here", (int)h->kind);
+        return error_set(err, STATUS_PROTOCOL, "a frame of kind %d does not belong here",
+                         (int)h->kind);
     }
 }
 
-/* ---- a connection's life ------------------------------------------------------------------------ */
+/* ---- a connection's life ------------------------------------------------------------------------
+ */
 
-static void on_conn_ready(struct conn *conn)
+static void on_conn_ready(struct rpc_conn *conn)
 {
     LOG_DEBUG("rpc peer connected", LOG_STR("peer", peer_name(conn->peer)), LOG_END);
 }
 
-static void on_conn_drained(struct conn *conn)
+static void on_conn_drained(struct rpc_conn *conn)
 {
     struct server_conn *sc = conn->owner;
     struct list now;
@@ -214,7 +220,7 @@ static void on_conn_drained(struct conn *conn)
         list_push(&now, it);
     }
     while (!list_empty(&now)) {
-        call_drained(list_entry(now.next, struct rpc_call, wait));
+        server_call_drained(list_entry(now.next, struct rpc_call, wait));
     }
 }
 
@@ -227,11 +233,11 @@ static void abandon_calls(struct server_conn *sc)
         list_push(&sc->server->detached, &c->link);
         list_remove(&c->wait);
         c->sc = NULL;
-        call_cancel(c, STATUS_UNAVAILABLE);
+        server_call_cancel(c, STATUS_UNAVAILABLE);
     }
 }
 
-static void on_conn_close(struct conn *conn, const struct error *why)
+static void on_conn_close(struct rpc_conn *conn, const struct error *why)
 {
     struct server_conn *sc = conn->owner;
     if (why->code == STATUS_UNAVAILABLE) {
@@ -244,7 +250,7 @@ static void on_conn_close(struct conn *conn, const struct error *why)
     abandon_calls(sc);
 }
 
-static void on_conn_gone(struct conn *conn)
+static void on_conn_gone(struct rpc_conn *conn)
 {
     struct server_conn *sc = conn->owner;
     struct rpc_server *s = sc->server;
@@ -255,7 +261,7 @@ static void on_conn_gone(struct conn *conn)
     server_release(s);
 }
 
-static const struct conn_ops server_conn_ops = {
+static const struct rpc_conn_ops server_conn_ops = {
     .on_ready = on_conn_ready,
     .on_frame = on_frame,
     .on_drained = on_conn_drained,
@@ -298,15 +304,15 @@ static void on_connection(uv_stream_t *stream, int status)
         return;
     }
     struct server_conn *sc = calloc(1, sizeof *sc);
-    const struct conn_options o = {.loop = s->loop,
-                                   .identity = s->identity,
-                                   .ops = &server_conn_ops,
-                                   .owner = sc,
-                                   .tls = l->tls ? s->tls : NULL,
-                                   .window = s->limits.window_bytes,
-                                   .hello_timeout_ms = s->limits.hello_timeout_ms,
-                                   .body_max = s->body_max};
-    if (sc == NULL || conn_new(&o, &sc->conn, &err) != STATUS_OK) {
+    const struct rpc_conn_options o = {.loop = s->loop,
+                                       .identity = s->identity,
+                                       .ops = &server_conn_ops,
+                                       .owner = sc,
+                                       .tls = l->tls ? s->tls : NULL,
+                                       .window = s->limits.window_bytes,
+                                       .hello_timeout_ms = s->limits.hello_timeout_ms,
+                                       .body_max = s->body_max};
+    if (sc == NULL || rpc_conn_new(&o, &sc->conn, &err) != STATUS_OK) {
         free(sc);
         refuse_connection(l);
         return;
@@ -319,16 +325,17 @@ static void on_connection(uv_stream_t *stream, int status)
     s->open_handles++;
     s->stats.connections_total++;
     s->stats.connections_now++;
-    if (conn_accept(sc->conn, stream, &err) != STATUS_OK) {
-        conn_close(sc->conn, &err);
+    if (rpc_conn_accept(sc->conn, stream, &err) != STATUS_OK) {
+        rpc_conn_close(sc->conn, &err);
     } else if (s->stats.connections_now > s->limits.connections) {
         s->stats.connections_refused++;
         LOG_WARN("rpc connection refused", LOG_STR("err", "too many connections"), LOG_END);
-        conn_close(sc->conn, NULL);
+        rpc_conn_close(sc->conn, NULL);
     }
 }
 
-/* ---- the server's life -------------------------------------------------------------------------- */
+/* ---- the server's life --------------------------------------------------------------------------
+ */
 
 static void on_kick(uv_idle_t *h)
 {
@@ -345,14 +352,14 @@ static void on_kick(uv_idle_t *h)
         struct rpc_call *c = list_entry(now.next, struct rpc_call, turn);
         struct error err;
         list_remove(&c->turn);
-        struct conn *conn = c->sc == NULL ? NULL : c->sc->conn;
-        if (conn != NULL && call_deliver_held(c, &err) != STATUS_OK) {
-            conn_close(conn, &err);
+        struct rpc_conn *conn = c->sc == NULL ? NULL : c->sc->conn;
+        if (conn != NULL && server_call_deliver_held(c, &err) != STATUS_OK) {
+            rpc_conn_close(conn, &err);
         }
     }
 }
 
-void server_kick(struct rpc_server *s)
+void server_call_kick(struct rpc_server *s)
 {
     if (!s->closing) {
         (void)uv_idle_start(&s->kick, on_kick);
@@ -401,14 +408,15 @@ enum status rpc_server_new(uv_loop_t *loop, const struct identity *identity,
         s->body_max = most > s->body_max ? most : s->body_max;
         if (handlers[i].on_request == NULL || map_get(&s->by_name, str_from(m->name)) != NULL) {
             server_free(s);
-            return error_set(err, STATUS_INVALID, "rpc server: %s: twice, or without on_request", m->name);
+            return error_set(err, STATUS_INVALID, "rpc server: %s: twice, or without on_request",
+                             m->name);
         }
         if (map_put(&s->by_name, str_from(m->name), slot, NULL) != STATUS_OK) {
             server_free(s);
             return error_set(err, STATUS_NO_MEMORY, "rpc server: out of memory");
         }
     }
-    deadlines_init(&s->deadlines, loop, call_on_due);
+    deadlines_init(&s->deadlines, loop, server_call_on_due);
     (void)uv_idle_init(loop, &s->kick);
     s->kick.data = s;
     s->open_handles = 2;
@@ -432,7 +440,8 @@ static void on_listener_closed(uv_handle_t *h)
     server_release(s);
 }
 
-/* A socket file that nobody answers is left from a killed process; one that answers is not ours to take. */
+/* A socket file that nobody answers is left from a killed process; one that answers is not ours to
+ * take. */
 static enum status clear_stale(const char *path, const char *name, struct error *err)
 {
     struct sockaddr_un to = {.sun_family = AF_UNIX};
@@ -480,8 +489,8 @@ static enum status bind_tls(struct listener *l, const struct rpc_address *a, str
 {
     struct sockaddr_storage at;
     if (l->server->tls == NULL) {
-        return error_set(err, STATUS_INVALID, "%s:%d: TCP is never served without mutual TLS", a->host,
-                         a->port);
+        return error_set(err, STATUS_INVALID, "%s:%d: TCP is never served without mutual TLS",
+                         a->host, a->port);
     }
     enum status s = rpc_address_resolve(a, l->server->loop, &at, err);
     if (s != STATUS_OK) {
@@ -571,16 +580,18 @@ void rpc_server_close(struct rpc_server *s, void (*on_closed)(void *data), void 
     for (size_t i = 0; i < s->n_listeners; i++) {
         uv_close(&s->listeners[i]->io.handle, on_listener_closed);
     }
-    list_for_each_safe(it, &s->conns) {
+    list_for_each_safe(it, &s->conns)
+    {
         struct server_conn *sc = list_entry(it, struct server_conn, link);
-        list_for_each_safe(call, &sc->calls) {
+        list_for_each_safe(call, &sc->calls)
+        {
             struct rpc_call *c = list_entry(call, struct rpc_call, link);
             if (c->listening) {
-                (void)server_refuse(sc, c->id, c->priority, STATUS_UNAVAILABLE, NULL);
+                (void)server_call_refuse(sc, c->id, c->priority, STATUS_UNAVAILABLE, NULL);
             }
         }
         if (sc->conn->phase != CONN_CLOSING) {
-            conn_close(sc->conn, NULL);
+            rpc_conn_close(sc->conn, NULL);
         }
         abandon_calls(sc);
     }
@@ -597,7 +608,9 @@ void rpc_server_stats(const struct rpc_server *s, struct rpc_server_stats *out)
 void rpc_options_from_call(const struct rpc_call *call, struct rpc_options *out)
 {
     int64_t left = call->deadline.at_ms - clock_monotonic_ms();
-    *out = (struct rpc_options){.timeout_ms = left < 1 ? 1 : left > UINT32_MAX ? UINT32_MAX : (uint32_t)left,
+    *out = (struct rpc_options){.timeout_ms = left < 1            ? 1
+                                              : left > UINT32_MAX ? UINT32_MAX
+                                                                  : (uint32_t)left,
                                 .tenant = call->tenant,
                                 .caller = call->token,
                                 .caller_len = call->token_len,

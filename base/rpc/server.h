@@ -51,11 +51,12 @@ struct rpc_server {
     struct listener *listeners[LISTENERS_MAX];
     size_t n_listeners;
     struct deadlines deadlines;
-    uv_idle_t kick;        /* delivers to calls that were resumed */
-    struct list conns;     /* struct server_conn */
-    struct list resumed;   /* struct rpc_call by `turn` */
-    struct list detached;  /* struct rpc_call by `link`: their connection is gone, their handler works on */
-    uint32_t calls_alive;  /* finished by their handler or not yet */
+    uv_idle_t kick;      /* delivers to calls that were resumed */
+    struct list conns;   /* struct server_conn */
+    struct list resumed; /* struct rpc_call by `turn` */
+    struct list
+        detached; /* struct rpc_call by `link`: their connection is gone, their handler works on */
+    uint32_t calls_alive; /* finished by their handler or not yet */
     struct rpc_server_stats stats;
     unsigned open_handles;
     bool closing;
@@ -67,7 +68,7 @@ struct rpc_server {
 struct server_conn {
     struct list link;
     struct rpc_server *server;
-    struct conn *conn;
+    struct rpc_conn *conn;
     struct idmap ids;
     struct list calls;   /* struct rpc_call */
     struct list blocked; /* struct rpc_call by `wait`: wait for the connection's queue */
@@ -75,9 +76,9 @@ struct server_conn {
 };
 
 struct rpc_call {
-    struct list link; /* server_conn.calls or rpc_server.detached */
-    struct list turn; /* rpc_server.resumed */
-    struct list wait; /* server_conn.blocked */
+    struct list link;          /* server_conn.calls or rpc_server.detached */
+    struct list turn;          /* rpc_server.resumed */
+    struct list wait;          /* server_conn.blocked */
     struct rpc_server *server; /* NULL: closed */
     struct server_conn *sc;    /* NULL: the connection is gone */
     const struct rpc_handler *handler;
@@ -96,33 +97,35 @@ struct rpc_call {
     _Atomic bool cancelled;
     bool listening; /* the caller still waits for our END */
     bool end_seen, end_told;
-    bool known;     /* the handler has heard of it */
-    bool finished;  /* gone for the handler; freed when no callback of it runs */
+    bool known;    /* the handler has heard of it */
+    bool finished; /* gone for the handler; freed when no callback of it runs */
     unsigned in_callback;
     struct flow_in in;
     struct flow_out out;
 };
 
 /* server_call.c */
-struct rpc_call *call_new(struct server_conn *sc, const struct rpc_handler *h,
-                          const Rpc__FrameHeader *header);
-void call_free(struct rpc_call *c);
-/* Hands a message to the handler, or holds it. STATUS_PROTOCOL: the connection must go. May free c. */
-enum status call_message(struct rpc_call *c, const uint8_t *body, size_t len, bool end,
-                         struct error *err) MUST_CHECK;
-void call_credit(struct rpc_call *c, uint32_t credit);
-/* The caller is gone or has lost interest; `status` is told to it when it still listens. May free c. */
-void call_cancel(struct rpc_call *c, enum status status);
+struct rpc_call *server_call_new(struct server_conn *sc, const struct rpc_handler *h,
+                                 const Rpc__FrameHeader *header);
+void server_call_free(struct rpc_call *c);
+/* Hands a message to the handler, or holds it. STATUS_PROTOCOL: the connection must go. May free c.
+ */
+enum status server_call_message(struct rpc_call *c, const uint8_t *body, size_t len, bool end,
+                                struct error *err) MUST_CHECK;
+void server_call_credit(struct rpc_call *c, uint32_t credit);
+/* The caller is gone or has lost interest; `status` is told to it when it still listens. May free
+ * c. */
+void server_call_cancel(struct rpc_call *c, enum status status);
 /* The connection's queue is short again. */
-void call_drained(struct rpc_call *c);
+void server_call_drained(struct rpc_call *c);
 /* What was held while the call was paused. STATUS_PROTOCOL as above. */
-enum status call_deliver_held(struct rpc_call *c, struct error *err) MUST_CHECK;
-void call_on_due(struct deadline *d);
+enum status server_call_deliver_held(struct rpc_call *c, struct error *err) MUST_CHECK;
+void server_call_on_due(struct deadline *d);
 
 /* server.c */
 /* Answers a call that never came to life. */
-bool server_refuse(struct server_conn *sc, uint32_t id, uint32_t priority, enum status s,
-                   const char *text);
-void server_kick(struct rpc_server *s);
+bool server_call_refuse(struct server_conn *sc, uint32_t id, uint32_t priority, enum status s,
+                        const char *text);
+void server_call_kick(struct rpc_server *s);
 
 #endif

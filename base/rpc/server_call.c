@@ -18,8 +18,8 @@ static uint32_t message_max(const struct rpc_method *m)
     return m->message_max_bytes == 0 ? RPC_MESSAGE_MAX : m->message_max_bytes;
 }
 
-struct rpc_call *call_new(struct server_conn *sc, const struct rpc_handler *h,
-                          const Rpc__FrameHeader *header)
+struct rpc_call *server_call_new(struct server_conn *sc, const struct rpc_handler *h,
+                                 const Rpc__FrameHeader *header)
 {
     struct rpc_call *c = calloc(1, sizeof *c);
     if (c == NULL || !idmap_put(&sc->ids, header->id, c)) {
@@ -48,7 +48,7 @@ struct rpc_call *call_new(struct server_conn *sc, const struct rpc_handler *h,
     c->deadline = (struct deadline){.at_ms = clock_monotonic_ms() + (ms == 0 ? 1 : ms),
                                     .slot = DEADLINE_NONE};
     if (!deadlines_add(&s->deadlines, &c->deadline)) {
-        call_free(c);
+        server_call_free(c);
         return NULL;
     }
     return c;
@@ -69,7 +69,7 @@ static void forget_id(struct rpc_call *c)
     }
 }
 
-void call_free(struct rpc_call *c)
+void server_call_free(struct rpc_call *c)
 {
     forget_id(c);
     list_remove(&c->link);
@@ -90,7 +90,7 @@ void call_free(struct rpc_call *c)
 static bool after_callback(struct rpc_call *c)
 {
     if (--c->in_callback == 0 && c->finished) {
-        call_free(c);
+        server_call_free(c);
         return true;
     }
     return c->finished;
@@ -100,16 +100,17 @@ static bool send_header(struct rpc_call *c, Rpc__FrameHeader *h, const ProtobufC
 {
     h->has_id = 1;
     h->id = c->id;
-    return conn_send_message(c->sc->conn, h, body, c->priority);
+    return rpc_conn_send_message(c->sc->conn, h, body, c->priority);
 }
 
 static void send_end(struct rpc_call *c, enum status s, const char *text)
 {
-    (void)server_refuse(c->sc, c->id, c->priority, s, text);
+    (void)server_call_refuse(c->sc, c->id, c->priority, s, text);
     forget_id(c);
 }
 
-bool server_refuse(struct server_conn *sc, uint32_t id, uint32_t priority, enum status s, const char *text)
+bool server_call_refuse(struct server_conn *sc, uint32_t id, uint32_t priority, enum status s,
+                        const char *text)
 {
     char copy[256];
     Rpc__FrameHeader h = RPC__FRAME_HEADER__INIT;
@@ -129,7 +130,7 @@ bool server_refuse(struct server_conn *sc, uint32_t id, uint32_t priority, enum 
         h.text = copy;
         sc->server->stats.calls_failed++;
     }
-    return conn_send_message(sc->conn, &h, NULL, priority);
+    return rpc_conn_send_message(sc->conn, &h, NULL, priority);
 }
 
 static void give_credit(struct rpc_call *c, uint32_t credit)
@@ -144,7 +145,7 @@ static void give_credit(struct rpc_call *c, uint32_t credit)
     (void)send_header(c, &h, NULL);
 }
 
-static void call_cancel_because(struct rpc_call *c, enum status status, const char *text);
+static void server_call_cancel_because(struct rpc_call *c, enum status status, const char *text);
 
 /* STATUS_OK also when the call is gone afterwards (*gone). */
 static enum status deliver(struct rpc_call *c, const uint8_t *body, size_t len, bool *gone,
@@ -169,7 +170,7 @@ static enum status deliver(struct rpc_call *c, const uint8_t *body, size_t len, 
     arena_reset(&scratch);
     if (s != STATUS_PROTOCOL) {
         /* The form is right, the content is not: this call's fault alone. */
-        call_cancel_because(c, s, err->text);
+        server_call_cancel_because(c, s, err->text);
         *gone = true;
         return STATUS_OK;
     }
@@ -190,8 +191,8 @@ static void tell_end(struct rpc_call *c)
     }
 }
 
-enum status call_message(struct rpc_call *c, const uint8_t *body, size_t len, bool end,
-                         struct error *err)
+enum status server_call_message(struct rpc_call *c, const uint8_t *body, size_t len, bool end,
+                                struct error *err)
 {
     if (c->end_seen) {
         return error_set(err, STATUS_PROTOCOL, "%s: a message after the end",
@@ -200,7 +201,8 @@ enum status call_message(struct rpc_call *c, const uint8_t *body, size_t len, bo
     bool gone = false;
     if (body != NULL) {
         if (len > message_max(c->handler->method)) {
-            return error_set(err, STATUS_PROTOCOL, "%s: a message of %zu bytes is over the limit of %u",
+            return error_set(err, STATUS_PROTOCOL,
+                             "%s: a message of %zu bytes is over the limit of %u",
                              c->handler->method->name, len, message_max(c->handler->method));
         }
         if (!flow_in_arrived(&c->in, len)) {
@@ -210,7 +212,7 @@ enum status call_message(struct rpc_call *c, const uint8_t *body, size_t len, bo
         c->end_seen = end;
         if (c->in.paused || !list_empty(&c->in.held)) {
             if (!flow_in_hold(&c->in, body, len)) {
-                call_cancel(c, STATUS_NO_MEMORY);
+                server_call_cancel(c, STATUS_NO_MEMORY);
                 return STATUS_OK;
             }
         } else {
@@ -227,7 +229,7 @@ enum status call_message(struct rpc_call *c, const uint8_t *body, size_t len, bo
     return STATUS_OK;
 }
 
-enum status call_deliver_held(struct rpc_call *c, struct error *err)
+enum status server_call_deliver_held(struct rpc_call *c, struct error *err)
 {
     while (!c->in.paused && !list_empty(&c->in.held)) {
         struct held_message *h = list_entry(c->in.held.next, struct held_message, link);
@@ -248,7 +250,7 @@ static void maybe_ready(struct rpc_call *c)
     if (!c->out.blocked || c->out.credit <= 0 || c->sc == NULL || atomic_load(&c->cancelled)) {
         return;
     }
-    if (conn_full(c->sc->conn)) {
+    if (rpc_conn_full(c->sc->conn)) {
         if (list_empty(&c->wait)) {
             list_push(&c->sc->blocked, &c->wait);
         }
@@ -262,26 +264,26 @@ static void maybe_ready(struct rpc_call *c)
     }
 }
 
-void call_credit(struct rpc_call *c, uint32_t credit)
+void server_call_credit(struct rpc_call *c, uint32_t credit)
 {
     c->out.credit += credit;
     maybe_ready(c);
 }
 
-void call_drained(struct rpc_call *c)
+void server_call_drained(struct rpc_call *c)
 {
     list_remove(&c->wait);
     maybe_ready(c);
 }
 
-static void call_cancel_because(struct rpc_call *c, enum status status, const char *text)
+static void server_call_cancel_because(struct rpc_call *c, enum status status, const char *text)
 {
     if (c->listening && c->sc != NULL && status != STATUS_CANCELLED) {
         send_end(c, status, text);
     }
     forget_id(c);
     if (!c->known) {
-        call_free(c);
+        server_call_free(c);
         return;
     }
     if (!atomic_exchange(&c->cancelled, true) && !c->finished) {
@@ -296,17 +298,18 @@ static void call_cancel_because(struct rpc_call *c, enum status status, const ch
     }
 }
 
-void call_cancel(struct rpc_call *c, enum status status)
+void server_call_cancel(struct rpc_call *c, enum status status)
 {
-    call_cancel_because(c, status, NULL);
+    server_call_cancel_because(c, status, NULL);
 }
 
-void call_on_due(struct deadline *d)
+void server_call_on_due(struct deadline *d)
 {
-    call_cancel(container_of(d, struct rpc_call, deadline), STATUS_DEADLINE);
+    server_call_cancel(container_of(d, struct rpc_call, deadline), STATUS_DEADLINE);
 }
 
-/* ---- the handler's side ------------------------------------------------------------------------- */
+/* ---- the handler's side -------------------------------------------------------------------------
+ */
 
 void *rpc_call_service(const struct rpc_call *c)
 {
@@ -373,7 +376,7 @@ static enum status send_reply(struct rpc_call *c, const ProtobufCMessage *m, boo
         return STATUS_NO_MEMORY;
     }
     c->out.credit -= flow_cost(len);
-    return conn_send(c->sc->conn, f, c->priority) ? STATUS_OK : STATUS_CANCELLED;
+    return rpc_conn_send(c->sc->conn, f, c->priority) ? STATUS_OK : STATUS_CANCELLED;
 }
 
 enum status rpc_call_send(struct rpc_call *c, const ProtobufCMessage *m)
@@ -381,7 +384,7 @@ enum status rpc_call_send(struct rpc_call *c, const ProtobufCMessage *m)
     if (!c->listening || c->sc == NULL || atomic_load(&c->cancelled)) {
         return STATUS_CANCELLED;
     }
-    if (c->out.credit <= 0 || conn_full(c->sc->conn)) {
+    if (c->out.credit <= 0 || rpc_conn_full(c->sc->conn)) {
         c->out.blocked = true;
         if (c->out.credit > 0 && list_empty(&c->wait)) {
             list_push(&c->sc->blocked, &c->wait);
@@ -396,14 +399,14 @@ static void finish(struct rpc_call *c)
     c->finished = true;
     forget_id(c);
     if (c->in_callback == 0) {
-        call_free(c);
+        server_call_free(c);
     }
 }
 
 void rpc_call_return(struct rpc_call *c, const ProtobufCMessage *m)
 {
     if (c->listening && c->sc != NULL) {
-        enum status s = conn_full(c->sc->conn) ? STATUS_BUSY : send_reply(c, m, true);
+        enum status s = rpc_conn_full(c->sc->conn) ? STATUS_BUSY : send_reply(c, m, true);
         if (s != STATUS_OK) {
             send_end(c, s, NULL);
         }
@@ -440,6 +443,6 @@ void rpc_call_resume(struct rpc_call *c)
     if (waits && c->sc != NULL && !atomic_load(&c->cancelled)) {
         list_remove(&c->turn);
         list_push(&c->server->resumed, &c->turn);
-        server_kick(c->server);
+        server_call_kick(c->server);
     }
 }

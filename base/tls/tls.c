@@ -18,7 +18,8 @@ struct tls_engine {
     bool ended;
 };
 
-/* The first reason in OpenSSL's queue, which is emptied: a later failure must not report this one. */
+/* The first reason in OpenSSL's queue, which is emptied: a later failure must not report this one.
+ */
 static enum status ssl_failure(struct error *err, enum status code, const char *what)
 {
     unsigned long e = ERR_get_error();
@@ -49,7 +50,8 @@ static enum status load_files(SSL_CTX *ssl, const struct tls_files *f, struct er
     return STATUS_OK;
 }
 
-enum status tls_context_new(const struct tls_files *files, struct tls_context **out, struct error *err)
+enum status tls_context_new(const struct tls_files *files, struct tls_context **out,
+                            struct error *err)
 {
     struct tls_context *c = calloc(1, sizeof *c);
     if (c == NULL) {

@@ -1,5 +1,5 @@
-/* TLS 1.3 over OpenSSL's memory BIOs: bytes in, bytes out, no socket. Whoever owns the stream (base/rpc,
- * serve) feeds what it reads and sends what comes out, so it works on any uv_stream.
+/* TLS 1.3 over OpenSSL's memory BIOs: bytes in, bytes out, no socket. Whoever owns the stream
+ * (base/rpc, serve) feeds what it reads and sends what comes out, so it works on any uv_stream.
  *
  *   feed(ciphertext) -> read(plaintext) until *n is 0 -> output(ciphertext to send)
  *   write(plaintext) -> output(ciphertext to send)
@@ -19,8 +19,8 @@ struct tls_engine;
 struct tls_files {
     const char *certificate; /* PEM, with its chain */
     const char *key;         /* PEM */
-    /* PEM. Given: mutual, each side must show a certificate that this authority signed. NULL: a server
-     * for everybody (HTTPS); such a context cannot be a client. */
+    /* PEM. Given: mutual, each side must show a certificate that this authority signed. NULL: a
+     * server for everybody (HTTPS); such a context cannot be a client. */
     const char *ca;
 };
 
@@ -35,8 +35,8 @@ void tls_context_free(struct tls_context *c); /* NULL is fine; after its engines
 enum status tls_engine_new(struct tls_context *c, enum tls_side side, struct tls_engine **out,
                            struct error *err) MUST_CHECK;
 void tls_engine_free(struct tls_engine *e); /* NULL is fine */
-/* Ciphertext from the wire; carries the handshake on. After a failure an alert may lie in the output;
- * send it, then close. */
+/* Ciphertext from the wire; carries the handshake on. After a failure an alert may lie in the
+ * output; send it, then close. */
 enum status tls_engine_feed(struct tls_engine *e, const void *p, size_t len,
                             struct error *err) MUST_CHECK;
 /* Up to cap bytes of plaintext; *n == 0: no more for the moment, or the peer has said goodbye
@@ -53,7 +53,8 @@ bool tls_engine_has_output(const struct tls_engine *e);
 bool tls_engine_established(const struct tls_engine *e);
 /* Puts a goodbye into the output. */
 void tls_engine_goodbye(struct tls_engine *e);
-/* Does the peer's verified certificate carry this name (subject alternative name or CN, no wildcards)? */
+/* Does the peer's verified certificate carry this name (subject alternative name or CN, no
+ * wildcards)? */
 bool tls_engine_peer_is(const struct tls_engine *e, const char *name);
 /* The certificate's common name for the log; "" when there is none. */
 void tls_engine_peer_name(const struct tls_engine *e, char *out, size_t cap);

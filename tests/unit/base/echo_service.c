@@ -265,8 +265,8 @@ int echo_service_run(const char *folder, const char *address)
     }
     buf_deinit(&record);
     (void)uv_loop_init(&loop);
-    if (rpc_server_new(&loop, &identity, handlers, sizeof handlers / sizeof *handlers, &limits, &service,
-                       &server, &err) != STATUS_OK) {
+    if (rpc_server_new(&loop, &identity, handlers, sizeof handlers / sizeof *handlers, &limits,
+                       &service, &server, &err) != STATUS_OK) {
         return fail(&err);
     }
     if (strncmp(address, "tls:", 4) == 0) {

@@ -1,4 +1,5 @@
-/* The echo service of the RPC tests: run as a process of its own by test-... --server (see rpc_test.c). */
+/* The echo service of the RPC tests: run as a process of its own by test-... --server (see
+ * rpc_test.c). */
 #ifndef CARREL_TESTS_ECHO_SERVICE_H
 #define CARREL_TESTS_ECHO_SERVICE_H
 
@@ -13,7 +14,8 @@
 ECHO_METHOD(echo, "echo.Echo", RPC_UNARY, FROM(RETRIEVE) | FROM(SERVE), 20000)
 /* `replies` messages of `reply_bytes` */
 ECHO_METHOD(down, "echo.Down", RPC_REPLY_STREAM, FROM(RETRIEVE), 20000)
-/* counts messages and bytes; number 1 in the first message: pauses until echo.Stats with number 77 */
+/* counts messages and bytes; number 1 in the first message: pauses until echo.Stats with number 77
+ */
 ECHO_METHOD(up, "echo.Up", RPC_REQUEST_STREAM, FROM(RETRIEVE), 20000)
 /* each message back */
 ECHO_METHOD(both, "echo.Both", RPC_BOTH_STREAM, FROM(RETRIEVE), 20000)
@@ -24,8 +26,8 @@ ECHO_METHOD(ingest_only, "echo.IngestOnly", RPC_UNARY, FROM(INGEST), 20000)
 
 #define ECHO_HELLO_TIMEOUT_MS 300
 
-/* Serves until SIGTERM; prints nothing. Writes one byte to descriptor 3 when it listens. folder holds
- * vectorstore.identity and, for "tls:", ca.crt, vectorstore.crt and vectorstore.key. */
+/* Serves until SIGTERM; prints nothing. Writes one byte to descriptor 3 when it listens. folder
+ * holds vectorstore.identity and, for "tls:", ca.crt, vectorstore.crt and vectorstore.key. */
 int echo_service_run(const char *folder, const char *address);
 
 #endif

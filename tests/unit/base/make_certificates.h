@@ -15,7 +15,8 @@ struct authority {
     X509 *certificate;
 };
 
-static inline X509 *make_certificate(const char *name, EVP_PKEY *key, const struct authority *issuer)
+static inline X509 *make_certificate(const char *name, EVP_PKEY *key,
+                                     const struct authority *issuer)
 {
     X509 *x = X509_new();
     assert_non_null(x);
@@ -26,12 +27,14 @@ static inline X509 *make_certificate(const char *name, EVP_PKEY *key, const stru
     (void)X509_gmtime_adj(X509_getm_notAfter(x), 3600);
     assert_int_equal(X509_set_pubkey(x, key), 1);
     X509_NAME *subject = X509_get_subject_name(x);
-    assert_int_equal(X509_NAME_add_entry_by_txt(subject, "CN", MBSTRING_ASC, (const unsigned char *)name,
-                                                -1, -1, 0),
+    assert_int_equal(X509_NAME_add_entry_by_txt(subject, "CN", MBSTRING_ASC,
+                                                (const unsigned char *)name, -1, -1, 0),
                      1);
-    (void)X509_set_issuer_name(x, issuer == NULL ? subject : X509_get_subject_name(issuer->certificate));
+    (void)X509_set_issuer_name(x, issuer == NULL ? subject
+                                                 : X509_get_subject_name(issuer->certificate));
     if (issuer == NULL) {
-        X509_EXTENSION *is_ca = X509V3_EXT_conf_nid(NULL, NULL, NID_basic_constraints, "critical,CA:TRUE");
+        X509_EXTENSION *is_ca =
+            X509V3_EXT_conf_nid(NULL, NULL, NID_basic_constraints, "critical,CA:TRUE");
         assert_non_null(is_ca);
         assert_int_equal(X509_add_ext(x, is_ca, -1), 1);
         X509_EXTENSION_free(is_ca);

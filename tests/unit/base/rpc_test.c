@@ -1,4 +1,5 @@
-/* The RPC library between two real processes: this one asks, a copy of it started with --server answers. */
+/* The RPC library between two real processes: this one asks, a copy of it started with --server
+ * answers. */
 #include <errno.h>
 #include <fcntl.h>
 #include <netinet/in.h>
@@ -26,7 +27,8 @@ struct fixture {
     pid_t server;
 };
 
-/* ---- the other process --------------------------------------------------------------------------- */
+/* ---- the other process
+ * --------------------------------------------------------------------------- */
 
 static pid_t start_server(const struct fixture *f)
 {
@@ -126,7 +128,8 @@ static int teardown(void **state)
     return 0;
 }
 
-/* ---- one call, waited for ------------------------------------------------------------------------ */
+/* ---- one call, waited for
+ * ------------------------------------------------------------------------ */
 
 struct outcome {
     bool done;
@@ -211,7 +214,8 @@ static uint32_t cancels(struct fixture *f)
     return o.cancels;
 }
 
-/* ---- many calls ---------------------------------------------------------------------------------- */
+/* ---- many calls
+ * ---------------------------------------------------------------------------------- */
 
 #define MANY 10000
 
@@ -311,7 +315,8 @@ static void test_stalled_reader(void **state)
     assert_int_equal(o.number, 99);
 }
 
-/* ---- request streams ------------------------------------------------------------------------------ */
+/* ---- request streams
+ * ------------------------------------------------------------------------------ */
 
 struct upload {
     struct outcome o;
@@ -418,7 +423,8 @@ static void test_stalled_server_handler(void **state)
     assert_int_equal(u.o.number, 101);
 }
 
-/* ---- cancel, deadline, death ---------------------------------------------------------------------- */
+/* ---- cancel, deadline, death
+ * ---------------------------------------------------------------------- */
 
 static void must_not_finish(struct rpc_request *r, const struct error *err, void *data)
 {
@@ -497,9 +503,9 @@ static void test_waits_no_longer_than_its_deadline(void **state)
     struct rpc_client *nobody;
     struct error err;
     (void)snprintf(address, sizeof address, "unix:%s/nobody.sock", f->folder);
-    assert_int_equal(rpc_client_new(&f->loop, &f->ids[PEER_RETRIEVE], PEER_EMBED, address, NULL, &nobody,
-                                    &err),
-                     STATUS_OK);
+    assert_int_equal(
+        rpc_client_new(&f->loop, &f->ids[PEER_RETRIEVE], PEER_EMBED, address, NULL, &nobody, &err),
+        STATUS_OK);
     const struct rpc_options wait = {.wait_for_ready = true, .timeout_ms = 200};
     assert_int_equal(call(f, nobody, &echo_echo_method, NULL, 1, &o), STATUS_UNAVAILABLE);
     assert_int_equal(call(f, nobody, &echo_echo_method, &wait, 1, &o), STATUS_DEADLINE);
@@ -523,7 +529,8 @@ static void test_close_ends_requests(void **state)
     }
 }
 
-/* ---- who may -------------------------------------------------------------------------------------- */
+/* ---- who may
+ * -------------------------------------------------------------------------------------- */
 
 static void test_forbidden_peer(void **state)
 {
@@ -590,7 +597,8 @@ static void test_callers(void **state)
                                  .groups = groups,
                                  .n_groups = 1,
                                  .expires_wall_ms = now + cases[i].expires};
-        assert_int_equal(caller_sign(&f->ids[cases[i].signer], &c, &a, &token, &len, &err), STATUS_OK);
+        assert_int_equal(caller_sign(&f->ids[cases[i].signer], &c, &a, &token, &len, &err),
+                         STATUS_OK);
         uint8_t *copy = malloc(len);
         assert_non_null(copy);
         memcpy(copy, token, len);
@@ -620,22 +628,23 @@ static void test_callers(void **state)
     assert_string_equal(o.tenant, "");
 }
 
-/* ---- a peer that breaks the rules ----------------------------------------------------------------- */
+/* ---- a peer that breaks the rules
+ * ----------------------------------------------------------------- */
 
 struct raw {
-    struct conn *conn;
+    struct rpc_conn *conn;
     bool ready, closed, gone;
     struct error why;
     unsigned frames;
     uint32_t end_status;
 };
 
-static void raw_on_ready(struct conn *c)
+static void raw_on_ready(struct rpc_conn *c)
 {
     ((struct raw *)c->owner)->ready = true;
 }
 
-static enum status raw_on_frame(struct conn *c, const struct frame *fr, struct error *err)
+static enum status raw_on_frame(struct rpc_conn *c, const struct frame *fr, struct error *err)
 {
     (void)err;
     struct raw *r = c->owner;
@@ -646,45 +655,45 @@ static enum status raw_on_frame(struct conn *c, const struct frame *fr, struct e
     return STATUS_OK;
 }
 
-static void raw_on_drained(struct conn *c)
+static void raw_on_drained(struct rpc_conn *c)
 {
     (void)c;
 }
 
-static void raw_on_close(struct conn *c, const struct error *why)
+static void raw_on_close(struct rpc_conn *c, const struct error *why)
 {
     struct raw *r = c->owner;
     r->closed = true;
     r->why = *why;
 }
 
-static void raw_on_gone(struct conn *c)
+static void raw_on_gone(struct rpc_conn *c)
 {
     ((struct raw *)c->owner)->gone = true;
 }
 
 static void raw_open(struct fixture *f, struct raw *r)
 {
-    static const struct conn_ops ops = {.on_ready = raw_on_ready,
-                                        .on_frame = raw_on_frame,
-                                        .on_drained = raw_on_drained,
-                                        .on_close = raw_on_close,
-                                        .on_gone = raw_on_gone};
+    static const struct rpc_conn_ops ops = {.on_ready = raw_on_ready,
+                                            .on_frame = raw_on_frame,
+                                            .on_drained = raw_on_drained,
+                                            .on_close = raw_on_close,
+                                            .on_gone = raw_on_gone};
     struct error err;
     struct rpc_address a;
     *r = (struct raw){0};
-    const struct conn_options o = {.loop = &f->loop,
-                                   .identity = &f->ids[PEER_RETRIEVE],
-                                   .ops = &ops,
-                                   .owner = r,
-                                   .client = true,
-                                   .target = PEER_VECTORSTORE,
-                                   .window = CONN_WINDOW_LEAST,
-                                   .hello_timeout_ms = 5000,
-                                   .body_max = RPC_MESSAGE_MAX};
+    const struct rpc_conn_options o = {.loop = &f->loop,
+                                       .identity = &f->ids[PEER_RETRIEVE],
+                                       .ops = &ops,
+                                       .owner = r,
+                                       .client = true,
+                                       .target = PEER_VECTORSTORE,
+                                       .window = CONN_WINDOW_LEAST,
+                                       .hello_timeout_ms = 5000,
+                                       .body_max = RPC_MESSAGE_MAX};
     assert_int_equal(rpc_address_parse(f->address, &a, &err), STATUS_OK);
-    assert_int_equal(conn_new(&o, &r->conn, &err), STATUS_OK);
-    assert_int_equal(conn_connect(r->conn, &a, &err), STATUS_OK);
+    assert_int_equal(rpc_conn_new(&o, &r->conn, &err), STATUS_OK);
+    assert_int_equal(rpc_conn_connect(r->conn, &a, &err), STATUS_OK);
     turn_until(f, &r->ready);
 }
 
@@ -694,7 +703,7 @@ static void raw_bytes(struct raw *r, const void *p, size_t len)
     assert_non_null(o);
     *o = (struct out_frame){.len = len};
     memcpy(o->data, p, len);
-    assert_true(conn_send(r->conn, o, 0));
+    assert_true(rpc_conn_send(r->conn, o, 0));
 }
 
 static Rpc__FrameHeader raw_header(Rpc__FrameKind kind, uint32_t id)
@@ -706,14 +715,15 @@ static Rpc__FrameHeader raw_header(Rpc__FrameKind kind, uint32_t id)
     return h;
 }
 
-static void raw_request(struct raw *r, uint32_t id, const char *method, const void *body, size_t len)
+static void raw_request(struct raw *r, uint32_t id, const char *method, const void *body,
+                        size_t len)
 {
     Rpc__FrameHeader h = raw_header(RPC__FRAME_KIND__REQUEST, id);
     char name[32];
     (void)snprintf(name, sizeof name, "%s", method);
     h.method = name;
     h.has_has_message = h.has_message = 1;
-    assert_true(conn_send(r->conn, frame_encode_bytes(&h, body, len), 0));
+    assert_true(rpc_conn_send(r->conn, frame_encode_bytes(&h, body, len), 0));
 }
 
 enum offence {
@@ -762,14 +772,14 @@ static void commit_offence(struct raw *r, enum offence o)
     case NO_MESSAGE:
         h = raw_header(RPC__FRAME_KIND__REQUEST, 1);
         h.method = (char[]){"echo.Echo"};
-        assert_true(conn_send_message(r->conn, &h, NULL, 0));
+        assert_true(rpc_conn_send_message(r->conn, &h, NULL, 0));
         break;
     case BODY_GARBAGE:
         raw_request(r, 1, "echo.Echo", junk, sizeof junk);
         break;
     case SECOND_HELLO:
         h = raw_header(RPC__FRAME_KIND__HELLO, 0);
-        assert_true(conn_send_message(r->conn, &h, NULL, 0));
+        assert_true(rpc_conn_send_message(r->conn, &h, NULL, 0));
         break;
     case OVER_WINDOW:
         /* a field the service does not know, 60 KiB at a time, never reading credit */
@@ -777,15 +787,15 @@ static void commit_offence(struct raw *r, enum offence o)
         for (int i = 0; i < 24; i++) {
             static uint8_t body[60004] = {0x1a, 0xe0, 0xd4, 0x03};
             h = raw_header(RPC__FRAME_KIND__MESSAGE, 1);
-            assert_true(conn_send(r->conn, frame_encode_bytes(&h, body, sizeof body), 0));
+            assert_true(rpc_conn_send(r->conn, frame_encode_bytes(&h, body, sizeof body), 0));
         }
         break;
     case AFTER_END:
         raw_request(r, 1, "echo.Up", (const uint8_t[2]){0x10, 1}, 2); /* paused: the call stays */
         h = raw_header(RPC__FRAME_KIND__END, 1);
-        assert_true(conn_send_message(r->conn, &h, NULL, 0));
+        assert_true(rpc_conn_send_message(r->conn, &h, NULL, 0));
         h = raw_header(RPC__FRAME_KIND__MESSAGE, 1);
-        assert_true(conn_send_message(r->conn, &h, NULL, 0));
+        assert_true(rpc_conn_send_message(r->conn, &h, NULL, 0));
         break;
     case OFFENCES:
         break;
@@ -830,11 +840,12 @@ static void test_bad_strings_end_the_call_only(void **state)
         assert_int_equal(r.end_status, STATUS_INVALID);
         assert_false(r.closed);
     }
-    conn_close(r.conn, NULL);
+    rpc_conn_close(r.conn, NULL);
     turn_until(f, &r.gone);
 }
 
-/* Bytes before any hello: the socket is closed by the server, at once or at the hello's time-out. */
+/* Bytes before any hello: the socket is closed by the server, at once or at the hello's time-out.
+ */
 static void test_strangers(void **state)
 {
     struct fixture *f = *state;
@@ -859,7 +870,8 @@ static void test_strangers(void **state)
     assert_works(f, f->client);
 }
 
-/* ---- priority ------------------------------------------------------------------------------------- */
+/* ---- priority
+ * ------------------------------------------------------------------------------------- */
 
 struct order {
     unsigned finished;
@@ -906,7 +918,8 @@ static void test_interactive_goes_first(void **state)
     assert_int_equal(all.interactive_at, 1);
 }
 
-/* ---- over TCP ------------------------------------------------------------------------------------- */
+/* ---- over TCP
+ * ------------------------------------------------------------------------------------- */
 
 static int free_port(void)
 {
@@ -932,13 +945,14 @@ static struct tls_context *load_context(const struct fixture *f, const char *nam
     return c;
 }
 
-static enum status call_over_tls(struct fixture *f, const char *name, const char *ca, struct outcome *o)
+static enum status call_over_tls(struct fixture *f, const char *name, const char *ca,
+                                 struct outcome *o)
 {
     struct error err;
     struct rpc_client *c;
     struct tls_context *tls = load_context(f, name, ca);
-    assert_int_equal(rpc_client_new(&f->loop, &f->ids[PEER_RETRIEVE], PEER_VECTORSTORE, f->address, tls,
-                                    &c, &err),
+    assert_int_equal(rpc_client_new(&f->loop, &f->ids[PEER_RETRIEVE], PEER_VECTORSTORE, f->address,
+                                    tls, &c, &err),
                      STATUS_OK);
     enum status s = call(f, c, &echo_echo_method, NULL, 4711, o);
     if (s == STATUS_OK) {
@@ -978,8 +992,8 @@ static void test_mutual_tls(void **state)
     char unix_address[sizeof f->address];
     memcpy(unix_address, f->address, sizeof unix_address);
     (void)snprintf(f->address, sizeof f->address, "tls:127.0.0.1:%d", free_port());
-    assert_int_equal(rpc_client_new(&f->loop, &f->ids[PEER_RETRIEVE], PEER_VECTORSTORE, f->address, NULL,
-                                    &plain, &err),
+    assert_int_equal(rpc_client_new(&f->loop, &f->ids[PEER_RETRIEVE], PEER_VECTORSTORE, f->address,
+                                    NULL, &plain, &err),
                      STATUS_INVALID); /* never without TLS */
     f->server = start_server(f);
 
@@ -999,7 +1013,8 @@ static void test_mutual_tls(void **state)
     forget_authority(&stranger);
 }
 
-/* ---- addresses ------------------------------------------------------------------------------------ */
+/* ---- addresses
+ * ------------------------------------------------------------------------------------ */
 
 static void test_addresses(void **state)
 {
@@ -1008,10 +1023,10 @@ static void test_addresses(void **state)
         const char *text;
         bool good;
     } cases[] = {
-        {"unix:/tmp/x.sock", true},  {"tls:127.0.0.1:80", true}, {"tls:[::1]:80", true},
-        {"tls:host.name:1", true},   {"unix:", false},           {"tcp:127.0.0.1:80", false},
-        {"tls:127.0.0.1", false},    {"tls::80", false},         {"tls:a:65536", false},
-        {"tls:a:8x", false},         {"tls:a:", false},          {"", false},
+        {"unix:/tmp/x.sock", true}, {"tls:127.0.0.1:80", true}, {"tls:[::1]:80", true},
+        {"tls:host.name:1", true},  {"unix:", false},           {"tcp:127.0.0.1:80", false},
+        {"tls:127.0.0.1", false},   {"tls::80", false},         {"tls:a:65536", false},
+        {"tls:a:8x", false},        {"tls:a:", false},          {"", false},
     };
     for (size_t i = 0; i < COUNT_OF(cases); i++) {
         struct rpc_address a;
@@ -1034,17 +1049,17 @@ static void test_long_socket_path(void **state)
     struct rpc_server *server;
     struct rpc_client *c;
     struct rpc_server *second;
-    assert_int_equal(rpc_server_new(&f->loop, &f->ids[PEER_VECTORSTORE], NULL, 0, NULL, NULL, &server,
-                                    &err),
-                     STATUS_OK);
+    assert_int_equal(
+        rpc_server_new(&f->loop, &f->ids[PEER_VECTORSTORE], NULL, 0, NULL, NULL, &server, &err),
+        STATUS_OK);
     assert_int_equal(rpc_server_listen(server, long_address, &err), STATUS_OK);
-    assert_int_equal(rpc_server_new(&f->loop, &f->ids[PEER_VECTORSTORE], NULL, 0, NULL, NULL, &second,
-                                    &err),
-                     STATUS_OK);
+    assert_int_equal(
+        rpc_server_new(&f->loop, &f->ids[PEER_VECTORSTORE], NULL, 0, NULL, NULL, &second, &err),
+        STATUS_OK);
     /* A socket that somebody answers is not taken away from him. */
     assert_int_equal(rpc_server_listen(second, long_address, &err), STATUS_CONFLICT);
-    assert_int_equal(rpc_client_new(&f->loop, &f->ids[PEER_RETRIEVE], PEER_VECTORSTORE, long_address, NULL,
-                                    &c, &err),
+    assert_int_equal(rpc_client_new(&f->loop, &f->ids[PEER_RETRIEVE], PEER_VECTORSTORE,
+                                    long_address, NULL, &c, &err),
                      STATUS_OK);
     struct outcome o;
     /* no such method there: that it is the protocol's fault shows that the connection came about */
