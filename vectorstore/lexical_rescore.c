@@ -297,8 +297,8 @@ static float add_pairs(const struct lexical_source *source, const struct lexical
             for (size_t i = 0; i < n; i++) {
                 df += pair_tf[(i * p->n_pairs + pair) * 2 + which] > 0;
             }
-            float share = which == 0 ? ORDERED_SHARE : NEAR_SHARE;
-            float weight = share * (float)p->pairs[pair].occurrences *
+            static const float shares[] = {ORDERED_SHARE, NEAR_SHARE};
+            float weight = shares[which] * (float)p->pairs[pair].occurrences *
                            lexical_idf(source->stats.chunks, df);
             bound += weight * (LEXICAL_K1 + 1);
             for (size_t i = 0; df > 0 && i < n; i++) {
