@@ -172,7 +172,7 @@ enum status lsa_fit_word(struct lsa_fit *f, struct str stem, struct error *err)
         f->seen % f->stride != 0) {
         return STATUS_OK;
     }
-    uint32_t id;
+    uint32_t id = NO_STEM;
     enum status s = intern(f, stem, &id, err);
     if (s != STATUS_OK || id == NO_STEM) {
         return s;

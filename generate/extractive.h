@@ -12,7 +12,7 @@
 
 #define EXTRACTIVE_PASSAGES_MAX 64
 #define EXTRACTIVE_QUOTE_BYTES 1000
-#define EXTRACTIVE_PICKED_MAX 16
+#define EXTRACTIVE_PICKED_MAX 20
 
 struct extractive_passage {
     struct str text;
