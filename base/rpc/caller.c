@@ -53,8 +53,8 @@ static enum status token_pack(const struct caller *c, struct arena *a, uint8_t *
 enum status caller_sign(const struct identity *serve, const struct caller *c, struct arena *a,
                         const uint8_t **token, size_t *token_len, struct error *err)
 {
-    uint8_t *signed_text;
-    size_t signed_len;
+    uint8_t *signed_text = NULL;
+    size_t signed_len = 0;
     if (c->n_groups > GROUPS_MAX) {
         return error_set(err, STATUS_TOO_LARGE, "caller %s: more than %zu groups", c->user,
                          GROUPS_MAX);
