@@ -2,6 +2,12 @@
 
 #include <stdlib.h>
 
+float fuse_weight(float encoder_weight, float upper_bound_share)
+{
+    float share = upper_bound_share < 0 ? 0 : upper_bound_share > 1 ? 1 : upper_bound_share;
+    return encoder_weight * (1 - share);
+}
+
 static float stretched(const struct fuse_hit *list, size_t n, size_t i)
 {
     float high = list[0].score, low = list[n - 1].score;

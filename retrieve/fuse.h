@@ -21,6 +21,10 @@ struct fused {
     uint32_t text_rank, dense_rank; /* from 1; 0: not in that list */
 };
 
+/* The weight of vectors for one question: less, the more of the question the best passage holds word for word
+ * (upper_bound_share, 0..1). Measured in docs/decisions/ranking.md. */
+float fuse_weight(float encoder_weight, float upper_bound_share);
+
 /* Best first, ties by text rank, then dense rank. dense_weight 0..1; the text list has the rest, or all when
  * the other list is empty. A chunk twice in a list counts where it stands first. out lives in a. */
 enum status fuse(const struct fuse_hit *text, size_t n_text, const struct fuse_hit *dense, size_t n_dense,

@@ -451,7 +451,8 @@ static void sides_ended(struct search *s)
         note(s, s->dense_note);
         s->r->without_dense++;
     }
-    float weight = (float)s->r->svc->settings->retrieve.lsa_weight;
+    float weight = fuse_weight((float)s->r->svc->settings->retrieve.lsa_weight,
+                               s->reply.upper_bound_share);
     bool some = s->dense == SIDE_DONE && s->n_dense > 0;
     enum status status = fuse(s->text_hits, s->n_text, s->dense_hits, some ? s->n_dense : 0, weight,
                               s->a, &s->fused, &s->n_fused, &s->error);

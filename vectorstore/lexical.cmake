@@ -11,7 +11,7 @@ if(lexical_sources AND TARGET carrel_text)
   if(CARREL_TESTS)
     add_executable(bench-lexical ${CMAKE_SOURCE_DIR}/tests/bench/lexical.c
       ${CMAKE_SOURCE_DIR}/tests/unit/vectorstore/memory_source.c)
-    target_link_libraries(bench-lexical PRIVATE carrel_lexical PkgConfig::JANSSON m)
+    target_link_libraries(bench-lexical PRIVATE carrel_lexical carrel_lsa carrel_fuse PkgConfig::JANSSON m)
     target_include_directories(bench-lexical PRIVATE ${CMAKE_SOURCE_DIR})
     set_target_properties(bench-lexical PROPERTIES RUNTIME_OUTPUT_DIRECTORY ${CMAKE_BINARY_DIR}/tests)
   endif()

@@ -2,6 +2,7 @@
  * into memory, and prints nDCG@10 (linear gain), Recall@20 and MRR@10 for plain BM25 and the default.
  *
  *   bench-lexical DIR [--queries 600] [--seed 1]     DIR: a set, or a folder of sets
+ *   bench-lexical DIR --fused                        also with the built-in encoder, at several weights
  *   bench-lexical --speed CHUNKS                     made-up text of 200-word chunks: time of a search
  *
  * Units as ingest makes them for plain text: texts above 300 words in equal parts of about 200, CJK of about 400
@@ -14,9 +15,15 @@
 
 #include "base/clock.h"
 #include "base/map.h"
+#include "embed/encode.h"
+#include "retrieve/fuse.h"
 #include "tests/unit/vectorstore/memory_source.h"
 
 #define DEPTH 100
+#define DIMENSIONS 256
+
+static const float weights[] = {.05F, .1F, .15F, .2F, .3F, 1};
+#define N_WEIGHTS (sizeof(weights) / sizeof(weights[0]))
 
 static void die(const char *what)
 {
@@ -39,6 +46,10 @@ struct set {
     struct map documents; /* id -> number */
     size_t n_documents;
     struct map queries; /* id -> struct question */
+    /* --fused */
+    struct encode_scratch *scratch;
+    struct lsa_model *model;
+    float *vectors; /* chunks x DIMENSIONS */
 };
 
 struct question {
@@ -233,7 +244,92 @@ static void score(struct set *s, struct question *q, const struct lexical_result
     f->n++;
 }
 
-static struct figures run(struct set *s, bool plain, size_t at_most, uint64_t seed)
+/* ---- with vectors ---- */
+
+static void must(enum status s, const struct error *err)
+{
+    if (s != STATUS_OK) {
+        die(err->text);
+    }
+}
+
+static struct encode_text chunk_text(const struct set *s, uint32_t i)
+{
+    const struct memory_chunk *c = &s->index->chunks[i];
+    return (struct encode_text){.text = {c->text, c->text_len}, .title = {c->title, c->title_len}};
+}
+
+static void fit(struct set *s)
+{
+    struct lsa_fit_options o = {.dimensions = DIMENSIONS, .min_document_frequency = 3, .seed = 1};
+    struct lsa_fit *f = NULL;
+    struct error err;
+    uint8_t *blob = NULL;
+    size_t len = 0, read = 0;
+    must(encode_scratch_new(&s->scratch, &err), &err);
+    must(lsa_fit_new(&o, &f, &err), &err);
+    for (uint32_t i = 0; i < s->index->n_chunks; i++) {
+        struct encode_text t = chunk_text(s, i);
+        must(encode_into_fit(s->scratch, f, &t, &err), &err);
+    }
+    must(lsa_fit_solve(f, NULL, NULL, &blob, &len, &err), &err);
+    lsa_fit_free(f);
+    must(lsa_open(blob, len, &s->model, &err), &err);
+    struct lsa_info info;
+    lsa_describe(s->model, &info);
+    s->vectors = need(calloc((size_t)s->index->n_chunks * DIMENSIONS, sizeof(float)));
+    for (uint32_t i = 0; info.dimensions <= DIMENSIONS && i < s->index->n_chunks; i++) {
+        struct encode_text t = chunk_text(s, i);
+        must(encode_one(s->scratch, s->model, &t, false, s->vectors + (size_t)i * DIMENSIONS, &read, &err),
+             &err);
+    }
+}
+
+static int by_dense(const void *x, const void *y)
+{
+    const struct lexical_hit *a = x, *b = y;
+    return a->score < b->score ? 1 : -(a->score > b->score);
+}
+
+/* The result at one weight, as the service would fuse it. */
+static void fused(struct set *s, const char *query, const struct lexical_result *text, float weight,
+                  struct arena *a, struct lexical_result *out)
+{
+    float vector[DIMENSIONS] = {0};
+    size_t read = 0, n = 0;
+    struct error err;
+    struct encode_text t = {.text = str_from(query)};
+    must(encode_one(s->scratch, s->model, &t, true, vector, &read, &err), &err);
+    struct lexical_hit *all = need(calloc(s->index->n_chunks, sizeof(*all)));
+    for (uint32_t i = 0; i < s->index->n_chunks; i++) {
+        all[i].chunk = i;
+        for (size_t k = 0; k < DIMENSIONS; k++) {
+            all[i].score += vector[k] * s->vectors[(size_t)i * DIMENSIONS + k];
+        }
+    }
+    qsort(all, s->index->n_chunks, sizeof(*all), by_dense);
+    size_t n_dense = s->index->n_chunks < DEPTH ? s->index->n_chunks : DEPTH;
+    struct fuse_hit *lists = need(arena_array(a, text->n_hits + n_dense, sizeof(*lists)));
+    for (size_t i = 0; i < text->n_hits; i++) {
+        lists[i] = (struct fuse_hit){{(const char *)&text->hits[i].chunk, sizeof(chunk_no)},
+                                     text->hits[i].score};
+    }
+    for (size_t i = 0; i < n_dense; i++) {
+        lists[text->n_hits + i] =
+            (struct fuse_hit){{(const char *)&all[i].chunk, sizeof(chunk_no)}, all[i].score};
+    }
+    struct fused *f = NULL;
+    must(fuse(lists, text->n_hits, lists + text->n_hits, n_dense, weight < 1 ? fuse_weight(weight, text->upper_bound_share) : 1, a,
+              &f, &n, &err), &err);
+    out->hits = need(arena_array(a, n + 1, sizeof(*out->hits)));
+    for (size_t i = 0; i < n; i++) {
+        memcpy(&out->hits[i].chunk, f[i].chunk.ptr, sizeof(chunk_no));
+    }
+    out->n_hits = n;
+    free(all);
+}
+
+static struct figures run(struct set *s, bool plain, size_t at_most, uint64_t seed, float weight)
 {
     struct figures f = {0};
     struct lexical_source source;
@@ -266,6 +362,9 @@ static struct figures run(struct set *s, bool plain, size_t at_most, uint64_t se
             die(err.text);
         }
         f.ms += (double)(clock_monotonic_us() - t) / 1000;
+        if (weight > 0) {
+            fused(s, q->text, &r, weight, &a, &r);
+        }
         score(s, q, &r, &f);
         arena_reset(&a);
     }
@@ -292,9 +391,13 @@ static void free_set(struct set *s)
     map_deinit(&s->documents);
     free(s->document_of);
     memory_index_free(s->index);
+    encode_scratch_free(s->scratch);
+    lsa_close(s->model);
+    free(s->vectors);
 }
 
-static void bench(const char *dir, size_t queries, uint64_t seed, struct figures sums[2], size_t *n)
+static void bench(const char *dir, size_t queries, uint64_t seed, bool with_vectors,
+                  struct figures sums[2 + N_WEIGHTS], size_t *n)
 {
     struct set s = {.index = memory_index_new()};
     map_init(&s.documents);
@@ -303,15 +406,24 @@ static void bench(const char *dir, size_t queries, uint64_t seed, struct figures
     each_line(&s, dir, "queries.jsonl", on_query);
     read_qrels(&s, dir);
     memory_index_finish(s.index);
-    struct figures f[2] = {run(&s, true, queries, seed), run(&s, false, queries, seed)};
+    struct figures f[2 + N_WEIGHTS] = {run(&s, true, queries, seed, 0), run(&s, false, queries, seed, 0)};
     const char *name = strrchr(dir, '/');
     (void)printf("%-16s %6u units  plain %.3f %.3f %.3f %5.2f ms   default %.3f %.3f %.3f %5.2f ms   "
                  "%+.4f %+.4f\n",
                  name == NULL ? dir : name + 1, s.index->n_chunks, f[0].ndcg, f[0].recall, f[0].mrr,
                  f[0].ms, f[1].ndcg, f[1].recall, f[1].mrr, f[1].ms, f[1].ndcg - f[0].ndcg,
                  f[1].recall - f[0].recall);
+    if (with_vectors) {
+        fit(&s);
+        for (size_t i = 0; i < N_WEIGHTS; i++) {
+            f[2 + i] = run(&s, false, queries, seed, weights[i]);
+            (void)printf("    vectors %.2f   %.3f %.3f %.3f   against text alone %+.4f %+.4f\n",
+                         (double)weights[i], f[2 + i].ndcg, f[2 + i].recall, f[2 + i].mrr,
+                         f[2 + i].ndcg - f[1].ndcg, f[2 + i].recall - f[1].recall);
+        }
+    }
     (void)fflush(stdout);
-    for (int i = 0; i < 2; i++) {
+    for (size_t i = 0; i < 2 + N_WEIGHTS; i++) {
         sums[i].ndcg += f[i].ndcg;
         sums[i].recall += f[i].recall;
         sums[i].mrr += f[i].mrr;
@@ -416,7 +528,8 @@ int main(int argc, char **argv)
     size_t queries = 600, n = 0;
     uint64_t seed = 1;
     const char *dir = NULL;
-    struct figures sums[2];
+    struct figures sums[2 + N_WEIGHTS];
+    bool with_vectors = false;
     memset(sums, 0, sizeof(sums));
     for (int i = 1; i < argc; i++) {
         bool more = i + 1 < argc;
@@ -424,6 +537,8 @@ int main(int argc, char **argv)
             queries = strtoul(argv[++i], NULL, 10);
         } else if (strcmp(argv[i], "--seed") == 0 && more) {
             seed = strtoul(argv[++i], NULL, 10);
+        } else if (strcmp(argv[i], "--fused") == 0) {
+            with_vectors = true;
         } else if (strcmp(argv[i], "--speed") == 0 && more) {
             speed(strtoul(argv[++i], NULL, 10));
             return 0;
@@ -432,14 +547,14 @@ int main(int argc, char **argv)
         }
     }
     if (dir == NULL) {
-        die("usage: bench-lexical DIR [--queries N] [--seed N] | --speed CHUNKS");
+        die("usage: bench-lexical DIR [--queries N] [--seed N] [--fused] | --speed CHUNKS");
     }
     char path[1024];
     (void)snprintf(path, sizeof(path), "%s/corpus.jsonl", dir);
     FILE *one = fopen(path, "r");
     if (one != NULL) {
         (void)fclose(one);
-        bench(dir, queries, seed, sums, &n);
+        bench(dir, queries, seed, with_vectors, sums, &n);
         return 0;
     }
     struct dirent **names;
@@ -450,7 +565,7 @@ int main(int argc, char **argv)
         if (one != NULL) {
             (void)fclose(one);
             path[strlen(path) - strlen("/corpus.jsonl")] = '\0';
-            bench(path, queries, seed, sums, &n);
+            bench(path, queries, seed, with_vectors, sums, &n);
         }
         free(names[i]);
     }
@@ -459,6 +574,12 @@ int main(int argc, char **argv)
                  sums[0].ndcg / k, sums[0].recall / k, sums[0].mrr / k, sums[1].ndcg / k,
                  sums[1].recall / k, sums[1].mrr / k, (sums[1].ndcg - sums[0].ndcg) / k,
                  (sums[1].recall - sums[0].recall) / k);
+    for (size_t i = 0; with_vectors && i < N_WEIGHTS; i++) {
+        const struct figures *f = &sums[2 + i];
+        (void)printf("mean with vectors %.2f: %.4f %.4f %.4f  against text alone %+.4f %+.4f\n",
+                     (double)weights[i], f->ndcg / k, f->recall / k, f->mrr / k,
+                     (f->ndcg - sums[1].ndcg) / k, (f->recall - sums[1].recall) / k);
+    }
     if (found >= 0) {
         free(names);
     }

@@ -81,7 +81,7 @@ static void on_text(struct rpc_call *call, const ProtobufCMessage *m)
     Vs__SearchTextReply reply = VS__SEARCH_TEXT_REPLY__INIT;
     reply.hits = list;
     reply.n_hits = strncmp((const char *)q->query.data, "nothing", 7) == 0 ? 0 : 3;
-    reply.upper_bound_share = .6F;
+    reply.upper_bound_share = .5F;
     reply.matched = 3;
     reply.encoder = text_of(w->encoder);
     reply.terms = terms;
@@ -212,7 +212,7 @@ static struct world *begin(bool store, bool embed)
     struct world *w = calloc(1, sizeof *w);
     assert_non_null(w);
     assert_int_equal(uv_loop_init(&w->loop), 0);
-    one_service_home(&w->service, "retrieve:\n  lsa_weight: 0.5\n");
+    one_service_home(&w->service, "retrieve:\n  lsa_weight: 1\n");
     w->encoder = "carrel-lsa-1";
     if (store) {
         w->store = fake(w, PEER_VECTORSTORE, store_handlers, 4);
@@ -330,7 +330,7 @@ static void test_everything_up(void **state)
     assert_int_equal(a.text_rank, 1);
     assert_string_equal(a.encoder, "carrel-lsa-1");
     assert_string_equal(a.note, "");
-    assert_true(a.share > .59F);
+    assert_true(a.share > .49F);
     assert_string_equal(w->last_tenant, "main");
     assert_int_equal(w->last_limit, 100);
     assert_int_equal(w->last_earlier, 1);

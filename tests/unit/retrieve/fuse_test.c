@@ -79,6 +79,15 @@ static void test_ties_and_repeats(void **state)
     arena_reset(&a);
 }
 
+static void test_weight_by_share(void **state)
+{
+    (void)state;
+    assert_true(fabsf(fuse_weight(.2F, 0) - .2F) < 1e-6F);
+    assert_true(fabsf(fuse_weight(.2F, .5F) - .1F) < 1e-6F);
+    assert_true(fabsf(fuse_weight(.2F, 1.5F)) < 1e-6F);
+    assert_true(fabsf(fuse_weight(.2F, -1)) < .2F + 1e-6F);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -86,6 +95,7 @@ int main(void)
         cmocka_unit_test(test_weights),
         cmocka_unit_test(test_one_list_alone_gets_all),
         cmocka_unit_test(test_ties_and_repeats),
+        cmocka_unit_test(test_weight_by_share),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
