@@ -1,0 +1,43 @@
+/* The record of every answer, in tenants/<tenant>/serve.db: what was asked, which passages were
+ * shown to the engine, who answered and how it ended. Written and read on a lane of its own. */
+#ifndef CARREL_SERVE_ANSWERS_H
+#define CARREL_SERVE_ANSWERS_H
+
+#include <uv.h>
+
+#include "base/buf.h"
+#include "base/lane.h"
+#include "base/status.h"
+
+struct answers;
+
+/* All text is borrowed until done has run; NULL counts as "". */
+struct answer_record {
+    const char *id, *tenant, *user, *question;
+    const char *asked_model; /* "carrel:handbook" */
+    const char *engine, *model;
+    const char *route;    /* JSON object */
+    const char *passages; /* JSON array: number, document, passage, hash, label */
+    const char *cited;    /* JSON array of numbers */
+    const char *outcome;  /* "answered", "refused", "cancelled", "failed" */
+    const char *error, *note;
+    int64_t created_wall_ms, search_ms, first_ms, total_ms;
+    int64_t marks_removed, prompt_tokens, completion_tokens;
+};
+
+/* json: of a read that succeeded, valid until it returns; otherwise NULL. */
+typedef void (*answers_done_fn)(const struct error *err, struct buf *json, void *data);
+
+enum status answers_open(uv_loop_t *loop, const char *home, struct answers **out,
+                         struct error *err) MUST_CHECK;
+/* done runs exactly once; at once when the queue is full. */
+void answers_write(struct answers *a, const struct answer_record *r, answers_done_fn done,
+                   void *data);
+/* The record as a JSON object; NOT_FOUND when there is none, or it is another user's and all is
+ * false. tenant, user, id: borrowed until done. */
+void answers_read(struct answers *a, const char *tenant, const char *user, bool all, const char *id,
+                  answers_done_fn done, void *data);
+/* After what is under way; on_closed last. */
+void answers_close(struct answers *a, void (*on_closed)(void *data), void *data);
+
+#endif

@@ -1,0 +1,28 @@
+/* The handlers of routes.c, one file a resource. Each answers exactly once, now or later. */
+#ifndef CARREL_SERVE_API_H
+#define CARREL_SERVE_API_H
+
+struct request;
+
+void api_chat(struct request *q);       /* api_chat.c */
+void api_embeddings(struct request *q); /* api_embeddings.c */
+void api_models(struct request *q);     /* api_models.c */
+void api_model(struct request *q);
+void api_search(struct request *q);         /* api_search.c */
+void api_documents_list(struct request *q); /* api_documents.c */
+void api_document_get(struct request *q);
+void api_document_delete(struct request *q);
+void api_progress(struct request *q);
+void api_documents_upload(struct request *q); /* api_upload.c */
+void api_document_text(struct request *q);    /* api_content.c */
+void api_document_original(struct request *q);
+void api_document_page(struct request *q);
+void api_answer(struct request *q);      /* api_answers.c */
+void api_session_get(struct request *q); /* api_session.c */
+void api_session_open(struct request *q);
+void api_session_close(struct request *q);
+void api_status(struct request *q); /* api_admin.c */
+void api_metrics(struct request *q);
+void api_health(struct request *q);
+
+#endif

@@ -1,0 +1,298 @@
+/* /api/documents: the list, one document, deletion, progress. The list is streamed as ingest sends
+ * it. When ingest is down, what is ready is listed from the store, with a note. */
+#include <stdlib.h>
+
+#include "ingest/ingest_rpc.h"
+#include "serve/api.h"
+#include "serve/document_json.h"
+#include "serve/http/jsonw.h"
+#include "serve/passage.h"
+#include "serve/request.h"
+#include "serve/search_request.h"
+#include "vectorstore/vectorstore_rpc.h"
+
+#define PIECE_BYTES_MAX ((size_t)16 * 1024 * 1024)
+
+struct list_op {
+    const char *collection, *state, *after;
+    int64_t limit, sent; /* limit 0: all */
+    bool begun, comma, from_store;
+    struct rpc_request *rpc;
+    bool paused;
+};
+
+static void send_piece(struct request *q, struct buf *b)
+{
+    struct list_op *op = q->op;
+    enum status s = buf_status(b);
+    if (s == STATUS_OK) {
+        s = http_stream_write(q->http, b->ptr == NULL ? "" : b->ptr, b->len);
+    } else {
+        http_stream_cut(q->http);
+    }
+    if (s == STATUS_BUSY && op->rpc != NULL && !op->paused) {
+        op->paused = true;
+        rpc_request_pause(op->rpc);
+    }
+    buf_deinit(b);
+}
+
+static void on_drain(struct http_request *http)
+{
+    struct request *q = http->data;
+    struct list_op *op = q->op;
+    if (op->paused && op->rpc != NULL) {
+        op->paused = false;
+        rpc_request_resume(op->rpc);
+    }
+}
+
+static void begin_list(struct request *q)
+{
+    struct list_op *op = q->op;
+    if (!op->begun) {
+        op->begun = true;
+        q->http->on_drain = on_drain;
+        http_stream_begin(q->http, 200, JSON_TYPE, -1);
+        (void)http_stream_write(q->http, "{\"documents\":[",
+                                14); /* whoever is gone is noticed later */
+    }
+}
+
+static void end_list(struct request *q)
+{
+    const struct list_op *op = q->op;
+    static const char plain[] = "],\"notes\":[]}";
+    static const char noted[] =
+        "],\"notes\":[\"ingest is down: only documents that are ready are listed\"]}";
+    begin_list(q);
+    (void)http_stream_write(q->http, op->from_store ? noted : plain,
+                            op->from_store ? sizeof noted - 1 : sizeof plain - 1);
+    http_stream_end(q->http);
+}
+
+static void on_states(struct request *q, const ProtobufCMessage *m)
+{
+    struct list_op *op = q->op;
+    const Ig__ListReply *reply = ig_list_reply(m);
+    struct buf b;
+    struct jsonw w;
+    begin_list(q);
+    buf_init(&b, PIECE_BYTES_MAX);
+    jsonw_init(&w, &b);
+    w.comma = op->comma;
+    for (size_t i = 0; reply != NULL && i < reply->n_documents; i++) {
+        document_json(&w, reply->documents[i]);
+    }
+    op->comma = w.comma;
+    send_piece(q, &b);
+}
+
+static bool wanted(const struct list_op *op, const Vs__DocumentInfo *d)
+{
+    return (op->limit == 0 || op->sent < op->limit) &&
+           (op->collection == NULL || strcmp(op->collection, d->location->collection) == 0) &&
+           !(d->location->has_excluded && d->location->excluded);
+}
+
+static void on_stored(struct request *q, const ProtobufCMessage *m)
+{
+    struct list_op *op = q->op;
+    const Vs__ListReply *reply = vs_list_reply(m);
+    struct buf b;
+    struct jsonw w;
+    begin_list(q);
+    buf_init(&b, PIECE_BYTES_MAX);
+    jsonw_init(&w, &b);
+    w.comma = op->comma;
+    for (size_t i = 0; reply != NULL && i < reply->n_documents; i++) {
+        if (wanted(op, reply->documents[i])) {
+            stored_document_json(&w, reply->documents[i]);
+            op->sent++;
+        }
+    }
+    op->comma = w.comma;
+    send_piece(q, &b);
+}
+
+static void on_stored_end(struct request *q, const struct error *err)
+{
+    struct list_op *op = q->op;
+    op->rpc = NULL;
+    if (err->code == STATUS_OK) {
+        end_list(q);
+    } else if (op->begun) {
+        http_stream_cut(q->http);
+    } else {
+        api_fail(q, err);
+    }
+}
+
+static void on_states_end(struct request *q, const struct error *err)
+{
+    struct list_op *op = q->op;
+    op->rpc = NULL;
+    bool ready_only = op->state == NULL || strcmp(op->state, "ready") == 0;
+    if (err->code == STATUS_UNAVAILABLE && !op->begun && ready_only) {
+        Vs__ListRequest ask = VS__LIST_REQUEST__INIT;
+        struct api_call how = {.on_reply = on_stored, .on_finish = on_stored_end};
+        op->from_store = true;
+        ask.after = pb_text(op->after);
+        op->rpc = api_start(q, PEER_VECTORSTORE, &vs_list_method, 0, &ask.base, &how);
+        return;
+    }
+    on_stored_end(q, err);
+}
+
+static bool read_limit(struct request *q, int64_t *out)
+{
+    const char *text;
+    if (!api_query(q, "limit", &text)) {
+        return false;
+    }
+    *out = 0;
+    if (text == NULL) {
+        return true;
+    }
+    char *end;
+    long n = strtol(text, &end, 10);
+    if (*text == '\0' || *end != '\0' || n < 1 || n > 1000000) {
+        api_error(q, 400, "limit", "invalid", "limit must be a number from 1 to 1000000");
+        return false;
+    }
+    *out = n;
+    return true;
+}
+
+void api_documents_list(struct request *q)
+{
+    struct list_op *op = arena_alloc(q->arena, sizeof *op);
+    if (op == NULL) {
+        api_out_of_memory(q);
+        return;
+    }
+    if (!api_query(q, "collection", &op->collection) || !api_query(q, "state", &op->state) ||
+        !api_query(q, "after", &op->after) || !read_limit(q, &op->limit)) {
+        return;
+    }
+    static const char *const states[] = {"queued", "working", "ready", "failed"};
+    bool known = op->state == NULL;
+    for (size_t i = 0; !known && i < sizeof states / sizeof states[0]; i++) {
+        known = strcmp(op->state, states[i]) == 0;
+    }
+    if (!known) {
+        api_error(q, 400, "state", "invalid", "state must be queued, working, ready or failed");
+        return;
+    }
+    Ig__ListRequest ask = IG__LIST_REQUEST__INIT;
+    char *collection = pb_text(op->collection);
+    ask.collections = &collection;
+    ask.n_collections = op->collection != NULL;
+    ask.state = pb_text(op->state);
+    ask.after = pb_text(op->after);
+    ask.has_limit = op->limit > 0;
+    ask.limit = (uint32_t)op->limit;
+    struct api_call how = {.on_reply = on_states, .on_finish = on_states_end};
+    q->op = op;
+    op->rpc = api_start(q, PEER_INGEST, &ig_list_method, 0, &ask.base, &how);
+}
+
+/* ---- one document
+ * -------------------------------------------------------------------------------------- */
+
+static void on_stored_one(struct request *q, const ProtobufCMessage *m, const struct error *err)
+{
+    const Vs__GetDocumentReply *reply = vs_get_document_reply(m);
+    if (reply == NULL) {
+        api_fail(q, err);
+        return;
+    }
+    struct jsonw w;
+    jsonw_init(&w, &q->out);
+    stored_document_json(&w, reply->document);
+    api_json(q, 200, &q->out);
+}
+
+static void on_got(struct request *q, const ProtobufCMessage *m, const struct error *err)
+{
+    const Ig__GetReply *reply = ig_get_reply(m);
+    if (reply != NULL) {
+        struct jsonw w;
+        jsonw_init(&w, &q->out);
+        document_json(&w, reply->document);
+        api_json(q, 200, &q->out);
+    } else if (err->code == STATUS_UNAVAILABLE) {
+        Vs__GetDocumentRequest ask = VS__GET_DOCUMENT_REQUEST__INIT;
+        ask.document = q->op;
+        api_unary(q, PEER_VECTORSTORE, &vs_get_document_method, 0, &ask.base, on_stored_one);
+    } else {
+        api_fail(q, err);
+    }
+}
+
+void api_document_get(struct request *q)
+{
+    Ig__GetRequest ask = IG__GET_REQUEST__INIT;
+    const char *id = api_id(q, 0);
+    if (id != NULL) {
+        ask.document = pb_text(id);
+        q->op = ask.document;
+        api_unary(q, PEER_INGEST, &ig_get_method, 0, &ask.base, on_got);
+    }
+}
+
+static void on_deleted(struct request *q, const ProtobufCMessage *m, const struct error *err)
+{
+    const Ig__DeleteReply *reply = ig_delete_reply(m);
+    if (reply == NULL) {
+        api_fail(q, err);
+        return;
+    }
+    struct jsonw w;
+    jsonw_init(&w, &q->out);
+    jsonw_open(&w, '{');
+    jsonw_field_z(&w, "id", q->op);
+    jsonw_field_bool(&w, "deleted", true);
+    jsonw_field_bool(&w, "trashed", reply->trashed);
+    jsonw_field_bool(&w, "excluded", reply->excluded);
+    jsonw_close(&w, '}');
+    api_json(q, 200, &q->out);
+}
+
+void api_document_delete(struct request *q)
+{
+    Ig__DeleteRequest ask = IG__DELETE_REQUEST__INIT;
+    const char *id = api_id(q, 0);
+    if (id != NULL) {
+        ask.document = pb_text(id);
+        q->op = ask.document;
+        api_unary(q, PEER_INGEST, &ig_delete_method, 0, &ask.base, on_deleted);
+    }
+}
+
+static void on_progress(struct request *q, const ProtobufCMessage *m, const struct error *err)
+{
+    const Ig__ProgressReply *reply = ig_progress_reply(m);
+    if (reply == NULL) {
+        api_fail(q, err);
+        return;
+    }
+    struct jsonw w;
+    jsonw_init(&w, &q->out);
+    jsonw_open(&w, '{');
+    jsonw_field_int(&w, "queued", reply->queued);
+    jsonw_field_int(&w, "working", reply->working);
+    jsonw_field_int(&w, "ready", reply->ready);
+    jsonw_field_int(&w, "failed", reply->failed);
+    if (reply->doing != NULL && reply->doing[0] != '\0') {
+        jsonw_field_z(&w, "doing", reply->doing);
+    }
+    jsonw_close(&w, '}');
+    api_json(q, 200, &q->out);
+}
+
+void api_progress(struct request *q)
+{
+    Ig__ProgressRequest ask = IG__PROGRESS_REQUEST__INIT;
+    api_unary(q, PEER_INGEST, &ig_progress_method, 0, &ask.base, on_progress);
+}

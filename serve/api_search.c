@@ -1,0 +1,141 @@
+/* POST /api/search: passages with the reasons for their rank. */
+#include <stdlib.h>
+
+#include "base/clock.h"
+#include "retrieve/retrieve_rpc.h"
+#include "serve/api.h"
+#include "serve/http/jsonw.h"
+#include "serve/passage.h"
+#include "serve/request.h"
+#include "serve/search_request.h"
+#include "serve/service.h"
+
+static void why(struct jsonw *w, const Rt__Why *y)
+{
+    jsonw_key(w, "why");
+    jsonw_open(w, '{');
+    if (y->has_text_rank) {
+        jsonw_field_int(w, "text_rank", y->text_rank);
+        jsonw_field_double(w, "text_score", (double)y->text_score);
+        jsonw_field_double(w, "words", (double)y->words);
+        jsonw_field_double(w, "proximity", (double)y->proximity);
+        jsonw_field_double(w, "char4", (double)y->char4);
+    }
+    if (y->has_dense_rank) {
+        jsonw_field_int(w, "dense_rank", y->dense_rank);
+        jsonw_field_double(w, "dense_score", (double)y->dense_score);
+    }
+    jsonw_field_double(w, "fused", (double)y->fused);
+    if (y->n_folded > 0) {
+        jsonw_key(w, "folded");
+        jsonw_open(w, '[');
+        for (size_t i = 0; i < y->n_folded; i++) {
+            jsonw_str(w, str_from(y->folded[i]));
+        }
+        jsonw_close(w, ']');
+    }
+    jsonw_close(w, '}');
+}
+
+static void on_found(struct request *q, const ProtobufCMessage *m, const struct error *err)
+{
+    const Rt__SearchReply *reply = rt_search_reply(m);
+    if (reply == NULL) {
+        api_fail(q, err);
+        return;
+    }
+    struct jsonw w;
+    jsonw_init(&w, &q->out);
+    jsonw_open(&w, '{');
+    jsonw_key(&w, "passages");
+    jsonw_open(&w, '[');
+    for (size_t i = 0; i < reply->n_passages; i++) {
+        jsonw_open(&w, '{');
+        passage_fields(&w, reply->passages[i]->passage);
+        jsonw_field_double(&w, "score", (double)reply->passages[i]->score);
+        why(&w, reply->passages[i]->why);
+        jsonw_close(&w, '}');
+    }
+    jsonw_close(&w, ']');
+    jsonw_key(&w, "notes");
+    jsonw_open(&w, '[');
+    for (size_t i = 0; i < reply->n_notes; i++) {
+        jsonw_str(&w, str_from(reply->notes[i]));
+    }
+    jsonw_close(&w, ']');
+    jsonw_field_int(&w, "matched", reply->matched);
+    jsonw_field_double(&w, "upper_bound_share", (double)reply->upper_bound_share);
+    jsonw_field_z(&w, "encoder", reply->encoder);
+    jsonw_field_int(&w, "took_ms", clock_monotonic_ms() - q->http->started_ms);
+    jsonw_close(&w, '}');
+    api_json(q, 200, &q->out);
+}
+
+static enum status read_mode(struct str mode, Rt__SearchRequest *out, struct error *err)
+{
+    static const struct {
+        const char *name;
+        Rt__SearchRequest__Mode mode;
+    } modes[] = {
+        {"default", RT__SEARCH_REQUEST__MODE__DEFAULT},
+        {"bm25", RT__SEARCH_REQUEST__MODE__PLAIN_BM25},
+        {"dense", RT__SEARCH_REQUEST__MODE__DENSE},
+        {"text", RT__SEARCH_REQUEST__MODE__TEXT},
+    };
+    for (size_t i = 0; mode.ptr != NULL && i < sizeof modes / sizeof modes[0]; i++) {
+        if (str_eq(mode, str_from(modes[i].name))) {
+            out->has_mode = true;
+            out->mode = modes[i].mode;
+            return STATUS_OK;
+        }
+    }
+    return mode.ptr == NULL
+               ? STATUS_OK
+               : error_set(err, STATUS_INVALID, "mode must be default, bm25, dense or text");
+}
+
+static enum status read_search(struct request *q, const struct json *body, Rt__SearchRequest *out,
+                               struct error *err)
+{
+    struct str query;
+    struct str mode;
+    int64_t top_k;
+    bool fold;
+    enum status s = jsonr_string(body, "query", &query, err);
+    if (s == STATUS_OK) {
+        s = search_query(query, "query", out, err);
+    }
+    if (s == STATUS_OK) {
+        s = search_collections(jsonr_get(body, "collections"), q->arena, out, err);
+    }
+    if (s == STATUS_OK) {
+        s = jsonr_int(body, "top_k", 1, SEARCH_TOP_K_MAX, 0, &top_k, err);
+    }
+    if (s == STATUS_OK) {
+        out->has_top_k = top_k > 0;
+        out->top_k = (uint32_t)top_k;
+        s = jsonr_bool(body, "fold", true, &fold, err);
+    }
+    if (s == STATUS_OK) {
+        out->has_no_fold = !fold;
+        out->no_fold = !fold;
+        s = jsonr_string(body, "mode", &mode, err);
+    }
+    return s == STATUS_OK ? read_mode(mode, out, err) : s;
+}
+
+static void on_json(struct request *q, const struct json *body)
+{
+    Rt__SearchRequest ask = RT__SEARCH_REQUEST__INIT;
+    struct error err;
+    if (read_search(q, body, &ask, &err) != STATUS_OK) {
+        api_fail(q, &err);
+        return;
+    }
+    api_unary(q, PEER_RETRIEVE, &rt_search_method, 0, &ask.base, on_found);
+}
+
+void api_search(struct request *q)
+{
+    api_read_json(q, on_json);
+}

@@ -1,0 +1,356 @@
+#include "serve/auth.h"
+
+#include <limits.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/clock.h"
+#include "base/db.h"
+#include "base/file.h"
+#include "base/hash.h"
+#include "base/log.h"
+#include "base/map.h"
+
+#define KEYS_MAX 4096
+#define SESSIONS_MAX 4096
+#define FAILURE_SLOTS 512
+#define FAILURES_PER_MINUTE 30.0
+#define KEY_PREFIX "carrel_"
+
+struct live_session {
+    struct session s;
+    uint8_t hash[SHA256_BYTES];
+};
+
+struct failures { /* one address's recent wrong keys */
+    uint64_t peer;
+    double tokens;
+    int64_t filled_ms;
+};
+
+struct auth {
+    struct principal *keys;
+    size_t n_keys;
+    double per_minute;
+    int64_t session_ms;
+    struct map sessions; /* by SHA-256 of the token */
+    struct failures failures[FAILURE_SLOTS];
+};
+
+static const struct db_migration migrations[] = {
+    {1, "CREATE TABLE tenants(id TEXT PRIMARY KEY, created_wall_ms INTEGER NOT NULL) STRICT;"
+        "CREATE TABLE users(id TEXT PRIMARY KEY, tenant TEXT NOT NULL REFERENCES tenants(id),"
+        " name TEXT NOT NULL, admin INTEGER NOT NULL, created_wall_ms INTEGER NOT NULL) STRICT;"
+        "CREATE TABLE keys(hash BLOB PRIMARY KEY, owner TEXT NOT NULL REFERENCES users(id),"
+        " created_wall_ms INTEGER NOT NULL, revoked_wall_ms INTEGER) STRICT;"},
+};
+
+/* 256 random bits as 52 characters. */
+static void secret_new(char out[SECRET_CAP])
+{
+    static const char alphabet[] = "0123456789abcdefghjkmnpqrstvwxyz";
+    uint8_t r[34] = {0};
+    random_bytes(r, 32);
+    for (size_t i = 0; i < SECRET_CAP - 1; i++) {
+        size_t bit = i * 5;
+        unsigned two = (unsigned)r[bit / 8] << 8 | r[bit / 8 + 1];
+        out[i] = alphabet[(two >> (11 - bit % 8)) & 31];
+    }
+    out[SECRET_CAP - 1] = '\0';
+}
+
+static bool same_bytes(const void *a, const void *b, size_t n)
+{
+    const volatile uint8_t *x = a;
+    const volatile uint8_t *y = b;
+    uint8_t differ = 0;
+    for (size_t i = 0; i < n; i++) {
+        differ = (uint8_t)(differ | (x[i] ^ y[i]));
+    }
+    return differ == 0;
+}
+
+bool auth_equal(struct str a, struct str b)
+{
+    uint8_t x[SHA256_BYTES];
+    uint8_t y[SHA256_BYTES];
+    sha256_of(a.ptr == NULL ? "" : a.ptr, a.len, x);
+    sha256_of(b.ptr == NULL ? "" : b.ptr, b.len, y);
+    return same_bytes(x, y, sizeof x) && a.len == b.len;
+}
+
+/* ---- the database, at start
+ * -------------------------------------------------------------------------- */
+
+static void copy_text(char *out, size_t cap, struct str s)
+{
+    size_t n = s.len < cap - 1 ? s.len : cap - 1;
+    memcpy(out, s.ptr, n);
+    out[n] = '\0';
+}
+
+static enum status load_keys(struct auth *a, sqlite3 *db, struct error *err)
+{
+    sqlite3_stmt *st = NULL;
+    enum status s = db_prepare(db,
+                               "SELECT k.hash, u.id, u.tenant, u.name, u.admin FROM keys k"
+                               " JOIN users u ON u.id = k.owner WHERE k.revoked_wall_ms IS NULL",
+                               &st, err);
+    bool row = s == STATUS_OK;
+    while (s == STATUS_OK && row) {
+        s = db_row(st, &row, err);
+        if (s != STATUS_OK || !row) {
+            break;
+        }
+        struct str hash = db_column(st, 0);
+        if (hash.len != SHA256_BYTES || a->n_keys == KEYS_MAX) {
+            s = error_set(err, STATUS_CORRUPT, "system/serve.db: %s",
+                          hash.len != SHA256_BYTES ? "a key's hash is not 32 bytes"
+                                                   : "too many keys");
+            break;
+        }
+        struct principal *p = &a->keys[a->n_keys++];
+        memcpy(p->hash, hash.ptr, SHA256_BYTES);
+        copy_text(p->user, sizeof p->user, db_column(st, 1));
+        copy_text(p->tenant, sizeof p->tenant, db_column(st, 2));
+        copy_text(p->name, sizeof p->name, db_column(st, 3));
+        p->admin = sqlite3_column_int(st, 4) != 0;
+        p->tokens = a->per_minute;
+        p->filled_ms = clock_monotonic_ms();
+    }
+    (void)sqlite3_finalize(st);
+    return s;
+}
+
+static enum status insert_first(sqlite3 *db, const uint8_t hash[SHA256_BYTES], struct error *err)
+{
+    static const char *const sql[] = {
+        "INSERT OR IGNORE INTO tenants VALUES('main', ?1)",
+        "INSERT INTO users VALUES(?2, 'main', 'administrator', 1, ?1)",
+        "INSERT INTO keys VALUES(?3, ?2, ?1, NULL)",
+    };
+    char user[ID_CAP];
+    id_new(user);
+    enum status s = db_exec(db, "BEGIN IMMEDIATE", err);
+    for (size_t i = 0; s == STATUS_OK && i < sizeof sql / sizeof sql[0]; i++) {
+        sqlite3_stmt *st = NULL;
+        s = db_prepare(db, sql[i], &st, err);
+        if (s == STATUS_OK) {
+            (void)sqlite3_bind_int64(st, 1, clock_wall_ms());
+            if (i > 0) {
+                (void)sqlite3_bind_text(st, 2, user, -1, SQLITE_STATIC);
+            }
+            if (i > 1) {
+                (void)sqlite3_bind_blob(st, 3, hash, SHA256_BYTES, SQLITE_STATIC);
+            }
+            s = db_run(st, err);
+        }
+        (void)sqlite3_finalize(st);
+    }
+    if (s == STATUS_OK) {
+        s = db_exec(db, "COMMIT", err);
+    }
+    return s; /* without COMMIT, closing the database rolls back */
+}
+
+/* The file comes first: a crash in between leaves a file whose key is nowhere, and the next start
+ * makes another. */
+static enum status first_key(const char *home, sqlite3 *db, struct error *err)
+{
+    char secret[SECRET_CAP];
+    char text[sizeof KEY_PREFIX + SECRET_CAP + 1];
+    char path[PATH_MAX];
+    uint8_t hash[SHA256_BYTES];
+    secret_new(secret);
+    int n = snprintf(text, sizeof text, KEY_PREFIX "%s\n", secret);
+    sha256_of(text, (size_t)n - 1, hash);
+    enum status s = file_join(path, sizeof path, home, "admin.key", err);
+    if (s == STATUS_OK) {
+        s = file_write_atomic(path, text, (size_t)n, 0600, err);
+    }
+    if (s == STATUS_OK) {
+        s = insert_first(db, hash, err);
+    }
+    explicit_bzero(secret, sizeof secret);
+    explicit_bzero(text, sizeof text);
+    if (s == STATUS_OK) {
+        LOG_INFO("the first administrator's key was written to admin.key", LOG_END);
+    }
+    return s;
+}
+
+enum status auth_open(const struct auth_options *o, struct auth **out, struct error *err)
+{
+    struct auth *a = calloc(1, sizeof *a);
+    sqlite3 *db = NULL;
+    char path[PATH_MAX];
+    if (a != NULL) {
+        a->keys = calloc(KEYS_MAX, sizeof *a->keys);
+    }
+    if (a == NULL || a->keys == NULL) {
+        auth_close(a);
+        return error_set(err, STATUS_NO_MEMORY, "out of memory");
+    }
+    a->per_minute = (double)o->requests_per_minute;
+    a->session_ms = o->session_hours * 3600 * 1000;
+    map_init(&a->sessions);
+    enum status s = file_join(path, sizeof path, o->home, "system", err);
+    if (s == STATUS_OK) {
+        s = file_mkdirs(path, 0700, err);
+    }
+    if (s == STATUS_OK) {
+        s = file_join(path, sizeof path, o->home, "system/serve.db", err);
+    }
+    if (s == STATUS_OK) {
+        s = db_open(path, DB_CREATE, migrations, sizeof migrations / sizeof migrations[0], &db,
+                    err);
+    }
+    if (s == STATUS_OK) {
+        s = load_keys(a, db, err);
+    }
+    if (s == STATUS_OK && a->n_keys == 0) {
+        s = first_key(o->home, db, err);
+        if (s == STATUS_OK) {
+            s = load_keys(a, db, err);
+        }
+    }
+    db_close(db);
+    if (s != STATUS_OK) {
+        auth_close(a);
+        return s;
+    }
+    *out = a;
+    return STATUS_OK;
+}
+
+void auth_close(struct auth *a)
+{
+    if (a == NULL) {
+        return;
+    }
+    size_t pos = 0;
+    struct str key;
+    void *value;
+    while (map_next(&a->sessions, &pos, &key, &value)) {
+        free(value);
+    }
+    map_deinit(&a->sessions);
+    free(a->keys);
+    free(a);
+}
+
+/* ---- keys and rates
+ * ---------------------------------------------------------------------------------- */
+
+struct principal *auth_key(struct auth *a, struct str key)
+{
+    uint8_t hash[SHA256_BYTES];
+    struct principal *found = NULL;
+    sha256_of(key.ptr == NULL ? "" : key.ptr, key.len, hash);
+    for (size_t i = 0; i < a->n_keys; i++) { /* all of them, always */
+        if (same_bytes(a->keys[i].hash, hash, sizeof hash)) {
+            found = &a->keys[i];
+        }
+    }
+    return found;
+}
+
+/* A bucket that holds a minute's worth. */
+static bool take(double *tokens, int64_t *filled_ms, double per_minute, int64_t now_ms,
+                 int64_t *retry_s)
+{
+    double grown = *tokens + (double)(now_ms - *filled_ms) * per_minute / 60000.0;
+    *tokens = grown > per_minute ? per_minute : grown;
+    *filled_ms = now_ms;
+    if (*tokens >= 1.0) {
+        *tokens -= 1.0;
+        return true;
+    }
+    *retry_s = (int64_t)((1.0 - *tokens) * 60.0 / per_minute) + 1;
+    return false;
+}
+
+bool auth_may_ask(struct auth *a, const struct principal *who, int64_t now_ms, int64_t *retry_s)
+{
+    struct principal *p = &a->keys[who - a->keys];
+    return a->per_minute <= 0 || take(&p->tokens, &p->filled_ms, a->per_minute, now_ms, retry_s);
+}
+
+bool auth_note_failure(struct auth *a, const char *peer, int64_t now_ms, int64_t *retry_s)
+{
+    uint64_t h = hash64(peer, strlen(peer));
+    struct failures *f = &a->failures[h % FAILURE_SLOTS];
+    if (f->peer != h || f->filled_ms == 0) {
+        *f = (struct failures){.peer = h, .tokens = FAILURES_PER_MINUTE, .filled_ms = now_ms};
+    }
+    return take(&f->tokens, &f->filled_ms, FAILURES_PER_MINUTE, now_ms, retry_s);
+}
+
+/* ---- sessions
+ * ---------------------------------------------------------------------------------------- */
+
+static struct str hash_key(const uint8_t hash[SHA256_BYTES])
+{
+    return (struct str){(const char *)hash, SHA256_BYTES};
+}
+
+static void drop_expired(struct auth *a, int64_t now_wall_ms)
+{
+    for (bool found = true; found;) {
+        size_t pos = 0;
+        struct str key;
+        void *value;
+        found = false;
+        while (!found && map_next(&a->sessions, &pos, &key, &value)) {
+            struct live_session *l = value;
+            if (l->s.expires_wall_ms <= now_wall_ms) {
+                (void)map_remove(&a->sessions, hash_key(l->hash));
+                free(l);
+                found = true;
+            }
+        }
+    }
+}
+
+enum status auth_session_new(struct auth *a, const struct principal *who, int64_t now_wall_ms,
+                             char token[SECRET_CAP], const struct session **out, struct error *err)
+{
+    if (a->sessions.len >= SESSIONS_MAX) {
+        drop_expired(a, now_wall_ms);
+    }
+    if (a->sessions.len >= SESSIONS_MAX) {
+        return error_set(err, STATUS_BUSY, "too many people are signed in");
+    }
+    struct live_session *l = calloc(1, sizeof *l);
+    if (l == NULL) {
+        return error_set(err, STATUS_NO_MEMORY, "out of memory");
+    }
+    secret_new(token);
+    secret_new(l->s.csrf);
+    l->s.who = who;
+    l->s.expires_wall_ms = now_wall_ms + a->session_ms;
+    sha256_of(token, SECRET_CAP - 1, l->hash);
+    enum status s = map_put(&a->sessions, hash_key(l->hash), l, NULL);
+    if (s != STATUS_OK) {
+        free(l);
+        return error_set(err, s, "out of memory");
+    }
+    *out = &l->s;
+    return STATUS_OK;
+}
+
+const struct session *auth_session(struct auth *a, struct str token, int64_t now_wall_ms)
+{
+    uint8_t hash[SHA256_BYTES];
+    sha256_of(token.ptr == NULL ? "" : token.ptr, token.len, hash);
+    struct live_session *l = map_get(&a->sessions, hash_key(hash));
+    return l != NULL && l->s.expires_wall_ms > now_wall_ms ? &l->s : NULL;
+}
+
+void auth_session_end(struct auth *a, struct str token)
+{
+    uint8_t hash[SHA256_BYTES];
+    sha256_of(token.ptr == NULL ? "" : token.ptr, token.len, hash);
+    free(map_remove(&a->sessions, hash_key(hash)));
+}

@@ -1,0 +1,241 @@
+#include "serve/chat_request.h"
+
+#include "serve/request.h"
+#include "serve/search_request.h"
+
+bool chat_model(struct str model, struct str *collection)
+{
+    *collection = (struct str){0};
+    if (str_eq(model, STR("carrel"))) {
+        return true;
+    }
+    if (!str_starts(model, STR("carrel:"))) {
+        return false;
+    }
+    *collection = (struct str){model.ptr + 7, model.len - 7};
+    return api_name_ok(*collection, 255) && memchr(collection->ptr, '/', collection->len) == NULL;
+}
+
+static enum status out_of_memory(struct error *err)
+{
+    return error_set(err, STATUS_NO_MEMORY, "out of memory");
+}
+
+/* A string, null, or an array of {"type":"text","text":...}; text of several parts is joined by
+ * lines. */
+static enum status read_content(const struct json *v, size_t i, struct arena *a, char **out,
+                                struct error *err)
+{
+    struct str s = jsonr_str(v);
+    if (v == NULL) {
+        s = STR("");
+    }
+    if (s.ptr != NULL) {
+        *out = arena_strndup(a, s.ptr, s.len);
+        return *out == NULL ? out_of_memory(err) : STATUS_OK;
+    }
+    if (jsonr_kind(v) != JSON_KIND_ARRAY) {
+        return error_set(err, STATUS_INVALID,
+                         "messages[%zu].content must be a string or an array of parts", i);
+    }
+    size_t len = 1;
+    for (size_t k = 0; k < jsonr_len(v); k++) {
+        const struct json *part = jsonr_at(v, k);
+        struct str type = jsonr_str(jsonr_get(part, "type"));
+        struct str text = jsonr_str(jsonr_get(part, "text"));
+        if (text.ptr == NULL || !(str_eq(type, STR("text")) || str_eq(type, STR("input_text")) ||
+                                  str_eq(type, STR("output_text")))) {
+            return error_set(err, STATUS_INVALID,
+                             "messages[%zu].content[%zu]: only text parts are read here", i, k);
+        }
+        len += text.len + 1;
+    }
+    char *to = arena_alloc(a, len);
+    if (to == NULL) {
+        return out_of_memory(err);
+    }
+    *out = to;
+    for (size_t k = 0; k < jsonr_len(v); k++) {
+        struct str text = jsonr_str(jsonr_get(jsonr_at(v, k), "text"));
+        if (k > 0) {
+            *to++ = '\n';
+        }
+        memcpy(to, text.ptr, text.len);
+        to += text.len;
+    }
+    *to = '\0';
+    return STATUS_OK;
+}
+
+static const char *known_role(struct str role)
+{
+    static const char *const roles[][2] = {{"user", "user"},     {"assistant", "assistant"},
+                                           {"system", "system"}, {"developer", "system"},
+                                           {"tool", ""},         {"function", ""}};
+    for (size_t i = 0; role.ptr != NULL && i < sizeof roles / sizeof roles[0]; i++) {
+        if (str_eq(role, str_from(roles[i][0]))) {
+            return roles[i][1];
+        }
+    }
+    return NULL;
+}
+
+static enum status read_message(const struct json *v, size_t i, struct arena *a,
+                                struct chat_request *out, struct error *err)
+{
+    const char *role = known_role(jsonr_str(jsonr_get(v, "role")));
+    if (role == NULL) {
+        return error_set(err, STATUS_INVALID,
+                         "messages[%zu].role must be system, developer, user, assistant or tool",
+                         i);
+    }
+    char *content;
+    enum status s = read_content(jsonr_get(v, "content"), i, a, &content, err);
+    if (s != STATUS_OK || role[0] == '\0' || content[0] == '\0') {
+        return s; /* results of tools say nothing to an answer from documents */
+    }
+    Ge__Message *m = arena_alloc(a, sizeof *m);
+    if (m == NULL) {
+        return out_of_memory(err);
+    }
+    ge__message__init(m);
+    m->role = pb_text(role);
+    m->content = content;
+    out->ask.messages[out->ask.n_messages++] = m;
+    if (strcmp(role, "user") == 0) {
+        if (out->question.len > 0) {
+            if (out->n_earlier == CHAT_EARLIER_MAX) {
+                memmove(out->earlier, out->earlier + 1,
+                        (CHAT_EARLIER_MAX - 1) * sizeof out->earlier[0]);
+                out->n_earlier--;
+            }
+            out->earlier[out->n_earlier++] = out->question;
+        }
+        out->question = str_from(content);
+    }
+    return STATUS_OK;
+}
+
+static enum status read_messages(const struct json *list, struct arena *a, struct chat_request *out,
+                                 struct error *err)
+{
+    size_t n = jsonr_len(list);
+    if (jsonr_kind(list) != JSON_KIND_ARRAY || n == 0 || n > CHAT_MESSAGES_MAX) {
+        return error_set(err, STATUS_INVALID, "messages must be an array of 1 to %d messages",
+                         CHAT_MESSAGES_MAX);
+    }
+    out->ask.messages = arena_array(a, n, sizeof *out->ask.messages);
+    if (out->ask.messages == NULL) {
+        return out_of_memory(err);
+    }
+    enum status s = STATUS_OK;
+    for (size_t i = 0; i < n && s == STATUS_OK; i++) {
+        s = read_message(jsonr_at(list, i), i, a, out, err);
+    }
+    if (s == STATUS_OK) {
+        Rt__SearchRequest check = RT__SEARCH_REQUEST__INIT;
+        s = search_query(out->question, "the last user message", &check, err);
+    }
+    return s;
+}
+
+static enum status read_stops(const struct json *v, struct arena *a, struct chat_request *out,
+                              struct error *err)
+{
+    size_t n = v == NULL ? 0 : jsonr_kind(v) == JSON_KIND_ARRAY ? jsonr_len(v) : 1;
+    if (n > CHAT_STOPS_MAX) {
+        return error_set(err, STATUS_INVALID, "stop may hold at most %d strings", CHAT_STOPS_MAX);
+    }
+    out->ask.stop = arena_array(a, n + 1, sizeof *out->ask.stop);
+    if (out->ask.stop == NULL) {
+        return out_of_memory(err);
+    }
+    for (size_t i = 0; i < n; i++) {
+        struct str s = jsonr_str(jsonr_kind(v) == JSON_KIND_ARRAY ? jsonr_at(v, i) : v);
+        if (s.ptr == NULL) {
+            return error_set(err, STATUS_INVALID, "stop must be a string or an array of strings");
+        }
+        if (s.len > 0) {
+            out->ask.stop[out->ask.n_stop++] = pb_text(s.ptr);
+        }
+    }
+    return STATUS_OK;
+}
+
+static enum status read_sampling(const struct json *body, struct chat_request *out,
+                                 const char **param, struct error *err)
+{
+    bool present;
+    double d = 0;
+    int64_t n;
+    *param = "temperature";
+    enum status s = jsonr_number(body, "temperature", 0, 2, &present, &d, err);
+    if (s == STATUS_OK) {
+        out->ask.has_temperature = present;
+        out->ask.temperature = (float)d;
+        *param = "top_p";
+        s = jsonr_number(body, "top_p", 0, 1, &present, &d, err);
+    }
+    if (s == STATUS_OK) {
+        out->ask.has_top_p = present;
+        out->ask.top_p = (float)d;
+        const char *key = jsonr_get(body, "max_completion_tokens") != NULL ? "max_completion_tokens"
+                                                                           : "max_tokens";
+        *param = key;
+        s = jsonr_int(body, key, 1, 1000000, 0, &n, err);
+    }
+    if (s == STATUS_OK) {
+        out->ask.has_max_tokens = n > 0;
+        out->ask.max_tokens = (uint32_t)n;
+        *param = "seed";
+        s = jsonr_int(body, "seed", INT64_MIN, INT64_MAX, 0, &n, err);
+    }
+    if (s == STATUS_OK) {
+        out->ask.has_seed = jsonr_get(body, "seed") != NULL;
+        out->ask.seed = n;
+        *param = "n";
+        s = jsonr_int(body, "n", 1, 1, 1, &n, err);
+    }
+    return s;
+}
+
+enum status chat_request_read(const struct json *body, struct arena *a, struct chat_request *out,
+                              const char **param, struct error *err)
+{
+    *out = (struct chat_request){.ask = GE__CHAT_REQUEST__INIT};
+    struct str model;
+    struct str collection;
+    *param = "model";
+    enum status s = jsonr_string(body, "model", &model, err);
+    if (s == STATUS_OK && model.ptr == NULL) {
+        s = error_set(err, STATUS_INVALID,
+                      "model is missing: use \"carrel\" or \"carrel:<collection>\"");
+    }
+    if (s == STATUS_OK && !chat_model(model, &collection)) {
+        s = error_set(err, STATUS_NOT_FOUND,
+                      "The model does not exist here: use \"carrel\" or \"carrel:<collection>\".");
+    }
+    if (s == STATUS_OK) {
+        out->model = model.ptr;
+        out->collection = collection.ptr;
+        *param = "stream";
+        s = jsonr_bool(body, "stream", false, &out->stream, err);
+    }
+    const struct json *options = jsonr_get(body, "stream_options");
+    if (s == STATUS_OK && jsonr_kind(options) == JSON_KIND_OBJECT) {
+        *param = "stream_options";
+        s = jsonr_bool(options, "include_usage", false, &out->include_usage, err);
+    }
+    if (s == STATUS_OK) {
+        s = read_sampling(body, out, param, err);
+    }
+    if (s == STATUS_OK) {
+        *param = "stop";
+        s = read_stops(jsonr_get(body, "stop"), a, out, err);
+    }
+    if (s == STATUS_OK) {
+        *param = "messages";
+        s = read_messages(jsonr_get(body, "messages"), a, out, err);
+    }
+    return s;
+}

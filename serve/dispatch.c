@@ -1,0 +1,193 @@
+/* From a head to its handler: host, route, key or session, rate, CSRF, the caller's signature. */
+#include <arpa/inet.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "base/clock.h"
+#include "base/log.h"
+#include "serve/http/url.h"
+#include "serve/request.h"
+#include "serve/service.h"
+
+#define CALLER_SLACK_MS 60000
+
+/* While only this machine can reach us, a page of some web site could still have its own name point
+ * here (DNS rebinding). It cannot have an IP address or "localhost" as its name. */
+static bool host_ok(const struct serve *s, struct str host)
+{
+    if (!s->loopback || host.len == 0) { /* HTTP/1.0 without Host comes from no browser */
+        return true;
+    }
+    char name[256];
+    if (host.len >= sizeof name) {
+        return false;
+    }
+    if (host.ptr[0] == '[') { /* an IPv6 literal */
+        return true;
+    }
+    const char *colon = memchr(host.ptr, ':', host.len);
+    size_t n = colon == NULL ? host.len : (size_t)(colon - host.ptr);
+    memcpy(name, host.ptr, n);
+    name[n] = '\0';
+    struct in_addr v4;
+    return strcasecmp(name, "localhost") == 0 || inet_pton(AF_INET, name, &v4) == 1 ||
+           (n > 10 && strcasecmp(name + n - 10, ".localhost") == 0);
+}
+
+static bool retry_later(struct request *q, int64_t retry_s, const char *message)
+{
+    char text[24];
+    (void)snprintf(text, sizeof text, "%lld", (long long)retry_s);
+    http_header(q->http, "Retry-After", text);
+    api_error(q, 429, NULL, "rate_limit_exceeded", message);
+    return false;
+}
+
+static bool refuse_key(struct request *q, const char *message)
+{
+    int64_t retry_s;
+    if (!auth_note_failure(q->serve->auth, q->http->peer, clock_monotonic_ms(), &retry_s)) {
+        return retry_later(q, retry_s, "Too many wrong keys came from this address.");
+    }
+    http_header(q->http, "WWW-Authenticate", "Bearer realm=\"carrel\"");
+    api_error(q, 401, NULL, "invalid_api_key", message);
+    return false;
+}
+
+static bool known(struct request *q)
+{
+    struct auth *auth = q->serve->auth;
+    struct str given = http_head_get(q->http->head, "authorization");
+    if (given.len > 0) {
+        if (given.len < 8 || strncasecmp(given.ptr, "Bearer ", 7) != 0) {
+            return refuse_key(q, "Authorization must be: Bearer <key>.");
+        }
+        q->who = auth_key(auth, (struct str){given.ptr + 7, given.len - 7});
+        return q->who != NULL || refuse_key(q, "This key is not known here.");
+    }
+    struct str cookie = cookie_get(http_head_get(q->http->head, "cookie"), q->serve->cookie);
+    if (cookie.len > 0) {
+        q->session = auth_session(auth, cookie, clock_wall_ms());
+        if (q->session != NULL) {
+            q->who = q->session->who;
+            return true;
+        }
+    }
+    http_header(q->http, "WWW-Authenticate", "Bearer realm=\"carrel\"");
+    api_error(q, 401, NULL, "invalid_api_key",
+              cookie.len > 0 ? "This session is over: sign in again."
+                             : "A key is needed: Authorization: Bearer <key>.");
+    return false;
+}
+
+static bool allowed(struct request *q)
+{
+    const struct route *route = q->match.route;
+    if (route->access == ACCESS_OPEN) {
+        return true;
+    }
+    if (!known(q)) {
+        return false;
+    }
+    int64_t retry_s;
+    if (!auth_may_ask(q->serve->auth, q->who, clock_monotonic_ms(), &retry_s)) {
+        return retry_later(q, retry_s, "This key has made its requests for this minute.");
+    }
+    if (route->access == ACCESS_ADMIN && !q->who->admin) {
+        api_error(q, 403, NULL, "forbidden", "Only an administrator may do that.");
+        return false;
+    }
+    if (route->csrf && q->session != NULL &&
+        !auth_equal(http_head_get(q->http->head, "x-csrf-token"), str_from(q->session->csrf))) {
+        api_error(q, 403, NULL, "csrf", "X-CSRF-Token is missing or not this session's.");
+        return false;
+    }
+    struct caller c = {
+        .tenant = q->who->tenant,
+        .user = q->who->user,
+        .admin = q->who->admin,
+        .expires_wall_ms =
+            clock_wall_ms() + q->serve->settings->http.request_timeout_ms + CALLER_SLACK_MS,
+    };
+    struct error err;
+    if (caller_sign(&q->serve->svc->identity, &c, q->arena, &q->token, &q->token_len, &err) !=
+        STATUS_OK) {
+        api_fail(q, &err);
+        return false;
+    }
+    return true;
+}
+
+static void no_route(struct request *q)
+{
+    struct http_request *r = q->http;
+    if (q->match.allow != 0) {
+        struct buf b;
+        buf_init(&b, 128);
+        route_allow(q->match.allow, &b);
+        http_header(r, "Allow", buf_view(&b).ptr);
+        buf_deinit(&b);
+        api_error(q, 405, NULL, "method_not_allowed", "This method is not for this address.");
+        return;
+    }
+    bool reads = r->head->verb == VERB_GET || r->head->verb == VERB_HEAD;
+    if (reads && q->serve->page != NULL) {
+        r->route = "page";
+        if (static_serve(q->serve->page, r)) {
+            return;
+        }
+    } else if (reads && str_eq(r->head->path, STR("/"))) {
+        http_respond(r, 503, "text/plain; charset=utf-8",
+                     STR("The web page has not been built (serve/web/dist). The API works.\n"));
+        return;
+    }
+    api_error(q, 404, NULL, "unknown_url", "There is nothing at this address.");
+}
+
+void serve_on_request(struct http_request *r, void *serve)
+{
+    struct serve *s = serve;
+    struct request *q = api_request_new(s, r);
+    r->route = "none";
+    if (q == NULL) {
+        http_respond_error(r, 503, "server_error", NULL, "no_memory", "Out of memory.");
+        return;
+    }
+    if (!host_ok(s, r->head->host)) {
+        api_error(
+            q, 421, NULL, "wrong_host",
+            "The Host header names a machine that this one is not: use localhost or the address.");
+        return;
+    }
+    route_find(serve_routes, serve_routes_n, r->head->verb, r->head->path, &q->match);
+    if (q->match.route == NULL) {
+        no_route(q);
+        return;
+    }
+    r->route = q->match.route->pattern;
+    if (allowed(q)) {
+        q->match.route->handler(q);
+    }
+}
+
+void serve_on_done(struct http_request *r, int status, void *serve)
+{
+    struct serve *s = serve;
+    int digit = status / 100;
+    s->by_class[digit >= 0 && digit < STATUS_CLASSES ? digit : 0]++;
+    if (r == NULL) {
+        LOG_INFO("refused before a request", LOG_INT("status", status), LOG_END);
+        return;
+    }
+    struct request *q = r->data;
+    if (q != NULL) {
+        api_cancel_calls(q);
+        jsonr_free(q->body);
+        q->body = NULL;
+        buf_deinit(&q->out);
+    }
+    LOG_INFO("request", LOG_STR("req", r->id), LOG_STR("route", r->route),
+             LOG_INT("status", status), LOG_INT("dur_ms", clock_monotonic_ms() - r->started_ms),
+             LOG_INT("bytes", r->bytes_out),
+             LOG_STR("tenant", q == NULL || q->who == NULL ? "" : q->who->tenant), LOG_END);
+}

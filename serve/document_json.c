@@ -1,0 +1,53 @@
+#include "serve/document_json.h"
+
+#include "serve/passage.h"
+
+void document_json(struct jsonw *w, const Ig__DocumentState *d)
+{
+    jsonw_open(w, '{');
+    jsonw_field_z(w, "id", d->document);
+    jsonw_key(w, "path");
+    jsonw_path(w, str_of_bytes(d->path));
+    jsonw_field_z(w, "collection", d->collection);
+    jsonw_field_z(w, "state", d->state);
+    jsonw_field_int(w, "chunks", d->chunks);
+    jsonw_field_z(w, "error", d->error);
+    jsonw_field_int(w, "size", (int64_t)d->size);
+    jsonw_field_int(w, "modified", d->modified_wall_ms / 1000);
+    jsonw_field_int(w, "changed", d->changed_wall_ms / 1000);
+    if (d->has_attempts) {
+        jsonw_field_int(w, "attempts", d->attempts);
+    }
+    if (d->format != NULL) {
+        jsonw_field_z(w, "format", d->format);
+    }
+    if (d->has_pages) {
+        jsonw_field_int(w, "pages", d->pages);
+    }
+    if (d->title != NULL) {
+        jsonw_field_z(w, "title", d->title);
+    }
+    jsonw_close(w, '}');
+}
+
+void stored_document_json(struct jsonw *w, const Vs__DocumentInfo *d)
+{
+    jsonw_open(w, '{');
+    jsonw_field_z(w, "id", d->location->document);
+    jsonw_key(w, "path");
+    jsonw_path(w, str_of_bytes(d->location->path));
+    jsonw_field_z(w, "collection", d->location->collection);
+    jsonw_field_z(w, "state", "ready");
+    jsonw_field_int(w, "chunks", d->chunks);
+    jsonw_field_z(w, "error", NULL);
+    jsonw_field_int(w, "size", (int64_t)d->size);
+    jsonw_field_int(w, "modified", d->location->modified_wall_ms / 1000);
+    jsonw_field_z(w, "format", d->format);
+    if (d->has_pages) {
+        jsonw_field_int(w, "pages", d->pages);
+    }
+    if (d->title != NULL) {
+        jsonw_field_z(w, "title", d->title);
+    }
+    jsonw_close(w, '}');
+}

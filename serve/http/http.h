@@ -1,0 +1,132 @@
+/* HTTP/1.1 over uv streams: connections, requests, responses. Knows no route, no key, no service.
+ *
+ * A request is one struct with one arena, one deadline and one exit. It is handed to on_request
+ * when its head has been read; the handler answers now or later, exactly once: http_respond*, or
+ * http_stream_begin
+ * ... http_stream_end. When the client goes away, the deadline passes or the server stops, on_abort
+ * runs once (never from inside a function of this header) and nothing may be answered any more.
+ *
+ * Everything on the loop thread. Bounds: struct http_limits; a response queue of HTTP_QUEUE_MAX
+ * bytes a connection; reading stops while a request is worked on and HTTP_INPUT_MAX bytes wait. */
+#ifndef CARREL_SERVE_HTTP_HTTP_H
+#define CARREL_SERVE_HTTP_HTTP_H
+
+#include <uv.h>
+
+#include "base/arena.h"
+#include "base/buf.h"
+#include "base/hash.h"
+#include "base/list.h"
+#include "serve/http/parse.h"
+
+#define HTTP_INPUT_MAX ((size_t)256 * 1024)
+#define HTTP_QUEUE_HIGH ((size_t)256 * 1024)     /* http_stream_write says BUSY above it */
+#define HTTP_QUEUE_MAX ((size_t)8 * 1024 * 1024) /* a stream that ignores BUSY is cut here */
+#define HTTP_ARENA_MAX ((size_t)64 * 1024 * 1024)
+
+struct http_limits {
+    size_t max_head_bytes, max_body_bytes;
+    int64_t header_timeout_ms, idle_timeout_ms, request_timeout_ms;
+    size_t max_connections, max_connections_per_address, max_requests_in_flight;
+    int64_t shutdown_grace_ms; /* requests in flight may finish within it */
+};
+
+struct http_server;
+struct http_conn;
+struct http_request;
+struct tls_context;
+
+struct http_callbacks {
+    void (*on_request)(struct http_request *r, void *data);
+    /* The request is over, for the log and the counters: r->status (0: aborted before an answer),
+     * r->bytes_out. Also for what never reached on_request (r == NULL, malformed). */
+    void (*on_done)(struct http_request *r, int status, void *data);
+    void *data;
+};
+
+struct http_request {
+    const struct http_head *head; /* valid until the request is answered; NULL afterwards */
+    struct arena arena;
+    char id[ID_CAP];
+    char peer[64]; /* address, without port */
+    int64_t started_ms, deadline_ms;
+    int status;         /* sent */
+    uint64_t bytes_out; /* of the body */
+    const char *route;  /* pattern, for the log; set by the router */
+    /* The handler's. */
+    void *data;
+    void (*on_abort)(struct http_request *r);
+    /* Streaming bodies: bytes taken; fewer than len stops the body until http_body_resume. */
+    size_t (*on_body)(struct http_request *r, const char *p, size_t len);
+    void (*on_body_end)(struct http_request *r);
+    void (*on_drain)(struct http_request *r); /* the queue is low again after BUSY */
+
+    /* private to conn.c and response.c */
+    struct http_conn *conn; /* NULL once nothing can be answered */
+    struct http_server *server;
+    unsigned refs;
+    struct buf body;
+    size_t body_max, body_seen;
+    void (*on_collected)(struct http_request *r, struct str body);
+    enum { BODY_UNASKED, BODY_WANTED, BODY_PAUSED, BODY_COMPLETE } body_state;
+    enum { ANSWER_NONE, ANSWER_STREAM, ANSWER_OVER } answer;
+    bool chunked, close_after, no_body, busy;
+    struct buf headers; /* extra lines of the response */
+};
+
+enum status http_server_new(uv_loop_t *loop, const struct http_limits *limits,
+                            const struct http_callbacks *cb, struct http_server **out,
+                            struct error *err) MUST_CHECK;
+/* Borrowed; before listening. */
+void http_server_tls(struct http_server *s, struct tls_context *tls);
+/* host: an address, or "localhost". port 0 picks one; *actual tells which. */
+enum status http_server_listen(struct http_server *s, const char *host, int port, int *actual,
+                               struct error *err) MUST_CHECK;
+/* Stops accepting, closes idle connections, lets requests finish within the grace; then s is freed.
+ */
+void http_server_close(struct http_server *s, void (*on_closed)(void *data), void *data);
+struct http_stats {
+    size_t connections, requests_in_flight;
+    uint64_t connections_total, refused_total, malformed_total, bytes_in, bytes_out;
+};
+void http_server_stats(const struct http_server *s, struct http_stats *out);
+
+/* ---- the request's body ---- */
+
+/* Collects the whole body (at most max bytes, else 413 is answered by itself) and hands it over, in
+ * the arena's life time. `done` may be called from inside. */
+void http_body_collect(struct http_request *r, size_t max,
+                       void (*done)(struct http_request *r, struct str body));
+/* Streams it to r->on_body and r->on_body_end (set before). At most max bytes, else 413. */
+void http_body_stream(struct http_request *r, size_t max);
+void http_body_resume(struct http_request *r);
+
+/* ---- the response: all are no-ops once nothing can be answered ---- */
+
+/* Adds a header line; CR, LF and NUL in it are dropped. */
+void http_header(struct http_request *r, const char *name, const char *value);
+void http_respond(struct http_request *r, int status, const char *type, struct str body);
+/* body is taken over (it is reset). */
+void http_respond_buf(struct http_request *r, int status, const char *type, struct buf *body);
+/* length < 0: unknown (chunked; until the close in HTTP/1.0). */
+void http_stream_begin(struct http_request *r, int status, const char *type, int64_t length);
+/* STATUS_BUSY: taken, but wait for on_drain before more. STATUS_CANCELLED: nobody listens. */
+enum status http_stream_write(struct http_request *r, const void *p, size_t len);
+void http_stream_end(struct http_request *r);
+/* A stream that cannot be completed: cut, so that the client notices. */
+void http_stream_cut(struct http_request *r);
+/* OpenAI's error shape: {"error":{"message","type","param","code"}}; param and code may be NULL. */
+void http_respond_error(struct http_request *r, int status, const char *type, const char *param,
+                        const char *code, const char *message);
+/* Reason phrase; "Error" outside the list. */
+const char *http_reason(int status);
+
+/* Keeps the struct and its arena while work that cannot be cancelled still points at it. */
+void http_request_hold(struct http_request *r);
+void http_request_release(struct http_request *r);
+static inline bool http_request_gone(const struct http_request *r)
+{
+    return r->conn == NULL;
+}
+
+#endif

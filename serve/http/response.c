@@ -1,0 +1,310 @@
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+
+#include "base/clock.h"
+#include "serve/http/conn.h"
+#include "serve/http/jsonw.h"
+
+#define JSON_TYPE "application/json; charset=utf-8"
+
+static const struct {
+    int status;
+    const char *reason;
+} reasons[] = {
+    {200, "OK"},
+    {201, "Created"},
+    {202, "Accepted"},
+    {204, "No Content"},
+    {206, "Partial Content"},
+    {304, "Not Modified"},
+    {400, "Bad Request"},
+    {401, "Unauthorized"},
+    {403, "Forbidden"},
+    {404, "Not Found"},
+    {405, "Method Not Allowed"},
+    {408, "Request Timeout"},
+    {409, "Conflict"},
+    {413, "Content Too Large"},
+    {414, "URI Too Long"},
+    {415, "Unsupported Media Type"},
+    {417, "Expectation Failed"},
+    {421, "Misdirected Request"},
+    {429, "Too Many Requests"},
+    {431, "Request Header Fields Too Large"},
+    {499, "Client Closed Request"},
+    {500, "Internal Server Error"},
+    {501, "Not Implemented"},
+    {502, "Bad Gateway"},
+    {503, "Service Unavailable"},
+    {504, "Gateway Timeout"},
+    {505, "HTTP Version Not Supported"},
+    {507, "Insufficient Storage"},
+};
+
+const char *http_reason(int status)
+{
+    for (size_t i = 0; i < sizeof reasons / sizeof reasons[0]; i++) {
+        if (reasons[i].status == status) {
+            return reasons[i].reason;
+        }
+    }
+    return "Error";
+}
+
+static bool can_answer(const struct http_request *r)
+{
+    return r->conn != NULL && !r->conn->closing && r->answer != ANSWER_OVER;
+}
+
+void http_header(struct http_request *r, const char *name, const char *value)
+{
+    buf_z(&r->headers, name);
+    buf_z(&r->headers, ": ");
+    for (const char *v = value; *v != '\0'; v++) {
+        if ((unsigned char)*v >= 0x20 && *v != 0x7f) {
+            buf_char(&r->headers, *v);
+        }
+    }
+    buf_z(&r->headers, "\r\n");
+}
+
+static bool has_header(const struct http_request *r, const char *name_colon)
+{
+    return r->headers.len > 0 && strcasestr(r->headers.ptr, name_colon) != NULL;
+}
+
+static void status_line(struct buf *b, int status, const char *id)
+{
+    char date[40] = "";
+    time_t now = (time_t)(clock_wall_ms() / 1000);
+    struct tm tm;
+    if (gmtime_r(&now, &tm) != NULL) {
+        (void)strftime(date, sizeof date, "%a, %d %b %Y %H:%M:%S GMT", &tm);
+    }
+    buf_printf(b, "HTTP/1.1 %d %s\r\nDate: %s\r\nServer: carrel\r\n", status, http_reason(status),
+               date);
+    if (id != NULL) {
+        buf_printf(b, "X-Request-Id: %s\r\n", id);
+    }
+}
+
+/* Headers every answer carries unless its handler said otherwise. */
+static void safe_headers(struct http_request *r, struct buf *b)
+{
+    buf_z(b, "X-Content-Type-Options: nosniff\r\nReferrer-Policy: no-referrer\r\n");
+    if (!has_header(r, "cache-control:")) {
+        buf_z(b, "Cache-Control: no-store\r\n");
+    }
+    if (!has_header(r, "content-security-policy:")) {
+        buf_z(b, "Content-Security-Policy: default-src 'none'; frame-ancestors 'none'\r\n");
+    }
+}
+
+/* An unread body that is not worth draining ends the connection with the answer. */
+static void decide_keep(struct http_request *r)
+{
+    const struct http_head *h = r->head;
+    if (r->body_state != BODY_COMPLETE &&
+        (h->expects_continue || h->length > (uint64_t)256 * 1024)) {
+        r->close_after = true;
+    }
+    if (r->server->stopping) {
+        r->close_after = true;
+    }
+}
+
+static void begin(struct http_request *r, struct buf *b, int status, const char *type,
+                  int64_t length)
+{
+    decide_keep(r);
+    r->status = status;
+    status_line(b, status, r->id);
+    safe_headers(r, b);
+    buf_str(b, buf_view(&r->headers));
+    if (type != NULL && status != 304 && status != 204) {
+        buf_printf(b, "Content-Type: %s\r\n", type);
+    }
+    if (length >= 0 && status != 304 && status != 204) {
+        buf_printf(b, "Content-Length: %lld\r\n", (long long)length);
+    } else if (length < 0 && r->head->http11) {
+        r->chunked = true;
+        buf_z(b, "Transfer-Encoding: chunked\r\n");
+    } else if (length < 0) {
+        r->close_after = true;
+    }
+    if (r->close_after) {
+        buf_z(b, "Connection: close\r\n");
+    } else if (!r->head->http11) {
+        buf_z(b, "Connection: keep-alive\r\n");
+    }
+    buf_z(b, "\r\n");
+    if (status == 304 || status == 204) {
+        r->no_body = true;
+    }
+}
+
+static void send_buf(struct http_conn *c, struct buf *b)
+{
+    size_t len = b->len;
+    char *bytes = buf_take(b);
+    if (bytes == NULL) {
+        conn_close(c);
+    } else {
+        conn_write(c, bytes, len);
+    }
+}
+
+void http_respond(struct http_request *r, int status, const char *type, struct str body)
+{
+    if (!can_answer(r) || r->answer != ANSWER_NONE) {
+        return;
+    }
+    struct buf b;
+    buf_init(&b, HTTP_ARENA_MAX);
+    begin(r, &b, status, type, (int64_t)body.len);
+    if (!r->no_body) {
+        buf_str(&b, body);
+        r->bytes_out = body.len;
+    }
+    r->answer = ANSWER_OVER;
+    send_buf(r->conn, &b);
+    request_answered(r);
+}
+
+void http_respond_buf(struct http_request *r, int status, const char *type, struct buf *body)
+{
+    if (buf_status(body) != STATUS_OK) {
+        buf_deinit(body);
+        http_respond_error(r, 503, "server_error", NULL, NULL, "Out of memory: try again shortly.");
+        return;
+    }
+    if (can_answer(r) && r->answer == ANSWER_NONE) {
+        struct buf b;
+        buf_init(&b, 32768);
+        begin(r, &b, status, type, (int64_t)body->len);
+        r->answer = ANSWER_OVER;
+        send_buf(r->conn, &b);
+        if (!r->no_body && body->len > 0) {
+            r->bytes_out = body->len;
+            send_buf(r->conn, body);
+        }
+        request_answered(r);
+    }
+    buf_deinit(body);
+}
+
+void http_stream_begin(struct http_request *r, int status, const char *type, int64_t length)
+{
+    if (!can_answer(r) || r->answer != ANSWER_NONE) {
+        return;
+    }
+    struct buf b;
+    buf_init(&b, 32768);
+    begin(r, &b, status, type, length);
+    r->answer = ANSWER_STREAM;
+    send_buf(r->conn, &b);
+}
+
+enum status http_stream_write(struct http_request *r, const void *p, size_t len)
+{
+    if (!can_answer(r) || r->answer != ANSWER_STREAM) {
+        return STATUS_CANCELLED;
+    }
+    struct http_conn *c = r->conn;
+    if (len == 0 || r->no_body) {
+        return STATUS_OK;
+    }
+    if (c->queued > HTTP_QUEUE_MAX) {
+        conn_close(c);
+        return STATUS_CANCELLED;
+    }
+    r->bytes_out += len;
+    if (r->chunked) {
+        struct buf b;
+        buf_init(&b, len + 32);
+        buf_printf(&b, "%zx\r\n", len);
+        buf_append(&b, p, len);
+        buf_z(&b, "\r\n");
+        send_buf(c, &b);
+    } else {
+        conn_write_copy(c, p, len);
+    }
+    if (c->closing) {
+        return STATUS_CANCELLED;
+    }
+    if (c->queued > HTTP_QUEUE_HIGH) {
+        r->busy = true;
+        return STATUS_BUSY;
+    }
+    return STATUS_OK;
+}
+
+void http_stream_end(struct http_request *r)
+{
+    if (!can_answer(r) || r->answer != ANSWER_STREAM) {
+        return;
+    }
+    if (r->chunked && !r->no_body) {
+        conn_write_copy(r->conn, "0\r\n\r\n", 5);
+    }
+    r->answer = ANSWER_OVER;
+    request_answered(r);
+}
+
+void http_stream_cut(struct http_request *r)
+{
+    if (can_answer(r)) {
+        conn_close(r->conn); /* the close callback ends the request */
+    }
+}
+
+static void error_body(struct buf *out, const char *type, const char *param, const char *code,
+                       const char *message)
+{
+    struct jsonw w;
+    jsonw_init(&w, out);
+    jsonw_open(&w, '{');
+    jsonw_key(&w, "error");
+    jsonw_open(&w, '{');
+    jsonw_field_z(&w, "message", message);
+    jsonw_field_z(&w, "type", type);
+    jsonw_field_z(&w, "param", param);
+    jsonw_field_z(&w, "code", code);
+    jsonw_close(&w, '}');
+    jsonw_close(&w, '}');
+}
+
+void http_respond_error(struct http_request *r, int status, const char *type, const char *param,
+                        const char *code, const char *message)
+{
+    struct buf body;
+    buf_init(&body, 16384);
+    error_body(&body, type, param, code, message);
+    http_respond(r, status, JSON_TYPE, buf_view(&body));
+    buf_deinit(&body);
+}
+
+void conn_refuse(struct http_conn *c, int status, const char *message)
+{
+    struct buf body;
+    struct buf b;
+    buf_init(&body, 4096);
+    buf_init(&b, 8192);
+    error_body(&body, status < 500 ? "invalid_request_error" : "server_error", NULL, NULL, message);
+    char id[ID_CAP];
+    id_new(id);
+    status_line(&b, status, id);
+    buf_printf(&b,
+               "Content-Type: " JSON_TYPE "\r\nX-Content-Type-Options: nosniff\r\n"
+               "Content-Length: %zu\r\nConnection: close\r\n\r\n",
+               body.len);
+    buf_str(&b, buf_view(&body));
+    buf_deinit(&body);
+    send_buf(c, &b);
+    c->head_ms = 0;
+    c->last = true;
+    c->server->cb.on_done(NULL, status, c->server->cb.data);
+    conn_maybe_linger(c);
+}

@@ -1,0 +1,29 @@
+#include "serve/http/sse.h"
+
+void sse_begin(struct http_request *r)
+{
+    http_header(r, "Cache-Control", "no-store");
+    http_header(r, "X-Accel-Buffering", "no");
+    http_stream_begin(r, 200, "text/event-stream; charset=utf-8", -1);
+}
+
+enum status sse_data(struct http_request *r, struct str line)
+{
+    struct buf b;
+    buf_init(&b, line.len + 16);
+    buf_z(&b, "data: ");
+    buf_str(&b, line);
+    buf_z(&b, "\n\n");
+    enum status s = buf_status(&b);
+    if (s == STATUS_OK) {
+        s = http_stream_write(r, b.ptr, b.len);
+    }
+    buf_deinit(&b);
+    return s;
+}
+
+void sse_ping(struct http_request *r)
+{
+    (void)http_stream_write(
+        r, ":\n\n", 3); /* a full queue needs no ping; a gone client is noticed by its close */
+}

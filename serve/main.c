@@ -1,0 +1,72 @@
+/* carrel-serve [--web DIR] [--port N], and what every service takes (base/service.h). */
+#include <fcntl.h>
+#include <limits.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "serve/service.h"
+
+/* Where the built page lies: installed beside bin/, or in the source tree that this was built from.
+ */
+static const char *const places[] = {"../web", "../share/carrel/web", "../../../serve/web/dist"};
+
+static int open_page(const char *dir)
+{
+    char path[PATH_MAX];
+    char program[PATH_MAX];
+    if (dir != NULL) {
+        return open(dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    }
+    ssize_t n = readlink("/proc/self/exe", program, sizeof program - 1);
+    if (n <= 0) {
+        return -1;
+    }
+    program[n] = '\0';
+    char *slash = strrchr(program, '/');
+    if (slash == NULL) {
+        return -1;
+    }
+    *slash = '\0';
+    for (size_t i = 0; i < sizeof places / sizeof places[0]; i++) {
+        int len = snprintf(path, sizeof path, "%s/%s/index.html", program, places[i]);
+        if (len > 0 && (size_t)len < sizeof path && access(path, R_OK) == 0) {
+            path[(size_t)len - strlen("/index.html")] = '\0';
+            return open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+        }
+    }
+    return -1;
+}
+
+/* The folder is opened before the process gives up root: the source tree may lie where the system
+ * user cannot go. The rest of the program reads it through this descriptor's name. */
+static void offer_page(const char *dir)
+{
+    char name[32];
+    int fd = open_page(dir);
+    if (fd >= 0) {
+        (void)snprintf(name, sizeof name, "/proc/self/fd/%d", fd);
+        (void)setenv("CARREL_WEB", name, 1);
+    } else {
+        (void)unsetenv("CARREL_WEB");
+    }
+}
+
+int main(int argc, char **argv)
+{
+    const char *web = NULL;
+    int kept = 1;
+    for (int i = 1; i < argc; i++) {
+        if (strcmp(argv[i], "--web") == 0 && i + 1 < argc) {
+            web = argv[++i];
+        } else if (strcmp(argv[i], "--port") == 0 && i + 1 < argc) {
+            (void)setenv("CARREL_PORT", argv[++i], 1);
+        } else {
+            argv[kept++] = argv[i];
+        }
+    }
+    argv[kept] = NULL;
+    offer_page(web);
+    return service_main(kept, argv, &serve_definition);
+}

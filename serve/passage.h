@@ -1,0 +1,17 @@
+/* Passages as JSON, the same in search results and citations. */
+#ifndef CARREL_SERVE_PASSAGE_H
+#define CARREL_SERVE_PASSAGE_H
+
+#include "serve/http/jsonw.h"
+#include "vectorstore.pb-c.h"
+
+static inline struct str str_of_bytes(ProtobufCBinaryData b)
+{
+    return (struct str){b.data == NULL ? "" : (const char *)b.data, b.len};
+}
+
+/* The fields document .. boxes, inside an open object. */
+void passage_fields(struct jsonw *w, const Vs__Passage *p);
+void hex_field(struct jsonw *w, const char *key, ProtobufCBinaryData bytes);
+
+#endif

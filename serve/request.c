@@ -1,0 +1,283 @@
+#include "serve/request.h"
+
+#include <string.h>
+
+#include "base/clock.h"
+#include "base/log.h"
+#include "serve/http/url.h"
+#include "serve/service.h"
+
+#define OUT_MAX ((size_t)256 * 1024 * 1024)
+
+/* ---- calls to the other services
+ * --------------------------------------------------------------------- */
+
+/* A message outlives its callback as a copy in the arena. */
+static const ProtobufCMessage *keep(struct arena *a, const ProtobufCMessage *m)
+{
+    size_t len = protobuf_c_message_get_packed_size(m);
+    uint8_t *bytes = arena_alloc(a, len);
+    ProtobufCAllocator alloc;
+    arena_protobuf(a, &alloc);
+    return bytes == NULL ? NULL
+                         : protobuf_c_message_unpack(m->descriptor, &alloc,
+                                                     protobuf_c_message_pack(m, bytes), bytes);
+}
+
+static void on_reply(struct rpc_request *r, const ProtobufCMessage *m, void *data)
+{
+    (void)r;
+    struct api_call *c = data;
+    if (c->done != NULL) {
+        c->kept = keep(c->q->arena, m);
+        c->lost = c->kept == NULL;
+    } else if (c->on_reply != NULL) {
+        c->on_reply(c->q, m);
+    }
+}
+
+static void on_ready(struct rpc_request *r, void *data)
+{
+    (void)r;
+    struct api_call *c = data;
+    if (c->on_ready != NULL) {
+        c->on_ready(c->q);
+    }
+}
+
+static void on_finish(struct rpc_request *r, const struct error *err, void *data)
+{
+    (void)r;
+    struct api_call *c = data;
+    c->r = NULL;
+    if (c->done == NULL) {
+        c->on_finish(c->q, err);
+    } else if (c->lost) {
+        struct error lost;
+        (void)error_set(&lost, STATUS_NO_MEMORY, "an answer is larger than there is room for");
+        c->done(c->q, NULL, &lost);
+    } else {
+        c->done(c->q, err->code == STATUS_OK ? c->kept : NULL, err);
+    }
+}
+
+struct rpc_request *api_start(struct request *q, enum peer target, const struct rpc_method *method,
+                              uint32_t timeout_ms, const ProtobufCMessage *first,
+                              const struct api_call *how)
+{
+    static const struct rpc_callbacks callbacks = {on_reply, on_ready, on_finish};
+    struct api_call *c = NULL;
+    for (size_t i = 0; c == NULL && i < REQUEST_CALLS_MAX; i++) {
+        c = q->calls[i].r == NULL ? &q->calls[i] : NULL;
+    }
+    int64_t left = q->http->deadline_ms - clock_monotonic_ms();
+    uint32_t wanted = timeout_ms == 0 ? method->timeout_ms : timeout_ms;
+    struct rpc_options o = {
+        .timeout_ms = left < 1        ? 1
+                      : left < wanted ? (uint32_t)left
+                                      : wanted,
+        .tenant = q->who == NULL ? NULL : q->who->tenant,
+        .caller = q->token,
+        .caller_len = q->token_len,
+    };
+    struct rpc_client *client = service_client(q->serve->svc, target);
+    if (c == NULL || client == NULL) {
+        api_out_of_memory(q);
+        return NULL;
+    }
+    *c = *how;
+    c->q = q;
+    c->r = rpc_client_start(client, method, &o, first, &callbacks, c);
+    if (c->r == NULL) {
+        api_out_of_memory(q);
+    }
+    return c->r;
+}
+
+void api_unary(struct request *q, enum peer target, const struct rpc_method *method,
+               uint32_t timeout_ms, const ProtobufCMessage *first, api_done_fn done)
+{
+    struct api_call how = {.done = done};
+    (void)api_start(q, target, method, timeout_ms, first, &how);
+}
+
+void api_cancel_calls(struct request *q)
+{
+    for (size_t i = 0; i < REQUEST_CALLS_MAX; i++) {
+        struct rpc_request *r = q->calls[i].r;
+        q->calls[i].r = NULL;
+        if (r != NULL) {
+            rpc_request_cancel(r);
+        }
+    }
+}
+
+void api_cancel_forget(struct request *q, struct rpc_request *r)
+{
+    for (size_t i = 0; i < REQUEST_CALLS_MAX; i++) {
+        if (r != NULL && q->calls[i].r == r) {
+            q->calls[i].r = NULL;
+            rpc_request_cancel(r);
+            return;
+        }
+    }
+}
+
+static void on_abort(struct http_request *http)
+{
+    struct request *q = http->data;
+    api_cancel_calls(q);
+    if (q->on_gone != NULL) {
+        void (*gone)(struct request *) = q->on_gone;
+        q->on_gone = NULL;
+        gone(q);
+    }
+}
+
+struct request *api_request_new(struct serve *s, struct http_request *http)
+{
+    struct request *q = arena_alloc(&http->arena, sizeof *q);
+    if (q != NULL) {
+        *q = (struct request){.http = http, .serve = s, .arena = &http->arena};
+        buf_init(&q->out, OUT_MAX);
+        http->data = q;
+        http->on_abort = on_abort;
+    }
+    return q;
+}
+
+/* ---- answers
+ * ----------------------------------------------------------------------------------------- */
+
+void api_json(struct request *q, int status, struct buf *body)
+{
+    http_respond_buf(q->http, status, JSON_TYPE, body);
+}
+
+static const char *error_type(int status)
+{
+    switch (status) {
+    case 401:
+        return "authentication_error";
+    case 403:
+        return "permission_error";
+    case 429:
+        return "rate_limit_error";
+    default:
+        return status < 500 ? "invalid_request_error" : "server_error";
+    }
+}
+
+void api_error(struct request *q, int status, const char *param, const char *code,
+               const char *message)
+{
+    http_respond_error(q->http, status, error_type(status), param, code, message);
+}
+
+void api_fail(struct request *q, const struct error *err)
+{
+    int status = status_http(err->code);
+    if (err->code == STATUS_CANCELLED || err->code == STATUS_OK) {
+        status = 503;
+    }
+    if (err->code == STATUS_UNAVAILABLE || err->code == STATUS_BUSY) {
+        http_header(q->http, "Retry-After", err->code == STATUS_BUSY ? "1" : "2");
+    }
+    if (status >= 500) {
+        LOG_WARN("a request failed", LOG_STR("req", q->http->id), LOG_STR("route", q->http->route),
+                 LOG_STR("err", err->text), LOG_END);
+    }
+    api_error(q, status, NULL, status_name(err->code),
+              err->text[0] == '\0' ? status_text(err->code) : err->text);
+}
+
+void api_out_of_memory(struct request *q)
+{
+    http_header(q->http, "Retry-After", "2");
+    api_error(q, 503, NULL, "no_memory", "Out of memory: try again shortly.");
+}
+
+/* ---- what came
+ * ----------------------------------------------------------------------------------------- */
+
+struct json_wait {
+    void (*then)(struct request *q, const struct json *body);
+};
+
+static void on_body(struct http_request *http, struct str text)
+{
+    struct request *q = http->data;
+    struct json_wait *w = q->op;
+    struct error err;
+    if (jsonr_read(text, &q->body, &err) != STATUS_OK) {
+        api_error(q, 400, NULL, "invalid_json", err.text);
+    } else if (jsonr_kind(q->body) != JSON_KIND_OBJECT) {
+        api_error(q, 400, NULL, "invalid_json", "the body must be a JSON object");
+    } else {
+        q->op = NULL;
+        w->then(q, q->body);
+    }
+}
+
+void api_read_json(struct request *q, void (*then)(struct request *q, const struct json *body))
+{
+    struct json_wait *w = arena_alloc(q->arena, sizeof *w);
+    struct str type = http_head_get(q->http->head, "content-type");
+    if (w == NULL) {
+        api_out_of_memory(q);
+        return;
+    }
+    /* A page of another origin can send text/plain without asking; JSON it cannot. */
+    if (type.len > 0 && (type.len < 16 || strncasecmp(type.ptr, "application/json", 16) != 0)) {
+        api_error(q, 415, NULL, "unsupported", "Content-Type must be application/json");
+        return;
+    }
+    w->then = then;
+    q->op = w;
+    http_body_collect(q->http, (size_t)q->serve->settings->http.max_body_bytes, on_body);
+}
+
+bool api_query(struct request *q, const char *name, const char **out)
+{
+    struct str v;
+    struct error err;
+    enum status s = url_query(q->http->head->query, name, q->arena, &v, &err);
+    if (s != STATUS_OK) {
+        api_error(q, status_http(s), name, "invalid_query", err.text);
+        return false;
+    }
+    *out = NULL;
+    if (v.ptr != NULL) {
+        *out = arena_strndup(q->arena, v.ptr, v.len);
+        if (*out == NULL) {
+            api_out_of_memory(q);
+            return false;
+        }
+    }
+    return true;
+}
+
+const char *api_id(struct request *q, size_t param)
+{
+    struct str p = q->match.params[param];
+    bool ok = p.len > 0 && p.len <= 64;
+    for (size_t i = 0; ok && i < p.len; i++) {
+        char c = p.ptr[i];
+        ok = (c >= 'a' && c <= 'z') || (c >= '0' && c <= '9') || (c >= 'A' && c <= 'Z') ||
+             c == '-' || c == '_';
+    }
+    const char *id = ok ? arena_strndup(q->arena, p.ptr, p.len) : NULL;
+    if (id == NULL) {
+        api_error(q, 404, NULL, "not_found", "There is no such thing.");
+    }
+    return id;
+}
+
+bool api_name_ok(struct str s, size_t max)
+{
+    bool ok = s.len > 0 && s.len <= max;
+    for (size_t i = 0; ok && i < s.len; i++) {
+        ok = (unsigned char)s.ptr[i] >= 0x20 && s.ptr[i] != 0x7f;
+    }
+    return ok;
+}

@@ -1,0 +1,82 @@
+/* The context of one API call: who asks, for what, and the calls to other services it has in
+ * flight. Lives in the HTTP request's arena; ends with it. When the client goes away, or the
+ * deadline passes, the calls in flight are cancelled and on_gone runs. */
+#ifndef CARREL_SERVE_REQUEST_H
+#define CARREL_SERVE_REQUEST_H
+
+#include "base/service.h"
+#include "serve/auth.h"
+#include "serve/http/http.h"
+#include "serve/http/router.h"
+#include "serve/json.h"
+
+#define JSON_TYPE "application/json; charset=utf-8"
+#define REQUEST_CALLS_MAX 8
+
+struct serve; /* serve/service.h */
+
+/* A call in flight. Its functions get the request; on_reply may be NULL. */
+struct api_call {
+    struct request *q;
+    struct rpc_request *r; /* NULL: free */
+    void (*on_reply)(struct request *q, const ProtobufCMessage *m);
+    void (*on_ready)(struct request *q);
+    void (*on_finish)(struct request *q, const struct error *err);
+    /* api_unary's */
+    void (*done)(struct request *q, const ProtobufCMessage *reply, const struct error *err);
+    const ProtobufCMessage *kept;
+    bool lost; /* there was no memory for the copy */
+};
+
+struct request {
+    struct http_request *http;
+    struct serve *serve;
+    struct arena *arena; /* http's */
+    struct route_match match;
+    const struct principal *who;   /* NULL on open routes */
+    const struct session *session; /* NULL: by key, or open */
+    const uint8_t *token;          /* the signed caller */
+    size_t token_len;
+    struct json *body; /* freed with the request */
+    struct buf out;    /* an answer being put together; freed with the request */
+    struct api_call calls[REQUEST_CALLS_MAX];
+    void *op; /* the handler's state, in the arena */
+    void (*on_gone)(
+        struct request *q); /* calls are cancelled already; free what the arena does not hold */
+};
+
+/* request.c */
+struct request *api_request_new(struct serve *s, struct http_request *http);
+/* Starts a call as this caller. NULL: an error was answered. timeout 0: the method's, but never
+ * longer than the request has left. */
+struct rpc_request *api_start(struct request *q, enum peer target, const struct rpc_method *method,
+                              uint32_t timeout_ms, const ProtobufCMessage *first,
+                              const struct api_call *how);
+void api_cancel_calls(struct request *q);
+/* Cancels one of them. */
+void api_cancel_forget(struct request *q, struct rpc_request *r);
+
+/* A unary call: `done` gets the reply (a copy in the arena), or NULL and the error. */
+typedef void (*api_done_fn)(struct request *q, const ProtobufCMessage *reply,
+                            const struct error *err);
+void api_unary(struct request *q, enum peer target, const struct rpc_method *method,
+               uint32_t timeout_ms, const ProtobufCMessage *first, api_done_fn done);
+
+/* Answers: each ends the request. Never from on_reply: the call is still in flight there. */
+void api_json(struct request *q, int status, struct buf *body); /* takes body */
+void api_error(struct request *q, int status, const char *param, const char *code,
+               const char *message);
+/* An error of another service or of our own code, in words, with Retry-After where it helps. */
+void api_fail(struct request *q, const struct error *err);
+void api_out_of_memory(struct request *q);
+
+/* Reads the body as a JSON object, then calls `then`; answers 400, 413 or 415 by itself. */
+void api_read_json(struct request *q, void (*then)(struct request *q, const struct json *body));
+/* A decoded query parameter as text without NUL, or NULL when absent. False: 400 was answered. */
+bool api_query(struct request *q, const char *name, const char **out);
+/* The id in the path, checked for form; NULL: 404 was answered. */
+const char *api_id(struct request *q, size_t param);
+/* Names of collections and the like: 1..max bytes, no control characters. */
+bool api_name_ok(struct str s, size_t max);
+
+#endif

@@ -1,0 +1,30 @@
+/* Every address of the API: one row each. What is not here is a file of the page, or nothing. */
+#include "serve/api.h"
+#include "serve/service.h"
+
+const struct route serve_routes[] = {
+    {VERB_POST, "/v1/chat/completions", ACCESS_KEY, true, api_chat},
+    {VERB_POST, "/v1/embeddings", ACCESS_KEY, true, api_embeddings},
+    {VERB_GET, "/v1/models", ACCESS_KEY, false, api_models},
+    {VERB_GET, "/v1/models/{id}", ACCESS_KEY, false, api_model},
+
+    {VERB_POST, "/api/search", ACCESS_KEY, true, api_search},
+    {VERB_GET, "/api/documents", ACCESS_KEY, false, api_documents_list},
+    {VERB_POST, "/api/documents", ACCESS_KEY, true, api_documents_upload},
+    {VERB_GET, "/api/documents/{id}", ACCESS_KEY, false, api_document_get},
+    {VERB_DELETE, "/api/documents/{id}", ACCESS_KEY, true, api_document_delete},
+    {VERB_GET, "/api/documents/{id}/text", ACCESS_KEY, false, api_document_text},
+    {VERB_GET, "/api/documents/{id}/original", ACCESS_KEY, false, api_document_original},
+    {VERB_GET, "/api/documents/{id}/pages/{n}.png", ACCESS_KEY, false, api_document_page},
+    {VERB_GET, "/api/progress", ACCESS_KEY, false, api_progress},
+    {VERB_GET, "/api/answers/{id}", ACCESS_KEY, false, api_answer},
+
+    {VERB_GET, "/api/session", ACCESS_KEY, false, api_session_get},
+    {VERB_POST, "/api/session", ACCESS_OPEN, false, api_session_open},
+    {VERB_DELETE, "/api/session", ACCESS_KEY, true, api_session_close},
+
+    {VERB_GET, "/api/status", ACCESS_ADMIN, false, api_status},
+    {VERB_GET, "/metrics", ACCESS_KEY, false, api_metrics},
+    {VERB_GET, "/api/health", ACCESS_OPEN, false, api_health},
+};
+const size_t serve_routes_n = sizeof serve_routes / sizeof serve_routes[0];

@@ -1,0 +1,35 @@
+/* What /api/search and chat both put into retrieve.Search. */
+#ifndef CARREL_SERVE_SEARCH_REQUEST_H
+#define CARREL_SERVE_SEARCH_REQUEST_H
+
+#include "base/arena.h"
+#include "retrieve.pb-c.h"
+#include "serve/json.h"
+
+#define SEARCH_QUERY_BYTES_MAX ((size_t)32 * 1024)
+#define SEARCH_COLLECTIONS_MAX 64
+#define SEARCH_TOP_K_MAX 200
+
+/* Borrows query. `param` is used in messages. */
+enum status search_query(struct str query, const char *param, Rt__SearchRequest *out,
+                         struct error *err) MUST_CHECK;
+/* An array of names, or NULL for all; borrows the strings. */
+enum status search_collections(const struct json *names, struct arena *a, Rt__SearchRequest *out,
+                               struct error *err) MUST_CHECK;
+
+/* protobuf-c's fields are not const, but packing only reads them. */
+static inline char *pb_text(const char *z)
+{
+    union {
+        const char *in;
+        char *out;
+    } u = {.in = z};
+    return u.out;
+}
+
+static inline ProtobufCBinaryData pb_bytes(struct str s)
+{
+    return (ProtobufCBinaryData){.len = s.len, .data = (uint8_t *)(void *)pb_text(s.ptr)};
+}
+
+#endif

@@ -1,0 +1,216 @@
+/* Start and end of serve. */
+#include "serve/service.h"
+
+#include <arpa/inet.h>
+#include <errno.h>
+#include <limits.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/file.h"
+#include "base/log.h"
+#include "base/tls/tls.h"
+
+#define SHUTDOWN_GRACE_MS 3000 /* less than the time a service has to close (base/service.c) */
+
+static bool is_loopback(const char *host)
+{
+    struct in_addr v4;
+    if (inet_pton(AF_INET, host, &v4) == 1) {
+        return ntohl(v4.s_addr) >> 24 == 127;
+    }
+    return strcmp(host, "localhost") == 0 || strcmp(host, "::1") == 0;
+}
+
+static enum status open_tls(struct serve *s, struct error *err)
+{
+    const struct settings *set = s->settings;
+    bool certificate = set->http.tls_certificate[0] != '\0';
+    bool key = set->http.tls_key[0] != '\0';
+    if (certificate != key) {
+        return error_set(
+            err, STATUS_INVALID,
+            "http.tls_certificate and http.tls_key belong together: one of them is missing");
+    }
+    if (certificate) {
+        struct tls_files files = {.certificate = set->http.tls_certificate,
+                                  .key = set->http.tls_key};
+        return tls_context_new(&files, &s->tls, err);
+    }
+    if (!s->loopback && !set->http.allow_plain_http_beyond_localhost) {
+        return error_set(
+            err, STATUS_FORBIDDEN,
+            "http.listen: %s can be reached by other machines, and without TLS keys and documents "
+            "would cross the network readable: set http.tls_certificate and http.tls_key, or "
+            "http.allow_plain_http_beyond_localhost: true behind a proxy that speaks TLS",
+            set->http.listen);
+    }
+    return STATUS_OK;
+}
+
+/* CARREL_PORT, set by the supervisor from --port, wins over http.port. */
+static enum status wanted_port(const struct settings *set, int *out, struct error *err)
+{
+    const char *env = getenv("CARREL_PORT");
+    *out = (int)set->http.port;
+    if (env != NULL && env[0] != '\0') {
+        char *end;
+        long n = strtol(env, &end, 10);
+        if (*end != '\0' || n < 0 || n > 65535) {
+            return error_set(err, STATUS_INVALID,
+                             "CARREL_PORT=%s: must be a number from 0 to 65535", env);
+        }
+        *out = (int)n;
+    }
+    return STATUS_OK;
+}
+
+static void load_page(struct serve *s)
+{
+    const char *dir = getenv("CARREL_WEB");
+    struct error err;
+    if (dir == NULL || dir[0] == '\0') {
+        LOG_WARN("the web page has not been built: only the API is served", LOG_END);
+    } else if (static_load(dir, &s->page, &err) != STATUS_OK) {
+        LOG_WARN("the web page cannot be served", LOG_STR("err", err.text), LOG_END);
+    }
+}
+
+static enum status open_http(struct serve *s, struct error *err)
+{
+    const struct settings *set = s->settings;
+    struct http_limits limits = {
+        .max_head_bytes = (size_t)set->http.max_header_bytes,
+        .max_body_bytes = (size_t)set->http.max_body_bytes,
+        .header_timeout_ms = set->http.header_timeout_ms,
+        .idle_timeout_ms = set->http.idle_timeout_ms,
+        .request_timeout_ms = set->http.request_timeout_ms,
+        .max_connections = (size_t)set->http.max_connections,
+        .max_connections_per_address = (size_t)set->http.max_connections_per_address,
+        .max_requests_in_flight = (size_t)set->http.max_requests_in_flight,
+        .shutdown_grace_ms = SHUTDOWN_GRACE_MS,
+    };
+    struct http_callbacks cb = {serve_on_request, serve_on_done, s};
+    int port;
+    enum status st = wanted_port(set, &port, err);
+    if (st == STATUS_OK) {
+        st = http_server_new(s->svc->loop, &limits, &cb, &s->http, err);
+    }
+    if (st == STATUS_OK) {
+        http_server_tls(s->http, s->tls);
+        st = http_server_listen(s->http, set->http.listen, port, &s->port, err);
+    }
+    return st;
+}
+
+/* The supervisor, and whoever else wants to know, reads the port that was picked. */
+static enum status write_port(const struct serve *s, struct error *err)
+{
+    char path[PATH_MAX];
+    char text[16];
+    enum status st = file_join(path, sizeof path, s->svc->home, "run", err);
+    if (st == STATUS_OK) {
+        st = file_mkdirs(path, 0700, err);
+    }
+    if (st == STATUS_OK) {
+        st = file_join(path, sizeof path, s->svc->home, "run/serve.port", err);
+    }
+    int n = snprintf(text, sizeof text, "%d\n", s->port);
+    return st == STATUS_OK ? file_write_atomic(path, text, (size_t)n, 0644, err) : st;
+}
+
+static void free_serve(struct serve *s)
+{
+    auth_close(s->auth);
+    static_free(s->page);
+    tls_context_free(s->tls);
+    free(s);
+}
+
+static enum status serve_open(struct service *svc, struct error *err)
+{
+    struct serve *s = calloc(1, sizeof *s);
+    if (s == NULL) {
+        return error_set(err, STATUS_NO_MEMORY, "out of memory");
+    }
+    s->svc = svc;
+    s->settings = svc->settings;
+    s->loopback = is_loopback(svc->settings->http.listen);
+    s->health_ms = INT64_MIN / 2;
+    struct auth_options o = {svc->home, svc->settings->http.requests_per_minute,
+                             svc->settings->http.session_hours};
+    enum status st = open_tls(s, err);
+    if (st == STATUS_OK) {
+        st = auth_open(&o, &s->auth, err);
+    }
+    if (st == STATUS_OK) {
+        st = answers_open(svc->loop, svc->home, &s->answers, err);
+    }
+    if (st == STATUS_OK) {
+        load_page(s);
+        st = open_http(s, err);
+    }
+    if (st == STATUS_OK) {
+        /* cookies know hosts, not ports: appliances side by side must not share one */
+        (void)snprintf(s->cookie, sizeof s->cookie, "carrel_%d", s->port);
+        st = write_port(s, err);
+    }
+    if (st != STATUS_OK) {
+        if (s->http ==
+            NULL) { /* otherwise the process ends with its handles: the loop never runs again */
+            free_serve(s);
+        }
+        return st;
+    }
+    svc->state = s;
+    LOG_INFO("serving", LOG_STR("address", svc->settings->http.listen), LOG_INT("port", s->port),
+             LOG_STR("tls", s->tls != NULL ? "yes" : "no"), LOG_END);
+    return STATUS_OK;
+}
+
+static void serve_health(struct service *svc, struct service_health *out)
+{
+    const struct serve *s = svc->state;
+    struct http_stats st;
+    if (s == NULL || s->http == NULL) {
+        return;
+    }
+    http_server_stats(s->http, &st);
+    out->queue = (uint32_t)st.requests_in_flight;
+    (void)snprintf(out->detail, sizeof out->detail, "port %d, %zu connections%s", s->port,
+                   st.connections, s->page == NULL ? ", no web page" : "");
+    if (out->metrics != NULL) {
+        serve_metrics(s, out->metrics);
+    }
+}
+
+/* http first (its requests may still write answers' records), then the records, then the rest */
+static void on_answers_closed(void *data)
+{
+    struct serve *s = data;
+    struct service *svc = s->svc;
+    svc->state = NULL;
+    free_serve(s);
+    service_closed(svc);
+}
+
+static void on_http_closed(void *data)
+{
+    struct serve *s = data;
+    s->http = NULL;
+    answers_close(s->answers, on_answers_closed, s);
+}
+
+static void serve_close(struct service *svc)
+{
+    struct serve *s = svc->state;
+    http_server_close(s->http, on_http_closed, s);
+}
+
+const struct service_definition serve_definition = {
+    .self = PEER_SERVE,
+    .open = serve_open,
+    .health = serve_health,
+    .close = serve_close,
+};

@@ -1,0 +1,42 @@
+/* serve: the one door. HTTP in front, the five services behind. */
+#ifndef CARREL_SERVE_SERVICE_H
+#define CARREL_SERVE_SERVICE_H
+
+#include "base/service.h"
+#include "serve/answers.h"
+#include "serve/auth.h"
+#include "serve/http/http.h"
+#include "serve/http/router.h"
+#include "serve/http/static.h"
+
+#define STATUS_CLASSES 6
+
+struct serve {
+    struct service *svc;
+    const struct settings *settings;
+    struct http_server *http;
+    struct tls_context *tls; /* NULL: plain */
+    struct auth *auth;
+    struct answers *answers;
+    struct static_files *page; /* NULL: not built */
+    int port;
+    bool loopback; /* only this machine can reach us */
+    char cookie[32];
+    uint64_t by_class[STATUS_CLASSES]; /* answers by first digit; 0: aborted */
+    uint64_t answers_total, uploads_total;
+    bool health_up; /* what /api/health last found, and when */
+    int64_t health_ms;
+    unsigned closing; /* parts not closed yet */
+};
+
+extern const struct service_definition serve_definition;
+/* The table of routes (routes.c). */
+extern const struct route serve_routes[];
+extern const size_t serve_routes_n;
+/* api_admin.c: own figures in Prometheus' format */
+void serve_metrics(const struct serve *s, struct buf *out);
+/* dispatch.c */
+void serve_on_request(struct http_request *r, void *serve);
+void serve_on_done(struct http_request *r, int status, void *serve);
+
+#endif
