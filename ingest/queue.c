@@ -8,6 +8,7 @@
 #include "ingest/job.h"
 
 #define TAKE_ROWS 256
+#define ENDED_MAX 256
 #define TAKE_BYTES (4U << 20)
 #define RECORD_RETRY_MS 1000
 #define HOLD_SHORT_MS 200
@@ -20,12 +21,19 @@ struct queue {
     struct map active; /* row number -> job */
     struct list unrecorded;
 
-    struct arena arena; /* the page: rows taken and not yet started */
+    struct arena arena; /* the page: rows taken and not yet started. The lane's while taking */
     struct file_row *rows;
     size_t n_rows, next_row;
+    struct taken { /* the lane's */
+        struct file_row *rows;
+        size_t n;
+        int64_t next_ms;
+    } taken;
+    int64_t ended[ENDED_MAX]; /* rows whose jobs ended while taking: the page may show them as they
+                                 were */
+    size_t n_ended;
     bool taking, stale, wanted, closing, timer_closed;
     struct journal_op take;
-    int64_t next_ms; /* wall time of the next attempt that is not due yet; 0 none */
 
     bool held;
     enum queue_hold hold_kind;
@@ -91,9 +99,18 @@ static enum status run_take(struct journal *j, struct journal_op *op, struct err
 {
     struct queue *q = container_of(op, struct queue, take);
     arena_reset(&q->arena);
-    q->next_row = 0;
-    return journal_take(j, clock_wall_ms(), TAKE_ROWS, &q->arena, &q->rows, &q->n_rows, &q->next_ms,
-                        err);
+    return journal_take(j, clock_wall_ms(), TAKE_ROWS, &q->arena, &q->taken.rows, &q->taken.n,
+                        &q->taken.next_ms, err);
+}
+
+static bool ended_meanwhile(const struct queue *q, int64_t row)
+{
+    for (size_t i = 0; i < q->n_ended; i++) {
+        if (q->ended[i] == row) {
+            return true;
+        }
+    }
+    return false;
 }
 
 static void take_done(struct journal_op *op)
@@ -103,16 +120,22 @@ static void take_done(struct journal_op *op)
     if (op->err.code != STATUS_OK) {
         LOG_ERROR("the journal cannot be read", LOG_STR("tenant", q->t->id),
                   LOG_STR("err", op->err.text), LOG_END);
-        q->n_rows = 0;
         wake_in(q, RECORD_RETRY_MS);
         return;
     }
     if (q->stale) {
-        q->n_rows = 0;
         q->wanted = true;
+    } else {
+        q->rows = q->taken.rows;
+        for (size_t i = 0; i < q->taken.n; i++) {
+            if (!ended_meanwhile(q, q->rows[i].id)) {
+                q->rows[q->n_rows++] = q->rows[i];
+            }
+        }
+        q->wanted = q->wanted || q->n_ended > 0;
     }
-    if (q->next_ms > 0) {
-        int64_t wait = q->next_ms - clock_wall_ms();
+    if (q->taken.next_ms > 0) {
+        int64_t wait = q->taken.next_ms - clock_wall_ms();
         wake_in(q, wait < 600000 ? wait : 600000);
     }
     queue_pump(q);
@@ -163,6 +186,7 @@ static void queue_pump(struct queue *q)
         q->taking = true;
         q->wanted = false;
         q->stale = false;
+        q->n_rows = q->next_row = q->n_ended = 0;
         q->take.run = run_take;
         q->take.done = take_done;
         journal_submit(&q->t->journal, &q->take);
@@ -236,7 +260,11 @@ void queue_job_ended(struct queue *q, struct job *j)
     if (j->outcome != OUTCOME_HELD) {
         tenant_counts_stale(q->t);
     }
-    if (q->next_row >= q->n_rows) { /* its row may wait again, changed meanwhile */
+    if (q->taking && q->n_ended < ENDED_MAX) {
+        q->ended[q->n_ended++] = j->row.id;
+    } else if (q->taking) {
+        q->stale = true;
+    } else if (q->next_row >= q->n_rows) { /* its row may wait again, changed meanwhile */
         q->wanted = true;
     }
 }
