@@ -8,6 +8,7 @@ if(lexical_sources AND TARGET carrel_text)
   carrel_test(unit/vectorstore/lexical_block LINK carrel_lexical)
   carrel_test(unit/vectorstore/lexical LINK carrel_lexical m TIMEOUT 120
     SOURCES ${CMAKE_SOURCE_DIR}/tests/unit/vectorstore/memory_source.c)
+  carrel_fuzz(lexical LINK carrel_lexical)
   if(CARREL_TESTS)
     add_executable(bench-lexical ${CMAKE_SOURCE_DIR}/tests/bench/lexical.c
       ${CMAKE_SOURCE_DIR}/tests/unit/vectorstore/memory_source.c)

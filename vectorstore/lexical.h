@@ -1,10 +1,11 @@
-/* Full-text indexing and ranking, pure: postings and statistics come and go through `struct lexical_source`
- * (the catalogue in the service, memory in tests and benches), no I/O of its own.
+/* Full-text indexing and ranking, pure: postings and statistics come and go through `struct
+ * lexical_source` (the catalogue in the service, memory in tests and benches), no I/O of its own.
  *
- * Ranking (shared measurements in docs/decisions/ranking.md): BM25 over stems, title words counted three
- * times, function words of the query at .3; frequent words only score candidates that rarer ones found
- * (MaxScore); the best `limit` chunks are re-scored by .6 x (.90 words + .05 ordered pairs + .05 pairs within
- * 8) + .4 x BM25 over character 4-grams, each normalised by the query's upper bound. */
+ * Ranking (shared measurements in docs/decisions/ranking.md): BM25 over stems, title words counted
+ * three times, function words of the query at .3; frequent words only score candidates that rarer
+ * ones found (MaxScore); the best `limit` chunks are re-scored by .6 x (.90 words + .05 ordered
+ * pairs + .05 pairs within 8) + .4 x BM25 over character 4-grams, each normalised by the query's
+ * upper bound. */
 #ifndef CARREL_VECTORSTORE_LEXICAL_H
 #define CARREL_VECTORSTORE_LEXICAL_H
 
@@ -13,7 +14,8 @@
 #include "base/status.h"
 #include "base/text/text.h"
 
-/* A chunk's number in the tenant's store: dense, growing, never reused. Never leaves vectorstore. */
+/* A chunk's number in the tenant's store: dense, growing, never reused. Never leaves vectorstore.
+ */
 typedef uint32_t chunk_no;
 
 /* Character 4-gram document frequencies are kept hashed into this many counters. */
@@ -43,8 +45,8 @@ enum status lexical_analyze(struct text_analyzer *t, struct str text, struct str
                             const char *language, struct arena *a, struct lexical_entry *out,
                             struct error *err) MUST_CHECK;
 
-/* Posting lists are stored as blocks: a term's blocks in order of chunk number. A block is self-contained
- * (first and last number, count, largest tf) and at most LEXICAL_BLOCK_MAX bytes. */
+/* Posting lists are stored as blocks: a term's blocks in order of chunk number. A block is
+ * self-contained (first and last number, count, largest tf) and at most LEXICAL_BLOCK_MAX bytes. */
 #define LEXICAL_BLOCK_MAX 4000
 struct lexical_add {
     chunk_no chunk;
@@ -52,8 +54,9 @@ struct lexical_add {
     uint32_t length; /* of the chunk; clipped as the codec needs */
     uint32_t plain_length;
 };
-/* Append postings (ascending, all above the block's last) to `block` (may be empty); when it is full, *taken
- * tells how many went in and the rest belongs into a new block. out is filled with the new content. */
+/* Append postings (ascending, all above the block's last) to `block` (may be empty); when it is
+ * full, *taken tells how many went in and the rest belongs into a new block. out is filled with the
+ * new content. */
 enum status lexical_block_append(struct str block, const struct lexical_add *adds, size_t n,
                                  struct buf *out, size_t *taken, struct error *err) MUST_CHECK;
 /* Without the chunks for which `gone` says so; out empty when nothing is left. For merges. */
@@ -95,7 +98,7 @@ struct lexical_result {
     struct lexical_hit *hits; /* best first; ties by chunk number */
     size_t n_hits;
     float upper_bound_share;
-    uint32_t matched; /* candidates scored */
+    uint32_t matched;  /* candidates scored */
     struct str *terms; /* the query's stems that occur */
     size_t n_terms;
 };
@@ -107,7 +110,7 @@ struct lexical_query {
     bool plain;     /* stemmed BM25 alone: k1 1.2, b .75, title once, no function-word weights */
 };
 enum status lexical_search(struct text_analyzer *t, const struct lexical_source *source,
-                           const struct lexical_query *q, struct arena *a, struct lexical_result *out,
-                           struct error *err) MUST_CHECK;
+                           const struct lexical_query *q, struct arena *a,
+                           struct lexical_result *out, struct error *err) MUST_CHECK;
 
 #endif

@@ -5,10 +5,10 @@
  *   bytes 3-6   first chunk
  *   bytes 7-10  last chunk
  *   bytes 11-12 largest tf (text + 3 title), clipped
- *   then for each posting: varint (chunk - previous chunk; the first one's is 0), a byte of tf_text (low four
- *   bits, 15: a varint follows) and tf_title (next three bits, 7: a varint follows), u16 length (clipped),
- *   varint (length - plain_length).
- * Numbers ascend strictly, so a delta of 0 after the first posting is damage. */
+ *   then for each posting: varint (chunk - previous chunk; the first one's is 0), a byte of tf_text
+ * (low four bits, 15: a varint follows) and tf_title (next three bits, 7: a varint follows), u16
+ * length (clipped), varint (length - plain_length). Numbers ascend strictly, so a delta of 0 after
+ * the first posting is damage. */
 #include "vectorstore/lexical_internal.h"
 
 #define HEADER 13
@@ -104,8 +104,8 @@ static enum status check_all(const struct lexical_block *b, struct error *err)
         continue;
     }
     if (c.bad || add.chunk != b->last) {
-        return error_set(err, STATUS_CORRUPT, "posting block from %u to %u: damaged postings", b->first,
-                         b->last);
+        return error_set(err, STATUS_CORRUPT, "posting block from %u to %u: damaged postings",
+                         b->first, b->last);
     }
     return STATUS_OK;
 }
@@ -164,8 +164,8 @@ enum status lexical_block_purge(struct str block, bool (*gone)(chunk_no, void *)
     struct lexical_block b, kept = {0};
     struct lexical_cursor c;
     struct lexical_add add = {0};
-    /* deltas add up, so what is kept never takes more room than it did: one delta of the sum of two takes
-     * at most the bytes of both */
+    /* deltas add up, so what is kept never takes more room than it did: one delta of the sum of two
+     * takes at most the bytes of both */
     char bytes[LEXICAL_BLOCK_MAX + POSTING_MAX];
     size_t len = HEADER;
     enum status s = lexical_block_open(block, &b, err);
@@ -190,8 +190,8 @@ enum status lexical_block_purge(struct str block, bool (*gone)(chunk_no, void *)
         kept.max_tf = tf > kept.max_tf ? tf : kept.max_tf;
     }
     if (c.bad || add.chunk != b.last) {
-        return error_set(err, STATUS_CORRUPT, "posting block from %u to %u: damaged postings", b.first,
-                         b.last);
+        return error_set(err, STATUS_CORRUPT, "posting block from %u to %u: damaged postings",
+                         b.first, b.last);
     }
     buf_reset(out);
     if (kept.count > 0) {

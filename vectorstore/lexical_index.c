@@ -164,7 +164,8 @@ enum status lexical_analyze(struct text_analyzer *t, struct str text, struct str
         text_analyze(t, title, language, on_token, &b);
     }
     if (b.failed) {
-        s = error_set(err, STATUS_NO_MEMORY, "indexing a chunk of %zu bytes: out of memory", text.len);
+        s = error_set(err, STATUS_NO_MEMORY, "indexing a chunk of %zu bytes: out of memory",
+                      text.len);
         goto out;
     }
     e = (struct lexical_entry){.n_postings = b.n_postings,

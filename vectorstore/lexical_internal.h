@@ -46,7 +46,8 @@ static inline bool lexical_varint(struct lexical_cursor *c, uint32_t *out)
     return false;
 }
 
-/* false at the end, or (bad set) when the block is damaged. Inline: millions of postings a second. */
+/* false at the end, or (bad set) when the block is damaged. Inline: millions of postings a second.
+ */
 static inline bool lexical_cursor_next(struct lexical_cursor *c, struct lexical_add *out)
 {
     if (c->left == 0 || c->bad) {
@@ -133,8 +134,8 @@ struct lexical_candidate {
     chunk_no chunk;
     float score;
 };
-/* The best `limit` chunks by words alone, best first, ties by chunk number: what scoring every match would
- * give. */
+/* The best `limit` chunks by words alone, best first, ties by chunk number: what scoring every
+ * match would give. */
 enum status lexical_match(const struct lexical_source *source, const struct lexical_plan *p,
                           uint32_t limit, struct arena *a, struct lexical_candidate **out,
                           size_t *n_out, uint32_t *matched, struct error *err) MUST_CHECK;
@@ -142,8 +143,8 @@ enum status lexical_match(const struct lexical_source *source, const struct lexi
 /* ---- re-scoring: lexical_rescore.c ---- */
 
 enum status lexical_rescore(struct text_analyzer *t, const struct lexical_source *source,
-                            const struct lexical_plan *p, const struct lexical_candidate *c, size_t n,
-                            struct arena *a, struct lexical_result *out,
+                            const struct lexical_plan *p, const struct lexical_candidate *c,
+                            size_t n, struct arena *a, struct lexical_result *out,
                             struct error *err) MUST_CHECK;
 
 #endif

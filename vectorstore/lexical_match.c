@@ -1,10 +1,10 @@
 /* Candidates by words: term at a time, the words with most to give first.
  *
- * While a chunk that has none of the words read so far could still enter the best `limit`, every posting opens
- * a score (phase "open"). Once what the remaining words can add at most is less than the limit-th best score,
- * no new chunk can enter: the scores become a sorted list of candidates, those that cannot enter any more are
- * dropped, and the remaining, frequent words only add to candidates, skipping whole blocks between them. The
- * result is that of scoring every match. */
+ * While a chunk that has none of the words read so far could still enter the best `limit`, every
+ * posting opens a score (phase "open"). Once what the remaining words can add at most is less than
+ * the limit-th best score, no new chunk can enter: the scores become a sorted list of candidates,
+ * those that cannot enter any more are dropped, and the remaining, frequent words only add to
+ * candidates, skipping whole blocks between them. The result is that of scoring every match. */
 #include <stdlib.h>
 
 #include "vectorstore/lexical_internal.h"
@@ -69,8 +69,9 @@ static bool reserve(struct match *m, struct contributions *c, size_t more)
 
 static inline float contribution(const struct match *m, const struct lexical_add *p)
 {
-    float tf = m->plan->plain ? (float)p->tf_text + (float)p->tf_title
-                              : (float)p->tf_text + (float)LEXICAL_TITLE_WEIGHT * (float)p->tf_title;
+    float tf = m->plan->plain
+                   ? (float)p->tf_text + (float)p->tf_title
+                   : (float)p->tf_text + (float)LEXICAL_TITLE_WEIGHT * (float)p->tf_title;
     float length = (float)(m->plan->plain ? p->plain_length : p->length);
     return m->weight * tf / (tf + m->norm_base + m->norm_slope * length);
 }
@@ -127,8 +128,8 @@ static bool on_block(struct str bytes, void *ctx)
     }
     m->fresh.n = (size_t)(out - m->fresh.items);
     if (c.bad) {
-        m->status = error_set(m->err, STATUS_CORRUPT, "posting block from %u to %u: damaged postings",
-                              b.first, b.last);
+        m->status = error_set(m->err, STATUS_CORRUPT,
+                              "posting block from %u to %u: damaged postings", b.first, b.last);
         return false;
     }
     return true;
@@ -188,8 +189,7 @@ static enum status read_group(struct match *m, const struct lexical_group *g)
         m->fresh.n = 0;
         m->next = 0;
         m->status = STATUS_OK;
-        enum status s =
-            m->source->blocks(m->source->data, g->variants[v], on_block, m, m->err);
+        enum status s = m->source->blocks(m->source->data, g->variants[v], on_block, m, m->err);
         if (m->status != STATUS_OK) { /* on_block stopped it */
             return m->status;
         }

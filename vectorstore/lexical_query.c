@@ -1,5 +1,5 @@
-/* What a query asks for: its words with their stems in every language of the collection, its pairs of
- * adjacent words and its 4-grams, each with its weight and inverse document frequency. */
+/* What a query asks for: its words with their stems in every language of the collection, its pairs
+ * of adjacent words and its 4-grams, each with its weight and inverse document frequency. */
 #include <math.h>
 
 #include "vectorstore/lexical_internal.h"
@@ -16,7 +16,8 @@ struct query_token {
     bool function_word, alone;
 };
 
-/* The tokens of one text, by the language of the question first, then by each of the collection's. */
+/* The tokens of one text, by the language of the question first, then by each of the collection's.
+ */
 struct reading {
     struct arena *a;
     struct query_token *tokens;
@@ -90,8 +91,9 @@ static bool on_token(const struct text_token *t, void *data)
         }
         return !r->failed;
     }
-    while (r->at < r->n && (r->tokens[r->at].start < t->start ||
-                            (r->tokens[r->at].start == t->start && r->tokens[r->at].kind < t->kind))) {
+    while (r->at < r->n &&
+           (r->tokens[r->at].start < t->start ||
+            (r->tokens[r->at].start == t->start && r->tokens[r->at].kind < t->kind))) {
         r->at++;
     }
     if (r->at == r->n) {
@@ -110,8 +112,8 @@ static const char *main_language(struct text_analyzer *t, const struct lexical_s
     return found[0] != '\0' || source->n_languages == 0 ? found : source->languages[0];
 }
 
-static void read_text(struct reading *r, struct text_analyzer *t, const struct lexical_source *source,
-                      struct str text)
+static void read_text(struct reading *r, struct text_analyzer *t,
+                      const struct lexical_source *source, struct str text)
 {
     const char *language = main_language(t, source, text);
     r->n = 0;
@@ -154,7 +156,8 @@ static size_t group_of(struct lexical_plan *p, const struct query_token *t)
     return i;
 }
 
-/* Words take part in word scores; a CJK character that a bigram holds does so only in the 4-gram list. */
+/* Words take part in word scores; a CJK character that a bigram holds does so only in the 4-gram
+ * list. */
 static bool is_word(const struct query_token *t)
 {
     return t->kind != TEXT_CJK_SINGLE || t->alone;
@@ -253,8 +256,8 @@ enum status lexical_plan_make(struct text_analyzer *t, const struct lexical_sour
         .groups = arena_array(a, LEXICAL_MAX_GROUPS, sizeof(struct lexical_group)),
         .pairs = arena_array(a, LEXICAL_MAX_GROUPS, sizeof(struct lexical_pair)),
         .grams = arena_array(a, LEXICAL_MAX_GRAMS, sizeof(struct lexical_gram)),
-        .average_length = average(q->plain ? stats->plain_length_total : stats->length_total,
-                                  stats->chunks),
+        .average_length =
+            average(q->plain ? stats->plain_length_total : stats->length_total, stats->chunks),
         .average_gram_length = average(stats->gram_length_total, stats->chunks),
         .plain = q->plain};
     struct reading r = {.a = a,

@@ -1,11 +1,11 @@
-/* Re-scoring of the best candidates from their texts: word pairs and 4-grams need positions and lists that the
- * index does not hold, and 100 chunks are read in a millisecond or two.
+/* Re-scoring of the best candidates from their texts: word pairs and 4-grams need positions and
+ * lists that the index does not hold, and 100 chunks are read in a millisecond or two.
  *
  *   sdm(u)   = .90 words + .05 pairs in order + .05 pairs within 8
  *   score(u) = .6 sdm(u) / bound + .4 char4(u) / bound
  *
- * A pair's document frequency is counted among the candidates (no second index); what that costs was measured
- * (docs/decisions/ranking.md). */
+ * A pair's document frequency is counted among the candidates (no second index); what that costs
+ * was measured (docs/decisions/ranking.md). */
 #include <stdlib.h>
 
 #include "base/map.h"
@@ -51,7 +51,7 @@ struct rescore {
         struct str stem;
         uint64_t hash;
         uint16_t group;
-    } *terms;
+    } * terms;
     size_t n_terms_slots;
     uint16_t *pair_of; /* groups x groups; index + 1 */
     uint16_t *gram_slots;
@@ -165,7 +165,8 @@ static bool grow_memo(struct rescore *r)
     return true;
 }
 
-/* What a token has in common with the query, looked up once for each spelling. Valid until the next call. */
+/* What a token has in common with the query, looked up once for each spelling. Valid until the next
+ * call. */
 static const struct memo *meaning(struct rescore *r, const struct text_token *t)
 {
     size_t s = 0;
@@ -313,8 +314,9 @@ static float add_pairs(const struct lexical_source *source, const struct lexical
 }
 
 enum status lexical_rescore(struct text_analyzer *t, const struct lexical_source *source,
-                            const struct lexical_plan *p, const struct lexical_candidate *c, size_t n,
-                            struct arena *a, struct lexical_result *out, struct error *err)
+                            const struct lexical_plan *p, const struct lexical_candidate *c,
+                            size_t n, struct arena *a, struct lexical_result *out,
+                            struct error *err)
 {
     struct rescore r = {0};
     struct lexical_hit *hits = arena_array(a, n + 1, sizeof(*hits));

@@ -21,8 +21,9 @@ static enum status occurring_terms(const struct lexical_plan *p, struct arena *a
 }
 
 /* Plain BM25: the candidates are the result. */
-static enum status plain_hits(const struct lexical_plan *p, const struct lexical_candidate *c, size_t n,
-                              struct arena *a, struct lexical_result *out, struct error *err)
+static enum status plain_hits(const struct lexical_plan *p, const struct lexical_candidate *c,
+                              size_t n, struct arena *a, struct lexical_result *out,
+                              struct error *err)
 {
     out->hits = arena_array(a, n + 1, sizeof(*out->hits));
     if (out->hits == NULL) {
@@ -40,8 +41,8 @@ static enum status plain_hits(const struct lexical_plan *p, const struct lexical
 }
 
 enum status lexical_search(struct text_analyzer *t, const struct lexical_source *source,
-                           const struct lexical_query *q, struct arena *a, struct lexical_result *out,
-                           struct error *err)
+                           const struct lexical_query *q, struct arena *a,
+                           struct lexical_result *out, struct error *err)
 {
     struct lexical_plan p;
     struct lexical_candidate *candidates = NULL;

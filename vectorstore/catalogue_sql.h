@@ -1,0 +1,170 @@
+/* All SQL of the store: the schema and every statement, each with the name catalogue.c knows it by. Row numbers
+ * (contents.pk, chunks.no, encoders.pk, terms.id) never leave vectorstore.
+ *
+ * What is derived lives in the same file and changes in the same transactions as the truth it is derived from:
+ * a row in `chunks` is counted in terms, gram_log and state, and listed in blocks; a row that goes is uncounted
+ * at once, while its postings wait for a merge (state.purge_debt) and are hidden by the visibility bitmap. */
+#ifndef CARREL_VECTORSTORE_CATALOGUE_SQL_H
+#define CARREL_VECTORSTORE_CATALOGUE_SQL_H
+
+#define CATALOGUE_SCHEMA_1                                                                         \
+    "CREATE TABLE state(one INTEGER PRIMARY KEY CHECK(one=1), generation INTEGER NOT NULL,"        \
+    " documents INTEGER NOT NULL, visible INTEGER NOT NULL, next_chunk INTEGER NOT NULL,"          \
+    " next_vector INTEGER NOT NULL, next_term INTEGER NOT NULL, next_gram INTEGER NOT NULL,"       \
+    " gram_base INTEGER NOT NULL, indexed INTEGER NOT NULL, length_total INTEGER NOT NULL,"        \
+    " gram_length_total INTEGER NOT NULL, plain_length_total INTEGER NOT NULL,"                    \
+    " purge_debt INTEGER NOT NULL, analyzer INTEGER NOT NULL, reindex_from INTEGER NOT NULL) STRICT;" \
+    "INSERT INTO state VALUES(1,0,0,0,1,1,1,1,1,0,0,0,0,0,0,0);"                                   \
+    /* state: 0 being put, 1 published, 2 without a location, waiting to be removed */             \
+    "CREATE TABLE contents(pk INTEGER PRIMARY KEY AUTOINCREMENT, id TEXT NOT NULL UNIQUE,"         \
+    " hash BLOB NOT NULL, pipeline TEXT NOT NULL, format TEXT NOT NULL, title TEXT NOT NULL,"      \
+    " language TEXT NOT NULL, pages INTEGER NOT NULL, size INTEGER NOT NULL,"                      \
+    " text_size INTEGER NOT NULL, boxes INTEGER NOT NULL, chunks INTEGER NOT NULL,"                \
+    " state INTEGER NOT NULL) STRICT;"                                                             \
+    "CREATE INDEX contents_hash ON contents(hash, pipeline);"                                      \
+    "CREATE INDEX contents_unsettled ON contents(state) WHERE state<>1;"                           \
+    /* content NULL: removed; the row stays for its sequence */                                    \
+    "CREATE TABLE locations(document TEXT PRIMARY KEY, path BLOB NOT NULL, source TEXT NOT NULL,"  \
+    " collection TEXT NOT NULL, label TEXT NOT NULL, readers BLOB NOT NULL,"                       \
+    " sequence INTEGER NOT NULL, modified_ms INTEGER NOT NULL, excluded INTEGER NOT NULL,"         \
+    " content INTEGER REFERENCES contents(pk)) STRICT, WITHOUT ROWID;"                             \
+    "CREATE INDEX locations_content ON locations(content, path);"                                  \
+    "CREATE TABLE versions(document TEXT NOT NULL, valid_from INTEGER NOT NULL,"                   \
+    " sequence INTEGER NOT NULL, valid_to INTEGER, hash BLOB NOT NULL, path BLOB NOT NULL,"        \
+    " PRIMARY KEY(document, sequence, valid_from)) STRICT, WITHOUT ROWID;"                         \
+    "CREATE TABLE chunks(no INTEGER PRIMARY KEY, content INTEGER NOT NULL REFERENCES contents(pk),"\
+    " ordinal INTEGER NOT NULL, first INTEGER NOT NULL, last INTEGER NOT NULL,"                    \
+    " byte INTEGER NOT NULL, page INTEGER NOT NULL, page_end INTEGER NOT NULL,"                    \
+    " length INTEGER NOT NULL, gram_length INTEGER NOT NULL, heading TEXT NOT NULL,"               \
+    " text BLOB NOT NULL) STRICT;"                                                                 \
+    "CREATE UNIQUE INDEX chunks_content ON chunks(content, ordinal);"                              \
+    "CREATE TABLE spans(content INTEGER NOT NULL, first INTEGER NOT NULL, last INTEGER NOT NULL,"  \
+    " PRIMARY KEY(content, first)) STRICT, WITHOUT ROWID;"                                         \
+    /* state: 0 building, 1 published, 2 retired */                                                \
+    "CREATE TABLE encoders(pk INTEGER PRIMARY KEY AUTOINCREMENT, name TEXT NOT NULL UNIQUE,"       \
+    " dimensions INTEGER NOT NULL, fitted_on INTEGER NOT NULL, state INTEGER NOT NULL,"            \
+    " vectors INTEGER NOT NULL, retired_ms INTEGER NOT NULL) STRICT;"                              \
+    "CREATE TABLE vectors(encoder INTEGER NOT NULL, seq INTEGER NOT NULL, chunk INTEGER NOT NULL," \
+    " vector BLOB NOT NULL, PRIMARY KEY(encoder, seq)) STRICT, WITHOUT ROWID;"                     \
+    "CREATE UNIQUE INDEX vectors_chunk ON vectors(chunk, encoder);"                                \
+    "CREATE TABLE content_encoders(content INTEGER NOT NULL, encoder INTEGER NOT NULL,"            \
+    " n INTEGER NOT NULL, PRIMARY KEY(content, encoder)) STRICT, WITHOUT ROWID;"                   \
+    "CREATE TABLE terms(term BLOB PRIMARY KEY, id INTEGER NOT NULL, df INTEGER NOT NULL,"          \
+    " blocks INTEGER NOT NULL) STRICT, WITHOUT ROWID;"                                             \
+    /* no: terms.id * 2^20 + number within the term */                                             \
+    "CREATE TABLE blocks(no INTEGER PRIMARY KEY, block BLOB NOT NULL) STRICT;"                     \
+    "CREATE TABLE gram_pages(page INTEGER PRIMARY KEY, counts BLOB NOT NULL) STRICT;"              \
+    "CREATE TABLE gram_log(seq INTEGER PRIMARY KEY, sign INTEGER NOT NULL, counts BLOB NOT NULL) STRICT;" \
+    "CREATE TABLE languages(language TEXT PRIMARY KEY, chunks INTEGER NOT NULL) STRICT, WITHOUT ROWID;" \
+    "CREATE TABLE purge(one INTEGER PRIMARY KEY CHECK(one=1), after BLOB NOT NULL) STRICT;"
+
+#define CONTENT_COLUMNS "pk,id,hash,pipeline,format,title,language,pages,size,text_size,boxes,chunks,state"
+#define LOCATION_COLUMNS                                                                           \
+    "document,path,source,collection,label,readers,sequence,modified_ms,excluded,content"
+#define CHUNK_COLUMNS                                                                              \
+    "no,content,ordinal,first,last,byte,page,page_end,length,gram_length,heading,text"
+
+#define CATALOGUE_STATEMENTS(X)                                                                    \
+    X(STATE_GET, "SELECT generation,documents,visible,next_chunk,next_vector,next_term,next_gram," \
+                 "gram_base,indexed,length_total,gram_length_total,plain_length_total,purge_debt," \
+                 "analyzer,reindex_from FROM state")                                               \
+    X(STATE_SET, "UPDATE state SET generation=?1,documents=?2,visible=?3,next_chunk=?4,"           \
+                 "next_vector=?5,next_term=?6,next_gram=?7,gram_base=?8,indexed=?9,"               \
+                 "length_total=?10,gram_length_total=?11,plain_length_total=?12,purge_debt=?13,"   \
+                 "analyzer=?14,reindex_from=?15")                                                  \
+    X(CONTENT_FIND, "SELECT " CONTENT_COLUMNS " FROM contents WHERE hash=?1 AND pipeline=?2 AND state=1") \
+    X(CONTENT_BY_PK, "SELECT " CONTENT_COLUMNS " FROM contents WHERE pk=?1")                       \
+    X(CONTENT_BY_ID, "SELECT " CONTENT_COLUMNS " FROM contents WHERE id=?1")                       \
+    X(CONTENT_AFTER, "SELECT " CONTENT_COLUMNS " FROM contents WHERE pk>?1 ORDER BY pk LIMIT 1")   \
+    X(CONTENT_UNSETTLED, "SELECT " CONTENT_COLUMNS " FROM contents WHERE state=?1 AND state<>1 LIMIT 1") \
+    X(CONTENT_ADD, "INSERT INTO contents(id,hash,pipeline,format,title,language,pages,size,"       \
+                   "text_size,boxes,chunks,state) VALUES(?1,?2,?3,?4,?5,?6,?7,?8,?9,?10,?11,?12)") \
+    X(CONTENT_UPDATE, "UPDATE contents SET language=?2,text_size=?3,boxes=?4,chunks=?5,state=?6 WHERE pk=?1") \
+    X(CONTENT_DELETE, "DELETE FROM contents WHERE pk=?1")                                          \
+    X(CONTENT_USES, "SELECT count(*), sum(pipeline=?2) FROM contents WHERE hash=?1")               \
+    X(LOCATION_GET, "SELECT " LOCATION_COLUMNS " FROM locations WHERE document=?1")                \
+    X(LOCATION_SET, "INSERT OR REPLACE INTO locations(" LOCATION_COLUMNS                           \
+                    ") VALUES(?1,?2,?3,?4,?5,?6,?7,?8,?9,?10)")                                    \
+    X(LOCATION_AFTER, "SELECT " LOCATION_COLUMNS " FROM locations WHERE document>?1 AND"           \
+                      " content IS NOT NULL ORDER BY document LIMIT 1")                            \
+    X(LOCATIONS_OF, "SELECT " LOCATION_COLUMNS " FROM locations WHERE content=?1 ORDER BY path, document") \
+    X(LOCATION_ANY, "SELECT 1 FROM locations WHERE content=?1 LIMIT 1")                            \
+    X(LOCATION_COUNT, "SELECT count(*) FROM locations WHERE content IS NOT NULL")                  \
+    X(VERSION_OPEN, "INSERT OR REPLACE INTO versions VALUES(?1,?2,?3,NULL,?4,?5)")                 \
+    X(VERSION_CLOSE, "UPDATE versions SET valid_to=?2 WHERE document=?1 AND valid_to IS NULL")     \
+    X(VERSION_PRUNE, "DELETE FROM versions WHERE document=?1 AND sequence<=(SELECT sequence FROM"  \
+                     " versions WHERE document=?1 ORDER BY sequence DESC LIMIT 1 OFFSET 32)")      \
+    X(VERSION_OPEN_COUNT, "SELECT count(*) FROM versions WHERE valid_to IS NULL")                  \
+    X(CHUNK_ADD, "INSERT INTO chunks(" CHUNK_COLUMNS ") VALUES(?1,?2,?3,?4,?5,?6,?7,?8,?9,?10,?11,?12)") \
+    X(CHUNK_SET_LENGTHS, "UPDATE chunks SET length=?2,gram_length=?3 WHERE no=?1")                 \
+    X(CHUNK_GET, "SELECT " CHUNK_COLUMNS " FROM chunks WHERE no=?1")                               \
+    X(CHUNK_BY_ORDINAL, "SELECT " CHUNK_COLUMNS " FROM chunks WHERE content=?1 AND ordinal=?2")    \
+    X(CHUNKS_OF, "SELECT " CHUNK_COLUMNS " FROM chunks WHERE content=?1 AND ordinal>=?2 ORDER BY ordinal LIMIT ?3") \
+    X(CHUNKS_AFTER, "SELECT " CHUNK_COLUMNS " FROM chunks WHERE no>=?1 ORDER BY no LIMIT ?2")      \
+    X(CHUNKS_PUBLISHED, "SELECT c.no,c.content,c.ordinal,c.first,c.last,c.byte,c.page,c.page_end,c.length," \
+                        "c.gram_length,c.heading,c.text FROM chunks c JOIN contents t ON t.pk=c.content"    \
+                        " WHERE c.no>=?1 AND t.state=1 ORDER BY c.no LIMIT ?2")                    \
+    X(CHUNKS_MISSING, "SELECT c.no,c.content,c.ordinal,c.first,c.last,c.byte,c.page,c.page_end,c.length,"   \
+                      "c.gram_length,c.heading,c.text FROM chunks c JOIN contents t ON t.pk=c.content"      \
+                      " WHERE c.no>=?1 AND t.state=1 AND NOT EXISTS(SELECT 1 FROM vectors v WHERE" \
+                      " v.chunk=c.no AND v.encoder=?3) ORDER BY c.no LIMIT ?2")                    \
+    X(CHUNK_RESCORE, "SELECT c.text,t.title,c.heading,t.language,c.length,c.gram_length FROM chunks c" \
+                     " JOIN contents t ON t.pk=c.content WHERE c.no=?1")                           \
+    X(CHUNK_NAME, "SELECT t.id,c.ordinal FROM chunks c JOIN contents t ON t.pk=c.content WHERE c.no=?1") \
+    X(CHUNK_COUNT_OF, "SELECT count(*) FROM chunks WHERE content=?1")                              \
+    X(CHUNK_DELETE, "DELETE FROM chunks WHERE no=?1")                                              \
+    X(SPAN_ADD, "INSERT INTO spans VALUES(?1,?2,?3)")                                              \
+    X(SPAN_DELETE, "DELETE FROM spans WHERE content=?1")                                           \
+    X(SPANS_ALL, "SELECT first,last FROM spans")                                                   \
+    X(SPANS_VISIBLE, "SELECT l.collection,l.readers,s.first,s.last FROM locations l"               \
+                     " JOIN spans s ON s.content=l.content WHERE l.excluded=0")                    \
+    X(ENCODER_BY_NAME, "SELECT pk,name,dimensions,fitted_on,state,vectors,retired_ms FROM encoders WHERE name=?1") \
+    X(ENCODER_BY_STATE, "SELECT pk,name,dimensions,fitted_on,state,vectors,retired_ms FROM encoders" \
+                        " WHERE state=?1 ORDER BY pk DESC LIMIT 1")                                \
+    X(ENCODER_AFTER, "SELECT pk,name,dimensions,fitted_on,state,vectors,retired_ms FROM encoders"  \
+                     " WHERE pk>?1 ORDER BY pk LIMIT 1")                                           \
+    X(ENCODER_ADD, "INSERT INTO encoders(name,dimensions,fitted_on,state,vectors,retired_ms) VALUES(?1,?2,?3,?4,0,0)") \
+    X(ENCODER_SET, "UPDATE encoders SET state=?2,retired_ms=?3,fitted_on=?4 WHERE pk=?1")          \
+    X(ENCODER_COUNT, "UPDATE encoders SET vectors=vectors+?2 WHERE pk=?1")                         \
+    X(ENCODER_DELETE, "DELETE FROM encoders WHERE pk=?1")                                          \
+    X(VECTOR_ADD, "INSERT OR IGNORE INTO vectors VALUES(?1,?2,?3,?4)")                             \
+    X(VECTOR_HAS, "SELECT 1 FROM vectors WHERE chunk=?1 AND encoder=?2")                           \
+    X(VECTORS_BETWEEN, "SELECT seq,chunk,vector FROM vectors WHERE encoder=?1 AND seq>?2 AND seq<=?3 ORDER BY seq") \
+    X(VECTORS_COUNT_BETWEEN, "SELECT count(*),max(seq) FROM vectors WHERE encoder=?1 AND seq>?2 AND seq<=?3") \
+    X(VECTORS_OF_CHUNK, "SELECT encoder,seq FROM vectors WHERE chunk=?1")                          \
+    X(VECTOR_DELETE, "DELETE FROM vectors WHERE encoder=?1 AND seq=?2")                            \
+    X(VECTORS_DELETE_SOME, "DELETE FROM vectors WHERE encoder=?1 AND seq IN (SELECT seq FROM vectors" \
+                           " WHERE encoder=?1 ORDER BY seq LIMIT ?2)")                             \
+    X(CONTENT_ENCODER_ADD, "INSERT INTO content_encoders VALUES(?1,?2,?3) ON CONFLICT DO UPDATE SET n=n+?3") \
+    X(CONTENT_ENCODERS, "SELECT encoder,n FROM content_encoders WHERE content=?1")                 \
+    X(CONTENT_ENCODERS_DELETE, "DELETE FROM content_encoders WHERE content=?1")                    \
+    X(CONTENT_ENCODERS_FORGET, "DELETE FROM content_encoders WHERE encoder=?1")                    \
+    X(MISSING_COUNT, "SELECT count(*) FROM chunks c JOIN contents t ON t.pk=c.content WHERE t.state=1 AND" \
+                     " NOT EXISTS(SELECT 1 FROM vectors v WHERE v.chunk=c.no AND v.encoder=?1)")   \
+    X(VECTORS_STRAY, "SELECT count(*) FROM vectors v WHERE NOT EXISTS(SELECT 1 FROM chunks c WHERE c.no=v.chunk)" \
+                     " OR NOT EXISTS(SELECT 1 FROM encoders e WHERE e.pk=v.encoder)")              \
+    X(VECTORS_COUNTED, "SELECT count(*) FROM vectors v JOIN chunks c ON c.no=v.chunk JOIN contents t" \
+                       " ON t.pk=c.content WHERE v.encoder=?1 AND t.state=1")                      \
+    X(TERM_GET, "SELECT id,df,blocks FROM terms WHERE term=?1")                                    \
+    X(TERM_SET, "INSERT OR REPLACE INTO terms VALUES(?1,?2,?3,?4)")                                \
+    X(TERM_AFTER, "SELECT id,df,blocks,term FROM terms WHERE term>?1 ORDER BY term LIMIT 1")       \
+    X(TERM_DELETE, "DELETE FROM terms WHERE term=?1")                                              \
+    X(TERMS_CLEAR, "DELETE FROM terms")                                                            \
+    X(BLOCK_GET, "SELECT block FROM blocks WHERE no=?1")                                           \
+    X(BLOCK_SET, "INSERT OR REPLACE INTO blocks VALUES(?1,?2)")                                    \
+    X(BLOCK_DELETE, "DELETE FROM blocks WHERE no=?1")                                              \
+    X(BLOCKS_OF, "SELECT block,no FROM blocks WHERE no>=?1 AND no<?2 ORDER BY no")                 \
+    X(BLOCKS_CLEAR, "DELETE FROM blocks")                                                          \
+    X(GRAM_PAGES, "SELECT page,counts FROM gram_pages")                                            \
+    X(GRAM_PAGE_SET, "INSERT OR REPLACE INTO gram_pages VALUES(?1,?2)")                            \
+    X(GRAM_PAGES_CLEAR, "DELETE FROM gram_pages")                                                  \
+    X(GRAM_LOG_ADD, "INSERT INTO gram_log VALUES(?1,?2,?3)")                                       \
+    X(GRAM_LOG_SINCE, "SELECT seq,sign,counts FROM gram_log WHERE seq>=?1 ORDER BY seq")           \
+    X(GRAM_LOG_CLEAR, "DELETE FROM gram_log")                                                      \
+    X(LANGUAGE_ADD, "INSERT INTO languages VALUES(?1,?2) ON CONFLICT DO UPDATE SET chunks=chunks+?2") \
+    X(LANGUAGES, "SELECT language,chunks FROM languages WHERE chunks>0 ORDER BY chunks DESC, language LIMIT 16") \
+    X(PURGE_GET, "SELECT after FROM purge")                                                        \
+    X(PURGE_SET, "INSERT OR REPLACE INTO purge VALUES(1,?1)")                                      \
+    X(INTEGRITY, "PRAGMA quick_check(1)")
+
+#endif

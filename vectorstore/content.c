@@ -1,0 +1,327 @@
+/* The life of contents and locations but for the putting: moving, removing, dying, shrinking away. */
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/clock.h"
+#include "vectorstore/store_internal.h"
+
+#define SHRINK_ARENA ((size_t)64 * 1024 * 1024)
+
+enum status content_unlocated(struct store *s, struct catalogue_state *state, int64_t content, struct error *err)
+{
+    struct arena a;
+    arena_init(&a, (size_t)1024 * 1024);
+    bool any = false;
+    struct content k;
+    enum status st = catalogue_content_located(s->writer, content, &any, err);
+    if (st == STATUS_OK && !any) {
+        st = catalogue_content_by_pk(s->writer, content, &a, &k, err);
+        if (st == STATUS_OK && k.state == CONTENT_PUBLISHED) {
+            k.state = CONTENT_DEAD;
+            state->visible -= k.chunks;
+            st = catalogue_content_update(s->writer, &k, err);
+            if (st == STATUS_OK) {
+                st = catalogue_content_encoders_count(s->writer, content, -1, err);
+            }
+            if (st == STATUS_OK) {
+                st = catalogue_language_add(s->writer, k.language, -(int64_t)k.chunks, err);
+            }
+        }
+    }
+    arena_reset(&a);
+    return st;
+}
+
+/* ---- shrinking ---- */
+
+struct doomed {
+    struct arena *a;
+    struct index_chunk *chunks;
+    size_t n, bytes;
+};
+
+static enum status doom(const struct stored_chunk *k, void *data, struct error *err)
+{
+    struct doomed *d = data;
+    const char *text = arena_strndup(d->a, k->text.ptr, k->text.len);
+    const char *heading = arena_strndup(d->a, k->heading.ptr, k->heading.len);
+    if (text == NULL || heading == NULL) {
+        return error_set(err, STATUS_NO_MEMORY, "removing a content: out of memory");
+    }
+    d->chunks[d->n++] = (struct index_chunk){.no = k->no,
+                                             .text = {.ptr = text, .len = k->text.len},
+                                             .heading = {.ptr = heading, .len = k->heading.len}};
+    return STATUS_OK;
+}
+
+static enum status drop_rows(struct store *s, const struct content *k, struct error *err)
+{
+    enum status st = catalogue_span_delete(s->writer, k->pk, err);
+    if (st == STATUS_OK) {
+        st = catalogue_content_encoders_delete(s->writer, k->pk, err);
+    }
+    return st == STATUS_OK ? catalogue_content_delete(s->writer, k->pk, err) : st;
+}
+
+enum status content_drop_blobs(struct store *s, const struct content *k, struct error *err)
+{
+    char path[1300];
+    int64_t original = 0;
+    int64_t structure = 0;
+    enum status st = catalogue_content_uses(s->writer, k->hash, k->pipeline, &original, &structure, err);
+    for (int kind = BLOB_ORIGINAL; kind <= BLOB_BOXES && st == STATUS_OK; kind++) {
+        if ((kind == BLOB_ORIGINAL ? original : structure) == 0) {
+            st = blobs_path(&s->blobs, k->hash, k->pipeline, (enum blob_kind)kind, path, sizeof path, err);
+            if (st == STATUS_OK) {
+                blob_remove(path);
+            }
+        }
+    }
+    return st;
+}
+
+enum status content_shrink(struct store *s, const struct content *k, bool *gone, struct error *err)
+{
+    struct arena a;
+    arena_init(&a, SHRINK_ARENA);
+    struct doomed d = {.a = &a, .chunks = arena_array(&a, STORE_BATCH_CHUNKS, sizeof *d.chunks)};
+    struct catalogue_state state;
+    *gone = false;
+    enum status st = catalogue_begin_write(s->writer, &state, err);
+    if (st == STATUS_OK && d.chunks == NULL) {
+        st = error_set(err, STATUS_NO_MEMORY, "removing a content: out of memory");
+    }
+    if (st == STATUS_OK) {
+        st = catalogue_chunks_of(s->writer, k->pk, 0, STORE_BATCH_CHUNKS, doom, &d, err);
+    }
+    if (st == STATUS_OK && d.n > 0) {
+        st = index_remove(s, &state, d.chunks, d.n, k->title, k->language, err);
+    }
+    for (size_t i = 0; i < d.n && st == STATUS_OK; i++) {
+        st = catalogue_vectors_delete_chunk(s->writer, d.chunks[i].no, err);
+        if (st == STATUS_OK) {
+            st = catalogue_chunk_delete(s->writer, d.chunks[i].no, err);
+        }
+    }
+    bool last = d.n < STORE_BATCH_CHUNKS;
+    if (st == STATUS_OK && last) {
+        st = drop_rows(s, k, err);
+    }
+    if (st == STATUS_OK) {
+        st = catalogue_commit(s->writer, &state, err);
+    }
+    catalogue_end(s->writer);
+    if (st == STATUS_OK && last) {
+        *gone = true;
+        st = content_drop_blobs(s, k, err);
+    }
+    arena_reset(&a);
+    return st;
+}
+
+/* ---- moving and removing ---- */
+
+static enum status location_from(const Vs__Location *m, struct buf *readers, struct location *out,
+                                 struct error *err)
+{
+    for (size_t i = 0; i < m->n_readers; i++) {
+        if (m->readers[i][0] == '\0') {
+            return error_set(err, STATUS_INVALID, "a reader's name is empty");
+        }
+        buf_append(readers, m->readers[i], strlen(m->readers[i]) + 1);
+    }
+    if (buf_status(readers) != STATUS_OK) {
+        return error_set(err, buf_status(readers), "too many readers on one document");
+    }
+    *out = (struct location){.document = m->document,
+                             .path = {.ptr = (const char *)m->path.data, .len = m->path.len},
+                             .source = m->source,
+                             .collection = m->collection,
+                             .label = m->label == NULL ? "" : m->label,
+                             .readers = buf_view(readers),
+                             .sequence = m->sequence,
+                             .modified_ms = m->modified_wall_ms,
+                             .excluded = m->has_excluded && m->excluded};
+    return STATUS_OK;
+}
+
+enum status store_move(struct store *s, const Vs__MoveRequest *m, Vs__MoveReply *out, struct error *err)
+{
+    struct arena a;
+    arena_init(&a, (size_t)1024 * 1024);
+    struct buf readers;
+    buf_init(&readers, (size_t)64 * 1024);
+    struct catalogue_state state;
+    struct location old;
+    struct location l;
+    struct content k;
+    bool applied = false;
+    enum status st = location_from(m->location, &readers, &l, err);
+    if (st == STATUS_OK) {
+        st = catalogue_begin_write(s->writer, &state, err);
+    }
+    if (st == STATUS_OK) {
+        st = catalogue_location_get(s->writer, str_from(l.document), &a, &old, err);
+    }
+    if (st == STATUS_OK && old.content == 0 && old.sequence <= l.sequence) {
+        st = error_set(err, STATUS_NOT_FOUND, "the document to move is not stored: put it whole");
+    }
+    if (st == STATUS_OK && old.sequence <= l.sequence && old.content != 0) {
+        l.content = old.content;
+        applied = true;
+        st = catalogue_content_by_pk(s->writer, l.content, &a, &k, err);
+        if (st == STATUS_OK) {
+            st = catalogue_location_set(s->writer, &l, err);
+        }
+        if (st == STATUS_OK) {
+            st = catalogue_version(s->writer, &l, k.hash, clock_wall_ms(), err);
+        }
+        state.generation++;
+        if (st == STATUS_OK) {
+            st = catalogue_commit(s->writer, &state, err);
+        }
+    }
+    catalogue_end(s->writer);
+    if (st == STATUS_OK) {
+        out->applied = applied;
+    }
+    buf_deinit(&readers);
+    arena_reset(&a);
+    return st;
+}
+
+/* An unknown document leaves a tombstone too: its put may still be on the way. */
+enum status store_remove(struct store *s, const Vs__RemoveRequest *m, Vs__RemoveReply *out, struct error *err)
+{
+    struct arena a;
+    arena_init(&a, (size_t)1024 * 1024);
+    struct catalogue_state state;
+    struct location l;
+    enum status st = catalogue_begin_write(s->writer, &state, err);
+    if (st == STATUS_OK) {
+        st = catalogue_location_get(s->writer, str_from(m->document), &a, &l, err);
+        if (st == STATUS_NOT_FOUND) {
+            l = (struct location){.document = m->document, .source = "", .collection = "", .label = "",
+                                  .path = STR(""), .readers = STR("")};
+            st = STATUS_OK;
+        }
+    }
+    bool applied = st == STATUS_OK && l.sequence <= m->sequence;
+    if (st == STATUS_OK && applied) {
+        int64_t content = l.content;
+        bool keep = m->has_excluded && m->excluded; /* hidden, and remembered as such */
+        l.sequence = m->sequence;
+        l.excluded = keep;
+        l.content = keep ? content : 0;
+        if (content != 0 && !keep) {
+            state.documents--;
+            st = catalogue_version(s->writer, &l, NULL, clock_wall_ms(), err);
+        }
+        if (st == STATUS_OK) {
+            st = catalogue_location_set(s->writer, &l, err);
+        }
+        if (st == STATUS_OK && content != 0 && !keep) {
+            st = content_unlocated(s, &state, content, err);
+        }
+        state.generation++;
+        if (st == STATUS_OK) {
+            st = catalogue_commit(s->writer, &state, err);
+        }
+    }
+    catalogue_end(s->writer);
+    if (st == STATUS_OK) {
+        out->applied = applied;
+        atomic_store(&s->documents, (uint32_t)state.documents);
+        atomic_store(&s->chunks, (uint32_t)state.visible);
+    }
+    arena_reset(&a);
+    return st;
+}
+
+/* ---- keeping house ---- */
+
+static enum status maintain_contents(struct store *s, struct arena *a, bool *more, struct error *err)
+{
+    struct content k;
+    bool gone;
+    enum status st = catalogue_content_unsettled(s->writer, CONTENT_DEAD, a, &k, err);
+    if (st == STATUS_NOT_FOUND) {
+        return STATUS_OK;
+    }
+    if (st == STATUS_OK) {
+        *more = true;
+        st = content_shrink(s, &k, &gone, err);
+    }
+    return st;
+}
+
+static enum status maintain_encoders(struct store *s, int64_t now, struct arena *a, bool *more, struct error *err)
+{
+    struct encoder e = {0};
+    struct catalogue_state state;
+    enum status st = catalogue_begin_write(s->writer, &state, err);
+    bool due = false;
+    while (st == STATUS_OK && !due) { /* the first retired one past its grace */
+        st = catalogue_encoder_after(s->writer, e.pk, a, &e, err);
+        due = st == STATUS_OK && e.state == ENCODER_RETIRED && now - e.retired_ms >= STORE_GRACE_MS;
+    }
+    int64_t n = 0;
+    if (st == STATUS_NOT_FOUND) {
+        st = STATUS_OK;
+    } else if (st == STATUS_OK) {
+        st = catalogue_vectors_delete_some(s->writer, e.pk, 1024, &n, err);
+        if (st == STATUS_OK && n == 0) {
+            st = catalogue_encoder_delete(s->writer, e.pk, err);
+        }
+        if (st == STATUS_OK) {
+            st = catalogue_commit(s->writer, &state, err);
+        }
+        *more = st == STATUS_OK;
+    }
+    catalogue_end(s->writer);
+    if (st == STATUS_OK && due && n == 0) {
+        char path[1300];
+        (void)snprintf(path, sizeof path, "%s/encoder/%s", s->dir, e.name);
+        blob_remove(path);
+    }
+    return st;
+}
+
+static enum status forget_segments(struct store *s, struct arena *a, struct error *err)
+{
+    int64_t pks[64];
+    size_t n = 0;
+    struct encoder e = {0};
+    enum status st = STATUS_OK;
+    while (st == STATUS_OK && n < 64) {
+        st = catalogue_encoder_after(s->writer, e.pk, a, &e, err);
+        if (st == STATUS_OK) {
+            pks[n++] = e.pk;
+        }
+    }
+    if (st == STATUS_NOT_FOUND) {
+        vectors_retain(s->vectors, pks, n);
+        st = STATUS_OK;
+    }
+    return st;
+}
+
+enum status store_maintain(struct store *s, int64_t now_wall_ms, bool *more, struct error *err)
+{
+    struct arena a;
+    arena_init(&a, (size_t)1024 * 1024);
+    *more = false;
+    enum status st = maintain_contents(s, &a, more, err);
+    if (st == STATUS_OK && !*more) {
+        st = maintain_encoders(s, now_wall_ms, &a, more, err);
+        if (st == STATUS_OK && *more) {
+            st = forget_segments(s, &a, err);
+        }
+    }
+    if (st == STATUS_OK && !*more) {
+        st = index_purge_step(s, more, err);
+    }
+    arena_reset(&a);
+    return st;
+}

@@ -1,0 +1,384 @@
+/* Encoders from their arrival to their end: building while vectors are put, published when every visible passage
+ * has one, retired when the next is published, gone after a grace (content.c). And the scan that feeds them. */
+#include <stdio.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "base/clock.h"
+#include "base/file.h"
+#include "vectorstore/store_internal.h"
+
+#define SCAN_PAGE 256U
+#define SCAN_BYTES ((size_t)1024 * 1024)
+
+enum status store_status(struct store *s, struct arena *a, Vs__StatusReply *out, struct error *err)
+{
+    struct reader *r = NULL;
+    struct catalogue_state state;
+    struct encoder published = {.name = ""};
+    struct encoder building = {0};
+    vs__status_reply__init(out);
+    enum status st = reader_take(s, &r, &state, err);
+    if (st == STATUS_OK) {
+        st = catalogue_encoder_by_state(r->db, ENCODER_PUBLISHED, a, &published, err);
+        st = st == STATUS_NOT_FOUND ? STATUS_OK : st;
+    }
+    if (st == STATUS_OK) {
+        st = catalogue_encoder_by_state(r->db, ENCODER_BUILDING, a, &building, err);
+        st = st == STATUS_NOT_FOUND ? STATUS_OK : st;
+    }
+    reader_give(s, r);
+    if (st != STATUS_OK) {
+        return st;
+    }
+    int64_t have = building.pk != 0 ? building.vectors : published.vectors;
+    out->generation = (uint64_t)state.generation;
+    out->documents = (uint32_t)state.documents;
+    out->chunks = (uint32_t)state.visible;
+    out->encoder = arena_strdup(a, published.name);
+    out->dimensions = published.dimensions;
+    out->fitted_on = published.fitted_on;
+    out->building = building.pk == 0 ? NULL : arena_strdup(a, building.name);
+    out->has_missing = building.pk != 0 || published.pk != 0;
+    out->missing = out->has_missing && state.visible > have ? (uint32_t)(state.visible - have) : 0;
+    return out->encoder == NULL ? error_set(err, STATUS_NO_MEMORY, "out of memory") : STATUS_OK;
+}
+
+enum status store_encoder_path(struct store *s, const char *encoder, char *path, size_t cap, struct error *err)
+{
+    if (!blobs_name_ok(encoder)) {
+        return error_set(err, STATUS_INVALID, "not a name of an encoder");
+    }
+    int n = snprintf(path, cap, "%s/encoder/%s", s->dir, encoder);
+    if (n < 0 || (size_t)n >= cap) {
+        return error_set(err, STATUS_TOO_LARGE, "%s: path too long", s->dir);
+    }
+    if (access(path, R_OK) != 0) {
+        return error_set(err, STATUS_NOT_FOUND, "the encoder %s is not stored", encoder);
+    }
+    return STATUS_OK;
+}
+
+/* In a transaction: whatever else was being built is dropped by the next housekeeping. */
+static enum status drop_building(struct store *s, const char *except, struct arena *a, struct error *err)
+{
+    struct encoder e = {0};
+    enum status st = STATUS_OK;
+    while (st == STATUS_OK) {
+        st = catalogue_encoder_after(s->writer, e.pk, a, &e, err);
+        if (st == STATUS_OK && e.state == ENCODER_BUILDING && strcmp(e.name, except) != 0) {
+            e.state = ENCODER_RETIRED;
+            e.retired_ms = 0;
+            st = catalogue_encoder_set(s->writer, &e, err);
+        }
+    }
+    return st == STATUS_NOT_FOUND ? STATUS_OK : st;
+}
+
+static enum status add_encoder(struct store *s, const char *name, uint32_t dimensions, uint32_t fitted_on,
+                               struct arena *a, struct error *err)
+{
+    struct encoder e;
+    enum status st = catalogue_encoder_by_name(s->writer, str_from(name), a, &e, err);
+    if (st == STATUS_NOT_FOUND) {
+        e = (struct encoder){.name = name, .dimensions = dimensions, .fitted_on = fitted_on,
+                             .state = ENCODER_BUILDING};
+        st = catalogue_encoder_add(s->writer, &e, err);
+    } else if (st == STATUS_OK && e.dimensions != dimensions) {
+        st = error_set(err, STATUS_CONFLICT, "the encoder %s is stored with %u dimensions", name, e.dimensions);
+    } else if (st == STATUS_OK && e.state == ENCODER_RETIRED) {
+        e.state = ENCODER_BUILDING;
+        e.fitted_on = fitted_on;
+        e.retired_ms = 0;
+        st = catalogue_encoder_set(s->writer, &e, err);
+    }
+    return st == STATUS_OK ? drop_building(s, name, a, err) : st;
+}
+
+enum status store_put_encoder(struct store *s, const char *name, uint32_t dimensions, uint32_t fitted_on,
+                              struct str blob, struct error *err)
+{
+    struct arena a;
+    struct catalogue_state state;
+    char path[1300];
+    if (!blobs_name_ok(name) || dimensions == 0 || dimensions > VECTOR_MAX_DIMENSIONS) {
+        return error_set(err, STATUS_INVALID, "an encoder needs a plain name and 1 to %u dimensions",
+                         VECTOR_MAX_DIMENSIONS);
+    }
+    arena_init(&a, (size_t)1024 * 1024);
+    int n = snprintf(path, sizeof path, "%s/encoder/%s", s->dir, name);
+    enum status st = n < 0 || (size_t)n >= sizeof path
+                         ? error_set(err, STATUS_TOO_LARGE, "%s: path too long", s->dir)
+                         : file_write_atomic(path, blob.ptr, blob.len, 0600, err);
+    if (st == STATUS_OK) {
+        st = catalogue_begin_write(s->writer, &state, err);
+    }
+    if (st == STATUS_OK) {
+        st = add_encoder(s, name, dimensions, fitted_on, &a, err);
+    }
+    if (st == STATUS_OK) {
+        st = catalogue_commit(s->writer, &state, err);
+    }
+    catalogue_end(s->writer);
+    arena_reset(&a);
+    return st;
+}
+
+/* ---- scanning ---- */
+
+struct scanning {
+    struct catalogue *db;
+    struct arena *a;
+    Vs__ScanReply *out;
+    int64_t content; /* of the title below */
+    const char *title;
+    chunk_no last;
+    size_t bytes;
+};
+
+static enum status scan_item(const struct stored_chunk *k, void *data, struct error *err)
+{
+    struct scanning *sc = data;
+    if (sc->bytes >= SCAN_BYTES) {
+        return STATUS_TOO_LARGE; /* the page is full */
+    }
+    Vs__ScanReply__Item *m = arena_alloc(sc->a, sizeof *m);
+    char *text = arena_strndup(sc->a, k->text.ptr, k->text.len);
+    struct content c;
+    char id[ID_CAP];
+    uint32_t ordinal;
+    if (m == NULL || text == NULL) {
+        return error_set(err, STATUS_NO_MEMORY, "out of memory");
+    }
+    vs__scan_reply__item__init(m);
+    enum status st = catalogue_chunk_name(sc->db, k->no, id, &ordinal, err);
+    if (st == STATUS_OK && sc->content != k->content) {
+        st = catalogue_content_by_pk(sc->db, k->content, sc->a, &c, err);
+        sc->content = k->content;
+        sc->title = st == STATUS_OK ? c.title : "";
+    }
+    if (st == STATUS_OK) {
+        st = chunk_id_make(id, ordinal, sc->a, &m->key, err);
+    }
+    if (st != STATUS_OK) {
+        return st;
+    }
+    m->text = (ProtobufCBinaryData){.data = (uint8_t *)text, .len = k->text.len};
+    m->title = arena_printf(sc->a, "%s%s%.*s", sc->title, k->heading.len > 0 ? "\n" : "", STR_ARG(k->heading));
+    if (m->title == NULL) {
+        return error_set(err, STATUS_NO_MEMORY, "out of memory");
+    }
+    sc->out->items[sc->out->n_items++] = m;
+    sc->last = k->no;
+    sc->bytes += k->text.len + k->heading.len;
+    return STATUS_OK;
+}
+
+/* The cursor is the id of the last passage: where that is gone, the scan starts again, which is only slower. */
+static enum status scan_from(struct reader *r, ProtobufCBinaryData after, struct arena *a, chunk_no *from,
+                             struct error *err)
+{
+    struct str id;
+    uint32_t ordinal;
+    struct content k;
+    struct stored_chunk chunk;
+    *from = 0;
+    if (after.len == 0) {
+        return STATUS_OK;
+    }
+    if (!chunk_id_parse(after, &id, &ordinal)) {
+        return error_set(err, STATUS_INVALID, "not a cursor of a scan");
+    }
+    enum status st = catalogue_content_by_id(r->db, id, a, &k, err);
+    if (st == STATUS_OK) {
+        st = catalogue_chunk_by_ordinal(r->db, k.pk, ordinal, a, &chunk, err);
+    }
+    if (st == STATUS_OK) {
+        *from = chunk.no + 1;
+    }
+    return st == STATUS_NOT_FOUND ? STATUS_OK : st;
+}
+
+enum status store_scan(struct store *s, const char *missing_encoder, ProtobufCBinaryData after, uint32_t page,
+                       struct arena *a, Vs__ScanReply *out, bool *last, struct error *err)
+{
+    struct reader *r = NULL;
+    struct catalogue_state state;
+    struct encoder e = {0};
+    chunk_no from = 0;
+    page = page == 0 || page > SCAN_PAGE ? SCAN_PAGE : page;
+    vs__scan_reply__init(out);
+    struct scanning sc = {.a = a, .out = out, .title = ""};
+    out->items = arena_array(a, page, sizeof *out->items);
+    enum status st = out->items == NULL ? error_set(err, STATUS_NO_MEMORY, "out of memory")
+                                        : reader_take(s, &r, &state, err);
+    if (st == STATUS_OK && missing_encoder != NULL && missing_encoder[0] != '\0') {
+        st = catalogue_encoder_by_name(r->db, str_from(missing_encoder), a, &e, err);
+    }
+    if (st == STATUS_OK) {
+        st = scan_from(r, after, a, &from, err);
+    }
+    if (st == STATUS_OK) {
+        sc.db = r->db;
+        st = catalogue_chunks_scan(r->db, from, page, e.pk, scan_item, &sc, err);
+    }
+    reader_give(s, r);
+    bool full = st == STATUS_TOO_LARGE || out->n_items == page;
+    if (st == STATUS_OK || st == STATUS_TOO_LARGE) {
+        out->cursor = out->n_items == 0 ? after : out->items[out->n_items - 1]->key;
+        *last = !full;
+        st = STATUS_OK;
+    }
+    return st;
+}
+
+/* ---- vectors ---- */
+
+static enum status put_vector(struct store *s, struct catalogue_state *state, const struct encoder *e,
+                              const Vs__PutVectorsRequest__Item *m, bool *stored, struct error *err)
+{
+    struct arena a;
+    struct str id;
+    uint32_t ordinal;
+    struct content k;
+    struct stored_chunk chunk;
+    uint16_t unit[VECTOR_MAX_DIMENSIONS];
+    struct str in = {.ptr = (const char *)m->vector.data, .len = m->vector.len};
+    *stored = false;
+    if (in.len != (size_t)e->dimensions * sizeof unit[0] || !vector_normalise(in, unit, e->dimensions)) {
+        return error_set(err, STATUS_INVALID, "a vector of %s must be %u numbers of 2 bytes", e->name, e->dimensions);
+    }
+    if (!chunk_id_parse(m->key, &id, &ordinal)) {
+        return error_set(err, STATUS_INVALID, "not a key of a scan");
+    }
+    arena_init(&a, (size_t)1024 * 1024);
+    enum status st = catalogue_content_by_id(s->writer, id, &a, &k, err);
+    if (st == STATUS_OK && k.state == CONTENT_PUBLISHED) {
+        st = catalogue_chunk_by_ordinal(s->writer, k.pk, ordinal, &a, &chunk, err);
+        if (st == STATUS_OK) {
+            st = catalogue_vector_add(s->writer, e->pk, state->next_vector++, chunk.no,
+                                      (struct str){.ptr = (const char *)unit, .len = in.len}, stored, err);
+        }
+        if (st == STATUS_OK && *stored) {
+            st = catalogue_content_encoder_add(s->writer, k.pk, e->pk, 1, err);
+        }
+    }
+    arena_reset(&a);
+    return st == STATUS_NOT_FOUND ? STATUS_OK : st; /* removed meanwhile */
+}
+
+enum status store_put_vectors(struct store *s, const Vs__PutVectorsRequest *m, Vs__PutVectorsReply *out,
+                              struct error *err)
+{
+    struct arena a;
+    struct catalogue_state state;
+    struct encoder e;
+    uint32_t n = 0;
+    arena_init(&a, (size_t)1024 * 1024);
+    enum status st = catalogue_begin_write(s->writer, &state, err);
+    if (st == STATUS_OK) {
+        st = catalogue_encoder_by_name(s->writer, str_from(m->encoder), &a, &e, err);
+    }
+    if (st == STATUS_OK && e.state == ENCODER_RETIRED) {
+        st = error_set(err, STATUS_CONFLICT, "the encoder %s is retired", m->encoder);
+    }
+    for (size_t i = 0; i < m->n_items && st == STATUS_OK; i++) {
+        bool stored;
+        st = put_vector(s, &state, &e, m->items[i], &stored, err);
+        n += st == STATUS_OK && stored ? 1 : 0;
+    }
+    if (st == STATUS_OK && n > 0) {
+        st = catalogue_encoder_count(s->writer, e.pk, n, err);
+    }
+    if (st == STATUS_OK) {
+        st = catalogue_commit(s->writer, &state, err);
+    }
+    catalogue_end(s->writer);
+    if (st == STATUS_OK) {
+        out->stored = n;
+    }
+    arena_reset(&a);
+    return st;
+}
+
+enum status store_publish(struct store *s, const Vs__PublishRequest *m, Vs__PublishReply *out, struct error *err)
+{
+    struct arena a;
+    struct catalogue_state state;
+    struct encoder e;
+    struct encoder old;
+    int64_t missing = 0;
+    arena_init(&a, (size_t)1024 * 1024);
+    enum status st = catalogue_begin_write(s->writer, &state, err);
+    if (st == STATUS_OK) {
+        st = catalogue_encoder_by_name(s->writer, str_from(m->encoder), &a, &e, err);
+    }
+    if (st == STATUS_OK && e.state == ENCODER_RETIRED) {
+        st = error_set(err, STATUS_CONFLICT, "the encoder %s is retired", m->encoder);
+    }
+    if (st == STATUS_OK && e.state == ENCODER_BUILDING) {
+        st = catalogue_missing(s->writer, e.pk, &missing, err);
+        if (st == STATUS_OK && missing > 0) {
+            st = error_set(err, STATUS_CONFLICT, "%lld passages have no vector of %s yet", (long long)missing,
+                           m->encoder);
+        }
+        if (st == STATUS_OK) {
+            st = catalogue_encoder_by_state(s->writer, ENCODER_PUBLISHED, &a, &old, err);
+        }
+        if (st == STATUS_OK) {
+            old.state = ENCODER_RETIRED;
+            old.retired_ms = clock_wall_ms();
+            st = catalogue_encoder_set(s->writer, &old, err);
+        } else if (st == STATUS_NOT_FOUND) {
+            st = STATUS_OK;
+        }
+        if (st == STATUS_OK) {
+            e.state = ENCODER_PUBLISHED;
+            st = catalogue_encoder_set(s->writer, &e, err);
+        }
+        state.generation++;
+        if (st == STATUS_OK) {
+            st = catalogue_commit(s->writer, &state, err);
+        }
+    }
+    catalogue_end(s->writer);
+    if (st == STATUS_OK) {
+        out->published = true;
+    }
+    arena_reset(&a);
+    return st;
+}
+
+/* ---- sealing ---- */
+
+enum status store_seal(struct store *s, bool *sealed, struct error *err)
+{
+    struct arena a;
+    struct catalogue_state state;
+    struct encoder e = {0};
+    char path[1100];
+    *sealed = false;
+    enum status st = STATUS_OK;
+    if (s->sealer == NULL) {
+        st = file_join(path, sizeof path, s->dir, "store.db", err);
+        if (st == STATUS_OK) {
+            st = catalogue_open(path, false, &s->sealer, err);
+        }
+    }
+    if (st != STATUS_OK) {
+        return st;
+    }
+    arena_init(&a, (size_t)1024 * 1024);
+    while (st == STATUS_OK && !*sealed) {
+        st = catalogue_begin_read(s->sealer, &state, err);
+        if (st == STATUS_OK) {
+            st = catalogue_encoder_after(s->sealer, e.pk, &a, &e, err);
+        }
+        if (st == STATUS_OK && e.state != ENCODER_RETIRED) {
+            st = vectors_seal(s->vectors, s->sealer, &state, &e, sealed, err);
+        }
+        catalogue_end(s->sealer);
+    }
+    arena_reset(&a);
+    return st == STATUS_NOT_FOUND ? STATUS_OK : st;
+}

@@ -1,0 +1,709 @@
+/* Putting one version of a document. In order:
+ *
+ *   store_put_begin    checks; decides whether it is ignored (a later sequence is there), a repetition, a new
+ *                      location of a content that is stored, or a new content
+ *   store_put_add      original and extracted text into files under temporary names (hashed on the way), boxes
+ *                      beside; chunks gathered, and stored and indexed in batches under an unpublished content
+ *   store_put_commit   the original's hash must match; files fsynced and renamed; the last batch and the flip of the
+ *                      location in one transaction (the flip alone when there was more than one batch)
+ *   store_put_end      what was not committed is marked dead, for store_maintain to remove; after a crash
+ *                      store_open does that
+ */
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "base/clock.h"
+#include "base/log.h"
+#include "base/text/text.h"
+#include "vectorstore/store_internal.h"
+
+#define PUT_ARENA ((size_t)1024 * 1024)
+#define BATCH_ARENA ((size_t)16 * 1024 * 1024)
+#define WINDOW ((size_t)64 * 1024)
+#define NAME_BYTES 256U
+#define TITLE_BYTES ((size_t)64 * 1024)
+
+enum put_kind { PUT_IGNORED, PUT_SAME, PUT_KNOWN, PUT_NEW };
+
+struct put_chunk {
+    struct stored_chunk row;
+    struct str vector; /* fp16 of the put's encoder; empty: none */
+};
+
+struct put {
+    struct store *s;
+    enum put_kind kind;
+    struct arena arena; /* begin, copied */
+    struct location location;
+    struct buf readers;
+    struct content content; /* pk 0 until its first batch is committed */
+    struct encoder encoder; /* pk 0: the chunks' vectors are not kept */
+    struct blob_writer original, text, boxes;
+    struct sha256 *hash;
+    /* the batch */
+    struct arena batch;
+    struct put_chunk *chunks;
+    size_t n_chunks, batch_bytes;
+    uint32_t next_ordinal;
+    bool flushed, committed;
+    /* place in the text */
+    uint64_t at_point, at_byte;
+    bool text_lost; /* chunks do not ascend in the text, or there is none */
+};
+
+/* ---- checks ---- */
+
+static bool name_ok(const char *z)
+{
+    size_t n = strlen(z);
+    return n > 0 && n <= NAME_BYTES;
+}
+
+static enum status check(const Vs__PutRequest__Begin *b, struct error *err)
+{
+    const Vs__Location *l = b->location;
+    if (b->hash.len != SHA256_BYTES) {
+        return error_set(err, STATUS_INVALID, "put: the hash must be 32 bytes");
+    }
+    if (!blobs_name_ok(b->pipeline) || !name_ok(b->format)) {
+        return error_set(err, STATUS_INVALID, "put: pipeline and format must be short plain names");
+    }
+    if (!name_ok(l->document) || !name_ok(l->source) || !name_ok(l->collection) || l->path.len == 0 ||
+        l->path.len > 16384) {
+        return error_set(err, STATUS_INVALID, "put: document, source, collection or path is empty or too long");
+    }
+    if ((b->title != NULL && strlen(b->title) > TITLE_BYTES) || (b->language != NULL && strlen(b->language) > 16)) {
+        return error_set(err, STATUS_INVALID, "put: title or language is too long");
+    }
+    return STATUS_OK;
+}
+
+static enum status copy_begin(struct put *p, const Vs__PutRequest__Begin *b, struct error *err)
+{
+    const Vs__Location *l = b->location;
+    for (size_t i = 0; i < l->n_readers; i++) {
+        if (!name_ok(l->readers[i])) {
+            return error_set(err, STATUS_INVALID, "put: a reader's name is empty or too long");
+        }
+        buf_append(&p->readers, l->readers[i], strlen(l->readers[i]) + 1);
+    }
+    struct arena *a = &p->arena;
+    p->location = (struct location){
+        .document = arena_strdup(a, l->document),
+        .path = {.ptr = arena_strndup(a, (const char *)l->path.data, l->path.len), .len = l->path.len},
+        .source = arena_strdup(a, l->source),
+        .collection = arena_strdup(a, l->collection),
+        .label = arena_strdup(a, l->label == NULL ? "" : l->label),
+        .readers = buf_view(&p->readers),
+        .sequence = l->sequence,
+        .modified_ms = l->modified_wall_ms,
+        .excluded = l->has_excluded && l->excluded};
+    p->content = (struct content){.pipeline = arena_strdup(a, b->pipeline),
+                                  .format = arena_strdup(a, b->format),
+                                  .title = arena_strdup(a, b->title == NULL ? "" : b->title),
+                                  .language = arena_strdup(a, b->language == NULL ? "" : b->language),
+                                  .pages = b->has_pages ? b->pages : 0,
+                                  .size = b->size,
+                                  .state = CONTENT_STAGED};
+    memcpy(p->content.hash, b->hash.data, SHA256_BYTES);
+    id_new(p->content.id);
+    if (buf_status(&p->readers) != STATUS_OK || p->location.document == NULL || p->location.path.ptr == NULL ||
+        p->location.source == NULL || p->location.collection == NULL || p->location.label == NULL ||
+        p->content.pipeline == NULL || p->content.format == NULL || p->content.title == NULL ||
+        p->content.language == NULL) {
+        return error_set(err, STATUS_TOO_LARGE, "put: the description of the document is too large");
+    }
+    return STATUS_OK;
+}
+
+/* Against what is stored for the document; in a transaction. */
+static enum status compare(struct put *p, struct location *old, enum put_kind *kind, struct error *err)
+{
+    enum status s = catalogue_location_get(p->s->writer, str_from(p->location.document), &p->arena, old, err);
+    *kind = PUT_NEW;
+    if (s == STATUS_NOT_FOUND) {
+        *old = (struct location){0};
+        return STATUS_OK;
+    }
+    if (s != STATUS_OK) {
+        return s;
+    }
+    if (old->sequence > p->location.sequence || (old->sequence == p->location.sequence && old->content == 0)) {
+        *kind = PUT_IGNORED;
+    } else if (old->sequence == p->location.sequence) {
+        struct content k;
+        s = catalogue_content_by_pk(p->s->writer, old->content, &p->arena, &k, err);
+        if (s == STATUS_OK && memcmp(k.hash, p->content.hash, SHA256_BYTES) == 0 &&
+            strcmp(k.pipeline, p->content.pipeline) == 0) {
+            *kind = PUT_SAME;
+            p->content.chunks = k.chunks;
+        }
+    }
+    return s;
+}
+
+static enum status decide(struct put *p, const Vs__PutRequest__Begin *b, struct error *err)
+{
+    struct catalogue_state state;
+    struct location old;
+    struct content k;
+    struct catalogue *c = p->s->writer;
+    enum status s = catalogue_begin_read(c, &state, err);
+    if (s == STATUS_OK) {
+        s = compare(p, &old, &p->kind, err);
+    }
+    if (s == STATUS_OK && p->kind == PUT_NEW) {
+        s = catalogue_content_find(c, p->content.hash, p->content.pipeline, &p->arena, &k, err);
+        if (s == STATUS_OK) {
+            p->kind = PUT_KNOWN;
+        } else if (s == STATUS_NOT_FOUND && b->has_known && b->known) {
+            s = error_set(err, STATUS_BUSY, "put: the content is not stored any more; put it whole");
+        } else if (s == STATUS_NOT_FOUND) {
+            s = STATUS_OK;
+        }
+    }
+    if (s == STATUS_OK && b->encoder != NULL && b->encoder[0] != '\0') {
+        s = catalogue_encoder_by_name(c, str_from(b->encoder), &p->arena, &p->encoder, err);
+        if (s == STATUS_NOT_FOUND || (s == STATUS_OK && p->encoder.state == ENCODER_RETIRED)) {
+            p->encoder = (struct encoder){0}; /* embedded again by a scan for what is missing */
+            s = STATUS_OK;
+        }
+    }
+    catalogue_end(c);
+    return s;
+}
+
+enum status store_put_begin(struct store *s, const Vs__PutRequest__Begin *begin, struct put **out,
+                            struct error *err)
+{
+    enum status st = check(begin, err);
+    struct put *p = st == STATUS_OK ? calloc(1, sizeof *p) : NULL;
+    if (st == STATUS_OK && p == NULL) {
+        st = error_set(err, STATUS_NO_MEMORY, "put: out of memory");
+    }
+    if (st != STATUS_OK) {
+        return st;
+    }
+    p->s = s;
+    arena_init(&p->arena, PUT_ARENA);
+    arena_init(&p->batch, BATCH_ARENA);
+    buf_init(&p->readers, (size_t)64 * 1024);
+    st = copy_begin(p, begin, err);
+    if (st == STATUS_OK) {
+        st = decide(p, begin, err);
+    }
+    if (st == STATUS_OK && p->kind == PUT_NEW) {
+        p->hash = sha256_new();
+        p->chunks = calloc(STORE_BATCH_CHUNKS, sizeof *p->chunks);
+        st = p->hash == NULL || p->chunks == NULL ? error_set(err, STATUS_NO_MEMORY, "put: out of memory")
+                                                  : blob_begin(&s->blobs, &p->original, err);
+        if (st == STATUS_OK) {
+            st = blob_begin(&s->blobs, &p->text, err);
+        }
+    }
+    if (st != STATUS_OK) {
+        store_put_end(p);
+        return st;
+    }
+    *out = p;
+    return STATUS_OK;
+}
+
+/* ---- the place of a chunk in the text ---- */
+
+static void lose_text(struct put *p)
+{
+    p->text_lost = true;
+}
+
+/* Moves (at_point, at_byte) on to code point `to`. */
+static void seek_text(struct put *p, uint64_t to)
+{
+    char window[WINDOW];
+    if (to < p->at_point) {
+        lose_text(p);
+    }
+    while (!p->text_lost && p->at_point < to) {
+        ssize_t n = pread(p->text.fd, window, sizeof window, (off_t)p->at_byte);
+        if (n <= 0) {
+            lose_text(p);
+            return;
+        }
+        size_t i = 0;
+        while (i < (size_t)n && p->at_point < to) {
+            i++;
+            while (i < (size_t)n && ((unsigned char)window[i] & 0xc0U) == 0x80U) {
+                i++;
+            }
+            p->at_point++;
+        }
+        p->at_byte += i;
+        if (i == (size_t)n) { /* the window may have cut a character: its tail is skipped */
+            char c;
+            while (pread(p->text.fd, &c, 1, (off_t)p->at_byte) == 1 && ((unsigned char)c & 0xc0U) == 0x80U) {
+                p->at_byte++;
+            }
+        }
+    }
+}
+
+/* -1 unless the text holds exactly this at the chunk's place. */
+static int64_t find_text(struct put *p, const struct stored_chunk *k)
+{
+    seek_text(p, k->start);
+    char *there = p->text_lost ? NULL : arena_strndup(&p->batch, k->text.ptr, k->text.len);
+    if (there == NULL || pread(p->text.fd, there, k->text.len, (off_t)p->at_byte) != (ssize_t)k->text.len ||
+        memcmp(there, k->text.ptr, k->text.len) != 0) {
+        return -1;
+    }
+    return (int64_t)p->at_byte;
+}
+
+/* ---- batches ---- */
+
+static enum status settle_language(struct put *p, struct error *err)
+{
+    if (p->content.language[0] != '\0' || p->content.pk != 0) {
+        return STATUS_OK;
+    }
+    char *head = arena_alloc(&p->batch, WINDOW);
+    if (head == NULL) {
+        return error_set(err, STATUS_NO_MEMORY, "put: out of memory");
+    }
+    ssize_t n = pread(p->text.fd, head, WINDOW, 0);
+    struct str sample = {.ptr = head, .len = n < 0 ? 0 : (size_t)n};
+    if (sample.len == 0 && p->n_chunks > 0) {
+        sample = p->chunks[0].row.text;
+    }
+    p->content.language = text_detect_language(p->s->writer_text, sample); /* a static string */
+    return STATUS_OK;
+}
+
+static enum status store_vectors(struct put *p, struct catalogue_state *state, int64_t content, struct error *err)
+{
+    int64_t n = 0;
+    for (size_t i = 0; i < p->n_chunks; i++) {
+        const struct put_chunk *k = &p->chunks[i];
+        bool added = false;
+        if (k->vector.len == 0) {
+            continue;
+        }
+        enum status s = catalogue_vector_add(p->s->writer, p->encoder.pk, state->next_vector++, k->row.no,
+                                             k->vector, &added, err);
+        if (s != STATUS_OK) {
+            return s;
+        }
+        n += added ? 1 : 0;
+    }
+    return n == 0 ? STATUS_OK : catalogue_content_encoder_add(p->s->writer, content, p->encoder.pk, n, err);
+}
+
+/* An encoder that was retired or dropped meanwhile gets no more vectors. */
+static enum status check_encoder(struct put *p, struct error *err)
+{
+    if (p->encoder.pk == 0) {
+        return STATUS_OK;
+    }
+    struct encoder e;
+    enum status s = catalogue_encoder_by_name(p->s->writer, str_from(p->encoder.name), &p->batch, &e, err);
+    if (s == STATUS_NOT_FOUND || (s == STATUS_OK && e.state == ENCODER_RETIRED)) {
+        for (size_t i = 0; i < p->n_chunks; i++) {
+            p->chunks[i].vector = STR("");
+        }
+        p->encoder.pk = 0;
+        s = STATUS_OK;
+    }
+    return s;
+}
+
+/* Within a transaction: the gathered chunks under content pk. */
+static enum status store_batch(struct put *p, struct catalogue_state *state, int64_t pk, struct error *err)
+{
+    if (p->n_chunks == 0) {
+        return STATUS_OK;
+    }
+    if (state->next_chunk > (int64_t)UINT32_MAX - (int64_t)p->n_chunks) {
+        return error_set(err, STATUS_TOO_LARGE, "put: the store has given out all its passage numbers");
+    }
+    struct index_chunk *index = arena_array(&p->batch, p->n_chunks, sizeof *index);
+    if (index == NULL) {
+        return error_set(err, STATUS_NO_MEMORY, "put: out of memory");
+    }
+    chunk_no first = (chunk_no)state->next_chunk;
+    for (size_t i = 0; i < p->n_chunks; i++) {
+        struct stored_chunk *row = &p->chunks[i].row;
+        row->no = (chunk_no)state->next_chunk++;
+        row->content = pk;
+        index[i] = (struct index_chunk){.no = row->no, .text = row->text, .heading = row->heading};
+    }
+    enum status s = check_encoder(p, err);
+    if (s == STATUS_OK) {
+        s = index_add(p->s, state, index, p->n_chunks, p->content.title, p->content.language, err);
+    }
+    for (size_t i = 0; i < p->n_chunks && s == STATUS_OK; i++) {
+        struct stored_chunk *row = &p->chunks[i].row;
+        row->length = index[i].length;
+        row->gram_length = index[i].gram_length;
+        row->byte = find_text(p, row);
+        s = catalogue_chunk_add(p->s->writer, row, err);
+    }
+    if (s == STATUS_OK) {
+        s = catalogue_span_add(p->s->writer, pk, first, (chunk_no)(first + p->n_chunks - 1), err);
+    }
+    return s == STATUS_OK ? store_vectors(p, state, pk, err) : s;
+}
+
+static void batch_reset(struct put *p)
+{
+    p->content.chunks += (uint32_t)p->n_chunks;
+    p->n_chunks = 0;
+    p->batch_bytes = 0;
+    arena_reset(&p->batch);
+}
+
+static enum status add_content_row(struct put *p, int64_t *pk, struct error *err)
+{
+    *pk = p->content.pk;
+    return *pk != 0 ? STATUS_OK : catalogue_content_add(p->s->writer, &p->content, pk, err);
+}
+
+static enum status flush_batch(struct put *p, struct error *err)
+{
+    struct catalogue_state state;
+    int64_t pk = 0;
+    enum status s = blob_flush(&p->text, err);
+    if (s == STATUS_OK) {
+        s = settle_language(p, err);
+    }
+    if (s == STATUS_OK) {
+        s = catalogue_begin_write(p->s->writer, &state, err);
+    }
+    if (s == STATUS_OK) {
+        s = add_content_row(p, &pk, err);
+    }
+    if (s == STATUS_OK) {
+        s = store_batch(p, &state, pk, err);
+    }
+    if (s == STATUS_OK) {
+        s = catalogue_commit(p->s->writer, &state, err);
+    }
+    catalogue_end(p->s->writer);
+    if (s == STATUS_OK) {
+        p->content.pk = pk;
+        p->flushed = true;
+        batch_reset(p);
+    }
+    return s;
+}
+
+/* ---- pieces ---- */
+
+static void put_u32(unsigned char *out, uint32_t v)
+{
+    for (unsigned i = 0; i < 4; i++) {
+        out[i] = (unsigned char)(v >> (8 * i));
+    }
+}
+
+static enum status add_boxes(struct put *p, const Vs__PutRequest *m, struct error *err)
+{
+    enum status s = STATUS_OK;
+    if (m->n_boxes > 0 && !p->boxes.open) {
+        s = blob_begin(&p->s->blobs, &p->boxes, err);
+    }
+    for (size_t i = 0; i < m->n_boxes && s == STATUS_OK; i++) {
+        const Vs__Box *b = m->boxes[i];
+        unsigned char rec[BOX_BYTES];
+        const float xy[4] = {b->x0, b->y0, b->x1, b->y1};
+        put_u32(rec, b->page);
+        for (size_t j = 0; j < 4; j++) {
+            uint32_t bits;
+            memcpy(&bits, &xy[j], sizeof bits);
+            put_u32(rec + 4 + 4 * j, bits);
+        }
+        put_u32(rec + 20, b->has_start ? b->start : 0);
+        put_u32(rec + 24, b->has_end ? b->end : 0);
+        s = blob_add(&p->boxes, rec, sizeof rec, err);
+        p->content.boxes++;
+    }
+    return s;
+}
+
+static enum status take_vector(struct put *p, const Vs__Chunk *m, struct put_chunk *k, struct error *err)
+{
+    if (!m->has_vector || m->vector.len == 0 || p->encoder.pk == 0) {
+        return STATUS_OK;
+    }
+    struct str in = {.ptr = (const char *)m->vector.data, .len = m->vector.len};
+    uint16_t *unit = arena_array(&p->batch, p->encoder.dimensions, sizeof *unit);
+    if (in.len != (size_t)p->encoder.dimensions * sizeof *unit) {
+        return error_set(err, STATUS_INVALID, "put: a vector of %zu bytes, %s has %u dimensions", in.len,
+                         p->encoder.name, p->encoder.dimensions);
+    }
+    if (unit == NULL) {
+        return error_set(err, STATUS_NO_MEMORY, "put: out of memory");
+    }
+    if (!vector_normalise(in, unit, p->encoder.dimensions)) {
+        return error_set(err, STATUS_INVALID, "put: a vector holds a value that is not a number");
+    }
+    k->vector = (struct str){.ptr = (const char *)unit, .len = in.len};
+    return STATUS_OK;
+}
+
+static enum status add_chunk(struct put *p, const Vs__Chunk *m, struct error *err)
+{
+    struct str text = {.ptr = (const char *)m->text.data, .len = m->text.len};
+    const char *heading = m->heading_path == NULL ? "" : m->heading_path;
+    if (m->ordinal != p->next_ordinal || m->start > m->end || text.len > STORE_CHUNK_BYTES ||
+        strlen(heading) > STORE_CHUNK_BYTES || !text_utf8_valid(text)) {
+        return error_set(err, STATUS_INVALID, "put: passage %u is out of order, too long or not UTF-8", m->ordinal);
+    }
+    struct put_chunk *k = &p->chunks[p->n_chunks];
+    *k = (struct put_chunk){.row = {.ordinal = m->ordinal,
+                                    .start = m->start,
+                                    .end = m->end,
+                                    .page = m->has_page ? m->page : 0,
+                                    .page_end = m->has_page_end ? m->page_end : 0,
+                                    .text = {.ptr = arena_strndup(&p->batch, text.ptr, text.len), .len = text.len},
+                                    .heading = str_from(arena_strdup(&p->batch, heading))},
+                            .vector = STR("")};
+    if (k->row.text.ptr == NULL || k->row.heading.ptr == NULL) {
+        return error_set(err, STATUS_NO_MEMORY, "put: out of memory");
+    }
+    enum status s = take_vector(p, m, k, err);
+    if (s == STATUS_OK) {
+        p->next_ordinal++;
+        p->n_chunks++;
+        p->batch_bytes += text.len + k->row.heading.len;
+    }
+    return s;
+}
+
+enum status store_put_add(struct put *p, const Vs__PutRequest *m, struct error *err)
+{
+    enum status s = STATUS_OK;
+    if (p->kind != PUT_NEW) {
+        return s; /* stored already: the content only saves work */
+    }
+    if (m->has_original) {
+        if (m->original.len > p->content.size - p->original.size) {
+            return error_set(err, STATUS_INVALID, "put: the original is longer than announced");
+        }
+        sha256_add(p->hash, m->original.data, m->original.len);
+        s = blob_add(&p->original, m->original.data, m->original.len, err);
+    }
+    if (s == STATUS_OK && m->has_text) {
+        if (m->text.len > STORE_TEXT_BYTES - p->text.size) {
+            return error_set(err, STATUS_TOO_LARGE, "put: the extracted text is longer than 256 MiB");
+        }
+        s = blob_add(&p->text, m->text.data, m->text.len, err);
+    }
+    if (s == STATUS_OK) {
+        s = add_boxes(p, m, err);
+    }
+    for (size_t i = 0; i < m->n_chunks && s == STATUS_OK; i++) {
+        if (p->n_chunks == STORE_BATCH_CHUNKS || p->batch_bytes >= STORE_BATCH_BYTES) {
+            s = flush_batch(p, err);
+        }
+        if (s == STATUS_OK) {
+            s = add_chunk(p, m->chunks[i], err);
+        }
+    }
+    return s;
+}
+
+/* ---- the end ---- */
+
+static enum status finish_one(struct put *p, struct blob_writer *w, enum blob_kind kind, struct error *err)
+{
+    char path[1300];
+    enum status s = blobs_path(&p->s->blobs, p->content.hash, p->content.pipeline, kind, path, sizeof path, err);
+    return s == STATUS_OK ? blob_finish(w, path, err) : s;
+}
+
+static enum status check_original(struct put *p, struct error *err)
+{
+    uint8_t got[SHA256_BYTES];
+    sha256_end(p->hash, got);
+    p->hash = NULL;
+    if (p->original.size != p->content.size || memcmp(got, p->content.hash, sizeof got) != 0) {
+        return error_set(err, STATUS_INVALID, "put: the original does not match its hash or size");
+    }
+    return STATUS_OK;
+}
+
+/* The files stay open for reading while their names become durable: the text is still needed for the last batch. */
+static enum status finish_files(struct put *p, struct error *err)
+{
+    p->content.text_size = p->text.size;
+    enum status s = finish_one(p, &p->original, BLOB_ORIGINAL, err);
+    if (s == STATUS_OK) {
+        s = finish_one(p, &p->text, BLOB_TEXT, err);
+    }
+    if (s == STATUS_OK && p->boxes.open) {
+        s = finish_one(p, &p->boxes, BLOB_BOXES, err);
+    }
+    return s == STATUS_OK ? blobs_sync(&p->s->blobs, err) : s;
+}
+
+/* Within the last transaction: *pk becomes the published content of this hash and pipeline. */
+static enum status publish(struct put *p, struct catalogue_state *state, int64_t *pk, struct error *err)
+{
+    struct content there;
+    struct catalogue *c = p->s->writer;
+    enum status s = catalogue_content_find(c, p->content.hash, p->content.pipeline, &p->arena, &there, err);
+    if (s == STATUS_OK) { /* someone was faster, or it was known */
+        struct content mine = p->content;
+        if (*pk != 0) {
+            mine.pk = *pk;
+            mine.state = CONTENT_DEAD;
+            s = catalogue_content_update(c, &mine, err);
+        }
+        *pk = there.pk;
+        p->content.chunks = there.chunks;
+        return s;
+    }
+    if (s != STATUS_NOT_FOUND) {
+        return s;
+    }
+    if (*pk == 0) {
+        return error_set(err, STATUS_BUSY, "put: the content went away meanwhile; put it whole");
+    }
+    struct content k = p->content;
+    k.pk = *pk;
+    k.state = CONTENT_PUBLISHED;
+    state->visible += k.chunks;
+    s = catalogue_content_update(c, &k, err);
+    if (s == STATUS_OK) {
+        s = catalogue_content_encoders_count(c, k.pk, 1, err);
+    }
+    return s == STATUS_OK ? catalogue_language_add(c, k.language, k.chunks, err) : s;
+}
+
+/* The flip. */
+static enum status locate(struct put *p, struct catalogue_state *state, const struct location *old, int64_t pk,
+                          struct error *err)
+{
+    struct catalogue *c = p->s->writer;
+    p->location.content = pk;
+    enum status s = catalogue_location_set(c, &p->location, err);
+    if (s == STATUS_OK) {
+        s = catalogue_version(c, &p->location, p->content.hash, clock_wall_ms(), err);
+    }
+    if (s == STATUS_OK && old->content != 0 && old->content != pk) {
+        s = content_unlocated(p->s, state, old->content, err);
+    }
+    state->documents += old->content == 0 ? 1 : 0;
+    state->generation++;
+    return s;
+}
+
+static enum status last_transaction(struct put *p, bool *applied, struct error *err)
+{
+    struct catalogue_state state;
+    struct location old;
+    enum put_kind kind = PUT_IGNORED;
+    int64_t pk = 0;
+    enum status s = catalogue_begin_write(p->s->writer, &state, err);
+    if (s == STATUS_OK) {
+        s = compare(p, &old, &kind, err);
+    }
+    if (s == STATUS_OK && kind == PUT_SAME) {
+        *applied = true;
+    }
+    if (s != STATUS_OK || kind != PUT_NEW) {
+        catalogue_end(p->s->writer);
+        return s;
+    }
+    if (p->kind == PUT_NEW) {
+        s = add_content_row(p, &pk, err);
+        if (s == STATUS_OK) {
+            s = store_batch(p, &state, pk, err);
+        }
+        p->content.chunks += (uint32_t)p->n_chunks;
+    }
+    if (s == STATUS_OK) {
+        s = publish(p, &state, &pk, err);
+    }
+    if (s == STATUS_OK) {
+        s = locate(p, &state, &old, pk, err);
+    }
+    if (s == STATUS_OK) {
+        s = catalogue_commit(p->s->writer, &state, err);
+    }
+    catalogue_end(p->s->writer);
+    if (s == STATUS_OK) {
+        *applied = p->committed = true;
+        atomic_store(&p->s->documents, (uint32_t)state.documents);
+        atomic_store(&p->s->chunks, (uint32_t)state.visible);
+    }
+    return s;
+}
+
+enum status store_put_commit(struct put *p, Vs__PutReply *out, struct error *err)
+{
+    bool applied = false;
+    enum status s = STATUS_OK;
+    if (p->kind == PUT_NEW) {
+        s = check_original(p, err);
+        if (s == STATUS_OK && p->flushed && p->n_chunks > 0) {
+            s = flush_batch(p, err);
+        }
+        if (s == STATUS_OK) {
+            s = blob_flush(&p->text, err);
+        }
+        if (s == STATUS_OK) {
+            s = settle_language(p, err);
+        }
+        if (s == STATUS_OK) {
+            s = finish_files(p, err);
+        }
+    }
+    if (s == STATUS_OK && (p->kind == PUT_NEW || p->kind == PUT_KNOWN)) {
+        s = last_transaction(p, &applied, err);
+    }
+    if (s == STATUS_OK) {
+        out->applied = applied || p->kind == PUT_SAME;
+        out->chunks = p->content.chunks;
+    }
+    return s;
+}
+
+void store_put_end(struct put *p)
+{
+    if (p == NULL) {
+        return;
+    }
+    struct catalogue_state state;
+    struct error err;
+    if (p->content.pk != 0 && !p->committed) {
+        p->content.state = CONTENT_DEAD;
+        enum status st = catalogue_begin_write(p->s->writer, &state, &err);
+        if (st == STATUS_OK) {
+            st = catalogue_content_update(p->s->writer, &p->content, &err);
+        }
+        if (st == STATUS_OK) {
+            st = catalogue_commit(p->s->writer, &state, &err);
+        }
+        catalogue_end(p->s->writer);
+        if (st != STATUS_OK) {
+            LOG_WARN("a put that was given up is removed at the next start", LOG_STR("err", err.text), LOG_END);
+        }
+    }
+    if (p->original.named && !p->committed && content_drop_blobs(p->s, &p->content, &err) != STATUS_OK) {
+        LOG_WARN("files of a put that was given up stay until the next check", LOG_STR("err", err.text), LOG_END);
+    }
+    blob_end(&p->original);
+    blob_end(&p->text);
+    blob_end(&p->boxes);
+    if (p->hash != NULL) {
+        uint8_t unused[SHA256_BYTES];
+        sha256_end(p->hash, unused);
+    }
+    free(p->chunks);
+    buf_deinit(&p->readers);
+    arena_reset(&p->batch);
+    arena_reset(&p->arena);
+    free(p);
+}

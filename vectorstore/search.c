@@ -1,0 +1,408 @@
+/* The two searches. Each takes a reader in a snapshot, the bitmap of what the asker may find in it, and ranks
+ * inside that bitmap. */
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "vectorstore/store_internal.h"
+
+#define LIMIT_MAX 1000U
+#define QUERY_BYTES ((size_t)64 * 1024)
+#define EARLIER_MAX 16U
+
+/* ---- what searches share ---- */
+
+static enum status visible_for(struct store *s, struct reader *r, const struct catalogue_state *state,
+                               const struct asker *who, const Vs__Filter *filter, struct visible **out,
+                               struct error *err)
+{
+    size_t n = filter == NULL ? 0 : filter->n_collections;
+    char *const *collections = filter == NULL ? NULL : filter->collections;
+    struct buf key;
+    buf_init(&key, (size_t)64 * 1024);
+    visible_key(who->caller, collections, n, &key);
+    struct visible *v = NULL;
+    bool cacheable = buf_status(&key) == STATUS_OK;
+    if (cacheable) {
+        (void)pthread_mutex_lock(&s->lock);
+        v = visible_cached(&s->visible, buf_view(&key), state->generation);
+        (void)pthread_mutex_unlock(&s->lock);
+    }
+    enum status st = STATUS_OK;
+    if (v == NULL) {
+        st = visible_make(r->db, state, who->caller, collections, n, &v, err);
+        if (st == STATUS_OK && cacheable) {
+            (void)pthread_mutex_lock(&s->lock);
+            visible_remember(&s->visible, buf_view(&key), state->generation, v);
+            (void)pthread_mutex_unlock(&s->lock);
+        }
+    }
+    buf_deinit(&key);
+    if (st == STATUS_OK) {
+        *out = v;
+    }
+    return st;
+}
+
+static void grams_drop(struct grams *g)
+{
+    if (g != NULL && atomic_fetch_sub(&g->refs, 1) == 1) {
+        free(g);
+    }
+}
+
+/* The counts of this snapshot: the shared ones, or a newer copy that becomes the shared one. */
+static enum status grams_for(struct store *s, struct reader *r, const struct catalogue_state *state,
+                             struct grams **out, struct error *err)
+{
+    (void)pthread_mutex_lock(&s->lock);
+    struct grams *g = s->grams;
+    if (g != NULL) {
+        (void)atomic_fetch_add(&g->refs, 1);
+    }
+    (void)pthread_mutex_unlock(&s->lock);
+    if (g != NULL && g->next == state->next_gram) {
+        *out = g;
+        return STATUS_OK;
+    }
+    struct grams *fresh = calloc(1, sizeof *fresh);
+    if (fresh == NULL) {
+        grams_drop(g);
+        return error_set(err, STATUS_NO_MEMORY, "out of memory");
+    }
+    atomic_init(&fresh->refs, 1);
+    if (g != NULL && g->next < state->next_gram) {
+        memcpy(fresh->counts, g->counts, sizeof fresh->counts);
+        fresh->next = g->next;
+    }
+    grams_drop(g);
+    enum status st = catalogue_grams_refresh(r->db, state, fresh->counts, &fresh->next, err);
+    if (st != STATUS_OK) {
+        grams_drop(fresh);
+        return st;
+    }
+    struct grams *old = NULL;
+    (void)pthread_mutex_lock(&s->lock);
+    if (s->grams == NULL || s->grams->next < fresh->next) {
+        old = s->grams;
+        s->grams = fresh;
+        (void)atomic_fetch_add(&fresh->refs, 1);
+    }
+    (void)pthread_mutex_unlock(&s->lock);
+    grams_drop(old);
+    *out = fresh;
+    return STATUS_OK;
+}
+
+enum status chunk_id_make(const char *content, uint32_t ordinal, struct arena *a, ProtobufCBinaryData *out,
+                          struct error *err)
+{
+    char *id = arena_printf(a, "%s.%u", content, ordinal);
+    if (id == NULL) {
+        return error_set(err, STATUS_NO_MEMORY, "out of memory");
+    }
+    *out = (ProtobufCBinaryData){.data = (uint8_t *)id, .len = strlen(id)};
+    return STATUS_OK;
+}
+
+bool chunk_id_parse(ProtobufCBinaryData id, struct str *content, uint32_t *ordinal)
+{
+    const char *p = (const char *)id.data;
+    size_t at = ID_CAP - 1;
+    uint64_t n = 0;
+    if (id.len <= at + 1 || id.len > at + 11 || p[at] != '.') {
+        return false;
+    }
+    for (size_t i = at + 1; i < id.len; i++) {
+        if (p[i] < '0' || p[i] > '9') {
+            return false;
+        }
+        n = n * 10 + (uint64_t)(p[i] - '0');
+    }
+    *content = (struct str){.ptr = p, .len = at};
+    *ordinal = (uint32_t)n;
+    return n <= UINT32_MAX;
+}
+
+static enum status published_name(struct reader *r, struct arena *a, char **out, struct error *err)
+{
+    struct encoder e = {.name = ""};
+    enum status st = catalogue_encoder_by_state(r->db, ENCODER_PUBLISHED, a, &e, err);
+    if (st == STATUS_OK || st == STATUS_NOT_FOUND) {
+        *out = arena_strdup(a, e.name);
+        st = *out == NULL ? error_set(err, STATUS_NO_MEMORY, "out of memory") : STATUS_OK;
+    }
+    return st;
+}
+
+/* ---- full text ---- */
+
+struct text_search {
+    struct reader *r;
+    const struct visible *visible;
+    struct buf title;
+    char language[24];
+};
+
+static enum status source_df(void *data, struct str name, uint64_t *df, struct error *err)
+{
+    const struct text_search *ts = data;
+    struct term t = {0};
+    bool found = false;
+    enum status st = catalogue_term_get(ts->r->db, name, &t, &found, err);
+    *df = found ? t.df : 0;
+    return st;
+}
+
+static enum status source_blocks(void *data, struct str name, bool (*visit)(struct str block, void *ctx), void *ctx,
+                                 struct error *err)
+{
+    const struct text_search *ts = data;
+    struct term t = {0};
+    bool found = false;
+    enum status st = catalogue_term_get(ts->r->db, name, &t, &found, err);
+    return st == STATUS_OK && found ? catalogue_blocks(ts->r->db, t.id, visit, ctx, err) : st;
+}
+
+static enum status source_chunk(void *data, chunk_no n, struct lexical_chunk *out, struct error *err)
+{
+    struct text_search *ts = data;
+    struct str title = STR("");
+    struct str heading = STR("");
+    struct str language = STR("");
+    enum status st = catalogue_chunk_rescore(ts->r->db, n, &out->text, &title, &heading, &language, &out->length,
+                                             &out->gram_length, err);
+    if (st != STATUS_OK) {
+        return st;
+    }
+    buf_reset(&ts->title);
+    buf_str(&ts->title, title);
+    if (heading.len > 0) {
+        buf_char(&ts->title, '\n');
+        buf_str(&ts->title, heading);
+    }
+    size_t len = language.len < sizeof ts->language - 1 ? language.len : sizeof ts->language - 1;
+    memcpy(ts->language, language.ptr, len);
+    ts->language[len] = '\0';
+    out->title = buf_view(&ts->title);
+    out->language = ts->language;
+    return buf_status(&ts->title) == STATUS_OK ? STATUS_OK : error_set(err, STATUS_NO_MEMORY, "out of memory");
+}
+
+static bool source_allowed(void *data, chunk_no n)
+{
+    const struct text_search *ts = data;
+    return visible_has(ts->visible, n);
+}
+
+static enum status text_reply(struct reader *r, const struct lexical_result *res, struct arena *a,
+                              Vs__SearchTextReply *out, struct error *err)
+{
+    out->hits = arena_array(a, res->n_hits + 1, sizeof *out->hits);
+    out->terms = arena_array(a, res->n_terms + 1, sizeof *out->terms);
+    if (out->hits == NULL || out->terms == NULL) {
+        return error_set(err, STATUS_NO_MEMORY, "out of memory");
+    }
+    for (size_t i = 0; i < res->n_hits; i++) {
+        const struct lexical_hit *h = &res->hits[i];
+        Vs__TextHit *m = arena_alloc(a, sizeof *m);
+        char *content = arena_alloc(a, ID_CAP);
+        uint32_t ordinal = 0;
+        enum status st = m == NULL || content == NULL ? error_set(err, STATUS_NO_MEMORY, "out of memory")
+                                                      : catalogue_chunk_name(r->db, h->chunk, content, &ordinal, err);
+        if (st != STATUS_OK) {
+            return st;
+        }
+        vs__text_hit__init(m);
+        st = chunk_id_make(content, ordinal, a, &m->chunk, err);
+        if (st != STATUS_OK) {
+            return st;
+        }
+        m->content = content;
+        m->score = h->score;
+        m->words = h->words;
+        m->sdm = h->sdm;
+        m->char4 = h->char4;
+        out->hits[out->n_hits++] = m;
+    }
+    for (size_t i = 0; i < res->n_terms; i++) {
+        out->terms[i] = arena_strndup(a, res->terms[i].ptr, res->terms[i].len);
+        if (out->terms[i] == NULL) {
+            return error_set(err, STATUS_NO_MEMORY, "out of memory");
+        }
+        out->n_terms++;
+    }
+    out->upper_bound_share = res->upper_bound_share;
+    out->matched = res->matched;
+    return STATUS_OK;
+}
+
+static enum status check_text(const Vs__SearchTextRequest *m, struct error *err)
+{
+    if (m->limit == 0 || m->limit > LIMIT_MAX) {
+        return error_set(err, STATUS_INVALID, "a search must ask for 1 to %u candidates", LIMIT_MAX);
+    }
+    size_t len = m->query.len;
+    for (size_t i = 0; i < m->n_earlier; i++) {
+        len += m->earlier[i].len;
+    }
+    if (len > QUERY_BYTES || m->n_earlier > EARLIER_MAX) {
+        return error_set(err, STATUS_TOO_LARGE, "the question is longer than 64 KiB");
+    }
+    return STATUS_OK;
+}
+
+static enum status run_text(struct reader *r, const struct catalogue_state *state, const struct grams *grams,
+                            const struct visible *visible, const struct asker *who,
+                            const Vs__SearchTextRequest *m, struct arena *a, struct lexical_result *res,
+                            struct error *err)
+{
+    struct text_search ts = {.r = r, .visible = visible};
+    buf_init(&ts.title, (size_t)256 * 1024);
+    struct lexical_source source = {.data = &ts,
+                                    .df = source_df,
+                                    .blocks = source_blocks,
+                                    .chunk = source_chunk,
+                                    .gram_df = grams->counts,
+                                    .stats = {.chunks = (uint64_t)state->indexed,
+                                              .length_total = (uint64_t)state->length_total,
+                                              .gram_length_total = (uint64_t)state->gram_length_total,
+                                              .plain_length_total = (uint64_t)state->plain_length_total},
+                                    .allowed = source_allowed,
+                                    .cancelled = who->cancelled};
+    struct str *earlier = arena_array(a, m->n_earlier + 1, sizeof *earlier);
+    enum status st = earlier == NULL ? error_set(err, STATUS_NO_MEMORY, "out of memory")
+                                     : catalogue_languages(r->db, a, &source.languages, &source.n_languages, err);
+    for (size_t i = 0; i < m->n_earlier && st == STATUS_OK; i++) {
+        earlier[i] = (struct str){.ptr = (const char *)m->earlier[i].data, .len = m->earlier[i].len};
+    }
+    if (st == STATUS_OK) {
+        const struct lexical_query q = {.text = {.ptr = (const char *)m->query.data, .len = m->query.len},
+                                        .earlier = earlier,
+                                        .n_earlier = m->n_earlier,
+                                        .limit = m->limit,
+                                        .plain = m->has_mode && m->mode == VS__SEARCH_TEXT_REQUEST__MODE__PLAIN_BM25};
+        st = lexical_search(r->text, &source, &q, a, res, err);
+    }
+    buf_deinit(&ts.title);
+    return st;
+}
+
+enum status store_search_text(struct store *s, const struct asker *who, const Vs__SearchTextRequest *m,
+                              struct arena *a, Vs__SearchTextReply *out, struct error *err)
+{
+    struct reader *r = NULL;
+    struct catalogue_state state;
+    struct visible *visible = NULL;
+    struct grams *grams = NULL;
+    struct lexical_result res = {0};
+    vs__search_text_reply__init(out);
+    enum status st = check_text(m, err);
+    if (st == STATUS_OK) {
+        st = reader_take(s, &r, &state, err);
+    }
+    if (st == STATUS_OK) {
+        st = visible_for(s, r, &state, who, m->filter, &visible, err);
+    }
+    if (st == STATUS_OK) {
+        st = grams_for(s, r, &state, &grams, err);
+    }
+    if (st == STATUS_OK && state.indexed > 0) {
+        st = run_text(r, &state, grams, visible, who, m, a, &res, err);
+    }
+    if (st == STATUS_OK) {
+        st = text_reply(r, &res, a, out, err);
+    }
+    if (st == STATUS_OK) {
+        st = published_name(r, a, &out->encoder, err);
+        out->generation = (uint64_t)state.generation;
+    }
+    grams_drop(grams);
+    visible_drop(visible);
+    reader_give(s, r);
+    return st;
+}
+
+/* ---- vectors ---- */
+
+static enum status vector_reply(struct reader *r, const struct vector_hit *hits, size_t n, struct arena *a,
+                                Vs__SearchVectorReply *out, struct error *err)
+{
+    out->hits = arena_array(a, n + 1, sizeof *out->hits);
+    if (out->hits == NULL) {
+        return error_set(err, STATUS_NO_MEMORY, "out of memory");
+    }
+    for (size_t i = 0; i < n; i++) {
+        Vs__VectorHit *m = arena_alloc(a, sizeof *m);
+        char *content = arena_alloc(a, ID_CAP);
+        uint32_t ordinal = 0;
+        enum status st = m == NULL || content == NULL
+                             ? error_set(err, STATUS_NO_MEMORY, "out of memory")
+                             : catalogue_chunk_name(r->db, hits[i].chunk, content, &ordinal, err);
+        if (st == STATUS_OK) {
+            vs__vector_hit__init(m);
+            st = chunk_id_make(content, ordinal, a, &m->chunk, err);
+        }
+        if (st != STATUS_OK) {
+            return st;
+        }
+        m->content = content;
+        m->cosine = hits[i].cosine;
+        out->hits[out->n_hits++] = m;
+    }
+    return STATUS_OK;
+}
+
+static enum status check_vector(const Vs__SearchVectorRequest *m, const struct encoder *e, struct error *err)
+{
+    if (m->limit == 0 || m->limit > LIMIT_MAX) {
+        return error_set(err, STATUS_INVALID, "a search must ask for 1 to %u candidates", LIMIT_MAX);
+    }
+    if (m->n_vector != e->dimensions) {
+        return error_set(err, STATUS_INVALID, "the vector has %zu dimensions, %s has %u", m->n_vector, e->name,
+                         e->dimensions);
+    }
+    for (size_t i = 0; i < m->n_vector; i++) {
+        if (!isfinite(m->vector[i])) {
+            return error_set(err, STATUS_INVALID, "the vector holds a value that is not a number");
+        }
+    }
+    return STATUS_OK;
+}
+
+enum status store_search_vector(struct store *s, const struct asker *who, const Vs__SearchVectorRequest *m,
+                                struct arena *a, Vs__SearchVectorReply *out, struct error *err)
+{
+    struct reader *r = NULL;
+    struct catalogue_state state;
+    struct visible *visible = NULL;
+    struct encoder e;
+    struct vector_hit hits[LIMIT_MAX];
+    size_t n = 0;
+    vs__search_vector_reply__init(out);
+    enum status st = reader_take(s, &r, &state, err);
+    if (st == STATUS_OK) {
+        st = catalogue_encoder_by_name(r->db, str_from(m->encoder), a, &e, err);
+    }
+    if (st == STATUS_OK) {
+        st = check_vector(m, &e, err);
+    }
+    if (st == STATUS_OK) {
+        st = visible_for(s, r, &state, who, m->filter, &visible, err);
+    }
+    if (st == STATUS_OK) {
+        st = vectors_search(s->vectors, r->db, &state, &e, m->vector, visible, m->limit, who->cancelled, hits, &n,
+                            err);
+    }
+    if (st == STATUS_OK) {
+        st = vector_reply(r, hits, n, a, out, err);
+    }
+    if (st == STATUS_OK) {
+        out->encoder = arena_strdup(a, e.name);
+        st = out->encoder == NULL ? error_set(err, STATUS_NO_MEMORY, "out of memory") : STATUS_OK;
+    }
+    visible_drop(visible);
+    reader_give(s, r);
+    return st;
+}

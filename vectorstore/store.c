@@ -1,0 +1,537 @@
+/* Opening and closing a tenant's store, its readers, and the simple questions. */
+#include "vectorstore/store.h"
+
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "base/file.h"
+#include "base/log.h"
+#include "vectorstore/store_internal.h"
+
+static enum status sweep_contents(struct store *s, struct error *err)
+{
+    enum status st = STATUS_OK;
+    while (st == STATUS_OK) {
+        struct arena a;
+        struct content k;
+        bool gone = false;
+        arena_init(&a, (size_t)1024 * 1024);
+        st = catalogue_content_unsettled(s->writer, CONTENT_STAGED, &a, &k, err);
+        if (st == STATUS_OK) {
+            LOG_INFO("removing a put that was cut off", LOG_STR("content", k.id), LOG_END);
+        }
+        while (st == STATUS_OK && !gone) {
+            st = content_shrink(s, &k, &gone, err);
+        }
+        arena_reset(&a);
+    }
+    return st == STATUS_NOT_FOUND ? STATUS_OK : st;
+}
+
+static bool blob_wanted(const char *name, void *data)
+{
+    struct store *s = data;
+    char hex[SHA256_HEX_CAP];
+    char pipeline[80] = "";
+    uint8_t hash[SHA256_BYTES];
+    int64_t original = 0;
+    int64_t structure = 0;
+    struct error err;
+    if (strlen(name) < SHA256_HEX_CAP - 1) {
+        return false; /* temporary */
+    }
+    memcpy(hex, name, sizeof hex - 1);
+    hex[sizeof hex - 1] = '\0';
+    if (!sha256_parse(hex, hash)) {
+        return false;
+    }
+    const char *rest = name + sizeof hex - 1;
+    const char *dot = strrchr(rest, '.');
+    if (rest[0] == '.' && dot > rest && (size_t)(dot - rest) <= sizeof pipeline) {
+        memcpy(pipeline, rest + 1, (size_t)(dot - rest - 1));
+    }
+    if (catalogue_content_uses(s->writer, hash, pipeline, &original, &structure, &err) != STATUS_OK) {
+        return true; /* in doubt it stays */
+    }
+    return (rest[0] == '\0' ? original : structure) > 0;
+}
+
+/* The marker is there while the store is open: found at the opening, it was not closed in order. */
+static enum status sweep(struct store *s, struct error *err)
+{
+    char marker[1100];
+    enum status st = file_join(marker, sizeof marker, s->dir, "open", err);
+    if (st != STATUS_OK) {
+        return st;
+    }
+    if (access(marker, F_OK) == 0) {
+        st = sweep_contents(s, err);
+        if (st == STATUS_OK) {
+            st = blobs_sweep(&s->blobs, blob_wanted, s, err);
+        }
+        if (st != STATUS_OK && st != STATUS_CORRUPT) { /* no room, say: reading must go on */
+            LOG_WARN("what a crash left could not be removed; the next start tries again", LOG_STR("err", err->text),
+                     LOG_END);
+            st = STATUS_OK;
+        }
+        return st;
+    }
+    return file_write_atomic(marker, "", 0, 0600, err);
+}
+
+static enum status open_parts(struct store *s, struct error *err)
+{
+    char path[1100];
+    enum status st = file_join(path, sizeof path, s->dir, "encoder", err);
+    if (st == STATUS_OK) {
+        st = file_mkdirs(path, 0700, err);
+    }
+    if (st == STATUS_OK) {
+        st = blobs_open(&s->blobs, s->dir, err);
+    }
+    if (st == STATUS_OK) {
+        st = file_join(path, sizeof path, s->dir, "store.db", err);
+    }
+    if (st == STATUS_OK) {
+        st = catalogue_open(path, true, &s->writer, err);
+    }
+    if (st == STATUS_OK) {
+        st = text_analyzer_new(&s->writer_text, err);
+    }
+    if (st == STATUS_OK) {
+        st = vectors_open(s->dir, &s->vectors, err);
+    }
+    if (st == STATUS_OK) {
+        st = index_rebuild(s, err);
+    }
+    return st == STATUS_OK ? sweep(s, err) : st;
+}
+
+enum status store_open(const char *dir, struct store **out, struct error *err)
+{
+    struct store *s = calloc(1, sizeof *s);
+    struct catalogue_state state;
+    if (s == NULL || strlen(dir) >= sizeof s->dir) {
+        free(s);
+        return error_set(err, STATUS_NO_MEMORY, "%s: out of memory, or the path is too long", dir);
+    }
+    memcpy(s->dir, dir, strlen(dir));
+    (void)pthread_mutex_init(&s->lock, NULL);
+    enum status st = open_parts(s, err);
+    if (st == STATUS_OK) {
+        st = catalogue_begin_read(s->writer, &state, err);
+    }
+    if (st != STATUS_OK) {
+        store_close(s);
+        return st;
+    }
+    catalogue_end(s->writer);
+    atomic_store(&s->documents, (uint32_t)state.documents);
+    atomic_store(&s->chunks, (uint32_t)state.visible);
+    *out = s;
+    return STATUS_OK;
+}
+
+static void grams_drop(struct grams *g)
+{
+    if (g != NULL && atomic_fetch_sub(&g->refs, 1) == 1) {
+        free(g);
+    }
+}
+
+void store_close(struct store *s)
+{
+    if (s == NULL) {
+        return;
+    }
+    bool whole = s->writer != NULL && s->vectors != NULL;
+    struct arena a;
+    struct content k;
+    struct error err;
+    arena_init(&a, (size_t)1024 * 1024);
+    if (whole && catalogue_content_unsettled(s->writer, CONTENT_STAGED, &a, &k, &err) == STATUS_NOT_FOUND) {
+        char marker[1100];
+        (void)snprintf(marker, sizeof marker, "%s/open", s->dir);
+        (void)unlink(marker); /* one that stays costs a look at the next opening */
+    }
+    arena_reset(&a);
+    for (size_t i = 0; i < STORE_READERS; i++) {
+        catalogue_close(s->readers[i].db);
+        text_analyzer_free(s->readers[i].text);
+    }
+    catalogue_close(s->sealer);
+    catalogue_close(s->writer); /* last: it writes the log back */
+    text_analyzer_free(s->writer_text);
+    vectors_close(s->vectors);
+    visible_forget(&s->visible);
+    grams_drop(s->grams);
+    (void)pthread_mutex_destroy(&s->lock);
+    free(s);
+}
+
+void store_counts(const struct store *s, uint32_t *documents, uint32_t *chunks)
+{
+    *documents = atomic_load(&s->documents);
+    *chunks = atomic_load(&s->chunks);
+}
+
+/* ---- readers ---- */
+
+enum status reader_take(struct store *s, struct reader **out, struct catalogue_state *state, struct error *err)
+{
+    struct reader *r = NULL;
+    char path[1100];
+    (void)pthread_mutex_lock(&s->lock);
+    for (size_t i = 0; i < STORE_READERS && r == NULL; i++) {
+        if (!s->readers[i].busy) {
+            r = &s->readers[i];
+            r->busy = true;
+        }
+    }
+    (void)pthread_mutex_unlock(&s->lock);
+    if (r == NULL) {
+        return error_set(err, STATUS_BUSY, "too many searches at once");
+    }
+    enum status st = STATUS_OK;
+    if (r->db == NULL) {
+        st = file_join(path, sizeof path, s->dir, "store.db", err);
+        if (st == STATUS_OK) {
+            st = catalogue_open(path, false, &r->db, err);
+        }
+    }
+    if (st == STATUS_OK && r->text == NULL) {
+        st = text_analyzer_new(&r->text, err);
+    }
+    if (st == STATUS_OK) {
+        st = catalogue_begin_read(r->db, state, err);
+    }
+    if (st != STATUS_OK) {
+        reader_give(s, r);
+        return st;
+    }
+    *out = r;
+    return STATUS_OK;
+}
+
+void reader_give(struct store *s, struct reader *r)
+{
+    if (r == NULL) {
+        return;
+    }
+    if (r->db != NULL) {
+        catalogue_end(r->db);
+    }
+    (void)pthread_mutex_lock(&s->lock);
+    r->busy = false;
+    (void)pthread_mutex_unlock(&s->lock);
+}
+
+/* ---- documents ---- */
+
+bool location_readable(const struct location *l, const struct caller *caller, char *const *collections,
+                       size_t n_collections)
+{
+    bool wanted = n_collections == 0;
+    for (size_t i = 0; i < n_collections && !wanted; i++) {
+        wanted = strcmp(l->collection, collections[i]) == 0;
+    }
+    return wanted && !l->excluded && visible_readers(l->readers, caller);
+}
+
+static enum status copy_readers(struct str readers, Vs__Location *out, struct arena *a, struct error *err)
+{
+    size_t n = 0;
+    for (size_t i = 0; i < readers.len; i++) {
+        n += readers.ptr[i] == '\0' ? 1 : 0;
+    }
+    out->readers = arena_array(a, n + 1, sizeof *out->readers);
+    if (out->readers == NULL) {
+        return error_set(err, STATUS_NO_MEMORY, "out of memory");
+    }
+    const char *p = readers.ptr;
+    for (size_t i = 0; i < n; i++) {
+        size_t len = strlen(p); /* each name ends in NUL inside the blob */
+        out->readers[i] = arena_strndup(a, p, len);
+        if (out->readers[i] == NULL) {
+            return error_set(err, STATUS_NO_MEMORY, "out of memory");
+        }
+        p += len + 1;
+    }
+    out->n_readers = n;
+    return STATUS_OK;
+}
+
+enum status document_info(const struct location *l, const struct content *k, struct arena *a,
+                          Vs__DocumentInfo *out, struct error *err)
+{
+    Vs__Location *loc = arena_alloc(a, sizeof *loc);
+    vs__document_info__init(out);
+    if (loc == NULL) {
+        return error_set(err, STATUS_NO_MEMORY, "out of memory");
+    }
+    vs__location__init(loc);
+    loc->document = arena_strdup(a, l->document);
+    loc->path = (ProtobufCBinaryData){.data = (uint8_t *)arena_strndup(a, l->path.ptr, l->path.len), .len = l->path.len};
+    loc->source = arena_strdup(a, l->source);
+    loc->collection = arena_strdup(a, l->collection);
+    loc->label = arena_strdup(a, l->label);
+    loc->sequence = l->sequence;
+    loc->modified_wall_ms = l->modified_ms;
+    loc->has_excluded = true;
+    loc->excluded = l->excluded;
+    out->location = loc;
+    out->hash = (ProtobufCBinaryData){.data = (uint8_t *)arena_strndup(a, (const char *)k->hash, SHA256_BYTES),
+                                      .len = SHA256_BYTES};
+    out->chunks = k->chunks;
+    out->format = arena_strdup(a, k->format);
+    out->title = arena_strdup(a, k->title);
+    out->has_pages = k->pages > 0;
+    out->pages = k->pages;
+    out->size = k->size;
+    if (loc->document == NULL || loc->path.data == NULL || loc->source == NULL || loc->collection == NULL ||
+        loc->label == NULL || out->hash.data == NULL || out->format == NULL || out->title == NULL) {
+        return error_set(err, STATUS_NO_MEMORY, "out of memory");
+    }
+    return copy_readers(l->readers, loc, a, err);
+}
+
+enum status document_find(struct reader *r, const struct asker *who, const char *document, struct arena *a,
+                          struct location *l, struct content *k, struct error *err)
+{
+    enum status st = catalogue_location_get(r->db, str_from(document), a, l, err);
+    if (st == STATUS_OK && (l->content == 0 || (who->caller != NULL && !location_readable(l, who->caller, NULL, 0)))) {
+        st = error_set(err, STATUS_NOT_FOUND, "no such document is stored");
+    }
+    return st == STATUS_OK ? catalogue_content_by_pk(r->db, l->content, a, k, err) : st;
+}
+
+enum status store_document(struct store *s, const struct asker *who, const char *document, struct arena *a,
+                           Vs__DocumentInfo *out, struct error *err)
+{
+    struct reader *r = NULL;
+    struct catalogue_state state;
+    struct location l;
+    struct content k;
+    enum status st = reader_take(s, &r, &state, err);
+    if (st == STATUS_OK) {
+        st = document_find(r, who, document, a, &l, &k, err);
+    }
+    if (st == STATUS_OK) {
+        st = document_info(&l, &k, a, out, err);
+    }
+    reader_give(s, r);
+    return st;
+}
+
+enum status store_list(struct store *s, const struct asker *who, const char *after, uint32_t limit, struct arena *a,
+                       Vs__ListReply *out, struct error *err)
+{
+    struct reader *r = NULL;
+    struct catalogue_state state;
+    vs__list_reply__init(out);
+    out->documents = arena_array(a, (size_t)limit + 1, sizeof *out->documents);
+    enum status st = out->documents == NULL ? error_set(err, STATUS_NO_MEMORY, "out of memory")
+                                            : reader_take(s, &r, &state, err);
+    struct str at = str_from(after);
+    while (st == STATUS_OK && out->n_documents < limit) {
+        struct location l;
+        struct content k;
+        st = catalogue_location_after(r->db, at, a, &l, err);
+        if (st != STATUS_OK) {
+            break;
+        }
+        at = str_from(l.document);
+        if (who->caller != NULL && !location_readable(&l, who->caller, NULL, 0)) {
+            continue;
+        }
+        Vs__DocumentInfo *d = arena_alloc(a, sizeof *d);
+        st = d == NULL ? error_set(err, STATUS_NO_MEMORY, "out of memory")
+                       : catalogue_content_by_pk(r->db, l.content, a, &k, err);
+        if (st == STATUS_OK) {
+            st = document_info(&l, &k, a, d, err);
+        }
+        if (st == STATUS_OK) {
+            out->documents[out->n_documents++] = d;
+        }
+    }
+    reader_give(s, r);
+    return st == STATUS_NOT_FOUND ? STATUS_OK : st;
+}
+
+enum status store_has_content(struct store *s, const Vs__HasContentRequest *m, Vs__HasContentReply *out,
+                              struct error *err)
+{
+    struct reader *r = NULL;
+    struct catalogue_state state;
+    struct content k;
+    struct arena a;
+    arena_init(&a, (size_t)1024 * 1024);
+    enum status st = m->hash.len != SHA256_BYTES ? error_set(err, STATUS_INVALID, "a hash must be 32 bytes")
+                                                 : reader_take(s, &r, &state, err);
+    if (st == STATUS_OK) {
+        st = catalogue_content_find(r->db, m->hash.data, m->pipeline, &a, &k, err);
+        out->present = st == STATUS_OK;
+        out->has_chunks = out->present;
+        out->chunks = out->present ? k.chunks : 0;
+        st = st == STATUS_NOT_FOUND ? STATUS_OK : st;
+    }
+    reader_give(s, r);
+    arena_reset(&a);
+    return st;
+}
+
+static int open_blob(struct store *s, const struct content *k, enum blob_kind kind, enum status *st, struct error *err)
+{
+    char path[1300];
+    if (*st != STATUS_OK) {
+        return -1;
+    }
+    *st = blobs_path(&s->blobs, k->hash, k->pipeline, kind, path, sizeof path, err);
+    int fd = *st == STATUS_OK ? open(path, O_RDONLY | O_CLOEXEC) : -1;
+    if (*st == STATUS_OK && fd < 0) {
+        *st = error_set(err, STATUS_CORRUPT, "%s is missing: put the document again", path);
+    }
+    return fd;
+}
+
+static void close_fd(int *fd)
+{
+    if (*fd >= 0) {
+        (void)close(*fd);
+        *fd = -1;
+    }
+}
+
+enum status store_document_files(struct store *s, const struct asker *who, const char *document, struct arena *a,
+                                 Vs__DocumentInfo *info, int *original, int *text, int *boxes, struct error *err)
+{
+    struct reader *r = NULL;
+    struct catalogue_state state;
+    struct location l;
+    struct content k;
+    int fds[3] = {-1, -1, -1};
+    enum status st = reader_take(s, &r, &state, err);
+    if (st == STATUS_OK) {
+        st = document_find(r, who, document, a, &l, &k, err);
+    }
+    if (st == STATUS_OK) {
+        st = document_info(&l, &k, a, info, err);
+    }
+    fds[0] = open_blob(s, &k, BLOB_ORIGINAL, &st, err);
+    fds[1] = open_blob(s, &k, BLOB_TEXT, &st, err);
+    if (st == STATUS_OK && k.boxes > 0) {
+        fds[2] = open_blob(s, &k, BLOB_BOXES, &st, err);
+    }
+    reader_give(s, r);
+    if (st != STATUS_OK) {
+        for (size_t i = 0; i < 3; i++) {
+            close_fd(&fds[i]);
+        }
+        return st;
+    }
+    *original = fds[0];
+    *text = fds[1];
+    *boxes = fds[2];
+    return STATUS_OK;
+}
+
+struct taking {
+    struct arena *a;
+    Vs__Chunk **out;
+    size_t n;
+};
+
+static enum status take_chunk(const struct stored_chunk *k, void *data, struct error *err)
+{
+    struct taking *t = data;
+    Vs__Chunk *m = arena_alloc(t->a, sizeof *m);
+    char *text = arena_strndup(t->a, k->text.ptr, k->text.len);
+    char *heading = arena_strndup(t->a, k->heading.ptr, k->heading.len);
+    if (m == NULL || text == NULL || heading == NULL) {
+        return error_set(err, STATUS_NO_MEMORY, "out of memory");
+    }
+    vs__chunk__init(m);
+    m->ordinal = k->ordinal;
+    m->start = k->start;
+    m->end = k->end;
+    m->text = (ProtobufCBinaryData){.data = (uint8_t *)text, .len = k->text.len};
+    m->heading_path = heading;
+    m->has_page = m->has_page_end = k->page > 0;
+    m->page = k->page;
+    m->page_end = k->page_end;
+    t->out[t->n++] = m;
+    return STATUS_OK;
+}
+
+enum status store_document_chunks(struct store *s, const struct asker *who, const char *document, uint32_t from,
+                                  uint32_t limit, struct arena *a, Vs__Chunk ***out, size_t *n, struct error *err)
+{
+    struct reader *r = NULL;
+    struct catalogue_state state;
+    struct location l;
+    struct content k;
+    struct taking t = {.a = a, .out = arena_array(a, (size_t)limit + 1, sizeof *t.out)};
+    enum status st = t.out == NULL ? error_set(err, STATUS_NO_MEMORY, "out of memory")
+                                   : reader_take(s, &r, &state, err);
+    if (st == STATUS_OK) {
+        st = document_find(r, who, document, a, &l, &k, err);
+    }
+    if (st == STATUS_OK) {
+        st = catalogue_chunks_of(r->db, k.pk, from, limit, take_chunk, &t, err);
+    }
+    reader_give(s, r);
+    if (st == STATUS_OK) {
+        *out = t.out;
+        *n = t.n;
+    }
+    return st;
+}
+
+static uint32_t get_u32(const unsigned char *p)
+{
+    return (uint32_t)p[0] | (uint32_t)p[1] << 8 | (uint32_t)p[2] << 16 | (uint32_t)p[3] << 24;
+}
+
+static float get_float(const unsigned char *p)
+{
+    uint32_t bits = get_u32(p);
+    float f;
+    memcpy(&f, &bits, sizeof f);
+    return f;
+}
+
+enum status store_boxes_read(int fd, uint64_t from, size_t n, struct arena *a, Vs__Box ***out, size_t *n_out,
+                             struct error *err)
+{
+    unsigned char *raw = arena_array(a, n + 1, BOX_BYTES);
+    Vs__Box **boxes = arena_array(a, n + 1, sizeof *boxes);
+    if (raw == NULL || boxes == NULL) {
+        return error_set(err, STATUS_NO_MEMORY, "out of memory");
+    }
+    ssize_t got = pread(fd, raw, n * BOX_BYTES, (off_t)(from * BOX_BYTES));
+    size_t k = got < 0 ? 0 : (size_t)got / BOX_BYTES;
+    for (size_t i = 0; i < k; i++) {
+        const unsigned char *p = raw + i * BOX_BYTES;
+        Vs__Box *b = arena_alloc(a, sizeof *b);
+        if (b == NULL) {
+            return error_set(err, STATUS_NO_MEMORY, "out of memory");
+        }
+        vs__box__init(b);
+        b->page = get_u32(p);
+        b->x0 = get_float(p + 4);
+        b->y0 = get_float(p + 8);
+        b->x1 = get_float(p + 12);
+        b->y1 = get_float(p + 16);
+        b->has_start = b->has_end = true;
+        b->start = get_u32(p + 20);
+        b->end = get_u32(p + 24);
+        boxes[i] = b;
+    }
+    *out = boxes;
+    *n_out = k;
+    return STATUS_OK;
+}

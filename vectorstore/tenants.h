@@ -1,0 +1,54 @@
+/* The open stores of the service: each tenant has its lanes and opens its store at the first job that needs it; one
+ * that has not been used for a while is closed, and at most TENANTS_MAX are open at once.
+ *
+ * Loop thread, except tenant_enter and tenant_leave, which jobs call on their threads. */
+#ifndef CARREL_VECTORSTORE_TENANTS_H
+#define CARREL_VECTORSTORE_TENANTS_H
+
+#include <pthread.h>
+#include <uv.h>
+
+#include "base/lane.h"
+#include "base/map.h"
+#include "base/service.h"
+#include "vectorstore/store.h"
+
+#define TENANTS_MAX 64U
+#define TENANT_IDLE_MS 300000
+#define TENANT_TICK_MS 10000 /* how often idle ones, graces and sealing are looked after */
+
+struct tenants {
+    struct service *svc;
+    struct map by_name;
+    uv_timer_t timer;
+    bool stopping;
+};
+
+struct tenant {
+    struct tenants *all;
+    char name[65];
+    struct lane write, read, seal;
+    uint32_t refs; /* calls that hold it */
+    bool maintaining, sealing, closing;
+    bool more, sealed; /* what the last job of each kind found */
+    int64_t used_ms;
+    pthread_mutex_t lock;
+    struct store *store; /* under lock */
+    uint32_t inside;     /* under lock: jobs using the store */
+};
+
+enum status tenants_open(struct service *svc, struct tenants **out, struct error *err) MUST_CHECK;
+/* Closes every store when its jobs are done, then calls service_closed. */
+void tenants_close(struct tenants *all);
+void tenants_health(const struct tenants *all, struct service_health *out);
+
+/* A reference; BUSY when too many are in use. */
+enum status tenant_take(struct tenants *all, const char *name, struct tenant **out, struct error *err) MUST_CHECK;
+void tenant_give(struct tenant *t);
+/* The store, opened when it is not; tenant_leave after use. */
+enum status tenant_enter(struct tenant *t, struct store **out, struct error *err) MUST_CHECK;
+void tenant_leave(struct tenant *t);
+/* After something was written: housekeeping and sealing behind what is queued. */
+void tenant_written(struct tenant *t);
+
+#endif
