@@ -66,8 +66,8 @@ static char *name_of(const Vs__Passage *p, struct arena *a)
     return out;
 }
 
-
-static enum status add_folded(Rt__Why *why, const Vs__Passage *p, struct arena *a, struct error *err)
+static enum status add_folded(Rt__Why *why, const Vs__Passage *p, struct arena *a,
+                              struct error *err)
 {
     if (why->n_folded == 32) { /* enough to see that it is everywhere */
         return STATUS_OK;
@@ -83,8 +83,9 @@ static enum status add_folded(Rt__Why *why, const Vs__Passage *p, struct arena *
     return STATUS_OK;
 }
 
-enum status answer_fill(struct text_analyzer *t, const struct answer *in, const Vs__FetchReply *fetched,
-                        struct arena *a, Rt__SearchReply *reply, uint64_t *folded, struct error *err)
+enum status answer_fill(struct text_analyzer *t, const struct answer *in,
+                        const Vs__FetchReply *fetched, struct arena *a, Rt__SearchReply *reply,
+                        uint64_t *folded, struct error *err)
 {
     size_t n = fetched->n_passages, from = 0;
     enum status s = STATUS_OK;

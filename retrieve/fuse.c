@@ -44,14 +44,15 @@ static int by_score(const void *x, const void *y)
     return ra < rb ? -1 : ra > rb;
 }
 
-enum status fuse(const struct fuse_hit *text, size_t n_text, const struct fuse_hit *dense, size_t n_dense,
-                 float dense_weight, struct arena *a, struct fused **out, size_t *n_out,
-                 struct error *err)
+enum status fuse(const struct fuse_hit *text, size_t n_text, const struct fuse_hit *dense,
+                 size_t n_dense, float dense_weight, struct arena *a, struct fused **out,
+                 size_t *n_out, struct error *err)
 {
     size_t n = 0, kept = 0;
     struct fused *all = arena_array(a, n_text + n_dense + 1, sizeof(*all));
     if (all == NULL) {
-        return error_set(err, STATUS_NO_MEMORY, "fusing %zu passages: out of memory", n_text + n_dense);
+        return error_set(err, STATUS_NO_MEMORY, "fusing %zu passages: out of memory",
+                         n_text + n_dense);
     }
     float share = n_text == 0 ? 1 : n_dense == 0 ? 0 : dense_weight;
     for (size_t i = 0; i < n_text; i++) {

@@ -4,8 +4,9 @@
  *                        embed.Encode -> vectorstore.SearchVector  } at once
  *   both ended        -> fuse -> vectorstore.Fetch -> fold -> reply
  *
- * The encoder's name comes from a cache of what the tenant last had; SearchText's reply corrects it, and the
- * dense side is then begun again (once). The dense side never fails a search: what was missing is a note. */
+ * The encoder's name comes from a cache of what the tenant last had; SearchText's reply corrects
+ * it, and the dense side is then begun again (once). The dense side never fails a search: what was
+ * missing is a note. */
 #include "retrieve/search.h"
 
 #include "base/clock.h"
@@ -178,7 +179,8 @@ static bool wants_dense(const struct search *s)
 {
     const struct settings *settings = s->r->svc->settings;
     return s->request->mode == RT__SEARCH_REQUEST__MODE__DENSE ||
-           (s->request->mode == RT__SEARCH_REQUEST__MODE__DEFAULT && settings->retrieve.lsa_weight > 0);
+           (s->request->mode == RT__SEARCH_REQUEST__MODE__DEFAULT &&
+            settings->retrieve.lsa_weight > 0);
 }
 
 static void on_text_finish(struct rpc_request *r, const struct error *err, void *data)
@@ -239,8 +241,9 @@ static void dense_failed(struct search *s, const char *what, const struct error 
         return;
     }
     bool down = err->code == STATUS_UNAVAILABLE || err->code == STATUS_DEADLINE;
-    s->dense_note = down ? arena_strdup(s->a, what)
-                         : arena_printf(s->a, "vector search failed, full-text only: %s", err->text);
+    s->dense_note = down
+                        ? arena_strdup(s->a, what)
+                        : arena_printf(s->a, "vector search failed, full-text only: %s", err->text);
     sides_ended(s);
 }
 
@@ -390,7 +393,8 @@ static void on_status_finish(struct rpc_request *r, const struct error *err, voi
         no_memory(s);
     } else {
         if (s->encoder[0] == '\0') {
-            note(s, arena_strdup(s->a, "no encoder is fitted yet: nothing can be found by vectors"));
+            note(s,
+                 arena_strdup(s->a, "no encoder is fitted yet: nothing can be found by vectors"));
         }
         dense_start(s);
     }
@@ -451,8 +455,8 @@ static void sides_ended(struct search *s)
         note(s, s->dense_note);
         s->r->without_dense++;
     }
-    float weight = fuse_weight((float)s->r->svc->settings->retrieve.lsa_weight,
-                               s->reply.upper_bound_share);
+    float weight =
+        fuse_weight((float)s->r->svc->settings->retrieve.lsa_weight, s->reply.upper_bound_share);
     bool some = s->dense == SIDE_DONE && s->n_dense > 0;
     enum status status = fuse(s->text_hits, s->n_text, s->dense_hits, some ? s->n_dense : 0, weight,
                               s->a, &s->fused, &s->n_fused, &s->error);
@@ -499,13 +503,15 @@ static enum status check(const struct rpc_call *call, const Rt__SearchRequest *q
         return error_set(err, STATUS_INVALID, "search: the query is empty");
     }
     if (q->query.len > QUERY_BYTES_MAX) {
-        return error_set(err, STATUS_TOO_LARGE, "search: a query of %zu bytes; at most %zu are taken",
-                         q->query.len, QUERY_BYTES_MAX);
+        return error_set(err, STATUS_TOO_LARGE,
+                         "search: a query of %zu bytes; at most %zu are taken", q->query.len,
+                         QUERY_BYTES_MAX);
     }
     if (q->n_earlier > EARLIER_MAX || q->n_collections > 256) {
-        return error_set(err, STATUS_TOO_LARGE,
-                         "search: %zu earlier turns and %zu collections; at most %d and 256 are taken",
-                         q->n_earlier, q->n_collections, EARLIER_MAX);
+        return error_set(
+            err, STATUS_TOO_LARGE,
+            "search: %zu earlier turns and %zu collections; at most %d and 256 are taken",
+            q->n_earlier, q->n_collections, EARLIER_MAX);
     }
     for (size_t i = 0; i < q->n_earlier; i++) {
         if (q->earlier[i].len > QUERY_BYTES_MAX) {
@@ -514,8 +520,8 @@ static enum status check(const struct rpc_call *call, const Rt__SearchRequest *q
         }
     }
     if (q->top_k > TOP_K_MAX) {
-        return error_set(err, STATUS_INVALID, "search: top_k is %u; at most %u is possible", q->top_k,
-                         TOP_K_MAX);
+        return error_set(err, STATUS_INVALID, "search: top_k is %u; at most %u is possible",
+                         q->top_k, TOP_K_MAX);
     }
     return STATUS_OK;
 }
@@ -543,15 +549,16 @@ void search_on_request(struct rpc_call *call, const ProtobufCMessage *m)
         return;
     }
     const struct settings *settings = r->svc->settings;
-    *s = (struct search){.r = r,
-                         .call = call,
-                         .a = a,
-                         .request = copy,
-                         .filter = VS__FILTER__INIT,
-                         .reply = RT__SEARCH_REPLY__INIT,
-                         .top_k = copy->top_k > 0 ? copy->top_k : (uint32_t)settings->retrieve.top_k,
-                         .limit = (uint32_t)settings->retrieve.candidates,
-                         .started_us = clock_monotonic_us()};
+    *s =
+        (struct search){.r = r,
+                        .call = call,
+                        .a = a,
+                        .request = copy,
+                        .filter = VS__FILTER__INIT,
+                        .reply = RT__SEARCH_REPLY__INIT,
+                        .top_k = copy->top_k > 0 ? copy->top_k : (uint32_t)settings->retrieve.top_k,
+                        .limit = (uint32_t)settings->retrieve.candidates,
+                        .started_us = clock_monotonic_us()};
     static char none[] = "";
     s->reply.encoder = copy->mode == RT__SEARCH_REQUEST__MODE__DENSE ? NULL : none;
     s->reply.notes = s->notes;

@@ -12,7 +12,8 @@
 #define ENCODERS_KNOWN 256
 #define ENCODER_NAME_MAX 128
 
-/* The encoder each tenant last had, so that the question can be encoded while full-text search runs. */
+/* The encoder each tenant last had, so that the question can be encoded while full-text search
+ * runs. */
 struct known_encoder {
     char tenant[65];
     char encoder[ENCODER_NAME_MAX];
@@ -53,8 +54,8 @@ struct answer {
     bool fold;
 };
 /* Passages with their reasons, near-duplicates folded; into `reply`, all in a. `folded` counts. */
-enum status answer_fill(struct text_analyzer *t, const struct answer *in, const Vs__FetchReply *fetched,
-                        struct arena *a, Rt__SearchReply *reply, uint64_t *folded,
-                        struct error *err) MUST_CHECK;
+enum status answer_fill(struct text_analyzer *t, const struct answer *in,
+                        const Vs__FetchReply *fetched, struct arena *a, Rt__SearchReply *reply,
+                        uint64_t *folded, struct error *err) MUST_CHECK;
 
 #endif

@@ -1,8 +1,8 @@
 /* The analyzer: finds the words of a text and gives each its normal form and stem.
  *
- * Words of one language repeat: a cache keyed by the spelling (ASCII letters lowered) holds norm, stem and
- * whether it is a function word, so that utf8proc and the stemmers see each spelling once. The cache is
- * bounded and simply emptied when full. */
+ * Words of one language repeat: a cache keyed by the spelling (ASCII letters lowered) holds norm,
+ * stem and whether it is a function word, so that utf8proc and the stemmers see each spelling once.
+ * The cache is bounded and simply emptied when full. */
 #include <stdlib.h>
 
 #include "base/text/internal.h"
@@ -10,7 +10,8 @@
 #define CACHE_WORDS 49152
 #define CACHE_BYTES ((size_t)3 * 1024 * 1024)
 
-/* Lower case for ASCII letters and digits, 0 for separators, 0x80 for bytes of longer characters. */
+/* Lower case for ASCII letters and digits, 0 for separators, 0x80 for bytes of longer characters.
+ */
 static const unsigned char ascii_class[256] = {
     ['0'] = '0', ['1'] = '1', ['2'] = '2', ['3'] = '3', ['4'] = '4', ['5'] = '5', ['6'] = '6',
     ['7'] = '7', ['8'] = '8', ['9'] = '9', ['a'] = 'a', ['b'] = 'b', ['c'] = 'c', ['d'] = 'd',
@@ -27,7 +28,7 @@ static const unsigned char ascii_class[256] = {
 struct scan {
     struct text_analyzer *a;
     struct str in;
-    size_t language; /* of the text */
+    size_t language;       /* of the text */
     size_t ascii_language; /* of its plain ASCII words */
     bool turkish;
     text_token_fn fn;
@@ -120,7 +121,8 @@ static size_t stem(struct text_analyzer *a, size_t language, const char *norm, s
     return text_strip_accents(out, n, (size_t)TEXT_WORD_MAX_BYTES * 2);
 }
 
-/* ---- the cache -------------------------------------------------------------------------------- */
+/* ---- the cache --------------------------------------------------------------------------------
+ */
 
 static uint64_t word_hash(const char *p, size_t len, size_t language)
 {
@@ -193,8 +195,8 @@ static bool cache_reserve(struct text_analyzer *a, size_t len)
     return true;
 }
 
-static const struct text_word *cache_find(const struct text_analyzer *a, const char *raw, size_t len,
-                                          size_t language, uint64_t hash)
+static const struct text_word *cache_find(const struct text_analyzer *a, const char *raw,
+                                          size_t len, size_t language, uint64_t hash)
 {
     if (a->n_slots == 0) {
         return NULL;
@@ -214,7 +216,8 @@ static const struct text_word *cache_find(const struct text_analyzer *a, const c
 }
 
 /* Puts `part` behind the word's bytes, unless they begin with it at `at`. */
-static uint16_t append_part(struct text_word *w, size_t *len, uint16_t at, const char *part, size_t n)
+static uint16_t append_part(struct text_word *w, size_t *len, uint16_t at, const char *part,
+                            size_t n)
 {
     if (n <= *len - at && memcmp(w->raw + at, part, n) == 0) {
         return at;
@@ -260,7 +263,8 @@ static const struct text_word *cache_add(struct scan *sc, const char *raw, size_
     return w;
 }
 
-/* ---- words ------------------------------------------------------------------------------------ */
+/* ---- words ------------------------------------------------------------------------------------
+ */
 
 static void emit_word(struct scan *sc, const char *raw, size_t len, bool ascii, size_t start,
                       size_t end)
@@ -290,8 +294,8 @@ static bool indic(uint32_t cp)
     return cp >= 0x0900 && cp <= 0x0DFF;
 }
 
-/* A word that starts at sc->at. Ignorable characters inside are left out of the spelling; the zero-width
- * non-joiner separates except in Indic scripts, where it only tells how to draw. */
+/* A word that starts at sc->at. Ignorable characters inside are left out of the spelling; the
+ * zero-width non-joiner separates except in Indic scripts, where it only tells how to draw. */
 static void scan_word(struct scan *sc)
 {
     char raw[TEXT_WORD_MAX_BYTES];
@@ -340,7 +344,8 @@ static void scan_word(struct scan *sc)
     }
 }
 
-/* ---- scripts without spaces -------------------------------------------------------------------- */
+/* ---- scripts without spaces --------------------------------------------------------------------
+ */
 
 struct character {
     char bytes[TEXT_WORD_MAX_BYTES];
@@ -350,8 +355,8 @@ struct character {
 
 #define CHARACTER_MAX_POINTS 8 /* a base and its marks */
 
-/* The character at *at with the marks that follow it; false when the run ends here. Both fast and slow
- * path give the normal form. */
+/* The character at *at with the marks that follow it; false when the run ends here. Both fast and
+ * slow path give the normal form. */
 static bool next_character(const struct scan *sc, size_t *at, struct character *out)
 {
     const char *p = sc->in.ptr;
@@ -371,9 +376,8 @@ static bool next_character(const struct scan *sc, size_t *at, struct character *
             continue;
         }
         /* a leading consonant may have further ones */
-        bool joins = class == TEXT_CLASS_MARK ||
-                     (class == TEXT_CLASS_DENSE && cp >= 0x1100 && cp < 0x1160 && last >= 0x1100 &&
-                      last < 0x1160);
+        bool joins = class == TEXT_CLASS_MARK || (class == TEXT_CLASS_DENSE && cp >= 0x1100 &&
+                                                  cp < 0x1160 && last >= 0x1100 && last < 0x1160);
         if (points == 0 ? class != TEXT_CLASS_DENSE : !joins) {
             break;
         }
@@ -401,8 +405,8 @@ static bool next_character(const struct scan *sc, size_t *at, struct character *
     return true;
 }
 
-static void emit_dense(struct scan *sc, enum text_kind kind, struct str norm, size_t start, size_t end,
-                       bool alone)
+static void emit_dense(struct scan *sc, enum text_kind kind, struct str norm, size_t start,
+                       size_t end, bool alone)
 {
     struct text_token t = {.kind = kind,
                            .norm = norm,
@@ -456,7 +460,8 @@ void text_analyze(struct text_analyzer *a, struct str utf8, const char *language
                       .turkish = strcmp(text_languages[index].code, "tr") == 0,
                       .fn = fn,
                       .data = data};
-    if (utf8.len > UINT32_MAX) { /* offsets are 32 bits; no chunk and no extracted text is that long */
+    if (utf8.len >
+        UINT32_MAX) { /* offsets are 32 bits; no chunk and no extracted text is that long */
         sc.in.len = UINT32_MAX;
     }
     if (index != 0 && !text_languages[index].latin) {
@@ -490,7 +495,8 @@ void text_analyze(struct text_analyzer *a, struct str utf8, const char *language
     }
 }
 
-/* ---- character 4-grams ------------------------------------------------------------------------- */
+/* ---- character 4-grams -------------------------------------------------------------------------
+ */
 
 static uint64_t gram_hash(const char *p, size_t len)
 {

@@ -1,4 +1,5 @@
-/* Which language a text is in: the script where it decides, else whose function words are commonest. */
+/* Which language a text is in: the script where it decides, else whose function words are
+ * commonest. */
 #include <stdlib.h>
 
 #include "base/text/internal.h"
@@ -95,7 +96,8 @@ static bool on_token(const struct text_token *t, void *data)
     return true;
 }
 
-/* The best of the languages by function words, among those of the script; "" when none stands out. */
+/* The best of the languages by function words, among those of the script; "" when none stands out.
+ */
 static const char *by_words(const struct votes *v, bool latin, const char *otherwise)
 {
     size_t best = 0;
@@ -130,8 +132,8 @@ const char *text_detect_language(struct text_analyzer *a, struct str utf8)
     text_analyze(a, utf8, "", on_token, &v);
     /* a CJK character is about half a word */
     uint32_t dense = v.han + v.kana + v.hangul;
-    uint32_t rest = v.arabic + v.devanagari + v.cyrillic + v.greek + v.hebrew + v.latin + v.armenian +
-                    v.tamil;
+    uint32_t rest =
+        v.arabic + v.devanagari + v.cyrillic + v.greek + v.hebrew + v.latin + v.armenian + v.tamil;
     if (dense > rest * 2 || (dense > 0 && rest == 0)) {
         if (v.kana * 10 > dense) {
             return "ja";
@@ -143,9 +145,9 @@ const char *text_detect_language(struct text_analyzer *a, struct str utf8)
         const char *language;
         bool words;
     } scripts[] = {
-        {v.latin, "", true},        {v.cyrillic, "ru", true},     {v.arabic, "ar", true},
-        {v.devanagari, "hi", true}, {v.greek, "el", false},       {v.hebrew, "he", false},
-        {v.armenian, "hy", false},  {v.tamil, "ta", false},       {v.thai / 3, "th", false},
+        {v.latin, "", true},        {v.cyrillic, "ru", true}, {v.arabic, "ar", true},
+        {v.devanagari, "hi", true}, {v.greek, "el", false},   {v.hebrew, "he", false},
+        {v.armenian, "hy", false},  {v.tamil, "ta", false},   {v.thai / 3, "th", false},
     };
     size_t best = 0;
     for (size_t i = 1; i < sizeof(scripts) / sizeof(scripts[0]); i++) {

@@ -33,8 +33,8 @@ enum text_class {
 };
 enum text_class text_class_of(uint32_t cp);
 
-/* NFKC, lower case, foldings by script, into out; returns the length in bytes, 0 when nothing is left.
- * raw holds at most TEXT_WORD_MAX_POINTS valid code points. `turkish`: I becomes dotless. */
+/* NFKC, lower case, foldings by script, into out; returns the length in bytes, 0 when nothing is
+ * left. raw holds at most TEXT_WORD_MAX_POINTS valid code points. `turkish`: I becomes dotless. */
 size_t text_normalise(const char *raw, size_t len, bool turkish, char out[TEXT_WORD_MAX_BYTES]);
 /* Latin letters without their accents, in place; returns the new length. cap is the room at s. */
 size_t text_strip_accents(char *s, size_t len, size_t cap);
@@ -52,8 +52,9 @@ extern const size_t text_n_languages;
 /* 0 when unknown. A region ("pt-BR") is ignored. */
 size_t text_language_index(const char *code);
 
-/* One distinct spelling in one language; its bytes follow it, norm and stem sharing them where they can. Small
- * and in order of first appearance, so that the common words of a text stay in the processor's cache. */
+/* One distinct spelling in one language; its bytes follow it, norm and stem sharing them where they
+ * can. Small and in order of first appearance, so that the common words of a text stay in the
+ * processor's cache. */
 struct text_word {
     uint64_t hash;
     uint16_t raw_len, norm_at, norm_len, stem_at, stem_len;
@@ -67,7 +68,8 @@ struct text_analyzer {
     bool stemmer_tried[TEXT_MAX_LANGUAGES];
     struct map function_words[TEXT_MAX_LANGUAGES];
     bool function_words_made[TEXT_MAX_LANGUAGES];
-    struct map languages_of; /* function word -> bit set of languages, for detection; made at first use */
+    struct map
+        languages_of; /* function word -> bit set of languages, for detection; made at first use */
     uint64_t *language_sets;
     bool languages_of_made;
     /* The cache of words: emptied when full. */
@@ -76,7 +78,7 @@ struct text_analyzer {
     struct text_slot {
         uint32_t tag;  /* upper half of the hash: most strangers are told without visiting them */
         uint32_t word; /* place in `words` / 8 + 1; 0: free */
-    } *slots;
+    } * slots;
     size_t n_words, n_slots;
 };
 

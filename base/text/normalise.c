@@ -1,6 +1,6 @@
-/* One word: what belongs to it, and its normal form. The foldings are those that were measured to help
- * (docs/decisions/text-analysis.md); they go by script, not by language, so that a word means the same in
- * every document. */
+/* One word: what belongs to it, and its normal form. The foldings are those that were measured to
+ * help (docs/decisions/text-analysis.md); they go by script, not by language, so that a word means
+ * the same in every document. */
 #include <utf8proc.h>
 
 #include "base/text/internal.h"
@@ -10,13 +10,13 @@ static bool dense(uint32_t c)
     if (c < 0x0E00) {
         return false;
     }
-    return c <= 0x0EFF ||                      /* Thai, Lao */
-           (c >= 0x1000 && c <= 0x109F) ||     /* Myanmar */
-           (c >= 0x1100 && c <= 0x11FF) ||     /* Hangul jamo */
-           (c >= 0x1780 && c <= 0x17FF) ||     /* Khmer */
+    return c <= 0x0EFF ||                  /* Thai, Lao */
+           (c >= 0x1000 && c <= 0x109F) || /* Myanmar */
+           (c >= 0x1100 && c <= 0x11FF) || /* Hangul jamo */
+           (c >= 0x1780 && c <= 0x17FF) || /* Khmer */
            (c >= 0x3005 && c <= 0x3007) || (c >= 0x3021 && c <= 0x3029) ||
-           (c >= 0x3031 && c <= 0x303B) ||     /* iteration marks and the like */
-           (c >= 0x3041 && c <= 0x31FF) ||     /* kana, bopomofo, compatibility jamo */
+           (c >= 0x3031 && c <= 0x303B) || /* iteration marks and the like */
+           (c >= 0x3041 && c <= 0x31FF) || /* kana, bopomofo, compatibility jamo */
            (c >= 0x3400 && c <= 0x9FFF) || (c >= 0xA960 && c <= 0xA97F) ||
            (c >= 0xAC00 && c <= 0xD7FF) || (c >= 0xF900 && c <= 0xFAFF) ||
            (c >= 0xFF66 && c <= 0xFFDC) || (c >= 0x20000 && c <= 0x3FFFF);
@@ -27,7 +27,8 @@ enum text_class text_class_of(uint32_t cp)
     if (cp == 0xAD || cp == 0x200D || cp == 0x2060 || cp == 0xFEFF || cp == 0x200C) {
         return TEXT_CLASS_IGNORE;
     }
-    /* conjoining vowels and finals, and half-width voice marks, continue the character before them */
+    /* conjoining vowels and finals, and half-width voice marks, continue the character before them
+     */
     if ((cp >= 0x1160 && cp <= 0x11FF) || cp == 0xFF9E || cp == 0xFF9F) {
         return TEXT_CLASS_MARK;
     }

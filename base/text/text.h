@@ -1,7 +1,8 @@
-/* Text analysis: the same at index and at query time. A text is cut into words (runs of letters, digits and
- * combining marks; NFKC, lower case), each normalised and stemmed (Snowball) by language; CJK runs give
- * bigrams and single characters. docs/decisions/text-analysis.md tells the rules and what they were measured
- * to be worth. An analyzer holds stemmers and scratch: one a thread. */
+/* Text analysis: the same at index and at query time. A text is cut into words (runs of letters,
+ * digits and combining marks; NFKC, lower case), each normalised and stemmed (Snowball) by
+ * language; CJK runs give bigrams and single characters. docs/decisions/text-analysis.md tells the
+ * rules and what they were measured to be worth. An analyzer holds stemmers and scratch: one a
+ * thread. */
 #ifndef CARREL_BASE_TEXT_H
 #define CARREL_BASE_TEXT_H
 
@@ -25,7 +26,8 @@ enum text_kind {
 
 struct text_token {
     enum text_kind kind;
-    struct str norm;   /* normalised, unstemmed, Latin accents removed; valid until the callback returns */
+    struct str
+        norm; /* normalised, unstemmed, Latin accents removed; valid until the callback returns */
     struct str stem;   /* what the index holds */
     uint32_t position; /* counts words and CJK characters from 0 */
     uint32_t start;    /* bytes of the input it came from: [start, end) */
@@ -41,23 +43,23 @@ typedef bool (*text_token_fn)(const struct text_token *t, void *data);
 enum status text_analyzer_new(struct text_analyzer **out, struct error *err) MUST_CHECK;
 void text_analyzer_free(struct text_analyzer *a);
 
-/* Languages by ISO 639-1 code ("en", "de", ...); "" means unknown: words are normalised and not stemmed.
- * Invalid UTF-8 bytes separate words and are otherwise skipped. */
+/* Languages by ISO 639-1 code ("en", "de", ...); "" means unknown: words are normalised and not
+ * stemmed. Invalid UTF-8 bytes separate words and are otherwise skipped. */
 void text_analyze(struct text_analyzer *a, struct str utf8, const char *language, text_token_fn fn,
                   void *data);
-/* The language whose function words are commonest in the first 64 KiB, or whose script decides; "" when
- * nothing does. Static string. */
+/* The language whose function words are commonest in the first 64 KiB, or whose script decides; ""
+ * when nothing does. Static string. */
 const char *text_detect_language(struct text_analyzer *a, struct str utf8);
 /* Has function words or a stemmer here; a region ("pt-BR") does not matter. */
 bool text_language_known(const char *language);
-/* Character 4-grams of a normalised word, written _word_ (a shorter one whole), as 64-bit hashes; CJK tokens
- * give their own characters. */
+/* Character 4-grams of a normalised word, written _word_ (a shorter one whole), as 64-bit hashes;
+ * CJK tokens give their own characters. */
 typedef void (*text_gram_fn)(uint64_t gram, void *data);
 void text_grams(const struct text_token *t, text_gram_fn fn, void *data);
 
 /* Checks and measures. */
-bool text_utf8_valid(struct str s);              /* no NUL, no surrogate, nothing over-long */
-size_t text_code_points(struct str s);           /* of valid UTF-8 */
+bool text_utf8_valid(struct str s);    /* no NUL, no surrogate, nothing over-long */
+size_t text_code_points(struct str s); /* of valid UTF-8 */
 size_t text_byte_offset(struct str s, size_t code_points); /* clamps to s.len */
 
 #endif

@@ -1,12 +1,14 @@
-/* Ranking quality and speed of the full-text library alone, without services: reads BEIR-layout folders, indexes
- * into memory, and prints nDCG@10 (linear gain), Recall@20 and MRR@10 for plain BM25 and the default.
+/* Ranking quality and speed of the full-text library alone, without services: reads BEIR-layout
+ * folders, indexes into memory, and prints nDCG@10 (linear gain), Recall@20 and MRR@10 for plain
+ * BM25 and the default.
  *
  *   bench-lexical DIR [--queries 600] [--seed 1]     DIR: a set, or a folder of sets
- *   bench-lexical DIR --fused                        also with the built-in encoder, at several weights
- *   bench-lexical --speed CHUNKS                     made-up text of 200-word chunks: time of a search
+ *   bench-lexical DIR --fused                        also with the built-in encoder, at several
+ * weights bench-lexical --speed CHUNKS                     made-up text of 200-word chunks: time of
+ * a search
  *
- * Units as ingest makes them for plain text: texts above 300 words in equal parts of about 200, CJK of about 400
- * characters; a document counts by its best unit. */
+ * Units as ingest makes them for plain text: texts above 300 words in equal parts of about 200, CJK
+ * of about 400 characters; a document counts by its best unit. */
 #include <dirent.h>
 #include <jansson.h>
 #include <math.h>
@@ -75,7 +77,8 @@ static bool is_cjk(struct str s)
     return dense * 3 > s.len / 2;
 }
 
-static void add_unit(struct set *s, struct str text, struct str title, const char *language, size_t doc)
+static void add_unit(struct set *s, struct str text, struct str title, const char *language,
+                     size_t doc)
 {
     chunk_no n = memory_index_add(s->index, text, title, language);
     if (n >= s->cap_chunks) {
@@ -200,7 +203,8 @@ static int descending(const void *x, const void *y)
     return a < b ? 1 : -(a > b);
 }
 
-static void score(struct set *s, struct question *q, const struct lexical_result *r, struct figures *f)
+static void score(struct set *s, struct question *q, const struct lexical_result *r,
+                  struct figures *f)
 {
     uint32_t ranked[DEPTH];
     size_t n = 0;
@@ -280,7 +284,8 @@ static void fit(struct set *s)
     s->vectors = need(calloc((size_t)s->index->n_chunks * DIMENSIONS, sizeof(float)));
     for (uint32_t i = 0; info.dimensions <= DIMENSIONS && i < s->index->n_chunks; i++) {
         struct encode_text t = chunk_text(s, i);
-        must(encode_one(s->scratch, s->model, &t, false, s->vectors + (size_t)i * DIMENSIONS, &read, &err),
+        must(encode_one(s->scratch, s->model, &t, false, s->vectors + (size_t)i * DIMENSIONS, &read,
+                        &err),
              &err);
     }
 }
@@ -319,8 +324,9 @@ static void fused(struct set *s, const char *query, const struct lexical_result 
             (struct fuse_hit){{(const char *)&all[i].chunk, sizeof(chunk_no)}, all[i].score};
     }
     struct fused *f = NULL;
-    must(fuse(lists, text->n_hits, lists + text->n_hits, n_dense, weight < 1 ? fuse_weight(weight, text->upper_bound_share) : 1, a,
-              &f, &n, &err), &err);
+    must(fuse(lists, text->n_hits, lists + text->n_hits, n_dense,
+              weight < 1 ? fuse_weight(weight, text->upper_bound_share) : 1, a, &f, &n, &err),
+         &err);
     out->hits = need(arena_array(a, n + 1, sizeof(*out->hits)));
     for (size_t i = 0; i < n; i++) {
         memcpy(&out->hits[i].chunk, f[i].chunk.ptr, sizeof(chunk_no));
@@ -346,7 +352,8 @@ static struct figures run(struct set *s, bool plain, size_t at_most, uint64_t se
         if (q->relevant.len == 0) {
             continue;
         }
-        seed = seed * 6364136223846793005U + 1442695040888963407U; /* the same choice for each system */
+        seed = seed * 6364136223846793005U +
+               1442695040888963407U; /* the same choice for each system */
         size_t left = total - seen++;
         if (taken >= at_most || (seed >> 33) % left >= at_most - taken) {
             continue;
@@ -406,13 +413,15 @@ static void bench(const char *dir, size_t queries, uint64_t seed, bool with_vect
     each_line(&s, dir, "queries.jsonl", on_query);
     read_qrels(&s, dir);
     memory_index_finish(s.index);
-    struct figures f[2 + N_WEIGHTS] = {run(&s, true, queries, seed, 0), run(&s, false, queries, seed, 0)};
+    struct figures f[2 + N_WEIGHTS] = {run(&s, true, queries, seed, 0),
+                                       run(&s, false, queries, seed, 0)};
     const char *name = strrchr(dir, '/');
-    (void)printf("%-16s %6u units  plain %.3f %.3f %.3f %5.2f ms   default %.3f %.3f %.3f %5.2f ms   "
-                 "%+.4f %+.4f\n",
-                 name == NULL ? dir : name + 1, s.index->n_chunks, f[0].ndcg, f[0].recall, f[0].mrr,
-                 f[0].ms, f[1].ndcg, f[1].recall, f[1].mrr, f[1].ms, f[1].ndcg - f[0].ndcg,
-                 f[1].recall - f[0].recall);
+    (void)printf(
+        "%-16s %6u units  plain %.3f %.3f %.3f %5.2f ms   default %.3f %.3f %.3f %5.2f ms   "
+        "%+.4f %+.4f\n",
+        name == NULL ? dir : name + 1, s.index->n_chunks, f[0].ndcg, f[0].recall, f[0].mrr, f[0].ms,
+        f[1].ndcg, f[1].recall, f[1].mrr, f[1].ms, f[1].ndcg - f[0].ndcg,
+        f[1].recall - f[0].recall);
     if (with_vectors) {
         fit(&s);
         for (size_t i = 0; i < N_WEIGHTS; i++) {
@@ -449,7 +458,7 @@ static size_t word(char *out)
 {
     double u = (double)(next_random() >> 11) / 9007199254740992.0;
     uint64_t rank = (uint64_t)exp(u * log(60000.0));
-    static const char *const syllables[] = {"ba", "ke", "li", "mo", "nu", "pra", "sto", "ter",
+    static const char *const syllables[] = {"ba",  "ke",  "li",  "mo",  "nu",  "pra", "sto", "ter",
                                             "vin", "zal", "den", "gor", "fes", "hul", "jin", "ros"};
     size_t n = 0;
     rank += 15;
@@ -519,7 +528,8 @@ static void speed(size_t chunks)
     for (size_t i = 0; i < turns; i++) {
         memory_index_count_tokens(index, (struct str){text, len});
     }
-    (void)printf("analysis: %.0f MB/s\n", (double)(len * turns) / (double)(clock_monotonic_us() - t));
+    (void)printf("analysis: %.0f MB/s\n",
+                 (double)(len * turns) / (double)(clock_monotonic_us() - t));
     memory_index_free(index);
 }
 
@@ -570,10 +580,10 @@ int main(int argc, char **argv)
         free(names[i]);
     }
     double k = n == 0 ? 1 : (double)n;
-    (void)printf("mean: plain %.4f %.4f %.4f  default %.4f %.4f %.4f  gain %+.4f nDCG@10 %+.4f R@20\n",
-                 sums[0].ndcg / k, sums[0].recall / k, sums[0].mrr / k, sums[1].ndcg / k,
-                 sums[1].recall / k, sums[1].mrr / k, (sums[1].ndcg - sums[0].ndcg) / k,
-                 (sums[1].recall - sums[0].recall) / k);
+    (void)printf(
+        "mean: plain %.4f %.4f %.4f  default %.4f %.4f %.4f  gain %+.4f nDCG@10 %+.4f R@20\n",
+        sums[0].ndcg / k, sums[0].recall / k, sums[0].mrr / k, sums[1].ndcg / k, sums[1].recall / k,
+        sums[1].mrr / k, (sums[1].ndcg - sums[0].ndcg) / k, (sums[1].recall - sums[0].recall) / k);
     for (size_t i = 0; with_vectors && i < N_WEIGHTS; i++) {
         const struct figures *f = &sums[2 + i];
         (void)printf("mean with vectors %.2f: %.4f %.4f %.4f  against text alone %+.4f %+.4f\n",

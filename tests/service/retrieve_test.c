@@ -31,7 +31,8 @@ struct world {
     bool last_plain;
 };
 
-/* ---- the store: chunks a, b, c, d; c repeats a's text -------------------------------------------- */
+/* ---- the store: chunks a, b, c, d; c repeats a's text
+ * -------------------------------------------- */
 
 static const char *const texts[] = {
     "The notice period is three months from the end of a quarter for either side",
@@ -200,9 +201,10 @@ static struct rpc_server *fake(struct world *w, enum peer self, const struct rpc
     char address[160];
     struct rpc_server *s = NULL;
     struct error err = {0};
-    (void)snprintf(address, sizeof address, "unix:%s/run/%s.sock", w->service.home, peer_name(self));
-    assert_int_equal(rpc_server_new(&w->loop, &w->service.all[self], handlers, n, NULL, w, &s, &err),
-                     STATUS_OK);
+    (void)snprintf(address, sizeof address, "unix:%s/run/%s.sock", w->service.home,
+                   peer_name(self));
+    assert_int_equal(
+        rpc_server_new(&w->loop, &w->service.all[self], handlers, n, NULL, w, &s, &err), STATUS_OK);
     assert_int_equal(rpc_server_listen(s, address, &err), STATUS_OK);
     return s;
 }
@@ -293,8 +295,8 @@ static void on_finish(struct rpc_request *r, const struct error *err, void *data
 
 static const struct rpc_callbacks callbacks = {.on_reply = on_reply, .on_finish = on_finish};
 
-static struct answer ask(struct world *w, const char *query, Rt__SearchRequest__Mode mode, bool no_fold,
-                         uint32_t top_k)
+static struct answer ask(struct world *w, const char *query, Rt__SearchRequest__Mode mode,
+                         bool no_fold, uint32_t top_k)
 {
     struct answer a = {.finished = false};
     char *collections[] = {text_of("default")};
@@ -478,12 +480,9 @@ static void test_cancel_goes_down(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_everything_up),
-        cmocka_unit_test(test_modes),
-        cmocka_unit_test(test_encoder_changes),
-        cmocka_unit_test(test_embed_down),
-        cmocka_unit_test(test_store_down),
-        cmocka_unit_test(test_bad_requests),
+        cmocka_unit_test(test_everything_up),    cmocka_unit_test(test_modes),
+        cmocka_unit_test(test_encoder_changes),  cmocka_unit_test(test_embed_down),
+        cmocka_unit_test(test_store_down),       cmocka_unit_test(test_bad_requests),
         cmocka_unit_test(test_cancel_goes_down),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

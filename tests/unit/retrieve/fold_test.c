@@ -3,8 +3,8 @@
 #include "retrieve/fold.h"
 
 #define LETTER                                                                                     \
-    "Dear tenants, the lift in the north building will be out of service from Monday to Friday "  \
-    "while its cables are replaced. Please use the south stairs and allow more time for moving "  \
+    "Dear tenants, the lift in the north building will be out of service from Monday to Friday "   \
+    "while its cables are replaced. Please use the south stairs and allow more time for moving "   \
     "heavy goods. The caretaker can be reached by telephone at any hour."
 
 static void check(const struct str *texts, size_t n, const uint32_t *expected)
@@ -26,8 +26,9 @@ static void check(const struct str *texts, size_t n, const uint32_t *expected)
 static void test_copies(void **state)
 {
     (void)state;
-    struct str texts[] = {STR(LETTER), STR("An entirely different passage about parental leave, "
-                                           "which nobody would take for the letter."),
+    struct str texts[] = {STR(LETTER),
+                          STR("An entirely different passage about parental leave, "
+                              "which nobody would take for the letter."),
                           STR(LETTER " Thank you."), STR(LETTER)};
     check(texts, 4, (uint32_t[]){0, 1, 0, 0});
 }
@@ -57,7 +58,8 @@ static void test_short_and_empty(void **state)
 static void test_chinese(void **state)
 {
     (void)state;
-    struct str texts[] = {STR("黑豹队的防守只丢了分在联赛中排名第六"), STR("黑豹队的防守只丢了分，在联赛中排名第六。"),
+    struct str texts[] = {STR("黑豹队的防守只丢了分在联赛中排名第六"),
+                          STR("黑豹队的防守只丢了分，在联赛中排名第六。"),
                           STR("职业碗防守截锋卡万肖特领先于全队")};
     check(texts, 3, (uint32_t[]){0, 0, 2});
 }

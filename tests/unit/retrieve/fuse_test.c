@@ -4,8 +4,8 @@
 
 #include "retrieve/fuse.h"
 
-static struct fused *run(struct arena *a, const struct fuse_hit *t, size_t nt, const struct fuse_hit *d,
-                         size_t nd, float w, size_t *n)
+static struct fused *run(struct arena *a, const struct fuse_hit *t, size_t nt,
+                         const struct fuse_hit *d, size_t nd, float w, size_t *n)
 {
     struct fused *out = NULL;
     struct error err;

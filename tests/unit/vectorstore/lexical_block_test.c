@@ -105,7 +105,8 @@ static void test_lengths_are_clipped(void **unused)
     struct error err;
     size_t taken;
     buf_init(&b, LEXICAL_BLOCK_MAX);
-    assert_int_equal(lexical_block_append((struct str){"", 0}, &add, 1, &b, &taken, &err), STATUS_OK);
+    assert_int_equal(lexical_block_append((struct str){"", 0}, &add, 1, &b, &taken, &err),
+                     STATUS_OK);
     add.length = add.plain_length = UINT16_MAX;
     expect(buf_view(&b), &add, 1);
     buf_deinit(&b);
@@ -127,7 +128,8 @@ static void test_purge(void **unused)
         struct error err;
         buf_init(&b, LEXICAL_BLOCK_MAX);
         buf_init(&out, LEXICAL_BLOCK_MAX);
-        assert_int_equal(lexical_block_append((struct str){"", 0}, adds, n, &b, &taken, &err), STATUS_OK);
+        assert_int_equal(lexical_block_append((struct str){"", 0}, adds, n, &b, &taken, &err),
+                         STATUS_OK);
         for (size_t i = 0; i < taken; i++) {
             if (!is_gone(adds[i].chunk, &salt)) {
                 kept[k++] = adds[i];
@@ -157,13 +159,16 @@ static void test_damage_is_refused_or_harmless(void **unused)
     size_t n = make(adds, 300, 50);
     buf_init(&b, LEXICAL_BLOCK_MAX);
     buf_init(&out, LEXICAL_BLOCK_MAX);
-    assert_int_equal(lexical_block_append((struct str){"", 0}, adds, n, &b, &taken, &err), STATUS_OK);
-    for (size_t cut = 0; cut < b.len; cut++) { /* cut short anywhere; an empty one is no block either */
+    assert_int_equal(lexical_block_append((struct str){"", 0}, adds, n, &b, &taken, &err),
+                     STATUS_OK);
+    for (size_t cut = 0; cut < b.len;
+         cut++) { /* cut short anywhere; an empty one is no block either */
         char *copy = malloc(cut + 1);
         assert_non_null(copy);
         memcpy(copy, b.ptr, cut);
-        assert_int_equal(lexical_block_purge((struct str){copy, cut}, is_gone, &salt, &out, &removed, &err),
-                         STATUS_CORRUPT);
+        assert_int_equal(
+            lexical_block_purge((struct str){copy, cut}, is_gone, &salt, &out, &removed, &err),
+            STATUS_CORRUPT);
         free(copy);
     }
     for (int i = 0; i < 20000; i++) { /* a byte changed: refused, or read within bounds */
@@ -171,8 +176,8 @@ static void test_damage_is_refused_or_harmless(void **unused)
         assert_non_null(copy);
         memcpy(copy, b.ptr, b.len);
         copy[rnd((uint32_t)b.len)] = (char)rnd(256);
-        refused += lexical_block_purge((struct str){copy, b.len}, is_gone, &salt, &out, &removed, &err) ==
-                   STATUS_CORRUPT;
+        refused += lexical_block_purge((struct str){copy, b.len}, is_gone, &salt, &out, &removed,
+                                       &err) == STATUS_CORRUPT;
         free(copy);
     }
     assert_true(refused > 5000);

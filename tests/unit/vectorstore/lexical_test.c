@@ -37,7 +37,6 @@ static char *words(size_t n, uint32_t vocabulary)
 
 /* ---- the definition ---- */
 
-
 struct counting {
     struct str stem;
     uint32_t n;
@@ -50,10 +49,12 @@ static bool count_token(const struct text_token *t, void *data)
     return true;
 }
 
-static uint32_t tf(struct memory_index *x, const struct memory_chunk *c, struct str stem, bool title)
+static uint32_t tf(struct memory_index *x, const struct memory_chunk *c, struct str stem,
+                   bool title)
 {
     struct counting k = {.stem = stem};
-    text_analyze(x->text, title ? (struct str){c->title, c->title_len} : (struct str){c->text, c->text_len},
+    text_analyze(x->text,
+                 title ? (struct str){c->title, c->title_len} : (struct str){c->text, c->text_len},
                  c->language, count_token, &k);
     return k.n;
 }
@@ -185,7 +186,8 @@ static void test_frequent_words_do_not_read_all(void **unused)
     struct memory_index *x = memory_index_new();
     for (int i = 0; i < 20000; i++) {
         char text[128];
-        (void)snprintf(text, sizeof(text), "the of common word number%d %s", i, i % 50 == 7 ? "rareish" : "");
+        (void)snprintf(text, sizeof(text), "the of common word number%d %s", i,
+                       i % 50 == 7 ? "rareish" : "");
         memory_index_add(x, str_from(text), STR(""), "en");
     }
     memory_index_finish(x);
@@ -203,7 +205,8 @@ static void test_frequent_words_do_not_read_all(void **unused)
     memory_index_free(x);
 }
 
-static void search(struct memory_index *x, const char *text, struct arena *a, struct lexical_result *r)
+static void search(struct memory_index *x, const char *text, struct arena *a,
+                   struct lexical_result *r)
 {
     struct lexical_source source;
     struct lexical_query q = {.text = str_from(text), .limit = 100};
@@ -216,14 +219,16 @@ static void test_ranking(void **unused)
 {
     (void)unused;
     struct memory_index *x = memory_index_new();
-    chunk_no far = memory_index_add(
-        x, STR("The notice was given. Many other things were said before anyone spoke of the period, a long "
-               "time later, when all had gone home."),
-        STR("Minutes"), "en");
-    chunk_no near = memory_index_add(
-        x, STR("A period of notice: the notice period is three months. Many other things were said before "
-               "anyone had gone home, a long time later."),
-        STR("Minutes"), "en");
+    chunk_no far = memory_index_add(x,
+                                    STR("The notice was given. Many other things were said before "
+                                        "anyone spoke of the period, a long "
+                                        "time later, when all had gone home."),
+                                    STR("Minutes"), "en");
+    chunk_no near = memory_index_add(x,
+                                     STR("A period of notice: the notice period is three months. "
+                                         "Many other things were said before "
+                                         "anyone had gone home, a long time later."),
+                                     STR("Minutes"), "en");
     chunk_no titled = memory_index_add(x, STR("Three months, or one in the first half year."),
                                        STR("Notice period"), "en");
     memory_index_add(x, STR("Parental leave is granted on request."), STR("Leave"), "en");
@@ -257,7 +262,8 @@ static void test_languages(void **unused)
     (void)unused;
     struct memory_index *x = memory_index_new();
     chunk_no en = memory_index_add(x, STR("The houses were sold to their tenants."), STR(""), "en");
-    chunk_no de = memory_index_add(x, STR("Die Häuser wurden an ihre Mieter verkauft."), STR(""), "de");
+    chunk_no de =
+        memory_index_add(x, STR("Die Häuser wurden an ihre Mieter verkauft."), STR(""), "de");
     chunk_no zh = memory_index_add(x, STR("房屋已出售给租户。"), STR(""), "zh");
     memory_index_finish(x);
     struct arena a;
@@ -283,7 +289,8 @@ static void test_earlier_turns(void **unused)
     (void)unused;
     struct memory_index *x = memory_index_new();
     memory_index_add(x, STR("Part-time staff may use the canteen."), STR(""), "en");
-    chunk_no leave = memory_index_add(x, STR("Parental leave is open to part-time staff."), STR(""), "en");
+    chunk_no leave =
+        memory_index_add(x, STR("Parental leave is open to part-time staff."), STR(""), "en");
     memory_index_add(x, STR("Full-time staff have a locker."), STR(""), "en");
     memory_index_finish(x);
     struct lexical_source source;
@@ -301,8 +308,8 @@ static void test_earlier_turns(void **unused)
     memory_index_free(x);
 }
 
-static enum status damaged(void *data, struct str term, bool (*visit)(struct str, void *), void *ctx,
-                           struct error *err)
+static enum status damaged(void *data, struct str term, bool (*visit)(struct str, void *),
+                           void *ctx, struct error *err)
 {
     (void)data;
     (void)term;
@@ -364,8 +371,9 @@ static void test_entry(void **unused)
     struct error err;
     arena_init(&a, 1 << 20);
     assert_int_equal(text_analyzer_new(&t, &err), STATUS_OK);
-    assert_int_equal(lexical_analyze(t, STR("houses and a house"), STR("Housing"), "en", &a, &e, &err),
-                     STATUS_OK);
+    assert_int_equal(
+        lexical_analyze(t, STR("houses and a house"), STR("Housing"), "en", &a, &e, &err),
+        STATUS_OK);
     assert_int_equal(e.n_postings, 3); /* by term: a, and, hous */
     assert_true(str_eq(e.postings[0].term, STR("a")));
     assert_true(str_eq(e.postings[2].term, STR("hous")));

@@ -68,9 +68,8 @@ void memory_index_free(struct memory_index *x)
 static struct memory_term *term_at(struct memory_index *x, struct str term, uint64_t hash)
 {
     size_t s = (size_t)hash & (x->cap_terms - 1);
-    while (x->terms[s].term != NULL &&
-           (x->terms[s].hash != hash || x->terms[s].len != term.len ||
-            memcmp(x->terms[s].term, term.ptr, term.len) != 0)) {
+    while (x->terms[s].term != NULL && (x->terms[s].hash != hash || x->terms[s].len != term.len ||
+                                        memcmp(x->terms[s].term, term.ptr, term.len) != 0)) {
         s = (s + 1) & (x->cap_terms - 1);
     }
     return &x->terms[s];
@@ -183,7 +182,8 @@ void memory_index_finish(struct memory_index *x)
             t->blocks = need(realloc(t->blocks, (t->n_blocks + 1) * sizeof(*t->blocks)));
             struct buf *b = &t->blocks[t->n_blocks++];
             buf_init(b, LEXICAL_BLOCK_MAX);
-            must(lexical_block_append((struct str){"", 0}, t->adds + done, t->n - done, b, &taken, NULL));
+            must(lexical_block_append((struct str){"", 0}, t->adds + done, t->n - done, b, &taken,
+                                      NULL));
             done += taken;
         }
         free(t->adds);

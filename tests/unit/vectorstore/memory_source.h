@@ -1,4 +1,5 @@
-/* An index in memory behind struct lexical_source, for tests and benches. Aborts when out of memory. */
+/* An index in memory behind struct lexical_source, for tests and benches. Aborts when out of
+ * memory. */
 #ifndef CARREL_TESTS_MEMORY_SOURCE_H
 #define CARREL_TESTS_MEMORY_SOURCE_H
 

@@ -29,8 +29,10 @@ static bool on_token(const struct text_token *t, void *data)
 {
     struct seen *s = data;
     size_t a = strlen(s->norms), b = strlen(s->stems);
-    (void)snprintf(s->norms + a, sizeof(s->norms) - a, "%s%.*s", a == 0 ? "" : " ", STR_ARG(t->norm));
-    (void)snprintf(s->stems + b, sizeof(s->stems) - b, "%s%.*s", b == 0 ? "" : " ", STR_ARG(t->stem));
+    (void)snprintf(s->norms + a, sizeof(s->norms) - a, "%s%.*s", a == 0 ? "" : " ",
+                   STR_ARG(t->norm));
+    (void)snprintf(s->stems + b, sizeof(s->stems) - b, "%s%.*s", b == 0 ? "" : " ",
+                   STR_ARG(t->stem));
     if (s->n < 256) {
         s->positions[s->n] = t->position;
         s->starts[s->n] = t->start;
@@ -65,7 +67,7 @@ static void test_norms(void **state)
         {"cafe\xCC\x81 café", "fr", "cafe cafe"}, /* decomposed and composed are one */
         {"Straße STRASSE", "de", "strasse strasse"},
         {"Ørsted Łódź Æsop", "", "orsted lodz aesop"},
-        {"exten\xC2\xADsion", "en", "extension"},  /* soft hyphen */
+        {"exten\xC2\xADsion", "en", "extension"}, /* soft hyphen */
         {"5½ m²", "en", "5 m2"},
         /* combining marks stay inside: Hindi words are not cut at their vowel signs */
         {"हिन्दी पुस्तकें", "hi", "हिन्दि पुस्तकें"},
@@ -134,7 +136,8 @@ static void test_dense_scripts(void **state)
     assert_string_equal(s.norms, "が");
     s = cut("한국", "ko");
     assert_string_equal(s.norms, "한 한국 국");
-    s = cut("\xE1\x84\x92\xE1\x85\xA1\xE1\x86\xAB", "ko"); /* conjoining jamo of the same syllable */
+    s = cut("\xE1\x84\x92\xE1\x85\xA1\xE1\x86\xAB",
+            "ko"); /* conjoining jamo of the same syllable */
     assert_string_equal(s.norms, "한");
     s = cut("NFL联盟2", "zh");
     assert_string_equal(s.norms, "nfl 联 联盟 盟 2");
@@ -174,7 +177,12 @@ static void test_bad_bytes(void **state)
 {
     (void)state;
     /* stray continuation, overlong, surrogate, beyond the last, cut short: separators all */
-    struct seen s = cut("a\x80" "b\xC0\xAF" "c\xED\xA0\x80" "d\xF4\x90\x80\x80" "e\xE4\xB8", "en");
+    struct seen s = cut("a\x80"
+                        "b\xC0\xAF"
+                        "c\xED\xA0\x80"
+                        "d\xF4\x90\x80\x80"
+                        "e\xE4\xB8",
+                        "en");
     assert_string_equal(s.norms, "a b c d e");
     static const char zero[] = "a\0b";
     s = (struct seen){.n = 0};
@@ -188,8 +196,8 @@ static void test_bad_bytes(void **state)
             noise[i] = (char)(x >> 24);
         }
         s = (struct seen){.n = 0};
-        text_analyze(analyzer, (struct str){noise, sizeof(noise)}, seed % 2 == 0 ? "tr" : "hi", on_token,
-                     &s);
+        text_analyze(analyzer, (struct str){noise, sizeof(noise)}, seed % 2 == 0 ? "tr" : "hi",
+                     on_token, &s);
     }
 }
 
@@ -282,7 +290,8 @@ static void test_detection(void **state)
         {"uk", "Який термін попередження для орендарів і що це таке?"},
         {"el", "Ποια είναι η προθεσμία;"},
         {"ar", "ما هي فترة الإشعار للمستأجرين في هذا العقد؟"},
-        {"fa", "این قرارداد برای چه کسی است و چگونه تمام می‌شود؟"},
+        {"fa", "این قرارداد برای چه کسی است و چگونه تمام "
+               "می‌شود؟"},
         {"he", "מהי תקופת ההודעה?"},
         {"hi", "किरायेदारों के लिए नोटिस की अवधि क्या है?"},
         {"zh", "租户的通知期是多久？"},
@@ -291,7 +300,8 @@ static void test_detection(void **state)
         {"th", "ระยะเวลาแจ้งล่วงหน้า"},
     };
     for (size_t i = 0; i < COUNT_OF(cases); i++) {
-        assert_string_equal(text_detect_language(analyzer, str_from(cases[i].text)), cases[i].language);
+        assert_string_equal(text_detect_language(analyzer, str_from(cases[i].text)),
+                            cases[i].language);
     }
     assert_true(text_language_known("de"));
     assert_true(text_language_known("pt-BR"));
@@ -348,13 +358,21 @@ static void test_measures(void **state)
         size_t len;
         bool valid;
     } cases[] = {
-        {"", 0, true},           {"plain", 5, true},          {"ä字😀", 9, true},
-        {"a\0b", 3, false},      {"\xC0\x80", 2, false},      {"\xED\xA0\x80", 3, false},
-        {"\xF4\x90\x80\x80", 4, false}, {"\xE4\xB8", 2, false}, {"abcdefgh\xFFijkl", 13, false},
-        {"abcdefghijklmnopä", 18, true}, {"\x80", 1, false},
+        {"", 0, true},
+        {"plain", 5, true},
+        {"ä字😀", 9, true},
+        {"a\0b", 3, false},
+        {"\xC0\x80", 2, false},
+        {"\xED\xA0\x80", 3, false},
+        {"\xF4\x90\x80\x80", 4, false},
+        {"\xE4\xB8", 2, false},
+        {"abcdefgh\xFFijkl", 13, false},
+        {"abcdefghijklmnopä", 18, true},
+        {"\x80", 1, false},
     };
     for (size_t i = 0; i < COUNT_OF(cases); i++) {
-        assert_int_equal(text_utf8_valid((struct str){cases[i].bytes, cases[i].len}), cases[i].valid);
+        assert_int_equal(text_utf8_valid((struct str){cases[i].bytes, cases[i].len}),
+                         cases[i].valid);
     }
     assert_int_equal(text_code_points(STR("ä字😀x")), 4);
     assert_int_equal(text_byte_offset(STR("ä字😀x"), 0), 0);
