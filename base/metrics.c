@@ -176,6 +176,8 @@ static void put_value(struct buf *out, double v)
         buf_z(out, "NaN");
     } else if (isinf(v)) {
         buf_z(out, v > 0 ? "+Inf" : "-Inf");
+    } else if (fabs(v) <= 9007199254740992.0 && floor(v) >= v) {
+        buf_printf(out, "%.0f", v); /* counts stay exact */
     } else {
         buf_printf(out, "%.15g", v);
     }
