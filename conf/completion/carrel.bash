@@ -1,0 +1,25 @@
+# bash completion for carrel: source this file, or copy it to /usr/share/bash-completion/completions/carrel
+_carrel() {
+    local cur=${COMP_WORDS[COMP_CWORD]} prev=${COMP_WORDS[COMP_CWORD-1]} cmd=${COMP_WORDS[1]} options=
+    COMPREPLY=()
+    case $prev in
+    --home) mapfile -t COMPREPLY < <(compgen -d -- "$cur"); return ;;
+    --key-file) mapfile -t COMPREPLY < <(compgen -f -- "$cur"); return ;;
+    --port | -p | --top-k | -k) return ;;
+    esac
+    if [ "$COMP_CWORD" -eq 1 ]; then
+        mapfile -t COMPREPLY < <(compgen -W 'up stop status doctor docs search ask config verify --help --version' -- "$cur")
+        return
+    fi
+    case $cmd in
+    up) options='--home --port --quiet --help' ;;
+    stop) options='--home --quiet --help' ;;
+    status | doctor | verify) options='--home --json --help' ;;
+    docs) options='--home --json --key-file --watch --help' ;;
+    search) options='--home --json --key-file --top-k --help' ;;
+    ask) options='--home --json --key-file --help' ;;
+    config) options='check default reference --home --help' ;;
+    esac
+    mapfile -t COMPREPLY < <(compgen -W "$options" -- "$cur")
+}
+complete -F _carrel carrel ./carrel
