@@ -175,24 +175,24 @@ void http_respond(struct http_request *r, int status, const char *type, struct s
 
 void http_respond_buf(struct http_request *r, int status, const char *type, struct buf *body)
 {
-    if (buf_status(body) != STATUS_OK) {
-        buf_deinit(body);
-        http_respond_error(r, 503, "server_error", NULL, NULL, "Out of memory: try again shortly.");
-        return;
-    }
-    if (can_answer(r) && r->answer == ANSWER_NONE) {
+    struct buf taken = *body; /* body may lie in the request's own memory */
+    buf_init(body, taken.max);
+    if (buf_status(&taken) != STATUS_OK) {
+        http_respond_error(r, 503, "server_error", NULL, NULL,
+                           "Out of memory: try again shortly.");
+    } else if (can_answer(r) && r->answer == ANSWER_NONE) {
         struct buf b;
         buf_init(&b, 32768);
-        begin(r, &b, status, type, (int64_t)body->len);
+        begin(r, &b, status, type, (int64_t)taken.len);
         r->answer = ANSWER_OVER;
         send_buf(r->conn, &b);
-        if (!r->no_body && body->len > 0) {
-            r->bytes_out = body->len;
-            send_buf(r->conn, body);
+        if (!r->no_body && taken.len > 0) {
+            r->bytes_out = taken.len;
+            send_buf(r->conn, &taken);
         }
         request_answered(r);
     }
-    buf_deinit(body);
+    buf_deinit(&taken);
 }
 
 void http_stream_begin(struct http_request *r, int status, const char *type, int64_t length)

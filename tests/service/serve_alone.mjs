@@ -1,0 +1,95 @@
+// carrel-serve by itself, with no other service behind it: what the HTTP layer and the doors do.
+//
+// The supervisor hands a service its identity on descriptor 3 (base/rpc/peer.h); here we make one.
+
+import { spawn } from "node:child_process";
+import { generateKeyPairSync } from "node:crypto";
+import { existsSync, mkdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { connect } from "node:net";
+import { dirname, join } from "node:path";
+import { setTimeout as sleep } from "node:timers/promises";
+import { binDir, temporaryHome, until } from "./appliance.mjs";
+
+const PEERS = 9;
+const SERVE = 7;
+
+function identity() {
+  const publics = [];
+  let secret;
+  for (let i = 0; i < PEERS; i++) {
+    const { privateKey } = generateKeyPairSync("ed25519");
+    const jwk = privateKey.export({ format: "jwk" });
+    const x = Buffer.from(jwk.x, "base64url");
+    publics.push(x);
+    if (i === SERVE) secret = Buffer.concat([Buffer.from(jwk.d, "base64url"), x]);
+  }
+  const self = Buffer.alloc(4);
+  self.writeUInt32LE(SERVE);
+  return Buffer.concat([Buffer.from("CARRELI1"), self, secret, ...publics]);
+}
+
+export async function startServe({ config = "", args = [], expectFailure = false } = {}) {
+  const home = temporaryHome("carrel-serve-");
+  mkdirSync(home, { recursive: true });
+  writeFileSync(join(home, "carrel.yaml"), config);
+  const child = spawn(join(binDir, "carrel-serve"), ["--home", home, ...args], {
+    env: { ...process.env, CARREL_PORT: "0" },
+    stdio: ["ignore", "ignore", "pipe", "pipe"],
+  });
+  const s = { home, child, log: "" };
+  child.stderr.on("data", (d) => (s.log = (s.log + d).slice(-200_000)));
+  s.exited = new Promise((done) => child.once("exit", (code, signal) => done({ code, signal })));
+  child.stdio[3].end(identity());
+  s.stop = async () => {
+    child.kill("SIGTERM");
+    const end = await Promise.race([s.exited, sleep(10_000).then(() => null)]);
+    if (end === null) child.kill("SIGKILL");
+    rmSync(dirname(home), { recursive: true, force: true });
+    return end;
+  };
+  if (expectFailure) return s;
+  const portFile = join(home, "run/serve.port");
+  await until("serve.port", () => {
+    if (child.exitCode !== null) throw new Error(`carrel-serve ended with ${child.exitCode}\n${s.log}`);
+    return existsSync(portFile);
+  }, { timeout: 20_000, every: 20 });
+  s.port = Number(readFileSync(portFile, "utf8"));
+  s.url = `http://127.0.0.1:${s.port}`;
+  s.key = readFileSync(join(home, "admin.key"), "utf8").trim();
+  return s;
+}
+
+/** Sends bytes (one write an element; a number is a pause in ms) and gives what came back until the end, or `wait` ms. */
+export function raw(port, pieces, { wait = 3000, keepOpen = false } = {}) {
+  return new Promise((done, fail) => {
+    const socket = connect(port, "127.0.0.1");
+    let text = "";
+    let ended = false;
+    const finish = () => {
+      clearTimeout(timer);
+      socket.destroy();
+      done({ text, ended, status: Number(/^HTTP\/1\.1 (\d+)/.exec(text)?.[1] ?? 0), statuses: [...text.matchAll(/HTTP\/1\.1 (\d+) /g)].map((m) => Number(m[1])) });
+    };
+    const timer = setTimeout(finish, wait);
+    socket.setNoDelay(true);
+    socket.on("data", (d) => (text += d.toString("latin1")));
+    socket.on("error", () => {
+      ended = true;
+      finish();
+    });
+    socket.on("end", () => {
+      ended = true;
+      if (!keepOpen) finish();
+    });
+    socket.on("connect", async () => {
+      try {
+        for (const p of [].concat(pieces)) {
+          if (typeof p === "number") await sleep(p);
+          else socket.write(typeof p === "string" ? Buffer.from(p, "latin1") : p);
+        }
+      } catch (e) {
+        fail(e);
+      }
+    });
+  });
+}
