@@ -244,6 +244,9 @@ void catalogue_end(struct catalogue *c)
 {
     if (c->in_transaction) {
         c->in_transaction = false;
+        if (c->prepared[Q_CHUNK_RESCORE] != NULL) {
+            db_reset(c->prepared[Q_CHUNK_RESCORE]); /* a row still being read would hold the snapshot */
+        }
         (void)sqlite3_exec(c->db, "ROLLBACK", NULL, NULL, NULL); /* nothing to roll back is fine */
     }
 }

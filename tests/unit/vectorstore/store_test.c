@@ -1,0 +1,534 @@
+/* The store through its own interface: documents come, change, move and go, and everything derived agrees. */
+#include "fixture.h"
+
+#include <signal.h>
+#include <sys/stat.h>
+#include <sys/wait.h>
+
+static const char *const lighthouse[] = {"The lighthouse keeper is called Osgood.", "He polishes the lens on Mondays."};
+static const char *const ferry[] = {"The ferry leaves from pier nine at noon."};
+static const char *const whale[] = {"A whale was seen beyond the breakwater."};
+
+struct fixture {
+    char dir[64];
+    struct store *s;
+};
+
+static int setup(void **state)
+{
+    struct error err;
+    struct fixture *f = calloc(1, sizeof *f);
+    assert_non_null(f);
+    temp_dir(f->dir);
+    OK(store_open(f->dir, &f->s, &err));
+    *state = f;
+    return 0;
+}
+
+static int teardown(void **state)
+{
+    struct fixture *f = *state;
+    store_close(f->s);
+    drop_dir(f->dir);
+    free(f);
+    return 0;
+}
+
+static void reopen(struct fixture *f)
+{
+    struct error err;
+    store_close(f->s);
+    OK(store_open(f->dir, &f->s, &err));
+}
+
+static struct draft draft(const char *document, uint64_t sequence, const char *const *texts, size_t n)
+{
+    return (struct draft){.document = document, .sequence = sequence, .texts = texts, .n = n};
+}
+
+static void put(struct fixture *f, struct draft d, bool applied)
+{
+    struct error err;
+    Vs__PutReply r;
+    OK(put_draft(f->s, &d, &r, &err));
+    assert_int_equal(r.applied, applied);
+}
+
+static void expect(struct fixture *f, const char *query, const char *documents)
+{
+    char got[512];
+    found(f->s, &appliance, query, NULL, 0, got, sizeof got);
+    assert_string_equal(got, documents);
+}
+
+static void a_document_is_found_and_goes(void **state)
+{
+    struct fixture *f = *state;
+    put(f, draft("d1", 1, lighthouse, 2), true);
+    put(f, draft("d2", 2, ferry, 1), true);
+    expect(f, "lighthouse keeper", "d1");
+    expect(f, "ferry pier", "d2");
+    assert_verified(f->s, 2, 3);
+    assert_true(remove_document(f->s, "d1", 3));
+    expect(f, "lighthouse keeper", "");
+    assert_verified(f->s, 1, 1);
+    settle(f->s);
+    assert_verified(f->s, 1, 1);
+    reopen(f);
+    expect(f, "lighthouse keeper", "");
+    expect(f, "ferry", "d2");
+    assert_verified(f->s, 1, 1);
+}
+
+static void sequences_rule(void **state)
+{
+    struct fixture *f = *state;
+    put(f, draft("d1", 5, lighthouse, 2), true);
+    put(f, draft("d1", 5, lighthouse, 2), true); /* a repetition */
+    put(f, draft("d1", 4, ferry, 1), false);
+    expect(f, "ferry", "");
+    assert_true(!remove_document(f->s, "d1", 4));
+    assert_true(remove_document(f->s, "d1", 6));
+    put(f, draft("d1", 5, lighthouse, 2), false);
+    put(f, draft("d1", 6, lighthouse, 2), false);
+    expect(f, "lighthouse", "");
+    put(f, draft("d1", 7, lighthouse, 2), true);
+    expect(f, "lighthouse", "d1");
+    assert_true(remove_document(f->s, "never", 9)); /* leaves a tombstone */
+    put(f, draft("never", 8, ferry, 1), false);
+    assert_verified(f->s, 1, 2);
+}
+
+static void a_file_put_back_to_earlier_content_is_a_new_change(void **state)
+{
+    struct fixture *f = *state;
+    for (uint64_t i = 0; i < 3; i++) {
+        put(f, draft("d1", 3 * i + 1, lighthouse, 2), true);
+        expect(f, "lighthouse", "d1");
+        put(f, draft("d1", 3 * i + 2, ferry, 1), true);
+        expect(f, "ferry", "d1");
+        expect(f, "lighthouse", "");
+        if (i == 1) {
+            settle(f->s);
+        }
+        put(f, draft("d1", 3 * i + 3, lighthouse, 2), true);
+        expect(f, "lighthouse", "d1");
+        expect(f, "ferry", "");
+    }
+    assert_verified(f->s, 1, 2);
+    settle(f->s);
+    assert_verified(f->s, 1, 2);
+}
+
+static void a_content_is_stored_once_and_known(void **state)
+{
+    struct fixture *f = *state;
+    struct error err;
+    Vs__PutReply r;
+    Vs__HasContentRequest has = VS__HAS_CONTENT_REQUEST__INIT;
+    Vs__HasContentReply hr = VS__HAS_CONTENT_REPLY__INIT;
+    uint8_t hash[SHA256_BYTES];
+    uint64_t size;
+    struct draft d = draft("d2", 2, lighthouse, 2);
+    d.known = true;
+    assert_int_equal(put_draft(f->s, &d, &r, &err), STATUS_BUSY); /* not there */
+    put(f, draft("d1", 1, lighthouse, 2), true);
+    hash_draft(&d, hash, &size);
+    has.hash = (ProtobufCBinaryData){.data = hash, .len = sizeof hash};
+    has.pipeline = (char *)(uintptr_t) "test-1";
+    OK(store_has_content(f->s, &has, &hr, &err));
+    assert_true(hr.present);
+    assert_int_equal(hr.chunks, 2);
+    OK(put_draft(f->s, &d, &r, &err));
+    assert_true(r.applied);
+    assert_int_equal(r.chunks, 2);
+    assert_verified(f->s, 2, 2);
+    assert_true(remove_document(f->s, "d1", 3));
+    expect(f, "lighthouse", "d2");
+    settle(f->s);
+    assert_verified(f->s, 1, 2);
+}
+
+static void a_move_changes_the_place_only(void **state)
+{
+    struct fixture *f = *state;
+    struct error err;
+    Vs__MoveRequest m = VS__MOVE_REQUEST__INIT;
+    Vs__MoveReply r = VS__MOVE_REPLY__INIT;
+    Vs__Location l = VS__LOCATION__INIT;
+    char *hr[] = {(char *)(uintptr_t) "hr"};
+    put(f, draft("d1", 1, lighthouse, 2), true);
+    l.document = (char *)(uintptr_t) "d1";
+    l.path = (ProtobufCBinaryData){.data = (uint8_t *)(uintptr_t) "hr/new.txt", .len = 10};
+    l.source = (char *)(uintptr_t) "watch";
+    l.collection = hr[0];
+    l.sequence = 2;
+    m.location = &l;
+    OK(store_move(f->s, &m, &r, &err));
+    assert_true(r.applied);
+    char got[128];
+    char *other[] = {(char *)(uintptr_t) "default"};
+    found(f->s, &appliance, "lighthouse", hr, 1, got, sizeof got);
+    assert_string_equal(got, "d1");
+    found(f->s, &appliance, "lighthouse", other, 1, got, sizeof got);
+    assert_string_equal(got, "");
+    l.sequence = 1;
+    OK(store_move(f->s, &m, &r, &err));
+    assert_false(r.applied);
+    l.document = (char *)(uintptr_t) "unknown";
+    assert_int_equal(store_move(f->s, &m, &r, &err), STATUS_NOT_FOUND);
+    assert_verified(f->s, 1, 2);
+}
+
+static void passages_say_where_they_are(void **state)
+{
+    struct fixture *f = *state;
+    struct error err;
+    struct arena a;
+    Vs__SearchTextRequest q = VS__SEARCH_TEXT_REQUEST__INIT;
+    Vs__SearchTextReply r;
+    Vs__FetchRequest fr = VS__FETCH_REQUEST__INIT;
+    Vs__FetchReply out;
+    struct draft d = draft("d1", 1, lighthouse, 2);
+    d.label = "internal";
+    d.title = "The coast";
+    put(f, d, true);
+    d.document = "d2";
+    d.label = "restricted";
+    d.sequence = 2;
+    put(f, d, true);
+    arena_init(&a, (size_t)16 * 1024 * 1024);
+    q.query = (ProtobufCBinaryData){.data = (uint8_t *)(uintptr_t) "polishes lens", .len = 13};
+    q.limit = 10;
+    OK(store_search_text(f->s, &appliance, &q, &a, &r, &err));
+    assert_int_equal(r.n_hits, 1);
+    fr.chunks = &r.hits[0]->chunk;
+    fr.n_chunks = 1;
+    OK(store_fetch(f->s, &appliance, &fr, &a, &out, &err));
+    assert_int_equal(out.n_passages, 1);
+    assert_string_equal(out.passages[0]->label, "restricted"); /* of all its locations */
+    assert_string_equal(out.passages[0]->document, "d1");
+    assert_string_equal(out.passages[0]->title, "The coast");
+    assert_memory_equal(out.passages[0]->text.data, lighthouse[1], strlen(lighthouse[1]));
+    fr.has_widen = true;
+    fr.widen = 1;
+    OK(store_fetch(f->s, &appliance, &fr, &a, &out, &err));
+    const char *whole = "The lighthouse keeper is called Osgood.\n\nHe polishes the lens on Mondays.";
+    assert_int_equal(out.passages[0]->text.len, strlen(whole));
+    assert_memory_equal(out.passages[0]->text.data, whole, strlen(whole));
+    assert_int_equal(out.passages[0]->start, 0);
+    assert_int_equal(out.passages[0]->end, strlen(whole));
+    d.document = "d3";
+    d.label = NULL;
+    d.sequence = 3;
+    put(f, d, true);
+    OK(store_fetch(f->s, &appliance, &fr, &a, &out, &err));
+    assert_string_equal(out.passages[0]->label, ""); /* one is unlabelled */
+    uint8_t garbage[] = "zz.1";
+    ProtobufCBinaryData bad = {.data = garbage, .len = 4};
+    fr.chunks = &bad;
+    OK(store_fetch(f->s, &appliance, &fr, &a, &out, &err));
+    assert_int_equal(out.n_passages, 0);
+    arena_reset(&a);
+}
+
+static void bad_puts_are_refused_and_leave_nothing(void **state)
+{
+    struct fixture *f = *state;
+    struct error err;
+    struct put *p = NULL;
+    Vs__PutReply r = VS__PUT_REPLY__INIT;
+    struct draft d = draft("d1", 1, lighthouse, 2);
+    OK(begin_draft(f->s, &d, &p, &err));
+    struct draft half = d;
+    half.n = 1;
+    OK(add_draft(p, &half, &err));
+    assert_int_equal(store_put_commit(p, &r, &err), STATUS_INVALID); /* the hash does not match */
+    store_put_end(p);
+    OK(begin_draft(f->s, &d, &p, &err));
+    Vs__PutRequest m = VS__PUT_REQUEST__INIT;
+    Vs__Chunk c = VS__CHUNK__INIT;
+    Vs__Chunk *chunks[] = {&c};
+    c.ordinal = 7;
+    c.text = (ProtobufCBinaryData){.data = (uint8_t *)(uintptr_t) "x", .len = 1};
+    m.chunks = chunks;
+    m.n_chunks = 1;
+    assert_int_equal(store_put_add(p, &m, &err), STATUS_INVALID);
+    store_put_end(p);
+    settle(f->s);
+    assert_verified(f->s, 0, 0);
+    expect(f, "lighthouse", "");
+    char path[256];
+    (void)snprintf(path, sizeof path, "rmdir %s/blobs && mkdir %s/blobs", f->dir, f->dir);
+    assert_int_equal(system(path), 0); /* the folder was empty */
+}
+
+static void many_chunks_go_in_batches(void **state)
+{
+    struct fixture *f = *state;
+    static char room[700][64];
+    static const char *texts[700];
+    for (size_t i = 0; i < 700; i++) {
+        (void)snprintf(room[i], sizeof room[i], "Paragraph number%zu speaks of barnacles.", i);
+        texts[i] = room[i];
+    }
+    put(f, draft("big", 1, texts, 700), true);
+    assert_verified(f->s, 1, 700);
+    expect(f, "number433", "big");
+    put(f, draft("big", 2, ferry, 1), true);
+    expect(f, "number433", "");
+    settle(f->s);
+    assert_verified(f->s, 1, 1);
+    struct draft d = draft("cut", 3, texts, 700);
+    struct error err;
+    struct put *p = NULL;
+    OK(begin_draft(f->s, &d, &p, &err));
+    OK(add_draft(p, &d, &err));
+    store_put_end(p); /* given up after batches were stored */
+    expect(f, "number433", "");
+    settle(f->s);
+    assert_verified(f->s, 1, 1);
+}
+
+static void verify_sees_damage(void **state)
+{
+    struct fixture *f = *state;
+    struct error err;
+    struct arena a;
+    Vs__VerifyReply r;
+    char command[512];
+    put(f, draft("d1", 1, lighthouse, 2), true);
+    (void)snprintf(command, sizeof command, "for f in %s/blobs/*; do printf x >> $f; done", f->dir);
+    assert_int_equal(system(command), 0);
+    arena_init(&a, (size_t)1024 * 1024);
+    OK(store_verify(f->s, &appliance, &a, &r, &err));
+    assert_int_equal(r.problems, 3); /* sizes of original and text, hash of the original */
+    arena_reset(&a);
+    store_close(f->s);
+    (void)snprintf(command, sizeof command,
+                   "sqlite3 %s/store.db \"UPDATE terms SET df=df+1 WHERE term=(SELECT min(term) FROM terms)\" 2>&1",
+                   f->dir);
+    bool tool = system(command) == 0;
+    OK(store_open(f->dir, &f->s, &err));
+    OK(store_verify(f->s, &appliance, &a, &r, &err));
+    assert_int_equal(r.problems, tool ? 4 : 3);
+    arena_reset(&a);
+}
+
+/* ---- a model ---- */
+
+#define DOCUMENTS 12
+
+static uint32_t rng;
+
+static uint32_t pick(uint32_t n)
+{
+    rng = rng * 1664525U + 1013904223U;
+    return (rng >> 8) % n;
+}
+
+struct model {
+    int content[DOCUMENTS]; /* -1: absent */
+    uint64_t sequence;
+};
+
+static char body[24][3][80];
+static const char *bodies[24][3];
+
+static void make_bodies(void)
+{
+    for (size_t i = 0; i < 24; i++) {
+        for (size_t j = 0; j < 3; j++) {
+            (void)snprintf(body[i][j], sizeof body[i][j], "token%zu of part%zu among common harbour words", i, j);
+            bodies[i][j] = body[i][j];
+        }
+    }
+}
+
+static void step(struct store *s, struct model *m)
+{
+    struct error err;
+    Vs__PutReply r;
+    uint32_t d = pick(DOCUMENTS);
+    char name[16];
+    (void)snprintf(name, sizeof name, "doc%u", d);
+    m->sequence++;
+    if (pick(4) == 0) {
+        (void)remove_document(s, name, m->sequence);
+        m->content[d] = -1;
+    } else {
+        uint32_t k = pick(24);
+        struct draft dr = draft(name, m->sequence, bodies[k], 1 + k % 3);
+        OK(put_draft(s, &dr, &r, &err));
+        assert_true(r.applied);
+        m->content[d] = (int)k;
+    }
+    bool more;
+    if (pick(3) == 0) {
+        OK(store_maintain(s, clock_wall_ms(), &more, &err));
+    }
+}
+
+static void check_model(struct store *s, const struct model *m)
+{
+    uint32_t documents = 0;
+    uint32_t chunks = 0;
+    bool seen[24] = {false};
+    for (size_t d = 0; d < DOCUMENTS; d++) {
+        if (m->content[d] >= 0) {
+            documents++;
+            chunks += seen[m->content[d]] ? 0 : 1 + (uint32_t)m->content[d] % 3;
+            seen[m->content[d]] = true;
+        }
+    }
+    assert_verified(s, documents, chunks);
+    for (size_t k = 0; k < 24; k++) {
+        char query[16];
+        char got[256];
+        (void)snprintf(query, sizeof query, "token%zu", k);
+        found(s, &appliance, query, NULL, 0, got, sizeof got);
+        assert_int_equal(got[0] != '\0', seen[k]);
+    }
+}
+
+static void random_changes_agree_with_a_model(void **state)
+{
+    struct fixture *f = *state;
+    struct model m = {.sequence = 0};
+    rng = 7;
+    make_bodies();
+    memset(m.content, -1, sizeof m.content);
+    for (int round = 0; round < 12; round++) {
+        for (int i = 0; i < 25; i++) {
+            step(f->s, &m);
+        }
+        if (round % 4 == 3) {
+            reopen(f);
+        }
+        if (round % 3 == 2) {
+            settle(f->s);
+        }
+        check_model(f->s, &m);
+    }
+}
+
+static void killing_loses_nothing(void **state)
+{
+    struct fixture *f = *state;
+    struct error err;
+    make_bodies();
+    store_close(f->s);
+    f->s = NULL;
+    for (uint32_t round = 0; round < 8; round++) {
+        int told[2];
+        assert_int_equal(pipe(told), 0);
+        pid_t child = fork();
+        assert_true(child >= 0);
+        if (child == 0) { /* puts until killed; each number it writes is of a put that was answered */
+            struct store *s = NULL;
+            (void)close(told[0]);
+            if (store_open(f->dir, &s, &err) != STATUS_OK) {
+                _exit(3);
+            }
+            for (uint64_t i = 1;; i++) {
+                Vs__PutReply r;
+                char name[16];
+                (void)snprintf(name, sizeof name, "doc%u", (unsigned)(i % DOCUMENTS));
+                struct draft d = draft(name, round * 100000 + i, bodies[i % 24], 3);
+                bool more;
+                if (put_draft(s, &d, &r, &err) != STATUS_OK ||
+                    store_maintain(s, clock_wall_ms(), &more, &err) != STATUS_OK ||
+                    write(told[1], &i, sizeof i) != (ssize_t)sizeof i) {
+                    _exit(4);
+                }
+            }
+        }
+        (void)close(told[1]);
+        uint64_t last = 0;
+        uint64_t i;
+        while (last < 10 + round && read(told[0], &i, sizeof i) == (ssize_t)sizeof i) {
+            last = i;
+        }
+        (void)usleep(round * 3000);
+        (void)kill(child, SIGKILL);
+        int status = 0;
+        assert_int_equal(waitpid(child, &status, 0), child);
+        assert_true(WIFSIGNALED(status));
+        while (read(told[0], &i, sizeof i) == (ssize_t)sizeof i) {
+            last = i;
+        }
+        (void)close(told[0]);
+        OK(store_open(f->dir, &f->s, &err));
+        struct arena a;
+        Vs__VerifyReply r;
+        arena_init(&a, (size_t)1024 * 1024);
+        OK(store_verify(f->s, &appliance, &a, &r, &err));
+        for (size_t k = 0; k < r.n_problem; k++) {
+            print_error("problem: %s\n", r.problem[k]);
+        }
+        assert_int_equal(r.problems, 0);
+        Vs__DocumentInfo info;
+        char name[16];
+        (void)snprintf(name, sizeof name, "doc%u", (unsigned)(last % DOCUMENTS));
+        OK(store_document(f->s, &appliance, name, &a, &info, &err));
+        assert_true(info.location->sequence >= round * 100000 + last); /* what was answered is there */
+        settle(f->s);
+        arena_reset(&a);
+        store_close(f->s);
+        f->s = NULL;
+    }
+    OK(store_open(f->dir, &f->s, &err));
+}
+
+static void lists_pages_and_excludes(void **state)
+{
+    struct fixture *f = *state;
+    struct error err;
+    struct arena a;
+    Vs__ListReply r;
+    arena_init(&a, (size_t)1024 * 1024);
+    put(f, draft("a", 1, lighthouse, 2), true);
+    put(f, draft("b", 2, ferry, 1), true);
+    put(f, draft("c", 3, whale, 1), true);
+    Vs__RemoveRequest m = VS__REMOVE_REQUEST__INIT;
+    Vs__RemoveReply rr = VS__REMOVE_REPLY__INIT;
+    m.document = (char *)(uintptr_t) "b";
+    m.sequence = 4;
+    m.has_excluded = m.excluded = true;
+    OK(store_remove(f->s, &m, &rr, &err));
+    assert_true(rr.applied);
+    expect(f, "ferry", "");
+    OK(store_list(f->s, &appliance, "", 2, &a, &r, &err));
+    assert_int_equal(r.n_documents, 2);
+    assert_true(r.documents[1]->location->excluded);
+    OK(store_list(f->s, &appliance, "b", 2, &a, &r, &err));
+    assert_int_equal(r.n_documents, 1);
+    assert_string_equal(r.documents[0]->location->document, "c");
+    const struct caller caller = {.tenant = "main", .user = "u"};
+    const struct asker who = {.caller = &caller};
+    OK(store_list(f->s, &who, "", 9, &a, &r, &err));
+    assert_int_equal(r.n_documents, 2);
+    assert_verified(f->s, 3, 4);
+    put(f, draft("b", 5, ferry, 1), true);
+    expect(f, "ferry", "b");
+    arena_reset(&a);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test_setup_teardown(a_document_is_found_and_goes, setup, teardown),
+        cmocka_unit_test_setup_teardown(sequences_rule, setup, teardown),
+        cmocka_unit_test_setup_teardown(a_file_put_back_to_earlier_content_is_a_new_change, setup, teardown),
+        cmocka_unit_test_setup_teardown(a_content_is_stored_once_and_known, setup, teardown),
+        cmocka_unit_test_setup_teardown(a_move_changes_the_place_only, setup, teardown),
+        cmocka_unit_test_setup_teardown(passages_say_where_they_are, setup, teardown),
+        cmocka_unit_test_setup_teardown(bad_puts_are_refused_and_leave_nothing, setup, teardown),
+        cmocka_unit_test_setup_teardown(many_chunks_go_in_batches, setup, teardown),
+        cmocka_unit_test_setup_teardown(verify_sees_damage, setup, teardown),
+        cmocka_unit_test_setup_teardown(random_changes_agree_with_a_model, setup, teardown),
+        cmocka_unit_test_setup_teardown(killing_loses_nothing, setup, teardown),
+        cmocka_unit_test_setup_teardown(lists_pages_and_excludes, setup, teardown),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
