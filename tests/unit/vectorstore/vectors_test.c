@@ -1,0 +1,402 @@
+/* Vectors and rights: every search is compared with a plain reading of the same rules. */
+#include "fixture.h"
+
+#include <math.h>
+
+#define DIMS 32U
+#define PLENTY 6000U
+
+struct fixture {
+    char dir[64];
+    struct store *s;
+};
+
+static uint32_t rng = 1;
+
+static uint32_t next_random(void)
+{
+    rng ^= rng << 13;
+    rng ^= rng >> 17;
+    rng ^= rng << 5;
+    return rng;
+}
+
+static void random_unit(float *v)
+{
+    double sum = 0;
+    for (uint32_t i = 0; i < DIMS; i++) {
+        v[i] = (float)next_random() / 4294967296.0F - 0.5F;
+        sum += (double)v[i] * (double)v[i];
+    }
+    for (uint32_t i = 0; i < DIMS; i++) {
+        v[i] = half_to_float(half_from_float(v[i] / (float)sqrt(sum)));
+    }
+}
+
+static int setup(void **state)
+{
+    struct error err;
+    struct fixture *f = calloc(1, sizeof *f);
+    assert_non_null(f);
+    temp_dir(f->dir);
+    OK(store_open(f->dir, &f->s, &err));
+    *state = f;
+    rng = 1;
+    return 0;
+}
+
+static int teardown(void **state)
+{
+    struct fixture *f = *state;
+    store_close(f->s);
+    drop_dir(f->dir);
+    free(f);
+    return 0;
+}
+
+static void half_floats_round_trip(void **state)
+{
+    (void)state;
+    for (uint32_t h = 0; h < 0x10000; h++) {
+        float f = half_to_float((uint16_t)h);
+        if (!isnan(f)) {
+            assert_int_equal(half_from_float(f), h);
+        }
+    }
+    assert_int_equal(half_from_float(1e9F), 0x7c00);
+    float q[37];
+    uint16_t row[37];
+    float want = 0;
+    for (size_t i = 0; i < 37; i++) {
+        q[i] = (float)i - 18.5F;
+        row[i] = half_from_float((float)i / 7);
+        want += q[i] * half_to_float(row[i]);
+    }
+    assert_true(fabsf(dot_choose()(q, row, 37) - want) < 1e-3F * fabsf(want) + 1e-3F);
+    assert_true(fabsf(dot_half_plain(q, row, 37) - want) < 1e-4F);
+}
+
+static void search(struct store *s, const struct asker *who, const char *encoder, float *q, uint32_t k,
+                   struct arena *a, Vs__SearchVectorReply *r)
+{
+    struct error err;
+    Vs__SearchVectorRequest m = VS__SEARCH_VECTOR_REQUEST__INIT;
+    m.encoder = (char *)(uintptr_t)encoder;
+    m.vector = q;
+    m.n_vector = DIMS;
+    m.limit = k;
+    OK(store_search_vector(s, who, &m, a, r, &err));
+}
+
+/* The store's k best against all of `all`: the same cosines in the same order. */
+static void assert_exact(struct store *s, const char *encoder, const float *all, size_t n, uint32_t k)
+{
+    struct arena a;
+    Vs__SearchVectorReply r;
+    float q[DIMS];
+    float *want = calloc(n + 1, sizeof *want);
+    assert_non_null(want);
+    random_unit(q);
+    for (size_t i = 0; i < n; i++) {
+        for (uint32_t j = 0; j < DIMS; j++) {
+            want[i] += q[j] * all[i * DIMS + j];
+        }
+    }
+    arena_init(&a, (size_t)16 * 1024 * 1024);
+    search(s, &appliance, encoder, q, k, &a, &r);
+    assert_int_equal(r.n_hits, n < k ? n : k);
+    for (size_t i = 0; i < r.n_hits; i++) {
+        size_t best = 0;
+        for (size_t j = 1; j < n; j++) {
+            best = want[j] > want[best] ? j : best;
+        }
+        assert_true(fabsf(r.hits[i]->cosine - want[best]) < 2e-3F);
+        want[best] = -2;
+    }
+    arena_reset(&a);
+    free(want);
+}
+
+static char text_room[PLENTY][24];
+static const char *texts[PLENTY];
+
+static void put_plenty(struct store *s, const char *document, uint64_t sequence, size_t from, size_t n,
+                       const float *vectors)
+{
+    struct error err;
+    Vs__PutReply r;
+    for (size_t i = from; i < from + n; i++) {
+        (void)snprintf(text_room[i], sizeof text_room[i], "word%zu", i);
+        texts[i] = text_room[i];
+    }
+    struct draft d = {.document = document, .sequence = sequence, .texts = texts + from, .n = n,
+                      .encoder = vectors == NULL ? NULL : "fit-1", .vectors = vectors, .dimensions = DIMS};
+    OK(put_draft(s, &d, &r, &err));
+    assert_true(r.applied);
+}
+
+static bool sealed(struct store *s)
+{
+    struct error err;
+    bool yes = false;
+    OK(store_seal(s, &yes, &err));
+    return yes;
+}
+
+static void tail_and_segments_are_exact_and_mended(void **state)
+{
+    struct fixture *f = *state;
+    struct error err;
+    char command[256];
+    float *all = calloc((size_t)PLENTY * DIMS, sizeof *all);
+    assert_non_null(all);
+    for (size_t i = 0; i < PLENTY; i++) {
+        random_unit(all + i * DIMS);
+    }
+    OK(store_put_encoder(f->s, "fit-1", DIMS, 10, STR("blob"), &err));
+    put_plenty(f->s, "one", 1, 0, 1000, all);
+    assert_exact(f->s, "fit-1", all, 1000, 10);
+    assert_false(sealed(f->s)); /* too few */
+    put_plenty(f->s, "two", 2, 1000, 4000, all + (size_t)1000 * DIMS);
+    assert_exact(f->s, "fit-1", all, 5000, 10);
+    assert_true(sealed(f->s));
+    assert_exact(f->s, "fit-1", all, 5000, 100);
+    put_plenty(f->s, "three", 3, 5000, 1000, all + (size_t)5000 * DIMS);
+    assert_exact(f->s, "fit-1", all, 6000, 10);
+    assert_true(remove_document(f->s, "three", 4));
+    assert_exact(f->s, "fit-1", all, 5000, 10);
+    settle(f->s);
+    assert_exact(f->s, "fit-1", all, 5000, 10);
+    store_close(f->s);
+    OK(store_open(f->dir, &f->s, &err)); /* from its files */
+    assert_exact(f->s, "fit-1", all, 5000, 10);
+    store_close(f->s);
+    (void)snprintf(command, sizeof command,
+                   "for f in $(ls %s/segments | grep -v manifest); do printf x | dd of=%s/segments/$f bs=1 seek=9000 "
+                   "conv=notrunc 2>/dev/null; done", f->dir, f->dir);
+    assert_int_equal(system(command), 0);
+    OK(store_open(f->dir, &f->s, &err)); /* damaged: searched in the database, sealed again */
+    assert_exact(f->s, "fit-1", all, 5000, 10);
+    assert_true(sealed(f->s));
+    assert_exact(f->s, "fit-1", all, 5000, 10);
+    store_close(f->s);
+    (void)snprintf(command, sizeof command, "rm -r %s/segments", f->dir);
+    assert_int_equal(system(command), 0);
+    OK(store_open(f->dir, &f->s, &err)); /* missing */
+    assert_exact(f->s, "fit-1", all, 5000, 10);
+    assert_true(remove_document(f->s, "two", 5));
+    assert_exact(f->s, "fit-1", all, 1000, 10);
+    assert_verified(f->s, 1, 1000);
+    free(all);
+}
+
+/* ---- encoders ---- */
+
+static void fill_missing(struct store *s, const char *encoder, uint32_t dims)
+{
+    struct error err;
+    ProtobufCBinaryData cursor = {0};
+    bool last = false;
+    struct arena a;
+    arena_init(&a, (size_t)64 * 1024 * 1024);
+    while (!last) {
+        Vs__ScanReply page;
+        Vs__PutVectorsRequest m = VS__PUT_VECTORS_REQUEST__INIT;
+        Vs__PutVectorsReply r = VS__PUT_VECTORS_REPLY__INIT;
+        OK(store_scan(s, encoder, cursor, 0, &a, &page, &last, &err));
+        cursor = page.cursor;
+        m.encoder = (char *)(uintptr_t)encoder;
+        m.items = calloc(page.n_items + 1, sizeof *m.items);
+        for (size_t i = 0; i < page.n_items; i++) {
+            uint16_t *v = calloc(dims, sizeof *v);
+            m.items[i] = calloc(1, sizeof *m.items[i]);
+            vs__put_vectors_request__item__init(m.items[i]);
+            m.items[i]->key = page.items[i]->key;
+            v[i % dims] = half_from_float(1);
+            m.items[i]->vector = (ProtobufCBinaryData){.data = (uint8_t *)v, .len = dims * sizeof *v};
+        }
+        m.n_items = page.n_items;
+        OK(store_put_vectors(s, &m, &r, &err));
+        assert_int_equal(r.stored, page.n_items);
+        for (size_t i = 0; i < page.n_items; i++) {
+            free(m.items[i]->vector.data);
+            free(m.items[i]);
+        }
+        free(m.items);
+    }
+    arena_reset(&a);
+}
+
+static void status_is(struct store *s, const char *encoder, const char *building, uint32_t missing)
+{
+    struct error err;
+    struct arena a;
+    Vs__StatusReply r;
+    arena_init(&a, (size_t)1024 * 1024);
+    OK(store_status(s, &a, &r, &err));
+    assert_string_equal(r.encoder, encoder);
+    assert_string_equal(r.building == NULL ? "" : r.building, building);
+    assert_int_equal(r.missing, missing);
+    arena_reset(&a);
+}
+
+static void an_encoder_is_built_published_and_replaced(void **state)
+{
+    struct fixture *f = *state;
+    struct error err;
+    Vs__PublishRequest m = VS__PUBLISH_REQUEST__INIT;
+    Vs__PublishReply r = VS__PUBLISH_REPLY__INIT;
+    struct arena a;
+    Vs__SearchVectorReply found_now;
+    float q[DIMS] = {1};
+    char path[256];
+    status_is(f->s, "", "", 0);
+    put_plenty(f->s, "one", 1, 0, 300, NULL);
+    OK(store_put_encoder(f->s, "fit-1", DIMS, 300, STR("first"), &err));
+    status_is(f->s, "", "fit-1", 300);
+    m.encoder = (char *)(uintptr_t) "fit-1";
+    assert_int_equal(store_publish(f->s, &m, &r, &err), STATUS_CONFLICT);
+    fill_missing(f->s, "fit-1", DIMS);
+    status_is(f->s, "", "fit-1", 0);
+    OK(store_publish(f->s, &m, &r, &err));
+    status_is(f->s, "fit-1", "", 0);
+    put_plenty(f->s, "two", 2, 300, 10, NULL);
+    status_is(f->s, "fit-1", "", 10);
+    assert_verified(f->s, 2, 310);
+    OK(store_put_encoder(f->s, "fit-2", DIMS, 310, STR("second"), &err));
+    status_is(f->s, "fit-1", "fit-2", 310);
+    fill_missing(f->s, "fit-2", DIMS);
+    m.encoder = (char *)(uintptr_t) "fit-2";
+    OK(store_publish(f->s, &m, &r, &err));
+    status_is(f->s, "fit-2", "", 0);
+    bool more;
+    OK(store_maintain(f->s, clock_wall_ms(), &more, &err)); /* within the grace the old one still serves */
+    arena_init(&a, (size_t)1024 * 1024);
+    search(f->s, &appliance, "fit-1", q, 5, &a, &found_now);
+    assert_int_equal(found_now.n_hits, 5);
+    settle(f->s);
+    Vs__SearchVectorRequest sv = VS__SEARCH_VECTOR_REQUEST__INIT;
+    sv.encoder = (char *)(uintptr_t) "fit-1";
+    sv.vector = q;
+    sv.n_vector = DIMS;
+    sv.limit = 5;
+    assert_int_equal(store_search_vector(f->s, &appliance, &sv, &a, &found_now, &err), STATUS_NOT_FOUND);
+    assert_int_equal(store_encoder_path(f->s, "fit-1", path, sizeof path, &err), STATUS_NOT_FOUND);
+    OK(store_encoder_path(f->s, "fit-2", path, sizeof path, &err));
+    assert_int_equal(store_encoder_path(f->s, "../store.db", path, sizeof path, &err), STATUS_INVALID);
+    assert_verified(f->s, 2, 310);
+    arena_reset(&a);
+}
+
+/* ---- rights ---- */
+
+#define CONTENTS 20
+#define PLACES 60
+static const char *const groups[] = {"hr", "it", "board"};
+static const char *const collections[] = {"a", "b", "c"};
+
+struct place {
+    size_t content, collection;
+    unsigned readers; /* bits of groups; 0: everyone */
+    bool excluded;
+};
+
+static bool may(const struct place *p, unsigned mine, int collection)
+{
+    return !p->excluded && (p->readers == 0 || (p->readers & mine) != 0) &&
+           (collection < 0 || p->collection == (size_t)collection);
+}
+
+static void searches_find_exactly_what_the_rules_allow(void **state)
+{
+    struct fixture *f = *state;
+    struct error err;
+    struct place places[PLACES];
+    static char room[CONTENTS][48];
+    static float vectors[CONTENTS][DIMS];
+    OK(store_put_encoder(f->s, "fit-1", DIMS, 10, STR("blob"), &err));
+    for (size_t i = 0; i < CONTENTS; i++) {
+        (void)snprintf(room[i], sizeof room[i], "harbour canary%zu", i);
+        random_unit(vectors[i]);
+    }
+    for (size_t i = 0; i < PLACES; i++) {
+        Vs__PutReply r;
+        char name[16];
+        const char *text[1];
+        places[i] = (struct place){.content = next_random() % CONTENTS, .collection = next_random() % 3,
+                                   .readers = next_random() % 8, .excluded = next_random() % 10 == 0};
+        text[0] = room[places[i].content];
+        (void)snprintf(name, sizeof name, "p%zu", i);
+        struct draft d = {.document = name, .sequence = i + 1, .texts = text, .n = 1,
+                          .collection = collections[places[i].collection], .excluded = places[i].excluded,
+                          .encoder = "fit-1", .vectors = vectors[places[i].content], .dimensions = DIMS};
+        size_t n = 0;
+        for (size_t g = 0; g < 3; g++) {
+            if ((places[i].readers >> g & 1U) != 0) {
+                d.readers[n++] = groups[g];
+            }
+        }
+        OK(put_draft(f->s, &d, &r, &err));
+    }
+    for (unsigned mine = 0; mine < 8; mine++) {
+        for (int collection = -1; collection < 3; collection++) {
+            const char *held[3];
+            size_t n_held = 0;
+            for (size_t g = 0; g < 3; g++) {
+                if ((mine >> g & 1U) != 0) {
+                    held[n_held++] = groups[g];
+                }
+            }
+            const struct caller caller = {.tenant = "main", .user = "u", .groups = held, .n_groups = n_held,
+                                          .admin = mine == 5};
+            const struct asker who = {.caller = &caller};
+            char *filter[] = {(char *)(uintptr_t)(collection < 0 ? "" : collections[collection])};
+            size_t want = 0;
+            for (size_t c = 0; c < CONTENTS; c++) {
+                bool any = false;
+                for (size_t i = 0; i < PLACES; i++) {
+                    any = any || (places[i].content == c && may(&places[i], mine, collection));
+                }
+                want += any ? 1 : 0;
+            }
+            char got[2048];
+            found(f->s, &who, "harbour", filter, collection < 0 ? 0 : 1, got, sizeof got);
+            size_t n = got[0] == '\0' ? 0 : 1;
+            for (const char *p = got; *p != '\0'; p++) {
+                n += *p == ',' ? 1 : 0;
+            }
+            assert_int_equal(n, want);
+            for (const char *name = got; name != NULL && name[0] != '\0';) {
+                assert_true(may(&places[strtoul(name + 1, NULL, 10)], mine, collection));
+                name = strchr(name, ',');
+                name = name == NULL ? NULL : name + 1;
+            }
+            struct arena a;
+            Vs__SearchVectorReply r;
+            Vs__SearchVectorRequest m = VS__SEARCH_VECTOR_REQUEST__INIT;
+            Vs__Filter flt = VS__FILTER__INIT;
+            arena_init(&a, (size_t)1024 * 1024);
+            m.encoder = (char *)(uintptr_t) "fit-1";
+            m.vector = vectors[0];
+            m.n_vector = DIMS;
+            m.limit = 100;
+            flt.collections = filter;
+            flt.n_collections = collection < 0 ? 0 : 1;
+            m.filter = &flt;
+            OK(store_search_vector(f->s, &who, &m, &a, &r, &err));
+            assert_int_equal(r.n_hits, want);
+            arena_reset(&a);
+        }
+    }
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(half_floats_round_trip),
+        cmocka_unit_test_setup_teardown(tail_and_segments_are_exact_and_mended, setup, teardown),
+        cmocka_unit_test_setup_teardown(an_encoder_is_built_published_and_replaced, setup, teardown),
+        cmocka_unit_test_setup_teardown(searches_find_exactly_what_the_rules_allow, setup, teardown),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
