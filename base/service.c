@@ -71,7 +71,7 @@ static void usage(const char *program)
 static bool parse_arguments(int argc, char **argv, struct arguments *a)
 {
     *a = (struct arguments){.boot_fd = 3};
-    for (int i = 1; i < argc; i++) {
+    for (int i = 1; i < argc; i += 2) {
         const char *value = i + 1 < argc ? argv[i + 1] : NULL;
         if (value == NULL) {
             return false;
@@ -92,7 +92,6 @@ static bool parse_arguments(int argc, char **argv, struct arguments *a)
         } else {
             return false;
         }
-        i++;
     }
     return a->home != NULL;
 }
