@@ -618,6 +618,7 @@ static void spin(struct world *w, int64_t ms)
 {
     int64_t end = clock_monotonic_ms() + ms;
     do {
+        uv_update_time(&w->loop);
         (void)uv_timer_start(&w->timer, on_tick, 5, 0);
         (void)uv_run(&w->loop, UV_RUN_ONCE);
     } while (clock_monotonic_ms() < end);

@@ -169,6 +169,7 @@ static void expect(struct place *p, const char *const *paths)
         if (all) {
             return;
         }
+        uv_update_time(&p->loop);
         (void)uv_timer_start(&p->timer, on_tick, 10, 0);
         (void)uv_run(&p->loop, UV_RUN_ONCE);
     }
@@ -229,6 +230,7 @@ static void wait_scanned(struct place *p)
     struct follow_status st = {0};
     int64_t end = clock_monotonic_ms() + 10000;
     while (!st.scanned && clock_monotonic_ms() < end) {
+        uv_update_time(&p->loop);
         (void)uv_timer_start(&p->timer, on_tick, 10, 0);
         (void)uv_run(&p->loop, UV_RUN_ONCE);
         follow_status(p->f, &st);
@@ -277,6 +279,7 @@ static void a_new_folder_with_a_file_at_once(void **state)
     size_t n = 0;
     while (n != 20 && clock_monotonic_ms() < end) {
         n = look(p, &rows, true);
+        uv_update_time(&p->loop);
         (void)uv_timer_start(&p->timer, on_tick, 10, 0);
         (void)uv_run(&p->loop, UV_RUN_ONCE);
     }
@@ -337,6 +340,7 @@ static void replaced_by_rename_keeps_the_document(void **state)
         size_t n = look(p, &rows, true);
         assert_int_equal(n, 1);
         size = rows[0].stamp.size;
+        uv_update_time(&p->loop);
         (void)uv_timer_start(&p->timer, on_tick, 10, 0);
         (void)uv_run(&p->loop, UV_RUN_ONCE);
     }
@@ -373,6 +377,7 @@ static void odd_names_and_other_things(void **state)
     expect(p, names);
     follow_rescan(p->f);
     for (int i = 0; i < 40; i++) {
+        uv_update_time(&p->loop);
         (void)uv_timer_start(&p->timer, on_tick, 10, 0);
         (void)uv_run(&p->loop, UV_RUN_ONCE);
     }
@@ -431,6 +436,7 @@ static void a_missing_folder_keeps_its_documents(void **state)
     struct follow_status st = {0};
     int64_t end = clock_monotonic_ms() + 5000;
     while (!st.missing && clock_monotonic_ms() < end) {
+        uv_update_time(&p->loop);
         (void)uv_timer_start(&p->timer, on_tick, 10, 0);
         (void)uv_run(&p->loop, UV_RUN_ONCE);
         follow_status(p->f, &st);
@@ -488,6 +494,7 @@ static void thousands_moved_at_once(void **state)
     int64_t end = clock_monotonic_ms() + 30000;
     while (n != 3000 && clock_monotonic_ms() < end) {
         n = look(p, &rows, true);
+        uv_update_time(&p->loop);
         (void)uv_timer_start(&p->timer, on_tick, 10, 0);
         (void)uv_run(&p->loop, UV_RUN_ONCE);
     }
@@ -504,6 +511,7 @@ static void thousands_moved_at_once(void **state)
             moved += str_starts(rows[i].path, STR("b/"));
         }
         moved = n == 3000 ? moved : 0;
+        uv_update_time(&p->loop);
         (void)uv_timer_start(&p->timer, on_tick, 10, 0);
         (void)uv_run(&p->loop, UV_RUN_ONCE);
     }
