@@ -493,6 +493,23 @@ static void on_body(struct cutter *c, size_t i)
     }
 }
 
+/* The page on which a part's text begins; 0: the format has none. */
+static uint32_t first_page(const struct part *p)
+{
+    return p->block->n_lines > 0 ? p->block->lines[0]->page : p->block->has_page ? p->block->page : 0;
+}
+
+/* A citation must open the page its words stand on: a chunk goes on to another page only where one block
+ * does, or where nothing but headings stands before. */
+static void on_page(struct cutter *c, const struct part *p)
+{
+    uint32_t here = c->now.open && c->now.body ? first_page(&c->parts[c->now.first_part]) : 0;
+    uint32_t next = first_page(p);
+    if (here != 0 && next != 0 && here != next) {
+        close_chunk(c);
+    }
+}
+
 static void cut(struct cutter *c)
 {
     for (size_t i = 0; i < c->n && c->status == STATUS_OK; i++) {
@@ -500,6 +517,7 @@ static void cut(struct cutter *c)
         if (p->at.byte == p->at.byte_end) {
             continue;
         }
+        on_page(c, p);
         if (p->block->kind == EX__BLOCK__KIND__FURNITURE) {
             close_chunk(c);
         } else if (p->block->kind == EX__BLOCK__KIND__HEADING) {

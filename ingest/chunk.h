@@ -4,7 +4,7 @@
  * the same table) or by a blank line. A chunk is one contiguous range of that text: its text is found at
  * [start, end) code points, always. Chunks follow structure (a heading starts one, a paragraph is kept whole
  * when it fits), then sentences, then words: target about 200 words, never more than 380; in CJK about 400
- * characters. No overlap. FURNITURE blocks (running headers and footers) are in the text but in no chunk. */
+ * characters. No overlap. Where a format has pages, a chunk ends with its page unless one block runs over it. FURNITURE blocks (running headers and footers) are in the text but in no chunk. */
 #ifndef CARREL_INGEST_CHUNK_H
 #define CARREL_INGEST_CHUNK_H
 

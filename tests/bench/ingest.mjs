@@ -59,7 +59,7 @@ async function appliance(fit) {
   const home = temporaryHome("carrel-bench-");
   mkdirSync(join(home, "watch/main"), { recursive: true });
   distinct.forEach((p, i) => copyFileSync(p, join(home, "watch/main", `${String(i).padStart(4, "0")}${extname(p).toLowerCase()}`)));
-  const a = await startAppliance({ home, config: fit ? "" : "encoder:\n  first_fit_chunks: 1000000\n" });
+  const a = await startAppliance({ home, config: fit ? "http:\n  requests_per_minute: 0\n" : "http:\n  requests_per_minute: 0\nencoder:\n  first_fit_chunks: 1000000\n" });
   const start = performance.now();
   const list = await until("every file is ready or failed", async () => {
     const p = await a.get("/api/progress").catch(() => null);

@@ -26,7 +26,7 @@ function mounted(options, fn) {
 }
 
 test("a full disk: files wait with a clear reason and are read when there is room", { skip, timeout: 300_000 }, mounted("size=48m,mode=755", async (dir) => {
-  const a = await startAppliance({ home: join(dir, "home"), config: "ingest:\n  watch_dir: \"\"\n" });
+  const a = await startAppliance({ home: join(dir, "home"), config: "http:\n  requests_per_minute: 0\n" });
   const ballast = join(dir, "ballast");
   try {
     a.drop("first.md", "# First\n\nThe lighthouse keeper is called Osgood.\n");
@@ -65,7 +65,7 @@ test("a read-only watched folder is read; deleting marks its documents excluded"
   execFileSync("mount", ["-o", "remount,ro,bind", watch]);
   let a;
   try {
-    a = await startAppliance({ home: join(dir, "home"), config: `ingest:\n  watch_dir: "${watch}"\n  rescan_s: 5\n` });
+    a = await startAppliance({ home: join(dir, "home"), config: `http:\n  requests_per_minute: 0\ningest:\n  watch_dir: "${watch}"\n  rescan_s: 5\n` });
     const [doc] = await a.settled({ n: 1 });
     assert.ok((await a.search("ferry pier")).length > 0);
     const r = await a.request(`/api/documents/${doc.id}`, { method: "DELETE" });

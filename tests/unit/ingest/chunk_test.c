@@ -240,6 +240,36 @@ static void test_pages_and_boxes(void **state)
     arena_reset(&d.arena);
 }
 
+static void test_a_chunk_ends_with_its_page(void **state)
+{
+    struct doc d;
+    (void)state;
+    doc_init(&d);
+    static const struct {
+        Ex__Block__Kind kind;
+        uint32_t page;
+        const char *text;
+    } blocks[] = {
+        {EX__BLOCK__KIND__PARAGRAPH, 1, "On the first page."},
+        {EX__BLOCK__KIND__PARAGRAPH, 1, "Still there."},
+        {EX__BLOCK__KIND__PARAGRAPH, 2, "On the second."},
+        {EX__BLOCK__KIND__HEADING, 2, "A heading at the foot"},
+        {EX__BLOCK__KIND__PARAGRAPH, 3, "stays with its text."},
+    };
+    for (size_t i = 0; i < sizeof blocks / sizeof blocks[0]; i++) {
+        Ex__Block *b = add(&d, blocks[i].kind, blocks[i].kind == EX__BLOCK__KIND__HEADING ? 1 : 0, blocks[i].text);
+        b->has_page = true;
+        b->page = blocks[i].page;
+    }
+    check(&d);
+    assert_int_equal(d.out.n_chunks, 3);
+    assert_int_equal(d.out.chunks[0].page_end, 1);
+    assert_int_equal(d.out.chunks[1].page, 2);
+    assert_int_equal(d.out.chunks[1].page_end, 2);
+    assert_int_equal(d.out.chunks[2].page_end, 3);
+    arena_reset(&d.arena);
+}
+
 static void test_sentences(void **state)
 {
     static const struct {
@@ -322,6 +352,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_structure), cmocka_unit_test(test_short_sections_share),
         cmocka_unit_test(test_sizes),     cmocka_unit_test(test_pages_and_boxes),
+        cmocka_unit_test(test_a_chunk_ends_with_its_page),
         cmocka_unit_test(test_sentences), cmocka_unit_test(test_property),
     };
     return cmocka_run_group_tests_name("chunk", tests, NULL, NULL);
