@@ -15,6 +15,7 @@
 #include "retrieve/retrieve_rpc.h"
 #include "serve/api.h"
 #include "serve/chat_request.h"
+#include "serve/cited.h"
 #include "serve/http/jsonw.h"
 #include "serve/http/sse.h"
 #include "serve/passage.h"
@@ -38,13 +39,16 @@ struct chat {
     bool complete; /* the last reply has come */
     bool paused;
     bool recorded;
-    struct buf text; /* the answer, when it is not streamed */
+    struct buf text; /* the answer */
     struct rpc_request *rpc;
     /* what generate said; all in the arena */
     const char *engine, *model, *note, *finish_reason, *route_json;
     bool refused;
     uint32_t marks_removed, prompt_tokens, completion_tokens;
-    uint32_t cited[CITED_MAX];
+    struct {
+        uint32_t number;
+        uint32_t mark; /* code points of the answer before it, the first time */
+    } cited[CITED_MAX];
     size_t n_cited;
     struct error failure;
     struct answer_record record;
@@ -53,10 +57,11 @@ struct chat {
 /* ---- JSON
  * ---------------------------------------------------------------------------------------------- */
 
-static bool is_cited(const struct chat *c, size_t number)
+static bool is_cited(const struct chat *c, size_t number, uint32_t *mark)
 {
     for (size_t i = 0; i < c->n_cited; i++) {
-        if (c->cited[i] == number) {
+        if (c->cited[i].number == number) {
+            *mark = c->cited[i].mark;
             return true;
         }
     }
@@ -70,13 +75,14 @@ static void citations(struct jsonw *w, const struct chat *c, bool all)
     jsonw_open(w, '[');
     for (size_t i = 0; i < c->found->n_passages; i++) {
         const Vs__Passage *p = c->found->passages[i]->passage;
-        if (!all && !is_cited(c, i + 1)) {
+        uint32_t mark = 0;
+        if (!all && !is_cited(c, i + 1, &mark)) {
             continue;
         }
         jsonw_open(w, '{');
         jsonw_field_int(w, "number", (int64_t)i + 1);
         hex_field(w, "passage", p->chunk);
-        passage_fields(w, p);
+        passage_fields(w, p, all ? 0 : cited_page(p, buf_view(&c->text), mark));
         jsonw_close(w, '}');
     }
     jsonw_close(w, ']');
@@ -334,7 +340,7 @@ static const char *cited_json(struct chat *c)
     jsonw_init(&w, &b);
     jsonw_open(&w, '[');
     for (size_t i = 0; i < c->n_cited; i++) {
-        jsonw_int(&w, c->cited[i]);
+        jsonw_int(&w, c->cited[i].number);
     }
     jsonw_close(&w, ']');
     return take_text(c, &b);
@@ -447,8 +453,10 @@ static void last_reply(struct chat *c, const Ge__ChatReply *m)
     c->prompt_tokens = m->has_prompt_tokens ? m->prompt_tokens : 0;
     c->completion_tokens = m->has_completion_tokens ? m->completion_tokens : 0;
     for (size_t i = 0; i < m->n_citations && c->n_cited < CITED_MAX; i++) {
-        if (!is_cited(c, m->citations[i]->number)) {
-            c->cited[c->n_cited++] = m->citations[i]->number;
+        uint32_t mark;
+        if (!is_cited(c, m->citations[i]->number, &mark)) {
+            c->cited[c->n_cited].number = m->citations[i]->number;
+            c->cited[c->n_cited++].mark = m->citations[i]->start;
         }
     }
 }
@@ -464,10 +472,9 @@ static void on_piece(struct request *q, const ProtobufCMessage *message)
         first_reply(c, m);
     }
     if (m->delta != NULL && m->delta[0] != '\0') {
+        buf_z(&c->text, m->delta);
         if (c->ask.stream) {
             stream_text(c, m->delta);
-        } else {
-            buf_z(&c->text, m->delta);
         }
     }
     if (m->has_last && m->last) {

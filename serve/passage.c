@@ -30,7 +30,7 @@ static void boxes(struct jsonw *w, const Vs__Passage *p)
     jsonw_close(w, ']');
 }
 
-void passage_fields(struct jsonw *w, const Vs__Passage *p)
+void passage_fields(struct jsonw *w, const Vs__Passage *p, uint32_t page)
 {
     jsonw_key(w, "document");
     jsonw_open(w, '{');
@@ -42,7 +42,7 @@ void passage_fields(struct jsonw *w, const Vs__Passage *p)
     jsonw_field_z(w, "format", p->format);
     jsonw_close(w, '}');
     if (p->has_page && p->page > 0) {
-        jsonw_field_int(w, "page", p->page);
+        jsonw_field_int(w, "page", page > 0 ? page : p->page);
         if (p->has_page_end && p->page_end > p->page) {
             jsonw_field_int(w, "page_end", p->page_end);
         }

@@ -10,8 +10,8 @@ static inline struct str str_of_bytes(ProtobufCBinaryData b)
     return (struct str){b.data == NULL ? "" : (const char *)b.data, b.len};
 }
 
-/* The fields document .. boxes, inside an open object. */
-void passage_fields(struct jsonw *w, const Vs__Passage *p);
+/* The fields document .. boxes, inside an open object. page 0: the passage's first. */
+void passage_fields(struct jsonw *w, const Vs__Passage *p, uint32_t page);
 void hex_field(struct jsonw *w, const char *key, ProtobufCBinaryData bytes);
 
 #endif
