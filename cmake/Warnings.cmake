@@ -9,7 +9,7 @@ set(CMAKE_POSITION_INDEPENDENT_CODE ON)
 add_library(carrel_warnings INTERFACE)
 set(warnings -Wall -Wextra -Wpedantic -Wshadow -Wconversion -Wformat=2 -Wundef -Wvla -Walloca
     -Wcast-qual -Wwrite-strings -Wpointer-arith -Wdouble-promotion -Wswitch-enum
-    -Wimplicit-fallthrough -Wnull-dereference -Wframe-larger-than=32768)
+    -Wimplicit-fallthrough -Wnull-dereference -Wframe-larger-than=49152)
 if(CMAKE_C_COMPILER_ID STREQUAL "GNU")
   list(APPEND warnings -Wduplicated-cond -Wduplicated-branches -Wlogical-op)
   # gcc sees null dereferences that are not there once sanitizers add their branches
@@ -18,7 +18,7 @@ if(CMAKE_C_COMPILER_ID STREQUAL "GNU")
   endif()
 endif()
 if(CARREL_SANITIZE OR CARREL_FUZZ) # sanitizers widen frames
-  list(REMOVE_ITEM warnings -Wframe-larger-than=32768)
+  list(REMOVE_ITEM warnings -Wframe-larger-than=49152)
 endif()
 target_compile_options(carrel_warnings INTERFACE ${warnings} -Werror
   $<$<COMPILE_LANGUAGE:C>:-Wstrict-prototypes$<SEMICOLON>-Wmissing-prototypes$<SEMICOLON>-Wold-style-definition>)

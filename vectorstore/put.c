@@ -20,7 +20,7 @@
 
 #define PUT_ARENA ((size_t)1024 * 1024)
 #define BATCH_ARENA ((size_t)16 * 1024 * 1024)
-#define WINDOW ((size_t)64 * 1024)
+#define WINDOW ((size_t)16 * 1024)
 #define NAME_BYTES 256U
 #define TITLE_BYTES ((size_t)64 * 1024)
 
@@ -182,7 +182,7 @@ enum status store_put_begin(struct store *s, const Vs__PutRequest__Begin *begin,
     if (st == STATUS_OK && p == NULL) {
         st = error_set(err, STATUS_NO_MEMORY, "put: out of memory");
     }
-    if (st != STATUS_OK) {
+    if (st != STATUS_OK || p == NULL) {
         return st;
     }
     p->s = s;

@@ -158,7 +158,7 @@ enum status tenant_take(struct tenants *all, const char *name, struct tenant **o
     }
     struct tenant *t = map_get(&all->by_name, str_from(name));
     enum status s = t == NULL ? tenant_new(all, name, &t, err) : STATUS_OK;
-    if (s == STATUS_OK) {
+    if (s == STATUS_OK && t != NULL) {
         t->refs++;
         t->used_ms = clock_monotonic_ms();
         *out = t;

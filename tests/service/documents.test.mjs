@@ -56,6 +56,7 @@ test("a change replaces, a rename moves without a new id, a delete removes", asy
   a.drop("follow/one.md", "# One\n\nThe password of the boathouse is kingfisher.\n");
   await until("the change is found", async () => (await found("boathouse password", "follow/one.md"))?.text.includes("kingfisher"));
   assert.ok((await a.search("boathouse password heron")).every((p) => !p.text.includes("heron")));
+  await state("follow/one.md", "ready");
   mkdirSync(join(a.watch, "elsewhere"), { recursive: true });
   renameSync(join(a.watch, "follow/one.md"), join(a.watch, "elsewhere/uno.md"));
   const moved = await state("elsewhere/uno.md", "ready");
@@ -107,7 +108,7 @@ test("names in any bytes: newline, Arabic, invalid UTF-8, backslash", async () =
   writeFileSync(raw, "# Raw\n\nThe invalid name file mentions a persimmon.\n");
   await state("odd\nname.md", "ready");
   await state("تقرير.md", "ready");
-  await state("f\\xff\\xfe.md", "ready");
+  await state("f\\xFF\\xFE.md", "ready");
   for (const fruit of ["tangerine", "pomegranate", "persimmon"]) assert.ok((await a.search(fruit)).some((p) => p.text.includes(fruit)), fruit);
 });
 
