@@ -1,5 +1,6 @@
 /* The parser of a connection, fed in pieces whose sizes the input chooses. What it hands out must
  * not depend on how the bytes were cut. */
+#include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
 

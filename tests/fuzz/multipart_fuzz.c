@@ -1,4 +1,5 @@
 /* Forms, cut anywhere: what comes out must not depend on the cuts. */
+#include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
 
