@@ -51,8 +51,7 @@ struct service_private {
     int64_t last_error_wall_ms;
 };
 
-/* ---- arguments
- * ----------------------------------------------------------------------------------- */
+/* ---- arguments */
 
 struct arguments {
     const char *home, *log_level, *user;
@@ -96,8 +95,7 @@ static bool parse_arguments(int argc, char **argv, struct arguments *a)
     return a->home != NULL;
 }
 
-/* ---- who we are
- * ---------------------------------------------------------------------------------- */
+/* ---- who we are */
 
 /* SIGKILL: a supervisor that was killed can neither restart nor log us, and its successor must find
  * sockets and databases free at once. Every service is built to be killed at any moment. */
@@ -185,8 +183,7 @@ static enum status take_place(const struct arguments *a, enum peer self, pid_t p
     return s;
 }
 
-/* ---- what other files see
- * ------------------------------------------------------------------------ */
+/* ---- what other files see */
 
 void *service_state(const struct rpc_call *call)
 {
@@ -270,8 +267,7 @@ struct rpc_client *service_client(struct service *svc, enum peer target)
     return p->clients[target];
 }
 
-/* ---- rpc.Health
- * ---------------------------------------------------------------------------------- */
+/* ---- rpc.Health */
 
 static void put_own_metric(struct buf *out, const char *service, const char *what, const char *kind,
                            const char *help, double value)
@@ -342,8 +338,7 @@ static void health_on_request(struct rpc_call *call, const ProtobufCMessage *m)
     buf_deinit(&text);
 }
 
-/* ---- the end
- * ------------------------------------------------------------------------------------- */
+/* ---- the end */
 
 static void on_client_closed(void *data)
 {
@@ -430,8 +425,7 @@ static void on_signal(uv_signal_t *handle, int signum)
     begin_close(svc);
 }
 
-/* ---- the start
- * ----------------------------------------------------------------------------------- */
+/* ---- the start */
 
 static enum status configure(struct service *svc, const struct arguments *a, struct error *err)
 {

@@ -10,6 +10,7 @@
 #define BACKOFF_FIRST_MS 50
 #define BACKOFF_MOST_MS 2000
 #define CONNECT_TIMEOUT_MS 5000
+#define CLOSE_ROUNDS 64
 
 static void client_release(struct rpc_client *c);
 static void try_connect(struct rpc_client *c);
@@ -55,8 +56,7 @@ bool rpc_client_connected(const struct rpc_client *c)
     return c->phase == CLIENT_READY;
 }
 
-/* ---- late finishes and resumed requests, outside the functions that asked for them
- * ---------------- */
+/* ---- late finishes and resumed requests, outside the functions that asked for them */
 
 static void on_kick(uv_idle_t *h)
 {
@@ -96,8 +96,7 @@ void rpc_client_kick(struct rpc_client *c)
     }
 }
 
-/* ---- the connection
- * ------------------------------------------------------------------------------ */
+/* ---- the connection */
 
 static void on_backoff(uv_timer_t *timer)
 {
@@ -249,8 +248,7 @@ void rpc_client_need_connection(struct rpc_client *c)
     }
 }
 
-/* ---- the end
- * ------------------------------------------------------------------------------------- */
+/* ---- the end */
 
 static void client_release(struct rpc_client *c)
 {
@@ -311,8 +309,12 @@ void rpc_client_close(struct rpc_client *c, void (*on_closed)(void *data), void 
         rpc_conn_close(c->conn, NULL);
         c->conn = NULL;
     }
-    while (!list_empty(&c->late) || !list_empty(&c->sent) || !list_empty(&c->waiting)) {
-        rpc_client_shut(c); /* again for requests that a callback started */
+    /* Again for requests that a callback started; one that starts another for ever is not followed. */
+    for (int i = 0; i < CLOSE_ROUNDS && c->n_requests > 0; i++) {
+        rpc_client_shut(c);
+    }
+    while (!list_empty(&c->late)) {
+        rpc_request_cancel(list_entry(c->late.next, struct rpc_request, link));
     }
     uv_close((uv_handle_t *)&c->backoff, on_backoff_closed);
     uv_close((uv_handle_t *)&c->kick, on_kick_closed);

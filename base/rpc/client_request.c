@@ -109,8 +109,7 @@ static bool send_kind(struct rpc_request *r, Rpc__FrameKind kind, uint32_t credi
     return conn != NULL && rpc_conn_send_message(conn, &h, NULL, r->priority);
 }
 
-/* ---- start
- * ---------------------------------------------------------------------------------------- */
+/* ---- start */
 
 /* protobuf-c wants char * where it only reads. */
 static char *readonly(const char *z)
@@ -310,8 +309,7 @@ struct rpc_request *rpc_client_start(struct rpc_client *c, const struct rpc_meth
     return r;
 }
 
-/* ---- more of a request stream
- * --------------------------------------------------------------------- */
+/* ---- more of a request stream */
 
 enum status rpc_request_send(struct rpc_request *r, const ProtobufCMessage *m)
 {
@@ -428,8 +426,7 @@ void client_request_drained(struct rpc_request *r)
     maybe_ready(r);
 }
 
-/* ---- replies
- * -------------------------------------------------------------------------------------- */
+/* ---- replies */
 
 /* *gone: r must not be touched any more. */
 static enum status deliver(struct rpc_request *r, const uint8_t *body, size_t len, bool *gone,

@@ -232,9 +232,14 @@ static void on_read(uv_stream_t *stream, ssize_t n, const uv_buf_t *buf)
     }
 }
 
+int rpc_conn_read_start(struct rpc_conn *c)
+{
+    return uv_read_start(&c->io.stream, on_alloc, on_read);
+}
+
 static enum status start(struct rpc_conn *c, struct error *err)
 {
-    int rc = uv_read_start(&c->io.stream, on_alloc, on_read);
+    int rc = rpc_conn_read_start(c);
     if (rc != 0) {
         return error_set(err, STATUS_UNAVAILABLE, "reading: %s", uv_strerror(rc));
     }

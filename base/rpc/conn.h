@@ -111,6 +111,9 @@ enum status rpc_conn_connect(struct rpc_conn *c, const struct rpc_address *a,
  * fits the socket is still sent. */
 void rpc_conn_close(struct rpc_conn *c, const struct error *why);
 
+/* After a uv_read_stop on io.stream (tests). An errno of libuv. */
+int rpc_conn_read_start(struct rpc_conn *c);
+
 /* Takes f (NULL: out of memory, false). background: 0 or 1. */
 bool rpc_conn_send(struct rpc_conn *c, struct out_frame *f, uint32_t background);
 /* Header and message in one go; body may be NULL. */

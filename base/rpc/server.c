@@ -19,8 +19,7 @@
 
 static void server_release(struct rpc_server *s);
 
-/* ---- a connection's frames ----------------------------------------------------------------------
- */
+/* ---- a connection's frames */
 
 static bool tenant_valid(const char *t)
 {
@@ -201,8 +200,7 @@ static enum status on_frame(struct rpc_conn *conn, const struct frame *f, struct
     }
 }
 
-/* ---- a connection's life ------------------------------------------------------------------------
- */
+/* ---- a connection's life */
 
 static void on_conn_ready(struct rpc_conn *conn)
 {
@@ -334,8 +332,7 @@ static void on_connection(uv_stream_t *stream, int status)
     }
 }
 
-/* ---- the server's life --------------------------------------------------------------------------
- */
+/* ---- the server's life */
 
 static void on_kick(uv_idle_t *h)
 {
@@ -454,7 +451,9 @@ static enum status clear_stale(const char *path, const char *name, struct error 
     }
     memcpy(to.sun_path, path, strlen(path) + 1);
     int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
-    bool answers = fd >= 0 && connect(fd, (const struct sockaddr *)&to, sizeof to) == 0;
+    /* EAGAIN: somebody listens, and more wait already than he lets in */
+    bool answers = fd >= 0 && (connect(fd, (const struct sockaddr *)&to, sizeof to) == 0 ||
+                               errno == EAGAIN);
     if (fd >= 0) {
         (void)close(fd);
     }

@@ -308,8 +308,7 @@ void server_call_on_due(struct deadline *d)
     server_call_cancel(container_of(d, struct rpc_call, deadline), STATUS_DEADLINE);
 }
 
-/* ---- the handler's side -------------------------------------------------------------------------
- */
+/* ---- the handler's side */
 
 void *rpc_call_service(const struct rpc_call *c)
 {

@@ -34,8 +34,7 @@ static struct fuzz {
     unsigned open;
 } z;
 
-/* ---- an honest server
- * ----------------------------------------------------------------------------- */
+/* ---- an honest server */
 
 static void one_on_request(struct rpc_call *c, const ProtobufCMessage *m)
 {
@@ -94,8 +93,7 @@ static const struct rpc_handler handlers[] = {
      .on_cancel = stream_on_cancel},
 };
 
-/* ---- an honest client
- * ----------------------------------------------------------------------------- */
+/* ---- an honest client */
 
 static void on_reply(struct rpc_request *r, const ProtobufCMessage *m, void *data)
 {
@@ -132,8 +130,7 @@ static void start_requests(void)
     }
 }
 
-/* ---- the speaker
- * ---------------------------------------------------------------------------------- */
+/* ---- the speaker */
 
 static void on_ready(struct rpc_conn *c)
 {

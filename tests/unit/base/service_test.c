@@ -15,8 +15,7 @@
 #include "base/service.h"
 #include "tests/unit/test.h"
 
-/* ---- the service
- * ---------------------------------------------------------------------------------- */
+/* ---- the service */
 
 static enum status on_open(struct service *svc, struct error *err)
 {
@@ -55,8 +54,7 @@ static void on_close(struct service *svc)
 static const struct service_definition definition = {
     .self = PEER_EMBED, .open = on_open, .health = on_health, .close = on_close};
 
-/* ---- the onlooker
- * --------------------------------------------------------------------------------- */
+/* ---- the onlooker */
 
 struct fixture {
     char home[64];
