@@ -141,6 +141,23 @@ static void check_space(struct doctor *d)
     }
 }
 
+/* Documents, keys and sockets are nobody else's, whatever the folder around them allows. */
+static void check_private(struct doctor *d)
+{
+    static const char *const names[] = {"tenants", "system", "run", "admin.key"};
+    char path[PATH_MAX];
+    struct stat st;
+
+    for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++) {
+        (void)snprintf(path, sizeof(path), "%.1000s/%s", d->home, names[i]);
+        if (stat(path, &st) == 0 && (st.st_mode & 0007) != 0) {
+            struct finding *f = doctor_add(d, "data", FINDING_WRONG);
+            SAY(f, "%.250s is open to other users (mode %04o)", path, (unsigned)(st.st_mode & 07777));
+            MEND(f, "chmod o= %.250s", path);
+        }
+    }
+}
+
 void doctor_home(struct doctor *d)
 {
     struct stat st;
@@ -157,11 +174,13 @@ void doctor_home(struct doctor *d)
         MEND(f, "be the user who owns it (sudo?), or choose another with --home");
         return;
     }
-    struct finding *f = doctor_add(d, "data", (st.st_mode & 0007) != 0 ? FINDING_WRONG : FINDING_OK);
+    bool open_to_write = (st.st_mode & S_IWOTH) != 0;
+    struct finding *f = doctor_add(d, "data", open_to_write ? FINDING_WRONG : FINDING_OK);
     SAY(f, "%s, mode %04o", d->home, (unsigned)(st.st_mode & 07777));
-    if ((st.st_mode & 0007) != 0) {
-        MEND(f, "other users may look into it: chmod o= %s", d->home);
+    if (open_to_write) {
+        MEND(f, "every user may write there: chmod o-w %s", d->home);
     }
+    check_private(d);
     check_space(d);
 }
 
