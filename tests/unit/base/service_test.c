@@ -1,6 +1,7 @@
 /* service_main as the supervisor sees it: this program starts itself as a service and looks on. */
 #include <errno.h>
 #include <fcntl.h>
+#include <pwd.h>
 #include <signal.h>
 #include <sys/prctl.h>
 #include <sys/stat.h>
@@ -83,7 +84,7 @@ static int teardown(void **state)
 }
 
 /* The service's standard error becomes readable at *log; its identity is `as`. */
-static pid_t start(const struct fixture *f, enum peer as, int *log)
+static pid_t start_as_user(const struct fixture *f, enum peer as, const char *user, int *log)
 {
     int boot[2], out[2];
     uint8_t record[IDENTITY_RECORD_BYTES];
@@ -100,7 +101,8 @@ static pid_t start(const struct fixture *f, enum peer as, int *log)
         } else {
             (void)dup2(boot[0], 3);
         }
-        execl("/proc/self/exe", "carrel-embed", "--home", f->home, (char *)NULL);
+        execl("/proc/self/exe", "carrel-embed", "--home", f->home, user == NULL ? NULL : "--user",
+              user, (char *)NULL);
         _exit(127);
     }
     (void)close(boot[0]);
@@ -108,6 +110,11 @@ static pid_t start(const struct fixture *f, enum peer as, int *log)
     (void)close(out[1]);
     *log = out[0];
     return pid;
+}
+
+static pid_t start(const struct fixture *f, enum peer as, int *log)
+{
+    return start_as_user(f, as, NULL, log);
 }
 
 /* Reads log lines until one holds `text`; false at the end of the log. */
@@ -268,9 +275,9 @@ static void test_second_signal(void **state)
     (void)close(log);
 }
 
-static void test_dies_with_its_parent(void **state)
+/* A supervisor that is killed takes the service with it. */
+static void check_dies_with_parent(const struct fixture *f, const char *user)
 {
-    struct fixture *f = *state;
     int log, pids[2];
     pid_t service = 0;
     assert_int_equal(pipe(pids), 0);
@@ -278,7 +285,7 @@ static void test_dies_with_its_parent(void **state)
     assert_int_equal(prctl(PR_SET_CHILD_SUBREAPER, 1), 0);
     pid_t supervisor = fork();
     if (supervisor == 0) {
-        service = start(f, PEER_EMBED, &log);
+        service = start_as_user(f, PEER_EMBED, user, &log);
         bool told = log_says(log, "msg=ready") &&
                     write(pids[1], &service, sizeof service) == (ssize_t)sizeof service;
         while (told) {
@@ -292,6 +299,53 @@ static void test_dies_with_its_parent(void **state)
     assert_int_equal(exit_code(service), 1000 + SIGKILL);
     (void)close(pids[0]);
     (void)close(pids[1]);
+}
+
+static void test_dies_with_its_parent(void **state)
+{
+    check_dies_with_parent(*state, NULL);
+}
+
+/* Started as root it becomes the user, all of it, and still dies with its parent. */
+static void test_becomes_user(void **state)
+{
+    struct fixture *f = *state;
+    const struct passwd *nobody = getpwnam("nobody");
+    if (geteuid() != 0 || nobody == NULL) {
+        skip(); /* only root can become somebody else */
+    }
+    struct asked a;
+    struct stat st;
+    char path[128], expected[128];
+    char status[4096] = "";
+    int log;
+    uid_t uid = nobody->pw_uid;
+    gid_t gid = nobody->pw_gid;
+    assert_int_equal(chown(f->home, uid, gid), 0);
+    pid_t pid = start_as_user(f, PEER_EMBED, "nobody", &log);
+    assert_true(log_says(log, "msg=ready"));
+    (void)snprintf(path, sizeof path, "/proc/%d/status", pid);
+    int fd = open(path, O_RDONLY | O_CLOEXEC);
+    assert_true(fd >= 0 && read(fd, status, sizeof status - 1) > 0);
+    (void)close(fd);
+    (void)snprintf(expected, sizeof expected, "Uid:\t%u\t%u\t%u\t%u\nGid:\t%u\t%u\t%u\t%u\n", uid,
+                   uid, uid, uid, gid, gid, gid, gid);
+    assert_non_null(strstr(status, expected));
+    assert_non_null(strstr(status, "\nGroups:\t \n"));
+    (void)snprintf(path, sizeof path, "%s/run/embed.sock", f->home);
+    assert_int_equal(stat(path, &st), 0);
+    assert_int_equal(st.st_uid, uid);
+    ask(f, PEER_SUPERVISOR, &a);
+    assert_int_equal(a.code, STATUS_OK);
+    assert_int_equal(kill(pid, SIGTERM), 0);
+    assert_int_equal(exit_code(pid), 0);
+    (void)close(log);
+
+    pid = start_as_user(f, PEER_EMBED, "nobody-by-that-name", &log);
+    assert_true(log_says(log, "not on this machine"));
+    assert_int_equal(exit_code(pid), 1);
+    (void)close(log);
+    check_dies_with_parent(f, "nobody");
 }
 
 static void test_usage(void **state)
@@ -324,6 +378,7 @@ int main(int argc, char **argv)
         cmocka_unit_test_setup_teardown(test_refusals, setup, teardown),
         cmocka_unit_test_setup_teardown(test_second_signal, setup, teardown),
         cmocka_unit_test_setup_teardown(test_dies_with_its_parent, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_becomes_user, setup, teardown),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
