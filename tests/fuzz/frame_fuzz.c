@@ -352,15 +352,23 @@ static void to_client(const uint8_t *p, size_t len)
     uv_close((uv_handle_t *)&z.listener, on_listener_closed);
 }
 
+static char folder[] = "/tmp/carrel-fuzz-XXXXXX";
+
+static void tidy(void)
+{
+    (void)unlink(z.path);
+    (void)rmdir(folder);
+}
+
 static void prepare(void)
 {
-    static char folder[] = "/tmp/carrel-fuzz-XXXXXX";
     log_init("fuzz", LOG_LEVEL_ERROR);
     (void)signal(SIGPIPE, SIG_IGN);
     identity_make(z.ids);
     if (uv_loop_init(&z.loop) != 0 || mkdtemp(folder) == NULL) {
         abort();
     }
+    (void)atexit(tidy);
     (void)snprintf(z.path, sizeof z.path, "%s/s", folder);
     (void)snprintf(z.address, sizeof z.address, "unix:%s", z.path);
 }
