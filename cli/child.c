@@ -1,6 +1,6 @@
-/* The life of one service process, in the order it happens: child_start forks and execs; a timer asks
- * rpc.Health until it answers; child_exited (from SIGCHLD) plans the restart or gives up; child_stop asks it
- * to end, and kills it when it does not. */
+/* The life of one service process, in the order it happens: child_start forks and execs; a timer
+ * asks rpc.Health until it answers; child_exited (from SIGCHLD) plans the restart or gives up;
+ * child_stop asks it to end, and kills it when it does not. */
 #include <errno.h>
 #include <fcntl.h>
 #include <signal.h>
@@ -25,17 +25,17 @@ extern char **environ;
 
 const char *child_state_name(enum child_state s)
 {
-    static const char *const names[] = {[CHILD_STOPPED] = "stopped",   [CHILD_STARTING] = "starting",
-                                        [CHILD_READY] = "ready",       [CHILD_WAITING] = "waiting",
-                                        [CHILD_STOPPING] = "stopping", [CHILD_FAILED] = "failed"};
+    static const char *const names[] = {
+        [CHILD_STOPPED] = "stopped", [CHILD_STARTING] = "starting", [CHILD_READY] = "ready",
+        [CHILD_WAITING] = "waiting", [CHILD_STOPPING] = "stopping", [CHILD_FAILED] = "failed"};
 
     return names[s];
 }
 
 static void note_error(struct child *c, const char *what)
 {
-    (void)snprintf(c->last_error, sizeof(c->last_error), "%s%s%s", what, c->last_line[0] == '\0' ? "" : "; it last said: ",
-                   c->last_line);
+    (void)snprintf(c->last_error, sizeof(c->last_error), "%s%s%s", what,
+                   c->last_line[0] == '\0' ? "" : "; it last said: ", c->last_line);
     c->last_error_wall_ms = clock_wall_ms();
 }
 
@@ -58,7 +58,8 @@ enum status child_init(struct child *c, struct supervisor *s, enum peer peer, st
         return error_set(err, STATUS_INTERNAL, "%s: timer: %s", peer_name(peer), uv_strerror(rc));
     }
     service_address(s->config->settings, s->config->home, peer, address, sizeof(address));
-    return rpc_client_new(s->loop, &s->identities[PEER_SUPERVISOR], peer, address, s->tls, &c->client, err);
+    return rpc_client_new(s->loop, &s->identities[PEER_SUPERVISOR], peer, address, s->tls,
+                          &c->client, err);
 }
 
 /* ---- start ---- */
@@ -99,15 +100,20 @@ __attribute__((noreturn)) static void become_service(const struct launch *l)
 static void fill_arguments(struct launch *l, const struct child *c)
 {
     const struct supervisor_config *cfg = c->sup->config;
-    const char *args[] = {l->program,    "--home",
-                          cfg->home,     "--boot-fd",
-                          "3",           "--log-level",
-                          cfg->settings->log_level, cfg->user == NULL ? NULL : "--user",
+    const char *args[] = {l->program,
+                          "--home",
+                          cfg->home,
+                          "--boot-fd",
+                          "3",
+                          "--log-level",
+                          cfg->settings->log_level,
+                          cfg->user == NULL ? NULL : "--user",
                           cfg->user};
     size_t n = 0;
 
     for (size_t i = 0; i < sizeof(args) / sizeof(args[0]) && args[i] != NULL; i++) {
-        l->argv[n++] = (char *)(uintptr_t)args[i]; /* execve wants char *const[] and changes nothing */
+        l->argv[n++] =
+            (char *)(uintptr_t)args[i]; /* execve wants char *const[] and changes nothing */
     }
     l->argv[n] = NULL;
     n = 0;
@@ -176,15 +182,18 @@ static void socket_path(const struct child *c, char *out, size_t cap)
 void child_start(struct child *c)
 {
     struct supervisor *s = c->sup;
-    struct launch l = {.out_fd = -1, .boot_fd = -1, .null_fd = -1, .alive_fd = -1, .parent = getpid()};
+    struct launch l = {
+        .out_fd = -1, .boot_fd = -1, .null_fd = -1, .alive_fd = -1, .parent = getpid()};
     int out[2] = {-1, -1};
     char path[4200];
 
     if (is_unix(c)) {
-        socket_path(c, path, sizeof(path)); /* an old one would answer the first probe with a refusal */
+        socket_path(c, path,
+                    sizeof(path)); /* an old one would answer the first probe with a refusal */
         (void)unlink(path);
     }
-    (void)snprintf(l.program, sizeof(l.program), "%s/carrel-%s", s->config->bin_dir, peer_name(c->peer));
+    (void)snprintf(l.program, sizeof(l.program), "%s/carrel-%s", s->config->bin_dir,
+                   peer_name(c->peer));
     fill_arguments(&l, c);
     if (pipe2(out, O_CLOEXEC) == 0) {
         l.out_fd = high(out[1]);
@@ -273,7 +282,8 @@ static bool died_too_often(struct child *c)
     int64_t now = clock_monotonic_ms();
 
     c->crashes[c->n_crashes++ % CRASHES_MAX] = now;
-    return c->n_crashes >= CRASHES_MAX && now - c->crashes[c->n_crashes % CRASHES_MAX] <= CRASHES_WITHIN_MS;
+    return c->n_crashes >= CRASHES_MAX &&
+           now - c->crashes[c->n_crashes % CRASHES_MAX] <= CRASHES_WITHIN_MS;
 }
 
 static void plan_restart(struct child *c, const char *what)
@@ -283,10 +293,12 @@ static void plan_restart(struct child *c, const char *what)
     note_error(c, what);
     if (died_too_often(c)) {
         c->state = CHILD_FAILED;
-        supervisor_say(s,
-                       "%s %s: the %dth time within %d s, so it is given up; the others go on. Its lines above "
-                       "say why; `carrel doctor` may help; `carrel stop` and `carrel up` try again.",
-                       peer_name(c->peer), what, CRASHES_MAX, CRASHES_WITHIN_MS / 1000);
+        supervisor_say(
+            s,
+            "%s %s: the %dth time within %d s, so it is given up; the others go on. Its lines "
+            "above "
+            "say why; `carrel doctor` may help; `carrel stop` and `carrel up` try again.",
+            peer_name(c->peer), what, CRASHES_MAX, CRASHES_WITHIN_MS / 1000);
         supervisor_child_changed(s);
         return;
     }

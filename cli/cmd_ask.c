@@ -24,7 +24,8 @@ static void on_event(void *data, const char *text)
     json_t *chunk = strcmp(text, "[DONE]") == 0 ? NULL : json_loads(text, 0, &why);
     json_t *list = json_object_get(chunk, "citations");
     json_t *about = json_object_get(chunk, "carrel");
-    const char *failed = json_string_value(json_object_get(json_object_get(chunk, "error"), "message"));
+    const char *failed =
+        json_string_value(json_object_get(json_object_get(chunk, "error"), "message"));
     const char *delta = json_string_value(json_object_get(
         json_object_get(json_array_get(json_object_get(chunk, "choices"), 0), "delta"), "content"));
 
@@ -67,7 +68,8 @@ static void print_end(const struct ask *a)
     }
     for (size_t i = 0; i < json_array_size(a->citations); i++) {
         const json_t *c = json_array_get(a->citations, i);
-        (void)printf("[%" JSON_INTEGER_FORMAT "] ", json_integer_value(json_object_get(c, "number")));
+        (void)printf("[%" JSON_INTEGER_FORMAT "] ",
+                     json_integer_value(json_object_get(c, "number")));
         place_print(stdout, c);
         (void)printf("\n");
     }
@@ -120,8 +122,8 @@ static enum exit_code run(const struct options *o)
 {
     struct http h;
     struct error err = {0};
-    json_t *body = json_pack("{s:s, s:b, s:[{s:s, s:s}]}", "model", "carrel", "stream", !o->json, "messages",
-                             "role", "user", "content", o->args[0]);
+    json_t *body = json_pack("{s:s, s:b, s:[{s:s, s:s}]}", "model", "carrel", "stream", !o->json,
+                             "messages", "role", "user", "content", o->args[0]);
 
     if (body == NULL) {
         (void)fprintf(stderr, "carrel ask: the question is not UTF-8\n");

@@ -47,7 +47,8 @@ static enum exit_code run(const struct options *o)
     if (strcmp(o->args[0], "reference") == 0) {
         return print(settings_write_reference);
     }
-    (void)fprintf(stderr, "carrel config: check, default or reference, not \"%.40s\"\n", o->args[0]);
+    (void)fprintf(stderr, "carrel config: check, default or reference, not \"%.40s\"\n",
+                  o->args[0]);
     return EXIT_USAGE;
 }
 

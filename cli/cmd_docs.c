@@ -46,8 +46,8 @@ static void print(const json_t *list)
         const char *paint = strcmp(state, "ready") == 0    ? "\x1b[32m"
                             : strcmp(state, "failed") == 0 ? "\x1b[31m"
                                                            : "\x1b[33m";
-        (void)printf("%s%-8s%s %7" JSON_INTEGER_FORMAT "  ", colour ? paint : "", state, colour ? "\x1b[0m" : "",
-                     json_integer_value(json_object_get(d, "chunks")));
+        (void)printf("%s%-8s%s %7" JSON_INTEGER_FORMAT "  ", colour ? paint : "", state,
+                     colour ? "\x1b[0m" : "", json_integer_value(json_object_get(d, "chunks")));
         term_put_clean(stdout, text_of(d, "path"));
         if (text_of(d, "error")[0] != '\0') {
             (void)printf("  (");
@@ -94,7 +94,8 @@ static enum exit_code run(const struct options *o)
 
     enum status s = http_open(o, &h, &err);
     if (s == STATUS_OK) {
-        s = o->watch ? follow(&h, &answer, &err) : http_json(&h, "/api/documents", NULL, &answer, &err);
+        s = o->watch ? follow(&h, &answer, &err)
+                     : http_json(&h, "/api/documents", NULL, &answer, &err);
     }
     explicit_bzero(h.key, sizeof(h.key));
     if (s != STATUS_OK) {
@@ -106,7 +107,8 @@ static enum exit_code run(const struct options *o)
         (void)json_dumpf(answer, stdout, JSON_INDENT(2));
         (void)printf("\n");
     } else if (json_array_size(list) == 0) {
-        (void)printf("no documents yet: put some into the watched folder (`carrel status` names it)\n");
+        (void)printf(
+            "no documents yet: put some into the watched folder (`carrel status` names it)\n");
     } else {
         print(list);
     }

@@ -12,7 +12,8 @@
 
 #define SETTINGS_ARENA_MAX ((size_t)4 * 1024 * 1024)
 
-static const char *const verdicts[] = {[FINDING_OK] = "ok", [FINDING_NOTE] = "note", [FINDING_WRONG] = "wrong"};
+static const char *const verdicts[] = {
+    [FINDING_OK] = "ok", [FINDING_NOTE] = "note", [FINDING_WRONG] = "wrong"};
 
 static void take_status(const ProtobufCMessage *m, void *data)
 {
@@ -27,9 +28,10 @@ static void take_status(const ProtobufCMessage *m, void *data)
                        s->last_error == NULL || ready ? "" : ": ",
                        s->last_error == NULL || ready ? "" : s->last_error);
         if (strcmp(s->state, "failed") == 0) {
-            (void)snprintf(f->mend, sizeof(f->mend),
-                           "its lines in the output of `carrel up` say why; mend that, then `carrel stop` and "
-                           "`carrel up`");
+            (void)snprintf(
+                f->mend, sizeof(f->mend),
+                "its lines in the output of `carrel up` say why; mend that, then `carrel stop` and "
+                "`carrel up`");
         }
     }
 }
@@ -45,10 +47,11 @@ static void check_services(struct doctor *d)
         (void)snprintf(f->mend, sizeof(f->mend), "`carrel up` starts it");
         return;
     }
-    if (rpc_once(d->home, PEER_SUPERVISOR, &sv_status_method, NULL, 0, &request.base, take_status, d, &err) !=
-        STATUS_OK) {
+    if (rpc_once(d->home, PEER_SUPERVISOR, &sv_status_method, NULL, 0, &request.base, take_status,
+                 d, &err) != STATUS_OK) {
         struct finding *f = doctor_add(d, "services", FINDING_WRONG);
-        (void)snprintf(f->text, sizeof(f->text), "the supervisor does not answer: %.250s", err.text);
+        (void)snprintf(f->text, sizeof(f->text), "the supervisor does not answer: %.250s",
+                       err.text);
     }
 }
 
@@ -58,7 +61,8 @@ static bool print_json(const struct doctor *d, bool wrong)
 
     for (size_t i = 0; i < d->n; i++) {
         const struct finding *f = &d->findings[i];
-        json_t *one = json_pack("{s:s, s:s, s:s}", "area", f->area, "state", verdicts[f->verdict], "text", f->text);
+        json_t *one = json_pack("{s:s, s:s, s:s}", "area", f->area, "state", verdicts[f->verdict],
+                                "text", f->text);
         if (one != NULL && f->mend[0] != '\0') {
             (void)json_object_set_new(one, "mend", json_string(f->mend));
         }
@@ -105,9 +109,11 @@ static enum exit_code run(const struct options *o)
         d.settings = &settings;
     }
     struct finding *f = doctor_add(&d, "settings", d.settings == NULL ? FINDING_WRONG : FINDING_OK);
-    (void)snprintf(f->text, sizeof(f->text), "%s", d.settings == NULL ? err.text : "carrel.yaml is right");
+    (void)snprintf(f->text, sizeof(f->text), "%s",
+                   d.settings == NULL ? err.text : "carrel.yaml is right");
     if (d.settings == NULL) {
-        (void)snprintf(f->mend, sizeof(f->mend), "correct that line; `carrel config check` tries again");
+        (void)snprintf(f->mend, sizeof(f->mend),
+                       "correct that line; `carrel config check` tries again");
     }
     doctor_machine(&d);
     doctor_home(&d);

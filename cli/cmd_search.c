@@ -17,7 +17,8 @@ static void print(const json_t *list)
         const char *text = json_string_value(json_object_get(p, "text"));
         (void)printf("%s%zu. ", colour ? "\x1b[1m" : "", i + 1);
         place_print(stdout, p);
-        (void)printf("%s  (%.3f)\n", colour ? "\x1b[0m" : "", json_number_value(json_object_get(p, "score")));
+        (void)printf("%s  (%.3f)\n", colour ? "\x1b[0m" : "",
+                     json_number_value(json_object_get(p, "score")));
         if (heading != NULL && heading[0] != '\0') {
             (void)printf("   ");
             term_put_clean(stdout, heading);

@@ -23,7 +23,8 @@ static const char *or_empty(const char *text)
 
 static json_t *service_json(const Sv__ServiceStatus *s)
 {
-    json_t *o = json_pack("{s:s, s:s, s:i}", "name", s->name, "state", s->state, "restarts", (int)s->restarts);
+    json_t *o = json_pack("{s:s, s:s, s:i}", "name", s->name, "state", s->state, "restarts",
+                          (int)s->restarts);
 
     if (o == NULL) {
         return NULL;
@@ -49,8 +50,8 @@ static json_t *service_json(const Sv__ServiceStatus *s)
 static void print_json(const Sv__StatusReply *r)
 {
     json_t *list = json_array();
-    json_t *o = json_pack("{s:b, s:b, s:i, s:I, s:s, s:s}", "running", 1, "ready", (int)r->ready, "pid",
-                          (int)r->pid, "up_since_ms", (json_int_t)r->up_since_wall_ms, "url",
+    json_t *o = json_pack("{s:b, s:b, s:i, s:I, s:s, s:s}", "running", 1, "ready", (int)r->ready,
+                          "pid", (int)r->pid, "up_since_ms", (json_int_t)r->up_since_wall_ms, "url",
                           or_empty(r->url), "watch", or_empty(r->watch));
 
     for (size_t i = 0; i < r->n_services; i++) {
@@ -80,8 +81,9 @@ static void print_service(const Sv__ServiceStatus *s, bool colour, int64_t now)
     if (s->has_queue) {
         (void)snprintf(queue, sizeof(queue), "%" PRIu32, s->queue);
     }
-    (void)printf("%-12s %s%-9s%s %7" PRIu32 "  %-13s %10s %6s %9" PRIu32 "  ", s->name, colour ? paint : "",
-                 s->state, colour ? "\x1b[0m" : "", s->pid, age, memory, queue, s->restarts);
+    (void)printf("%-12s %s%-9s%s %7" PRIu32 "  %-13s %10s %6s %9" PRIu32 "  ", s->name,
+                 colour ? paint : "", s->state, colour ? "\x1b[0m" : "", s->pid, age, memory, queue,
+                 s->restarts);
     term_put_clean(stdout, or_empty(s->detail));
     (void)printf("\n");
     if (s->last_error != NULL && s->last_error[0] != '\0') {
@@ -113,8 +115,8 @@ static void take(const ProtobufCMessage *m, void *data)
         return;
     }
     (void)printf("web     %s\nfolder  %s\n\n", or_empty(r->url), or_empty(r->watch));
-    (void)printf("%-12s %-9s %7s  %-13s %10s %6s %9s\n", "service", "state", "process", "up", "memory", "queue",
-                 "restarts");
+    (void)printf("%-12s %-9s %7s  %-13s %10s %6s %9s\n", "service", "state", "process", "up",
+                 "memory", "queue", "restarts");
     for (size_t i = 0; i < r->n_services; i++) {
         print_service(r->services[i], term_colour(stdout), now);
     }
@@ -128,8 +130,8 @@ static enum exit_code run(const struct options *o)
     struct view v = {.options = o};
     Sv__StatusRequest request = SV__STATUS_REQUEST__INIT;
 
-    enum status s =
-        rpc_once(o->home, PEER_SUPERVISOR, &sv_status_method, NULL, 0, &request.base, take, &v, &err);
+    enum status s = rpc_once(o->home, PEER_SUPERVISOR, &sv_status_method, NULL, 0, &request.base,
+                             take, &v, &err);
     if (s == STATUS_UNAVAILABLE && o->json) {
         (void)printf("{\"running\": false, \"ready\": false, \"services\": []}\n");
         return EXIT_NOT_RUNNING;

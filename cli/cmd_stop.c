@@ -24,13 +24,15 @@ static enum exit_code run(const struct options *o)
     uint32_t pid = 0;
     Sv__StopRequest request = SV__STOP_REQUEST__INIT;
 
-    if (rpc_once(o->home, PEER_SUPERVISOR, &sv_stop_method, NULL, 0, &request.base, take, &pid, &err) !=
-        STATUS_OK) {
+    if (rpc_once(o->home, PEER_SUPERVISOR, &sv_stop_method, NULL, 0, &request.base, take, &pid,
+                 &err) != STATUS_OK) {
         return command_failed(&err);
     }
     for (int waited = 0; home_is_running(o->home); waited += 20) {
         if (waited > WAIT_MS) {
-            (void)fprintf(stderr, "carrel: the supervisor (process %u) was asked to stop and still runs\n", pid);
+            (void)fprintf(stderr,
+                          "carrel: the supervisor (process %u) was asked to stop and still runs\n",
+                          pid);
             return EXIT_FAILED;
         }
         (void)nanosleep(&(struct timespec){.tv_nsec = 20000000}, NULL);

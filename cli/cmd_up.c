@@ -25,12 +25,14 @@ static enum status check_port(const struct settings *s, int port, struct error *
     if (net_port_is_free(s->http.listen, wanted)) {
         return STATUS_OK;
     }
-    return error_set(err, STATUS_CONFLICT,
-                     "port %d of %.60s is taken by another program: choose one with --port (0 picks a free one)",
-                     wanted, s->http.listen);
+    return error_set(
+        err, STATUS_CONFLICT,
+        "port %d of %.60s is taken by another program: choose one with --port (0 picks a free one)",
+        wanted, s->http.listen);
 }
 
-static enum status become_root_free(struct supervisor_config *cfg, struct error *err)
+static enum status become_root_free(struct supervisor_config *cfg, bool watch_is_ours,
+                                    struct error *err)
 {
     char web[PATH_MAX];
     const char *paths[4] = {cfg->home, cfg->bin_dir, cfg->watch};
@@ -43,13 +45,15 @@ static enum status become_root_free(struct supervisor_config *cfg, struct error 
         paths[n++] = web;
     }
     cfg->user = SERVICE_USER;
-    return home_give_to_user(cfg->home, cfg->watch, cfg->settings->ingest.watch_dir[0] == '\0', paths, n, err);
+    return home_give_to_user(cfg->home, cfg->watch, watch_is_ours, paths, n, err);
 }
 
-static enum status prepare(struct supervisor_config *cfg, struct arena *a, struct settings *settings,
-                           char *home, char *watch, int *lock_fd, struct error *err)
+static enum status prepare(struct supervisor_config *cfg, struct arena *a,
+                           struct settings *settings, char *home, char *watch, int *lock_fd,
+                           struct error *err)
 {
     bool wrote_config = false;
+    bool watch_is_ours = false;
     char absolute[PATH_MAX];
     char path[PATH_MAX];
 
@@ -71,10 +75,10 @@ static enum status prepare(struct supervisor_config *cfg, struct arena *a, struc
         s = check_port(settings, cfg->port, err);
     }
     if (s == STATUS_OK) {
-        s = home_watch(home, settings, watch, PATH_MAX, err);
+        s = home_watch(home, settings, watch, PATH_MAX, &watch_is_ours, err);
     }
     if (s == STATUS_OK) {
-        s = become_root_free(cfg, err);
+        s = become_root_free(cfg, watch_is_ours, err);
     }
     if (s == STATUS_OK) {
         s = file_join(path, sizeof(path), home, "admin.key", err);
@@ -123,7 +127,8 @@ const struct command cmd_up = {
     .name = "up",
     .args = "",
     .summary = "Start the appliance and stay with it; Ctrl-C stops it.",
-    .help = "Makes the data directory at the first start, starts the services and starts again what dies.\n"
+    .help = "Makes the data directory at the first start, starts the services and starts again "
+            "what dies.\n"
             "When all answer, run/ready.json in the data directory says where (for scripts).\n"
             "Started as root, the services run as the system user carrel.",
     .options = OPT_HOME | OPT_PORT | OPT_QUIET,

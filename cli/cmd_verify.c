@@ -1,4 +1,5 @@
-/* carrel verify: has the store of each tenant compare its documents, texts, postings and vectors. */
+/* carrel verify: has the store of each tenant compare its documents, texts, postings and vectors.
+ */
 #include <dirent.h>
 #include <inttypes.h>
 #include <jansson.h>
@@ -46,8 +47,9 @@ static int is_tenant(const struct dirent *e)
 static void print(const struct options *o, const struct report *r)
 {
     if (o->json) {
-        json_t *j = json_pack("{s:I, s:I, s:I, s:O}", "documents", (json_int_t)r->documents, "chunks",
-                              (json_int_t)r->chunks, "problems", (json_int_t)r->problems, "problem", r->texts);
+        json_t *j = json_pack("{s:I, s:I, s:I, s:O}", "documents", (json_int_t)r->documents,
+                              "chunks", (json_int_t)r->chunks, "problems", (json_int_t)r->problems,
+                              "problem", r->texts);
         if (j != NULL) {
             (void)json_dumpf(j, stdout, 0);
             (void)printf("\n");
@@ -78,14 +80,14 @@ static enum exit_code run(const struct options *o)
     if (n <= 0) {
         n = 0;
         r.tenant = "main";
-        s = rpc_once(o->home, PEER_VECTORSTORE, &vs_verify_method, r.tenant, TIMEOUT_MS, &request.base, take,
-                     &r, &err);
+        s = rpc_once(o->home, PEER_VECTORSTORE, &vs_verify_method, r.tenant, TIMEOUT_MS,
+                     &request.base, take, &r, &err);
     }
     for (int i = 0; i < n; i++) {
         if (s == STATUS_OK && i < TENANTS_MAX) {
             r.tenant = names[i]->d_name;
-            s = rpc_once(o->home, PEER_VECTORSTORE, &vs_verify_method, r.tenant, TIMEOUT_MS, &request.base,
-                         take, &r, &err);
+            s = rpc_once(o->home, PEER_VECTORSTORE, &vs_verify_method, r.tenant, TIMEOUT_MS,
+                         &request.base, take, &r, &err);
         }
         r.tenant = NULL;
         free(names[i]);

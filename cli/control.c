@@ -1,5 +1,5 @@
-/* What the supervisor answers on run/supervisor.sock. Status asks every running service for its health at
- * once and answers when all have spoken or a second has passed. */
+/* What the supervisor answers on run/supervisor.sock. Status asks every running service for its
+ * health at once and answers when all have spoken or a second has passed. */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -65,7 +65,8 @@ static void on_reply(struct rpc_request *r, const ProtobufCMessage *m, void *dat
     if (h->detail != NULL) {
         p->status.detail = (char *)(uintptr_t)copy(p->op, h->detail);
     }
-    if (h->last_error != NULL && h->last_error[0] != '\0' && h->last_error_wall_ms > p->child->last_error_wall_ms) {
+    if (h->last_error != NULL && h->last_error[0] != '\0' &&
+        h->last_error_wall_ms > p->child->last_error_wall_ms) {
         p->status.last_error = (char *)(uintptr_t)copy(p->op, h->last_error);
         p->status.has_last_error_wall_ms = true;
         p->status.last_error_wall_ms = h->last_error_wall_ms;
@@ -172,9 +173,11 @@ enum status control_open(struct supervisor *s, struct error *err)
 
     int n = snprintf(address, sizeof(address), "unix:%s/run/supervisor.sock", s->config->home);
     if (n <= 0 || (size_t)n >= sizeof(address)) {
-        return error_set(err, STATUS_TOO_LARGE, "the data directory's name is too long for a socket");
+        return error_set(err, STATUS_TOO_LARGE,
+                         "the data directory's name is too long for a socket");
     }
-    enum status st = rpc_server_new(s->loop, &s->identities[PEER_SUPERVISOR], handlers,
-                                    sizeof(handlers) / sizeof(handlers[0]), NULL, s, &s->control, err);
+    enum status st =
+        rpc_server_new(s->loop, &s->identities[PEER_SUPERVISOR], handlers,
+                       sizeof(handlers) / sizeof(handlers[0]), NULL, s, &s->control, err);
     return st == STATUS_OK ? rpc_server_listen(s->control, address, err) : st;
 }

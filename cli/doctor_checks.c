@@ -50,13 +50,15 @@ static long read_number(const char *path)
 
 static void check_landlock(struct doctor *d)
 {
-    long abi = syscall(SYS_landlock_create_ruleset, NULL, 0, 1U /* LANDLOCK_CREATE_RULESET_VERSION */);
+    long abi =
+        syscall(SYS_landlock_create_ruleset, NULL, 0, 1U /* LANDLOCK_CREATE_RULESET_VERSION */);
     struct finding *f = doctor_add(d, "machine", abi > 0 ? FINDING_OK : FINDING_NOTE);
 
     if (abi > 0) {
         SAY(f, "Landlock is there (version %ld): extractors see no files but their own", abi);
     } else {
-        SAY(f, "this kernel has no Landlock (%s): extractors are held by seccomp and limits only", strerror(errno));
+        SAY(f, "this kernel has no Landlock (%s): extractors are held by seccomp and limits only",
+            strerror(errno));
         MEND(f, "use a kernel of 5.13 or later with landlock in /sys/kernel/security/lsm");
     }
 }
@@ -137,7 +139,8 @@ static void check_space(struct doctor *d)
         struct finding *f = doctor_add(d, "data", FINDING_WRONG);
         SAY(f, "%s lies on %s: databases need the locks and syncs of a local disk", d->home,
             filesystem_name((long)fs.f_type));
-        MEND(f, "put the data directory on a local disk; only the watched folder may lie elsewhere");
+        MEND(f,
+             "put the data directory on a local disk; only the watched folder may lie elsewhere");
     }
 }
 
@@ -152,7 +155,8 @@ static void check_private(struct doctor *d)
         (void)snprintf(path, sizeof(path), "%.1000s/%s", d->home, names[i]);
         if (stat(path, &st) == 0 && (st.st_mode & 0007) != 0) {
             struct finding *f = doctor_add(d, "data", FINDING_WRONG);
-            SAY(f, "%.250s is open to other users (mode %04o)", path, (unsigned)(st.st_mode & 07777));
+            SAY(f, "%.250s is open to other users (mode %04o)", path,
+                (unsigned)(st.st_mode & 07777));
             MEND(f, "chmod o= %.250s", path);
         }
     }
@@ -165,7 +169,9 @@ void doctor_home(struct doctor *d)
     if (stat(d->home, &st) != 0) {
         struct finding *f = doctor_add(d, "data", errno == ENOENT ? FINDING_NOTE : FINDING_WRONG);
         SAY(f, "%s: %s", d->home, errno == ENOENT ? "is not there yet" : strerror(errno));
-        MEND(f, "%s", errno == ENOENT ? "`carrel up` makes it" : "check the folders above it, or use --home");
+        MEND(f, "%s",
+             errno == ENOENT ? "`carrel up` makes it"
+                             : "check the folders above it, or use --home");
         return;
     }
     if (access(d->home, R_OK | W_OK | X_OK) != 0) {
@@ -246,7 +252,8 @@ void doctor_tools(struct doctor *d)
     }
     bool data = access("/usr/share/poppler/cMap", F_OK) == 0;
     struct finding *f = doctor_add(d, "tools", data ? FINDING_OK : FINDING_NOTE);
-    SAY(f, data ? "poppler-data is there" : "poppler-data is missing: some Chinese and Japanese PDFs come out empty");
+    SAY(f, data ? "poppler-data is there"
+                : "poppler-data is missing: some Chinese and Japanese PDFs come out empty");
     if (!data) {
         MEND(f, "apt-get install poppler-data");
     }
@@ -267,11 +274,12 @@ void doctor_models(struct doctor *d)
         SAY(f, "answers are quoted from the documents; nothing leaves this machine");
         return;
     }
-    SAY(f, "answers by %.80s at %.120s for passages labelled with one of %zu labels", up->model, up->url,
-        up->may_receive.n);
+    SAY(f, "answers by %.80s at %.120s for passages labelled with one of %zu labels", up->model,
+        up->url, up->may_receive.n);
     if (up->may_receive.n == 0) {
         f->verdict = FINDING_NOTE;
-        MEND(f, "generate.upstream.may_receive is empty, so nothing is ever sent there: list labels");
+        MEND(f,
+             "generate.upstream.may_receive is empty, so nothing is ever sent there: list labels");
     }
     if (up->key_file[0] != '\0' && access(up->key_file, F_OK) != 0) {
         f = doctor_add(d, "models", FINDING_WRONG);
@@ -288,7 +296,8 @@ void doctor_port(struct doctor *d)
     int port = (int)d->settings->http.port;
     bool is_free = net_port_is_free(d->settings->http.listen, port);
     struct finding *f = doctor_add(d, "port", is_free ? FINDING_OK : FINDING_WRONG);
-    SAY(f, "port %d of %.100s is %s", port, d->settings->http.listen, is_free ? "free" : "taken by another program");
+    SAY(f, "port %d of %.100s is %s", port, d->settings->http.listen,
+        is_free ? "free" : "taken by another program");
     if (!is_free) {
         MEND(f, "`carrel up --port N` or http.port choose another (`ss -ltnp` shows who has it)");
     }

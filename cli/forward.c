@@ -17,9 +17,9 @@ struct forward {
     char chunk[65536];
 };
 
-static const int colours[PEER_COUNT] = {[PEER_VECTORSTORE] = 33, [PEER_EMBED] = 35,  [PEER_RETRIEVE] = 36,
-                                        [PEER_GENERATE] = 32,    [PEER_INGEST] = 34, [PEER_SERVE] = 96,
-                                        [PEER_EGRESS] = 93};
+static const int colours[PEER_COUNT] = {
+    [PEER_VECTORSTORE] = 33, [PEER_EMBED] = 35, [PEER_RETRIEVE] = 36, [PEER_GENERATE] = 32,
+    [PEER_INGEST] = 34,      [PEER_SERVE] = 96, [PEER_EGRESS] = 93};
 
 /* Is this one of our own lines below a warning? What other code prints is always shown. */
 static bool is_chatter(struct str line)

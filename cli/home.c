@@ -22,7 +22,8 @@ static enum status make(const char *home, const char *name, mode_t mode, struct 
     return s == STATUS_OK ? file_mkdirs(path, mode, err) : s;
 }
 
-/* A file made and taken away again says more than access(): quotas, full disks, read-only mounts. */
+/* A file made and taken away again says more than access(): quotas, full disks, read-only mounts.
+ */
 static enum status try_write(const char *home, struct error *err)
 {
     char path[PATH_CAP];
@@ -72,12 +73,14 @@ enum status home_prepare(const char *home, bool *wrote_config, struct error *err
         s = write_config(home, wrote_config, err);
     }
     if (s != STATUS_OK) {
-        return error_prefix(err, "the data directory %s cannot be used (--home chooses another)", home);
+        return error_prefix(err, "the data directory %s cannot be used (--home chooses another)",
+                            home);
     }
     return s;
 }
 
-enum status home_watch(const char *home, const struct settings *s, char *out, size_t cap, struct error *err)
+enum status home_watch(const char *home, const struct settings *s, char *out, size_t cap,
+                       bool *ours, struct error *err)
 {
     char root[PATH_CAP];
     enum status st;
@@ -94,6 +97,7 @@ enum status home_watch(const char *home, const struct settings *s, char *out, si
         st = file_join(out, cap, root, "main", err);
     }
     if (st == STATUS_OK) {
+        *ours = s->ingest.watch_dir[0] == '\0' || access(out, F_OK) != 0;
         st = file_mkdirs(out, 0755, err);
     }
     return st == STATUS_OK ? st : error_prefix(err, "the watched folder");
@@ -120,9 +124,10 @@ static enum status wait_alive(int fd, struct error *err)
             return error_errno(err, errno, "run/alive");
         }
         if (waited >= ALIVE_WAIT_MS) {
-            return error_set(err, STATUS_CONFLICT,
-                             "services of an earlier start still live in this home and do not end: stop the "
-                             "processes named carrel-* and start again");
+            return error_set(
+                err, STATUS_CONFLICT,
+                "services of an earlier start still live in this home and do not end: stop the "
+                "processes named carrel-* and start again");
         }
         (void)nanosleep(&(struct timespec){.tv_nsec = 20000000}, NULL);
     }
@@ -135,11 +140,12 @@ enum status home_lock(const char *home, int *lock_fd, int *alive_fd, struct erro
     enum status s = open_lock(home, "run/lock", lock_fd, err);
 
     if (s == STATUS_OK && flock(*lock_fd, LOCK_EX | LOCK_NB) != 0) {
-        s = errno == EWOULDBLOCK ? error_set(err, STATUS_CONFLICT,
-                                             "an appliance is already running on %s: `carrel status` shows it, "
-                                             "`carrel stop` stops it, --home starts another beside it",
-                                             home)
-                                 : error_errno(err, errno, "%s/run/lock", home);
+        s = errno == EWOULDBLOCK
+                ? error_set(err, STATUS_CONFLICT,
+                            "an appliance is already running on %s: `carrel status` shows it, "
+                            "`carrel stop` stops it, --home starts another beside it",
+                            home)
+                : error_errno(err, errno, "%s/run/lock", home);
     }
     if (s == STATUS_OK) {
         s = open_lock(home, "run/alive", alive_fd, err);

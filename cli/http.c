@@ -19,8 +19,9 @@ static enum status read_key(const struct options *o, struct http *out, struct er
 
     if (o->key_file == NULL && env != NULL && env[0] != '\0') {
         int n = snprintf(out->key, sizeof(out->key), "%s", env);
-        return n > 0 && (size_t)n < sizeof(out->key) ? STATUS_OK
-                                                     : error_set(err, STATUS_INVALID, "CARREL_KEY: is no key");
+        return n > 0 && (size_t)n < sizeof(out->key)
+                   ? STATUS_OK
+                   : error_set(err, STATUS_INVALID, "CARREL_KEY: is no key");
     }
     (void)snprintf(path, sizeof(path), "%s%s", o->key_file == NULL ? o->home : o->key_file,
                    o->key_file == NULL ? "/admin.key" : "");
@@ -41,7 +42,8 @@ static enum status read_key(const struct options *o, struct http *out, struct er
     return s;
 }
 
-/* Our own certificate may be signed by nobody curl knows: it is trusted because the configuration names it. */
+/* Our own certificate may be signed by nobody curl knows: it is trusted because the configuration
+ * names it. */
 static void find_certificate(const struct options *o, struct http *out)
 {
     struct arena a;
@@ -63,16 +65,16 @@ enum status http_open(const struct options *o, struct http *out, struct error *e
 
     *out = (struct http){0};
     if (!home_is_running(o->home)) {
-        return error_set(err, STATUS_UNAVAILABLE, "no appliance is running on %s (`carrel up` starts it)",
-                         o->home);
+        return error_set(err, STATUS_UNAVAILABLE,
+                         "no appliance is running on %s (`carrel up` starts it)", o->home);
     }
     (void)snprintf(path, sizeof(path), "%s/run/ready.json", o->home);
     ready = json_load_file(path, JSON_REJECT_DUPLICATES, &why);
     const char *url = json_string_value(json_object_get(ready, "url"));
     enum status s = STATUS_OK;
     if (url == NULL || strlen(url) >= sizeof(out->url)) {
-        s = error_set(err, STATUS_UNAVAILABLE, "the appliance on %s is not ready: `carrel status` says why",
-                      o->home);
+        s = error_set(err, STATUS_UNAVAILABLE,
+                      "the appliance on %s is not ready: `carrel status` says why", o->home);
     } else {
         (void)snprintf(out->url, sizeof(out->url), "%s", url);
         find_certificate(o, out);
@@ -120,14 +122,14 @@ static enum status refused(const struct transfer *t, long code, struct error *er
     const char *m = json_string_value(json_object_get(json_object_get(j, "error"), "message"));
     enum status s = status_of_http(code);
 
-    s = error_set(err, s == STATUS_UNAVAILABLE || s == STATUS_NOT_FOUND ? STATUS_INTERNAL : s, "%s (%ld)",
-                  m == NULL ? "the appliance refused" : m, code);
+    s = error_set(err, s == STATUS_UNAVAILABLE || s == STATUS_NOT_FOUND ? STATUS_INTERNAL : s,
+                  "%s (%ld)", m == NULL ? "the appliance refused" : m, code);
     json_decref(j);
     return s;
 }
 
-static enum status perform(const struct http *h, const char *path, const json_t *body, struct transfer *t,
-                           struct error *err)
+static enum status perform(const struct http *h, const char *path, const json_t *body,
+                           struct transfer *t, struct error *err)
 {
     char url[512];
     char auth[300];
@@ -165,8 +167,8 @@ static enum status perform(const struct http *h, const char *path, const json_t 
     CURLcode rc = curl_easy_perform(t->curl);
     (void)curl_easy_getinfo(t->curl, CURLINFO_RESPONSE_CODE, &code);
     if (rc != CURLE_OK && rc != CURLE_WRITE_ERROR) {
-        s = error_set(err, rc == CURLE_COULDNT_CONNECT ? STATUS_UNAVAILABLE : STATUS_IO, "%s: %s", h->url,
-                      curl_easy_strerror(rc));
+        s = error_set(err, rc == CURLE_COULDNT_CONNECT ? STATUS_UNAVAILABLE : STATUS_IO, "%s: %s",
+                      h->url, curl_easy_strerror(rc));
     } else if (code >= 300) {
         s = refused(t, code, err);
     } else if (buf_status(&t->text) != STATUS_OK) {
@@ -192,7 +194,8 @@ enum status http_json(const struct http *h, const char *path, const json_t *body
     if (s == STATUS_OK) {
         *out = json_loadb(buf_view(&t.text).ptr, t.text.len, 0, &why);
         if (*out == NULL) {
-            s = error_set(err, STATUS_PROTOCOL, "%s%s: the answer is no JSON: %s", h->url, path, why.text);
+            s = error_set(err, STATUS_PROTOCOL, "%s%s: the answer is no JSON: %s", h->url, path,
+                          why.text);
         }
     }
     buf_deinit(&t.text);
@@ -200,7 +203,8 @@ enum status http_json(const struct http *h, const char *path, const json_t *body
 }
 
 enum status http_stream(const struct http *h, const char *path, const json_t *body,
-                        bool (*on_data)(void *data, const char *p, size_t n), void *data, struct error *err)
+                        bool (*on_data)(void *data, const char *p, size_t n), void *data,
+                        struct error *err)
 {
     struct transfer t = {.on_data = on_data, .data = data};
 

@@ -16,8 +16,8 @@ struct http {
 /* Finds address (run/ready.json) and key (--key-file, $CARREL_KEY, admin.key). */
 enum status http_open(const struct options *o, struct http *out, struct error *err) MUST_CHECK;
 
-/* GET when body is NULL, otherwise POST of body as JSON. *out is the caller's (json_decref). The server's own
- * sentence becomes the error. */
+/* GET when body is NULL, otherwise POST of body as JSON. *out is the caller's (json_decref). The
+ * server's own sentence becomes the error. */
 enum status http_json(const struct http *h, const char *path, const json_t *body, json_t **out,
                       struct error *err) MUST_CHECK;
 /* POST whose answer comes piece by piece; on_data returns false to end it early. */

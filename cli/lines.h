@@ -1,4 +1,5 @@
-/* Cuts a byte stream into lines. Pure; bounded: a line longer than LINES_MAX comes in pieces, none lost. */
+/* Cuts a byte stream into lines. Pure; bounded: a line longer than LINES_MAX comes in pieces, none
+ * lost. */
 #ifndef CARREL_CLI_LINES_H
 #define CARREL_CLI_LINES_H
 
@@ -15,7 +16,8 @@ struct lines {
     bool inside; /* pieces of the present line were already given out */
 };
 
-/* line is without its newline; continued: it goes on the previous call's line; more: and is not its end. */
+/* line is without its newline; continued: it goes on the previous call's line; more: and is not its
+ * end. */
 typedef void lines_emit(void *data, struct str line, bool continued, bool more);
 
 void lines_init(struct lines *l);

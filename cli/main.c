@@ -6,24 +6,29 @@
 #include "base/log.h"
 #include "cli/options.h"
 
-static const struct command *const commands[] = {&cmd_up,   &cmd_stop,   &cmd_status, &cmd_doctor, &cmd_docs,
-                                                 &cmd_search, &cmd_ask,  &cmd_config, &cmd_verify};
+static const struct command *const commands[] = {&cmd_up,     &cmd_stop,   &cmd_status,
+                                                 &cmd_doctor, &cmd_docs,   &cmd_search,
+                                                 &cmd_ask,    &cmd_config, &cmd_verify};
 #define COMMANDS_N (sizeof(commands) / sizeof(commands[0]))
 
 static void usage(FILE *to)
 {
-    (void)fprintf(to, "usage: carrel COMMAND [options]\n\n"
-                      "A private appliance that answers questions from your own documents, with citations.\n\n");
+    (void)fprintf(
+        to,
+        "usage: carrel COMMAND [options]\n\n"
+        "A private appliance that answers questions from your own documents, with citations.\n\n");
     for (size_t i = 0; i < COMMANDS_N; i++) {
         (void)fprintf(to, "  %-8s %s\n", commands[i]->name, commands[i]->summary);
     }
-    (void)fprintf(to, "\n`carrel COMMAND --help` says more. Exit codes: 0 done, 1 failed, 2 not understood,\n"
-                      "3 the appliance is not running, 4 nothing found.\n");
+    (void)fprintf(
+        to, "\n`carrel COMMAND --help` says more. Exit codes: 0 done, 1 failed, 2 not understood,\n"
+            "3 the appliance is not running, 4 nothing found.\n");
 }
 
 enum exit_code command_failed(const struct error *err)
 {
-    (void)fprintf(stderr, "carrel: %s\n", err->text[0] == '\0' ? status_text(err->code) : err->text);
+    (void)fprintf(stderr, "carrel: %s\n",
+                  err->text[0] == '\0' ? status_text(err->code) : err->text);
     return err->code == STATUS_UNAVAILABLE ? EXIT_NOT_RUNNING
            : err->code == STATUS_NOT_FOUND ? EXIT_NOTHING
                                            : EXIT_FAILED;
@@ -39,7 +44,8 @@ int main(int argc, char **argv)
         usage(stderr);
         return EXIT_USAGE;
     }
-    if (strcmp(argv[1], "--help") == 0 || strcmp(argv[1], "-h") == 0 || strcmp(argv[1], "help") == 0) {
+    if (strcmp(argv[1], "--help") == 0 || strcmp(argv[1], "-h") == 0 ||
+        strcmp(argv[1], "help") == 0) {
         usage(stdout);
         return EXIT_OK;
     }
@@ -60,6 +66,7 @@ int main(int argc, char **argv)
             }
         }
     }
-    (void)fprintf(stderr, "carrel: there is no command \"%.40s\"; `carrel --help` lists them\n", argv[1]);
+    (void)fprintf(stderr, "carrel: there is no command \"%.40s\"; `carrel --help` lists them\n",
+                  argv[1]);
     return EXIT_USAGE;
 }

@@ -5,8 +5,8 @@
 #include <stdint.h>
 #include <sys/types.h>
 
-/* Bytes: the proportional set (smaps_rollup) where the kernel lets us read it, else the resident one;
- * 0 when the process is gone. */
+/* Bytes: the proportional set (smaps_rollup) where the kernel lets us read it, else the resident
+ * one; 0 when the process is gone. */
 uint64_t memory_of_process(pid_t pid);
 
 #endif

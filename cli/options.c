@@ -15,25 +15,39 @@ static const struct {
     const char *shown;
     const char *help;
 } table[] = {
-    {OPT_HOME, {"home", required_argument, NULL, 'H'}, "--home DIR",
+    {OPT_HOME,
+     {"home", required_argument, NULL, 'H'},
+     "--home DIR",
      "data directory (default $CARREL_HOME, else ~/.local/share/carrel)"},
-    {OPT_PORT, {"port", required_argument, NULL, 'p'}, "-p, --port N",
+    {OPT_PORT,
+     {"port", required_argument, NULL, 'p'},
+     "-p, --port N",
      "port of the web page, 0 for a free one (default $CARREL_PORT, else http.port)"},
-    {OPT_QUIET, {"quiet", no_argument, NULL, 'q'}, "-q, --quiet",
+    {OPT_QUIET,
+     {"quiet", no_argument, NULL, 'q'},
+     "-q, --quiet",
      "of the services' lines, show only warnings and errors"},
     {OPT_JSON, {"json", no_argument, NULL, 'j'}, "--json", "answer in JSON, for programs"},
-    {OPT_KEY_FILE, {"key-file", required_argument, NULL, 'K'}, "--key-file FILE",
+    {OPT_KEY_FILE,
+     {"key-file", required_argument, NULL, 'K'},
+     "--key-file FILE",
      "file with the key (default $CARREL_KEY, else admin.key in the data directory)"},
-    {OPT_TOP_K, {"top-k", required_argument, NULL, 'k'}, "-k, --top-k N", "passages to show, 1 to 100"},
-    {OPT_WATCH, {"watch", no_argument, NULL, 'w'}, "-w, --watch",
+    {OPT_TOP_K,
+     {"top-k", required_argument, NULL, 'k'},
+     "-k, --top-k N",
+     "passages to show, 1 to 100"},
+    {OPT_WATCH,
+     {"watch", no_argument, NULL, 'w'},
+     "-w, --watch",
      "stay, with a progress bar, until everything is read"},
 };
 #define TABLE_N (sizeof(table) / sizeof(table[0]))
 
 void options_usage(const struct command *c, FILE *to)
 {
-    (void)fprintf(to, "usage: carrel %s%s%s%s\n\n%s\n", c->name, c->options == 0 ? "" : " [options]",
-                  c->args[0] == '\0' ? "" : " ", c->args, c->summary);
+    (void)fprintf(to, "usage: carrel %s%s%s%s\n\n%s\n", c->name,
+                  c->options == 0 ? "" : " [options]", c->args[0] == '\0' ? "" : " ", c->args,
+                  c->summary);
     if (c->help != NULL) {
         (void)fprintf(to, "\n%s\n", c->help);
     }
@@ -88,8 +102,9 @@ enum status home_resolve(const char *given, char *out, size_t cap, struct error 
         n = snprintf(out, cap, "%s/.local/share/carrel", home);
     }
     if (n <= 0 || (size_t)n >= cap || n > 900) {
-        return error_set(err, STATUS_TOO_LARGE,
-                         "the data directory's name is longer than 900 bytes: choose a shorter one with --home");
+        return error_set(
+            err, STATUS_TOO_LARGE,
+            "the data directory's name is longer than 900 bytes: choose a shorter one with --home");
     }
     while (n > 1 && out[n - 1] == '/') {
         out[--n] = '\0';
@@ -97,7 +112,8 @@ enum status home_resolve(const char *given, char *out, size_t cap, struct error 
     return STATUS_OK;
 }
 
-static enum options_result take(const struct command *c, int letter, struct options *out, const char **home)
+static enum options_result take(const struct command *c, int letter, struct options *out,
+                                const char **home)
 {
     switch (letter) {
     case 'H':
@@ -117,20 +133,23 @@ static enum options_result take(const struct command *c, int letter, struct opti
         return OPTIONS_OK;
     case 'p':
         if (!whole_number(optarg, 0, 65535, &out->port)) {
-            (void)fprintf(stderr, "carrel %s: --port %s: must be a number from 0 to 65535\n", c->name, optarg);
+            (void)fprintf(stderr, "carrel %s: --port %s: must be a number from 0 to 65535\n",
+                          c->name, optarg);
             return OPTIONS_WRONG;
         }
         return OPTIONS_OK;
     case 'k':
         if (!whole_number(optarg, 1, 100, &out->top_k)) {
-            (void)fprintf(stderr, "carrel %s: --top-k %s: must be a number from 1 to 100\n", c->name, optarg);
+            (void)fprintf(stderr, "carrel %s: --top-k %s: must be a number from 1 to 100\n",
+                          c->name, optarg);
             return OPTIONS_WRONG;
         }
         return OPTIONS_OK;
     case 'h':
         return OPTIONS_HELP;
     default:
-        (void)fprintf(stderr, "carrel %s: not understood; see `carrel %s --help`\n", c->name, c->name);
+        (void)fprintf(stderr, "carrel %s: not understood; see `carrel %s --help`\n", c->name,
+                      c->name);
         return OPTIONS_WRONG;
     }
 }
@@ -143,13 +162,15 @@ static enum options_result take_port_from_environment(const struct command *c, s
         return OPTIONS_OK;
     }
     if (!whole_number(env, 0, 65535, &out->port)) {
-        (void)fprintf(stderr, "carrel %s: CARREL_PORT=%s: must be a number from 0 to 65535\n", c->name, env);
+        (void)fprintf(stderr, "carrel %s: CARREL_PORT=%s: must be a number from 0 to 65535\n",
+                      c->name, env);
         return OPTIONS_WRONG;
     }
     return OPTIONS_OK;
 }
 
-enum options_result options_parse(const struct command *c, int argc, char **argv, struct options *out)
+enum options_result options_parse(const struct command *c, int argc, char **argv,
+                                  struct options *out)
 {
     struct option longs[TABLE_N + 2] = {{0}};
     char shorts[2 * TABLE_N + 4] = "h";
@@ -180,14 +201,16 @@ enum options_result options_parse(const struct command *c, int argc, char **argv
     }
     if (argc - optind < c->min_args || argc - optind > c->max_args) {
         (void)fprintf(stderr, "carrel %s: %s; see `carrel %s --help`\n", c->name,
-                      argc - optind < c->min_args ? "something is missing" : "too many words (quote them?)",
+                      argc - optind < c->min_args ? "something is missing"
+                                                  : "too many words (quote them?)",
                       c->name);
         return OPTIONS_WRONG;
     }
     for (int i = optind; i < argc && out->n_args < OPTIONS_ARGS_MAX; i++) {
         out->args[out->n_args++] = argv[i];
     }
-    if ((c->options & OPT_HOME) != 0 && home_resolve(home, out->home, sizeof(out->home), &err) != STATUS_OK) {
+    if ((c->options & OPT_HOME) != 0 &&
+        home_resolve(home, out->home, sizeof(out->home), &err) != STATUS_OK) {
         (void)fprintf(stderr, "carrel %s: %s\n", c->name, err.text);
         return OPTIONS_WRONG;
     }

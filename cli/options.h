@@ -9,7 +9,8 @@
 enum options_result { OPTIONS_OK, OPTIONS_HELP, OPTIONS_WRONG };
 
 /* argv[0] is the subcommand's name. Says on stderr what is wrong. */
-enum options_result options_parse(const struct command *c, int argc, char **argv, struct options *out);
+enum options_result options_parse(const struct command *c, int argc, char **argv,
+                                  struct options *out);
 void options_usage(const struct command *c, FILE *to);
 
 #endif

@@ -4,7 +4,8 @@
 
 void place_print(FILE *f, const json_t *passage)
 {
-    const char *path = json_string_value(json_object_get(json_object_get(passage, "document"), "path"));
+    const char *path =
+        json_string_value(json_object_get(json_object_get(passage, "document"), "path"));
     json_int_t page = json_integer_value(json_object_get(passage, "page"));
 
     term_put_clean(f, path == NULL ? "?" : path);

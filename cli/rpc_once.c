@@ -49,7 +49,8 @@ static enum status read_identity(const char *home, struct identity *out, struct 
         s = identity_decode((const uint8_t *)b.ptr, b.len, out, err);
     } else if (access(path, F_OK) == 0 && access(path, R_OK) != 0) {
         s = error_set(err, STATUS_FORBIDDEN,
-                      "%.150s belongs to the user who started the appliance: be that user (sudo?)", path);
+                      "%.150s belongs to the user who started the appliance: be that user (sudo?)",
+                      path);
     }
     if (b.ptr != NULL) {
         explicit_bzero(b.ptr, b.cap);
@@ -70,15 +71,16 @@ static enum status open_tls(const struct settings *cfg, struct tls_context **tls
     bool folder = stat(cfg->rpc.tls_certificate, &st) == 0 && S_ISDIR(st.st_mode);
     (void)snprintf(certificate, sizeof(certificate), "%.1000s%s", cfg->rpc.tls_certificate,
                    folder ? "/cli.crt" : "");
-    (void)snprintf(key, sizeof(key), "%.1000s%s", folder ? cfg->rpc.tls_certificate : cfg->rpc.tls_key,
-                   folder ? "/cli.key" : "");
+    (void)snprintf(key, sizeof(key), "%.1000s%s",
+                   folder ? cfg->rpc.tls_certificate : cfg->rpc.tls_key, folder ? "/cli.key" : "");
     const struct tls_files files = {.certificate = certificate, .key = key, .ca = cfg->rpc.tls_ca};
     return tls_context_new(&files, tls, err);
 }
 
-static enum status call(struct once *o, const struct identity *id, enum peer target, const char *address,
-                        struct tls_context *tls, const struct rpc_method *m, const struct rpc_options *ro,
-                        const ProtobufCMessage *request, struct error *err)
+static enum status call(struct once *o, const struct identity *id, enum peer target,
+                        const char *address, struct tls_context *tls, const struct rpc_method *m,
+                        const struct rpc_options *ro, const ProtobufCMessage *request,
+                        struct error *err)
 {
     const struct rpc_callbacks cb = {.on_reply = take_reply, .on_finish = take_end};
     uv_loop_t loop;
@@ -103,8 +105,8 @@ static enum status call(struct once *o, const struct identity *id, enum peer tar
     return s;
 }
 
-enum status rpc_once(const char *home, enum peer target, const struct rpc_method *m, const char *tenant,
-                     uint32_t timeout_ms, const ProtobufCMessage *request,
+enum status rpc_once(const char *home, enum peer target, const struct rpc_method *m,
+                     const char *tenant, uint32_t timeout_ms, const ProtobufCMessage *request,
                      void (*on_reply)(const ProtobufCMessage *reply, void *data), void *data,
                      struct error *err)
 {
@@ -117,7 +119,8 @@ enum status rpc_once(const char *home, enum peer target, const struct rpc_method
     const struct rpc_options ro = {.tenant = tenant, .timeout_ms = timeout_ms};
 
     if (!home_is_running(home)) {
-        return error_set(err, STATUS_UNAVAILABLE, "no appliance is running on %s (`carrel up` starts it)", home);
+        return error_set(err, STATUS_UNAVAILABLE,
+                         "no appliance is running on %s (`carrel up` starts it)", home);
     }
     arena_init(&a, SETTINGS_ARENA_MAX);
     enum status s = settings_load(home, &a, &cfg, err);
@@ -133,7 +136,8 @@ enum status rpc_once(const char *home, enum peer target, const struct rpc_method
         } else {
             service_address(&cfg, home, target, address, sizeof(address));
         }
-        s = call(&o, &id, target, address, target == PEER_SUPERVISOR ? NULL : tls, m, &ro, request, err);
+        s = call(&o, &id, target, address, target == PEER_SUPERVISOR ? NULL : tls, m, &ro, request,
+                 err);
         explicit_bzero(&id, sizeof(id));
     }
     tls_context_free(tls);

@@ -4,7 +4,8 @@
 #include <time.h>
 #include <unistd.h>
 
-/* Short writes and EINTR are gone through; when nobody reads any more (EPIPE) the rest is let go. */
+/* Short writes and EINTR are gone through; when nobody reads any more (EPIPE) the rest is let go.
+ */
 static void write_all(int fd, const char *p, size_t n)
 {
     while (n > 0) {
@@ -59,7 +60,8 @@ static void *empty(void *arg)
     return NULL;
 }
 
-enum status sink_open(struct sink *s, int fd, void (*drained)(void *data), void *data, struct error *err)
+enum status sink_open(struct sink *s, int fd, void (*drained)(void *data), void *data,
+                      struct error *err)
 {
     *s = (struct sink){.fd = fd, .drained = drained, .data = data};
     buf_init(&s->queue, SINK_MAX);

@@ -12,7 +12,8 @@ void sse_deinit(struct sse *s)
     buf_deinit(&s->line);
 }
 
-bool sse_feed(struct sse *s, const char *p, size_t n, void (*on_data)(void *data, const char *text), void *data)
+bool sse_feed(struct sse *s, const char *p, size_t n, void (*on_data)(void *data, const char *text),
+              void *data)
 {
     while (n > 0) {
         const char *end = memchr(p, '\n', n);

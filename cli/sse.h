@@ -12,8 +12,8 @@ struct sse {
 
 void sse_init(struct sse *s);
 void sse_deinit(struct sse *s);
-/* Calls on_data once for each complete "data:" line, without the prefix, NUL-terminated. False when a line is
- * too long. */
+/* Calls on_data once for each complete "data:" line, without the prefix, NUL-terminated. False when
+ * a line is too long. */
 bool sse_feed(struct sse *s, const char *p, size_t n, void (*on_data)(void *data, const char *text),
               void *data);
 

@@ -1,6 +1,7 @@
-/* The order of events: supervisor_run opens everything and starts all services at once (each waits for those
- * it needs by reconnecting); supervisor_child_changed announces when all have answered; supervisor_stop ends
- * them in reverse order; begin_close waits for their last lines; then every handle closes and the loop ends. */
+/* The order of events: supervisor_run opens everything and starts all services at once (each waits
+ * for those it needs by reconnecting); supervisor_child_changed announces when all have answered;
+ * supervisor_stop ends them in reverse order; begin_close waits for their last lines; then every
+ * handle closes and the loop ends. */
 #include "cli/supervisor.h"
 
 #include <errno.h>
@@ -84,8 +85,8 @@ static void make_url(struct supervisor *s, int port)
 static enum status write_ready(struct supervisor *s, const char *key_file, struct error *err)
 {
     char path[1024];
-    json_t *o = json_pack("{s:s, s:s, s:s, s:i}", "url", s->url, "watch", s->config->watch, "key_file",
-                          key_file, "pid", (int)getpid());
+    json_t *o = json_pack("{s:s, s:s, s:s, s:i}", "url", s->url, "watch", s->config->watch,
+                          "key_file", key_file, "pid", (int)getpid());
     char *text = o == NULL ? NULL : json_dumps(o, JSON_INDENT(2));
     enum status st;
 
@@ -110,8 +111,8 @@ static void print_key(const struct supervisor *s, const char *key_file)
         while (key.len > 0 && (key.ptr[key.len - 1] == '\n' || key.ptr[key.len - 1] == ' ')) {
             key.len--;
         }
-        (void)printf("  key       %.*s\n            (shown this once; it lies in %s)\n", (int)key.len, key.ptr,
-                     key_file);
+        (void)printf("  key       %.*s\n            (shown this once; it lies in %s)\n",
+                     (int)key.len, key.ptr, key_file);
     } else {
         (void)printf("  key       in %s\n", key_file);
     }
@@ -126,7 +127,8 @@ static void announce(struct supervisor *s, const char *key_file)
     const struct settings *cfg = s->config->settings;
     const char *bold = s->colour ? "\x1b[1m" : "";
     const char *plain = s->colour ? "\x1b[0m" : "";
-    bool upstream = cfg->generate.upstream.url[0] != '\0' && strcmp(cfg->generate.engine, "extractive") != 0;
+    bool upstream =
+        cfg->generate.upstream.url[0] != '\0' && strcmp(cfg->generate.engine, "extractive") != 0;
 
     (void)printf("\n%sCarrel is ready%s (after %.1f s)\n\n", bold, plain,
                  (double)(clock_monotonic_ms() - s->started_ms) / 1000.0);
@@ -139,7 +141,8 @@ static void announce(struct supervisor *s, const char *key_file)
                      cfg->generate.upstream.model, cfg->generate.upstream.url,
                      cfg->generate.upstream.may_receive.n);
     } else {
-        (void)printf("  answers   quoted from the documents, word for word (no model is there; nothing leaves "
+        (void)printf("  answers   quoted from the documents, word for word (no model is there; "
+                     "nothing leaves "
                      "this machine)\n");
     }
     (void)printf("\nCtrl-C stops it.\n\n");
@@ -323,7 +326,8 @@ static enum status open_tls(struct supervisor *s, struct error *err)
     bool folder = stat(cfg->rpc.tls_certificate, &st) == 0 && S_ISDIR(st.st_mode);
     (void)snprintf(certificate, sizeof(certificate), "%.1000s%s", cfg->rpc.tls_certificate,
                    folder ? "/supervisor.crt" : "");
-    (void)snprintf(key, sizeof(key), "%.1000s%s", folder ? cfg->rpc.tls_certificate : cfg->rpc.tls_key,
+    (void)snprintf(key, sizeof(key), "%.1000s%s",
+                   folder ? cfg->rpc.tls_certificate : cfg->rpc.tls_key,
                    folder ? "/supervisor.key" : "");
     const struct tls_files files = {.certificate = certificate, .key = key, .ca = cfg->rpc.tls_ca};
     return tls_context_new(&files, &s->tls, err);
@@ -349,7 +353,8 @@ static int open_signal(struct supervisor *s, uv_signal_t *h, uv_signal_cb cb, in
     return rc != 0 ? rc : uv_signal_start(h, cb, signum);
 }
 
-/* These cannot fail but for want of memory or descriptors at the very start; then there is nothing to tidy. */
+/* These cannot fail but for want of memory or descriptors at the very start; then there is nothing
+ * to tidy. */
 static enum status open_handles(struct supervisor *s, struct error *err)
 {
     int rc = open_signal(s, &s->sigchld, on_child_signal, SIGCHLD);

@@ -1,7 +1,7 @@
 /* Starts the services, keeps them running, forwards what they say, stops them.
  *
- * Everything happens on one loop thread; only the sink (sink.h) has a thread of its own. Bounds: one process
- * a service, one pipe a start, the sink's buffer, five crashes a minute. */
+ * Everything happens on one loop thread; only the sink (sink.h) has a thread of its own. Bounds:
+ * one process a service, one pipe a start, the sink's buffer, five crashes a minute. */
 #ifndef CARREL_CLI_SUPERVISOR_H
 #define CARREL_CLI_SUPERVISOR_H
 
@@ -35,7 +35,7 @@ struct child {
     struct supervisor *sup;
     enum peer peer;
     enum child_state state;
-    pid_t pid; /* 0: none */
+    pid_t pid;        /* 0: none */
     uv_timer_t timer; /* STARTING: next try; WAITING: restart; STOPPING: patience */
     struct rpc_client *client;
     struct rpc_request *health; /* in flight while STARTING */
@@ -97,7 +97,8 @@ void supervisor_stop(struct supervisor *s);
 void supervisor_closed_one(struct supervisor *s); /* a handle of the ending is closed */
 
 /* child.c */
-enum status child_init(struct child *c, struct supervisor *s, enum peer peer, struct error *err) MUST_CHECK;
+enum status child_init(struct child *c, struct supervisor *s, enum peer peer,
+                       struct error *err) MUST_CHECK;
 void child_start(struct child *c);
 void child_stop(struct child *c);
 void child_kill(struct child *c);
@@ -112,6 +113,5 @@ void forward_close_all(struct supervisor *s);
 
 /* control.c: supervisor.Status and supervisor.Stop */
 enum status control_open(struct supervisor *s, struct error *err) MUST_CHECK;
-
 
 #endif

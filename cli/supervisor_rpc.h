@@ -7,7 +7,7 @@
 
 RPC_METHOD(sv, status, "supervisor.Status", sv__status_request, Sv__StatusRequest, sv__status_reply,
            Sv__StatusReply, RPC_UNARY, FROM(CLI), 5000)
-RPC_METHOD(sv, stop, "supervisor.Stop", sv__stop_request, Sv__StopRequest, sv__stop_reply, Sv__StopReply,
-           RPC_UNARY, FROM(CLI), 5000)
+RPC_METHOD(sv, stop, "supervisor.Stop", sv__stop_request, Sv__StopRequest, sv__stop_reply,
+           Sv__StopReply, RPC_UNARY, FROM(CLI), 5000)
 
 #endif

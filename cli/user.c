@@ -1,5 +1,5 @@
-/* Started as root, the services run as a system user of their own: it is made where it is missing, given
- * the data directory, and let through the folders above it and above the binaries. */
+/* Started as root, the services run as a system user of their own: it is made where it is missing,
+ * given the data directory, and let through the folders above it and above the binaries. */
 #include <errno.h>
 #include <fcntl.h>
 #include <grp.h>
@@ -28,7 +28,8 @@ static bool run_program(const char *const *argv, bool silent)
     int wstatus = 0;
 
     for (; argv[n] != NULL && n < 11; n++) {
-        args[n] = (char *)(uintptr_t)argv[n]; /* posix_spawn takes char *const[] and changes nothing */
+        args[n] =
+            (char *)(uintptr_t)argv[n]; /* posix_spawn takes char *const[] and changes nothing */
     }
     args[n] = NULL;
     (void)posix_spawn_file_actions_init(&fa);
@@ -55,13 +56,15 @@ static enum status find_user(uid_t *uid, gid_t *gid, struct error *err)
     if (pw == NULL) {
         (void)printf("making the system user %s for the services\n", SERVICE_USER);
         (void)fflush(stdout);
-        const char *add[] = {"useradd", "--system", "--user-group", "--no-create-home", "--home-dir",
-                             "/nonexistent", "--shell", "/usr/sbin/nologin", SERVICE_USER, NULL};
+        const char *add[] = {
+            "useradd",      "--system", "--user-group",      "--no-create-home", "--home-dir",
+            "/nonexistent", "--shell",  "/usr/sbin/nologin", SERVICE_USER,       NULL};
         if (!run_program(add, false)) {
-            return error_set(err, STATUS_FORBIDDEN,
-                             "the system user %s is missing and useradd could not make it: make it with "
-                             "`useradd --system %s`, or start as an ordinary user",
-                             SERVICE_USER, SERVICE_USER);
+            return error_set(
+                err, STATUS_FORBIDDEN,
+                "the system user %s is missing and useradd could not make it: make it with "
+                "`useradd --system %s`, or start as an ordinary user",
+                SERVICE_USER, SERVICE_USER);
         }
         pw = getpwnam(SERVICE_USER);
     }
@@ -73,8 +76,8 @@ static enum status find_user(uid_t *uid, gid_t *gid, struct error *err)
     return STATUS_OK;
 }
 
-/* As the user: 0, or the length of the shortest ancestor of path that he may not search. Asked by a child
- * that becomes him, since ACLs, mounts and security modules all have a say. */
+/* As the user: 0, or the length of the shortest ancestor of path that he may not search. Asked by a
+ * child that becomes him, since ACLs, mounts and security modules all have a say. */
 static int first_closed(const char *path, uid_t uid, gid_t gid)
 {
     int pipe_fd[2];
@@ -127,21 +130,22 @@ static enum status open_way(const char *path, uid_t uid, gid_t gid, struct error
             return STATUS_OK;
         }
         if (closed < 0 || (size_t)closed >= sizeof(part)) {
-            return error_set(err, STATUS_INTERNAL, "%.120s: could not be tried as the user %s", path,
-                             SERVICE_USER);
+            return error_set(err, STATUS_INTERNAL, "%.120s: could not be tried as the user %s",
+                             path, SERVICE_USER);
         }
         memcpy(part, path, (size_t)closed);
         part[closed] = '\0';
         const char *acl[] = {"setfacl", "-m", "u:" SERVICE_USER ":--x", part, NULL};
         if (closed == before || !run_program(acl, true)) {
-            return error_set(err, STATUS_FORBIDDEN,
-                             "the user %s, under whom the services run, may not pass through %.120s, and an "
-                             "ACL could not be set there: choose another place with --home (or put Carrel "
-                             "elsewhere)",
-                             SERVICE_USER, part);
+            return error_set(
+                err, STATUS_FORBIDDEN,
+                "the user %s, under whom the services run, may not pass through %.120s, and an "
+                "ACL could not be set there: choose another place with --home (or put Carrel "
+                "elsewhere)",
+                SERVICE_USER, part);
         }
-        (void)printf("let the user %s pass through %s (search only: setfacl -m u:%s:--x)\n", SERVICE_USER,
-                     part, SERVICE_USER);
+        (void)printf("let the user %s pass through %s (search only: setfacl -m u:%s:--x)\n",
+                     SERVICE_USER, part, SERVICE_USER);
         before = closed;
     }
 }
@@ -159,14 +163,17 @@ static enum status give(const char *path, uid_t uid, gid_t gid, struct error *er
     return lchown(path, uid, gid) == 0 ? STATUS_OK : error_errno(err, errno, "%s: chown", path);
 }
 
-/* What root puts into the watched folder must be the services' to move to the trash: a default ACL makes
- * new folders so, whoever makes them. Without ACLs on this filesystem it is root's business. */
+/* What root puts into the watched folder must be the services' to move to the trash: a default ACL
+ * makes new folders so, whoever makes them. Without ACLs on this filesystem it is root's business.
+ */
 static void share_watch(const char *watch)
 {
-    const char *acl[] = {"setfacl", "-m", "d:u:" SERVICE_USER ":rwX,u:" SERVICE_USER ":rwx", watch, NULL};
+    const char *acl[] = {"setfacl", "-m", "d:u:" SERVICE_USER ":rwX,u:" SERVICE_USER ":rwx", watch,
+                         NULL};
 
     if (!run_program(acl, true)) {
-        (void)printf("note: no ACLs on %s: folders root makes there stay root's, and documents in them cannot "
+        (void)printf("note: no ACLs on %s: folders root makes there stay root's, and documents in "
+                     "them cannot "
                      "be moved to the trash\n",
                      watch);
     }

@@ -1,5 +1,5 @@
-/* Any bytes as a configuration file: either settings whose every number lies in its range, or a sentence with
- * the file's name. */
+/* Any bytes as a configuration file: either settings whose every number lies in its range, or a
+ * sentence with the file's name. */
 #include <stdint.h>
 #include <stdlib.h>
 #include <string.h>

@@ -3,7 +3,7 @@
 
 import { test } from "node:test";
 import assert from "node:assert/strict";
-import { execFile, spawn } from "node:child_process";
+import { execFile, execFileSync, spawn } from "node:child_process";
 import { chmodSync, copyFileSync, existsSync, mkdirSync, mkdtempSync, readFileSync, readdirSync, rmSync, statSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { dirname, join } from "node:path";
@@ -221,6 +221,28 @@ staged("a service that does not hear is killed after its patience", {}, async (s
   assert.ok(Date.now() - t >= 9_000 && Date.now() - t < 25_000, `${Date.now() - t} ms`);
   assert.match(p.err, /generate has not ended within 10 s and is killed/);
   assert.deepEqual(processes(s), []);
+});
+
+staged("reaches the services by mutual TLS where the configuration says so", {}, async (s, start) => {
+  const dir = join(s.dir, "tls");
+  mkdirSync(dir);
+  const openssl = (...args) => execFileSync("openssl", args, { cwd: dir, stdio: "ignore" });
+  const ec = ["-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes"];
+  openssl("req", "-x509", ...ec, "-keyout", "ca.key", "-out", "ca.crt", "-days", "2", "-subj", "/CN=authority");
+  for (const n of [...names, "supervisor", "cli"]) {
+    openssl("req", ...ec, "-keyout", `${n}.key`, "-out", `${n}.csr`, "-subj", `/CN=${n}`);
+    openssl("x509", "-req", "-in", `${n}.csr`, "-CA", "ca.crt", "-CAkey", "ca.key", "-CAcreateserial", "-days", "2", "-out", `${n}.crt`);
+    chmodSync(join(dir, `${n}.key`), 0o644); // the services' user must read it
+  }
+  mkdirSync(s.home, { recursive: true });
+  const base = 20000 + (process.pid % 30000);
+  writeFileSync(join(s.home, "carrel.yaml"), `rpc:\n  transport: tls\n  tls_ca: ${dir}/ca.crt\n  tls_certificate: ${dir}\n  tls_base_port: ${base}\n`);
+  const p = start();
+  await p.ready();
+  assert.match(p.err, /svc=embed msg=ready address=tls:127\.0\.0\.1:/);
+  assert.ok((await status(s)).services.every((x) => x.state === "ready"));
+  p.child.kill("SIGTERM");
+  assert.equal((await p.exited).code, 0);
 });
 
 staged("plain words for what cannot work", {}, async (s, start) => {

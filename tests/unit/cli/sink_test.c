@@ -12,7 +12,8 @@ static void count(void *data)
     atomic_fetch_add((atomic_int *)data, 1);
 }
 
-/* A reader that does not read fills the pipe, then the buffer; nothing blocks us and nothing is lost. */
+/* A reader that does not read fills the pipe, then the buffer; nothing blocks us and nothing is
+ * lost. */
 static void test_a_stalled_reader_loses_nothing(void **state)
 {
     (void)state;

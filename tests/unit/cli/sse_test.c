@@ -11,7 +11,8 @@ static void record(void *data, const char *text)
 static void test_events_cut_anywhere(void **state)
 {
     (void)state;
-    const char text[] = ": hello\r\n\r\ndata: {\"a\":1}\r\n\r\nevent: x\ndata:two\n\ndata: [DONE]\n\ndata: unfinished";
+    const char text[] = ": hello\r\n\r\ndata: {\"a\":1}\r\n\r\nevent: x\ndata:two\n\ndata: "
+                        "[DONE]\n\ndata: unfinished";
 
     for (size_t step = 1; step < sizeof(text); step++) {
         struct sse s;

@@ -8,8 +8,8 @@ static void test_durations(void **state)
     static const struct {
         int64_t ms;
         const char *says;
-    } cases[] = {{-5, "0 s"},          {999, "0 s"},           {59999, "59 s"},
-                 {60000, "1 min"},     {3600000, "1 h 0 min"}, {90061000, "1 d 1 h"}};
+    } cases[] = {{-5, "0 s"},      {999, "0 s"},           {59999, "59 s"},
+                 {60000, "1 min"}, {3600000, "1 h 0 min"}, {90061000, "1 d 1 h"}};
 
     for (size_t i = 0; i < COUNT_OF(cases); i++) {
         char out[16];
