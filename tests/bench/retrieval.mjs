@@ -142,6 +142,16 @@ async function runMode(a, mode, set, ids) {
   return Object.fromEntries(FIGURES.map((f) => [f, sums[f] / set.queries.length]));
 }
 
+/** Fails as soon as the appliance has ended, rather than wait for what cannot come. */
+function whileAlive(a, work) {
+  let over = false;
+  const ended = a.exited.then(({ code, signal }) => {
+    if (!over) throw new Error(`carrel up ended (${signal ?? code})\n${a.output.slice(-4000)}`);
+  });
+  work.catch(() => {}); // what fails after the end is of no interest
+  return Promise.race([work, ended]).finally(() => (over = true));
+}
+
 async function runSet(dir, o) {
   const set = readSet(dir);
   set.queries = sample(set.queries, o.queries, o.seed);
@@ -149,27 +159,32 @@ async function runSet(dir, o) {
   const ids = writeCorpus(set.corpus, join(home, "watch/main/bench"));
   const a = await startAppliance({ home, config: "http:\n  requests_per_minute: 0\n" });
   try {
-    const start = performance.now();
-    const list = await a.settled({ n: ids.size, timeout: 1_800_000 });
-    const failed = list.filter((d) => d.state === "failed");
-    for (const d of failed.slice(0, 3)) console.error(`  ${d.path}: ${d.error}`);
-    const chunks = list.reduce((s, d) => s + (d.chunks ?? 0), 0);
-    // the encoder is fitted from 200 chunks on and again as the collection grows: wait for the last
-    let quiet = 0;
-    await until("the encoder covers every chunk", async () => {
-      const models = (await a.get("/v1/models")).data.filter((m) => m.id.startsWith("carrel-lsa-"));
-      const p = await a.get("/api/progress");
-      quiet = (models.length > 0 || chunks < 200) && !p.doing ? quiet + 1 : 0;
-      return quiet >= 4;
-    }, { timeout: 1_800_000, every: 500 });
-    console.error(`${basename(dir)}: ${ids.size} documents, ${failed.length} failed, ${chunks} chunks, ${((performance.now() - start) / 1000).toFixed(1)} s`);
-    const figures = {};
-    for (const mode of MODES) figures[mode] = await runMode(a, mode, set, ids);
-    return figures;
+    return await whileAlive(a, runQueries(a, dir, set, ids));
   } finally {
     await a.stop({ keep: true }).catch((e) => console.error(e.message));
     rmSync(dirname(home), { recursive: true, force: true });
   }
+}
+
+async function runQueries(a, dir, set, ids) {
+  const start = performance.now();
+  const list = await a.settled({ n: ids.size, timeout: 1_800_000 });
+  const failed = list.filter((d) => d.state === "failed");
+  for (const d of failed.slice(0, 3)) console.error(`  ${d.path}: ${d.error}`);
+  const chunks = list.reduce((s, d) => s + (d.chunks ?? 0), 0);
+  // the encoder is fitted from 200 chunks on and again as the collection grows: wait for the last
+  let quiet = 0;
+  await until("the encoder covers every chunk", async () => {
+    const models = (await a.get("/v1/models")).data.filter((m) => m.id.startsWith("carrel-lsa-"));
+    const p = await a.get("/api/progress");
+    quiet = (models.length > 0 || chunks < 200) && !p.doing ? quiet + 1 : 0;
+    return quiet >= 4;
+  }, { timeout: 1_800_000, every: 500 });
+  const seconds = ((performance.now() - start) / 1000).toFixed(1);
+  console.error(`${basename(dir)}: ${ids.size} documents, ${failed.length} failed, ${chunks} chunks, ${seconds} s`);
+  const figures = {};
+  for (const mode of MODES) figures[mode] = await runMode(a, mode, set, ids);
+  return figures;
 }
 
 function row(name, figures) {
