@@ -21,9 +21,3 @@ enum status sse_data(struct http_request *r, struct str line)
     buf_deinit(&b);
     return s;
 }
-
-void sse_ping(struct http_request *r)
-{
-    (void)http_stream_write(
-        r, ":\n\n", 3); /* a full queue needs no ping; a gone client is noticed by its close */
-}

@@ -7,7 +7,5 @@
 void sse_begin(struct http_request *r);
 /* One event of one line of data (JSON has no line ends). As http_stream_write. */
 enum status sse_data(struct http_request *r, struct str line);
-/* A comment, to keep proxies and clients awake. */
-void sse_ping(struct http_request *r);
 
 #endif

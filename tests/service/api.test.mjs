@@ -261,6 +261,42 @@ test("an upload that breaks off leaves no document", async () => {
   assert.ok(!readdirSync(a.watch).some((n) => n === "broken.txt"));
 });
 
+test("a reader that stands still holds up nobody and takes no memory; then it gets all", async () => {
+  const size = 24_000_000;
+  const html = `<html><body><p>The lighthouse keeper counts ships.</p><!--${"x".repeat(size)}--></body></html>`;
+  a.drop("big.html", html);
+  const big = await until("big.html is ready", async () => (await a.documents()).find((d) => d.path === "big.html" && d.state === "ready"), { timeout: 60_000 });
+  const connections = async () => Number(/carrel_serve_http_connections (\d+)/.exec(await (await a.request("/metrics")).text())[1]);
+  const url = new URL(a.url);
+  const readers = await Promise.all(Array.from({ length: 4 }, async () => {
+    const socket = connect(Number(url.port), url.hostname);
+    await new Promise((done) => socket.once("connect", done));
+    socket.pause();
+    socket.write(`GET /api/documents/${big.id}/original HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer ${a.key}\r\nConnection: close\r\n\r\n`);
+    return socket;
+  }));
+  await sleep(1500);
+  assert.ok((await connections()) >= 4);
+  assert.ok((await a.search("annual leave")).length > 0);
+  const memory = readdirSync("/proc").filter((p) => /^\d+$/.test(p)).map((p) => {
+    try {
+      const line = readFileSync(`/proc/${p}/cmdline`, "utf8");
+      return line.includes("carrel-serve\0") && line.includes(a.home) ? Number(/VmHWM:\s+(\d+)/.exec(readFileSync(`/proc/${p}/status`, "utf8"))[1]) : 0;
+    } catch {
+      return 0;
+    }
+  });
+  assert.ok(Math.max(...memory) < 400_000, `peak of serve: ${Math.max(...memory)} KiB`);
+  readers[3].destroy();
+  const got = await Promise.all(readers.slice(0, 3).map((socket) => new Promise((done) => {
+    let n = 0;
+    socket.on("data", (d) => (n += d.length));
+    socket.on("close", () => done(n));
+    socket.resume();
+  })));
+  for (const n of got) assert.ok(n > html.length && n < html.length + 2000, `${n} of ${html.length}`);
+});
+
 test("progress, status, metrics", async () => {
   const p = await a.get("/api/progress");
   assert.ok(p.ready >= 3);

@@ -2,7 +2,12 @@
 
 import { after, before, test } from "node:test";
 import assert from "node:assert/strict";
+import { execFileSync } from "node:child_process";
+import { mkdtempSync, readFileSync, rmSync } from "node:fs";
+import https from "node:https";
 import { connect } from "node:net";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import { raw, startServe } from "./serve_alone.mjs";
 
@@ -296,7 +301,43 @@ test("serve does not listen beyond this machine without TLS unless told so in wo
   await yes.stop();
 });
 
-test("the page: strict policy, ETags, hashed files for ever", { skip: false }, async (t) => {
+test("TLS: the same door, Secure cookies, and no plain HTTP beside it", async () => {
+  const dir = mkdtempSync(join(tmpdir(), "carrel-tls-"));
+  const cert = join(dir, "c.pem");
+  const key = join(dir, "k.pem");
+  execFileSync("openssl", ["req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes", "-keyout", key, "-out", cert, "-days", "2", "-subj", "/CN=localhost", "-addext", "subjectAltName=DNS:localhost"], { stdio: "ignore" });
+  const t = await startServe({ config: `http:\n  tls_certificate: ${cert}\n  tls_key: ${key}\n  header_timeout: 1s\n` });
+  const call = (path, { method = "GET", body, headers = {} } = {}) =>
+    new Promise((done, fail) => {
+      const r = https.request({ host: "127.0.0.1", servername: "localhost", port: t.port, path, method, headers: { host: "localhost", ...headers }, ca: readFileSync(cert) }, (res) => {
+        const protocol = res.socket.getProtocol();
+        res.resume();
+        res.on("end", () => done({ status: res.statusCode, headers: res.headers, protocol }));
+      });
+      r.on("error", fail);
+      r.end(body);
+    });
+  try {
+    const health = await call("/api/health");
+    assert.equal(health.status, 503);
+    assert.equal(health.protocol, "TLSv1.3");
+    const login = await call("/api/session", { method: "POST", body: JSON.stringify({ key: t.key }), headers: { "content-type": "application/json" } });
+    assert.equal(login.status, 201);
+    assert.match(login.headers["set-cookie"][0], /Secure/);
+    const large = await call("/api/search", { method: "POST", body: JSON.stringify({ query: "x".repeat(1_000_000) }), headers: { "content-type": "application/json", authorization: `Bearer ${t.key}` } });
+    assert.equal(large.status, 400);
+    const plain = await raw(t.port, GET("/api/health"));
+    assert.equal(plain.status, 0);
+    assert.ok(plain.ended);
+    const silent = await raw(t.port, [], { wait: 5000 });
+    assert.ok(silent.ended, "a handshake that never comes");
+  } finally {
+    assert.deepEqual(await t.stop(), { code: 0, signal: null }, t.log.slice(-3000));
+    rmSync(dir, { recursive: true });
+  }
+});
+
+test("the page: strict policy, ETags, hashed files for ever", async (t) => {
   const r = await fetch(s.url + "/");
   if (r.status === 503) return t.skip("serve/web has not been built");
   assert.equal(r.status, 200);
