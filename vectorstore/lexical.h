@@ -2,7 +2,7 @@
  * lexical_source` (the catalogue in the service, memory in tests and benches), no I/O of its own.
  *
  * Ranking (shared measurements in docs/decisions/ranking.md): BM25 over stems, title words counted
- * three times, function words of the query at .3; frequent words only score candidates that rarer
+ * four times, function words of the query at .3; frequent words only score candidates that rarer
  * ones found (MaxScore); the best `limit` chunks are re-scored by .6 x (.90 words + .05 ordered
  * pairs + .05 pairs within 8) + .4 x BM25 over character 4-grams, each normalised by the query's
  * upper bound. */
@@ -23,7 +23,7 @@ typedef uint32_t chunk_no;
 
 struct lexical_stats {
     uint64_t chunks;       /* live chunks N */
-    uint64_t length_total; /* sum of |u| (text tf + 3 title tf) */
+    uint64_t length_total; /* sum of |u| (text tf + 4 title tf) */
     uint64_t gram_length_total;
     uint64_t plain_length_total; /* text + title once, for plain BM25 */
 };

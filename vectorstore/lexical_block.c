@@ -4,7 +4,7 @@
  *   bytes 1-2   count          little endian, as all numbers here
  *   bytes 3-6   first chunk
  *   bytes 7-10  last chunk
- *   bytes 11-12 largest tf (text + 3 title), clipped
+ *   bytes 11-12 largest tf (text + 4 title), clipped
  *   then for each posting: varint (chunk - previous chunk; the first one's is 0), a byte of tf_text
  * (low four bits, 15: a varint follows) and tf_title (next three bits, 7: a varint follows), u16
  * length (clipped), varint (length - plain_length). Numbers ascend strictly, so a delta of 0 after

@@ -151,6 +151,64 @@ static int by_term(const void *a, const void *b)
     return c != 0 ? c : (x->term.len > y->term.len) - (x->term.len < y->term.len);
 }
 
+static bool is_space(char c)
+{
+    return c == ' ' || (c >= '\t' && c <= '\r');
+}
+
+/* The same but for the white space. */
+static bool same_line(struct str a, struct str b)
+{
+    size_t i = 0, k = 0;
+    for (;;) {
+        while (i < a.len && is_space(a.ptr[i])) {
+            i++;
+        }
+        while (k < b.len && is_space(b.ptr[k])) {
+            k++;
+        }
+        if (i == a.len || k == b.len) {
+            return i == a.len && k == b.len;
+        }
+        if (a.ptr[i++] != b.ptr[k++]) {
+            return false;
+        }
+    }
+}
+
+/* One of the title's lines, or of the headings in them ("A > B"). */
+static bool in_title(struct str line, struct str title)
+{
+    size_t start = 0;
+    for (size_t i = 0; i <= title.len; i++) {
+        bool arrow = i + 3 <= title.len && memcmp(title.ptr + i, " > ", 3) == 0;
+        if (arrow || i == title.len || title.ptr[i] == '\n') {
+            if (i > start && same_line(line, (struct str){title.ptr + start, i - start})) {
+                return true;
+            }
+            start = i + (arrow ? 3 : 1);
+        }
+    }
+    return false;
+}
+
+struct str lexical_body(struct str text, struct str title)
+{
+    size_t at = 0;
+    while (at < text.len && title.len > 0) {
+        size_t end = at;
+        while (end < text.len && text.ptr[end] != '\n') {
+            end++;
+        }
+        struct str line = {text.ptr + at, end - at};
+        if (!same_line(line, STR("")) && !in_title(line, title)) {
+            break;
+        }
+        at = end < text.len ? end + 1 : end;
+    }
+    return (struct str){text.ptr + at, text.len - at};
+}
+
 enum status lexical_analyze(struct text_analyzer *t, struct str text, struct str title,
                             const char *language, struct arena *a, struct lexical_entry *out,
                             struct error *err)
@@ -158,7 +216,7 @@ enum status lexical_analyze(struct text_analyzer *t, struct str text, struct str
     enum status s = STATUS_OK;
     struct builder b = {.a = a};
     struct lexical_entry e = {0};
-    text_analyze(t, text, language, on_token, &b);
+    text_analyze(t, lexical_body(text, title), language, on_token, &b);
     b.title = true;
     if (!b.failed) {
         text_analyze(t, title, language, on_token, &b);

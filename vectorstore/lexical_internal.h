@@ -4,15 +4,19 @@
 
 #include "vectorstore/lexical.h"
 
-#define LEXICAL_TITLE_WEIGHT 3U
+#define LEXICAL_TITLE_WEIGHT 4U
 #define LEXICAL_K1 1.2F
 #define LEXICAL_B .75F
+
+/* The text without the lines at its beginning that are in the title (a chunk that opens a section begins with its
+ * heading), so that no title word counts as text too. */
+struct str lexical_body(struct str text, struct str title);
 
 /* ---- blocks: lexical_block.c ---- */
 
 struct lexical_block {
     struct str body;
-    uint32_t first, last, count, max_tf; /* max_tf: text + 3 title */
+    uint32_t first, last, count, max_tf; /* max_tf: text + 4 title */
 };
 /* Checks the header only. */
 enum status lexical_block_open(struct str block, struct lexical_block *out,

@@ -58,7 +58,7 @@ struct rescore {
     size_t n_gram_slots;
     /* of the chunk being read */
     uint32_t *gram_tf;
-    uint32_t gram_step; /* 1 in the text, 3 in the title */
+    uint32_t gram_step; /* 1 in the text, LEXICAL_TITLE_WEIGHT in the title */
     uint16_t *pair_tf;  /* ordered, near alternately */
     struct recent recent[RECENT];
     uint32_t n_recent;
@@ -259,7 +259,7 @@ static float read_chunk(struct rescore *r, struct text_analyzer *t, const struct
     memset(r->gram_tf, 0, r->p->n_grams * sizeof(*r->gram_tf));
     r->n_recent = 0;
     r->gram_step = 1;
-    text_analyze(t, c->text, c->language, on_token, r);
+    text_analyze(t, lexical_body(c->text, c->title), c->language, on_token, r);
     r->n_recent = 0;
     r->gram_step = LEXICAL_TITLE_WEIGHT;
     r->n_title = 0;

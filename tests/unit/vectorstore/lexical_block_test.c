@@ -43,7 +43,7 @@ static void expect(struct str block, const struct lexical_add *adds, size_t n)
         assert_int_equal(add.tf_title, adds[i].tf_title);
         assert_int_equal(add.length, adds[i].length);
         assert_int_equal(add.plain_length, adds[i].plain_length);
-        uint64_t tf = add.tf_text + 3ULL * add.tf_title;
+        uint64_t tf = add.tf_text + 4ULL * add.tf_title;
         assert_true(b.max_tf >= (tf > UINT16_MAX ? UINT16_MAX : tf));
     }
     assert_false(lexical_cursor_next(&c, &add));

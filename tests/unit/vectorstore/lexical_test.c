@@ -98,7 +98,7 @@ static void define(struct memory_index *x, const char *query, bool plain, double
         assert_non_null(tfs);
         for (uint32_t c = 0; c < x->n_chunks; c++) {
             tfs[c] = tf(x, &x->chunks[c], stem, false) +
-                     (plain ? 1. : 3.) * tf(x, &x->chunks[c], stem, true);
+                     (plain ? 1. : 4.) * (tf(x, &x->chunks[c], stem, true) > 0);
             df += tfs[c] > 0;
         }
         double weight = s.function[i] && content && !plain ? .3 : 1.;
@@ -379,12 +379,23 @@ static void test_entry(void **unused)
     assert_true(str_eq(e.postings[2].term, STR("hous")));
     assert_int_equal(e.postings[2].tf_text, 2);
     assert_int_equal(e.postings[2].tf_title, 1);
-    assert_int_equal(e.length, 4 + 3);
+    assert_int_equal(e.length, 4 + 4);
     assert_int_equal(e.plain_length, 5);
     assert_true(e.n_gram_buckets > 8);
     for (size_t i = 0; i < e.n_gram_buckets; i++) {
         assert_true(e.gram_buckets[i] < LEXICAL_GRAM_BUCKETS);
     }
+    /* a heading at the chunk's beginning is its title, not text too */
+    assert_int_equal(lexical_analyze(t, STR("\n Leave \nParental  leave\n\nLeave is granted."),
+                                     STR("Staff rules\nLeave > Parental leave"), "en", &a, &e, &err),
+                     STATUS_OK);
+    assert_int_equal(e.plain_length, 3 + 4); /* staff, rule, leav, parent */
+    assert_int_equal(lexical_analyze(t, STR("Leave of absence\nis granted."),
+                                     STR("Leave"), "en", &a, &e, &err),
+                     STATUS_OK);
+    assert_int_equal(e.plain_length, 5 + 1);
+    assert_int_equal(lexical_analyze(t, STR("Leave"), STR("Leave"), "en", &a, &e, &err), STATUS_OK);
+    assert_int_equal(e.plain_length, 1);
     assert_int_equal(lexical_analyze(t, STR(""), STR(""), "", &a, &e, &err), STATUS_OK);
     assert_int_equal(e.n_postings, 0);
     text_analyzer_free(t);
