@@ -117,8 +117,8 @@ static void fill_arguments(struct launch *l, const struct child *c)
     }
     l->argv[n] = NULL;
     n = 0;
-    if (cfg->port >= 0) {
-        (void)snprintf(l->port, sizeof(l->port), "CARREL_PORT=%d", cfg->port);
+    if (c->sup->port >= 0) {
+        (void)snprintf(l->port, sizeof(l->port), "CARREL_PORT=%d", c->sup->port);
         l->envp[n++] = l->port;
     }
     for (char **e = environ; *e != NULL && n < ENV_MAX - 1; e++) {

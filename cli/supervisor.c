@@ -166,6 +166,7 @@ static void announce_when_ready(struct supervisor *s)
         (void)uv_timer_start(&s->finish_timer, on_finish_timer, PORT_TRIES_MS, 0);
         return;
     }
+    s->port = port;
     make_url(s, port);
     (void)snprintf(key_file, sizeof(key_file), "%s/admin.key", s->config->home);
     s->announced = true;
@@ -409,6 +410,7 @@ enum status supervisor_run(const struct supervisor_config *config, struct error 
     }
     s->loop = &loop;
     s->config = config;
+    s->port = config->port;
     s->started_ms = clock_monotonic_ms();
     s->started_wall_ms = clock_wall_ms();
     s->colour = term_colour(stderr);

@@ -63,14 +63,24 @@ function content(i, version, rnd) {
 }
 
 async function quiet(a, expected) {
+  let last = [];
+  let problem = "";
   return until(
     "every change has arrived",
     async () => {
-      const list = await a.documents().catch(() => null);
+      const list = await a.documents().catch((e) => void (problem = e.message));
+      last = list ?? last;
       return list && list.length === expected.size && list.every((d) => d.state === "ready") && list;
     },
-    { timeout: 240_000, every: 250 },
-  );
+    { timeout: 120_000, every: 250 },
+  ).catch((e) => {
+    const here = new Map(last.map((d) => [d.path, d]));
+    const missing = [...expected.keys()].filter((p) => !here.has(p));
+    const more = last.filter((d) => !expected.has(d.path)).map((d) => `${d.path} ${d.state}`);
+    const unready = last.filter((d) => d.state !== "ready").map((d) => `${d.path} ${d.state} ${d.error ?? ""}`);
+    e.message += `\n${last.length} of ${expected.size} listed; ${problem}\nmissing: ${missing.slice(0, 8)}\ntoo many: ${more.slice(0, 8)}\nnot ready: ${unready.slice(0, 8)}\n${a.output.slice(-3000)}`;
+    throw e;
+  });
 }
 
 test("kill -9 at random moments loses nothing and duplicates nothing", { timeout: 900_000 }, async (t) => {
