@@ -81,7 +81,7 @@ __attribute__((target("avx2,fma,f16c"))) static float dot_half_avx2(const float 
 dot_half_fn dot_choose(void)
 {
     __builtin_cpu_init();
-    return __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma") && __builtin_cpu_supports("f16c")
+    return __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma")
                ? dot_half_avx2
                : dot_half_plain;
 }
