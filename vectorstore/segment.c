@@ -28,6 +28,8 @@
 #define MAGIC "carrel-segment-1"
 #define SAMPLE_A_LIST 64U
 #define MAX_LISTS 4096U
+#define ITERATIONS 10  /* of k-means: more change the lists little */
+#define ASSIGN_ROWS 256U /* at once: FAISS is many times faster over a batch */
 #define CHECK_ROWS 4096U /* rows between looks at cancelled */
 
 struct header {
@@ -252,11 +254,11 @@ struct writing {
     /* first pass */
     float *sample;
     uint64_t seen, sampled, wanted;
-    float *centroids;
     FaissIndex *quantizer;
     uint16_t *list_of; /* a row's list, in order of the catalogue */
     uint64_t *at;      /* where the next row of a list goes */
-    float *row;
+    float *rows;       /* waiting for their lists */
+    uint64_t assigned;
 };
 
 static enum status check_row(const struct writing *w, struct str vector, struct error *err)
@@ -289,27 +291,33 @@ static enum status take_sample(int64_t seq, chunk_no chunk, struct str vector, v
     return s;
 }
 
+static enum status assign_waiting(struct writing *w, struct error *err)
+{
+    idx_t lists[ASSIGN_ROWS];
+    float distances[ASSIGN_ROWS];
+    size_t n = (size_t)(w->seen - w->assigned);
+    if (n > 0 && faiss_Index_search(w->quantizer, (idx_t)n, w->rows, 1, distances, lists) != 0) {
+        return faiss_failed(err, "assigning vectors to lists");
+    }
+    for (size_t i = 0; i < n; i++) {
+        idx_t list = lists[i] < 0 || lists[i] >= (idx_t)w->h.lists ? 0 : lists[i]; /* none is nearest: any will do */
+        w->list_of[w->assigned++] = (uint16_t)list;
+        w->at[list]++;
+    }
+    return STATUS_OK;
+}
+
 static enum status assign(int64_t seq, chunk_no chunk, struct str vector, void *data, struct error *err)
 {
     (void)seq;
     (void)chunk;
     struct writing *w = data;
-    idx_t list = 0;
-    float distance;
     enum status s = check_row(w, vector, err);
-    if (s != STATUS_OK) {
-        return s;
+    if (s == STATUS_OK) {
+        widen(w, vector, w->rows + (w->seen - w->assigned) * w->h.dimensions);
+        w->seen++;
     }
-    widen(w, vector, w->row);
-    if (faiss_Index_search(w->quantizer, 1, w->row, 1, &distance, &list) != 0) {
-        return faiss_failed(err, "assigning a vector to a list");
-    }
-    if (list < 0 || list >= (idx_t)w->h.lists) {
-        list = 0; /* not a number anywhere: any list will do */
-    }
-    w->list_of[w->seen++] = (uint16_t)list;
-    w->at[list]++;
-    return STATUS_OK;
+    return s == STATUS_OK && w->seen - w->assigned == ASSIGN_ROWS ? assign_waiting(w, err) : s;
 }
 
 static enum status place(int64_t seq, chunk_no chunk, struct str vector, void *data, struct error *err)
@@ -326,6 +334,42 @@ static enum status place(int64_t seq, chunk_no chunk, struct str vector, void *d
     return s;
 }
 
+/* Clusters the sample; the centroids become the quantizer. */
+static enum status train(struct writing *w, struct error *err)
+{
+    FaissClusteringParameters params;
+    FaissIndexFlat *flat = NULL;
+    FaissClustering *clustering = NULL;
+    float *centroids = NULL;
+    size_t size = 0;
+    enum status s = STATUS_OK;
+    faiss_ClusteringParameters_init(&params);
+    params.niter = ITERATIONS;
+    params.min_points_per_centroid = 1; /* it says so on the output where there are fewer */
+    if (faiss_IndexFlat_new_with(&flat, (idx_t)w->h.dimensions, METRIC_L2) != 0 ||
+        faiss_Clustering_new_with_params(&clustering, (int)w->h.dimensions, (int)w->h.lists, &params) != 0) {
+        s = faiss_failed(err, "making a clustering");
+    } else if (faiss_Clustering_train(clustering, (idx_t)w->sampled, w->sample, flat) != 0) {
+        s = faiss_failed(err, "clustering");
+    } else {
+        faiss_Clustering_centroids(clustering, &centroids, &size);
+        if (size != (size_t)w->h.lists * w->h.dimensions) {
+            s = faiss_failed(err, "clustering");
+        } else {
+            memcpy(w->map + w->l.centroids, centroids, size * sizeof *centroids);
+        }
+    }
+    if (clustering != NULL) {
+        faiss_Clustering_free(clustering);
+    }
+    if (s != STATUS_OK && flat != NULL) {
+        faiss_Index_free(flat);
+        flat = NULL;
+    }
+    w->quantizer = flat;
+    return s;
+}
+
 static enum status cluster(struct writing *w, struct catalogue *c, const struct encoder *e, int64_t after,
                            int64_t until, struct error *err)
 {
@@ -333,28 +377,22 @@ static enum status cluster(struct writing *w, struct catalogue *c, const struct 
     w->wanted = (uint64_t)w->h.lists * SAMPLE_A_LIST;
     w->wanted = w->wanted > w->h.n ? w->h.n : w->wanted;
     w->sample = calloc((size_t)w->wanted, d * sizeof *w->sample);
-    w->centroids = calloc(w->h.lists, d * sizeof *w->centroids);
     w->list_of = calloc((size_t)w->h.n, sizeof *w->list_of);
-    w->row = calloc(d, sizeof *w->row);
-    if (w->sample == NULL || w->centroids == NULL || w->list_of == NULL || w->row == NULL) {
+    w->rows = calloc(ASSIGN_ROWS, d * sizeof *w->rows);
+    if (w->sample == NULL || w->list_of == NULL || w->rows == NULL) {
         return error_set(err, STATUS_NO_MEMORY, "sealing vectors: out of memory");
     }
-    float unused;
     enum status s = catalogue_vectors_between(c, e->pk, after, until, take_sample, w, err);
-    if (s == STATUS_OK &&
-        faiss_kmeans_clustering(d, (size_t)w->sampled, w->h.lists, w->sample, w->centroids, &unused) != 0) {
-        s = faiss_failed(err, "clustering");
+    if (s == STATUS_OK) {
+        s = train(w, err);
     }
     free(w->sample);
     w->sample = NULL;
     if (s == STATUS_OK) {
-        s = make_quantizer(w->centroids, w->h.lists, w->h.dimensions, &w->quantizer, err);
-    }
-    if (s == STATUS_OK) {
         w->seen = 0;
         s = catalogue_vectors_between(c, e->pk, after, until, assign, w, err);
     }
-    return s;
+    return s == STATUS_OK ? assign_waiting(w, err) : s;
 }
 
 static enum status fill(struct writing *w, struct catalogue *c, const struct encoder *e, int64_t after,
@@ -378,9 +416,6 @@ static enum status fill(struct writing *w, struct catalogue *c, const struct enc
         offsets[i + 1] = offsets[i] + w->at[i];
         w->at[i] = offsets[i];
     }
-    if (w->centroids != NULL) {
-        memcpy(w->map + w->l.centroids, w->centroids, (size_t)w->h.lists * w->h.dimensions * sizeof(float));
-    }
     w->seen = 0;
     s = catalogue_vectors_between(c, e->pk, after, until, place, w, err);
     if (s == STATUS_OK && w->seen != w->h.n) {
@@ -392,10 +427,9 @@ static enum status fill(struct writing *w, struct catalogue *c, const struct enc
 static void writing_free(struct writing *w)
 {
     free(w->sample);
-    free(w->centroids);
     free(w->list_of);
     free(w->at);
-    free(w->row);
+    free(w->rows);
     if (w->quantizer != NULL) {
         faiss_Index_free(w->quantizer);
     }
@@ -404,7 +438,7 @@ static void writing_free(struct writing *w)
     }
 }
 
-static uint32_t lists_for(uint64_t n)
+uint32_t segment_lists(uint64_t n)
 {
     if (n < STORE_INVERTED_VECTORS) {
         return 1;
@@ -438,9 +472,9 @@ static enum status write_open(struct writing *w, int fd, const char *path, struc
 }
 
 enum status segment_write(const char *path, struct catalogue *c, const struct encoder *e, int64_t after,
-                          int64_t until, uint64_t n, struct error *err)
+                          int64_t until, uint64_t n, uint32_t lists, struct error *err)
 {
-    struct writing w = {.h = {.dimensions = e->dimensions, .lists = lists_for(n), .n = n}};
+    struct writing w = {.h = {.dimensions = e->dimensions, .lists = lists, .n = n}};
     memcpy(w.h.magic, MAGIC, sizeof w.h.magic);
     char tmp[PATH_MAX];
     int len = snprintf(tmp, sizeof tmp, "%s.tmp", path);

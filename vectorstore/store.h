@@ -19,7 +19,7 @@
 #define STORE_CHUNK_BYTES (64 * 1024)     /* text of one chunk, at most */
 #define STORE_TEXT_BYTES ((uint64_t)256 * 1024 * 1024) /* extracted text of a document, at most */
 #define STORE_SEAL_VECTORS 4096           /* the tail is sealed from here on */
-#define STORE_INVERTED_VECTORS 50000      /* segments from here on get an inverted file */
+#define STORE_INVERTED_VECTORS 200000     /* segments from here on get inverted lists; below, a scan is exact */
 #define STORE_GRACE_MS 60000              /* a retired encoder's vectors are searched for so long */
 
 struct store;

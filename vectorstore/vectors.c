@@ -503,7 +503,7 @@ enum status vectors_seal(struct vectors *v, struct catalogue *c, const struct ca
     (void)snprintf(path, sizeof path, "%s/%s", v->dir, fresh.name);
     fresh.n = (uint64_t)n;
     if (s == STATUS_OK) {
-        s = segment_write(path, c, e, fresh.after, fresh.until, fresh.n, err);
+        s = segment_write(path, c, e, fresh.after, fresh.until, fresh.n, segment_lists(fresh.n), err);
     }
     if (s == STATUS_OK) {
         s = segment_open(path, &fresh.segment, err);

@@ -63,11 +63,57 @@ int faiss_IndexFlatIP_new_with(FaissIndexFlatIP **p_index, idx_t d)
     CATCH_AND_HANDLE
 }
 
-int faiss_kmeans_clustering(size_t d, size_t n, size_t k, const float *x, float *centroids, float *q_error)
+void faiss_ClusteringParameters_init(FaissClusteringParameters *params)
+{
+    const faiss::ClusteringParameters d;
+    *params = FaissClusteringParameters{d.niter,
+                                        d.nredo,
+                                        d.verbose,
+                                        d.spherical,
+                                        d.int_centroids,
+                                        d.update_index,
+                                        d.frozen_centroids,
+                                        d.min_points_per_centroid,
+                                        d.max_points_per_centroid,
+                                        d.seed,
+                                        d.decode_block_size};
+}
+
+int faiss_Clustering_new_with_params(FaissClustering **p_clustering, int d, int k,
+                                     const FaissClusteringParameters *cp)
 {
     try {
-        *q_error = faiss::kmeans_clustering(d, n, k, x, centroids);
+        faiss::ClusteringParameters p;
+        p.niter = cp->niter;
+        p.nredo = cp->nredo;
+        p.verbose = cp->verbose != 0;
+        p.spherical = cp->spherical != 0;
+        p.int_centroids = cp->int_centroids != 0;
+        p.update_index = cp->update_index != 0;
+        p.frozen_centroids = cp->frozen_centroids != 0;
+        p.min_points_per_centroid = cp->min_points_per_centroid;
+        p.max_points_per_centroid = cp->max_points_per_centroid;
+        p.seed = cp->seed;
+        p.decode_block_size = cp->decode_block_size;
+        *p_clustering = reinterpret_cast<FaissClustering *>(new faiss::Clustering(d, k, p));
     }
     CATCH_AND_HANDLE
 }
+
+int faiss_Clustering_train(FaissClustering *clustering, idx_t n, const float *x, FaissIndex *index)
+{
+    try {
+        reinterpret_cast<faiss::Clustering *>(clustering)->train(n, x, *reinterpret_cast<faiss::Index *>(index));
+    }
+    CATCH_AND_HANDLE
+}
+
+void faiss_Clustering_centroids(FaissClustering *clustering, float **centroids, size_t *size)
+{
+    std::vector<float> &v = reinterpret_cast<faiss::Clustering *>(clustering)->centroids;
+    *centroids = v.data();
+    *size = v.size();
+}
+
+DEFINE_DESTRUCTOR(Clustering)
 }

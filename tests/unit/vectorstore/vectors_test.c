@@ -3,6 +3,8 @@
 
 #include <math.h>
 
+#include "vectorstore/segment.h"
+
 #define DIMS 32U
 #define PLENTY 6000U
 
@@ -188,6 +190,96 @@ static void tail_and_segments_are_exact_and_mended(void **state)
     assert_exact(f->s, "fit-1", all, 1000, 10);
     assert_verified(f->s, 1, 1000);
     free(all);
+}
+
+/* ---- inverted lists ---- */
+
+#define CLUSTERS 20U
+
+static size_t common(const struct vector_hit *a, const struct vector_hit *b, size_t n)
+{
+    size_t k = 0;
+    for (size_t i = 0; i < n; i++) {
+        for (size_t j = 0; j < n; j++) {
+            k += a[i].chunk == b[j].chunk ? 1 : 0;
+        }
+    }
+    return k;
+}
+
+static void inverted_lists_find_what_a_scan_finds(void **state)
+{
+    struct fixture *f = *state;
+    struct error err;
+    struct catalogue *c = NULL;
+    struct catalogue_state cs;
+    struct encoder e;
+    struct arena a;
+    struct segment *lists = NULL;
+    struct segment *flat = NULL;
+    struct visible *all = NULL;
+    char path[128];
+    static float centre[CLUSTERS][DIMS];
+    float *vectors = calloc((size_t)PLENTY * DIMS, sizeof *vectors);
+    assert_non_null(vectors);
+    for (size_t i = 0; i < CLUSTERS; i++) {
+        random_unit(centre[i]);
+    }
+    for (size_t i = 0; i < PLENTY; i++) {
+        random_unit(vectors + i * DIMS);
+        for (size_t j = 0; j < DIMS; j++) {
+            vectors[i * DIMS + j] = centre[i % CLUSTERS][j] + 0.4F * vectors[i * DIMS + j];
+        }
+    }
+    OK(store_put_encoder(f->s, "fit-1", DIMS, 10, STR("blob"), &err));
+    put_plenty(f->s, "one", 1, 0, PLENTY, vectors);
+    arena_init(&a, (size_t)1024 * 1024);
+    (void)snprintf(path, sizeof path, "%s/store.db", f->dir);
+    OK(catalogue_open(path, false, &c, &err));
+    OK(catalogue_begin_read(c, &cs, &err));
+    OK(catalogue_encoder_by_name(c, STR("fit-1"), &a, &e, &err));
+    OK(visible_all(c, &cs, &all, &err));
+    (void)snprintf(path, sizeof path, "%s/lists", f->dir);
+    OK(segment_write(path, c, &e, 0, cs.next_vector, PLENTY, 64, &err));
+    OK(segment_open(path, &lists, &err));
+    (void)snprintf(path, sizeof path, "%s/flat", f->dir);
+    OK(segment_write(path, c, &e, 0, cs.next_vector, PLENTY, 1, &err));
+    OK(segment_open(path, &flat, &err));
+    assert_int_equal(segment_write(path, c, &e, 0, cs.next_vector, PLENTY - 1, 1, &err), STATUS_CONFLICT);
+    size_t same = 0;
+    size_t narrow = 0;
+    for (size_t i = 0; i < 20; i++) {
+        struct vector_hit x[10];
+        struct vector_hit y[10];
+        struct best bx = {.hits = x, .k = 10};
+        struct best by = {.hits = y, .k = 10};
+        float *q = vectors + i * 37 * DIMS;
+        OK(segment_search(lists, q, all, NULL, &bx, &err));
+        OK(segment_search(flat, q, all, NULL, &by, &err));
+        assert_int_equal(bx.n, 10);
+        same += common(x, y, 10);
+        uint64_t whole = all->count;
+        all->count = 100; /* a narrow filter: every list is looked into */
+        bx.n = by.n = 0;
+        OK(segment_search(lists, q, all, NULL, &bx, &err));
+        OK(segment_search(flat, q, all, NULL, &by, &err));
+        narrow += common(x, y, 10);
+        all->count = whole;
+    }
+    assert_true(same >= 190);
+    assert_int_equal(narrow, 200);
+    _Atomic bool cancelled = true;
+    struct vector_hit x[10];
+    struct best bx = {.hits = x, .k = 10};
+    assert_int_equal(segment_search(flat, vectors, all, &cancelled, &bx, &err), STATUS_CANCELLED);
+    assert_int_equal(segment_lists(1000), 1);
+    assert_true(segment_lists(1000000) > 500);
+    segment_close(lists);
+    segment_close(flat);
+    visible_drop(all);
+    catalogue_close(c);
+    arena_reset(&a);
+    free(vectors);
 }
 
 /* ---- encoders ---- */
@@ -395,6 +487,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(half_floats_round_trip),
         cmocka_unit_test_setup_teardown(tail_and_segments_are_exact_and_mended, setup, teardown),
+        cmocka_unit_test_setup_teardown(inverted_lists_find_what_a_scan_finds, setup, teardown),
         cmocka_unit_test_setup_teardown(an_encoder_is_built_published_and_replaced, setup, teardown),
         cmocka_unit_test_setup_teardown(searches_find_exactly_what_the_rules_allow, setup, teardown),
     };
