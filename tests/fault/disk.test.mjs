@@ -85,7 +85,7 @@ test("a data directory that cannot be written is named at start", { skip, timeou
   chmodSync(dir, 0o755);
   execFileSync("mount", ["-t", "tmpfs", "-o", "ro,size=1m", "tmpfs", dir]);
   try {
-    await assert.rejects(startAppliance({ home: join(dir, "home"), timeout: 20_000 }), (e) => {
+    await assert.rejects(startAppliance({ home: join(dir, "home"), config: null, timeout: 20_000 }), (e) => {
       assert.match(e.message, /home/);
       assert.match(e.message, /read-only|permission|written/i);
       return true;

@@ -113,7 +113,7 @@ export class Appliance {
 }
 
 export async function startAppliance({ home = temporaryHome(), config = "http:\n  requests_per_minute: 0\n", env = {}, timeout = 60_000, args = [] } = {}) {
-  if (config !== undefined) {
+  if (config !== null) {
     mkdirSync(home, { recursive: true });
     writeFileSync(join(home, "carrel.yaml"), config);
   }
