@@ -94,10 +94,14 @@ static void op_run(struct op *op)
     bool stream = op->row->method->shape == RPC_REPLY_STREAM;
     arena_reset(&op->page);
     op->reply = NULL;
-    op->status = lane_submit(op->row->writes ? &op->tenant->write : &op->tenant->read, on_work,
-                             stream ? on_page_done : on_unary_done, op, &op->err);
-    op->working = op->status == STATUS_OK;
-    if (op->status != STATUS_OK) {
+    op->working = true;
+    /* once submitted the operation is the job's: only what fails to start is touched here */
+    struct error err;
+    enum status st = lane_submit(op->row->writes ? &op->tenant->write : &op->tenant->read, on_work,
+                                 stream ? on_page_done : on_unary_done, op, &err);
+    if (st != STATUS_OK) {
+        op->working = false;
+        op->err = err;
         op_fail(op);
     }
 }

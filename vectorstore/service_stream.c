@@ -335,9 +335,10 @@ static void upload_run(struct upload *u)
 {
     struct error err;
     rpc_call_pause(u->op->call);
+    u->op->working = true;
     enum status s = lane_submit(&u->op->tenant->write, upload_work, upload_done, u, &err);
-    u->op->working = s == STATUS_OK;
     if (s != STATUS_OK) {
+        u->op->working = false;
         upload_fail(u, s, err.text);
     }
 }
