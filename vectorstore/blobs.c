@@ -24,8 +24,9 @@ enum status blobs_open(struct blobs *b, const char *tenant_dir, struct error *er
     return s == STATUS_OK ? file_mkdirs(b->dir, 0700, err) : s;
 }
 
-enum status blobs_path(const struct blobs *b, const uint8_t hash[SHA256_BYTES], const char *pipeline,
-                       enum blob_kind kind, char *out, size_t cap, struct error *err)
+enum status blobs_path(const struct blobs *b, const uint8_t hash[SHA256_BYTES],
+                       const char *pipeline, enum blob_kind kind, char *out, size_t cap,
+                       struct error *err)
 {
     char hex[SHA256_HEX_CAP];
     char name[SHA256_HEX_CAP + 80];
@@ -33,7 +34,8 @@ enum status blobs_path(const struct blobs *b, const uint8_t hash[SHA256_BYTES], 
     if (kind == BLOB_ORIGINAL) {
         return file_join(out, cap, b->dir, hex, err);
     }
-    (void)snprintf(name, sizeof name, "%s.%.64s.%s", hex, pipeline, kind == BLOB_TEXT ? "text" : "boxes");
+    (void)snprintf(name, sizeof name, "%s.%.64s.%s", hex, pipeline,
+                   kind == BLOB_TEXT ? "text" : "boxes");
     return file_join(out, cap, b->dir, name, err);
 }
 
@@ -123,8 +125,8 @@ void blob_remove(const char *path)
     (void)unlink(path); /* what stays is swept at the next open */
 }
 
-enum status blobs_sweep(const struct blobs *b, bool (*wanted)(const char *name, void *data), void *data,
-                        struct error *err)
+enum status blobs_sweep(const struct blobs *b, bool (*wanted)(const char *name, void *data),
+                        void *data, struct error *err)
 {
     DIR *d = opendir(b->dir);
     if (d == NULL) {

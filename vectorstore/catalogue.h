@@ -1,10 +1,10 @@
-/* The catalogue: one tenant's store.db, as operations. Knows SQL and nothing of documents' meaning: put.c,
- * index.c, search.c and encoders.c say what happens, in transactions they open here.
+/* The catalogue: one tenant's store.db, as operations. Knows SQL and nothing of documents' meaning:
+ * put.c, index.c, search.c and encoders.c say what happens, in transactions they open here.
  *
- * One connection; one thread at a time. There is one writer a tenant (and process); readers see a consistent
- * snapshot between catalogue_begin_read and catalogue_end. What an operation returns lives in the arena given
- * to it, or, where it visits rows, until the visit returns. Visiting functions may not start the same operation
- * again from inside the visit. */
+ * One connection; one thread at a time. There is one writer a tenant (and process); readers see a
+ * consistent snapshot between catalogue_begin_read and catalogue_end. What an operation returns
+ * lives in the arena given to it, or, where it visits rows, until the visit returns. Visiting
+ * functions may not start the same operation again from inside the visit. */
 #ifndef CARREL_VECTORSTORE_CATALOGUE_H
 #define CARREL_VECTORSTORE_CATALOGUE_H
 
@@ -76,162 +76,200 @@ struct term {
 };
 
 /* Opens (creating, migrating) for the one writer, or an existing file for a reader. */
-enum status catalogue_open(const char *path, bool writer, struct catalogue **out, struct error *err) MUST_CHECK;
+enum status catalogue_open(const char *path, bool writer, struct catalogue **out,
+                           struct error *err) MUST_CHECK;
 void catalogue_close(struct catalogue *c); /* NULL is fine */
 
-enum status catalogue_begin_read(struct catalogue *c, struct catalogue_state *out, struct error *err) MUST_CHECK;
-enum status catalogue_begin_write(struct catalogue *c, struct catalogue_state *out, struct error *err) MUST_CHECK;
+enum status catalogue_begin_read(struct catalogue *c, struct catalogue_state *out,
+                                 struct error *err) MUST_CHECK;
+enum status catalogue_begin_write(struct catalogue *c, struct catalogue_state *out,
+                                  struct error *err) MUST_CHECK;
 /* Saves the counters and commits; rolls back when that fails. */
-enum status catalogue_commit(struct catalogue *c, const struct catalogue_state *state, struct error *err) MUST_CHECK;
+enum status catalogue_commit(struct catalogue *c, const struct catalogue_state *state,
+                             struct error *err) MUST_CHECK;
 /* Ends a read, or rolls back a write; does nothing outside a transaction. */
 void catalogue_end(struct catalogue *c);
 
 /* ---- contents; NOT_FOUND (with a text) where nothing is there ---- */
-enum status catalogue_content_find(struct catalogue *c, const uint8_t hash[SHA256_BYTES], const char *pipeline,
-                                   struct arena *a, struct content *out, struct error *err) MUST_CHECK;
-enum status catalogue_content_by_pk(struct catalogue *c, int64_t pk, struct arena *a, struct content *out,
-                                    struct error *err) MUST_CHECK;
-enum status catalogue_content_by_id(struct catalogue *c, struct str id, struct arena *a, struct content *out,
-                                    struct error *err) MUST_CHECK;
-enum status catalogue_content_after(struct catalogue *c, int64_t pk, struct arena *a, struct content *out,
-                                    struct error *err) MUST_CHECK;
-enum status catalogue_content_unsettled(struct catalogue *c, enum content_state state, struct arena *a,
-                                        struct content *out, struct error *err) MUST_CHECK;
+enum status catalogue_content_find(struct catalogue *c, const uint8_t hash[SHA256_BYTES],
+                                   const char *pipeline, struct arena *a, struct content *out,
+                                   struct error *err) MUST_CHECK;
+enum status catalogue_content_by_pk(struct catalogue *c, int64_t pk, struct arena *a,
+                                    struct content *out, struct error *err) MUST_CHECK;
+enum status catalogue_content_by_id(struct catalogue *c, struct str id, struct arena *a,
+                                    struct content *out, struct error *err) MUST_CHECK;
+enum status catalogue_content_after(struct catalogue *c, int64_t pk, struct arena *a,
+                                    struct content *out, struct error *err) MUST_CHECK;
+enum status catalogue_content_unsettled(struct catalogue *c, enum content_state state,
+                                        struct arena *a, struct content *out,
+                                        struct error *err) MUST_CHECK;
 enum status catalogue_content_add(struct catalogue *c, const struct content *in, int64_t *pk,
                                   struct error *err) MUST_CHECK;
 /* language, text_size, boxes, chunks and state */
-enum status catalogue_content_update(struct catalogue *c, const struct content *in, struct error *err) MUST_CHECK;
+enum status catalogue_content_update(struct catalogue *c, const struct content *in,
+                                     struct error *err) MUST_CHECK;
 enum status catalogue_content_delete(struct catalogue *c, int64_t pk, struct error *err) MUST_CHECK;
 /* How many contents (of any state) use the original, and its structure by this pipeline. */
-enum status catalogue_content_uses(struct catalogue *c, const uint8_t hash[SHA256_BYTES], const char *pipeline,
-                                   int64_t *original, int64_t *structure, struct error *err) MUST_CHECK;
+enum status catalogue_content_uses(struct catalogue *c, const uint8_t hash[SHA256_BYTES],
+                                   const char *pipeline, int64_t *original, int64_t *structure,
+                                   struct error *err) MUST_CHECK;
 
 /* ---- locations and versions ---- */
 enum status catalogue_location_get(struct catalogue *c, struct str document, struct arena *a,
                                    struct location *out, struct error *err) MUST_CHECK;
-enum status catalogue_location_set(struct catalogue *c, const struct location *in, struct error *err) MUST_CHECK;
+enum status catalogue_location_set(struct catalogue *c, const struct location *in,
+                                   struct error *err) MUST_CHECK;
 /* The first document after this id that has a content. */
 enum status catalogue_location_after(struct catalogue *c, struct str document, struct arena *a,
                                      struct location *out, struct error *err) MUST_CHECK;
 typedef enum status (*location_visit)(const struct location *l, void *data, struct error *err);
-enum status catalogue_locations_of(struct catalogue *c, int64_t content, location_visit visit, void *data,
-                                   struct error *err) MUST_CHECK;
-enum status catalogue_content_located(struct catalogue *c, int64_t content, bool *any, struct error *err) MUST_CHECK;
-enum status catalogue_location_count(struct catalogue *c, int64_t *locations, int64_t *open_versions,
-                                     struct error *err) MUST_CHECK;
-/* Closes the open version of the document, if any; opens a new one when hash is not NULL; keeps the last 32. */
+enum status catalogue_locations_of(struct catalogue *c, int64_t content, location_visit visit,
+                                   void *data, struct error *err) MUST_CHECK;
+enum status catalogue_content_located(struct catalogue *c, int64_t content, bool *any,
+                                      struct error *err) MUST_CHECK;
+enum status catalogue_location_count(struct catalogue *c, int64_t *locations,
+                                     int64_t *open_versions, struct error *err) MUST_CHECK;
+/* Closes the open version of the document, if any; opens a new one when hash is not NULL; keeps the
+ * last 32. */
 enum status catalogue_version(struct catalogue *c, const struct location *l, const uint8_t *hash,
                               int64_t now_ms, struct error *err) MUST_CHECK;
 
 /* ---- chunks ---- */
-enum status catalogue_chunk_add(struct catalogue *c, const struct stored_chunk *in, struct error *err) MUST_CHECK;
-enum status catalogue_chunk_set_lengths(struct catalogue *c, chunk_no no, uint32_t length, uint32_t gram_length,
-                                        struct error *err) MUST_CHECK;
-enum status catalogue_chunk_get(struct catalogue *c, chunk_no no, struct arena *a, struct stored_chunk *out,
+enum status catalogue_chunk_add(struct catalogue *c, const struct stored_chunk *in,
                                 struct error *err) MUST_CHECK;
-enum status catalogue_chunk_by_ordinal(struct catalogue *c, int64_t content, uint32_t ordinal, struct arena *a,
-                                       struct stored_chunk *out, struct error *err) MUST_CHECK;
+enum status catalogue_chunk_set_lengths(struct catalogue *c, chunk_no no, uint32_t length,
+                                        uint32_t gram_length, struct error *err) MUST_CHECK;
+enum status catalogue_chunk_get(struct catalogue *c, chunk_no no, struct arena *a,
+                                struct stored_chunk *out, struct error *err) MUST_CHECK;
+enum status catalogue_chunk_by_ordinal(struct catalogue *c, int64_t content, uint32_t ordinal,
+                                       struct arena *a, struct stored_chunk *out,
+                                       struct error *err) MUST_CHECK;
 typedef enum status (*chunk_visit)(const struct stored_chunk *k, void *data, struct error *err);
 /* By ordinal, from `ordinal` on, at most limit. */
-enum status catalogue_chunks_of(struct catalogue *c, int64_t content, uint32_t ordinal, uint32_t limit,
-                                chunk_visit visit, void *data, struct error *err) MUST_CHECK;
+enum status catalogue_chunks_of(struct catalogue *c, int64_t content, uint32_t ordinal,
+                                uint32_t limit, chunk_visit visit, void *data,
+                                struct error *err) MUST_CHECK;
 /* By number, from `from` on, at most limit: every one. */
-enum status catalogue_chunks_from(struct catalogue *c, chunk_no from, uint32_t limit, chunk_visit visit,
-                                  void *data, struct error *err) MUST_CHECK;
-/* The same, of published contents; with missing > 0 only those without a vector of that encoder. */
-enum status catalogue_chunks_scan(struct catalogue *c, chunk_no from, uint32_t limit, int64_t missing,
+enum status catalogue_chunks_from(struct catalogue *c, chunk_no from, uint32_t limit,
                                   chunk_visit visit, void *data, struct error *err) MUST_CHECK;
+/* The same, of published contents; with missing > 0 only those without a vector of that encoder. */
+enum status catalogue_chunks_scan(struct catalogue *c, chunk_no from, uint32_t limit,
+                                  int64_t missing, chunk_visit visit, void *data,
+                                  struct error *err) MUST_CHECK;
 /* What re-scoring needs; out is valid until the next call. */
-enum status catalogue_chunk_rescore(struct catalogue *c, chunk_no no, struct str *text, struct str *title,
-                                    struct str *heading, struct str *language, uint32_t *length,
-                                    uint32_t *gram_length, struct error *err) MUST_CHECK;
+enum status catalogue_chunk_rescore(struct catalogue *c, chunk_no no, struct str *text,
+                                    struct str *title, struct str *heading, struct str *language,
+                                    uint32_t *length, uint32_t *gram_length,
+                                    struct error *err) MUST_CHECK;
 /* content id (26 characters, not NUL-terminated) and ordinal */
-enum status catalogue_chunk_name(struct catalogue *c, chunk_no no, char content[ID_CAP], uint32_t *ordinal,
-                                 struct error *err) MUST_CHECK;
-enum status catalogue_chunk_count_of(struct catalogue *c, int64_t content, int64_t *n, struct error *err) MUST_CHECK;
+enum status catalogue_chunk_name(struct catalogue *c, chunk_no no, char content[ID_CAP],
+                                 uint32_t *ordinal, struct error *err) MUST_CHECK;
+enum status catalogue_chunk_count_of(struct catalogue *c, int64_t content, int64_t *n,
+                                     struct error *err) MUST_CHECK;
 enum status catalogue_chunk_delete(struct catalogue *c, chunk_no no, struct error *err) MUST_CHECK;
 enum status catalogue_span_add(struct catalogue *c, int64_t content, chunk_no first, chunk_no last,
                                struct error *err) MUST_CHECK;
-enum status catalogue_span_delete(struct catalogue *c, int64_t content, struct error *err) MUST_CHECK;
-typedef enum status (*span_visit)(chunk_no first, chunk_no last, struct str collection, struct str readers,
-                                  void *data, struct error *err);
+enum status catalogue_span_delete(struct catalogue *c, int64_t content,
+                                  struct error *err) MUST_CHECK;
+typedef enum status (*span_visit)(chunk_no first, chunk_no last, struct str collection,
+                                  struct str readers, void *data, struct error *err);
 /* Every run of chunk numbers under each location that is not excluded. */
-enum status catalogue_spans_visible(struct catalogue *c, span_visit visit, void *data, struct error *err) MUST_CHECK;
+enum status catalogue_spans_visible(struct catalogue *c, span_visit visit, void *data,
+                                    struct error *err) MUST_CHECK;
 /* Every run of chunk numbers that exists; collection and readers empty. */
-enum status catalogue_spans_all(struct catalogue *c, span_visit visit, void *data, struct error *err) MUST_CHECK;
+enum status catalogue_spans_all(struct catalogue *c, span_visit visit, void *data,
+                                struct error *err) MUST_CHECK;
 
 /* ---- encoders and vectors ---- */
-enum status catalogue_encoder_by_name(struct catalogue *c, struct str name, struct arena *a, struct encoder *out,
-                                      struct error *err) MUST_CHECK;
+enum status catalogue_encoder_by_name(struct catalogue *c, struct str name, struct arena *a,
+                                      struct encoder *out, struct error *err) MUST_CHECK;
 /* The newest in that state. */
-enum status catalogue_encoder_by_state(struct catalogue *c, enum encoder_state state, struct arena *a,
-                                       struct encoder *out, struct error *err) MUST_CHECK;
-enum status catalogue_encoder_after(struct catalogue *c, int64_t pk, struct arena *a, struct encoder *out,
-                                    struct error *err) MUST_CHECK;
-enum status catalogue_encoder_add(struct catalogue *c, const struct encoder *in, struct error *err) MUST_CHECK;
+enum status catalogue_encoder_by_state(struct catalogue *c, enum encoder_state state,
+                                       struct arena *a, struct encoder *out,
+                                       struct error *err) MUST_CHECK;
+enum status catalogue_encoder_after(struct catalogue *c, int64_t pk, struct arena *a,
+                                    struct encoder *out, struct error *err) MUST_CHECK;
+enum status catalogue_encoder_add(struct catalogue *c, const struct encoder *in,
+                                  struct error *err) MUST_CHECK;
 /* state, retired_ms, fitted_on */
-enum status catalogue_encoder_set(struct catalogue *c, const struct encoder *in, struct error *err) MUST_CHECK;
-enum status catalogue_encoder_count(struct catalogue *c, int64_t encoder, int64_t delta, struct error *err) MUST_CHECK;
-enum status catalogue_encoder_delete(struct catalogue *c, int64_t encoder, struct error *err) MUST_CHECK;
+enum status catalogue_encoder_set(struct catalogue *c, const struct encoder *in,
+                                  struct error *err) MUST_CHECK;
+enum status catalogue_encoder_count(struct catalogue *c, int64_t encoder, int64_t delta,
+                                    struct error *err) MUST_CHECK;
+enum status catalogue_encoder_delete(struct catalogue *c, int64_t encoder,
+                                     struct error *err) MUST_CHECK;
 /* *added false when the chunk has one already. */
 enum status catalogue_vector_add(struct catalogue *c, int64_t encoder, int64_t seq, chunk_no chunk,
                                  struct str vector, bool *added, struct error *err) MUST_CHECK;
-typedef enum status (*vector_visit)(int64_t seq, chunk_no chunk, struct str vector, void *data, struct error *err);
+typedef enum status (*vector_visit)(int64_t seq, chunk_no chunk, struct str vector, void *data,
+                                    struct error *err);
 /* seq in (after, until], in order. */
-enum status catalogue_vectors_between(struct catalogue *c, int64_t encoder, int64_t after, int64_t until,
-                                      vector_visit visit, void *data, struct error *err) MUST_CHECK;
-enum status catalogue_vectors_count(struct catalogue *c, int64_t encoder, int64_t after, int64_t until,
-                                    int64_t *n, int64_t *last, struct error *err) MUST_CHECK;
-enum status catalogue_vectors_delete_chunk(struct catalogue *c, chunk_no chunk, struct error *err) MUST_CHECK;
+enum status catalogue_vectors_between(struct catalogue *c, int64_t encoder, int64_t after,
+                                      int64_t until, vector_visit visit, void *data,
+                                      struct error *err) MUST_CHECK;
+enum status catalogue_vectors_count(struct catalogue *c, int64_t encoder, int64_t after,
+                                    int64_t until, int64_t *n, int64_t *last,
+                                    struct error *err) MUST_CHECK;
+enum status catalogue_vectors_delete_chunk(struct catalogue *c, chunk_no chunk,
+                                           struct error *err) MUST_CHECK;
 /* The first `limit` vectors of the encoder; *n how many went. */
-enum status catalogue_vectors_delete_some(struct catalogue *c, int64_t encoder, uint32_t limit, int64_t *n,
-                                          struct error *err) MUST_CHECK;
-enum status catalogue_content_encoder_add(struct catalogue *c, int64_t content, int64_t encoder, int64_t n,
-                                          struct error *err) MUST_CHECK;
+enum status catalogue_vectors_delete_some(struct catalogue *c, int64_t encoder, uint32_t limit,
+                                          int64_t *n, struct error *err) MUST_CHECK;
+enum status catalogue_content_encoder_add(struct catalogue *c, int64_t content, int64_t encoder,
+                                          int64_t n, struct error *err) MUST_CHECK;
 /* Adds sign * (its vectors) to each encoder's count: when a content is published, or dies. */
 enum status catalogue_content_encoders_count(struct catalogue *c, int64_t content, int sign,
                                              struct error *err) MUST_CHECK;
-enum status catalogue_content_encoders_delete(struct catalogue *c, int64_t content, struct error *err) MUST_CHECK;
-enum status catalogue_missing(struct catalogue *c, int64_t encoder, int64_t *n, struct error *err) MUST_CHECK;
+enum status catalogue_content_encoders_delete(struct catalogue *c, int64_t content,
+                                              struct error *err) MUST_CHECK;
+enum status catalogue_missing(struct catalogue *c, int64_t encoder, int64_t *n,
+                              struct error *err) MUST_CHECK;
 /* Vectors without a chunk or encoder; and vectors of the encoder whose chunk is published. */
-enum status catalogue_vectors_check(struct catalogue *c, int64_t encoder, int64_t *stray, int64_t *counted,
-                                    struct error *err) MUST_CHECK;
+enum status catalogue_vectors_check(struct catalogue *c, int64_t encoder, int64_t *stray,
+                                    int64_t *counted, struct error *err) MUST_CHECK;
 
 /* ---- full text ---- */
 enum status catalogue_term_get(struct catalogue *c, struct str term, struct term *out, bool *found,
                                struct error *err) MUST_CHECK;
 enum status catalogue_term_set(struct catalogue *c, struct str term, const struct term *in,
                                struct error *err) MUST_CHECK;
-enum status catalogue_term_delete(struct catalogue *c, struct str term, struct error *err) MUST_CHECK;
+enum status catalogue_term_delete(struct catalogue *c, struct str term,
+                                  struct error *err) MUST_CHECK;
 /* The first term after this one; name lives in a. */
-enum status catalogue_term_after(struct catalogue *c, struct str term, struct arena *a, struct str *name,
-                                 struct term *out, bool *found, struct error *err) MUST_CHECK;
+enum status catalogue_term_after(struct catalogue *c, struct str term, struct arena *a,
+                                 struct str *name, struct term *out, bool *found,
+                                 struct error *err) MUST_CHECK;
 /* out: initialised by the caller, replaced. */
 enum status catalogue_block_get(struct catalogue *c, int64_t term, int64_t n, struct buf *out,
                                 struct error *err) MUST_CHECK;
 enum status catalogue_block_set(struct catalogue *c, int64_t term, int64_t n, struct str block,
                                 struct error *err) MUST_CHECK;
-enum status catalogue_block_delete(struct catalogue *c, int64_t term, int64_t n, struct error *err) MUST_CHECK;
+enum status catalogue_block_delete(struct catalogue *c, int64_t term, int64_t n,
+                                   struct error *err) MUST_CHECK;
 /* In order; visit returns false to stop. */
-enum status catalogue_blocks(struct catalogue *c, int64_t term, bool (*visit)(struct str block, void *data),
-                             void *data, struct error *err) MUST_CHECK;
+enum status catalogue_blocks(struct catalogue *c, int64_t term,
+                             bool (*visit)(struct str block, void *data), void *data,
+                             struct error *err) MUST_CHECK;
 enum status catalogue_index_clear(struct catalogue *c, struct error *err) MUST_CHECK;
 /* Appends to the log of 4-gram counts; counts: pairs of varints, bucket step and change. */
 enum status catalogue_gram_log_add(struct catalogue *c, int64_t seq, int sign, struct str counts,
                                    struct error *err) MUST_CHECK;
 /* Brings counts[LEXICAL_GRAM_BUCKETS] from log number *next up to date (0: from the pages on). */
-enum status catalogue_grams_refresh(struct catalogue *c, const struct catalogue_state *state, uint32_t *counts,
-                                    int64_t *next, struct error *err) MUST_CHECK;
+enum status catalogue_grams_refresh(struct catalogue *c, const struct catalogue_state *state,
+                                    uint32_t *counts, int64_t *next, struct error *err) MUST_CHECK;
 /* Replaces pages and log by counts. */
-enum status catalogue_grams_fold(struct catalogue *c, const uint32_t *counts, struct error *err) MUST_CHECK;
+enum status catalogue_grams_fold(struct catalogue *c, const uint32_t *counts,
+                                 struct error *err) MUST_CHECK;
 enum status catalogue_language_add(struct catalogue *c, const char *language, int64_t chunks,
                                    struct error *err) MUST_CHECK;
 /* Most chunks first, at most 16; "" left out. */
-enum status catalogue_languages(struct catalogue *c, struct arena *a, const char *const **out, size_t *n,
-                                struct error *err) MUST_CHECK;
+enum status catalogue_languages(struct catalogue *c, struct arena *a, const char *const **out,
+                                size_t *n, struct error *err) MUST_CHECK;
 /* Where the merge of posting blocks stopped; empty: at the start. */
-enum status catalogue_purge_get(struct catalogue *c, struct arena *a, struct str *after, struct error *err) MUST_CHECK;
-enum status catalogue_purge_set(struct catalogue *c, struct str after, struct error *err) MUST_CHECK;
+enum status catalogue_purge_get(struct catalogue *c, struct arena *a, struct str *after,
+                                struct error *err) MUST_CHECK;
+enum status catalogue_purge_set(struct catalogue *c, struct str after,
+                                struct error *err) MUST_CHECK;
 /* The database's own check; CORRUPT with its first complaint. */
 enum status catalogue_integrity(struct catalogue *c, struct error *err) MUST_CHECK;
 

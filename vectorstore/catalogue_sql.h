@@ -1,4 +1,4 @@
-/* All SQL of the store: the schema and every statement, each with the name catalogue.c knows it by. Row numbers
+/* All SQL of the store: the schema and every statement, each with the name catalogue*.c know it by. Row numbers
  * (contents.pk, chunks.no, encoders.pk, terms.id) never leave vectorstore.
  *
  * What is derived lives in the same file and changes in the same transactions as the truth it is derived from:

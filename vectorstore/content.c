@@ -1,4 +1,5 @@
-/* The life of contents and locations but for the putting: moving, removing, dying, shrinking away. */
+/* The life of contents and locations but for the putting: moving, removing, dying, shrinking away.
+ */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -8,7 +9,8 @@
 
 #define SHRINK_ARENA ((size_t)64 * 1024 * 1024)
 
-enum status content_unlocated(struct store *s, struct catalogue_state *state, int64_t content, struct error *err)
+enum status content_unlocated(struct store *s, struct catalogue_state *state, int64_t content,
+                              struct error *err)
 {
     struct arena a;
     arena_init(&a, (size_t)1024 * 1024);
@@ -69,10 +71,12 @@ enum status content_drop_blobs(struct store *s, const struct content *k, struct 
     char path[1300];
     int64_t original = 0;
     int64_t structure = 0;
-    enum status st = catalogue_content_uses(s->writer, k->hash, k->pipeline, &original, &structure, err);
+    enum status st =
+        catalogue_content_uses(s->writer, k->hash, k->pipeline, &original, &structure, err);
     for (int kind = BLOB_ORIGINAL; kind <= BLOB_BOXES && st == STATUS_OK; kind++) {
         if ((kind == BLOB_ORIGINAL ? original : structure) == 0) {
-            st = blobs_path(&s->blobs, k->hash, k->pipeline, (enum blob_kind)kind, path, sizeof path, err);
+            st = blobs_path(&s->blobs, k->hash, k->pipeline, (enum blob_kind)kind, path,
+                            sizeof path, err);
             if (st == STATUS_OK) {
                 blob_remove(path);
             }
@@ -146,7 +150,8 @@ static enum status location_from(const Vs__Location *m, struct buf *readers, str
     return STATUS_OK;
 }
 
-enum status store_move(struct store *s, const Vs__MoveRequest *m, Vs__MoveReply *out, struct error *err)
+enum status store_move(struct store *s, const Vs__MoveRequest *m, Vs__MoveReply *out,
+                       struct error *err)
 {
     struct arena a;
     arena_init(&a, (size_t)1024 * 1024);
@@ -192,7 +197,8 @@ enum status store_move(struct store *s, const Vs__MoveRequest *m, Vs__MoveReply 
 }
 
 /* An unknown document leaves a tombstone too: its put may still be on the way. */
-enum status store_remove(struct store *s, const Vs__RemoveRequest *m, Vs__RemoveReply *out, struct error *err)
+enum status store_remove(struct store *s, const Vs__RemoveRequest *m, Vs__RemoveReply *out,
+                         struct error *err)
 {
     struct arena a;
     arena_init(&a, (size_t)1024 * 1024);
@@ -202,8 +208,12 @@ enum status store_remove(struct store *s, const Vs__RemoveRequest *m, Vs__Remove
     if (st == STATUS_OK) {
         st = catalogue_location_get(s->writer, str_from(m->document), &a, &l, err);
         if (st == STATUS_NOT_FOUND) {
-            l = (struct location){.document = m->document, .source = "", .collection = "", .label = "",
-                                  .path = STR(""), .readers = STR("")};
+            l = (struct location){.document = m->document,
+                                  .source = "",
+                                  .collection = "",
+                                  .label = "",
+                                  .path = STR(""),
+                                  .readers = STR("")};
             st = STATUS_OK;
         }
     }
@@ -241,7 +251,8 @@ enum status store_remove(struct store *s, const Vs__RemoveRequest *m, Vs__Remove
 
 /* ---- keeping house ---- */
 
-static enum status maintain_contents(struct store *s, struct arena *a, bool *more, struct error *err)
+static enum status maintain_contents(struct store *s, struct arena *a, bool *more,
+                                     struct error *err)
 {
     struct content k;
     bool gone;
@@ -256,7 +267,8 @@ static enum status maintain_contents(struct store *s, struct arena *a, bool *mor
     return st;
 }
 
-static enum status maintain_encoders(struct store *s, int64_t now, struct arena *a, bool *more, struct error *err)
+static enum status maintain_encoders(struct store *s, int64_t now, struct arena *a, bool *more,
+                                     struct error *err)
 {
     struct encoder e = {0};
     struct catalogue_state state;

@@ -34,7 +34,8 @@ uint16_t half_from_float(float f)
     if (rest >= 0x477ff000U) {
         return (uint16_t)(sign | 0x7c00U);
     }
-    if (rest < 0x38800000U) { /* subnormal: add 0.5, whose unit is 2^-24, so that the bits round in place */
+    if (rest < 0x38800000U) { /* subnormal: add 0.5, whose unit is 2^-24, so that the bits round in
+                                 place */
         float half = 0.5F;
         float magnitude;
         memcpy(&magnitude, &rest, sizeof magnitude);
@@ -61,7 +62,8 @@ float dot_half_plain(const float *q, const uint16_t *row, size_t n)
 #if defined(__x86_64__)
 #include <immintrin.h>
 
-__attribute__((target("avx2,fma,f16c"))) static float dot_half_avx2(const float *q, const uint16_t *row, size_t n)
+__attribute__((target("avx2,fma,f16c"))) static float dot_half_avx2(const float *q,
+                                                                    const uint16_t *row, size_t n)
 {
     __m256 a = _mm256_setzero_ps();
     __m256 b = _mm256_setzero_ps();
@@ -74,16 +76,16 @@ __attribute__((target("avx2,fma,f16c"))) static float dot_half_avx2(const float 
     }
     float lanes[8];
     _mm256_storeu_ps(lanes, _mm256_add_ps(a, b));
-    float sum = lanes[0] + lanes[1] + lanes[2] + lanes[3] + lanes[4] + lanes[5] + lanes[6] + lanes[7];
+    float sum =
+        lanes[0] + lanes[1] + lanes[2] + lanes[3] + lanes[4] + lanes[5] + lanes[6] + lanes[7];
     return sum + dot_half_plain(q + i, row + i, n - i);
 }
 
 dot_half_fn dot_choose(void)
 {
     __builtin_cpu_init();
-    return __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma")
-               ? dot_half_avx2
-               : dot_half_plain;
+    return __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma") ? dot_half_avx2
+                                                                           : dot_half_plain;
 }
 #else
 dot_half_fn dot_choose(void)

@@ -1,4 +1,5 @@
-/* Half floats (IEEE 754 binary16) and their dot product with floats. Rows are n values; no alignment asked. */
+/* Half floats (IEEE 754 binary16) and their dot product with floats. Rows are n values; no
+ * alignment asked. */
 #ifndef CARREL_VECTORSTORE_DOT_H
 #define CARREL_VECTORSTORE_DOT_H
 

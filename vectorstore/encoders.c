@@ -1,5 +1,6 @@
-/* Encoders from their arrival to their end: building while vectors are put, published when every visible passage
- * has one, retired when the next is published, gone after a grace (content.c). And the scan that feeds them. */
+/* Encoders from their arrival to their end: building while vectors are put, published when every
+ * visible passage has one, retired when the next is published, gone after a grace (content.c). And
+ * the scan that feeds them. */
 #include <stdio.h>
 #include <string.h>
 #include <unistd.h>
@@ -44,7 +45,8 @@ enum status store_status(struct store *s, struct arena *a, Vs__StatusReply *out,
     return out->encoder == NULL ? error_set(err, STATUS_NO_MEMORY, "out of memory") : STATUS_OK;
 }
 
-enum status store_encoder_path(struct store *s, const char *encoder, char *path, size_t cap, struct error *err)
+enum status store_encoder_path(struct store *s, const char *encoder, char *path, size_t cap,
+                               struct error *err)
 {
     if (!blobs_name_ok(encoder)) {
         return error_set(err, STATUS_INVALID, "not a name of an encoder");
@@ -60,7 +62,8 @@ enum status store_encoder_path(struct store *s, const char *encoder, char *path,
 }
 
 /* In a transaction: whatever else was being built is dropped by the next housekeeping. */
-static enum status drop_building(struct store *s, const char *except, struct arena *a, struct error *err)
+static enum status drop_building(struct store *s, const char *except, struct arena *a,
+                                 struct error *err)
 {
     struct encoder e = {0};
     enum status st = STATUS_OK;
@@ -75,17 +78,20 @@ static enum status drop_building(struct store *s, const char *except, struct are
     return st == STATUS_NOT_FOUND ? STATUS_OK : st;
 }
 
-static enum status add_encoder(struct store *s, const char *name, uint32_t dimensions, uint32_t fitted_on,
-                               struct arena *a, struct error *err)
+static enum status add_encoder(struct store *s, const char *name, uint32_t dimensions,
+                               uint32_t fitted_on, struct arena *a, struct error *err)
 {
     struct encoder e;
     enum status st = catalogue_encoder_by_name(s->writer, str_from(name), a, &e, err);
     if (st == STATUS_NOT_FOUND) {
-        e = (struct encoder){.name = name, .dimensions = dimensions, .fitted_on = fitted_on,
+        e = (struct encoder){.name = name,
+                             .dimensions = dimensions,
+                             .fitted_on = fitted_on,
                              .state = ENCODER_BUILDING};
         st = catalogue_encoder_add(s->writer, &e, err);
     } else if (st == STATUS_OK && e.dimensions != dimensions) {
-        st = error_set(err, STATUS_CONFLICT, "the encoder %s is stored with %u dimensions", name, e.dimensions);
+        st = error_set(err, STATUS_CONFLICT, "the encoder %s is stored with %u dimensions", name,
+                       e.dimensions);
     } else if (st == STATUS_OK && e.state == ENCODER_RETIRED) {
         e.state = ENCODER_BUILDING;
         e.fitted_on = fitted_on;
@@ -95,14 +101,15 @@ static enum status add_encoder(struct store *s, const char *name, uint32_t dimen
     return st == STATUS_OK ? drop_building(s, name, a, err) : st;
 }
 
-enum status store_put_encoder(struct store *s, const char *name, uint32_t dimensions, uint32_t fitted_on,
-                              struct str blob, struct error *err)
+enum status store_put_encoder(struct store *s, const char *name, uint32_t dimensions,
+                              uint32_t fitted_on, struct str blob, struct error *err)
 {
     struct arena a;
     struct catalogue_state state;
     char path[1300];
     if (!blobs_name_ok(name) || dimensions == 0 || dimensions > VECTOR_MAX_DIMENSIONS) {
-        return error_set(err, STATUS_INVALID, "an encoder needs a plain name and 1 to %u dimensions",
+        return error_set(err, STATUS_INVALID,
+                         "an encoder needs a plain name and 1 to %u dimensions",
                          VECTOR_MAX_DIMENSIONS);
     }
     arena_init(&a, (size_t)1024 * 1024);
@@ -164,7 +171,8 @@ static enum status scan_item(const struct stored_chunk *k, void *data, struct er
         return st;
     }
     m->text = (ProtobufCBinaryData){.data = (uint8_t *)text, .len = k->text.len};
-    m->title = arena_printf(sc->a, "%s%s%.*s", sc->title, k->heading.len > 0 ? "\n" : "", STR_ARG(k->heading));
+    m->title = arena_printf(sc->a, "%s%s%.*s", sc->title, k->heading.len > 0 ? "\n" : "",
+                            STR_ARG(k->heading));
     if (m->title == NULL) {
         return error_set(err, STATUS_NO_MEMORY, "out of memory");
     }
@@ -174,9 +182,10 @@ static enum status scan_item(const struct stored_chunk *k, void *data, struct er
     return STATUS_OK;
 }
 
-/* The cursor is the id of the last passage: where that is gone, the scan starts again, which is only slower. */
-static enum status scan_from(struct reader *r, ProtobufCBinaryData after, struct arena *a, chunk_no *from,
-                             struct error *err)
+/* The cursor is the id of the last passage: where that is gone, the scan starts again, which is
+ * only slower. */
+static enum status scan_from(struct reader *r, ProtobufCBinaryData after, struct arena *a,
+                             chunk_no *from, struct error *err)
 {
     struct str id;
     uint32_t ordinal;
@@ -199,8 +208,9 @@ static enum status scan_from(struct reader *r, ProtobufCBinaryData after, struct
     return st == STATUS_NOT_FOUND ? STATUS_OK : st;
 }
 
-enum status store_scan(struct store *s, const char *missing_encoder, ProtobufCBinaryData after, uint32_t page,
-                       struct arena *a, Vs__ScanReply *out, bool *last, struct error *err)
+enum status store_scan(struct store *s, const char *missing_encoder, ProtobufCBinaryData after,
+                       uint32_t page, struct arena *a, Vs__ScanReply *out, bool *last,
+                       struct error *err)
 {
     struct reader *r = NULL;
     struct catalogue_state state;
@@ -234,8 +244,9 @@ enum status store_scan(struct store *s, const char *missing_encoder, ProtobufCBi
 
 /* ---- vectors ---- */
 
-static enum status put_vector(struct store *s, struct catalogue_state *state, const struct encoder *e,
-                              const Vs__PutVectorsRequest__Item *m, bool *stored, struct error *err)
+static enum status put_vector(struct store *s, struct catalogue_state *state,
+                              const struct encoder *e, const Vs__PutVectorsRequest__Item *m,
+                              bool *stored, struct error *err)
 {
     struct arena a;
     struct str id;
@@ -245,8 +256,10 @@ static enum status put_vector(struct store *s, struct catalogue_state *state, co
     uint16_t unit[VECTOR_MAX_DIMENSIONS];
     struct str in = {.ptr = (const char *)m->vector.data, .len = m->vector.len};
     *stored = false;
-    if (in.len != (size_t)e->dimensions * sizeof unit[0] || !vector_normalise(in, unit, e->dimensions)) {
-        return error_set(err, STATUS_INVALID, "a vector of %s must be %u numbers of 2 bytes", e->name, e->dimensions);
+    if (in.len != (size_t)e->dimensions * sizeof unit[0] ||
+        !vector_normalise(in, unit, e->dimensions)) {
+        return error_set(err, STATUS_INVALID, "a vector of %s must be %u numbers of 2 bytes",
+                         e->name, e->dimensions);
     }
     if (!chunk_id_parse(m->key, &id, &ordinal)) {
         return error_set(err, STATUS_INVALID, "not a key of a scan");
@@ -257,7 +270,8 @@ static enum status put_vector(struct store *s, struct catalogue_state *state, co
         st = catalogue_chunk_by_ordinal(s->writer, k.pk, ordinal, &a, &chunk, err);
         if (st == STATUS_OK) {
             st = catalogue_vector_add(s->writer, e->pk, state->next_vector++, chunk.no,
-                                      (struct str){.ptr = (const char *)unit, .len = in.len}, stored, err);
+                                      (struct str){.ptr = (const char *)unit, .len = in.len},
+                                      stored, err);
         }
         if (st == STATUS_OK && *stored) {
             st = catalogue_content_encoder_add(s->writer, k.pk, e->pk, 1, err);
@@ -267,8 +281,8 @@ static enum status put_vector(struct store *s, struct catalogue_state *state, co
     return st == STATUS_NOT_FOUND ? STATUS_OK : st; /* removed meanwhile */
 }
 
-enum status store_put_vectors(struct store *s, const Vs__PutVectorsRequest *m, Vs__PutVectorsReply *out,
-                              struct error *err)
+enum status store_put_vectors(struct store *s, const Vs__PutVectorsRequest *m,
+                              Vs__PutVectorsReply *out, struct error *err)
 {
     struct arena a;
     struct catalogue_state state;
@@ -301,7 +315,8 @@ enum status store_put_vectors(struct store *s, const Vs__PutVectorsRequest *m, V
     return st;
 }
 
-enum status store_publish(struct store *s, const Vs__PublishRequest *m, Vs__PublishReply *out, struct error *err)
+enum status store_publish(struct store *s, const Vs__PublishRequest *m, Vs__PublishReply *out,
+                          struct error *err)
 {
     struct arena a;
     struct catalogue_state state;
@@ -319,8 +334,8 @@ enum status store_publish(struct store *s, const Vs__PublishRequest *m, Vs__Publ
     if (st == STATUS_OK && e.state == ENCODER_BUILDING) {
         st = catalogue_missing(s->writer, e.pk, &missing, err);
         if (st == STATUS_OK && missing > 0) {
-            st = error_set(err, STATUS_CONFLICT, "%lld passages have no vector of %s yet", (long long)missing,
-                           m->encoder);
+            st = error_set(err, STATUS_CONFLICT, "%lld passages have no vector of %s yet",
+                           (long long)missing, m->encoder);
         }
         if (st == STATUS_OK) {
             st = catalogue_encoder_by_state(s->writer, ENCODER_PUBLISHED, &a, &old, err);

@@ -1,5 +1,5 @@
-/* Passages by id: checked against the caller's rights once more, named by a location he may read, labelled by all
- * of them, widened and with their boxes where asked. */
+/* Passages by id: checked against the caller's rights once more, named by a location he may read,
+ * labelled by all of them, widened and with their boxes where asked. */
 #include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
@@ -72,8 +72,9 @@ static enum status join(const struct stored_chunk *k, void *data, struct error *
     j->end = k->end;
     j->page_end = k->page_end > k->page ? k->page_end : k->page;
     j->byte_end = k->byte + (int64_t)k->text.len;
-    return buf_status(&j->text) == STATUS_OK ? STATUS_OK
-                                             : error_set(err, STATUS_TOO_LARGE, "a passage is too large to widen");
+    return buf_status(&j->text) == STATUS_OK
+               ? STATUS_OK
+               : error_set(err, STATUS_TOO_LARGE, "a passage is too large to widen");
 }
 
 /* The exact range of the text, with what stands between the pieces. */
@@ -83,7 +84,8 @@ static void read_range(struct store *s, const struct content *k, struct joining 
     struct error err;
     size_t len = j->byte_end > j->byte ? (size_t)(j->byte_end - j->byte) : 0;
     if (!j->placed || len <= j->text.len || len > PASSAGE_BYTES ||
-        blobs_path(&s->blobs, k->hash, k->pipeline, BLOB_TEXT, path, sizeof path, &err) != STATUS_OK) {
+        blobs_path(&s->blobs, k->hash, k->pipeline, BLOB_TEXT, path, sizeof path, &err) !=
+            STATUS_OK) {
         return; /* one piece, or pieces without a gap: already exact */
     }
     int fd = open(path, O_RDONLY | O_CLOEXEC);
@@ -98,18 +100,20 @@ static void read_range(struct store *s, const struct content *k, struct joining 
     }
 }
 
-static enum status add_boxes(struct store *s, const struct content *k, Vs__Passage *p, struct arena *a,
-                             struct error *err)
+static enum status add_boxes(struct store *s, const struct content *k, Vs__Passage *p,
+                             struct arena *a, struct error *err)
 {
     char path[1300];
-    enum status st = blobs_path(&s->blobs, k->hash, k->pipeline, BLOB_BOXES, path, sizeof path, err);
+    enum status st =
+        blobs_path(&s->blobs, k->hash, k->pipeline, BLOB_BOXES, path, sizeof path, err);
     int fd = st == STATUS_OK ? open(path, O_RDONLY | O_CLOEXEC) : -1;
     if (fd < 0) {
         return st; /* a passage without its boxes is still a passage; verify names the file */
     }
     p->boxes = arena_array(a, BOXES_A_PASSAGE, sizeof *p->boxes);
     st = p->boxes == NULL ? error_set(err, STATUS_NO_MEMORY, "out of memory") : STATUS_OK;
-    for (uint64_t at = 0; at < k->boxes && st == STATUS_OK && p->n_boxes < BOXES_A_PASSAGE; at += BOXES_AT_ONCE) {
+    for (uint64_t at = 0; at < k->boxes && st == STATUS_OK && p->n_boxes < BOXES_A_PASSAGE;
+         at += BOXES_AT_ONCE) {
         struct arena page;
         arena_init(&page, (size_t)1024 * 1024);
         Vs__Box **boxes = NULL;
@@ -132,14 +136,16 @@ static enum status add_boxes(struct store *s, const struct content *k, Vs__Passa
     return st;
 }
 
-static enum status describe(const struct content *k, const struct stored_chunk *chunk, const struct locating *lo,
-                            const struct joining *j, struct arena *a, Vs__Passage *p, struct error *err)
+static enum status describe(const struct content *k, const struct stored_chunk *chunk,
+                            const struct locating *lo, const struct joining *j, struct arena *a,
+                            Vs__Passage *p, struct error *err)
 {
     uint8_t hash[SHA256_BYTES];
     sha256_of(j->text.ptr, j->text.len, hash);
     p->document = arena_strdup(a, lo->first.document);
-    p->path = (ProtobufCBinaryData){.data = (uint8_t *)arena_strndup(a, lo->first.path.ptr, lo->first.path.len),
-                                    .len = lo->first.path.len};
+    p->path = (ProtobufCBinaryData){
+        .data = (uint8_t *)arena_strndup(a, lo->first.path.ptr, lo->first.path.len),
+        .len = lo->first.path.len};
     p->collection = arena_strdup(a, lo->first.collection);
     p->title = arena_strdup(a, k->title);
     p->heading_path = arena_strndup(a, chunk->heading.ptr, chunk->heading.len);
@@ -148,23 +154,25 @@ static enum status describe(const struct content *k, const struct stored_chunk *
     p->page_end = j->page_end;
     p->start = j->start;
     p->end = j->end;
-    p->text = (ProtobufCBinaryData){.data = (uint8_t *)arena_strndup(a, j->text.ptr, j->text.len), .len = j->text.len};
-    p->hash = (ProtobufCBinaryData){.data = (uint8_t *)arena_strndup(a, (const char *)hash, sizeof hash),
-                                    .len = sizeof hash};
+    p->text = (ProtobufCBinaryData){.data = (uint8_t *)arena_strndup(a, j->text.ptr, j->text.len),
+                                    .len = j->text.len};
+    p->hash = (ProtobufCBinaryData){
+        .data = (uint8_t *)arena_strndup(a, (const char *)hash, sizeof hash), .len = sizeof hash};
     p->label = arena_strdup(a, lo->label < LABELS ? labels[lo->label] : "");
     p->format = arena_strdup(a, k->format);
     p->content = arena_strdup(a, k->id);
     if (p->document == NULL || p->path.data == NULL || p->collection == NULL || p->title == NULL ||
-        p->heading_path == NULL || p->text.data == NULL || p->hash.data == NULL || p->label == NULL ||
-        p->format == NULL || p->content == NULL) {
+        p->heading_path == NULL || p->text.data == NULL || p->hash.data == NULL ||
+        p->label == NULL || p->format == NULL || p->content == NULL) {
         return error_set(err, STATUS_NO_MEMORY, "the passages are too large for one reply");
     }
     return STATUS_OK;
 }
 
 /* *out stays NULL for what is not there or may not be read. */
-static enum status fetch_one(struct store *s, struct reader *r, const struct asker *who, const Vs__FetchRequest *m,
-                             ProtobufCBinaryData id, struct arena *a, Vs__Passage **out, struct error *err)
+static enum status fetch_one(struct store *s, struct reader *r, const struct asker *who,
+                             const Vs__FetchRequest *m, ProtobufCBinaryData id, struct arena *a,
+                             Vs__Passage **out, struct error *err)
 {
     struct str content_id;
     uint32_t ordinal;
@@ -215,14 +223,15 @@ static enum status fetch_one(struct store *s, struct reader *r, const struct ask
     return st;
 }
 
-enum status store_fetch(struct store *s, const struct asker *who, const Vs__FetchRequest *m, struct arena *a,
-                        Vs__FetchReply *out, struct error *err)
+enum status store_fetch(struct store *s, const struct asker *who, const Vs__FetchRequest *m,
+                        struct arena *a, Vs__FetchReply *out, struct error *err)
 {
     struct reader *r = NULL;
     struct catalogue_state state;
     vs__fetch_reply__init(out);
     if (m->n_chunks > FETCH_MAX) {
-        return error_set(err, STATUS_INVALID, "at most %u passages can be fetched at once", FETCH_MAX);
+        return error_set(err, STATUS_INVALID, "at most %u passages can be fetched at once",
+                         FETCH_MAX);
     }
     out->passages = arena_array(a, m->n_chunks + 1, sizeof *out->passages);
     enum status st = out->passages == NULL ? error_set(err, STATUS_NO_MEMORY, "out of memory")

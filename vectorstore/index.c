@@ -1,9 +1,11 @@
-/* Full-text postings, document frequencies and statistics, kept beside the chunks in the same transactions.
+/* Full-text postings, document frequencies and statistics, kept beside the chunks in the same
+ * transactions.
  *
- * index_add: analyse each chunk, sort what they add by term, append to the last block of each term once, add the
- * chunk counts to the terms and one row to the log of 4-gram counts (folded into pages now and then, since a
- * chunk touches almost every page). index_remove takes the same counts away by analysing again; the postings
- * stay until index_purge_step walks the terms and rewrites blocks that hold numbers of chunks that are gone. */
+ * index_add: analyse each chunk, sort what they add by term, append to the last block of each term
+ * once, add the chunk counts to the terms and one row to the log of 4-gram counts (folded into
+ * pages now and then, since a chunk touches almost every page). index_remove takes the same counts
+ * away by analysing again; the postings stay until index_purge_step walks the terms and rewrites
+ * blocks that hold numbers of chunks that are gone. */
 #include <stdlib.h>
 #include <string.h>
 
@@ -79,14 +81,16 @@ static enum status grow(void **p, size_t *cap, size_t need, size_t size, struct 
     return STATUS_OK;
 }
 
-static enum status gather(struct batch *b, uint32_t place, const struct lexical_entry *e, struct error *err)
+static enum status gather(struct batch *b, uint32_t place, const struct lexical_entry *e,
+                          struct error *err)
 {
     void *rows = b->rows;
     void *buckets = b->buckets;
     enum status s = grow(&rows, &b->cap_rows, b->n_rows + e->n_postings, sizeof *b->rows, err);
     b->rows = rows;
     if (s == STATUS_OK) {
-        s = grow(&buckets, &b->cap_buckets, b->n_buckets + e->n_gram_buckets, sizeof *b->buckets, err);
+        s = grow(&buckets, &b->cap_buckets, b->n_buckets + e->n_gram_buckets, sizeof *b->buckets,
+                 err);
         b->buckets = buckets;
     }
     if (s != STATUS_OK) {
@@ -118,21 +122,23 @@ static void batch_free(struct batch *b)
 }
 
 /* lengths: set those of chunks, or NULL */
-static enum status batch_make(struct store *s, struct batch *b, const struct index_chunk *chunks, size_t n,
-                              struct index_chunk *lengths, const char *title, const char *language,
-                              struct error *err)
+static enum status batch_make(struct store *s, struct batch *b, const struct index_chunk *chunks,
+                              size_t n, struct index_chunk *lengths, const char *title,
+                              const char *language, struct error *err)
 {
     *b = (struct batch){0};
     arena_init(&b->arena, INDEX_ARENA);
     struct buf scratch;
     buf_init(&scratch, (size_t)256 * 1024);
     b->plain_lengths = calloc(n + 1, sizeof *b->plain_lengths);
-    enum status st = b->plain_lengths == NULL ? error_set(err, STATUS_NO_MEMORY, "indexing: out of memory")
-                                              : STATUS_OK;
+    enum status st = b->plain_lengths == NULL
+                         ? error_set(err, STATUS_NO_MEMORY, "indexing: out of memory")
+                         : STATUS_OK;
     for (size_t i = 0; i < n && st == STATUS_OK; i++) {
         struct lexical_entry e = {0};
-        st = lexical_analyze(s->writer_text, chunks[i].text, index_title(title, chunks[i].heading, &scratch),
-                             language, &b->arena, &e, err);
+        st = lexical_analyze(s->writer_text, chunks[i].text,
+                             index_title(title, chunks[i].heading, &scratch), language, &b->arena,
+                             &e, err);
         if (st == STATUS_OK) {
             st = gather(b, (uint32_t)i, &e, err);
         }
@@ -177,8 +183,8 @@ static enum status fold_grams(struct store *s, struct catalogue_state *state, st
     return st;
 }
 
-static enum status count_grams(struct store *s, struct catalogue_state *state, const struct batch *b, int sign,
-                               struct error *err)
+static enum status count_grams(struct store *s, struct catalogue_state *state,
+                               const struct batch *b, int sign, struct error *err)
 {
     struct buf log;
     buf_init(&log, (size_t)8 * LEXICAL_GRAM_BUCKETS);
@@ -235,7 +241,8 @@ static enum status append(struct store *s, struct term *t, const struct lexical_
         }
         if (taken > 0) {
             bool fresh = old->len == 0;
-            st = catalogue_block_set(s->writer, t->id, fresh ? t->blocks : t->blocks - 1, buf_view(grown), err);
+            st = catalogue_block_set(s->writer, t->id, fresh ? t->blocks : t->blocks - 1,
+                                     buf_view(grown), err);
             t->blocks += fresh ? 1 : 0;
             adds += taken;
             n -= taken;
@@ -255,7 +262,8 @@ static enum status add_terms(struct store *s, struct catalogue_state *state, con
     buf_init(&old, BLOCK_ROOM);
     buf_init(&grown, BLOCK_ROOM);
     struct lexical_add *adds = calloc(n + 1, sizeof *adds);
-    enum status st = adds == NULL ? error_set(err, STATUS_NO_MEMORY, "indexing: out of memory") : STATUS_OK;
+    enum status st =
+        adds == NULL ? error_set(err, STATUS_NO_MEMORY, "indexing: out of memory") : STATUS_OK;
     for (size_t i = 0; i < b->n_rows && st == STATUS_OK;) {
         size_t k = 0;
         struct str name = b->rows[i].term;
@@ -287,8 +295,8 @@ static enum status add_terms(struct store *s, struct catalogue_state *state, con
     return st;
 }
 
-enum status index_add(struct store *s, struct catalogue_state *state, struct index_chunk *chunks, size_t n,
-                      const char *title, const char *language, struct error *err)
+enum status index_add(struct store *s, struct catalogue_state *state, struct index_chunk *chunks,
+                      size_t n, const char *title, const char *language, struct error *err)
 {
     struct batch b;
     enum status st = batch_make(s, &b, chunks, n, chunks, title, language, err);
@@ -305,8 +313,9 @@ enum status index_add(struct store *s, struct catalogue_state *state, struct ind
     return st;
 }
 
-enum status index_remove(struct store *s, struct catalogue_state *state, const struct index_chunk *chunks, size_t n,
-                         const char *title, const char *language, struct error *err)
+enum status index_remove(struct store *s, struct catalogue_state *state,
+                         const struct index_chunk *chunks, size_t n, const char *title,
+                         const char *language, struct error *err)
 {
     struct batch b;
     enum status st = batch_make(s, &b, chunks, n, NULL, title, language, err);
@@ -342,9 +351,11 @@ static bool is_gone(chunk_no n, void *data)
     return !visible_has(data, n);
 }
 
-/* Rewrites the blocks of one term without what is gone, closing the gaps that emptied blocks leave. */
-static enum status purge_term(struct store *s, struct str name, struct term *t, struct visible *there,
-                              struct buf *old, struct buf *kept, struct error *err)
+/* Rewrites the blocks of one term without what is gone, closing the gaps that emptied blocks leave.
+ */
+static enum status purge_term(struct store *s, struct str name, struct term *t,
+                              struct visible *there, struct buf *old, struct buf *kept,
+                              struct error *err)
 {
     enum status st = STATUS_OK;
     int64_t to = 0;
@@ -378,8 +389,8 @@ static enum status purge_term(struct store *s, struct str name, struct term *t, 
     return st;
 }
 
-static enum status purge_some(struct store *s, struct catalogue_state *state, struct arena *a, bool *more,
-                              struct error *err)
+static enum status purge_some(struct store *s, struct catalogue_state *state, struct arena *a,
+                              bool *more, struct error *err)
 {
     struct buf old;
     struct buf kept;
@@ -466,7 +477,8 @@ static enum status take(const struct stored_chunk *k, void *data, struct error *
     return STATUS_OK;
 }
 
-static enum status rebuild_batch(struct store *s, struct catalogue_state *state, bool *end, struct error *err)
+static enum status rebuild_batch(struct store *s, struct catalogue_state *state, bool *end,
+                                 struct error *err)
 {
     struct rebuilding r = {0};
     arena_init(&r.arena, (size_t)64 * 1024 * 1024);
@@ -474,8 +486,8 @@ static enum status rebuild_batch(struct store *s, struct catalogue_state *state,
     r.contents = arena_array(&r.arena, STORE_BATCH_CHUNKS, sizeof *r.contents);
     enum status st = r.chunks == NULL || r.contents == NULL
                          ? error_set(err, STATUS_NO_MEMORY, "indexing: out of memory")
-                         : catalogue_chunks_from(s->writer, (chunk_no)state->reindex_from, STORE_BATCH_CHUNKS,
-                                                 take, &r, err);
+                         : catalogue_chunks_from(s->writer, (chunk_no)state->reindex_from,
+                                                 STORE_BATCH_CHUNKS, take, &r, err);
     for (size_t i = 0; i < r.n && st == STATUS_OK;) {
         size_t j = i;
         while (j < r.n && r.contents[j] == r.contents[i]) {
@@ -519,7 +531,8 @@ enum status index_rebuild(struct store *s, struct error *err)
             state.analyzer = TEXT_ANALYZER_VERSION;
             state.reindex_from = 1;
             state.gram_base = state.next_gram;
-            state.indexed = state.length_total = state.gram_length_total = state.plain_length_total = 0;
+            state.indexed = state.length_total = state.gram_length_total =
+                state.plain_length_total = 0;
             state.purge_debt = 0;
         }
         if (st == STATUS_OK) {

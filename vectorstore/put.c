@@ -1,13 +1,13 @@
 /* Putting one version of a document. In order:
  *
- *   store_put_begin    checks; decides whether it is ignored (a later sequence is there), a repetition, a new
- *                      location of a content that is stored, or a new content
- *   store_put_add      original and extracted text into files under temporary names (hashed on the way), boxes
- *                      beside; chunks gathered, and stored and indexed in batches under an unpublished content
- *   store_put_commit   the original's hash must match; files fsynced and renamed; the last batch and the flip of the
- *                      location in one transaction (the flip alone when there was more than one batch)
- *   store_put_end      what was not committed is marked dead, for store_maintain to remove; after a crash
- *                      store_open does that
+ *   store_put_begin    checks; decides whether it is ignored (a later sequence is there), a
+ * repetition, a new location of a content that is stored, or a new content store_put_add original
+ * and extracted text into files under temporary names (hashed on the way), boxes beside; chunks
+ * gathered, and stored and indexed in batches under an unpublished content store_put_commit   the
+ * original's hash must match; files fsynced and renamed; the last batch and the flip of the
+ *                      location in one transaction (the flip alone when there was more than one
+ * batch) store_put_end      what was not committed is marked dead, for store_maintain to remove;
+ * after a crash store_open does that
  */
 #include <stdlib.h>
 #include <string.h>
@@ -69,11 +69,13 @@ static enum status check(const Vs__PutRequest__Begin *b, struct error *err)
     if (!blobs_name_ok(b->pipeline) || !name_ok(b->format)) {
         return error_set(err, STATUS_INVALID, "put: pipeline and format must be short plain names");
     }
-    if (!name_ok(l->document) || !name_ok(l->source) || !name_ok(l->collection) || l->path.len == 0 ||
-        l->path.len > 16384) {
-        return error_set(err, STATUS_INVALID, "put: document, source, collection or path is empty or too long");
+    if (!name_ok(l->document) || !name_ok(l->source) || !name_ok(l->collection) ||
+        l->path.len == 0 || l->path.len > 16384) {
+        return error_set(err, STATUS_INVALID,
+                         "put: document, source, collection or path is empty or too long");
     }
-    if ((b->title != NULL && strlen(b->title) > TITLE_BYTES) || (b->language != NULL && strlen(b->language) > 16)) {
+    if ((b->title != NULL && strlen(b->title) > TITLE_BYTES) ||
+        (b->language != NULL && strlen(b->language) > 16)) {
         return error_set(err, STATUS_INVALID, "put: title or language is too long");
     }
     return STATUS_OK;
@@ -89,38 +91,44 @@ static enum status copy_begin(struct put *p, const Vs__PutRequest__Begin *b, str
         buf_append(&p->readers, l->readers[i], strlen(l->readers[i]) + 1);
     }
     struct arena *a = &p->arena;
-    p->location = (struct location){
-        .document = arena_strdup(a, l->document),
-        .path = {.ptr = arena_strndup(a, (const char *)l->path.data, l->path.len), .len = l->path.len},
-        .source = arena_strdup(a, l->source),
-        .collection = arena_strdup(a, l->collection),
-        .label = arena_strdup(a, l->label == NULL ? "" : l->label),
-        .readers = buf_view(&p->readers),
-        .sequence = l->sequence,
-        .modified_ms = l->modified_wall_ms,
-        .excluded = l->has_excluded && l->excluded};
-    p->content = (struct content){.pipeline = arena_strdup(a, b->pipeline),
-                                  .format = arena_strdup(a, b->format),
-                                  .title = arena_strdup(a, b->title == NULL ? "" : b->title),
-                                  .language = arena_strdup(a, b->language == NULL ? "" : b->language),
-                                  .pages = b->has_pages ? b->pages : 0,
-                                  .size = b->size,
-                                  .state = CONTENT_STAGED};
+    p->location =
+        (struct location){.document = arena_strdup(a, l->document),
+                          .path = {.ptr = arena_strndup(a, (const char *)l->path.data, l->path.len),
+                                   .len = l->path.len},
+                          .source = arena_strdup(a, l->source),
+                          .collection = arena_strdup(a, l->collection),
+                          .label = arena_strdup(a, l->label == NULL ? "" : l->label),
+                          .readers = buf_view(&p->readers),
+                          .sequence = l->sequence,
+                          .modified_ms = l->modified_wall_ms,
+                          .excluded = l->has_excluded && l->excluded};
+    p->content =
+        (struct content){.pipeline = arena_strdup(a, b->pipeline),
+                         .format = arena_strdup(a, b->format),
+                         .title = arena_strdup(a, b->title == NULL ? "" : b->title),
+                         .language = arena_strdup(a, b->language == NULL ? "" : b->language),
+                         .pages = b->has_pages ? b->pages : 0,
+                         .size = b->size,
+                         .state = CONTENT_STAGED};
     memcpy(p->content.hash, b->hash.data, SHA256_BYTES);
     id_new(p->content.id);
-    if (buf_status(&p->readers) != STATUS_OK || p->location.document == NULL || p->location.path.ptr == NULL ||
-        p->location.source == NULL || p->location.collection == NULL || p->location.label == NULL ||
+    if (buf_status(&p->readers) != STATUS_OK || p->location.document == NULL ||
+        p->location.path.ptr == NULL || p->location.source == NULL ||
+        p->location.collection == NULL || p->location.label == NULL ||
         p->content.pipeline == NULL || p->content.format == NULL || p->content.title == NULL ||
         p->content.language == NULL) {
-        return error_set(err, STATUS_TOO_LARGE, "put: the description of the document is too large");
+        return error_set(err, STATUS_TOO_LARGE,
+                         "put: the description of the document is too large");
     }
     return STATUS_OK;
 }
 
 /* Against what is stored for the document; in a transaction. */
-static enum status compare(struct put *p, struct location *old, enum put_kind *kind, struct error *err)
+static enum status compare(struct put *p, struct location *old, enum put_kind *kind,
+                           struct error *err)
 {
-    enum status s = catalogue_location_get(p->s->writer, str_from(p->location.document), &p->arena, old, err);
+    enum status s =
+        catalogue_location_get(p->s->writer, str_from(p->location.document), &p->arena, old, err);
     *kind = PUT_NEW;
     if (s == STATUS_NOT_FOUND) {
         *old = (struct location){0};
@@ -129,7 +137,8 @@ static enum status compare(struct put *p, struct location *old, enum put_kind *k
     if (s != STATUS_OK) {
         return s;
     }
-    if (old->sequence > p->location.sequence || (old->sequence == p->location.sequence && old->content == 0)) {
+    if (old->sequence > p->location.sequence ||
+        (old->sequence == p->location.sequence && old->content == 0)) {
         *kind = PUT_IGNORED;
     } else if (old->sequence == p->location.sequence) {
         struct content k;
@@ -158,7 +167,8 @@ static enum status decide(struct put *p, const Vs__PutRequest__Begin *b, struct 
         if (s == STATUS_OK) {
             p->kind = PUT_KNOWN;
         } else if (s == STATUS_NOT_FOUND && b->has_known && b->known) {
-            s = error_set(err, STATUS_BUSY, "put: the content is not stored any more; put it whole");
+            s = error_set(err, STATUS_BUSY,
+                          "put: the content is not stored any more; put it whole");
         } else if (s == STATUS_NOT_FOUND) {
             s = STATUS_OK;
         }
@@ -196,8 +206,9 @@ enum status store_put_begin(struct store *s, const Vs__PutRequest__Begin *begin,
     if (st == STATUS_OK && p->kind == PUT_NEW) {
         p->hash = sha256_new();
         p->chunks = calloc(STORE_BATCH_CHUNKS, sizeof *p->chunks);
-        st = p->hash == NULL || p->chunks == NULL ? error_set(err, STATUS_NO_MEMORY, "put: out of memory")
-                                                  : blob_begin(&s->blobs, &p->original, err);
+        st = p->hash == NULL || p->chunks == NULL
+                 ? error_set(err, STATUS_NO_MEMORY, "put: out of memory")
+                 : blob_begin(&s->blobs, &p->original, err);
         if (st == STATUS_OK) {
             st = blob_begin(&s->blobs, &p->text, err);
         }
@@ -241,7 +252,8 @@ static void seek_text(struct put *p, uint64_t to)
         p->at_byte += i;
         if (i == (size_t)n) { /* the window may have cut a character: its tail is skipped */
             char c;
-            while (pread(p->text.fd, &c, 1, (off_t)p->at_byte) == 1 && ((unsigned char)c & 0xc0U) == 0x80U) {
+            while (pread(p->text.fd, &c, 1, (off_t)p->at_byte) == 1 &&
+                   ((unsigned char)c & 0xc0U) == 0x80U) {
                 p->at_byte++;
             }
         }
@@ -253,7 +265,8 @@ static int64_t find_text(struct put *p, const struct stored_chunk *k)
 {
     seek_text(p, k->start);
     char *there = p->text_lost ? NULL : arena_strndup(&p->batch, k->text.ptr, k->text.len);
-    if (there == NULL || pread(p->text.fd, there, k->text.len, (off_t)p->at_byte) != (ssize_t)k->text.len ||
+    if (there == NULL ||
+        pread(p->text.fd, there, k->text.len, (off_t)p->at_byte) != (ssize_t)k->text.len ||
         memcmp(there, k->text.ptr, k->text.len) != 0) {
         return -1;
     }
@@ -280,7 +293,8 @@ static enum status settle_language(struct put *p, struct error *err)
     return STATUS_OK;
 }
 
-static enum status store_vectors(struct put *p, struct catalogue_state *state, int64_t content, struct error *err)
+static enum status store_vectors(struct put *p, struct catalogue_state *state, int64_t content,
+                                 struct error *err)
 {
     int64_t n = 0;
     for (size_t i = 0; i < p->n_chunks; i++) {
@@ -289,14 +303,15 @@ static enum status store_vectors(struct put *p, struct catalogue_state *state, i
         if (k->vector.len == 0) {
             continue;
         }
-        enum status s = catalogue_vector_add(p->s->writer, p->encoder.pk, state->next_vector++, k->row.no,
-                                             k->vector, &added, err);
+        enum status s = catalogue_vector_add(p->s->writer, p->encoder.pk, state->next_vector++,
+                                             k->row.no, k->vector, &added, err);
         if (s != STATUS_OK) {
             return s;
         }
         n += added ? 1 : 0;
     }
-    return n == 0 ? STATUS_OK : catalogue_content_encoder_add(p->s->writer, content, p->encoder.pk, n, err);
+    return n == 0 ? STATUS_OK
+                  : catalogue_content_encoder_add(p->s->writer, content, p->encoder.pk, n, err);
 }
 
 /* An encoder that was retired or dropped meanwhile gets no more vectors. */
@@ -306,7 +321,8 @@ static enum status check_encoder(struct put *p, struct error *err)
         return STATUS_OK;
     }
     struct encoder e;
-    enum status s = catalogue_encoder_by_name(p->s->writer, str_from(p->encoder.name), &p->batch, &e, err);
+    enum status s =
+        catalogue_encoder_by_name(p->s->writer, str_from(p->encoder.name), &p->batch, &e, err);
     if (s == STATUS_NOT_FOUND || (s == STATUS_OK && e.state == ENCODER_RETIRED)) {
         for (size_t i = 0; i < p->n_chunks; i++) {
             p->chunks[i].vector = STR("");
@@ -318,13 +334,15 @@ static enum status check_encoder(struct put *p, struct error *err)
 }
 
 /* Within a transaction: the gathered chunks under content pk. */
-static enum status store_batch(struct put *p, struct catalogue_state *state, int64_t pk, struct error *err)
+static enum status store_batch(struct put *p, struct catalogue_state *state, int64_t pk,
+                               struct error *err)
 {
     if (p->n_chunks == 0) {
         return STATUS_OK;
     }
     if (state->next_chunk > (int64_t)UINT32_MAX - (int64_t)p->n_chunks) {
-        return error_set(err, STATUS_TOO_LARGE, "put: the store has given out all its passage numbers");
+        return error_set(err, STATUS_TOO_LARGE,
+                         "put: the store has given out all its passage numbers");
     }
     struct index_chunk *index = arena_array(&p->batch, p->n_chunks, sizeof *index);
     if (index == NULL) {
@@ -430,7 +448,8 @@ static enum status add_boxes(struct put *p, const Vs__PutRequest *m, struct erro
     return s;
 }
 
-static enum status take_vector(struct put *p, const Vs__Chunk *m, struct put_chunk *k, struct error *err)
+static enum status take_vector(struct put *p, const Vs__Chunk *m, struct put_chunk *k,
+                               struct error *err)
 {
     if (!m->has_vector || m->vector.len == 0 || p->encoder.pk == 0) {
         return STATUS_OK;
@@ -438,8 +457,8 @@ static enum status take_vector(struct put *p, const Vs__Chunk *m, struct put_chu
     struct str in = {.ptr = (const char *)m->vector.data, .len = m->vector.len};
     uint16_t *unit = arena_array(&p->batch, p->encoder.dimensions, sizeof *unit);
     if (in.len != (size_t)p->encoder.dimensions * sizeof *unit) {
-        return error_set(err, STATUS_INVALID, "put: a vector of %zu bytes, %s has %u dimensions", in.len,
-                         p->encoder.name, p->encoder.dimensions);
+        return error_set(err, STATUS_INVALID, "put: a vector of %zu bytes, %s has %u dimensions",
+                         in.len, p->encoder.name, p->encoder.dimensions);
     }
     if (unit == NULL) {
         return error_set(err, STATUS_NO_MEMORY, "put: out of memory");
@@ -457,17 +476,19 @@ static enum status add_chunk(struct put *p, const Vs__Chunk *m, struct error *er
     const char *heading = m->heading_path == NULL ? "" : m->heading_path;
     if (m->ordinal != p->next_ordinal || m->start > m->end || text.len > STORE_CHUNK_BYTES ||
         strlen(heading) > STORE_CHUNK_BYTES || !text_utf8_valid(text)) {
-        return error_set(err, STATUS_INVALID, "put: passage %u is out of order, too long or not UTF-8", m->ordinal);
+        return error_set(err, STATUS_INVALID,
+                         "put: passage %u is out of order, too long or not UTF-8", m->ordinal);
     }
     struct put_chunk *k = &p->chunks[p->n_chunks];
-    *k = (struct put_chunk){.row = {.ordinal = m->ordinal,
-                                    .start = m->start,
-                                    .end = m->end,
-                                    .page = m->has_page ? m->page : 0,
-                                    .page_end = m->has_page_end ? m->page_end : 0,
-                                    .text = {.ptr = arena_strndup(&p->batch, text.ptr, text.len), .len = text.len},
-                                    .heading = str_from(arena_strdup(&p->batch, heading))},
-                            .vector = STR("")};
+    *k = (struct put_chunk){
+        .row = {.ordinal = m->ordinal,
+                .start = m->start,
+                .end = m->end,
+                .page = m->has_page ? m->page : 0,
+                .page_end = m->has_page_end ? m->page_end : 0,
+                .text = {.ptr = arena_strndup(&p->batch, text.ptr, text.len), .len = text.len},
+                .heading = str_from(arena_strdup(&p->batch, heading))},
+        .vector = STR("")};
     if (k->row.text.ptr == NULL || k->row.heading.ptr == NULL) {
         return error_set(err, STATUS_NO_MEMORY, "put: out of memory");
     }
@@ -495,7 +516,8 @@ enum status store_put_add(struct put *p, const Vs__PutRequest *m, struct error *
     }
     if (s == STATUS_OK && m->has_text) {
         if (m->text.len > STORE_TEXT_BYTES - p->text.size) {
-            return error_set(err, STATUS_TOO_LARGE, "put: the extracted text is longer than 256 MiB");
+            return error_set(err, STATUS_TOO_LARGE,
+                             "put: the extracted text is longer than 256 MiB");
         }
         s = blob_add(&p->text, m->text.data, m->text.len, err);
     }
@@ -515,10 +537,12 @@ enum status store_put_add(struct put *p, const Vs__PutRequest *m, struct error *
 
 /* ---- the end ---- */
 
-static enum status finish_one(struct put *p, struct blob_writer *w, enum blob_kind kind, struct error *err)
+static enum status finish_one(struct put *p, struct blob_writer *w, enum blob_kind kind,
+                              struct error *err)
 {
     char path[1300];
-    enum status s = blobs_path(&p->s->blobs, p->content.hash, p->content.pipeline, kind, path, sizeof path, err);
+    enum status s = blobs_path(&p->s->blobs, p->content.hash, p->content.pipeline, kind, path,
+                               sizeof path, err);
     return s == STATUS_OK ? blob_finish(w, path, err) : s;
 }
 
@@ -533,7 +557,8 @@ static enum status check_original(struct put *p, struct error *err)
     return STATUS_OK;
 }
 
-/* The files stay open for reading while their names become durable: the text is still needed for the last batch. */
+/* The files stay open for reading while their names become durable: the text is still needed for
+ * the last batch. */
 static enum status finish_files(struct put *p, struct error *err)
 {
     p->content.text_size = p->text.size;
@@ -548,11 +573,13 @@ static enum status finish_files(struct put *p, struct error *err)
 }
 
 /* Within the last transaction: *pk becomes the published content of this hash and pipeline. */
-static enum status publish(struct put *p, struct catalogue_state *state, int64_t *pk, struct error *err)
+static enum status publish(struct put *p, struct catalogue_state *state, int64_t *pk,
+                           struct error *err)
 {
     struct content there;
     struct catalogue *c = p->s->writer;
-    enum status s = catalogue_content_find(c, p->content.hash, p->content.pipeline, &p->arena, &there, err);
+    enum status s =
+        catalogue_content_find(c, p->content.hash, p->content.pipeline, &p->arena, &there, err);
     if (s == STATUS_OK) { /* someone was faster, or it was known */
         struct content mine = p->content;
         if (*pk != 0) {
@@ -582,8 +609,8 @@ static enum status publish(struct put *p, struct catalogue_state *state, int64_t
 }
 
 /* The flip. */
-static enum status locate(struct put *p, struct catalogue_state *state, const struct location *old, int64_t pk,
-                          struct error *err)
+static enum status locate(struct put *p, struct catalogue_state *state, const struct location *old,
+                          int64_t pk, struct error *err)
 {
     struct catalogue *c = p->s->writer;
     p->location.content = pk;
@@ -688,11 +715,14 @@ void store_put_end(struct put *p)
         }
         catalogue_end(p->s->writer);
         if (st != STATUS_OK) {
-            LOG_WARN("a put that was given up is removed at the next start", LOG_STR("err", err.text), LOG_END);
+            LOG_WARN("a put that was given up is removed at the next start",
+                     LOG_STR("err", err.text), LOG_END);
         }
     }
-    if (p->original.named && !p->committed && content_drop_blobs(p->s, &p->content, &err) != STATUS_OK) {
-        LOG_WARN("files of a put that was given up stay until the next check", LOG_STR("err", err.text), LOG_END);
+    if (p->original.named && !p->committed &&
+        content_drop_blobs(p->s, &p->content, &err) != STATUS_OK) {
+        LOG_WARN("files of a put that was given up stay until the next check",
+                 LOG_STR("err", err.text), LOG_END);
     }
     blob_end(&p->original);
     blob_end(&p->text);

@@ -1,5 +1,5 @@
-/* The two searches. Each takes a reader in a snapshot, the bitmap of what the asker may find in it, and ranks
- * inside that bitmap. */
+/* The two searches. Each takes a reader in a snapshot, the bitmap of what the asker may find in it,
+ * and ranks inside that bitmap. */
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -13,9 +13,9 @@
 
 /* ---- what searches share ---- */
 
-static enum status visible_for(struct store *s, struct reader *r, const struct catalogue_state *state,
-                               const struct asker *who, const Vs__Filter *filter, struct visible **out,
-                               struct error *err)
+static enum status visible_for(struct store *s, struct reader *r,
+                               const struct catalogue_state *state, const struct asker *who,
+                               const Vs__Filter *filter, struct visible **out, struct error *err)
 {
     size_t n = filter == NULL ? 0 : filter->n_collections;
     char *const *collections = filter == NULL ? NULL : filter->collections;
@@ -95,8 +95,8 @@ static enum status grams_for(struct store *s, struct reader *r, const struct cat
     return STATUS_OK;
 }
 
-enum status chunk_id_make(const char *content, uint32_t ordinal, struct arena *a, ProtobufCBinaryData *out,
-                          struct error *err)
+enum status chunk_id_make(const char *content, uint32_t ordinal, struct arena *a,
+                          ProtobufCBinaryData *out, struct error *err)
 {
     char *id = arena_printf(a, "%s.%u", content, ordinal);
     if (id == NULL) {
@@ -155,7 +155,8 @@ static enum status source_df(void *data, struct str name, uint64_t *df, struct e
     return st;
 }
 
-static enum status source_blocks(void *data, struct str name, bool (*visit)(struct str block, void *ctx), void *ctx,
+static enum status source_blocks(void *data, struct str name,
+                                 bool (*visit)(struct str block, void *ctx), void *ctx,
                                  struct error *err)
 {
     const struct text_search *ts = data;
@@ -165,14 +166,15 @@ static enum status source_blocks(void *data, struct str name, bool (*visit)(stru
     return st == STATUS_OK && found ? catalogue_blocks(ts->r->db, t.id, visit, ctx, err) : st;
 }
 
-static enum status source_chunk(void *data, chunk_no n, struct lexical_chunk *out, struct error *err)
+static enum status source_chunk(void *data, chunk_no n, struct lexical_chunk *out,
+                                struct error *err)
 {
     struct text_search *ts = data;
     struct str title = STR("");
     struct str heading = STR("");
     struct str language = STR("");
-    enum status st = catalogue_chunk_rescore(ts->r->db, n, &out->text, &title, &heading, &language, &out->length,
-                                             &out->gram_length, err);
+    enum status st = catalogue_chunk_rescore(ts->r->db, n, &out->text, &title, &heading, &language,
+                                             &out->length, &out->gram_length, err);
     if (st != STATUS_OK) {
         return st;
     }
@@ -187,7 +189,8 @@ static enum status source_chunk(void *data, chunk_no n, struct lexical_chunk *ou
     ts->language[len] = '\0';
     out->title = buf_view(&ts->title);
     out->language = ts->language;
-    return buf_status(&ts->title) == STATUS_OK ? STATUS_OK : error_set(err, STATUS_NO_MEMORY, "out of memory");
+    return buf_status(&ts->title) == STATUS_OK ? STATUS_OK
+                                               : error_set(err, STATUS_NO_MEMORY, "out of memory");
 }
 
 static bool source_allowed(void *data, chunk_no n)
@@ -209,8 +212,9 @@ static enum status text_reply(struct reader *r, const struct lexical_result *res
         Vs__TextHit *m = arena_alloc(a, sizeof *m);
         char *content = arena_alloc(a, ID_CAP);
         uint32_t ordinal = 0;
-        enum status st = m == NULL || content == NULL ? error_set(err, STATUS_NO_MEMORY, "out of memory")
-                                                      : catalogue_chunk_name(r->db, h->chunk, content, &ordinal, err);
+        enum status st = m == NULL || content == NULL
+                             ? error_set(err, STATUS_NO_MEMORY, "out of memory")
+                             : catalogue_chunk_name(r->db, h->chunk, content, &ordinal, err);
         if (st != STATUS_OK) {
             return st;
         }
@@ -241,7 +245,8 @@ static enum status text_reply(struct reader *r, const struct lexical_result *res
 static enum status check_text(const Vs__SearchTextRequest *m, struct error *err)
 {
     if (m->limit == 0 || m->limit > LIMIT_MAX) {
-        return error_set(err, STATUS_INVALID, "a search must ask for 1 to %u candidates", LIMIT_MAX);
+        return error_set(err, STATUS_INVALID, "a search must ask for 1 to %u candidates",
+                         LIMIT_MAX);
     }
     size_t len = m->query.len;
     for (size_t i = 0; i < m->n_earlier; i++) {
@@ -253,44 +258,49 @@ static enum status check_text(const Vs__SearchTextRequest *m, struct error *err)
     return STATUS_OK;
 }
 
-static enum status run_text(struct reader *r, const struct catalogue_state *state, const struct grams *grams,
-                            const struct visible *visible, const struct asker *who,
-                            const Vs__SearchTextRequest *m, struct arena *a, struct lexical_result *res,
-                            struct error *err)
+static enum status run_text(struct reader *r, const struct catalogue_state *state,
+                            const struct grams *grams, const struct visible *visible,
+                            const struct asker *who, const Vs__SearchTextRequest *m,
+                            struct arena *a, struct lexical_result *res, struct error *err)
 {
     struct text_search ts = {.r = r, .visible = visible};
     buf_init(&ts.title, (size_t)256 * 1024);
-    struct lexical_source source = {.data = &ts,
-                                    .df = source_df,
-                                    .blocks = source_blocks,
-                                    .chunk = source_chunk,
-                                    .gram_df = grams->counts,
-                                    .stats = {.chunks = (uint64_t)state->indexed,
-                                              .length_total = (uint64_t)state->length_total,
-                                              .gram_length_total = (uint64_t)state->gram_length_total,
-                                              .plain_length_total = (uint64_t)state->plain_length_total},
-                                    .allowed = source_allowed,
-                                    .cancelled = who->cancelled};
+    struct lexical_source source = {
+        .data = &ts,
+        .df = source_df,
+        .blocks = source_blocks,
+        .chunk = source_chunk,
+        .gram_df = grams->counts,
+        .stats = {.chunks = (uint64_t)state->indexed,
+                  .length_total = (uint64_t)state->length_total,
+                  .gram_length_total = (uint64_t)state->gram_length_total,
+                  .plain_length_total = (uint64_t)state->plain_length_total},
+        .allowed = source_allowed,
+        .cancelled = who->cancelled};
     struct str *earlier = arena_array(a, m->n_earlier + 1, sizeof *earlier);
     enum status st = earlier == NULL ? error_set(err, STATUS_NO_MEMORY, "out of memory")
-                                     : catalogue_languages(r->db, a, &source.languages, &source.n_languages, err);
+                                     : catalogue_languages(r->db, a, &source.languages,
+                                                           &source.n_languages, err);
     for (size_t i = 0; i < m->n_earlier && st == STATUS_OK; i++) {
-        earlier[i] = (struct str){.ptr = (const char *)m->earlier[i].data, .len = m->earlier[i].len};
+        earlier[i] =
+            (struct str){.ptr = (const char *)m->earlier[i].data, .len = m->earlier[i].len};
     }
     if (st == STATUS_OK) {
-        const struct lexical_query q = {.text = {.ptr = (const char *)m->query.data, .len = m->query.len},
-                                        .earlier = earlier,
-                                        .n_earlier = m->n_earlier,
-                                        .limit = m->limit,
-                                        .plain = m->has_mode && m->mode == VS__SEARCH_TEXT_REQUEST__MODE__PLAIN_BM25};
+        const struct lexical_query q = {
+            .text = {.ptr = (const char *)m->query.data, .len = m->query.len},
+            .earlier = earlier,
+            .n_earlier = m->n_earlier,
+            .limit = m->limit,
+            .plain = m->has_mode && m->mode == VS__SEARCH_TEXT_REQUEST__MODE__PLAIN_BM25};
         st = lexical_search(r->text, &source, &q, a, res, err);
     }
     buf_deinit(&ts.title);
     return st;
 }
 
-enum status store_search_text(struct store *s, const struct asker *who, const Vs__SearchTextRequest *m,
-                              struct arena *a, Vs__SearchTextReply *out, struct error *err)
+enum status store_search_text(struct store *s, const struct asker *who,
+                              const Vs__SearchTextRequest *m, struct arena *a,
+                              Vs__SearchTextReply *out, struct error *err)
 {
     struct reader *r = NULL;
     struct catalogue_state state;
@@ -326,8 +336,8 @@ enum status store_search_text(struct store *s, const struct asker *who, const Vs
 
 /* ---- vectors ---- */
 
-static enum status vector_reply(struct reader *r, const struct vector_hit *hits, size_t n, struct arena *a,
-                                Vs__SearchVectorReply *out, struct error *err)
+static enum status vector_reply(struct reader *r, const struct vector_hit *hits, size_t n,
+                                struct arena *a, Vs__SearchVectorReply *out, struct error *err)
 {
     out->hits = arena_array(a, n + 1, sizeof *out->hits);
     if (out->hits == NULL) {
@@ -354,14 +364,16 @@ static enum status vector_reply(struct reader *r, const struct vector_hit *hits,
     return STATUS_OK;
 }
 
-static enum status check_vector(const Vs__SearchVectorRequest *m, const struct encoder *e, struct error *err)
+static enum status check_vector(const Vs__SearchVectorRequest *m, const struct encoder *e,
+                                struct error *err)
 {
     if (m->limit == 0 || m->limit > LIMIT_MAX) {
-        return error_set(err, STATUS_INVALID, "a search must ask for 1 to %u candidates", LIMIT_MAX);
+        return error_set(err, STATUS_INVALID, "a search must ask for 1 to %u candidates",
+                         LIMIT_MAX);
     }
     if (m->n_vector != e->dimensions) {
-        return error_set(err, STATUS_INVALID, "the vector has %zu dimensions, %s has %u", m->n_vector, e->name,
-                         e->dimensions);
+        return error_set(err, STATUS_INVALID, "the vector has %zu dimensions, %s has %u",
+                         m->n_vector, e->name, e->dimensions);
     }
     for (size_t i = 0; i < m->n_vector; i++) {
         if (!isfinite(m->vector[i])) {
@@ -371,8 +383,9 @@ static enum status check_vector(const Vs__SearchVectorRequest *m, const struct e
     return STATUS_OK;
 }
 
-enum status store_search_vector(struct store *s, const struct asker *who, const Vs__SearchVectorRequest *m,
-                                struct arena *a, Vs__SearchVectorReply *out, struct error *err)
+enum status store_search_vector(struct store *s, const struct asker *who,
+                                const Vs__SearchVectorRequest *m, struct arena *a,
+                                Vs__SearchVectorReply *out, struct error *err)
 {
     struct reader *r = NULL;
     struct catalogue_state state;
@@ -392,8 +405,8 @@ enum status store_search_vector(struct store *s, const struct asker *who, const 
         st = visible_for(s, r, &state, who, m->filter, &visible, err);
     }
     if (st == STATUS_OK) {
-        st = vectors_search(s->vectors, r->db, &state, &e, m->vector, visible, m->limit, who->cancelled, hits, &n,
-                            err);
+        st = vectors_search(s->vectors, r->db, &state, &e, m->vector, visible, m->limit,
+                            who->cancelled, hits, &n, err);
     }
     if (st == STATUS_OK) {
         st = vector_reply(r, hits, n, a, out, err);

@@ -1,8 +1,9 @@
 /* File: header (4 KiB), chunk numbers, list offsets, centroids, rows; each part starts on 64 bytes.
  *
- * Writing goes in two passes over the catalogue, never holding the vectors in memory: the first takes an even
- * sample for FAISS's k-means and then each row's list, the second writes rows where their list says, into the
- * mapped file under a temporary name. Then the body is hashed, the header written, all synced, and renamed. */
+ * Writing goes in two passes over the catalogue, never holding the vectors in memory: the first
+ * takes an even sample for FAISS's k-means and then each row's list, the second writes rows where
+ * their list says, into the mapped file under a temporary name. Then the body is hashed, the header
+ * written, all synced, and renamed. */
 #include "vectorstore/segment.h"
 
 #include <errno.h>
@@ -28,7 +29,7 @@
 #define MAGIC "carrel-segment-1"
 #define SAMPLE_A_LIST 64U
 #define MAX_LISTS 4096U
-#define ITERATIONS 10  /* of k-means: more change the lists little */
+#define ITERATIONS 10    /* of k-means: more change the lists little */
 #define ASSIGN_ROWS 256U /* at once: FAISS is many times faster over a batch */
 #define CHECK_ROWS 4096U /* rows between looks at cancelled */
 
@@ -62,8 +63,8 @@ static size_t aligned(size_t n)
 /* false when the numbers cannot be a file */
 static bool lay_out(const struct header *h, struct layout *l)
 {
-    if (h->dimensions == 0 || h->dimensions > VECTOR_MAX_DIMENSIONS || h->lists == 0 || h->lists > MAX_LISTS ||
-        h->n == 0 || h->n > UINT32_MAX) {
+    if (h->dimensions == 0 || h->dimensions > VECTOR_MAX_DIMENSIONS || h->lists == 0 ||
+        h->lists > MAX_LISTS || h->n == 0 || h->n > UINT32_MAX) {
         return false;
     }
     size_t d = h->dimensions;
@@ -103,8 +104,8 @@ static enum status check_body(const struct segment *s, const char *path, struct 
     return STATUS_OK;
 }
 
-static enum status make_quantizer(const float *centroids, uint32_t lists, uint32_t d, FaissIndex **out,
-                                  struct error *err)
+static enum status make_quantizer(const float *centroids, uint32_t lists, uint32_t d,
+                                  FaissIndex **out, struct error *err)
 {
     FaissIndexFlat *flat = NULL;
     if (faiss_IndexFlat_new_with(&flat, (idx_t)d, METRIC_L2) != 0) {
@@ -154,7 +155,8 @@ enum status segment_open(const char *path, struct segment **out, struct error *e
     enum status st = map_file(s, path, err);
     if (st == STATUS_OK) {
         memcpy(&s->h, s->map, sizeof s->h);
-        if (memcmp(s->h.magic, MAGIC, sizeof s->h.magic) != 0 || !lay_out(&s->h, &l) || l.size != s->size) {
+        if (memcmp(s->h.magic, MAGIC, sizeof s->h.magic) != 0 || !lay_out(&s->h, &l) ||
+            l.size != s->size) {
             st = error_set(err, STATUS_CORRUPT, "%s: is not a whole segment", path);
         }
     }
@@ -165,8 +167,8 @@ enum status segment_open(const char *path, struct segment **out, struct error *e
         st = check_body(s, path, err);
     }
     if (st == STATUS_OK && s->h.lists > 1) {
-        st = make_quantizer((const float *)(const void *)(s->map + l.centroids), s->h.lists, s->h.dimensions,
-                            &s->quantizer, err);
+        st = make_quantizer((const float *)(const void *)(s->map + l.centroids), s->h.lists,
+                            s->h.dimensions, &s->quantizer, err);
     }
     if (st != STATUS_OK) {
         segment_close(s);
@@ -201,8 +203,8 @@ uint32_t segment_dimensions(const struct segment *s)
 }
 
 static enum status scan(const struct segment *s, uint64_t from, uint64_t to, const float *q,
-                        const struct visible *visible, const _Atomic bool *cancelled, struct best *best,
-                        struct error *err)
+                        const struct visible *visible, const _Atomic bool *cancelled,
+                        struct best *best, struct error *err)
 {
     size_t d = s->h.dimensions;
     for (uint64_t i = from; i < to; i++) {
@@ -227,9 +229,11 @@ enum status segment_search(const struct segment *s, const float *q, const struct
     idx_t *lists = calloc(s->h.lists, sizeof *lists);
     float *distances = calloc(s->h.lists, sizeof *distances);
     size_t before = best->n;
-    enum status st = lists == NULL || distances == NULL ? error_set(err, STATUS_NO_MEMORY, "out of memory")
-                                                        : STATUS_OK;
-    if (st == STATUS_OK && faiss_Index_search(s->quantizer, 1, q, (idx_t)s->h.lists, distances, lists) != 0) {
+    enum status st = lists == NULL || distances == NULL
+                         ? error_set(err, STATUS_NO_MEMORY, "out of memory")
+                         : STATUS_OK;
+    if (st == STATUS_OK &&
+        faiss_Index_search(s->quantizer, 1, q, (idx_t)s->h.lists, distances, lists) != 0) {
         st = faiss_failed(err, "looking for the nearest lists");
     }
     for (uint32_t i = 0; i < s->h.lists && st == STATUS_OK; i++) {
@@ -237,7 +241,8 @@ enum status segment_search(const struct segment *s, const float *q, const struct
             break;
         }
         if (lists[i] >= 0 && lists[i] < (idx_t)s->h.lists) {
-            st = scan(s, s->offsets[lists[i]], s->offsets[lists[i] + 1], q, visible, cancelled, best, err);
+            st = scan(s, s->offsets[lists[i]], s->offsets[lists[i] + 1], q, visible, cancelled,
+                      best, err);
         }
     }
     free(lists);
@@ -266,7 +271,8 @@ static enum status check_row(const struct writing *w, struct str vector, struct 
     if (vector.len != (size_t)w->h.dimensions * sizeof(uint16_t)) {
         return error_set(err, STATUS_CORRUPT, "store.db: a vector has the wrong length");
     }
-    return w->seen < w->h.n ? STATUS_OK : error_set(err, STATUS_CONFLICT, "the vectors changed meanwhile");
+    return w->seen < w->h.n ? STATUS_OK
+                            : error_set(err, STATUS_CONFLICT, "the vectors changed meanwhile");
 }
 
 static void widen(const struct writing *w, struct str vector, float *out)
@@ -278,7 +284,8 @@ static void widen(const struct writing *w, struct str vector, float *out)
     }
 }
 
-static enum status take_sample(int64_t seq, chunk_no chunk, struct str vector, void *data, struct error *err)
+static enum status take_sample(int64_t seq, chunk_no chunk, struct str vector, void *data,
+                               struct error *err)
 {
     (void)seq;
     (void)chunk;
@@ -300,14 +307,17 @@ static enum status assign_waiting(struct writing *w, struct error *err)
         return faiss_failed(err, "assigning vectors to lists");
     }
     for (size_t i = 0; i < n; i++) {
-        idx_t list = lists[i] < 0 || lists[i] >= (idx_t)w->h.lists ? 0 : lists[i]; /* none is nearest: any will do */
+        idx_t list = lists[i] < 0 || lists[i] >= (idx_t)w->h.lists
+                         ? 0
+                         : lists[i]; /* none is nearest: any will do */
         w->list_of[w->assigned++] = (uint16_t)list;
         w->at[list]++;
     }
     return STATUS_OK;
 }
 
-static enum status assign(int64_t seq, chunk_no chunk, struct str vector, void *data, struct error *err)
+static enum status assign(int64_t seq, chunk_no chunk, struct str vector, void *data,
+                          struct error *err)
 {
     (void)seq;
     (void)chunk;
@@ -320,7 +330,8 @@ static enum status assign(int64_t seq, chunk_no chunk, struct str vector, void *
     return s == STATUS_OK && w->seen - w->assigned == ASSIGN_ROWS ? assign_waiting(w, err) : s;
 }
 
-static enum status place(int64_t seq, chunk_no chunk, struct str vector, void *data, struct error *err)
+static enum status place(int64_t seq, chunk_no chunk, struct str vector, void *data,
+                         struct error *err)
 {
     (void)seq;
     struct writing *w = data;
@@ -347,7 +358,8 @@ static enum status train(struct writing *w, struct error *err)
     params.niter = ITERATIONS;
     params.min_points_per_centroid = 1; /* it says so on the output where there are fewer */
     if (faiss_IndexFlat_new_with(&flat, (idx_t)w->h.dimensions, METRIC_L2) != 0 ||
-        faiss_Clustering_new_with_params(&clustering, (int)w->h.dimensions, (int)w->h.lists, &params) != 0) {
+        faiss_Clustering_new_with_params(&clustering, (int)w->h.dimensions, (int)w->h.lists,
+                                         &params) != 0) {
         s = faiss_failed(err, "making a clustering");
     } else if (faiss_Clustering_train(clustering, (idx_t)w->sampled, w->sample, flat) != 0) {
         s = faiss_failed(err, "clustering");
@@ -370,8 +382,8 @@ static enum status train(struct writing *w, struct error *err)
     return s;
 }
 
-static enum status cluster(struct writing *w, struct catalogue *c, const struct encoder *e, int64_t after,
-                           int64_t until, struct error *err)
+static enum status cluster(struct writing *w, struct catalogue *c, const struct encoder *e,
+                           int64_t after, int64_t until, struct error *err)
 {
     size_t d = w->h.dimensions;
     w->wanted = (uint64_t)w->h.lists * SAMPLE_A_LIST;
@@ -395,8 +407,8 @@ static enum status cluster(struct writing *w, struct catalogue *c, const struct 
     return s == STATUS_OK ? assign_waiting(w, err) : s;
 }
 
-static enum status fill(struct writing *w, struct catalogue *c, const struct encoder *e, int64_t after,
-                        int64_t until, struct error *err)
+static enum status fill(struct writing *w, struct catalogue *c, const struct encoder *e,
+                        int64_t after, int64_t until, struct error *err)
 {
     enum status s = STATUS_OK;
     w->at = calloc((size_t)w->h.lists + 1, sizeof *w->at);
@@ -448,7 +460,8 @@ uint32_t segment_lists(uint64_t n)
 }
 
 static enum status write_open(struct writing *w, int fd, const char *path, struct catalogue *c,
-                              const struct encoder *e, int64_t after, int64_t until, struct error *err)
+                              const struct encoder *e, int64_t after, int64_t until,
+                              struct error *err)
 {
     /* room is taken first: a full disk is an error here, not a fault in the mapping */
     int rc = posix_fallocate(fd, 0, (off_t)w->l.size);
@@ -471,8 +484,9 @@ static enum status write_open(struct writing *w, int fd, const char *path, struc
     return s;
 }
 
-enum status segment_write(const char *path, struct catalogue *c, const struct encoder *e, int64_t after,
-                          int64_t until, uint64_t n, uint32_t lists, struct error *err)
+enum status segment_write(const char *path, struct catalogue *c, const struct encoder *e,
+                          int64_t after, int64_t until, uint64_t n, uint32_t lists,
+                          struct error *err)
 {
     struct writing w = {.h = {.dimensions = e->dimensions, .lists = lists, .n = n}};
     memcpy(w.h.magic, MAGIC, sizeof w.h.magic);

@@ -1,6 +1,6 @@
-/* Unary calls and reply streams: copy the request, run the row's work on a lane of the tenant, answer on the loop
- * thread; a stream runs its work once a message, and waits where the window is full. The request streams are in
- * service_stream.c. */
+/* Unary calls and reply streams: copy the request, run the row's work on a lane of the tenant,
+ * answer on the loop thread; a stream runs its work once a message, and waits where the window is
+ * full. The request streams are in service_stream.c. */
 #include "vectorstore/service.h"
 
 #include <stdlib.h>
@@ -37,8 +37,9 @@ struct op *op_new(struct rpc_call *call, const ProtobufCMessage *m, const struct
         arena_init(&op->page, OP_ARENA);
         op->who = (struct asker){.caller = rpc_call_caller(call), .cancelled = &op->cancelled};
         op->request = m == NULL ? NULL : op_copy(m, &op->arena);
-        s = m != NULL && op->request == NULL ? error_set(&err, STATUS_TOO_LARGE, "the request is too large")
-                                             : tenant_take(service_state(call), rpc_call_tenant(call), &op->tenant, &err);
+        s = m != NULL && op->request == NULL
+                ? error_set(&err, STATUS_TOO_LARGE, "the request is too large")
+                : tenant_take(service_state(call), rpc_call_tenant(call), &op->tenant, &err);
     }
     if (s != STATUS_OK) {
         op_free(op);
@@ -207,7 +208,7 @@ static void on_request(struct rpc_call *call, const ProtobufCMessage *m)
 /* ---- unary work: decode, call, encode ---- */
 
 #define WORK(fn, Name, lower)                                                                      \
-    static enum status work_##fn(struct op *op, struct store *s, struct error *err)               \
+    static enum status work_##fn(struct op *op, struct store *s, struct error *err)                \
     {                                                                                              \
         const Vs__##Name##Request *m = vs_##fn##_request(op->request);                             \
         Vs__##Name##Reply *r = arena_alloc(&op->page, sizeof *r);                                  \
@@ -245,16 +246,16 @@ SEARCH(search_text, SearchText)
 SEARCH(search_vector, SearchVector)
 SEARCH(fetch, Fetch)
 
-static enum status status_now(struct op *op, struct store *s, const Vs__StatusRequest *m, Vs__StatusReply *r,
-                              struct error *err)
+static enum status status_now(struct op *op, struct store *s, const Vs__StatusRequest *m,
+                              Vs__StatusReply *r, struct error *err)
 {
     (void)m;
     return store_status(s, &op->page, r, err);
 }
 WORK(status, Status, status)
 
-static enum status verify_now(struct op *op, struct store *s, const Vs__VerifyRequest *m, Vs__VerifyReply *r,
-                              struct error *err)
+static enum status verify_now(struct op *op, struct store *s, const Vs__VerifyRequest *m,
+                              Vs__VerifyReply *r, struct error *err)
 {
     (void)m;
     return store_verify(s, &op->who, &op->page, r, err);
@@ -294,21 +295,27 @@ const size_t n_op_rows = sizeof op_rows / sizeof op_rows[0];
 
 /* ---- the service ---- */
 
-#define UNARY(name) {.method = &vs_##name##_method, .on_request = on_request, .on_cancel = on_cancel}
+#define UNARY(name)                                                                                \
+    {                                                                                              \
+        .method = &vs_##name##_method, .on_request = on_request, .on_cancel = on_cancel            \
+    }
 #define STREAM(name)                                                                               \
-    {.method = &vs_##name##_method, .on_request = on_request, .on_ready = on_ready, .on_cancel = on_cancel}
+    {                                                                                              \
+        .method = &vs_##name##_method, .on_request = on_request, .on_ready = on_ready,             \
+        .on_cancel = on_cancel                                                                     \
+    }
 #define UPLOAD(name)                                                                               \
-    {.method = &vs_##name##_method,                                                                \
-     .on_request = put_on_request,                                                                 \
-     .on_end = put_on_end,                                                                         \
-     .on_cancel = put_on_cancel}
+    {                                                                                              \
+        .method = &vs_##name##_method, .on_request = put_on_request, .on_end = put_on_end,         \
+        .on_cancel = put_on_cancel                                                                 \
+    }
 
 static const struct rpc_handler handlers[] = {
-    UNARY(has_content), UPLOAD(put),          UNARY(move),          UNARY(remove),
-    STREAM(list),       UNARY(status),        UPLOAD(put_encoder),  STREAM(get_encoder),
-    STREAM(scan),       UNARY(put_vectors),   UNARY(publish),       UNARY(search_text),
-    UNARY(search_vector), UNARY(fetch),       UNARY(get_document),  STREAM(get_original),
-    STREAM(get_text),   UNARY(verify),
+    UNARY(has_content),   UPLOAD(put),        UNARY(move),         UNARY(remove),
+    STREAM(list),         UNARY(status),      UPLOAD(put_encoder), STREAM(get_encoder),
+    STREAM(scan),         UNARY(put_vectors), UNARY(publish),      UNARY(search_text),
+    UNARY(search_vector), UNARY(fetch),       UNARY(get_document), STREAM(get_original),
+    STREAM(get_text),     UNARY(verify),
 };
 
 static enum status open_service(struct service *svc, struct error *err)
@@ -333,7 +340,8 @@ static void close_service(struct service *svc)
 
 const struct service_definition vectorstore_definition = {.self = PEER_VECTORSTORE,
                                                           .handlers = handlers,
-                                                          .n_handlers = sizeof handlers / sizeof handlers[0],
+                                                          .n_handlers =
+                                                              sizeof handlers / sizeof handlers[0],
                                                           .open = open_service,
                                                           .health = health,
                                                           .close = close_service};

@@ -32,9 +32,9 @@ struct op {
     _Atomic bool cancelled;
     enum status status;
     struct error err;
-    bool working;  /* a job has it */
-    bool last;     /* reply streams: nothing follows */
-    bool unsent;   /* reply streams: reply waits for the window */
+    bool working; /* a job has it */
+    bool last;    /* reply streams: nothing follows */
+    bool unsent;  /* reply streams: reply waits for the window */
     /* places of reply streams */
     const char *after;
     ProtobufCBinaryData cursor;
@@ -47,7 +47,8 @@ struct op {
 extern const struct op_row op_rows[];
 extern const size_t n_op_rows;
 
-/* The operation of a new call, its request copied and its tenant taken; NULL: the call has been failed. */
+/* The operation of a new call, its request copied and its tenant taken; NULL: the call has been
+ * failed. */
 struct op *op_new(struct rpc_call *call, const ProtobufCMessage *m, const struct op_row *row);
 void op_free(struct op *op);
 /* A copy of m in a; NULL when out of memory. */

@@ -1,9 +1,9 @@
-/* Streams: the pages of replies, and the two uploads (Put, PutEncoder). An upload holds its call while a message is
- * on the writer's lane, so that at most one message a call waits there; whatever ends it, the put is ended on that
- * lane too. */
+/* Streams: the pages of replies, and the two uploads (Put, PutEncoder). An upload holds its call
+ * while a message is on the writer's lane, so that at most one message a call waits there; whatever
+ * ends it, the put is ended on that lane too. */
+#include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
-#include <fcntl.h>
 #include <unistd.h>
 
 #include "vectorstore/service_internal.h"
@@ -55,8 +55,9 @@ enum status work_scan(struct op *op, struct store *s, struct error *err)
         op->left = m->has_limit && m->limit > 0 ? m->limit : UINT32_MAX;
     }
     bool last = false;
-    enum status st = store_scan(s, m->missing_encoder, op->cursor, op->left < PAGE_CHUNKS ? op->left : PAGE_CHUNKS,
-                                &op->page, r, &last, err);
+    enum status st =
+        store_scan(s, m->missing_encoder, op->cursor,
+                   op->left < PAGE_CHUNKS ? op->left : PAGE_CHUNKS, &op->page, r, &last, err);
     if (st != STATUS_OK) {
         return st;
     }
@@ -107,15 +108,15 @@ enum status work_get_encoder(struct op *op, struct store *s, struct error *err)
     return st;
 }
 
-static enum status open_files(struct op *op, struct store *s, const char *document, Vs__DocumentInfo **info,
-                              struct error *err)
+static enum status open_files(struct op *op, struct store *s, const char *document,
+                              Vs__DocumentInfo **info, struct error *err)
 {
     *info = arena_alloc(&op->page, sizeof **info);
     if (*info == NULL) {
         return error_set(err, STATUS_NO_MEMORY, "out of memory");
     }
-    return store_document_files(s, &op->who, document, &op->page, *info, &op->files[0], &op->files[1], &op->files[2],
-                                err);
+    return store_document_files(s, &op->who, document, &op->page, *info, &op->files[0],
+                                &op->files[1], &op->files[2], err);
 }
 
 enum status work_get_original(struct op *op, struct store *s, struct error *err)
@@ -158,12 +159,13 @@ enum status work_get_text(struct op *op, struct store *s, struct error *err)
         st = read_piece(op, op->files[1], &r->text, err);
         end = r->text.len < PIECE_BYTES;
     } else if (op->phase == 1) {
-        st = store_document_chunks(s, &op->who, m->document, (uint32_t)op->offset, PAGE_CHUNKS, &op->page, &r->chunks,
-                                   &r->n_chunks, err);
+        st = store_document_chunks(s, &op->who, m->document, (uint32_t)op->offset, PAGE_CHUNKS,
+                                   &op->page, &r->chunks, &r->n_chunks, err);
         op->offset += r->n_chunks;
         end = r->n_chunks < PAGE_CHUNKS;
     } else {
-        st = store_boxes_read(op->files[2], op->offset, PAGE_BOXES, &op->page, &r->boxes, &r->n_boxes, err);
+        st = store_boxes_read(op->files[2], op->offset, PAGE_BOXES, &op->page, &r->boxes,
+                              &r->n_boxes, err);
         op->offset += r->n_boxes;
         end = r->n_boxes < PAGE_BOXES;
     }
@@ -293,11 +295,13 @@ static void upload_end(struct upload *u)
         upload_free(u);
         return;
     }
-    u->op->tenant->write.max_queued++; /* an end always has a place: each takes one that its call had */
+    u->op->tenant->write
+        .max_queued++; /* an end always has a place: each takes one that its call had */
     enum status s = lane_submit(&u->op->tenant->write, end_work, end_done, u, &err);
     u->op->tenant->write.max_queued--;
     if (s != STATUS_OK) {
-        abort(); /* no memory for a job of a few bytes; the supervisor starts afresh and the put is swept */
+        abort(); /* no memory for a job of a few bytes; the supervisor starts afresh and the put is
+                    swept */
     }
 }
 
@@ -343,7 +347,8 @@ static void upload_run(struct upload *u)
     }
 }
 
-static const struct op_row upload_rows[] = {{&vs_put_method, NULL, true}, {&vs_put_encoder_method, NULL, true}};
+static const struct op_row upload_rows[] = {{&vs_put_method, NULL, true},
+                                            {&vs_put_encoder_method, NULL, true}};
 
 static struct upload *upload_new(struct rpc_call *call)
 {

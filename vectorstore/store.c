@@ -54,7 +54,8 @@ static bool blob_wanted(const char *name, void *data)
     if (rest[0] == '.' && dot > rest && (size_t)(dot - rest) <= sizeof pipeline) {
         memcpy(pipeline, rest + 1, (size_t)(dot - rest - 1));
     }
-    if (catalogue_content_uses(s->writer, hash, pipeline, &original, &structure, &err) != STATUS_OK) {
+    if (catalogue_content_uses(s->writer, hash, pipeline, &original, &structure, &err) !=
+        STATUS_OK) {
         return true; /* in doubt it stays */
     }
     return (rest[0] == '\0' ? original : structure) > 0;
@@ -74,8 +75,8 @@ static enum status sweep(struct store *s, struct error *err)
             st = blobs_sweep(&s->blobs, blob_wanted, s, err);
         }
         if (st != STATUS_OK && st != STATUS_CORRUPT) { /* no room, say: reading must go on */
-            LOG_WARN("what a crash left could not be removed; the next start tries again", LOG_STR("err", err->text),
-                     LOG_END);
+            LOG_WARN("what a crash left could not be removed; the next start tries again",
+                     LOG_STR("err", err->text), LOG_END);
             st = STATUS_OK;
         }
         return st;
@@ -153,7 +154,8 @@ void store_close(struct store *s)
     struct content k;
     struct error err;
     arena_init(&a, (size_t)1024 * 1024);
-    if (whole && catalogue_content_unsettled(s->writer, CONTENT_STAGED, &a, &k, &err) == STATUS_NOT_FOUND) {
+    if (whole &&
+        catalogue_content_unsettled(s->writer, CONTENT_STAGED, &a, &k, &err) == STATUS_NOT_FOUND) {
         char marker[1100];
         (void)snprintf(marker, sizeof marker, "%s/open", s->dir);
         (void)unlink(marker); /* one that stays costs a look at the next opening */
@@ -181,7 +183,8 @@ void store_counts(const struct store *s, uint32_t *documents, uint32_t *chunks)
 
 /* ---- readers ---- */
 
-enum status reader_take(struct store *s, struct reader **out, struct catalogue_state *state, struct error *err)
+enum status reader_take(struct store *s, struct reader **out, struct catalogue_state *state,
+                        struct error *err)
 {
     struct reader *r = NULL;
     char path[1100];
@@ -232,8 +235,8 @@ void reader_give(struct store *s, struct reader *r)
 
 /* ---- documents ---- */
 
-bool location_readable(const struct location *l, const struct caller *caller, char *const *collections,
-                       size_t n_collections)
+bool location_readable(const struct location *l, const struct caller *caller,
+                       char *const *collections, size_t n_collections)
 {
     bool wanted = n_collections == 0;
     for (size_t i = 0; i < n_collections && !wanted; i++) {
@@ -242,7 +245,8 @@ bool location_readable(const struct location *l, const struct caller *caller, ch
     return wanted && !l->excluded && visible_readers(l->readers, caller);
 }
 
-static enum status copy_readers(struct str readers, Vs__Location *out, struct arena *a, struct error *err)
+static enum status copy_readers(struct str readers, Vs__Location *out, struct arena *a,
+                                struct error *err)
 {
     size_t n = 0;
     for (size_t i = 0; i < readers.len; i++) {
@@ -275,7 +279,8 @@ enum status document_info(const struct location *l, const struct content *k, str
     }
     vs__location__init(loc);
     loc->document = arena_strdup(a, l->document);
-    loc->path = (ProtobufCBinaryData){.data = (uint8_t *)arena_strndup(a, l->path.ptr, l->path.len), .len = l->path.len};
+    loc->path = (ProtobufCBinaryData){.data = (uint8_t *)arena_strndup(a, l->path.ptr, l->path.len),
+                                      .len = l->path.len};
     loc->source = arena_strdup(a, l->source);
     loc->collection = arena_strdup(a, l->collection);
     loc->label = arena_strdup(a, l->label);
@@ -284,33 +289,36 @@ enum status document_info(const struct location *l, const struct content *k, str
     loc->has_excluded = true;
     loc->excluded = l->excluded;
     out->location = loc;
-    out->hash = (ProtobufCBinaryData){.data = (uint8_t *)arena_strndup(a, (const char *)k->hash, SHA256_BYTES),
-                                      .len = SHA256_BYTES};
+    out->hash = (ProtobufCBinaryData){
+        .data = (uint8_t *)arena_strndup(a, (const char *)k->hash, SHA256_BYTES),
+        .len = SHA256_BYTES};
     out->chunks = k->chunks;
     out->format = arena_strdup(a, k->format);
     out->title = arena_strdup(a, k->title);
     out->has_pages = k->pages > 0;
     out->pages = k->pages;
     out->size = k->size;
-    if (loc->document == NULL || loc->path.data == NULL || loc->source == NULL || loc->collection == NULL ||
-        loc->label == NULL || out->hash.data == NULL || out->format == NULL || out->title == NULL) {
+    if (loc->document == NULL || loc->path.data == NULL || loc->source == NULL ||
+        loc->collection == NULL || loc->label == NULL || out->hash.data == NULL ||
+        out->format == NULL || out->title == NULL) {
         return error_set(err, STATUS_NO_MEMORY, "out of memory");
     }
     return copy_readers(l->readers, loc, a, err);
 }
 
-enum status document_find(struct reader *r, const struct asker *who, const char *document, struct arena *a,
-                          struct location *l, struct content *k, struct error *err)
+enum status document_find(struct reader *r, const struct asker *who, const char *document,
+                          struct arena *a, struct location *l, struct content *k, struct error *err)
 {
     enum status st = catalogue_location_get(r->db, str_from(document), a, l, err);
-    if (st == STATUS_OK && (l->content == 0 || (who->caller != NULL && !location_readable(l, who->caller, NULL, 0)))) {
+    if (st == STATUS_OK &&
+        (l->content == 0 || (who->caller != NULL && !location_readable(l, who->caller, NULL, 0)))) {
         st = error_set(err, STATUS_NOT_FOUND, "no such document is stored");
     }
     return st == STATUS_OK ? catalogue_content_by_pk(r->db, l->content, a, k, err) : st;
 }
 
-enum status store_document(struct store *s, const struct asker *who, const char *document, struct arena *a,
-                           Vs__DocumentInfo *out, struct error *err)
+enum status store_document(struct store *s, const struct asker *who, const char *document,
+                           struct arena *a, Vs__DocumentInfo *out, struct error *err)
 {
     struct reader *r = NULL;
     struct catalogue_state state;
@@ -327,8 +335,8 @@ enum status store_document(struct store *s, const struct asker *who, const char 
     return st;
 }
 
-enum status store_list(struct store *s, const struct asker *who, const char *after, uint32_t limit, struct arena *a,
-                       Vs__ListReply *out, struct error *err)
+enum status store_list(struct store *s, const struct asker *who, const char *after, uint32_t limit,
+                       struct arena *a, Vs__ListReply *out, struct error *err)
 {
     struct reader *r = NULL;
     struct catalogue_state state;
@@ -362,16 +370,17 @@ enum status store_list(struct store *s, const struct asker *who, const char *aft
     return st == STATUS_NOT_FOUND ? STATUS_OK : st;
 }
 
-enum status store_has_content(struct store *s, const Vs__HasContentRequest *m, Vs__HasContentReply *out,
-                              struct error *err)
+enum status store_has_content(struct store *s, const Vs__HasContentRequest *m,
+                              Vs__HasContentReply *out, struct error *err)
 {
     struct reader *r = NULL;
     struct catalogue_state state;
     struct content k;
     struct arena a;
     arena_init(&a, (size_t)1024 * 1024);
-    enum status st = m->hash.len != SHA256_BYTES ? error_set(err, STATUS_INVALID, "a hash must be 32 bytes")
-                                                 : reader_take(s, &r, &state, err);
+    enum status st = m->hash.len != SHA256_BYTES
+                         ? error_set(err, STATUS_INVALID, "a hash must be 32 bytes")
+                         : reader_take(s, &r, &state, err);
     if (st == STATUS_OK) {
         st = catalogue_content_find(r->db, m->hash.data, m->pipeline, &a, &k, err);
         out->present = st == STATUS_OK;
@@ -384,7 +393,8 @@ enum status store_has_content(struct store *s, const Vs__HasContentRequest *m, V
     return st;
 }
 
-static int open_blob(struct store *s, const struct content *k, enum blob_kind kind, enum status *st, struct error *err)
+static int open_blob(struct store *s, const struct content *k, enum blob_kind kind, enum status *st,
+                     struct error *err)
 {
     char path[1300];
     if (*st != STATUS_OK) {
@@ -406,8 +416,9 @@ static void close_fd(int *fd)
     }
 }
 
-enum status store_document_files(struct store *s, const struct asker *who, const char *document, struct arena *a,
-                                 Vs__DocumentInfo *info, int *original, int *text, int *boxes, struct error *err)
+enum status store_document_files(struct store *s, const struct asker *who, const char *document,
+                                 struct arena *a, Vs__DocumentInfo *info, int *original, int *text,
+                                 int *boxes, struct error *err)
 {
     struct reader *r = NULL;
     struct catalogue_state state;
@@ -467,8 +478,9 @@ static enum status take_chunk(const struct stored_chunk *k, void *data, struct e
     return STATUS_OK;
 }
 
-enum status store_document_chunks(struct store *s, const struct asker *who, const char *document, uint32_t from,
-                                  uint32_t limit, struct arena *a, Vs__Chunk ***out, size_t *n, struct error *err)
+enum status store_document_chunks(struct store *s, const struct asker *who, const char *document,
+                                  uint32_t from, uint32_t limit, struct arena *a, Vs__Chunk ***out,
+                                  size_t *n, struct error *err)
 {
     struct reader *r = NULL;
     struct catalogue_state state;
@@ -504,8 +516,8 @@ static float get_float(const unsigned char *p)
     return f;
 }
 
-enum status store_boxes_read(int fd, uint64_t from, size_t n, struct arena *a, Vs__Box ***out, size_t *n_out,
-                             struct error *err)
+enum status store_boxes_read(int fd, uint64_t from, size_t n, struct arena *a, Vs__Box ***out,
+                             size_t *n_out, struct error *err)
 {
     unsigned char *raw = arena_array(a, n + 1, BOX_BYTES);
     Vs__Box **boxes = arena_array(a, n + 1, sizeof *boxes);

@@ -1,8 +1,9 @@
-/* The store of one tenant: what service.c calls and the tests see. Messages are those of vectorstore.proto.
+/* The store of one tenant: what service.c calls and the tests see. Messages are those of
+ * vectorstore.proto.
  *
- * Threads: functions marked [writer] run on one thread at a time (the tenant's writer lane); [reader] ones on up
- * to STORE_READERS threads at once, beside the writer; [seal] on one thread beside both. All block.
- * Replies live in the arena they are given. */
+ * Threads: functions marked [writer] run on one thread at a time (the tenant's writer lane);
+ * [reader] ones on up to STORE_READERS threads at once, beside the writer; [seal] on one thread
+ * beside both. All block. Replies live in the arena they are given. */
 #ifndef CARREL_VECTORSTORE_STORE_H
 #define CARREL_VECTORSTORE_STORE_H
 
@@ -14,13 +15,14 @@
 #include "vectorstore.pb-c.h"
 
 #define STORE_READERS 3
-#define STORE_BATCH_CHUNKS 256            /* chunks in one transaction, at most */
-#define STORE_BATCH_BYTES (1024 * 1024)   /* of their text */
-#define STORE_CHUNK_BYTES (64 * 1024)     /* text of one chunk, at most */
+#define STORE_BATCH_CHUNKS 256                         /* chunks in one transaction, at most */
+#define STORE_BATCH_BYTES (1024 * 1024)                /* of their text */
+#define STORE_CHUNK_BYTES (64 * 1024)                  /* text of one chunk, at most */
 #define STORE_TEXT_BYTES ((uint64_t)256 * 1024 * 1024) /* extracted text of a document, at most */
-#define STORE_SEAL_VECTORS 4096           /* the tail is sealed from here on */
-#define STORE_INVERTED_VECTORS 200000     /* segments from here on get inverted lists; below, a scan is exact */
-#define STORE_GRACE_MS 60000              /* a retired encoder's vectors are searched for so long */
+#define STORE_SEAL_VECTORS 4096                        /* the tail is sealed from here on */
+#define STORE_INVERTED_VECTORS                                                                     \
+    200000                   /* segments from here on get inverted lists; below, a scan is exact */
+#define STORE_GRACE_MS 60000 /* a retired encoder's vectors are searched for so long */
 
 struct store;
 struct put;
@@ -31,7 +33,8 @@ struct asker {
     const _Atomic bool *cancelled;
 };
 
-/* dir: tenants/<id>, made when missing. Sweeps what a crash left: unpublished contents, stray blobs. */
+/* dir: tenants/<id>, made when missing. Sweeps what a crash left: unpublished contents, stray
+ * blobs. */
 enum status store_open(const char *dir, struct store **out, struct error *err) MUST_CHECK;
 void store_close(struct store *s); /* NULL is fine; no call may be running */
 
@@ -45,61 +48,68 @@ enum status store_put_add(struct put *p, const Vs__PutRequest *m, struct error *
 enum status store_put_commit(struct put *p, Vs__PutReply *out, struct error *err) MUST_CHECK;
 void store_put_end(struct put *p); /* NULL is fine */
 
-enum status store_move(struct store *s, const Vs__MoveRequest *m, Vs__MoveReply *out, struct error *err) MUST_CHECK;
+enum status store_move(struct store *s, const Vs__MoveRequest *m, Vs__MoveReply *out,
+                       struct error *err) MUST_CHECK;
 enum status store_remove(struct store *s, const Vs__RemoveRequest *m, Vs__RemoveReply *out,
                          struct error *err) MUST_CHECK;
 /* blob: the whole fit. */
-enum status store_put_encoder(struct store *s, const char *name, uint32_t dimensions, uint32_t fitted_on,
-                              struct str blob, struct error *err) MUST_CHECK;
-enum status store_put_vectors(struct store *s, const Vs__PutVectorsRequest *m, Vs__PutVectorsReply *out,
-                              struct error *err) MUST_CHECK;
+enum status store_put_encoder(struct store *s, const char *name, uint32_t dimensions,
+                              uint32_t fitted_on, struct str blob, struct error *err) MUST_CHECK;
+enum status store_put_vectors(struct store *s, const Vs__PutVectorsRequest *m,
+                              Vs__PutVectorsReply *out, struct error *err) MUST_CHECK;
 enum status store_publish(struct store *s, const Vs__PublishRequest *m, Vs__PublishReply *out,
                           struct error *err) MUST_CHECK;
-/* One bounded step of removing dead contents, merging posting blocks and dropping retired vectors; *more when
- * another step would find work. now_wall_ms decides about graces. */
-enum status store_maintain(struct store *s, int64_t now_wall_ms, bool *more, struct error *err) MUST_CHECK;
+/* One bounded step of removing dead contents, merging posting blocks and dropping retired vectors;
+ * *more when another step would find work. now_wall_ms decides about graces. */
+enum status store_maintain(struct store *s, int64_t now_wall_ms, bool *more,
+                           struct error *err) MUST_CHECK;
 
 /* ---- sealing [seal] ---- */
 
-/* Writes the tail into a segment when it has grown enough, merging small segments; *sealed tells. */
+/* Writes the tail into a segment when it has grown enough, merging small segments; *sealed tells.
+ */
 enum status store_seal(struct store *s, bool *sealed, struct error *err) MUST_CHECK;
 
 /* ---- reading [reader] ---- */
 
-enum status store_has_content(struct store *s, const Vs__HasContentRequest *m, Vs__HasContentReply *out,
-                              struct error *err) MUST_CHECK;
+enum status store_has_content(struct store *s, const Vs__HasContentRequest *m,
+                              Vs__HasContentReply *out, struct error *err) MUST_CHECK;
 /* The documents after `after` in order of id, at most limit; fewer at the end. */
-enum status store_list(struct store *s, const struct asker *who, const char *after, uint32_t limit, struct arena *a,
-                       Vs__ListReply *out, struct error *err) MUST_CHECK;
-enum status store_status(struct store *s, struct arena *a, Vs__StatusReply *out, struct error *err) MUST_CHECK;
+enum status store_list(struct store *s, const struct asker *who, const char *after, uint32_t limit,
+                       struct arena *a, Vs__ListReply *out, struct error *err) MUST_CHECK;
+enum status store_status(struct store *s, struct arena *a, Vs__StatusReply *out,
+                         struct error *err) MUST_CHECK;
 /* Path of the encoder's blob. */
 enum status store_encoder_path(struct store *s, const char *encoder, char *path, size_t cap,
                                struct error *err) MUST_CHECK;
 /* One page of at most `page` chunks; *last when nothing follows. */
-enum status store_scan(struct store *s, const char *missing_encoder, ProtobufCBinaryData after, uint32_t page,
-                       struct arena *a, Vs__ScanReply *out, bool *last, struct error *err) MUST_CHECK;
-enum status store_search_text(struct store *s, const struct asker *who, const Vs__SearchTextRequest *m,
-                              struct arena *a, Vs__SearchTextReply *out, struct error *err) MUST_CHECK;
-enum status store_search_vector(struct store *s, const struct asker *who, const Vs__SearchVectorRequest *m,
-                                struct arena *a, Vs__SearchVectorReply *out, struct error *err) MUST_CHECK;
-enum status store_fetch(struct store *s, const struct asker *who, const Vs__FetchRequest *m, struct arena *a,
-                        Vs__FetchReply *out, struct error *err) MUST_CHECK;
-enum status store_document(struct store *s, const struct asker *who, const char *document, struct arena *a,
-                           Vs__DocumentInfo *out, struct error *err) MUST_CHECK;
-/* The document's files, opened (the caller closes them): a removal meanwhile does not disturb the reading.
- * *boxes is -1 where there are none. */
-enum status store_document_files(struct store *s, const struct asker *who, const char *document, struct arena *a,
-                                 Vs__DocumentInfo *info, int *original, int *text, int *boxes,
-                                 struct error *err) MUST_CHECK;
+enum status store_scan(struct store *s, const char *missing_encoder, ProtobufCBinaryData after,
+                       uint32_t page, struct arena *a, Vs__ScanReply *out, bool *last,
+                       struct error *err) MUST_CHECK;
+enum status store_search_text(struct store *s, const struct asker *who,
+                              const Vs__SearchTextRequest *m, struct arena *a,
+                              Vs__SearchTextReply *out, struct error *err) MUST_CHECK;
+enum status store_search_vector(struct store *s, const struct asker *who,
+                                const Vs__SearchVectorRequest *m, struct arena *a,
+                                Vs__SearchVectorReply *out, struct error *err) MUST_CHECK;
+enum status store_fetch(struct store *s, const struct asker *who, const Vs__FetchRequest *m,
+                        struct arena *a, Vs__FetchReply *out, struct error *err) MUST_CHECK;
+enum status store_document(struct store *s, const struct asker *who, const char *document,
+                           struct arena *a, Vs__DocumentInfo *out, struct error *err) MUST_CHECK;
+/* The document's files, opened (the caller closes them): a removal meanwhile does not disturb the
+ * reading. *boxes is -1 where there are none. */
+enum status store_document_files(struct store *s, const struct asker *who, const char *document,
+                                 struct arena *a, Vs__DocumentInfo *info, int *original, int *text,
+                                 int *boxes, struct error *err) MUST_CHECK;
 /* At most `limit` chunks of the document from ordinal `from` on. */
-enum status store_document_chunks(struct store *s, const struct asker *who, const char *document, uint32_t from,
-                                  uint32_t limit, struct arena *a, Vs__Chunk ***out, size_t *n,
-                                  struct error *err) MUST_CHECK;
+enum status store_document_chunks(struct store *s, const struct asker *who, const char *document,
+                                  uint32_t from, uint32_t limit, struct arena *a, Vs__Chunk ***out,
+                                  size_t *n, struct error *err) MUST_CHECK;
 /* At most n boxes from number `from` on, out of the file of store_document_files. */
-enum status store_boxes_read(int fd, uint64_t from, size_t n, struct arena *a, Vs__Box ***out, size_t *n_out,
-                             struct error *err) MUST_CHECK;
-enum status store_verify(struct store *s, const struct asker *who, struct arena *a, Vs__VerifyReply *out,
-                         struct error *err) MUST_CHECK;
+enum status store_boxes_read(int fd, uint64_t from, size_t n, struct arena *a, Vs__Box ***out,
+                             size_t *n_out, struct error *err) MUST_CHECK;
+enum status store_verify(struct store *s, const struct asker *who, struct arena *a,
+                         Vs__VerifyReply *out, struct error *err) MUST_CHECK;
 /* For health: documents and visible chunks as last seen. Any thread. */
 void store_counts(const struct store *s, uint32_t *documents, uint32_t *chunks);
 

@@ -56,38 +56,45 @@ struct index_chunk {
     uint32_t length, gram_length; /* set by index_add */
 };
 /* Counts chunks (numbers ascending, above all indexed ones) and appends their postings. */
-enum status index_add(struct store *s, struct catalogue_state *state, struct index_chunk *chunks, size_t n,
-                      const char *title, const char *language, struct error *err) MUST_CHECK;
+enum status index_add(struct store *s, struct catalogue_state *state, struct index_chunk *chunks,
+                      size_t n, const char *title, const char *language,
+                      struct error *err) MUST_CHECK;
 /* Uncounts them; their postings become debt. */
-enum status index_remove(struct store *s, struct catalogue_state *state, const struct index_chunk *chunks, size_t n,
-                         const char *title, const char *language, struct error *err) MUST_CHECK;
+enum status index_remove(struct store *s, struct catalogue_state *state,
+                         const struct index_chunk *chunks, size_t n, const char *title,
+                         const char *language, struct error *err) MUST_CHECK;
 /* One step of merging away the postings of chunks that are gone. */
 enum status index_purge_step(struct store *s, bool *more, struct error *err) MUST_CHECK;
-/* Rebuilds everything derived for full text where the analyzer has changed; bounded transactions. */
+/* Rebuilds everything derived for full text where the analyzer has changed; bounded transactions.
+ */
 enum status index_rebuild(struct store *s, struct error *err) MUST_CHECK;
 /* Title as indexed and re-scored: document title and heading path. */
 struct str index_title(const char *title, struct str heading, struct buf *scratch);
 
 /* ---- content.c ---- */
 
-/* Removes at most a batch of an unpublished or dead content; *gone when its last row went. Own transaction. */
-enum status content_shrink(struct store *s, const struct content *k, bool *gone, struct error *err) MUST_CHECK;
+/* Removes at most a batch of an unpublished or dead content; *gone when its last row went. Own
+ * transaction. */
+enum status content_shrink(struct store *s, const struct content *k, bool *gone,
+                           struct error *err) MUST_CHECK;
 /* After a commit: removes the files of k that no content names any more. */
-enum status content_drop_blobs(struct store *s, const struct content *k, struct error *err) MUST_CHECK;
+enum status content_drop_blobs(struct store *s, const struct content *k,
+                               struct error *err) MUST_CHECK;
 /* In the writer's transaction: a content that has lost a location dies when it was the last. */
 enum status content_unlocated(struct store *s, struct catalogue_state *state, int64_t content,
                               struct error *err) MUST_CHECK;
 
 /* ---- shared by readers ---- */
-bool location_readable(const struct location *l, const struct caller *caller, char *const *collections,
-                       size_t n_collections);
+bool location_readable(const struct location *l, const struct caller *caller,
+                       char *const *collections, size_t n_collections);
 enum status document_info(const struct location *l, const struct content *k, struct arena *a,
                           Vs__DocumentInfo *out, struct error *err) MUST_CHECK;
 /* NOT_FOUND also where the asker may not read it. */
-enum status document_find(struct reader *r, const struct asker *who, const char *document, struct arena *a,
-                          struct location *l, struct content *k, struct error *err) MUST_CHECK;
-enum status chunk_id_make(const char *content, uint32_t ordinal, struct arena *a, ProtobufCBinaryData *out,
+enum status document_find(struct reader *r, const struct asker *who, const char *document,
+                          struct arena *a, struct location *l, struct content *k,
                           struct error *err) MUST_CHECK;
+enum status chunk_id_make(const char *content, uint32_t ordinal, struct arena *a,
+                          ProtobufCBinaryData *out, struct error *err) MUST_CHECK;
 bool chunk_id_parse(ProtobufCBinaryData id, struct str *content, uint32_t *ordinal);
 
 #endif

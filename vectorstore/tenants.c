@@ -84,8 +84,9 @@ enum status tenant_enter(struct tenant *t, struct store **out, struct error *err
     (void)pthread_mutex_lock(&t->lock);
     if (t->store == NULL) {
         int n = snprintf(dir, sizeof dir, "%s/tenants/%s", t->all->svc->home, t->name);
-        s = n < 0 || (size_t)n >= sizeof dir ? error_set(err, STATUS_TOO_LARGE, "the data directory's path is too long")
-                                             : file_mkdirs(dir, 0700, err);
+        s = n < 0 || (size_t)n >= sizeof dir
+                ? error_set(err, STATUS_TOO_LARGE, "the data directory's path is too long")
+                : file_mkdirs(dir, 0700, err);
         if (s == STATUS_OK) {
             s = store_open(dir, &t->store, err);
         }
@@ -120,7 +121,8 @@ static struct tenant *oldest_idle(const struct tenants *all)
     return oldest;
 }
 
-static enum status tenant_new(struct tenants *all, const char *name, struct tenant **out, struct error *err)
+static enum status tenant_new(struct tenants *all, const char *name, struct tenant **out,
+                              struct error *err)
 {
     if (all->by_name.len >= TENANTS_MAX) {
         struct tenant *victim = oldest_idle(all);
@@ -148,7 +150,8 @@ static enum status tenant_new(struct tenants *all, const char *name, struct tena
     return STATUS_OK;
 }
 
-enum status tenant_take(struct tenants *all, const char *name, struct tenant **out, struct error *err)
+enum status tenant_take(struct tenants *all, const char *name, struct tenant **out,
+                        struct error *err)
 {
     if (name[0] == '\0') {
         return error_set(err, STATUS_INVALID, "the call names no tenant");
@@ -190,7 +193,8 @@ static void maintain_work(void *job)
     }
     if (st != STATUS_OK) {
         t->more = false; /* the next write or tick tries again */
-        LOG_WARN("housekeeping failed", LOG_STR("tenant", t->name), LOG_STR("err", err.text), LOG_END);
+        LOG_WARN("housekeeping failed", LOG_STR("tenant", t->name), LOG_STR("err", err.text),
+                 LOG_END);
     }
 }
 
@@ -199,7 +203,8 @@ static void maintain_done(void *job);
 static void maintain(struct tenant *t)
 {
     struct error err;
-    if (!t->maintaining && lane_submit(&t->write, maintain_work, maintain_done, t, &err) == STATUS_OK) {
+    if (!t->maintaining &&
+        lane_submit(&t->write, maintain_work, maintain_done, t, &err) == STATUS_OK) {
         t->maintaining = true;
         t->refs++;
     }
@@ -230,8 +235,8 @@ static void seal_work(void *job)
     }
     if (st != STATUS_OK) {
         t->sealed = false;
-        LOG_WARN("sealing vectors failed; they are searched in the database", LOG_STR("tenant", t->name),
-                 LOG_STR("err", err.text), LOG_END);
+        LOG_WARN("sealing vectors failed; they are searched in the database",
+                 LOG_STR("tenant", t->name), LOG_STR("err", err.text), LOG_END);
     }
 }
 
@@ -329,7 +334,8 @@ void tenants_health(const struct tenants *all, struct service_health *out)
         uint32_t d = 0;
         uint32_t c = 0;
         waiting += t->write.n_waiting + t->read.n_waiting;
-        if (pthread_mutex_trylock(&t->lock) == 0) { /* never waits for an opening on the loop thread */
+        if (pthread_mutex_trylock(&t->lock) ==
+            0) { /* never waits for an opening on the loop thread */
             if (t->store != NULL) {
                 store_counts(t->store, &d, &c);
             }
@@ -339,6 +345,6 @@ void tenants_health(const struct tenants *all, struct service_health *out)
         chunks += c;
     }
     out->queue = (uint32_t)waiting;
-    (void)snprintf(out->detail, sizeof out->detail, "%zu tenants open, %llu documents, %llu chunks", all->by_name.len,
-                   (unsigned long long)documents, (unsigned long long)chunks);
+    (void)snprintf(out->detail, sizeof out->detail, "%zu tenants open, %llu documents, %llu chunks",
+                   all->by_name.len, (unsigned long long)documents, (unsigned long long)chunks);
 }

@@ -1,5 +1,6 @@
-/* The open stores of the service: each tenant has its lanes and opens its store at the first job that needs it; one
- * that has not been used for a while is closed, and at most TENANTS_MAX are open at once.
+/* The open stores of the service: each tenant has its lanes and opens its store at the first job
+ * that needs it; one that has not been used for a while is closed, and at most TENANTS_MAX are open
+ * at once.
  *
  * Loop thread, except tenant_enter and tenant_leave, which jobs call on their threads. */
 #ifndef CARREL_VECTORSTORE_TENANTS_H
@@ -43,7 +44,8 @@ void tenants_close(struct tenants *all);
 void tenants_health(const struct tenants *all, struct service_health *out);
 
 /* A reference; BUSY when too many are in use. */
-enum status tenant_take(struct tenants *all, const char *name, struct tenant **out, struct error *err) MUST_CHECK;
+enum status tenant_take(struct tenants *all, const char *name, struct tenant **out,
+                        struct error *err) MUST_CHECK;
 void tenant_give(struct tenant *t);
 /* The store, opened when it is not; tenant_leave after use. */
 enum status tenant_enter(struct tenant *t, struct store **out, struct error *err) MUST_CHECK;

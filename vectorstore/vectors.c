@@ -1,11 +1,14 @@
-/* Per encoder: sealed segments that cover its vectors up to number `sealed` without a gap, and the tail (sealed,
- * loaded] in memory, filled from the catalogue as searches find it behind. More than TAIL_MAX unsealed vectors are
- * not held: what is past the tail is read from the catalogue in each search, until the next sealing.
+/* Per encoder: sealed segments that cover its vectors up to number `sealed` without a gap, and the
+ * tail (sealed, loaded] in memory, filled from the catalogue as searches find it behind. More than
+ * TAIL_MAX unsealed vectors are not held: what is past the tail is read from the catalogue in each
+ * search, until the next sealing.
  *
- * The manifest lists the segments of all encoders; it is replaced atomically. A new segment swallows its
- * predecessors while they are not much larger than itself, so that their number stays logarithmic.
+ * The manifest lists the segments of all encoders; it is replaced atomically. A new segment
+ * swallows its predecessors while they are not much larger than itself, so that their number stays
+ * logarithmic.
  *
- * Locking: `lock` is held shared while searching and exclusively while the tail grows or segments change. */
+ * Locking: `lock` is held shared while searching and exclusively while the tail grows or segments
+ * change. */
 #include "vectorstore/vectors.h"
 
 #include <dirent.h>
@@ -135,7 +138,10 @@ static enum status manifest_write(struct vectors *v, struct error *err)
         const struct encoder_vectors *ev = &v->encoders[i];
         for (size_t j = 0; ev->encoder != 0 && j < ev->n_segments; j++) {
             const struct sealed *s = &ev->segments[j];
-            struct manifest_row row = {.encoder = ev->encoder, .after = s->after, .until = s->until, .n = s->n,
+            struct manifest_row row = {.encoder = ev->encoder,
+                                       .after = s->after,
+                                       .until = s->until,
+                                       .n = s->n,
                                        .dimensions = ev->dimensions};
             memcpy(row.name, s->name, sizeof row.name);
             buf_append(&out, &row, sizeof row);
@@ -163,8 +169,9 @@ static void manifest_take(struct vectors *v, const struct manifest_row *row)
     if (ev == NULL) {
         ev = find(v, 0);
     }
-    if (row->encoder <= 0 || ev == NULL || ev->n_segments == SEGMENTS_MAX || row->until <= row->after ||
-        (ev->encoder != 0 && row->after != sealed_until(ev)) || (ev->encoder == 0 && row->after != 0) ||
+    if (row->encoder <= 0 || ev == NULL || ev->n_segments == SEGMENTS_MAX ||
+        row->until <= row->after || (ev->encoder != 0 && row->after != sealed_until(ev)) ||
+        (ev->encoder == 0 && row->after != 0) ||
         memchr(row->name, '\0', sizeof row->name) == NULL || strchr(row->name, '/') != NULL) {
         return;
     }
@@ -273,7 +280,8 @@ static enum status prepare(struct vectors *v, const struct encoder *e, struct en
     if (ev == NULL) {
         ev = find(v, 0);
         if (ev == NULL) {
-            return error_set(err, STATUS_BUSY, "too many encoders at once; retired ones go within a minute");
+            return error_set(err, STATUS_BUSY,
+                             "too many encoders at once; retired ones go within a minute");
         }
         *ev = (struct encoder_vectors){.encoder = e->pk};
     }
@@ -284,14 +292,17 @@ static enum status prepare(struct vectors *v, const struct encoder *e, struct en
         struct error why;
         (void)snprintf(path, sizeof path, "%s/%s", v->dir, s->name);
         enum status st = segment_open(path, &s->segment, &why);
-        if (st == STATUS_OK && (segment_dimensions(s->segment) != e->dimensions || segment_count(s->segment) != s->n)) {
-            st = error_set(&why, STATUS_CORRUPT, "%s: is not the segment that the manifest lists", path);
+        if (st == STATUS_OK && (segment_dimensions(s->segment) != e->dimensions ||
+                                segment_count(s->segment) != s->n)) {
+            st = error_set(&why, STATUS_CORRUPT, "%s: is not the segment that the manifest lists",
+                           path);
         }
         if (st == STATUS_NO_MEMORY) {
             return error_set(err, st, "%s", why.text);
         }
         if (st != STATUS_OK) {
-            LOG_WARN("a vector segment is made again from the database", LOG_STR("err", why.text), LOG_END);
+            LOG_WARN("a vector segment is made again from the database", LOG_STR("err", why.text),
+                     LOG_END);
             drop_segments(v, ev, i);
             ev->dimensions = e->dimensions;
             (void)manifest_write(v, &why); /* the next sealing writes it again */
@@ -302,7 +313,8 @@ static enum status prepare(struct vectors *v, const struct encoder *e, struct en
     return STATUS_OK;
 }
 
-static enum status tail_add(int64_t seq, chunk_no chunk, struct str vector, void *data, struct error *err)
+static enum status tail_add(int64_t seq, chunk_no chunk, struct str vector, void *data,
+                            struct error *err)
 {
     struct encoder_vectors *ev = data;
     struct tail *t = &ev->tail;
@@ -330,14 +342,16 @@ static enum status tail_add(int64_t seq, chunk_no chunk, struct str vector, void
     return STATUS_OK;
 }
 
-static enum status refresh(struct vectors *v, struct catalogue *c, const struct catalogue_state *state,
-                           const struct encoder *e, struct error *err)
+static enum status refresh(struct vectors *v, struct catalogue *c,
+                           const struct catalogue_state *state, const struct encoder *e,
+                           struct error *err)
 {
     struct encoder_vectors *ev = NULL;
     (void)pthread_rwlock_wrlock(&v->lock);
     enum status s = prepare(v, e, &ev, err);
     if (s == STATUS_OK && ev->tail.loaded < state->next_vector - 1 && ev->tail.n < TAIL_MAX) {
-        s = catalogue_vectors_between(c, e->pk, ev->tail.loaded, state->next_vector - 1, tail_add, ev, err);
+        s = catalogue_vectors_between(c, e->pk, ev->tail.loaded, state->next_vector - 1, tail_add,
+                                      ev, err);
         if (s == STATUS_OK) {
             ev->tail.loaded = state->next_vector - 1;
         } else if (s == STATUS_TOO_LARGE) {
@@ -358,7 +372,8 @@ struct scanning {
     uint16_t row[VECTOR_MAX_DIMENSIONS];
 };
 
-static enum status scan_row(int64_t seq, chunk_no chunk, struct str vector, void *data, struct error *err)
+static enum status scan_row(int64_t seq, chunk_no chunk, struct str vector, void *data,
+                            struct error *err)
 {
     struct scanning *sc = data;
     if (vector.len != (size_t)sc->dimensions * sizeof sc->row[0]) {
@@ -374,15 +389,17 @@ static enum status scan_row(int64_t seq, chunk_no chunk, struct str vector, void
     return STATUS_OK;
 }
 
-static enum status search_locked(struct vectors *v, struct catalogue *c, const struct catalogue_state *state,
-                                 const struct encoder *e, struct scanning *sc, struct error *err)
+static enum status search_locked(struct vectors *v, struct catalogue *c,
+                                 const struct catalogue_state *state, const struct encoder *e,
+                                 struct scanning *sc, struct error *err)
 {
     const struct encoder_vectors *ev = find(v, e->pk);
     int64_t from = 0;
     enum status s = STATUS_OK;
     if (ev != NULL && ev->opened) {
         for (size_t i = 0; i < ev->n_segments && s == STATUS_OK; i++) {
-            s = segment_search(ev->segments[i].segment, sc->q, sc->visible, sc->cancelled, sc->best, err);
+            s = segment_search(ev->segments[i].segment, sc->q, sc->visible, sc->cancelled, sc->best,
+                               err);
         }
         for (size_t i = 0; i < ev->tail.n && s == STATUS_OK; i++) {
             if (visible_has(sc->visible, ev->tail.chunks[i])) {
@@ -398,9 +415,11 @@ static enum status search_locked(struct vectors *v, struct catalogue *c, const s
     return s;
 }
 
-enum status vectors_search(struct vectors *v, struct catalogue *c, const struct catalogue_state *state,
-                           const struct encoder *e, const float *q, const struct visible *visible, uint32_t k,
-                           const _Atomic bool *cancelled, struct vector_hit *hits, size_t *n, struct error *err)
+enum status vectors_search(struct vectors *v, struct catalogue *c,
+                           const struct catalogue_state *state, const struct encoder *e,
+                           const float *q, const struct visible *visible, uint32_t k,
+                           const _Atomic bool *cancelled, struct vector_hit *hits, size_t *n,
+                           struct error *err)
 {
     struct best best = {.hits = hits, .k = k};
     double sum = 0;
@@ -416,7 +435,11 @@ enum status vectors_search(struct vectors *v, struct catalogue *c, const struct 
     for (uint32_t i = 0; i < e->dimensions; i++) {
         unit[i] = q[i] * scale;
     }
-    *sc = (struct scanning){.v = v, .q = unit, .visible = visible, .cancelled = cancelled, .best = &best,
+    *sc = (struct scanning){.v = v,
+                            .q = unit,
+                            .visible = visible,
+                            .cancelled = cancelled,
+                            .best = &best,
                             .dimensions = e->dimensions};
     enum status s = refresh(v, c, state, e, err);
     if (s == STATUS_OK) {
@@ -434,8 +457,8 @@ enum status vectors_search(struct vectors *v, struct catalogue *c, const struct 
 
 /* ---- sealing ---- */
 
-/* What the new segment should start after, and how many of the old it keeps. Predecessors that are not more than
- * twice as large as what is sealed are swallowed. */
+/* What the new segment should start after, and how many of the old it keeps. Predecessors that are
+ * not more than twice as large as what is sealed are swallowed. */
 static size_t keep_segments(const struct encoder_vectors *ev, uint64_t n)
 {
     size_t keep = ev->n_segments;
@@ -471,8 +494,9 @@ static enum status take_segment(struct vectors *v, struct encoder_vectors *ev, s
     return STATUS_OK;
 }
 
-enum status vectors_seal(struct vectors *v, struct catalogue *c, const struct catalogue_state *state,
-                         const struct encoder *e, bool *sealed, struct error *err)
+enum status vectors_seal(struct vectors *v, struct catalogue *c,
+                         const struct catalogue_state *state, const struct encoder *e, bool *sealed,
+                         struct error *err)
 {
     struct encoder_vectors *ev = NULL;
     struct sealed fresh = {.until = state->next_vector - 1};
@@ -491,7 +515,8 @@ enum status vectors_seal(struct vectors *v, struct catalogue *c, const struct ca
     if (s != STATUS_OK || n < STORE_SEAL_VECTORS) {
         return s;
     }
-    /* segments change only here and when a search drops damaged ones: that is checked again below */
+    /* segments change only here and when a search drops damaged ones: that is checked again below
+     */
     (void)pthread_rwlock_rdlock(&v->lock);
     keep = keep_segments(ev, (uint64_t)n);
     fresh.after = keep == 0 ? 0 : ev->segments[keep - 1].until;
@@ -503,7 +528,8 @@ enum status vectors_seal(struct vectors *v, struct catalogue *c, const struct ca
     (void)snprintf(path, sizeof path, "%s/%s", v->dir, fresh.name);
     fresh.n = (uint64_t)n;
     if (s == STATUS_OK) {
-        s = segment_write(path, c, e, fresh.after, fresh.until, fresh.n, segment_lists(fresh.n), err);
+        s = segment_write(path, c, e, fresh.after, fresh.until, fresh.n, segment_lists(fresh.n),
+                          err);
     }
     if (s == STATUS_OK) {
         s = segment_open(path, &fresh.segment, err);
@@ -546,7 +572,8 @@ void vectors_retain(struct vectors *v, const int64_t *encoders, size_t n)
         }
     }
     if (changed && manifest_write(v, &err) != STATUS_OK) {
-        LOG_WARN("the list of vector segments could not be written", LOG_STR("err", err.text), LOG_END);
+        LOG_WARN("the list of vector segments could not be written", LOG_STR("err", err.text),
+                 LOG_END);
     }
     (void)pthread_rwlock_unlock(&v->lock);
 }

@@ -1,6 +1,7 @@
-/* Does everything agree? The truth (contents, locations, chunks, blobs) is checked against itself, and all that is
- * derived is made again and compared: document frequencies and statistics by analysing every passage, postings by
- * walking every block, vectors by counting. Runs on the writer's thread, so that nothing changes meanwhile. */
+/* Does everything agree? The truth (contents, locations, chunks, blobs) is checked against itself,
+ * and all that is derived is made again and compared: document frequencies and statistics by
+ * analysing every passage, postings by walking every block, vectors by counting. Runs on the
+ * writer's thread, so that nothing changes meanwhile. */
 #include <fcntl.h>
 #include <stdarg.h>
 #include <stdio.h>
@@ -81,8 +82,8 @@ static enum status check_chunk(const struct stored_chunk *k, void *data, struct 
     arena_init(&a, (size_t)32 * 1024 * 1024);
     buf_init(&title, (size_t)256 * 1024);
     enum status st = lexical_analyze(v->s->writer_text, k->text,
-                                     index_title(v->content.title, k->heading, &title), v->content.language, &a, &e,
-                                     err);
+                                     index_title(v->content.title, k->heading, &title),
+                                     v->content.language, &a, &e, err);
     for (size_t i = 0; i < e.n_postings && st == STATUS_OK; i++) {
         st = count_term(v, e.postings[i].term, err);
     }
@@ -101,18 +102,20 @@ static enum status check_chunk(const struct stored_chunk *k, void *data, struct 
     return st;
 }
 
-static void check_file(struct verifying *v, const struct content *k, enum blob_kind kind, uint64_t size)
+static void check_file(struct verifying *v, const struct content *k, enum blob_kind kind,
+                       uint64_t size)
 {
     char path[1300];
     struct error err;
     struct stat st;
     const char *what = kind == BLOB_ORIGINAL ? "original" : kind == BLOB_TEXT ? "text" : "boxes";
-    if (blobs_path(&v->s->blobs, k->hash, k->pipeline, kind, path, sizeof path, &err) != STATUS_OK ||
+    if (blobs_path(&v->s->blobs, k->hash, k->pipeline, kind, path, sizeof path, &err) !=
+            STATUS_OK ||
         stat(path, &st) != 0) {
         problem(v, "content %s: its %s is missing", k->id, what);
     } else if ((uint64_t)st.st_size != size) {
-        problem(v, "content %s: its %s has %lld bytes, not %llu", k->id, what, (long long)st.st_size,
-                (unsigned long long)size);
+        problem(v, "content %s: its %s has %lld bytes, not %llu", k->id, what,
+                (long long)st.st_size, (unsigned long long)size);
     }
 }
 
@@ -127,7 +130,8 @@ static void check_hash(struct verifying *v, const struct content *k)
     if (h == NULL) {
         return;
     }
-    if (blobs_path(&v->s->blobs, k->hash, k->pipeline, BLOB_ORIGINAL, path, sizeof path, &err) == STATUS_OK) {
+    if (blobs_path(&v->s->blobs, k->hash, k->pipeline, BLOB_ORIGINAL, path, sizeof path, &err) ==
+        STATUS_OK) {
         fd = open(path, O_RDONLY | O_CLOEXEC);
     }
     for (ssize_t n = 1; fd >= 0 && n > 0;) {
@@ -175,7 +179,8 @@ static enum status check_content(struct verifying *v, int64_t *visible, struct e
         if (from == 0 && k->state == CONTENT_DEAD) {
             v->next_ordinal = k->chunks > (uint32_t)n ? k->chunks - (uint32_t)n : 0;
         }
-        st = catalogue_chunks_of(v->s->writer, k->pk, v->next_ordinal, STORE_BATCH_CHUNKS, check_chunk, v, err);
+        st = catalogue_chunks_of(v->s->writer, k->pk, v->next_ordinal, STORE_BATCH_CHUNKS,
+                                 check_chunk, v, err);
     }
     return st;
 }
@@ -197,7 +202,8 @@ static enum status check_contents(struct verifying *v, struct error *err)
         }
     }
     if (st == STATUS_OK && visible != v->state.visible) {
-        problem(v, "%lld visible passages, the counter says %lld", (long long)visible, (long long)v->state.visible);
+        problem(v, "%lld visible passages, the counter says %lld", (long long)visible,
+                (long long)v->state.visible);
     }
     return st;
 }
@@ -208,8 +214,8 @@ static enum status check_locations(struct verifying *v, struct error *err)
     int64_t versions = 0;
     enum status st = catalogue_location_count(v->s->writer, &locations, &versions, err);
     if (st == STATUS_OK && (locations != v->state.documents || versions != locations)) {
-        problem(v, "%lld documents, %lld current versions, the counter says %lld", (long long)locations,
-                (long long)versions, (long long)v->state.documents);
+        problem(v, "%lld documents, %lld current versions, the counter says %lld",
+                (long long)locations, (long long)versions, (long long)v->state.documents);
     }
     return st;
 }
@@ -219,10 +225,11 @@ static enum status check_locations(struct verifying *v, struct error *err)
 static void check_statistics(struct verifying *v)
 {
     const struct catalogue_state *st = &v->state;
-    if (st->indexed != v->indexed || st->length_total != v->length || st->gram_length_total != v->gram_length ||
-        st->plain_length_total != v->plain_length) {
+    if (st->indexed != v->indexed || st->length_total != v->length ||
+        st->gram_length_total != v->gram_length || st->plain_length_total != v->plain_length) {
         problem(v, "full-text statistics: %lld passages of length %lld, counted %lld of %lld",
-                (long long)st->indexed, (long long)st->length_total, (long long)v->indexed, (long long)v->length);
+                (long long)st->indexed, (long long)st->length_total, (long long)v->indexed,
+                (long long)v->length);
     }
 }
 
@@ -242,8 +249,8 @@ static bool walk_posting(chunk_no n, void *data)
     return false;
 }
 
-static enum status check_term(struct verifying *v, struct str name, const struct term *t, struct buf *block,
-                              struct buf *copy, struct error *err)
+static enum status check_term(struct verifying *v, struct str name, const struct term *t,
+                              struct buf *block, struct buf *copy, struct error *err)
 {
     struct walking w = {.v = v};
     enum status st = STATUS_OK;
@@ -260,8 +267,9 @@ static enum status check_term(struct verifying *v, struct str name, const struct
         problem(v, "a block of postings is damaged: %.200s", err->text);
         st = STATUS_OK;
     } else if (st == STATUS_OK && (df != t->df || w.live != df || w.disorder)) {
-        problem(v, "a word: in %llu passages, frequency says %llu, postings %llu%s", (unsigned long long)df,
-                (unsigned long long)t->df, (unsigned long long)w.live, w.disorder ? " out of order" : "");
+        problem(v, "a word: in %llu passages, frequency says %llu, postings %llu%s",
+                (unsigned long long)df, (unsigned long long)t->df, (unsigned long long)w.live,
+                w.disorder ? " out of order" : "");
     }
     return st;
 }
@@ -345,20 +353,25 @@ static enum status check_vectors(struct verifying *v, struct error *err)
         if (stray > 0) {
             problem(v, "%lld vectors belong to no passage", (long long)stray);
         }
-        if (e.state != ENCODER_RETIRED && (counted != e.vectors || counted + missing != v->state.visible)) {
-            problem(v, "encoder %s: %lld vectors and %lld missing of %lld passages, the counter says %lld", e.name,
-                    (long long)counted, (long long)missing, (long long)v->state.visible, (long long)e.vectors);
+        if (e.state != ENCODER_RETIRED &&
+            (counted != e.vectors || counted + missing != v->state.visible)) {
+            problem(
+                v,
+                "encoder %s: %lld vectors and %lld missing of %lld passages, the counter says %lld",
+                e.name, (long long)counted, (long long)missing, (long long)v->state.visible,
+                (long long)e.vectors);
         }
         char path[1300];
-        if (e.state != ENCODER_RETIRED && store_encoder_path(v->s, e.name, path, sizeof path, &why) != STATUS_OK) {
+        if (e.state != ENCODER_RETIRED &&
+            store_encoder_path(v->s, e.name, path, sizeof path, &why) != STATUS_OK) {
             problem(v, "encoder %s: its fit is missing", e.name);
         }
     }
     return st == STATUS_NOT_FOUND ? STATUS_OK : st;
 }
 
-enum status store_verify(struct store *s, const struct asker *who, struct arena *a, Vs__VerifyReply *out,
-                         struct error *err)
+enum status store_verify(struct store *s, const struct asker *who, struct arena *a,
+                         Vs__VerifyReply *out, struct error *err)
 {
     struct verifying v = {.s = s, .who = who, .reply = a, .out = out};
     vs__verify_reply__init(out);

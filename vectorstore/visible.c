@@ -49,8 +49,8 @@ static void set_range(struct visible *v, chunk_no first, chunk_no last)
     }
 }
 
-static enum status add_span(chunk_no first, chunk_no last, struct str collection, struct str readers, void *data,
-                            struct error *err)
+static enum status add_span(chunk_no first, chunk_no last, struct str collection,
+                            struct str readers, void *data, struct error *err)
 {
     (void)err;
     struct making *m = data;
@@ -64,7 +64,8 @@ static enum status add_span(chunk_no first, chunk_no last, struct str collection
     return STATUS_OK;
 }
 
-static enum status blank(const struct catalogue_state *state, struct visible **out, struct error *err)
+static enum status blank(const struct catalogue_state *state, struct visible **out,
+                         struct error *err)
 {
     uint64_t limit = (uint64_t)state->next_chunk;
     struct visible *v = calloc(1, sizeof *v + (size_t)(limit / 64 + 1) * sizeof v->bits[0]);
@@ -77,10 +78,12 @@ static enum status blank(const struct catalogue_state *state, struct visible **o
     return STATUS_OK;
 }
 
-enum status visible_make(struct catalogue *c, const struct catalogue_state *state, const struct caller *caller,
-                         char *const *collections, size_t n_collections, struct visible **out, struct error *err)
+enum status visible_make(struct catalogue *c, const struct catalogue_state *state,
+                         const struct caller *caller, char *const *collections,
+                         size_t n_collections, struct visible **out, struct error *err)
 {
-    struct making m = {.caller = caller, .collections = collections, .n_collections = n_collections};
+    struct making m = {
+        .caller = caller, .collections = collections, .n_collections = n_collections};
     enum status s = blank(state, &m.v, err);
     if (s == STATUS_OK) {
         s = catalogue_spans_visible(c, add_span, &m, err);
@@ -93,8 +96,8 @@ enum status visible_make(struct catalogue *c, const struct catalogue_state *stat
     return STATUS_OK;
 }
 
-enum status visible_all(struct catalogue *c, const struct catalogue_state *state, struct visible **out,
-                        struct error *err)
+enum status visible_all(struct catalogue *c, const struct catalogue_state *state,
+                        struct visible **out, struct error *err)
 {
     struct making m = {0};
     enum status s = blank(state, &m.v, err);
@@ -116,7 +119,8 @@ void visible_drop(struct visible *v)
     }
 }
 
-void visible_key(const struct caller *caller, char *const *collections, size_t n_collections, struct buf *out)
+void visible_key(const struct caller *caller, char *const *collections, size_t n_collections,
+                 struct buf *out)
 {
     buf_char(out, caller == NULL ? 'a' : 'c');
     for (size_t i = 0; caller != NULL && i < caller->n_groups; i++) {
@@ -141,7 +145,8 @@ struct visible *visible_cached(struct visible_cache *cache, struct str key, int6
     return NULL;
 }
 
-void visible_remember(struct visible_cache *cache, struct str key, int64_t generation, struct visible *v)
+void visible_remember(struct visible_cache *cache, struct str key, int64_t generation,
+                      struct visible *v)
 {
     size_t victim = 0;
     for (size_t i = 0; i < VISIBLE_CACHED; i++) {

@@ -159,8 +159,8 @@ struct letter {
 
 static char zeros[65536];
 
-static void begin_of(const struct letter *d, Vs__PutRequest *m, Vs__PutRequest__Begin *b, Vs__Location *l,
-                     uint8_t hash[SHA256_BYTES], char **reader)
+static void begin_of(const struct letter *d, Vs__PutRequest *m, Vs__PutRequest__Begin *b,
+                     Vs__Location *l, uint8_t hash[SHA256_BYTES], char **reader)
 {
     struct sha256 *h = sha256_new();
     sha256_add(h, d->text, strlen(d->text));
@@ -173,7 +173,8 @@ static void begin_of(const struct letter *d, Vs__PutRequest *m, Vs__PutRequest__
     vs__location__init(l);
     *reader = (char *)(uintptr_t)d->reader;
     l->document = (char *)(uintptr_t)d->document;
-    l->path = (ProtobufCBinaryData){.data = (uint8_t *)(uintptr_t)d->document, .len = strlen(d->document)};
+    l->path = (ProtobufCBinaryData){.data = (uint8_t *)(uintptr_t)d->document,
+                                    .len = strlen(d->document)};
     l->source = (char *)(uintptr_t) "watch";
     l->collection = (char *)(uintptr_t) "default";
     l->sequence = d->sequence;
@@ -220,7 +221,8 @@ static void put(struct world *w, const struct letter *d, struct said *s)
     Vs__Box box = VS__BOX__INIT;
     Vs__Box *boxes[] = {&box};
     m.has_original = m.has_text = true;
-    m.original = m.text = (ProtobufCBinaryData){.data = (uint8_t *)(uintptr_t)d->text, .len = strlen(d->text)};
+    m.original = m.text =
+        (ProtobufCBinaryData){.data = (uint8_t *)(uintptr_t)d->text, .len = strlen(d->text)};
     box.page = 1;
     box.has_end = box.has_start = true;
     box.end = 5;
@@ -292,7 +294,8 @@ static struct rpc_options as(struct world *w, const char *group, struct arena *a
                              .groups = &group,
                              .n_groups = group == NULL ? 0 : 1,
                              .expires_wall_ms = clock_wall_ms() + 60000};
-    assert_int_equal(caller_sign(&w->service.all[PEER_SERVE], &c, a, &o.caller, &o.caller_len, &err), STATUS_OK);
+    assert_int_equal(
+        caller_sign(&w->service.all[PEER_SERVE], &c, a, &o.caller, &o.caller_len, &err), STATUS_OK);
     return o;
 }
 
@@ -304,9 +307,12 @@ static void documents_come_and_are_read_by_whom_they_may(void **state)
     char chunk[128];
     size_t documents;
     arena_init(&a, 65536);
-    const struct letter open = {.document = "open", .text = "The lighthouse keeper is called Osgood.", .sequence = 1};
-    const struct letter shut = {.document = "shut", .text = "The lighthouse safe opens with 4711.",
-                                .reader = "board", .sequence = 2};
+    const struct letter open = {
+        .document = "open", .text = "The lighthouse keeper is called Osgood.", .sequence = 1};
+    const struct letter shut = {.document = "shut",
+                                .text = "The lighthouse safe opens with 4711.",
+                                .reader = "board",
+                                .sequence = 2};
     put(w, &open, &s);
     put(w, &shut, &s);
     struct rpc_options board = as(w, "board", &a);
@@ -346,7 +352,8 @@ static void originals_and_texts_come_back_whole(void **state)
 {
     struct world *w = *state;
     struct said s;
-    const struct letter big = {.document = "big", .text = "A whale was seen.", .padding = BIG, .sequence = 1};
+    const struct letter big = {
+        .document = "big", .text = "A whale was seen.", .padding = BIG, .sequence = 1};
     put(w, &big, &s);
     Vs__GetOriginalRequest m = VS__GET_ORIGINAL_REQUEST__INIT;
     m.document = (char *)(uintptr_t) "big";
@@ -472,7 +479,8 @@ static void an_encoder_travels_and_scans(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test_setup_teardown(documents_come_and_are_read_by_whom_they_may, setup, teardown),
+        cmocka_unit_test_setup_teardown(documents_come_and_are_read_by_whom_they_may, setup,
+                                        teardown),
         cmocka_unit_test_setup_teardown(originals_and_texts_come_back_whole, setup, teardown),
         cmocka_unit_test_setup_teardown(broken_puts_leave_nothing, setup, teardown),
         cmocka_unit_test_setup_teardown(an_encoder_travels_and_scans, setup, teardown),

@@ -52,7 +52,8 @@ static inline void hash_draft(const struct draft *d, uint8_t out[SHA256_BYTES], 
     sha256_end(h, out);
 }
 
-static inline enum status begin_draft(struct store *s, const struct draft *d, struct put **out, struct error *err)
+static inline enum status begin_draft(struct store *s, const struct draft *d, struct put **out,
+                                      struct error *err)
 {
     Vs__Location l = VS__LOCATION__INIT;
     Vs__PutRequest__Begin b = VS__PUT_REQUEST__BEGIN__INIT;
@@ -61,8 +62,9 @@ static inline enum status begin_draft(struct store *s, const struct draft *d, st
     char *readers[4];
     (void)snprintf(document, sizeof document, "%s", d->document);
     l.document = document;
-    l.path = (ProtobufCBinaryData){.data = (uint8_t *)strdup(d->path == NULL ? d->document : d->path),
-                                   .len = strlen(d->path == NULL ? d->document : d->path)};
+    l.path =
+        (ProtobufCBinaryData){.data = (uint8_t *)strdup(d->path == NULL ? d->document : d->path),
+                              .len = strlen(d->path == NULL ? d->document : d->path)};
     l.source = strdup("watch");
     l.collection = strdup(d->collection == NULL ? "default" : d->collection);
     l.label = d->label == NULL ? NULL : strdup(d->label);
@@ -99,7 +101,8 @@ static inline enum status begin_draft(struct store *s, const struct draft *d, st
     return st;
 }
 
-/* The chunks' texts, joined by a blank line, are the text; the original is the chunks' texts without it. */
+/* The chunks' texts, joined by a blank line, are the text; the original is the chunks' texts
+ * without it. */
 static inline enum status add_draft(struct put *p, const struct draft *d, struct error *err)
 {
     uint32_t at = 0;
@@ -109,7 +112,8 @@ static inline enum status add_draft(struct put *p, const struct draft *d, struct
         char text[4096];
         (void)snprintf(text, sizeof text, "%s%s", i > 0 ? "\n\n" : "", d->texts[i]);
         m.has_original = m.has_text = true;
-        m.original = (ProtobufCBinaryData){.data = (uint8_t *)(uintptr_t)d->texts[i], .len = strlen(d->texts[i])};
+        m.original = (ProtobufCBinaryData){.data = (uint8_t *)(uintptr_t)d->texts[i],
+                                           .len = strlen(d->texts[i])};
         m.text = (ProtobufCBinaryData){.data = (uint8_t *)text, .len = strlen(text)};
         st = store_put_add(p, &m, err);
     }
@@ -123,13 +127,15 @@ static inline enum status add_draft(struct put *p, const struct draft *d, struct
         c.start = at;
         at += (uint32_t)strlen(d->texts[i]); /* tests use ASCII */
         c.end = at;
-        c.text = (ProtobufCBinaryData){.data = (uint8_t *)(uintptr_t)d->texts[i], .len = strlen(d->texts[i])};
+        c.text = (ProtobufCBinaryData){.data = (uint8_t *)(uintptr_t)d->texts[i],
+                                       .len = strlen(d->texts[i])};
         if (d->vectors != NULL) {
             for (uint32_t j = 0; j < d->dimensions; j++) {
                 half[j] = half_from_float(d->vectors[i * d->dimensions + j]);
             }
             c.has_vector = true;
-            c.vector = (ProtobufCBinaryData){.data = (uint8_t *)half, .len = d->dimensions * sizeof half[0]};
+            c.vector = (ProtobufCBinaryData){.data = (uint8_t *)half,
+                                             .len = d->dimensions * sizeof half[0]};
         }
         m.chunks = chunks;
         m.n_chunks = 1;
@@ -138,7 +144,8 @@ static inline enum status add_draft(struct put *p, const struct draft *d, struct
     return st;
 }
 
-static inline enum status put_draft(struct store *s, const struct draft *d, Vs__PutReply *out, struct error *err)
+static inline enum status put_draft(struct store *s, const struct draft *d, Vs__PutReply *out,
+                                    struct error *err)
 {
     struct put *p = NULL;
     enum status st = begin_draft(s, d, &p, err);
@@ -193,8 +200,8 @@ static inline void assert_verified(struct store *s, uint32_t documents, uint32_t
 }
 
 /* Ids of the documents found, comma-joined in order of rank. */
-static inline void found(struct store *s, const struct asker *who, const char *query, char *const *collections,
-                         size_t n_collections, char *out, size_t cap)
+static inline void found(struct store *s, const struct asker *who, const char *query,
+                         char *const *collections, size_t n_collections, char *out, size_t cap)
 {
     struct error err;
     struct arena a;

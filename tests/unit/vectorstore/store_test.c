@@ -1,11 +1,13 @@
-/* The store through its own interface: documents come, change, move and go, and everything derived agrees. */
+/* The store through its own interface: documents come, change, move and go, and everything derived
+ * agrees. */
 #include "fixture.h"
 
 #include <signal.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
 
-static const char *const lighthouse[] = {"The lighthouse keeper is called Osgood.", "He polishes the lens on Mondays."};
+static const char *const lighthouse[] = {"The lighthouse keeper is called Osgood.",
+                                         "He polishes the lens on Mondays."};
 static const char *const ferry[] = {"The ferry leaves from pier nine at noon."};
 static const char *const whale[] = {"A whale was seen beyond the breakwater."};
 
@@ -41,7 +43,8 @@ static void reopen(struct fixture *f)
     OK(store_open(f->dir, &f->s, &err));
 }
 
-static struct draft draft(const char *document, uint64_t sequence, const char *const *texts, size_t n)
+static struct draft draft(const char *document, uint64_t sequence, const char *const *texts,
+                          size_t n)
 {
     return (struct draft){.document = document, .sequence = sequence, .texts = texts, .n = n};
 }
@@ -213,7 +216,8 @@ static void passages_say_where_they_are(void **state)
     fr.has_widen = true;
     fr.widen = 1;
     OK(store_fetch(f->s, &appliance, &fr, &a, &out, &err));
-    const char *whole = "The lighthouse keeper is called Osgood.\n\nHe polishes the lens on Mondays.";
+    const char *whole =
+        "The lighthouse keeper is called Osgood.\n\nHe polishes the lens on Mondays.";
     assert_int_equal(out.passages[0]->text.len, strlen(whole));
     assert_memory_equal(out.passages[0]->text.data, whole, strlen(whole));
     assert_int_equal(out.passages[0]->start, 0);
@@ -306,7 +310,8 @@ static void verify_sees_damage(void **state)
     arena_reset(&a);
     store_close(f->s);
     (void)snprintf(command, sizeof command,
-                   "sqlite3 %s/store.db \"UPDATE terms SET df=df+1 WHERE term=(SELECT min(term) FROM terms)\" 2>&1",
+                   "sqlite3 %s/store.db \"UPDATE terms SET df=df+1 WHERE term=(SELECT min(term) "
+                   "FROM terms)\" 2>&1",
                    f->dir);
     bool tool = system(command) == 0;
     OK(store_open(f->dir, &f->s, &err));
@@ -339,7 +344,8 @@ static void make_bodies(void)
 {
     for (size_t i = 0; i < 24; i++) {
         for (size_t j = 0; j < 3; j++) {
-            (void)snprintf(body[i][j], sizeof body[i][j], "token%zu of part%zu among common harbour words", i, j);
+            (void)snprintf(body[i][j], sizeof body[i][j],
+                           "token%zu of part%zu among common harbour words", i, j);
             bodies[i][j] = body[i][j];
         }
     }
@@ -424,7 +430,8 @@ static void killing_loses_nothing(void **state)
         assert_int_equal(pipe(told), 0);
         pid_t child = fork();
         assert_true(child >= 0);
-        if (child == 0) { /* puts until killed; each number it writes is of a put that was answered */
+        if (child ==
+            0) { /* puts until killed; each number it writes is of a put that was answered */
             struct store *s = NULL;
             (void)close(told[0]);
             if (store_open(f->dir, &s, &err) != STATUS_OK) {
@@ -471,7 +478,8 @@ static void killing_loses_nothing(void **state)
         char name[16];
         (void)snprintf(name, sizeof name, "doc%u", (unsigned)(last % DOCUMENTS));
         OK(store_document(f->s, &appliance, name, &a, &info, &err));
-        assert_true(info.location->sequence >= round * 100000 + last); /* what was answered is there */
+        assert_true(info.location->sequence >=
+                    round * 100000 + last); /* what was answered is there */
         settle(f->s);
         arena_reset(&a);
         store_close(f->s);
@@ -519,7 +527,8 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(a_document_is_found_and_goes, setup, teardown),
         cmocka_unit_test_setup_teardown(sequences_rule, setup, teardown),
-        cmocka_unit_test_setup_teardown(a_file_put_back_to_earlier_content_is_a_new_change, setup, teardown),
+        cmocka_unit_test_setup_teardown(a_file_put_back_to_earlier_content_is_a_new_change, setup,
+                                        teardown),
         cmocka_unit_test_setup_teardown(a_content_is_stored_once_and_known, setup, teardown),
         cmocka_unit_test_setup_teardown(a_move_changes_the_place_only, setup, teardown),
         cmocka_unit_test_setup_teardown(passages_say_where_they_are, setup, teardown),

@@ -78,8 +78,8 @@ static void half_floats_round_trip(void **state)
     assert_true(fabsf(dot_half_plain(q, row, 37) - want) < 1e-4F);
 }
 
-static void search(struct store *s, const struct asker *who, const char *encoder, float *q, uint32_t k,
-                   struct arena *a, Vs__SearchVectorReply *r)
+static void search(struct store *s, const struct asker *who, const char *encoder, float *q,
+                   uint32_t k, struct arena *a, Vs__SearchVectorReply *r)
 {
     struct error err;
     Vs__SearchVectorRequest m = VS__SEARCH_VECTOR_REQUEST__INIT;
@@ -91,7 +91,8 @@ static void search(struct store *s, const struct asker *who, const char *encoder
 }
 
 /* The store's k best against all of `all`: the same cosines in the same order. */
-static void assert_exact(struct store *s, const char *encoder, const float *all, size_t n, uint32_t k)
+static void assert_exact(struct store *s, const char *encoder, const float *all, size_t n,
+                         uint32_t k)
 {
     struct arena a;
     Vs__SearchVectorReply r;
@@ -122,8 +123,8 @@ static void assert_exact(struct store *s, const char *encoder, const float *all,
 static char text_room[PLENTY][24];
 static const char *texts[PLENTY];
 
-static void put_plenty(struct store *s, const char *document, uint64_t sequence, size_t from, size_t n,
-                       const float *vectors)
+static void put_plenty(struct store *s, const char *document, uint64_t sequence, size_t from,
+                       size_t n, const float *vectors)
 {
     struct error err;
     Vs__PutReply r;
@@ -131,8 +132,13 @@ static void put_plenty(struct store *s, const char *document, uint64_t sequence,
         (void)snprintf(text_room[i], sizeof text_room[i], "word%zu", i);
         texts[i] = text_room[i];
     }
-    struct draft d = {.document = document, .sequence = sequence, .texts = texts + from, .n = n,
-                      .encoder = vectors == NULL ? NULL : "fit-1", .vectors = vectors, .dimensions = DIMS};
+    struct draft d = {.document = document,
+                      .sequence = sequence,
+                      .texts = texts + from,
+                      .n = n,
+                      .encoder = vectors == NULL ? NULL : "fit-1",
+                      .vectors = vectors,
+                      .dimensions = DIMS};
     OK(put_draft(s, &d, &r, &err));
     assert_true(r.applied);
 }
@@ -174,8 +180,10 @@ static void tail_and_segments_are_exact_and_mended(void **state)
     assert_exact(f->s, "fit-1", all, 5000, 10);
     store_close(f->s);
     (void)snprintf(command, sizeof command,
-                   "for f in $(ls %s/segments | grep -v manifest); do printf x | dd of=%s/segments/$f bs=1 seek=9000 "
-                   "conv=notrunc 2>/dev/null; done", f->dir, f->dir);
+                   "for f in $(ls %s/segments | grep -v manifest); do printf x | dd "
+                   "of=%s/segments/$f bs=1 seek=9000 "
+                   "conv=notrunc 2>/dev/null; done",
+                   f->dir, f->dir);
     assert_int_equal(system(command), 0);
     OK(store_open(f->dir, &f->s, &err)); /* damaged: searched in the database, sealed again */
     assert_exact(f->s, "fit-1", all, 5000, 10);
@@ -245,7 +253,8 @@ static void inverted_lists_find_what_a_scan_finds(void **state)
     (void)snprintf(path, sizeof path, "%s/flat", f->dir);
     OK(segment_write(path, c, &e, 0, cs.next_vector, PLENTY, 1, &err));
     OK(segment_open(path, &flat, &err));
-    assert_int_equal(segment_write(path, c, &e, 0, cs.next_vector, PLENTY - 1, 1, &err), STATUS_CONFLICT);
+    assert_int_equal(segment_write(path, c, &e, 0, cs.next_vector, PLENTY - 1, 1, &err),
+                     STATUS_CONFLICT);
     size_t same = 0;
     size_t narrow = 0;
     for (size_t i = 0; i < 20; i++) {
@@ -305,7 +314,8 @@ static void fill_missing(struct store *s, const char *encoder, uint32_t dims)
             vs__put_vectors_request__item__init(m.items[i]);
             m.items[i]->key = page.items[i]->key;
             v[i % dims] = half_from_float(1);
-            m.items[i]->vector = (ProtobufCBinaryData){.data = (uint8_t *)v, .len = dims * sizeof *v};
+            m.items[i]->vector =
+                (ProtobufCBinaryData){.data = (uint8_t *)v, .len = dims * sizeof *v};
         }
         m.n_items = page.n_items;
         OK(store_put_vectors(s, &m, &r, &err));
@@ -362,7 +372,8 @@ static void an_encoder_is_built_published_and_replaced(void **state)
     OK(store_publish(f->s, &m, &r, &err));
     status_is(f->s, "fit-2", "", 0);
     bool more;
-    OK(store_maintain(f->s, clock_wall_ms(), &more, &err)); /* within the grace the old one still serves */
+    OK(store_maintain(f->s, clock_wall_ms(), &more,
+                      &err)); /* within the grace the old one still serves */
     arena_init(&a, (size_t)1024 * 1024);
     search(f->s, &appliance, "fit-1", q, 5, &a, &found_now);
     assert_int_equal(found_now.n_hits, 5);
@@ -372,10 +383,12 @@ static void an_encoder_is_built_published_and_replaced(void **state)
     sv.vector = q;
     sv.n_vector = DIMS;
     sv.limit = 5;
-    assert_int_equal(store_search_vector(f->s, &appliance, &sv, &a, &found_now, &err), STATUS_NOT_FOUND);
+    assert_int_equal(store_search_vector(f->s, &appliance, &sv, &a, &found_now, &err),
+                     STATUS_NOT_FOUND);
     assert_int_equal(store_encoder_path(f->s, "fit-1", path, sizeof path, &err), STATUS_NOT_FOUND);
     OK(store_encoder_path(f->s, "fit-2", path, sizeof path, &err));
-    assert_int_equal(store_encoder_path(f->s, "../store.db", path, sizeof path, &err), STATUS_INVALID);
+    assert_int_equal(store_encoder_path(f->s, "../store.db", path, sizeof path, &err),
+                     STATUS_INVALID);
     assert_verified(f->s, 2, 310);
     arena_reset(&a);
 }
@@ -415,13 +428,21 @@ static void searches_find_exactly_what_the_rules_allow(void **state)
         Vs__PutReply r;
         char name[16];
         const char *text[1];
-        places[i] = (struct place){.content = next_random() % CONTENTS, .collection = next_random() % 3,
-                                   .readers = next_random() % 8, .excluded = next_random() % 10 == 0};
+        places[i] = (struct place){.content = next_random() % CONTENTS,
+                                   .collection = next_random() % 3,
+                                   .readers = next_random() % 8,
+                                   .excluded = next_random() % 10 == 0};
         text[0] = room[places[i].content];
         (void)snprintf(name, sizeof name, "p%zu", i);
-        struct draft d = {.document = name, .sequence = i + 1, .texts = text, .n = 1,
-                          .collection = collections[places[i].collection], .excluded = places[i].excluded,
-                          .encoder = "fit-1", .vectors = vectors[places[i].content], .dimensions = DIMS};
+        struct draft d = {.document = name,
+                          .sequence = i + 1,
+                          .texts = text,
+                          .n = 1,
+                          .collection = collections[places[i].collection],
+                          .excluded = places[i].excluded,
+                          .encoder = "fit-1",
+                          .vectors = vectors[places[i].content],
+                          .dimensions = DIMS};
         size_t n = 0;
         for (size_t g = 0; g < 3; g++) {
             if ((places[i].readers >> g & 1U) != 0) {
@@ -439,7 +460,10 @@ static void searches_find_exactly_what_the_rules_allow(void **state)
                     held[n_held++] = groups[g];
                 }
             }
-            const struct caller caller = {.tenant = "main", .user = "u", .groups = held, .n_groups = n_held,
+            const struct caller caller = {.tenant = "main",
+                                          .user = "u",
+                                          .groups = held,
+                                          .n_groups = n_held,
                                           .admin = mine == 5};
             const struct asker who = {.caller = &caller};
             char *filter[] = {(char *)(uintptr_t)(collection < 0 ? "" : collections[collection])};
@@ -488,8 +512,10 @@ int main(void)
         cmocka_unit_test(half_floats_round_trip),
         cmocka_unit_test_setup_teardown(tail_and_segments_are_exact_and_mended, setup, teardown),
         cmocka_unit_test_setup_teardown(inverted_lists_find_what_a_scan_finds, setup, teardown),
-        cmocka_unit_test_setup_teardown(an_encoder_is_built_published_and_replaced, setup, teardown),
-        cmocka_unit_test_setup_teardown(searches_find_exactly_what_the_rules_allow, setup, teardown),
+        cmocka_unit_test_setup_teardown(an_encoder_is_built_published_and_replaced, setup,
+                                        teardown),
+        cmocka_unit_test_setup_teardown(searches_find_exactly_what_the_rules_allow, setup,
+                                        teardown),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
