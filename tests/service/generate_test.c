@@ -17,6 +17,7 @@
 struct upstream {
     uv_tcp_t server;
     unsigned requests;
+    struct buf talk; /* said instead, when not empty */
 };
 
 struct visitor {
@@ -61,7 +62,11 @@ static void on_asked(uv_stream_t *s, ssize_t n, const uv_buf_t *b)
         return;
     }
     v->upstream->requests++;
+    struct buf *talk = &v->upstream->talk;
     uv_buf_t answer = uv_buf_init((char *)(uintptr_t)said, sizeof said - 1);
+    if (talk->len > 0) {
+        answer = uv_buf_init(talk->ptr, (unsigned)talk->len);
+    }
     v->write.data = v;
     assert_int_equal(uv_write(&v->write, s, &answer, 1, on_said), 0);
 }
@@ -95,6 +100,7 @@ static struct world *begin(bool upstream, bool egress)
     struct sockaddr_storage bound;
     int len = sizeof bound;
     (void)uv_ip4_addr("127.0.0.1", 0, &any);
+    buf_init(&w->upstream.talk, 8 * 1024 * 1024);
     (void)uv_tcp_init(&w->loop, &w->upstream.server);
     w->upstream.server.data = &w->upstream;
     assert_int_equal(uv_tcp_bind(&w->upstream.server, (const struct sockaddr *)&any, 0), 0);
@@ -128,6 +134,7 @@ static void finish(struct world *w)
     uv_close((uv_handle_t *)&w->upstream.server, NULL);
     (void)uv_run(&w->loop, UV_RUN_DEFAULT);
     assert_int_equal(uv_loop_close(&w->loop), 0);
+    buf_deinit(&w->upstream.talk);
     free(w);
 }
 
@@ -137,6 +144,8 @@ struct chat {
     bool finished, last, refused;
     struct error error;
     unsigned replies;
+    uv_timer_t *pause; /* reading is held at the first reply until it fires */
+    struct rpc_request *request;
     struct buf text;
     char verdict[16], reason[256], label[32], engine[32], note[400], finish_reason[16];
     char citations[256];
@@ -148,10 +157,21 @@ static void copy(char *out, size_t cap, const char *z)
     (void)snprintf(out, cap, "%s", z == NULL ? "" : z);
 }
 
+static void on_paused(uv_timer_t *t)
+{
+    struct chat *c = t->data;
+    rpc_request_resume(c->request);
+}
+
 static void on_reply(struct rpc_request *r, const ProtobufCMessage *m, void *data)
 {
-    (void)r;
     struct chat *c = data;
+    if (c->pause != NULL && c->replies == 0) {
+        c->request = r;
+        c->pause->data = c;
+        rpc_request_pause(r);
+        (void)uv_timer_start(c->pause, on_paused, 500, 0);
+    }
     const Ge__ChatReply *reply = ge_chat_reply(m);
     assert_false(c->last);
     if (c->replies++ == 0) {
@@ -191,6 +211,7 @@ struct asked {
     const char *question, *engine, *label;
     float share;
     size_t n_passages;
+    uv_timer_t *pause;
 };
 
 static void ask(struct world *w, const struct asked *a, struct chat *c)
@@ -198,8 +219,8 @@ static void ask(struct world *w, const struct asked *a, struct chat *c)
     static const struct rpc_callbacks cb = {.on_reply = on_reply, .on_finish = on_finish};
     static const char *const texts[] = {"Parental leave lasts 14 weeks for each parent. Ask early.",
                                         "Leave is paid in full. The canteen opens at noon."};
-    *c = (struct chat){0};
-    buf_init(&c->text, 65536);
+    *c = (struct chat){.pause = a->pause};
+    buf_init(&c->text, 8 * 1024 * 1024);
     Ge__Message m = GE__MESSAGE__INIT;
     char user[] = "user", id[] = "a1", name[] = "doc", empty[] = "";
     m.role = user;
@@ -313,10 +334,45 @@ static void test_quotes_when_the_upstream_is_down(void **state)
     finish(w);
 }
 
+/* A reader that stops, and an upstream with much to say: windows and taps close one after the other, and
+ * nothing is lost, doubled or out of order. */
+static void test_a_slow_reader(void **state)
+{
+    (void)state;
+    struct world *w = begin(true, true);
+    struct buf *talk = &w->upstream.talk, expected;
+    buf_init(&expected, 8 * 1024 * 1024);
+    buf_z(talk, "HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nConnection: close\r\n\r\n");
+    for (unsigned i = 0; expected.len < 1900000; i++) {
+        char piece[512];
+        (void)snprintf(piece, sizeof piece, "%u: größer als je zuvor %0300u ", i, i);
+        buf_z(&expected, piece);
+        buf_printf(talk, "data: {\"choices\":[{\"delta\":{\"content\":\"%s\"}}]}\n\n", piece);
+    }
+    buf_z(talk, "data: [DONE]\n\n");
+    assert_int_equal(buf_status(talk), STATUS_OK);
+    uv_timer_t pause;
+    (void)uv_timer_init(&w->loop, &pause);
+    struct chat c;
+    ask(w,
+        &(struct asked){
+            .question = QUESTION, .n_passages = 2, .share = .7F, .label = "public", .pause = &pause},
+        &c);
+    assert_int_equal(c.error.code, STATUS_OK);
+    assert_true(c.last);
+    assert_int_equal(c.text.len, expected.len);
+    assert_memory_equal(c.text.ptr, expected.ptr, expected.len);
+    buf_deinit(&c.text);
+    buf_deinit(&expected);
+    uv_close((uv_handle_t *)&pause, NULL);
+    finish(w);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {cmocka_unit_test(test_quotes),
                                        cmocka_unit_test(test_upstream_by_policy),
-                                       cmocka_unit_test(test_quotes_when_the_upstream_is_down)};
+                                       cmocka_unit_test(test_quotes_when_the_upstream_is_down),
+                                       cmocka_unit_test(test_a_slow_reader)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
