@@ -30,6 +30,10 @@ static void on_get_encoder(struct rpc_call *call, const ProtobufCMessage *m)
 {
     struct store *s = rpc_call_service(call);
     const Vs__GetEncoderRequest *ask = vs_get_encoder_request(m);
+    if (ask == NULL) {
+        fail_msg("not a request for a fit");
+        return;
+    }
     s->asked++;
     bool other = strcmp(ask->encoder, "carrel-lsa-0123456789abcdef") == 0; /* a blob of another name */
     if (strcmp(rpc_call_tenant(call), "main") != 0 ||
@@ -118,13 +122,19 @@ static void on_encoded(struct rpc_request *r, const ProtobufCMessage *m, void *d
     (void)r;
     struct encoding *e = data;
     const Em__EncodeReply *reply = em_encode_reply(m);
-    assert_non_null(reply);
+    if (reply == NULL) {
+        fail_msg("not an encode reply");
+        return;
+    }
     (void)snprintf(e->encoder, sizeof e->encoder, "%s", reply->encoder);
     e->dimensions = reply->dimensions;
     e->tokens = reply->tokens;
     e->n = reply->n_vectors;
     e->vectors = malloc(e->n * sizeof(float) + 1);
-    assert_non_null(e->vectors);
+    if (e->vectors == NULL) {
+        fail_msg("out of memory");
+        return;
+    }
     memcpy(e->vectors, reply->vectors, e->n * sizeof(float));
 }
 
@@ -236,6 +246,10 @@ static void on_fit_reply(struct rpc_request *r, const ProtobufCMessage *m, void 
     (void)r;
     struct fitting *f = data;
     const Em__FitReply *reply = em_fit_reply(m);
+    if (reply == NULL) {
+        fail_msg("not a fit reply");
+        return;
+    }
     if (reply->has_blob) {
         buf_append(&f->blob, reply->blob.data, reply->blob.len);
     }
@@ -380,6 +394,10 @@ static void on_listed(struct rpc_request *r, const ProtobufCMessage *m, void *da
     (void)r;
     struct listing *l = data;
     const Em__ListEncodersReply *reply = em_list_encoders_reply(m);
+    if (reply == NULL || reply->n_encoders == 0) {
+        fail_msg("not a list of encoders");
+        return;
+    }
     l->n = reply->n_encoders;
     (void)snprintf(l->last_state, sizeof l->last_state, "%s", reply->encoders[l->n - 1]->state);
 }
