@@ -23,11 +23,13 @@
 #define SCANS_WAITING_MAX 1024
 #define ROWS_A_STEP 512
 #define DEFERRED_MAX 3
+#define GONE_WAITS 200 /* of FINISHED_MS */
 #define LIMITED_RESCAN_S 30
 
 struct touched {
     struct list link;
     int64_t due;
+    unsigned waits; /* > 0: reported gone; how often it may still wait for a scan under way */
     size_t len;
     char path[];
 };
@@ -119,6 +121,7 @@ static void touch_at(struct follow *f, struct str path, struct list *queue, int6
             f->whole_wanted = true; /* more than can be remembered: look at everything instead */
             return;
         }
+        t->waits = 0;
         t->len = path.len;
         memcpy(t->path, path.ptr, path.len);
         list_init(&t->link);
@@ -217,6 +220,12 @@ static void collect_due(struct follow *f, struct list *queue, int64_t now, struc
             break;
         }
         list_remove(&t->link);
+        if (t->waits > 0 && (f->scanning != NULL || f->n_scans > 0)) {
+            t->waits--; /* the scan may yet meet the file under its new name */
+            t->due = now + FINISHED_MS;
+            list_push(&f->soon, &t->link);
+            continue;
+        }
         (void)map_remove(&f->touched, (struct str){.ptr = t->path, .len = t->len});
         c->items[c->n++] = t;
     }
@@ -409,9 +418,11 @@ static enum status run_seen(struct journal *j, struct journal_op *op, struct err
         int64_t age = now_ns - file->stamp.ctime_ns;
         c->settling[i] = age >= 0 && age < rest_ns;
         c->found[i] = CHECKED_SAME;
-        if (!c->settling[i]) {
-            s = journal_seen(j, c->f->root, file->path, &file->stamp, &c->found[i], err);
-        }
+        /* A rename is a fresh ctime too: what only changed its name must not wait, else its old
+         * path is taken for gone first and the document with it. */
+        s = c->settling[i]
+                ? journal_renamed(j, c->f->root, file->path, &file->stamp, &c->found[i], err)
+                : journal_seen(j, c->f->root, file->path, &file->stamp, &c->found[i], err);
     }
     return s;
 }
@@ -524,7 +535,12 @@ static void on_touched(void *data, struct str path, bool finished)
 
 static void on_gone(void *data, struct str path)
 {
-    follow_touch(data, path, true);
+    struct follow *f = data;
+    follow_touch(f, path, true);
+    struct touched *t = map_get(&f->touched, path);
+    if (t != NULL) {
+        t->waits = GONE_WAITS;
+    }
 }
 
 static void on_folder(void *data, struct str path)

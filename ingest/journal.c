@@ -452,6 +452,26 @@ out:
     return s;
 }
 
+enum status journal_renamed(struct journal *j, int root, struct str path,
+                            const struct file_stamp *stamp, enum checked *out, struct error *err)
+{
+    struct arena a;
+    arena_init(&a, 1 << 20);
+    struct file_row r;
+    bool found = false;
+    *out = CHECKED_SAME;
+    enum status s = row_at(j, path, &a, &r, &found, err);
+    if (s == STATUS_OK && !found) {
+        s = find_renamed(j, root, stamp, &a, &r, &found, err);
+        if (s == STATUS_OK && found) {
+            *out = CHECKED_QUEUED;
+            s = move_row(j, &r, path, stamp, false, &a, err);
+        }
+    }
+    arena_reset(&a);
+    return s;
+}
+
 /* [prefix/, prefix0): every path below the folder. */
 static bool below_range(struct str prefix, char *low, char *high)
 {

@@ -74,6 +74,12 @@ enum status journal_check(struct journal *j, int root, struct str path, size_t l
 enum status journal_seen(struct journal *j, int root, struct str path,
                          const struct file_stamp *stamp, enum checked *out,
                          struct error *err) MUST_CHECK;
+/* The same for a file not yet at rest: only a document that was renamed to path (same inode, size
+ * and time, its old path empty) is written down, under its own id; anything else is left for
+ * journal_seen. */
+enum status journal_renamed(struct journal *j, int root, struct str path,
+                            const struct file_stamp *stamp, enum checked *out,
+                            struct error *err) MUST_CHECK;
 /* A rename seen by the kernel: the documents of `from` (a file or a folder) now stand at `to`.
  * Verified by inode; what does not fit is checked as if it were unrelated. */
 enum status journal_moved(struct journal *j, int root, struct str from, struct str to, size_t limit,

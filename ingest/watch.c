@@ -13,10 +13,10 @@
 #include "ingest/paths.h"
 #include "ingest/tree.h"
 
-/* The other half of a move comes with the same cookie, nearly always in the next event. One without it left
- * the tree, or went into a folder made so lately that nobody watched it: then the scan of that folder, once the
- * file is at rest, finds it by its inode, and must do so before it counts as gone here. */
-#define MOVE_WAIT_MS 1500
+/* The other half of a move comes with the same cookie, nearly always in the next event. One without
+ * it left the tree, or went into a folder made so lately that nobody watched it: the scan of that
+ * folder finds it. */
+#define MOVE_WAIT_MS 60
 #define MOVES_MAX 4096
 #define EVENTS                                                                                     \
     (IN_CREATE | IN_MODIFY | IN_ATTRIB | IN_CLOSE_WRITE | IN_MOVED_FROM | IN_MOVED_TO |            \

@@ -20,6 +20,7 @@ struct place {
     struct follow *f;
     struct arena arena;
     bool woken, closed;
+    int64_t settle_ms;
 };
 
 static void on_work(void *data)
@@ -35,7 +36,7 @@ static void start_following(struct place *p)
                                .tenant = "main",
                                .journal = &p->journal,
                                .scans = &p->scans,
-                               .settle_ms = 100,
+                               .settle_ms = p->settle_ms,
                                .rescan_s = 3600,
                                .on_work = on_work,
                                .data = p};
@@ -48,6 +49,7 @@ static int setup(void **state)
     struct journal *j = NULL;
     struct error err = {0};
     assert_non_null(p);
+    p->settle_ms = 100;
     (void)snprintf(p->dir, sizeof p->dir, "/tmp/carrel-follow-XXXXXX");
     assert_non_null(mkdtemp(p->dir));
     (void)snprintf(p->root, sizeof p->root, "%s/w", p->dir);
@@ -349,6 +351,55 @@ static void replaced_by_rename_keeps_the_document(void **state)
     assert_string_equal(before, after);
 }
 
+static void replaced_then_moved_into_a_new_folder(void **state)
+{
+    struct place *p = *state;
+    char before[ID_CAP];
+    char after[ID_CAP];
+    char from[64];
+    char dir[64];
+    char to[64];
+    p->settle_ms = 400; /* longer than it takes a path to count as gone */
+    start_following(p);
+    wait_scanned(p);
+    for (int i = 0; i < 5; i++) {
+        (void)snprintf(from, sizeof from, "from%d.txt", i);
+        (void)snprintf(dir, sizeof dir, "new%d", i);
+        (void)snprintf(to, sizeof to, "new%d/to.txt", i);
+        write_file(p, ".drop.tmp", "1");
+        move(p, ".drop.tmp", from);
+        EXPECT(p, from);
+        write_file(p, ".drop.tmp", "22");
+        move(p, ".drop.tmp", from);
+        struct file_row *rows = NULL;
+        uint64_t size = 0;
+        int64_t end = clock_monotonic_ms() + 10000;
+        while (size != 2 && clock_monotonic_ms() < end) {
+            assert_int_equal(look(p, &rows, true), 1);
+            size = rows[0].stamp.size;
+            uv_update_time(&p->loop);
+            (void)uv_timer_start(&p->timer, on_tick, 10, 0);
+            (void)uv_run(&p->loop, UV_RUN_ONCE);
+        }
+        assert_int_equal(size, 2);
+        document_at(p, from, before);
+        make_dir(p, dir);
+        move(p, from, to); /* before the new folder has a watch */
+        EXPECT(p, to);
+        document_at(p, to, after);
+        assert_string_equal(before, after);
+        char path[512];
+        path_in(p, to, path);
+        assert_int_equal(unlink(path), 0);
+        while (look(p, &rows, true) != 0 && clock_monotonic_ms() < end) {
+            uv_update_time(&p->loop);
+            (void)uv_timer_start(&p->timer, on_tick, 10, 0);
+            (void)uv_run(&p->loop, UV_RUN_ONCE);
+        }
+        assert_int_equal(look(p, &rows, true), 0);
+    }
+}
+
 static void odd_names_and_other_things(void **state)
 {
     struct place *p = *state;
@@ -526,6 +577,7 @@ int main(void)
         TEST(a_new_folder_with_a_file_at_once),
         TEST(moves_keep_documents),
         TEST(replaced_by_rename_keeps_the_document),
+        TEST(replaced_then_moved_into_a_new_folder),
         TEST(odd_names_and_other_things),
         TEST(lost_events_are_made_up_for),
         TEST(a_missing_folder_keeps_its_documents),
