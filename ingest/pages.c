@@ -265,6 +265,11 @@ static void on_document(struct rpc_request *r, const ProtobufCMessage *m, void *
         (void)error_set(&w->err, STATUS_UNSUPPORTED, "only pages of PDF files have pictures");
         return;
     }
+    if (d->has_pages && d->pages > 0 && w->page > d->pages) {
+        (void)error_set(&w->err, STATUS_NOT_FOUND, "the PDF has %u pages, not %u", d->pages,
+                        w->page);
+        return;
+    }
     if (d->size > (uint64_t)w->in->settings->ingest.max_file_bytes) {
         (void)error_set(&w->err, STATUS_TOO_LARGE, "the file is too large");
         return;
