@@ -1,5 +1,8 @@
 #include "vectorstore/dot.h"
 
+#include <math.h>
+#include <stdbool.h>
+#include <stdlib.h>
 #include <string.h>
 
 float half_to_float(uint16_t h)
@@ -50,46 +53,104 @@ uint16_t half_from_float(float f)
     return (uint16_t)(sign | ((rest - 0x38000000U) >> 13));
 }
 
-float dot_half_plain(const float *q, const uint16_t *row, size_t n)
+static float half_scalar(const float *q, const uint16_t *row, size_t d)
 {
     float sum = 0;
-    for (size_t i = 0; i < n; i++) {
+    for (size_t i = 0; i < d; i++) {
         sum += q[i] * half_to_float(row[i]);
     }
     return sum;
 }
 
-#if defined(__x86_64__)
-#include <immintrin.h>
-
-__attribute__((target("avx2,fma,f16c"))) static float dot_half_avx2(const float *q,
-                                                                    const uint16_t *row, size_t n)
+static void codes_scalar(const int8_t *q, const uint8_t *rows, size_t d, size_t n, int32_t *out)
 {
-    __m256 a = _mm256_setzero_ps();
-    __m256 b = _mm256_setzero_ps();
-    size_t i = 0;
-    for (; i + 16 <= n; i += 16) {
-        __m256 x = _mm256_cvtph_ps(_mm_loadu_si128((const __m128i *)(const void *)(row + i)));
-        __m256 y = _mm256_cvtph_ps(_mm_loadu_si128((const __m128i *)(const void *)(row + i + 8)));
-        a = _mm256_fmadd_ps(_mm256_loadu_ps(q + i), x, a);
-        b = _mm256_fmadd_ps(_mm256_loadu_ps(q + i + 8), y, b);
+    for (size_t i = 0; i < n; i++, rows += d) {
+        int32_t sum = 0;
+        for (size_t j = 0; j < d; j++) {
+            sum += (int32_t)q[j] * ((int32_t)rows[j] - DOT_BIAS);
+        }
+        out[i] = sum;
     }
-    float lanes[8];
-    _mm256_storeu_ps(lanes, _mm256_add_ps(a, b));
-    float sum =
-        lanes[0] + lanes[1] + lanes[2] + lanes[3] + lanes[4] + lanes[5] + lanes[6] + lanes[7];
-    return sum + dot_half_plain(q + i, row + i, n - i);
 }
 
-dot_half_fn dot_choose(void)
+static const struct dot scalar = {.name = "scalar", .codes = codes_scalar, .half = half_scalar};
+
+#if defined(__x86_64__)
+static const struct dot avx2 = {.name = "avx2", .codes = dot_codes_avx2, .half = dot_half_avx2};
+static const struct dot avx512 = {
+    .name = "avx512", .codes = dot_codes_avx512, .half = dot_half_avx512};
+
+/* gcc's own check of cpuid, which also asks whether the system saves the registers (XGETBV) */
+static bool has_avx2(void)
 {
     __builtin_cpu_init();
-    return __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma") ? dot_half_avx2
-                                                                           : dot_half_plain;
+    return __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma") &&
+           __builtin_cpu_supports("f16c");
+}
+
+static bool has_avx512(void)
+{
+    __builtin_cpu_init();
+    return __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
+           __builtin_cpu_supports("avx512vl") && __builtin_cpu_supports("avx512vnni");
+}
+
+const struct dot *dot_named(const char *name)
+{
+    if (strcmp(name, avx512.name) == 0 && has_avx512()) {
+        return &avx512;
+    }
+    if (strcmp(name, avx2.name) == 0 && has_avx2()) {
+        return &avx2;
+    }
+    return strcmp(name, scalar.name) == 0 ? &scalar : NULL;
 }
 #else
-dot_half_fn dot_choose(void)
+const struct dot *dot_named(const char *name)
 {
-    return dot_half_plain;
+    return strcmp(name, scalar.name) == 0 ? &scalar : NULL;
 }
 #endif
+
+const struct dot *dot_choose(void)
+{
+    static const char *const best_first[] = {"avx512", "avx2"};
+    const char *forced = getenv("CARREL_CPU");
+    const struct dot *found = forced == NULL ? NULL : dot_named(forced);
+    for (size_t i = 0; found == NULL && i < sizeof best_first / sizeof best_first[0]; i++) {
+        found = dot_named(best_first[i]);
+    }
+    return found == NULL ? &scalar : found;
+}
+
+static int code_of(float x)
+{
+    float r = rintf(x);
+    return r > 127 ? 127 : r < -127 ? -127 : (int)r;
+}
+
+float dot_encode_half(const uint16_t *row, size_t d, uint8_t *codes)
+{
+    float most = 0;
+    for (size_t i = 0; i < d; i++) {
+        most = fmaxf(most, fabsf(half_to_float(row[i])));
+    }
+    float up = most > 0 ? 127 / most : 0;
+    for (size_t i = 0; i < d; i++) {
+        codes[i] = (uint8_t)(code_of(half_to_float(row[i]) * up) + DOT_BIAS);
+    }
+    return most / 127;
+}
+
+float dot_encode_query(const float *q, size_t d, int8_t *codes)
+{
+    float most = 0;
+    for (size_t i = 0; i < d; i++) {
+        most = fmaxf(most, fabsf(q[i]));
+    }
+    float up = most > 0 ? 127 / most : 0;
+    for (size_t i = 0; i < d; i++) {
+        codes[i] = (int8_t)code_of(q[i] * up);
+    }
+    return most / 127;
+}

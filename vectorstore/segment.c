@@ -52,7 +52,7 @@ struct segment {
     const uint64_t *offsets;
     const uint16_t *rows;
     FaissIndex *quantizer; /* NULL: one list */
-    dot_half_fn dot;
+    const struct dot *dot;
 };
 
 static size_t aligned(size_t n)
@@ -212,7 +212,7 @@ static enum status scan(const struct segment *s, uint64_t from, uint64_t to, con
             return error_set(err, STATUS_CANCELLED, "the search was cancelled");
         }
         if (visible_has(visible, s->chunks[i])) {
-            best_offer(best, s->chunks[i], s->dot(q, s->rows + i * d, d));
+            best_offer(best, s->chunks[i], s->dot->half(q, s->rows + i * d, d));
         }
     }
     return STATUS_OK;

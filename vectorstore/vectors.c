@@ -58,7 +58,7 @@ struct vectors {
     char dir[1088];
     pthread_rwlock_t lock;
     struct encoder_vectors encoders[ENCODERS_MAX];
-    dot_half_fn dot;
+    const struct dot *dot;
 };
 
 struct manifest_row {
@@ -384,7 +384,7 @@ static enum status scan_row(int64_t seq, chunk_no chunk, struct str vector, void
     }
     if (visible_has(sc->visible, chunk)) {
         memcpy(sc->row, vector.ptr, vector.len);
-        best_offer(sc->best, chunk, sc->v->dot(sc->q, sc->row, sc->dimensions));
+        best_offer(sc->best, chunk, sc->v->dot->half(sc->q, sc->row, sc->dimensions));
     }
     return STATUS_OK;
 }
@@ -404,7 +404,7 @@ static enum status search_locked(struct vectors *v, struct catalogue *c,
         for (size_t i = 0; i < ev->tail.n && s == STATUS_OK; i++) {
             if (visible_has(sc->visible, ev->tail.chunks[i])) {
                 best_offer(sc->best, ev->tail.chunks[i],
-                           v->dot(sc->q, ev->tail.rows + i * ev->dimensions, ev->dimensions));
+                           v->dot->half(sc->q, ev->tail.rows + i * ev->dimensions, ev->dimensions));
             }
         }
         from = ev->tail.loaded;

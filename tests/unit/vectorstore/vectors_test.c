@@ -56,28 +56,6 @@ static int teardown(void **state)
     return 0;
 }
 
-static void half_floats_round_trip(void **state)
-{
-    (void)state;
-    for (uint32_t h = 0; h < 0x10000; h++) {
-        float f = half_to_float((uint16_t)h);
-        if (!isnan(f)) {
-            assert_int_equal(half_from_float(f), h);
-        }
-    }
-    assert_int_equal(half_from_float(1e9F), 0x7c00);
-    float q[37];
-    uint16_t row[37];
-    float want = 0;
-    for (size_t i = 0; i < 37; i++) {
-        q[i] = (float)i - 18.5F;
-        row[i] = half_from_float((float)i / 7);
-        want += q[i] * half_to_float(row[i]);
-    }
-    assert_true(fabsf(dot_choose()(q, row, 37) - want) < 1e-3F * fabsf(want) + 1e-3F);
-    assert_true(fabsf(dot_half_plain(q, row, 37) - want) < 1e-4F);
-}
-
 static void search(struct store *s, const struct asker *who, const char *encoder, float *q,
                    uint32_t k, struct arena *a, Vs__SearchVectorReply *r)
 {
@@ -509,7 +487,6 @@ static void searches_find_exactly_what_the_rules_allow(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(half_floats_round_trip),
         cmocka_unit_test_setup_teardown(tail_and_segments_are_exact_and_mended, setup, teardown),
         cmocka_unit_test_setup_teardown(inverted_lists_find_what_a_scan_finds, setup, teardown),
         cmocka_unit_test_setup_teardown(an_encoder_is_built_published_and_replaced, setup,
