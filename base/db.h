@@ -7,6 +7,7 @@
 #define CARREL_BASE_DB_H
 
 #include <sqlite3.h>
+#include <stdatomic.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -39,6 +40,16 @@ enum status db_run(sqlite3_stmt *st, struct error *err) MUST_CHECK;
 /* One step: STATUS_OK with *row telling whether there is a row; resets on the end and on failure. */
 enum status db_row(sqlite3_stmt *st, bool *row, struct error *err) MUST_CHECK;
 void db_reset(sqlite3_stmt *st); /* reset and clear bindings */
+/* ---- db_copy.c: for backups ---- */
+/* A reader of the file as it stands now; owned (db_close), and what it sees does not change till then. */
+enum status db_freeze(const char *path, sqlite3 **out, struct error *err) MUST_CHECK;
+/* What `from` (of db_freeze) sees, page for page, into a new file at `to`, which is not synced; nothing is
+ * left there on failure. cancelled may be NULL. */
+enum status db_copy(sqlite3 *from, const char *to, const _Atomic bool *cancelled,
+                    struct error *err) MUST_CHECK;
+/* Both at once. */
+enum status db_copy_file(const char *path, const char *to, const _Atomic bool *cancelled,
+                         struct error *err) MUST_CHECK;
 struct str db_column(sqlite3_stmt *st, int col); /* text or blob; valid until the next step */
 
 #endif

@@ -2,6 +2,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <ftw.h>
 #include <limits.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -127,7 +128,12 @@ enum status file_mkdirs(const char *path, mode_t mode, struct error *err)
         }
         memcpy(part, path, i);
         part[i] = '\0';
-        if (mkdir(part, mode) != 0 && errno != EEXIST) {
+        if (mkdir(part, mode) == 0) {
+            enum status s = file_sync_parent(part, err); /* or what is put there goes with it */
+            if (s != STATUS_OK) {
+                return s;
+            }
+        } else if (errno != EEXIST) {
             return error_errno(err, errno, "%s", part);
         }
     }
@@ -137,6 +143,60 @@ enum status file_mkdirs(const char *path, mode_t mode, struct error *err)
     }
     if (!S_ISDIR(st.st_mode)) {
         return error_set(err, STATUS_CONFLICT, "%s: is not a folder", path);
+    }
+    return STATUS_OK;
+}
+
+static enum status copy_file(const char *from, const char *to, struct error *err)
+{
+    int in = open(from, O_RDONLY | O_CLOEXEC);
+    if (in < 0) {
+        return error_errno(err, errno, "%s", from);
+    }
+    int out = open(to, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
+    enum status s = out < 0 ? error_errno(err, errno, "%s", to) : STATUS_OK;
+    char piece[16384];
+    for (ssize_t n = 1; s == STATUS_OK && n != 0;) {
+        n = read(in, piece, sizeof piece);
+        if (n < 0 && errno != EINTR) {
+            s = error_errno(err, errno, "%s", from);
+        } else if (n > 0) {
+            s = file_write_all(out, piece, (size_t)n, err);
+        }
+    }
+    if (out >= 0 && close(out) != 0 && s == STATUS_OK) {
+        s = error_errno(err, errno, "%s", to);
+    }
+    (void)close(in);
+    if (s != STATUS_OK && out >= 0) {
+        (void)unlink(to);
+    }
+    return s;
+}
+
+enum status file_link(const char *from, const char *to, struct error *err)
+{
+    if (link(from, to) == 0 || errno == EEXIST) {
+        return STATUS_OK;
+    }
+    if (errno == EXDEV || errno == EMLINK || errno == EPERM || errno == EOPNOTSUPP) {
+        return copy_file(from, to, err);
+    }
+    return error_errno(err, errno, "%s", to);
+}
+
+static int remove_one(const char *path, const struct stat *st, int kind, struct FTW *ftw)
+{
+    (void)st;
+    (void)kind;
+    (void)ftw;
+    return remove(path) == 0 || errno == ENOENT ? 0 : -1;
+}
+
+enum status file_remove_tree(const char *path, struct error *err)
+{
+    if (nftw(path, remove_one, 16, FTW_DEPTH | FTW_PHYS) != 0 && errno != ENOENT) {
+        return error_errno(err, errno, "%s: removing", path);
     }
     return STATUS_OK;
 }

@@ -316,6 +316,9 @@ static const struct rpc_handler handlers[] = {
     STREAM(scan),         UNARY(put_vectors), UNARY(publish),      UNARY(search_text),
     UNARY(search_vector), UNARY(fetch),       UNARY(get_document), STREAM(get_original),
     STREAM(get_text),     UNARY(verify),
+    {.method = &vs_snapshot_method,
+     .on_request = snapshot_on_request,
+     .on_cancel = snapshot_on_cancel},
 };
 
 static enum status open_service(struct service *svc, struct error *err)

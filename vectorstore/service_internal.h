@@ -64,4 +64,8 @@ enum status work_get_encoder(struct op *op, struct store *s, struct error *err);
 enum status work_get_original(struct op *op, struct store *s, struct error *err);
 enum status work_get_text(struct op *op, struct store *s, struct error *err);
 
+/* service_snapshot.c */
+void snapshot_on_request(struct rpc_call *call, const ProtobufCMessage *m);
+void snapshot_on_cancel(struct rpc_call *call);
+
 #endif

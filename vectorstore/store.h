@@ -110,6 +110,18 @@ enum status store_boxes_read(int fd, uint64_t from, size_t n, struct arena *a, V
                              size_t *n_out, struct error *err) MUST_CHECK;
 enum status store_verify(struct store *s, const struct asker *who, struct arena *a,
                          Vs__VerifyReply *out, struct error *err) MUST_CHECK;
+/* ---- backup: a copy of the store in the folder `to` (snapshot.c) ---- */
+struct store_snapshot;
+/* [reader] Second names for what never changes; makes the next step short. */
+enum status store_snapshot_prepare(struct store *s, const char *to, struct error *err) MUST_CHECK;
+/* [writer] From here on it is decided what the copy holds. Owned (store_snapshot_end). */
+enum status store_snapshot_take(struct store *s, const char *to, struct store_snapshot **out,
+                                Vs__SnapshotReply *reply, struct error *err) MUST_CHECK;
+/* [reader] The database, page for page. */
+enum status store_snapshot_copy(struct store_snapshot *k, const _Atomic bool *cancelled,
+                                struct error *err) MUST_CHECK;
+void store_snapshot_end(struct store_snapshot *k); /* NULL is fine */
+
 /* For health: documents and visible chunks as last seen. Any thread. */
 void store_counts(const struct store *s, uint32_t *documents, uint32_t *chunks);
 

@@ -13,7 +13,7 @@ VS_METHOD(has_content, "HasContent", HasContent, has_content, RPC_UNARY, FROM(IN
 VS_METHOD(put, "Put", Put, put, RPC_REQUEST_STREAM, FROM(INGEST), 600000)
 VS_METHOD(move, "Move", Move, move, RPC_UNARY, FROM(INGEST), 30000)
 VS_METHOD(remove, "Remove", Remove, remove, RPC_UNARY, FROM(INGEST), 30000)
-VS_METHOD(list, "List", List, list, RPC_REPLY_STREAM, FROM(INGEST) | FROM(SERVE), 60000)
+VS_METHOD(list, "List", List, list, RPC_REPLY_STREAM, FROM(INGEST) | FROM(SERVE) | FROM(CLI), 60000)
 VS_METHOD(status, "Status", Status, status, RPC_UNARY, FROM(INGEST) | FROM(RETRIEVE) | FROM(SERVE), 5000)
 VS_METHOD(put_encoder, "PutEncoder", PutEncoder, put_encoder, RPC_REQUEST_STREAM, FROM(INGEST), 600000)
 VS_METHOD(get_encoder, "GetEncoder", GetEncoder, get_encoder, RPC_REPLY_STREAM, FROM(EMBED), 60000)
@@ -26,6 +26,7 @@ VS_METHOD(fetch, "Fetch", Fetch, fetch, RPC_UNARY, FROM(RETRIEVE) | FROM(SERVE),
 VS_METHOD(get_document, "GetDocument", GetDocument, get_document, RPC_UNARY, FROM(SERVE) | FROM(INGEST), 5000)
 VS_METHOD(get_original, "GetOriginal", GetOriginal, get_original, RPC_REPLY_STREAM, FROM(SERVE) | FROM(INGEST), 120000)
 VS_METHOD(get_text, "GetText", GetText, get_text, RPC_REPLY_STREAM, FROM(SERVE), 60000)
+VS_METHOD(snapshot, "Snapshot", Snapshot, snapshot, RPC_UNARY, FROM(CLI), 3600000)
 VS_METHOD(verify, "Verify", Verify, verify, RPC_UNARY, FROM(INGEST) | FROM(SERVE) | FROM(CLI), 600000)
 
 #endif

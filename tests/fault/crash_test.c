@@ -33,6 +33,7 @@ struct world {
     uint64_t rnd;
     unsigned hit[ACT_KINDS]; /* in flight when it ended */
     unsigned idle;           /* between two acts */
+    unsigned snapshots;      /* compared */
 };
 
 static unsigned long number_of(const char *name, unsigned long fallback)
@@ -199,13 +200,31 @@ static void compare(struct world *w, const struct watching *k, unsigned long rou
     store_close(s);
 }
 
+/* A snapshot is a store as the model has it. */
+static void compare_snapshot(struct world *w)
+{
+    struct store *s = NULL;
+    struct error err;
+    uint64_t rnd = w->rnd;
+    const struct act a = {.kind = ACT_SNAPSHOT};
+    assert_int_equal(store_open(w->home, &s, &err), STATUS_OK);
+    assert_int_equal(model_do(s, &a, w->scratch, &err), STATUS_OK);
+    store_close(s);
+    if (store_open(w->scratch, &s, &err) != STATUS_OK) {
+        fail_msg("the snapshot does not open: %s", err.text);
+    }
+    assert_int_equal(model_check(s, &w->model, NULL, &rnd), 0);
+    store_close(s);
+    w->snapshots++;
+}
+
 static void tell(const struct world *w)
 {
     print_message("in flight:");
     for (unsigned i = 0; i < ACT_KINDS; i++) {
         print_message(" %s %u,", act_name((enum act_kind)i), w->hit[i]);
     }
-    print_message(" nothing %u\n", w->idle);
+    print_message(" nothing %u; %u snapshots compared\n", w->idle, w->snapshots);
 }
 
 static void rounds(struct world *w, unsigned long n, bool power)
@@ -226,6 +245,9 @@ static void rounds(struct world *w, unsigned long n, bool power)
             assert_int_equal(rename(image, w->home), 0);
         }
         compare(w, &k, i);
+        if (!power && i % 6 == 5) {
+            compare_snapshot(w);
+        }
     }
     tell(w);
 }

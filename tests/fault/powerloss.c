@@ -216,13 +216,17 @@ static bool make_file(const struct making *k, uint64_t ino, const char *live, co
     size_t n = now != NULL && model_random(k->rnd, 2) == 0 ? n_new : n_old;
     int fd = open(to, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
     bool ok = fd >= 0;
-    char zeros[BLOCK] = {0};
     uint32_t share = model_random(k->rnd, 5); /* of the blocks: none, some, most, all arrived */
     for (size_t at = 0; at < n && ok; at += BLOCK) {
+        char block[BLOCK] = {0};
         size_t len = n - at < BLOCK ? n - at : BLOCK;
-        bool arrived = now != NULL && at + len <= n_new && model_random(k->rnd, 4) < share;
-        const char *from = arrived ? now + at : old != NULL && at + len <= n_old ? old + at : zeros;
-        ok = write(fd, from, len) == (ssize_t)len;
+        bool arrived = now != NULL && model_random(k->rnd, 4) < share;
+        const char *from = arrived ? now : old;
+        size_t have = arrived ? n_new : n_old;
+        if (from != NULL && at < have) {
+            memcpy(block, from + at, have - at < len ? have - at : len);
+        }
+        ok = write(fd, block, len) == (ssize_t)len;
     }
     if (fd >= 0) {
         (void)close(fd);

@@ -7,6 +7,7 @@
 
 #include "base/buf.h"
 #include "base/clock.h"
+#include "base/file.h"
 #include "vectorstore/dot.h"
 
 #define TEXT_CAP 160
@@ -337,13 +338,30 @@ static enum status do_publish(struct store *s, const struct act *a, struct error
     return st == STATUS_OK ? store_publish(s, &m, &r, err) : st;
 }
 
+static enum status do_snapshot(struct store *s, const char *scratch, struct error *err)
+{
+    Vs__SnapshotReply r = VS__SNAPSHOT_REPLY__INIT;
+    struct store_snapshot *k = NULL;
+    enum status st = file_remove_tree(scratch, err);
+    if (st == STATUS_OK) {
+        st = store_snapshot_prepare(s, scratch, err);
+    }
+    if (st == STATUS_OK) {
+        st = store_snapshot_take(s, scratch, &k, &r, err);
+    }
+    if (st == STATUS_OK) {
+        st = store_snapshot_copy(k, NULL, err);
+    }
+    store_snapshot_end(k);
+    return st;
+}
+
 enum status model_do(struct store *s, const struct act *a, const char *scratch, struct error *err)
 {
     char name[32];
     char fit[4096];
     bool more = true;
     enum status st = STATUS_OK;
-    (void)scratch;
     switch (a->kind) {
     case ACT_PUT:
         return do_put(s, a, err);
@@ -367,6 +385,7 @@ enum status model_do(struct store *s, const struct act *a, const char *scratch, 
     case ACT_PUBLISH:
         return do_publish(s, a, err);
     case ACT_SNAPSHOT:
+        return do_snapshot(s, scratch, err);
     case ACT_KINDS:
         break;
     }
