@@ -32,6 +32,7 @@ struct search {
     struct rpc_options options;
     Rt__SearchRequest *request; /* our copy */
     Vs__Filter filter;
+    Vs__SearchTextRequest ask; /* the query as read */
     uint32_t top_k, limit;
     int64_t started_us;
 
@@ -54,6 +55,7 @@ struct search {
     struct error error;
 };
 
+static bool text_start(struct search *s);
 static void dense_start(struct search *s);
 static void sides_ended(struct search *s);
 
@@ -183,6 +185,22 @@ static bool wants_dense(const struct search *s)
             settings->retrieve.lsa_weight > 0);
 }
 
+/* Nothing has the quoted words side by side: they are searched as words, and a note says so. */
+static bool relax(struct search *s)
+{
+    if (s->ask.n_phrases == 0) {
+        return false;
+    }
+    note(s, arena_strdup(s->a, "no passage has the quoted words side by side: searched as words"));
+    s->ask.n_phrases = 0;
+    s->reply.interpreted->n_phrases = 0;
+    s->text = SIDE_OFF;
+    if (!text_start(s)) {
+        no_memory(s);
+    }
+    return true;
+}
+
 static void on_text_finish(struct rpc_request *r, const struct error *err, void *data)
 {
     (void)r;
@@ -194,6 +212,9 @@ static void on_text_finish(struct rpc_request *r, const struct error *err, void 
     }
     if (s->text != SIDE_DONE) {
         no_memory(s);
+        return;
+    }
+    if (s->n_text == 0 && relax(s)) {
         return;
     }
     const char *encoder = s->reply.encoder;
@@ -212,8 +233,7 @@ static void on_text_finish(struct rpc_request *r, const struct error *err, void 
 
 static bool text_start(struct search *s)
 {
-    Vs__SearchTextRequest q = VS__SEARCH_TEXT_REQUEST__INIT;
-    q.query = s->request->query;
+    Vs__SearchTextRequest q = s->ask;
     q.filter = &s->filter;
     q.limit = s->limit;
     q.has_mode = 1;
@@ -350,7 +370,7 @@ static void dense_start(struct search *s)
     q.encoder = s->encoder;
     q.kind = EM__ENCODE_REQUEST__KIND__QUERY;
     q.n_texts = 1;
-    q.texts = &s->request->query;
+    q.texts = &s->ask.query;
     struct rpc_options options = s->options;
     if (s->request->mode != RT__SEARCH_REQUEST__MODE__DENSE &&
         (options.timeout_ms == 0 || options.timeout_ms > ENCODE_TIMEOUT_MS)) {
@@ -445,6 +465,22 @@ static void on_fetch_finish(struct rpc_request *r, const struct error *err, void
     finish(s, answer_fill(s->r->text, &in, s->fetched, s->a, &s->reply, &s->r->folded, &s->error));
 }
 
+/* What the query demands of a passage only the full-text search can tell: vectors then rank what it
+ * found, and add nothing. */
+static void keep_demanded(struct search *s)
+{
+    size_t n = 0;
+    for (size_t i = 0; i < s->n_dense; i++) {
+        for (size_t k = 0; k < s->n_text; k++) {
+            if (str_eq(s->dense_hits[i].chunk, s->text_hits[k].chunk)) {
+                s->dense_hits[n++] = s->dense_hits[i];
+                break;
+            }
+        }
+    }
+    s->n_dense = n;
+}
+
 /* Called whenever a side has ended; goes on when both have. */
 static void sides_ended(struct search *s)
 {
@@ -454,6 +490,9 @@ static void sides_ended(struct search *s)
     if (s->dense == SIDE_OFF && s->dense_note != NULL) {
         note(s, s->dense_note);
         s->r->without_dense++;
+    }
+    if (interpret_demands(&s->ask)) {
+        keep_demanded(s);
     }
     float weight =
         fuse_weight((float)s->r->svc->settings->retrieve.lsa_weight, s->reply.upper_bound_share);
@@ -566,9 +605,21 @@ void search_on_request(struct rpc_call *call, const ProtobufCMessage *m)
     s->filter.n_collections = copy->n_collections;
     s->filter.collections = copy->collections;
     rpc_options_from_call(call, &s->options);
+    bool impossible = false;
+    if (interpret(r->text, copy, a, &s->filter, &s->ask, &s->reply.interpreted, &impossible,
+                  &err) != STATUS_OK) {
+        rpc_call_fail(call, &err);
+        return;
+    }
     *rpc_call_data(call) = s;
     r->n_calls++;
     bool started;
+    if (impossible) {
+        note(s, arena_strdup(a, "nothing can be found: the conditions exclude each other"));
+        s->reply.encoder = none;
+        finish(s, STATUS_OK);
+        return;
+    }
     if (copy->mode == RT__SEARCH_REQUEST__MODE__DENSE) {
         started = status_start(s);
     } else {

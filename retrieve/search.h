@@ -6,6 +6,7 @@
 #include "base/text/text.h"
 #include "embed/embed_rpc.h"
 #include "retrieve/fuse.h"
+#include "retrieve/query.h"
 #include "retrieve/retrieve_rpc.h"
 #include "vectorstore/vectorstore_rpc.h"
 
@@ -39,6 +40,15 @@ void retrieve_call_over(struct retrieve *r);
 /* "" when unknown. */
 const char *encoder_known(struct retrieve *r, const char *tenant);
 void encoder_learn(struct retrieve *r, const char *tenant, const char *encoder);
+
+/* Reads the query of a request: conditions go into `filter` beside those it has (both hold),
+ * demands into `text`, and how it was read into *shown (NULL: as plain text). *impossible: the
+ * conditions exclude each other. */
+enum status interpret(struct text_analyzer *t, const Rt__SearchRequest *q, struct arena *a,
+                      Vs__Filter *filter, Vs__SearchTextRequest *text, Rt__Interpreted **shown,
+                      bool *impossible, struct error *err) MUST_CHECK;
+/* Typed demands, or none. */
+bool interpret_demands(const Vs__SearchTextRequest *text);
 
 /* One text hit with what Why tells of it. */
 struct text_hit {

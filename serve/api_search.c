@@ -37,6 +37,31 @@ static void why(struct jsonw *w, const Rt__Why *y)
     jsonw_close(w, '}');
 }
 
+static void strings(struct jsonw *w, const char *key, char *const *items, size_t n)
+{
+    if (n > 0) {
+        jsonw_key(w, key);
+        jsonw_open(w, '[');
+        for (size_t i = 0; i < n; i++) {
+            jsonw_str(w, str_from(items[i]));
+        }
+        jsonw_close(w, ']');
+    }
+}
+
+static void interpreted(struct jsonw *w, const Rt__Interpreted *i)
+{
+    jsonw_key(w, "interpreted");
+    jsonw_open(w, '{');
+    jsonw_key(w, "text");
+    jsonw_str(w, (struct str){(const char *)i->text.data, i->text.len});
+    strings(w, "phrases", i->phrases, i->n_phrases);
+    strings(w, "excluded", i->excluded, i->n_excluded);
+    strings(w, "in_title", i->in_title, i->n_in_title);
+    strings(w, "filters", i->filters, i->n_filters);
+    jsonw_close(w, '}');
+}
+
 static void on_found(struct request *q, const ProtobufCMessage *m, const struct error *err)
 {
     const Rt__SearchReply *reply = rt_search_reply(m);
@@ -63,6 +88,9 @@ static void on_found(struct request *q, const ProtobufCMessage *m, const struct 
         jsonw_str(&w, str_from(reply->notes[i]));
     }
     jsonw_close(&w, ']');
+    if (reply->interpreted != NULL) {
+        interpreted(&w, reply->interpreted);
+    }
     jsonw_field_int(&w, "matched", reply->matched);
     jsonw_field_double(&w, "upper_bound_share", (double)reply->upper_bound_share);
     jsonw_field_z(&w, "encoder", reply->encoder);

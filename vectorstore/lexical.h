@@ -108,7 +108,13 @@ struct lexical_query {
     size_t n_earlier;
     uint32_t limit; /* 1..1000 */
     bool plain;     /* stemmed BM25 alone: k1 1.2, b .75, title once, no function-word weights */
+    /* What a passage must have, or must not: at most LEXICAL_DEMANDS of each kind. A phrase's words
+     * stand side by side in the text or the title, spelled as given (case and accents aside);
+     * excluded words count in all their forms; title words stand in the title or a heading. */
+    const struct str *phrases, *excluded, *in_title;
+    size_t n_phrases, n_excluded, n_in_title;
 };
+#define LEXICAL_DEMANDS 16
 enum status lexical_search(struct text_analyzer *t, const struct lexical_source *source,
                            const struct lexical_query *q, struct arena *a,
                            struct lexical_result *out, struct error *err) MUST_CHECK;

@@ -8,8 +8,8 @@
 #define LEXICAL_K1 1.2F
 #define LEXICAL_B .75F
 
-/* The text without the lines at its beginning that are in the title (a chunk that opens a section begins with its
- * heading), so that no title word counts as text too. */
+/* The text without the lines at its beginning that are in the title (a chunk that opens a section
+ * begins with its heading), so that no title word counts as text too. */
 struct str lexical_body(struct str text, struct str title);
 
 /* ---- blocks: lexical_block.c ---- */
@@ -127,17 +127,57 @@ struct lexical_plan {
     bool plain;
 };
 
+/* One token of a text that asks, with its stems in the languages of the collection. */
+struct lexical_word {
+    enum text_kind kind;
+    uint32_t start;
+    struct str norm;
+    struct str variants[LEXICAL_MAX_VARIANTS];
+    uint32_t n_variants;
+    bool function_word, alone;
+};
+#define LEXICAL_MAX_WORDS 512
+/* The words of a text as a question reads them, bigrams and single characters included; in a. */
+enum status lexical_words(struct text_analyzer *t, const struct lexical_source *source,
+                          struct str text, struct arena *a, struct lexical_word **out, size_t *n,
+                          struct error *err) MUST_CHECK;
+
 enum status lexical_plan_make(struct text_analyzer *t, const struct lexical_source *source,
                               const struct lexical_query *q, struct arena *a,
                               struct lexical_plan *out, struct error *err) MUST_CHECK;
 float lexical_idf(uint64_t n, uint64_t df);
 
-/* ---- candidates: lexical_match.c ---- */
-
 struct lexical_candidate {
     chunk_no chunk;
     float score;
 };
+
+/* ---- what passages must have: lexical_demand.c ---- */
+
+/* A source that answers as `inner` does, but allows only chunks that may meet the query's demands.
+ */
+struct lexical_demand {
+    const struct lexical_source *inner;
+    chunk_no *required; /* ascending; NULL: no word is */
+    size_t n_required;
+    chunk_no *excluded; /* ascending */
+    size_t n_excluded;
+    struct lexical_phrase *phrases; /* word order is checked on the text, lexical_demand_met */
+    size_t n_phrases;
+};
+bool lexical_demands(const struct lexical_query *q);
+/* Reads the postings of the words demanded. `narrowed` is what to search; d must outlive it. */
+enum status lexical_demand_make(struct text_analyzer *t, const struct lexical_source *source,
+                                const struct lexical_query *q, struct arena *a,
+                                struct lexical_demand *out, struct lexical_source *narrowed,
+                                struct error *err) MUST_CHECK;
+/* Of the candidates, in order, those whose text has the phrases, until `limit` are found. */
+enum status lexical_demand_keep(struct text_analyzer *t, const struct lexical_demand *d,
+                                struct lexical_candidate *c, size_t *n, uint32_t limit,
+                                struct error *err) MUST_CHECK;
+
+/* ---- candidates: lexical_match.c ---- */
+
 /* The best `limit` chunks by words alone, best first, ties by chunk number: what scoring every
  * match would give. */
 enum status lexical_match(const struct lexical_source *source, const struct lexical_plan *p,

@@ -6,25 +6,16 @@
 
 #define FUNCTION_WORD_WEIGHT .3F
 #define EARLIER_WEIGHT .2F
-#define MAX_TOKENS 512
-
-struct query_token {
-    enum text_kind kind;
-    uint32_t start;
-    struct str variants[LEXICAL_MAX_VARIANTS];
-    uint32_t n_variants;
-    bool function_word, alone;
-};
 
 /* The tokens of one text, by the language of the question first, then by each of the collection's.
  */
 struct reading {
     struct arena *a;
-    struct query_token *tokens;
+    struct lexical_word *tokens;
     size_t n;
     size_t at;  /* while re-reading in a further language */
     bool first; /* the pass that makes the tokens */
-    bool keep_stem;
+    bool keep_stem, keep_norm;
     bool failed;
     struct lexical_plan *plan;
     uint16_t *gram_slots;
@@ -39,7 +30,7 @@ float lexical_idf(uint64_t n, uint64_t df)
     return (float)log(1 + ((double)n - d + .5) / (d + .5));
 }
 
-static void add_variant(struct reading *r, struct query_token *t, struct str stem)
+static void add_variant(struct reading *r, struct lexical_word *t, struct str stem)
 {
     for (uint32_t i = 0; i < t->n_variants; i++) {
         if (str_eq(t->variants[i], stem)) {
@@ -79,15 +70,20 @@ static bool on_token(const struct text_token *t, void *data)
 {
     struct reading *r = data;
     if (r->first) {
-        if (r->n == MAX_TOKENS) {
+        if (r->n == LEXICAL_MAX_WORDS) {
             return false;
         }
-        r->tokens[r->n++] = (struct query_token){.kind = t->kind,
-                                                 .start = t->start,
-                                                 .function_word = t->function_word,
-                                                 .alone = t->alone};
+        r->tokens[r->n++] = (struct lexical_word){.kind = t->kind,
+                                                  .start = t->start,
+                                                  .function_word = t->function_word,
+                                                  .alone = t->alone};
         if (r->keep_stem) {
             add_variant(r, &r->tokens[r->n - 1], t->stem);
+        }
+        if (r->keep_norm) {
+            char *norm = arena_strndup(r->a, t->norm.ptr, t->norm.len);
+            r->failed = r->failed || norm == NULL;
+            r->tokens[r->n - 1].norm = (struct str){norm, t->norm.len};
         }
         return !r->failed;
     }
@@ -127,7 +123,23 @@ static void read_text(struct reading *r, struct text_analyzer *t,
     }
 }
 
-static bool same_variants(const struct lexical_group *g, const struct query_token *t)
+enum status lexical_words(struct text_analyzer *t, const struct lexical_source *source,
+                          struct str text, struct arena *a, struct lexical_word **out, size_t *n,
+                          struct error *err)
+{
+    struct reading r = {.a = a,
+                        .keep_norm = true,
+                        .tokens = arena_array(a, LEXICAL_MAX_WORDS, sizeof(struct lexical_word))};
+    if (r.tokens == NULL) {
+        return error_set(err, STATUS_NO_MEMORY, "search: out of memory");
+    }
+    read_text(&r, t, source, text);
+    *out = r.tokens;
+    *n = r.n;
+    return r.failed ? error_set(err, STATUS_NO_MEMORY, "search: out of memory") : STATUS_OK;
+}
+
+static bool same_variants(const struct lexical_group *g, const struct lexical_word *t)
 {
     if (g->n_variants != t->n_variants) {
         return false;
@@ -141,7 +153,7 @@ static bool same_variants(const struct lexical_group *g, const struct query_toke
 }
 
 /* The group of a token, made when new; LEXICAL_MAX_GROUPS when there is no room. */
-static size_t group_of(struct lexical_plan *p, const struct query_token *t)
+static size_t group_of(struct lexical_plan *p, const struct lexical_word *t)
 {
     size_t i = 0;
     while (i < p->n_groups && !same_variants(&p->groups[i], t)) {
@@ -158,7 +170,7 @@ static size_t group_of(struct lexical_plan *p, const struct query_token *t)
 
 /* Words take part in word scores; a CJK character that a bigram holds does so only in the 4-gram
  * list. */
-static bool is_word(const struct query_token *t)
+static bool is_word(const struct lexical_word *t)
 {
     return t->kind != TEXT_CJK_SINGLE || t->alone;
 }
@@ -262,7 +274,7 @@ enum status lexical_plan_make(struct text_analyzer *t, const struct lexical_sour
         .plain = q->plain};
     struct reading r = {.a = a,
                         .plan = out,
-                        .tokens = arena_array(a, MAX_TOKENS, sizeof(struct query_token)),
+                        .tokens = arena_array(a, LEXICAL_MAX_WORDS, sizeof(struct lexical_word)),
                         .gram_slots = arena_array(a, GRAM_SLOTS, sizeof(uint16_t))};
     if (out->groups == NULL || out->pairs == NULL || out->grams == NULL || r.tokens == NULL ||
         r.gram_slots == NULL) {

@@ -1,6 +1,8 @@
 /* A search from end to end: plan, candidates, re-scoring. */
 #include "vectorstore/lexical_internal.h"
 
+#define MATCHES_MAX 1000U
+
 static enum status occurring_terms(const struct lexical_plan *p, struct arena *a,
                                    struct lexical_result *out, struct error *err)
 {
@@ -47,8 +49,11 @@ enum status lexical_search(struct text_analyzer *t, const struct lexical_source 
     struct lexical_plan p;
     struct lexical_candidate *candidates = NULL;
     struct lexical_result r = {0};
+    struct lexical_demand demand = {0};
+    struct lexical_source narrowed;
     size_t n = 0;
-    if (q->limit == 0 || q->limit > 1000) {
+    bool demands = lexical_demands(q);
+    if (q->limit == 0 || q->limit > MATCHES_MAX) {
         return error_set(err, STATUS_INVALID, "search: a limit of %u is not within 1 and 1000",
                          q->limit);
     }
@@ -56,8 +61,19 @@ enum status lexical_search(struct text_analyzer *t, const struct lexical_source 
     if (s == STATUS_OK) {
         s = occurring_terms(&p, a, &r, err);
     }
+    if (s == STATUS_OK && demands) {
+        s = lexical_demand_make(t, source, q, a, &demand, &narrowed, err);
+    }
     if (s == STATUS_OK) {
-        s = lexical_match(source, &p, q->limit, a, &candidates, &n, &r.matched, err);
+        /* passages without the phrase's word order fall out afterwards */
+        uint32_t limit = demand.n_phrases == 0         ? q->limit
+                         : q->limit > MATCHES_MAX / 10 ? MATCHES_MAX
+                                                       : q->limit * 10;
+        s = lexical_match(demands ? &narrowed : source, &p, limit, a, &candidates, &n, &r.matched,
+                          err);
+    }
+    if (s == STATUS_OK && demand.n_phrases > 0) {
+        s = lexical_demand_keep(t, &demand, candidates, &n, q->limit, err);
     }
     if (s == STATUS_OK) {
         s = q->plain ? plain_hits(&p, candidates, n, a, &r, err)

@@ -242,16 +242,39 @@ static enum status text_reply(struct reader *r, const struct lexical_result *res
     return STATUS_OK;
 }
 
+static struct str *views(const ProtobufCBinaryData *b, size_t n, struct arena *a)
+{
+    struct str *out = arena_array(a, n + 1, sizeof *out);
+    for (size_t i = 0; i < n && out != NULL; i++) {
+        out[i] = (struct str){.ptr = (const char *)b[i].data, .len = b[i].len};
+    }
+    return out;
+}
+
+static size_t bytes_in(const ProtobufCBinaryData *b, size_t n)
+{
+    size_t len = 0;
+    for (size_t i = 0; i < n; i++) {
+        len += b[i].len;
+    }
+    return len;
+}
+
 static enum status check_text(const Vs__SearchTextRequest *m, struct error *err)
 {
     if (m->limit == 0 || m->limit > LIMIT_MAX) {
         return error_set(err, STATUS_INVALID, "a search must ask for 1 to %u candidates",
                          LIMIT_MAX);
     }
-    size_t len = m->query.len;
-    for (size_t i = 0; i < m->n_earlier; i++) {
-        len += m->earlier[i].len;
+    if (m->n_phrases > LEXICAL_DEMANDS || m->n_excluded > LEXICAL_DEMANDS ||
+        m->n_in_title > LEXICAL_DEMANDS) {
+        return error_set(err, STATUS_INVALID,
+                         "a search takes %d phrases, excluded words and title words at most",
+                         LEXICAL_DEMANDS);
     }
+    size_t len = m->query.len + bytes_in(m->earlier, m->n_earlier) +
+                 bytes_in(m->phrases, m->n_phrases) + bytes_in(m->excluded, m->n_excluded) +
+                 bytes_in(m->in_title, m->n_in_title);
     if (len > QUERY_BYTES || m->n_earlier > EARLIER_MAX) {
         return error_set(err, STATUS_TOO_LARGE, "the question is longer than 64 KiB");
     }
@@ -277,19 +300,25 @@ static enum status run_text(struct reader *r, const struct catalogue_state *stat
                   .plain_length_total = (uint64_t)state->plain_length_total},
         .allowed = source_allowed,
         .cancelled = who->cancelled};
-    struct str *earlier = arena_array(a, m->n_earlier + 1, sizeof *earlier);
-    enum status st = earlier == NULL ? error_set(err, STATUS_NO_MEMORY, "out of memory")
-                                     : catalogue_languages(r->db, a, &source.languages,
-                                                           &source.n_languages, err);
-    for (size_t i = 0; i < m->n_earlier && st == STATUS_OK; i++) {
-        earlier[i] =
-            (struct str){.ptr = (const char *)m->earlier[i].data, .len = m->earlier[i].len};
-    }
+    struct str *earlier = views(m->earlier, m->n_earlier, a);
+    struct str *phrases = views(m->phrases, m->n_phrases, a);
+    struct str *excluded = views(m->excluded, m->n_excluded, a);
+    struct str *in_title = views(m->in_title, m->n_in_title, a);
+    enum status st =
+        earlier == NULL || phrases == NULL || excluded == NULL || in_title == NULL
+            ? error_set(err, STATUS_NO_MEMORY, "out of memory")
+            : catalogue_languages(r->db, a, &source.languages, &source.n_languages, err);
     if (st == STATUS_OK) {
         const struct lexical_query q = {
             .text = {.ptr = (const char *)m->query.data, .len = m->query.len},
             .earlier = earlier,
             .n_earlier = m->n_earlier,
+            .phrases = phrases,
+            .n_phrases = m->n_phrases,
+            .excluded = excluded,
+            .n_excluded = m->n_excluded,
+            .in_title = in_title,
+            .n_in_title = m->n_in_title,
             .limit = m->limit,
             .plain = m->has_mode && m->mode == VS__SEARCH_TEXT_REQUEST__MODE__PLAIN_BM25};
         st = lexical_search(r->text, &source, &q, a, res, err);

@@ -29,6 +29,7 @@ struct world {
     uint32_t last_limit;
     size_t last_earlier, last_collections, last_fetched;
     bool last_plain;
+    char last_query[64], last_demands[128];
 };
 
 /* ---- the store: chunks a, b, c, d; c repeats a's text
@@ -51,6 +52,15 @@ static char *text_of(const char *z)
     return (char *)(uintptr_t)z;
 }
 
+static void demand(struct world *w, char kind, const ProtobufCBinaryData *b, size_t n)
+{
+    for (size_t i = 0; i < n; i++) {
+        size_t len = strlen(w->last_demands);
+        (void)snprintf(w->last_demands + len, sizeof w->last_demands - len, "%c[%.*s]", kind,
+                       (int)b[i].len, (const char *)b[i].data);
+    }
+}
+
 static void on_text(struct rpc_call *call, const ProtobufCMessage *m)
 {
     struct world *w = rpc_call_service(call);
@@ -62,6 +72,18 @@ static void on_text(struct rpc_call *call, const ProtobufCMessage *m)
     w->last_collections = q->filter == NULL ? 0 : q->filter->n_collections;
     w->last_plain = q->mode == VS__SEARCH_TEXT_REQUEST__MODE__PLAIN_BM25;
     (void)snprintf(w->last_tenant, sizeof w->last_tenant, "%s", rpc_call_tenant(call));
+    (void)snprintf(w->last_query, sizeof w->last_query, "%.*s", (int)q->query.len,
+                   (const char *)q->query.data);
+    w->last_demands[0] = '\0';
+    demand(w, 'p', q->phrases, q->n_phrases);
+    demand(w, 'e', q->excluded, q->n_excluded);
+    demand(w, 't', q->in_title, q->n_in_title);
+    for (size_t i = 0; q->filter != NULL && i < q->filter->n_formats; i++) {
+        demand(
+            w, 'f',
+            &(ProtobufCBinaryData){strlen(q->filter->formats[i]), (uint8_t *)q->filter->formats[i]},
+            1);
+    }
     if (w->hold_text) {
         w->held = call;
         return;
@@ -81,7 +103,9 @@ static void on_text(struct rpc_call *call, const ProtobufCMessage *m)
     char *terms[] = {text_of("notic")};
     Vs__SearchTextReply reply = VS__SEARCH_TEXT_REPLY__INIT;
     reply.hits = list;
-    reply.n_hits = strncmp((const char *)q->query.data, "nothing", 7) == 0 ? 0 : 3;
+    bool none = strncmp((const char *)q->query.data, "nothing", 7) == 0 ||
+                (q->n_phrases > 0 && strncmp((const char *)q->phrases[0].data, "un", 2) == 0);
+    reply.n_hits = none ? 0 : 3;
     reply.upper_bound_share = .5F;
     reply.matched = 3;
     reply.encoder = text_of(w->encoder);
@@ -259,6 +283,7 @@ struct answer {
     char order[64], folded[128], note[200], encoder[64];
     float first, share;
     unsigned text_rank, dense_rank; /* of the first passage */
+    char interpreted[128];
 };
 
 static void on_reply(struct rpc_request *r, const ProtobufCMessage *m, void *data)
@@ -281,6 +306,13 @@ static void on_reply(struct rpc_request *r, const ProtobufCMessage *m, void *dat
         a->dense_rank = reply->passages[0]->why->dense_rank;
     }
     a->share = reply->upper_bound_share;
+    if (reply->interpreted != NULL) {
+        const Rt__Interpreted *i = reply->interpreted;
+        (void)snprintf(a->interpreted, sizeof a->interpreted, "%.*s|%s|%s|%s", (int)i->text.len,
+                       (const char *)i->text.data, i->n_phrases > 0 ? i->phrases[0] : "",
+                       i->n_excluded > 0 ? i->excluded[0] : "",
+                       i->n_filters > 0 ? i->filters[0] : "");
+    }
     (void)snprintf(a->note, sizeof a->note, "%s", reply->n_notes > 0 ? reply->notes[0] : "");
     (void)snprintf(a->encoder, sizeof a->encoder, "%s", reply->encoder);
 }
@@ -348,6 +380,45 @@ static void test_everything_up(void **state)
     a = ask(w, "nothing in text", DEFAULT, false, 5);
     assert_string_equal(a.order, "db");
     assert_int_equal(a.dense_rank, 1);
+    finish(w);
+}
+
+static void test_typed_queries(void **state)
+{
+    (void)state;
+    struct world *w = begin(true, true);
+    struct answer a = ask(w, "\"notice period\" months -draft type:PDF", DEFAULT, false, 3);
+    assert_int_equal(a.error.code, STATUS_OK);
+    assert_string_equal(w->last_query, "notice period months");
+    assert_string_equal(w->last_demands, "p[notice period]e[draft]f[pdf]");
+    assert_string_equal(a.interpreted, "notice period months|notice period|draft|type: PDF");
+    assert_string_equal(a.order, "ab"); /* d, which vectors alone found, may lack the phrase */
+    assert_string_equal(a.note, "");
+    /* what nothing has side by side is searched as words, and the reader is told */
+    unsigned before = w->texts;
+    a = ask(w, "\"unheard words\" leave", DEFAULT, false, 3);
+    assert_string_equal(a.order, "adb");
+    assert_int_equal(w->texts, before + 2);
+    assert_string_equal(w->last_query, "unheard words leave");
+    assert_string_equal(w->last_demands, "");
+    assert_string_equal(a.interpreted, "unheard words leave|||");
+    assert_non_null(strstr(a.note, "side by side"));
+    /* the request is for one collection, the query for another */
+    before = w->texts;
+    a = ask(w, "leave collection:hr", DEFAULT, false, 3);
+    assert_int_equal(a.error.code, STATUS_OK);
+    assert_string_equal(a.order, "");
+    assert_int_equal(w->texts, before);
+    assert_non_null(strstr(a.note, "exclude each other"));
+    a = ask(w, "leave collection:default", DEFAULT, false, 3);
+    assert_string_equal(a.order, "adb");
+    assert_int_equal(w->last_collections, 1);
+    /* text is text */
+    a = ask(w, "at 12:30 \"open", DEFAULT, false, 3);
+    assert_string_equal(w->last_query, "at 12:30 \"open");
+    assert_string_equal(a.interpreted, "");
+    a = ask(w, "\"notice period\"", RT__SEARCH_REQUEST__MODE__PLAIN_BM25, false, 3);
+    assert_string_equal(w->last_query, "\"notice period\"");
     finish(w);
 }
 
@@ -480,10 +551,10 @@ static void test_cancel_goes_down(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_everything_up),    cmocka_unit_test(test_modes),
-        cmocka_unit_test(test_encoder_changes),  cmocka_unit_test(test_embed_down),
-        cmocka_unit_test(test_store_down),       cmocka_unit_test(test_bad_requests),
-        cmocka_unit_test(test_cancel_goes_down),
+        cmocka_unit_test(test_everything_up), cmocka_unit_test(test_typed_queries),
+        cmocka_unit_test(test_modes),         cmocka_unit_test(test_encoder_changes),
+        cmocka_unit_test(test_embed_down),    cmocka_unit_test(test_store_down),
+        cmocka_unit_test(test_bad_requests),  cmocka_unit_test(test_cancel_goes_down),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -308,6 +308,71 @@ static void test_earlier_turns(void **unused)
     memory_index_free(x);
 }
 
+/* The chunks found, by number, as "0 2". */
+static const char *found(struct memory_index *x, const char *text, const char *phrase,
+                         const char *excluded, const char *in_title)
+{
+    static char out[64];
+    struct lexical_source source;
+    struct str p = str_from(phrase), e = str_from(excluded), t = str_from(in_title);
+    struct lexical_query q = {.text = str_from(text),
+                              .limit = 10,
+                              .phrases = &p,
+                              .n_phrases = phrase != NULL,
+                              .excluded = &e,
+                              .n_excluded = excluded != NULL,
+                              .in_title = &t,
+                              .n_in_title = in_title != NULL};
+    struct lexical_result r;
+    struct arena a;
+    struct error err;
+    memory_index_source(x, &source);
+    arena_init(&a, (size_t)64 << 20);
+    assert_int_equal(lexical_search(x->text, &source, &q, &a, &r, &err), STATUS_OK);
+    out[0] = '\0';
+    for (chunk_no c = 0; c < x->n_chunks; c++) {
+        for (size_t i = 0; i < r.n_hits; i++) {
+            if (r.hits[i].chunk == c) {
+                size_t n = strlen(out);
+                (void)snprintf(out + n, sizeof out - n, "%s%u", n == 0 ? "" : " ", c);
+            }
+        }
+    }
+    arena_reset(&a);
+    return out;
+}
+
+static void test_demands(void **unused)
+{
+    (void)unused;
+    struct memory_index *x = memory_index_new();
+    memory_index_add(x, STR("The notice period is three months."), STR("Leave"), "en");
+    memory_index_add(x, STR("In this period a notice is given to leave."), STR("Minutes"), "en");
+    memory_index_add(x, STR("Nothing here."), STR("Notice period"), "en");
+    memory_index_add(x, STR("Notice periods vary by the État."), STR("Drafts"), "en");
+    memory_index_add(x, STR("通知期为三个月。期通知"), STR(""), "zh");
+    memory_index_add(x, STR("A secret notice period."), STR("Leave"), "en");
+    x->chunks[5].hidden = true;
+    memory_index_finish(x);
+    assert_string_equal(found(x, "notice period", NULL, NULL, NULL), "0 1 2 3");
+    /* side by side, in this order, as spelled; in the title too */
+    assert_string_equal(found(x, "notice period", "Notice PERIOD", NULL, NULL), "0 2");
+    assert_string_equal(found(x, "notice", "the etat", NULL, NULL), "3");
+    assert_string_equal(found(x, "notice", "is the", NULL, NULL), "");
+    assert_string_equal(found(x, "notice period", "unheard of", NULL, NULL), "");
+    assert_string_equal(found(x, "通知", "通知期", NULL, NULL), "4");
+    /* a word in all its forms, a phrase as it is */
+    assert_string_equal(found(x, "notice", NULL, "leaves", NULL), "2 3");
+    assert_string_equal(found(x, "notice period", NULL, "notice period", NULL), "1 3");
+    assert_string_equal(found(x, "notice", NULL, "unheard", NULL), "0 1 2 3");
+    assert_string_equal(found(x, "notice", NULL, "notice", NULL), "");
+    assert_string_equal(found(x, "notice months", NULL, NULL, "leave"), "0");
+    assert_string_equal(found(x, "notice", "notice period", "months", "notice"), "2");
+    /* nothing to look for is no demand */
+    assert_string_equal(found(x, "notice", "?!", "", "..."), "0 1 2 3");
+    memory_index_free(x);
+}
+
 static enum status damaged(void *data, struct str term, bool (*visit)(struct str, void *),
                            void *ctx, struct error *err)
 {
@@ -387,12 +452,13 @@ static void test_entry(void **unused)
     }
     /* a heading at the chunk's beginning is its title, not text too */
     assert_int_equal(lexical_analyze(t, STR("\n Leave \nParental  leave\n\nLeave is granted."),
-                                     STR("Staff rules\nLeave > Parental leave"), "en", &a, &e, &err),
+                                     STR("Staff rules\nLeave > Parental leave"), "en", &a, &e,
+                                     &err),
                      STATUS_OK);
     assert_int_equal(e.plain_length, 3 + 4); /* staff, rule, leav, parent */
-    assert_int_equal(lexical_analyze(t, STR("Leave of absence\nis granted."),
-                                     STR("Leave"), "en", &a, &e, &err),
-                     STATUS_OK);
+    assert_int_equal(
+        lexical_analyze(t, STR("Leave of absence\nis granted."), STR("Leave"), "en", &a, &e, &err),
+        STATUS_OK);
     assert_int_equal(e.plain_length, 5 + 1);
     assert_int_equal(lexical_analyze(t, STR("Leave"), STR("Leave"), "en", &a, &e, &err), STATUS_OK);
     assert_int_equal(e.plain_length, 1);
@@ -410,6 +476,7 @@ int main(void)
         cmocka_unit_test(test_ranking),
         cmocka_unit_test(test_languages),
         cmocka_unit_test(test_earlier_turns),
+        cmocka_unit_test(test_demands),
         cmocka_unit_test(test_refusals),
         cmocka_unit_test(test_long_queries_are_bounded),
         cmocka_unit_test(test_entry),
