@@ -28,11 +28,12 @@ static uint64_t touch(const struct gguf *g)
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
-    static volatile uint64_t sink;
     struct gguf *g = NULL;
     struct error err;
     if (gguf_read(data, size, "fuzz", &g, &err) == STATUS_OK) {
-        sink += touch(g);
+        if (touch(g) == UINT64_MAX) { /* so that the reading is not left out */
+            abort();
+        }
         gguf_close(g);
     }
     return 0;
