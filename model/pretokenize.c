@@ -110,8 +110,9 @@ enum status pretokenizer_new(const struct pretokenizer_rules *r, struct pretoken
     for (size_t i = 0; i < PATTERNS_MAX && r->patterns[i] != NULL; i++) {
         int code = 0;
         PCRE2_SIZE at = 0;
-        p->codes[i] = pcre2_compile((PCRE2_SPTR)r->patterns[i], PCRE2_ZERO_TERMINATED,
-                                    PCRE2_UTF | PCRE2_UCP | PCRE2_NO_UTF_CHECK, &code, &at, NULL);
+        p->codes[i] = pcre2_compile(
+            (PCRE2_SPTR)r->patterns[i], PCRE2_ZERO_TERMINATED,
+            PCRE2_UTF | PCRE2_UCP | PCRE2_DOLLAR_ENDONLY | PCRE2_NO_UTF_CHECK, &code, &at, NULL);
         if (p->codes[i] == NULL) {
             pretokenizer_free(p);
             return error_set(err, STATUS_INTERNAL, "pre-tokenizer pattern %zu: error %d at %zu", i,
