@@ -7,7 +7,7 @@
 
 #include "base/hash.h"
 #include "base/text/text.h"
-#include "embed/half.h"
+#include "base/half.h"
 
 #define BAG_MAX ((size_t)65536)
 #define AVERAGE_LENGTH_MAX 1e6F

@@ -10,7 +10,7 @@
 #include "base/hash.h"
 #include "base/map.h"
 #include "base/text/text.h"
-#include "embed/half.h"
+#include "base/half.h"
 
 #define NO_STEM UINT32_MAX
 #define PASSAGE_WORDS_MAX ((size_t)65536)

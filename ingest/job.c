@@ -5,8 +5,8 @@
 #include <unistd.h>
 
 #include "base/clock.h"
+#include "base/half.h"
 #include "base/log.h"
-#include "ingest/half.h"
 #include "ingest/queue.h"
 
 #define ENCODE_BATCH 64

@@ -4,8 +4,8 @@
 #include <stdlib.h>
 
 #include "base/clock.h"
+#include "base/half.h"
 #include "base/log.h"
-#include "ingest/half.h"
 #include "ingest/job.h"
 #include "ingest/queue.h"
 

@@ -9,7 +9,7 @@
 #include <cmocka.h>
 
 #include "base/hash.h"
-#include "embed/half.h"
+#include "base/half.h"
 #include "embed/lsa.h"
 #include "embed/lsa_fit.h"
 

@@ -2,7 +2,7 @@
 
 #include <math.h>
 
-#include "ingest/half.h"
+#include "base/half.h"
 
 /* The meaning of a half, straight from the format. */
 static double value(uint16_t h)

@@ -1,13 +1,14 @@
-/* IEEE 754 half precision: how fits and vectors are stored. */
-#ifndef CARREL_EMBED_HALF_H
-#define CARREL_EMBED_HALF_H
+/* IEEE 754 half precision: how fits, vectors and many models are stored. */
+#ifndef CARREL_BASE_HALF_H
+#define CARREL_BASE_HALF_H
 
 #include <stdbool.h>
+#include <stddef.h>
 #include <stdint.h>
 #include <string.h>
 
-/* Every finite half is exact as a float; infinities and NaN come out as large finite numbers (check with
- * half_finite where input is not trusted). */
+/* Every finite half is exact as a float; infinities and NaN come out as large finite numbers (check
+ * with half_finite where input is not trusted). */
 static inline float half_to_float(uint16_t h)
 {
     uint32_t bits = (uint32_t)(h & 0x7fff) << 13;
@@ -46,6 +47,16 @@ static inline uint16_t half_from_float(float f)
     }
     uint32_t rounded = bits + 0xfff + (bits >> 13 & 1);
     return (uint16_t)(sign | (rounded - 0x38000000) >> 13);
+}
+
+/* n little-endian halves into out[2n], as vectors travel and are stored. */
+static inline void half_encode(const float *in, size_t n, uint8_t *out)
+{
+    for (size_t i = 0; i < n; i++) {
+        uint16_t h = half_from_float(in[i]);
+        out[2 * i] = (uint8_t)(h & 0xff);
+        out[2 * i + 1] = (uint8_t)(h >> 8);
+    }
 }
 
 #endif
