@@ -374,8 +374,8 @@ static enum status map_part(const char *path, struct part *out, struct error *er
 /* The name of part i (from 0) of n: the first part's with its number replaced. */
 static bool part_path(const char *first, uint64_t i, uint64_t n, char out[PATH_MAX])
 {
-    char tail[48];
-    char ours[48];
+    char tail[64];
+    char ours[64];
     (void)snprintf(tail, sizeof tail, "-%05u-of-%05" PRIu64 ".gguf", 1U, n);
     (void)snprintf(ours, sizeof ours, "-%05" PRIu64 "-of-%05" PRIu64 ".gguf", i + 1, n);
     size_t len = strlen(first);
