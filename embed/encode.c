@@ -51,6 +51,9 @@ static void add_hashed(struct reading *r, struct str stem)
 static bool on_token(const struct text_token *t, void *data)
 {
     struct reading *r = data;
+    if (text_is_whole(t->kind)) {
+        return true; /* a code's parts are words already */
+    }
     r->words++;
     if (r->fit != NULL) {
         r->status = lsa_fit_word(r->fit, t->stem, r->err);

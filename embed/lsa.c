@@ -132,11 +132,11 @@ static enum status check(struct lsa_model *m, struct error *err)
     if (memcmp(digest, p + body, SHA256_BYTES) != 0) {
         return damaged(err, "its checksum does not fit");
     }
-    if (read_u32(p + 8) != TEXT_ANALYZER_VERSION) {
+    if (read_u32(p + 8) != TEXT_WORDS_VERSION) {
         return error_set(err, STATUS_UNSUPPORTED,
                          "the encoder was fitted with text analysis %u, this build has %d: fit it "
                          "again",
-                         read_u32(p + 8), TEXT_ANALYZER_VERSION);
+                         read_u32(p + 8), TEXT_WORDS_VERSION);
     }
     m->dimensions = read_u32(p + 12);
     m->terms = read_u32(p + 16);

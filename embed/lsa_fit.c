@@ -474,7 +474,7 @@ static enum status write_blob(const struct solving *w, uint8_t **out, size_t *ou
                                   : no_memory(err);
     }
     memcpy(blob, "CARLSA1\n", 8);
-    put_u32(blob + 8, TEXT_ANALYZER_VERSION);
+    put_u32(blob + 8, TEXT_WORDS_VERSION);
     put_u32(blob + 12, d);
     put_u32(blob + 16, n);
     put_u32(blob + 20, f->n_rows);

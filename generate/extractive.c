@@ -7,13 +7,13 @@
 #include "base/map.h"
 #include "generate/sentence.h"
 
-#define TERMS_MAX 64        /* distinct stems of a question */
+#define TERMS_MAX 64 /* distinct stems of a question */
 #define SENTENCES_MAX ((size_t)2048)
 #define FINGERPRINTS_MAX ((size_t)160) /* distinct stems of a sentence that are compared */
 #define FUNCTION_WEIGHT .15
-#define TITLE_SHARE .4      /* what a question's word in the title counts for each sentence below it */
+#define TITLE_SHARE .4 /* what a question's word in the title counts for each sentence below it */
 #define PROXIMITY_SHARE .15
-#define LEAST_OF_BEST .45   /* sentences scoring below this share of the best one are left out */
+#define LEAST_OF_BEST .45 /* sentences scoring below this share of the best one are left out */
 #define TOO_ALIKE .6
 #define LONG_QUESTION_WORDS 20
 
@@ -30,9 +30,9 @@ struct sentence {
     size_t passage;
     size_t order;
     size_t words;
-    uint64_t terms;    /* bit i: the question's term i occurs */
+    uint64_t terms; /* bit i: the question's term i occurs */
     size_t n_stems;
-    uint64_t *stems;   /* sorted, distinct */
+    uint64_t *stems; /* sorted, distinct */
     double score;
     bool picked;
 };
@@ -50,7 +50,8 @@ struct work {
     uint64_t *stem_pool;
     size_t n_stem_pool, stem_pool_cap;
     double total;     /* sum of weights */
-    uint64_t content; /* the terms one of which a sentence must have: all but function words, if there are any */
+    uint64_t content; /* the terms one of which a sentence must have: all but function words, if
+                         there are any */
 };
 
 const char *extractive_refusal(const char *language)
@@ -86,6 +87,9 @@ const char *extractive_refusal(const char *language)
 static bool on_question_token(const struct text_token *t, void *data)
 {
     struct work *w = data;
+    if (text_is_whole(t->kind)) {
+        return true; /* a code's parts are words already */
+    }
     w->question_words += t->kind != TEXT_CJK_BIGRAM;
     w->cjk = w->cjk || t->kind != TEXT_WORD;
     uint64_t stem = hash64(t->stem.ptr, t->stem.len);
@@ -112,6 +116,9 @@ static bool on_sentence_token(const struct text_token *t, void *data)
 {
     struct reader *r = data;
     struct work *w = r->work;
+    if (text_is_whole(t->kind)) {
+        return true;
+    }
     uint64_t stem = hash64(t->stem.ptr, t->stem.len);
     for (size_t i = 0; i < w->n_terms; i++) {
         if (w->terms[i].stem == stem) {
@@ -179,10 +186,8 @@ static enum status read_sentences(struct work *w, uint64_t *title_terms, struct 
         struct str text;
         while (w->n_sentences < SENTENCES_MAX && sentence_next(q->passages[p].text, &at, &text)) {
             struct sentence *s = &w->sentences[w->n_sentences];
-            *s = (struct sentence){.text = text,
-                                   .passage = p,
-                                   .order = order,
-                                   .stems = w->stem_pool + w->n_stem_pool};
+            *s = (struct sentence){
+                .text = text, .passage = p, .order = order, .stems = w->stem_pool + w->n_stem_pool};
             struct reader r = {.work = w, .sentence = s};
             text_analyze(w->analyzer, text, w->language, on_sentence_token, &r);
             s->terms = r.terms;
@@ -212,7 +217,8 @@ static void weigh_terms(struct work *w)
         double df = (double)t->frequency;
         t->weight = .3 + log(1 + (n - df + .5) / (df + .5));
         if (t->frequency == 0) {
-            t->weight = 1; /* nobody can have it: it lowers all alike and must not drown the others */
+            t->weight =
+                1; /* nobody can have it: it lowers all alike and must not drown the others */
         }
         if (t->function_word && any_content) {
             t->weight *= FUNCTION_WEIGHT;
@@ -248,7 +254,8 @@ static double coverage(const struct work *w, uint64_t terms)
 
 static bool is_question(struct str s)
 {
-    return s.len > 0 && (s.ptr[s.len - 1] == '?' || str_ends(s, STR("？")) || str_ends(s, STR("؟")));
+    return s.len > 0 &&
+           (s.ptr[s.len - 1] == '?' || str_ends(s, STR("？")) || str_ends(s, STR("؟")));
 }
 
 static void score_sentences(struct work *w, const uint64_t *title_terms)
@@ -257,12 +264,15 @@ static void score_sentences(struct work *w, const uint64_t *title_terms)
         struct sentence *s = &w->sentences[i];
         double own = (s->terms & w->content) != 0 ? coverage(w, s->terms) : 0;
         double context = coverage(w, title_terms[s->passage] & ~s->terms);
-        double score = own + TITLE_SHARE * context * (own > 0) + PROXIMITY_SHARE * pair_share(w, s->terms);
+        double score =
+            own + TITLE_SHARE * context * (own > 0) + PROXIMITY_SHARE * pair_share(w, s->terms);
         score += s->order == 0 && own > 0 ? .03 : 0;
         /* retrieval's order is the best evidence there is of what the question means */
         score /= 1 + .12 * (double)s->passage;
         score *= s->words < 4 ? .4 : s->words > 70 ? .8 : 1;
-        score *= is_question(s->text) ? .5 : 1; /* a heading or quiz repeats questions, it does not answer */
+        score *= is_question(s->text)
+                     ? .5
+                     : 1; /* a heading or quiz repeats questions, it does not answer */
         s->score = own > 0 ? score : 0;
     }
 }
@@ -354,7 +364,8 @@ static void quote(struct buf *out, struct str s)
 static void write_answer(const struct work *w, struct extractive_answer *out)
 {
     size_t last = SIZE_MAX;
-    for (size_t i = 0; i < w->n_sentences; i++) { /* sentences lie in the order of passages and text */
+    for (size_t i = 0; i < w->n_sentences;
+         i++) { /* sentences lie in the order of passages and text */
         const struct sentence *s = &w->sentences[i];
         if (!s->picked) {
             continue;

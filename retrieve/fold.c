@@ -37,8 +37,8 @@ static uint64_t last_words(const struct collect *c, size_t n)
 static bool on_token(const struct text_token *t, void *data)
 {
     struct collect *c = data;
-    if (t->kind == TEXT_CJK_BIGRAM) {
-        return true; /* its characters are words here */
+    if (t->kind == TEXT_CJK_BIGRAM || text_is_whole(t->kind)) {
+        return true; /* its characters, its parts are words here */
     }
     uint64_t h = 0xcbf29ce484222325U;
     for (size_t i = 0; i < t->norm.len; i++) {

@@ -140,7 +140,7 @@ struct counted {
 static bool count_word(const struct text_token *t, void *data)
 {
     struct counted *c = data;
-    if (t->kind != TEXT_CJK_BIGRAM) {
+    if (t->kind != TEXT_CJK_BIGRAM && !text_is_whole(t->kind)) {
         c->words++;
         c->function_words += t->function_word;
     }

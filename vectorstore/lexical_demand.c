@@ -131,7 +131,13 @@ static void intersect(struct chunks *into, const struct chunks *with)
 
 static bool stands_in_index(const struct lexical_word *w)
 {
-    return w->n_variants > 0 && (w->kind != TEXT_CJK_SINGLE || w->alone);
+    return w->n_variants > 0 && !text_is_whole(w->kind) && (w->kind != TEXT_CJK_SINGLE || w->alone);
+}
+
+/* A phrase is spelled by words and single characters; bigrams and whole codes repeat those. */
+static bool is_spelled(enum text_kind k)
+{
+    return k == TEXT_WORD || k == TEXT_CJK_SINGLE;
 }
 
 /* The words side by side, as the text is walked later. */
@@ -140,7 +146,7 @@ static void phrase_of(const struct lexical_word *words, size_t n, bool excluded,
 {
     *out = (struct lexical_phrase){.excluded = excluded};
     for (size_t i = 0; i < n && out->n < PHRASE_WORDS; i++) {
-        if (words[i].kind != TEXT_CJK_BIGRAM) {
+        if (is_spelled(words[i].kind)) {
             out->norms[out->n++] = hash64(words[i].norm.ptr, words[i].norm.len);
         }
     }
@@ -176,17 +182,22 @@ static enum status require(struct demanding *d, const struct lexical_word *words
     return s;
 }
 
-/* A single word excludes by its postings; several are a phrase. */
-static enum status exclude(struct demanding *d, const struct lexical_word *words, size_t n,
-                           struct chunks *excluded, bool *is_phrase)
+/* A single word or code excludes by its postings; several are a phrase. */
+static enum status exclude(struct demanding *d, struct str text, const struct lexical_word *words,
+                           size_t n, struct chunks *excluded, bool *is_phrase)
 {
-    size_t spelled = 0;
+    size_t spelled = 0, wholes = 0;
     enum status s = STATUS_OK;
     for (size_t i = 0; i < n; i++) {
-        spelled += words[i].kind != TEXT_CJK_BIGRAM;
+        spelled += is_spelled(words[i].kind);
+        wholes += text_is_whole(words[i].kind);
     }
-    *is_phrase = spelled > 1;
-    for (size_t i = 0; i < n && spelled == 1 && s == STATUS_OK; i++) {
+    bool one = wholes == 1 && memchr(text.ptr, ' ', text.len) == NULL;
+    *is_phrase = spelled > 1 && !one;
+    for (size_t i = 0; i < n && !*is_phrase && s == STATUS_OK; i++) {
+        if (one && !text_is_whole(words[i].kind)) {
+            continue;
+        }
         s = read_word(d, &words[i]);
         for (size_t k = 0; k < d->fresh.n && s == STATUS_OK; k++) {
             if (!push(d, excluded, d->fresh.items[k])) {
@@ -264,7 +275,7 @@ static enum status read_demands(struct text_analyzer *t, struct demanding *d, en
         bool phrase = kind == PHRASES;
         s = lexical_words(t, d->source, texts[i], a, &words, &n_words, d->err);
         if (s == STATUS_OK && kind == EXCLUDED) {
-            s = exclude(d, words, n_words, excluded, &phrase);
+            s = exclude(d, texts[i], words, n_words, excluded, &phrase);
         } else if (s == STATUS_OK) {
             d->in_title = kind == TITLES;
             s = require(d, words, n_words, required, any);
@@ -335,7 +346,7 @@ struct walk {
 static bool on_token(const struct text_token *t, void *data)
 {
     struct walk *w = data;
-    if (t->kind == TEXT_CJK_BIGRAM) {
+    if (!is_spelled(t->kind)) {
         return true;
     }
     w->last[w->n++ & SPELLED] = hash64(t->norm.ptr, t->norm.len);

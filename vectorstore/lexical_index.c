@@ -135,6 +135,12 @@ static void on_gram(uint64_t gram, void *data)
 static bool on_token(const struct text_token *t, void *data)
 {
     struct builder *b = data;
+    if (text_is_whole(t->kind)) { /* beside its parts, which are what a text is long by */
+        if (add_term(b, t->stem)) {
+            text_grams(t, on_gram, b); /* one: itself */
+        }
+        return !b->failed;
+    }
     if (add_term(b, t->stem)) {
         b->length += b->title ? LEXICAL_TITLE_WEIGHT : 1;
         b->plain_length += t->kind != TEXT_CJK_SINGLE || t->alone;

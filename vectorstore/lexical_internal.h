@@ -130,7 +130,7 @@ struct lexical_plan {
 /* One token of a text that asks, with its stems in the languages of the collection. */
 struct lexical_word {
     enum text_kind kind;
-    uint32_t start;
+    uint32_t position;
     struct str norm;
     struct str variants[LEXICAL_MAX_VARIANTS];
     uint32_t n_variants;

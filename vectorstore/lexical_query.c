@@ -74,7 +74,7 @@ static bool on_token(const struct text_token *t, void *data)
             return false;
         }
         r->tokens[r->n++] = (struct lexical_word){.kind = t->kind,
-                                                  .start = t->start,
+                                                  .position = t->position,
                                                   .function_word = t->function_word,
                                                   .alone = t->alone};
         if (r->keep_stem) {
@@ -88,14 +88,14 @@ static bool on_token(const struct text_token *t, void *data)
         return !r->failed;
     }
     while (r->at < r->n &&
-           (r->tokens[r->at].start < t->start ||
-            (r->tokens[r->at].start == t->start && r->tokens[r->at].kind < t->kind))) {
+           (r->tokens[r->at].position < t->position ||
+            (r->tokens[r->at].position == t->position && r->tokens[r->at].kind < t->kind))) {
         r->at++;
     }
     if (r->at == r->n) {
         return false;
     }
-    if (r->tokens[r->at].start == t->start && r->tokens[r->at].kind == t->kind) {
+    if (r->tokens[r->at].position == t->position && r->tokens[r->at].kind == t->kind) {
         add_variant(r, &r->tokens[r->at], t->stem);
     }
     return !r->failed;
@@ -192,7 +192,8 @@ static void add_words(struct reading *r, float weight, bool question)
 {
     size_t before = LEXICAL_MAX_GROUPS;
     for (size_t i = 0; i < r->n; i++) {
-        if (!is_word(&r->tokens[i])) {
+        bool whole = text_is_whole(r->tokens[i].kind);
+        if (!is_word(&r->tokens[i]) || (whole && r->plan->plain)) {
             continue;
         }
         size_t g = group_of(r->plan, &r->tokens[i]);
@@ -200,12 +201,12 @@ static void add_words(struct reading *r, float weight, bool question)
             r->plan->groups[g].weight += weight;
             if (question) {
                 r->plan->groups[g].in_question = true;
-                if (before < LEXICAL_MAX_GROUPS) {
+                if (before < LEXICAL_MAX_GROUPS && !whole) {
                     add_pair(r->plan, before, g);
                 }
             }
         }
-        before = g;
+        before = whole ? before : g; /* its parts make the pairs */
     }
 }
 
@@ -213,6 +214,7 @@ static bool on_gram_token(const struct text_token *t, void *data)
 {
     struct reading *r = data;
     float weight = r->gram_weight;
+
     if (t->function_word) {
         r->gram_weight *= FUNCTION_WORD_WEIGHT;
     }

@@ -241,7 +241,8 @@ static bool on_token(const struct text_token *t, void *data)
     for (uint16_t i = 0; counts && i < m->n_grams; i++) {
         r->gram_tf[m->grams[i]] += r->gram_step;
     }
-    if (m->group != NO_GROUP && (t->kind != TEXT_CJK_SINGLE || t->alone)) {
+    if (m->group != NO_GROUP && !text_is_whole(t->kind) &&
+        (t->kind != TEXT_CJK_SINGLE || t->alone)) {
         on_word(r, m->group, t->position);
     }
     return true;

@@ -24,6 +24,17 @@ static const unsigned char ascii_class[256] = {
     ['U'] = 'u', ['V'] = 'v', ['W'] = 'w', ['X'] = 'x', ['Y'] = 'y', ['Z'] = 'z',
 };
 
+/* Parts of one code so far, joined. */
+struct chain {
+    char norm[TEXT_CODE_MAX];
+    size_t len, parts;
+    size_t start, next; /* where it began, where the next part begins */
+    bool digit, at;     /* it has a digit, an at sign */
+    bool hyphens;       /* only hyphens so far: a word in parts */
+    bool open;          /* within parentheses */
+    bool cut;           /* too long: parts only */
+};
+
 /* One pass over one text. */
 struct scan {
     struct text_analyzer *a;
@@ -36,6 +47,10 @@ struct scan {
     uint32_t position;
     size_t at;
     bool stopped;
+    struct chain chain;
+    size_t iban_start, iban_end;  /* of one in groups that is being read; end 0: none */
+    char iban[TEXT_IBAN_MAX + 2]; /* nine groups */
+    size_t iban_len;
 };
 
 enum status text_analyzer_new(struct text_analyzer **out, struct error *err)
@@ -266,6 +281,10 @@ static const struct text_word *cache_add(struct scan *sc, const char *raw, size_
 /* ---- words ------------------------------------------------------------------------------------
  */
 
+static void chain_word(struct scan *sc, struct str norm, size_t start, size_t end);
+static void emit_whole(struct scan *sc, enum text_kind kind, struct str norm, struct str stemmed,
+                       size_t start, size_t end);
+
 static void emit_word(struct scan *sc, const char *raw, size_t len, bool ascii, size_t start,
                       size_t end)
 {
@@ -287,6 +306,188 @@ static void emit_word(struct scan *sc, const char *raw, size_t len, bool ascii, 
                            .end = (uint32_t)end,
                            .function_word = w->function_word};
     sc->stopped = !sc->fn(&t, sc->data);
+    if (!sc->stopped) {
+        chain_word(sc, t.norm, start, end);
+    }
+    if (!sc->stopped && sc->iban_end > 0 && end >= sc->iban_end) {
+        struct str iban = {sc->iban, sc->iban_len};
+        emit_whole(sc, TEXT_CODE, iban, iban, sc->iban_start, sc->iban_end);
+        sc->iban_end = 0;
+    }
+}
+
+/* ---- codes ------------------------------------------------------------------------------------
+ */
+
+static bool is_digit(char c)
+{
+    return c >= '0' && c <= '9';
+}
+
+static void emit_whole(struct scan *sc, enum text_kind kind, struct str norm, struct str stemmed,
+                       size_t start, size_t end)
+{
+    struct text_token t = {.kind = kind,
+                           .norm = norm,
+                           .stem = stemmed,
+                           .id = word_hash(norm.ptr, norm.len, sc->language),
+                           .position = sc->position == 0 ? 0 : sc->position - 1,
+                           .start = (uint32_t)start,
+                           .end = (uint32_t)end};
+    if (!sc->stopped) {
+        sc->stopped = !sc->fn(&t, sc->data);
+    }
+}
+
+/* How many bytes at `at` join two parts of a code; 0: the code ends. `before`: the byte before. */
+static size_t joiner(struct scan *sc, size_t at)
+{
+    const char *p = sc->in.ptr;
+    size_t len = sc->in.len;
+    if (at + 1 >= len || at == 0) {
+        return 0;
+    }
+    char before = p[at - 1];
+    bool next = ascii_class[(unsigned char)p[at + 1]] != 0;
+    switch (p[at]) {
+    case '-':
+    case '/':
+    case '.':
+    case '_':
+    case ':':
+    case '@':
+    case '+':
+        return next;
+    case ',':
+        return is_digit(before) && is_digit(p[at + 1]);
+    case '(': /* 12(3) */
+        for (size_t i = at + 2; next && is_digit(before) && i < len && i < at + 5; i++) {
+            if (p[i] == ')') {
+                sc->chain.open = true;
+                return 1;
+            }
+        }
+        return 0;
+    case ')': /* 12(3)(b) */
+        return sc->chain.open && p[at + 1] == '(' && at + 2 < len &&
+                       ascii_class[(unsigned char)p[at + 2]] != 0
+                   ? 2
+                   : 0;
+    case '\xE2': /* the hyphens proper */
+        return at + 3 < len && p[at + 1] == '\x80' &&
+                       (p[at + 2] == '\x90' || p[at + 2] == '\x91') &&
+                       ascii_class[(unsigned char)p[at + 3]] != 0
+                   ? 3
+                   : 0;
+    default:
+        return 0;
+    }
+}
+
+/* Codes as they are; words in parts (co-operation) by the stem they would have in one. */
+static void emit_chain(struct scan *sc, size_t end)
+{
+    struct chain *c = &sc->chain;
+    struct str norm = {c->norm, c->len};
+    if (c->digit || c->at) {
+        emit_whole(sc, TEXT_CODE, norm, norm, c->start, end);
+    } else if (c->hyphens && c->parts <= 3) {
+        char stemmed[TEXT_WORD_MAX_BYTES * 2];
+        size_t n = stem(sc->a, sc->ascii_language, c->norm, c->len, stemmed);
+        emit_whole(sc, TEXT_JOINED, norm, (struct str){stemmed, n}, c->start, end);
+    }
+}
+
+/* A word has been read: it begins a code, goes on with one, or ends it. */
+static void chain_word(struct scan *sc, struct str norm, size_t start, size_t end)
+{
+    struct chain *c = &sc->chain;
+    if (c->parts == 0 || c->next != start) {
+        c->len = c->parts = 0;
+        c->digit = c->at = c->open = c->cut = false;
+        c->hyphens = true;
+        c->start = start;
+    }
+    size_t join = joiner(sc, end);
+    if (join == 0 && c->parts == 0) {
+        return;
+    }
+    bool separate = c->len > 0 && is_digit(c->norm[c->len - 1]) && is_digit(norm.ptr[0]);
+    if (c->cut || c->len + separate + norm.len > sizeof c->norm) {
+        c->cut = true;
+    } else {
+        if (separate) {
+            c->norm[c->len++] = '-';
+        }
+        memcpy(c->norm + c->len, norm.ptr, norm.len);
+        c->len += norm.len;
+    }
+    for (size_t i = 0; i < norm.len; i++) {
+        c->digit = c->digit || is_digit(norm.ptr[i]);
+    }
+    if (join > 0) {
+        c->at = c->at || sc->in.ptr[end] == '@';
+        c->hyphens = c->hyphens && (sc->in.ptr[end] == '-' || join == 3);
+    }
+    c->parts++;
+    c->next = end + join;
+    if (join == 0) {
+        if (c->parts > 1 && !c->cut) {
+            emit_chain(sc, end);
+        }
+        c->parts = 0;
+    }
+}
+
+/* ISO 13616: the first four characters last, letters as 10 to 35, the rest by 97 is 1. */
+static bool iban_valid(const char *s, size_t n)
+{
+    unsigned rest = 0;
+    for (size_t k = 0; k < n; k++) {
+        char d = s[(k + 4) % n];
+        rest = is_digit(d) ? (rest * 10 + (unsigned)(d - '0')) % 97
+                           : (rest * 100 + (unsigned)(d - 'a') + 10) % 97;
+    }
+    return rest == 1;
+}
+
+/* An IBAN in groups of four that begins at sc->at: its check digits leave little doubt. */
+static void find_iban(struct scan *sc)
+{
+    const char *p = sc->in.ptr + sc->at;
+    size_t len = sc->in.len - sc->at, n = 0, i = 0, groups = 0;
+    size_t ends[TEXT_IBAN_MAX / 4 + 1], lengths[TEXT_IBAN_MAX / 4 + 1];
+    if (sc->iban_end > 0 || len < 18 || (sc->at > 0 && ascii_class[(unsigned char)p[-1]] != 0) ||
+        is_digit(p[0]) || is_digit(p[1]) || !is_digit(p[2]) || !is_digit(p[3]) || p[4] != ' ') {
+        return;
+    }
+    while (groups < sizeof(ends) / sizeof(ends[0]) && n + 4 <= sizeof sc->iban) {
+        size_t run = 0;
+        while (i + run < len && ascii_class[(unsigned char)p[i + run]] != 0 && run < 5) {
+            run++;
+        }
+        if (run == 0 || run > 4) {
+            break;
+        }
+        for (size_t k = 0; k < run; k++) {
+            sc->iban[n++] = (char)ascii_class[(unsigned char)p[i + k]];
+        }
+        i += run;
+        ends[groups] = i;
+        lengths[groups++] = n;
+        if (run < 4 || i + 1 >= len || p[i] != ' ') {
+            break;
+        }
+        i++;
+    }
+    for (size_t g = groups; g > 3; g--) { /* short words may follow it */
+        if (lengths[g - 1] >= 15 && iban_valid(sc->iban, lengths[g - 1])) {
+            sc->iban_len = lengths[g - 1];
+            sc->iban_start = sc->at;
+            sc->iban_end = sc->at + ends[g - 1];
+            return;
+        }
+    }
 }
 
 static bool indic(uint32_t cp)
@@ -471,6 +672,7 @@ void text_analyze(struct text_analyzer *a, struct str utf8, const char *language
         unsigned char b = (unsigned char)sc.in.ptr[sc.at];
         if (b < 0x80) {
             if (ascii_class[b] != 0) {
+                find_iban(&sc);
                 scan_word(&sc);
             } else {
                 sc.at++;
@@ -518,6 +720,9 @@ static uint64_t gram_hash(const char *p, size_t len)
 
 void text_grams(const struct text_token *t, text_gram_fn fn, void *data)
 {
+    if (t->kind == TEXT_JOINED) {
+        return;
+    }
     if (t->kind != TEXT_WORD) {
         fn(gram_hash(t->norm.ptr, t->norm.len), data);
         return;

@@ -79,7 +79,7 @@ static bool on_token(const struct text_token *t, void *data)
 {
     struct votes *v = data;
     size_t used;
-    if (t->kind == TEXT_CJK_BIGRAM) {
+    if (t->kind == TEXT_CJK_BIGRAM || text_is_whole(t->kind)) {
         return true;
     }
     count_script(v, text_decode(t->norm.ptr, t->norm.len, &used));

@@ -17,6 +17,10 @@
 /* One compatibility character becomes at most 18 (U+FDFA). */
 #define TEXT_WORD_MAX_DECOMPOSED (TEXT_WORD_MAX_POINTS * 18)
 
+/* Longer codes are found by their parts. */
+#define TEXT_CODE_MAX 128
+#define TEXT_IBAN_MAX 34
+
 #define TEXT_INVALID 0xFFFFFFFFU
 
 /* The code point at p (len > 0) and its length in bytes; TEXT_INVALID and 1 for a bad byte. */

@@ -14,7 +14,9 @@
 #include "base/str.h"
 
 /* Stored with every index; a change means re-indexing. */
-#define TEXT_ANALYZER_VERSION 1
+#define TEXT_ANALYZER_VERSION 2
+/* Of words and characters alone, without codes and joined words: what encoders are fitted on. */
+#define TEXT_WORDS_VERSION 1
 
 struct text_analyzer;
 
@@ -22,7 +24,21 @@ enum text_kind {
     TEXT_WORD,       /* a word: norm and stem */
     TEXT_CJK_SINGLE, /* one CJK character */
     TEXT_CJK_BIGRAM, /* two adjacent CJK characters; same position as its first character */
+    /* A code, number or address written with separators inside, after its parts and at the last
+     * one's position: "AB-1234/7", "9001:2015", "12(3)", "v2.1.0", "1,234.50", "ann@example.com",
+     * an IBAN in groups. Norm and stem keep no separator, but "-" between digits (ab1234-7):
+     * AB-1234 and AB1234 are one. start and end span all of it. */
+    TEXT_CODE,
+    /* A word in two or three parts, as one: co-operation gives cooperation and its stem. Placed as
+     * a code is. */
+    TEXT_JOINED,
 };
+
+/* Repeats what the words before it said. */
+static inline bool text_is_whole(enum text_kind k)
+{
+    return k == TEXT_CODE || k == TEXT_JOINED;
+}
 
 struct text_token {
     enum text_kind kind;
@@ -53,7 +69,7 @@ const char *text_detect_language(struct text_analyzer *a, struct str utf8);
 /* Has function words or a stemmer here; a region ("pt-BR") does not matter. */
 bool text_language_known(const char *language);
 /* Character 4-grams of a normalised word, written _word_ (a shorter one whole), as 64-bit hashes;
- * CJK tokens give their own characters. */
+ * CJK tokens and codes give themselves, joined words nothing. */
 typedef void (*text_gram_fn)(uint64_t gram, void *data);
 void text_grams(const struct text_token *t, text_gram_fn fn, void *data);
 

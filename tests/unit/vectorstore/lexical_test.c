@@ -257,6 +257,67 @@ static void test_ranking(void **unused)
     memory_index_free(x);
 }
 
+/* The chunks found, by number, as "0 2". */
+static const char *found(struct memory_index *x, const char *text, const char *phrase,
+                         const char *excluded, const char *in_title)
+{
+    static char out[64];
+    struct lexical_source source;
+    struct str p = str_from(phrase), e = str_from(excluded), t = str_from(in_title);
+    struct lexical_query q = {.text = str_from(text),
+                              .limit = 10,
+                              .phrases = &p,
+                              .n_phrases = phrase != NULL,
+                              .excluded = &e,
+                              .n_excluded = excluded != NULL,
+                              .in_title = &t,
+                              .n_in_title = in_title != NULL};
+    struct lexical_result r;
+    struct arena a;
+    struct error err;
+    memory_index_source(x, &source);
+    arena_init(&a, (size_t)64 << 20);
+    assert_int_equal(lexical_search(x->text, &source, &q, &a, &r, &err), STATUS_OK);
+    out[0] = '\0';
+    for (chunk_no c = 0; c < x->n_chunks; c++) {
+        for (size_t i = 0; i < r.n_hits; i++) {
+            if (r.hits[i].chunk == c) {
+                size_t n = strlen(out);
+                (void)snprintf(out + n, sizeof out - n, "%s%u", n == 0 ? "" : " ", c);
+            }
+        }
+    }
+    arena_reset(&a);
+    return out;
+}
+
+static void test_codes(void **unused)
+{
+    (void)unused;
+    struct memory_index *x = memory_index_new();
+    chunk_no parts = memory_index_add(x, STR("Part 7 of AB, box 1234. Box AB, 7."), STR(""), "en");
+    chunk_no whole =
+        memory_index_add(x, STR("The pump has the number AB-1234/7 since May."), STR(""), "en");
+    memory_index_add(x, STR("Pay to GB82 WEST 1234 5698 7654 32 by May."), STR(""), "en");
+    memory_index_finish(x);
+    struct arena a;
+    struct lexical_result r;
+    arena_init(&a, (size_t)64 << 20);
+    static const char *const spelled[] = {"AB-1234/7", "AB1234/7", "ab-1234-7"};
+    for (size_t i = 0; i < COUNT_OF(spelled); i++) {
+        search(x, spelled[i], &a, &r);
+        assert_true(r.n_hits >= 2);
+        assert_int_equal(r.hits[0].chunk, whole);
+        assert_int_equal(r.hits[1].chunk, parts);
+    }
+    search(x, "GB82WEST12345698765432", &a, &r);
+    assert_int_equal(r.n_hits, 1);
+    assert_string_equal(found(x, "pump", "AB-1234/7", NULL, NULL), "1");
+    assert_string_equal(found(x, "may", NULL, "AB1234/7", NULL), "2");
+    arena_reset(&a);
+    memory_index_free(x);
+}
+
 static void test_languages(void **unused)
 {
     (void)unused;
@@ -306,40 +367,6 @@ static void test_earlier_turns(void **unused)
     assert_int_equal(r.hits[0].chunk, leave);
     arena_reset(&a);
     memory_index_free(x);
-}
-
-/* The chunks found, by number, as "0 2". */
-static const char *found(struct memory_index *x, const char *text, const char *phrase,
-                         const char *excluded, const char *in_title)
-{
-    static char out[64];
-    struct lexical_source source;
-    struct str p = str_from(phrase), e = str_from(excluded), t = str_from(in_title);
-    struct lexical_query q = {.text = str_from(text),
-                              .limit = 10,
-                              .phrases = &p,
-                              .n_phrases = phrase != NULL,
-                              .excluded = &e,
-                              .n_excluded = excluded != NULL,
-                              .in_title = &t,
-                              .n_in_title = in_title != NULL};
-    struct lexical_result r;
-    struct arena a;
-    struct error err;
-    memory_index_source(x, &source);
-    arena_init(&a, (size_t)64 << 20);
-    assert_int_equal(lexical_search(x->text, &source, &q, &a, &r, &err), STATUS_OK);
-    out[0] = '\0';
-    for (chunk_no c = 0; c < x->n_chunks; c++) {
-        for (size_t i = 0; i < r.n_hits; i++) {
-            if (r.hits[i].chunk == c) {
-                size_t n = strlen(out);
-                (void)snprintf(out + n, sizeof out - n, "%s%u", n == 0 ? "" : " ", c);
-            }
-        }
-    }
-    arena_reset(&a);
-    return out;
 }
 
 static void test_demands(void **unused)
@@ -474,6 +501,7 @@ int main(void)
         cmocka_unit_test(test_equals_exhaustive_scoring),
         cmocka_unit_test(test_frequent_words_do_not_read_all),
         cmocka_unit_test(test_ranking),
+        cmocka_unit_test(test_codes),
         cmocka_unit_test(test_languages),
         cmocka_unit_test(test_earlier_turns),
         cmocka_unit_test(test_demands),

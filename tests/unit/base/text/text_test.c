@@ -60,7 +60,7 @@ static void test_norms(void **state)
         {"", "en", ""},
         {" \t\n.,;", "en", ""},
         {"Hello, WORLD!", "", "hello world"},
-        {"AB-1234/7 x_y", "en", "ab 1234 7 x y"},
+        {"AB-1234/7 x_y", "en", "ab 1234 7 ab1234-7 x y"},
         {"don't l'État", "fr", "don t l etat"},
         {"Ｆｕｌｌ　ｗｉｄｔｈ ①", "", "full width 1"},
         {"ﬁnal ﬂow", "en", "final flow"},
@@ -84,6 +84,58 @@ static void test_norms(void **state)
         struct seen s = cut(cases[i].text, cases[i].language);
         assert_string_equal(s.norms, cases[i].norms);
     }
+}
+
+/* Codes are there in parts and whole, and the whole is the same however it is separated. */
+static void test_codes(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *text, *norms;
+    } cases[] = {
+        {"ISO 9001:2015", "iso 9001 2015 9001-2015"},
+        {"§ 12(3)", "12 3 12-3"},
+        {"§ 12(3)(b) ff.", "12 3 b 12-3b ff"},
+        {"v2.1.0, v2", "v2 1 0 v2-1-0 v2"},
+        {"AB1234/7", "ab1234 7 ab1234-7"},
+        {"AB-1234 AB1234", "ab 1234 ab1234 ab1234"},
+        {"Ann.Lee@example.com.", "ann lee example com annleeexamplecom"},
+        {"1,234.50 or 1.234,50", "1 234 50 1-234-50 or 1 234 50 1-234-50"},
+        {"2024-05-31 12:30", "2024 05 31 2024-05-31 12 30 12-30"},
+        {"3, 4; 5 - 6", "3 4 5 6"},
+        {"AB\xE2\x80\x91"
+         "12",
+         "ab 12 ab12"}, /* the hyphen that does not break */
+        {"DE89 3704 0044 0532 0130 00 bank",
+         "de89 3704 0044 0532 0130 00 de89370400440532013000 bank"},
+        {"DE89370400440532013000", "de89370400440532013000"},
+        {"GB82 WEST 1234 5698 7654 32", "gb82 west 1234 5698 7654 32 gb82west12345698765432"},
+        {"NO93 8601 1117 947 from then on", "no93 8601 1117 947 no9386011117947 from then on"},
+        {"DE88 3704 0044 0532 0130 00", "de88 3704 0044 0532 0130 00"}, /* wrong check digits */
+        {"f(x) and/or http://www.example.com/a", "f x and or http www example com a"},
+        {"co-operation a-b-c-d", "co operation cooperation a b c d"},
+        {"5½-3", "5 3"},
+        {"1-", "1"},
+        {"-1-", "1"},
+        {"1--2", "1 2"},
+    };
+    for (size_t i = 0; i < COUNT_OF(cases); i++) {
+        struct seen s = cut(cases[i].text, "en");
+        assert_string_equal(s.norms, cases[i].norms);
+    }
+    struct seen s = cut("see AB-1234/7", "en");
+    assert_int_equal(s.n, 5);
+    assert_int_equal(s.starts[4], 4); /* from its first part to its last */
+    assert_int_equal(s.ends[4], 13);
+    assert_int_equal(s.positions[4], 3);
+    assert_string_equal(cut("co-operations cooperations", "en").stems, "co oper cooper cooper");
+    char much[600];
+    memset(much, '1', sizeof much);
+    for (size_t i = 1; i < sizeof much; i += 2) {
+        much[i] = '-';
+    }
+    much[sizeof much - 1] = '\0';
+    assert_int_equal(cut(much, "en").n, 300); /* too long to be a code */
 }
 
 static void test_stems(void **state)
@@ -139,6 +191,12 @@ static void test_dense_scripts(void **state)
     s = cut("\xE1\x84\x92\xE1\x85\xA1\xE1\x86\xAB",
             "ko"); /* conjoining jamo of the same syllable */
     assert_string_equal(s.norms, "한");
+    s = cut("ไทยแลนด์", "th"); /* no spaces: characters with their marks, and pairs */
+    assert_string_equal(s.norms, "ไ ไท ท ทย ย ยแ แ แล ล ลน น นด์ ด์");
+    s = cut("ລາວ", "lo");
+    assert_string_equal(s.norms, "ລ ລາ າ າວ ວ");
+    s = cut("ខ្មែរ", "km");
+    assert_string_equal(s.norms, "ខ្ ខ្មែ មែ មែរ រ");
     s = cut("NFL联盟2", "zh");
     assert_string_equal(s.norms, "nfl 联 联盟 盟 2");
 }
@@ -385,17 +443,12 @@ static void test_measures(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_norms),
-        cmocka_unit_test(test_stems),
-        cmocka_unit_test(test_dense_scripts),
-        cmocka_unit_test(test_offsets),
-        cmocka_unit_test(test_function_words),
-        cmocka_unit_test(test_bad_bytes),
-        cmocka_unit_test(test_huge_words),
-        cmocka_unit_test(test_cache_overflows),
-        cmocka_unit_test(test_same_spelling_two_languages),
-        cmocka_unit_test(test_detection),
-        cmocka_unit_test(test_grams),
+        cmocka_unit_test(test_norms),           cmocka_unit_test(test_codes),
+        cmocka_unit_test(test_stems),           cmocka_unit_test(test_dense_scripts),
+        cmocka_unit_test(test_offsets),         cmocka_unit_test(test_function_words),
+        cmocka_unit_test(test_bad_bytes),       cmocka_unit_test(test_huge_words),
+        cmocka_unit_test(test_cache_overflows), cmocka_unit_test(test_same_spelling_two_languages),
+        cmocka_unit_test(test_detection),       cmocka_unit_test(test_grams),
         cmocka_unit_test(test_measures),
     };
     return cmocka_run_group_tests(tests, setup, teardown);
