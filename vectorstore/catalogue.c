@@ -11,7 +11,7 @@ const char *const catalogue_statements[Q_COUNT] = {
 #undef AS_SQL
 };
 
-static const struct db_migration migrations[] = {{1, CATALOGUE_SCHEMA_1}};
+static const struct db_migration migrations[] = {{1, CATALOGUE_SCHEMA_1}, {2, CATALOGUE_SCHEMA_2}};
 
 /* ---- life ---- */
 
@@ -64,7 +64,9 @@ static enum status state_get(struct catalogue *c, struct catalogue_state *out, s
                                         .plain_length_total = col_int(&q, 11),
                                         .purge_debt = col_int(&q, 12),
                                         .analyzer = col_int(&q, 13),
-                                        .reindex_from = col_int(&q, 14)};
+                                        .reindex_from = col_int(&q, 14),
+                                        .retained = col_int(&q, 15),
+                                        .versions_from = col_int(&q, 16)};
     } else if (q.s == STATUS_OK) {
         q.s = error_set(err, STATUS_CORRUPT, "store.db: its counters are missing");
     }
@@ -105,7 +107,8 @@ enum status catalogue_commit(struct catalogue *c, const struct catalogue_state *
                          st->next_chunk,   st->next_vector,       st->next_term,
                          st->next_gram,    st->gram_base,         st->indexed,
                          st->length_total, st->gram_length_total, st->plain_length_total,
-                         st->purge_debt,   st->analyzer,          st->reindex_from};
+                         st->purge_debt,   st->analyzer,          st->reindex_from,
+                         st->retained,     st->versions_from};
     for (size_t i = 0; i < sizeof v / sizeof v[0]; i++) {
         put_int(&q, v[i]);
     }
@@ -278,6 +281,9 @@ static void location_columns(struct query *q, struct arena *a, struct location *
     out->modified_ms = col_int(q, 7);
     out->excluded = col_int(q, 8) != 0;
     out->content = col_int(q, 9); /* NULL reads as 0 */
+    out->tags = col_copy(q, 10, a);
+    out->dated = sqlite3_column_type(q->st, 11) != SQLITE_NULL;
+    out->date_ms = out->dated ? col_int(q, 11) : out->modified_ms;
 }
 
 static enum status location_row(struct query *q, struct arena *a, struct location *out)
@@ -328,26 +334,13 @@ enum status catalogue_location_set(struct catalogue *c, const struct location *i
     } else {
         put_int(&q, in->content);
     }
-    return run(&q);
-}
-
-enum status catalogue_locations_of(struct catalogue *c, int64_t content, location_visit visit,
-                                   void *data, struct error *err)
-{
-    struct arena a;
-    arena_init(&a, (size_t)1024 * 1024);
-    struct query q = query(c, Q_LOCATIONS_OF, err);
-    put_int(&q, content);
-    while (next(&q)) {
-        struct location l = {0};
-        location_columns(&q, &a, &l);
-        if (q.s == STATUS_OK) {
-            q.s = visit(&l, data, err);
-        }
-        arena_reset(&a);
+    put_blob(&q, in->tags);
+    if (in->dated) {
+        put_int(&q, in->date_ms);
+    } else {
+        put_null(&q);
     }
-    arena_reset(&a);
-    return done(&q);
+    return run(&q);
 }
 
 enum status catalogue_content_located(struct catalogue *c, int64_t content, bool *any,
@@ -367,30 +360,6 @@ enum status catalogue_location_count(struct catalogue *c, int64_t *locations,
     if (s == STATUS_OK) {
         struct query v = query(c, Q_VERSION_OPEN_COUNT, err);
         s = one_int(&v, open_versions);
-    }
-    return s;
-}
-
-enum status catalogue_version(struct catalogue *c, const struct location *l, const uint8_t *hash,
-                              int64_t now_ms, struct error *err)
-{
-    struct query close = query(c, Q_VERSION_CLOSE, err);
-    put_z(&close, l->document);
-    put_int(&close, now_ms);
-    enum status s = run(&close);
-    if (s == STATUS_OK && hash != NULL) {
-        struct query open = query(c, Q_VERSION_OPEN, err);
-        put_z(&open, l->document);
-        put_int(&open, now_ms);
-        put_int(&open, (int64_t)l->sequence);
-        put_bytes(&open, hash, SHA256_BYTES);
-        put_blob(&open, l->path);
-        s = run(&open);
-    }
-    if (s == STATUS_OK) {
-        struct query prune = query(c, Q_VERSION_PRUNE, err);
-        put_z(&prune, l->document);
-        s = run(&prune);
     }
     return s;
 }
@@ -585,23 +554,12 @@ enum status catalogue_span_delete(struct catalogue *c, int64_t content, struct e
     return run_int(c, Q_SPAN_DELETE, content, err);
 }
 
-enum status catalogue_spans_visible(struct catalogue *c, span_visit visit, void *data,
-                                    struct error *err)
-{
-    struct query q = query(c, Q_SPANS_VISIBLE, err);
-    while (next(&q)) {
-        q.s = visit(col_u32(&q, 2), col_u32(&q, 3), db_column(q.st, 0), db_column(q.st, 1), data,
-                    err);
-    }
-    return done(&q);
-}
-
 enum status catalogue_spans_all(struct catalogue *c, span_visit visit, void *data,
                                 struct error *err)
 {
     struct query q = query(c, Q_SPANS_ALL, err);
     while (next(&q)) {
-        q.s = visit(col_u32(&q, 0), col_u32(&q, 1), STR(""), STR(""), data, err);
+        q.s = visit(col_u32(&q, 0), col_u32(&q, 1), data, err);
     }
     return done(&q);
 }

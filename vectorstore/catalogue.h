@@ -16,7 +16,8 @@
 
 struct catalogue;
 
-enum content_state { CONTENT_STAGED, CONTENT_PUBLISHED, CONTENT_DEAD };
+/* retained: without a location, kept for its versions */
+enum content_state { CONTENT_STAGED, CONTENT_PUBLISHED, CONTENT_DEAD, CONTENT_RETAINED };
 enum encoder_state { ENCODER_BUILDING, ENCODER_PUBLISHED, ENCODER_RETIRED };
 
 struct catalogue_state { /* the one row of counters */
@@ -27,9 +28,11 @@ struct catalogue_state { /* the one row of counters */
     int64_t gram_base; /* gram pages hold everything below this number of the log */
     int64_t indexed;   /* chunks counted in the statistics */
     int64_t length_total, gram_length_total, plain_length_total;
-    int64_t purge_debt;   /* chunks gone whose postings are still in blocks */
-    int64_t analyzer;     /* TEXT_ANALYZER_VERSION of the index; 0: empty */
-    int64_t reindex_from; /* > 0: the index is being rebuilt and holds the chunks below */
+    int64_t purge_debt;    /* chunks gone whose postings are still in blocks */
+    int64_t analyzer;      /* TEXT_ANALYZER_VERSION of the index; 0: empty */
+    int64_t reindex_from;  /* > 0: the index is being rebuilt and holds the chunks below */
+    int64_t retained;      /* chunks of retained contents */
+    int64_t versions_from; /* versions are complete from this time (ms) on */
 };
 
 struct content {
@@ -45,11 +48,34 @@ struct content {
 struct location {
     const char *document, *source, *collection, *label;
     struct str path;
-    struct str readers; /* group names, each ended by NUL */
+    struct str readers, tags; /* names, each ended by NUL */
+    bool dated;               /* date_ms is the document's own; else modified_ms stands for it */
+    int64_t date_ms;
     uint64_t sequence;
     int64_t modified_ms;
     bool excluded;
     int64_t content; /* 0: removed */
+};
+
+/* A version of a document as a place where its content stood: what it was called then, who may read
+ * it today. */
+struct doc_place {
+    int64_t content;
+    const char *document, *collection, *label, *label_now, *language, *format;
+    struct str path, tags, readers;
+    int64_t date_ms;
+    int64_t from_ms, to_ms; /* to_ms INT64_MAX while it is the latest */
+    bool excluded;          /* today */
+    bool current;           /* the document stands there now */
+};
+
+struct version {
+    int64_t from_ms, to_ms; /* to_ms INT64_MAX: until now */
+    uint8_t hash[SHA256_BYTES];
+    const char *title, *collection, *label;
+    struct str path, tags;
+    int64_t date_ms;
+    bool stored; /* its text is kept */
 };
 
 struct stored_chunk {
@@ -122,17 +148,60 @@ enum status catalogue_location_set(struct catalogue *c, const struct location *i
 /* The first document after this id that has a content. */
 enum status catalogue_location_after(struct catalogue *c, struct str document, struct arena *a,
                                      struct location *out, struct error *err) MUST_CHECK;
-typedef enum status (*location_visit)(const struct location *l, void *data, struct error *err);
-enum status catalogue_locations_of(struct catalogue *c, int64_t content, location_visit visit,
-                                   void *data, struct error *err) MUST_CHECK;
 enum status catalogue_content_located(struct catalogue *c, int64_t content, bool *any,
                                       struct error *err) MUST_CHECK;
 enum status catalogue_location_count(struct catalogue *c, int64_t *locations,
                                      int64_t *open_versions, struct error *err) MUST_CHECK;
-/* Closes the open version of the document, if any; opens a new one when hash is not NULL; keeps the
- * last 32. */
+/* Closes the open version of the document, if any; opens a new one of l->content when hash is not
+ * NULL. Times of one document never go back. */
 enum status catalogue_version(struct catalogue *c, const struct location *l, const uint8_t *hash,
                               int64_t now_ms, struct error *err) MUST_CHECK;
+struct version_key {
+    int64_t no, content; /* content 0: none */
+};
+/* At most cap closed versions: the oldest beyond `keep` of a document; those closed by `before_ms`.
+ */
+enum status catalogue_versions_excess(struct catalogue *c, const char *document, uint32_t keep,
+                                      struct version_key *out, size_t cap, size_t *n,
+                                      struct error *err) MUST_CHECK;
+enum status catalogue_versions_expired(struct catalogue *c, int64_t before_ms,
+                                       struct version_key *out, size_t cap, size_t *n,
+                                       struct error *err) MUST_CHECK;
+enum status catalogue_version_delete(struct catalogue *c, int64_t no, struct error *err) MUST_CHECK;
+enum status catalogue_content_versioned(struct catalogue *c, int64_t content, bool *any,
+                                        struct error *err) MUST_CHECK;
+typedef enum status (*version_visit)(const struct version *v, void *data, struct error *err);
+/* Newest first. */
+enum status catalogue_versions_of(struct catalogue *c, const char *document, uint32_t limit,
+                                  version_visit visit, void *data, struct error *err) MUST_CHECK;
+
+/* ---- places: catalogue_places.c ---- */
+typedef enum status (*place_visit)(const struct doc_place *p, void *data, struct error *err);
+/* content 0: of every stored content, in no order; else by path. */
+enum status catalogue_places(struct catalogue *c, int64_t content, place_visit visit, void *data,
+                             struct error *err) MUST_CHECK;
+/* Where the document stood at that time; NOT_FOUND. */
+enum status catalogue_place_at(struct catalogue *c, struct str document, int64_t when_ms,
+                               struct arena *a, struct doc_place *out,
+                               struct error *err) MUST_CHECK;
+/* The first document after this id that stood somewhere at that time; NOT_FOUND. */
+enum status catalogue_place_after(struct catalogue *c, struct str document, int64_t when_ms,
+                                  struct arena *a, struct doc_place *out,
+                                  struct error *err) MUST_CHECK;
+typedef enum status (*content_span_visit)(int64_t content, chunk_no first, chunk_no last,
+                                          void *data, struct error *err);
+/* content 0: every run of chunk numbers, by content; ascending within one. */
+enum status catalogue_spans(struct catalogue *c, int64_t content, content_span_visit visit,
+                            void *data, struct error *err) MUST_CHECK;
+/* The log of contents whose places, runs or state changed: its first and last number, 0 when empty;
+ * the contents named after a number. */
+enum status catalogue_touched_range(struct catalogue *c, int64_t *first, int64_t *last,
+                                    struct error *err) MUST_CHECK;
+typedef enum status (*touched_visit)(int64_t content, void *data, struct error *err);
+enum status catalogue_touched_since(struct catalogue *c, int64_t seq, touched_visit visit,
+                                    void *data, struct error *err) MUST_CHECK;
+enum status catalogue_touched_prune(struct catalogue *c, int64_t below,
+                                    struct error *err) MUST_CHECK;
 
 /* ---- chunks ---- */
 enum status catalogue_chunk_add(struct catalogue *c, const struct stored_chunk *in,
@@ -171,12 +240,8 @@ enum status catalogue_span_add(struct catalogue *c, int64_t content, chunk_no fi
                                struct error *err) MUST_CHECK;
 enum status catalogue_span_delete(struct catalogue *c, int64_t content,
                                   struct error *err) MUST_CHECK;
-typedef enum status (*span_visit)(chunk_no first, chunk_no last, struct str collection,
-                                  struct str readers, void *data, struct error *err);
-/* Every run of chunk numbers under each location that is not excluded. */
-enum status catalogue_spans_visible(struct catalogue *c, span_visit visit, void *data,
-                                    struct error *err) MUST_CHECK;
-/* Every run of chunk numbers that exists; collection and readers empty. */
+typedef enum status (*span_visit)(chunk_no first, chunk_no last, void *data, struct error *err);
+/* Every run of chunk numbers that exists. */
 enum status catalogue_spans_all(struct catalogue *c, span_visit visit, void *data,
                                 struct error *err) MUST_CHECK;
 

@@ -58,21 +58,74 @@
     "CREATE TABLE languages(language TEXT PRIMARY KEY, chunks INTEGER NOT NULL) STRICT, WITHOUT ROWID;" \
     "CREATE TABLE purge(one INTEGER PRIMARY KEY CHECK(one=1), after BLOB NOT NULL) STRICT;"
 
+/* Versions know their content and what they were called; tags and dates; a log of what changed that decides who
+ * finds what (triggers write it, so that no way of changing a row goes past it). contents.state 3: without a
+ * location, kept for its versions. */
+#define CATALOGUE_SCHEMA_2                                                                         \
+    "ALTER TABLE state ADD COLUMN retained INTEGER NOT NULL DEFAULT 0;"                            \
+    "ALTER TABLE state ADD COLUMN versions_from INTEGER NOT NULL DEFAULT 0;"                       \
+    "ALTER TABLE locations ADD COLUMN tags BLOB NOT NULL DEFAULT x'';"                             \
+    "ALTER TABLE locations ADD COLUMN date_ms INTEGER;"                                            \
+    "CREATE TABLE versions_2(no INTEGER PRIMARY KEY, document TEXT NOT NULL,"                      \
+    " valid_from INTEGER NOT NULL, valid_to INTEGER, sequence INTEGER NOT NULL, hash BLOB NOT NULL," \
+    " path BLOB NOT NULL, content INTEGER, collection TEXT NOT NULL, label TEXT NOT NULL,"         \
+    " tags BLOB NOT NULL, date_ms INTEGER NOT NULL) STRICT;"                                       \
+    "INSERT INTO versions_2(document,valid_from,valid_to,sequence,hash,path,content,collection,label,tags,date_ms)" \
+    " SELECT v.document,v.valid_from,v.valid_to,v.sequence,v.hash,v.path,"                         \
+    " CASE WHEN v.valid_to IS NULL THEN l.content END,l.collection,l.label,x'',l.modified_ms"      \
+    " FROM versions v JOIN locations l ON l.document=v.document;"                                  \
+    "DROP TABLE versions;"                                                                         \
+    "ALTER TABLE versions_2 RENAME TO versions;"                                                   \
+    "UPDATE state SET versions_from=CAST(strftime('%s','now') AS INTEGER)*1000"                    \
+    " WHERE EXISTS(SELECT 1 FROM versions);"                                                       \
+    "CREATE INDEX versions_document ON versions(document, valid_from);"                            \
+    "CREATE INDEX versions_content ON versions(content, path) WHERE content IS NOT NULL;"          \
+    "CREATE INDEX versions_closed ON versions(valid_to) WHERE valid_to IS NOT NULL;"               \
+    "CREATE TABLE touched(seq INTEGER PRIMARY KEY, content INTEGER NOT NULL) STRICT;"              \
+    "CREATE TRIGGER touched_span AFTER INSERT ON spans BEGIN"                                      \
+    " INSERT INTO touched(content) VALUES(new.content); END;"                                      \
+    "CREATE TRIGGER touched_span_gone AFTER DELETE ON spans BEGIN"                                 \
+    " INSERT INTO touched(content) VALUES(old.content); END;"                                      \
+    "CREATE TRIGGER touched_version AFTER INSERT ON versions WHEN new.content IS NOT NULL BEGIN"   \
+    " INSERT INTO touched(content) VALUES(new.content); END;"                                      \
+    "CREATE TRIGGER touched_version_set AFTER UPDATE ON versions WHEN old.content IS NOT NULL BEGIN" \
+    " INSERT INTO touched(content) VALUES(old.content);"                                           \
+    " INSERT INTO touched(content) SELECT new.content WHERE new.content IS NOT old.content"        \
+    " AND new.content IS NOT NULL; END;"                                                           \
+    "CREATE TRIGGER touched_version_gone AFTER DELETE ON versions WHEN old.content IS NOT NULL BEGIN" \
+    " INSERT INTO touched(content) VALUES(old.content); END;"                                      \
+    "CREATE TRIGGER touched_location AFTER INSERT ON locations BEGIN INSERT INTO touched(content)" \
+    " SELECT DISTINCT content FROM versions WHERE document=new.document AND content IS NOT NULL; END;" \
+    "CREATE TRIGGER touched_location_set AFTER UPDATE ON locations BEGIN INSERT INTO touched(content)" \
+    " SELECT DISTINCT content FROM versions WHERE document=new.document AND content IS NOT NULL; END;" \
+    "CREATE TRIGGER touched_location_gone AFTER DELETE ON locations BEGIN INSERT INTO touched(content)" \
+    " SELECT DISTINCT content FROM versions WHERE document=old.document AND content IS NOT NULL; END;" \
+    "CREATE TRIGGER touched_content AFTER UPDATE OF state,language,format ON contents BEGIN"       \
+    " INSERT INTO touched(content) VALUES(new.pk); END;"
+
 #define CONTENT_COLUMNS "pk,id,hash,pipeline,format,title,language,pages,size,text_size,boxes,chunks,state"
 #define LOCATION_COLUMNS                                                                           \
-    "document,path,source,collection,label,readers,sequence,modified_ms,excluded,content"
+    "document,path,source,collection,label,readers,sequence,modified_ms,excluded,content,tags,date_ms"
 #define CHUNK_COLUMNS                                                                              \
     "no,content,ordinal,first,last,byte,page,page_end,length,gram_length,heading,text"
+
+/* A version as a place where a content stood, with the readers that its document has today. */
+#define PLACE_COLUMNS                                                                              \
+    "v.content,v.document,v.path,v.collection,v.label,v.tags,v.date_ms,v.valid_from,"              \
+    "coalesce(v.valid_to,9223372036854775807),l.readers,l.excluded,l.label,k.language,k.format,"   \
+    "v.valid_to IS NULL AND l.content IS v.content"
+#define PLACE_TABLES                                                                               \
+    " FROM versions v JOIN locations l ON l.document=v.document JOIN contents k ON k.pk=v.content"
 
 #define CATALOGUE_STATEMENTS(X)                                                                    \
     X(STATE_GET, "SELECT generation,documents,visible,next_chunk,next_vector,next_term,next_gram," \
                  "gram_base,indexed,length_total,gram_length_total,plain_length_total,purge_debt," \
-                 "analyzer,reindex_from FROM state")                                               \
+                 "analyzer,reindex_from,retained,versions_from FROM state")                                               \
     X(STATE_SET, "UPDATE state SET generation=?1,documents=?2,visible=?3,next_chunk=?4,"           \
                  "next_vector=?5,next_term=?6,next_gram=?7,gram_base=?8,indexed=?9,"               \
                  "length_total=?10,gram_length_total=?11,plain_length_total=?12,purge_debt=?13,"   \
-                 "analyzer=?14,reindex_from=?15")                                                  \
-    X(CONTENT_FIND, "SELECT " CONTENT_COLUMNS " FROM contents WHERE hash=?1 AND pipeline=?2 AND state=1") \
+                 "analyzer=?14,reindex_from=?15,retained=?16,versions_from=?17")                                                  \
+    X(CONTENT_FIND, "SELECT " CONTENT_COLUMNS " FROM contents WHERE hash=?1 AND pipeline=?2 AND state IN(1,3)") \
     X(CONTENT_BY_PK, "SELECT " CONTENT_COLUMNS " FROM contents WHERE pk=?1")                       \
     X(CONTENT_BY_ID, "SELECT " CONTENT_COLUMNS " FROM contents WHERE id=?1")                       \
     X(CONTENT_AFTER, "SELECT " CONTENT_COLUMNS " FROM contents WHERE pk>?1 ORDER BY pk LIMIT 1")   \
@@ -84,16 +137,38 @@
     X(CONTENT_USES, "SELECT count(*), sum(pipeline=?2) FROM contents WHERE hash=?1")               \
     X(LOCATION_GET, "SELECT " LOCATION_COLUMNS " FROM locations WHERE document=?1")                \
     X(LOCATION_SET, "INSERT OR REPLACE INTO locations(" LOCATION_COLUMNS                           \
-                    ") VALUES(?1,?2,?3,?4,?5,?6,?7,?8,?9,?10)")                                    \
+                    ") VALUES(?1,?2,?3,?4,?5,?6,?7,?8,?9,?10,?11,?12)")                            \
     X(LOCATION_AFTER, "SELECT " LOCATION_COLUMNS " FROM locations WHERE document>?1 AND"           \
                       " content IS NOT NULL ORDER BY document LIMIT 1")                            \
-    X(LOCATIONS_OF, "SELECT " LOCATION_COLUMNS " FROM locations WHERE content=?1 ORDER BY path, document") \
     X(LOCATION_ANY, "SELECT 1 FROM locations WHERE content=?1 LIMIT 1")                            \
     X(LOCATION_COUNT, "SELECT count(*) FROM locations WHERE content IS NOT NULL")                  \
-    X(VERSION_OPEN, "INSERT OR REPLACE INTO versions VALUES(?1,?2,?3,NULL,?4,?5)")                 \
+    X(VERSION_OPEN, "INSERT INTO versions(document,valid_from,sequence,hash,path,content,collection,label,tags,date_ms)" \
+                    " VALUES(?1,?2,?3,?4,?5,?6,?7,?8,?9,?10)")                                     \
+    X(VERSION_LAST, "SELECT max(coalesce(valid_to,valid_from)) FROM versions WHERE document=?1")   \
     X(VERSION_CLOSE, "UPDATE versions SET valid_to=?2 WHERE document=?1 AND valid_to IS NULL")     \
-    X(VERSION_PRUNE, "DELETE FROM versions WHERE document=?1 AND sequence<=(SELECT sequence FROM"  \
-                     " versions WHERE document=?1 ORDER BY sequence DESC LIMIT 1 OFFSET 32)")      \
+    X(VERSION_EXCESS, "SELECT no,content FROM versions WHERE document=?1 AND valid_to IS NOT NULL" \
+                      " ORDER BY valid_from DESC, no DESC LIMIT 16 OFFSET ?2")                     \
+    X(VERSION_EXPIRED, "SELECT no,content FROM versions WHERE valid_to IS NOT NULL AND valid_to<=?1" \
+                       " ORDER BY valid_to LIMIT ?2")                                              \
+    X(VERSION_DELETE, "DELETE FROM versions WHERE no=?1")                                          \
+    X(VERSION_ANY, "SELECT 1 FROM versions WHERE content=?1 LIMIT 1")                              \
+    X(PLACES_ALL, "SELECT " PLACE_COLUMNS PLACE_TABLES " WHERE v.content IS NOT NULL AND k.state IN(1,3)") \
+    X(PLACES_OF, "SELECT " PLACE_COLUMNS PLACE_TABLES " WHERE v.content=?1 AND k.state IN(1,3)"    \
+                 " ORDER BY v.path, v.document")                                                   \
+    X(PLACE_AT, "SELECT " PLACE_COLUMNS PLACE_TABLES " WHERE v.document=?1 AND v.valid_from<=?2"   \
+                " AND coalesce(v.valid_to,9223372036854775807)>?2 AND k.state IN(1,3)"             \
+                " ORDER BY v.valid_from DESC, v.no DESC LIMIT 1")                                  \
+    X(PLACE_AFTER_AT, "SELECT " PLACE_COLUMNS PLACE_TABLES " WHERE v.document>?1 AND v.valid_from<=?2" \
+                      " AND coalesce(v.valid_to,9223372036854775807)>?2 AND k.state IN(1,3)"       \
+                      " ORDER BY v.document, v.valid_from LIMIT 1")                                 \
+    X(VERSIONS_OF, "SELECT v.valid_from,coalesce(v.valid_to,9223372036854775807),v.hash,v.path,"   \
+                   "coalesce(k.title,''),v.collection,v.label,v.tags,v.date_ms,k.state IN(1,3)"    \
+                   " FROM versions v LEFT JOIN contents k ON k.pk=v.content WHERE v.document=?1"   \
+                   " ORDER BY v.valid_from DESC, v.no DESC LIMIT ?2")                              \
+    X(TOUCHED_RANGE, "SELECT coalesce((SELECT min(seq) FROM touched),0),"                          \
+                     "coalesce((SELECT max(seq) FROM touched),0)")                                 \
+    X(TOUCHED_SINCE, "SELECT DISTINCT content FROM touched WHERE seq>?1")                          \
+    X(TOUCHED_PRUNE, "DELETE FROM touched WHERE seq<?1")                                           \
     X(VERSION_OPEN_COUNT, "SELECT count(*) FROM versions WHERE valid_to IS NULL")                  \
     X(CHUNK_ADD, "INSERT INTO chunks(" CHUNK_COLUMNS ") VALUES(?1,?2,?3,?4,?5,?6,?7,?8,?9,?10,?11,?12)") \
     X(CHUNK_SET_LENGTHS, "UPDATE chunks SET length=?2,gram_length=?3 WHERE no=?1")                 \
@@ -103,10 +178,10 @@
     X(CHUNKS_AFTER, "SELECT " CHUNK_COLUMNS " FROM chunks WHERE no>=?1 ORDER BY no LIMIT ?2")      \
     X(CHUNKS_PUBLISHED, "SELECT c.no,c.content,c.ordinal,c.first,c.last,c.byte,c.page,c.page_end,c.length," \
                         "c.gram_length,c.heading,c.text FROM chunks c JOIN contents t ON t.pk=c.content"    \
-                        " WHERE c.no>=?1 AND t.state=1 ORDER BY c.no LIMIT ?2")                    \
+                        " WHERE c.no>=?1 AND t.state IN(1,3) ORDER BY c.no LIMIT ?2")                    \
     X(CHUNKS_MISSING, "SELECT c.no,c.content,c.ordinal,c.first,c.last,c.byte,c.page,c.page_end,c.length,"   \
                       "c.gram_length,c.heading,c.text FROM chunks c JOIN contents t ON t.pk=c.content"      \
-                      " WHERE c.no>=?1 AND t.state=1 AND NOT EXISTS(SELECT 1 FROM vectors v WHERE" \
+                      " WHERE c.no>=?1 AND t.state IN(1,3) AND NOT EXISTS(SELECT 1 FROM vectors v WHERE" \
                       " v.chunk=c.no AND v.encoder=?3) ORDER BY c.no LIMIT ?2")                    \
     X(CHUNK_RESCORE, "SELECT c.text,t.title,c.heading,t.language,c.length,c.gram_length FROM chunks c" \
                      " JOIN contents t ON t.pk=c.content WHERE c.no=?1")                           \
@@ -116,8 +191,8 @@
     X(SPAN_ADD, "INSERT INTO spans VALUES(?1,?2,?3)")                                              \
     X(SPAN_DELETE, "DELETE FROM spans WHERE content=?1")                                           \
     X(SPANS_ALL, "SELECT first,last FROM spans")                                                   \
-    X(SPANS_VISIBLE, "SELECT l.collection,l.readers,s.first,s.last FROM locations l"               \
-                     " JOIN spans s ON s.content=l.content WHERE l.excluded=0")                    \
+    X(SPANS_EACH, "SELECT content,first,last FROM spans ORDER BY content,first")                   \
+    X(SPANS_OF, "SELECT content,first,last FROM spans WHERE content=?1 ORDER BY first")            \
     X(ENCODER_BY_NAME, "SELECT pk,name,dimensions,fitted_on,state,vectors,retired_ms FROM encoders WHERE name=?1") \
     X(ENCODER_BY_STATE, "SELECT pk,name,dimensions,fitted_on,state,vectors,retired_ms FROM encoders" \
                         " WHERE state=?1 ORDER BY pk DESC LIMIT 1")                                \
@@ -139,12 +214,12 @@
     X(CONTENT_ENCODERS, "SELECT encoder,n FROM content_encoders WHERE content=?1")                 \
     X(CONTENT_ENCODERS_DELETE, "DELETE FROM content_encoders WHERE content=?1")                    \
     X(CONTENT_ENCODERS_FORGET, "DELETE FROM content_encoders WHERE encoder=?1")                    \
-    X(MISSING_COUNT, "SELECT count(*) FROM chunks c JOIN contents t ON t.pk=c.content WHERE t.state=1 AND" \
+    X(MISSING_COUNT, "SELECT count(*) FROM chunks c JOIN contents t ON t.pk=c.content WHERE t.state IN(1,3) AND" \
                      " NOT EXISTS(SELECT 1 FROM vectors v WHERE v.chunk=c.no AND v.encoder=?1)")   \
     X(VECTORS_STRAY, "SELECT count(*) FROM vectors v WHERE NOT EXISTS(SELECT 1 FROM chunks c WHERE c.no=v.chunk)" \
                      " OR NOT EXISTS(SELECT 1 FROM encoders e WHERE e.pk=v.encoder)")              \
     X(VECTORS_COUNTED, "SELECT count(*) FROM vectors v JOIN chunks c ON c.no=v.chunk JOIN contents t" \
-                       " ON t.pk=c.content WHERE v.encoder=?1 AND t.state=1")                      \
+                       " ON t.pk=c.content WHERE v.encoder=?1 AND t.state IN(1,3)")                      \
     X(TERM_GET, "SELECT id,df,blocks FROM terms WHERE term=?1")                                    \
     X(TERM_SET, "INSERT OR REPLACE INTO terms VALUES(?1,?2,?3,?4)")                                \
     X(TERM_AFTER, "SELECT id,df,blocks,term FROM terms WHERE term>?1 ORDER BY term LIMIT 1")       \

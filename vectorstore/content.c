@@ -4,10 +4,18 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "base/clock.h"
 #include "vectorstore/store_internal.h"
 
 #define SHRINK_ARENA ((size_t)64 * 1024 * 1024)
+
+/* A content leaves the counts of what is kept. */
+static enum status uncount(struct store *s, const struct content *k, struct error *err)
+{
+    enum status st = catalogue_content_encoders_count(s->writer, k->pk, -1, err);
+    return st == STATUS_OK
+               ? catalogue_language_add(s->writer, k->language, -(int64_t)k->chunks, err)
+               : st;
+}
 
 enum status content_unlocated(struct store *s, struct catalogue_state *state, int64_t content,
                               struct error *err)
@@ -15,21 +23,27 @@ enum status content_unlocated(struct store *s, struct catalogue_state *state, in
     struct arena a;
     arena_init(&a, (size_t)1024 * 1024);
     bool any = false;
+    bool versions = false;
     struct content k;
     enum status st = catalogue_content_located(s->writer, content, &any, err);
+    if (st == STATUS_OK && !any && atomic_load(&s->retain_ms) > 0) {
+        st = catalogue_content_versioned(s->writer, content, &versions, err);
+    }
     if (st == STATUS_OK && !any) {
         st = catalogue_content_by_pk(s->writer, content, &a, &k, err);
-        if (st == STATUS_OK && k.state == CONTENT_PUBLISHED) {
-            k.state = CONTENT_DEAD;
-            state->visible -= k.chunks;
+        bool published = st == STATUS_OK && k.state == CONTENT_PUBLISHED;
+        bool retained = st == STATUS_OK && k.state == CONTENT_RETAINED;
+        if (published || (retained && !versions)) {
+            state->visible -= published ? k.chunks : 0;
+            state->retained -= retained ? k.chunks : 0;
+            state->retained += versions ? k.chunks : 0;
+            k.state = versions ? CONTENT_RETAINED : CONTENT_DEAD;
             st = catalogue_content_update(s->writer, &k, err);
-            if (st == STATUS_OK) {
-                st = catalogue_content_encoders_count(s->writer, content, -1, err);
-            }
-            if (st == STATUS_OK) {
-                st = catalogue_language_add(s->writer, k.language, -(int64_t)k.chunks, err);
+            if (st == STATUS_OK && !versions) {
+                st = uncount(s, &k, err);
             }
         }
+        st = st == STATUS_NOT_FOUND ? STATUS_OK : st; /* gone already */
     }
     arena_reset(&a);
     return st;
@@ -126,43 +140,18 @@ enum status content_shrink(struct store *s, const struct content *k, bool *gone,
 
 /* ---- moving and removing ---- */
 
-static enum status location_from(const Vs__Location *m, struct buf *readers, struct location *out,
-                                 struct error *err)
-{
-    for (size_t i = 0; i < m->n_readers; i++) {
-        if (m->readers[i][0] == '\0') {
-            return error_set(err, STATUS_INVALID, "a reader's name is empty");
-        }
-        buf_append(readers, m->readers[i], strlen(m->readers[i]) + 1);
-    }
-    if (buf_status(readers) != STATUS_OK) {
-        return error_set(err, buf_status(readers), "too many readers on one document");
-    }
-    *out = (struct location){.document = m->document,
-                             .path = {.ptr = (const char *)m->path.data, .len = m->path.len},
-                             .source = m->source,
-                             .collection = m->collection,
-                             .label = m->label == NULL ? "" : m->label,
-                             .readers = buf_view(readers),
-                             .sequence = m->sequence,
-                             .modified_ms = m->modified_wall_ms,
-                             .excluded = m->has_excluded && m->excluded};
-    return STATUS_OK;
-}
-
 enum status store_move(struct store *s, const Vs__MoveRequest *m, Vs__MoveReply *out,
                        struct error *err)
 {
     struct arena a;
     arena_init(&a, (size_t)1024 * 1024);
-    struct buf readers;
-    buf_init(&readers, (size_t)64 * 1024);
+    struct location_names names = {0};
     struct catalogue_state state;
     struct location old;
     struct location l;
     struct content k;
     bool applied = false;
-    enum status st = location_from(m->location, &readers, &l, err);
+    enum status st = location_read(m->location, "move", &names, &l, err);
     if (st == STATUS_OK) {
         st = catalogue_begin_write(s->writer, &state, err);
     }
@@ -180,7 +169,7 @@ enum status store_move(struct store *s, const Vs__MoveRequest *m, Vs__MoveReply 
             st = catalogue_location_set(s->writer, &l, err);
         }
         if (st == STATUS_OK) {
-            st = catalogue_version(s->writer, &l, k.hash, clock_wall_ms(), err);
+            st = version_begin(s, &state, &l, k.hash, err);
         }
         state.generation++;
         if (st == STATUS_OK) {
@@ -191,7 +180,7 @@ enum status store_move(struct store *s, const Vs__MoveRequest *m, Vs__MoveReply 
     if (st == STATUS_OK) {
         out->applied = applied;
     }
-    buf_deinit(&readers);
+    location_names_deinit(&names);
     arena_reset(&a);
     return st;
 }
@@ -213,7 +202,8 @@ enum status store_remove(struct store *s, const Vs__RemoveRequest *m, Vs__Remove
                                   .collection = "",
                                   .label = "",
                                   .path = STR(""),
-                                  .readers = STR("")};
+                                  .readers = STR(""),
+                                  .tags = STR("")};
             st = STATUS_OK;
         }
     }
@@ -226,7 +216,7 @@ enum status store_remove(struct store *s, const Vs__RemoveRequest *m, Vs__Remove
         l.content = keep ? content : 0;
         if (content != 0 && !keep) {
             state.documents--;
-            st = catalogue_version(s->writer, &l, NULL, clock_wall_ms(), err);
+            st = version_begin(s, &state, &l, NULL, err);
         }
         if (st == STATUS_OK) {
             st = catalogue_location_set(s->writer, &l, err);
@@ -325,6 +315,9 @@ enum status store_maintain(struct store *s, int64_t now_wall_ms, bool *more, str
     arena_init(&a, (size_t)1024 * 1024);
     *more = false;
     enum status st = maintain_contents(s, &a, more, err);
+    if (st == STATUS_OK && !*more) {
+        st = maintain_versions(s, now_wall_ms, more, err);
+    }
     if (st == STATUS_OK && !*more) {
         st = maintain_encoders(s, now_wall_ms, &a, more, err);
         if (st == STATUS_OK && *more) {

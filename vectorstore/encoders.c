@@ -41,7 +41,14 @@ enum status store_status(struct store *s, struct arena *a, Vs__StatusReply *out,
     out->fitted_on = published.fitted_on;
     out->building = building.pk == 0 ? NULL : arena_strdup(a, building.name);
     out->has_missing = building.pk != 0 || published.pk != 0;
-    out->missing = out->has_missing && state.visible > have ? (uint32_t)(state.visible - have) : 0;
+    int64_t all = state.visible + state.retained;
+    out->missing = out->has_missing && all > have ? (uint32_t)(all - have) : 0;
+    out->has_retained_chunks = true;
+    out->retained_chunks = (uint32_t)state.retained;
+    int64_t retain = atomic_load(&s->retain_ms);
+    int64_t from = clock_wall_ms() - retain;
+    out->has_versions_from_ms = retain > 0;
+    out->versions_from_ms = from > state.versions_from ? from : state.versions_from;
     return out->encoder == NULL ? error_set(err, STATUS_NO_MEMORY, "out of memory") : STATUS_OK;
 }
 
@@ -266,7 +273,7 @@ static enum status put_vector(struct store *s, struct catalogue_state *state,
     }
     arena_init(&a, (size_t)1024 * 1024);
     enum status st = catalogue_content_by_id(s->writer, id, &a, &k, err);
-    if (st == STATUS_OK && k.state == CONTENT_PUBLISHED) {
+    if (st == STATUS_OK && (k.state == CONTENT_PUBLISHED || k.state == CONTENT_RETAINED)) {
         st = catalogue_chunk_by_ordinal(s->writer, k.pk, ordinal, &a, &chunk, err);
         if (st == STATUS_OK) {
             st = catalogue_vector_add(s->writer, e->pk, state->next_vector++, chunk.no,

@@ -21,28 +21,38 @@ struct locating {
     const struct asker *who;
     const Vs__Filter *filter;
     struct arena *a;
-    struct location first; /* document NULL: none that the caller may read */
+    struct str document, path; /* ptr NULL: none that the caller may read */
+    const char *collection;
     size_t label;
 };
 
-static enum status see_location(const struct location *l, void *data, struct error *err)
+static void see_label(struct locating *lo, const char *label)
 {
-    struct locating *lo = data;
     size_t rank = 0;
-    while (rank < LABELS && strcmp(labels[rank], l->label) != 0) {
+    while (rank < LABELS && strcmp(labels[rank], label) != 0) {
         rank++;
     }
     lo->label = rank > lo->label ? rank : lo->label;
-    size_t n = lo->filter == NULL ? 0 : lo->filter->n_collections;
-    char *const *collections = lo->filter == NULL ? NULL : lo->filter->collections;
-    if (lo->first.document != NULL || !location_readable(l, lo->who->caller, collections, n)) {
+}
+
+/* Labels of every place that the content has now or had at the time asked for: what one of them
+ * forbids to leave does not leave by another. */
+static enum status see_place(const struct doc_place *p, void *data, struct error *err)
+{
+    struct locating *lo = data;
+    if (p->current || access_time(lo->filter, p->current, p->from_ms, p->to_ms)) {
+        see_label(lo, p->label);
+        see_label(lo, p->label_now);
+    }
+    if (lo->document.ptr != NULL || !access_place(p, lo->who->caller, lo->filter)) {
         return STATUS_OK;
     }
-    lo->first.path.ptr = arena_strndup(lo->a, l->path.ptr, l->path.len);
-    lo->first.path.len = l->path.len;
-    lo->first.collection = arena_strdup(lo->a, l->collection);
-    lo->first.document = arena_strdup(lo->a, l->document);
-    if (lo->first.path.ptr == NULL || lo->first.collection == NULL || lo->first.document == NULL) {
+    lo->document.len = strlen(p->document);
+    lo->document.ptr = arena_strndup(lo->a, p->document, lo->document.len);
+    lo->path.len = p->path.len;
+    lo->path.ptr = arena_strndup(lo->a, p->path.ptr, p->path.len);
+    lo->collection = arena_strdup(lo->a, p->collection);
+    if (lo->document.ptr == NULL || lo->path.ptr == NULL || lo->collection == NULL) {
         return error_set(err, STATUS_NO_MEMORY, "out of memory");
     }
     return STATUS_OK;
@@ -142,11 +152,10 @@ static enum status describe(const struct content *k, const struct stored_chunk *
 {
     uint8_t hash[SHA256_BYTES];
     sha256_of(j->text.ptr, j->text.len, hash);
-    p->document = arena_strdup(a, lo->first.document);
-    p->path = (ProtobufCBinaryData){
-        .data = (uint8_t *)arena_strndup(a, lo->first.path.ptr, lo->first.path.len),
-        .len = lo->first.path.len};
-    p->collection = arena_strdup(a, lo->first.collection);
+    p->document = arena_strndup(a, lo->document.ptr, lo->document.len);
+    p->path = (ProtobufCBinaryData){.data = (uint8_t *)arena_strndup(a, lo->path.ptr, lo->path.len),
+                                    .len = lo->path.len};
+    p->collection = arena_strdup(a, lo->collection);
     p->title = arena_strdup(a, k->title);
     p->heading_path = arena_strndup(a, chunk->heading.ptr, chunk->heading.len);
     p->has_page = p->has_page_end = j->page > 0;
@@ -185,15 +194,15 @@ static enum status fetch_one(struct store *s, struct reader *r, const struct ask
         return STATUS_OK;
     }
     enum status st = catalogue_content_by_id(r->db, content_id, a, &k, err);
-    if (st == STATUS_OK && k.state == CONTENT_PUBLISHED) {
+    if (st == STATUS_OK && (k.state == CONTENT_PUBLISHED || k.state == CONTENT_RETAINED)) {
         st = catalogue_chunk_by_ordinal(r->db, k.pk, ordinal, a, &chunk, err);
     } else if (st == STATUS_OK) {
         st = STATUS_NOT_FOUND;
     }
     if (st == STATUS_OK) {
-        st = catalogue_locations_of(r->db, k.pk, see_location, &lo, err);
+        st = catalogue_places(r->db, k.pk, see_place, &lo, err);
     }
-    if (st == STATUS_NOT_FOUND || (st == STATUS_OK && lo.first.document == NULL)) {
+    if (st == STATUS_NOT_FOUND || (st == STATUS_OK && lo.document.ptr == NULL)) {
         return STATUS_OK;
     }
     buf_init(&j.text, PASSAGE_BYTES);
@@ -236,6 +245,9 @@ enum status store_fetch(struct store *s, const struct asker *who, const Vs__Fetc
     out->passages = arena_array(a, m->n_chunks + 1, sizeof *out->passages);
     enum status st = out->passages == NULL ? error_set(err, STATUS_NO_MEMORY, "out of memory")
                                            : reader_take(s, &r, &state, err);
+    if (st == STATUS_OK) {
+        st = filter_check(s, &state, m->filter, err);
+    }
     for (size_t i = 0; i < m->n_chunks && st == STATUS_OK; i++) {
         Vs__Passage *p = NULL;
         if (who->cancelled != NULL && atomic_load(who->cancelled)) {

@@ -13,7 +13,6 @@
 #include <string.h>
 #include <unistd.h>
 
-#include "base/clock.h"
 #include "base/log.h"
 #include "base/text/text.h"
 #include "vectorstore/store_internal.h"
@@ -36,7 +35,7 @@ struct put {
     enum put_kind kind;
     struct arena arena; /* begin, copied */
     struct location location;
-    struct buf readers;
+    struct location_names names;
     struct content content; /* pk 0 until its first batch is committed */
     struct encoder encoder; /* pk 0: the chunks' vectors are not kept */
     struct blob_writer original, text, boxes;
@@ -62,17 +61,11 @@ static bool name_ok(const char *z)
 
 static enum status check(const Vs__PutRequest__Begin *b, struct error *err)
 {
-    const Vs__Location *l = b->location;
     if (b->hash.len != SHA256_BYTES) {
         return error_set(err, STATUS_INVALID, "put: the hash must be 32 bytes");
     }
     if (!blobs_name_ok(b->pipeline) || !name_ok(b->format)) {
         return error_set(err, STATUS_INVALID, "put: pipeline and format must be short plain names");
-    }
-    if (!name_ok(l->document) || !name_ok(l->source) || !name_ok(l->collection) ||
-        l->path.len == 0 || l->path.len > 16384) {
-        return error_set(err, STATUS_INVALID,
-                         "put: document, source, collection or path is empty or too long");
     }
     if ((b->title != NULL && strlen(b->title) > TITLE_BYTES) ||
         (b->language != NULL && strlen(b->language) > 16)) {
@@ -83,25 +76,18 @@ static enum status check(const Vs__PutRequest__Begin *b, struct error *err)
 
 static enum status copy_begin(struct put *p, const Vs__PutRequest__Begin *b, struct error *err)
 {
-    const Vs__Location *l = b->location;
-    for (size_t i = 0; i < l->n_readers; i++) {
-        if (!name_ok(l->readers[i])) {
-            return error_set(err, STATUS_INVALID, "put: a reader's name is empty or too long");
-        }
-        buf_append(&p->readers, l->readers[i], strlen(l->readers[i]) + 1);
-    }
+    struct location in;
     struct arena *a = &p->arena;
-    p->location =
-        (struct location){.document = arena_strdup(a, l->document),
-                          .path = {.ptr = arena_strndup(a, (const char *)l->path.data, l->path.len),
-                                   .len = l->path.len},
-                          .source = arena_strdup(a, l->source),
-                          .collection = arena_strdup(a, l->collection),
-                          .label = arena_strdup(a, l->label == NULL ? "" : l->label),
-                          .readers = buf_view(&p->readers),
-                          .sequence = l->sequence,
-                          .modified_ms = l->modified_wall_ms,
-                          .excluded = l->has_excluded && l->excluded};
+    enum status s = location_read(b->location, "put", &p->names, &in, err);
+    if (s != STATUS_OK) {
+        return s;
+    }
+    p->location = in;
+    p->location.document = arena_strdup(a, in.document);
+    p->location.path.ptr = arena_strndup(a, in.path.ptr, in.path.len);
+    p->location.source = arena_strdup(a, in.source);
+    p->location.collection = arena_strdup(a, in.collection);
+    p->location.label = arena_strdup(a, in.label);
     p->content =
         (struct content){.pipeline = arena_strdup(a, b->pipeline),
                          .format = arena_strdup(a, b->format),
@@ -112,9 +98,8 @@ static enum status copy_begin(struct put *p, const Vs__PutRequest__Begin *b, str
                          .state = CONTENT_STAGED};
     memcpy(p->content.hash, b->hash.data, SHA256_BYTES);
     id_new(p->content.id);
-    if (buf_status(&p->readers) != STATUS_OK || p->location.document == NULL ||
-        p->location.path.ptr == NULL || p->location.source == NULL ||
-        p->location.collection == NULL || p->location.label == NULL ||
+    if (p->location.document == NULL || p->location.path.ptr == NULL ||
+        p->location.source == NULL || p->location.collection == NULL || p->location.label == NULL ||
         p->content.pipeline == NULL || p->content.format == NULL || p->content.title == NULL ||
         p->content.language == NULL) {
         return error_set(err, STATUS_TOO_LARGE,
@@ -198,7 +183,6 @@ enum status store_put_begin(struct store *s, const Vs__PutRequest__Begin *begin,
     p->s = s;
     arena_init(&p->arena, PUT_ARENA);
     arena_init(&p->batch, BATCH_ARENA);
-    buf_init(&p->readers, (size_t)64 * 1024);
     st = copy_begin(p, begin, err);
     if (st == STATUS_OK) {
         st = decide(p, begin, err);
@@ -589,6 +573,12 @@ static enum status publish(struct put *p, struct catalogue_state *state, int64_t
         }
         *pk = there.pk;
         p->content.chunks = there.chunks;
+        if (s == STATUS_OK && there.state == CONTENT_RETAINED) { /* it is back: still counted */
+            there.state = CONTENT_PUBLISHED;
+            state->retained -= there.chunks;
+            state->visible += there.chunks;
+            s = catalogue_content_update(c, &there, err);
+        }
         return s;
     }
     if (s != STATUS_NOT_FOUND) {
@@ -616,7 +606,7 @@ static enum status locate(struct put *p, struct catalogue_state *state, const st
     p->location.content = pk;
     enum status s = catalogue_location_set(c, &p->location, err);
     if (s == STATUS_OK) {
-        s = catalogue_version(c, &p->location, p->content.hash, clock_wall_ms(), err);
+        s = version_begin(p->s, state, &p->location, p->content.hash, err);
     }
     if (s == STATUS_OK && old->content != 0 && old->content != pk) {
         s = content_unlocated(p->s, state, old->content, err);
@@ -732,7 +722,7 @@ void store_put_end(struct put *p)
         sha256_end(p->hash, unused);
     }
     free(p->chunks);
-    buf_deinit(&p->readers);
+    location_names_deinit(&p->names);
     arena_reset(&p->batch);
     arena_reset(&p->arena);
     free(p);

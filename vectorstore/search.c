@@ -17,32 +17,9 @@ static enum status visible_for(struct store *s, struct reader *r,
                                const struct catalogue_state *state, const struct asker *who,
                                const Vs__Filter *filter, struct visible **out, struct error *err)
 {
-    size_t n = filter == NULL ? 0 : filter->n_collections;
-    char *const *collections = filter == NULL ? NULL : filter->collections;
-    struct buf key;
-    buf_init(&key, (size_t)64 * 1024);
-    visible_key(who->caller, collections, n, &key);
-    struct visible *v = NULL;
-    bool cacheable = buf_status(&key) == STATUS_OK;
-    if (cacheable) {
-        (void)pthread_mutex_lock(&s->lock);
-        v = visible_cached(&s->visible, buf_view(&key), state->generation);
-        (void)pthread_mutex_unlock(&s->lock);
-    }
-    enum status st = STATUS_OK;
-    if (v == NULL) {
-        st = visible_make(r->db, state, who->caller, collections, n, &v, err);
-        if (st == STATUS_OK && cacheable) {
-            (void)pthread_mutex_lock(&s->lock);
-            visible_remember(&s->visible, buf_view(&key), state->generation, v);
-            (void)pthread_mutex_unlock(&s->lock);
-        }
-    }
-    buf_deinit(&key);
-    if (st == STATUS_OK) {
-        *out = v;
-    }
-    return st;
+    enum status st = filter_check(s, state, filter, err);
+    return st == STATUS_OK ? rights_visible(s->rights, r->db, state, who->caller, filter, out, err)
+                           : st;
 }
 
 static void grams_drop(struct grams *g)

@@ -245,6 +245,8 @@ SIMPLE(publish, Publish)
 SEARCH(search_text, SearchText)
 SEARCH(search_vector, SearchVector)
 SEARCH(fetch, Fetch)
+SEARCH(facets, Facets)
+SEARCH(list_versions, ListVersions)
 
 static enum status status_now(struct op *op, struct store *s, const Vs__StatusRequest *m,
                               Vs__StatusReply *r, struct error *err)
@@ -269,7 +271,8 @@ static enum status get_document_now(struct op *op, struct store *s, const Vs__Ge
     if (r->document == NULL) {
         return error_set(err, STATUS_NO_MEMORY, "out of memory");
     }
-    return store_document(s, &op->who, m->document, &op->page, r->document, err);
+    return store_document(s, &op->who, m->document, m->has_as_of_ms ? &m->as_of_ms : NULL,
+                          &op->page, r->document, err);
 }
 WORK(get_document, GetDocument, get_document)
 
@@ -286,6 +289,8 @@ const struct op_row op_rows[] = {
     {&vs_search_text_method, work_search_text, false},
     {&vs_search_vector_method, work_search_vector, false},
     {&vs_fetch_method, work_fetch, false},
+    {&vs_facets_method, work_facets, false},
+    {&vs_list_versions_method, work_list_versions, false},
     {&vs_get_document_method, work_get_document, false},
     {&vs_get_original_method, work_get_original, false},
     {&vs_get_text_method, work_get_text, false},
@@ -311,11 +316,26 @@ const size_t n_op_rows = sizeof op_rows / sizeof op_rows[0];
     }
 
 static const struct rpc_handler handlers[] = {
-    UNARY(has_content),   UPLOAD(put),        UNARY(move),         UNARY(remove),
-    STREAM(list),         UNARY(status),      UPLOAD(put_encoder), STREAM(get_encoder),
-    STREAM(scan),         UNARY(put_vectors), UNARY(publish),      UNARY(search_text),
-    UNARY(search_vector), UNARY(fetch),       UNARY(get_document), STREAM(get_original),
-    STREAM(get_text),     UNARY(verify),
+    UNARY(has_content),
+    UPLOAD(put),
+    UNARY(move),
+    UNARY(remove),
+    STREAM(list),
+    UNARY(status),
+    UPLOAD(put_encoder),
+    STREAM(get_encoder),
+    STREAM(scan),
+    UNARY(put_vectors),
+    UNARY(publish),
+    UNARY(search_text),
+    UNARY(search_vector),
+    UNARY(fetch),
+    UNARY(get_document),
+    STREAM(get_original),
+    STREAM(get_text),
+    UNARY(verify),
+    UNARY(facets),
+    UNARY(list_versions),
     {.method = &vs_snapshot_method,
      .on_request = snapshot_on_request,
      .on_cancel = snapshot_on_cancel},

@@ -28,7 +28,7 @@ enum status work_list(struct op *op, struct store *s, struct error *err)
         op->left = m->has_limit && m->limit > 0 ? m->limit : UINT32_MAX;
     }
     uint32_t want = op->left < PAGE_DOCUMENTS ? op->left : PAGE_DOCUMENTS;
-    enum status st = store_list(s, &op->who, op->after, want, &op->page, r, err);
+    enum status st = store_list(s, &op->who, m->filter, op->after, want, &op->page, r, err);
     if (st != STATUS_OK) {
         return st;
     }
@@ -109,13 +109,13 @@ enum status work_get_encoder(struct op *op, struct store *s, struct error *err)
 }
 
 static enum status open_files(struct op *op, struct store *s, const char *document,
-                              Vs__DocumentInfo **info, struct error *err)
+                              const int64_t *as_of, Vs__DocumentInfo **info, struct error *err)
 {
     *info = arena_alloc(&op->page, sizeof **info);
     if (*info == NULL) {
         return error_set(err, STATUS_NO_MEMORY, "out of memory");
     }
-    return store_document_files(s, &op->who, document, &op->page, *info, &op->files[0],
+    return store_document_files(s, &op->who, document, as_of, &op->page, *info, &op->files[0],
                                 &op->files[1], &op->files[2], err);
 }
 
@@ -130,7 +130,8 @@ enum status work_get_original(struct op *op, struct store *s, struct error *err)
     op->reply = &r->base;
     if (op->phase == 0) {
         op->phase = 1;
-        return open_files(op, s, m->document, &r->document, err);
+        return open_files(op, s, m->document, m->has_as_of_ms ? &m->as_of_ms : NULL, &r->document,
+                          err);
     }
     r->has_data = true;
     enum status st = read_piece(op, op->files[0], &r->data, err);
@@ -146,7 +147,7 @@ enum status work_get_text(struct op *op, struct store *s, struct error *err)
     Vs__DocumentInfo *info = NULL;
     enum status st = r == NULL ? error_set(err, STATUS_NO_MEMORY, "out of memory") : STATUS_OK;
     if (st == STATUS_OK && op->files[1] < 0) {
-        st = open_files(op, s, m->document, &info, err);
+        st = open_files(op, s, m->document, m->has_as_of_ms ? &m->as_of_ms : NULL, &info, err);
     }
     if (st != STATUS_OK) {
         return st;
@@ -159,8 +160,9 @@ enum status work_get_text(struct op *op, struct store *s, struct error *err)
         st = read_piece(op, op->files[1], &r->text, err);
         end = r->text.len < PIECE_BYTES;
     } else if (op->phase == 1) {
-        st = store_document_chunks(s, &op->who, m->document, (uint32_t)op->offset, PAGE_CHUNKS,
-                                   &op->page, &r->chunks, &r->n_chunks, err);
+        st = store_document_chunks(s, &op->who, m->document, m->has_as_of_ms ? &m->as_of_ms : NULL,
+                                   (uint32_t)op->offset, PAGE_CHUNKS, &op->page, &r->chunks,
+                                   &r->n_chunks, err);
         op->offset += r->n_chunks;
         end = r->n_chunks < PAGE_CHUNKS;
     } else {

@@ -107,6 +107,9 @@ static enum status open_parts(struct store *s, struct error *err)
         st = vectors_open(s->dir, &s->vectors, err);
     }
     if (st == STATUS_OK) {
+        st = rights_new(&s->rights, err);
+    }
+    if (st == STATUS_OK) {
         st = index_rebuild(s, err);
     }
     return st == STATUS_OK ? sweep(s, err) : st;
@@ -169,10 +172,15 @@ void store_close(struct store *s)
     catalogue_close(s->writer); /* last: it writes the log back */
     text_analyzer_free(s->writer_text);
     vectors_close(s->vectors);
-    visible_forget(&s->visible);
+    rights_free(s->rights);
     grams_drop(s->grams);
     (void)pthread_mutex_destroy(&s->lock);
     free(s);
+}
+
+void store_retain_versions(struct store *s, int64_t ms)
+{
+    atomic_store(&s->retain_ms, ms);
 }
 
 void store_counts(const struct store *s, uint32_t *documents, uint32_t *chunks)
@@ -235,40 +243,6 @@ void reader_give(struct store *s, struct reader *r)
 
 /* ---- documents ---- */
 
-bool location_readable(const struct location *l, const struct caller *caller,
-                       char *const *collections, size_t n_collections)
-{
-    bool wanted = n_collections == 0;
-    for (size_t i = 0; i < n_collections && !wanted; i++) {
-        wanted = strcmp(l->collection, collections[i]) == 0;
-    }
-    return wanted && !l->excluded && visible_readers(l->readers, caller);
-}
-
-static enum status copy_readers(struct str readers, Vs__Location *out, struct arena *a,
-                                struct error *err)
-{
-    size_t n = 0;
-    for (size_t i = 0; i < readers.len; i++) {
-        n += readers.ptr[i] == '\0' ? 1 : 0;
-    }
-    out->readers = arena_array(a, n + 1, sizeof *out->readers);
-    if (out->readers == NULL) {
-        return error_set(err, STATUS_NO_MEMORY, "out of memory");
-    }
-    const char *p = readers.ptr;
-    for (size_t i = 0; i < n; i++) {
-        size_t len = strlen(p); /* each name ends in NUL inside the blob */
-        out->readers[i] = arena_strndup(a, p, len);
-        if (out->readers[i] == NULL) {
-            return error_set(err, STATUS_NO_MEMORY, "out of memory");
-        }
-        p += len + 1;
-    }
-    out->n_readers = n;
-    return STATUS_OK;
-}
-
 enum status document_info(const struct location *l, const struct content *k, struct arena *a,
                           Vs__DocumentInfo *out, struct error *err)
 {
@@ -288,6 +262,8 @@ enum status document_info(const struct location *l, const struct content *k, str
     loc->modified_wall_ms = l->modified_ms;
     loc->has_excluded = true;
     loc->excluded = l->excluded;
+    loc->has_date_wall_ms = l->dated;
+    loc->date_wall_ms = l->date_ms;
     out->location = loc;
     out->hash = (ProtobufCBinaryData){
         .data = (uint8_t *)arena_strndup(a, (const char *)k->hash, SHA256_BYTES),
@@ -303,22 +279,47 @@ enum status document_info(const struct location *l, const struct content *k, str
         out->format == NULL || out->title == NULL) {
         return error_set(err, STATUS_NO_MEMORY, "out of memory");
     }
-    return copy_readers(l->readers, loc, a, err);
+    enum status st = location_list(l->tags, a, &loc->n_tags, &loc->tags, err);
+    return st == STATUS_OK ? location_list(l->readers, a, &loc->n_readers, &loc->readers, err) : st;
 }
 
-enum status document_find(struct reader *r, const struct asker *who, const char *document,
+/* The place of another time, as the location it was; readers and exclusion are today's. */
+static void location_then(const struct doc_place *p, struct location *l)
+{
+    l->path = p->path;
+    l->collection = p->collection;
+    l->label = p->label;
+    l->tags = p->tags;
+    l->dated = true;
+    l->date_ms = p->date_ms;
+    l->content = p->content;
+}
+
+enum status document_find(struct store *s, struct reader *r, const struct catalogue_state *state,
+                          const struct asker *who, const char *document, const int64_t *as_of,
                           struct arena *a, struct location *l, struct content *k, struct error *err)
 {
-    enum status st = catalogue_location_get(r->db, str_from(document), a, l, err);
-    if (st == STATUS_OK &&
-        (l->content == 0 || (who->caller != NULL && !location_readable(l, who->caller, NULL, 0)))) {
+    struct doc_place then;
+    enum status st = version_time_check(s, state, as_of, err);
+    if (st == STATUS_OK) {
+        st = catalogue_location_get(r->db, str_from(document), a, l, err);
+    }
+    if (st == STATUS_OK && as_of != NULL) {
+        st = catalogue_place_at(r->db, str_from(document), *as_of, a, &then, err);
+        if (st == STATUS_OK) {
+            location_then(&then, l);
+        }
+    }
+    if (st == STATUS_OK && (l->content == 0 || (who->caller != NULL &&
+                                                !access_location(l, NULL, who->caller, NULL)))) {
         st = error_set(err, STATUS_NOT_FOUND, "no such document is stored");
     }
     return st == STATUS_OK ? catalogue_content_by_pk(r->db, l->content, a, k, err) : st;
 }
 
 enum status store_document(struct store *s, const struct asker *who, const char *document,
-                           struct arena *a, Vs__DocumentInfo *out, struct error *err)
+                           const int64_t *as_of, struct arena *a, Vs__DocumentInfo *out,
+                           struct error *err)
 {
     struct reader *r = NULL;
     struct catalogue_state state;
@@ -326,7 +327,7 @@ enum status store_document(struct store *s, const struct asker *who, const char 
     struct content k;
     enum status st = reader_take(s, &r, &state, err);
     if (st == STATUS_OK) {
-        st = document_find(r, who, document, a, &l, &k, err);
+        st = document_find(s, r, &state, who, document, as_of, a, &l, &k, err);
     }
     if (st == STATUS_OK) {
         st = document_info(&l, &k, a, out, err);
@@ -335,38 +336,82 @@ enum status store_document(struct store *s, const struct asker *who, const char 
     return st;
 }
 
-enum status store_list(struct store *s, const struct asker *who, const char *after, uint32_t limit,
-                       struct arena *a, Vs__ListReply *out, struct error *err)
+/* The next document after *at, now or as of the filter's time; *wanted when the asker gets it. */
+static enum status list_next(struct reader *r, const struct asker *who, const Vs__Filter *filter,
+                             struct str at, struct arena *a, struct location *l, struct content *k,
+                             bool *wanted, struct error *err)
+{
+    struct doc_place then;
+    if (filter == NULL || !filter->has_as_of_ms) {
+        enum status st = catalogue_location_after(r->db, at, a, l, err);
+        if (st == STATUS_OK) {
+            st = catalogue_content_by_pk(r->db, l->content, a, k, err);
+        }
+        if (st != STATUS_OK) {
+            return st;
+        }
+        /* the appliance sees what is excluded too */
+        bool shown = who->caller != NULL || !l->excluded;
+        struct location seen = *l;
+        seen.excluded = shown && l->excluded;
+        *wanted = access_location(&seen, k, who->caller, filter);
+        return st;
+    }
+    enum status st = catalogue_place_after(r->db, at, filter->as_of_ms, a, &then, err);
+    if (st == STATUS_OK) {
+        st = catalogue_location_get(r->db, str_from(then.document), a, l, err);
+    }
+    if (st == STATUS_OK) {
+        location_then(&then, l);
+        *wanted = access_place(&then, who->caller, filter);
+        st = catalogue_content_by_pk(r->db, l->content, a, k, err);
+    }
+    return st;
+}
+
+enum status store_list(struct store *s, const struct asker *who, const Vs__Filter *filter,
+                       const char *after, uint32_t limit, struct arena *a, Vs__ListReply *out,
+                       struct error *err)
 {
     struct reader *r = NULL;
     struct catalogue_state state;
+    struct arena skipped; /* what is passed over does not fill the reply's memory */
+    struct buf at;
     vs__list_reply__init(out);
+    arena_init(&skipped, (size_t)1024 * 1024);
+    buf_init(&at, (size_t)64 * 1024);
+    buf_z(&at, after);
     out->documents = arena_array(a, (size_t)limit + 1, sizeof *out->documents);
     enum status st = out->documents == NULL ? error_set(err, STATUS_NO_MEMORY, "out of memory")
                                             : reader_take(s, &r, &state, err);
-    struct str at = str_from(after);
+    if (st == STATUS_OK) {
+        st = filter_check(s, &state, filter, err);
+    }
     while (st == STATUS_OK && out->n_documents < limit) {
         struct location l;
         struct content k;
-        st = catalogue_location_after(r->db, at, a, &l, err);
+        bool wanted = false;
+        arena_reset(&skipped);
+        st = list_next(r, who, filter, buf_view(&at), &skipped, &l, &k, &wanted, err);
         if (st != STATUS_OK) {
             break;
         }
-        at = str_from(l.document);
-        if (who->caller != NULL && !location_readable(&l, who->caller, NULL, 0)) {
-            continue;
-        }
-        Vs__DocumentInfo *d = arena_alloc(a, sizeof *d);
-        st = d == NULL ? error_set(err, STATUS_NO_MEMORY, "out of memory")
-                       : catalogue_content_by_pk(r->db, l.content, a, &k, err);
-        if (st == STATUS_OK) {
-            st = document_info(&l, &k, a, d, err);
-        }
-        if (st == STATUS_OK) {
+        buf_reset(&at);
+        buf_z(&at, l.document);
+        if (who->cancelled != NULL && atomic_load(who->cancelled)) {
+            st = error_set(err, STATUS_CANCELLED, "the call was cancelled");
+        } else if (buf_status(&at) != STATUS_OK) {
+            st = error_set(err, STATUS_NO_MEMORY, "out of memory");
+        } else if (wanted) {
+            Vs__DocumentInfo *d = arena_alloc(a, sizeof *d);
+            st = d == NULL ? error_set(err, STATUS_NO_MEMORY, "out of memory")
+                           : document_info(&l, &k, a, d, err);
             out->documents[out->n_documents++] = d;
         }
     }
     reader_give(s, r);
+    buf_deinit(&at);
+    arena_reset(&skipped);
     return st == STATUS_NOT_FOUND ? STATUS_OK : st;
 }
 
@@ -417,8 +462,8 @@ static void close_fd(int *fd)
 }
 
 enum status store_document_files(struct store *s, const struct asker *who, const char *document,
-                                 struct arena *a, Vs__DocumentInfo *info, int *original, int *text,
-                                 int *boxes, struct error *err)
+                                 const int64_t *as_of, struct arena *a, Vs__DocumentInfo *info,
+                                 int *original, int *text, int *boxes, struct error *err)
 {
     struct reader *r = NULL;
     struct catalogue_state state;
@@ -427,7 +472,7 @@ enum status store_document_files(struct store *s, const struct asker *who, const
     int fds[3] = {-1, -1, -1};
     enum status st = reader_take(s, &r, &state, err);
     if (st == STATUS_OK) {
-        st = document_find(r, who, document, a, &l, &k, err);
+        st = document_find(s, r, &state, who, document, as_of, a, &l, &k, err);
     }
     if (st == STATUS_OK) {
         st = document_info(&l, &k, a, info, err);
@@ -479,8 +524,8 @@ static enum status take_chunk(const struct stored_chunk *k, void *data, struct e
 }
 
 enum status store_document_chunks(struct store *s, const struct asker *who, const char *document,
-                                  uint32_t from, uint32_t limit, struct arena *a, Vs__Chunk ***out,
-                                  size_t *n, struct error *err)
+                                  const int64_t *as_of, uint32_t from, uint32_t limit,
+                                  struct arena *a, Vs__Chunk ***out, size_t *n, struct error *err)
 {
     struct reader *r = NULL;
     struct catalogue_state state;
@@ -490,7 +535,7 @@ enum status store_document_chunks(struct store *s, const struct asker *who, cons
     enum status st = t.out == NULL ? error_set(err, STATUS_NO_MEMORY, "out of memory")
                                    : reader_take(s, &r, &state, err);
     if (st == STATUS_OK) {
-        st = document_find(r, who, document, a, &l, &k, err);
+        st = document_find(s, r, &state, who, document, as_of, a, &l, &k, err);
     }
     if (st == STATUS_OK) {
         st = catalogue_chunks_of(r->db, k.pk, from, limit, take_chunk, &t, err);

@@ -21,8 +21,9 @@
 #define STORE_TEXT_BYTES ((uint64_t)256 * 1024 * 1024) /* extracted text of a document, at most */
 #define STORE_SEAL_VECTORS 4096                        /* the tail is sealed from here on */
 #define STORE_INVERTED_VECTORS                                                                     \
-    200000                   /* segments from here on get inverted lists; below, a scan is exact */
-#define STORE_GRACE_MS 60000 /* a retired encoder's vectors are searched for so long */
+    200000 /* segments from here on get inverted lists; below, a scan is exact */
+#define STORE_VERSIONS_MAX 1000 /* kept of one document, at most */
+#define STORE_GRACE_MS 60000    /* a retired encoder's vectors are searched for so long */
 
 struct store;
 struct put;
@@ -37,6 +38,10 @@ struct asker {
  * blobs. */
 enum status store_open(const char *dir, struct store **out, struct error *err) MUST_CHECK;
 void store_close(struct store *s); /* NULL is fine; no call may be running */
+
+/* How long a version that was replaced or removed is kept for searches as of its time; 0 (so it is
+ * after opening): not at all. Before other calls, or from the writer's thread. */
+void store_retain_versions(struct store *s, int64_t ms);
 
 /* ---- writing [writer] ---- */
 
@@ -74,9 +79,11 @@ enum status store_seal(struct store *s, bool *sealed, struct error *err) MUST_CH
 
 enum status store_has_content(struct store *s, const Vs__HasContentRequest *m,
                               Vs__HasContentReply *out, struct error *err) MUST_CHECK;
-/* The documents after `after` in order of id, at most limit; fewer at the end. */
-enum status store_list(struct store *s, const struct asker *who, const char *after, uint32_t limit,
-                       struct arena *a, Vs__ListReply *out, struct error *err) MUST_CHECK;
+/* The documents after `after` in order of id, at most limit; fewer at the end. filter may be NULL.
+ */
+enum status store_list(struct store *s, const struct asker *who, const Vs__Filter *filter,
+                       const char *after, uint32_t limit, struct arena *a, Vs__ListReply *out,
+                       struct error *err) MUST_CHECK;
 enum status store_status(struct store *s, struct arena *a, Vs__StatusReply *out,
                          struct error *err) MUST_CHECK;
 /* Path of the encoder's blob. */
@@ -94,17 +101,28 @@ enum status store_search_vector(struct store *s, const struct asker *who,
                                 Vs__SearchVectorReply *out, struct error *err) MUST_CHECK;
 enum status store_fetch(struct store *s, const struct asker *who, const Vs__FetchRequest *m,
                         struct arena *a, Vs__FetchReply *out, struct error *err) MUST_CHECK;
+/* How many documents that he may read have which collection, label, tag, language, format, year. */
+enum status store_facets(struct store *s, const struct asker *who, const Vs__FacetsRequest *m,
+                         struct arena *a, Vs__FacetsReply *out, struct error *err) MUST_CHECK;
+/* The versions of a document that are kept, newest first. */
+enum status store_list_versions(struct store *s, const struct asker *who,
+                                const Vs__ListVersionsRequest *m, struct arena *a,
+                                Vs__ListVersionsReply *out, struct error *err) MUST_CHECK;
+/* as_of, here and below: NULL, or the time (ms) as of which the document is wanted. */
 enum status store_document(struct store *s, const struct asker *who, const char *document,
-                           struct arena *a, Vs__DocumentInfo *out, struct error *err) MUST_CHECK;
+                           const int64_t *as_of, struct arena *a, Vs__DocumentInfo *out,
+                           struct error *err) MUST_CHECK;
 /* The document's files, opened (the caller closes them): a removal meanwhile does not disturb the
  * reading. *boxes is -1 where there are none. */
 enum status store_document_files(struct store *s, const struct asker *who, const char *document,
-                                 struct arena *a, Vs__DocumentInfo *info, int *original, int *text,
-                                 int *boxes, struct error *err) MUST_CHECK;
+                                 const int64_t *as_of, struct arena *a, Vs__DocumentInfo *info,
+                                 int *original, int *text, int *boxes,
+                                 struct error *err) MUST_CHECK;
 /* At most `limit` chunks of the document from ordinal `from` on. */
 enum status store_document_chunks(struct store *s, const struct asker *who, const char *document,
-                                  uint32_t from, uint32_t limit, struct arena *a, Vs__Chunk ***out,
-                                  size_t *n, struct error *err) MUST_CHECK;
+                                  const int64_t *as_of, uint32_t from, uint32_t limit,
+                                  struct arena *a, Vs__Chunk ***out, size_t *n,
+                                  struct error *err) MUST_CHECK;
 /* At most n boxes from number `from` on, out of the file of store_document_files. */
 enum status store_boxes_read(int fd, uint64_t from, size_t n, struct arena *a, Vs__Box ***out,
                              size_t *n_out, struct error *err) MUST_CHECK;

@@ -6,11 +6,12 @@
 #include <stdatomic.h>
 
 #include "base/text/text.h"
+#include "vectorstore/access.h"
 #include "vectorstore/blobs.h"
 #include "vectorstore/catalogue.h"
+#include "vectorstore/rights.h"
 #include "vectorstore/store.h"
 #include "vectorstore/vectors.h"
-#include "vectorstore/visible.h"
 
 struct reader {
     struct catalogue *db;
@@ -36,11 +37,12 @@ struct store {
     pthread_mutex_t lock;
     struct reader readers[STORE_READERS];
     struct grams *grams;
-    struct visible_cache visible;
-    /* its own lock */
+    /* their own locks */
     struct vectors *vectors;
+    struct rights *rights;
     struct catalogue *sealer; /* the sealing thread's connection */
     _Atomic uint32_t documents, chunks;
+    _Atomic int64_t retain_ms; /* how long replaced and removed versions are kept */
 };
 
 /* A reader in a transaction of its own; BUSY when all are taken. */
@@ -84,13 +86,43 @@ enum status content_drop_blobs(struct store *s, const struct content *k,
 enum status content_unlocated(struct store *s, struct catalogue_state *state, int64_t content,
                               struct error *err) MUST_CHECK;
 
+/* ---- versions.c ---- */
+
+/* In the writer's transaction: the document's version ends and, where hash is not NULL, a new one
+ * begins; versions beyond STORE_VERSIONS_MAX are forgotten. Call content_unlocated for the content
+ * it leaves afterwards. */
+enum status version_begin(struct store *s, struct catalogue_state *state, const struct location *l,
+                          const uint8_t *hash, struct error *err) MUST_CHECK;
+/* One step of forgetting versions past their time. */
+enum status maintain_versions(struct store *s, int64_t now_wall_ms, bool *more,
+                              struct error *err) MUST_CHECK;
+/* Is it kept what as_of asks for? INVALID, saying from when on, where it is not. */
+enum status version_time_check(struct store *s, const struct catalogue_state *state,
+                               const int64_t *as_of, struct error *err) MUST_CHECK;
+/* The same and access_check, for a filter that may be NULL. */
+enum status filter_check(struct store *s, const struct catalogue_state *state,
+                         const Vs__Filter *filter, struct error *err) MUST_CHECK;
+
+/* ---- location.c ---- */
+
+struct location_names {
+    struct buf readers, tags;
+};
+/* Checks m and makes *out of it, whose strings are m's and names'; tags each once. what: for
+ * errors. location_names_deinit also after an error. */
+enum status location_read(const Vs__Location *m, const char *what, struct location_names *names,
+                          struct location *out, struct error *err) MUST_CHECK;
+void location_names_deinit(struct location_names *names);
+/* NUL-ended names as strings of a. */
+enum status location_list(struct str names, struct arena *a, size_t *n, char ***out,
+                          struct error *err) MUST_CHECK;
+
 /* ---- shared by readers ---- */
-bool location_readable(const struct location *l, const struct caller *caller,
-                       char *const *collections, size_t n_collections);
 enum status document_info(const struct location *l, const struct content *k, struct arena *a,
                           Vs__DocumentInfo *out, struct error *err) MUST_CHECK;
-/* NOT_FOUND also where the asker may not read it. */
-enum status document_find(struct reader *r, const struct asker *who, const char *document,
+/* As it stands, or as of a time (NULL: now). NOT_FOUND also where the asker may not read it. */
+enum status document_find(struct store *s, struct reader *r, const struct catalogue_state *state,
+                          const struct asker *who, const char *document, const int64_t *as_of,
                           struct arena *a, struct location *l, struct content *k,
                           struct error *err) MUST_CHECK;
 enum status chunk_id_make(const char *content, uint32_t ordinal, struct arena *a,

@@ -10,6 +10,7 @@
 
 #define WRITES_QUEUED 256U
 #define READS_QUEUED 256U
+#define DAY_MS INT64_C(86400000)
 
 static bool quiet(const struct tenant *t)
 {
@@ -89,6 +90,10 @@ enum status tenant_enter(struct tenant *t, struct store **out, struct error *err
                 : file_mkdirs(dir, 0700, err);
         if (s == STATUS_OK) {
             s = store_open(dir, &t->store, err);
+        }
+        if (s == STATUS_OK) {
+            store_retain_versions(t->store,
+                                  t->all->svc->settings->store.retain_versions_days * DAY_MS);
         }
     }
     if (s == STATUS_OK) {

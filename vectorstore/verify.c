@@ -147,7 +147,8 @@ static void check_hash(struct verifying *v, const struct content *k)
     }
 }
 
-static enum status check_content(struct verifying *v, int64_t *visible, struct error *err)
+static enum status check_content(struct verifying *v, int64_t *visible, int64_t *retained,
+                                 struct error *err)
 {
     const struct content *k = &v->content;
     bool located = false;
@@ -156,10 +157,13 @@ static enum status check_content(struct verifying *v, int64_t *visible, struct e
     if (st == STATUS_OK) {
         st = catalogue_chunk_count_of(v->s->writer, k->pk, &n, err);
     }
-    if (st == STATUS_OK && k->state == CONTENT_PUBLISHED) {
-        *visible += n;
-        if (!located) {
-            problem(v, "content %s is published and has no location", k->id);
+    bool kept = k->state == CONTENT_RETAINED;
+    if (st == STATUS_OK && (k->state == CONTENT_PUBLISHED || kept)) {
+        *(kept ? retained : visible) += n;
+        if (located == kept) {
+            problem(v, "content %s is %s", k->id,
+                    kept ? "kept for its versions and has a location"
+                         : "published and has no location");
         }
         if (n != (int64_t)k->chunks) {
             problem(v, "content %s: %lld passages, not %u", k->id, (long long)n, k->chunks);
@@ -188,6 +192,7 @@ static enum status check_content(struct verifying *v, int64_t *visible, struct e
 static enum status check_contents(struct verifying *v, struct error *err)
 {
     int64_t visible = 0;
+    int64_t retained = 0;
     int64_t pk = 0;
     enum status st = STATUS_OK;
     while (st == STATUS_OK) {
@@ -195,15 +200,16 @@ static enum status check_contents(struct verifying *v, struct error *err)
         st = catalogue_content_after(v->s->writer, pk, &v->scratch, &v->content, err);
         if (st == STATUS_OK) {
             pk = v->content.pk;
-            st = check_content(v, &visible, err);
+            st = check_content(v, &visible, &retained, err);
         } else if (st == STATUS_NOT_FOUND) {
             st = STATUS_OK;
             break;
         }
     }
-    if (st == STATUS_OK && visible != v->state.visible) {
-        problem(v, "%lld visible passages, the counter says %lld", (long long)visible,
-                (long long)v->state.visible);
+    if (st == STATUS_OK && (visible != v->state.visible || retained != v->state.retained)) {
+        problem(v, "%lld visible and %lld retained passages, the counters say %lld and %lld",
+                (long long)visible, (long long)retained, (long long)v->state.visible,
+                (long long)v->state.retained);
     }
     return st;
 }
@@ -354,12 +360,12 @@ static enum status check_vectors(struct verifying *v, struct error *err)
             problem(v, "%lld vectors belong to no passage", (long long)stray);
         }
         if (e.state != ENCODER_RETIRED &&
-            (counted != e.vectors || counted + missing != v->state.visible)) {
+            (counted != e.vectors || counted + missing != v->state.visible + v->state.retained)) {
             problem(
                 v,
                 "encoder %s: %lld vectors and %lld missing of %lld passages, the counter says %lld",
-                e.name, (long long)counted, (long long)missing, (long long)v->state.visible,
-                (long long)e.vectors);
+                e.name, (long long)counted, (long long)missing,
+                (long long)(v->state.visible + v->state.retained), (long long)e.vectors);
         }
         char path[1300];
         if (e.state != ENCODER_RETIRED &&

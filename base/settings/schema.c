@@ -107,6 +107,11 @@ const struct setting settings_schema[] = {
     ROW("ingest.max_attempts", INT, ingest.max_attempts, 1, 100, "5",
         "A document whose reading fails for a passing reason is tried again so often."),
 
+    ROW("store.retain_versions_days", INT, store.retain_versions_days, 0, 3650, "30",
+        "A version of a document that was replaced or deleted is kept for so many days, found only "
+        "by "
+        "searches as of its time; 0: removed at once. Erasing does not wait."),
+
     ROW("extract.memory_mb", INT, extract.memory_mb, 64, 1048576, "768",
         "Memory of one extractor, in MiB."),
     ROW("extract.cpu_s", INT, extract.cpu_s, 1, 86400, "60",
@@ -181,6 +186,7 @@ const struct setting_section settings_sections[] = {
     {"http", "The web page and the API."},
     {"rpc", "How the services talk to each other."},
     {"ingest", "Following the watched folder."},
+    {"store", "What each tenant keeps."},
     {"extract", "Limits of the sandboxed process that reads one document."},
     {"chunk", "How documents are cut."},
     {"encoder", "The built-in encoder, fitted to each tenant's own documents."},

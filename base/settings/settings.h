@@ -58,6 +58,9 @@ struct settings {
         int64_t max_attempts;
     } ingest;
     struct {
+        int64_t retain_versions_days;
+    } store;
+    struct {
         int64_t memory_mb, cpu_s, wall_s, output_mb, processes, open_files;
     } extract;
     struct {

@@ -433,7 +433,7 @@ static enum status look(struct store *s, struct seen *seen, unsigned *wrong, str
         struct arena a;
         Vs__ListReply r;
         arena_init(&a, ARENA);
-        st = store_list(s, &(struct asker){.caller = NULL}, after, 20, &a, &r, err);
+        st = store_list(s, &(struct asker){.caller = NULL}, NULL, after, 20, &a, &r, err);
         got = st == STATUS_OK ? r.n_documents : 0;
         for (size_t i = 0; i < got; i++) {
             const Vs__DocumentInfo *d = r.documents[i];

@@ -477,7 +477,7 @@ static void killing_loses_nothing(void **state)
         Vs__DocumentInfo info;
         char name[16];
         (void)snprintf(name, sizeof name, "doc%u", (unsigned)(last % DOCUMENTS));
-        OK(store_document(f->s, &appliance, name, &a, &info, &err));
+        OK(store_document(f->s, &appliance, name, NULL, &a, &info, &err));
         assert_true(info.location->sequence >=
                     round * 100000 + last); /* what was answered is there */
         settle(f->s);
@@ -506,15 +506,15 @@ static void lists_pages_and_excludes(void **state)
     OK(store_remove(f->s, &m, &rr, &err));
     assert_true(rr.applied);
     expect(f, "ferry", "");
-    OK(store_list(f->s, &appliance, "", 2, &a, &r, &err));
+    OK(store_list(f->s, &appliance, NULL, "", 2, &a, &r, &err));
     assert_int_equal(r.n_documents, 2);
     assert_true(r.documents[1]->location->excluded);
-    OK(store_list(f->s, &appliance, "b", 2, &a, &r, &err));
+    OK(store_list(f->s, &appliance, NULL, "b", 2, &a, &r, &err));
     assert_int_equal(r.n_documents, 1);
     assert_string_equal(r.documents[0]->location->document, "c");
     const struct caller caller = {.tenant = "main", .user = "u"};
     const struct asker who = {.caller = &caller};
-    OK(store_list(f->s, &who, "", 9, &a, &r, &err));
+    OK(store_list(f->s, &who, NULL, "", 9, &a, &r, &err));
     assert_int_equal(r.n_documents, 2);
     assert_verified(f->s, 3, 4);
     put(f, draft("b", 5, ferry, 1), true);

@@ -1,0 +1,191 @@
+#include "vectorstore/access.h"
+
+#include <string.h>
+
+static bool among(struct str v, char *const *names, size_t n)
+{
+    for (size_t i = 0; i < n; i++) {
+        if (str_eq(v, str_from(names[i]))) {
+            return true;
+        }
+    }
+    return n == 0;
+}
+
+/* The next name of a list of NUL-ended ones; false at its end. */
+static bool next_name(struct str *list, struct str *out)
+{
+    if (list->len == 0) {
+        return false;
+    }
+    const char *end = memchr(list->ptr, '\0', list->len);
+    size_t n = end == NULL ? list->len : (size_t)(end - list->ptr);
+    *out = (struct str){.ptr = list->ptr, .len = n};
+    n += n < list->len ? 1 : 0;
+    list->ptr += n;
+    list->len -= n;
+    return true;
+}
+
+bool access_readers(struct str readers, const struct caller *caller)
+{
+    struct str name;
+    if (caller == NULL || readers.len == 0) {
+        return true;
+    }
+    while (next_name(&readers, &name)) {
+        for (size_t i = 0; i < caller->n_groups; i++) {
+            if (str_eq(name, str_from(caller->groups[i]))) {
+                return true;
+            }
+        }
+    }
+    return false;
+}
+
+/* ---- the form of a filter ---- */
+
+static enum status check_names(char *const *names, size_t n, const char *kind, size_t *bytes,
+                               struct error *err)
+{
+    if (n > ACCESS_VALUES) {
+        return error_set(err, STATUS_TOO_LARGE, "the filter has %zu %s; at most %u are taken", n,
+                         kind, ACCESS_VALUES);
+    }
+    for (size_t i = 0; i < n; i++) {
+        *bytes += strlen(names[i]) + 1;
+    }
+    return STATUS_OK;
+}
+
+enum status access_check(const Vs__Filter *f, struct error *err)
+{
+    size_t bytes = 0;
+    if (f == NULL) {
+        return STATUS_OK;
+    }
+    enum status st = check_names(f->collections, f->n_collections, "collections", &bytes, err);
+    if (st == STATUS_OK) {
+        st = check_names(f->labels, f->n_labels, "labels", &bytes, err);
+    }
+    if (st == STATUS_OK) {
+        st = check_names(f->tags, f->n_tags, "tags", &bytes, err);
+    }
+    if (st == STATUS_OK) {
+        st = check_names(f->languages, f->n_languages, "languages", &bytes, err);
+    }
+    if (st == STATUS_OK) {
+        st = check_names(f->formats, f->n_formats, "formats", &bytes, err);
+    }
+    if (st == STATUS_OK) {
+        st = check_names(f->documents, f->n_documents, "documents", &bytes, err);
+    }
+    if (st == STATUS_OK && f->n_under > ACCESS_VALUES) {
+        st = error_set(err, STATUS_TOO_LARGE, "the filter has %zu paths; at most %u are taken",
+                       f->n_under, ACCESS_VALUES);
+    }
+    for (size_t i = 0; i < f->n_under && st == STATUS_OK; i++) {
+        bytes += f->under[i].len + 8;
+        if (f->under[i].len == 0) {
+            st = error_set(err, STATUS_INVALID, "the filter has an empty path");
+        }
+    }
+    if (st == STATUS_OK && bytes > ACCESS_FILTER_BYTES) {
+        st = error_set(err, STATUS_TOO_LARGE, "the filter is larger than 64 KiB");
+    }
+    if (st == STATUS_OK && f->has_as_of_ms && f->as_of_ms <= 0) {
+        st = error_set(err, STATUS_INVALID, "as_of must be a time after 1970");
+    }
+    return st;
+}
+
+/* ---- its kinds ---- */
+
+bool access_collection(const Vs__Filter *f, struct str collection)
+{
+    return f == NULL || among(collection, f->collections, f->n_collections);
+}
+
+bool access_label(const Vs__Filter *f, struct str label)
+{
+    return f == NULL || among(label, f->labels, f->n_labels);
+}
+
+bool access_tags(const Vs__Filter *f, struct str tags)
+{
+    for (size_t i = 0; f != NULL && i < f->n_tags; i++) {
+        struct str left = tags;
+        struct str name;
+        bool has = false;
+        while (!has && next_name(&left, &name)) {
+            has = str_eq(name, str_from(f->tags[i]));
+        }
+        if (!has) {
+            return false;
+        }
+    }
+    return true;
+}
+
+bool access_language(const Vs__Filter *f, struct str language)
+{
+    return f == NULL || among(language, f->languages, f->n_languages);
+}
+
+bool access_format(const Vs__Filter *f, struct str format)
+{
+    return f == NULL || among(format, f->formats, f->n_formats);
+}
+
+bool access_date(const Vs__Filter *f, int64_t date_ms)
+{
+    return f == NULL || ((!f->has_from_ms || date_ms >= f->from_ms) &&
+                         (!f->has_until_ms || date_ms < f->until_ms));
+}
+
+bool access_document(const Vs__Filter *f, const char *document)
+{
+    return f == NULL || among(str_from(document), f->documents, f->n_documents);
+}
+
+bool access_path(const Vs__Filter *f, struct str path)
+{
+    size_t n = f == NULL ? 0 : f->n_under;
+    for (size_t i = 0; i < n; i++) {
+        const ProtobufCBinaryData *u = &f->under[i];
+        bool folder = u->data[u->len - 1] == '/';
+        if ((path.len == u->len || (folder && path.len > u->len)) &&
+            memcmp(path.ptr, u->data, u->len) == 0) {
+            return true;
+        }
+    }
+    return n == 0;
+}
+
+bool access_time(const Vs__Filter *f, bool current, int64_t from_ms, int64_t to_ms)
+{
+    if (f == NULL || !f->has_as_of_ms) {
+        return current;
+    }
+    return from_ms <= f->as_of_ms && f->as_of_ms < to_ms;
+}
+
+bool access_place(const struct doc_place *p, const struct caller *caller, const Vs__Filter *f)
+{
+    return !p->excluded && access_time(f, p->current, p->from_ms, p->to_ms) &&
+           access_readers(p->readers, caller) && access_collection(f, str_from(p->collection)) &&
+           access_label(f, str_from(p->label)) && access_tags(f, p->tags) &&
+           access_language(f, str_from(p->language)) && access_format(f, str_from(p->format)) &&
+           access_date(f, p->date_ms) && access_document(f, p->document) && access_path(f, p->path);
+}
+
+bool access_location(const struct location *l, const struct content *k, const struct caller *caller,
+                     const Vs__Filter *f)
+{
+    struct str language = k == NULL ? STR("") : str_from(k->language);
+    struct str format = k == NULL ? STR("") : str_from(k->format);
+    return !l->excluded && access_readers(l->readers, caller) &&
+           access_collection(f, str_from(l->collection)) && access_label(f, str_from(l->label)) &&
+           access_tags(f, l->tags) && access_language(f, language) && access_format(f, format) &&
+           access_date(f, l->date_ms) && access_document(f, l->document) && access_path(f, l->path);
+}
