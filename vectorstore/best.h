@@ -5,7 +5,12 @@
 #include <stddef.h>
 #include <stdlib.h>
 
-#include "vectorstore/vectors.h"
+#include "vectorstore/catalogue.h"
+
+struct vector_hit {
+    chunk_no chunk;
+    float cosine;
+};
 
 struct best {
     struct vector_hit *hits; /* room for k */

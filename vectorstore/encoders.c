@@ -7,6 +7,7 @@
 
 #include "base/clock.h"
 #include "base/file.h"
+#include "vectorstore/background.h"
 #include "vectorstore/store_internal.h"
 
 #define SCAN_PAGE 256U
@@ -373,34 +374,52 @@ enum status store_publish(struct store *s, const Vs__PublishRequest *m, Vs__Publ
 
 /* ---- sealing ---- */
 
-enum status store_seal(struct store *s, bool *sealed, struct error *err)
+struct seal_job {
+    struct store *s;
+    bool *sealed;
+    enum status status;
+    struct error *err;
+};
+
+static void seal_all(void *data)
 {
+    struct seal_job *j = data;
+    struct store *s = j->s;
     struct arena a;
     struct catalogue_state state;
     struct encoder e = {0};
+    enum status st = STATUS_OK;
+    arena_init(&a, (size_t)1024 * 1024);
+    while (st == STATUS_OK) {
+        bool done = false;
+        st = catalogue_begin_read(s->sealer, &state, j->err);
+        if (st == STATUS_OK) {
+            st = catalogue_encoder_after(s->sealer, e.pk, &a, &e, j->err);
+        }
+        catalogue_end(s->sealer);
+        if (st == STATUS_OK && e.state != ENCODER_RETIRED) {
+            st = vectors_seal(s->vectors, s->sealer, &e, &done, j->err);
+            *j->sealed = *j->sealed || done;
+        }
+    }
+    arena_reset(&a);
+    j->status = st == STATUS_NOT_FOUND ? STATUS_OK : st;
+}
+
+enum status store_seal(struct store *s, bool *sealed, struct error *err)
+{
+    struct seal_job job = {.s = s, .sealed = sealed, .err = err};
     char path[1100];
     *sealed = false;
-    enum status st = STATUS_OK;
     if (s->sealer == NULL) {
-        st = file_join(path, sizeof path, s->dir, "store.db", err);
+        enum status st = file_join(path, sizeof path, s->dir, "store.db", err);
         if (st == STATUS_OK) {
             st = catalogue_open(path, false, &s->sealer, err);
         }
-    }
-    if (st != STATUS_OK) {
-        return st;
-    }
-    arena_init(&a, (size_t)1024 * 1024);
-    while (st == STATUS_OK && !*sealed) {
-        st = catalogue_begin_read(s->sealer, &state, err);
-        if (st == STATUS_OK) {
-            st = catalogue_encoder_after(s->sealer, e.pk, &a, &e, err);
+        if (st != STATUS_OK) {
+            return st;
         }
-        if (st == STATUS_OK && e.state != ENCODER_RETIRED) {
-            st = vectors_seal(s->vectors, s->sealer, &state, &e, sealed, err);
-        }
-        catalogue_end(s->sealer);
     }
-    arena_reset(&a);
-    return st == STATUS_NOT_FOUND ? STATUS_OK : st;
+    background_run(seal_all, &job);
+    return job.status;
 }

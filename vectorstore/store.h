@@ -20,10 +20,8 @@
 #define STORE_CHUNK_BYTES (64 * 1024)                  /* text of one chunk, at most */
 #define STORE_TEXT_BYTES ((uint64_t)256 * 1024 * 1024) /* extracted text of a document, at most */
 #define STORE_SEAL_VECTORS 4096                        /* the tail is sealed from here on */
-#define STORE_INVERTED_VECTORS                                                                     \
-    200000 /* segments from here on get inverted lists; below, a scan is exact */
-#define STORE_VERSIONS_MAX 1000 /* kept of one document, at most */
-#define STORE_GRACE_MS 60000    /* a retired encoder's vectors are searched for so long */
+#define STORE_VERSIONS_MAX 1000                        /* kept of one document, at most */
+#define STORE_GRACE_MS 60000 /* a retired encoder's vectors are searched for so long */
 
 struct store;
 struct put;
@@ -71,8 +69,8 @@ enum status store_maintain(struct store *s, int64_t now_wall_ms, bool *more,
 
 /* ---- sealing [seal] ---- */
 
-/* Writes the tail into a segment when it has grown enough, merging small segments; *sealed tells.
- */
+/* Brings the vector segments into shape (vectors_seal) at the lowest priority; *sealed: something
+ * was done. */
 enum status store_seal(struct store *s, bool *sealed, struct error *err) MUST_CHECK;
 
 /* ---- reading [reader] ---- */

@@ -1,12 +1,15 @@
 /* Vectors and rights: every search is compared with a plain reading of the same rules. */
 #include "fixture.h"
 
+#include <dirent.h>
 #include <math.h>
 
-#include "vectorstore/segment.h"
+#include "base/file.h"
+#include "vectorstore/store_internal.h"
 
 #define DIMS 32U
-#define PLENTY 6000U
+#define PLENTY 16800U
+#define SOME 6000U
 
 struct fixture {
     char dir[64];
@@ -134,9 +137,9 @@ static void tail_and_segments_are_exact_and_mended(void **state)
     struct fixture *f = *state;
     struct error err;
     char command[256];
-    float *all = calloc((size_t)PLENTY * DIMS, sizeof *all);
+    float *all = calloc((size_t)SOME * DIMS, sizeof *all);
     assert_non_null(all);
-    for (size_t i = 0; i < PLENTY; i++) {
+    for (size_t i = 0; i < SOME; i++) {
         random_unit(all + i * DIMS);
     }
     OK(store_put_encoder(f->s, "fit-1", DIMS, 10, STR("blob"), &err));
@@ -178,95 +181,102 @@ static void tail_and_segments_are_exact_and_mended(void **state)
     free(all);
 }
 
-/* ---- inverted lists ---- */
+/* ---- merging, mending, clearing ---- */
 
-#define CLUSTERS 20U
+#define PART 4200U
 
-static size_t common(const struct vector_hit *a, const struct vector_hit *b, size_t n)
+static void counts_are(struct store *s, uint64_t sealed_rows, uint64_t segments)
 {
-    size_t k = 0;
-    for (size_t i = 0; i < n; i++) {
-        for (size_t j = 0; j < n; j++) {
-            k += a[i].chunk == b[j].chunk ? 1 : 0;
-        }
-    }
-    return k;
+    struct vectors_counts n;
+    vectors_count(s->vectors, 1, &n);
+    assert_int_equal(n.sealed, sealed_rows);
+    assert_int_equal(n.segments, segments);
 }
 
-static void inverted_lists_find_what_a_scan_finds(void **state)
+/* Is the vector on disk among the segments, as fp16? */
+static bool on_disk(const char *dir, const float *vector)
 {
+    uint16_t row[DIMS];
+    char path[400];
+    bool found = false;
+    for (size_t i = 0; i < DIMS; i++) {
+        row[i] = half_from_float(vector[i]);
+    }
+    (void)snprintf(path, sizeof path, "%s/segments", dir);
+    DIR *d = opendir(path);
+    assert_non_null(d);
+    for (const struct dirent *e = readdir(d); e != NULL; e = readdir(d)) {
+        struct buf bytes;
+        struct error err;
+        buf_init(&bytes, (size_t)16 * 1024 * 1024);
+        (void)snprintf(path, sizeof path, "%s/segments/%s", dir, e->d_name);
+        if (e->d_name[0] != '.') {
+            OK(file_read(path, &bytes, &err));
+            found = found || memmem(bytes.ptr, bytes.len, row, sizeof row) != NULL;
+        }
+        buf_deinit(&bytes);
+    }
+    assert_int_equal(closedir(d), 0);
+    return found;
+}
+
+static void segments_are_merged_mended_and_cleared(void **state)
+{
+    static const char *const documents[] = {"one", "two", "three", "four"};
     struct fixture *f = *state;
     struct error err;
-    struct catalogue *c = NULL;
-    struct catalogue_state cs;
     struct encoder e;
     struct arena a;
-    struct segment *lists = NULL;
-    struct segment *flat = NULL;
-    struct visible *all = NULL;
-    char path[128];
-    static float centre[CLUSTERS][DIMS];
-    float *vectors = calloc((size_t)PLENTY * DIMS, sizeof *vectors);
-    assert_non_null(vectors);
-    for (size_t i = 0; i < CLUSTERS; i++) {
-        random_unit(centre[i]);
-    }
+    char command[256];
+    float *all = calloc((size_t)PLENTY * DIMS, sizeof *all);
+    assert_non_null(all);
     for (size_t i = 0; i < PLENTY; i++) {
-        random_unit(vectors + i * DIMS);
-        for (size_t j = 0; j < DIMS; j++) {
-            vectors[i * DIMS + j] = centre[i % CLUSTERS][j] + 0.4F * vectors[i * DIMS + j];
-        }
+        random_unit(all + i * DIMS);
     }
     OK(store_put_encoder(f->s, "fit-1", DIMS, 10, STR("blob"), &err));
-    put_plenty(f->s, "one", 1, 0, PLENTY, vectors);
-    arena_init(&a, (size_t)1024 * 1024);
-    (void)snprintf(path, sizeof path, "%s/store.db", f->dir);
-    OK(catalogue_open(path, false, &c, &err));
-    OK(catalogue_begin_read(c, &cs, &err));
-    OK(catalogue_encoder_by_name(c, STR("fit-1"), &a, &e, &err));
-    OK(visible_all(c, &cs, &all, &err));
-    (void)snprintf(path, sizeof path, "%s/lists", f->dir);
-    OK(segment_write(path, c, &e, 0, cs.next_vector, PLENTY, 64, &err));
-    OK(segment_open(path, &lists, &err));
-    (void)snprintf(path, sizeof path, "%s/flat", f->dir);
-    OK(segment_write(path, c, &e, 0, cs.next_vector, PLENTY, 1, &err));
-    OK(segment_open(path, &flat, &err));
-    assert_int_equal(segment_write(path, c, &e, 0, cs.next_vector, PLENTY - 1, 1, &err),
-                     STATUS_CONFLICT);
-    size_t same = 0;
-    size_t narrow = 0;
-    for (size_t i = 0; i < 20; i++) {
-        struct vector_hit x[10];
-        struct vector_hit y[10];
-        struct best bx = {.hits = x, .k = 10};
-        struct best by = {.hits = y, .k = 10};
-        float *q = vectors + i * 37 * DIMS;
-        OK(segment_search(lists, q, all, NULL, &bx, &err));
-        OK(segment_search(flat, q, all, NULL, &by, &err));
-        assert_int_equal(bx.n, 10);
-        same += common(x, y, 10);
-        uint64_t whole = all->count;
-        all->count = 100; /* a narrow filter: every list is looked into */
-        bx.n = by.n = 0;
-        OK(segment_search(lists, q, all, NULL, &bx, &err));
-        OK(segment_search(flat, q, all, NULL, &by, &err));
-        narrow += common(x, y, 10);
-        all->count = whole;
+    for (size_t i = 0; i < 4; i++) {
+        put_plenty(f->s, documents[i], i + 1, i * PART, PART, all + i * PART * DIMS);
+        assert_true(sealed(f->s));
+        assert_exact(f->s, "fit-1", all, (i + 1) * PART, 20);
     }
-    assert_true(same >= 190);
-    assert_int_equal(narrow, 200);
-    _Atomic bool cancelled = true;
-    struct vector_hit x[10];
-    struct best bx = {.hits = x, .k = 10};
-    assert_int_equal(segment_search(flat, vectors, all, &cancelled, &bx, &err), STATUS_CANCELLED);
-    assert_int_equal(segment_lists(1000), 1);
-    assert_true(segment_lists(1000000) > 500);
-    segment_close(lists);
-    segment_close(flat);
-    visible_drop(all);
-    catalogue_close(c);
+    counts_are(f->s, PLENTY, 2); /* three became one */
+    assert_false(sealed(f->s));
+    assert_true(remove_document(f->s, "one", 10));
+    settle(f->s);
+    assert_true(sealed(f->s)); /* a third of the first is dead */
+    counts_are(f->s, PLENTY - PART, 2);
+    assert_false(sealed(f->s));
+    const float *rest = all + (size_t)PART * DIMS;
+    assert_exact(f->s, "fit-1", rest, PLENTY - PART, 50);
+    store_close(f->s);
+    (void)snprintf(command, sizeof command, "rm $(ls -S %s/segments/* | head -1)", f->dir);
+    assert_int_equal(system(command), 0);
+    OK(store_open(f->dir, &f->s, &err)); /* without the first: the second is kept */
+    assert_exact(f->s, "fit-1", rest, PLENTY - PART, 50);
+    counts_are(f->s, PART, 1);
+    assert_true(sealed(f->s));
+    counts_are(f->s, PLENTY - PART, 2);
+    assert_exact(f->s, "fit-1", rest, PLENTY - PART, 50);
+    /* what is removed for good leaves no bytes behind, however small its share */
+    put_plenty(f->s, "one", 20, 0, 10, all);
+    put_plenty(f->s, "five", 21, 10, PART - 10, all + (size_t)10 * DIMS);
+    assert_true(sealed(f->s));
+    assert_true(on_disk(f->dir, all + (size_t)3 * DIMS));
+    assert_true(remove_document(f->s, "one", 22));
+    settle(f->s);
+    assert_false(sealed(f->s));
+    assert_true(on_disk(f->dir, all + (size_t)3 * DIMS));
+    size_t rewritten = 0;
+    arena_init(&a, (size_t)1024 * 1024);
+    OK(catalogue_encoder_by_name(f->s->sealer, STR("fit-1"), &a, &e, &err));
+    OK(vectors_purge(f->s->vectors, f->s->sealer, &e, &rewritten, &err));
+    assert_int_equal(rewritten, 1);
+    assert_false(on_disk(f->dir, all + (size_t)3 * DIMS));
+    assert_true(on_disk(f->dir, all + (size_t)13 * DIMS));
+    assert_exact(f->s, "fit-1", all + (size_t)10 * DIMS, PLENTY - 10, 50);
+    assert_verified(f->s, 4, PLENTY - 10);
     arena_reset(&a);
-    free(vectors);
+    free(all);
 }
 
 /* ---- encoders ---- */
@@ -488,7 +498,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(tail_and_segments_are_exact_and_mended, setup, teardown),
-        cmocka_unit_test_setup_teardown(inverted_lists_find_what_a_scan_finds, setup, teardown),
+        cmocka_unit_test_setup_teardown(segments_are_merged_mended_and_cleared, setup, teardown),
         cmocka_unit_test_setup_teardown(an_encoder_is_built_published_and_replaced, setup,
                                         teardown),
         cmocka_unit_test_setup_teardown(searches_find_exactly_what_the_rules_allow, setup,
