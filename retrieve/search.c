@@ -140,6 +140,29 @@ static ProtobufCMessage *copy_message(const ProtobufCMessage *m, struct arena *a
 
 /* ---- full text ---- */
 
+/* "tennant" -> "tenant, tenants", for the reply and, in words, for people. */
+static bool copy_similar(struct search *s, const Vs__SearchTextReply *t)
+{
+    s->reply.similar = arena_array(s->a, t->n_similar + 1, sizeof(*s->reply.similar));
+    s->reply.n_similar = 0;
+    for (size_t i = 0; i < t->n_similar && s->reply.similar != NULL; i++) {
+        Vs__Similar *copy = (Vs__Similar *)(void *)copy_message(&t->similar[i]->base, s->a);
+        if (copy == NULL) {
+            return false;
+        }
+        s->reply.similar[s->reply.n_similar++] = copy;
+        char *line = NULL;
+        for (size_t k = 0; k < copy->n_tried; k++) {
+            line = k == 0
+                       ? arena_printf(s->a, "no passage has \"%s\": searched for \"%s\"",
+                                      copy->word, copy->tried[k])
+                       : arena_printf(s->a, "%s, \"%s\"", line == NULL ? "" : line, copy->tried[k]);
+        }
+        note(s, line);
+    }
+    return s->reply.similar != NULL;
+}
+
 static void on_text_reply(struct rpc_request *r, const ProtobufCMessage *m, void *data)
 {
     (void)r;
@@ -171,6 +194,9 @@ static void on_text_reply(struct rpc_request *r, const ProtobufCMessage *m, void
         }
     }
     s->reply.n_terms = t->n_terms;
+    if (!copy_similar(s, t)) {
+        return;
+    }
     s->reply.upper_bound_share = t->upper_bound_share;
     s->reply.matched = t->matched;
     s->n_text = t->n_hits;

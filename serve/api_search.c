@@ -62,6 +62,19 @@ static void interpreted(struct jsonw *w, const Rt__Interpreted *i)
     jsonw_close(w, '}');
 }
 
+static void similar(struct jsonw *w, const Rt__SearchReply *reply)
+{
+    jsonw_key(w, "similar");
+    jsonw_open(w, '[');
+    for (size_t i = 0; i < reply->n_similar; i++) {
+        jsonw_open(w, '{');
+        jsonw_field_z(w, "word", reply->similar[i]->word);
+        strings(w, "tried", reply->similar[i]->tried, reply->similar[i]->n_tried);
+        jsonw_close(w, '}');
+    }
+    jsonw_close(w, ']');
+}
+
 static void on_found(struct request *q, const ProtobufCMessage *m, const struct error *err)
 {
     const Rt__SearchReply *reply = rt_search_reply(m);
@@ -90,6 +103,9 @@ static void on_found(struct request *q, const ProtobufCMessage *m, const struct 
     jsonw_close(&w, ']');
     if (reply->interpreted != NULL) {
         interpreted(&w, reply->interpreted);
+    }
+    if (reply->n_similar > 0) {
+        similar(&w, reply);
     }
     jsonw_field_int(&w, "matched", reply->matched);
     jsonw_field_double(&w, "upper_bound_share", (double)reply->upper_bound_share);

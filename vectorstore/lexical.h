@@ -77,6 +77,10 @@ struct lexical_source {
     /* The term's blocks in order, each handed to `visit` (valid during the call; false stops). */
     enum status (*blocks)(void *data, struct str term, bool (*visit)(struct str block, void *ctx),
                           void *ctx, struct error *err);
+    /* Terms within max_edits (1 or 2, a swap of neighbours is one) of `term`, which need not be in
+     * the index, each handed to `visit` (false stops), in any order; NULL: not to be had. */
+    enum status (*similar)(void *data, struct str term, uint32_t max_edits,
+                           bool (*visit)(struct str term, void *ctx), void *ctx, struct error *err);
     enum status (*chunk)(void *data, chunk_no n, struct lexical_chunk *out, struct error *err);
     const uint32_t *gram_df; /* LEXICAL_GRAM_BUCKETS counters */
     struct lexical_stats stats;
@@ -89,10 +93,23 @@ struct lexical_source {
     const _Atomic bool *cancelled;
 };
 
+/* In how many chunks the term occurs; 0 too when none of them is allowed, so that nothing told to
+ * the caller depends on a word that only others may read. */
+enum status lexical_df(const struct lexical_source *source, struct str term, uint64_t *df,
+                       struct error *err) MUST_CHECK;
+
 struct lexical_hit {
     chunk_no chunk;
     float score; /* fused, 0..1 */
     float words, sdm, char4;
+};
+/* A word of the question that no visible chunk has, and those in visible chunks that were looked
+ * for in its place, as spelled there. */
+#define LEXICAL_SIMILAR_MAX 4
+struct lexical_similar {
+    struct str word;
+    struct str tried[LEXICAL_SIMILAR_MAX];
+    size_t n_tried;
 };
 struct lexical_result {
     struct lexical_hit *hits; /* best first; ties by chunk number */
@@ -101,6 +118,8 @@ struct lexical_result {
     uint32_t matched;  /* candidates scored */
     struct str *terms; /* the query's stems that occur */
     size_t n_terms;
+    struct lexical_similar *similar;
+    size_t n_similar;
 };
 struct lexical_query {
     struct str text;

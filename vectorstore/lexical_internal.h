@@ -98,7 +98,9 @@ struct lexical_group {
     uint32_t occurrences; /* in the question itself */
     float weight;         /* occurrences and function-word weight, earlier turns included */
     bool function_word;
-    bool in_question; /* not only in earlier turns */
+    bool in_question;       /* not only in earlier turns */
+    bool may_be_misspelled; /* a word in letters: no number, no code */
+    struct str word;        /* normalised, as in the question */
     uint64_t df;
     float idf;
     float bound; /* weight * idf * (k1 + 1) */
@@ -125,6 +127,9 @@ struct lexical_plan {
     float words_bound, grams_bound;
     float average_length, average_gram_length;
     bool plain;
+    struct lexical_similar *similar; /* stems beside the spellings until a text shows them */
+    size_t n_similar;
+    struct str (*similar_stems)[LEXICAL_SIMILAR_MAX];
 };
 
 /* One token of a text that asks, with its stems in the languages of the collection. */
@@ -145,6 +150,18 @@ enum status lexical_words(struct text_analyzer *t, const struct lexical_source *
 enum status lexical_plan_make(struct text_analyzer *t, const struct lexical_source *source,
                               const struct lexical_query *q, struct arena *a,
                               struct lexical_plan *out, struct error *err) MUST_CHECK;
+/* For a word that nobody has: words that visible chunks have in its place become its variants, and
+ * its weight falls. lexical_similar.c */
+enum status lexical_find_similar(const struct lexical_source *source, struct lexical_plan *p,
+                                 struct lexical_group *g, struct arena *a,
+                                 struct error *err) MUST_CHECK;
+/* Levenshtein distance with swaps of neighbours (optimal string alignment), in code points; above
+ * `most`: most + 1. */
+uint32_t lexical_edits(struct str a, struct str b, uint32_t most);
+/* A text has the term `stem` spelled so: keeps the spelling for a word looked for in place of
+ * another. */
+void lexical_similar_seen(struct lexical_plan *p, struct str stem, struct str norm,
+                          struct arena *a);
 float lexical_idf(uint64_t n, uint64_t df);
 
 struct lexical_candidate {
@@ -187,8 +204,8 @@ enum status lexical_match(const struct lexical_source *source, const struct lexi
 /* ---- re-scoring: lexical_rescore.c ---- */
 
 enum status lexical_rescore(struct text_analyzer *t, const struct lexical_source *source,
-                            const struct lexical_plan *p, const struct lexical_candidate *c,
-                            size_t n, struct arena *a, struct lexical_result *out,
+                            struct lexical_plan *p, const struct lexical_candidate *c, size_t n,
+                            struct arena *a, struct lexical_result *out,
                             struct error *err) MUST_CHECK;
 
 #endif

@@ -152,6 +152,16 @@ static bool same_variants(const struct lexical_group *g, const struct lexical_wo
     return true;
 }
 
+static bool in_letters(struct str norm)
+{
+    for (size_t i = 0; i < norm.len; i++) {
+        if (norm.ptr[i] >= '0' && norm.ptr[i] <= '9') {
+            return false;
+        }
+    }
+    return true;
+}
+
 /* The group of a token, made when new; LEXICAL_MAX_GROUPS when there is no room. */
 static size_t group_of(struct lexical_plan *p, const struct lexical_word *t)
 {
@@ -164,6 +174,8 @@ static size_t group_of(struct lexical_plan *p, const struct lexical_word *t)
     }
     struct lexical_group *g = &p->groups[p->n_groups++];
     *g = (struct lexical_group){.n_variants = t->n_variants, .function_word = t->function_word};
+    g->may_be_misspelled = t->kind == TEXT_WORD && !t->function_word && in_letters(t->norm);
+    g->word = t->norm;
     memcpy(g->variants, t->variants, sizeof(g->variants));
     return i;
 }
@@ -224,7 +236,7 @@ static bool on_gram_token(const struct text_token *t, void *data)
 }
 
 static enum status weigh(const struct lexical_source *source, struct lexical_plan *p,
-                         struct error *err)
+                         struct arena *a, struct error *err)
 {
     bool content = false;
     for (size_t i = 0; i < p->n_groups; i++) {
@@ -233,7 +245,7 @@ static enum status weigh(const struct lexical_source *source, struct lexical_pla
     for (size_t i = 0; i < p->n_groups; i++) {
         struct lexical_group *g = &p->groups[i];
         for (uint32_t v = 0; v < g->n_variants; v++) {
-            enum status s = source->df(source->data, g->variants[v], &g->variant_df[v], err);
+            enum status s = lexical_df(source, g->variants[v], &g->variant_df[v], err);
             if (s != STATUS_OK) {
                 return s;
             }
@@ -243,8 +255,15 @@ static enum status weigh(const struct lexical_source *source, struct lexical_pla
             g->weight *= FUNCTION_WORD_WEIGHT;
         }
         g->idf = lexical_idf(source->stats.chunks, g->df);
+        p->words_bound += g->weight * g->idf * (LEXICAL_K1 + 1);
+        if (g->df == 0 && g->may_be_misspelled && g->in_question && !p->plain) {
+            enum status s = lexical_find_similar(source, p, g, a, err);
+            if (s != STATUS_OK) {
+                return s;
+            }
+            g->idf = lexical_idf(source->stats.chunks, g->df);
+        }
         g->bound = g->weight * g->idf * (LEXICAL_K1 + 1);
-        p->words_bound += g->bound;
     }
     for (size_t i = 0; i < p->n_grams; i++) {
         struct lexical_gram *g = &p->grams[i];
@@ -276,6 +295,7 @@ enum status lexical_plan_make(struct text_analyzer *t, const struct lexical_sour
         .plain = q->plain};
     struct reading r = {.a = a,
                         .plan = out,
+                        .keep_norm = true,
                         .tokens = arena_array(a, LEXICAL_MAX_WORDS, sizeof(struct lexical_word)),
                         .gram_slots = arena_array(a, GRAM_SLOTS, sizeof(uint16_t))};
     if (out->groups == NULL || out->pairs == NULL || out->grams == NULL || r.tokens == NULL ||
@@ -295,5 +315,5 @@ enum status lexical_plan_make(struct text_analyzer *t, const struct lexical_sour
     if (r.failed) {
         return error_set(err, STATUS_NO_MEMORY, "search: out of memory");
     }
-    return weigh(source, out, err);
+    return weigh(source, out, a, err);
 }

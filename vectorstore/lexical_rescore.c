@@ -37,7 +37,7 @@ struct memo {
 };
 
 struct rescore {
-    const struct lexical_plan *p;
+    struct lexical_plan *p;
     struct arena *arena;
     struct memo *memo; /* open addressing */
     size_t n_memo, n_memo_slots;
@@ -73,7 +73,7 @@ static uint32_t pow2(size_t n)
     return p;
 }
 
-static enum status prepare(struct rescore *r, const struct lexical_plan *p, struct arena *a,
+static enum status prepare(struct rescore *r, struct lexical_plan *p, struct arena *a,
                            struct error *err)
 {
     size_t variants = 0, n = p->n_groups;
@@ -183,6 +183,9 @@ static const struct memo *meaning(struct rescore *r, const struct text_token *t)
         r->n_memo++;
     }
     r->n_found = 0;
+    if (r->p->n_similar > 0) {
+        lexical_similar_seen(r->p, t->stem, t->norm, r->arena);
+    }
     text_grams(t, on_gram, r);
     *m = (struct memo){.id = t->id, .used = true, .group = group_of(r, t->stem)};
     if (r->n_found > 0) {
@@ -315,9 +318,8 @@ static float add_pairs(const struct lexical_source *source, const struct lexical
 }
 
 enum status lexical_rescore(struct text_analyzer *t, const struct lexical_source *source,
-                            const struct lexical_plan *p, const struct lexical_candidate *c,
-                            size_t n, struct arena *a, struct lexical_result *out,
-                            struct error *err)
+                            struct lexical_plan *p, const struct lexical_candidate *c, size_t n,
+                            struct arena *a, struct lexical_result *out, struct error *err)
 {
     struct rescore r = {0};
     struct lexical_hit *hits = arena_array(a, n + 1, sizeof(*hits));

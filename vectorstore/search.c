@@ -176,6 +176,28 @@ static bool source_allowed(void *data, chunk_no n)
     return visible_has(ts->visible, n);
 }
 
+static enum status similar_reply(const struct lexical_result *res, struct arena *a,
+                                 Vs__SearchTextReply *out, struct error *err)
+{
+    Vs__Similar *all = arena_array(a, res->n_similar + 1, sizeof *all);
+    out->similar = arena_array(a, res->n_similar + 1, sizeof *out->similar);
+    bool made = all != NULL && out->similar != NULL;
+    for (size_t i = 0; i < res->n_similar && made; i++) {
+        const struct lexical_similar *from = &res->similar[i];
+        vs__similar__init(&all[i]);
+        all[i].word = arena_strndup(a, from->word.ptr, from->word.len);
+        all[i].tried = arena_array(a, from->n_tried + 1, sizeof *all[i].tried);
+        made = all[i].word != NULL && all[i].tried != NULL;
+        for (size_t k = 0; k < from->n_tried && made; k++) {
+            all[i].tried[k] = arena_strndup(a, from->tried[k].ptr, from->tried[k].len);
+            made = all[i].tried[k] != NULL;
+            all[i].n_tried += made;
+        }
+        out->similar[out->n_similar++] = &all[i];
+    }
+    return made ? STATUS_OK : error_set(err, STATUS_NO_MEMORY, "out of memory");
+}
+
 static enum status text_reply(struct reader *r, const struct lexical_result *res, struct arena *a,
                               Vs__SearchTextReply *out, struct error *err)
 {
@@ -214,9 +236,10 @@ static enum status text_reply(struct reader *r, const struct lexical_result *res
         }
         out->n_terms++;
     }
+    enum status st = similar_reply(res, a, out, err);
     out->upper_bound_share = res->upper_bound_share;
     out->matched = res->matched;
-    return STATUS_OK;
+    return st;
 }
 
 static struct str *views(const ProtobufCBinaryData *b, size_t n, struct arena *a)

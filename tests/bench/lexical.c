@@ -3,6 +3,7 @@
  * BM25 and the default.
  *
  *   bench-lexical DIR [--queries 600] [--seed 1]     DIR: a set, or a folder of sets
+ *   bench-lexical DIR --typos                        with one misspelled word in each query
  *   bench-lexical DIR --fused                        also with the built-in encoder, at several
  * weights bench-lexical --speed CHUNKS                     made-up text of 200-word chunks: time of
  * a search
@@ -48,6 +49,7 @@ struct set {
     struct map documents; /* id -> number */
     size_t n_documents;
     struct map queries; /* id -> struct question */
+    bool typos;
     /* --fused */
     struct encode_scratch *scratch;
     struct lsa_model *model;
@@ -162,10 +164,62 @@ static void on_document(struct set *s, json_t *j)
     add_document(s, text_of(j, "text"), text_of(j, "title"), doc);
 }
 
+/* One edit in the longest ASCII word: the same for the same query. Owned. */
+static char *misspell(char *text)
+{
+    size_t best = 0, len = 0;
+    uint64_t x = 1469598103934665603U;
+    for (size_t i = 0; text[i] != '\0';) {
+        size_t n = 0;
+        while ((text[i + n] | 32) >= 'a' && (text[i + n] | 32) <= 'z') {
+            x = (x ^ (unsigned char)text[i + n]) * 1099511628211U;
+            n++;
+        }
+        bool bounded = (i == 0 || text[i - 1] == ' ') &&
+                       (text[i + n] == '\0' || strchr(" ?.,!", text[i + n]) != NULL);
+        if (bounded && n > len) {
+            best = i;
+            len = n;
+        }
+        i += n > 0 ? n : 1;
+    }
+    if (len < 5) {
+        return text;
+    }
+    size_t size = strlen(text), at = best + 1 + (size_t)(x >> 20) % (len - 2);
+    char *out = need(malloc(size + 2));
+    char letter = (char)('a' + (x >> 40) % 26);
+    switch ((x >> 50) % 4) {
+    case 0: /* left out */
+        memcpy(out, text, at);
+        memcpy(out + at, text + at + 1, size - at);
+        break;
+    case 1: /* put in */
+        memcpy(out, text, at);
+        out[at] = letter;
+        memcpy(out + at + 1, text + at, size - at + 1);
+        break;
+    case 2: /* another */
+        memcpy(out, text, size + 1);
+        out[at] = letter == out[at] ? (char)(letter == 'z' ? 'a' : letter + 1) : letter;
+        break;
+    default: /* swapped */
+        memcpy(out, text, size + 1);
+        out[at] = text[at + 1];
+        out[at + 1] = text[at];
+        break;
+    }
+    free(text);
+    return out;
+}
+
 static void on_query(struct set *s, json_t *j)
 {
     struct question *q = need(calloc(1, sizeof(*q)));
     q->text = need(strdup(text_of(j, "text").ptr));
+    if (s->typos) {
+        q->text = misspell(q->text);
+    }
     if (map_put(&s->queries, text_of(j, "_id"), q, NULL) != STATUS_OK) {
         die("out of memory");
     }
@@ -403,10 +457,10 @@ static void free_set(struct set *s)
     free(s->vectors);
 }
 
-static void bench(const char *dir, size_t queries, uint64_t seed, bool with_vectors,
+static void bench(const char *dir, size_t queries, uint64_t seed, bool with_vectors, bool typos,
                   struct figures sums[2 + N_WEIGHTS], size_t *n)
 {
-    struct set s = {.index = memory_index_new()};
+    struct set s = {.index = memory_index_new(), .typos = typos};
     map_init(&s.documents);
     map_init(&s.queries);
     each_line(&s, dir, "corpus.jsonl", on_document);
@@ -539,7 +593,7 @@ int main(int argc, char **argv)
     uint64_t seed = 1;
     const char *dir = NULL;
     struct figures sums[2 + N_WEIGHTS];
-    bool with_vectors = false;
+    bool with_vectors = false, typos = false;
     memset(sums, 0, sizeof(sums));
     for (int i = 1; i < argc; i++) {
         bool more = i + 1 < argc;
@@ -549,6 +603,8 @@ int main(int argc, char **argv)
             seed = strtoul(argv[++i], NULL, 10);
         } else if (strcmp(argv[i], "--fused") == 0) {
             with_vectors = true;
+        } else if (strcmp(argv[i], "--typos") == 0) {
+            typos = true;
         } else if (strcmp(argv[i], "--speed") == 0 && more) {
             speed(strtoul(argv[++i], NULL, 10));
             return 0;
@@ -564,7 +620,7 @@ int main(int argc, char **argv)
     FILE *one = fopen(path, "r");
     if (one != NULL) {
         (void)fclose(one);
-        bench(dir, queries, seed, with_vectors, sums, &n);
+        bench(dir, queries, seed, with_vectors, typos, sums, &n);
         return 0;
     }
     struct dirent **names;
@@ -575,7 +631,7 @@ int main(int argc, char **argv)
         if (one != NULL) {
             (void)fclose(one);
             path[strlen(path) - strlen("/corpus.jsonl")] = '\0';
-            bench(path, queries, seed, with_vectors, sums, &n);
+            bench(path, queries, seed, with_vectors, typos, sums, &n);
         }
         free(names[i]);
     }

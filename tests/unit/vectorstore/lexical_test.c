@@ -4,6 +4,7 @@
 #include <math.h>
 
 #include "tests/unit/vectorstore/memory_source.h"
+#include "vectorstore/lexical_internal.h"
 
 static uint64_t state = 7;
 
@@ -318,6 +319,71 @@ static void test_codes(void **unused)
     memory_index_free(x);
 }
 
+static void test_edits(void **unused)
+{
+    (void)unused;
+    static const struct {
+        const char *a, *b;
+        uint32_t most, edits;
+    } cases[] = {
+        {"", "", 2, 0},
+        {"tenant", "tenant", 1, 0},
+        {"tennant", "tenant", 2, 1},
+        {"teannt", "tenant", 2, 1},
+        {"tenant", "tenent", 1, 1},
+        {"tenant", "enant", 1, 1},
+        {"kitten", "sitting", 2, 3},
+        {"abcd", "wxyz", 1, 2},
+        {"größe", "grösse", 2, 2},
+        {"книга", "кинга", 1, 1},
+        {"ab", "abcdef", 2, 3},
+    };
+    for (size_t i = 0; i < COUNT_OF(cases); i++) {
+        assert_int_equal(lexical_edits(str_from(cases[i].a), str_from(cases[i].b), cases[i].most),
+                         cases[i].edits);
+    }
+}
+
+static void test_misspelled(void **unused)
+{
+    (void)unused;
+    struct memory_index *x = memory_index_new();
+    chunk_no tenants = memory_index_add(
+        x, STR("The tenants are told of the agreement AB1234 in May."), STR(""), "en");
+    memory_index_add(x, STR("The canteen opens at noon on every day of May."), STR(""), "en");
+    chunk_no secret = memory_index_add(x, STR("The tennants of the moon."), STR(""), "en");
+    memory_index_finish(x);
+    struct arena a;
+    struct lexical_result r;
+    arena_init(&a, (size_t)64 << 20);
+    search(x, "which tenant", &a, &r);
+    assert_int_equal(r.n_similar, 0);
+    search(x, "tenannt", &a, &r); /* both are one edit away */
+    assert_int_equal(r.n_hits, 2);
+    assert_int_equal(r.n_similar, 1);
+    assert_true(str_eq(r.similar[0].word, STR("tenannt")));
+    assert_int_equal(r.similar[0].n_tried, 2);
+    x->chunks[secret].hidden = true;
+    search(x, "tennants in may", &a, &r); /* who may not read it does not learn that it is there */
+    assert_int_equal(r.hits[0].chunk, tenants);
+    assert_int_equal(r.n_similar, 1);
+    assert_int_equal(r.similar[0].n_tried, 1);
+    assert_true(str_eq(r.similar[0].tried[0], STR("tenants"))); /* as spelled, not the stem */
+    search(x, "agremeents", &a, &r);
+    assert_int_equal(r.n_hits, 1);
+    x->chunks[tenants].hidden = true;
+    search(x, "tenannt", &a, &r);
+    assert_int_equal(r.n_hits + r.n_similar, 0);
+    x->chunks[tenants].hidden = false;
+    static const char *const never[] = {"AB1235", "nay", "1235", "opqrst", "zzzz"};
+    for (size_t i = 0; i < COUNT_OF(never); i++) {
+        search(x, never[i], &a, &r);
+        assert_int_equal(r.n_hits + r.n_similar, 0);
+    }
+    arena_reset(&a);
+    memory_index_free(x);
+}
+
 static void test_languages(void **unused)
 {
     (void)unused;
@@ -502,6 +568,8 @@ int main(void)
         cmocka_unit_test(test_frequent_words_do_not_read_all),
         cmocka_unit_test(test_ranking),
         cmocka_unit_test(test_codes),
+        cmocka_unit_test(test_edits),
+        cmocka_unit_test(test_misspelled),
         cmocka_unit_test(test_languages),
         cmocka_unit_test(test_earlier_turns),
         cmocka_unit_test(test_demands),

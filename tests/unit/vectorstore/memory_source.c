@@ -4,6 +4,7 @@
 #include <stdlib.h>
 
 #include "base/map.h"
+#include "vectorstore/lexical_internal.h"
 
 struct memory_term {
     char *term; /* NULL: free */
@@ -216,6 +217,24 @@ static enum status blocks(void *data, struct str term, bool (*visit)(struct str,
     return STATUS_OK;
 }
 
+/* Looks at every term: the tests' vocabularies are small. */
+static enum status similar(void *data, struct str term, uint32_t max_edits,
+                           bool (*visit)(struct str, void *), void *ctx, struct error *err)
+{
+    (void)err;
+    const struct memory_index *x = data;
+    for (size_t i = 0; i < x->cap_terms; i++) {
+        const struct memory_term *t = &x->terms[i];
+        struct str have = {t->term, t->len};
+        size_t longer = t->len > term.len ? t->len - term.len : term.len - t->len;
+        if (t->term != NULL && longer <= (size_t)max_edits * 4 &&
+            lexical_edits(term, have, max_edits) <= max_edits && !visit(have, ctx)) {
+            break;
+        }
+    }
+    return STATUS_OK;
+}
+
 static enum status chunk(void *data, chunk_no n, struct lexical_chunk *out, struct error *err)
 {
     struct memory_index *x = data;
@@ -242,6 +261,7 @@ void memory_index_source(struct memory_index *x, struct lexical_source *out)
     *out = (struct lexical_source){.data = x,
                                    .df = df,
                                    .blocks = blocks,
+                                   .similar = similar,
                                    .chunk = chunk,
                                    .gram_df = x->gram_df,
                                    .stats = x->stats,
