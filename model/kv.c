@@ -1,0 +1,202 @@
+#include "model/kv.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/half.h"
+#include "model/quant.h"
+
+struct kv_pool {
+    struct kv_shape shape;
+    uint32_t n;
+    uint16_t *uses; /* by page; 0: free */
+    uint32_t *free_pages;
+    uint32_t n_free;
+    size_t key_bytes, value_bytes, layer_bytes, page_bytes; /* of one token; of one layer's page */
+    unsigned char *data;
+};
+
+static size_t value_bytes(enum tensor_type t)
+{
+    return t == TENSOR_F16 ? 2 : 4;
+}
+
+uint64_t kv_page_bytes(const struct kv_shape *shape)
+{
+    return (uint64_t)shape->layers * KV_PAGE * (shape->key_width + shape->value_width) *
+           value_bytes(shape->type);
+}
+
+enum status kv_pool_new(const struct kv_shape *shape, uint32_t pages, struct kv_pool **out,
+                        struct error *err)
+{
+    struct kv_pool *p = calloc(1, sizeof *p);
+    if (p == NULL) {
+        return error_set(err, STATUS_NO_MEMORY, "out of memory");
+    }
+    p->shape = *shape;
+    p->n = p->n_free = pages;
+    p->key_bytes = shape->key_width * value_bytes(shape->type);
+    p->value_bytes = shape->value_width * value_bytes(shape->type);
+    p->layer_bytes = KV_PAGE * (p->key_bytes + p->value_bytes);
+    p->page_bytes = shape->layers * p->layer_bytes;
+    p->uses = calloc((size_t)pages + 1, sizeof *p->uses);
+    p->free_pages = calloc((size_t)pages + 1, sizeof *p->free_pages);
+    p->data = calloc((size_t)pages + 1, p->page_bytes);
+    if (p->uses == NULL || p->free_pages == NULL || p->data == NULL) {
+        kv_pool_free(p);
+        return error_set(err, STATUS_NO_MEMORY, "no memory for %u pages of keys and values", pages);
+    }
+    for (uint32_t i = 0; i < pages; i++) {
+        p->free_pages[i] = pages - 1 - i;
+    }
+    *out = p;
+    return STATUS_OK;
+}
+
+void kv_pool_free(struct kv_pool *p)
+{
+    if (p != NULL) {
+        free(p->uses);
+        free(p->free_pages);
+        free(p->data);
+        free(p);
+    }
+}
+
+uint32_t kv_pool_left(const struct kv_pool *p)
+{
+    return p->n_free;
+}
+
+static bool grow(struct kv_sequence *s, uint32_t pages)
+{
+    if (pages <= s->cap_pages) {
+        return true;
+    }
+    uint32_t cap = s->cap_pages == 0 ? 8 : s->cap_pages;
+    while (cap < pages) {
+        cap *= 2;
+    }
+    uint32_t *grown = realloc(s->pages, cap * sizeof *grown);
+    if (grown != NULL) {
+        s->pages = grown;
+        s->cap_pages = cap;
+    }
+    return grown != NULL;
+}
+
+static uint32_t take(struct kv_pool *p)
+{
+    uint32_t page = p->free_pages[--p->n_free];
+    p->uses[page] = 1;
+    return page;
+}
+
+static void give(struct kv_pool *p, uint32_t page)
+{
+    if (--p->uses[page] == 0) {
+        p->free_pages[p->n_free++] = page;
+    }
+}
+
+enum status kv_reserve(struct kv_pool *p, struct kv_sequence *s, uint32_t n, struct error *err)
+{
+    uint32_t pages = (s->length + n + KV_PAGE - 1) / KV_PAGE;
+    uint32_t last = s->length / KV_PAGE; /* the page that the next token goes into */
+    bool shared = n > 0 && last < s->n_pages && p->uses[s->pages[last]] > 1;
+    uint32_t more = (pages > s->n_pages ? pages - s->n_pages : 0) + (shared ? 1 : 0);
+    if (more > p->n_free) {
+        return error_set(err, STATUS_BUSY, "no room for %u more tokens: %u pages wanted, %u free",
+                         n, more, p->n_free);
+    }
+    if (!grow(s, pages)) {
+        return error_set(err, STATUS_NO_MEMORY, "out of memory");
+    }
+    if (shared) {
+        uint32_t copy = take(p);
+        memcpy(p->data + copy * p->page_bytes, p->data + s->pages[last] * p->page_bytes,
+               p->page_bytes);
+        give(p, s->pages[last]);
+        s->pages[last] = copy;
+    }
+    while (s->n_pages < pages) {
+        s->pages[s->n_pages++] = take(p);
+    }
+    return STATUS_OK;
+}
+
+enum status kv_fork(struct kv_pool *p, const struct kv_sequence *from, uint32_t n,
+                    struct kv_sequence *out, struct error *err)
+{
+    n = n > from->length ? from->length : n;
+    uint32_t pages = (n + KV_PAGE - 1) / KV_PAGE;
+    for (uint32_t i = 0; i < pages; i++) {
+        if (p->uses[from->pages[i]] == UINT16_MAX) {
+            return error_set(err, STATUS_BUSY, "too many sequences share one beginning");
+        }
+    }
+    if (!grow(out, pages)) {
+        return error_set(err, STATUS_NO_MEMORY, "out of memory");
+    }
+    for (uint32_t i = 0; i < pages; i++) {
+        out->pages[i] = from->pages[i];
+        p->uses[from->pages[i]]++;
+    }
+    out->n_pages = pages;
+    out->length = n;
+    return STATUS_OK;
+}
+
+void kv_release(struct kv_pool *p, struct kv_sequence *s)
+{
+    for (uint32_t i = 0; i < s->n_pages; i++) {
+        give(p, s->pages[i]);
+    }
+    free(s->pages);
+    *s = (struct kv_sequence){0};
+}
+
+static unsigned char *page_keys(const struct kv_pool *p, const struct kv_sequence *s,
+                                uint32_t layer, uint32_t position)
+{
+    return p->data + s->pages[position / KV_PAGE] * p->page_bytes + layer * p->layer_bytes;
+}
+
+void kv_put(struct kv_pool *p, const struct kv_sequence *s, uint32_t layer, uint32_t position,
+            const float *key, const float *value)
+{
+    unsigned char *keys = page_keys(p, s, layer, position);
+    unsigned char *values = keys + KV_PAGE * p->key_bytes;
+    uint32_t slot = position % KV_PAGE;
+    if (p->shape.type == TENSOR_F16) {
+        half_encode(key, p->shape.key_width, keys + slot * p->key_bytes);
+        half_encode(value, p->shape.value_width, values + slot * p->value_bytes);
+    } else {
+        memcpy(keys + slot * p->key_bytes, key, p->key_bytes);
+        memcpy(values + slot * p->value_bytes, value, p->value_bytes);
+    }
+}
+
+static const float *widen(const struct kv_pool *p, const unsigned char *at, uint32_t width,
+                          float *room)
+{
+    if (p->shape.type == TENSOR_F32) {
+        return (const float *)(const void *)at;
+    }
+    quant_decode(TENSOR_F16, at, (size_t)KV_PAGE * width, room);
+    return room;
+}
+
+const float *kv_keys(const struct kv_pool *p, const struct kv_sequence *s, uint32_t layer,
+                     uint32_t position, float *room)
+{
+    return widen(p, page_keys(p, s, layer, position), p->shape.key_width, room);
+}
+
+const float *kv_values(const struct kv_pool *p, const struct kv_sequence *s, uint32_t layer,
+                       uint32_t position, float *room)
+{
+    const unsigned char *keys = page_keys(p, s, layer, position);
+    return widen(p, keys + KV_PAGE * p->key_bytes, p->shape.value_width, room);
+}

@@ -1,0 +1,69 @@
+/* A model from a GGUF file, run on the processor. Decoders (llama, qwen2, qwen3) give the next
+ * token's logits, encoders (bert) a vector a text.
+ *
+ * Deterministic: what comes out for one sequence depends on its own tokens alone, not on what else
+ * is in the batch, nor on how its prompt is sliced. One forward pass at a time for each workspace;
+ * a model itself is read by any number of threads. */
+#ifndef CARREL_MODEL_MODEL_H
+#define CARREL_MODEL_MODEL_H
+
+#include "model/kv.h"
+#include "model/tokenizer.h"
+
+#define MODEL_LAYERS_MAX 256U
+#define MODEL_BATCH_MAX 4096U
+
+enum model_pooling { POOLING_NONE = 0, POOLING_MEAN = 1, POOLING_CLS = 2, POOLING_LAST = 3 };
+
+struct model_info {
+    char architecture[32];
+    char name[128];
+    bool encoder;
+    uint32_t layers, width, feed_forward, heads, kv_heads, head_width, value_width, vocabulary;
+    uint32_t context; /* tokens it was trained for */
+    enum model_pooling pooling;
+    uint64_t parameters;
+    uint64_t weight_bytes; /* of the tensors */
+};
+
+struct model;
+struct workspace;
+
+/* Everything but the tensors' names and shapes is checked by gguf_open. UNSUPPORTED: an
+ * architecture that is not built in; INVALID: a tensor is missing or of the wrong shape, by name.
+ */
+enum status model_open(const char *path, struct model **out, struct error *err) MUST_CHECK;
+void model_close(struct model *m); /* NULL is fine */
+const struct model_info *model_info(const struct model *m);
+const struct tokenizer *model_tokenizer(const struct model *m);
+const struct gguf *model_file(const struct model *m);
+/* The shape of this decoder's keys and values. */
+struct kv_shape model_kv_shape(const struct model *m, enum tensor_type type);
+
+/* Scratch memory for passes of at most `tokens` tokens. */
+enum status workspace_new(const struct model *m, uint32_t tokens, struct workspace **out,
+                          struct error *err) MUST_CHECK;
+void workspace_free(struct workspace *w); /* NULL is fine */
+
+/* One sequence's part of a pass: n more tokens behind what its keys and values hold; room was
+ * reserved. */
+struct model_piece {
+    struct kv_sequence *sequence;
+    const uint32_t *tokens;
+    uint32_t n;
+    bool every_logit; /* logits of all n tokens, else of the last */
+};
+
+/* Runs the pieces (at most the workspace's tokens in all). logits: one row of the vocabulary's size
+ * for each wanted token, in order. Sequences grow by their tokens. INVALID: a token outside the
+ * vocabulary; nothing has changed. */
+enum status model_forward(const struct model *m, struct workspace *w, struct kv_pool *pool,
+                          const struct model_piece *pieces, size_t n_pieces, float *logits,
+                          struct error *err) MUST_CHECK;
+/* An encoder's vector of a text's tokens (specials included), pooled as the file says, of unit
+ * length. out: width floats. TOO_LARGE: more tokens than the model's context or the workspace
+ * holds. */
+enum status model_embed(const struct model *m, struct workspace *w, const uint32_t *tokens,
+                        uint32_t n, float *out, struct error *err) MUST_CHECK;
+
+#endif
