@@ -23,6 +23,13 @@ enum option_flag {
     OPT_KEY_FILE = 1 << 4,
     OPT_TOP_K = 1 << 5,
     OPT_WATCH = 1 << 6,
+    OPT_BACKUP_KEY = 1 << 20,
+    OPT_TENANT = 1 << 21,
+    OPT_WITH_WATCH = 1 << 22,
+    OPT_KEEP = 1 << 23,
+    OPT_INTO = 1 << 24,
+    OPT_AS = 1 << 25,
+    OPT_BACKUP = 1 << 26,
 };
 
 #define OPTIONS_ARGS_MAX 16
@@ -32,9 +39,12 @@ struct options {
     bool json;
     bool quiet;
     bool watch;
-    int port;             /* -1: not given */
-    int top_k;            /* 0: not given */
-    const char *key_file; /* NULL: not given */
+    int port;                                /* -1: not given */
+    int top_k;                               /* 0: not given */
+    const char *key_file;                    /* NULL: not given */
+    const char *tenant, *into, *as, *backup; /* NULL: not given */
+    bool with_watch;
+    int keep; /* 0: not given */
     const char *args[OPTIONS_ARGS_MAX];
     int n_args;
 };
@@ -50,7 +60,7 @@ struct command {
 };
 
 extern const struct command cmd_up, cmd_stop, cmd_status, cmd_doctor, cmd_docs, cmd_search, cmd_ask,
-    cmd_config, cmd_verify;
+    cmd_config, cmd_verify, cmd_backup, cmd_restore;
 
 /* Prints "carrel: <text>" on stderr and returns the exit code that fits the status. */
 enum exit_code command_failed(const struct error *err);

@@ -40,6 +40,28 @@ static const struct {
      {"watch", no_argument, NULL, 'w'},
      "-w, --watch",
      "stay, with a progress bar, until everything is read"},
+    {OPT_BACKUP_KEY,
+     {"key-file", required_argument, NULL, 'B'},
+     "--key-file FILE",
+     "file with the key of the backups; left out: they are not encrypted"},
+    {OPT_TENANT, {"tenant", required_argument, NULL, 't'}, "-t, --tenant NAME", "only this tenant"},
+    {OPT_WITH_WATCH,
+     {"with-watch", no_argument, NULL, 'W'},
+     "--with-watch",
+     "also what lies in the watched folder and is no document"},
+    {OPT_KEEP,
+     {"keep", required_argument, NULL, 'n'},
+     "--keep N",
+     "of all backups there keep the newest N"},
+    {OPT_INTO,
+     {"into", required_argument, NULL, 'I'},
+     "--into DIR",
+     "data directory to restore into (default as --home)"},
+    {OPT_AS, {"as", required_argument, NULL, 'A'}, "--as NAME", "the tenant's new name"},
+    {OPT_BACKUP,
+     {"backup", required_argument, NULL, 'b'},
+     "--backup ID",
+     "which backup (default: the newest; `carrel backup list`)"},
 };
 #define TABLE_N (sizeof(table) / sizeof(table[0]))
 
@@ -128,6 +150,29 @@ static enum options_result take(const struct command *c, int letter, struct opti
     case 'w':
         out->watch = true;
         return OPTIONS_OK;
+    case 'W':
+        out->with_watch = true;
+        return OPTIONS_OK;
+    case 't':
+        out->tenant = optarg;
+        return OPTIONS_OK;
+    case 'I':
+        out->into = optarg;
+        return OPTIONS_OK;
+    case 'A':
+        out->as = optarg;
+        return OPTIONS_OK;
+    case 'b':
+        out->backup = optarg;
+        return OPTIONS_OK;
+    case 'n':
+        if (!whole_number(optarg, 1, 100000, &out->keep)) {
+            (void)fprintf(stderr, "carrel %s: --keep %s: must be a number from 1 to 100000\n",
+                          c->name, optarg);
+            return OPTIONS_WRONG;
+        }
+        return OPTIONS_OK;
+    case 'B':
     case 'K':
         out->key_file = optarg;
         return OPTIONS_OK;
@@ -183,7 +228,7 @@ enum options_result options_parse(const struct command *c, int argc, char **argv
     for (size_t i = 0; i < TABLE_N; i++) {
         if ((c->options & table[i].flag) != 0) {
             longs[n++] = table[i].option;
-            if (strchr("pqkw", table[i].option.val) != NULL) {
+            if (strchr("pqkwt", table[i].option.val) != NULL) {
                 shorts[n_short++] = (char)table[i].option.val;
                 if (table[i].option.has_arg == required_argument) {
                     shorts[n_short++] = ':';

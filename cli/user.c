@@ -2,6 +2,7 @@
  * given the data directory, and let through the folders above it and above the binaries. */
 #include <errno.h>
 #include <fcntl.h>
+#include <fts.h>
 #include <grp.h>
 #include <pwd.h>
 #include <spawn.h>
@@ -179,6 +180,25 @@ static void share_watch(const char *watch)
     }
 }
 
+/* A home that root restored: all of it is root's. */
+static enum status give_tree(const char *home, uid_t uid, gid_t gid, struct error *err)
+{
+    char root[PATH_CAP];
+    (void)snprintf(root, sizeof(root), "%s", home);
+    char *const roots[] = {root, NULL};
+    FTS *tree = fts_open(roots, FTS_PHYSICAL | FTS_NOCHDIR, NULL);
+    enum status s = tree == NULL ? error_errno(err, errno, "%s", home) : STATUS_OK;
+    for (FTSENT *e = NULL; s == STATUS_OK && (e = fts_read(tree)) != NULL;) {
+        if (e->fts_info != FTS_DP) {
+            s = give(e->fts_accpath, uid, gid, err);
+        }
+    }
+    if (tree != NULL) {
+        (void)fts_close(tree);
+    }
+    return s;
+}
+
 enum status home_give_to_user(const char *home, const char *watch, bool watch_is_ours,
                               const char *const *paths, size_t n_paths, struct error *err)
 {
@@ -189,6 +209,10 @@ enum status home_give_to_user(const char *home, const char *watch, bool watch_is
     struct stat st;
 
     enum status s = find_user(&uid, &gid, err);
+    if (s == STATUS_OK) {
+        s = file_join(path, sizeof(path), home, "tenants", err);
+    }
+    bool restored = s == STATUS_OK && lstat(path, &st) == 0 && st.st_uid != uid;
     for (size_t i = 0; i < sizeof(owned) / sizeof(owned[0]) && s == STATUS_OK; i++) {
         s = file_join(path, sizeof(path), home, owned[i], err);
         if (s == STATUS_OK && lstat(path, &st) == 0) {
@@ -201,6 +225,9 @@ enum status home_give_to_user(const char *home, const char *watch, bool watch_is
             s = give(watch, uid, gid, err);
             share_watch(watch);
         }
+    }
+    if (s == STATUS_OK && restored) {
+        s = give_tree(home, uid, gid, err);
     }
     for (size_t i = 0; i < n_paths && s == STATUS_OK; i++) {
         s = open_way(paths[i], uid, gid, err);

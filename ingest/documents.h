@@ -24,6 +24,8 @@ void pages_cancel(struct rpc_call *call);
 struct renders *renders_new(void); /* cache of page pictures; NULL: out of memory */
 void renders_free(struct renders *r);
 
+void backup_snapshot(struct rpc_call *call, const ProtobufCMessage *m); /* backup.c */
+
 /* The call's tenant; NULL when the call was already failed. */
 struct tenant *documents_tenant(struct rpc_call *call);
 /* A row as people see it; texts in a. false: out of memory. */

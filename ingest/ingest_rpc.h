@@ -14,6 +14,8 @@ IG_METHOD(get, "Get", Get, get, RPC_UNARY, 5000)
 IG_METHOD(progress, "Progress", Progress, progress, RPC_UNARY, 2000)
 IG_METHOD(upload, "Upload", Upload, upload, RPC_REQUEST_STREAM, 600000)
 IG_METHOD(delete, "Delete", Delete, delete, RPC_UNARY, 30000)
+RPC_METHOD(ig, snapshot, "ingest.Snapshot", ig__snapshot_request, Ig__SnapshotRequest,
+           ig__snapshot_reply, Ig__SnapshotReply, RPC_UNARY, FROM(CLI), 3600000)
 IG_METHOD(render, "Render", Render, render, RPC_REPLY_STREAM, 60000)
 
 #endif

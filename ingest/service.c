@@ -7,6 +7,7 @@
 
 #include "base/clock.h"
 #include "base/file.h"
+#include "base/snapshot_call.h"
 #include "ingest/chunk.h"
 #include "ingest/documents.h"
 #include "ingest/migrate.h"
@@ -30,6 +31,9 @@ static const struct rpc_handler handlers[] = {
     {.method = &ig_delete_method,
      .on_request = documents_delete,
      .on_cancel = documents_delete_cancel},
+    {.method = &ig_snapshot_method,
+     .on_request = backup_snapshot,
+     .on_cancel = snapshot_call_cancel},
     {.method = &ig_render_method,
      .on_request = pages_render,
      .on_ready = pages_ready,

@@ -210,6 +210,8 @@ static void serve_close(struct service *svc)
 
 const struct service_definition serve_definition = {
     .self = PEER_SERVE,
+    .handlers = serve_handlers,
+    .n_handlers = SERVE_HANDLERS,
     .open = serve_open,
     .health = serve_health,
     .close = serve_close,

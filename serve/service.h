@@ -35,6 +35,9 @@ extern const struct route serve_routes[];
 extern const size_t serve_routes_n;
 /* api_admin.c: own figures in Prometheus' format */
 void serve_metrics(const struct serve *s, struct buf *out);
+/* backup.c: what the command line calls */
+#define SERVE_HANDLERS 1
+extern const struct rpc_handler serve_handlers[SERVE_HANDLERS];
 /* dispatch.c */
 void serve_on_request(struct http_request *r, void *serve);
 void serve_on_done(struct http_request *r, int status, void *serve);

@@ -3,12 +3,12 @@ _carrel() {
     local cur=${COMP_WORDS[COMP_CWORD]} prev=${COMP_WORDS[COMP_CWORD-1]} cmd=${COMP_WORDS[1]} options=
     COMPREPLY=()
     case $prev in
-    --home) mapfile -t COMPREPLY < <(compgen -d -- "$cur"); return ;;
+    --home | --into) mapfile -t COMPREPLY < <(compgen -d -- "$cur"); return ;;
     --key-file) mapfile -t COMPREPLY < <(compgen -f -- "$cur"); return ;;
     --port | -p | --top-k | -k) return ;;
     esac
     if [ "$COMP_CWORD" -eq 1 ]; then
-        mapfile -t COMPREPLY < <(compgen -W 'up stop status doctor docs search ask config verify --help --version' -- "$cur")
+        mapfile -t COMPREPLY < <(compgen -W 'up stop status doctor docs search ask config verify backup restore --help --version' -- "$cur")
         return
     fi
     case $cmd in
@@ -18,6 +18,8 @@ _carrel() {
     docs) options='--home --json --key-file --watch --help' ;;
     search) options='--home --json --key-file --top-k --help' ;;
     ask) options='--home --json --key-file --help' ;;
+    backup) options='list check --home --json --key-file --tenant --with-watch --keep --help' ;;
+    restore) options='--home --json --key-file --tenant --into --as --backup --help' ;;
     config) options='check default reference --home --help' ;;
     esac
     mapfile -t COMPREPLY < <(compgen -W "$options" -- "$cur")

@@ -1,0 +1,63 @@
+/* Taking and giving back backups; cmd_backup.c and cmd_restore.c are their faces. */
+#ifndef CARREL_CLI_BACKUP_H
+#define CARREL_CLI_BACKUP_H
+
+#include "cli/vault.h"
+
+struct backup_wish {
+    const char *home, *target;
+    const char *key_file; /* NULL: not encrypted */
+    const char *tenant;   /* NULL: all, and the settings, users and keys */
+    bool with_watch;      /* everything in the watched folder, not only what is stored of it */
+    int keep;             /* 0: all earlier ones stay */
+    bool progress;
+};
+
+struct backup_result {
+    char id[BOOK_ID_CAP];
+    uint64_t files, bytes;             /* in the backup */
+    uint64_t new_pieces, stored_bytes; /* written for it */
+    uint64_t removed_backups, removed_pieces, freed_bytes;
+    unsigned tenants;
+};
+
+/* The appliance must be running. */
+enum status backup_take(const struct backup_wish *w, struct backup_result *out,
+                        struct error *err) MUST_CHECK;
+
+struct restore_wish {
+    const char *source, *home;
+    const char *key_file;
+    const char *id;     /* NULL: the newest that has it */
+    const char *tenant; /* NULL: everything, into an empty or missing folder */
+    const char *as;     /* the tenant's new name; NULL: its own */
+    bool progress;
+};
+
+struct restore_result {
+    char id[BOOK_ID_CAP];
+    uint64_t files, bytes;
+    bool files_skipped; /* the watched folder lies elsewhere: documents' files were not made */
+};
+
+enum status backup_give(const struct restore_wish *w, struct restore_result *out,
+                        struct error *err) MUST_CHECK;
+
+struct backup_summary {
+    char id[BOOK_ID_CAP];
+    int64_t taken_wall_ms;
+    uint64_t files, bytes;
+    bool whole;
+    char tenants[512]; /* separated by blanks; ends in "..." when there are more */
+};
+
+enum status backup_describe(struct vault *v, const char *id, struct backup_summary *out,
+                            struct error *err) MUST_CHECK;
+/* Reads every piece of every backup. found: how many are damaged or missing, each told by say(). */
+enum status backup_check(struct vault *v, bool progress, void (*say)(const char *what, void *data),
+                         void *data, uint64_t *pieces, uint64_t *found, struct error *err) MUST_CHECK;
+
+/* A tenant's name: [a-z0-9-], 1 to 64. */
+bool backup_tenant_ok(const char *name);
+
+#endif

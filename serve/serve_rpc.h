@@ -1,0 +1,11 @@
+/* The table of serve's methods. */
+#ifndef CARREL_SERVE_RPC_H
+#define CARREL_SERVE_RPC_H
+
+#include "base/rpc/rpc.h"
+#include "serve.pb-c.h"
+
+RPC_METHOD(se, snapshot, "serve.Snapshot", se__snapshot_request, Se__SnapshotRequest,
+           se__snapshot_reply, Se__SnapshotReply, RPC_UNARY, FROM(CLI), 3600000)
+
+#endif

@@ -1,0 +1,210 @@
+// Backup while serving, restore into an empty folder: the same questions get the same answers, by id and score.
+//
+// CARREL_BACKUP_QUERIES (default 100) sets how many questions are compared; the long run asks 1000.
+
+import { test } from "node:test";
+import assert from "node:assert/strict";
+import { execFileSync, spawnSync } from "node:child_process";
+import { existsSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, statSync, writeFileSync, chmodSync, openSync, readSync, writeSync, closeSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { dirname, join } from "node:path";
+import { setTimeout as sleep } from "node:timers/promises";
+import { binDir, startAppliance, temporaryHome, until } from "./appliance.mjs";
+
+const QUERIES = Number(process.env.CARREL_BACKUP_QUERIES ?? 100);
+const DOCS = 240;
+
+const nouns = "lantern harbour granite meadow copper violin orchard timber saddle marble candle ferry anchor pepper quarry beacon kettle ledger mirror needle".split(" ");
+const verbs = "carries repairs paints measures borrows lifts polishes stores counts weighs".split(" ");
+const at = (list, n) => list[n % list.length];
+
+function content(i) {
+  const lines = [`# Report ${i} of the ${at(nouns, i * 7)}`];
+  for (let k = 0; k < 6; k++) {
+    lines.push(`The ${at(nouns, i + k)} ${at(verbs, i * 3 + k)} the ${at(nouns, i * 5 + k * 3)} of section ${k} in year ${1900 + ((i * 13 + k) % 120)}.`);
+  }
+  return lines.join("\n\n") + "\n";
+}
+
+const question = (n) => `which ${at(nouns, n * 3)} ${at(verbs, n)} the ${at(nouns, n * 11 + 1)} ${1900 + ((n * 17) % 120)}`;
+
+/** What a search says, without what differs by nature (times). */
+async function answers(a, n) {
+  const out = [];
+  for (let i = 0; i < n; i++) {
+    const passages = await a.search(question(i), { top_k: 8 });
+    out.push(passages.map((p) => [p.document.id, p.document.path, p.id ?? p.chunk, p.score, p.text.length]));
+  }
+  return out;
+}
+
+function carrel(args, { fails = false } = {}) {
+  const r = spawnSync(join(binDir, "carrel"), args, { encoding: "utf8", env: { ...process.env, NO_COLOR: "1" } });
+  if (!fails) assert.equal(r.status, 0, `carrel ${args.join(" ")}: ${r.stderr}`);
+  return { code: r.status, out: r.stdout, err: r.stderr, json: () => JSON.parse(r.stdout) };
+}
+
+function files(dir) {
+  return readdirSync(dir, { withFileTypes: true }).flatMap((e) => (e.isDirectory() ? files(join(dir, e.name)) : [join(dir, e.name)]));
+}
+
+function flip(path, where = 0.5) {
+  const fd = openSync(path, "r+");
+  const pos = Math.floor(statSync(path).size * where);
+  const b = Buffer.alloc(1);
+  readSync(fd, b, 0, 1, pos);
+  b[0] ^= 0x40;
+  writeSync(fd, b, 0, 1, pos);
+  closeSync(fd);
+}
+
+async function withFolder(fn) {
+  const dir = mkdtempSync(join(tmpdir(), "carrel-backup-"));
+  chmodSync(dir, 0o755);
+  try {
+    await fn(dir);
+  } finally {
+    rmSync(dir, { recursive: true, force: true });
+  }
+}
+
+async function ready(a, n) {
+  await a.settled({ n });
+  // the encoder is fitted and published once there are enough passages
+  await until("vectors are searched", async () => !(await a.post("/api/search", { query: "lantern" })).note, { timeout: 60_000, every: 200 }).catch(() => {});
+}
+
+test("backup, increment, check, restore: identical answers", { timeout: 300_000 }, () => withFolder(async (dir) => {
+  const target = join(dir, "backups");
+  const key = join(dir, "key");
+  writeFileSync(key, "a long and private sentence about lighthouses\n");
+  const a = await startAppliance();
+  let b;
+  try {
+    for (let i = 0; i < DOCS; i++) a.drop(`reports/report-${i}.md`, content(i));
+    await ready(a, DOCS);
+    writeFileSync(join(a.watch, "note.unknown-kind"), "not a document");
+
+    const first = carrel(["backup", target, "--home", a.home, "--key-file", key, "--json"]).json();
+    assert.ok(first.new_pieces > 0);
+    assert.deepEqual(readdirSync(join(a.home, "run")).filter((n) => n === "backup"), [], "the copy beside is gone");
+
+    // a little changes: little is written
+    a.drop("reports/report-3.md", content(3) + "\nOne more line about the zeppelin.\n");
+    rmSync(join(a.watch, "reports/report-4.md"));
+    await until("the change is there", async () => {
+      const d = await a.documents();
+      return d.length >= DOCS - 1 && !d.some((x) => x.path.endsWith("report-4.md")) && d.every((x) => x.state !== "queued" && x.state !== "working") && (await a.search("zeppelin")).some((p) => p.text.includes("zeppelin"));
+    }, { timeout: 60_000 });
+    await sleep(1000);
+    const before = await answers(a, QUERIES);
+    assert.ok((await a.search(question(1), { mode: "vector" })).length > 0, "an encoder is published");
+    const second = carrel(["backup", target, "--home", a.home, "--key-file", key, "--json"]).json();
+    assert.ok(second.stored_bytes < first.stored_bytes, `${second.stored_bytes} of ${first.stored_bytes}`);
+    assert.deepEqual(await answers(a, 10), before.slice(0, 10), "nothing changed meanwhile");
+
+    // nothing readable lies in it
+    for (const f of files(target)) {
+      const bytes = readFileSync(f);
+      assert.equal(bytes.includes("zeppelin"), false, f);
+      assert.equal(bytes.includes("report-3"), false, f);
+    }
+    const check = carrel(["backup", "check", target, "--key-file", key, "--json"]).json();
+    assert.equal(check.problems, 0);
+    const list = carrel(["backup", "list", target, "--key-file", key, "--json"]).json();
+    assert.equal(list.length, 2);
+    writeFileSync(join(dir, "wrong"), "some other sentence, also long enough\n");
+    assert.match(carrel(["backup", "list", target, "--key-file", join(dir, "wrong")], { fails: true }).err, /does not open/);
+    assert.match(carrel(["backup", "list", target], { fails: true }).err, /encrypted: give --key-file/);
+
+    // a busy home is refused, an empty one filled
+    assert.match(carrel(["restore", target, "--into", a.home, "--key-file", key], { fails: true }).err, /running/);
+    const home = temporaryHome();
+    carrel(["restore", target, "--into", home, "--key-file", key]);
+    b = await startAppliance({ home, config: null });
+    assert.deepEqual(await answers(b, QUERIES), before, "before ingest has looked at the files");
+    await b.settled({ n: DOCS - 1 });
+    assert.equal((await b.documents()).length, DOCS - 1);
+    assert.deepEqual(await answers(b, QUERIES), before, "and after");
+    assert.equal(carrel(["verify", "--home", home, "--json"]).json().problems, 0);
+    assert.equal(b.key, a.key, "keys are the same");
+    await b.stop();
+    b = undefined;
+
+    // the first backup is still whole, and goes with --keep 1
+    const old = temporaryHome();
+    carrel(["restore", target, "--into", old, "--key-file", key, "--backup", first.backup]);
+    assert.ok(existsSync(join(old, "watch/main/reports/report-4.md")));
+    rmSync(dirname(old), { recursive: true, force: true });
+    const third = carrel(["backup", target, "--home", a.home, "--key-file", key, "--keep", "1", "--json"]).json();
+    assert.equal(third.removed_backups, 2);
+    assert.equal(carrel(["backup", "check", target, "--key-file", key, "--json"]).json().problems, 0);
+
+    // a bit goes over: check says which file
+    const piece = files(join(target, "pieces"))[0];
+    flip(piece);
+    const bad = carrel(["backup", "check", target, "--key-file", key], { fails: true });
+    assert.equal(bad.code, 1);
+    assert.ok(bad.out.includes(piece), bad.out);
+  } finally {
+    await b?.stop();
+    await a.stop();
+  }
+}));
+
+test("one tenant out of one appliance into another, under another name, while both serve", { timeout: 300_000 }, () => withFolder(async (dir) => {
+  const target = join(dir, "backups");
+  const a = await startAppliance();
+  const b = await startAppliance();
+  try {
+    for (let i = 0; i < 30; i++) a.drop(`reports/report-${i}.md`, content(i));
+    b.drop("own.md", "# Own\n\nThe glasshouse is heated in March.\n");
+    await ready(a, 30);
+    await b.settled({ n: 1 });
+    carrel(["backup", target, "--home", a.home, "--tenant", "main", "--with-watch"]);
+    assert.match(carrel(["restore", target, "--into", b.home, "--tenant", "main"], { fails: true }).err, /there is a tenant main/);
+    assert.match(carrel(["restore", target, "--into", join(dir, "none")], { fails: true }).err, /no backup of the whole appliance/);
+    carrel(["restore", target, "--into", b.home, "--tenant", "main", "--as", "guest"]);
+    assert.equal(readdirSync(join(b.home, "watch/guest/reports")).length, 30);
+    await until("the guest's store agrees", () => carrel(["verify", "--home", b.home, "--json"], { fails: true }).json().documents === 31, { timeout: 30_000, every: 300 });
+    assert.equal(carrel(["verify", "--home", b.home, "--json"]).json().problems, 0);
+    assert.ok((await b.search("glasshouse heated")).length > 0, "the other tenant goes on");
+    assert.equal((await b.search("lantern harbour")).some((p) => p.text.includes("lantern")), false, "and does not see the guest");
+  } finally {
+    await a.stop();
+    await b.stop();
+  }
+}));
+
+test("a backup that is killed leaves the earlier one whole; a full disk gives a clear error", { timeout: 300_000, skip: process.getuid() === 0 ? false : "needs root to mount a small tmpfs" }, () => withFolder(async (dir) => {
+  const target = join(dir, "backups");
+  const a = await startAppliance();
+  try {
+    for (let i = 0; i < 20; i++) a.drop(`reports/report-${i}.md`, content(i));
+    await ready(a, 20);
+    carrel(["backup", target, "--home", a.home]);
+    for (let i = 0; i < 8; i++) {
+      a.drop(`reports/more-${i}.md`, content(1000 + i));
+      const ms = 5 + i * 12;
+      spawnSync(join(binDir, "carrel"), ["backup", target, "--home", a.home], { timeout: ms, killSignal: "SIGKILL" });
+      assert.equal(carrel(["backup", "check", target, "--json"]).json().problems, 0, `killed after ${ms} ms`);
+    }
+    const ok = carrel(["backup", target, "--home", a.home, "--json"]).json();
+    assert.ok(ok.files > 20);
+    assert.deepEqual(readdirSync(join(target, "new")).filter((n) => readdirSync(join(target, "new", n)).length > 0), []);
+
+    const small = join(dir, "small");
+    mkdirSync(small);
+    execFileSync("mount", ["-t", "tmpfs", "-o", "size=256k,mode=755", "tmpfs", small]);
+    try {
+      const r = carrel(["backup", small, "--home", a.home], { fails: true });
+      assert.equal(r.code, 1);
+      assert.match(r.err, /space|full/i);
+      assert.equal(carrel(["backup", "list", small], { fails: true }).code, 4, "no half backup");
+    } finally {
+      execFileSync("umount", ["-l", small]);
+    }
+  } finally {
+    await a.stop();
+  }
+}));
