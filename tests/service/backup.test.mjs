@@ -98,7 +98,7 @@ test("backup, increment, check, restore: identical answers", { timeout: 300_000 
     }, { timeout: 60_000 });
     await sleep(1000);
     const before = await answers(a, QUERIES);
-    assert.ok((await a.search(question(1), { mode: "vector" })).length > 0, "an encoder is published");
+    assert.ok((await a.search(question(1), { mode: "dense" })).length > 0, "an encoder is published");
     const second = carrel(["backup", target, "--home", a.home, "--key-file", key, "--json"]).json();
     assert.ok(second.stored_bytes < first.stored_bytes, `${second.stored_bytes} of ${first.stored_bytes}`);
     assert.deepEqual(await answers(a, 10), before.slice(0, 10), "nothing changed meanwhile");
