@@ -1,0 +1,63 @@
+/* Choosing the next token. The same logits, options and seed give the same token, at whatever step
+ * a run is taken up: the random number of a step comes from the seed and the step's number, not
+ * from those before.
+ *
+ * Order: logit bias, penalties over the last tokens, temperature, top-k, top-p (Holtzman et al.
+ * 2020), min-p (Nguyen et al. 2024). Temperature 0 takes the largest logit, of equals the lowest
+ * id. */
+#ifndef CARREL_MODEL_SAMPLER_H
+#define CARREL_MODEL_SAMPLER_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+#include "base/status.h"
+
+#define SAMPLER_BIASES_MAX 1024U
+#define SAMPLER_LOGPROBS_MAX 20U
+#define SAMPLER_WINDOW_MAX 8192U
+
+struct logit_bias {
+    uint32_t token;
+    float bias; /* -100 forbids, +100 forces, as OpenAI's API has it */
+};
+
+struct sampler_options {
+    float temperature;        /* 0..2 */
+    uint32_t top_k;           /* 0: all */
+    float top_p;              /* 1: all */
+    float min_p;              /* 0: all */
+    float repetition_penalty; /* 1: none; divides positive logits of tokens seen, multiplies
+                                 negative ones */
+    float presence_penalty;   /* -2..2: taken off once for a token seen */
+    float frequency_penalty;  /* -2..2: taken off each time */
+    uint32_t window;          /* how many of the last tokens count as seen */
+    uint64_t seed;
+    const struct logit_bias *biases; /* borrowed while sampler_new runs */
+    size_t n_biases;
+};
+
+struct token_logprob {
+    uint32_t token;
+    float logprob;
+};
+
+struct sampler;
+
+/* INVALID names the option that is out of range. vocabulary: tokens, as many as logits come. */
+enum status sampler_new(const struct sampler_options *o, uint32_t vocabulary, struct sampler **out,
+                        struct error *err) MUST_CHECK;
+void sampler_free(struct sampler *s); /* NULL is fine */
+/* A token of the prompt or of the answer counts as seen from now on. */
+void sampler_accept(struct sampler *s, uint32_t token);
+/* The token for step `step` (0 is the first of the answer). logits are not changed. allowed: one
+ * bit a token, a constraint's; NULL: all. UINT32_MAX when nothing is allowed. */
+uint32_t sampler_pick(struct sampler *s, const float *logits, const uint64_t *allowed,
+                      uint64_t step);
+
+/* Log probabilities under the model itself, without bias, penalties or temperature: of `token` into
+ * *own, and the n likeliest (at most SAMPLER_LOGPROBS_MAX), likeliest first. */
+void sampler_logprobs(const float *logits, uint32_t vocabulary, uint32_t token, float *own,
+                      struct token_logprob *top, size_t n);
+
+#endif
