@@ -1,4 +1,5 @@
 /* From fused ranks and fetched passages to the reply. */
+#include "retrieve/diverse.h"
 #include "retrieve/fold.h"
 #include "retrieve/search.h"
 
@@ -83,6 +84,35 @@ static enum status add_folded(Rt__Why *why, const Vs__Passage *p, struct arena *
     return STATUS_OK;
 }
 
+/* into[i] becomes UINT32_MAX for what gets no place. */
+static enum status give_places(const struct answer *in, const Vs__FetchReply *fetched,
+                               uint32_t *into, struct arena *a, struct error *err)
+{
+    size_t n = fetched->n_passages, from = 0;
+    struct diverse_passage *items = arena_array(a, n + 1, sizeof(*items));
+    if (items == NULL) {
+        return error_set(err, STATUS_NO_MEMORY, "search: out of memory");
+    }
+    for (size_t i = 0; i < n; i++) {
+        const Vs__Passage *p = fetched->passages[i];
+        const struct fused *f = fused_of(in, view(p->chunk), from);
+        items[i] = (struct diverse_passage){.content = str_from(p->content),
+                                            .page = p->has_page ? p->page : 0,
+                                            .score = f == NULL ? 0 : f->score,
+                                            .gone = into[i] != i || f == NULL};
+        from = f == NULL ? from : (size_t)(f - in->fused) + 1;
+    }
+    if (in->fold) {
+        diverse(items, n, in->top_k);
+    }
+    for (uint32_t i = 0; i < n && in->fold; i++) {
+        if (into[i] == i && !items[i].chosen) {
+            into[i] = UINT32_MAX;
+        }
+    }
+    return STATUS_OK;
+}
+
 enum status answer_fill(struct text_analyzer *t, const struct answer *in,
                         const Vs__FetchReply *fetched, struct arena *a, Rt__SearchReply *reply,
                         uint64_t *folded, struct error *err)
@@ -106,9 +136,15 @@ enum status answer_fill(struct text_analyzer *t, const struct answer *in,
     if (in->fold) {
         s = fold(t, texts, n, a, into, err);
     }
+    if (s == STATUS_OK) {
+        s = give_places(in, fetched, into, a, err);
+    }
     for (uint32_t i = 0; i < n && s == STATUS_OK; i++) {
         Vs__Passage *p = fetched->passages[i];
         place[i] = UINT32_MAX;
+        if (into[i] == UINT32_MAX) {
+            continue;
+        }
         if (into[i] != i) {
             if (place[into[i]] != UINT32_MAX) {
                 s = add_folded(&whys[place[into[i]]], p, a, err);

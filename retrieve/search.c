@@ -534,7 +534,8 @@ static void sides_ended(struct search *s)
         return;
     }
     bool folding = !(s->request->has_no_fold && s->request->no_fold);
-    size_t wanted = s->top_k + (folding ? s->top_k / 2 + 4U : 0U);
+    /* some are folded, and some give way to other documents */
+    size_t wanted = s->top_k + (folding ? s->top_k + 4U : 0U);
     wanted = wanted < s->n_fused ? wanted : s->n_fused;
     Vs__FetchRequest q = VS__FETCH_REQUEST__INIT;
     q.filter = &s->filter;
