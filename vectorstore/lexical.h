@@ -116,7 +116,7 @@ struct lexical_result {
     size_t n_hits;
     float upper_bound_share;
     uint32_t matched;  /* candidates scored */
-    struct str *terms; /* the query's stems that occur */
+    struct str *terms; /* the query's stems that occur in what is allowed */
     size_t n_terms;
     struct lexical_similar *similar;
     size_t n_similar;

@@ -1,0 +1,1076 @@
+/* Who finds what: random documents under random rules, and every way of reading them compared with
+ * a reading of the rules by brute force.
+ *
+ * CARREL_RIGHTS_SEED=n runs one seed, CARREL_RIGHTS_SEEDS=n so many; a failure prints its seed. */
+#include "fixture.h"
+
+#include <math.h>
+#include <pthread.h>
+#include <time.h>
+
+#define DOCUMENTS 24
+#define CONTENTS 20
+#define CHUNKS 3 /* of a content, at most */
+#define DIMENSIONS 8
+#define MOMENTS 24
+#define STEPS 40
+#define WORDS 12
+#define YEAR_MS INT64_C(31557600000)
+
+static const char *const words[WORDS] = {"bam", "dax", "fip", "gok", "hul", "jem",
+                                         "kiv", "lop", "mur", "nef", "pov", "quz"};
+static const char *const groups[] = {"ga", "gb", "gc"};
+static const char *const collections[] = {"north", "south", "west"};
+static const char *const labels[] = {"", "public", "internal", "restricted", "odd"};
+static const char *const tags[] = {"ta", "tb", "tc"};
+static const char *const languages[] = {"en", "de", "fr"};
+static const char *const formats[] = {"txt", "pdf", "md"};
+static const char *const folders[] = {"a/", "a/b/", "a/bc/", "d/"};
+
+#define COUNT(list) (sizeof(list) / sizeof((list)[0]))
+
+struct spot {    /* where a document stands */
+    int content; /* -1: nowhere */
+    char path[64];
+    unsigned collection, label, tags;
+    int64_t date_ms;
+};
+
+struct document {
+    char id[16];
+    unsigned readers; /* groups, bit by bit; 0: everyone */
+    bool excluded;
+    struct spot spot;
+    uint64_t sequence;
+    uint32_t versions;
+};
+
+struct content {
+    unsigned chunks, language, format;
+    unsigned words[CHUNKS]; /* bit by bit */
+    char text[CHUNKS][160];
+    float vectors[CHUNKS][DIMENSIONS];
+    ProtobufCBinaryData ids[CHUNKS]; /* as the store names them; none before they were first seen */
+};
+
+struct moment {
+    int64_t at_ms;
+    struct spot spots[DOCUMENTS];
+};
+
+struct world {
+    char dir[64];
+    struct store *s;
+    uint64_t seed, random, sequence;
+    struct document documents[DOCUMENTS];
+    struct content contents[CONTENTS];
+    struct moment moments[MOMENTS];
+    size_t n_moments;
+};
+
+#define CHECK(w, what, ...)                                                                        \
+    do {                                                                                           \
+        if (!(what)) {                                                                             \
+            print_error("seed %llu: ", (unsigned long long)(w)->seed);                             \
+            print_error(__VA_ARGS__);                                                              \
+            print_error("\n");                                                                     \
+            fail_msg("%s", #what);                                                                 \
+        }                                                                                          \
+    } while (0)
+
+static uint64_t draw(struct world *w)
+{
+    w->random ^= w->random << 13; /* Marsaglia's xorshift */
+    w->random ^= w->random >> 7;
+    w->random ^= w->random << 17;
+    return w->random;
+}
+
+static unsigned under(struct world *w, size_t n)
+{
+    return (unsigned)(draw(w) % n);
+}
+
+static void pause_ms(long ms)
+{
+    const struct timespec t = {.tv_nsec = ms * 1000000};
+    (void)nanosleep(&t, NULL);
+}
+
+/* ---- making the world ---- */
+
+static void make_contents(struct world *w)
+{
+    for (int i = 0; i < CONTENTS; i++) {
+        struct content *k = &w->contents[i];
+        k->chunks = 1 + under(w, CHUNKS);
+        k->language = under(w, COUNT(languages));
+        k->format = under(w, COUNT(formats));
+        for (unsigned c = 0; c < k->chunks; c++) {
+            size_t at = (size_t)snprintf(k->text[c], sizeof k->text[c], "Part %d %u:", i, c);
+            for (unsigned n = 1 + under(w, 5); n > 0; n--) {
+                unsigned word = under(w, WORDS);
+                k->words[c] |= 1U << word;
+                at += (size_t)snprintf(k->text[c] + at, sizeof k->text[c] - at, " %s", words[word]);
+            }
+            for (unsigned d = 0; d < DIMENSIONS; d++) {
+                k->vectors[c][d] = (float)(int64_t)(draw(w) % 2001) / 1000.0F - 1.0F;
+            }
+        }
+    }
+}
+
+static void random_spot(struct world *w, struct spot *s)
+{
+    (void)snprintf(s->path, sizeof s->path, "%sf%u", folders[under(w, COUNT(folders))],
+                   under(w, 30));
+    s->collection = under(w, COUNT(collections));
+    s->label = under(w, COUNT(labels));
+    s->tags = under(w, 8);
+    s->date_ms =
+        (int64_t)under(w, 5) * YEAR_MS + (int64_t)under(w, 1000) * 1000000 + INT64_C(1500000000000);
+}
+
+struct message { /* a location, with room for its lists */
+    Vs__Location l;
+    char *readers[3], *tags[3];
+    char path[64];
+};
+
+static char *z(const char *s)
+{
+    return (char *)(uintptr_t)s;
+}
+
+static void tell(const struct document *d, struct message *m)
+{
+    vs__location__init(&m->l);
+    m->l.document = z(d->id);
+    (void)snprintf(m->path, sizeof m->path, "%s", d->spot.path);
+    m->l.path = (ProtobufCBinaryData){.data = (uint8_t *)m->path, .len = strlen(m->path)};
+    m->l.source = z("watch");
+    m->l.collection = z(collections[d->spot.collection]);
+    m->l.label = z(labels[d->spot.label]);
+    m->l.readers = m->readers;
+    m->l.tags = m->tags;
+    for (unsigned i = 0; i < 3; i++) {
+        if ((d->readers >> i & 1U) != 0) {
+            m->readers[m->l.n_readers++] = z(groups[i]);
+        }
+        if ((d->spot.tags >> i & 1U) != 0) {
+            m->tags[m->l.n_tags++] = z(tags[i]);
+        }
+    }
+    m->l.sequence = d->sequence;
+    m->l.modified_wall_ms = d->spot.date_ms;
+    if (d->spot.date_ms % 2 == 0) { /* else the time of change stands for it */
+        m->l.has_date_wall_ms = true;
+        m->l.date_wall_ms = d->spot.date_ms;
+        m->l.modified_wall_ms = 17;
+    }
+}
+
+static void put(struct world *w, struct document *d)
+{
+    struct error err;
+    struct message loc;
+    struct put *p = NULL;
+    const struct content *k = &w->contents[d->spot.content];
+    Vs__PutRequest__Begin b = VS__PUT_REQUEST__BEGIN__INIT;
+    Vs__PutRequest m = VS__PUT_REQUEST__INIT;
+    Vs__Chunk chunks[CHUNKS];
+    Vs__Chunk *list[CHUNKS];
+    uint16_t half[CHUNKS][DIMENSIONS];
+    char all[CHUNKS * 170] = "";
+    uint8_t hash[SHA256_BYTES];
+    uint32_t at = 0;
+    tell(d, &loc);
+    b.location = &loc.l;
+    for (unsigned c = 0; c < k->chunks; c++) {
+        vs__chunk__init(&chunks[c]);
+        list[c] = &chunks[c];
+        chunks[c].ordinal = c;
+        chunks[c].start = at;
+        at += (uint32_t)strlen(k->text[c]);
+        chunks[c].end = at;
+        chunks[c].text =
+            (ProtobufCBinaryData){.data = (uint8_t *)z(k->text[c]), .len = strlen(k->text[c])};
+        for (unsigned i = 0; i < DIMENSIONS; i++) {
+            half[c][i] = half_from_float(k->vectors[c][i]);
+        }
+        chunks[c].has_vector = true;
+        chunks[c].vector = (ProtobufCBinaryData){.data = (uint8_t *)half[c], .len = sizeof half[c]};
+        (void)snprintf(all + strlen(all), sizeof all - strlen(all), "%s", k->text[c]);
+    }
+    sha256_of(all, strlen(all), hash);
+    b.hash = (ProtobufCBinaryData){.data = hash, .len = sizeof hash};
+    b.size = strlen(all);
+    b.format = z(formats[k->format]);
+    b.language = z(languages[k->language]);
+    b.pipeline = z("test-1");
+    b.encoder = z("e1");
+    OK(store_put_begin(w->s, &b, &p, &err));
+    m.has_original = m.has_text = true;
+    m.original = m.text = (ProtobufCBinaryData){.data = (uint8_t *)all, .len = strlen(all)};
+    m.chunks = list;
+    m.n_chunks = k->chunks;
+    Vs__PutReply r = VS__PUT_REPLY__INIT;
+    OK(store_put_add(p, &m, &err));
+    OK(store_put_commit(p, &r, &err));
+    store_put_end(p);
+    assert_true(r.applied);
+    d->versions++;
+}
+
+static void step(struct world *w)
+{
+    struct error err;
+    struct document *d = &w->documents[under(w, DOCUMENTS)];
+    struct document before = *d;
+    unsigned what = under(w, 20);
+    d->sequence = ++w->sequence;
+    if (d->spot.content < 0 || what < 9) {
+        random_spot(w, &d->spot);
+        d->spot.content = (int)under(w, CONTENTS);
+        d->readers = under(w, 8);
+        d->excluded = false;
+        put(w, d);
+    } else if (what < 15) {
+        struct message loc;
+        Vs__MoveRequest m = VS__MOVE_REQUEST__INIT;
+        Vs__MoveReply r = VS__MOVE_REPLY__INIT;
+        int content = d->spot.content;
+        if (what < 13) {
+            random_spot(w, &d->spot);
+            d->spot.content = content;
+        }
+        d->readers = under(w, 8);
+        d->excluded = false;
+        tell(d, &loc);
+        m.location = &loc.l;
+        OK(store_move(w->s, &m, &r, &err));
+        assert_true(r.applied);
+        d->versions++;
+    } else if (what < 19) {
+        Vs__RemoveRequest m = VS__REMOVE_REQUEST__INIT;
+        Vs__RemoveReply r = VS__REMOVE_REPLY__INIT;
+        m.document = d->id;
+        m.sequence = d->sequence;
+        m.has_excluded = m.excluded = what == 18;
+        OK(store_remove(w->s, &m, &r, &err));
+        assert_true(r.applied);
+        d->excluded = m.excluded;
+        d->spot.content = m.excluded ? before.spot.content : -1;
+    } else {
+        bool more = true;
+        bool sealed;
+        while (more) {
+            OK(store_maintain(w->s, clock_wall_ms(), &more, &err));
+        }
+        OK(store_seal(w->s, &sealed, &err));
+    }
+}
+
+static void remember_moment(struct world *w)
+{
+    struct moment *m = &w->moments[w->n_moments++];
+    pause_ms(3);
+    m->at_ms = clock_wall_ms();
+    for (size_t i = 0; i < DOCUMENTS; i++) {
+        m->spots[i] = w->documents[i].spot;
+    }
+    pause_ms(3);
+}
+
+/* ---- the rules, by brute force ---- */
+
+struct question {
+    const struct caller *caller; /* NULL: the appliance */
+    unsigned groups;
+    Vs__Filter f;
+    const struct moment *then; /* of f.as_of_ms */
+    struct caller who;
+    const char *names[3];
+    char *collections[2], *labels[2], *tags[2], *languages[2], *formats[2], *documents[3];
+    ProtobufCBinaryData under[2];
+};
+
+static bool listed(const char *v, char *const *list, size_t n)
+{
+    for (size_t i = 0; i < n; i++) {
+        if (strcmp(v, list[i]) == 0) {
+            return true;
+        }
+    }
+    return n == 0;
+}
+
+static bool may_read(const struct document *d, const struct question *q)
+{
+    return !d->excluded && (q->caller == NULL || d->readers == 0 || (d->readers & q->groups) != 0);
+}
+
+static const struct spot *spot_of(const struct world *w, size_t document, const struct question *q)
+{
+    return q->then != NULL ? &q->then->spots[document] : &w->documents[document].spot;
+}
+
+static bool passes(const struct world *w, size_t document, const struct question *q)
+{
+    const struct document *d = &w->documents[document];
+    const struct spot *s = spot_of(w, document, q);
+    const Vs__Filter *f = &q->f;
+    bool below = f->n_under == 0;
+    if (s->content < 0 || !may_read(d, q)) {
+        return false;
+    }
+    const struct content *k = &w->contents[s->content];
+    for (size_t i = 0; i < f->n_under; i++) {
+        const char *u = (const char *)f->under[i].data;
+        size_t n = f->under[i].len;
+        below = below || (u[n - 1] == '/' ? strncmp(s->path, u, n) == 0
+                                          : strlen(s->path) == n && memcmp(s->path, u, n) == 0);
+    }
+    for (size_t i = 0; i < f->n_tags; i++) {
+        bool has = false;
+        for (unsigned t = 0; t < COUNT(tags); t++) {
+            has = has || ((s->tags >> t & 1U) != 0 && strcmp(tags[t], f->tags[i]) == 0);
+        }
+        if (!has) {
+            return false;
+        }
+    }
+    return below && listed(collections[s->collection], f->collections, f->n_collections) &&
+           listed(labels[s->label], f->labels, f->n_labels) &&
+           listed(languages[k->language], f->languages, f->n_languages) &&
+           listed(formats[k->format], f->formats, f->n_formats) &&
+           listed(d->id, f->documents, f->n_documents) &&
+           (!f->has_from_ms || s->date_ms >= f->from_ms) &&
+           (!f->has_until_ms || s->date_ms < f->until_ms);
+}
+
+static bool found_in(const struct world *w, int content, const struct question *q)
+{
+    for (size_t i = 0; i < DOCUMENTS; i++) {
+        if (spot_of(w, i, q)->content == content && passes(w, i, q)) {
+            return true;
+        }
+    }
+    return false;
+}
+
+static void ask(struct world *w, struct question *q)
+{
+    memset(q, 0, sizeof *q);
+    vs__filter__init(&q->f);
+    Vs__Filter *f = &q->f;
+    f->collections = q->collections;
+    f->labels = q->labels;
+    f->tags = q->tags;
+    f->languages = q->languages;
+    f->formats = q->formats;
+    f->documents = q->documents;
+    f->under = q->under;
+    if (under(w, 8) != 0) {
+        q->groups = under(w, 8);
+        for (unsigned i = 0; i < 3; i++) {
+            if ((q->groups >> i & 1U) != 0) {
+                q->names[q->who.n_groups++] = groups[i];
+            }
+        }
+        q->who.tenant = "t";
+        q->who.user = "key:1";
+        q->who.groups = q->names;
+        q->caller = &q->who;
+    }
+    for (unsigned kinds = under(w, 3); kinds > 0; kinds--) {
+        size_t n = 1 + under(w, 2);
+        for (size_t i = 0; i < n; i++) {
+            switch (under(w, 9)) {
+            case 0:
+                q->collections[f->n_collections++ % 2] = z(collections[under(w, 3)]);
+                break;
+            case 1:
+                q->labels[f->n_labels++ % 2] = z(labels[under(w, COUNT(labels))]);
+                break;
+            case 2:
+                q->tags[f->n_tags++ % 2] = z(tags[under(w, 3)]);
+                break;
+            case 3:
+                q->languages[f->n_languages++ % 2] = z(languages[under(w, 3)]);
+                break;
+            case 4:
+                q->formats[f->n_formats++ % 2] = z(formats[under(w, 3)]);
+                break;
+            case 5:
+                q->documents[f->n_documents++ % 3] = w->documents[under(w, DOCUMENTS)].id;
+                break;
+            case 6:
+                f->has_from_ms = true;
+                f->from_ms = w->documents[under(w, DOCUMENTS)].spot.date_ms;
+                break;
+            case 7:
+                f->has_until_ms = true;
+                f->until_ms = w->documents[under(w, DOCUMENTS)].spot.date_ms;
+                break;
+            default: {
+                bool whole = under(w, 2) == 0;
+                const char *u = whole ? w->documents[under(w, DOCUMENTS)].spot.path
+                                      : folders[under(w, COUNT(folders))];
+                if (u[0] != '\0') {
+                    q->under[f->n_under++ % 2] =
+                        (ProtobufCBinaryData){.data = (uint8_t *)z(u), .len = strlen(u)};
+                }
+                break;
+            }
+            }
+            f->n_collections = f->n_collections > 2 ? 2 : f->n_collections;
+            f->n_labels = f->n_labels > 2 ? 2 : f->n_labels;
+            f->n_tags = f->n_tags > 2 ? 2 : f->n_tags;
+            f->n_languages = f->n_languages > 2 ? 2 : f->n_languages;
+            f->n_formats = f->n_formats > 2 ? 2 : f->n_formats;
+            f->n_documents = f->n_documents > 3 ? 3 : f->n_documents;
+            f->n_under = f->n_under > 2 ? 2 : f->n_under;
+        }
+    }
+    if (w->n_moments > 0 && under(w, 3) == 0) {
+        q->then = &w->moments[under(w, w->n_moments)];
+        f->has_as_of_ms = true;
+        f->as_of_ms = q->then->at_ms;
+    }
+}
+
+/* ---- the ways of reading ---- */
+
+/* The chunk of this id, or its content with *chunk CHUNKS where it is not known. */
+static struct content *content_of(struct world *w, ProtobufCBinaryData id, unsigned *chunk)
+{
+    for (int i = 0; i < CONTENTS; i++) {
+        for (unsigned c = 0; c < w->contents[i].chunks; c++) {
+            const ProtobufCBinaryData *have = &w->contents[i].ids[c];
+            if (have->len == id.len && memcmp(have->data, id.data, id.len) == 0) {
+                *chunk = c;
+                return &w->contents[i];
+            }
+        }
+    }
+    return NULL;
+}
+
+/* The store's names of what is there now, by its text. */
+static void learn_ids(struct world *w)
+{
+    struct error err;
+    struct arena a;
+    Vs__SearchVectorRequest m = VS__SEARCH_VECTOR_REQUEST__INIT;
+    Vs__SearchVectorReply r;
+    Vs__FetchRequest f = VS__FETCH_REQUEST__INIT;
+    Vs__FetchReply fr;
+    float v[DIMENSIONS] = {1};
+    ProtobufCBinaryData ids[CONTENTS * CHUNKS];
+    arena_init(&a, (size_t)16 * 1024 * 1024);
+    m.encoder = z("e1");
+    m.vector = v;
+    m.n_vector = DIMENSIONS;
+    m.limit = 1000;
+    OK(store_search_vector(w->s, &appliance, &m, &a, &r, &err));
+    CHECK(w, r.n_hits <= COUNT(ids), "%zu hits", r.n_hits);
+    for (size_t i = 0; i < r.n_hits; i++) {
+        ids[i] = r.hits[i]->chunk;
+    }
+    f.chunks = ids;
+    f.n_chunks = r.n_hits;
+    OK(store_fetch(w->s, &appliance, &f, &a, &fr, &err));
+    for (size_t i = 0; i < fr.n_passages; i++) {
+        unsigned content = 0;
+        unsigned chunk = 0;
+        char text[200];
+        (void)snprintf(text, sizeof text, "%.*s", (int)fr.passages[i]->text.len,
+                       (const char *)fr.passages[i]->text.data);
+        CHECK(w, sscanf(text, "Part %u %u:", &content, &chunk) == 2, "text %s", text);
+        ProtobufCBinaryData *id = &w->contents[content].ids[chunk];
+        free(id->data);
+        id->len = fr.passages[i]->chunk.len;
+        id->data = malloc(id->len);
+        assert_non_null(id->data);
+        memcpy(id->data, fr.passages[i]->chunk.data, id->len);
+    }
+    arena_reset(&a);
+}
+
+static void check_text(struct world *w, const struct question *q)
+{
+    struct error err;
+    struct arena a;
+    char query[64] = "";
+    unsigned asked = 0;
+    unsigned readable = 0;
+    size_t expected = 0;
+    size_t may = 0;
+    bool seen[CONTENTS][CHUNKS] = {{false}};
+    Vs__SearchTextRequest m = VS__SEARCH_TEXT_REQUEST__INIT;
+    Vs__SearchTextReply r;
+    arena_init(&a, (size_t)16 * 1024 * 1024);
+    for (unsigned n = 1 + under(w, 3); n > 0; n--) {
+        unsigned word = under(w, WORDS);
+        asked |= 1U << word;
+        (void)snprintf(query + strlen(query), sizeof query - strlen(query), "%s ", words[word]);
+    }
+    m.query = (ProtobufCBinaryData){.data = (uint8_t *)query, .len = strlen(query)};
+    m.limit = 1000;
+    m.filter = (Vs__Filter *)(uintptr_t)&q->f;
+    const struct asker who = {.caller = q->caller};
+    OK(store_search_text(w->s, &who, &m, &a, &r, &err));
+    for (size_t i = 0; i < r.n_hits; i++) {
+        unsigned chunk = 0;
+        struct content *k = content_of(w, r.hits[i]->chunk, &chunk);
+        CHECK(w, k != NULL, "text: a chunk that nobody knows");
+        CHECK(w, found_in(w, (int)(k - w->contents), q), "text: '%s' shows %s", query,
+              k->text[chunk]);
+        seen[k - w->contents][chunk] = true;
+    }
+    for (int i = 0; i < CONTENTS; i++) {
+        bool there = found_in(w, i, q);
+        for (unsigned c = 0; c < w->contents[i].chunks; c++) {
+            bool wanted = there && (w->contents[i].words[c] & asked) != 0;
+            readable |= there ? w->contents[i].words[c] : 0;
+            may += there ? 1 : 0;
+            expected += wanted ? 1 : 0;
+            CHECK(w, !wanted || seen[i][c], "text: '%s' misses %s", query, w->contents[i].text[c]);
+        }
+    }
+    CHECK(w, r.matched >= expected && r.matched <= may, "text: matched %u, %zu expected", r.matched,
+          expected);
+    CHECK(w, expected > 0 || r.n_hits > 0 || r.upper_bound_share <= 0, "text: share %f of nothing",
+          (double)r.upper_bound_share);
+    for (size_t i = 0; i < r.n_terms; i++) {
+        bool known = q->caller == NULL;
+        for (unsigned n = 0; n < WORDS; n++) {
+            known = known || ((readable >> n & 1U) != 0 && strcmp(words[n], r.terms[i]) == 0);
+        }
+        CHECK(w, known, "text: the word %s is in nothing he may read", r.terms[i]);
+    }
+    arena_reset(&a);
+}
+
+static int descending(const void *x, const void *y)
+{
+    double a = *(const double *)x;
+    double b = *(const double *)y;
+    return a > b ? -1 : a < b ? 1 : 0;
+}
+
+static void check_vector(struct world *w, const struct question *q)
+{
+    struct error err;
+    struct arena a;
+    float v[DIMENSIONS];
+    double best[CONTENTS * CHUNKS];
+    size_t n = 0;
+    double norm = 0;
+    Vs__SearchVectorRequest m = VS__SEARCH_VECTOR_REQUEST__INIT;
+    Vs__SearchVectorReply r;
+    arena_init(&a, (size_t)16 * 1024 * 1024);
+    for (unsigned i = 0; i < DIMENSIONS; i++) {
+        v[i] = (float)(int64_t)(draw(w) % 2001) / 1000.0F - 1.0F;
+        norm += (double)v[i] * (double)v[i];
+    }
+    m.encoder = z("e1");
+    m.vector = v;
+    m.n_vector = DIMENSIONS;
+    m.limit = under(w, 2) == 0 ? 5 : 1000;
+    m.filter = (Vs__Filter *)(uintptr_t)&q->f;
+    const struct asker who = {.caller = q->caller};
+    OK(store_search_vector(w->s, &who, &m, &a, &r, &err));
+    for (int i = 0; i < CONTENTS; i++) {
+        for (unsigned c = 0; c < w->contents[i].chunks && found_in(w, i, q); c++) {
+            double dot = 0;
+            double length = 0;
+            for (unsigned d = 0; d < DIMENSIONS; d++) {
+                dot += (double)v[d] * (double)w->contents[i].vectors[c][d];
+                length +=
+                    (double)w->contents[i].vectors[c][d] * (double)w->contents[i].vectors[c][d];
+            }
+            best[n++] = dot / sqrt(norm * length);
+        }
+    }
+    qsort(best, n, sizeof best[0], descending);
+    size_t want = n < m.limit ? n : m.limit;
+    CHECK(w, r.n_hits == want, "vectors: %zu hits, not %zu", r.n_hits, want);
+    for (size_t i = 0; i < r.n_hits; i++) {
+        unsigned chunk = 0;
+        struct content *k = content_of(w, r.hits[i]->chunk, &chunk);
+        CHECK(w, k != NULL, "vectors: a chunk that nobody knows");
+        CHECK(w, found_in(w, (int)(k - w->contents), q), "vectors: shows %s", k->text[chunk]);
+        CHECK(w, fabs((double)r.hits[i]->cosine - best[i]) < 0.02, "vectors: rank %zu %f, not %f",
+              i, (double)r.hits[i]->cosine, best[i]);
+    }
+    arena_reset(&a);
+}
+
+/* Everything is asked for by name, readable or not. */
+static void check_fetch(struct world *w, const struct question *q)
+{
+    struct error err;
+    struct arena a;
+    ProtobufCBinaryData ids[CONTENTS * CHUNKS];
+    int owner[CONTENTS * CHUNKS];
+    Vs__FetchRequest f = VS__FETCH_REQUEST__INIT;
+    Vs__FetchReply r;
+    arena_init(&a, (size_t)16 * 1024 * 1024);
+    f.chunks = ids;
+    for (int i = 0; i < CONTENTS; i++) {
+        for (unsigned c = 0; c < w->contents[i].chunks; c++) {
+            if (w->contents[i].ids[c].data != NULL) {
+                owner[f.n_chunks] = i;
+                ids[f.n_chunks++] = w->contents[i].ids[c];
+            }
+        }
+    }
+    f.filter = (Vs__Filter *)(uintptr_t)&q->f;
+    f.has_widen = true;
+    f.widen = under(w, 2);
+    const struct asker who = {.caller = q->caller};
+    OK(store_fetch(w->s, &who, &f, &a, &r, &err));
+    size_t at = 0;
+    for (size_t i = 0; i < f.n_chunks; i++) {
+        if (!found_in(w, owner[i], q)) {
+            continue;
+        }
+        CHECK(w, at < r.n_passages, "fetch: %s is missing", w->contents[owner[i]].text[0]);
+        const Vs__Passage *p = r.passages[at++];
+        CHECK(w, p->chunk.len == ids[i].len && memcmp(p->chunk.data, ids[i].data, ids[i].len) == 0,
+              "fetch: not the chunk asked for");
+        bool named = false;
+        for (size_t d = 0; d < DOCUMENTS; d++) {
+            const struct spot *s = spot_of(w, d, q);
+            named = named || (strcmp(w->documents[d].id, p->document) == 0 && passes(w, d, q) &&
+                              s->content == owner[i] && strlen(s->path) == p->path.len &&
+                              memcmp(s->path, p->path.data, p->path.len) == 0 &&
+                              strcmp(p->collection, collections[s->collection]) == 0);
+            bool holds = s->content == owner[i] && !w->documents[d].excluded;
+            bool strict = s->label == 0 || s->label == 4; /* none, and one that is not known */
+            CHECK(w, !holds || !strict || p->label[0] == '\0', "fetch: label %s", p->label);
+        }
+        CHECK(w, named, "fetch: named as %s", p->document);
+    }
+    CHECK(w, at == r.n_passages, "fetch: %zu passages, %zu expected", r.n_passages, at);
+    arena_reset(&a);
+}
+
+static void check_count(const struct world *w, Vs__FacetCount *const *list, size_t n,
+                        const char *value, uint32_t expected)
+{
+    uint32_t got = 0;
+    for (size_t i = 0; i < n; i++) {
+        got += strcmp(list[i]->value, value) == 0 ? list[i]->documents : 0;
+        CHECK(w, list[i]->documents > 0, "facets: %s is named and not there", list[i]->value);
+    }
+    CHECK(w, got == expected, "facets: %u of '%s', not %u", got, value, expected);
+}
+
+static void check_facets(struct world *w, const struct question *q)
+{
+    struct error err;
+    struct arena a;
+    Vs__FacetsRequest m = VS__FACETS_REQUEST__INIT;
+    Vs__FacetsReply r;
+    uint32_t n[6][16] = {{0}};
+    uint32_t all = 0;
+    arena_init(&a, (size_t)16 * 1024 * 1024);
+    m.filter = (Vs__Filter *)(uintptr_t)&q->f;
+    const struct asker who = {.caller = q->caller};
+    OK(store_facets(w->s, &who, &m, &a, &r, &err));
+    for (size_t d = 0; d < DOCUMENTS; d++) {
+        const struct spot *s = spot_of(w, d, q);
+        if (!passes(w, d, q)) {
+            continue;
+        }
+        time_t date = (time_t)(s->date_ms / 1000);
+        struct tm tm;
+        assert_non_null(gmtime_r(&date, &tm));
+        all++;
+        n[0][s->collection]++;
+        n[1][s->label]++;
+        n[3][w->contents[s->content].language]++;
+        n[4][w->contents[s->content].format]++;
+        n[5][tm.tm_year - 115]++; /* 2015 on */
+        for (unsigned t = 0; t < 3; t++) {
+            n[2][t] += s->tags >> t & 1U;
+        }
+    }
+    CHECK(w, r.documents == all, "facets: %u documents, not %u", r.documents, all);
+    for (unsigned i = 0; i < 3; i++) {
+        check_count(w, r.collections, r.n_collections, collections[i], n[0][i]);
+        check_count(w, r.tags, r.n_tags, tags[i], n[2][i]);
+        check_count(w, r.languages, r.n_languages, languages[i], n[3][i]);
+        check_count(w, r.formats, r.n_formats, formats[i], n[4][i]);
+    }
+    for (unsigned i = 0; i < COUNT(labels); i++) {
+        check_count(w, r.labels, r.n_labels, labels[i], n[1][i]);
+    }
+    for (unsigned i = 0; i < 16; i++) {
+        char year[16];
+        (void)snprintf(year, sizeof year, "%u", 2015 + i);
+        check_count(w, r.years, r.n_years, year, n[5][i]);
+    }
+    arena_reset(&a);
+}
+
+static void check_documents(struct world *w, const struct question *q)
+{
+    struct error err;
+    struct arena a;
+    Vs__ListReply r;
+    arena_init(&a, (size_t)16 * 1024 * 1024);
+    const struct asker who = {.caller = q->caller};
+    OK(store_list(w->s, &who, &q->f, "", 1000, &a, &r, &err));
+    size_t at = 0;
+    for (size_t d = 0; d < DOCUMENTS; d++) {
+        struct document *doc = &w->documents[d];
+        struct question hidden =
+            *q; /* the appliance lists what is excluded too, but not as of then */
+        bool was = doc->excluded;
+        doc->excluded = was && (q->caller != NULL || q->then != NULL);
+        bool shown = passes(w, d, &hidden);
+        doc->excluded = was;
+        if (shown) {
+            CHECK(w,
+                  at < r.n_documents && strcmp(r.documents[at]->location->document, doc->id) == 0,
+                  "list: %s is missing", doc->id);
+            at++;
+        }
+    }
+    CHECK(w, at == r.n_documents, "list: %zu documents, not %zu", r.n_documents, at);
+    for (size_t d = 0; d < DOCUMENTS; d++) {
+        struct document *doc = &w->documents[d];
+        Vs__ListVersionsRequest m = VS__LIST_VERSIONS_REQUEST__INIT;
+        Vs__ListVersionsReply v;
+        Vs__DocumentInfo info;
+        bool readable = may_read(doc, q) || q->caller == NULL;
+        m.document = doc->id;
+        enum status st = store_list_versions(w->s, &who, &m, &a, &v, &err);
+        bool some = readable && doc->versions > 0;
+        CHECK(w, st == (some ? STATUS_OK : STATUS_NOT_FOUND), "versions of %s: %s", doc->id,
+              status_name(st));
+        CHECK(w, st != STATUS_OK || v.n_versions == doc->versions || doc->versions > 100,
+              "versions of %s: %zu, not %u", doc->id, v.n_versions, doc->versions);
+        CHECK(w, st == STATUS_OK || strcmp(err.text, "no such document is stored") == 0, "%s",
+              err.text);
+        const struct spot *s = spot_of(w, d, q);
+        st = store_document(w->s, &who, doc->id, q->then == NULL ? NULL : &q->f.as_of_ms, &a, &info,
+                            &err);
+        CHECK(w, st == (readable && s->content >= 0 ? STATUS_OK : STATUS_NOT_FOUND),
+              "document %s: %s", doc->id, status_name(st));
+        CHECK(w, st == STATUS_OK || strcmp(err.text, "no such document is stored") == 0, "%s",
+              err.text);
+    }
+    arena_reset(&a);
+}
+
+static void reopen(struct world *w)
+{
+    struct error err;
+    store_close(w->s);
+    OK(store_open(w->dir, &w->s, &err));
+    store_retain_versions(w->s, INT64_C(86400000));
+}
+
+static void add_encoder(struct store *s, uint32_t dimensions)
+{
+    struct error err;
+    Vs__PublishRequest m = VS__PUBLISH_REQUEST__INIT;
+    Vs__PublishReply r = VS__PUBLISH_REPLY__INIT;
+    OK(store_put_encoder(s, "e1", dimensions, 1, STR("fit"), &err));
+    m.encoder = z("e1");
+    OK(store_publish(s, &m, &r, &err));
+}
+
+static void count_all(struct world *w, uint32_t *documents, uint32_t *chunks)
+{
+    bool located[CONTENTS] = {false};
+    *documents = *chunks = 0;
+    for (size_t d = 0; d < DOCUMENTS; d++) {
+        int content = w->documents[d].spot.content;
+        *documents += content >= 0 ? 1 : 0;
+        if (content >= 0 && !located[content]) {
+            located[content] = true;
+            *chunks += w->contents[content].chunks;
+        }
+    }
+}
+
+static void run_seed(uint64_t seed)
+{
+    struct error err;
+    struct world *w = calloc(1, sizeof *w);
+    assert_non_null(w);
+    w->seed = seed;
+    w->random = seed * UINT64_C(0x9e3779b97f4a7c15) + 1;
+    temp_dir(w->dir);
+    OK(store_open(w->dir, &w->s, &err));
+    store_retain_versions(w->s, INT64_C(86400000));
+    add_encoder(w->s, DIMENSIONS);
+    make_contents(w);
+    for (size_t d = 0; d < DOCUMENTS; d++) {
+        (void)snprintf(w->documents[d].id, sizeof w->documents[d].id, "d%02zu", d);
+        w->documents[d].spot.content = -1;
+    }
+    for (unsigned i = 0; i < STEPS; i++) {
+        for (unsigned n = 1 + under(w, i < 4 ? 12 : 3); n > 0; n--) {
+            step(w);
+            learn_ids(w);
+        }
+        if (under(w, 3) == 0 && w->n_moments < MOMENTS) {
+            remember_moment(w);
+        }
+        if (under(w, 16) == 0) {
+            reopen(w);
+        }
+        for (unsigned n = 0; n < 4; n++) {
+            struct question q;
+            ask(w, &q);
+            check_text(w, &q);
+            check_vector(w, &q);
+            check_fetch(w, &q);
+            check_facets(w, &q);
+            check_documents(w, &q);
+        }
+    }
+    uint32_t documents;
+    uint32_t chunks;
+    count_all(w, &documents, &chunks);
+    assert_verified(w->s, documents, chunks);
+    store_retain_versions(w->s, 0); /* from now on nothing is kept: only what stands is there */
+    settle(w->s);
+    assert_verified(w->s, documents, chunks);
+    for (unsigned n = 0; n < 8; n++) {
+        struct question q;
+        ask(w, &q);
+        q.then = NULL;
+        q.f.has_as_of_ms = false;
+        check_text(w, &q);
+        check_vector(w, &q);
+        check_fetch(w, &q);
+        check_facets(w, &q);
+    }
+    store_close(w->s);
+    drop_dir(w->dir);
+    for (int i = 0; i < CONTENTS; i++) {
+        for (unsigned c = 0; c < CHUNKS; c++) {
+            free(w->contents[i].ids[c].data);
+        }
+    }
+    free(w);
+}
+
+static void rules_hold(void **state)
+{
+    (void)state;
+    const char *one = getenv("CARREL_RIGHTS_SEED");
+    const char *many = getenv("CARREL_RIGHTS_SEEDS");
+    unsigned long first = one == NULL ? 1 : strtoul(one, NULL, 10);
+    unsigned long n = one != NULL ? 1 : many == NULL ? 3 : strtoul(many, NULL, 10);
+    for (unsigned long i = 0; i < n; i++) {
+        run_seed(first + i);
+    }
+}
+
+/* ---- a few of many ---- */
+
+#define FEW_DOCUMENTS 1000
+#define FEW_CHUNKS 5
+
+static void a_tenth_of_a_percent_is_a_full_answer(void **state)
+{
+    (void)state;
+    struct error err;
+    struct arena a;
+    char dir[64];
+    struct store *s = NULL;
+    static const char *const mine[] = {"mine"};
+    const struct caller me = {.tenant = "t", .user = "key:1", .groups = mine, .n_groups = 1};
+    const struct asker who = {.caller = &me};
+    temp_dir(dir);
+    OK(store_open(dir, &s, &err));
+    add_encoder(s, DIMENSIONS);
+    uint64_t random = 7;
+    for (uint64_t d = 0; d < FEW_DOCUMENTS; d++) {
+        char id[16];
+        char text[FEW_CHUNKS][64];
+        const char *texts[FEW_CHUNKS];
+        float vectors[FEW_CHUNKS * DIMENSIONS];
+        Vs__PutReply r;
+        (void)snprintf(id, sizeof id, "d%llu", (unsigned long long)d);
+        for (size_t c = 0; c < FEW_CHUNKS; c++) {
+            (void)snprintf(text[c], sizeof text[c], "common harbour %llu %zu",
+                           (unsigned long long)d, c);
+            texts[c] = text[c];
+            for (size_t i = 0; i < DIMENSIONS; i++) {
+                random = random * UINT64_C(6364136223846793005) + 1442695040888963407U;
+                vectors[c * DIMENSIONS + i] = (float)(int64_t)(random >> 40) / 8388608.0F - 1.0F;
+            }
+        }
+        struct draft draft = {.document = id,
+                              .sequence = d + 1,
+                              .texts = texts,
+                              .n = FEW_CHUNKS,
+                              .encoder = "e1",
+                              .vectors = vectors,
+                              .dimensions = DIMENSIONS,
+                              .readers = {d == 617 ? "mine" : "others"}};
+        OK(put_draft(s, &draft, &r, &err));
+    }
+    bool sealed = true;
+    OK(store_seal(s, &sealed, &err));
+    arena_init(&a, (size_t)16 * 1024 * 1024);
+    Vs__SearchTextRequest t = VS__SEARCH_TEXT_REQUEST__INIT;
+    Vs__SearchTextReply tr;
+    t.query = (ProtobufCBinaryData){.data = (uint8_t *)z("common harbour"), .len = 14};
+    t.limit = FEW_CHUNKS;
+    OK(store_search_text(s, &who, &t, &a, &tr, &err));
+    assert_int_equal(tr.n_hits, FEW_CHUNKS);
+    assert_int_equal(tr.matched, FEW_CHUNKS);
+    Vs__SearchVectorRequest v = VS__SEARCH_VECTOR_REQUEST__INIT;
+    Vs__SearchVectorReply vr;
+    float q[DIMENSIONS] = {1, -1, 0.5F};
+    v.encoder = z("e1");
+    v.vector = q;
+    v.n_vector = DIMENSIONS;
+    v.limit = FEW_CHUNKS;
+    OK(store_search_vector(s, &who, &v, &a, &vr, &err));
+    assert_int_equal(vr.n_hits, FEW_CHUNKS); /* as many as he may read: recall is 1 */
+    arena_reset(&a);
+    store_close(s);
+    drop_dir(dir);
+}
+
+/* ---- while it changes ---- */
+
+struct toggling {
+    struct store *s;
+    _Atomic bool stop;
+    _Atomic unsigned searches;
+};
+
+/* The document is either harmless and for all, or secret and for others; he never sees the secret.
+ */
+static void *watch_toggling(void *data)
+{
+    struct toggling *t = data;
+    static const char *const mine[] = {"mine"};
+    const struct caller me = {.tenant = "t", .user = "key:1", .groups = mine, .n_groups = 1};
+    const struct asker who = {.caller = &me};
+    while (!atomic_load(&t->stop)) {
+        struct error err;
+        struct arena a;
+        Vs__SearchTextRequest m = VS__SEARCH_TEXT_REQUEST__INIT;
+        Vs__SearchTextReply r;
+        arena_init(&a, (size_t)16 * 1024 * 1024);
+        m.query = (ProtobufCBinaryData){.data = (uint8_t *)z("treasure"), .len = 8};
+        m.limit = 10;
+        enum status st = store_search_text(t->s, &who, &m, &a, &r, &err);
+        if (st == STATUS_OK && r.n_hits > 0) {
+            Vs__FetchRequest f = VS__FETCH_REQUEST__INIT;
+            Vs__FetchReply fr;
+            f.chunks = &r.hits[0]->chunk;
+            f.n_chunks = 1;
+            st = store_fetch(t->s, &who, &f, &a, &fr, &err);
+            print_error("found a secret%s\n",
+                        st == STATUS_OK && fr.n_passages > 0 ? ", and read it" : "");
+            atomic_store(&t->stop, true);
+        }
+        arena_reset(&a);
+        (void)atomic_fetch_add(&t->searches, 1);
+    }
+    return NULL;
+}
+
+static void rights_change_with_the_text(void **state)
+{
+    (void)state;
+    struct error err;
+    char dir[64];
+    struct toggling t = {0};
+    pthread_t threads[2];
+    static const char *const secret[] = {"The treasure lies below the mill."};
+    static const char *const harmless[] = {"The mill was built of stone."};
+    temp_dir(dir);
+    OK(store_open(dir, &t.s, &err));
+    for (size_t i = 0; i < 2; i++) {
+        assert_int_equal(pthread_create(&threads[i], NULL, watch_toggling, &t), 0);
+    }
+    for (uint64_t i = 1; i < 200 && !atomic_load(&t.stop); i++) {
+        Vs__PutReply r;
+        bool hide = i % 2 == 0;
+        struct draft d = {.document = "d",
+                          .sequence = i,
+                          .texts = hide ? secret : harmless,
+                          .n = 1,
+                          .readers = {hide ? "others" : NULL}};
+        OK(put_draft(t.s, &d, &r, &err));
+        if (i % 7 == 0) {
+            settle(t.s);
+        }
+    }
+    bool leaked = atomic_load(&t.stop);
+    atomic_store(&t.stop, true);
+    for (size_t i = 0; i < 2; i++) {
+        (void)pthread_join(threads[i], NULL);
+    }
+    assert_false(leaked);
+    assert_true(atomic_load(&t.searches) > 0);
+    store_close(t.s);
+    drop_dir(dir);
+}
+
+/* ---- what comes in is checked ---- */
+
+static void filters_are_checked(void **state)
+{
+    (void)state;
+    struct error err;
+    struct arena a;
+    char dir[64];
+    struct store *s = NULL;
+    Vs__ListReply r;
+    char *many[300];
+    temp_dir(dir);
+    OK(store_open(dir, &s, &err));
+    arena_init(&a, (size_t)16 * 1024 * 1024);
+    for (size_t i = 0; i < COUNT(many); i++) {
+        many[i] = z("x");
+    }
+    Vs__Filter f = VS__FILTER__INIT;
+    f.tags = many;
+    f.n_tags = 300;
+    assert_int_equal(store_list(s, &appliance, &f, "", 1, &a, &r, &err), STATUS_TOO_LARGE);
+    f.n_tags = 0;
+    f.has_as_of_ms = true;
+    f.as_of_ms = clock_wall_ms();
+    assert_int_equal(store_list(s, &appliance, &f, "", 1, &a, &r, &err), STATUS_INVALID);
+    assert_non_null(strstr(err.text, "store.retain_versions_days"));
+    store_retain_versions(s, 86400000);
+    OK(store_list(s, &appliance, &f, "", 1, &a, &r, &err));
+    f.as_of_ms -= 2 * INT64_C(86400000);
+    assert_int_equal(store_list(s, &appliance, &f, "", 1, &a, &r, &err), STATUS_INVALID);
+    f.has_as_of_ms = false;
+    ProtobufCBinaryData none = {0};
+    f.under = &none;
+    f.n_under = 1;
+    assert_int_equal(store_list(s, &appliance, &f, "", 1, &a, &r, &err), STATUS_INVALID);
+    arena_reset(&a);
+    store_close(s);
+    drop_dir(dir);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(rules_hold),
+        cmocka_unit_test(a_tenth_of_a_percent_is_a_full_answer),
+        cmocka_unit_test(rights_change_with_the_text),
+        cmocka_unit_test(filters_are_checked),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
