@@ -1,5 +1,5 @@
-/* Work that must not slow anybody down: on a thread of its own with the lowest claim on the
- * processor (SCHED_BATCH, nice 19), because a thread of the pool could not take its priority back
+/* Work that must not slow anybody down: on a thread of its own with a low claim on the
+ * processor (SCHED_BATCH, nice 10), because a thread of the pool could not take its priority back
  * afterwards without privileges. */
 #ifndef CARREL_VECTORSTORE_BACKGROUND_H
 #define CARREL_VECTORSTORE_BACKGROUND_H

@@ -457,6 +457,7 @@ struct searching {
     struct best *best;
     struct candidates candidates;
     struct snapshot *snapshot;
+    uint64_t from_catalogue; /* rows read there */
     struct dense_query query;
     float unit[VECTOR_MAX_DIMENSIONS];
     uint16_t row[VECTOR_MAX_DIMENSIONS];
@@ -477,6 +478,7 @@ static enum status scan_row(int64_t seq, chunk_no chunk, struct str vector, void
     if (seq % CHECK_ROWS == 0 && sc->cancelled != NULL && atomic_load(sc->cancelled)) {
         return cancelled(err);
     }
+    sc->from_catalogue++;
     if (visible_has(sc->visible, chunk)) {
         memcpy(sc->row, vector.ptr, vector.len);
         best_offer(sc->best, chunk, sc->v->dot->half(sc->unit, sc->row, sc->e->dimensions));

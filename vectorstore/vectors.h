@@ -44,7 +44,7 @@ enum status vectors_seal(struct vectors *v, struct catalogue *c, const struct en
  * on disk; *rewritten how many. */
 enum status vectors_purge(struct vectors *v, struct catalogue *c, const struct encoder *e,
                           size_t *rewritten, struct error *err) MUST_CHECK;
-/* Makes a running vectors_seal end soon, CANCELLED; the next one runs again. Any thread. */
+/* The store is about to close: a running vectors_seal ends soon, a later one at once. Any thread. */
 void vectors_stop(struct vectors *v);
 /* Forgets encoders that are no longer there. */
 void vectors_retain(struct vectors *v, const int64_t *encoders, size_t n);

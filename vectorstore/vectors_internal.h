@@ -54,6 +54,7 @@ struct vectors {
     pthread_mutex_t loading, manifest, lock;
     struct encoder_vectors encoders[ENCODERS_MAX];
     _Atomic int64_t searched_ms; /* when the last search began */
+    _Atomic int64_t slowed_ms;   /* when one last read rows from the catalogue */
     _Atomic bool stop;
 };
 

@@ -360,7 +360,10 @@ static enum status pause_work(void *data, struct error *err)
     int64_t now = now_ns();
     int64_t worked = now - sg->worked_ns;
     if (worked >= WORK_NS) {
-        if (clock_monotonic_ms() - atomic_load(&sg->v->searched_ms) < QUIET_MS) {
+        int64_t ms = clock_monotonic_ms();
+        /* where searches must read the database, what helps them is to be done soon */
+        if (ms - atomic_load(&sg->v->searched_ms) < QUIET_MS &&
+            ms - atomic_load(&sg->v->slowed_ms) >= QUIET_MS) {
             int64_t rest = worked < STAND_BACK_NS ? worked : STAND_BACK_NS;
             struct timespec t = {.tv_nsec = (long)rest};
             (void)nanosleep(&t, NULL);
@@ -407,7 +410,6 @@ static void begin(struct sealing *sg, struct vectors *v, struct catalogue *c,
 {
     *sg = (struct sealing){
         .v = v, .c = c, .e = e, .worked_ns = now_ns(), .checked_ms = clock_monotonic_ms()};
-    atomic_store(&v->stop, false);
 }
 
 enum status vectors_seal(struct vectors *v, struct catalogue *c, const struct encoder *e,
