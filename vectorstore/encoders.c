@@ -423,3 +423,8 @@ enum status store_seal(struct store *s, bool *sealed, struct error *err)
     background_run(seal_all, &job);
     return job.status;
 }
+
+void store_closing(struct store *s)
+{
+    vectors_stop(s->vectors);
+}

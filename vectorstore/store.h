@@ -73,6 +73,9 @@ enum status store_maintain(struct store *s, int64_t now_wall_ms, bool *more,
  * was done. */
 enum status store_seal(struct store *s, bool *sealed, struct error *err) MUST_CHECK;
 
+/* store_close is near: a running store_seal ends soon. Any thread. */
+void store_closing(struct store *s);
+
 /* ---- reading [reader] ---- */
 
 enum status store_has_content(struct store *s, const Vs__HasContentRequest *m,

@@ -321,6 +321,12 @@ void tenants_close(struct tenants *all)
         open[n++] = value;
     }
     for (size_t i = 0; i < n; i++) {
+        if (pthread_mutex_trylock(&open[i]->lock) == 0) { /* never waits for an opening */
+            if (open[i]->store != NULL) {
+                store_closing(open[i]->store);
+            }
+            (void)pthread_mutex_unlock(&open[i]->lock);
+        }
         begin_close(open[i]); /* those in use close when their last call gives them back */
     }
     end_when_empty(all);

@@ -638,6 +638,45 @@ enum status vectors_search(struct vectors *v, struct catalogue *c,
     return s;
 }
 
+/* Below what is sealed or in the tail: what searches read from the catalogue. */
+static bool has_gap(const struct snapshot *s)
+{
+    int64_t at = 0;
+    bool gap = false;
+    for (size_t i = 0; i < s->n_segments; i++) {
+        gap = gap || s->segments[i].after > at;
+        at = s->segments[i].until;
+    }
+    return gap || s->from > at;
+}
+
+enum status vectors_check(struct vectors *v, const struct encoder *e,
+                          const _Atomic bool *cancelled_flag,
+                          void (*damaged)(void *data, const char *why), void *data,
+                          struct error *err)
+{
+    struct snapshot *s = NULL;
+    enum status st = vectors_prepare(v, e, err);
+    if (st == STATUS_OK) {
+        st = snapshot_take(v, e->pk, &s, err);
+    }
+    for (size_t i = 0; st == STATUS_OK && i < s->n_segments; i++) {
+        st = dense_check(s->segments[i].dense, cancelled_flag, err);
+        if (st == STATUS_CORRUPT) {
+            damaged(data, err->text);
+            vectors_lose(v, e->pk, s->segments[i].name, err->text);
+            st = STATUS_OK;
+        }
+    }
+    if (s != NULL) {
+        if (st == STATUS_OK && has_gap(s)) { /* found damaged before, or not there */
+            damaged(data, "a vector segment is missing");
+        }
+        snapshot_drop(s);
+    }
+    return st;
+}
+
 void vectors_retain(struct vectors *v, const int64_t *encoders, size_t n)
 {
     struct sealed gone[SEGMENTS_MAX];

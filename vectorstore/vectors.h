@@ -33,6 +33,13 @@ struct vectors_counts {
 };
 void vectors_count(struct vectors *v, int64_t encoder, struct vectors_counts *out);
 
+/* Reads all segments of e and checks every block. What is damaged is dropped, to be made again, and
+ * told, as is what was found missing before. Blocks long. */
+enum status vectors_check(struct vectors *v, const struct encoder *e,
+                          const _Atomic bool *cancelled,
+                          void (*damaged)(void *data, const char *why), void *data,
+                          struct error *err) MUST_CHECK;
+
 /* ---- background; one thread at a time, c its own connection outside any transaction ---- */
 
 /* Makes again what is missing, seals the tail of e when it holds at least STORE_SEAL_VECTORS,

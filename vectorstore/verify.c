@@ -336,6 +336,11 @@ static enum status check_grams(struct verifying *v, struct error *err)
 
 /* ---- vectors ---- */
 
+static void segment_damaged(void *data, const char *why)
+{
+    problem(data, "%.150s; its vectors are searched in the database until it is made again", why);
+}
+
 static enum status check_vectors(struct verifying *v, struct error *err)
 {
     struct encoder e = {0};
@@ -355,6 +360,12 @@ static enum status check_vectors(struct verifying *v, struct error *err)
         }
         if (st != STATUS_OK) {
             break;
+        }
+        if (e.state != ENCODER_RETIRED) {
+            st = vectors_check(v->s->vectors, &e, v->who->cancelled, segment_damaged, v, err);
+            if (st != STATUS_OK) {
+                break;
+            }
         }
         if (stray > 0) {
             problem(v, "%lld vectors belong to no passage", (long long)stray);

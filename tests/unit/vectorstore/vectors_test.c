@@ -167,9 +167,17 @@ static void tail_and_segments_are_exact_and_mended(void **state)
                    f->dir, f->dir);
     assert_int_equal(system(command), 0);
     OK(store_open(f->dir, &f->s, &err)); /* damaged: searched in the database, sealed again */
+    struct arena a;
+    Vs__VerifyReply verified;
+    arena_init(&a, (size_t)1024 * 1024);
+    OK(store_verify(f->s, &appliance, &a, &verified, &err));
+    assert_int_equal(verified.problems, 1);
+    assert_non_null(strstr(verified.problem[0], "made again"));
+    arena_reset(&a);
     assert_exact(f->s, "fit-1", all, 5000, 10);
     assert_true(sealed(f->s));
     assert_exact(f->s, "fit-1", all, 5000, 10);
+    assert_verified(f->s, 2, 5000);
     store_close(f->s);
     (void)snprintf(command, sizeof command, "rm -r %s/segments", f->dir);
     assert_int_equal(system(command), 0);
