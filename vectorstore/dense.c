@@ -6,7 +6,10 @@
 
 #define BLOCK_ROWS 64U  /* scored by one call of the kernel */
 #define VIEW_ROWS 4096U /* looked at between two looks at cancelled */
-#define SPARSE 0.6      /* with fewer rows visible than this share, rows are scored one by one */
+#define KEEP_BYTES                                                                                 \
+    ((uint64_t)32 * 1024 * 1024) /* of fp16 rows: from here on not through the map                 \
+                                  */
+#define SPARSE 0.6 /* with fewer rows visible than this share, rows are scored one by one */
 
 struct dense {
     _Atomic uint32_t refs;
@@ -225,6 +228,9 @@ enum status dense_open(const char *path, struct dense **out, struct error *err)
         if (st == STATUS_OK) {
             st = read_lists(s, err);
         }
+        if (st == STATUS_OK && s->rows.size >= KEEP_BYTES) {
+            st = segment_file_keep(s->file, err);
+        }
     }
     if (st != STATUS_OK) {
         dense_drop(s);
@@ -351,7 +357,8 @@ static void scan_all(const struct dense_query *q, const struct piece *p, size_t 
                 visible_has(q->visible, p->chunks[i + j])) {
                 candidates_offer(c, (struct candidate){.score = score,
                                                        .segment = segment,
-                                                       .row = (uint32_t)(p->from + i + j)});
+                                                       .row = (uint32_t)(p->from + i + j),
+                                                       .chunk = p->chunks[i + j]});
             }
         }
     }
@@ -368,7 +375,8 @@ static size_t scan_visible(const struct dense_query *q, const struct piece *p, s
             q->dot->codes(q->codes, p->codes + i * d, d, 1, &sum);
             candidates_offer(c, (struct candidate){.score = (float)sum * p->scales[i],
                                                    .segment = segment,
-                                                   .row = (uint32_t)(p->from + i)});
+                                                   .row = (uint32_t)(p->from + i),
+                                                   .chunk = p->chunks[i]});
             seen++;
         }
     }
@@ -440,22 +448,14 @@ enum status dense_rescore(const struct dense *s, const struct dense_query *q,
                           const struct candidate *c, size_t n, struct best *best, struct error *err)
 {
     size_t d = s->meta.dimensions;
+    uint16_t row[VECTOR_MAX_DIMENSIONS];
     enum status st = STATUS_OK;
     for (size_t i = 0; i < n && st == STATUS_OK; i++) {
-        struct segment_view row = {0};
-        struct segment_view chunk = {0};
-        st = segment_file_view(s->file, &s->rows, c[i].row * d * sizeof(uint16_t),
-                               d * sizeof(uint16_t), &row, err);
+        st = segment_file_read(s->file, &s->rows, c[i].row * d * sizeof row[0], d * sizeof row[0],
+                               row, err);
         if (st == STATUS_OK) {
-            st = segment_file_view(s->file, &s->chunks, c[i].row * sizeof(chunk_no),
-                                   sizeof(chunk_no), &chunk, err);
+            best_offer(best, c[i].chunk, q->dot->half(q->unit, row, d));
         }
-        if (st == STATUS_OK) {
-            best_offer(best, *(const chunk_no *)(const void *)chunk.ptr,
-                       q->dot->half(q->unit, (const uint16_t *)(const void *)row.ptr, d));
-            segment_view_drop(&chunk);
-        }
-        segment_view_drop(&row);
     }
     return st;
 }

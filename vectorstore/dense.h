@@ -15,7 +15,7 @@
 #include "vectorstore/visible.h"
 
 #define VECTOR_MAX_DIMENSIONS 4096U
-#define DENSE_FLAT_BYTES ((uint64_t)128 * 1024 * 1024) /* of codes: above, lists are made */
+#define DENSE_FLAT_BYTES ((uint64_t)64 * 1024 * 1024) /* of codes: above, lists are made */
 
 struct dense;
 
@@ -45,6 +45,7 @@ struct dense_query {
 struct candidate {
     float score; /* in the scale of the query's codes */
     uint32_t segment, row;
+    chunk_no chunk;
 };
 
 struct candidates {

@@ -215,10 +215,12 @@ static enum status block_damaged(const struct segment_file *f, uint64_t block, s
         (unsigned long long)(SEGMENT_HEADER + block * SEGMENT_BLOCK + block_len(f, block)));
 }
 
-static enum status check_mapped(struct segment_file *f, uint64_t block, struct error *err)
+/* p: its bytes */
+static enum status check_bytes(struct segment_file *f, uint64_t block, const void *p,
+                               struct error *err)
 {
     uint8_t hash[SHA256_BYTES];
-    sha256_of(f->map + SEGMENT_HEADER + block * SEGMENT_BLOCK, block_len(f, block), hash);
+    sha256_of(p, block_len(f, block), hash);
     if (memcmp(hash, f->table + block * SEGMENT_TAG, SEGMENT_TAG) != 0) {
         return block_damaged(f, block, err);
     }
@@ -227,13 +229,23 @@ static enum status check_mapped(struct segment_file *f, uint64_t block, struct e
     return STATUS_OK;
 }
 
+static enum status check_mapped(struct segment_file *f, uint64_t block, struct error *err)
+{
+    return check_bytes(f, block, f->map + SEGMENT_HEADER + block * SEGMENT_BLOCK, err);
+}
+
+static bool is_checked(const struct segment_file *f, uint64_t block)
+{
+    uint64_t bits = atomic_load_explicit(&f->checked[block / 64], memory_order_relaxed);
+    return (bits >> (block % 64) & 1U) != 0;
+}
+
 static enum status touch_mapped(struct segment_file *f, uint64_t first, uint64_t last,
                                 struct error *err)
 {
     enum status s = STATUS_OK;
     for (uint64_t b = first; b <= last && s == STATUS_OK; b++) {
-        uint64_t bits = atomic_load_explicit(&f->checked[b / 64], memory_order_relaxed);
-        if ((bits >> (b % 64) & 1U) == 0) {
+        if (!is_checked(f, b)) {
             s = check_mapped(f, b, err);
         }
     }
@@ -336,6 +348,55 @@ enum status segment_file_view(struct segment_file *f, const struct segment_secti
     }
     *out = v;
     return STATUS_OK;
+}
+
+/* ---- reading without the map ---- */
+
+enum status segment_file_keep(struct segment_file *f, struct error *err)
+{
+    if (f->fd < 0) {
+        f->fd = open(f->path, O_RDONLY | O_CLOEXEC);
+    }
+    return f->fd < 0 ? error_errno(err, errno, "%s", f->path) : STATUS_OK;
+}
+
+static enum status touch_read(struct segment_file *f, uint64_t block, struct error *err)
+{
+    unsigned char *room = malloc(SEGMENT_BLOCK);
+    if (room == NULL) {
+        return error_set(err, STATUS_NO_MEMORY, "%s: out of memory", f->path);
+    }
+    enum status s =
+        read_at(f, room, block_len(f, block), SEGMENT_HEADER + block * SEGMENT_BLOCK, err);
+    if (s == STATUS_OK) {
+        s = check_bytes(f, block, room, err);
+    }
+    free(room);
+    return s;
+}
+
+enum status segment_file_read(struct segment_file *f, const struct segment_section *section,
+                              uint64_t offset, size_t len, void *out, struct error *err)
+{
+    struct segment_view v = {0};
+    enum status s = STATUS_OK;
+    if (f->map == NULL || f->fd < 0 || len == 0) {
+        s = segment_file_view(f, section, offset, len, &v, err);
+        if (s == STATUS_OK) {
+            memcpy(out, v.ptr, len);
+            segment_view_drop(&v);
+        }
+        return s;
+    }
+    if (offset > section->size || len > section->size - offset) {
+        return damaged(f, "points outside a section", err);
+    }
+    uint64_t at = section->offset + offset;
+    for (uint64_t b = at / SEGMENT_BLOCK; b <= (at + len - 1) / SEGMENT_BLOCK && s == STATUS_OK;
+         b++) {
+        s = is_checked(f, b) ? STATUS_OK : touch_read(f, b, err);
+    }
+    return s == STATUS_OK ? read_at(f, out, len, SEGMENT_HEADER + at, err) : s;
 }
 
 void segment_view_drop(struct segment_view *v)

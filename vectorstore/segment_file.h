@@ -93,6 +93,13 @@ struct segment_view {
 enum status segment_file_view(struct segment_file *f, const struct segment_section *section,
                               uint64_t offset, size_t len, struct segment_view *out,
                               struct error *err) MUST_CHECK;
+/* Lets segment_file_read read a mapped file from here on; costs a descriptor. */
+enum status segment_file_keep(struct segment_file *f, struct error *err) MUST_CHECK;
+/* As segment_file_view, copied to out. After segment_file_keep the bytes come by a read and not
+ * through the map, so that single rows of a large section never count as the process's memory. */
+enum status segment_file_read(struct segment_file *f, const struct segment_section *section,
+                              uint64_t offset, size_t len, void *out,
+                              struct error *err) MUST_CHECK;
 void segment_view_drop(struct segment_view *v); /* a zeroed or dropped one is fine */
 /* Reads and checks every block, whether it was checked before or not. */
 enum status segment_file_check(struct segment_file *f, const _Atomic bool *cancelled,
