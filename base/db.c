@@ -5,8 +5,13 @@
 #include <string.h>
 #include <sys/stat.h>
 
+#include "base/db_check.h"
+
 static enum status from_sqlite(int rc)
 {
+    if (rc == SQLITE_IOERR_DATA) {
+        return STATUS_CORRUPT; /* base/db_check.c */
+    }
     switch (rc & 0xff) {
     case SQLITE_OK:
     case SQLITE_ROW:
@@ -40,8 +45,15 @@ static enum status from_sqlite(int rc)
 
 enum status db_error(sqlite3 *db, struct error *err, const char *what)
 {
-    return error_set(err, from_sqlite(sqlite3_extended_errcode(db)), "%s: %s", what,
-                     sqlite3_errmsg(db));
+    int rc = sqlite3_extended_errcode(db);
+    if (rc == SQLITE_IOERR_DATA) {
+        const char *file = sqlite3_db_filename(db, "main");
+        return error_set(err, STATUS_CORRUPT,
+                         "%.160s: a page does not match its checksum: restore it from a backup "
+                         "(carrel restore)",
+                         file == NULL ? what : file);
+    }
+    return error_set(err, from_sqlite(rc), "%s: %s", what, sqlite3_errmsg(db));
 }
 
 enum status db_exec(sqlite3 *db, const char *sql, struct error *err)
@@ -145,7 +157,7 @@ static enum status migrate(sqlite3 *db, const char *path, const struct db_migrat
     return s;
 }
 
-static enum status configure(sqlite3 *db, unsigned flags, struct error *err)
+static enum status configure(sqlite3 *db, unsigned flags, bool fresh, struct error *err)
 {
     (void)sqlite3_busy_timeout(db, 5000);
     (void)sqlite3_db_config(db, SQLITE_DBCONFIG_DEFENSIVE, 1, NULL);
@@ -153,17 +165,21 @@ static enum status configure(sqlite3 *db, unsigned flags, struct error *err)
     enum status s = STATUS_OK;
     if ((flags & DB_READONLY) == 0) {
         s = db_exec(db, "PRAGMA page_size=8192", err);
-        int reserve = 32;
+        int reserve = DB_RESERVED_BYTES;
         (void)sqlite3_file_control(db, "main", SQLITE_FCNTL_RESERVE_BYTES, &reserve);
+        if (s == STATUS_OK && fresh) {
+            char mark[48]; /* before the first page is written */
+            (void)snprintf(mark, sizeof mark, "PRAGMA application_id=%u", DB_APPLICATION_ID);
+            s = db_exec(db, mark, err);
+        }
         if (s == STATUS_OK) {
             s = db_exec(db, "PRAGMA journal_mode=WAL", err);
         }
     }
     if (s == STATUS_OK) {
-        s = db_exec(db,
-                    (flags & DB_DERIVED) != 0 ? "PRAGMA synchronous=NORMAL"
-                                              : "PRAGMA synchronous=FULL",
-                    err);
+        s = db_exec(
+            db, (flags & DB_DERIVED) != 0 ? "PRAGMA synchronous=NORMAL" : "PRAGMA synchronous=FULL",
+            err);
     }
     if (s == STATUS_OK) {
         s = db_exec(db,
@@ -185,14 +201,17 @@ enum status db_open(const char *path, unsigned flags, const struct db_migration 
     }
     sqlite3 *db = NULL;
     mode_t old = umask(077);
-    int rc = sqlite3_open_v2(path, &db, mode, "unix");
+    db_check_register();
+    struct stat st;
+    bool fresh = stat(path, &st) != 0 || st.st_size == 0;
+    int rc = sqlite3_open_v2(path, &db, mode, DB_VFS);
     enum status s = STATUS_OK;
     if (rc != SQLITE_OK) {
         s = db == NULL ? error_set(err, STATUS_NO_MEMORY, "%s: out of memory", path)
                        : db_error(db, err, path);
     }
     if (s == STATUS_OK) {
-        s = configure(db, flags, err);
+        s = configure(db, flags, fresh, err);
     }
     if (s == STATUS_OK && (flags & DB_READONLY) == 0) {
         s = migrate(db, path, migrations, n_migrations, err);

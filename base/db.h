@@ -1,5 +1,6 @@
 /* The one place that opens SQLite databases, so that encryption at rest can come without moving a wall:
- * 8 KiB pages with 32 bytes reserved a page, no mmap, WAL, synchronous=FULL for truth and NORMAL for what
+ * 8 KiB pages with 32 bytes reserved a page, of which 8 hold a checksum that every read compares (base/db_check.c:
+ * CORRUPT names the file), no mmap, WAL, synchronous=FULL for truth and NORMAL for what
  * can be rebuilt, foreign keys on, a busy time-out, an integrity check of the schema version.
  *
  * A connection belongs to one thread at a time. */

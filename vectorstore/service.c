@@ -60,6 +60,10 @@ void op_free(struct op *op)
             (void)close(op->files[i]);
         }
     }
+    if (op->hash != NULL) {
+        uint8_t unused[SHA256_BYTES];
+        sha256_end(op->hash, unused);
+    }
     if (op->tenant != NULL) {
         tenant_give(op->tenant);
     }

@@ -4,6 +4,7 @@
 
 #include <stdatomic.h>
 
+#include "base/hash.h"
 #include "vectorstore/tenants.h"
 #include "vectorstore/vectorstore_rpc.h"
 
@@ -42,6 +43,8 @@ struct op {
     int files[3]; /* -1: not open */
     uint64_t offset;
     unsigned phase;
+    struct sha256 *hash; /* of the original, as far as it was sent; NULL: not begun */
+    uint8_t expected[SHA256_BYTES];
 };
 
 extern const struct op_row op_rows[];

@@ -119,6 +119,29 @@ static enum status open_files(struct op *op, struct store *s, const char *docume
                                 &op->files[1], &op->files[2], err);
 }
 
+/* A file that the disk has changed is not handed out as if it were the original: its last piece
+ * does not go, and the call fails. */
+static enum status check_sent(struct op *op, const char *document, const Vs__GetOriginalReply *r,
+                              struct error *err)
+{
+    uint8_t got[SHA256_BYTES];
+    if (op->hash == NULL) {
+        return STATUS_OK;
+    }
+    sha256_add(op->hash, r->data.data, r->data.len);
+    if (!op->last) {
+        return STATUS_OK;
+    }
+    sha256_end(op->hash, got);
+    op->hash = NULL;
+    return memcmp(got, op->expected, sizeof got) == 0
+               ? STATUS_OK
+               : error_set(err, STATUS_CORRUPT,
+                           "the stored original of %s does not match its hash: put the source file "
+                           "again, or restore a backup",
+                           document);
+}
+
 enum status work_get_original(struct op *op, struct store *s, struct error *err)
 {
     const Vs__GetOriginalRequest *m = vs_get_original_request(op->request);
@@ -130,13 +153,18 @@ enum status work_get_original(struct op *op, struct store *s, struct error *err)
     op->reply = &r->base;
     if (op->phase == 0) {
         op->phase = 1;
-        return open_files(op, s, m->document, m->has_as_of_ms ? &m->as_of_ms : NULL, &r->document,
-                          err);
+        enum status begun = open_files(op, s, m->document, m->has_as_of_ms ? &m->as_of_ms : NULL,
+                                       &r->document, err);
+        if (begun == STATUS_OK && r->document->hash.len == sizeof op->expected) {
+            memcpy(op->expected, r->document->hash.data, sizeof op->expected);
+            op->hash = sha256_new();
+        }
+        return begun;
     }
     r->has_data = true;
     enum status st = read_piece(op, op->files[0], &r->data, err);
     op->last = r->data.len < PIECE_BYTES;
-    return st;
+    return st == STATUS_OK ? check_sent(op, m->document, r, err) : st;
 }
 
 /* Text, then chunks, then boxes. */

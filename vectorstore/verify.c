@@ -28,6 +28,7 @@ struct verifying {
     struct arena scratch;
     struct content content; /* of the chunks being looked at */
     uint32_t next_ordinal;
+    int text; /* its text file; -1: none */
 };
 
 static void PRINTF_LIKE(2, 3) problem(struct verifying *v, const char *fmt, ...)
@@ -63,6 +64,20 @@ static enum status count_term(struct verifying *v, struct str term, struct error
     return STATUS_OK;
 }
 
+/* The text file has no checksum of its own: the passages are its second copy. */
+static void check_text(struct verifying *v, const struct stored_chunk *k, struct arena *a)
+{
+    char *there = v->text < 0 || k->byte < 0 ? NULL : arena_alloc(a, k->text.len + 1);
+    if (there != NULL &&
+        (pread(v->text, there, k->text.len, (off_t)k->byte) != (ssize_t)k->text.len ||
+         memcmp(there, k->text.ptr, k->text.len) != 0)) {
+        problem(v,
+                "content %s: its text file differs from passage %u: put the source file again, or "
+                "restore a backup",
+                v->content.id, k->ordinal);
+    }
+}
+
 static enum status check_chunk(const struct stored_chunk *k, void *data, struct error *err)
 {
     struct verifying *v = data;
@@ -81,6 +96,7 @@ static enum status check_chunk(const struct stored_chunk *k, void *data, struct 
     }
     arena_init(&a, (size_t)32 * 1024 * 1024);
     buf_init(&title, (size_t)256 * 1024);
+    check_text(v, k, &a);
     enum status st = lexical_analyze(v->s->writer_text, k->text,
                                      index_title(v->content.title, k->heading, &title),
                                      v->content.language, &a, &e, err);
@@ -119,6 +135,16 @@ static void check_file(struct verifying *v, const struct content *k, enum blob_k
     }
 }
 
+static int open_text(const struct verifying *v, const struct content *k)
+{
+    char path[1300];
+    struct error err;
+    return blobs_path(&v->s->blobs, k->hash, k->pipeline, BLOB_TEXT, path, sizeof path, &err) ==
+                   STATUS_OK
+               ? open(path, O_RDONLY | O_CLOEXEC)
+               : -1;
+}
+
 static void check_hash(struct verifying *v, const struct content *k)
 {
     char path[1300];
@@ -142,7 +168,10 @@ static void check_hash(struct verifying *v, const struct content *k)
     if (fd >= 0) {
         (void)close(fd);
         if (memcmp(got, k->hash, sizeof got) != 0) {
-            problem(v, "content %s: its original does not match its hash", k->id);
+            problem(v,
+                    "content %s: its original %s does not match its hash: put the source file "
+                    "again, or restore a backup",
+                    k->id, strrchr(path, '/') + 1);
         }
     }
 }
@@ -178,6 +207,7 @@ static enum status check_content(struct verifying *v, int64_t *visible, int64_t 
         problem(v, "content %s has a location and is not published", k->id);
     }
     v->next_ordinal = 0;
+    v->text = st == STATUS_OK ? open_text(v, k) : -1;
     for (uint32_t from = 0; st == STATUS_OK && (int64_t)from < n; from += STORE_BATCH_CHUNKS) {
         /* a dead content shrinks from its first ordinal on */
         if (from == 0 && k->state == CONTENT_DEAD) {
@@ -185,6 +215,9 @@ static enum status check_content(struct verifying *v, int64_t *visible, int64_t 
         }
         st = catalogue_chunks_of(v->s->writer, k->pk, v->next_ordinal, STORE_BATCH_CHUNKS,
                                  check_chunk, v, err);
+    }
+    if (v->text >= 0) {
+        (void)close(v->text);
     }
     return st;
 }

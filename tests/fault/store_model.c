@@ -645,6 +645,77 @@ static unsigned compare_verify(struct store *s)
     return wrong;
 }
 
+static bool is_a_text_of(const struct model *m, const Vs__Passage *p)
+{
+    unsigned doc = MODEL_DOCS;
+    char text[TEXT_CAP];
+    if (sscanf(p->document, "document-%u", &doc) != 1 || doc >= MODEL_DOCS) {
+        return false;
+    }
+    uint32_t version = m->docs[doc].version;
+    for (uint32_t i = 0; m->docs[doc].there && i < chunks_of(doc, version); i++) {
+        text_of(doc, version, i, text);
+        if (p->text.len == strlen(text) && memcmp(p->text.data, text, p->text.len) == 0) {
+            return true;
+        }
+    }
+    return false;
+}
+
+unsigned model_texts(struct store *s, const struct model *m, uint64_t *rnd, unsigned *failed)
+{
+    unsigned wrong = 0;
+    const struct asker who = {.caller = NULL};
+    for (uint32_t i = 0; i < SAMPLE; i++) {
+        uint32_t doc = model_random(rnd, MODEL_DOCS);
+        char t[32];
+        char name[32];
+        float v[MODEL_DIMENSIONS];
+        struct arena a;
+        struct error err;
+        ProtobufCBinaryData ids[40];
+        Vs__SearchTextRequest q = VS__SEARCH_TEXT_REQUEST__INIT;
+        Vs__SearchTextReply r;
+        Vs__SearchVectorRequest qv = VS__SEARCH_VECTOR_REQUEST__INIT;
+        Vs__SearchVectorReply rv;
+        Vs__FetchRequest f = VS__FETCH_REQUEST__INIT;
+        Vs__FetchReply out;
+        arena_init(&a, ARENA);
+        token(doc, m->docs[doc].version, t);
+        q.query = (ProtobufCBinaryData){.data = (uint8_t *)t, .len = strlen(t)};
+        q.limit = qv.limit = 20;
+        if (store_search_text(s, &who, &q, &a, &r, &err) == STATUS_OK) {
+            for (size_t k = 0; k < r.n_hits && k < 20; k++) {
+                ids[f.n_chunks++] = r.hits[k]->chunk;
+            }
+        } else {
+            (*failed)++;
+        }
+        model_encoder_name(m->published, name);
+        vector_of(m->published, str_from(t), v);
+        qv.encoder = name;
+        qv.vector = v;
+        qv.n_vector = MODEL_DIMENSIONS;
+        if (store_search_vector(s, &who, &qv, &a, &rv, &err) == STATUS_OK) {
+            for (size_t k = 0; k < rv.n_hits && k < 20; k++) {
+                ids[f.n_chunks++] = rv.hits[k]->chunk;
+            }
+        } else {
+            (*failed)++;
+        }
+        f.chunks = ids;
+        if (store_fetch(s, &who, &f, &a, &out, &err) == STATUS_OK) {
+            for (size_t k = 0; k < out.n_passages; k++) {
+                wrong += is_a_text_of(m, out.passages[k]) ? 0 : 1;
+            }
+        } else {
+            (*failed)++;
+        }
+        arena_reset(&a);
+    }
+    return wrong;
+}
+
 unsigned model_check(struct store *s, struct model *m, const struct act *maybe, uint64_t *rnd)
 {
     unsigned wrong = compare_verify(s);

@@ -54,6 +54,9 @@ void model_apply(struct model *m, const struct act *a);
 /* Compares; maybe (or NULL): in flight when the store was left, *m is set to what is found. Says on
  * stderr what is wrong and returns how much. */
 unsigned model_check(struct store *s, struct model *m, const struct act *maybe, uint64_t *rnd);
+/* Searches for documents and their old versions; how many passages were not, word for word, what
+ * was put. Errors are counted in *failed, not held against it. */
+unsigned model_texts(struct store *s, const struct model *m, uint64_t *rnd, unsigned *failed);
 /* The fit of encoder number n, and its name. */
 size_t model_fit(uint32_t n, char out[4096]);
 void model_encoder_name(uint32_t n, char out[32]);

@@ -140,6 +140,97 @@ static void test_errors_and_statements(void **state)
     test_folder_remove(dir);
 }
 
+static void flip(const char *path, long at)
+{
+    FILE *f = fopen(path, "r+b");
+    assert_non_null(f);
+    assert_int_equal(fseek(f, at, SEEK_SET), 0);
+    int c = fgetc(f);
+    assert_int_equal(fseek(f, at, SEEK_SET), 0);
+    assert_int_equal(fputc(c ^ 4, f), c ^ 4);
+    assert_int_equal(fclose(f), 0);
+}
+
+static void test_a_page_that_the_disk_changed_is_refused_by_name(void **state)
+{
+    (void)state;
+    char dir[64];
+    test_folder(dir);
+    char path[96];
+    (void)snprintf(path, sizeof path, "%s/x.db", dir);
+    struct error err;
+    sqlite3 *db;
+    static const char fill[] = "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i+1 FROM n WHERE i<400)"
+                               " INSERT INTO t(v) SELECT printf('%0500d', i) FROM n";
+    assert_int_equal(db_open(path, DB_CREATE, steps, 2, &db, &err), STATUS_OK);
+    assert_int_equal(db_exec(db, fill, &err), STATUS_OK);
+    db_close(db);
+    for (long page = 2; page < 20; page += 3) {
+        flip(path, page * 8192 + 4000 + page);
+        assert_int_equal(db_open(path, 0, steps, 2, &db, &err), STATUS_OK);
+        assert_int_equal(db_exec(db, "SELECT sum(length(v)) FROM t", &err), STATUS_CORRUPT);
+        assert_non_null(strstr(err.text, "x.db"));
+        db_close(db);
+        flip(path, page * 8192 + 4000 + page); /* and back */
+    }
+    assert_int_equal(db_open(path, 0, steps, 2, &db, &err), STATUS_OK);
+    assert_int_equal(number(db, "SELECT count(*) FROM t"), 400);
+    db_close(db);
+    test_folder_remove(dir);
+}
+
+/* Made before pages had sums: it is read, and its pages get sums as they are written. */
+static void test_an_older_file_is_read(void **state)
+{
+    (void)state;
+    char dir[64];
+    test_folder(dir);
+    char path[96];
+    (void)snprintf(path, sizeof path, "%s/x.db", dir);
+    struct error err;
+    sqlite3 *db;
+    int reserve = 32;
+    assert_int_equal(sqlite3_open_v2(path, &db, SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE, "unix"), SQLITE_OK);
+    assert_int_equal(sqlite3_exec(db, "PRAGMA page_size=8192", NULL, NULL, NULL), SQLITE_OK);
+    assert_int_equal(sqlite3_file_control(db, "main", SQLITE_FCNTL_RESERVE_BYTES, &reserve), SQLITE_OK);
+    assert_int_equal(sqlite3_exec(db, "PRAGMA journal_mode=WAL; CREATE TABLE o(v TEXT); INSERT INTO o VALUES('kept')", NULL, NULL, NULL), SQLITE_OK);
+    assert_int_equal(sqlite3_close(db), SQLITE_OK);
+    assert_int_equal(db_open(path, 0, NULL, 0, &db, &err), STATUS_OK);
+    assert_int_equal(number(db, "SELECT count(*) FROM o WHERE v='kept'"), 1);
+    assert_int_equal(db_exec(db, "UPDATE o SET v='kept on'; PRAGMA wal_checkpoint(TRUNCATE)", &err), STATUS_OK);
+    db_close(db);
+    flip(path, 8192 + 8150);
+    assert_int_equal(db_open(path, 0, NULL, 0, &db, &err), STATUS_OK);
+    assert_int_equal(db_exec(db, "SELECT * FROM o", &err), STATUS_CORRUPT);
+    db_close(db);
+    test_folder_remove(dir);
+}
+
+static void test_a_copy_is_of_one_moment(void **state)
+{
+    (void)state;
+    char dir[64];
+    test_folder(dir);
+    char path[96];
+    char to[96];
+    (void)snprintf(path, sizeof path, "%s/x.db", dir);
+    (void)snprintf(to, sizeof to, "%s/y.db", dir);
+    struct error err;
+    sqlite3 *db;
+    sqlite3 *frozen;
+    assert_int_equal(db_open(path, DB_CREATE, steps, 2, &db, &err), STATUS_OK);
+    assert_int_equal(db_exec(db, "INSERT INTO t(v) VALUES('one')", &err), STATUS_OK);
+    assert_int_equal(db_freeze(path, &frozen, &err), STATUS_OK);
+    assert_int_equal(db_exec(db, "INSERT INTO t(v) VALUES('two')", &err), STATUS_OK);
+    assert_int_equal(db_copy(frozen, to, NULL, &err), STATUS_OK);
+    db_close(frozen);
+    db_close(db);
+    assert_int_equal(db_open(to, 0, steps, 2, &db, &err), STATUS_OK);
+    assert_int_equal(number(db, "SELECT count(*) FROM t"), 1);
+    db_close(db);
+    test_folder_remove(dir);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -147,6 +238,9 @@ int main(void)
         cmocka_unit_test(test_a_failed_migration_leaves_the_old_schema),
         cmocka_unit_test(test_a_committed_row_survives_a_kill),
         cmocka_unit_test(test_errors_and_statements),
+        cmocka_unit_test(test_a_page_that_the_disk_changed_is_refused_by_name),
+        cmocka_unit_test(test_an_older_file_is_read),
+        cmocka_unit_test(test_a_copy_is_of_one_moment),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
