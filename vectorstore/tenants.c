@@ -1,5 +1,6 @@
 #include "vectorstore/tenants.h"
 
+#include <malloc.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -126,14 +127,44 @@ static struct tenant *oldest_idle(const struct tenants *all)
     return oldest;
 }
 
+/* What the process has allocated; a walk over malloc's arenas, a few microseconds each. */
+static size_t allocated(void)
+{
+    struct mallinfo2 m = mallinfo2();
+    return m.uordblks + m.hblkhd;
+}
+
+/* Closes the ones used longest ago until the rest is within its bounds; what is closing counts as
+ * closed. */
+static void trim(struct tenants *all)
+{
+    size_t open = 0;
+    size_t pos = 0;
+    struct str key;
+    void *value;
+    while (map_next(&all->by_name, &pos, &key, &value)) {
+        const struct tenant *t = value;
+        open += t->closing ? 0 : 1;
+    }
+    bool heavy = open > TENANTS_KEPT && allocated() > TENANTS_BYTES;
+    size_t bound = heavy ? open - 1 : TENANTS_OPEN; /* one at a time: then it is measured again */
+    while (open > bound) {
+        struct tenant *victim = oldest_idle(all);
+        if (victim == NULL) {
+            return; /* all are in use */
+        }
+        begin_close(victim);
+        if (!victim->closing) {
+            return; /* its lane is full; the next call tries again */
+        }
+        open--;
+    }
+}
+
 static enum status tenant_new(struct tenants *all, const char *name, struct tenant **out,
                               struct error *err)
 {
     if (all->by_name.len >= TENANTS_MAX) {
-        struct tenant *victim = oldest_idle(all);
-        if (victim != NULL) {
-            begin_close(victim);
-        }
         return error_set(err, STATUS_BUSY, "too many tenants are in use; try again shortly");
     }
     struct tenant *t = calloc(1, sizeof *t);
@@ -180,6 +211,8 @@ void tenant_give(struct tenant *t)
     t->used_ms = clock_monotonic_ms();
     if (t->all->stopping) {
         begin_close(t);
+    } else {
+        trim(t->all);
     }
 }
 

@@ -1,6 +1,7 @@
 /* The open stores of the service: each tenant has its lanes and opens its store at the first job
- * that needs it; one that has not been used for a while is closed, and at most TENANTS_MAX are open
- * at once.
+ * that needs it. One that has not been used for a while is closed; of those idle, only the ones used
+ * last stay open: TENANTS_OPEN of them, fewer (but TENANTS_KEPT) while the process holds more than
+ * TENANTS_BYTES. Tenants in use are not closed, and at most TENANTS_MAX are known at once.
  *
  * Loop thread, except tenant_enter and tenant_leave, which jobs call on their threads. */
 #ifndef CARREL_VECTORSTORE_TENANTS_H
@@ -14,7 +15,10 @@
 #include "base/service.h"
 #include "vectorstore/store.h"
 
-#define TENANTS_MAX 64U
+#define TENANTS_MAX 512U
+#define TENANTS_OPEN 32U
+#define TENANTS_KEPT 8U
+#define TENANTS_BYTES ((size_t)192 * 1024 * 1024)
 #define TENANT_IDLE_MS 300000
 #define TENANT_TICK_MS 10000 /* how often idle ones, graces and sealing are looked after */
 
