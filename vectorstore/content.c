@@ -106,7 +106,10 @@ enum status content_shrink(struct store *s, const struct content *k, bool *gone,
     struct doomed d = {.a = &a, .chunks = arena_array(&a, STORE_BATCH_CHUNKS, sizeof *d.chunks)};
     struct catalogue_state state;
     *gone = false;
-    enum status st = catalogue_begin_write(s->writer, &state, err);
+    enum status st = store_mark(s, err);
+    if (st == STATUS_OK) {
+        st = catalogue_begin_write(s->writer, &state, err);
+    }
     if (st == STATUS_OK && d.chunks == NULL) {
         st = error_set(err, STATUS_NO_MEMORY, "removing a content: out of memory");
     }

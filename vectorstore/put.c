@@ -173,6 +173,9 @@ enum status store_put_begin(struct store *s, const Vs__PutRequest__Begin *begin,
                             struct error *err)
 {
     enum status st = check(begin, err);
+    if (st == STATUS_OK) {
+        st = store_mark(s, err);
+    }
     struct put *p = st == STATUS_OK ? calloc(1, sizeof *p) : NULL;
     if (st == STATUS_OK && p == NULL) {
         st = error_set(err, STATUS_NO_MEMORY, "put: out of memory");

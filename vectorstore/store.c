@@ -81,7 +81,28 @@ static enum status sweep(struct store *s, struct error *err)
         }
         return st;
     }
-    return file_write_atomic(marker, "", 0, 0600, err);
+    int fd = open(marker, O_WRONLY | O_CREAT | O_CLOEXEC, 0600);
+    if (fd < 0) {
+        return error_set(err, STATUS_IO, "%s: cannot be made", marker);
+    }
+    (void)close(fd);
+    return STATUS_OK;
+}
+
+/* Made in a hurry at opening, the marker may not outlive a power cut; before the first thing that
+ * could need a sweep it is made to. Most tenants are opened to be read. */
+enum status store_mark(struct store *s, struct error *err)
+{
+    char marker[1100];
+    if (s->marked) {
+        return STATUS_OK;
+    }
+    enum status st = file_join(marker, sizeof marker, s->dir, "open", err);
+    if (st == STATUS_OK) {
+        st = file_write_atomic(marker, "", 0, 0600, err);
+    }
+    s->marked = st == STATUS_OK;
+    return st;
 }
 
 static enum status open_parts(struct store *s, struct error *err)

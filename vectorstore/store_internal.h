@@ -33,6 +33,7 @@ struct store {
     struct catalogue *writer;
     struct text_analyzer *writer_text;
     uint32_t gram_log_rows;
+    bool marked; /* the sign that it is open is on disk */
     /* shared, under lock */
     pthread_mutex_t lock;
     struct reader readers[STORE_READERS];
@@ -49,6 +50,9 @@ struct store {
 enum status reader_take(struct store *s, struct reader **out, struct catalogue_state *state,
                         struct error *err) MUST_CHECK;
 void reader_give(struct store *s, struct reader *r); /* NULL is fine */
+
+/* The writer's: before anything that a crash would leave behind. */
+enum status store_mark(struct store *s, struct error *err) MUST_CHECK;
 
 /* ---- index.c: within the writer's transaction ---- */
 
