@@ -5,7 +5,7 @@
  * four times, function words of the query at .3; frequent words only score candidates that rarer
  * ones found (MaxScore); the best `limit` chunks are re-scored by .6 x (.90 words + .05 ordered
  * pairs + .05 pairs within 8) + .4 x BM25 over character 4-grams, each normalised by the query's
- * upper bound. */
+ * upper bound, and a little for coverage of question and title (lexical_weights.h). */
 #ifndef CARREL_VECTORSTORE_LEXICAL_H
 #define CARREL_VECTORSTORE_LEXICAL_H
 

@@ -3,10 +3,9 @@
 #define CARREL_VECTORSTORE_LEXICAL_INTERNAL_H
 
 #include "vectorstore/lexical.h"
+#include "vectorstore/lexical_weights.h"
 
 #define LEXICAL_TITLE_WEIGHT 4U
-#define LEXICAL_K1 1.2F
-#define LEXICAL_B .75F
 
 /* The text without the lines at its beginning that are in the title (a chunk that opens a section
  * begins with its heading), so that no title word counts as text too. */
@@ -162,7 +161,8 @@ uint32_t lexical_edits(struct str a, struct str b, uint32_t most);
  * another. */
 void lexical_similar_seen(struct lexical_plan *p, struct str stem, struct str norm,
                           struct arena *a);
-float lexical_idf(uint64_t n, uint64_t df);
+/* To the power above, unless `plain`. */
+float lexical_idf(uint64_t n, uint64_t df, bool plain);
 
 struct lexical_candidate {
     chunk_no chunk;

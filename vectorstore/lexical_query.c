@@ -4,9 +4,6 @@
 
 #include "vectorstore/lexical_internal.h"
 
-#define FUNCTION_WORD_WEIGHT .3F
-#define EARLIER_WEIGHT .2F
-
 /* The tokens of one text, by the language of the question first, then by each of the collection's.
  */
 struct reading {
@@ -24,10 +21,11 @@ struct reading {
 
 #define GRAM_SLOTS (2 * LEXICAL_MAX_GRAMS)
 
-float lexical_idf(uint64_t n, uint64_t df)
+float lexical_idf(uint64_t n, uint64_t df, bool plain)
 {
     double d = df > n ? (double)n : (double)df;
-    return (float)log(1 + ((double)n - d + .5) / (d + .5));
+    float idf = (float)log(1 + ((double)n - d + .5) / (d + .5));
+    return plain ? idf : powf(idf, LEXICAL_IDF_POWER);
 }
 
 static void add_variant(struct reading *r, struct lexical_word *t, struct str stem)
@@ -228,7 +226,7 @@ static bool on_gram_token(const struct text_token *t, void *data)
     float weight = r->gram_weight;
 
     if (t->function_word) {
-        r->gram_weight *= FUNCTION_WORD_WEIGHT;
+        r->gram_weight *= LEXICAL_FUNCTION_WORD_WEIGHT;
     }
     text_grams(t, on_gram, r);
     r->gram_weight = weight;
@@ -252,23 +250,23 @@ static enum status weigh(const struct lexical_source *source, struct lexical_pla
             g->df += g->variant_df[v];
         }
         if (g->function_word && content && !p->plain) {
-            g->weight *= FUNCTION_WORD_WEIGHT;
+            g->weight *= LEXICAL_FUNCTION_WORD_WEIGHT;
         }
-        g->idf = lexical_idf(source->stats.chunks, g->df);
+        g->idf = lexical_idf(source->stats.chunks, g->df, p->plain);
         p->words_bound += g->weight * g->idf * (LEXICAL_K1 + 1);
         if (g->df == 0 && g->may_be_misspelled && g->in_question && !p->plain) {
             enum status s = lexical_find_similar(source, p, g, a, err);
             if (s != STATUS_OK) {
                 return s;
             }
-            g->idf = lexical_idf(source->stats.chunks, g->df);
+            g->idf = lexical_idf(source->stats.chunks, g->df, p->plain);
         }
         g->bound = g->weight * g->idf * (LEXICAL_K1 + 1);
     }
     for (size_t i = 0; i < p->n_grams; i++) {
         struct lexical_gram *g = &p->grams[i];
         g->idf = lexical_idf(source->stats.chunks,
-                             source->gram_df[g->hash & (LEXICAL_GRAM_BUCKETS - 1)]);
+                             source->gram_df[g->hash & (LEXICAL_GRAM_BUCKETS - 1)], p->plain);
         /* all function words: their weight is the same for all, and only the bound notices */
         p->grams_bound += g->weight * g->idf * (LEXICAL_K1 + 1);
     }
@@ -308,8 +306,8 @@ enum status lexical_plan_make(struct text_analyzer *t, const struct lexical_sour
     text_analyze(t, q->text, main_language(t, source, q->text), on_gram_token, &r);
     for (size_t i = 0; i < q->n_earlier && !q->plain && !r.failed; i++) {
         read_text(&r, t, source, q->earlier[i]);
-        add_words(&r, EARLIER_WEIGHT, false);
-        r.gram_weight = EARLIER_WEIGHT;
+        add_words(&r, LEXICAL_EARLIER_WEIGHT, false);
+        r.gram_weight = LEXICAL_EARLIER_WEIGHT;
         text_analyze(t, q->earlier[i], main_language(t, source, q->earlier[i]), on_gram_token, &r);
     }
     if (r.failed) {

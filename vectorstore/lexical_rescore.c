@@ -2,7 +2,8 @@
  * lists that the index does not hold, and 100 chunks are read in a millisecond or two.
  *
  *   sdm(u)   = .90 words + .05 pairs in order + .05 pairs within 8
- *   score(u) = .6 sdm(u) / bound + .4 char4(u) / bound
+ *   score(u) = (.60 sdm(u) / bound + .40 char4(u) / bound + .03 share of the question that is there
+ *               + .05 share of the title that was asked for) / 1.08
  *
  * A pair's document frequency is counted among the candidates (no second index); what that costs
  * was measured (docs/decisions/ranking.md). */
@@ -11,13 +12,7 @@
 #include "base/map.h"
 #include "vectorstore/lexical_internal.h"
 
-#define WORDS_SHARE .90F
-#define ORDERED_SHARE .05F
-#define NEAR_SHARE .05F
-#define SDM_SHARE .6F
-#define CHAR4_SHARE .4F
-#define NEAR_WINDOW 8U
-#define RECENT 16U /* a power of two above NEAR_WINDOW */
+#define RECENT 16U /* a power of two above LEXICAL_NEAR_WINDOW */
 
 struct recent {
     uint32_t position;
@@ -58,6 +53,9 @@ struct rescore {
     size_t n_gram_slots;
     /* of the chunk being read */
     uint32_t *gram_tf;
+    bool seen[LEXICAL_MAX_GROUPS]; /* the question's words that it has */
+    float title_words,
+        title_asked;    /* of its title: weight of the words, of those in the question */
     uint32_t gram_step; /* 1 in the text, LEXICAL_TITLE_WEIGHT in the title */
     uint16_t *pair_tf;  /* ordered, near alternately */
     struct recent recent[RECENT];
@@ -210,7 +208,7 @@ static void on_word(struct rescore *r, uint16_t group, uint32_t position)
     for (uint32_t i = 1; i <= look; i++) {
         const struct recent *b = &r->recent[(r->n_recent - i) & (RECENT - 1)];
         uint32_t distance = position - b->position;
-        if (distance > NEAR_WINDOW) {
+        if (distance > LEXICAL_NEAR_WINDOW) {
             break;
         }
         size_t forward = r->pair_of[b->group * n + group], back = r->pair_of[group * n + b->group];
@@ -244,6 +242,14 @@ static bool on_token(const struct text_token *t, void *data)
     for (uint16_t i = 0; counts && i < m->n_grams; i++) {
         r->gram_tf[m->grams[i]] += r->gram_step;
     }
+    if (counts && r->gram_step > 1 && t->kind == TEXT_WORD) {
+        float weight = t->function_word ? LEXICAL_FUNCTION_WORD_WEIGHT : 1;
+        r->title_words += weight;
+        r->title_asked += m->group != NO_GROUP ? weight : 0;
+    }
+    if (m->group != NO_GROUP) {
+        r->seen[m->group] = true;
+    }
     if (m->group != NO_GROUP && !text_is_whole(t->kind) &&
         (t->kind != TEXT_CJK_SINGLE || t->alone)) {
         on_word(r, m->group, t->position);
@@ -261,6 +267,8 @@ static float bm25(float tf, float length, float average)
 static float read_chunk(struct rescore *r, struct text_analyzer *t, const struct lexical_chunk *c)
 {
     memset(r->gram_tf, 0, r->p->n_grams * sizeof(*r->gram_tf));
+    memset(r->seen, 0, sizeof(r->seen));
+    r->title_words = r->title_asked = 0;
     r->n_recent = 0;
     r->gram_step = 1;
     text_analyze(t, lexical_body(c->text, c->title), c->language, on_token, r);
@@ -278,6 +286,19 @@ static float read_chunk(struct rescore *r, struct text_analyzer *t, const struct
     return sum;
 }
 
+/* How much of the question the chunk just read has at all, by what its words could give. */
+static float coverage(const struct rescore *r)
+{
+    float all = 0, there = 0;
+    for (size_t i = 0; i < r->p->n_groups; i++) {
+        if (r->p->groups[i].in_question) {
+            all += r->p->groups[i].bound;
+            there += r->seen[i] ? r->p->groups[i].bound : 0;
+        }
+    }
+    return all > 0 ? there / all : 0;
+}
+
 static int by_score(const void *x, const void *y)
 {
     const struct lexical_hit *a = x, *b = y;
@@ -292,9 +313,9 @@ static float add_pairs(const struct lexical_source *source, const struct lexical
                        struct lexical_hit *hits, const uint32_t *lengths, const uint16_t *pair_tf,
                        size_t n)
 {
-    float bound = WORDS_SHARE * p->words_bound;
+    float bound = LEXICAL_WORDS_SHARE * p->words_bound;
     for (size_t i = 0; i < n; i++) {
-        hits[i].sdm = WORDS_SHARE * hits[i].words;
+        hits[i].sdm = LEXICAL_WORDS_SHARE * hits[i].words;
     }
     for (size_t pair = 0; pair < p->n_pairs; pair++) {
         for (size_t which = 0; which < 2; which++) {
@@ -302,9 +323,9 @@ static float add_pairs(const struct lexical_source *source, const struct lexical
             for (size_t i = 0; i < n; i++) {
                 df += pair_tf[(i * p->n_pairs + pair) * 2 + which] > 0;
             }
-            static const float shares[] = {ORDERED_SHARE, NEAR_SHARE};
+            static const float shares[] = {LEXICAL_ORDERED_SHARE, LEXICAL_NEAR_SHARE};
             float weight = shares[which] * (float)p->pairs[pair].occurrences *
-                           lexical_idf(source->stats.chunks, df);
+                           lexical_idf(source->stats.chunks, df, false);
             bound += weight * (LEXICAL_K1 + 1);
             for (size_t i = 0; df > 0 && i < n; i++) {
                 uint16_t tf = pair_tf[(i * p->n_pairs + pair) * 2 + which];
@@ -323,6 +344,7 @@ enum status lexical_rescore(struct text_analyzer *t, const struct lexical_source
 {
     struct rescore r = {0};
     struct lexical_hit *hits = arena_array(a, n + 1, sizeof(*hits));
+    float *bonus = arena_array(a, n + 1, sizeof(*bonus));
     uint32_t *lengths = arena_array(a, n + 1, sizeof(*lengths));
     uint16_t *pair_tf = arena_array(a, n * p->n_pairs * 2 + 1, sizeof(*pair_tf));
     size_t kept = 0;
@@ -330,7 +352,7 @@ enum status lexical_rescore(struct text_analyzer *t, const struct lexical_source
     if (s != STATUS_OK) {
         return s;
     }
-    if (hits == NULL || lengths == NULL || pair_tf == NULL) {
+    if (hits == NULL || bonus == NULL || lengths == NULL || pair_tf == NULL) {
         return error_set(err, STATUS_NO_MEMORY, "search: out of memory");
     }
     for (size_t i = 0; i < n; i++) {
@@ -349,6 +371,8 @@ enum status lexical_rescore(struct text_analyzer *t, const struct lexical_source
         hits[kept] = (struct lexical_hit){.chunk = c[i].chunk, .words = c[i].score};
         hits[kept].char4 = read_chunk(&r, t, &chunk);
         lengths[kept] = chunk.length;
+        bonus[kept] = LEXICAL_COVERAGE_SHARE * coverage(&r) +
+                      (r.title_words > 0 ? LEXICAL_TITLE_SHARE * r.title_asked / r.title_words : 0);
         kept++;
     }
     float sdm_bound = add_pairs(source, p, hits, lengths, pair_tf, kept);
@@ -358,7 +382,9 @@ enum status lexical_rescore(struct text_analyzer *t, const struct lexical_source
         float sdm = sdm_bound > 0 ? h->sdm / sdm_bound : 0;
         float char4 = p->grams_bound > 0 ? h->char4 / p->grams_bound : 0;
         float share = .5F * words + .5F * char4;
-        h->score = SDM_SHARE * sdm + CHAR4_SHARE * char4;
+        h->score = (LEXICAL_SDM_SHARE * sdm + LEXICAL_CHAR4_SHARE * char4 + bonus[i]) /
+                   (LEXICAL_SDM_SHARE + LEXICAL_CHAR4_SHARE + LEXICAL_COVERAGE_SHARE +
+                    LEXICAL_TITLE_SHARE);
         out->upper_bound_share = share > out->upper_bound_share ? share : out->upper_bound_share;
     }
     qsort(hits, kept, sizeof(*hits), by_score);

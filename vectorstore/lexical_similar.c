@@ -5,8 +5,6 @@
 
 #define ONE_EDIT_FROM 4U /* letters: shorter words have too many neighbours */
 #define TWO_EDITS_FROM 8U
-#define WEIGHT_ONE .8F
-#define WEIGHT_TWO .6F
 #define POINTS_MAX 64U
 #define LOOKED_AT_MAX 256U /* terms considered for one word */
 #define WORDS_MAX 8U       /* words of a question that are corrected */
@@ -219,7 +217,7 @@ enum status lexical_find_similar(const struct lexical_source *source, struct lex
         g->variant_df[g->n_variants++] = best[i].df;
         g->df += best[i].df;
     }
-    g->weight *= best[0].edits == 1 ? WEIGHT_ONE : WEIGHT_TWO;
+    g->weight *= best[0].edits == 1 ? LEXICAL_ONE_EDIT_WEIGHT : LEXICAL_TWO_EDITS_WEIGHT;
     return STATUS_OK;
 }
 

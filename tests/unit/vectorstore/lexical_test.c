@@ -105,7 +105,7 @@ static void define(struct memory_index *x, const char *query, bool plain, double
         double weight = s.function[i] && content && !plain ? .3 : 1.;
         for (uint32_t c = 0; c < x->n_chunks; c++) {
             double length = plain ? x->chunks[c].plain_length : x->chunks[c].length;
-            scores[c] += weight * idf(n, df) * 2.2 * tfs[c] /
+            scores[c] += weight * (plain ? idf(n, df) : pow(idf(n, df), 1.1)) * 2.2 * tfs[c] /
                          (tfs[c] + 1.2 * (1 - .75 + .75 * length / average));
         }
         free(tfs);
