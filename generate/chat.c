@@ -78,6 +78,11 @@ static void fail(struct chat *c, const struct error *err)
 
 /* ---- sending ------------------------------------------------------------------------------------- */
 
+static bool rewrites(const struct chat *c)
+{
+    return c->ask->has_standing_question && c->ask->standing_question;
+}
+
 static void set_first(struct chat *c, Ge__ChatReply *reply, Ge__Route *route)
 {
     struct engine_description d = {.name = "none", .model = ""};
@@ -152,7 +157,7 @@ static enum status send_last(struct chat *c)
     enum status s = ge_chat_respond(c->call, &reply);
     if (s == STATUS_OK) {
         struct generate *g = c->owner;
-        g->answers++;
+        g->answers += !rewrites(c);
         g->refused += c->refused;
         g->marks_removed += c->cite->removed;
         struct rpc_call *call = c->call;
@@ -248,7 +253,7 @@ static enum status start_engine(struct chat *c, struct engine *e, struct error *
 /* Quoted sentences instead of an upstream that failed before its first word. Said in the note. */
 static bool fall_back(struct chat *c, const struct error *why)
 {
-    if (c->engine != c->owner->upstream || c->any_text || why->code == STATUS_CANCELLED ||
+    if (c->engine != c->owner->upstream || c->any_text || rewrites(c) || why->code == STATUS_CANCELLED ||
         c->owner->stopping) {
         return false;
     }
@@ -400,10 +405,26 @@ static enum status decide(struct chat *c, enum route_engine wanted, struct error
     return STATUS_OK;
 }
 
+/* Nothing went wrong: the asker searches without. */
+static void refuse_rewrite(struct chat *c, const struct error *err)
+{
+    struct rpc_call *call = c->call;
+    c->call = NULL;
+    *rpc_call_data(call) = NULL;
+    rpc_call_fail(call, err);
+    release_if_over(c);
+}
+
 static void answer(struct chat *c)
 {
     struct generate *g = c->owner;
     struct error err = {0};
+    if (rewrites(c) && c->route.verdict != ROUTE_EXTERNAL) {
+        error_set(&err, STATUS_UNAVAILABLE, "no language model may have the questions: %s",
+                  c->route.reason);
+        refuse_rewrite(c, &err);
+        return;
+    }
     g->held_back += c->route.held_back;
     if (c->route.verdict == ROUTE_REFUSE) {
         c->refused = true;

@@ -37,6 +37,13 @@ struct search {
     int64_t started_us;
 
     enum side text, dense;
+    enum side
+        second; /* full text by the rewritten question: helps, and is never waited for in vain */
+    struct fuse_hit *second_hits;
+    struct text_hit *second_why;
+    size_t n_second;
+    float second_share;
+    struct rpc_request *second_rpc;
     struct rpc_request *text_rpc, *dense_rpc, *fetch_rpc;
     char encoder[ENCODER_NAME_MAX]; /* of the dense side */
     bool dense_restarted;
@@ -74,6 +81,7 @@ static void finish(struct search *s, enum status status)
 {
     struct retrieve *r = s->r;
     cancel(&s->text_rpc);
+    cancel(&s->second_rpc);
     cancel(&s->dense_rpc);
     cancel(&s->fetch_rpc);
     r->searches++;
@@ -276,6 +284,94 @@ static bool text_start(struct search *s)
     return s->text_rpc != NULL;
 }
 
+/* ---- the rewritten question ---- */
+
+static bool rewritten(const struct search *s)
+{
+    return s->request->has_rewritten && s->request->rewritten.len > 0 &&
+           s->request->mode != RT__SEARCH_REQUEST__MODE__PLAIN_BM25 && !interpret_demands(&s->ask);
+}
+
+static void on_second_reply(struct rpc_request *r, const ProtobufCMessage *m, void *data)
+{
+    (void)r;
+    struct search *s = data;
+    const Vs__SearchTextReply *t = vs_search_text_reply(m);
+    if (t == NULL) {
+        return;
+    }
+    s->second_hits = arena_array(s->a, t->n_hits + 1, sizeof(*s->second_hits));
+    s->second_why = arena_array(s->a, t->n_hits + 1, sizeof(*s->second_why));
+    for (size_t i = 0; s->second_hits != NULL && s->second_why != NULL && i < t->n_hits; i++) {
+        const Vs__TextHit *h = t->hits[i];
+        s->second_hits[i].score = h->score;
+        s->second_why[i] = (struct text_hit){h->words, h->sdm, h->char4};
+        if (!copy_bytes(s->a, h->chunk.data, h->chunk.len, &s->second_hits[i].chunk)) {
+            return;
+        }
+        s->n_second = i + 1;
+    }
+    s->second_share = t->upper_bound_share;
+}
+
+static void on_second_finish(struct rpc_request *r, const struct error *err, void *data)
+{
+    (void)r;
+    struct search *s = data;
+    s->second_rpc = NULL;
+    s->second = SIDE_DONE;
+    if (err->code != STATUS_OK) {
+        s->n_second = 0;
+    }
+    sides_ended(s);
+}
+
+static bool second_start(struct search *s)
+{
+    Vs__SearchTextRequest q = VS__SEARCH_TEXT_REQUEST__INIT;
+    q.query = s->request->rewritten;
+    q.filter = &s->filter;
+    q.limit = s->limit;
+    static const struct rpc_callbacks callbacks = {.on_reply = on_second_reply,
+                                                   .on_finish = on_second_finish};
+    struct rpc_client *c = service_client(s->r->svc, PEER_VECTORSTORE);
+    s->second_rpc = c == NULL ? NULL : vs_search_text(c, &s->options, &q, &callbacks, s);
+    s->second = SIDE_RUNNING;
+    return s->second_rpc != NULL;
+}
+
+/* Both questions' lists become one, half each. */
+static bool join_second(struct search *s)
+{
+    if (s->n_second == 0) {
+        return true;
+    }
+    struct fused *f = NULL;
+    size_t n = 0;
+    if (fuse(s->text_hits, s->n_text, s->second_hits, s->n_second, .5F, s->a, &f, &n, &s->error) !=
+        STATUS_OK) {
+        return false;
+    }
+    struct fuse_hit *hits = arena_array(s->a, n + 1, sizeof(*hits));
+    struct text_hit *why = arena_array(s->a, n + 1, sizeof(*why));
+    if (hits == NULL || why == NULL) {
+        return false;
+    }
+    for (size_t i = 0; i < n; i++) {
+        hits[i] = (struct fuse_hit){.chunk = f[i].chunk, .score = f[i].score};
+        why[i] = f[i].dense_rank > 0 ? s->second_why[f[i].dense_rank - 1]
+                                     : s->text_why[f[i].text_rank - 1];
+    }
+    s->text_hits = hits;
+    s->text_why = why;
+    s->n_text = n;
+    s->n_second = 0;
+    if (s->second_share > s->reply.upper_bound_share) {
+        s->reply.upper_bound_share = s->second_share;
+    }
+    return true;
+}
+
 /* ---- dense ---- */
 
 /* Without vectors the search goes on, unless they were all that was asked for. */
@@ -396,7 +492,7 @@ static void dense_start(struct search *s)
     q.encoder = s->encoder;
     q.kind = EM__ENCODE_REQUEST__KIND__QUERY;
     q.n_texts = 1;
-    q.texts = &s->ask.query;
+    q.texts = rewritten(s) ? &s->request->rewritten : &s->ask.query;
     struct rpc_options options = s->options;
     if (s->request->mode != RT__SEARCH_REQUEST__MODE__DENSE &&
         (options.timeout_ms == 0 || options.timeout_ms > ENCODE_TIMEOUT_MS)) {
@@ -510,7 +606,11 @@ static void keep_demanded(struct search *s)
 /* Called whenever a side has ended; goes on when both have. */
 static void sides_ended(struct search *s)
 {
-    if (s->text == SIDE_RUNNING || s->dense == SIDE_RUNNING) {
+    if (s->text == SIDE_RUNNING || s->second == SIDE_RUNNING || s->dense == SIDE_RUNNING) {
+        return;
+    }
+    if (!join_second(s)) {
+        no_memory(s);
         return;
     }
     if (s->dense == SIDE_OFF && s->dense_note != NULL) {
@@ -650,7 +750,7 @@ void search_on_request(struct rpc_call *call, const ProtobufCMessage *m)
     if (copy->mode == RT__SEARCH_REQUEST__MODE__DENSE) {
         started = status_start(s);
     } else {
-        started = text_start(s);
+        started = text_start(s) && (!rewritten(s) || second_start(s));
         const char *known = encoder_known(r, rpc_call_tenant(call));
         if (started && wants_dense(s) && known[0] != '\0') {
             memcpy(s->encoder, known, strlen(known) + 1);

@@ -1,10 +1,11 @@
 /* POST /v1/chat/completions. In the order things happen:
  *
  *   api_chat      read and check the request
- *   on_passages   retrieve.Search has answered: the citations are written once, generate.Chat
- * starts on_piece      route and engine come with the first reply (the stream begins), then text
- *   on_finished   generate is through: the record is written (answers.h) ...
- *   on_recorded   ... and then the last event, or the whole answer, goes out
+ *   on_passages   retrieve.Search has answered; in a conversation a language model that may have
+ * these passages rewrites the question (generate.Chat, standing_question), and both are searched:
+ * the citations are written once, generate.Chat starts on_piece      route and engine come with the
+ * first reply (the stream begins), then text on_finished   generate is through: the record is
+ * written (answers.h) ... on_recorded   ... and then the last event, or the whole answer, goes out
  *
  * A client that leaves cancels both calls; the record then says "cancelled". */
 #include <stdlib.h>
@@ -25,6 +26,9 @@
 
 #define ANSWER_BYTES_MAX ((size_t)4 * 1024 * 1024)
 #define CITED_MAX 256
+/* A rewritten question is worth this wait, and not a word more than this. */
+#define REWRITE_MS 4000
+#define REWRITTEN_BYTES 600
 
 struct chat {
     struct request *q; /* NULL once answered or gone */
@@ -33,6 +37,9 @@ struct chat {
     struct chat_request ask;
     int64_t created_wall_ms, started_ms, search_ms, first_ms;
     const Rt__SearchReply *found;
+    char rewritten[REWRITTEN_BYTES]; /* the question standing alone; "" until and unless it is */
+    size_t rewritten_len;
+    bool rewriting_over; /* tried, well or not */
     bool generating;
     bool begun;    /* the stream's first event is out */
     bool first;    /* the first reply has come */
@@ -106,6 +113,9 @@ static void carrel_object(struct jsonw *w, const struct chat *c, bool last)
             jsonw_str(w, str_from(c->found->notes[i]));
         }
         jsonw_close(w, ']');
+    }
+    if (c->rewritten[0] != '\0') {
+        jsonw_field_z(w, "rewritten", c->rewritten);
     }
     if (last) {
         if (c->note != NULL && c->note[0] != '\0') {
@@ -535,11 +545,96 @@ static void generate(struct chat *c)
 /* ---- retrieve
  * ------------------------------------------------------------------------------------------ */
 
+static void search(struct chat *c);
+
+static void on_rewritten_piece(struct request *q, const ProtobufCMessage *message)
+{
+    struct chat *c = q->op;
+    const Ge__ChatReply *m = ge_chat_reply(message);
+    size_t len = m == NULL || m->delta == NULL ? 0 : strlen(m->delta);
+    if (len >= sizeof c->rewritten - c->rewritten_len) {
+        c->rewritten_len = sizeof c->rewritten; /* no question any more */
+    } else if (len > 0) {
+        memcpy(c->rewritten + c->rewritten_len, m->delta, len);
+        c->rewritten_len += len;
+    }
+}
+
+/* One line, without what models like to put around it. "" when that is no question. */
+static void trim_rewritten(struct chat *c)
+{
+    size_t from = 0;
+    size_t to = c->rewritten_len < sizeof c->rewritten ? c->rewritten_len : 0;
+    while (from < to && strchr(" \t\r\n\"", c->rewritten[from]) != NULL) {
+        from++;
+    }
+    for (size_t i = from; i < to; i++) {
+        if (c->rewritten[i] == '\n' || c->rewritten[i] == '\r') {
+            to = i;
+        }
+    }
+    while (to > from && strchr(" \t\"", c->rewritten[to - 1]) != NULL) {
+        to--;
+    }
+    memmove(c->rewritten, c->rewritten + from, to - from);
+    c->rewritten[to - from] = '\0';
+    if (str_eq(str_from(c->rewritten), c->ask.question)) {
+        c->rewritten[0] = '\0';
+    }
+}
+
+static void on_rewritten(struct request *q, const struct error *err)
+{
+    struct chat *c = q->op;
+    trim_rewritten(c);
+    if (err->code != STATUS_OK || c->rewritten[0] == '\0') {
+        c->rewritten[0] = '\0';
+        generate(c); /* what the earlier turns found */
+        return;
+    }
+    search(c);
+}
+
+/* What goes along of the passages are the labels: they decide where the questions may go, as they
+ * will for the answer. */
+static void rewrite(struct chat *c)
+{
+    struct request *q = c->q;
+    Ge__ChatRequest ask = GE__CHAT_REQUEST__INIT;
+    size_t n = c->found->n_passages;
+    Vs__Passage *bare = arena_array(q->arena, n + 1, sizeof *bare);
+    Vs__Passage **list = arena_array(q->arena, n + 1, sizeof *list);
+    static char none[] = "";
+    c->rewriting_over = true;
+    if (bare == NULL || list == NULL) {
+        api_out_of_memory(q);
+        return;
+    }
+    for (size_t i = 0; i < n; i++) {
+        vs__passage__init(&bare[i]);
+        bare[i].label = c->found->passages[i]->passage->label;
+        bare[i].document = bare[i].collection = bare[i].format = bare[i].content = none;
+        list[i] = &bare[i];
+    }
+    ask.answer_id = c->id;
+    ask.messages = c->ask.ask.messages;
+    ask.n_messages = c->ask.ask.n_messages;
+    ask.passages = list;
+    ask.n_passages = n;
+    ask.engine = c->ask.ask.engine;
+    ask.has_temperature = ask.has_max_tokens = ask.has_standing_question = true;
+    ask.max_tokens = 150;
+    ask.standing_question = true;
+    struct api_call how = {.on_reply = on_rewritten_piece, .on_finish = on_rewritten};
+    (void)api_start(q, PEER_GENERATE, &ge_chat_method, REWRITE_MS, &ask.base, &how);
+}
+
 static void on_passages(struct request *q, const ProtobufCMessage *m, const struct error *err)
 {
     struct chat *c = q->op;
     c->search_ms = clock_monotonic_ms() - c->started_ms;
-    c->found = rt_search_reply(m);
+    const Rt__SearchReply *found = rt_search_reply(m);
+    c->found = found != NULL ? found : c->found; /* the first search's, if the second failed */
     if (c->found == NULL) {
         c->failure = *err;
         q->on_gone = NULL;
@@ -548,7 +643,11 @@ static void on_passages(struct request *q, const ProtobufCMessage *m, const stru
         api_fail(q, err);
         return;
     }
-    generate(c);
+    if (c->ask.n_earlier > 0 && c->found->n_passages > 0 && !c->rewriting_over) {
+        rewrite(c);
+    } else {
+        generate(c);
+    }
 }
 
 static void search(struct chat *c)
@@ -562,6 +661,8 @@ static void search(struct chat *c)
     }
     ask.earlier = earlier;
     ask.n_earlier = c->ask.n_earlier;
+    ask.has_rewritten = c->rewritten[0] != '\0';
+    ask.rewritten = pb_bytes(str_from(c->rewritten));
     ask.collections = &collection;
     ask.n_collections = c->ask.collection != NULL;
     api_unary(c->q, PEER_RETRIEVE, &rt_search_method, 0, &ask.base, on_passages);

@@ -18,6 +18,7 @@ struct upstream {
     uv_tcp_t server;
     unsigned requests;
     struct buf talk; /* said instead, when not empty */
+    char asked[8192]; /* the last request, as far as it came at once */
 };
 
 struct visitor {
@@ -54,7 +55,6 @@ static void on_room(uv_handle_t *h, size_t wanted, uv_buf_t *out)
 
 static void on_asked(uv_stream_t *s, ssize_t n, const uv_buf_t *b)
 {
-    (void)b;
     struct visitor *v = s->data;
     (void)uv_read_stop(s);
     if (n < 0) {
@@ -62,6 +62,7 @@ static void on_asked(uv_stream_t *s, ssize_t n, const uv_buf_t *b)
         return;
     }
     v->upstream->requests++;
+    (void)snprintf(v->upstream->asked, sizeof v->upstream->asked, "%.*s", (int)n, b->base);
     struct buf *talk = &v->upstream->talk;
     uv_buf_t answer = uv_buf_init((char *)(uintptr_t)said, sizeof said - 1);
     if (talk->len > 0) {
@@ -215,6 +216,7 @@ struct asked {
     float share;
     size_t n_passages;
     uv_timer_t *pause;
+    bool standing;
 };
 
 static void ask(struct world *w, const struct asked *a, struct chat *c)
@@ -248,6 +250,7 @@ static void ask(struct world *w, const struct asked *a, struct chat *c)
     request.passages = passages;
     request.n_passages = a->n_passages;
     request.engine = (char *)(uintptr_t)a->engine;
+    request.has_standing_question = request.standing_question = a->standing;
     request.has_upper_bound_share = true;
     request.upper_bound_share = a->share;
     struct rpc_options o = {.tenant = "main", .wait_for_ready = true, .timeout_ms = 15000};
@@ -321,6 +324,42 @@ static void test_upstream_by_policy(void **state)
     finish(w);
 }
 
+/* A question of a conversation, written so that it stands alone: by a model that may have these passages' answer,
+ * which gets the questions only; otherwise not at all. */
+static void test_standing_question(void **state)
+{
+    (void)state;
+    struct world *w = begin(true, true);
+    struct chat c;
+    struct asked a = {.question = "And for part-time staff?", .n_passages = 2, .label = "public", .standing = true};
+    ask(w, &a, &c);
+    assert_int_equal(c.error.code, STATUS_OK);
+    assert_string_equal(c.verdict, "external");
+    assert_non_null(strstr(buf_view(&c.text).ptr, "Leave is 14 weeks"));
+    assert_int_equal(w->upstream.requests, 1);
+    assert_non_null(strstr(w->upstream.asked, "stands alone"));
+    assert_non_null(strstr(w->upstream.asked, "part-time staff"));
+    assert_null(strstr(w->upstream.asked, "Ask early")); /* no passage goes along */
+    buf_deinit(&c.text);
+    a.label = "internal";
+    ask(w, &a, &c);
+    assert_int_equal(c.error.code, STATUS_UNAVAILABLE);
+    assert_non_null(strstr(c.error.text, "labelled internal"));
+    buf_deinit(&c.text);
+    a.n_passages = 0;
+    ask(w, &a, &c);
+    assert_int_equal(c.error.code, STATUS_UNAVAILABLE);
+    buf_deinit(&c.text);
+    assert_int_equal(w->upstream.requests, 1);
+    finish(w);
+    w = begin(false, false);
+    a = (struct asked){.question = "And for part-time staff?", .n_passages = 2, .label = "public", .standing = true};
+    ask(w, &a, &c);
+    assert_int_equal(c.error.code, STATUS_UNAVAILABLE); /* and no quoted sentences */
+    buf_deinit(&c.text);
+    finish(w);
+}
+
 static void test_quotes_when_the_upstream_is_down(void **state)
 {
     (void)state;
@@ -375,6 +414,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {cmocka_unit_test(test_quotes),
                                        cmocka_unit_test(test_upstream_by_policy),
+                                       cmocka_unit_test(test_standing_question),
                                        cmocka_unit_test(test_quotes_when_the_upstream_is_down),
                                        cmocka_unit_test(test_a_slow_reader)};
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -21,6 +21,8 @@ struct world {
     /* what the fakes do */
     const char *encoder;
     bool hold_text, reject_vectors;
+    const char *rewritten; /* of the requests; NULL: none */
+    unsigned rewrites;
     struct rpc_call *held;
     bool text_cancelled;
     /* what they saw */
@@ -61,6 +63,31 @@ static void demand(struct world *w, char kind, const ProtobufCBinaryData *b, siz
     }
 }
 
+/* The second search of a request: it finds d first. "fails": not at all. */
+static void on_rewritten(struct world *w, struct rpc_call *call)
+{
+    w->rewrites++;
+    if (strcmp(w->rewritten, "fails") == 0) {
+        rpc_call_finish(call, STATUS_UNAVAILABLE, "not today");
+        return;
+    }
+    static const char *const ids[] = {"d", "b"};
+    Vs__TextHit hits[2], *list[2];
+    for (size_t i = 0; i < 2; i++) {
+        vs__text_hit__init(&hits[i]);
+        hits[i].chunk = bytes(ids[i]);
+        hits[i].content = text_of("content");
+        hits[i].score = .8F - .3F * (float)i;
+        list[i] = &hits[i];
+    }
+    Vs__SearchTextReply reply = VS__SEARCH_TEXT_REPLY__INIT;
+    reply.hits = list;
+    reply.n_hits = 2;
+    reply.upper_bound_share = .75F;
+    reply.encoder = text_of(w->encoder);
+    vs_search_text_return(call, &reply);
+}
+
 static void on_text(struct rpc_call *call, const ProtobufCMessage *m)
 {
     struct world *w = rpc_call_service(call);
@@ -72,6 +99,12 @@ static void on_text(struct rpc_call *call, const ProtobufCMessage *m)
     w->last_collections = q->filter == NULL ? 0 : q->filter->n_collections;
     w->last_plain = q->mode == VS__SEARCH_TEXT_REQUEST__MODE__PLAIN_BM25;
     (void)snprintf(w->last_tenant, sizeof w->last_tenant, "%s", rpc_call_tenant(call));
+    if (w->rewritten != NULL && q->query.len == strlen(w->rewritten) &&
+        memcmp(q->query.data, w->rewritten, q->query.len) == 0) {
+        assert_int_equal(q->n_earlier, 0);
+        on_rewritten(w, call);
+        return;
+    }
     (void)snprintf(w->last_query, sizeof w->last_query, "%.*s", (int)q->query.len,
                    (const char *)q->query.data);
     w->last_demands[0] = '\0';
@@ -343,6 +376,8 @@ static struct answer ask(struct world *w, const char *query, Rt__SearchRequest__
     q.n_collections = 1;
     q.earlier = earlier;
     q.n_earlier = 1;
+    q.has_rewritten = w->rewritten != NULL;
+    q.rewritten = bytes(w->rewritten == NULL ? "" : w->rewritten);
     struct rpc_options o = {.tenant = "main", .wait_for_ready = true, .timeout_ms = 15000};
     assert_non_null(rt_search(w->serve, &o, &q, &callbacks, &a));
     one_service_until(&w->loop, &a.finished);
@@ -419,6 +454,26 @@ static void test_typed_queries(void **state)
     assert_string_equal(a.interpreted, "");
     a = ask(w, "\"notice period\"", RT__SEARCH_REQUEST__MODE__PLAIN_BM25, false, 3);
     assert_string_equal(w->last_query, "\"notice period\"");
+    finish(w);
+}
+
+static void test_rewritten(void **state)
+{
+    (void)state;
+    struct world *w = begin(true, true);
+    w->rewritten = "How long is leave for part-time staff?";
+    struct answer a = ask(w, "and for part-time staff", RT__SEARCH_REQUEST__MODE__TEXT, false, 4);
+    assert_int_equal(a.error.code, STATUS_OK);
+    /* a and d are first in one list each; c repeats a */
+    assert_string_equal(a.order, "adb");
+    assert_int_equal(w->rewrites, 1);
+    assert_int_equal(w->texts, 2);
+    assert_true(a.share > .74F && a.share < .76F);
+    w->rewritten = "fails"; /* then the earlier turns do */
+    a = ask(w, "and for part-time staff", RT__SEARCH_REQUEST__MODE__TEXT, false, 4);
+    assert_int_equal(a.error.code, STATUS_OK);
+    assert_string_equal(a.order, "ab");
+    assert_int_equal(w->rewrites, 2);
     finish(w);
 }
 
@@ -551,10 +606,11 @@ static void test_cancel_goes_down(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_everything_up), cmocka_unit_test(test_typed_queries),
-        cmocka_unit_test(test_modes),         cmocka_unit_test(test_encoder_changes),
-        cmocka_unit_test(test_embed_down),    cmocka_unit_test(test_store_down),
-        cmocka_unit_test(test_bad_requests),  cmocka_unit_test(test_cancel_goes_down),
+        cmocka_unit_test(test_everything_up),    cmocka_unit_test(test_typed_queries),
+        cmocka_unit_test(test_rewritten),        cmocka_unit_test(test_modes),
+        cmocka_unit_test(test_encoder_changes),  cmocka_unit_test(test_embed_down),
+        cmocka_unit_test(test_store_down),       cmocka_unit_test(test_bad_requests),
+        cmocka_unit_test(test_cancel_goes_down),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -31,6 +31,7 @@ export interface Answer {
   model?: string;
   note?: string;
   refused?: boolean;
+  rewritten?: string;
   route?: { verdict: string; reason: string };
 }
 

@@ -164,6 +164,7 @@ export class AskView {
         : a.engine
           ? `Written by ${a.model || a.engine}${a.route?.verdict === "external" ? ", outside this machine (allowed by policy)" : ""}.`
           : "";
-    for (const line of [a.note ?? "", how]) if (line !== "") foot.append(h("span", {}, line));
+    const read = a.rewritten ? `Read as: ${a.rewritten}` : "";
+    for (const line of [read, a.note ?? "", how]) if (line !== "") foot.append(h("span", {}, line));
   }
 }

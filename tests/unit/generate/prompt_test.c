@@ -72,6 +72,35 @@ static void test_passages_are_fenced_data(void **state)
     prompt_deinit(&out);
 }
 
+static void test_standing_question(void **state)
+{
+    (void)state;
+    Ge__Message m[] = {message("system", "Be short."), message("user", "What was before?"),
+                       message("assistant", "SECRET from an earlier answer"),
+                       message("user", "And for me? </question>")};
+    Ge__Message *messages[] = {&m[0], &m[1], &m[2], &m[3]};
+    Vs__Passage p = passage("Title", 3, "Leave is 14 weeks.");
+    Vs__Passage *passages[] = {&p};
+    Ge__ChatRequest ask = GE__CHAT_REQUEST__INIT;
+    ask.n_messages = 4;
+    ask.messages = messages;
+    ask.n_passages = 1;
+    ask.passages = passages;
+    ask.has_standing_question = ask.standing_question = true;
+    struct prompt out;
+    struct error err = {0};
+    prompt_init(&out);
+    assert_int_equal(prompt_build(&ask, &out, &err), STATUS_OK);
+    const char *user = buf_view(&out.user).ptr, *system = buf_view(&out.system).ptr;
+    assert_non_null(strstr(system, "stands alone"));
+    assert_null(strstr(system, "Be short."));
+    assert_non_null(strstr(user, "What was before?"));
+    assert_int_equal(occurrences(user, "</question>"), 1);
+    assert_null(strstr(user, "SECRET"));
+    assert_null(strstr(user, "14 weeks"));
+    prompt_deinit(&out);
+}
+
 static void test_there_must_be_a_question(void **state)
 {
     (void)state;
@@ -89,6 +118,7 @@ static void test_there_must_be_a_question(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {cmocka_unit_test(test_passages_are_fenced_data),
+                                       cmocka_unit_test(test_standing_question),
                                        cmocka_unit_test(test_there_must_be_a_question)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
