@@ -24,5 +24,10 @@ void api_session_close(struct request *q);
 void api_status(struct request *q); /* api_admin.c */
 void api_metrics(struct request *q);
 void api_health(struct request *q);
+void api_keys_list(struct request *q); /* api_keys.c */
+void api_key_create(struct request *q);
+void api_key_revoke(struct request *q);
+void api_tenants_list(struct request *q);
+void api_tenant_create(struct request *q);
 
 #endif

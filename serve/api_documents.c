@@ -17,6 +17,7 @@ struct list_op {
     const char *collection, *state, *after;
     int64_t limit, sent; /* limit 0: all */
     bool begun, comma, from_store;
+    bool ingest_down;
     struct rpc_request *rpc;
     bool paused;
 };
@@ -66,8 +67,8 @@ static void end_list(struct request *q)
     static const char noted[] =
         "],\"notes\":[\"ingest is down: only documents that are ready are listed\"]}";
     begin_list(q);
-    (void)http_stream_write(q->http, op->from_store ? noted : plain,
-                            op->from_store ? sizeof noted - 1 : sizeof plain - 1);
+    (void)http_stream_write(q->http, op->ingest_down ? noted : plain,
+                            op->ingest_down ? sizeof noted - 1 : sizeof plain - 1);
     http_stream_end(q->http);
 }
 
@@ -128,17 +129,25 @@ static void on_stored_end(struct request *q, const struct error *err)
     }
 }
 
+/* The store lists what this caller may read; a document that is not ready is not in it. */
+static void list_from_store(struct request *q)
+{
+    struct list_op *op = q->op;
+    Vs__ListRequest ask = VS__LIST_REQUEST__INIT;
+    struct api_call how = {.on_reply = on_stored, .on_finish = on_stored_end};
+    op->from_store = true;
+    ask.after = pb_text(op->after);
+    op->rpc = api_start(q, PEER_VECTORSTORE, &vs_list_method, 0, &ask.base, &how);
+}
+
 static void on_states_end(struct request *q, const struct error *err)
 {
     struct list_op *op = q->op;
     op->rpc = NULL;
     bool ready_only = op->state == NULL || strcmp(op->state, "ready") == 0;
     if (err->code == STATUS_UNAVAILABLE && !op->begun && ready_only) {
-        Vs__ListRequest ask = VS__LIST_REQUEST__INIT;
-        struct api_call how = {.on_reply = on_stored, .on_finish = on_stored_end};
-        op->from_store = true;
-        ask.after = pb_text(op->after);
-        op->rpc = api_start(q, PEER_VECTORSTORE, &vs_list_method, 0, &ask.base, &how);
+        op->ingest_down = true;
+        list_from_store(q);
         return;
     }
     on_stored_end(q, err);
@@ -194,6 +203,14 @@ void api_documents_list(struct request *q)
     ask.limit = (uint32_t)op->limit;
     struct api_call how = {.on_reply = on_states, .on_finish = on_states_end};
     q->op = op;
+    if (!q->who->admin) { /* ingest knows files, not readers */
+        if (op->state == NULL || strcmp(op->state, "ready") == 0) {
+            list_from_store(q);
+        } else {
+            end_list(q);
+        }
+        return;
+    }
     op->rpc = api_start(q, PEER_INGEST, &ig_list_method, 0, &ask.base, &how);
 }
 
@@ -213,6 +230,13 @@ static void on_stored_one(struct request *q, const ProtobufCMessage *m, const st
     api_json(q, 200, &q->out);
 }
 
+static void get_from_store(struct request *q)
+{
+    Vs__GetDocumentRequest ask = VS__GET_DOCUMENT_REQUEST__INIT;
+    ask.document = q->op;
+    api_unary(q, PEER_VECTORSTORE, &vs_get_document_method, 0, &ask.base, on_stored_one);
+}
+
 static void on_got(struct request *q, const ProtobufCMessage *m, const struct error *err)
 {
     const Ig__GetReply *reply = ig_get_reply(m);
@@ -222,9 +246,7 @@ static void on_got(struct request *q, const ProtobufCMessage *m, const struct er
         document_json(&w, reply->document);
         api_json(q, 200, &q->out);
     } else if (err->code == STATUS_UNAVAILABLE) {
-        Vs__GetDocumentRequest ask = VS__GET_DOCUMENT_REQUEST__INIT;
-        ask.document = q->op;
-        api_unary(q, PEER_VECTORSTORE, &vs_get_document_method, 0, &ask.base, on_stored_one);
+        get_from_store(q);
     } else {
         api_fail(q, err);
     }
@@ -237,6 +259,10 @@ void api_document_get(struct request *q)
     if (id != NULL) {
         ask.document = pb_text(id);
         q->op = ask.document;
+        if (!q->who->admin) {
+            get_from_store(q);
+            return;
+        }
         api_unary(q, PEER_INGEST, &ig_get_method, 0, &ask.base, on_got);
     }
 }
@@ -291,8 +317,33 @@ static void on_progress(struct request *q, const ProtobufCMessage *m, const stru
     api_json(q, 200, &q->out);
 }
 
+/* For readers: what they may find. What waits or has failed would tell of documents that they may
+ * not. */
+static void on_counted(struct request *q, const ProtobufCMessage *m, const struct error *err)
+{
+    const Vs__FacetsReply *reply = vs_facets_reply(m);
+    if (reply == NULL) {
+        api_fail(q, err);
+        return;
+    }
+    struct jsonw w;
+    jsonw_init(&w, &q->out);
+    jsonw_open(&w, '{');
+    jsonw_field_int(&w, "queued", 0);
+    jsonw_field_int(&w, "working", 0);
+    jsonw_field_int(&w, "ready", reply->documents);
+    jsonw_field_int(&w, "failed", 0);
+    jsonw_close(&w, '}');
+    api_json(q, 200, &q->out);
+}
+
 void api_progress(struct request *q)
 {
+    if (!q->who->admin) {
+        Vs__FacetsRequest count = VS__FACETS_REQUEST__INIT;
+        api_unary(q, PEER_VECTORSTORE, &vs_facets_method, 0, &count.base, on_counted);
+        return;
+    }
     Ig__ProgressRequest ask = IG__PROGRESS_REQUEST__INIT;
     api_unary(q, PEER_INGEST, &ig_progress_method, 0, &ask.base, on_progress);
 }

@@ -44,6 +44,8 @@ static const struct db_migration migrations[] = {
         " name TEXT NOT NULL, admin INTEGER NOT NULL, created_wall_ms INTEGER NOT NULL) STRICT;"
         "CREATE TABLE keys(hash BLOB PRIMARY KEY, owner TEXT NOT NULL REFERENCES users(id),"
         " created_wall_ms INTEGER NOT NULL, revoked_wall_ms INTEGER) STRICT;"},
+    /* names that end in NUL, one after another */
+    {2, "ALTER TABLE users ADD COLUMN groups BLOB NOT NULL DEFAULT x'';"},
 };
 
 /* 256 random bits as 52 characters. */
@@ -90,11 +92,40 @@ static void copy_text(char *out, size_t cap, struct str s)
     out[n] = '\0';
 }
 
+static void point_groups(struct principal *p)
+{
+    const char *at = p->group_names;
+    for (size_t i = 0; i < p->n_groups; i++) {
+        p->groups[i] = at;
+        at += strlen(at) + 1;
+    }
+}
+
+static enum status load_groups(struct principal *p, struct str names, struct error *err)
+{
+    struct str list[GROUPS_MAX];
+    size_t n = 0;
+    while (names.len > 0 && n < GROUPS_MAX) {
+        const char *end = memchr(names.ptr, '\0', names.len);
+        if (end == NULL) {
+            break;
+        }
+        list[n++] = (struct str){names.ptr, (size_t)(end - names.ptr)};
+        names.len -= list[n - 1].len + 1;
+        names.ptr = end + 1;
+    }
+    if (names.len > 0 || auth_set_groups(p, list, n, err) != STATUS_OK) {
+        return error_set(err, STATUS_CORRUPT, "system/serve.db: a key's groups are damaged");
+    }
+    return STATUS_OK;
+}
+
 static enum status load_keys(struct auth *a, sqlite3 *db, struct error *err)
 {
     sqlite3_stmt *st = NULL;
     enum status s = db_prepare(db,
-                               "SELECT k.hash, u.id, u.tenant, u.name, u.admin FROM keys k"
+                               "SELECT k.hash, u.id, u.tenant, u.name, u.admin,"
+                               " k.created_wall_ms, u.groups FROM keys k"
                                " JOIN users u ON u.id = k.owner WHERE k.revoked_wall_ms IS NULL",
                                &st, err);
     bool row = s == STATUS_OK;
@@ -116,6 +147,8 @@ static enum status load_keys(struct auth *a, sqlite3 *db, struct error *err)
         copy_text(p->tenant, sizeof p->tenant, db_column(st, 2));
         copy_text(p->name, sizeof p->name, db_column(st, 3));
         p->admin = sqlite3_column_int(st, 4) != 0;
+        p->created_wall_ms = sqlite3_column_int64(st, 5);
+        s = load_groups(p, db_column(st, 6), err);
         p->tokens = a->per_minute;
         p->filled_ms = clock_monotonic_ms();
     }
@@ -123,27 +156,50 @@ static enum status load_keys(struct auth *a, sqlite3 *db, struct error *err)
     return s;
 }
 
-static enum status insert_first(sqlite3 *db, const uint8_t hash[SHA256_BYTES], struct error *err)
+static enum status open_database(const char *home, sqlite3 **out, struct error *err)
+{
+    char path[PATH_MAX];
+    enum status s = file_join(path, sizeof path, home, "system", err);
+    if (s == STATUS_OK) {
+        s = file_mkdirs(path, 0700, err);
+    }
+    if (s == STATUS_OK) {
+        s = file_join(path, sizeof path, home, "system/serve.db", err);
+    }
+    return s == STATUS_OK ? db_open(path, DB_CREATE, migrations,
+                                    sizeof migrations / sizeof migrations[0], out, err)
+                          : s;
+}
+
+static size_t groups_bytes(const struct principal *p)
+{
+    size_t n = 0;
+    for (size_t i = 0; i < p->n_groups; i++) {
+        n += strlen(p->groups[i]) + 1;
+    }
+    return n;
+}
+
+static enum status insert_key(sqlite3 *db, const struct principal *p, struct error *err)
 {
     static const char *const sql[] = {
-        "INSERT OR IGNORE INTO tenants VALUES('main', ?1)",
-        "INSERT INTO users VALUES(?2, 'main', 'administrator', 1, ?1)",
+        "INSERT OR IGNORE INTO tenants VALUES(?4, ?1)",
+        "INSERT INTO users(id, tenant, name, admin, created_wall_ms, groups)"
+        " VALUES(?2, ?4, ?5, ?6, ?1, ?7)",
         "INSERT INTO keys VALUES(?3, ?2, ?1, NULL)",
     };
-    char user[ID_CAP];
-    id_new(user);
     enum status s = db_exec(db, "BEGIN IMMEDIATE", err);
     for (size_t i = 0; s == STATUS_OK && i < sizeof sql / sizeof sql[0]; i++) {
         sqlite3_stmt *st = NULL;
         s = db_prepare(db, sql[i], &st, err);
-        if (s == STATUS_OK) {
-            (void)sqlite3_bind_int64(st, 1, clock_wall_ms());
-            if (i > 0) {
-                (void)sqlite3_bind_text(st, 2, user, -1, SQLITE_STATIC);
-            }
-            if (i > 1) {
-                (void)sqlite3_bind_blob(st, 3, hash, SHA256_BYTES, SQLITE_STATIC);
-            }
+        if (s == STATUS_OK) { /* a statement that lacks a parameter refuses it: no matter */
+            (void)sqlite3_bind_int64(st, 1, p->created_wall_ms);
+            (void)sqlite3_bind_text(st, 2, p->user, -1, SQLITE_STATIC);
+            (void)sqlite3_bind_blob(st, 3, p->hash, SHA256_BYTES, SQLITE_STATIC);
+            (void)sqlite3_bind_text(st, 4, p->tenant, -1, SQLITE_STATIC);
+            (void)sqlite3_bind_text(st, 5, p->name, -1, SQLITE_STATIC);
+            (void)sqlite3_bind_int(st, 6, p->admin);
+            (void)sqlite3_bind_blob(st, 7, p->group_names, (int)groups_bytes(p), SQLITE_STATIC);
             s = db_run(st, err);
         }
         (void)sqlite3_finalize(st);
@@ -158,21 +214,19 @@ static enum status insert_first(sqlite3 *db, const uint8_t hash[SHA256_BYTES], s
  * makes another. */
 static enum status first_key(const char *home, sqlite3 *db, struct error *err)
 {
-    char secret[SECRET_CAP];
-    char text[sizeof KEY_PREFIX + SECRET_CAP + 1];
+    struct principal p = {.tenant = "main", .name = "administrator", .admin = true};
+    char text[KEY_CAP + 1];
     char path[PATH_MAX];
-    uint8_t hash[SHA256_BYTES];
-    secret_new(secret);
-    int n = snprintf(text, sizeof text, KEY_PREFIX "%s\n", secret);
-    sha256_of(text, (size_t)n - 1, hash);
+    auth_key_new(&p, text);
+    size_t n = strlen(text);
+    text[n] = '\n';
     enum status s = file_join(path, sizeof path, home, "admin.key", err);
     if (s == STATUS_OK) {
-        s = file_write_atomic(path, text, (size_t)n, 0600, err);
+        s = file_write_atomic(path, text, n + 1, 0600, err);
     }
     if (s == STATUS_OK) {
-        s = insert_first(db, hash, err);
+        s = insert_key(db, &p, err);
     }
-    explicit_bzero(secret, sizeof secret);
     explicit_bzero(text, sizeof text);
     if (s == STATUS_OK) {
         LOG_INFO("the first administrator's key was written to admin.key", LOG_END);
@@ -184,7 +238,6 @@ enum status auth_open(const struct auth_options *o, struct auth **out, struct er
 {
     struct auth *a = calloc(1, sizeof *a);
     sqlite3 *db = NULL;
-    char path[PATH_MAX];
     if (a != NULL) {
         a->keys = calloc(KEYS_MAX, sizeof *a->keys);
     }
@@ -195,17 +248,7 @@ enum status auth_open(const struct auth_options *o, struct auth **out, struct er
     a->per_minute = (double)o->requests_per_minute;
     a->session_ms = o->session_hours * 3600 * 1000;
     map_init(&a->sessions);
-    enum status s = file_join(path, sizeof path, o->home, "system", err);
-    if (s == STATUS_OK) {
-        s = file_mkdirs(path, 0700, err);
-    }
-    if (s == STATUS_OK) {
-        s = file_join(path, sizeof path, o->home, "system/serve.db", err);
-    }
-    if (s == STATUS_OK) {
-        s = db_open(path, DB_CREATE, migrations, sizeof migrations / sizeof migrations[0], &db,
-                    err);
-    }
+    enum status s = open_database(o->home, &db, err);
     if (s == STATUS_OK) {
         s = load_keys(a, db, err);
     }
@@ -240,6 +283,146 @@ void auth_close(struct auth *a)
     free(a);
 }
 
+/* ---- keys made and revoked ---- */
+
+bool auth_group_ok(struct str name)
+{
+    bool ok = name.len > 0 && name.len <= GROUP_BYTES_MAX;
+    for (size_t i = 0; ok && i < name.len; i++) {
+        char c = name.ptr[i];
+        ok = (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') ||
+             (c != '\0' && strchr("._-@", c) != NULL);
+    }
+    return ok;
+}
+
+enum status auth_set_groups(struct principal *p, const struct str *names, size_t n,
+                            struct error *err)
+{
+    size_t at = 0;
+    if (n > GROUPS_MAX) {
+        return error_set(err, STATUS_INVALID, "groups: at most %d", GROUPS_MAX);
+    }
+    for (size_t i = 0; i < n; i++) {
+        if (!auth_group_ok(names[i])) {
+            return error_set(err, STATUS_INVALID,
+                             "groups: \"%.*s\" is no group's name (letters, digits and . _ - @, at "
+                             "most %d)",
+                             names[i].len > 64 ? 64 : (int)names[i].len, names[i].ptr,
+                             GROUP_BYTES_MAX);
+        }
+        if (at + names[i].len + 1 > sizeof p->group_names) {
+            return error_set(err, STATUS_INVALID,
+                             "groups: their names are longer than %zu together",
+                             sizeof p->group_names);
+        }
+        memcpy(p->group_names + at, names[i].ptr, names[i].len);
+        p->group_names[at + names[i].len] = '\0';
+        at += names[i].len + 1;
+    }
+    p->n_groups = n;
+    point_groups(p);
+    return STATUS_OK;
+}
+
+void auth_key_new(struct principal *p, char key[KEY_CAP])
+{
+    char secret[SECRET_CAP];
+    secret_new(secret);
+    (void)snprintf(key, KEY_CAP, KEY_PREFIX "%s", secret);
+    sha256_of(key, strlen(key), p->hash);
+    id_new(p->user);
+    p->created_wall_ms = clock_wall_ms();
+    explicit_bzero(secret, sizeof secret);
+}
+
+enum status auth_store_key(const char *home, const struct principal *p, struct error *err)
+{
+    sqlite3 *db = NULL;
+    enum status s = open_database(home, &db, err);
+    if (s == STATUS_OK) {
+        s = insert_key(db, p, err);
+    }
+    db_close(db);
+    return s;
+}
+
+/* One statement of ours with a text and the time. */
+static enum status store_one(const char *home, const char *sql, const char *text, struct error *err)
+{
+    sqlite3 *db = NULL;
+    sqlite3_stmt *st = NULL;
+    enum status s = open_database(home, &db, err);
+    if (s == STATUS_OK) {
+        s = db_prepare(db, sql, &st, err);
+    }
+    if (s == STATUS_OK) {
+        (void)sqlite3_bind_text(st, 1, text, -1, SQLITE_STATIC);
+        (void)sqlite3_bind_int64(st, 2, clock_wall_ms());
+        s = db_run(st, err);
+    }
+    (void)sqlite3_finalize(st);
+    db_close(db);
+    return s;
+}
+
+enum status auth_store_revoked(const char *home, const char *user, struct error *err)
+{
+    return store_one(home, "UPDATE keys SET revoked_wall_ms=?2 WHERE owner=?1", user, err);
+}
+
+enum status auth_store_tenant(const char *home, const char *tenant, struct error *err)
+{
+    return store_one(home, "INSERT OR IGNORE INTO tenants VALUES(?1, ?2)", tenant, err);
+}
+
+enum status auth_add(struct auth *a, const struct principal *p, struct error *err)
+{
+    if (a->n_keys == KEYS_MAX) {
+        return error_set(err, STATUS_TOO_LARGE, "there are %d keys already: revoke some, restart",
+                         KEYS_MAX);
+    }
+    struct principal *kept = &a->keys[a->n_keys++];
+    *kept = *p;
+    point_groups(kept);
+    kept->tokens = a->per_minute;
+    kept->filled_ms = clock_monotonic_ms();
+    return STATUS_OK;
+}
+
+bool auth_revoke(struct auth *a, const char *user)
+{
+    bool found = false;
+    for (size_t i = 0; i < a->n_keys; i++) {
+        if (strcmp(a->keys[i].user, user) == 0 && !a->keys[i].revoked) {
+            a->keys[i].revoked = found = true;
+        }
+    }
+    size_t pos = 0;
+    struct str key;
+    void *value;
+    while (found && map_next(&a->sessions, &pos, &key, &value)) {
+        struct live_session *l = value;
+        l->s.expires_wall_ms = l->s.who->revoked ? 0 : l->s.expires_wall_ms;
+    }
+    return found;
+}
+
+const struct principal *auth_at(const struct auth *a, size_t i)
+{
+    return i < a->n_keys ? &a->keys[i] : NULL;
+}
+
+const struct principal *auth_user(const struct auth *a, const char *user)
+{
+    for (size_t i = 0; i < a->n_keys; i++) {
+        if (strcmp(a->keys[i].user, user) == 0 && !a->keys[i].revoked) {
+            return &a->keys[i];
+        }
+    }
+    return NULL;
+}
+
 /* ---- keys and rates
  * ---------------------------------------------------------------------------------- */
 
@@ -253,7 +436,7 @@ struct principal *auth_key(struct auth *a, struct str key)
             found = &a->keys[i];
         }
     }
-    return found;
+    return found == NULL || found->revoked ? NULL : found;
 }
 
 /* A bucket that holds a minute's worth. */

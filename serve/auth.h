@@ -10,6 +10,9 @@
 #include "base/str.h"
 
 #define SECRET_CAP 53 /* 256 bits as 52 characters of Crockford base32, and NUL */
+#define KEY_CAP 64    /* "carrel_" and a secret */
+#define GROUPS_MAX 64 /* of one key */
+#define GROUP_BYTES_MAX 64
 
 struct auth;
 
@@ -18,7 +21,12 @@ struct principal {
     char user[64]; /* opaque id */
     char name[64];
     bool admin;
-    /* private: the key's token bucket */
+    bool revoked;
+    int64_t created_wall_ms;
+    char group_names[1024]; /* each ended by NUL */
+    const char *groups[GROUPS_MAX];
+    size_t n_groups;
+    /* private: the key's hash and token bucket */
     uint8_t hash[32];
     double tokens;
     int64_t filled_ms;
@@ -43,6 +51,30 @@ enum status auth_open(const struct auth_options *o, struct auth **out,
 void auth_close(struct auth *a); /* NULL is fine */
 /* NULL: unknown. Takes the same time wherever in the list the key is, and when it is not. */
 struct principal *auth_key(struct auth *a, struct str key);
+
+/* ---- keys made and revoked while running: the database first, on any thread, then memory, on the
+ * loop ---- */
+
+/* Letters, digits and . _ - @, 1 to 64 of them. */
+bool auth_group_ok(struct str name);
+/* Takes the names as p's groups. INVALID: too many, or one is not a group's name, which it says. */
+enum status auth_set_groups(struct principal *p, const struct str *names, size_t n,
+                            struct error *err) MUST_CHECK;
+/* Fills user and hash of a key to be; key gets the text to be shown once. */
+void auth_key_new(struct principal *p, char key[KEY_CAP]);
+/* Blocks: system/serve.db. */
+enum status auth_store_key(const char *home, const struct principal *p,
+                           struct error *err) MUST_CHECK;
+enum status auth_store_revoked(const char *home, const char *user, struct error *err) MUST_CHECK;
+enum status auth_store_tenant(const char *home, const char *tenant, struct error *err) MUST_CHECK;
+/* TOO_LARGE: there are as many keys as there may be. */
+enum status auth_add(struct auth *a, const struct principal *p, struct error *err) MUST_CHECK;
+/* The key is none any more and its sessions are over. False: there is no such user. */
+bool auth_revoke(struct auth *a, const char *user);
+/* NULL after the last; revoked ones are there too. */
+const struct principal *auth_at(const struct auth *a, size_t i);
+const struct principal *auth_user(const struct auth *a, const char *user);
+
 /* May this key make a request now? Otherwise *retry_s says when. */
 bool auth_may_ask(struct auth *a, const struct principal *who, int64_t now_ms, int64_t *retry_s);
 /* A wrong key came from there. False: too many did lately. */

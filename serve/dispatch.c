@@ -105,6 +105,8 @@ static bool allowed(struct request *q)
     struct caller c = {
         .tenant = q->who->tenant,
         .user = q->who->user,
+        .groups = q->who->groups,
+        .n_groups = q->who->n_groups,
         .admin = q->who->admin,
         .expires_wall_ms =
             clock_wall_ms() + q->serve->settings->http.request_timeout_ms + CALLER_SLACK_MS,

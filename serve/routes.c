@@ -10,9 +10,9 @@ const struct route serve_routes[] = {
 
     {VERB_POST, "/api/search", ACCESS_KEY, true, api_search},
     {VERB_GET, "/api/documents", ACCESS_KEY, false, api_documents_list},
-    {VERB_POST, "/api/documents", ACCESS_KEY, true, api_documents_upload},
+    {VERB_POST, "/api/documents", ACCESS_ADMIN, true, api_documents_upload},
     {VERB_GET, "/api/documents/{id}", ACCESS_KEY, false, api_document_get},
-    {VERB_DELETE, "/api/documents/{id}", ACCESS_KEY, true, api_document_delete},
+    {VERB_DELETE, "/api/documents/{id}", ACCESS_ADMIN, true, api_document_delete},
     {VERB_GET, "/api/documents/{id}/text", ACCESS_KEY, false, api_document_text},
     {VERB_GET, "/api/documents/{id}/original", ACCESS_KEY, false, api_document_original},
     {VERB_GET, "/api/documents/{id}/pages/{n}.png", ACCESS_KEY, false, api_document_page},
@@ -23,8 +23,14 @@ const struct route serve_routes[] = {
     {VERB_POST, "/api/session", ACCESS_OPEN, false, api_session_open},
     {VERB_DELETE, "/api/session", ACCESS_KEY, true, api_session_close},
 
+    {VERB_GET, "/api/keys", ACCESS_ADMIN, false, api_keys_list},
+    {VERB_POST, "/api/keys", ACCESS_ADMIN, true, api_key_create},
+    {VERB_DELETE, "/api/keys/{id}", ACCESS_ADMIN, true, api_key_revoke},
+    {VERB_GET, "/api/tenants", ACCESS_ADMIN, false, api_tenants_list},
+    {VERB_POST, "/api/tenants", ACCESS_ADMIN, true, api_tenant_create},
+
     {VERB_GET, "/api/status", ACCESS_ADMIN, false, api_status},
-    {VERB_GET, "/metrics", ACCESS_KEY, false, api_metrics},
+    {VERB_GET, "/metrics", ACCESS_ADMIN, false, api_metrics},
     {VERB_GET, "/api/health", ACCESS_OPEN, false, api_health},
 };
 const size_t serve_routes_n = sizeof serve_routes / sizeof serve_routes[0];

@@ -12,6 +12,7 @@
 #include "base/log.h"
 #include "base/tls/tls.h"
 
+#define ADMIN_QUEUED_MAX 64
 #define SHUTDOWN_GRACE_MS 3000 /* less than the time a service has to close (base/service.c) */
 
 static bool is_loopback(const char *host)
@@ -138,6 +139,7 @@ static enum status serve_open(struct service *svc, struct error *err)
     s->settings = svc->settings;
     s->loopback = is_loopback(svc->settings->http.listen);
     s->health_ms = INT64_MIN / 2;
+    lane_init(&s->admin, svc->loop, 1, ADMIN_QUEUED_MAX);
     struct auth_options o = {svc->home, svc->settings->http.requests_per_minute,
                              svc->settings->http.session_hours};
     enum status st = open_tls(s, err);
@@ -195,11 +197,18 @@ static void on_answers_closed(void *data)
     service_closed(svc);
 }
 
+void serve_admin_done(struct serve *s)
+{
+    if (s->http == NULL && lane_idle(&s->admin)) {
+        answers_close(s->answers, on_answers_closed, s);
+    }
+}
+
 static void on_http_closed(void *data)
 {
     struct serve *s = data;
     s->http = NULL;
-    answers_close(s->answers, on_answers_closed, s);
+    serve_admin_done(s);
 }
 
 static void serve_close(struct service *svc)

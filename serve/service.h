@@ -18,6 +18,7 @@ struct serve {
     struct tls_context *tls; /* NULL: plain */
     struct auth *auth;
     struct answers *answers;
+    struct lane admin; /* keys and tenants being written */
     struct static_files *page; /* NULL: not built */
     int port;
     bool loopback; /* only this machine can reach us */
@@ -33,6 +34,8 @@ extern const struct service_definition serve_definition;
 /* The table of routes (routes.c). */
 extern const struct route serve_routes[];
 extern const size_t serve_routes_n;
+/* After each job of the admin lane: the last one lets a closing serve go on. */
+void serve_admin_done(struct serve *s);
 /* api_admin.c: own figures in Prometheus' format */
 void serve_metrics(const struct serve *s, struct buf *out);
 /* backup.c: what the command line calls */
