@@ -55,7 +55,8 @@ enum status backup_describe(struct vault *v, const char *id, struct backup_summa
                             struct error *err) MUST_CHECK;
 /* Reads every piece of every backup. found: how many are damaged or missing, each told by say(). */
 enum status backup_check(struct vault *v, bool progress, void (*say)(const char *what, void *data),
-                         void *data, uint64_t *pieces, uint64_t *found, struct error *err) MUST_CHECK;
+                         void *data, uint64_t *pieces, uint64_t *found,
+                         struct error *err) MUST_CHECK;
 
 /* A tenant's name: [a-z0-9-], 1 to 64. */
 bool backup_tenant_ok(const char *name);

@@ -1,5 +1,6 @@
-/* The book of one backup: a header in JSON, then files in order, each with its pieces. Written and read in one
- * pass through a buffer of 64 KiB; sealed block by block (secretstream) or closed by a checksum. */
+/* The book of one backup: a header in JSON, then files in order, each with its pieces. Written and
+ * read in one pass through a buffer of 64 KiB; sealed block by block (secretstream) or closed by a
+ * checksum. */
 #ifndef CARREL_CLI_BOOK_H
 #define CARREL_CLI_BOOK_H
 
@@ -32,15 +33,18 @@ enum status book_begin(struct vault *v, const char *id, const char *head, struct
                        struct error *err) MUST_CHECK;
 /* A file; then exactly e->pieces calls of book_add_piece. */
 enum status book_add(struct book *b, const struct book_entry *e, struct error *err) MUST_CHECK;
-enum status book_add_piece(struct book *b, const struct piece_name *n, struct error *err) MUST_CHECK;
+enum status book_add_piece(struct book *b, const struct piece_name *n,
+                           struct error *err) MUST_CHECK;
 /* Durable and there. The pieces must be (vault_settle). */
 enum status book_finish(struct book *b, struct error *err) MUST_CHECK;
 
-enum status book_open(struct vault *v, const char *id, struct book **out, struct error *err) MUST_CHECK;
+enum status book_open(struct vault *v, const char *id, struct book **out,
+                      struct error *err) MUST_CHECK;
 const char *book_head(const struct book *b);
-/* The next file; its pieces that were not asked for are passed over. *more false: that was all, and the whole book
- * has proven sound. */
-enum status book_next(struct book *b, struct book_entry *e, bool *more, struct error *err) MUST_CHECK;
+/* The next file; its pieces that were not asked for are passed over. *more false: that was all, and
+ * the whole book has proven sound. */
+enum status book_next(struct book *b, struct book_entry *e, bool *more,
+                      struct error *err) MUST_CHECK;
 enum status book_piece(struct book *b, struct piece_name *out, struct error *err) MUST_CHECK;
 void book_close(struct book *b); /* NULL is fine; an unfinished one goes */
 

@@ -3,6 +3,7 @@
 #include <string.h>
 
 #include "cli/command.h"
+#include "cli/filters.h"
 #include "cli/http.h"
 #include "cli/place.h"
 #include "cli/sse.h"
@@ -125,10 +126,14 @@ static enum exit_code run(const struct options *o)
     json_t *body = json_pack("{s:s, s:b, s:[{s:s, s:s}]}", "model", "carrel", "stream", !o->json,
                              "messages", "role", "user", "content", o->args[0]);
 
-    if (body == NULL) {
+    json_t *ours = json_object();
+    if (body == NULL || !filters_add(o, ours) || json_object_set(body, "carrel", ours) != 0) {
+        json_decref(body);
+        json_decref(ours);
         (void)fprintf(stderr, "carrel ask: the question is not UTF-8\n");
         return EXIT_USAGE;
     }
+    json_decref(ours);
     enum exit_code code = EXIT_OK;
     if (http_open(o, &h, &err) != STATUS_OK) {
         code = command_failed(&err);
@@ -145,7 +150,7 @@ const struct command cmd_ask = {
     .args = "\"question\"",
     .summary = "Answer from the documents, with citations.",
     .help = "Exit code 4: nothing in the documents answers it.",
-    .options = OPT_HOME | OPT_JSON | OPT_KEY_FILE,
+    .options = OPT_HOME | OPT_JSON | OPT_KEY_FILE | OPT_FILTER,
     .min_args = 1,
     .max_args = 1,
     .run = run,

@@ -1,4 +1,5 @@
-/* carrel docs: every file and its state; with --watch, a progress bar until all is read. */
+/* carrel docs: every file and its state; with --watch, a progress bar until all is read. carrel docs versions ID: what
+ * is kept of a document's past. */
 #include <inttypes.h>
 #include <stdio.h>
 #include <string.h>
@@ -85,8 +86,62 @@ static enum status follow(const struct http *h, json_t **out, struct error *err)
     }
 }
 
+static void print_time(const json_t *seconds)
+{
+    char text[32] = "now";
+    time_t t = (time_t)json_integer_value(seconds);
+    struct tm utc;
+
+    if (seconds != NULL && gmtime_r(&t, &utc) != NULL) {
+        (void)strftime(text, sizeof(text), "%Y-%m-%d %H:%M:%SZ", &utc);
+    }
+    (void)printf("%-21s", text);
+}
+
+static enum exit_code versions(const struct options *o)
+{
+    struct http h;
+    struct error err = {0};
+    json_t *answer = NULL;
+    char path[160];
+
+    if (strcmp(o->args[0], "versions") != 0 || o->n_args != 2 ||
+        strcspn(o->args[1], "/?#% ") != strlen(o->args[1])) {
+        (void)fprintf(stderr, "carrel docs: nothing, or: versions ID\n");
+        return EXIT_USAGE;
+    }
+    (void)snprintf(path, sizeof(path), "/api/documents/%.100s/versions", o->args[1]);
+    enum status s = http_open(o, &h, &err);
+    if (s == STATUS_OK) {
+        s = http_json(&h, path, NULL, &answer, &err);
+    }
+    explicit_bzero(h.key, sizeof(h.key));
+    if (s != STATUS_OK) {
+        return command_failed(&err);
+    }
+    const json_t *list = json_object_get(answer, "versions");
+    for (size_t i = 0; !o->json && i < json_array_size(list); i++) {
+        const json_t *v = json_array_get(list, i);
+        print_time(json_object_get(v, "from"));
+        print_time(json_object_get(v, "until"));
+        (void)printf("%-9s", json_is_true(json_object_get(v, "stored")) ? "kept" : "");
+        term_put_clean(stdout, text_of(v, "path"));
+        (void)printf("\n");
+    }
+    if (o->json) {
+        (void)json_dumpf(answer, stdout, JSON_INDENT(2));
+        (void)printf("\n");
+    }
+    bool none = json_array_size(list) == 0;
+    json_decref(answer);
+    return none ? EXIT_NOTHING : EXIT_OK;
+}
+
 static enum exit_code run(const struct options *o)
 {
+    if (o->n_args > 0) {
+        return versions(o);
+    }
     struct http h;
     struct error err = {0};
     struct counts c = {0};
@@ -119,9 +174,10 @@ static enum exit_code run(const struct options *o)
 
 const struct command cmd_docs = {
     .name = "docs",
-    .args = "",
-    .summary = "List the documents and their states.",
+    .args = "[versions ID]",
+    .summary = "List the documents and their states, or the versions kept of one.",
     .help = "Exit code 4: there are none; with --watch, 1: some failed.",
+    .max_args = 2,
     .options = OPT_HOME | OPT_JSON | OPT_WATCH | OPT_KEY_FILE,
     .run = run,
 };

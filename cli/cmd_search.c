@@ -3,6 +3,7 @@
 #include <string.h>
 
 #include "cli/command.h"
+#include "cli/filters.h"
 #include "cli/http.h"
 #include "cli/place.h"
 #include "cli/term.h"
@@ -43,7 +44,8 @@ static enum exit_code run(const struct options *o)
     json_t *answer = NULL;
     json_t *body = json_pack("{s:s}", "query", o->args[0]);
 
-    if (body == NULL) {
+    if (body == NULL || !filters_add(o, body)) {
+        json_decref(body);
         (void)fprintf(stderr, "carrel search: the words are not UTF-8\n");
         return EXIT_USAGE;
     }
@@ -78,7 +80,7 @@ const struct command cmd_search = {
     .args = "\"words or question\"",
     .summary = "Show the passages that fit best.",
     .help = "Exit code 4: nothing was found.",
-    .options = OPT_HOME | OPT_JSON | OPT_TOP_K | OPT_KEY_FILE,
+    .options = OPT_HOME | OPT_JSON | OPT_TOP_K | OPT_KEY_FILE | OPT_FILTER,
     .min_args = 1,
     .max_args = 1,
     .run = run,

@@ -23,6 +23,10 @@ enum option_flag {
     OPT_KEY_FILE = 1 << 4,
     OPT_TOP_K = 1 << 5,
     OPT_WATCH = 1 << 6,
+    OPT_FILTER = 1 << 7, /* what a search is narrowed to: nine options */
+    OPT_GROUPS = 1 << 8,
+    OPT_KEY_TENANT = 1 << 9,
+    OPT_ADMIN = 1 << 10,
     OPT_BACKUP_KEY = 1 << 20,
     OPT_TENANT = 1 << 21,
     OPT_WITH_WATCH = 1 << 22,
@@ -33,6 +37,8 @@ enum option_flag {
 };
 
 #define OPTIONS_ARGS_MAX 16
+#define OPTION_FILTERS 6 /* collection, label, tag, language, format, under */
+#define OPTION_VALUES_MAX 16
 
 struct options {
     char home[4096]; /* absolute unless it could not be told; "" only when the command takes none */
@@ -43,8 +49,14 @@ struct options {
     int top_k;                               /* 0: not given */
     const char *key_file;                    /* NULL: not given */
     const char *tenant, *into, *as, *backup; /* NULL: not given */
-    bool with_watch;
-    int keep; /* 0: not given */
+    bool with_watch, admin;
+    const char *groups; /* NULL: not given */
+    struct {
+        const char *values[OPTION_VALUES_MAX];
+        int n;
+    } filters[OPTION_FILTERS];
+    const char *from, *until, *as_of; /* NULL: not given */
+    int keep;                         /* 0: not given */
     const char *args[OPTIONS_ARGS_MAX];
     int n_args;
 };
@@ -60,7 +72,7 @@ struct command {
 };
 
 extern const struct command cmd_up, cmd_stop, cmd_status, cmd_doctor, cmd_docs, cmd_search, cmd_ask,
-    cmd_config, cmd_verify, cmd_backup, cmd_restore;
+    cmd_config, cmd_verify, cmd_backup, cmd_restore, cmd_key, cmd_tenant;
 
 /* Prints "carrel: <text>" on stderr and returns the exit code that fits the status. */
 enum exit_code command_failed(const struct error *err);

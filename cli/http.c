@@ -89,6 +89,7 @@ struct transfer {
     struct buf text; /* the whole answer, or an error's */
     bool (*on_data)(void *data, const char *p, size_t n);
     void *data;
+    bool removes; /* DELETE */
 };
 
 static size_t take(char *p, size_t size, size_t n, void *data)
@@ -160,6 +161,9 @@ static enum status perform(const struct http *h, const char *path, const json_t 
     if (h->certificate[0] != '\0') {
         (void)curl_easy_setopt(t->curl, CURLOPT_CAINFO, h->certificate);
     }
+    if (t->removes) {
+        (void)curl_easy_setopt(t->curl, CURLOPT_CUSTOMREQUEST, "DELETE");
+    }
     if (text != NULL) {
         (void)curl_easy_setopt(t->curl, CURLOPT_POSTFIELDS, text);
         (void)curl_easy_setopt(t->curl, CURLOPT_POSTFIELDSIZE_LARGE, (curl_off_t)strlen(text));
@@ -183,10 +187,10 @@ out:
     return s;
 }
 
-enum status http_json(const struct http *h, const char *path, const json_t *body, json_t **out,
-                      struct error *err)
+static enum status answer_json(const struct http *h, const char *path, const json_t *body,
+                               bool removes, json_t **out, struct error *err)
 {
-    struct transfer t = {0};
+    struct transfer t = {.removes = removes};
     json_error_t why;
 
     buf_init(&t.text, ANSWER_MAX);
@@ -200,6 +204,17 @@ enum status http_json(const struct http *h, const char *path, const json_t *body
     }
     buf_deinit(&t.text);
     return s;
+}
+
+enum status http_json(const struct http *h, const char *path, const json_t *body, json_t **out,
+                      struct error *err)
+{
+    return answer_json(h, path, body, false, out, err);
+}
+
+enum status http_delete(const struct http *h, const char *path, json_t **out, struct error *err)
+{
+    return answer_json(h, path, NULL, true, out, err);
 }
 
 enum status http_stream(const struct http *h, const char *path, const json_t *body,

@@ -20,6 +20,9 @@ enum status http_open(const struct options *o, struct http *out, struct error *e
  * server's own sentence becomes the error. */
 enum status http_json(const struct http *h, const char *path, const json_t *body, json_t **out,
                       struct error *err) MUST_CHECK;
+/* DELETE; as http_json. */
+enum status http_delete(const struct http *h, const char *path, json_t **out,
+                        struct error *err) MUST_CHECK;
 /* POST whose answer comes piece by piece; on_data returns false to end it early. */
 enum status http_stream(const struct http *h, const char *path, const json_t *body,
                         bool (*on_data)(void *data, const char *p, size_t n), void *data,

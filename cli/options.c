@@ -40,6 +40,39 @@ static const struct {
      {"watch", no_argument, NULL, 'w'},
      "-w, --watch",
      "stay, with a progress bar, until everything is read"},
+    {OPT_FILTER,
+     {"collection", required_argument, NULL, 1},
+     "--collection NAME",
+     "only documents of this collection (this and the next five may be given again)"},
+    {OPT_FILTER, {"label", required_argument, NULL, 2}, "--label NAME", "with this label"},
+    {OPT_FILTER, {"tag", required_argument, NULL, 3}, "--tag NAME", "with this tag"},
+    {OPT_FILTER,
+     {"language", required_argument, NULL, 4},
+     "--language CODE",
+     "in this language (en, de)"},
+    {OPT_FILTER,
+     {"format", required_argument, NULL, 5},
+     "--format NAME",
+     "of this format (pdf, docx)"},
+    {OPT_FILTER, {"under", required_argument, NULL, 6}, "--under PATH", "below this folder"},
+    {OPT_FILTER,
+     {"from", required_argument, NULL, 11},
+     "--from DATE",
+     "dated this day (2026-09-30) or later"},
+    {OPT_FILTER,
+     {"until", required_argument, NULL, 12},
+     "--until DATE",
+     "dated this day or before"},
+    {OPT_FILTER,
+     {"as-of", required_argument, NULL, 13},
+     "--as-of DATE",
+     "the documents as they stood at the end of this day"},
+    {OPT_GROUPS, {"groups", required_argument, NULL, 14}, "--groups A,B", "groups of the key"},
+    {OPT_KEY_TENANT,
+     {"tenant", required_argument, NULL, 't'},
+     "-t, --tenant NAME",
+     "whose key it is"},
+    {OPT_ADMIN, {"admin", no_argument, NULL, 15}, "--admin", "an administrator's key"},
     {OPT_BACKUP_KEY,
      {"key-file", required_argument, NULL, 'B'},
      "--key-file FILE",
@@ -76,10 +109,10 @@ void options_usage(const struct command *c, FILE *to)
     (void)fprintf(to, "\noptions:\n");
     for (size_t i = 0; i < TABLE_N; i++) {
         if ((c->options & table[i].flag) != 0) {
-            (void)fprintf(to, "  %-18s %s\n", table[i].shown, table[i].help);
+            (void)fprintf(to, "  %-19s %s\n", table[i].shown, table[i].help);
         }
     }
-    (void)fprintf(to, "  %-18s %s\n", "-h, --help", "this text");
+    (void)fprintf(to, "  %-19s %s\n", "-h, --help", "this text");
 }
 
 static bool whole_number(const char *text, long min, long max, int *out)
@@ -134,10 +167,39 @@ enum status home_resolve(const char *given, char *out, size_t cap, struct error 
     return STATUS_OK;
 }
 
+static enum options_result take_filter(const struct command *c, int kind, struct options *out)
+{
+    if (out->filters[kind].n == OPTION_VALUES_MAX) {
+        (void)fprintf(stderr, "carrel %s: at most %d values of one kind\n", c->name,
+                      OPTION_VALUES_MAX);
+        return OPTIONS_WRONG;
+    }
+    out->filters[kind].values[out->filters[kind].n++] = optarg;
+    return OPTIONS_OK;
+}
+
 static enum options_result take(const struct command *c, int letter, struct options *out,
                                 const char **home)
 {
+    if (letter >= 1 && letter <= OPTION_FILTERS) {
+        return take_filter(c, letter - 1, out);
+    }
     switch (letter) {
+    case 11:
+        out->from = optarg;
+        return OPTIONS_OK;
+    case 12:
+        out->until = optarg;
+        return OPTIONS_OK;
+    case 13:
+        out->as_of = optarg;
+        return OPTIONS_OK;
+    case 14:
+        out->groups = optarg;
+        return OPTIONS_OK;
+    case 15:
+        out->admin = true;
+        return OPTIONS_OK;
     case 'H':
         *home = optarg;
         return OPTIONS_OK;

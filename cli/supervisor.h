@@ -78,7 +78,8 @@ struct supervisor {
     struct rpc_server *control;
     struct tls_context *tls; /* NULL with Unix sockets */
     char url[256];
-    int port; /* serve's: asked for, then the one it got, so that a restart keeps the address; -1: by settings */
+    int port; /* serve's: asked for, then the one it got, so that a restart keeps the address; -1:
+                 by settings */
     int64_t started_ms;
     int64_t started_wall_ms;
     bool announced; /* ready.json is written */

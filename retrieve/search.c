@@ -685,6 +685,9 @@ static enum status check(const struct rpc_call *call, const Rt__SearchRequest *q
                              q->earlier[i].len);
         }
     }
+    if (q->filter != NULL && q->filter->n_collections > 0 && q->n_collections > 0) {
+        return error_set(err, STATUS_INVALID, "search: collections in the filter and beside it");
+    }
     if (q->top_k > TOP_K_MAX) {
         return error_set(err, STATUS_INVALID, "search: top_k is %u; at most %u is possible",
                          q->top_k, TOP_K_MAX);
@@ -729,8 +732,13 @@ void search_on_request(struct rpc_call *call, const ProtobufCMessage *m)
     s->reply.encoder = copy->mode == RT__SEARCH_REQUEST__MODE__DENSE ? NULL : none;
     s->reply.notes = s->notes;
     s->limit = s->limit < s->top_k ? s->top_k : s->limit;
-    s->filter.n_collections = copy->n_collections;
-    s->filter.collections = copy->collections;
+    if (copy->filter != NULL) {
+        s->filter = *copy->filter;
+    }
+    if (s->filter.n_collections == 0) {
+        s->filter.n_collections = copy->n_collections;
+        s->filter.collections = copy->collections;
+    }
     rpc_options_from_call(call, &s->options);
     bool impossible = false;
     if (interpret(r->text, copy, a, &s->filter, &s->ask, &s->reply.interpreted, &impossible,

@@ -654,7 +654,6 @@ static void search(struct chat *c)
 {
     Rt__SearchRequest ask = RT__SEARCH_REQUEST__INIT;
     ProtobufCBinaryData earlier[CHAT_EARLIER_MAX];
-    char *collection = pb_text(c->ask.collection);
     ask.query = pb_bytes(c->ask.question);
     for (size_t i = 0; i < c->ask.n_earlier; i++) {
         earlier[i] = pb_bytes(c->ask.earlier[i]);
@@ -663,8 +662,7 @@ static void search(struct chat *c)
     ask.n_earlier = c->ask.n_earlier;
     ask.has_rewritten = c->rewritten[0] != '\0';
     ask.rewritten = pb_bytes(str_from(c->rewritten));
-    ask.collections = &collection;
-    ask.n_collections = c->ask.collection != NULL;
+    ask.filter = c->ask.filtered ? &c->ask.filter : NULL;
     api_unary(c->q, PEER_RETRIEVE, &rt_search_method, 0, &ask.base, on_passages);
 }
 

@@ -7,6 +7,7 @@
 #include "serve/http/jsonw.h"
 #include "serve/passage.h"
 #include "serve/request.h"
+#include "serve/search_filter.h"
 #include "serve/search_request.h"
 #include "serve/service.h"
 
@@ -145,14 +146,20 @@ static enum status read_search(struct request *q, const struct json *body, Rt__S
     struct str mode;
     int64_t top_k;
     bool fold;
+    bool any;
+    Vs__Filter *filter = arena_alloc(q->arena, sizeof *filter);
+    if (filter == NULL) {
+        return error_set(err, STATUS_NO_MEMORY, "out of memory");
+    }
     enum status s = jsonr_string(body, "query", &query, err);
     if (s == STATUS_OK) {
         s = search_query(query, "query", out, err);
     }
     if (s == STATUS_OK) {
-        s = search_collections(jsonr_get(body, "collections"), q->arena, out, err);
+        s = search_filter(body, q->arena, filter, &any, err);
     }
     if (s == STATUS_OK) {
+        out->filter = any ? filter : NULL;
         s = jsonr_int(body, "top_k", 1, SEARCH_TOP_K_MAX, 0, &top_k, err);
     }
     if (s == STATUS_OK) {

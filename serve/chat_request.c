@@ -1,6 +1,9 @@
 #include "serve/chat_request.h"
 
+#include <string.h>
+
 #include "serve/request.h"
+#include "serve/search_filter.h"
 #include "serve/search_request.h"
 
 bool chat_model(struct str model, struct str *collection)
@@ -199,10 +202,39 @@ static enum status read_sampling(const struct json *body, struct chat_request *o
     return s;
 }
 
+/* The collection that the model's name asks for narrows the others. */
+static enum status read_filter(const struct json *ours, struct arena *a, struct chat_request *out,
+                               struct error *err)
+{
+    if (ours != NULL && jsonr_kind(ours) != JSON_KIND_OBJECT) {
+        return error_set(err, STATUS_INVALID, "carrel must be an object");
+    }
+    enum status s = search_filter(ours, a, &out->filter, &out->filtered, err);
+    if (s != STATUS_OK || out->collection == NULL) {
+        return s;
+    }
+    bool there = out->filter.n_collections == 0;
+    for (size_t i = 0; i < out->filter.n_collections && !there; i++) {
+        there = strcmp(out->filter.collections[i], out->collection) == 0;
+    }
+    if (!there) {
+        return error_set(err, STATUS_INVALID,
+                         "carrel.collections does not have the collection of the model's name");
+    }
+    out->filter.collections = arena_array(a, 1, sizeof *out->filter.collections);
+    if (out->filter.collections == NULL) {
+        return error_set(err, STATUS_NO_MEMORY, "out of memory");
+    }
+    out->filter.collections[0] = pb_text(out->collection);
+    out->filter.n_collections = 1;
+    out->filtered = true;
+    return STATUS_OK;
+}
+
 enum status chat_request_read(const struct json *body, struct arena *a, struct chat_request *out,
                               const char **param, struct error *err)
 {
-    *out = (struct chat_request){.ask = GE__CHAT_REQUEST__INIT};
+    *out = (struct chat_request){.ask = GE__CHAT_REQUEST__INIT, .filter = VS__FILTER__INIT};
     struct str model;
     struct str collection;
     *param = "model";
@@ -232,6 +264,10 @@ enum status chat_request_read(const struct json *body, struct arena *a, struct c
     if (s == STATUS_OK) {
         *param = "stop";
         s = read_stops(jsonr_get(body, "stop"), a, out, err);
+    }
+    if (s == STATUS_OK) {
+        *param = "carrel";
+        s = read_filter(jsonr_get(body, "carrel"), a, out, err);
     }
     if (s == STATUS_OK) {
         *param = "messages";

@@ -6,6 +6,7 @@
 #include "base/arena.h"
 #include "generate.pb-c.h"
 #include "serve/json.h"
+#include "vectorstore.pb-c.h"
 
 #define CHAT_MESSAGES_MAX 256
 #define CHAT_EARLIER_MAX 8
@@ -18,6 +19,8 @@ struct chat_request {
     struct str earlier[CHAT_EARLIER_MAX]; /* earlier user turns, oldest first */
     size_t n_earlier;
     bool stream, include_usage;
+    Vs__Filter filter; /* of the object "carrel", collection included */
+    bool filtered;
     /* messages, sampling fields; ready for generate.Chat but for passages and answer id */
     Ge__ChatRequest ask;
 };

@@ -16,6 +16,8 @@ const struct route serve_routes[] = {
     {VERB_GET, "/api/documents/{id}/text", ACCESS_KEY, false, api_document_text},
     {VERB_GET, "/api/documents/{id}/original", ACCESS_KEY, false, api_document_original},
     {VERB_GET, "/api/documents/{id}/pages/{n}.png", ACCESS_KEY, false, api_document_page},
+    {VERB_GET, "/api/documents/{id}/versions", ACCESS_KEY, false, api_document_versions},
+    {VERB_GET, "/api/facets", ACCESS_KEY, false, api_facets},
     {VERB_GET, "/api/progress", ACCESS_KEY, false, api_progress},
     {VERB_GET, "/api/answers/{id}", ACCESS_KEY, false, api_answer},
 

@@ -7,15 +7,11 @@
 #include "serve/json.h"
 
 #define SEARCH_QUERY_BYTES_MAX ((size_t)32 * 1024)
-#define SEARCH_COLLECTIONS_MAX 64
 #define SEARCH_TOP_K_MAX 200
 
 /* Borrows query. `param` is used in messages. */
 enum status search_query(struct str query, const char *param, Rt__SearchRequest *out,
                          struct error *err) MUST_CHECK;
-/* An array of names, or NULL for all; borrows the strings. */
-enum status search_collections(const struct json *names, struct arena *a, Rt__SearchRequest *out,
-                               struct error *err) MUST_CHECK;
 
 /* protobuf-c's fields are not const, but packing only reads them. */
 static inline char *pb_text(const char *z)

@@ -18,7 +18,7 @@ struct serve {
     struct tls_context *tls; /* NULL: plain */
     struct auth *auth;
     struct answers *answers;
-    struct lane admin; /* keys and tenants being written */
+    struct lane admin;         /* keys and tenants being written */
     struct static_files *page; /* NULL: not built */
     int port;
     bool loopback; /* only this machine can reach us */

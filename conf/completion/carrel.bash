@@ -8,18 +8,20 @@ _carrel() {
     --port | -p | --top-k | -k) return ;;
     esac
     if [ "$COMP_CWORD" -eq 1 ]; then
-        mapfile -t COMPREPLY < <(compgen -W 'up stop status doctor docs search ask config verify backup restore --help --version' -- "$cur")
+        mapfile -t COMPREPLY < <(compgen -W 'up stop status doctor docs search ask config verify backup restore key tenant --help --version' -- "$cur")
         return
     fi
     case $cmd in
     up) options='--home --port --quiet --help' ;;
     stop) options='--home --quiet --help' ;;
     status | doctor | verify) options='--home --json --help' ;;
-    docs) options='--home --json --key-file --watch --help' ;;
-    search) options='--home --json --key-file --top-k --help' ;;
-    ask) options='--home --json --key-file --help' ;;
+    docs) options='versions --home --json --key-file --watch --help' ;;
+    search) options='--home --json --key-file --top-k --collection --label --tag --language --format --under --from --until --as-of --help' ;;
+    ask) options='--home --json --key-file --collection --label --tag --language --format --under --from --until --as-of --help' ;;
     backup) options='list check --home --json --key-file --tenant --with-watch --keep --help' ;;
     restore) options='--home --json --key-file --tenant --into --as --backup --help' ;;
+    key) options='create list revoke --home --json --key-file --groups --tenant --admin --help' ;;
+    tenant) options='create list --home --json --key-file --help' ;;
     config) options='check default reference --home --help' ;;
     esac
     mapfile -t COMPREPLY < <(compgen -W "$options" -- "$cur")

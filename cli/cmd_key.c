@@ -1,0 +1,210 @@
+/* carrel key create|list|revoke and carrel tenant create|list: who may ask, as which groups. */
+#include <stdio.h>
+#include <string.h>
+
+#include "cli/command.h"
+#include "cli/http.h"
+#include "cli/term.h"
+
+static const char *text_of(const json_t *o, const char *key)
+{
+    const char *s = json_string_value(json_object_get(o, key));
+
+    return s == NULL ? "" : s;
+}
+
+/* POST with a body, otherwise GET or, when it removes, DELETE. */
+static enum status ask(const struct options *o, const char *path, const json_t *body, bool removes,
+                       json_t **out, struct error *err)
+{
+    struct http h;
+    enum status s = http_open(o, &h, err);
+
+    if (s == STATUS_OK) {
+        s = removes ? http_delete(&h, path, out, err) : http_json(&h, path, body, out, err);
+    }
+    explicit_bzero(h.key, sizeof(h.key));
+    return s;
+}
+
+static enum exit_code show(const struct options *o, enum status s, const struct error *err,
+                           json_t *answer, void (*print)(const json_t *answer))
+{
+    if (s != STATUS_OK) {
+        return command_failed(err);
+    }
+    if (o->json) {
+        (void)json_dumpf(answer, stdout, JSON_INDENT(2));
+        (void)printf("\n");
+    } else {
+        print(answer);
+    }
+    json_decref(answer);
+    return EXIT_OK;
+}
+
+static void print_groups(const json_t *key)
+{
+    const json_t *groups = json_object_get(key, "groups");
+
+    for (size_t i = 0; i < json_array_size(groups); i++) {
+        (void)printf("%s", i == 0 ? "" : ",");
+        term_put_clean(stdout, json_string_value(json_array_get(groups, i)));
+    }
+}
+
+static void print_made(const json_t *answer)
+{
+    (void)printf("%s\n", text_of(answer, "key"));
+    (void)fprintf(stderr, "The key is shown this once. Its id, for `carrel key revoke`: %s\n",
+                  text_of(answer, "id"));
+}
+
+static void print_keys(const json_t *answer)
+{
+    const json_t *list = json_object_get(answer, "keys");
+
+    (void)printf("%-28s %-12s %-6s %-20s %s\n", "id", "tenant", "admin", "name", "groups");
+    for (size_t i = 0; i < json_array_size(list); i++) {
+        const json_t *k = json_array_get(list, i);
+        (void)printf("%-28s %-12s %-6s ", text_of(k, "id"), text_of(k, "tenant"),
+                     json_is_true(json_object_get(k, "admin")) ? "yes" : "");
+        (void)printf("%-20.20s ", text_of(k, "name"));
+        print_groups(k);
+        (void)printf("\n");
+    }
+}
+
+static void print_revoked(const json_t *answer)
+{
+    (void)printf("revoked %s\n", text_of(answer, "id"));
+}
+
+static json_t *groups_of(const char *list)
+{
+    json_t *groups = json_array();
+    const char *at = list == NULL ? "" : list;
+
+    while (*at != '\0') {
+        size_t n = strcspn(at, ",");
+        if (n > 0) {
+            (void)json_array_append_new(groups, json_stringn(at, n));
+        }
+        at += n + (at[n] == ',' ? 1 : 0);
+    }
+    return groups;
+}
+
+static enum exit_code create(const struct options *o)
+{
+    struct error err = {0};
+    json_t *answer = NULL;
+    json_t *body = json_pack("{s:s, s:b, s:o}", "name", o->args[1], "admin", o->admin, "groups",
+                             groups_of(o->groups));
+
+    if (body == NULL) {
+        (void)fprintf(stderr, "carrel key: the name is not UTF-8\n");
+        return EXIT_USAGE;
+    }
+    if (o->tenant != NULL) {
+        (void)json_object_set_new(body, "tenant", json_string(o->tenant));
+    }
+    enum status s = ask(o, "/api/keys", body, false, &answer, &err);
+    json_decref(body);
+    return show(o, s, &err, answer, print_made);
+}
+
+static enum exit_code revoke(const struct options *o)
+{
+    struct error err = {0};
+    json_t *answer = NULL;
+    char path[128];
+    int n = snprintf(path, sizeof(path), "/api/keys/%.100s", o->args[1]);
+
+    if (n < 0 || strcspn(o->args[1], "/?#% ") != strlen(o->args[1])) {
+        (void)fprintf(stderr, "carrel key revoke: that is no key's id; `carrel key list`\n");
+        return EXIT_USAGE;
+    }
+    enum status s = ask(o, path, NULL, true, &answer, &err);
+    return show(o, s, &err, answer, print_revoked);
+}
+
+static enum exit_code run(const struct options *o)
+{
+    const char *what = o->args[0];
+    struct error err = {0};
+    json_t *answer = NULL;
+
+    if (strcmp(what, "list") == 0 && o->n_args == 1) {
+        enum status s = ask(o, "/api/keys", NULL, false, &answer, &err);
+        return show(o, s, &err, answer, print_keys);
+    }
+    if (strcmp(what, "create") == 0 && o->n_args == 2) {
+        return create(o);
+    }
+    if (strcmp(what, "revoke") == 0 && o->n_args == 2) {
+        return revoke(o);
+    }
+    (void)fprintf(stderr, "carrel key: create NAME, list or revoke ID\n");
+    return EXIT_USAGE;
+}
+
+const struct command cmd_key = {
+    .name = "key",
+    .args = "create NAME|list|revoke ID",
+    .summary = "Make, list or revoke keys of the API, with the groups they read as.",
+    .help =
+        "A document that names readers is found only by keys of one of these groups. A key made\n"
+        "with --admin may also look after documents and keys.",
+    .options = OPT_HOME | OPT_JSON | OPT_KEY_FILE | OPT_GROUPS | OPT_KEY_TENANT | OPT_ADMIN,
+    .min_args = 1,
+    .max_args = 2,
+    .run = run,
+};
+
+/* ---- tenants ---- */
+
+static void print_tenants(const json_t *answer)
+{
+    const json_t *list = json_object_get(answer, "tenants");
+
+    for (size_t i = 0; i < json_array_size(list); i++) {
+        (void)printf("%s\n", json_string_value(json_array_get(list, i)));
+    }
+}
+
+static void print_tenant(const json_t *answer)
+{
+    (void)printf("made tenant %s: its folder appears beside the others within seconds\n",
+                 text_of(answer, "tenant"));
+}
+
+static enum exit_code run_tenant(const struct options *o)
+{
+    struct error err = {0};
+    json_t *answer = NULL;
+    enum status s;
+
+    if (strcmp(o->args[0], "list") == 0 && o->n_args == 1) {
+        s = ask(o, "/api/tenants", NULL, false, &answer, &err);
+        return show(o, s, &err, answer, print_tenants);
+    }
+    if (strcmp(o->args[0], "create") == 0 && o->n_args == 2) {
+        json_t *body = json_pack("{s:s}", "tenant", o->args[1]);
+        s = ask(o, "/api/tenants", body, false, &answer, &err);
+        json_decref(body);
+        return show(o, s, &err, answer, print_tenant);
+    }
+    (void)fprintf(stderr, "carrel tenant: create NAME or list\n");
+    return EXIT_USAGE;
+}
+
+const struct command cmd_tenant = {
+    .name = "tenant",
+    .args = "create NAME|list",
+    .summary = "Make or list tenants, whose documents and keys know nothing of each other.",
+    .options = OPT_HOME | OPT_JSON | OPT_KEY_FILE,
+    .min_args = 1,
+    .max_args = 2,
+    .run = run_tenant,
+};
