@@ -239,3 +239,28 @@ void db_close(sqlite3 *db)
     }
     (void)sqlite3_close(db);
 }
+
+/* The copy that VACUUM makes goes to a file: a store may be larger than the memory. */
+enum status db_scrub(sqlite3 *db, bool *done, struct error *err)
+{
+    sqlite3_stmt *st = NULL;
+    bool row = false;
+    *done = false;
+    enum status s =
+        db_exec(db, "PRAGMA secure_delete=ON; PRAGMA temp_store=FILE; VACUUM", err);
+    struct error ignored;
+    if (db_exec(db, "PRAGMA temp_store=MEMORY; PRAGMA secure_delete=OFF", &ignored) != STATUS_OK &&
+        s == STATUS_OK) {
+        *err = ignored;
+        s = ignored.code;
+    }
+    if (s == STATUS_OK) {
+        s = db_prepare(db, "PRAGMA wal_checkpoint(TRUNCATE)", &st, err);
+    }
+    if (s == STATUS_OK) {
+        s = db_row(st, &row, err);
+        *done = s == STATUS_OK && row && sqlite3_column_int(st, 0) == 0;
+    }
+    (void)sqlite3_finalize(st);
+    return s;
+}

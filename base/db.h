@@ -52,5 +52,9 @@ enum status db_copy(sqlite3 *from, const char *to, const _Atomic bool *cancelled
 enum status db_copy_file(const char *path, const char *to, const _Atomic bool *cancelled,
                          struct error *err) MUST_CHECK;
 struct str db_column(sqlite3_stmt *st, int col); /* text or blob; valid until the next step */
+/* Outside a transaction: what was deleted leaves the file. Writes it anew without free space and
+ * truncates the write-ahead log; readers go on with what they see. *done false: one of them still
+ * holds the log, call again. Room for a second copy is needed meanwhile, in SQLITE_TMPDIR. */
+enum status db_scrub(sqlite3 *db, bool *done, struct error *err) MUST_CHECK;
 
 #endif

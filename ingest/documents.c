@@ -8,6 +8,7 @@
 #include <unistd.h>
 
 #include "base/clock.h"
+#include "ingest/erase.h"
 #include "ingest/migrate.h"
 #include "ingest/queue.h"
 
@@ -415,6 +416,8 @@ void documents_progress(struct rpc_call *call, const ProtobufCMessage *m)
         (void)snprintf(doing, sizeof doing, "the watched folder is missing");
     } else if (queue_held(t->queue)[0] != '\0') {
         (void)snprintf(doing, sizeof doing, "%.199s", queue_held(t->queue));
+    } else if (erasing_doing(t->erasing)[0] != '\0') {
+        (void)snprintf(doing, sizeof doing, "%.199s", erasing_doing(t->erasing));
     } else if (migration_doing(t->migration)[0] != '\0') {
         (void)snprintf(doing, sizeof doing, "%.199s", migration_doing(t->migration));
     } else if (!f.scanned) {

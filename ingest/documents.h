@@ -23,6 +23,7 @@ void pages_ready(struct rpc_call *call);
 void pages_cancel(struct rpc_call *call);
 struct renders *renders_new(void); /* cache of page pictures; NULL: out of memory */
 void renders_free(struct renders *r);
+void renders_forget(struct renders *r); /* every picture kept */
 
 void backup_snapshot(struct rpc_call *call, const ProtobufCMessage *m); /* backup.c */
 

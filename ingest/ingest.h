@@ -19,6 +19,7 @@
 
 struct queue;
 struct migration;
+struct erasing;
 struct renders;
 
 struct ingest {
@@ -65,6 +66,8 @@ struct tenant {
     struct follow *follow;
     struct queue *queue;
     struct migration *migration;
+    struct erasing *erasing;
+    size_t uploads;      /* under way */
     struct list deletes; /* struct delete_waiter */
     bool follow_closed;
 

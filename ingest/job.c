@@ -7,6 +7,7 @@
 #include "base/clock.h"
 #include "base/half.h"
 #include "base/log.h"
+#include "ingest/erase.h"
 #include "ingest/queue.h"
 
 #define ENCODE_BATCH 64
@@ -492,6 +493,47 @@ static void snapshot_failed(struct job *j)
     retry_counted(j);
 }
 
+/* ---- what was erased does not come back ---- */
+
+static enum status run_ban(struct journal *jl, struct journal_op *op, struct error *err)
+{
+    struct job *j = container_of(op, struct job, op);
+    uint8_t keyed[KEYED_BYTES];
+    keyed_hash(erasing_key(j->t->erasing), j->snap.hash, sizeof j->snap.hash, keyed);
+    enum status s = erasure_of_hash(jl, keyed, j->banned_by, err);
+    return s == STATUS_NOT_FOUND ? STATUS_OK : s;
+}
+
+static void ban_done(struct journal_op *op)
+{
+    struct job *j = container_of(op, struct job, op);
+    j->in_lane = false;
+    if (j->cancelled || op->err.code != STATUS_OK) {
+        job_finish(j, OUTCOME_HELD);
+    } else if (j->banned_by[0] != '\0') {
+        (void)error_set(&j->err, STATUS_FORBIDDEN,
+                        "this content was erased (erasure %s) and is not taken in again; "
+                        "`carrel erase allow %s` lets it in",
+                        j->banned_by, j->banned_by);
+        fail_for_good(j);
+    } else {
+        start_lookup(j);
+    }
+}
+
+static void check_ban(struct job *j)
+{
+    j->banned_by[0] = '\0';
+    if (!erasing_bans(j->t->erasing)) {
+        start_lookup(j);
+        return;
+    }
+    j->in_lane = true;
+    j->op.run = run_ban;
+    j->op.done = ban_done;
+    journal_submit(&j->t->journal, &j->op);
+}
+
 static void snapshot_done(void *data)
 {
     struct job *j = data;
@@ -505,7 +547,7 @@ static void snapshot_done(void *data)
         struct str n = path_name(j->row.path);
         (void)snprintf(name, sizeof name, "%.*s", STR_ARG(n));
         j->format = extractor_format(name, j->snap.head, j->snap.head_len);
-        start_lookup(j);
+        check_ban(j);
     }
 }
 

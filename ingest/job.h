@@ -66,6 +66,7 @@ struct job {
     const char *format;
     bool known;           /* the store has this content */
     bool known_was_wrong; /* it said so and did not */
+    char banned_by[ID_CAP]; /* the erasure its content fell to; "" none */
     uint32_t stored_chunks;
     struct extraction *extraction;
     const Ex__Document *info;

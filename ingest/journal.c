@@ -28,6 +28,24 @@ static const struct db_migration migrations[] = {
         "CREATE TABLE counter(name TEXT PRIMARY KEY, value INTEGER NOT NULL) STRICT, WITHOUT ROWID;"
         "INSERT INTO counter VALUES('sequence',0);"
         "CREATE TABLE note(name TEXT PRIMARY KEY, value TEXT NOT NULL) STRICT, WITHOUT ROWID;"},
+    /* erasures.c. phase: enum erasure_phase; clean: the fit made without the documents */
+    {2,
+     "CREATE TABLE erasures(id TEXT PRIMARY KEY, created_ms INTEGER NOT NULL, by TEXT NOT NULL,"
+     " phase INTEGER NOT NULL, sequence INTEGER NOT NULL, error TEXT NOT NULL DEFAULT '',"
+     " attempts INTEGER NOT NULL DEFAULT 0, due_ms INTEGER NOT NULL DEFAULT 0,"
+     " certificate TEXT, finished_ms INTEGER) STRICT;"
+     "CREATE INDEX erasures_open ON erasures(created_ms) WHERE finished_ms IS NULL;"
+     /* source: enum erased_source */
+     "CREATE TABLE erasure_items(erasure TEXT NOT NULL, document TEXT NOT NULL,"
+     " path BLOB NOT NULL, hash BLOB, size INTEGER NOT NULL, chunks INTEGER NOT NULL,"
+     " versions INTEGER NOT NULL, content_stays INTEGER NOT NULL,"
+     " source INTEGER NOT NULL DEFAULT 0, PRIMARY KEY(erasure,document)) STRICT, WITHOUT ROWID;"
+     "CREATE TABLE erasure_places(erasure TEXT NOT NULL, place TEXT NOT NULL, n INTEGER NOT NULL,"
+     " PRIMARY KEY(erasure,place)) STRICT, WITHOUT ROWID;"
+     "CREATE TABLE erasure_traces(erasure TEXT NOT NULL, roll INTEGER NOT NULL,"
+     " keyed BLOB NOT NULL, PRIMARY KEY(erasure,roll,keyed)) STRICT, WITHOUT ROWID;"
+     "CREATE TABLE erased_hashes(keyed BLOB PRIMARY KEY, erasure TEXT NOT NULL) STRICT,"
+     " WITHOUT ROWID;"},
 };
 
 /* The columns of struct file_row, in the order of read_row. */
@@ -831,6 +849,34 @@ enum status journal_list(struct journal *j, const char *after, size_t limit, str
     (void)sqlite3_bind_text(j->list, 1, after, -1, SQLITE_STATIC);
     (void)sqlite3_bind_int64(j->list, 2, (sqlite3_int64)limit);
     return read_rows(j->list, limit, a, *rows, n, err);
+}
+
+enum status journal_below(struct journal *j, struct str path, size_t limit, struct arena *a,
+                          struct file_row **rows, size_t *n, struct error *err)
+{
+    struct file_row at;
+    bool found = false;
+    size_t below = 0;
+    struct file_row *all = NULL;
+    *n = 0;
+    *rows = NULL;
+    enum status s = row_at(j, path, a, &at, &found, err);
+    if (s == STATUS_OK) {
+        s = rows_below(j, path, limit, a, &all, &below, err);
+    }
+    if (s == STATUS_OK) {
+        *rows = arena_array(a, below + 1, sizeof **rows);
+        s = *rows == NULL ? error_set(err, STATUS_NO_MEMORY, "out of memory") : STATUS_OK;
+    }
+    if (s == STATUS_OK && found && !going(&at) && at.state != FILE_EXCLUDED) {
+        (*rows)[(*n)++] = at;
+    }
+    for (size_t i = 0; i < below && s == STATUS_OK; i++) {
+        if (all[i].state != FILE_EXCLUDED) {
+            (*rows)[(*n)++] = all[i];
+        }
+    }
+    return s;
 }
 
 enum status journal_count(struct journal *j, struct journal_counts *out, struct error *err)

@@ -135,6 +135,10 @@ enum status journal_get_path(struct journal *j, struct str path, struct arena *a
 enum status journal_list(struct journal *j, const char *after, size_t limit, struct arena *a,
                          struct file_row **rows, size_t *n, struct error *err) MUST_CHECK;
 
+/* The document at path, or those below it, that people know of. */
+enum status journal_below(struct journal *j, struct str path, size_t limit, struct arena *a,
+                          struct file_row **rows, size_t *n, struct error *err) MUST_CHECK;
+
 struct journal_counts {
     uint64_t queued, ready, failed, excluded;
     uint64_t bytes; /* of ready files */

@@ -78,6 +78,12 @@ struct migration {
     uint8_t *vectors;
     struct buf cursor; /* where the next batch begins */
 
+    /* a fit that was asked for: forced until it is published */
+    bool forced;
+    char fresh[128]; /* its name, once it is stored */
+    void (*refitted)(const char *name, void *data);
+    void *refitted_data;
+
     char doing[128];
 };
 
@@ -163,6 +169,38 @@ static void no_memory(struct migration *m)
 static void start_fit(struct migration *m);
 static void start_scan(struct migration *m);
 
+static void refit_ended(struct migration *m, const char *name)
+{
+    void (*done)(const char *, void *) = m->refitted;
+    m->forced = false;
+    m->refitted = NULL;
+    if (done != NULL) {
+        done(name, m->refitted_data);
+    }
+}
+
+/* A fit was asked for. */
+static void decide_forced(struct migration *m)
+{
+    const struct stood *s = &m->stood;
+    bool stored = m->fresh[0] != '\0' && !m->bad_building;
+    if (stored && strcmp(s->encoder, m->fresh) == 0) {
+        rest(m);
+        refit_ended(m, m->fresh);
+    } else if (stored && strcmp(s->building, m->fresh) == 0) {
+        (void)snprintf(m->encoder, sizeof m->encoder, "%s", m->fresh);
+        m->publish = true;
+        start_scan(m);
+    } else if (s->chunks < (uint64_t)m->t->in->settings->encoder.first_fit_chunks) {
+        rest(m);
+        refit_ended(m, "");
+    } else {
+        m->fresh[0] = '\0';
+        m->bad_building = false;
+        start_fit(m);
+    }
+}
+
 static void decide(struct migration *m)
 {
     const struct settings *st = m->t->in->settings;
@@ -176,7 +214,9 @@ static void decide(struct migration *m)
     m->missing = s->missing;
     m->filled = 0;
     m->cursor.len = 0;
-    if (building) {
+    if (m->forced) {
+        decide_forced(m);
+    } else if (building) {
         (void)snprintf(m->encoder, sizeof m->encoder, "%s", s->building);
         m->publish = true;
         start_scan(m);
@@ -254,7 +294,11 @@ static void fit_failed(struct migration *m, const struct error *err)
         rpc_request_cancel(m->request);
         m->request = NULL;
     }
+    bool too_little = m->forced && e.code == STATUS_INVALID;
     failed(m, &e);
+    if (too_little) {
+        refit_ended(m, "");
+    }
 }
 
 /* Sends the message held back; true when nothing is held any more. */
@@ -464,6 +508,9 @@ static void on_store_end(struct rpc_request *r, const struct error *err, void *d
         return;
     }
     forget_work(m);
+    if (m->forced) {
+        (void)snprintf(m->fresh, sizeof m->fresh, "%s", m->encoder);
+    }
     m->publish = true;
     m->missing = m->chunks;
     m->filled = 0;
@@ -508,6 +555,9 @@ static void on_publish_end(struct rpc_request *r, const struct error *err, void 
                  LOG_END);
         (void)snprintf(m->t->encoder, sizeof m->t->encoder, "%s", m->encoder);
         rest(m);
+        if (m->forced && strcmp(m->fresh, m->encoder) == 0) {
+            refit_ended(m, m->fresh);
+        }
     }
 }
 
@@ -703,6 +753,30 @@ static void start_scan(struct migration *m)
 
 /* ---- life ---- */
 
+static void stop_work(struct migration *m)
+{
+    if (m->request != NULL) {
+        rpc_request_cancel(m->request);
+        m->request = NULL;
+    }
+    if (m->scan != NULL) {
+        rpc_request_cancel(m->scan);
+        m->scan = NULL;
+    }
+}
+
+void migration_refit(struct migration *m, void (*done)(const char *name, void *data), void *data)
+{
+    stop_work(m); /* what is being fitted may know what must not be known */
+    forget_work(m);
+    m->phase = MIGRATE_IDLE;
+    m->forced = true;
+    m->fresh[0] = '\0';
+    m->refitted = done;
+    m->refitted_data = data;
+    later(m, 1);
+}
+
 static void go_on(struct migration *m)
 {
     if (m->closing || m->request != NULL) {
@@ -739,14 +813,7 @@ static void on_timer_closed(uv_handle_t *h)
 void migration_close(struct migration *m)
 {
     m->closing = true;
-    if (m->request != NULL) {
-        rpc_request_cancel(m->request);
-        m->request = NULL;
-    }
-    if (m->scan != NULL) {
-        rpc_request_cancel(m->scan);
-        m->scan = NULL;
-    }
+    stop_work(m);
     uv_close((uv_handle_t *)&m->timer, on_timer_closed);
 }
 

@@ -11,6 +11,10 @@ struct migration *migration_new(struct tenant *t); /* NULL: out of memory */
 void migration_close(struct migration *m);
 bool migration_idle(const struct migration *m);
 void migration_free(struct migration *m);
+/* Fits anew from what the store holds now, whatever the growth says, and publishes. done runs once,
+ * with the name of the fit: none of the older ones knows less. "": there is too little text left to
+ * fit one. */
+void migration_refit(struct migration *m, void (*done)(const char *name, void *data), void *data);
 /* What it is doing, for people: "re-embedding 1200 of 4000 chunks"; "" when nothing. */
 const char *migration_doing(const struct migration *m);
 

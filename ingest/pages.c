@@ -75,10 +75,17 @@ static void uncache(struct renders *r, struct picture *p)
     }
 }
 
+void renders_forget(struct renders *r)
+{
+    while (!list_empty(&r->pictures)) {
+        uncache(r, list_entry(r->pictures.next, struct picture, link));
+    }
+}
+
 void renders_free(struct renders *r)
 {
-    while (r != NULL && !list_empty(&r->pictures)) {
-        uncache(r, list_entry(r->pictures.next, struct picture, link));
+    if (r != NULL) {
+        renders_forget(r);
     }
     free(r);
 }

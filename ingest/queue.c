@@ -285,6 +285,23 @@ bool queue_is_working(const struct queue *q, int64_t row)
     return map_get(&q->active, row_key(&row)) != NULL;
 }
 
+bool queue_cancel(struct queue *q, const char *document)
+{
+    size_t pos = 0;
+    struct str key;
+    void *value;
+    while (map_next(&q->active, &pos, &key, &value)) {
+        struct job *j = value;
+        if (strcmp(j->row.document, document) == 0) {
+            if (!j->cancelled) {
+                job_cancel(j); /* it may end at once: the map is not looked at any further */
+            }
+            return true;
+        }
+    }
+    return false;
+}
+
 /* ---- life ---- */
 
 static void on_timer_closed(uv_handle_t *h)

@@ -19,6 +19,8 @@ void queue_changed(struct queue *q);
 void queues_pump(struct ingest *in);
 size_t queue_working(const struct queue *q);
 bool queue_is_working(const struct queue *q, int64_t row);
+/* Stops the job of a document; true while there is one. */
+bool queue_cancel(struct queue *q, const char *document);
 /* Why nothing is taken at present, for people; "" when work goes on. */
 const char *queue_held(const struct queue *q);
 

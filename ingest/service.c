@@ -10,6 +10,7 @@
 #include "base/snapshot_call.h"
 #include "ingest/chunk.h"
 #include "ingest/documents.h"
+#include "ingest/erase.h"
 #include "ingest/migrate.h"
 #include "ingest/queue.h"
 
@@ -34,6 +35,10 @@ static const struct rpc_handler handlers[] = {
     {.method = &ig_snapshot_method,
      .on_request = backup_snapshot,
      .on_cancel = snapshot_call_cancel},
+    {.method = &ig_erase_method, .on_request = erase_ask},
+    {.method = &ig_get_erasure_method, .on_request = erase_get},
+    {.method = &ig_list_erasures_method, .on_request = erase_list},
+    {.method = &ig_allow_erased_method, .on_request = erase_allow},
     {.method = &ig_render_method,
      .on_request = pages_render,
      .on_ready = pages_ready,

@@ -8,6 +8,7 @@
 #include "base/file.h"
 #include "base/log.h"
 #include "ingest/documents.h"
+#include "ingest/erase.h"
 #include "ingest/ingest.h"
 #include "ingest/migrate.h"
 #include "ingest/queue.h"
@@ -60,7 +61,11 @@ static enum status prepare(struct ingest *in, const char *id, struct tenant **ou
     if (s == STATUS_OK) {
         s = journal_open(path, in->pipeline, &journal, err);
     }
+    if (s == STATUS_OK) {
+        s = erasing_prepare(in, id, journal, &t->erasing, err);
+    }
     if (s != STATUS_OK) {
+        journal_close(journal);
         free(t);
         return s;
     }
@@ -97,6 +102,7 @@ static enum status start(struct tenant *t, struct error *err)
     if (s != STATUS_OK) {
         return s; /* the process ends, or tries again with its handles still alive */
     }
+    erasing_start(t->erasing, t);
     t->counts_stale = true;
     list_push(&in->tenants, &t->link);
     in->n_tenants++;
@@ -233,6 +239,7 @@ static void look_done(void *job)
     in->looking_for_tenants = false;
     if (in->closing) {
         for (size_t i = 0; i < l->n; i++) {
+            erasing_free(l->found[i]->erasing);
             journal_close(l->found[i]->journal.journal);
             free(l->found[i]);
         }
@@ -352,6 +359,7 @@ void tenants_close(struct ingest *in)
     list_for_each(it, &in->tenants)
     {
         struct tenant *t = list_entry(it, struct tenant, link);
+        erasing_close(t->erasing);
         migration_close(t->migration);
         queue_close(t->queue);
     }
@@ -364,8 +372,8 @@ bool tenants_closed(const struct ingest *in)
     list_for_each(it, &in->tenants)
     {
         struct tenant *t = list_entry(it, struct tenant, link);
-        if (!migration_idle(t->migration) || !queue_idle(t->queue) || t->reconciling ||
-            t->counting) {
+        if (!erasing_idle(t->erasing) || !migration_idle(t->migration) || !queue_idle(t->queue) ||
+            t->reconciling || t->counting) {
             all = false;
         } else if (t->follow != NULL && lane_idle(&in->work)) {
             struct follow *f = t->follow;
@@ -389,6 +397,7 @@ void tenants_free(struct ingest *in)
             list_remove(&w->link);
             free(w);
         }
+        erasing_free(t->erasing);
         migration_free(t->migration);
         queue_free(t->queue);
         journal_close(t->journal.journal);

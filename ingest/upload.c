@@ -46,6 +46,7 @@ static void upload_free(struct upload *u)
         }
         (void)close(u->dir);
     }
+    u->t->uploads--;
     free(u->path);
     free(u->data);
     arena_reset(&u->arena);
@@ -174,6 +175,7 @@ static struct upload *upload_new(struct rpc_call *call)
     const struct settings *st = t->in->settings;
     u->call = call;
     u->t = t;
+    t->uploads++;
     u->fd = u->dir = -1;
     u->max = (uint64_t)(st->http.max_upload_bytes < st->ingest.max_file_bytes
                             ? st->http.max_upload_bytes

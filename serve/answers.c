@@ -21,6 +21,7 @@ static const struct db_migration migrations[] = {
         " marks_removed INTEGER NOT NULL, prompt_tokens INTEGER NOT NULL,"
         " completion_tokens INTEGER NOT NULL) STRICT;"
         "CREATE INDEX answers_by_time ON answers(created_wall_ms);"},
+    {2, "CREATE TABLE erased(document TEXT PRIMARY KEY) STRICT, WITHOUT ROWID;"},
 };
 
 struct tenant_db { /* touched by the lane's work only */
@@ -45,6 +46,11 @@ struct job {
     const struct answer_record *record; /* a write; NULL: a read */
     struct answer_record copy;
     const char *tenant, *user, *id;
+    const char *const *documents; /* to forget; NULL: a read or a write */
+    size_t n_documents;
+    uint32_t forgotten;
+    bool clean;
+    answers_forgotten_fn forgotten_done;
     bool all;
     struct buf out;
     struct error err;
@@ -109,13 +115,16 @@ static enum status tenant_open(struct answers *a, const char *tenant, sqlite3 **
     return STATUS_OK;
 }
 
+/* What it was made from may have been erased while it was being made: then there is no record. */
 static enum status write_record(sqlite3 *db, const struct answer_record *r, struct error *err)
 {
     sqlite3_stmt *st = NULL;
     enum status s =
         db_prepare(db,
-                   "INSERT OR REPLACE INTO answers VALUES"
-                   "(?1,?2,?3,?4,?5,?6,?7,?8,?9,?10,?11,?12,?13,?14,?15,?16,?17,?18,?19)",
+                   "INSERT OR REPLACE INTO answers SELECT"
+                   " ?1,?2,?3,?4,?5,?6,?7,?8,?9,?10,?11,?12,?13,?14,?15,?16,?17,?18,?19"
+                   " WHERE NOT (json_valid(?9) AND EXISTS(SELECT 1 FROM json_each(?9) p"
+                   " JOIN erased e ON e.document = json_extract(p.value, '$.document')))",
                    &st, err);
     if (s == STATUS_OK) {
         const char *const texts[] = {r->user,    r->question, r->asked_model, r->engine,
@@ -135,6 +144,53 @@ static enum status write_record(sqlite3 *db, const struct answer_record *r, stru
     }
     (void)sqlite3_finalize(st);
     return s;
+}
+
+/* Answers with a passage of a document that was erased. */
+static enum status drop_erased(sqlite3 *db, uint32_t *n, struct error *err)
+{
+    sqlite3_stmt *st = NULL;
+    enum status s = db_prepare(db,
+                               "DELETE FROM answers WHERE json_valid(passages) AND"
+                               " EXISTS(SELECT 1 FROM json_each(answers.passages) p JOIN erased e"
+                               " ON e.document = json_extract(p.value, '$.document'))",
+                               &st, err);
+    if (s == STATUS_OK) {
+        s = db_run(st, err);
+        *n += s == STATUS_OK ? (uint32_t)sqlite3_changes(db) : 0;
+    }
+    (void)sqlite3_finalize(st);
+    return s;
+}
+
+static enum status remember_erased(sqlite3 *db, const struct job *j, struct error *err)
+{
+    sqlite3_stmt *st = NULL;
+    enum status s = db_prepare(db, "INSERT OR IGNORE INTO erased VALUES(?1)", &st, err);
+    for (size_t i = 0; i < j->n_documents && s == STATUS_OK; i++) {
+        (void)sqlite3_bind_text(st, 1, j->documents[i], -1, SQLITE_STATIC);
+        s = db_run(st, err);
+    }
+    (void)sqlite3_finalize(st);
+    return s;
+}
+
+static enum status forget(sqlite3 *db, struct job *j, struct error *err)
+{
+    enum status s = db_exec(db, "BEGIN IMMEDIATE", err);
+    if (s == STATUS_OK) {
+        s = remember_erased(db, j, err);
+    }
+    if (s == STATUS_OK) {
+        s = drop_erased(db, &j->forgotten, err);
+    }
+    if (s == STATUS_OK) {
+        s = db_exec(db, "COMMIT", err);
+    }
+    if (s != STATUS_OK) {
+        (void)sqlite3_exec(db, "ROLLBACK", NULL, NULL, NULL);
+    }
+    return s == STATUS_OK ? db_scrub(db, &j->clean, err) : s;
 }
 
 static void json_column(struct jsonw *w, const char *key, struct str json)
@@ -204,8 +260,12 @@ static void work(void *job)
     struct job *j = job;
     sqlite3 *db = NULL;
     enum status s = tenant_open(j->a, j->tenant, &db, &j->err);
-    if (s == STATUS_OK) {
-        s = j->record != NULL ? write_record(db, j->record, &j->err) : read_record(db, j, &j->err);
+    if (s == STATUS_OK && j->documents != NULL) {
+        s = forget(db, j, &j->err);
+    } else if (s == STATUS_OK && j->record != NULL) {
+        s = write_record(db, j->record, &j->err);
+    } else if (s == STATUS_OK) {
+        s = read_record(db, j, &j->err);
     }
     j->err.code = s;
 }
@@ -231,7 +291,11 @@ static void finished(void *job)
 {
     struct job *j = job;
     struct answers *a = j->a;
-    j->done(&j->err, j->record == NULL && j->err.code == STATUS_OK ? &j->out : NULL, j->data);
+    if (j->documents != NULL) {
+        j->forgotten_done(&j->err, j->forgotten, j->clean, j->data);
+    } else {
+        j->done(&j->err, j->record == NULL && j->err.code == STATUS_OK ? &j->out : NULL, j->data);
+    }
     buf_deinit(&j->out);
     free(j);
     a->pending--;
@@ -250,7 +314,12 @@ static void submit(struct answers *a, struct job *j)
     a->pending++;
     if (lane_submit(&a->lane, work, finished, j, &err) != STATUS_OK) {
         a->pending--;
-        refused(&err, j->done, j->data, j);
+        if (j->documents != NULL) {
+            j->forgotten_done(&err, 0, false, j->data);
+            free(j);
+        } else {
+            refused(&err, j->done, j->data, j);
+        }
     }
 }
 
@@ -280,6 +349,24 @@ void answers_read(struct answers *a, const char *tenant, const char *user, bool 
     *j = (struct job){
         .a = a, .tenant = tenant, .user = user, .all = all, .id = id, .done = done, .data = data};
     buf_init(&j->out, (size_t)4 * 1024 * 1024);
+    submit(a, j);
+}
+
+void answers_forget(struct answers *a, const char *tenant, const char *const *documents, size_t n,
+                    answers_forgotten_fn done, void *data)
+{
+    struct error err = {.code = STATUS_NO_MEMORY, .text = "out of memory"};
+    struct job *j = calloc(1, sizeof *j);
+    if (j == NULL) {
+        done(&err, 0, false, data);
+        return;
+    }
+    *j = (struct job){.a = a,
+                      .tenant = tenant,
+                      .documents = documents,
+                      .n_documents = n,
+                      .forgotten_done = done,
+                      .data = data};
     submit(a, j);
 }
 

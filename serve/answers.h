@@ -37,6 +37,13 @@ void answers_write(struct answers *a, const struct answer_record *r, answers_don
  * false. tenant, user, id: borrowed until done. */
 void answers_read(struct answers *a, const char *tenant, const char *user, bool all, const char *id,
                   answers_done_fn done, void *data);
+/* Deletes every answer made from one of the documents, with its question, now and whenever one is
+ * still to be written; then takes the bytes out of the file. documents: borrowed until done.
+ * *answers how many went; *clean false: a copy of them may still be in the file, call again. */
+typedef void (*answers_forgotten_fn)(const struct error *err, uint32_t answers, bool clean,
+                                     void *data);
+void answers_forget(struct answers *a, const char *tenant, const char *const *documents, size_t n,
+                    answers_forgotten_fn done, void *data);
 /* After what is under way; on_closed last. */
 void answers_close(struct answers *a, void (*on_closed)(void *data), void *data);
 

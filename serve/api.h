@@ -21,6 +21,10 @@ void api_answer(struct request *q);      /* api_answers.c */
 void api_session_get(struct request *q); /* api_session.c */
 void api_session_open(struct request *q);
 void api_session_close(struct request *q);
+void api_erasures_list(struct request *q); /* api_erasures.c */
+void api_erasure_begin(struct request *q);
+void api_erasure_get(struct request *q);
+void api_erasure_allow(struct request *q);
 void api_status(struct request *q); /* api_admin.c */
 void api_metrics(struct request *q);
 void api_health(struct request *q);

@@ -38,4 +38,5 @@ static void on_snapshot(struct rpc_call *call, const ProtobufCMessage *m)
 
 const struct rpc_handler serve_handlers[SERVE_HANDLERS] = {
     {.method = &se_snapshot_method, .on_request = on_snapshot, .on_cancel = snapshot_call_cancel},
+    {.method = &se_forget_method, .on_request = serve_forget},
 };

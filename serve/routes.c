@@ -21,6 +21,11 @@ const struct route serve_routes[] = {
     {VERB_GET, "/api/progress", ACCESS_KEY, false, api_progress},
     {VERB_GET, "/api/answers/{id}", ACCESS_KEY, false, api_answer},
 
+    {VERB_GET, "/api/erasures", ACCESS_ADMIN, false, api_erasures_list},
+    {VERB_POST, "/api/erasures", ACCESS_ADMIN, true, api_erasure_begin},
+    {VERB_GET, "/api/erasures/{id}", ACCESS_ADMIN, false, api_erasure_get},
+    {VERB_POST, "/api/erasures/{id}/allow", ACCESS_ADMIN, true, api_erasure_allow},
+
     {VERB_GET, "/api/session", ACCESS_KEY, false, api_session_get},
     {VERB_POST, "/api/session", ACCESS_OPEN, false, api_session_open},
     {VERB_DELETE, "/api/session", ACCESS_KEY, true, api_session_close},

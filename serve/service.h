@@ -39,8 +39,10 @@ void serve_admin_done(struct serve *s);
 /* api_admin.c: own figures in Prometheus' format */
 void serve_metrics(const struct serve *s, struct buf *out);
 /* backup.c: what the command line calls */
-#define SERVE_HANDLERS 1
+#define SERVE_HANDLERS 2
 extern const struct rpc_handler serve_handlers[SERVE_HANDLERS];
+/* forget.c: the handler of serve.Forget */
+void serve_forget(struct rpc_call *call, const ProtobufCMessage *m);
 /* dispatch.c */
 void serve_on_request(struct http_request *r, void *serve);
 void serve_on_done(struct http_request *r, int status, void *serve);

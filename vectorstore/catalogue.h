@@ -335,6 +335,21 @@ enum status catalogue_purge_get(struct catalogue *c, struct arena *a, struct str
                                 struct error *err) MUST_CHECK;
 enum status catalogue_purge_set(struct catalogue *c, struct str after,
                                 struct error *err) MUST_CHECK;
+/* ---- erasure ---- */
+#define VERSION_CONTENTS_MAX 1000
+/* How many versions, and the contents that they kept (row numbers; out: VERSION_CONTENTS_MAX). */
+enum status catalogue_versions_count(struct catalogue *c, const char *document, int64_t *n,
+                                     struct error *err) MUST_CHECK;
+enum status catalogue_versions_contents(struct catalogue *c, const char *document, int64_t *out,
+                                        size_t *n, struct error *err) MUST_CHECK;
+enum status catalogue_versions_forget(struct catalogue *c, const char *document,
+                                      struct error *err) MUST_CHECK;
+/* Of any document. */
+enum status catalogue_versions_forget_content(struct catalogue *c, int64_t content,
+                                              struct error *err) MUST_CHECK;
+/* Outside a transaction: writes the file anew without its free space and empties the log.
+ * *done false: a reader still needs the log; call again. Searches go on meanwhile. */
+enum status catalogue_vacuum(struct catalogue *c, bool *done, struct error *err) MUST_CHECK;
 /* The database's own check; CORRUPT with its first complaint. */
 enum status catalogue_integrity(struct catalogue *c, struct error *err) MUST_CHECK;
 

@@ -170,6 +170,10 @@
     X(TOUCHED_SINCE, "SELECT DISTINCT content FROM touched WHERE seq>?1")                          \
     X(TOUCHED_PRUNE, "DELETE FROM touched WHERE seq<?1")                                           \
     X(VERSION_OPEN_COUNT, "SELECT count(*) FROM versions WHERE valid_to IS NULL")                  \
+    X(VERSION_COUNT, "SELECT count(*) FROM versions WHERE document=?1")                            \
+    X(VERSION_CONTENTS, "SELECT DISTINCT content FROM versions WHERE document=?1 AND content IS NOT NULL LIMIT 1000") \
+    X(VERSION_FORGET, "DELETE FROM versions WHERE document=?1")                                    \
+    X(VERSION_FORGET_CONTENT, "DELETE FROM versions WHERE content=?1")                             \
     X(CHUNK_ADD, "INSERT INTO chunks(" CHUNK_COLUMNS ") VALUES(?1,?2,?3,?4,?5,?6,?7,?8,?9,?10,?11,?12)") \
     X(CHUNK_SET_LENGTHS, "UPDATE chunks SET length=?2,gram_length=?3 WHERE no=?1")                 \
     X(CHUNK_GET, "SELECT " CHUNK_COLUMNS " FROM chunks WHERE no=?1")                               \

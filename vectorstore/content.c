@@ -293,7 +293,7 @@ static enum status maintain_encoders(struct store *s, int64_t now, struct arena 
     return st;
 }
 
-static enum status forget_segments(struct store *s, struct arena *a, struct error *err)
+enum status content_forget_segments(struct store *s, struct arena *a, struct error *err)
 {
     int64_t pks[64];
     size_t n = 0;
@@ -324,7 +324,7 @@ enum status store_maintain(struct store *s, int64_t now_wall_ms, bool *more, str
     if (st == STATUS_OK && !*more) {
         st = maintain_encoders(s, now_wall_ms, &a, more, err);
         if (st == STATUS_OK && *more) {
-            st = forget_segments(s, &a, err);
+            st = content_forget_segments(s, &a, err);
         }
     }
     if (st == STATUS_OK && !*more) {

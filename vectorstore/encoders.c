@@ -406,19 +406,23 @@ static void seal_all(void *data)
     j->status = st == STATUS_NOT_FOUND ? STATUS_OK : st;
 }
 
+enum status sealer_open(struct store *s, struct error *err)
+{
+    char path[1100];
+    if (s->sealer != NULL) {
+        return STATUS_OK;
+    }
+    enum status st = file_join(path, sizeof path, s->dir, "store.db", err);
+    return st == STATUS_OK ? catalogue_open(path, false, &s->sealer, err) : st;
+}
+
 enum status store_seal(struct store *s, bool *sealed, struct error *err)
 {
     struct seal_job job = {.s = s, .sealed = sealed, .err = err};
-    char path[1100];
     *sealed = false;
-    if (s->sealer == NULL) {
-        enum status st = file_join(path, sizeof path, s->dir, "store.db", err);
-        if (st == STATUS_OK) {
-            st = catalogue_open(path, false, &s->sealer, err);
-        }
-        if (st != STATUS_OK) {
-            return st;
-        }
+    enum status st = sealer_open(s, err);
+    if (st != STATUS_OK) {
+        return st;
     }
     background_run(seal_all, &job);
     return job.status;

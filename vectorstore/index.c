@@ -453,6 +453,27 @@ enum status index_purge_step(struct store *s, bool *more, struct error *err)
     return st;
 }
 
+enum status index_purge_all(struct store *s, bool begin, bool *more, struct error *err)
+{
+    struct arena a;
+    arena_init(&a, (size_t)4 * 1024 * 1024);
+    struct catalogue_state state;
+    *more = false;
+    enum status st = catalogue_begin_write(s->writer, &state, err);
+    if (st == STATUS_OK && begin) {
+        st = catalogue_purge_set(s->writer, STR(""), err);
+    }
+    if (st == STATUS_OK) {
+        st = purge_some(s, &state, &a, more, err);
+    }
+    if (st == STATUS_OK) {
+        st = catalogue_commit(s->writer, &state, err);
+    }
+    catalogue_end(s->writer);
+    arena_reset(&a);
+    return st;
+}
+
 /* ---- rebuilding ---- */
 
 struct rebuilding {

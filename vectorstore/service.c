@@ -102,8 +102,10 @@ static void op_run(struct op *op)
     op->working = true;
     /* once submitted the operation is the job's: only what fails to start is touched here */
     struct error err;
-    enum status st = lane_submit(op->row->writes ? &op->tenant->write : &op->tenant->read, on_work,
-                                 stream ? on_page_done : on_unary_done, op, &err);
+    struct tenant *t = op->tenant;
+    struct lane *const lanes[] = {&t->read, &t->write, &t->seal};
+    struct lane *lane = lanes[op->row->lane];
+    enum status st = lane_submit(lane, on_work, stream ? on_page_done : on_unary_done, op, &err);
     if (st != STATUS_OK) {
         op->working = false;
         op->err = err;
@@ -125,7 +127,7 @@ static bool op_dropped(struct op *op)
 static void on_unary_done(void *job)
 {
     struct op *op = job;
-    if (op->row->writes && op->status == STATUS_OK) {
+    if (op->row->lane == OP_WRITES && op->status == STATUS_OK) {
         tenant_written(op->tenant);
     }
     if (op_dropped(op)) {
@@ -246,6 +248,8 @@ SIMPLE(move, Move)
 SIMPLE(remove, Remove)
 SIMPLE(put_vectors, PutVectors)
 SIMPLE(publish, Publish)
+SIMPLE(erase, Erase)
+SIMPLE(scrub, Scrub)
 SEARCH(search_text, SearchText)
 SEARCH(search_vector, SearchVector)
 SEARCH(fetch, Fetch)
@@ -259,6 +263,33 @@ static enum status status_now(struct op *op, struct store *s, const Vs__StatusRe
     return store_status(s, &op->page, r, err);
 }
 WORK(status, Status, status)
+
+static enum status erase_inspect_now(struct op *op, struct store *s,
+                                     const Vs__EraseInspectRequest *m, Vs__EraseInspectReply *r,
+                                     struct error *err)
+{
+    return store_erase_inspect(s, m, &op->page, r, err);
+}
+WORK(erase_inspect, EraseInspect, erase_inspect)
+
+static enum status list_encoders_now(struct op *op, struct store *s,
+                                     const Vs__ListEncodersRequest *m, Vs__ListEncodersReply *r,
+                                     struct error *err)
+{
+    (void)m;
+    return store_list_encoders(s, &op->page, r, err);
+}
+WORK(list_encoders, ListEncoders, list_encoders)
+
+static enum status purge_vectors_now(struct op *op, struct store *s,
+                                     const Vs__PurgeVectorsRequest *m, Vs__PurgeVectorsReply *r,
+                                     struct error *err)
+{
+    (void)op;
+    (void)m;
+    return store_purge_vectors(s, &r->segments, err);
+}
+WORK(purge_vectors, PurgeVectors, purge_vectors)
 
 static enum status verify_now(struct op *op, struct store *s, const Vs__VerifyRequest *m,
                               Vs__VerifyReply *r, struct error *err)
@@ -281,24 +312,30 @@ static enum status get_document_now(struct op *op, struct store *s, const Vs__Ge
 WORK(get_document, GetDocument, get_document)
 
 const struct op_row op_rows[] = {
-    {&vs_has_content_method, work_has_content, false},
-    {&vs_move_method, work_move, true},
-    {&vs_remove_method, work_remove, true},
-    {&vs_list_method, work_list, false},
-    {&vs_status_method, work_status, false},
-    {&vs_get_encoder_method, work_get_encoder, false},
-    {&vs_scan_method, work_scan, false},
-    {&vs_put_vectors_method, work_put_vectors, true},
-    {&vs_publish_method, work_publish, true},
-    {&vs_search_text_method, work_search_text, false},
-    {&vs_search_vector_method, work_search_vector, false},
-    {&vs_fetch_method, work_fetch, false},
-    {&vs_facets_method, work_facets, false},
-    {&vs_list_versions_method, work_list_versions, false},
-    {&vs_get_document_method, work_get_document, false},
-    {&vs_get_original_method, work_get_original, false},
-    {&vs_get_text_method, work_get_text, false},
-    {&vs_verify_method, work_verify, true}, /* on the writer's lane: nothing changes meanwhile */
+    {&vs_has_content_method, work_has_content, OP_READS},
+    {&vs_move_method, work_move, OP_WRITES},
+    {&vs_remove_method, work_remove, OP_WRITES},
+    {&vs_list_method, work_list, OP_READS},
+    {&vs_status_method, work_status, OP_READS},
+    {&vs_get_encoder_method, work_get_encoder, OP_READS},
+    {&vs_scan_method, work_scan, OP_READS},
+    {&vs_put_vectors_method, work_put_vectors, OP_WRITES},
+    {&vs_publish_method, work_publish, OP_WRITES},
+    {&vs_search_text_method, work_search_text, OP_READS},
+    {&vs_search_vector_method, work_search_vector, OP_READS},
+    {&vs_fetch_method, work_fetch, OP_READS},
+    {&vs_facets_method, work_facets, OP_READS},
+    {&vs_list_versions_method, work_list_versions, OP_READS},
+    {&vs_get_document_method, work_get_document, OP_READS},
+    {&vs_get_original_method, work_get_original, OP_READS},
+    {&vs_get_text_method, work_get_text, OP_READS},
+    {&vs_erase_inspect_method, work_erase_inspect, OP_READS},
+    {&vs_erase_method, work_erase, OP_WRITES},
+    {&vs_scrub_method, work_scrub, OP_WRITES},
+    {&vs_purge_vectors_method, work_purge_vectors, OP_SEALS},
+    {&vs_list_encoders_method, work_list_encoders, OP_READS},
+    {&vs_verify_method, work_verify,
+     OP_WRITES}, /* on the writer's lane: nothing changes meanwhile */
 };
 const size_t n_op_rows = sizeof op_rows / sizeof op_rows[0];
 
@@ -343,6 +380,11 @@ static const struct rpc_handler handlers[] = {
     {.method = &vs_snapshot_method,
      .on_request = snapshot_on_request,
      .on_cancel = snapshot_on_cancel},
+    UNARY(erase_inspect),
+    UNARY(erase),
+    UNARY(scrub),
+    UNARY(purge_vectors),
+    UNARY(list_encoders),
 };
 
 static enum status open_service(struct service *svc, struct error *err)

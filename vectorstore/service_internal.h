@@ -15,10 +15,12 @@ struct op;
 /* Runs on a lane's thread. Fills op->reply (in op->page) and, in a reply stream, op->last. */
 typedef enum status (*op_work)(struct op *op, struct store *s, struct error *err);
 
+enum op_lane { OP_READS = 0, OP_WRITES = 1, OP_SEALS = 2 }; /* which of the tenant's lanes */
+
 struct op_row {
     const struct rpc_method *method;
     op_work work;
-    bool writes; /* on the writer's lane */
+    enum op_lane lane;
 };
 
 struct op {

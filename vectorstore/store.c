@@ -133,6 +133,9 @@ static enum status open_parts(struct store *s, struct error *err)
     if (st == STATUS_OK) {
         st = index_rebuild(s, err);
     }
+    if (st == STATUS_OK) {
+        st = erase_again(s, err);
+    }
     return st == STATUS_OK ? sweep(s, err) : st;
 }
 

@@ -67,7 +67,18 @@ enum status store_publish(struct store *s, const Vs__PublishRequest *m, Vs__Publ
 enum status store_maintain(struct store *s, int64_t now_wall_ms, bool *more,
                            struct error *err) MUST_CHECK;
 
+/* The documents' places and versions go; contents without another place die. Doing it again does
+ * no harm. */
+enum status store_erase(struct store *s, const Vs__EraseRequest *m, Vs__EraseReply *out,
+                        struct error *err) MUST_CHECK;
+/* One bounded step of taking out of every file what is dead. */
+enum status store_scrub(struct store *s, const Vs__ScrubRequest *m, Vs__ScrubReply *out,
+                        struct error *err) MUST_CHECK;
+
 /* ---- sealing [seal] ---- */
+
+/* Writes vector segments anew that hold something of what is gone; *n how many. */
+enum status store_purge_vectors(struct store *s, uint32_t *n, struct error *err) MUST_CHECK;
 
 /* Brings the vector segments into shape (vectors_seal) at the lowest priority; *sealed: something
  * was done. */
@@ -127,6 +138,11 @@ enum status store_document_chunks(struct store *s, const struct asker *who, cons
 /* At most n boxes from number `from` on, out of the file of store_document_files. */
 enum status store_boxes_read(int fd, uint64_t from, size_t n, struct arena *a, Vs__Box ***out,
                              size_t *n_out, struct error *err) MUST_CHECK;
+/* What the documents are made of, and who else has it. */
+enum status store_erase_inspect(struct store *s, const Vs__EraseInspectRequest *m, struct arena *a,
+                                Vs__EraseInspectReply *out, struct error *err) MUST_CHECK;
+enum status store_list_encoders(struct store *s, struct arena *a, Vs__ListEncodersReply *out,
+                                struct error *err) MUST_CHECK;
 enum status store_verify(struct store *s, const struct asker *who, struct arena *a,
                          Vs__VerifyReply *out, struct error *err) MUST_CHECK;
 /* ---- backup: a copy of the store in the folder `to` (snapshot.c) ---- */

@@ -71,6 +71,8 @@ enum status index_remove(struct store *s, struct catalogue_state *state,
                          const char *language, struct error *err) MUST_CHECK;
 /* One step of merging away the postings of chunks that are gone. */
 enum status index_purge_step(struct store *s, bool *more, struct error *err) MUST_CHECK;
+/* The same whether enough has died or not: one step of a whole round that starts with begin. */
+enum status index_purge_all(struct store *s, bool begin, bool *more, struct error *err) MUST_CHECK;
 /* Rebuilds everything derived for full text where the analyzer has changed; bounded transactions.
  */
 enum status index_rebuild(struct store *s, struct error *err) MUST_CHECK;
@@ -89,6 +91,14 @@ enum status content_drop_blobs(struct store *s, const struct content *k,
 /* In the writer's transaction: a content that has lost a location dies when it was the last. */
 enum status content_unlocated(struct store *s, struct catalogue_state *state, int64_t content,
                               struct error *err) MUST_CHECK;
+
+/* The segments of encoders that are gone go too. */
+enum status content_forget_segments(struct store *s, struct arena *a, struct error *err) MUST_CHECK;
+
+/* ---- encoders.c ---- */
+
+/* [seal] The sealing thread's connection is open afterwards. */
+enum status sealer_open(struct store *s, struct error *err) MUST_CHECK;
 
 /* ---- versions.c ---- */
 
@@ -120,6 +130,8 @@ void location_names_deinit(struct location_names *names);
 /* NUL-ended names as strings of a. */
 enum status location_list(struct str names, struct arena *a, size_t *n, char ***out,
                           struct error *err) MUST_CHECK;
+/* ---- erase.c: once at the opening, what the tenant's list of erasures names ---- */
+enum status erase_again(struct store *s, struct error *err) MUST_CHECK;
 
 /* ---- shared by readers ---- */
 enum status document_info(const struct location *l, const struct content *k, struct arena *a,

@@ -30,5 +30,10 @@ VS_METHOD(get_original, "GetOriginal", GetOriginal, get_original, RPC_REPLY_STRE
 VS_METHOD(get_text, "GetText", GetText, get_text, RPC_REPLY_STREAM, FROM(SERVE), 60000)
 VS_METHOD(snapshot, "Snapshot", Snapshot, snapshot, RPC_UNARY, FROM(CLI), 3600000)
 VS_METHOD(verify, "Verify", Verify, verify, RPC_UNARY, FROM(INGEST) | FROM(SERVE) | FROM(CLI), 600000)
+VS_METHOD(erase_inspect, "EraseInspect", EraseInspect, erase_inspect, RPC_UNARY, FROM(INGEST), 60000)
+VS_METHOD(erase, "Erase", Erase, erase, RPC_UNARY, FROM(INGEST), 60000)
+VS_METHOD(scrub, "Scrub", Scrub, scrub, RPC_UNARY, FROM(INGEST), 3600000)
+VS_METHOD(purge_vectors, "PurgeVectors", PurgeVectors, purge_vectors, RPC_UNARY, FROM(INGEST), 3600000)
+VS_METHOD(list_encoders, "ListEncoders", ListEncoders, list_encoders, RPC_UNARY, FROM(INGEST) | FROM(EMBED) | FROM(SERVE), 5000)
 
 #endif

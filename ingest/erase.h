@@ -1,0 +1,37 @@
+/* Erasures of one tenant under way: one at a time, the oldest first, driven by the journal's book
+ * of them (erasures.h). Every step may be done twice; a kill at any moment is made good by going on
+ * at the phase that is written down. Loop thread. */
+#ifndef CARREL_INGEST_ERASE_H
+#define CARREL_INGEST_ERASE_H
+
+#include "ingest/erasures.h"
+#include "ingest/ingest.h"
+#include "ingest/ingest_rpc.h"
+
+struct erasing;
+
+/* Before the tenant's journal lane runs, on any thread: its key, and what the list of erasures
+ * names and the journal does not know is begun again (a backup from before was put back). */
+enum status erasing_prepare(struct ingest *in, const char *tenant, struct journal *j,
+                            struct erasing **out, struct error *err) MUST_CHECK;
+void erasing_start(struct erasing *z, struct tenant *t);
+void erasing_close(struct erasing *z);
+bool erasing_idle(const struct erasing *z);
+void erasing_free(struct erasing *z); /* NULL is fine */
+/* A new one is in the book. */
+void erasing_changed(struct erasing *z);
+/* "erasing: fitting the encoder anew"; "" when nothing is under way. */
+const char *erasing_doing(const struct erasing *z);
+/* Some content may not come in: ask erasure_of_hash with the keyed hash. */
+bool erasing_bans(const struct erasing *z);
+const uint8_t *erasing_key(const struct erasing *z);
+/* A phase in words. */
+const char *erasure_phase_name(enum erasure_phase p);
+
+/* erase_rpc.c */
+void erase_ask(struct rpc_call *call, const ProtobufCMessage *m);
+void erase_get(struct rpc_call *call, const ProtobufCMessage *m);
+void erase_list(struct rpc_call *call, const ProtobufCMessage *m);
+void erase_allow(struct rpc_call *call, const ProtobufCMessage *m);
+
+#endif

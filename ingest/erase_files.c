@@ -1,0 +1,293 @@
+#include "ingest/erase_files.h"
+
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "base/file.h"
+
+#define DEPTH_MAX 24
+#define READ_BYTES ((size_t)1 << 18)
+#define DATE_LEN 10
+
+/* ---- the watched folder ---- */
+
+static void remove_cut_uploads(int parent)
+{
+    int fd = openat(parent, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    DIR *d = fd < 0 ? NULL : fdopendir(fd);
+    if (d == NULL && fd >= 0) {
+        (void)close(fd);
+    }
+    for (const struct dirent *e = d == NULL ? NULL : readdir(d); e != NULL; e = readdir(d)) {
+        if (strncmp(e->d_name, INGEST_UPLOAD_TEMP, sizeof INGEST_UPLOAD_TEMP - 1) == 0) {
+            (void)unlinkat(parent, e->d_name, 0);
+        }
+    }
+    if (d != NULL) {
+        (void)closedir(d);
+    }
+}
+
+enum status erase_source(int root, struct erasure_item *item, bool uploads, struct error *err)
+{
+    int parent = -1;
+    char name[256];
+    struct stat st;
+    item->source = SOURCE_NONE;
+    if (item->path.len == 0) {
+        return STATUS_OK;
+    }
+    enum status s = tree_open_parent(root, item->path, false, &parent, name, err);
+    if (s == STATUS_NOT_FOUND || s == STATUS_INVALID) {
+        return STATUS_OK; /* its folder is gone */
+    }
+    if (s == STATUS_FORBIDDEN) { /* behind a link, or not ours to look into */
+        item->source = SOURCE_KEPT;
+        return STATUS_OK;
+    }
+    if (s != STATUS_OK) {
+        return s;
+    }
+    if (fstatat(parent, name, &st, AT_SYMLINK_NOFOLLOW) == 0 && S_ISREG(st.st_mode)) {
+        if (unlinkat(parent, name, 0) == 0) {
+            item->source = SOURCE_DELETED;
+            (void)fsync(parent);
+        } else if (errno == EROFS || errno == EACCES || errno == EPERM) {
+            item->source = SOURCE_KEPT;
+        } else if (errno != ENOENT) {
+            s = error_errno(err, errno, "deleting the file");
+        }
+    }
+    if (!uploads) {
+        remove_cut_uploads(parent);
+    }
+    (void)close(parent);
+    return s;
+}
+
+/* ---- walking ---- */
+
+struct walk {
+    enum status (*file)(struct walk *w, const char *path, const struct stat *st, struct error *err);
+    void *data;
+    const char *skip; /* a folder's whole path, or NULL */
+};
+
+/* Every regular file below dir; a folder that vanishes meanwhile is passed over. */
+static enum status walk(struct walk *w, const char *dir, int depth, struct error *err)
+{
+    DIR *d = depth > DEPTH_MAX ? NULL : opendir(dir);
+    enum status s = STATUS_OK;
+    if (d == NULL) {
+        return depth <= DEPTH_MAX && (errno == ENOENT || errno == ENOTDIR)
+                   ? STATUS_OK
+                   : error_set(err, STATUS_IO, "%s: cannot be looked through", dir);
+    }
+    for (const struct dirent *e = readdir(d); e != NULL && s == STATUS_OK; e = readdir(d)) {
+        char path[PATH_MAX];
+        struct stat st;
+        if (strcmp(e->d_name, ".") == 0 || strcmp(e->d_name, "..") == 0) {
+            continue;
+        }
+        s = file_join(path, sizeof path, dir, e->d_name, err);
+        if (s != STATUS_OK || lstat(path, &st) != 0 ||
+            (w->skip != NULL && strcmp(path, w->skip) == 0)) {
+            continue;
+        }
+        if (S_ISDIR(st.st_mode)) {
+            s = walk(w, path, depth + 1, err);
+        } else if (S_ISREG(st.st_mode)) {
+            s = w->file(w, path, &st, err);
+        }
+    }
+    (void)closedir(d);
+    return s;
+}
+
+/* ---- the trash ---- */
+
+struct trash_look {
+    const struct erasure_item *items;
+    size_t n_items, below; /* below: length of home/trash/<tenant>/ */
+    uint32_t n;
+};
+
+static enum status hash_file(const char *path, uint8_t out[SHA256_BYTES], struct error *err)
+{
+    int fd = open(path, O_RDONLY | O_NOFOLLOW | O_CLOEXEC);
+    struct sha256 *h = fd < 0 ? NULL : sha256_new();
+    uint8_t *b = h == NULL ? NULL : malloc(READ_BYTES);
+    enum status s = STATUS_OK;
+    if (fd < 0) {
+        return error_errno(err, errno, "%s", path);
+    }
+    if (b == NULL) {
+        s = error_set(err, STATUS_NO_MEMORY, "out of memory");
+    }
+    while (s == STATUS_OK) {
+        ssize_t n = read(fd, b, READ_BYTES);
+        if (n == 0) {
+            break;
+        }
+        if (n < 0 && errno != EINTR) {
+            s = error_errno(err, errno, "%s", path);
+        } else if (n > 0) {
+            sha256_add(h, b, (size_t)n);
+        }
+    }
+    if (h != NULL) {
+        sha256_end(h, out);
+    }
+    free(b);
+    (void)close(fd);
+    return s;
+}
+
+/* The trash keeps a file under its date and its path; where one lay already, with the id behind. */
+static bool same_path(const struct erasure_item *it, struct str below)
+{
+    if (below.len < it->path.len || memcmp(below.ptr, it->path.ptr, it->path.len) != 0) {
+        return false;
+    }
+    struct str rest = {.ptr = below.ptr + it->path.len, .len = below.len - it->path.len};
+    return rest.len == 0 || (rest.len == ID_CAP && rest.ptr[0] == '.' &&
+                             memcmp(rest.ptr + 1, it->document, ID_CAP - 1) == 0);
+}
+
+static enum status trash_file(struct walk *w, const char *path, const struct stat *st,
+                              struct error *err)
+{
+    struct trash_look *l = w->data;
+    uint8_t hash[SHA256_BYTES];
+    bool hashed = false;
+    bool match = false;
+    enum status s = STATUS_OK;
+    const char *below = path + l->below;
+    struct str inside = str_from(strlen(below) > DATE_LEN + 1 ? below + DATE_LEN + 1 : "");
+    for (size_t i = 0; i < l->n_items && !match && s == STATUS_OK; i++) {
+        const struct erasure_item *it = &l->items[i];
+        match = it->path.len > 0 && same_path(it, inside);
+        if (!match && it->has_hash && !it->content_stays && it->size == (uint64_t)st->st_size) {
+            s = hashed ? STATUS_OK : hash_file(path, hash, err);
+            hashed = true;
+            match = s == STATUS_OK && memcmp(hash, it->hash, sizeof hash) == 0;
+        }
+    }
+    if (match && unlink(path) != 0 && errno != ENOENT) {
+        s = error_errno(err, errno, "%s", path);
+    }
+    l->n += match && s == STATUS_OK ? 1 : 0;
+    return s;
+}
+
+enum status erase_trash(const char *home, const char *tenant, const struct erasure_item *items,
+                        size_t n_items, uint32_t *n, struct error *err)
+{
+    char dir[PATH_MAX];
+    int len = snprintf(dir, sizeof dir, "%s/trash/%s", home, tenant);
+    if (len < 0 || (size_t)len >= sizeof dir) {
+        return error_set(err, STATUS_TOO_LARGE, "%s: path too long", home);
+    }
+    struct trash_look l = {.items = items, .n_items = n_items, .below = (size_t)len + 1};
+    struct walk w = {.file = trash_file, .data = &l};
+    enum status s = walk(&w, dir, 0, err);
+    *n = l.n;
+    return s;
+}
+
+/* ---- verification ---- */
+
+struct verifying {
+    struct trace_set *set;
+    const struct erasure_item *items;
+    size_t n_items, home_len;
+    bool blobs;
+    struct erase_scan *out;
+};
+
+static void residue(struct verifying *v, const char *path)
+{
+    struct erase_scan *o = v->out;
+    if (o->n_residue < ERASE_RESIDUE_MAX) {
+        (void)snprintf(o->residue[o->n_residue++], sizeof o->residue[0], "%.159s",
+                       path + v->home_len + 1);
+    }
+}
+
+/* A blob's name begins with the hash of its content. */
+static bool erased_blob(const struct verifying *v, const char *name)
+{
+    char hex[SHA256_HEX_CAP];
+    for (size_t i = 0; i < v->n_items; i++) {
+        if (v->items[i].has_hash && !v->items[i].content_stays) {
+            sha256_hex(v->items[i].hash, hex);
+            if (strncmp(name, hex, sizeof hex - 1) == 0) {
+                return true;
+            }
+        }
+    }
+    return false;
+}
+
+static enum status verify_file(struct walk *w, const char *path, const struct stat *st,
+                               struct error *err)
+{
+    struct verifying *v = w->data;
+    size_t found = 0;
+    v->out->files++;
+    v->out->bytes += (uint64_t)st->st_size;
+    if (v->blobs && erased_blob(v, strrchr(path, '/') + 1)) {
+        residue(v, path);
+        return STATUS_OK;
+    }
+    enum status s = trace_set_scan(v->set, path, v->blobs, &found, err);
+    if (s == STATUS_OK && found > 0 && !v->blobs) {
+        residue(v, path);
+    }
+    return s;
+}
+
+/* The blobs of the documents that stay come first: what they share with the erased ones is theirs,
+ * and is looked for no more. */
+enum status erase_verify(const char *home, const char *tenant, const struct erasure_item *items,
+                         size_t n_items, const uint8_t key[KEYED_KEY_BYTES],
+                         const struct trace *traces, size_t n_traces, struct erase_scan *out,
+                         struct error *err)
+{
+    static const char *const places[] = {"tenants", "trash"};
+    char dir[PATH_MAX];
+    char blobs[PATH_MAX];
+    *out = (struct erase_scan){0};
+    struct verifying v = {.items = items,
+                          .n_items = n_items,
+                          .home_len = strlen(home),
+                          .blobs = true,
+                          .out = out,
+                          .set = trace_set_new(key, traces, n_traces)};
+    struct walk w = {.file = verify_file, .data = &v};
+    int n = snprintf(blobs, sizeof blobs, "%s/tenants/%s/blobs", home, tenant);
+    enum status s = v.set == NULL ? error_set(err, STATUS_NO_MEMORY, "out of memory") : STATUS_OK;
+    if (s == STATUS_OK && (n < 0 || (size_t)n >= sizeof blobs)) {
+        s = error_set(err, STATUS_TOO_LARGE, "%s: path too long", home);
+    }
+    if (s == STATUS_OK) {
+        s = walk(&w, blobs, 0, err);
+    }
+    if (s == STATUS_OK) {
+        out->traces = trace_set_count(v.set);
+        out->shared = n_traces - out->traces;
+    }
+    v.blobs = false;
+    w.skip = blobs;
+    for (size_t i = 0; i < sizeof places / sizeof places[0] && s == STATUS_OK; i++) {
+        (void)snprintf(dir, sizeof dir, "%.3900s/%s/%.64s", home, places[i], tenant);
+        s = walk(&w, dir, 0, err);
+    }
+    trace_set_free(v.set);
+    return s;
+}

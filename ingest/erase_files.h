@@ -1,0 +1,37 @@
+/* The part of an erasure that lies in files: the sources in the watched folder, their like in the
+ * trash, and the look through everything that is left. Blocking; any thread. */
+#ifndef CARREL_INGEST_ERASE_FILES_H
+#define CARREL_INGEST_ERASE_FILES_H
+
+#include "ingest/erasures.h"
+
+/* Deletes the item's file. item->source tells what became of it; a file that may not be deleted is
+ * no failure. uploads: some are under way, so their temporary files stay. */
+enum status erase_source(int root, struct erasure_item *item, bool uploads,
+                         struct error *err) MUST_CHECK;
+/* Deletes from the trash what has the content or the path of an item; *n how many. */
+enum status erase_trash(const char *home, const char *tenant, const struct erasure_item *items,
+                        size_t n_items, uint32_t *n, struct error *err) MUST_CHECK;
+
+#define ERASE_RESIDUE_MAX 16
+
+struct erase_scan {
+    uint64_t files, bytes, traces;
+    uint64_t shared;                      /* traces that other documents have too: not looked for */
+    char residue[ERASE_RESIDUE_MAX][160]; /* files that still hold something, below home */
+    size_t n_residue;
+};
+/* Looks for the traces in every file of the tenant, and for blobs of contents that were to go. */
+enum status erase_verify(const char *home, const char *tenant, const struct erasure_item *items,
+                         size_t n_items, const uint8_t key[KEYED_KEY_BYTES],
+                         const struct trace *traces, size_t n_traces, struct erase_scan *out,
+                         struct error *err) MUST_CHECK;
+
+/* The certificate as signed JSON text; owned (free). */
+enum status erase_certificate(const char *home, const char *tenant, const struct erasure *e,
+                              const struct erasure_item *items, size_t n_items,
+                              const struct erasure_place *places, size_t n_places,
+                              const struct erase_scan *scan, char **out,
+                              struct error *err) MUST_CHECK;
+
+#endif

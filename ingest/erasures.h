@@ -1,0 +1,105 @@
+/* The journal's book of erasures (ingest.db): what is to be erased, how far it is, where it was,
+ * and in the end the certificate. Everything an erasure needs to go on after a kill is here; no
+ * text of a document is. Plain blocking functions for the journal's lane, inside its transactions.
+ */
+#ifndef CARREL_INGEST_ERASURES_H
+#define CARREL_INGEST_ERASURES_H
+
+#include "base/trace.h"
+#include "ingest/journal.h"
+
+#define ERASURE_DOCUMENTS_MAX 10000U
+#define ERASURE_PLACE_CAP 64
+
+enum erasure_phase {                   /* numbers are stored; in the order in which they happen */
+                     ERASURE_HIDE = 0, /* out of search, and onto the list of what was erased */
+                     ERASURE_SOURCES =
+                         1, /* files in the watched folder, trash, uploads, pictures */
+                     ERASURE_CONTENTS = 2, /* chunks, vectors, blobs */
+                     ERASURE_POSTINGS = 3,
+                     ERASURE_VECTORS = 4,
+                     ERASURE_FIT = 5, /* a fit without the documents; those with them go */
+                     ERASURE_ANSWERS = 6,
+                     ERASURE_FILES = 7,  /* free pages and logs of the databases */
+                     ERASURE_VERIFY = 8, /* a look through every file, then the certificate */
+                     ERASURE_DONE = 9,
+};
+
+enum erased_source {                  /* numbers are stored */
+                     SOURCE_NONE = 0, /* there was no file any more */
+                     SOURCE_DELETED = 1,
+                     SOURCE_KEPT = 2, /* it may not be deleted: its hash keeps it out */
+};
+
+struct erasure {
+    char id[ID_CAP];
+    int64_t created_ms, finished_ms;      /* finished 0: not yet */
+    const char *by, *error, *certificate; /* "" none */
+    enum erasure_phase phase;
+    uint64_t sequence;
+    uint32_t attempts;
+    int64_t due_ms;
+};
+
+struct erasure_item {
+    char document[ID_CAP];
+    struct str path;
+    bool has_hash;
+    uint8_t hash[SHA256_BYTES];
+    uint64_t size;
+    uint32_t chunks, versions;
+    bool content_stays; /* it is there under another path too, and stays */
+    enum erased_source source;
+};
+
+struct erasure_place {
+    const char *place;
+    int64_t n;
+};
+
+/* Begins one: its row, its items, their traces, the keyed hashes of contents that go; the files'
+ * rows leave every list and queue. e: id and by are set; the rest is filled in. */
+enum status erasure_begin(struct journal *j, struct erasure *e, const struct erasure_item *items,
+                          size_t n_items, const struct trace *traces, size_t n_traces,
+                          const uint8_t key[KEYED_KEY_BYTES], struct error *err) MUST_CHECK;
+/* The oldest that is not finished; NOT_FOUND. Texts in a. */
+enum status erasure_open(struct journal *j, struct arena *a, struct erasure *out,
+                         struct error *err) MUST_CHECK;
+enum status erasure_get(struct journal *j, const char *id, struct arena *a, struct erasure *out,
+                        struct error *err) MUST_CHECK;
+enum status erasure_known(struct journal *j, const char *id, bool *known,
+                          struct error *err) MUST_CHECK;
+/* Newest first, at most limit. */
+enum status erasure_list(struct journal *j, size_t limit, struct arena *a, struct erasure **out,
+                         size_t *n, struct error *err) MUST_CHECK;
+enum status erasure_items(struct journal *j, const char *id, struct arena *a,
+                          struct erasure_item **out, size_t *n, struct error *err) MUST_CHECK;
+enum status erasure_traces(struct journal *j, const char *id, struct arena *a, struct trace **out,
+                           size_t *n, struct error *err) MUST_CHECK;
+enum status erasure_places(struct journal *j, const char *id, struct arena *a,
+                           struct erasure_place **out, size_t *n, struct error *err) MUST_CHECK;
+/* It goes on with phase; n things were removed from that place (place NULL: none). */
+enum status erasure_step(struct journal *j, const char *id, enum erasure_phase phase,
+                         const char *place, int64_t n, struct error *err) MUST_CHECK;
+/* Something hindered it: tried again at that wall time. */
+enum status erasure_failed(struct journal *j, const char *id, const char *why, int64_t due_ms,
+                           struct error *err) MUST_CHECK;
+/* What became of an item's file, and of its row in the journal. */
+enum status erasure_source(struct journal *j, const char *id, const struct erasure_item *item,
+                           struct error *err) MUST_CHECK;
+/* The certificate is written down and the traces go. */
+enum status erasure_finish(struct journal *j, const char *id, const char *certificate,
+                           struct error *err) MUST_CHECK;
+/* A content, known by its keyed hash only, may not come in. */
+enum status erasure_ban(struct journal *j, const char *id, const uint8_t keyed[KEYED_BYTES],
+                        struct error *err) MUST_CHECK;
+/* Is there any such content? */
+enum status erasure_any_ban(struct journal *j, bool *any, struct error *err) MUST_CHECK;
+/* The erasure that this content fell to; NOT_FOUND when it may come in. */
+enum status erasure_of_hash(struct journal *j, const uint8_t keyed[KEYED_BYTES], char id[ID_CAP],
+                            struct error *err) MUST_CHECK;
+/* Contents of this erasure may come in again; *n how many. */
+enum status erasure_allow(struct journal *j, const char *id, uint32_t *n,
+                          struct error *err) MUST_CHECK;
+
+#endif

@@ -1,0 +1,231 @@
+/* /api/erasures: administrators erase documents for good. Beginning one answers 202 with its id; it
+ * goes on by itself, and its state and certificate are asked for. */
+#include "ingest/ingest_rpc.h"
+#include "serve/api.h"
+#include "serve/http/jsonw.h"
+#include "serve/passage.h"
+#include "serve/request.h"
+#include "serve/search_request.h"
+
+#define DOCUMENTS_MAX 10000U
+#define PATH_MAX_BYTES 4000U
+
+static void item_json(struct jsonw *w, const Ig__EraseItem *it)
+{
+    jsonw_open(w, '{');
+    jsonw_field_z(w, "id", it->document);
+    jsonw_key(w, "path");
+    jsonw_path(w, str_of_bytes(it->path));
+    jsonw_field_int(w, "size", (int64_t)it->size);
+    jsonw_field_int(w, "chunks", it->chunks);
+    jsonw_field_int(w, "versions", it->versions);
+    jsonw_key(w, "copies");
+    jsonw_open(w, '[');
+    for (size_t i = 0; i < it->n_copies; i++) {
+        jsonw_open(w, '{');
+        jsonw_field_z(w, "id", it->copies[i]->document);
+        jsonw_key(w, "path");
+        jsonw_path(w, str_of_bytes(it->copies[i]->path));
+        jsonw_close(w, '}');
+    }
+    jsonw_close(w, ']');
+    jsonw_close(w, '}');
+}
+
+static void on_begun(struct request *q, const ProtobufCMessage *m, const struct error *err)
+{
+    const Ig__EraseReply *reply = ig_erase_reply(m);
+    if (reply == NULL) {
+        api_fail(q, err);
+        return;
+    }
+    struct jsonw w;
+    jsonw_init(&w, &q->out);
+    jsonw_open(&w, '{');
+    jsonw_field_z(&w, "id", reply->erasure);
+    jsonw_key(&w, "documents");
+    jsonw_open(&w, '[');
+    for (size_t i = 0; i < reply->n_items; i++) {
+        item_json(&w, reply->items[i]);
+    }
+    jsonw_close(&w, ']');
+    jsonw_close(&w, '}');
+    api_json(q, reply->erasure == NULL ? 200 : 202, &q->out);
+}
+
+static enum status read_documents(struct request *q, const struct json *list, Ig__EraseRequest *out,
+                                  struct error *err)
+{
+    size_t n = list == NULL ? 0 : jsonr_len(list);
+    if (list != NULL && (jsonr_kind(list) != JSON_KIND_ARRAY || n > DOCUMENTS_MAX)) {
+        return error_set(err, STATUS_INVALID, "documents must be a list of at most %u ids",
+                         DOCUMENTS_MAX);
+    }
+    out->documents = arena_array(q->arena, n + 1, sizeof *out->documents);
+    if (out->documents == NULL) {
+        return error_set(err, STATUS_NO_MEMORY, "out of memory");
+    }
+    for (size_t i = 0; i < n; i++) {
+        struct str id = jsonr_str(jsonr_at(list, i));
+        if (id.ptr == NULL) {
+            return error_set(err, STATUS_INVALID, "documents must be a list of ids");
+        }
+        out->documents[out->n_documents++] = pb_text(id.ptr);
+    }
+    return STATUS_OK;
+}
+
+static enum status read_copies(const struct json *body, Ig__EraseRequest *out, struct error *err)
+{
+    struct str copies;
+    enum status s = jsonr_string(body, "copies", &copies, err);
+    if (s != STATUS_OK || copies.ptr == NULL) {
+        return s;
+    }
+    out->has_copies = 1;
+    if (str_eq(copies, STR("erase"))) {
+        out->copies = IG__ERASE_REQUEST__COPIES__ALL;
+    } else if (str_eq(copies, STR("keep"))) {
+        out->copies = IG__ERASE_REQUEST__COPIES__KEEP;
+    } else {
+        s = error_set(err, STATUS_INVALID, "copies must be erase or keep");
+    }
+    return s;
+}
+
+static void on_body(struct request *q, const struct json *body)
+{
+    Ig__EraseRequest ask = IG__ERASE_REQUEST__INIT;
+    struct error err;
+    struct str path = {0};
+    bool dry = false;
+    enum status s = read_documents(q, jsonr_get(body, "documents"), &ask, &err);
+    if (s == STATUS_OK) {
+        s = jsonr_string(body, "path", &path, &err);
+    }
+    if (s == STATUS_OK) {
+        s = read_copies(body, &ask, &err);
+    }
+    if (s == STATUS_OK) {
+        s = jsonr_bool(body, "dry_run", false, &dry, &err);
+    }
+    if (s == STATUS_OK && ask.n_documents == 0 && path.len == 0) {
+        s = error_set(&err, STATUS_INVALID, "say which documents, or which path");
+    }
+    if (s == STATUS_OK && path.len > PATH_MAX_BYTES) {
+        s = error_set(&err, STATUS_INVALID, "path is too long");
+    }
+    if (s != STATUS_OK) {
+        api_fail(q, &err);
+        return;
+    }
+    if (path.len > 0) {
+        ask.has_path = 1;
+        ask.path = pb_bytes(path);
+    }
+    ask.has_dry_run = 1;
+    ask.dry_run = dry;
+    api_unary(q, PEER_INGEST, &ig_erase_method, 0, &ask.base, on_begun);
+}
+
+void api_erasure_begin(struct request *q)
+{
+    api_read_json(q, on_body);
+}
+
+/* ---- looking ---- */
+
+static void erasure_json(struct jsonw *w, const Ig__Erasure *e)
+{
+    jsonw_open(w, '{');
+    jsonw_field_z(w, "id", e->id);
+    jsonw_field_int(w, "requested", e->created_wall_ms / 1000);
+    jsonw_field_z(w, "by", e->by);
+    jsonw_field_z(w, "state", e->has_finished_wall_ms ? "done" : "working");
+    jsonw_field_z(w, "step", e->step);
+    if (e->has_finished_wall_ms) {
+        jsonw_field_int(w, "finished", e->finished_wall_ms / 1000);
+    }
+    if (e->error != NULL) {
+        jsonw_field_z(w, "error", e->error);
+    }
+    if (e->certificate != NULL) {
+        jsonw_key(w, "certificate");
+        jsonw_raw(w, str_from(e->certificate));
+    }
+    jsonw_close(w, '}');
+}
+
+static void on_got(struct request *q, const ProtobufCMessage *m, const struct error *err)
+{
+    const Ig__GetErasureReply *reply = ig_get_erasure_reply(m);
+    if (reply == NULL) {
+        api_fail(q, err);
+        return;
+    }
+    struct jsonw w;
+    jsonw_init(&w, &q->out);
+    erasure_json(&w, reply->erasure);
+    api_json(q, 200, &q->out);
+}
+
+void api_erasure_get(struct request *q)
+{
+    Ig__GetErasureRequest ask = IG__GET_ERASURE_REQUEST__INIT;
+    const char *id = api_id(q, 0);
+    if (id != NULL) {
+        ask.erasure = pb_text(id);
+        api_unary(q, PEER_INGEST, &ig_get_erasure_method, 0, &ask.base, on_got);
+    }
+}
+
+static void on_listed(struct request *q, const ProtobufCMessage *m, const struct error *err)
+{
+    const Ig__ListErasuresReply *reply = ig_list_erasures_reply(m);
+    if (reply == NULL) {
+        api_fail(q, err);
+        return;
+    }
+    struct jsonw w;
+    jsonw_init(&w, &q->out);
+    jsonw_open(&w, '{');
+    jsonw_key(&w, "erasures");
+    jsonw_open(&w, '[');
+    for (size_t i = 0; i < reply->n_erasures; i++) {
+        erasure_json(&w, reply->erasures[i]);
+    }
+    jsonw_close(&w, ']');
+    jsonw_close(&w, '}');
+    api_json(q, 200, &q->out);
+}
+
+void api_erasures_list(struct request *q)
+{
+    Ig__ListErasuresRequest ask = IG__LIST_ERASURES_REQUEST__INIT;
+    api_unary(q, PEER_INGEST, &ig_list_erasures_method, 0, &ask.base, on_listed);
+}
+
+static void on_allowed(struct request *q, const ProtobufCMessage *m, const struct error *err)
+{
+    const Ig__AllowErasedReply *reply = ig_allow_erased_reply(m);
+    if (reply == NULL) {
+        api_fail(q, err);
+        return;
+    }
+    struct jsonw w;
+    jsonw_init(&w, &q->out);
+    jsonw_open(&w, '{');
+    jsonw_field_int(&w, "contents", reply->contents);
+    jsonw_close(&w, '}');
+    api_json(q, 200, &q->out);
+}
+
+void api_erasure_allow(struct request *q)
+{
+    Ig__AllowErasedRequest ask = IG__ALLOW_ERASED_REQUEST__INIT;
+    const char *id = api_id(q, 0);
+    if (id != NULL) {
+        ask.erasure = pb_text(id);
+        api_unary(q, PEER_INGEST, &ig_allow_erased_method, 0, &ask.base, on_allowed);
+    }
+}

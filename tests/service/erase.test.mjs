@@ -1,0 +1,140 @@
+// Erasure: nothing of a document is left in any file of the data directory, whatever happens meanwhile.
+
+import { after, before, test } from "node:test";
+import assert from "node:assert/strict";
+import { execFileSync } from "node:child_process";
+import { existsSync, lstatSync, readFileSync, readdirSync, writeFileSync } from "node:fs";
+import { join } from "node:path";
+import { binDir, startAppliance, until } from "./appliance.mjs";
+
+const config = "http:\n  requests_per_minute: 0\nencoder:\n  first_fit_chunks: 50\n  min_document_frequency: 1\n  dimensions: 16\n";
+const marker = "Zwyrkqvoplex";
+const secret = (n) => `# Dossier ${n}\n\nThe courier ${marker}${n}ian met Ulfhardtsson${n} behind the mill.\n\n## Second part\n\nEvery ${marker}${n}ian envelope was sealed with ${marker.toLowerCase()}${n} wax, said Ulfhardtsson${n}.\n`;
+
+/** Files below dir that hold any of the needles, as bytes. */
+function holding(dir, needles, skip = []) {
+  const found = [];
+  const walk = (d) => {
+    for (const name of readdirSync(d)) {
+      const path = join(d, name);
+      const st = lstatSync(path, { throwIfNoEntry: false });
+      if (!st || skip.includes(path)) continue;
+      if (st.isDirectory()) walk(path);
+      else if (st.isFile()) {
+        const bytes = readFileSync(path);
+        for (const n of needles) if (bytes.includes(Buffer.from(n))) found.push(`${path}: ${n}`);
+      }
+    }
+  };
+  walk(dir);
+  return found;
+}
+
+/** What of the n-th secret could stand somewhere: as written, folded, stemmed, in parts. */
+const forms = (n) => [`${marker}${n}`, `${marker}${n}`.toLowerCase(), `Ulfhardtsson${n}`, `ulfhardtsson${n}`, `dossier ${n}\n`];
+
+async function fill(a, count) {
+  for (let i = 0; i < count; i++) {
+    a.drop(`notes/n${i}.md`, `# Note ${i}\n\nThe harbour keeps ${["boats", "ropes", "nets", "buoys", "oars"][i % 5]} in shed ${i} beside the ${["north", "south", "east"][i % 3]} quay, ${["painted", "tarred", "mended"][i % 3]} every spring by crew ${i % 7}.\n`);
+  }
+  await a.settled({ n: count, timeout: 60_000 });
+}
+
+const encoderOf = async (a) => (await a.post("/api/search", { query: "boats in the shed" })).encoder;
+
+async function erased(a, id, timeout = 60_000) {
+  return until("the erasure is done", async () => {
+    const e = await a.get(`/api/erasures/${id}`).catch(() => null);
+    return e?.state === "done" && e;
+  }, { timeout, every: 100 });
+}
+
+const cli = (a, ...args) => execFileSync(join(binDir, "carrel"), [...args, "--home", a.home], { encoding: "utf8" });
+
+let a;
+before(async () => {
+  a = await startAppliance({ config });
+  await fill(a, 60);
+  await until("a first fit", async () => (await encoderOf(a)).startsWith("carrel-lsa"), { timeout: 60_000, every: 200 });
+});
+after(async () => a?.stop());
+
+test("a document leaves search at once and every file in the end, and the certificate says so", async () => {
+  a.drop("secret/one.md", secret(9)); // what it was before: a version
+  await a.settled({ n: 61 });
+  a.drop("secret/one.md", secret(1));
+  a.drop("secret/other.md", secret(2));
+  await until("the change is found", async () => (await a.search(`${marker}1ian`)).some((p) => p.text.includes(`${marker}1ian`)));
+  const list = await a.settled({ n: 62 });
+  const doc = list.find((d) => d.path === "secret/one.md");
+  const answer = await a.post("/v1/chat/completions", { model: "carrel", messages: [{ role: "user", content: `Whom did ${marker}1ian meet?` }] });
+  assert.match(answer.choices[0].message.content, /mill/);
+  assert.ok(holding(a.home, forms(1)).length > 0 && holding(a.home, forms(9)).length > 0, "before, its bytes are in the files");
+
+  const dry = await a.post("/api/erasures", { documents: [doc.id], dry_run: true });
+  assert.equal(dry.id, null);
+  assert.equal(dry.documents[0].path, "secret/one.md");
+  const begun = await a.post("/api/erasures", { documents: [doc.id] });
+  const e = await erased(a, begun.id);
+  assert.deepEqual(holding(a.home, [...forms(1), ...forms(9)]), []);
+  assert.ok(holding(a.home, forms(2)).length > 0, "another document stays");
+  assert.ok(!existsSync(join(a.watch, "secret/one.md")));
+  assert.ok((await a.search(`${marker}1ian`)).every((p) => p.document.path !== "secret/one.md"));
+  assert.ok((await a.search(`${marker}2ian`)).some((p) => p.document.path === "secret/other.md"));
+
+  const c = e.certificate.certificate;
+  assert.equal(c.documents[0].path, "secret/one.md");
+  assert.equal(c.documents[0].source, "deleted");
+  assert.equal(c.verification.result, "nothing found");
+  assert.ok(c.verification.traces > 0 && c.verification.files > 3);
+  assert.ok(c.removed.answers >= 1, "the answer that quotes it");
+
+  assert.equal((await a.request(`/api/documents/${doc.id}`)).status, 404);
+  const verify = await a.post("/api/erasures", { documents: [doc.id] }).catch((x) => x);
+  assert.match(String(verify), /404/);
+});
+
+test("what was erased does not come back by a copy, until it is allowed", async () => {
+  a.drop("secret/again.md", secret(1));
+  const doc = await until("it is refused", async () => (await a.documents()).find((d) => d.path === "secret/again.md" && d.state === "failed"));
+  assert.match(doc.error, /was erased/);
+  const id = /erasure ([a-z0-9]{26})/.exec(doc.error)[1];
+  await a.post(`/api/erasures/${id}/allow`, {});
+  a.drop("secret/again.md", `${secret(1)}\n`);
+  a.drop("secret/thrice.md", secret(1));
+  await until("it is taken in", async () => (await a.documents()).find((d) => d.path === "secret/thrice.md" && d.state === "ready"));
+});
+
+test("copies of the content are named, and erased or kept as wished", async () => {
+  a.drop("copies/a.md", secret(3));
+  a.drop("copies/b.md", secret(3));
+  await until("both are ready", async () => (await a.documents()).filter((d) => d.path.startsWith("copies/") && d.state === "ready").length === 2);
+  const refused = await a.request("/api/erasures", { method: "POST", body: { path: "copies/a.md" } });
+  assert.equal(refused.status, 409);
+  assert.match((await refused.json()).error.message, /copies\/b\.md/);
+  const kept = await erased(a, (await a.post("/api/erasures", { path: "copies/a.md", copies: "keep" })).id);
+  assert.match(kept.certificate.certificate.documents[0].content, /stays/);
+  assert.ok((await a.search(`${marker}3ian`)).some((p) => p.document.path === "copies/b.md"));
+  assert.ok(!existsSync(join(a.watch, "copies/a.md")));
+  a.drop("copies/c.md", secret(3));
+  await until("a copy is ready", async () => (await a.documents()).some((d) => d.path === "copies/c.md" && d.state === "ready"));
+  const all = await erased(a, (await a.post("/api/erasures", { path: "copies/b.md", copies: "erase" })).id);
+  assert.equal(all.certificate.certificate.documents.length, 2);
+  assert.deepEqual(holding(a.home, forms(3)), []);
+});
+
+test("killed in the middle it goes on at the next start", async () => {
+  a.drop("kill/k.md", secret(4));
+  await until("it is ready", async () => (await a.documents()).some((d) => d.path === "kill/k.md" && d.state === "ready"));
+  let id = (await a.post("/api/erasures", { path: "kill" })).id;
+  for (const wait of [0, 150, 400]) {
+    await new Promise((done) => setTimeout(done, wait));
+    const { home } = a;
+    await a.kill();
+    a = await startAppliance({ home, config: null });
+  }
+  const e = await erased(a, id);
+  assert.equal(e.certificate.certificate.verification.result, "nothing found");
+  assert.deepEqual(holding(a.home, forms(4)), []);
+  assert.ok(!existsSync(join(a.watch, "kill/k.md")));
+});
