@@ -46,6 +46,14 @@ void catalogue_close(struct catalogue *c)
     }
 }
 
+void catalogue_roomy(struct catalogue *c, bool roomy)
+{
+    struct error err; /* without it, it is slower and no less right */
+    (void)!db_exec(
+        c->db, roomy ? "PRAGMA cache_size=-65536" : "PRAGMA cache_size=-4096; PRAGMA shrink_memory",
+        &err);
+}
+
 static enum status state_get(struct catalogue *c, struct catalogue_state *out, struct error *err)
 {
     struct query q = query(c, Q_STATE_GET, err);

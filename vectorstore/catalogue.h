@@ -105,6 +105,8 @@ struct term {
 enum status catalogue_open(const char *path, bool writer, struct catalogue **out,
                            struct error *err) MUST_CHECK;
 void catalogue_close(struct catalogue *c); /* NULL is fine */
+/* Room for pages during a walk over everything; false: as before, the surplus given back. */
+void catalogue_roomy(struct catalogue *c, bool roomy);
 
 enum status catalogue_begin_read(struct catalogue *c, struct catalogue_state *out,
                                  struct error *err) MUST_CHECK;

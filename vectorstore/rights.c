@@ -244,10 +244,12 @@ static void empty(struct rights *r)
 static enum status fill(struct rights *r, struct catalogue *c, int64_t last, struct error *err)
 {
     empty(r);
+    catalogue_roomy(c, true);
     enum status st = catalogue_spans(c, 0, add_span, r, err);
     if (st == STATUS_OK) {
         st = catalogue_places(c, 0, add_place, r, err);
     }
+    catalogue_roomy(c, false);
     if (st == STATUS_OK) {
         r->loaded = true;
         r->seq = r->changes_from = last;

@@ -11,6 +11,7 @@
 #include <unistd.h>
 
 #include "base/clock.h"
+#include "base/map.h"
 #include "vectorstore/rights.h"
 
 #define CHUNKS 5
@@ -33,7 +34,8 @@ static void describe(uint64_t i, uint64_t sequence, char document[32], char path
                      char readers[32], struct location *l)
 {
     static const char *const labels[] = {"public", "internal", "confidential", "restricted", ""};
-    (void)snprintf(document, 32, "doc%023llu", (unsigned long long)i);
+    (void)snprintf(document, 32, "%016llx",
+                   (unsigned long long)hash64(&i, sizeof i)); /* no order */
     (void)snprintf(path, 96, "department %llu/year %llu/a document of some name %llu.pdf",
                    (unsigned long long)(i % 40), (unsigned long long)(2000 + i % 26),
                    (unsigned long long)i);
