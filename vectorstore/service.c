@@ -260,7 +260,13 @@ static enum status status_now(struct op *op, struct store *s, const Vs__StatusRe
                               Vs__StatusReply *r, struct error *err)
 {
     (void)m;
-    return store_status(s, &op->page, r, err);
+    enum status st = store_status(s, &op->page, r, err);
+    if (st == STATUS_OK && op->who.caller != NULL && !op->who.caller->admin) {
+        r->generation = 0; /* how much others have, and when it changes, is not his */
+        r->documents = r->chunks = r->fitted_on = 0;
+        r->has_missing = r->has_retained_chunks = false;
+    }
+    return st;
 }
 WORK(status, Status, status)
 
