@@ -134,6 +134,9 @@ static enum status narrow(Vs__Filter *f, const struct query *q, struct arena *a,
         s = both(&f->formats, &f->n_formats, &q->formats, a, impossible, err);
     }
     if (s == STATUS_OK) {
+        s = both(&f->names, &f->n_names, &q->names, a, impossible, err);
+    }
+    if (s == STATUS_OK) {
         s = every(&f->tags, &f->n_tags, &q->tags, a, err);
     }
     if (s == STATUS_OK) {

@@ -71,9 +71,9 @@ static bool quoted(struct str in, size_t at, struct str *out, size_t *end)
     return false;
 }
 
-static const char *const field_names[] = {"title",  "collection", "label", "tag",   "type",
-                                          "format", "language",   "lang",  "path",  "folder",
-                                          "after",  "before",     "since", "until", NULL};
+static const char *const field_names[] = {
+    "title",    "collection", "label",  "tag",   "type",   "format", "language", "lang", "file",
+    "filename", "path",       "folder", "after", "before", "since",  "until",    NULL};
 
 static bool known_field(struct str name)
 {
@@ -329,6 +329,9 @@ static bool take_field(struct query *q, struct arena *a, const struct piece *p)
     }
     if (is_field(p->field, "language", "lang")) {
         return v.len == 2 && all_alnum(v, 2) && add(&q->languages, a, v, true);
+    }
+    if (is_field(p->field, "file", "filename")) {
+        return add(&q->names, a, v, false);
     }
     if (is_field(p->field, "path", "folder")) {
         return add_path(q, a, v);

@@ -80,6 +80,9 @@ enum status access_check(const Vs__Filter *f, struct error *err)
     if (st == STATUS_OK) {
         st = check_names(f->documents, f->n_documents, "documents", &bytes, err);
     }
+    if (st == STATUS_OK) {
+        st = check_names(f->names, f->n_names, "names", &bytes, err);
+    }
     if (st == STATUS_OK && f->n_under > ACCESS_VALUES) {
         st = error_set(err, STATUS_TOO_LARGE, "the filter has %zu paths; at most %u are taken",
                        f->n_under, ACCESS_VALUES);
@@ -162,6 +165,40 @@ bool access_path(const Vs__Filter *f, struct str path)
     return n == 0;
 }
 
+static char lower(char c)
+{
+    return c >= 'A' && c <= 'Z' ? (char)(c + 32) : c;
+}
+
+static bool holds(struct str in, struct str part)
+{
+    for (size_t i = 0; i + part.len <= in.len; i++) {
+        size_t k = 0;
+        while (k < part.len && lower(in.ptr[i + k]) == lower(part.ptr[k])) {
+            k++;
+        }
+        if (k == part.len) {
+            return true;
+        }
+    }
+    return false;
+}
+
+bool access_name(const Vs__Filter *f, struct str path)
+{
+    size_t n = f == NULL ? 0 : f->n_names;
+    size_t at = path.len;
+    while (at > 0 && path.ptr[at - 1] != '/') {
+        at--;
+    }
+    for (size_t i = 0; i < n; i++) {
+        if (holds((struct str){path.ptr + at, path.len - at}, str_from(f->names[i]))) {
+            return true;
+        }
+    }
+    return n == 0;
+}
+
 bool access_time(const Vs__Filter *f, bool current, int64_t from_ms, int64_t to_ms)
 {
     if (f == NULL || !f->has_as_of_ms) {
@@ -176,7 +213,8 @@ bool access_place(const struct doc_place *p, const struct caller *caller, const 
            access_readers(p->readers, caller) && access_collection(f, str_from(p->collection)) &&
            access_label(f, str_from(p->label)) && access_tags(f, p->tags) &&
            access_language(f, str_from(p->language)) && access_format(f, str_from(p->format)) &&
-           access_date(f, p->date_ms) && access_document(f, p->document) && access_path(f, p->path);
+           access_date(f, p->date_ms) && access_document(f, p->document) &&
+           access_path(f, p->path) && access_name(f, p->path);
 }
 
 bool access_location(const struct location *l, const struct content *k, const struct caller *caller,
@@ -187,5 +225,6 @@ bool access_location(const struct location *l, const struct content *k, const st
     return !l->excluded && access_readers(l->readers, caller) &&
            access_collection(f, str_from(l->collection)) && access_label(f, str_from(l->label)) &&
            access_tags(f, l->tags) && access_language(f, language) && access_format(f, format) &&
-           access_date(f, l->date_ms) && access_document(f, l->document) && access_path(f, l->path);
+           access_date(f, l->date_ms) && access_document(f, l->document) &&
+           access_path(f, l->path) && access_name(f, l->path);
 }

@@ -28,6 +28,8 @@ bool access_format(const Vs__Filter *f, struct str format);
 bool access_date(const Vs__Filter *f, int64_t date_ms);
 bool access_document(const Vs__Filter *f, const char *document);
 bool access_path(const Vs__Filter *f, struct str path);
+/* The last part of the path. */
+bool access_name(const Vs__Filter *f, struct str path);
 /* The times of a place against as_of; without one only the current place counts. */
 bool access_time(const Vs__Filter *f, bool current, int64_t from_ms, int64_t to_ms);
 /* All of it. */

@@ -495,7 +495,8 @@ bool rules_pass(const struct rights *r, const struct rules *rules, const struct 
     }
     return (rules->n_documents == 0 || document_passes(rules, row)) &&
            (rules->n_under == 0 ||
-            path_passes(rules, row->names + row->document_len, row->path_len));
+            path_passes(rules, row->names + row->document_len, row->path_len)) &&
+           access_name(rules->filter, (struct str){row->names + row->document_len, row->path_len});
 }
 
 /* ---- bitmaps ---- */
@@ -524,6 +525,7 @@ static void make_key(const struct caller *caller, const Vs__Filter *f, struct bu
     key_names(key, 'l', f->languages, f->n_languages);
     key_names(key, 'f', f->formats, f->n_formats);
     key_names(key, 'd', f->documents, f->n_documents);
+    key_names(key, 'n', f->names, f->n_names);
     uint64_t count = f->n_under;
     buf_append(key, &count, sizeof count);
     for (size_t i = 0; i < f->n_under; i++) {

@@ -1,18 +1,18 @@
 // Ranking quality through the running services: reads BEIR-layout folders (corpus.jsonl, queries.jsonl, qrels.tsv),
 // gives every document to an appliance of its own as a Markdown file, asks its queries by POST /api/search, and
-// prints trec-style nDCG@10 (linear gain), Recall@20 and MRR@10 for plain stemmed BM25, vectors alone and the default.
+// prints trec-style nDCG@10 (linear gain), Recall@5, Recall@20 and MRR@10 for plain stemmed BM25, vectors alone, full text alone and the default.
 //
 //   tests/bench/retrieval DIR [--queries 600] [--seed 1] [--json]
 //
 // DIR is one set or a folder of sets. A document counts by its best passage; identical documents count as one.
-// With --json the last line is {"bm25":{...},"dense":{...},"default":{...}}, for several sets their mean, with "sets".
+// With --json the last line is {"bm25":{...},"dense":{...},"text":{...},"default":{...}}, for several sets their mean, with "sets".
 
 import { existsSync, mkdirSync, readFileSync, readdirSync, rmSync, writeFileSync } from "node:fs";
 import { basename, dirname, join } from "node:path";
 import { startAppliance, temporaryHome, until } from "../service/appliance.mjs";
 
-const MODES = ["bm25", "dense", "default"];
-const FIGURES = ["ndcg@10", "recall@20", "mrr@10"];
+const MODES = ["bm25", "dense", "text", "default"]; // text: the default without vectors
+const FIGURES = ["ndcg@10", "recall@5", "recall@20", "mrr@10"];
 const DEPTHS = [60, 200]; // passages asked for; more only when they make too few documents
 const IN_FLIGHT = 4;
 
@@ -115,6 +115,7 @@ function measure(ranked, grades) {
   const first = ranked.slice(0, 10).findIndex((d) => grades.has(d));
   return {
     "ndcg@10": gain(ranked.map((d) => grades.get(d) ?? 0)) / ideal,
+    "recall@5": ranked.slice(0, 5).filter((d) => grades.has(d)).length / grades.size,
     "recall@20": ranked.slice(0, 20).filter((d) => grades.has(d)).length / grades.size,
     "mrr@10": first < 0 ? 0 : 1 / (first + 1),
   };
@@ -198,8 +199,8 @@ function row(name, figures) {
 
 const o = arguments_();
 const all = {};
-console.log(`${"".padEnd(16)} ${MODES.map((m) => m.padEnd(17)).join("   ")}   gain of default`);
-console.log(`${"set".padEnd(16)} ${MODES.map(() => "nDCG  R@20  MRR  ").join("   ")}   nDCG@10 R@20`);
+console.log(`${"".padEnd(16)} ${MODES.map((m) => m.padEnd(23)).join("   ")}   gain of default`);
+console.log(`${"set".padEnd(16)} ${MODES.map(() => "nDCG  R@5   R@20  MRR  ").join("   ")}   nDCG@10 R@20`);
 for (const dir of setsIn(o.dir)) {
   all[basename(dir)] = await runSet(dir, o);
   row(basename(dir), all[basename(dir)]);

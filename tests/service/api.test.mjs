@@ -36,6 +36,33 @@ async function events(response) {
   return { done: data.at(-1) === "[DONE]", chunks: data.filter((x) => x !== "[DONE]").map((x) => JSON.parse(x)) };
 }
 
+test("typed queries: phrases, exclusions, fields; anything else is text", async () => {
+  const names = async (query, more = {}) => {
+    const r = await a.post("/api/search", { query, ...more });
+    return [[...new Set(r.passages.map((p) => p.document.path))].sort().join(" "), r];
+  };
+  const everything = "leave espresso cardamom";
+  assert.equal((await names(everything))[0], "caf\u00e9.txt handbook.pdf kitchen/coffee.md");
+  assert.equal((await names(`${everything} type:pdf`))[0], "handbook.pdf");
+  assert.equal((await names(`${everything} file:COFFEE`))[0], "kitchen/coffee.md");
+  assert.equal((await names(`${everything} path:kitchen`))[0], "kitchen/coffee.md");
+  assert.equal((await names(`${everything} collection:kitchen`))[0], "kitchen/coffee.md");
+  assert.equal((await names(`${everything} -buns -descaled`))[0], "handbook.pdf");
+  assert.equal((await names(`${everything} title:kitchen`))[0], "kitchen/coffee.md");
+  assert.equal((await names(`${everything} after:2100`))[0], "");
+  assert.equal((await names(`${everything} before:2100 label:public`))[0], "");
+  const [found, r] = await names('"paid annual leave" -espresso type:pdf');
+  assert.equal(found, "handbook.pdf");
+  assert.deepEqual(r.interpreted, { text: "paid annual leave", phrases: ["paid annual leave"], excluded: ["espresso"], filters: ["type: pdf"] });
+  const [relaxed, said] = await names('"leave annual"');
+  assert.equal(relaxed, "handbook.pdf");
+  assert.match(said.notes.join(), /side by side/);
+  for (const query of ['"', '-', 'title:', 'leave "', 'leave OR (NEAR/3 AND', "a:b:c leave", "12:30 leave", "https://example.com/leave?x=\"y\"", "\u0000 leave", "leave".padEnd(3000, ' -"x'), "* leave* ^leave"]) {
+    const s = await a.request("/api/search", { method: "POST", body: { query } });
+    assert.ok(s.status === 200 || query.includes("\u0000"), `${query}: ${s.status}`);
+  }
+});
+
 test("health is up", async () => {
   const r = await a.request("/api/health", { key: null });
   assert.equal(r.status, 200);

@@ -45,6 +45,7 @@ static void check(const char *typed, const char *expected)
     list(got, sizeof got, "language", &q.languages);
     list(got, sizeof got, "format", &q.formats);
     list(got, sizeof got, "path", &q.paths);
+    list(got, sizeof got, "name", &q.names);
     if (q.has_from) {
         (void)snprintf(got + strlen(got), sizeof got - strlen(got), " from %lld",
                        (long long)(q.from_ms / 86400000));
@@ -75,6 +76,7 @@ static void test_composed(void **state)
     check("leave collection:hr tag:policy tag:2024", "leave collection[hr] tag[policy] tag[2024]");
     check("leave label:internal", "leave label[internal]");
     check("leave path:/contracts/2024", "leave path[contracts/2024]");
+    check("leave file:Handbook.pdf filename:\"my plan\"", "leave name[Handbook.pdf] name[my plan]");
     check("leave path:\"my contracts\"", "leave path[my contracts]");
     check("leave after:2024 before:2024-12-31", "leave from 19723 until 20088");
     check("leave after:2024-05", "leave from 19844");
