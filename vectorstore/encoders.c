@@ -264,11 +264,15 @@ static enum status put_vector(struct store *s, struct catalogue_state *state,
     uint16_t unit[VECTOR_MAX_DIMENSIONS];
     struct str in = {.ptr = (const char *)m->vector.data, .len = m->vector.len};
     *stored = false;
-    if (in.len != (size_t)e->dimensions * sizeof unit[0] ||
-        !vector_normalise(in, unit, e->dimensions)) {
-        return error_set(err, STATUS_INVALID, "a vector of %s must be %u numbers of 2 bytes",
+    bool good = in.len == (size_t)e->dimensions * sizeof(float)
+                    ? vector_normalise_floats(in, unit, e->dimensions)
+                    : in.len == (size_t)e->dimensions * sizeof unit[0] &&
+                          vector_normalise(in, unit, e->dimensions);
+    if (!good) {
+        return error_set(err, STATUS_INVALID, "a vector of %s must be %u numbers of 2 or 4 bytes",
                          e->name, e->dimensions);
     }
+    in.len = (size_t)e->dimensions * sizeof unit[0];
     if (!chunk_id_parse(m->key, &id, &ordinal)) {
         return error_set(err, STATUS_INVALID, "not a key of a scan");
     }

@@ -65,6 +65,7 @@ void put_on_end(struct rpc_call *call);
 void put_on_cancel(struct rpc_call *call);
 enum status work_list(struct op *op, struct store *s, struct error *err);
 enum status work_scan(struct op *op, struct store *s, struct error *err);
+enum status work_export_vectors(struct op *op, struct store *s, struct error *err);
 enum status work_get_encoder(struct op *op, struct store *s, struct error *err);
 enum status work_get_original(struct op *op, struct store *s, struct error *err);
 enum status work_get_text(struct op *op, struct store *s, struct error *err);

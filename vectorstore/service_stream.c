@@ -72,6 +72,20 @@ enum status work_scan(struct op *op, struct store *s, struct error *err)
     return STATUS_OK;
 }
 
+enum status work_export_vectors(struct op *op, struct store *s, struct error *err)
+{
+    const Vs__ExportVectorsRequest *m = vs_export_vectors_request(op->request);
+    Vs__ExportVectorsReply *r = arena_alloc(&op->page, sizeof *r);
+    int64_t after = (int64_t)op->offset;
+    if (r == NULL) {
+        return error_set(err, STATUS_NO_MEMORY, "out of memory");
+    }
+    enum status st = store_export_vectors(s, m->encoder, &after, &op->page, r, &op->last, err);
+    op->offset = (uint64_t)after;
+    op->reply = st == STATUS_OK ? &r->base : NULL;
+    return st;
+}
+
 /* The next piece of a file; empty at its end. */
 static enum status read_piece(struct op *op, int fd, ProtobufCBinaryData *out, struct error *err)
 {

@@ -105,6 +105,10 @@ enum status store_encoder_path(struct store *s, const char *encoder, char *path,
 enum status store_scan(struct store *s, const char *missing_encoder, ProtobufCBinaryData after,
                        uint32_t page, struct arena *a, Vs__ScanReply *out, bool *last,
                        struct error *err) MUST_CHECK;
+/* One page of an encoder's vectors (NULL: the published one) above number *after, which moves on. */
+enum status store_export_vectors(struct store *s, const char *encoder, int64_t *after,
+                                 struct arena *a, Vs__ExportVectorsReply *out, bool *last,
+                                 struct error *err) MUST_CHECK;
 enum status store_search_text(struct store *s, const struct asker *who,
                               const Vs__SearchTextRequest *m, struct arena *a,
                               Vs__SearchTextReply *out, struct error *err) MUST_CHECK;

@@ -35,6 +35,25 @@ bool vector_normalise(struct str in, uint16_t *out, uint32_t dimensions)
     return true;
 }
 
+bool vector_normalise_floats(struct str in, uint16_t *out, uint32_t dimensions)
+{
+    double sum = 0;
+    for (uint32_t i = 0; i < dimensions; i++) {
+        float f;
+        memcpy(&f, in.ptr + (size_t)i * sizeof f, sizeof f);
+        if (!isfinite(f)) {
+            return false;
+        }
+        sum += (double)f * (double)f;
+    }
+    for (uint32_t i = 0; i < dimensions; i++) {
+        float f;
+        memcpy(&f, in.ptr + (size_t)i * sizeof f, sizeof f);
+        out[i] = sum > 0 ? half_from_float((float)((double)f / sqrt(sum))) : 0;
+    }
+    return true;
+}
+
 int64_t sealed_until(const struct encoder_vectors *ev)
 {
     return ev->n_segments == 0 ? 0 : ev->segments[ev->n_segments - 1].until;

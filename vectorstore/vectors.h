@@ -59,5 +59,7 @@ void vectors_retain(struct vectors *v, const int64_t *encoders, size_t n);
 /* To fp16, scaled to unit length (zero stays zero); false when a value is not finite. in:
  * dimensions fp16. */
 bool vector_normalise(struct str in, uint16_t *out, uint32_t dimensions);
+/* The same from floats. in: dimensions of 4 bytes. */
+bool vector_normalise_floats(struct str in, uint16_t *out, uint32_t dimensions);
 
 #endif

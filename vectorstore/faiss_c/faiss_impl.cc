@@ -3,9 +3,11 @@
 // macros print every caught exception.
 #include <faiss/Clustering.h>
 #include <faiss/IndexFlat.h>
+#include <faiss/index_io.h>
 #include <faiss/c_api/Clustering_c.h>
 #include <faiss/c_api/IndexFlat_c.h>
 #include <faiss/c_api/Index_c.h>
+#include <faiss/c_api/index_io_c.h>
 #include <faiss/c_api/macros_impl.h>
 
 thread_local std::exception_ptr faiss_last_exception;
@@ -59,6 +61,29 @@ int faiss_IndexFlatIP_new_with(FaissIndexFlatIP **p_index, idx_t d)
 {
     try {
         *p_index = reinterpret_cast<FaissIndexFlatIP *>(new faiss::IndexFlatIP(d));
+    }
+    CATCH_AND_HANDLE
+}
+
+void faiss_IndexFlat_xb(FaissIndexFlat *index, float **p_xb, size_t *p_size)
+{
+    auto *flat = reinterpret_cast<faiss::IndexFlat *>(index);
+    *p_xb = flat->get_xb();
+    *p_size = static_cast<size_t>(flat->ntotal) * static_cast<size_t>(flat->d);
+}
+
+int faiss_read_index_fname(const char *fname, int io_flags, FaissIndex **p_out)
+{
+    try {
+        *p_out = reinterpret_cast<FaissIndex *>(faiss::read_index(fname, io_flags));
+    }
+    CATCH_AND_HANDLE
+}
+
+int faiss_write_index_fname(const FaissIndex *idx, const char *fname)
+{
+    try {
+        faiss::write_index(reinterpret_cast<const faiss::Index *>(idx), fname);
     }
     CATCH_AND_HANDLE
 }

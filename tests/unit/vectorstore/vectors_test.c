@@ -338,6 +338,61 @@ static void status_is(struct store *s, const char *encoder, const char *building
     arena_reset(&a);
 }
 
+/* All of one encoder's vectors go out, and as floats into another. */
+static void vectors_go_out_and_come_in(void **state)
+{
+    struct fixture *f = *state;
+    struct error err;
+    int64_t after = 0;
+    bool last = false;
+    size_t n = 0;
+    float *all = calloc((size_t)700 * DIMS, sizeof *all);
+    assert_non_null(all);
+    for (size_t i = 0; i < 700; i++) {
+        random_unit(all + i * DIMS);
+    }
+    OK(store_put_encoder(f->s, "fit-1", DIMS, 10, STR("blob"), &err));
+    put_plenty(f->s, "one", 1, 0, 700, all);
+    OK(store_put_encoder(f->s, "fit-2", DIMS, 10, STR("blob"), &err));
+    status_is(f->s, "", "fit-2", 700);
+    while (!last) {
+        struct arena a;
+        Vs__ExportVectorsReply r;
+        Vs__PutVectorsRequest m = VS__PUT_VECTORS_REQUEST__INIT;
+        Vs__PutVectorsReply stored = VS__PUT_VECTORS_REPLY__INIT;
+        arena_init(&a, (size_t)4 * 1024 * 1024);
+        OK(store_export_vectors(f->s, "fit-1", &after, &a, &r, &last, &err));
+        assert_int_equal(r.dimensions, DIMS);
+        assert_int_equal(r.rows.len, r.n_key * DIMS * sizeof(float));
+        assert_true(r.n_key == 0 ||
+                    memcmp(r.rows.data, all + n * DIMS, r.rows.len) == 0); /* in order */
+        m.encoder = (char *)(uintptr_t) "fit-2";
+        m.items = arena_array(&a, r.n_key + 1, sizeof *m.items);
+        for (size_t i = 0; i < r.n_key; i++) {
+            m.items[i] = arena_alloc(&a, sizeof *m.items[i]);
+            vs__put_vectors_request__item__init(m.items[i]);
+            m.items[i]->key = r.key[i];
+            m.items[i]->vector = (ProtobufCBinaryData){
+                .data = r.rows.data + i * DIMS * sizeof(float), .len = DIMS * sizeof(float)};
+        }
+        m.n_items = r.n_key;
+        OK(store_put_vectors(f->s, &m, &stored, &err));
+        assert_int_equal(stored.stored, r.n_key);
+        n += r.n_key;
+        arena_reset(&a);
+    }
+    assert_int_equal(n, 700);
+    status_is(f->s, "", "fit-2", 0);
+    assert_exact(f->s, "fit-2", all, 700, 20);
+    struct arena a;
+    Vs__ExportVectorsReply r;
+    arena_init(&a, (size_t)1024 * 1024);
+    assert_int_equal(store_export_vectors(f->s, NULL, &after, &a, &r, &last, &err),
+                     STATUS_NOT_FOUND); /* none is published */
+    arena_reset(&a);
+    free(all);
+}
+
 static void an_encoder_is_built_published_and_replaced(void **state)
 {
     struct fixture *f = *state;
@@ -507,6 +562,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(tail_and_segments_are_exact_and_mended, setup, teardown),
         cmocka_unit_test_setup_teardown(segments_are_merged_mended_and_cleared, setup, teardown),
+        cmocka_unit_test_setup_teardown(vectors_go_out_and_come_in, setup, teardown),
         cmocka_unit_test_setup_teardown(an_encoder_is_built_published_and_replaced, setup,
                                         teardown),
         cmocka_unit_test_setup_teardown(searches_find_exactly_what_the_rules_allow, setup,
