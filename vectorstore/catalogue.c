@@ -11,7 +11,8 @@ const char *const catalogue_statements[Q_COUNT] = {
 #undef AS_SQL
 };
 
-static const struct db_migration migrations[] = {{1, CATALOGUE_SCHEMA_1}, {2, CATALOGUE_SCHEMA_2}};
+static const struct db_migration migrations[] = {
+    {1, CATALOGUE_SCHEMA_1}, {2, CATALOGUE_SCHEMA_2}, {3, CATALOGUE_SCHEMA_3}};
 
 /* ---- life ---- */
 
@@ -63,18 +64,8 @@ static enum status state_get(struct catalogue *c, struct catalogue_state *out, s
                                         .visible = col_int(&q, 2),
                                         .next_chunk = col_int(&q, 3),
                                         .next_vector = col_int(&q, 4),
-                                        .next_term = col_int(&q, 5),
-                                        .next_gram = col_int(&q, 6),
-                                        .gram_base = col_int(&q, 7),
-                                        .indexed = col_int(&q, 8),
-                                        .length_total = col_int(&q, 9),
-                                        .gram_length_total = col_int(&q, 10),
-                                        .plain_length_total = col_int(&q, 11),
-                                        .purge_debt = col_int(&q, 12),
-                                        .analyzer = col_int(&q, 13),
-                                        .reindex_from = col_int(&q, 14),
-                                        .retained = col_int(&q, 15),
-                                        .versions_from = col_int(&q, 16)};
+                                        .retained = col_int(&q, 5),
+                                        .versions_from = col_int(&q, 6)};
     } else if (q.s == STATUS_OK) {
         q.s = error_set(err, STATUS_CORRUPT, "store.db: its counters are missing");
     }
@@ -111,12 +102,8 @@ enum status catalogue_commit(struct catalogue *c, const struct catalogue_state *
                              struct error *err)
 {
     struct query q = query(c, Q_STATE_SET, err);
-    const int64_t v[] = {st->generation,   st->documents,         st->visible,
-                         st->next_chunk,   st->next_vector,       st->next_term,
-                         st->next_gram,    st->gram_base,         st->indexed,
-                         st->length_total, st->gram_length_total, st->plain_length_total,
-                         st->purge_debt,   st->analyzer,          st->reindex_from,
-                         st->retained,     st->versions_from};
+    const int64_t v[] = {st->generation,  st->documents, st->visible,      st->next_chunk,
+                         st->next_vector, st->retained,  st->versions_from};
     for (size_t i = 0; i < sizeof v / sizeof v[0]; i++) {
         put_int(&q, v[i]);
     }
@@ -390,16 +377,6 @@ enum status catalogue_chunk_add(struct catalogue *c, const struct stored_chunk *
     put_int(&q, in->gram_length);
     put_text(&q, in->heading);
     put_blob(&q, in->text);
-    return run(&q);
-}
-
-enum status catalogue_chunk_set_lengths(struct catalogue *c, chunk_no no, uint32_t length,
-                                        uint32_t gram_length, struct error *err)
-{
-    struct query q = query(c, Q_CHUNK_SET_LENGTHS, err);
-    put_int(&q, no);
-    put_int(&q, length);
-    put_int(&q, gram_length);
     return run(&q);
 }
 

@@ -24,13 +24,7 @@ struct catalogue_state { /* the one row of counters */
     int64_t generation;  /* grows with every visible change */
     int64_t documents;   /* locations that have a content */
     int64_t visible;     /* chunks of published contents */
-    int64_t next_chunk, next_vector, next_term, next_gram;
-    int64_t gram_base; /* gram pages hold everything below this number of the log */
-    int64_t indexed;   /* chunks counted in the statistics */
-    int64_t length_total, gram_length_total, plain_length_total;
-    int64_t purge_debt;    /* chunks gone whose postings are still in blocks */
-    int64_t analyzer;      /* TEXT_ANALYZER_VERSION of the index; 0: empty */
-    int64_t reindex_from;  /* > 0: the index is being rebuilt and holds the chunks below */
+    int64_t next_chunk, next_vector;
     int64_t retained;      /* chunks of retained contents */
     int64_t versions_from; /* versions are complete from this time (ms) on */
 };
@@ -93,12 +87,6 @@ struct encoder {
     enum encoder_state state;
     int64_t vectors; /* of published contents */
     int64_t retired_ms;
-};
-
-struct term {
-    int64_t id;
-    uint64_t df;
-    int64_t blocks;
 };
 
 /* Opens (creating, migrating) for the one writer, or an existing file for a reader. */
@@ -208,8 +196,6 @@ enum status catalogue_touched_prune(struct catalogue *c, int64_t below,
 /* ---- chunks ---- */
 enum status catalogue_chunk_add(struct catalogue *c, const struct stored_chunk *in,
                                 struct error *err) MUST_CHECK;
-enum status catalogue_chunk_set_lengths(struct catalogue *c, chunk_no no, uint32_t length,
-                                        uint32_t gram_length, struct error *err) MUST_CHECK;
 enum status catalogue_chunk_get(struct catalogue *c, chunk_no no, struct arena *a,
                                 struct stored_chunk *out, struct error *err) MUST_CHECK;
 enum status catalogue_chunk_by_ordinal(struct catalogue *c, int64_t content, uint32_t ordinal,
@@ -296,47 +282,21 @@ enum status catalogue_vectors_check(struct catalogue *c, int64_t encoder, int64_
                                     int64_t *counted, struct error *err) MUST_CHECK;
 
 /* ---- full text ---- */
-enum status catalogue_term_get(struct catalogue *c, struct str term, struct term *out, bool *found,
-                               struct error *err) MUST_CHECK;
-enum status catalogue_term_set(struct catalogue *c, struct str term, const struct term *in,
-                               struct error *err) MUST_CHECK;
-enum status catalogue_term_delete(struct catalogue *c, struct str term,
-                                  struct error *err) MUST_CHECK;
-/* The first term after this one; name lives in a. */
-enum status catalogue_term_after(struct catalogue *c, struct str term, struct arena *a,
-                                 struct str *name, struct term *out, bool *found,
-                                 struct error *err) MUST_CHECK;
-/* out: initialised by the caller, replaced. */
-enum status catalogue_block_get(struct catalogue *c, int64_t term, int64_t n, struct buf *out,
-                                struct error *err) MUST_CHECK;
-enum status catalogue_block_set(struct catalogue *c, int64_t term, int64_t n, struct str block,
-                                struct error *err) MUST_CHECK;
-enum status catalogue_block_delete(struct catalogue *c, int64_t term, int64_t n,
-                                   struct error *err) MUST_CHECK;
-/* In order; visit returns false to stop. */
-enum status catalogue_blocks(struct catalogue *c, int64_t term,
-                             bool (*visit)(struct str block, void *data), void *data,
-                             struct error *err) MUST_CHECK;
-enum status catalogue_index_clear(struct catalogue *c, struct error *err) MUST_CHECK;
-/* Appends to the log of 4-gram counts; counts: pairs of varints, bucket step and change. */
-enum status catalogue_gram_log_add(struct catalogue *c, int64_t seq, int sign, struct str counts,
-                                   struct error *err) MUST_CHECK;
-/* Brings counts[LEXICAL_GRAM_BUCKETS] from log number *next up to date (0: from the pages on). */
-enum status catalogue_grams_refresh(struct catalogue *c, const struct catalogue_state *state,
-                                    uint32_t *counts, int64_t *next, struct error *err) MUST_CHECK;
-/* Replaces pages and log by counts. */
-enum status catalogue_grams_fold(struct catalogue *c, const uint32_t *counts,
-                                 struct error *err) MUST_CHECK;
+/* Runs of the full-text index that no segment covers yet: what the chunks first..last add, as an image
+ * (text_part.h). Taken from the transaction that adds the chunks, so that a kill loses nothing. */
+enum status catalogue_run_add(struct catalogue *c, chunk_no first, chunk_no last, struct str image,
+                              struct error *err) MUST_CHECK;
+typedef enum status (*run_visit)(chunk_no first, chunk_no last, struct str image, void *data,
+                                 struct error *err);
+/* From `first` on, in order, at most limit; image is empty unless asked for. */
+enum status catalogue_runs(struct catalogue *c, chunk_no first, uint32_t limit, bool image,
+                           run_visit visit, void *data, struct error *err) MUST_CHECK;
+enum status catalogue_run_delete(struct catalogue *c, chunk_no first, struct error *err) MUST_CHECK;
 enum status catalogue_language_add(struct catalogue *c, const char *language, int64_t chunks,
                                    struct error *err) MUST_CHECK;
 /* Most chunks first, at most 16; "" left out. */
 enum status catalogue_languages(struct catalogue *c, struct arena *a, const char *const **out,
                                 size_t *n, struct error *err) MUST_CHECK;
-/* Where the merge of posting blocks stopped; empty: at the start. */
-enum status catalogue_purge_get(struct catalogue *c, struct arena *a, struct str *after,
-                                struct error *err) MUST_CHECK;
-enum status catalogue_purge_set(struct catalogue *c, struct str after,
-                                struct error *err) MUST_CHECK;
 /* ---- erasure ---- */
 #define VERSION_CONTENTS_MAX 1000
 /* How many versions, and the contents that they kept (row numbers; out: VERSION_CONTENTS_MAX). */

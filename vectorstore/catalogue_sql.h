@@ -2,8 +2,8 @@
  * (contents.pk, chunks.no, encoders.pk, terms.id) never leave vectorstore.
  *
  * What is derived lives in the same file and changes in the same transactions as the truth it is derived from:
- * a row in `chunks` is counted in terms, gram_log and state, and listed in blocks; a row that goes is uncounted
- * at once, while its postings wait for a merge (state.purge_debt) and are hidden by the visibility bitmap. */
+ * what a row in `chunks` adds to full text is in text_runs until a segment holds it; when the row goes, its
+ * postings wait for a merge and are hidden by the visibility bitmap. */
 #ifndef CARREL_VECTORSTORE_CATALOGUE_SQL_H
 #define CARREL_VECTORSTORE_CATALOGUE_SQL_H
 
@@ -103,6 +103,17 @@
     "CREATE TRIGGER touched_content AFTER UPDATE OF state,language,format ON contents BEGIN"       \
     " INSERT INTO touched(content) VALUES(new.pk); END;"
 
+/* Full text lives in segments; here are only the runs that none covers yet. What was indexed before is made again
+ * from the chunks, in the background. */
+#define CATALOGUE_SCHEMA_3                                                                         \
+    "DROP TABLE terms; DROP TABLE blocks; DROP TABLE gram_pages; DROP TABLE gram_log; DROP TABLE purge;" \
+    "ALTER TABLE state DROP COLUMN next_term; ALTER TABLE state DROP COLUMN next_gram;"            \
+    "ALTER TABLE state DROP COLUMN gram_base; ALTER TABLE state DROP COLUMN indexed;"              \
+    "ALTER TABLE state DROP COLUMN length_total; ALTER TABLE state DROP COLUMN gram_length_total;" \
+    "ALTER TABLE state DROP COLUMN plain_length_total; ALTER TABLE state DROP COLUMN purge_debt;"  \
+    "ALTER TABLE state DROP COLUMN analyzer; ALTER TABLE state DROP COLUMN reindex_from;"          \
+    "CREATE TABLE text_runs(first INTEGER PRIMARY KEY, last INTEGER NOT NULL, image BLOB NOT NULL) STRICT;"
+
 #define CONTENT_COLUMNS "pk,id,hash,pipeline,format,title,language,pages,size,text_size,boxes,chunks,state"
 #define LOCATION_COLUMNS                                                                           \
     "document,path,source,collection,label,readers,sequence,modified_ms,excluded,content,tags,date_ms"
@@ -118,13 +129,9 @@
     " FROM versions v JOIN locations l ON l.document=v.document JOIN contents k ON k.pk=v.content"
 
 #define CATALOGUE_STATEMENTS(X)                                                                    \
-    X(STATE_GET, "SELECT generation,documents,visible,next_chunk,next_vector,next_term,next_gram," \
-                 "gram_base,indexed,length_total,gram_length_total,plain_length_total,purge_debt," \
-                 "analyzer,reindex_from,retained,versions_from FROM state")                                               \
+    X(STATE_GET, "SELECT generation,documents,visible,next_chunk,next_vector,retained,versions_from FROM state") \
     X(STATE_SET, "UPDATE state SET generation=?1,documents=?2,visible=?3,next_chunk=?4,"           \
-                 "next_vector=?5,next_term=?6,next_gram=?7,gram_base=?8,indexed=?9,"               \
-                 "length_total=?10,gram_length_total=?11,plain_length_total=?12,purge_debt=?13,"   \
-                 "analyzer=?14,reindex_from=?15,retained=?16,versions_from=?17")                                                  \
+                 "next_vector=?5,retained=?6,versions_from=?7")                                    \
     X(CONTENT_FIND, "SELECT " CONTENT_COLUMNS " FROM contents WHERE hash=?1 AND pipeline=?2 AND state IN(1,3)") \
     X(CONTENT_BY_PK, "SELECT " CONTENT_COLUMNS " FROM contents WHERE pk=?1")                       \
     X(CONTENT_BY_ID, "SELECT " CONTENT_COLUMNS " FROM contents WHERE id=?1")                       \
@@ -175,7 +182,6 @@
     X(VERSION_FORGET, "DELETE FROM versions WHERE document=?1")                                    \
     X(VERSION_FORGET_CONTENT, "DELETE FROM versions WHERE content=?1")                             \
     X(CHUNK_ADD, "INSERT INTO chunks(" CHUNK_COLUMNS ") VALUES(?1,?2,?3,?4,?5,?6,?7,?8,?9,?10,?11,?12)") \
-    X(CHUNK_SET_LENGTHS, "UPDATE chunks SET length=?2,gram_length=?3 WHERE no=?1")                 \
     X(CHUNK_GET, "SELECT " CHUNK_COLUMNS " FROM chunks WHERE no=?1")                               \
     X(CHUNK_BY_ORDINAL, "SELECT " CHUNK_COLUMNS " FROM chunks WHERE content=?1 AND ordinal=?2")    \
     X(CHUNKS_OF, "SELECT " CHUNK_COLUMNS " FROM chunks WHERE content=?1 AND ordinal>=?2 ORDER BY ordinal LIMIT ?3") \
@@ -224,26 +230,12 @@
                      " OR NOT EXISTS(SELECT 1 FROM encoders e WHERE e.pk=v.encoder)")              \
     X(VECTORS_COUNTED, "SELECT count(*) FROM vectors v JOIN chunks c ON c.no=v.chunk JOIN contents t" \
                        " ON t.pk=c.content WHERE v.encoder=?1 AND t.state IN(1,3)")                      \
-    X(TERM_GET, "SELECT id,df,blocks FROM terms WHERE term=?1")                                    \
-    X(TERM_SET, "INSERT OR REPLACE INTO terms VALUES(?1,?2,?3,?4)")                                \
-    X(TERM_AFTER, "SELECT id,df,blocks,term FROM terms WHERE term>?1 ORDER BY term LIMIT 1")       \
-    X(TERM_DELETE, "DELETE FROM terms WHERE term=?1")                                              \
-    X(TERMS_CLEAR, "DELETE FROM terms")                                                            \
-    X(BLOCK_GET, "SELECT block FROM blocks WHERE no=?1")                                           \
-    X(BLOCK_SET, "INSERT OR REPLACE INTO blocks VALUES(?1,?2)")                                    \
-    X(BLOCK_DELETE, "DELETE FROM blocks WHERE no=?1")                                              \
-    X(BLOCKS_OF, "SELECT block,no FROM blocks WHERE no>=?1 AND no<?2 ORDER BY no")                 \
-    X(BLOCKS_CLEAR, "DELETE FROM blocks")                                                          \
-    X(GRAM_PAGES, "SELECT page,counts FROM gram_pages")                                            \
-    X(GRAM_PAGE_SET, "INSERT OR REPLACE INTO gram_pages VALUES(?1,?2)")                            \
-    X(GRAM_PAGES_CLEAR, "DELETE FROM gram_pages")                                                  \
-    X(GRAM_LOG_ADD, "INSERT INTO gram_log VALUES(?1,?2,?3)")                                       \
-    X(GRAM_LOG_SINCE, "SELECT seq,sign,counts FROM gram_log WHERE seq>=?1 ORDER BY seq")           \
-    X(GRAM_LOG_CLEAR, "DELETE FROM gram_log")                                                      \
+    X(RUN_ADD, "INSERT OR REPLACE INTO text_runs VALUES(?1,?2,?3)")                                \
+    X(RUNS, "SELECT first,last FROM text_runs WHERE first>=?1 ORDER BY first LIMIT ?2")            \
+    X(RUNS_IMAGES, "SELECT first,last,image FROM text_runs WHERE first>=?1 ORDER BY first LIMIT ?2") \
+    X(RUN_DELETE, "DELETE FROM text_runs WHERE first=?1")                                          \
     X(LANGUAGE_ADD, "INSERT INTO languages VALUES(?1,?2) ON CONFLICT DO UPDATE SET chunks=chunks+?2") \
     X(LANGUAGES, "SELECT language,chunks FROM languages WHERE chunks>0 ORDER BY chunks DESC, language LIMIT 16") \
-    X(PURGE_GET, "SELECT after FROM purge")                                                        \
-    X(PURGE_SET, "INSERT OR REPLACE INTO purge VALUES(1,?1)")                                      \
     X(INTEGRITY, "PRAGMA quick_check(1)")
 
 #endif

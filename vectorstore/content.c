@@ -6,8 +6,6 @@
 
 #include "vectorstore/store_internal.h"
 
-#define SHRINK_ARENA ((size_t)64 * 1024 * 1024)
-
 /* A content leaves the counts of what is kept. */
 static enum status uncount(struct store *s, const struct content *k, struct error *err)
 {
@@ -52,22 +50,15 @@ enum status content_unlocated(struct store *s, struct catalogue_state *state, in
 /* ---- shrinking ---- */
 
 struct doomed {
-    struct arena *a;
-    struct index_chunk *chunks;
-    size_t n, bytes;
+    chunk_no chunks[STORE_BATCH_CHUNKS];
+    size_t n;
 };
 
 static enum status doom(const struct stored_chunk *k, void *data, struct error *err)
 {
+    (void)err;
     struct doomed *d = data;
-    const char *text = arena_strndup(d->a, k->text.ptr, k->text.len);
-    const char *heading = arena_strndup(d->a, k->heading.ptr, k->heading.len);
-    if (text == NULL || heading == NULL) {
-        return error_set(err, STATUS_NO_MEMORY, "removing a content: out of memory");
-    }
-    d->chunks[d->n++] = (struct index_chunk){.no = k->no,
-                                             .text = {.ptr = text, .len = k->text.len},
-                                             .heading = {.ptr = heading, .len = k->heading.len}};
+    d->chunks[d->n++] = k->no;
     return STATUS_OK;
 }
 
@@ -101,28 +92,20 @@ enum status content_drop_blobs(struct store *s, const struct content *k, struct 
 
 enum status content_shrink(struct store *s, const struct content *k, bool *gone, struct error *err)
 {
-    struct arena a;
-    arena_init(&a, SHRINK_ARENA);
-    struct doomed d = {.a = &a, .chunks = arena_array(&a, STORE_BATCH_CHUNKS, sizeof *d.chunks)};
+    struct doomed d = {.n = 0};
     struct catalogue_state state;
     *gone = false;
     enum status st = store_mark(s, err);
     if (st == STATUS_OK) {
         st = catalogue_begin_write(s->writer, &state, err);
     }
-    if (st == STATUS_OK && d.chunks == NULL) {
-        st = error_set(err, STATUS_NO_MEMORY, "removing a content: out of memory");
-    }
     if (st == STATUS_OK) {
         st = catalogue_chunks_of(s->writer, k->pk, 0, STORE_BATCH_CHUNKS, doom, &d, err);
     }
-    if (st == STATUS_OK && d.n > 0) {
-        st = index_remove(s, &state, d.chunks, d.n, k->title, k->language, err);
-    }
     for (size_t i = 0; i < d.n && st == STATUS_OK; i++) {
-        st = catalogue_vectors_delete_chunk(s->writer, d.chunks[i].no, err);
+        st = catalogue_vectors_delete_chunk(s->writer, d.chunks[i], err);
         if (st == STATUS_OK) {
-            st = catalogue_chunk_delete(s->writer, d.chunks[i].no, err);
+            st = catalogue_chunk_delete(s->writer, d.chunks[i], err);
         }
     }
     bool last = d.n < STORE_BATCH_CHUNKS;
@@ -137,7 +120,6 @@ enum status content_shrink(struct store *s, const struct content *k, bool *gone,
         *gone = true;
         st = content_drop_blobs(s, k, err);
     }
-    arena_reset(&a);
     return st;
 }
 
@@ -328,7 +310,7 @@ enum status store_maintain(struct store *s, int64_t now_wall_ms, bool *more, str
         }
     }
     if (st == STATUS_OK && !*more) {
-        st = index_purge_step(s, more, err);
+        st = index_forget_runs(s, more, err);
     }
     arena_reset(&a);
     return st;

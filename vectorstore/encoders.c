@@ -407,7 +407,12 @@ static void seal_all(void *data)
         }
     }
     arena_reset(&a);
-    j->status = st == STATUS_NOT_FOUND ? STATUS_OK : st;
+    st = st == STATUS_NOT_FOUND ? STATUS_OK : st;
+    struct error why;
+    bool done = false;
+    enum status text = index_seal(s, &done, st == STATUS_OK ? j->err : &why);
+    *j->sealed = *j->sealed || done;
+    j->status = st == STATUS_OK ? text : st;
 }
 
 enum status sealer_open(struct store *s, struct error *err)

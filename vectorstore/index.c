@@ -1,37 +1,20 @@
-/* Full-text postings, document frequencies and statistics, kept beside the chunks in the same
- * transactions.
- *
- * index_add: analyse each chunk, sort what they add by term, append to the last block of each term
- * once, add the chunk counts to the terms and one row to the log of 4-gram counts (folded into
- * pages now and then, since a chunk touches almost every page). index_remove takes the same counts
- * away by analysing again; the postings stay until index_purge_step walks the terms and rewrites
- * blocks that hold numbers of chunks that are gone. */
+/* How chunks come into the full-text index and how it keeps itself whole: runs beside the chunks in
+ * the same transaction, sealing, and making parts again from the database where they are missing,
+ * damaged or of another analyzer. */
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
+#include <unistd.h>
 
+#include "base/log.h"
 #include "vectorstore/store_internal.h"
 
 #define INDEX_ARENA ((size_t)192 * 1024 * 1024)
-#define GRAM_LOG_ROWS 128U /* then the log is folded into pages */
-#define PURGE_TERMS 256U   /* in one step */
-#define PURGE_SHARE 4      /* merge when the debt is a quarter of what is indexed */
-#define PURGE_MIN 512
-#define BLOCK_ROOM ((size_t)64 * 1024)
-
-struct index_row { /* one posting of the batch */
-    struct str term;
-    uint32_t chunk, tf_text, tf_title; /* chunk: place in the batch */
-};
-
-struct batch {
-    struct arena arena;
-    struct index_row *rows;
-    size_t n_rows, cap_rows;
-    uint32_t *buckets;
-    size_t n_buckets, cap_buckets;
-    uint32_t *plain_lengths;
-    uint64_t length, gram_length, plain_length;
-};
+#define RUNS_AT_ONCE 256U
+#define PIECE 16384U    /* numbers in a part that is made again, at most */
+#define LOOK_EVERY 16U  /* how many times sealing passes by before it counts what is dead */
+#define REST_NS 500000L /* while others search */
+#define REST_MAX 20U
 
 struct str index_title(const char *title, struct str heading, struct buf *scratch)
 {
@@ -44,529 +27,475 @@ struct str index_title(const char *title, struct str heading, struct buf *scratc
     return buf_view(scratch);
 }
 
-static int by_term_and_chunk(const void *a, const void *b)
+/* ---- adding ---- */
+
+static enum status analyze(struct text_analyzer *text, struct index_chunk *k, const char *title,
+                           const char *language, struct arena *a, struct buf *scratch,
+                           struct text_batch *batch, struct error *err)
 {
-    const struct index_row *x = a;
-    const struct index_row *y = b;
-    size_t n = x->term.len < y->term.len ? x->term.len : y->term.len;
-    int c = n == 0 ? 0 : memcmp(x->term.ptr, y->term.ptr, n);
-    if (c == 0) {
-        c = (x->term.len > y->term.len) - (x->term.len < y->term.len);
+    struct lexical_entry e = {0};
+    enum status st = lexical_analyze(text, k->text, index_title(title, k->heading, scratch),
+                                     language, a, &e, err);
+    if (st == STATUS_OK) {
+        st = text_batch_add(batch, k->no, &e, err);
     }
-    return c != 0 ? c : (x->chunk > y->chunk) - (x->chunk < y->chunk);
+    k->length = e.length;
+    k->gram_length = e.gram_length;
+    arena_reset(a);
+    return st;
 }
 
-static int by_number(const void *a, const void *b)
+enum status index_add(struct store *s, struct index_chunk *chunks, size_t n, const char *title,
+                      const char *language, struct text_part **part, struct error *err)
 {
-    uint32_t x = *(const uint32_t *)a;
-    uint32_t y = *(const uint32_t *)b;
-    return (x > y) - (x < y);
+    struct text_batch *batch = NULL;
+    struct arena a;
+    struct buf scratch;
+    arena_init(&a, INDEX_ARENA);
+    buf_init(&scratch, (size_t)256 * 1024);
+    *part = NULL;
+    enum status st = text_index_reserve(s->text, err);
+    if (st == STATUS_OK) {
+        st = text_batch_new(chunks[0].no, (uint32_t)n, &batch, err);
+    }
+    for (size_t i = 0; i < n && st == STATUS_OK; i++) {
+        st = analyze(s->writer_text, &chunks[i], title, language, &a, &scratch, batch, err);
+    }
+    if (st == STATUS_OK) {
+        st = text_batch_part(batch, TEXT_ANALYZER_VERSION, part, err);
+    }
+    if (st == STATUS_OK) {
+        st = catalogue_run_add(s->writer, chunks[0].no, chunks[n - 1].no, text_part_bytes(*part),
+                               err);
+        if (st != STATUS_OK) {
+            text_part_drop(*part);
+            *part = NULL;
+        }
+    }
+    text_batch_free(batch);
+    buf_deinit(&scratch);
+    return st;
 }
 
-static enum status grow(void **p, size_t *cap, size_t need, size_t size, struct error *err)
+void index_publish(struct store *s, struct text_part *part)
 {
-    if (need <= *cap) {
+    if (part != NULL) {
+        text_index_publish(s->text, part);
+        text_index_tidy(s->text);
+    }
+}
+
+/* ---- runs ---- */
+
+struct loading {
+    struct store *s;
+    struct text_set *set;
+    uint32_t n;
+    uint64_t next;
+};
+
+static enum status load(chunk_no first, chunk_no last, struct str image, void *data,
+                        struct error *err)
+{
+    struct loading *l = data;
+    struct text_part *part = NULL;
+    l->n++;
+    l->next = (uint64_t)first + 1;
+    const struct text_part *covers = text_set_part(l->set, first);
+    if (covers != NULL && text_part_about(covers)->last >= last) {
         return STATUS_OK;
     }
-    size_t to = *cap < 4096 ? 4096 : *cap;
-    while (to < need) {
-        to += to / 2;
+    enum status st = text_index_reserve(l->s->text, err);
+    char *copy = st == STATUS_OK ? malloc(image.len + 1) : NULL;
+    if (st == STATUS_OK && copy == NULL) {
+        return error_set(err, STATUS_NO_MEMORY, "full text: out of memory");
     }
-    void *bigger = realloc(*p, to * size);
-    if (bigger == NULL) {
-        return error_set(err, STATUS_NO_MEMORY, "indexing: out of memory");
+    if (st == STATUS_BUSY) { /* the rest is a hole, filled by sealing */
+        return STATUS_OK;
     }
-    *p = bigger;
-    *cap = to;
-    return STATUS_OK;
-}
-
-static enum status gather(struct batch *b, uint32_t place, const struct lexical_entry *e,
-                          struct error *err)
-{
-    void *rows = b->rows;
-    void *buckets = b->buckets;
-    enum status s = grow(&rows, &b->cap_rows, b->n_rows + e->n_postings, sizeof *b->rows, err);
-    b->rows = rows;
-    if (s == STATUS_OK) {
-        s = grow(&buckets, &b->cap_buckets, b->n_buckets + e->n_gram_buckets, sizeof *b->buckets,
-                 err);
-        b->buckets = buckets;
+    if (st == STATUS_OK && copy != NULL) {
+        memcpy(copy, image.ptr, image.len);
+        st = text_part_image(copy, image.len, &part, err);
     }
-    if (s != STATUS_OK) {
-        return s;
+    if (st == STATUS_CORRUPT) {
+        LOG_WARN("a run of the full-text index is damaged; it is made again",
+                 LOG_STR("err", err->text), LOG_END);
+        return STATUS_OK;
     }
-    for (size_t i = 0; i < e->n_postings; i++) {
-        b->rows[b->n_rows++] = (struct index_row){.term = e->postings[i].term,
-                                                  .chunk = place,
-                                                  .tf_text = e->postings[i].tf_text,
-                                                  .tf_title = e->postings[i].tf_title};
-    }
-    if (e->n_gram_buckets > 0) {
-        memcpy(b->buckets + b->n_buckets, e->gram_buckets, e->n_gram_buckets * sizeof *b->buckets);
-        b->n_buckets += e->n_gram_buckets;
-    }
-    b->length += e->length;
-    b->gram_length += e->gram_length;
-    b->plain_length += e->plain_length;
-    b->plain_lengths[place] = e->plain_length;
-    return STATUS_OK;
-}
-
-static void batch_free(struct batch *b)
-{
-    arena_reset(&b->arena);
-    free(b->rows);
-    free(b->buckets);
-    free(b->plain_lengths);
-}
-
-/* lengths: set those of chunks, or NULL */
-static enum status batch_make(struct store *s, struct batch *b, const struct index_chunk *chunks,
-                              size_t n, struct index_chunk *lengths, const char *title,
-                              const char *language, struct error *err)
-{
-    *b = (struct batch){0};
-    arena_init(&b->arena, INDEX_ARENA);
-    struct buf scratch;
-    buf_init(&scratch, (size_t)256 * 1024);
-    b->plain_lengths = calloc(n + 1, sizeof *b->plain_lengths);
-    enum status st = b->plain_lengths == NULL
-                         ? error_set(err, STATUS_NO_MEMORY, "indexing: out of memory")
-                         : STATUS_OK;
-    for (size_t i = 0; i < n && st == STATUS_OK; i++) {
-        struct lexical_entry e = {0};
-        st = lexical_analyze(s->writer_text, chunks[i].text,
-                             index_title(title, chunks[i].heading, &scratch), language, &b->arena,
-                             &e, err);
-        if (st == STATUS_OK) {
-            st = gather(b, (uint32_t)i, &e, err);
-        }
-        if (st == STATUS_OK && lengths != NULL) {
-            lengths[i].length = e.length;
-            lengths[i].gram_length = e.gram_length;
-        }
-    }
-    buf_deinit(&scratch);
-    if (st == STATUS_OK && b->n_rows > 0) {
-        qsort(b->rows, b->n_rows, sizeof *b->rows, by_term_and_chunk);
-    }
-    if (st == STATUS_OK && b->n_buckets > 0) {
-        qsort(b->buckets, b->n_buckets, sizeof *b->buckets, by_number);
+    if (st == STATUS_OK) {
+        text_index_publish(l->s->text, part);
     }
     return st;
 }
 
-static void put_varint(struct buf *out, uint32_t v)
+enum status index_load(struct store *s, struct error *err)
 {
-    for (; v >= 0x80U; v >>= 7) {
-        buf_char(out, (char)(v | 0x80U));
-    }
-    buf_char(out, (char)v);
-}
-
-static enum status fold_grams(struct store *s, struct catalogue_state *state, struct error *err)
-{
-    uint32_t *counts = calloc(LEXICAL_GRAM_BUCKETS, sizeof *counts);
-    if (counts == NULL) {
-        return error_set(err, STATUS_NO_MEMORY, "indexing: out of memory");
-    }
-    int64_t at = 0;
-    enum status st = catalogue_grams_refresh(s->writer, state, counts, &at, err);
-    if (st == STATUS_OK) {
-        st = catalogue_grams_fold(s->writer, counts, err);
-    }
-    if (st == STATUS_OK) {
-        state->gram_base = state->next_gram;
-    }
-    free(counts);
-    return st;
-}
-
-static enum status count_grams(struct store *s, struct catalogue_state *state,
-                               const struct batch *b, int sign, struct error *err)
-{
-    struct buf log;
-    buf_init(&log, (size_t)8 * LEXICAL_GRAM_BUCKETS);
-    uint32_t last = 0;
-    for (size_t i = 0; i < b->n_buckets;) {
-        size_t j = i;
-        while (j < b->n_buckets && b->buckets[j] == b->buckets[i]) {
-            j++;
-        }
-        put_varint(&log, b->buckets[i] - last);
-        put_varint(&log, (uint32_t)(j - i));
-        last = b->buckets[i];
-        i = j;
-    }
-    enum status st = buf_status(&log);
-    if (st != STATUS_OK) {
-        st = error_set(err, st, "indexing: out of memory");
-    } else {
-        st = catalogue_gram_log_add(s->writer, state->next_gram, sign, buf_view(&log), err);
-    }
-    buf_deinit(&log);
-    if (st == STATUS_OK) {
-        state->next_gram++;
-        if (state->next_gram - state->gram_base >= (int64_t)GRAM_LOG_ROWS) {
-            st = fold_grams(s, state, err);
-        }
-    }
-    return st;
-}
-
-static void count_state(struct catalogue_state *state, const struct batch *b, int64_t n, int sign)
-{
-    state->indexed += sign * n;
-    state->length_total += sign * (int64_t)b->length;
-    state->gram_length_total += sign * (int64_t)b->gram_length;
-    state->plain_length_total += sign * (int64_t)b->plain_length;
-}
-
-/* Appends n postings of one term, the last block first. */
-static enum status append(struct store *s, struct term *t, const struct lexical_add *adds, size_t n,
-                          struct buf *old, struct buf *grown, struct error *err)
-{
+    struct loading l = {.s = s, .next = 1, .n = RUNS_AT_ONCE};
     enum status st = STATUS_OK;
-    buf_reset(old);
-    if (t->blocks > 0) {
-        st = catalogue_block_get(s->writer, t->id, t->blocks - 1, old, err);
-    }
-    while (n > 0 && st == STATUS_OK) {
-        size_t taken = 0;
-        buf_reset(grown);
-        st = lexical_block_append(buf_view(old), adds, n, grown, &taken, err);
-        if (st != STATUS_OK) {
-            break;
-        }
-        if (taken > 0) {
-            bool fresh = old->len == 0;
-            st = catalogue_block_set(s->writer, t->id, fresh ? t->blocks : t->blocks - 1,
-                                     buf_view(grown), err);
-            t->blocks += fresh ? 1 : 0;
-            adds += taken;
-            n -= taken;
-        } else if (old->len == 0) {
-            st = error_set(err, STATUS_INTERNAL, "indexing: an empty block takes no posting");
-        }
-        buf_reset(old); /* the rest starts a new block */
+    atomic_store(&s->holes, true);
+    while (st == STATUS_OK && l.n == RUNS_AT_ONCE && l.next <= UINT32_MAX) {
+        l.n = 0;
+        l.set = text_index_hold(s->text);
+        st = catalogue_runs(s->writer, (chunk_no)l.next, RUNS_AT_ONCE / 2, true, load, &l, err);
+        l.n *= 2;
+        text_set_drop(l.set);
+        text_index_tidy(s->text);
     }
     return st;
 }
 
-static enum status add_terms(struct store *s, struct catalogue_state *state, const struct batch *b,
-                             const struct index_chunk *chunks, size_t n, struct error *err)
-{
-    struct buf old;
-    struct buf grown;
-    buf_init(&old, BLOCK_ROOM);
-    buf_init(&grown, BLOCK_ROOM);
-    struct lexical_add *adds = calloc(n + 1, sizeof *adds);
-    enum status st =
-        adds == NULL ? error_set(err, STATUS_NO_MEMORY, "indexing: out of memory") : STATUS_OK;
-    for (size_t i = 0; i < b->n_rows && st == STATUS_OK;) {
-        size_t k = 0;
-        struct str name = b->rows[i].term;
-        for (; i < b->n_rows && k < n && str_eq(b->rows[i].term, name); i++) {
-            const struct index_row *r = &b->rows[i];
-            adds[k++] = (struct lexical_add){.chunk = chunks[r->chunk].no,
-                                             .tf_text = r->tf_text,
-                                             .tf_title = r->tf_title,
-                                             .length = chunks[r->chunk].length,
-                                             .plain_length = b->plain_lengths[r->chunk]};
-        }
-        struct term t = {0};
-        bool found = false;
-        st = catalogue_term_get(s->writer, name, &t, &found, err);
-        if (st == STATUS_OK && !found) {
-            t.id = state->next_term++;
-        }
-        if (st == STATUS_OK) {
-            st = append(s, &t, adds, k, &old, &grown, err);
-        }
-        if (st == STATUS_OK) {
-            t.df += k;
-            st = catalogue_term_set(s->writer, name, &t, err);
-        }
-    }
-    free(adds);
-    buf_deinit(&old);
-    buf_deinit(&grown);
-    return st;
-}
-
-enum status index_add(struct store *s, struct catalogue_state *state, struct index_chunk *chunks,
-                      size_t n, const char *title, const char *language, struct error *err)
-{
-    struct batch b;
-    enum status st = batch_make(s, &b, chunks, n, chunks, title, language, err);
-    if (st == STATUS_OK) {
-        st = add_terms(s, state, &b, chunks, n, err);
-    }
-    if (st == STATUS_OK) {
-        st = count_grams(s, state, &b, 1, err);
-    }
-    if (st == STATUS_OK) {
-        count_state(state, &b, (int64_t)n, 1);
-    }
-    batch_free(&b);
-    return st;
-}
-
-enum status index_remove(struct store *s, struct catalogue_state *state,
-                         const struct index_chunk *chunks, size_t n, const char *title,
-                         const char *language, struct error *err)
-{
-    struct batch b;
-    enum status st = batch_make(s, &b, chunks, n, NULL, title, language, err);
-    for (size_t i = 0; i < b.n_rows && st == STATUS_OK;) {
-        uint64_t k = 0;
-        struct str name = b.rows[i].term;
-        for (; i < b.n_rows && str_eq(b.rows[i].term, name); i++) {
-            k++;
-        }
-        struct term t = {0};
-        bool found = false;
-        st = catalogue_term_get(s->writer, name, &t, &found, err);
-        if (st == STATUS_OK && found) {
-            t.df = t.df > k ? t.df - k : 0;
-            st = catalogue_term_set(s->writer, name, &t, err);
-        }
-    }
-    if (st == STATUS_OK) {
-        st = count_grams(s, state, &b, -1, err);
-    }
-    if (st == STATUS_OK) {
-        count_state(state, &b, (int64_t)n, -1);
-        state->purge_debt += (int64_t)n;
-    }
-    batch_free(&b);
-    return st;
-}
-
-/* ---- merging ---- */
-
-static bool is_gone(chunk_no n, void *data)
-{
-    return !visible_has(data, n);
-}
-
-/* Rewrites the blocks of one term without what is gone, closing the gaps that emptied blocks leave.
- */
-static enum status purge_term(struct store *s, struct str name, struct term *t,
-                              struct visible *there, struct buf *old, struct buf *kept,
-                              struct error *err)
-{
-    enum status st = STATUS_OK;
-    int64_t to = 0;
-    bool changed = false;
-    for (int64_t i = 0; i < t->blocks && st == STATUS_OK; i++) {
-        size_t removed = 0;
-        st = catalogue_block_get(s->writer, t->id, i, old, err);
-        buf_reset(kept);
-        if (st == STATUS_OK) {
-            st = lexical_block_purge(buf_view(old), is_gone, there, kept, &removed, err);
-        }
-        if (st == STATUS_OK && kept->len > 0) {
-            if (removed > 0 || to != i) {
-                st = catalogue_block_set(s->writer, t->id, to, buf_view(kept), err);
-            }
-            to++;
-        }
-        changed = changed || removed > 0;
-    }
-    for (int64_t i = to; i < t->blocks && st == STATUS_OK; i++) {
-        st = catalogue_block_delete(s->writer, t->id, i, err);
-        changed = true;
-    }
-    if (st == STATUS_OK && to == 0 && t->df == 0) {
-        return catalogue_term_delete(s->writer, name, err);
-    }
-    if (st == STATUS_OK && changed) {
-        t->blocks = to;
-        st = catalogue_term_set(s->writer, name, t, err);
-    }
-    return st;
-}
-
-static enum status purge_some(struct store *s, struct catalogue_state *state, struct arena *a,
-                              bool *more, struct error *err)
-{
-    struct buf old;
-    struct buf kept;
-    buf_init(&old, BLOCK_ROOM);
-    buf_init(&kept, BLOCK_ROOM);
-    struct visible *there = NULL;
-    struct str at = STR("");
-    enum status st = catalogue_purge_get(s->writer, a, &at, err);
-    if (st == STATUS_OK) {
-        st = visible_all(s->writer, state, &there, err);
-    }
-    bool end = false;
-    int64_t blocks = 0;
-    for (uint32_t i = 0; i < PURGE_TERMS && blocks < 1024 && st == STATUS_OK && !end; i++) {
-        struct str name = STR("");
-        struct term t = {0};
-        bool found = false;
-        st = catalogue_term_after(s->writer, at, a, &name, &t, &found, err);
-        end = !found;
-        if (st == STATUS_OK && found) {
-            st = purge_term(s, name, &t, there, &old, &kept, err);
-            blocks += t.blocks;
-            at = name;
-        }
-    }
-    if (st == STATUS_OK && end) { /* a whole round: what died during it waits for the next */
-        at = STR("");
-        state->purge_debt = 0;
-    }
-    if (st == STATUS_OK) {
-        st = catalogue_purge_set(s->writer, at, err);
-    }
-    *more = !end;
-    visible_drop(there);
-    buf_deinit(&old);
-    buf_deinit(&kept);
-    return st;
-}
-
-enum status index_purge_step(struct store *s, bool *more, struct error *err)
-{
-    struct arena a;
-    arena_init(&a, (size_t)4 * 1024 * 1024);
-    struct catalogue_state state;
-    struct str at = STR("");
-    *more = false;
-    enum status st = catalogue_begin_write(s->writer, &state, err);
-    if (st == STATUS_OK) {
-        st = catalogue_purge_get(s->writer, &a, &at, err);
-    }
-    bool due = state.purge_debt >= PURGE_MIN && state.purge_debt * PURGE_SHARE >= state.indexed;
-    if (st == STATUS_OK && (due || at.len > 0)) {
-        st = purge_some(s, &state, &a, more, err);
-        if (st == STATUS_OK) {
-            st = catalogue_commit(s->writer, &state, err);
-        }
-    }
-    catalogue_end(s->writer);
-    arena_reset(&a);
-    return st;
-}
-
-enum status index_purge_all(struct store *s, bool begin, bool *more, struct error *err)
-{
-    struct arena a;
-    arena_init(&a, (size_t)4 * 1024 * 1024);
-    struct catalogue_state state;
-    *more = false;
-    enum status st = catalogue_begin_write(s->writer, &state, err);
-    if (st == STATUS_OK && begin) {
-        st = catalogue_purge_set(s->writer, STR(""), err);
-    }
-    if (st == STATUS_OK) {
-        st = purge_some(s, &state, &a, more, err);
-    }
-    if (st == STATUS_OK) {
-        st = catalogue_commit(s->writer, &state, err);
-    }
-    catalogue_end(s->writer);
-    arena_reset(&a);
-    return st;
-}
-
-/* ---- rebuilding ---- */
-
-struct rebuilding {
-    struct arena arena;
-    struct index_chunk *chunks;
-    int64_t *contents;
+struct forgetting {
+    const struct text_set *set;
+    chunk_no gone[RUNS_AT_ONCE];
     size_t n;
 };
 
-static enum status take(const struct stored_chunk *k, void *data, struct error *err)
+static enum status covered(chunk_no first, chunk_no last, struct str image, void *data,
+                           struct error *err)
 {
-    struct rebuilding *r = data;
-    const char *text = arena_strndup(&r->arena, k->text.ptr, k->text.len);
-    const char *heading = arena_strndup(&r->arena, k->heading.ptr, k->heading.len);
-    if (text == NULL || heading == NULL) {
-        return error_set(err, STATUS_NO_MEMORY, "indexing: out of memory");
+    (void)image;
+    (void)err;
+    struct forgetting *f = data;
+    const struct text_part *p = text_set_part(f->set, first);
+    if (p != NULL && text_part_sealed(p) && text_part_about(p)->last >= last) {
+        f->gone[f->n++] = first;
     }
-    r->contents[r->n] = k->content;
-    r->chunks[r->n++] = (struct index_chunk){.no = k->no,
-                                             .text = {.ptr = text, .len = k->text.len},
-                                             .heading = {.ptr = heading, .len = k->heading.len}};
     return STATUS_OK;
 }
 
-static enum status rebuild_batch(struct store *s, struct catalogue_state *state, bool *end,
-                                 struct error *err)
+enum status index_forget_runs(struct store *s, bool *more, struct error *err)
 {
-    struct rebuilding r = {0};
-    arena_init(&r.arena, (size_t)64 * 1024 * 1024);
-    r.chunks = arena_array(&r.arena, STORE_BATCH_CHUNKS, sizeof *r.chunks);
-    r.contents = arena_array(&r.arena, STORE_BATCH_CHUNKS, sizeof *r.contents);
-    enum status st = r.chunks == NULL || r.contents == NULL
-                         ? error_set(err, STATUS_NO_MEMORY, "indexing: out of memory")
-                         : catalogue_chunks_from(s->writer, (chunk_no)state->reindex_from,
-                                                 STORE_BATCH_CHUNKS, take, &r, err);
-    for (size_t i = 0; i < r.n && st == STATUS_OK;) {
-        size_t j = i;
-        while (j < r.n && r.contents[j] == r.contents[i]) {
-            j++;
-        }
-        struct content k;
-        st = catalogue_content_by_pk(s->writer, r.contents[i], &r.arena, &k, err);
-        if (st == STATUS_OK) {
-            st = index_add(s, state, r.chunks + i, j - i, k.title, k.language, err);
-        }
-        for (size_t m = i; m < j && st == STATUS_OK; m++) {
-            st = catalogue_chunk_set_lengths(s->writer, r.chunks[m].no, r.chunks[m].length,
-                                             r.chunks[m].gram_length, err);
-        }
-        i = j;
+    struct forgetting *f = calloc(1, sizeof *f);
+    struct catalogue_state state;
+    if (f == NULL) {
+        return error_set(err, STATUS_NO_MEMORY, "out of memory");
     }
-    if (st == STATUS_OK && r.n > 0) {
-        state->reindex_from = (int64_t)r.chunks[r.n - 1].no + 1;
-    }
-    *end = r.n == 0;
-    arena_reset(&r.arena);
-    return st;
-}
-
-enum status index_rebuild(struct store *s, struct error *err)
-{
-    bool end = false;
-    enum status st = STATUS_OK;
-    while (!end && st == STATUS_OK) {
-        struct catalogue_state state;
+    struct text_set *set = text_index_hold(s->text);
+    f->set = set;
+    enum status st = catalogue_runs(s->writer, 0, RUNS_AT_ONCE, false, covered, f, err);
+    if (st == STATUS_OK && f->n > 0) {
         st = catalogue_begin_write(s->writer, &state, err);
-        if (st != STATUS_OK) {
-            break;
-        }
-        if (state.analyzer == TEXT_ANALYZER_VERSION && state.reindex_from == 0) {
-            catalogue_end(s->writer);
-            break;
-        }
-        if (state.analyzer != TEXT_ANALYZER_VERSION) {
-            st = catalogue_index_clear(s->writer, err);
-            state.analyzer = TEXT_ANALYZER_VERSION;
-            state.reindex_from = 1;
-            state.gram_base = state.next_gram;
-            state.indexed = state.length_total = state.gram_length_total =
-                state.plain_length_total = 0;
-            state.purge_debt = 0;
-        }
-        if (st == STATUS_OK) {
-            st = rebuild_batch(s, &state, &end, err);
-        }
-        if (end) {
-            state.reindex_from = 0;
-            state.generation++;
+        for (size_t i = 0; i < f->n && st == STATUS_OK; i++) {
+            st = catalogue_run_delete(s->writer, f->gone[i], err);
         }
         if (st == STATUS_OK) {
             st = catalogue_commit(s->writer, &state, err);
         }
         catalogue_end(s->writer);
+        *more = *more || (st == STATUS_OK && f->n == RUNS_AT_ONCE);
     }
+    text_set_drop(set);
+    free(f);
+    return st;
+}
+
+/* ---- purging ---- */
+
+static enum status note_run(chunk_no first, chunk_no last, struct str image, void *data,
+                            struct error *err)
+{
+    (void)last;
+    (void)image;
+    (void)err;
+    struct forgetting *f = data;
+    f->gone[f->n++] = first;
+    return STATUS_OK;
+}
+
+/* In the writer's transaction: one run, or none, in place of those of first..last. */
+static enum status replace_runs(struct store *s, const struct text_about *about,
+                                const struct text_part *fresh, struct error *err)
+{
+    struct forgetting *f = calloc(1, sizeof *f);
+    enum status st = f == NULL ? error_set(err, STATUS_NO_MEMORY, "out of memory") : STATUS_OK;
+    bool more = true;
+    while (st == STATUS_OK && more) {
+        f->n = 0;
+        more = false;
+        st = catalogue_runs(s->writer, about->first, RUNS_AT_ONCE, false, note_run, f, err);
+        for (size_t i = 0; i < f->n && st == STATUS_OK && f->gone[i] <= about->last; i++) {
+            st = catalogue_run_delete(s->writer, f->gone[i], err);
+            more = i + 1 == RUNS_AT_ONCE;
+        }
+    }
+    if (st == STATUS_OK && fresh != NULL) {
+        st = catalogue_run_add(s->writer, about->first, about->last, text_part_bytes(fresh), err);
+    }
+    free(f);
+    return st;
+}
+
+static enum status purge_image(struct store *s, struct catalogue_state *state,
+                               struct text_part *part, const struct text_pace *pace,
+                               struct error *err)
+{
+    struct text_part *fresh = NULL;
+    enum status st = STATUS_OK;
+    if (text_part_live(part, pace->there) > 0) {
+        st = text_merge_image(&part, 1, pace, &fresh, err);
+    }
+    if (st == STATUS_OK) {
+        st = replace_runs(s, text_part_about(part), fresh, err);
+    }
+    if (st == STATUS_OK) {
+        st = catalogue_commit(s->writer, state, err);
+    }
+    if (st == STATUS_OK) {
+        (void)text_index_swap(s->text, part, fresh); /* sealed meanwhile: then the file is next */
+    }
+    text_part_drop(fresh);
+    return st;
+}
+
+enum status index_purge_all(struct store *s, bool begin, bool *more, struct error *err)
+{
+    struct catalogue_state state;
+    struct visible *there = NULL;
+    *more = false;
+    if (begin) {
+        text_index_turn(s->text);
+    }
+    struct text_pace pace = {.epoch = text_index_epoch(s->text)};
+    enum status st = index_forget_runs(s, more, err);
+    if (st == STATUS_OK) {
+        st = catalogue_begin_write(s->writer, &state, err);
+    }
+    if (st == STATUS_OK) {
+        st = visible_all(s->writer, &state, &there, err);
+    }
+    struct text_set *set = text_index_hold(s->text);
+    for (size_t i = 0; st == STATUS_OK && i < set->n && !*more; i++) {
+        struct lexical_allowed live = {.bits = there->bits, .limit = there->limit};
+        struct text_part *part = set->entries[i].part;
+        bool done = false;
+        pace.there = &live;
+        if (text_part_live(part, &live) == text_part_about(part)->chunks) {
+            continue;
+        }
+        *more = true;
+        if (text_part_sealed(part)) {
+            catalogue_end(s->writer);
+            st = text_index_rewrite(s->text, part, &pace, &done, err);
+        } else {
+            st = purge_image(s, &state, part, &pace, err);
+        }
+    }
+    catalogue_end(s->writer);
+    text_set_drop(set);
+    visible_drop(there);
+    return st;
+}
+
+/* ---- making parts again ---- */
+
+struct rebuilding {
+    struct store *s;
+    struct text_batch *batch;
+    struct arena arena, contents;
+    struct buf scratch;
+    struct content content;
+    chunk_no last;
+    uint64_t next;
+    uint32_t n;
+};
+
+static enum status analyze_again(const struct stored_chunk *k, void *data, struct error *err)
+{
+    struct rebuilding *r = data;
+    enum status st = STATUS_OK;
+    r->n++;
+    r->next = (uint64_t)k->no + 1;
+    if (k->no > r->last) {
+        return STATUS_OK;
+    }
+    if (r->content.pk != k->content) {
+        arena_reset(&r->contents);
+        st = catalogue_content_by_pk(r->s->sealer, k->content, &r->contents, &r->content, err);
+    }
+    struct index_chunk c = {.no = k->no, .text = k->text, .heading = k->heading};
+    return st == STATUS_OK ? analyze(r->s->sealer_text, &c, r->content.title, r->content.language,
+                                     &r->arena, &r->scratch, r->batch, err)
+                           : st;
+}
+
+/* Makes way for searches. */
+static void rest(void *data)
+{
+    struct store *s = data;
+    const struct timespec pause = {.tv_nsec = REST_NS};
+    for (unsigned i = 0; i < REST_MAX && atomic_load(&s->active) > 0; i++) {
+        (void)nanosleep(&pause, NULL);
+    }
+}
+
+/* The chunks first..last of the database as a file. In the sealer's snapshot. */
+static enum status rebuild_piece(struct store *s, chunk_no first, chunk_no last, char name[ID_CAP],
+                                 char *path, size_t cap, struct error *err)
+{
+    struct rebuilding r = {.s = s, .last = last, .next = first, .n = 1};
+    enum status st = STATUS_OK;
+    if (s->sealer_text == NULL) {
+        st = text_analyzer_new(&s->sealer_text, err);
+    }
+    arena_init(&r.arena, INDEX_ARENA);
+    arena_init(&r.contents, (size_t)1024 * 1024);
+    buf_init(&r.scratch, (size_t)256 * 1024);
+    if (st == STATUS_OK) {
+        st = text_batch_new(first, last - first + 1, &r.batch, err);
+    }
+    while (st == STATUS_OK && r.n > 0 && r.next <= last) {
+        r.n = 0;
+        st = catalogue_chunks_from(s->sealer, (chunk_no)r.next, STORE_BATCH_CHUNKS, analyze_again,
+                                   &r, err);
+        rest(s);
+    }
+    text_index_path(s->text, name, path, cap);
+    if (st == STATUS_OK) {
+        st = text_batch_file(r.batch, TEXT_ANALYZER_VERSION, path, NULL, err);
+    }
+    text_batch_free(r.batch);
+    buf_deinit(&r.scratch);
+    arena_reset(&r.arena);
+    arena_reset(&r.contents);
+    return st;
+}
+
+struct piece {
+    char path[1200];
+    struct text_part *part;
+};
+
+/* first..last made again takes the place of what was there: piece by piece where it is long. */
+static enum status rebuild(struct store *s, chunk_no first, chunk_no last, uint64_t epoch,
+                           struct error *err)
+{
+    struct text_pace pace = {.rest = rest, .data = s};
+    struct text_part *parts[TEXT_MERGE_MAX];
+    struct piece *pieces = calloc(TEXT_MERGE_MAX, sizeof *pieces);
+    char name[ID_CAP];
+    char path[1200];
+    size_t n = 0;
+    enum status st =
+        pieces == NULL ? error_set(err, STATUS_NO_MEMORY, "full text: out of memory") : STATUS_OK;
+    if (st == STATUS_OK && last - first < PIECE) {
+        st = rebuild_piece(s, first, last, name, path, sizeof path, err);
+    } else if (st == STATUS_OK) {
+        for (uint64_t at = first; at <= last && st == STATUS_OK && n < TEXT_MERGE_MAX; n++) {
+            uint64_t end = at + PIECE - 1 < last ? at + PIECE - 1 : last;
+            st = rebuild_piece(s, (chunk_no)at, (chunk_no)end, name, pieces[n].path,
+                               sizeof pieces[n].path, err);
+            if (st == STATUS_OK) {
+                st = text_part_open(pieces[n].path, NULL, NULL, &pieces[n].part, err);
+            }
+            parts[n] = pieces[n].part;
+            at = end + 1;
+        }
+        if (st == STATUS_OK) {
+            text_index_path(s->text, name, path, sizeof path);
+            st = text_merge_file(parts, n, &pace, path, NULL, err);
+        }
+    }
+    for (size_t i = 0; i < n; i++) {
+        text_part_drop(pieces[i].part);
+        (void)unlink(pieces[i].path);
+    }
+    free(pieces);
+    return st == STATUS_OK ? text_index_take(s->text, name, epoch, err) : st;
+}
+
+/* The first stretch of numbers that holds a live chunk and belongs to no part. */
+static bool find_hole(const struct text_set *set, const struct visible *there, chunk_no *first,
+                      chunk_no *last)
+{
+    uint64_t at = 1;
+    for (size_t i = 0; i <= set->n; i++) {
+        const struct text_about *a = i < set->n ? text_part_about(set->entries[i].part) : NULL;
+        uint64_t end = a == NULL ? there->limit : a->first;
+        end = end < there->limit ? end : there->limit;
+        while (at < end && !visible_has(there, (chunk_no)at)) {
+            at++;
+        }
+        if (at < end) {
+            *first = (chunk_no)at;
+            *last = (chunk_no)(end - at > PIECE ? at + PIECE - 1 : end - 1);
+            return true;
+        }
+        at = a == NULL ? at : (uint64_t)a->last + 1;
+    }
+    return false;
+}
+
+/* The first part made by another analyzer. */
+static const struct text_about *find_stale(const struct text_set *set)
+{
+    for (size_t i = 0; i < set->n; i++) {
+        const struct text_about *a = text_part_about(set->entries[i].part);
+        if (a->analyzer != TEXT_ANALYZER_VERSION) {
+            return a;
+        }
+    }
+    return NULL;
+}
+
+static enum status repair(struct store *s, const struct visible *there, uint64_t epoch, bool *done,
+                          struct error *err)
+{
+    struct text_set *set = text_index_hold(s->text);
+    const struct text_about *stale = find_stale(set);
+    chunk_no first = 0;
+    chunk_no last = 0;
+    enum status st = STATUS_OK;
+    if (find_hole(set, there, &first, &last)) {
+        *done = true;
+        st = rebuild(s, first, last, epoch, err);
+    } else if (stale != NULL) {
+        *done = true;
+        st = rebuild(s, stale->first, stale->last, epoch, err);
+    } else {
+        atomic_store(&s->holes, false);
+    }
+    text_set_drop(set);
+    return st;
+}
+
+/* ---- sealing ---- */
+
+static enum status in_snapshot(struct store *s, const struct catalogue_state *state, uint64_t epoch,
+                               bool *done, struct error *err)
+{
+    struct visible *there = NULL;
+    enum status st = visible_all(s->sealer, state, &there, err);
+    if (st != STATUS_OK) {
+        return st;
+    }
+    struct lexical_allowed live = {.bits = there->bits, .limit = there->limit};
+    struct text_pace pace = {.there = &live, .rest = rest, .data = s, .epoch = epoch};
+    if (atomic_load(&s->holes)) {
+        st = repair(s, there, epoch, done, err);
+    }
+    if (st == STATUS_OK && !*done) {
+        st = text_index_seal(s->text, &pace, false, done, err);
+    }
+    if (st == STATUS_OK && !*done && !atomic_load(&s->holes)) {
+        st = text_index_merge(s->text, &pace, done, err);
+    }
+    visible_drop(there);
+    return st;
+}
+
+enum status index_seal(struct store *s, bool *done, struct error *err)
+{
+    struct catalogue_state state;
+    *done = false;
+    if (!atomic_load(&s->holes) && !text_index_due(s->text) && s->seals++ % LOOK_EVERY != 0) {
+        return STATUS_OK;
+    }
+    uint64_t epoch = text_index_epoch(s->text);
+    enum status st = catalogue_begin_read(s->sealer, &state, err);
+    if (st == STATUS_OK) {
+        st = in_snapshot(s, &state, epoch, done, err);
+    }
+    catalogue_end(s->sealer);
+    s->seals = *done ? 0 : s->seals; /* look again at once */
     return st;
 }

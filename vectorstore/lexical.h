@@ -2,10 +2,10 @@
  * lexical_source` (the catalogue in the service, memory in tests and benches), no I/O of its own.
  *
  * Ranking (shared measurements in docs/decisions/ranking.md): BM25 over stems, title words counted
- * four times, function words of the query at .3; frequent words only score candidates that rarer
- * ones found (MaxScore); the best `limit` chunks are re-scored by .6 x (.90 words + .05 ordered
- * pairs + .05 pairs within 8) + .4 x BM25 over character 4-grams, each normalised by the query's
- * upper bound, and a little for coverage of question and title (lexical_weights.h). */
+ * four times, function words of the query at .3; what cannot be among the best is passed over in
+ * windows (block-max MaxScore); the best `limit` chunks are re-scored by .6 x (.90 words + .05
+ * ordered pairs + .05 pairs within 8) + .4 x BM25 over character 4-grams, each normalised by the
+ * query's upper bound, and a little for coverage of question and title (lexical_weights.h). */
 #ifndef CARREL_VECTORSTORE_LEXICAL_H
 #define CARREL_VECTORSTORE_LEXICAL_H
 
@@ -22,7 +22,7 @@ typedef uint32_t chunk_no;
 #define LEXICAL_GRAM_BUCKETS (1U << 18)
 
 struct lexical_stats {
-    uint64_t chunks;       /* live chunks N */
+    uint64_t chunks;       /* N */
     uint64_t length_total; /* sum of |u| (text tf + 4 title tf) */
     uint64_t gram_length_total;
     uint64_t plain_length_total; /* text + title once, for plain BM25 */
@@ -45,23 +45,40 @@ enum status lexical_analyze(struct text_analyzer *t, struct str text, struct str
                             const char *language, struct arena *a, struct lexical_entry *out,
                             struct error *err) MUST_CHECK;
 
-/* Posting lists are stored as blocks: a term's blocks in order of chunk number. A block is
- * self-contained (first and last number, count, largest tf) and at most LEXICAL_BLOCK_MAX bytes. */
-#define LEXICAL_BLOCK_MAX 4000
+/* ---- postings, packed (lexical_list.h says how) ---- */
+
+#define LEXICAL_BLOCK 128 /* postings in a block */
+
+struct lexical_length {     /* of one chunk; all zero: nothing was indexed under its number */
+    uint16_t length, plain; /* clipped */
+    uint32_t grams;
+};
 struct lexical_add {
     chunk_no chunk;
-    uint32_t tf_text, tf_title;
-    uint32_t length; /* of the chunk; clipped as the codec needs */
-    uint32_t plain_length;
+    uint32_t tf_text, tf_title; /* clipped to 65535 and 7 when read back */
 };
-/* Append postings (ascending, all above the block's last) to `block` (may be empty); when it is
- * full, *taken tells how many went in and the rest belongs into a new block. out is filled with the
- * new content. */
-enum status lexical_block_append(struct str block, const struct lexical_add *adds, size_t n,
-                                 struct buf *out, size_t *taken, struct error *err) MUST_CHECK;
-/* Without the chunks for which `gone` says so; out empty when nothing is left. For merges. */
-enum status lexical_block_purge(struct str block, bool (*gone)(chunk_no, void *), void *data,
-                                struct buf *out, size_t *removed, struct error *err) MUST_CHECK;
+/* The postings of one term in one part of the index. */
+struct lexical_list {
+    struct str bytes;
+    uint32_t df;                          /* postings; 0: the term is not in the part */
+    chunk_no base;                        /* the part's first chunk */
+    const struct lexical_length *lengths; /* of the part's chunks, n_lengths of them */
+    uint32_t n_lengths;
+};
+/* Appends n >= 1 postings, ascending from base on; lengths[chunk - base] must be there for each. */
+enum status lexical_list_encode(const struct lexical_add *adds, uint32_t n, chunk_no base,
+                                const struct lexical_length *lengths, struct buf *out,
+                                struct error *err) MUST_CHECK;
+
+/* A set of chunks: bit n % 64 of word n / 64, for numbers below the limit. */
+struct lexical_allowed {
+    const uint64_t *bits;
+    uint64_t limit;
+};
+static inline bool lexical_allowed(const struct lexical_allowed *a, uint64_t n)
+{
+    return n < a->limit && (a->bits[n / 64] >> (n % 64) & 1U) != 0;
+}
 
 struct lexical_chunk { /* what re-scoring needs; valid until the next call of the source */
     struct str text;
@@ -72,20 +89,20 @@ struct lexical_chunk { /* what re-scoring needs; valid until the next call of th
 
 struct lexical_source {
     void *data;
-    /* df of the term among live chunks; 0: unknown */
-    enum status (*df)(void *data, struct str term, uint64_t *df, struct error *err);
-    /* The term's blocks in order, each handed to `visit` (valid during the call; false stops). */
-    enum status (*blocks)(void *data, struct str term, bool (*visit)(struct str block, void *ctx),
-                          void *ctx, struct error *err);
+    /* The index comes in parts, ascending and disjoint in their chunk numbers. */
+    size_t n_parts;
+    /* The term's postings in a part (df 0 where it has none), valid until the search ends. */
+    enum status (*list)(void *data, size_t part, struct str term, struct lexical_list *out,
+                        struct error *err);
     /* Terms within max_edits (1 or 2, a swap of neighbours is one) of `term`, which need not be in
      * the index, each handed to `visit` (false stops), in any order; NULL: not to be had. */
     enum status (*similar)(void *data, struct str term, uint32_t max_edits,
                            bool (*visit)(struct str term, void *ctx), void *ctx, struct error *err);
     enum status (*chunk)(void *data, chunk_no n, struct lexical_chunk *out, struct error *err);
-    const uint32_t *gram_df; /* LEXICAL_GRAM_BUCKETS counters */
+    uint32_t (*gram_df)(void *data, uint32_t bucket); /* below LEXICAL_GRAM_BUCKETS */
     struct lexical_stats stats;
     /* Live and visible to this caller under his filter; consulted while scoring, before any cut. */
-    bool (*allowed)(void *data, chunk_no n);
+    struct lexical_allowed allowed;
     /* Languages present, most chunks first: query words are stemmed by each. */
     const char *const *languages;
     size_t n_languages;
@@ -94,7 +111,8 @@ struct lexical_source {
 };
 
 /* In how many chunks the term occurs; 0 too when none of them is allowed, so that nothing told to
- * the caller depends on a word that only others may read. */
+ * the caller depends on a word that only others may read. The number counts what is hidden and what
+ * is gone until it is merged away, as stats.chunks does. */
 enum status lexical_df(const struct lexical_source *source, struct str term, uint64_t *df,
                        struct error *err) MUST_CHECK;
 
@@ -115,7 +133,7 @@ struct lexical_result {
     struct lexical_hit *hits; /* best first; ties by chunk number */
     size_t n_hits;
     float upper_bound_share;
-    uint32_t matched;  /* candidates scored */
+    uint32_t matched;  /* chunks that have a word of the query, up to the limit */
     struct str *terms; /* the query's stems that occur in what is allowed */
     size_t n_terms;
     struct lexical_similar *similar;

@@ -51,31 +51,24 @@ static bool push(struct demanding *d, struct chunks *c, chunk_no chunk)
     return true;
 }
 
-static bool on_block(struct str bytes, void *ctx)
+static enum status read_list(struct demanding *d, const struct lexical_list *list)
 {
-    struct demanding *d = ctx;
-    struct lexical_block b;
-    struct lexical_cursor c;
-    struct lexical_add p;
-    if (d->source->cancelled != NULL && *d->source->cancelled) {
-        d->status = error_set(d->err, STATUS_CANCELLED, "search: the caller went away");
-        return false;
-    }
-    d->status = lexical_block_open(bytes, &b, d->err);
-    if (d->status != STATUS_OK) {
-        return false;
-    }
-    lexical_cursor_init(&c, &b);
-    while (lexical_cursor_next(&c, &p)) {
-        if ((!d->in_title || p.tf_title > 0) && !push(d, &d->fresh, p.chunk)) {
-            return false;
+    struct lexical_reader r;
+    struct lexical_postings p;
+    enum status s = lexical_list_open(list, &r, d->err);
+    for (uint32_t b = 0; s == STATUS_OK && b < r.n_blocks; b++) {
+        if (d->source->cancelled != NULL && *d->source->cancelled) {
+            return error_set(d->err, STATUS_CANCELLED, "search: the caller went away");
+        }
+        s = lexical_list_block(&r, b, &p, d->err);
+        for (uint32_t i = 0; s == STATUS_OK && i < p.n; i++) {
+            if ((!d->in_title || p.tf_title[i] > 0) &&
+                !push(d, &d->fresh, list->base + p.chunk[i])) {
+                return d->status;
+            }
         }
     }
-    if (c.bad) {
-        d->status = error_set(d->err, STATUS_CORRUPT,
-                              "posting block from %u to %u: damaged postings", b.first, b.last);
-    }
-    return !c.bad;
+    return s;
 }
 
 static int by_number(const void *x, const void *y)
@@ -102,11 +95,17 @@ static void sort_unique(struct chunks *c)
 static enum status read_word(struct demanding *d, const struct lexical_word *w)
 {
     d->fresh.n = 0;
-    for (uint32_t v = 0; v < w->n_variants; v++) {
-        d->status = STATUS_OK;
-        enum status s = d->source->blocks(d->source->data, w->variants[v], on_block, d, d->err);
-        if (d->status != STATUS_OK || s != STATUS_OK) {
-            return d->status != STATUS_OK ? d->status : s;
+    for (size_t part = 0; part < d->source->n_parts; part++) {
+        for (uint32_t v = 0; v < w->n_variants; v++) {
+            struct lexical_list list = {.df = 0};
+            enum status s =
+                d->source->list(d->source->data, part, w->variants[v], &list, d->err);
+            if (s == STATUS_OK && list.df > 0) {
+                s = read_list(d, &list);
+            }
+            if (s != STATUS_OK) {
+                return s;
+            }
         }
     }
     sort_unique(&d->fresh);
@@ -210,49 +209,32 @@ static enum status exclude(struct demanding *d, struct str text, const struct le
 
 /* ---- the narrowed source ---- */
 
-static enum status inner_df(void *data, struct str term, uint64_t *df, struct error *err)
+/* What `from` allows and has (NULL: whatever it has) the words required and none of those excluded. */
+static enum status narrow(const struct lexical_allowed *from, const struct chunks *required,
+                          const struct chunks *excluded, struct arena *a,
+                          struct lexical_allowed *out, struct error *err)
 {
-    const struct lexical_demand *d = data;
-    return d->inner->df(d->inner->data, term, df, err);
-}
-
-static enum status inner_blocks(void *data, struct str term,
-                                bool (*visit)(struct str block, void *ctx), void *ctx,
-                                struct error *err)
-{
-    const struct lexical_demand *d = data;
-    return d->inner->blocks(d->inner->data, term, visit, ctx, err);
-}
-
-static enum status inner_chunk(void *data, chunk_no n, struct lexical_chunk *out, struct error *err)
-{
-    const struct lexical_demand *d = data;
-    return d->inner->chunk(d->inner->data, n, out, err);
-}
-
-static bool among(chunk_no n, const chunk_no *list, size_t len)
-{
-    return len > 0 && bsearch(&n, list, len, sizeof(n), by_number) != NULL;
-}
-
-static bool narrowed_allows(void *data, chunk_no n)
-{
-    const struct lexical_demand *d = data;
-    return (d->required == NULL || among(n, d->required, d->n_required)) &&
-           !among(n, d->excluded, d->n_excluded) && d->inner->allowed(d->inner->data, n);
-}
-
-static enum status keep_list(struct arena *a, const struct chunks *c, chunk_no **out, size_t *n,
-                             struct error *err)
-{
-    *out = arena_array(a, c->n + 1, sizeof(chunk_no));
-    if (*out == NULL) {
+    size_t words = (size_t)(from->limit / 64) + 1;
+    uint64_t *bits = arena_array(a, words, sizeof *bits);
+    if (bits == NULL) {
         return error_set(err, STATUS_NO_MEMORY, "search: out of memory");
     }
-    if (c->n > 0) {
-        memcpy(*out, c->items, c->n * sizeof(chunk_no));
+    if (required == NULL && from->limit > 0) {
+        memcpy(bits, from->bits, (size_t)(from->limit + 63) / 64 * sizeof *bits);
     }
-    *n = c->n;
+    for (size_t i = 0; required != NULL && i < required->n; i++) {
+        chunk_no n = required->items[i];
+        if (lexical_allowed(from, n)) {
+            bits[n / 64] |= (uint64_t)1 << (n % 64);
+        }
+    }
+    for (size_t i = 0; i < excluded->n; i++) {
+        chunk_no n = excluded->items[i];
+        if (n < from->limit) {
+            bits[n / 64] &= ~((uint64_t)1 << (n % 64));
+        }
+    }
+    *out = (struct lexical_allowed){.bits = bits, .limit = from->limit};
     return STATUS_OK;
 }
 
@@ -313,24 +295,13 @@ enum status lexical_demand_make(struct text_analyzer *t, const struct lexical_so
         s = read_demands(t, &d, EXCLUDED, q->excluded, q->n_excluded, a, &required, &any, &excluded,
                          out);
     }
-    if (s == STATUS_OK && any) {
-        s = keep_list(a, &required, &out->required, &out->n_required, err);
-    }
     if (s == STATUS_OK) {
-        sort_unique(&excluded);
-        s = keep_list(a, &excluded, &out->excluded, &out->n_excluded, err);
+        *narrowed = *source;
+        s = narrow(&source->allowed, any ? &required : NULL, &excluded, a, &narrowed->allowed, err);
     }
     free(d.fresh.items);
     free(required.items);
     free(excluded.items);
-    if (s == STATUS_OK) {
-        *narrowed = *source;
-        narrowed->data = out;
-        narrowed->df = inner_df;
-        narrowed->blocks = inner_blocks;
-        narrowed->chunk = inner_chunk;
-        narrowed->allowed = narrowed_allows;
-    }
     return s;
 }
 

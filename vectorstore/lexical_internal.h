@@ -3,85 +3,12 @@
 #define CARREL_VECTORSTORE_LEXICAL_INTERNAL_H
 
 #include "vectorstore/lexical.h"
+#include "vectorstore/lexical_list.h"
 #include "vectorstore/lexical_weights.h"
-
-#define LEXICAL_TITLE_WEIGHT 4U
 
 /* The text without the lines at its beginning that are in the title (a chunk that opens a section
  * begins with its heading), so that no title word counts as text too. */
 struct str lexical_body(struct str text, struct str title);
-
-/* ---- blocks: lexical_block.c ---- */
-
-struct lexical_block {
-    struct str body;
-    uint32_t first, last, count, max_tf; /* max_tf: text + 4 title */
-};
-/* Checks the header only. */
-enum status lexical_block_open(struct str block, struct lexical_block *out,
-                               struct error *err) MUST_CHECK;
-/* The next posting at *at (0 at the start); numbers ascend. Sets *done after the last. */
-struct lexical_cursor {
-    struct str body;
-    size_t at;
-    uint32_t left, previous;
-    bool bad;
-};
-static inline void lexical_cursor_init(struct lexical_cursor *c, const struct lexical_block *b)
-{
-    *c = (struct lexical_cursor){.body = b->body, .left = b->count, .previous = b->first};
-}
-
-static inline bool lexical_varint(struct lexical_cursor *c, uint32_t *out)
-{
-    uint32_t n = 0;
-    for (uint32_t shift = 0; shift < 35 && c->at < c->body.len; shift += 7) {
-        uint32_t b = (unsigned char)c->body.ptr[c->at++];
-        if (shift == 28 && b > 0x0F) {
-            return false;
-        }
-        n |= (b & 0x7F) << shift;
-        if (b < 0x80) {
-            *out = n;
-            return true;
-        }
-    }
-    return false;
-}
-
-/* false at the end, or (bad set) when the block is damaged. Inline: millions of postings a second.
- */
-static inline bool lexical_cursor_next(struct lexical_cursor *c, struct lexical_add *out)
-{
-    if (c->left == 0 || c->bad) {
-        return false;
-    }
-    uint32_t delta, difference;
-    bool first = c->at == 0;
-    c->bad = true;
-    if (!lexical_varint(c, &delta) || first != (delta == 0) ||
-        __builtin_add_overflow(c->previous, delta, &c->previous) || c->at >= c->body.len) {
-        return false;
-    }
-    uint32_t tf = (unsigned char)c->body.ptr[c->at++];
-    out->chunk = c->previous;
-    out->tf_text = tf & 15;
-    out->tf_title = tf >> 4;
-    if (tf > 127 || (out->tf_text == 15 && !lexical_varint(c, &out->tf_text)) ||
-        (out->tf_title == 7 && !lexical_varint(c, &out->tf_title)) || c->at + 2 > c->body.len) {
-        return false;
-    }
-    out->length = (uint32_t)(unsigned char)c->body.ptr[c->at] |
-                  (uint32_t)(unsigned char)c->body.ptr[c->at + 1] << 8;
-    c->at += 2;
-    if (!lexical_varint(c, &difference) || difference > out->length) {
-        return false;
-    }
-    out->plain_length = out->length - difference;
-    c->left--;
-    c->bad = c->left == 0 && c->at != c->body.len;
-    return !c->bad;
-}
 
 /* ---- the query: lexical_query.c ---- */
 
@@ -168,6 +95,10 @@ struct lexical_candidate {
     chunk_no chunk;
     float score;
 };
+struct lexical_tally { /* scaled to an integer */
+    chunk_no chunk;
+    uint32_t score;
+};
 
 /* ---- what passages must have: lexical_demand.c ---- */
 
@@ -175,10 +106,6 @@ struct lexical_candidate {
  */
 struct lexical_demand {
     const struct lexical_source *inner;
-    chunk_no *required; /* ascending; NULL: no word is */
-    size_t n_required;
-    chunk_no *excluded; /* ascending */
-    size_t n_excluded;
     struct lexical_phrase *phrases; /* word order is checked on the text, lexical_demand_met */
     size_t n_phrases;
 };
@@ -199,7 +126,7 @@ enum status lexical_demand_keep(struct text_analyzer *t, const struct lexical_de
  * match would give. */
 enum status lexical_match(const struct lexical_source *source, const struct lexical_plan *p,
                           uint32_t limit, struct arena *a, struct lexical_candidate **out,
-                          size_t *n_out, uint32_t *matched, struct error *err) MUST_CHECK;
+                          size_t *n_out, struct error *err) MUST_CHECK;
 
 /* ---- re-scoring: lexical_rescore.c ---- */
 

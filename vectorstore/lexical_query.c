@@ -266,7 +266,8 @@ static enum status weigh(const struct lexical_source *source, struct lexical_pla
     for (size_t i = 0; i < p->n_grams; i++) {
         struct lexical_gram *g = &p->grams[i];
         g->idf = lexical_idf(source->stats.chunks,
-                             source->gram_df[g->hash & (LEXICAL_GRAM_BUCKETS - 1)], p->plain);
+                             source->gram_df(source->data, g->hash & (LEXICAL_GRAM_BUCKETS - 1)),
+                             p->plain);
         /* all function words: their weight is the same for all, and only the bound notices */
         p->grams_bound += g->weight * g->idf * (LEXICAL_K1 + 1);
     }

@@ -3,43 +3,8 @@
 
 #define MATCHES_MAX 1000U
 
-struct looking {
-    const struct lexical_source *source;
-    bool seen;
-    enum status status;
-    struct error *err;
-};
-
-static bool look_in_block(struct str bytes, void *data)
-{
-    struct looking *l = data;
-    struct lexical_block b;
-    struct lexical_cursor c;
-    struct lexical_add p;
-    l->status = lexical_block_open(bytes, &b, l->err);
-    if (l->status != STATUS_OK) {
-        return false;
-    }
-    lexical_cursor_init(&c, &b);
-    while (!l->seen && lexical_cursor_next(&c, &p)) {
-        l->seen = l->source->allowed(l->source->data, p.chunk);
-    }
-    return !l->seen;
-}
-
-/* A stem is named only when a passage that the caller may read has it: the frequencies count all.
- * The first such passage ends the look, which for most stems is the first posting. */
-static enum status stem_readable(const struct lexical_source *source, struct str stem, bool *out,
-                                 struct error *err)
-{
-    struct looking l = {.source = source, .err = err};
-    enum status s = source->blocks(source->data, stem, look_in_block, &l, err);
-    *out = l.seen;
-    return l.status != STATUS_OK ? l.status : s;
-}
-
-static enum status occurring_terms(const struct lexical_source *source,
-                                   const struct lexical_plan *p, struct arena *a,
+/* Frequencies are 0 for what no readable passage has (lexical_df). */
+static enum status occurring_terms(const struct lexical_plan *p, struct arena *a,
                                    struct lexical_result *out, struct error *err)
 {
     out->terms = arena_array(a, p->n_groups + 1, sizeof(*out->terms));
@@ -48,16 +13,10 @@ static enum status occurring_terms(const struct lexical_source *source,
     }
     for (size_t i = 0; i < p->n_groups; i++) {
         const struct lexical_group *g = &p->groups[i];
-        bool seen = false;
-        for (uint32_t v = 0; v < g->n_variants && !seen; v++) {
-            enum status s = g->variant_df[v] == 0
-                                ? STATUS_OK
-                                : stem_readable(source, g->variants[v], &seen, err);
-            if (s != STATUS_OK) {
-                return s;
-            }
-            if (seen) { /* one stem stands for the word */
+        for (uint32_t v = 0; v < g->n_variants; v++) {
+            if (g->variant_df[v] > 0) { /* one stem stands for the word */
                 out->terms[out->n_terms++] = g->variants[v];
+                break;
             }
         }
     }
@@ -122,7 +81,7 @@ enum status lexical_search(struct text_analyzer *t, const struct lexical_source 
     }
     enum status s = lexical_plan_make(t, source, q, a, &p, err);
     if (s == STATUS_OK) {
-        s = occurring_terms(source, &p, a, &r, err);
+        s = occurring_terms(&p, a, &r, err);
     }
     if (s == STATUS_OK && demands) {
         s = lexical_demand_make(t, source, q, a, &demand, &narrowed, err);
@@ -132,13 +91,13 @@ enum status lexical_search(struct text_analyzer *t, const struct lexical_source 
         uint32_t limit = demand.n_phrases == 0         ? q->limit
                          : q->limit > MATCHES_MAX / 10 ? MATCHES_MAX
                                                        : q->limit * 10;
-        s = lexical_match(demands ? &narrowed : source, &p, limit, a, &candidates, &n, &r.matched,
-                          err);
+        s = lexical_match(demands ? &narrowed : source, &p, limit, a, &candidates, &n, err);
     }
     if (s == STATUS_OK && demand.n_phrases > 0) {
         s = lexical_demand_keep(t, &demand, candidates, &n, q->limit, err);
     }
     if (s == STATUS_OK) {
+        r.matched = (uint32_t)n;
         s = q->plain ? plain_hits(&p, candidates, n, a, &r, err)
                      : lexical_rescore(t, source, &p, candidates, n, a, &r, err);
     }

@@ -100,47 +100,6 @@ static bool likelier(const struct neighbour *a, const struct neighbour *b)
     return a->df > b->df;
 }
 
-struct visible {
-    const struct lexical_source *source;
-    bool some;
-    struct error *err;
-    enum status status;
-};
-
-static bool on_block(struct str bytes, void *ctx)
-{
-    struct visible *v = ctx;
-    struct lexical_block b;
-    struct lexical_cursor c;
-    struct lexical_add p;
-    v->status = lexical_block_open(bytes, &b, v->err);
-    if (v->status != STATUS_OK) {
-        return false;
-    }
-    lexical_cursor_init(&c, &b);
-    while (!v->some && lexical_cursor_next(&c, &p)) {
-        v->some = v->source->allowed(v->source->data, p.chunk);
-    }
-    if (c.bad) {
-        v->status = error_set(v->err, STATUS_CORRUPT,
-                              "posting block from %u to %u: damaged postings", b.first, b.last);
-    }
-    return !v->some && !c.bad;
-}
-
-enum status lexical_df(const struct lexical_source *source, struct str term, uint64_t *df,
-                       struct error *err)
-{
-    struct visible v = {.source = source, .err = err, .status = STATUS_OK};
-    enum status s = source->df(source->data, term, df, err);
-    if (s == STATUS_OK && *df > 0) {
-        s = source->blocks(source->data, term, on_block, &v, err);
-        s = v.status != STATUS_OK ? v.status : s;
-        *df = v.some ? *df : 0;
-    }
-    return s;
-}
-
 static enum status choose(const struct lexical_source *source, struct looking *l,
                           struct neighbour best[LEXICAL_SIMILAR_MAX], size_t *n, struct error *err)
 {

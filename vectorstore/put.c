@@ -46,6 +46,7 @@ struct put {
     size_t n_chunks, batch_bytes;
     uint32_t next_ordinal;
     bool flushed, committed;
+    struct text_part *part; /* what the batch adds to full text; NULL: published */
     /* place in the text */
     uint64_t at_point, at_byte;
     bool text_lost; /* chunks do not ascend in the text, or there is none */
@@ -336,6 +337,8 @@ static enum status store_batch(struct put *p, struct catalogue_state *state, int
         return error_set(err, STATUS_NO_MEMORY, "put: out of memory");
     }
     chunk_no first = (chunk_no)state->next_chunk;
+    text_part_drop(p->part); /* of a batch whose transaction failed */
+    p->part = NULL;
     for (size_t i = 0; i < p->n_chunks; i++) {
         struct stored_chunk *row = &p->chunks[i].row;
         row->no = (chunk_no)state->next_chunk++;
@@ -344,7 +347,8 @@ static enum status store_batch(struct put *p, struct catalogue_state *state, int
     }
     enum status s = check_encoder(p, err);
     if (s == STATUS_OK) {
-        s = index_add(p->s, state, index, p->n_chunks, p->content.title, p->content.language, err);
+        s = index_add(p->s, index, p->n_chunks, p->content.title, p->content.language, &p->part,
+                      err);
     }
     for (size_t i = 0; i < p->n_chunks && s == STATUS_OK; i++) {
         struct stored_chunk *row = &p->chunks[i].row;
@@ -373,6 +377,13 @@ static enum status add_content_row(struct put *p, int64_t *pk, struct error *err
     return *pk != 0 ? STATUS_OK : catalogue_content_add(p->s->writer, &p->content, pk, err);
 }
 
+/* After a commit. */
+static void publish_text(struct put *p)
+{
+    index_publish(p->s, p->part);
+    p->part = NULL;
+}
+
 static enum status flush_batch(struct put *p, struct error *err)
 {
     struct catalogue_state state;
@@ -395,6 +406,7 @@ static enum status flush_batch(struct put *p, struct error *err)
     }
     catalogue_end(p->s->writer);
     if (s == STATUS_OK) {
+        publish_text(p);
         p->content.pk = pk;
         p->flushed = true;
         batch_reset(p);
@@ -654,6 +666,7 @@ static enum status last_transaction(struct put *p, bool *applied, struct error *
     }
     catalogue_end(p->s->writer);
     if (s == STATUS_OK) {
+        publish_text(p);
         *applied = p->committed = true;
         atomic_store(&p->s->documents, (uint32_t)state.documents);
         atomic_store(&p->s->chunks, (uint32_t)state.visible);
@@ -724,6 +737,7 @@ void store_put_end(struct put *p)
         uint8_t unused[SHA256_BYTES];
         sha256_end(p->hash, unused);
     }
+    text_part_drop(p->part);
     free(p->chunks);
     location_names_deinit(&p->names);
     arena_reset(&p->batch);

@@ -5,6 +5,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/log.h"
+#include "base/map.h"
 #include "vectorstore/store_internal.h"
 
 #define LIMIT_MAX 1000U
@@ -20,56 +22,6 @@ static enum status visible_for(struct store *s, struct reader *r,
     enum status st = filter_check(s, state, filter, err);
     return st == STATUS_OK ? rights_visible(s->rights, r->db, state, who->caller, filter, out, err)
                            : st;
-}
-
-static void grams_drop(struct grams *g)
-{
-    if (g != NULL && atomic_fetch_sub(&g->refs, 1) == 1) {
-        free(g);
-    }
-}
-
-/* The counts of this snapshot: the shared ones, or a newer copy that becomes the shared one. */
-static enum status grams_for(struct store *s, struct reader *r, const struct catalogue_state *state,
-                             struct grams **out, struct error *err)
-{
-    (void)pthread_mutex_lock(&s->lock);
-    struct grams *g = s->grams;
-    if (g != NULL) {
-        (void)atomic_fetch_add(&g->refs, 1);
-    }
-    (void)pthread_mutex_unlock(&s->lock);
-    if (g != NULL && g->next == state->next_gram) {
-        *out = g;
-        return STATUS_OK;
-    }
-    struct grams *fresh = calloc(1, sizeof *fresh);
-    if (fresh == NULL) {
-        grams_drop(g);
-        return error_set(err, STATUS_NO_MEMORY, "out of memory");
-    }
-    atomic_init(&fresh->refs, 1);
-    if (g != NULL && g->next < state->next_gram) {
-        memcpy(fresh->counts, g->counts, sizeof fresh->counts);
-        fresh->next = g->next;
-    }
-    grams_drop(g);
-    enum status st = catalogue_grams_refresh(r->db, state, fresh->counts, &fresh->next, err);
-    if (st != STATUS_OK) {
-        grams_drop(fresh);
-        return st;
-    }
-    struct grams *old = NULL;
-    (void)pthread_mutex_lock(&s->lock);
-    if (s->grams == NULL || s->grams->next < fresh->next) {
-        old = s->grams;
-        s->grams = fresh;
-        (void)atomic_fetch_add(&fresh->refs, 1);
-    }
-    (void)pthread_mutex_unlock(&s->lock);
-    grams_drop(old);
-    *out = fresh;
-    return STATUS_OK;
 }
 
 enum status chunk_id_make(const char *content, uint32_t ordinal, struct arena *a,
@@ -115,32 +67,73 @@ static enum status published_name(struct reader *r, struct arena *a, char **out,
 
 /* ---- full text ---- */
 
+#define LISTS 512U /* words whose lists a search remembers; a power of two */
+
 struct text_search {
+    struct store *s;
     struct reader *r;
-    const struct visible *visible;
+    struct text_set *set;
+    const _Atomic uint32_t *grams;
+    struct text_part *damaged; /* found to be */
+    struct text_pins pins;
+    struct arena *a;
     struct buf title;
     char language[24];
+    /* open addressing, half full at most */
+    struct {
+        struct str term;
+        struct lexical_list *lists; /* one a part; NULL: free */
+    } found[LISTS];
+    size_t n_found;
 };
 
-static enum status source_df(void *data, struct str name, uint64_t *df, struct error *err)
+static enum status part_list(struct text_search *ts, size_t part, struct str term,
+                             struct lexical_list *out, struct error *err)
 {
-    const struct text_search *ts = data;
-    struct term t = {0};
-    bool found = false;
-    enum status st = catalogue_term_get(ts->r->db, name, &t, &found, err);
-    *df = found ? t.df : 0;
+    struct text_part *p = ts->set->entries[part].part;
+    enum status st = text_part_list(p, term, &ts->pins, out, err);
+    if (st == STATUS_CORRUPT) {
+        ts->damaged = p;
+    }
     return st;
 }
 
-static enum status source_blocks(void *data, struct str name,
-                                 bool (*visit)(struct str block, void *ctx), void *ctx,
-                                 struct error *err)
+/* A word is looked up in all parts at once, and remembered: planning and matching ask again. */
+static enum status source_list(void *data, size_t part, struct str term, struct lexical_list *out,
+                               struct error *err)
+{
+    struct text_search *ts = data;
+    size_t at = (size_t)hash64(term.ptr, term.len) & (LISTS - 1);
+    while (ts->found[at].lists != NULL && !str_eq(ts->found[at].term, term)) {
+        at = (at + 1) & (LISTS - 1);
+    }
+    if (ts->found[at].lists == NULL && ts->n_found >= LISTS / 2) {
+        return part_list(ts, part, term, out, err);
+    }
+    if (ts->found[at].lists == NULL) {
+        struct lexical_list *lists = arena_array(ts->a, ts->set->n + 1, sizeof *lists);
+        const char *copy = arena_strndup(ts->a, term.ptr, term.len);
+        enum status st = lists == NULL || copy == NULL
+                             ? error_set(err, STATUS_NO_MEMORY, "search: out of memory")
+                             : STATUS_OK;
+        for (size_t i = 0; i < ts->set->n && st == STATUS_OK; i++) {
+            st = part_list(ts, i, term, &lists[i], err);
+        }
+        if (st != STATUS_OK) {
+            return st;
+        }
+        ts->found[at].term = (struct str){copy, term.len};
+        ts->found[at].lists = lists;
+        ts->n_found++;
+    }
+    *out = ts->found[at].lists[part];
+    return STATUS_OK;
+}
+
+static uint32_t source_grams(void *data, uint32_t bucket)
 {
     const struct text_search *ts = data;
-    struct term t = {0};
-    bool found = false;
-    enum status st = catalogue_term_get(ts->r->db, name, &t, &found, err);
-    return st == STATUS_OK && found ? catalogue_blocks(ts->r->db, t.id, visit, ctx, err) : st;
+    return atomic_load_explicit(&ts->grams[bucket], memory_order_relaxed);
 }
 
 static enum status source_chunk(void *data, chunk_no n, struct lexical_chunk *out,
@@ -155,6 +148,13 @@ static enum status source_chunk(void *data, chunk_no n, struct lexical_chunk *ou
     if (st != STATUS_OK) {
         return st;
     }
+    const struct text_part *part = text_set_part(ts->set, n);
+    if (part != NULL) { /* the row's are those of the analyzer that put it */
+        const struct lexical_length *l =
+            text_part_lengths(part) + (n - text_part_about(part)->first);
+        out->length = l->length;
+        out->gram_length = l->grams;
+    }
     buf_reset(&ts->title);
     buf_str(&ts->title, title);
     if (heading.len > 0) {
@@ -168,12 +168,6 @@ static enum status source_chunk(void *data, chunk_no n, struct lexical_chunk *ou
     out->language = ts->language;
     return buf_status(&ts->title) == STATUS_OK ? STATUS_OK
                                                : error_set(err, STATUS_NO_MEMORY, "out of memory");
-}
-
-static bool source_allowed(void *data, chunk_no n)
-{
-    const struct text_search *ts = data;
-    return visible_has(ts->visible, n);
 }
 
 static enum status similar_reply(const struct lexical_result *res, struct arena *a,
@@ -281,25 +275,19 @@ static enum status check_text(const Vs__SearchTextRequest *m, struct error *err)
     return STATUS_OK;
 }
 
-static enum status run_text(struct reader *r, const struct catalogue_state *state,
-                            const struct grams *grams, const struct visible *visible,
+static enum status run_text(struct text_search *ts, const struct visible *visible,
                             const struct asker *who, const Vs__SearchTextRequest *m,
                             struct arena *a, struct lexical_result *res, struct error *err)
 {
-    struct text_search ts = {.r = r, .visible = visible};
-    buf_init(&ts.title, (size_t)256 * 1024);
-    struct lexical_source source = {
-        .data = &ts,
-        .df = source_df,
-        .blocks = source_blocks,
-        .chunk = source_chunk,
-        .gram_df = grams->counts,
-        .stats = {.chunks = (uint64_t)state->indexed,
-                  .length_total = (uint64_t)state->length_total,
-                  .gram_length_total = (uint64_t)state->gram_length_total,
-                  .plain_length_total = (uint64_t)state->plain_length_total},
-        .allowed = source_allowed,
-        .cancelled = who->cancelled};
+    struct reader *r = ts->r;
+    struct lexical_source source = {.data = ts,
+                                    .n_parts = ts->set->n,
+                                    .list = source_list,
+                                    .chunk = source_chunk,
+                                    .gram_df = source_grams,
+                                    .stats = ts->set->stats,
+                                    .allowed = {.bits = visible->bits, .limit = visible->limit},
+                                    .cancelled = who->cancelled};
     struct str *earlier = views(m->earlier, m->n_earlier, a);
     struct str *phrases = views(m->phrases, m->n_phrases, a);
     struct str *excluded = views(m->excluded, m->n_excluded, a);
@@ -323,7 +311,39 @@ static enum status run_text(struct reader *r, const struct catalogue_state *stat
             .plain = m->has_mode && m->mode == VS__SEARCH_TEXT_REQUEST__MODE__PLAIN_BM25};
         st = lexical_search(r->text, &source, &q, a, res, err);
     }
-    buf_deinit(&ts.title);
+    return st;
+}
+
+#define DAMAGED_MAX 8 /* parts given up within one search */
+
+/* A part that turns out damaged is given up, to be made again, and the search goes on without it.
+ */
+static enum status search_parts(struct store *s, struct reader *r, const struct visible *visible,
+                                const struct asker *who, const Vs__SearchTextRequest *m,
+                                struct arena *a, struct lexical_result *res, struct error *err)
+{
+    struct text_search *ts = calloc(1, sizeof *ts);
+    enum status st = ts == NULL ? error_set(err, STATUS_NO_MEMORY, "out of memory") : STATUS_OK;
+    bool again = st == STATUS_OK;
+    for (int i = 0; again; i++) {
+        *ts = (struct text_search){.s = s, .r = r, .a = a, .set = text_index_hold(s->text)};
+        buf_init(&ts->title, (size_t)256 * 1024);
+        st = text_index_grams(s->text, &ts->grams, err);
+        if (st == STATUS_OK && ts->set->stats.chunks > 0) {
+            st = run_text(ts, visible, who, m, a, res, err);
+        }
+        again = st == STATUS_CORRUPT && ts->damaged != NULL && i < DAMAGED_MAX;
+        if (again) {
+            LOG_WARN("a damaged part of full text is made again", LOG_STR("err", err->text),
+                     LOG_END);
+            text_index_give_up(s->text, ts->damaged);
+            atomic_store(&s->holes, true);
+        }
+        text_pins_drop(&ts->pins);
+        text_set_drop(ts->set);
+        buf_deinit(&ts->title);
+    }
+    free(ts);
     return st;
 }
 
@@ -334,7 +354,6 @@ enum status store_search_text(struct store *s, const struct asker *who,
     struct reader *r = NULL;
     struct catalogue_state state;
     struct visible *visible = NULL;
-    struct grams *grams = NULL;
     struct lexical_result res = {0};
     vs__search_text_reply__init(out);
     enum status st = check_text(m, err);
@@ -345,10 +364,7 @@ enum status store_search_text(struct store *s, const struct asker *who,
         st = visible_for(s, r, &state, who, m->filter, &visible, err);
     }
     if (st == STATUS_OK) {
-        st = grams_for(s, r, &state, &grams, err);
-    }
-    if (st == STATUS_OK && state.indexed > 0) {
-        st = run_text(r, &state, grams, visible, who, m, a, &res, err);
+        st = search_parts(s, r, visible, who, m, a, &res, err);
     }
     if (st == STATUS_OK) {
         st = text_reply(r, &res, a, out, err);
@@ -357,7 +373,6 @@ enum status store_search_text(struct store *s, const struct asker *who,
         st = published_name(r, a, &out->encoder, err);
         out->generation = (uint64_t)state.generation;
     }
-    grams_drop(grams);
     visible_drop(visible);
     reader_give(s, r);
     return st;

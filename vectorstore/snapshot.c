@@ -26,7 +26,7 @@
 #define LISTINGS_MAX 20
 #define FOLDERS (sizeof folders / sizeof folders[0])
 
-static const char *const folders[] = {"blobs", "encoder", "segments"};
+static const char *const folders[] = {"blobs", "encoder", "segments", "text"};
 
 struct store_snapshot {
     sqlite3 *db;

@@ -131,7 +131,10 @@ static enum status open_parts(struct store *s, struct error *err)
         st = rights_new(&s->rights, err);
     }
     if (st == STATUS_OK) {
-        st = index_rebuild(s, err);
+        st = text_index_open(s->dir, &s->text, err);
+    }
+    if (st == STATUS_OK) {
+        st = index_load(s, err);
     }
     if (st == STATUS_OK) {
         st = erase_again(s, err);
@@ -164,13 +167,6 @@ enum status store_open(const char *dir, struct store **out, struct error *err)
     return STATUS_OK;
 }
 
-static void grams_drop(struct grams *g)
-{
-    if (g != NULL && atomic_fetch_sub(&g->refs, 1) == 1) {
-        free(g);
-    }
-}
-
 void store_close(struct store *s)
 {
     if (s == NULL) {
@@ -197,7 +193,8 @@ void store_close(struct store *s)
     text_analyzer_free(s->writer_text);
     vectors_close(s->vectors);
     rights_free(s->rights);
-    grams_drop(s->grams);
+    text_index_close(s->text);
+    text_analyzer_free(s->sealer_text);
     (void)pthread_mutex_destroy(&s->lock);
     free(s);
 }
@@ -205,6 +202,11 @@ void store_close(struct store *s)
 void store_retain_versions(struct store *s, int64_t ms)
 {
     atomic_store(&s->retain_ms, ms);
+}
+
+bool store_seal_due(struct store *s)
+{
+    return atomic_load(&s->holes) || text_index_due(s->text);
 }
 
 void store_counts(const struct store *s, uint32_t *documents, uint32_t *chunks)
@@ -225,6 +227,7 @@ enum status reader_take(struct store *s, struct reader **out, struct catalogue_s
         if (!s->readers[i].busy) {
             r = &s->readers[i];
             r->busy = true;
+            (void)atomic_fetch_add(&s->active, 1);
         }
     }
     (void)pthread_mutex_unlock(&s->lock);
@@ -262,6 +265,7 @@ void reader_give(struct store *s, struct reader *r)
     }
     (void)pthread_mutex_lock(&s->lock);
     r->busy = false;
+    (void)atomic_fetch_sub(&s->active, 1);
     (void)pthread_mutex_unlock(&s->lock);
 }
 

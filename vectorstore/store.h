@@ -77,6 +77,8 @@ enum status store_scrub(struct store *s, const Vs__ScrubRequest *m, Vs__ScrubRep
 
 /* ---- sealing [seal] ---- */
 
+/* Is there something that sealing should not wait for? Any thread. */
+bool store_seal_due(struct store *s);
 /* Writes vector segments anew that hold something of what is gone; *n how many. */
 enum status store_purge_vectors(struct store *s, uint32_t *n, struct error *err) MUST_CHECK;
 

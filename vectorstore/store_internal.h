@@ -11,6 +11,7 @@
 #include "vectorstore/catalogue.h"
 #include "vectorstore/rights.h"
 #include "vectorstore/store.h"
+#include "vectorstore/text_index.h"
 #include "vectorstore/vectors.h"
 
 struct reader {
@@ -19,29 +20,26 @@ struct reader {
     bool busy;
 };
 
-/* Counts of 4-grams, shared by the readers: replaced, never changed, when a newer log is seen. */
-struct grams {
-    _Atomic uint32_t refs;
-    int64_t next;
-    uint32_t counts[LEXICAL_GRAM_BUCKETS];
-};
-
 struct store {
     char dir[1024];
     struct blobs blobs;
     /* the writer's */
     struct catalogue *writer;
     struct text_analyzer *writer_text;
-    uint32_t gram_log_rows;
     bool marked; /* the sign that it is open is on disk */
     /* shared, under lock */
     pthread_mutex_t lock;
     struct reader readers[STORE_READERS];
-    struct grams *grams;
     /* their own locks */
     struct vectors *vectors;
     struct rights *rights;
-    struct catalogue *sealer; /* the sealing thread's connection */
+    struct text_index *text;
+    /* the sealing thread's */
+    struct catalogue *sealer;
+    struct text_analyzer *sealer_text;
+    uint32_t seals;          /* times it looked */
+    _Atomic uint32_t active; /* readers in use: background work makes way */
+    _Atomic bool holes;      /* the full-text index may have some */
     _Atomic uint32_t documents, chunks;
     _Atomic int64_t retain_ms; /* how long replaced and removed versions are kept */
 };
@@ -54,28 +52,29 @@ void reader_give(struct store *s, struct reader *r); /* NULL is fine */
 /* The writer's: before anything that a crash would leave behind. */
 enum status store_mark(struct store *s, struct error *err) MUST_CHECK;
 
-/* ---- index.c: within the writer's transaction ---- */
+/* ---- index.c ---- */
 
 struct index_chunk {
     chunk_no no;
     struct str text, heading;
     uint32_t length, gram_length; /* set by index_add */
 };
-/* Counts chunks (numbers ascending, above all indexed ones) and appends their postings. */
-enum status index_add(struct store *s, struct catalogue_state *state, struct index_chunk *chunks,
-                      size_t n, const char *title, const char *language,
-                      struct error *err) MUST_CHECK;
-/* Uncounts them; their postings become debt. */
-enum status index_remove(struct store *s, struct catalogue_state *state,
-                         const struct index_chunk *chunks, size_t n, const char *title,
-                         const char *language, struct error *err) MUST_CHECK;
-/* One step of merging away the postings of chunks that are gone. */
-enum status index_purge_step(struct store *s, bool *more, struct error *err) MUST_CHECK;
-/* The same whether enough has died or not: one step of a whole round that starts with begin. */
+/* In the writer's transaction, which has added n chunks of adjoining numbers above all others:
+ * their run. *part is the caller's until index_publish or text_part_drop. */
+enum status index_add(struct store *s, struct index_chunk *chunks, size_t n, const char *title,
+                      const char *language, struct text_part **part, struct error *err) MUST_CHECK;
+/* After the commit: the run can be found. part may be NULL. */
+void index_publish(struct store *s, struct text_part *part);
+/* The runs that no segment covers, into the index; at the opening. */
+enum status index_load(struct store *s, struct error *err) MUST_CHECK;
+/* [writer] Deletes rows of runs that segments cover. */
+enum status index_forget_runs(struct store *s, bool *more, struct error *err) MUST_CHECK;
+/* [writer] One step of taking what is gone out of every part and run, whether enough has died or
+ * not. begin: what sealing has begun before is thrown away. */
 enum status index_purge_all(struct store *s, bool begin, bool *more, struct error *err) MUST_CHECK;
-/* Rebuilds everything derived for full text where the analyzer has changed; bounded transactions.
- */
-enum status index_rebuild(struct store *s, struct error *err) MUST_CHECK;
+/* [seal] One step of sealing, filling holes, making stale parts again, merging; *done: there may be
+ * another. */
+enum status index_seal(struct store *s, bool *done, struct error *err) MUST_CHECK;
 /* Title as indexed and re-scored: document title and heading path. */
 struct str index_title(const char *title, struct str heading, struct buf *scratch);
 

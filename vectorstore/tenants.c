@@ -224,9 +224,11 @@ static void maintain_work(void *job)
     struct store *s;
     struct error err;
     t->more = false;
+    t->due = false;
     enum status st = tenant_enter(t, &s, &err);
     if (st == STATUS_OK) {
         st = store_maintain(s, clock_wall_ms(), &t->more, &err);
+        t->due = store_seal_due(s);
         tenant_leave(t);
     }
     if (st != STATUS_OK) {
@@ -237,6 +239,7 @@ static void maintain_work(void *job)
 }
 
 static void maintain_done(void *job);
+static void seal(struct tenant *t);
 
 static void maintain(struct tenant *t)
 {
@@ -253,6 +256,9 @@ static void maintain_done(void *job)
     struct tenant *t = job;
     t->maintaining = false;
     t->refs--;
+    if (t->due && !t->all->stopping) {
+        seal(t);
+    }
     if (t->more && !t->all->stopping) {
         maintain(t);
     } else if (t->all->stopping) {
@@ -273,7 +279,7 @@ static void seal_work(void *job)
     }
     if (st != STATUS_OK) {
         t->sealed = false;
-        LOG_WARN("sealing vectors failed; they are searched in the database",
+        LOG_WARN("sealing failed; what is not sealed is searched all the same",
                  LOG_STR("tenant", t->name), LOG_STR("err", err.text), LOG_END);
     }
 }
@@ -285,6 +291,9 @@ static void seal_done(void *job)
     t->refs--;
     if (t->all->stopping) {
         begin_close(t);
+    } else if (t->sealed) { /* there may be more, and rows that are not needed any more */
+        maintain(t);
+        seal(t);
     }
 }
 

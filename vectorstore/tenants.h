@@ -35,7 +35,7 @@ struct tenant {
     struct lane write, read, seal;
     uint32_t refs; /* calls that hold it */
     bool maintaining, sealing, closing;
-    bool more, sealed; /* what the last job of each kind found */
+    bool more, due, sealed; /* what the last job of each kind found */
     int64_t used_ms;
     pthread_mutex_t lock;
     struct store *store; /* under lock */

@@ -24,7 +24,8 @@ struct verifying {
     struct visible *there;
     struct map df;
     uint32_t *grams;
-    int64_t indexed, length, gram_length, plain_length;
+    int64_t indexed; /* passages that have a word */
+    struct text_set *index;
     struct arena scratch;
     struct content content; /* of the chunks being looked at */
     uint32_t next_ordinal;
@@ -106,13 +107,19 @@ static enum status check_chunk(const struct stored_chunk *k, void *data, struct 
     for (size_t i = 0; i < e.n_gram_buckets && st == STATUS_OK; i++) {
         v->grams[e.gram_buckets[i]]++;
     }
-    if (st == STATUS_OK && (k->length != e.length || k->gram_length != e.gram_length)) {
-        problem(v, "content %s: passage %u has stale lengths", v->content.id, k->ordinal);
+    const struct text_part *part = text_set_part(v->index, k->no);
+    if (st == STATUS_OK && part == NULL) {
+        problem(v, "content %s: passage %u is not in the full-text index", v->content.id,
+                k->ordinal);
+    } else if (st == STATUS_OK) {
+        const struct lexical_length *l =
+            text_part_lengths(part) + (k->no - text_part_about(part)->first);
+        uint32_t length = e.length > UINT16_MAX ? UINT16_MAX : e.length;
+        if (l->length != length || l->grams != e.gram_length) {
+            problem(v, "content %s: passage %u has stale lengths", v->content.id, k->ordinal);
+        }
     }
-    v->indexed++;
-    v->length += e.length;
-    v->gram_length += e.gram_length;
-    v->plain_length += e.plain_length;
+    v->indexed += e.n_postings > 0 ? 1 : 0;
     buf_deinit(&title);
     arena_reset(&a);
     return st;
@@ -261,109 +268,98 @@ static enum status check_locations(struct verifying *v, struct error *err)
 
 /* ---- full text ---- */
 
-static void check_statistics(struct verifying *v)
+static enum status count_list(const struct verifying *v, const struct lexical_list *list,
+                              uint64_t *live, struct error *err)
 {
-    const struct catalogue_state *st = &v->state;
-    if (st->indexed != v->indexed || st->length_total != v->length ||
-        st->gram_length_total != v->gram_length || st->plain_length_total != v->plain_length) {
-        problem(v, "full-text statistics: %lld passages of length %lld, counted %lld of %lld",
-                (long long)st->indexed, (long long)st->length_total, (long long)v->indexed,
-                (long long)v->length);
-    }
-}
-
-struct walking {
-    const struct verifying *v;
-    uint64_t live;
-    uint64_t last;
-    bool disorder;
-};
-
-static bool walk_posting(chunk_no n, void *data)
-{
-    struct walking *w = data;
-    w->disorder = w->disorder || (uint64_t)n + 1 <= w->last;
-    w->last = (uint64_t)n + 1;
-    w->live += visible_has(w->v->there, n) ? 1 : 0;
-    return false;
-}
-
-static enum status check_term(struct verifying *v, struct str name, const struct term *t,
-                              struct buf *block, struct buf *copy, struct error *err)
-{
-    struct walking w = {.v = v};
-    enum status st = STATUS_OK;
-    uint64_t df = (uint64_t)(uintptr_t)map_remove(&v->df, name);
-    for (int64_t i = 0; i < t->blocks && st == STATUS_OK; i++) {
-        size_t removed = 0;
-        st = catalogue_block_get(v->s->writer, t->id, i, block, err);
-        buf_reset(copy);
-        if (st == STATUS_OK) {
-            st = lexical_block_purge(buf_view(block), walk_posting, &w, copy, &removed, err);
+    struct lexical_reader r;
+    struct lexical_postings *p = malloc(sizeof *p);
+    enum status st = p == NULL ? error_set(err, STATUS_NO_MEMORY, "verify: out of memory")
+                               : lexical_list_open(list, &r, err);
+    for (uint32_t b = 0; st == STATUS_OK && b < r.n_blocks; b++) {
+        st = lexical_list_block(&r, b, p, err);
+        for (uint32_t i = 0; st == STATUS_OK && i < p->n; i++) {
+            *live += visible_has(v->there, list->base + p->chunk[i]) ? 1 : 0;
         }
     }
-    if (st == STATUS_CORRUPT || st == STATUS_INVALID) {
-        problem(v, "a block of postings is damaged: %.200s", err->text);
-        st = STATUS_OK;
-    } else if (st == STATUS_OK && (df != t->df || w.live != df || w.disorder)) {
-        problem(v, "a word: in %llu passages, frequency says %llu, postings %llu%s",
-                (unsigned long long)df, (unsigned long long)t->df, (unsigned long long)w.live,
-                w.disorder ? " out of order" : "");
+    free(p);
+    return st;
+}
+
+/* What the live postings of a word account for is taken from the count of passages that have it. */
+static enum status account(struct verifying *v, struct str term, uint64_t live, struct error *err)
+{
+    uint64_t df = live == 0 ? 0 : (uint64_t)(uintptr_t)map_remove(&v->df, term);
+    if (df < live) {
+        problem(v, "a word has %llu postings more than passages", (unsigned long long)(live - df));
+    } else if (df > live &&
+               map_put(&v->df, term, (void *)(uintptr_t)(df - live), NULL) != STATUS_OK) {
+        return error_set(err, STATUS_NO_MEMORY, "verify: out of memory");
     }
+    return STATUS_OK;
+}
+
+static enum status check_part_terms(struct verifying *v, struct text_part *part, struct error *err)
+{
+    struct text_terms terms = {.part = part};
+    struct text_pins pins = {0};
+    enum status st = STATUS_OK;
+    bool more = true;
+    while (st == STATUS_OK && more) {
+        struct str term;
+        struct lexical_list list;
+        uint64_t live = 0;
+        st = text_terms_next(&terms, &term, &pins, &list, &more, err);
+        if (st == STATUS_OK && more) {
+            st = count_list(v, &list, &live, err);
+        }
+        if (st == STATUS_OK && more) {
+            st = account(v, term, live, err);
+        }
+        text_pins_drop(&pins);
+        if (st == STATUS_OK && stopped(v)) {
+            st = error_set(err, STATUS_CANCELLED, "verify was cancelled");
+        }
+    }
+    text_terms_end(&terms);
     return st;
 }
 
 static enum status check_terms(struct verifying *v, struct error *err)
 {
-    struct buf block;
-    struct buf copy;
-    struct str at = STR("");
-    bool found = true;
-    char last[1024];
-    buf_init(&block, (size_t)64 * 1024);
-    buf_init(&copy, (size_t)64 * 1024);
     enum status st = STATUS_OK;
-    while (st == STATUS_OK && found) {
-        struct term t = {0};
-        struct str name = STR("");
-        arena_reset(&v->scratch);
-        st = catalogue_term_after(v->s->writer, at, &v->scratch, &name, &t, &found, err);
-        if (st == STATUS_OK && found && name.len > sizeof last) {
-            st = error_set(err, STATUS_CORRUPT, "store.db: a word of %zu bytes", name.len);
+    for (size_t i = 0; i < v->index->n && st == STATUS_OK; i++) {
+        struct text_part *part = v->index->entries[i].part;
+        st = text_part_check(part, v->who->cancelled, err);
+        if (st == STATUS_OK) {
+            st = check_part_terms(v, part, err);
         }
-        if (st == STATUS_OK && found) {
-            memcpy(last, name.ptr, name.len);
-            at = (struct str){.ptr = last, .len = name.len};
-            st = check_term(v, at, &t, &block, &copy, err);
-        }
-        if (st == STATUS_OK && stopped(v)) {
-            st = error_set(err, STATUS_CANCELLED, "verify was cancelled");
+        if (st == STATUS_CORRUPT || st == STATUS_INVALID) {
+            problem(v, "%.250s", err->text);
+            st = STATUS_OK;
         }
     }
     if (st == STATUS_OK && v->df.len > 0) {
         problem(v, "%zu words of the passages are not in the index", v->df.len);
     }
-    buf_deinit(&block);
-    buf_deinit(&copy);
     return st;
 }
 
+/* The counts of 4-grams are exact until a merge has dropped something. */
 static enum status check_grams(struct verifying *v, struct error *err)
 {
-    uint32_t *stored = calloc(LEXICAL_GRAM_BUCKETS, sizeof *stored);
-    int64_t next = 0;
+    const _Atomic uint32_t *stored = NULL;
     size_t wrong = 0;
-    if (stored == NULL) {
-        return error_set(err, STATUS_NO_MEMORY, "verify: out of memory");
+    bool exact = (int64_t)v->index->stats.chunks == v->indexed;
+    for (size_t i = 0; i < v->index->n; i++) {
+        exact = exact && text_part_about(v->index->entries[i].part)->dropped == 0;
     }
-    enum status st = catalogue_grams_refresh(v->s->writer, &v->state, stored, &next, err);
-    for (size_t i = 0; i < LEXICAL_GRAM_BUCKETS && st == STATUS_OK; i++) {
-        wrong += stored[i] != v->grams[i] ? 1 : 0;
+    enum status st = text_index_grams(v->s->text, &stored, err);
+    for (size_t i = 0; i < LEXICAL_GRAM_BUCKETS && st == STATUS_OK && exact; i++) {
+        wrong += atomic_load_explicit(&stored[i], memory_order_relaxed) != v->grams[i] ? 1 : 0;
     }
     if (wrong > 0) {
         problem(v, "%zu counts of 4-grams are wrong", wrong);
     }
-    free(stored);
     return st;
 }
 
@@ -426,6 +422,7 @@ enum status store_verify(struct store *s, const struct asker *who, struct arena 
     struct verifying v = {.s = s, .who = who, .reply = a, .out = out};
     vs__verify_reply__init(out);
     map_init(&v.df);
+    v.index = text_index_hold(s->text);
     arena_init(&v.scratch, (size_t)4 * 1024 * 1024);
     v.grams = calloc(LEXICAL_GRAM_BUCKETS, sizeof *v.grams);
     out->problem = arena_array(a, SAID, sizeof *out->problem);
@@ -448,13 +445,13 @@ enum status store_verify(struct store *s, const struct asker *who, struct arena 
         st = checks[i](&v, err);
     }
     if (st == STATUS_OK) {
-        check_statistics(&v);
         out->documents = (uint32_t)v.state.documents;
         out->chunks = (uint32_t)v.state.visible;
     }
     catalogue_end(s->writer);
     visible_drop(v.there);
     map_deinit(&v.df);
+    text_set_drop(v.index);
     arena_reset(&v.scratch);
     free(v.grams);
     return st;

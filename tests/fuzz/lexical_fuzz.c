@@ -1,15 +1,9 @@
-/* Posting blocks read back from disk, and text analysis: any bytes at all. */
+/* Posting lists read back from disk, and text analysis: any bytes at all. */
 #include <stdlib.h>
 
 #include "vectorstore/lexical_internal.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
-
-static bool odd(chunk_no n, void *data)
-{
-    (void)data;
-    return (n & 1) != 0;
-}
 
 static bool on_token(const struct text_token *t, void *data)
 {
@@ -25,16 +19,27 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     static struct text_analyzer *text;
     static const char *const languages[] = {"", "en", "tr", "hi", "ar", "zh", "ja", "de"};
     struct str in = {(const char *)data, size};
-    struct buf out;
+    static struct lexical_length lengths[5000];
+    struct lexical_reader r;
+    struct lexical_postings p;
     size_t n = 0;
-    buf_init(&out, LEXICAL_BLOCK_MAX);
-    if (lexical_block_purge(in, odd, NULL, &out, &n, NULL) == STATUS_OK && out.len > 0) {
-        struct lexical_block b; /* what a purge writes can be read */
-        if (out.len > size || lexical_block_open(buf_view(&out), &b, NULL) != STATUS_OK) {
-            abort();
+    struct lexical_list list = {.bytes = in,
+                                .df = size > 0 ? 1 + data[0] * 7U : 1,
+                                .base = 3,
+                                .lengths = lengths,
+                                .n_lengths = 5000};
+    if (lexical_list_open(&list, &r, NULL) == STATUS_OK) {
+        for (uint32_t i = 0; i < r.n_blocks; i++) {
+            if (lexical_list_block(&r, i, &p, NULL) != STATUS_OK) {
+                break;
+            }
+            for (uint32_t j = 0; j < p.n; j++) { /* ascending, within the part */
+                if (p.chunk[j] >= 5000 || (j > 0 && p.chunk[j] <= p.chunk[j - 1])) {
+                    abort();
+                }
+            }
         }
     }
-    buf_deinit(&out);
     if (text == NULL && text_analyzer_new(&text, NULL) != STATUS_OK) {
         return 0;
     }

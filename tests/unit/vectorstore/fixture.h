@@ -183,6 +183,15 @@ static inline void settle(struct store *s)
     }
 }
 
+static inline void seal_all(struct store *s)
+{
+    struct error err;
+    bool sealed = true;
+    while (sealed) {
+        OK(store_seal(s, &sealed, &err));
+    }
+}
+
 static inline void assert_verified(struct store *s, uint32_t documents, uint32_t chunks)
 {
     struct error err;

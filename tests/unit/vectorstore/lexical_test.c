@@ -159,6 +159,7 @@ static struct memory_index *random_index(size_t chunks, uint32_t vocabulary)
         free(text);
         free(title);
     }
+    x->part_chunks = rnd(3) == 0 ? 0 : 1 + rnd(300);
     memory_index_finish(x);
     return x;
 }
@@ -167,7 +168,7 @@ static void test_equals_exhaustive_scoring(void **unused)
 {
     (void)unused;
     for (int round = 0; round < 6; round++) {
-        struct memory_index *x = random_index(200 + rnd(300), round % 2 == 0 ? 50 : 2000);
+        struct memory_index *x = random_index(round < 2 ? 2500 : 200 + rnd(300), round % 2 == 0 ? 50 : 2000);
         for (uint32_t c = 0; round >= 3 && c < x->n_chunks; c++) {
             x->chunks[c].hidden = rnd(10) < 7; /* most is not for this reader */
         }
@@ -181,27 +182,70 @@ static void test_equals_exhaustive_scoring(void **unused)
     }
 }
 
-static void test_frequent_words_do_not_read_all(void **unused)
+static void best_of(struct memory_index *x, const char *query, uint32_t limit, struct arena *a,
+                    struct lexical_result *r)
+{
+    struct lexical_source source;
+    struct lexical_query q = {.text = str_from(query), .limit = limit, .plain = true};
+    struct error err;
+    memory_index_source(x, &source);
+    assert_int_equal(lexical_search(x->text, &source, &q, a, r, &err), STATUS_OK);
+}
+
+/* Nothing is passed over while there are fewer matches than the limit: the best few must be the same to the last
+ * bit, ties included. */
+static void test_passing_over_changes_nothing(void **unused)
+{
+    (void)unused;
+    for (int round = 0; round < 4; round++) {
+        struct memory_index *x = random_index(6000, round % 2 == 0 ? 60 : 800);
+        for (uint32_t c = 0; c < x->n_chunks; c++) {
+            x->chunks[c].hidden = rnd(100) >= 15;
+        }
+        for (int i = 0; i < 10; i++) {
+            struct arena a;
+            struct lexical_result all, few;
+            char *query = words(1 + rnd(7), round % 2 == 0 ? 60 : 800);
+            uint32_t limit = 1 + rnd(40);
+            arena_init(&a, (size_t)64 << 20);
+            best_of(x, query, 1000, &a, &all);
+            best_of(x, query, limit, &a, &few);
+            assert_true(all.n_hits < 1000);
+            assert_int_equal(few.n_hits, all.n_hits < limit ? all.n_hits : limit);
+            assert_int_equal(few.matched, few.n_hits);
+            for (size_t h = 0; h < few.n_hits; h++) {
+                assert_int_equal(few.hits[h].chunk, all.hits[h].chunk);
+                assert_memory_equal(&few.hits[h].words, &all.hits[h].words, sizeof(float));
+            }
+            arena_reset(&a);
+            free(query);
+        }
+        memory_index_free(x);
+    }
+}
+
+static void test_hidden_words_do_not_show(void **unused)
 {
     (void)unused;
     struct memory_index *x = memory_index_new();
-    for (int i = 0; i < 20000; i++) {
+    chunk_no secret = 0;
+    for (int i = 0; i < 300; i++) {
         char text[128];
-        (void)snprintf(text, sizeof(text), "the of common word number%d %s", i,
-                       i % 50 == 7 ? "rareish" : "");
-        memory_index_add(x, str_from(text), STR(""), "en");
+        (void)snprintf(text, sizeof(text), "common word number%d %s", i, i == 77 ? "zanzibar" : "");
+        chunk_no n = memory_index_add(x, str_from(text), STR(""), "en");
+        secret = i == 77 ? n : secret;
     }
     memory_index_finish(x);
-    struct lexical_source source;
-    struct lexical_query q = {.text = STR("the rareish common word of number77"), .limit = 10};
-    struct lexical_result r;
+    x->chunks[secret].hidden = true;
+    struct lexical_result of_hidden, of_nothing;
     struct arena a;
-    struct error err;
-    memory_index_source(x, &source);
     arena_init(&a, (size_t)64 << 20);
-    assert_int_equal(lexical_search(x->text, &source, &q, &a, &r, &err), STATUS_OK);
-    assert_int_equal(r.matched, 401); /* of 20,000 that have "common" */
-    assert_int_equal(r.hits[0].chunk, 77);
+    best_of(x, "common zanzibar", 10, &a, &of_hidden);
+    best_of(x, "common atlantis", 10, &a, &of_nothing);
+    assert_int_equal(of_hidden.n_terms, 1);
+    assert_int_equal(of_nothing.n_terms, 1);
+    assert_int_equal(of_hidden.matched, of_nothing.matched);
+    assert_memory_equal(&of_hidden.upper_bound_share, &of_nothing.upper_bound_share, sizeof(float));
     arena_reset(&a);
     memory_index_free(x);
 }
@@ -466,13 +510,17 @@ static void test_demands(void **unused)
     memory_index_free(x);
 }
 
-static enum status damaged(void *data, struct str term, bool (*visit)(struct str, void *),
-                           void *ctx, struct error *err)
+static enum status damaged(void *data, size_t part, struct str term, struct lexical_list *out,
+                           struct error *err)
 {
-    (void)data;
+    (void)part;
     (void)term;
     (void)err;
-    (void)visit(STR("\1 not a posting block at all"), ctx);
+    const struct memory_index *x = data;
+    *out = (struct lexical_list){.bytes = STR("\11 not a list"),
+                                 .df = 40,
+                                 .lengths = x->lengths,
+                                 .n_lengths = x->n_chunks};
     return STATUS_OK;
 }
 
@@ -495,7 +543,7 @@ static void test_refusals(void **unused)
     source.cancelled = &cancelled;
     assert_int_equal(lexical_search(x->text, &source, &q, &a, &r, &err), STATUS_CANCELLED);
     source.cancelled = NULL;
-    source.blocks = damaged;
+    source.list = damaged;
     assert_int_equal(lexical_search(x->text, &source, &q, &a, &r, &err), STATUS_CORRUPT);
     arena_reset(&a);
     arena_init(&a, 1000);
@@ -565,7 +613,8 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_equals_exhaustive_scoring),
-        cmocka_unit_test(test_frequent_words_do_not_read_all),
+        cmocka_unit_test(test_passing_over_changes_nothing),
+        cmocka_unit_test(test_hidden_words_do_not_show),
         cmocka_unit_test(test_ranking),
         cmocka_unit_test(test_codes),
         cmocka_unit_test(test_edits),

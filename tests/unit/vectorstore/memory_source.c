@@ -13,8 +13,9 @@ struct memory_term {
     uint64_t df;
     struct lexical_add *adds;
     size_t n, cap;
-    struct buf *blocks;
-    size_t n_blocks;
+    struct buf *lists; /* one a part */
+    uint32_t *counts;
+    size_t n_lists;
 };
 
 static void *need(void *p)
@@ -48,10 +49,11 @@ void memory_index_free(struct memory_index *x)
 {
     for (size_t i = 0; i < x->cap_terms; i++) {
         struct memory_term *t = &x->terms[i];
-        for (size_t b = 0; b < t->n_blocks; b++) {
-            buf_deinit(&t->blocks[b]);
+        for (size_t b = 0; b < t->n_lists; b++) {
+            buf_deinit(&t->lists[b]);
         }
-        free(t->blocks);
+        free(t->lists);
+        free(t->counts);
         free(t->adds);
         free(t->term);
     }
@@ -63,6 +65,8 @@ void memory_index_free(struct memory_index *x)
     free(x->chunks);
     free(x->terms);
     free(x->gram_df);
+    free(x->lengths);
+    free(x->allowed);
     free(x);
 }
 
@@ -100,8 +104,7 @@ static char *copy_of(struct str s)
     return p;
 }
 
-static void add_posting(struct memory_index *x, const struct lexical_posting *p, chunk_no n,
-                        const struct lexical_entry *e)
+static void add_posting(struct memory_index *x, const struct lexical_posting *p, chunk_no n)
 {
     uint64_t hash = hash64(p->term.ptr, p->term.len);
     if (x->n_terms * 2 >= x->cap_terms) {
@@ -119,11 +122,8 @@ static void add_posting(struct memory_index *x, const struct lexical_posting *p,
         t->adds = need(realloc(t->adds, t->cap * sizeof(*t->adds)));
     }
     t->df++;
-    t->adds[t->n++] = (struct lexical_add){.chunk = n,
-                                           .tf_text = p->tf_text,
-                                           .tf_title = p->tf_title,
-                                           .length = e->length,
-                                           .plain_length = e->plain_length};
+    t->adds[t->n++] =
+        (struct lexical_add){.chunk = n, .tf_text = p->tf_text, .tf_title = p->tf_title};
 }
 
 chunk_no memory_index_add(struct memory_index *x, struct str text, struct str title,
@@ -147,7 +147,7 @@ chunk_no memory_index_add(struct memory_index *x, struct str text, struct str ti
                                          .plain_length = e.plain_length};
     (void)snprintf(x->chunks[n].language, sizeof(x->chunks[n].language), "%s", language);
     for (size_t i = 0; i < e.n_postings; i++) {
-        add_posting(x, &e.postings[i], n, &e);
+        add_posting(x, &e.postings[i], n);
     }
     for (size_t i = 0; i < e.n_gram_buckets; i++) {
         x->gram_df[e.gram_buckets[i]]++;
@@ -174,47 +174,75 @@ static void note_languages(struct memory_index *x)
     }
 }
 
+static uint16_t clip(uint32_t n)
+{
+    return n > UINT16_MAX ? UINT16_MAX : (uint16_t)n;
+}
+
+static void pack(struct memory_index *x, struct memory_term *t)
+{
+    size_t i = 0;
+    t->lists = need(calloc(x->n_parts, sizeof *t->lists));
+    t->counts = need(calloc(x->n_parts, sizeof *t->counts));
+    t->n_lists = x->n_parts;
+    for (size_t part = 0; part < x->n_parts; part++) {
+        chunk_no base = (chunk_no)part * x->part_chunks;
+        size_t from = i;
+        while (i < t->n && t->adds[i].chunk - base < x->part_chunks) {
+            i++;
+        }
+        buf_init(&t->lists[part], (size_t)1 << 30);
+        t->counts[part] = (uint32_t)(i - from);
+        if (i > from) {
+            must(lexical_list_encode(t->adds + from, t->counts[part], base, x->lengths + base,
+                                     &t->lists[part], NULL));
+        }
+    }
+    free(t->adds);
+    t->adds = NULL;
+    t->n = t->cap = 0;
+}
+
 void memory_index_finish(struct memory_index *x)
 {
+    x->part_chunks = x->part_chunks == 0 ? x->n_chunks + 1 : x->part_chunks;
+    x->n_parts = x->n_chunks / x->part_chunks + 1;
+    x->lengths = need(calloc(x->n_chunks + 1, sizeof *x->lengths));
+    for (uint32_t i = 0; i < x->n_chunks; i++) {
+        x->lengths[i] = (struct lexical_length){.length = clip(x->chunks[i].length),
+                                                .plain = clip(x->chunks[i].plain_length),
+                                                .grams = x->chunks[i].gram_length};
+    }
     for (size_t i = 0; i < x->cap_terms; i++) {
-        struct memory_term *t = &x->terms[i];
-        size_t done = 0, taken;
-        while (done < t->n) {
-            t->blocks = need(realloc(t->blocks, (t->n_blocks + 1) * sizeof(*t->blocks)));
-            struct buf *b = &t->blocks[t->n_blocks++];
-            buf_init(b, LEXICAL_BLOCK_MAX);
-            must(lexical_block_append((struct str){"", 0}, t->adds + done, t->n - done, b, &taken,
-                                      NULL));
-            done += taken;
+        if (x->terms[i].term != NULL) {
+            pack(x, &x->terms[i]);
         }
-        free(t->adds);
-        t->adds = NULL;
-        t->n = t->cap = 0;
     }
     note_languages(x);
 }
 
-static enum status df(void *data, struct str term, uint64_t *out, struct error *err)
+static enum status list(void *data, size_t part, struct str term, struct lexical_list *out,
+                        struct error *err)
 {
     (void)err;
     struct memory_index *x = data;
-    *out = term_at(x, term, hash64(term.ptr, term.len))->df;
+    const struct memory_term *t = term_at(x, term, hash64(term.ptr, term.len));
+    chunk_no base = (chunk_no)part * x->part_chunks;
+    uint32_t left = x->n_chunks - base;
+    *out = (struct lexical_list){.base = base,
+                                 .lengths = x->lengths + base,
+                                 .n_lengths = left < x->part_chunks ? left : x->part_chunks};
+    if (t->term != NULL) {
+        out->df = t->counts[part];
+        out->bytes = buf_view(&t->lists[part]);
+    }
     return STATUS_OK;
 }
 
-static enum status blocks(void *data, struct str term, bool (*visit)(struct str, void *), void *ctx,
-                          struct error *err)
+static uint32_t gram_df(void *data, uint32_t bucket)
 {
-    (void)err;
-    struct memory_index *x = data;
-    struct memory_term *t = term_at(x, term, hash64(term.ptr, term.len));
-    for (size_t i = 0; i < t->n_blocks; i++) {
-        x->blocks_read++;
-        if (!visit(buf_view(&t->blocks[i]), ctx)) {
-            break;
-        }
-    }
-    return STATUS_OK;
+    const struct memory_index *x = data;
+    return x->gram_df[bucket];
 }
 
 /* Looks at every term: the tests' vocabularies are small. */
@@ -250,22 +278,21 @@ static enum status chunk(void *data, chunk_no n, struct lexical_chunk *out, stru
     return STATUS_OK;
 }
 
-static bool allowed(void *data, chunk_no n)
-{
-    const struct memory_index *x = data;
-    return n < x->n_chunks && !x->chunks[n].hidden;
-}
-
 void memory_index_source(struct memory_index *x, struct lexical_source *out)
 {
+    free(x->allowed);
+    x->allowed = need(calloc(x->n_chunks / 64 + 1, sizeof *x->allowed));
+    for (uint32_t i = 0; i < x->n_chunks; i++) {
+        x->allowed[i / 64] |= (uint64_t)(x->chunks[i].hidden ? 0 : 1) << (i % 64);
+    }
     *out = (struct lexical_source){.data = x,
-                                   .df = df,
-                                   .blocks = blocks,
+                                   .n_parts = x->n_parts,
+                                   .list = list,
                                    .similar = similar,
                                    .chunk = chunk,
-                                   .gram_df = x->gram_df,
+                                   .gram_df = gram_df,
                                    .stats = x->stats,
-                                   .allowed = allowed,
+                                   .allowed = {.bits = x->allowed, .limit = x->n_chunks},
                                    .languages = x->languages,
                                    .n_languages = x->n_languages};
 }

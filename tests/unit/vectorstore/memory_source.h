@@ -22,17 +22,20 @@ struct memory_index {
     struct memory_term *terms; /* open addressing */
     size_t n_terms, cap_terms;
     uint32_t *gram_df;
+    uint32_t part_chunks; /* chunks in a part; 0: all in one. To be set before finish */
+    size_t n_parts;
+    struct lexical_length *lengths;
+    uint64_t *allowed; /* made by memory_index_source from `hidden` */
     struct lexical_stats stats;
     const char *languages[16];
     size_t n_languages;
-    uint64_t blocks_read;
 };
 
 struct memory_index *memory_index_new(void);
 void memory_index_free(struct memory_index *x);
 chunk_no memory_index_add(struct memory_index *x, struct str text, struct str title,
                           const char *language);
-/* Packs what was added into blocks; then searches may run. */
+/* Packs what was added into parts; then searches may run. */
 void memory_index_finish(struct memory_index *x);
 void memory_index_source(struct memory_index *x, struct lexical_source *out);
 size_t memory_index_count_tokens(struct memory_index *x, struct str text);
