@@ -23,6 +23,7 @@ VS_METHOD(export_vectors, "ExportVectors", ExportVectors, export_vectors, RPC_RE
 VS_METHOD(publish, "Publish", Publish, publish, RPC_UNARY, FROM(INGEST), 60000)
 VS_METHOD(search_text, "SearchText", SearchText, search_text, RPC_UNARY, FROM(RETRIEVE), 10000)
 VS_METHOD(search_vector, "SearchVector", SearchVector, search_vector, RPC_UNARY, FROM(RETRIEVE), 10000)
+VS_METHOD(explain, "Explain", Explain, explain, RPC_UNARY, FROM(RETRIEVE), 10000)
 VS_METHOD(fetch, "Fetch", Fetch, fetch, RPC_UNARY, FROM(RETRIEVE) | FROM(SERVE), 10000)
 VS_METHOD(facets, "Facets", Facets, facets, RPC_UNARY, FROM(RETRIEVE) | FROM(SERVE), 10000)
 VS_METHOD(list_versions, "ListVersions", ListVersions, list_versions, RPC_UNARY, FROM(SERVE) | FROM(INGEST), 10000)
