@@ -1,5 +1,5 @@
-/* carrel docs: every file and its state; with --watch, a progress bar until all is read. carrel docs versions ID: what
- * is kept of a document's past. */
+/* carrel docs: every file and its state; with --watch, a progress bar until all is read. carrel
+ * docs versions ID: what is kept of a document's past. */
 #include <inttypes.h>
 #include <stdio.h>
 #include <string.h>

@@ -27,6 +27,7 @@ enum option_flag {
     OPT_GROUPS = 1 << 8,
     OPT_KEY_TENANT = 1 << 9,
     OPT_ADMIN = 1 << 10,
+    OPT_DOCUMENT = 1 << 11,
     OPT_BACKUP_KEY = 1 << 20,
     OPT_TENANT = 1 << 21,
     OPT_WITH_WATCH = 1 << 22,
@@ -50,7 +51,8 @@ struct options {
     const char *key_file;                    /* NULL: not given */
     const char *tenant, *into, *as, *backup; /* NULL: not given */
     bool with_watch, admin;
-    const char *groups; /* NULL: not given */
+    const char *groups;   /* NULL: not given */
+    const char *document; /* NULL: not given */
     struct {
         const char *values[OPTION_VALUES_MAX];
         int n;
@@ -72,7 +74,7 @@ struct command {
 };
 
 extern const struct command cmd_up, cmd_stop, cmd_status, cmd_doctor, cmd_docs, cmd_search, cmd_ask,
-    cmd_config, cmd_verify, cmd_backup, cmd_restore, cmd_key, cmd_tenant, cmd_vectors;
+    cmd_config, cmd_verify, cmd_backup, cmd_restore, cmd_key, cmd_tenant, cmd_vectors, cmd_explain;
 
 /* Prints "carrel: <text>" on stderr and returns the exit code that fits the status. */
 enum exit_code command_failed(const struct error *err);

@@ -67,6 +67,10 @@ static const struct {
      {"as-of", required_argument, NULL, 13},
      "--as-of DATE",
      "the documents as they stood at the end of this day"},
+    {OPT_DOCUMENT,
+     {"document", required_argument, NULL, 16},
+     "--document ID|PATH",
+     "why this document is not among them"},
     {OPT_GROUPS, {"groups", required_argument, NULL, 14}, "--groups A,B", "groups of the key"},
     {OPT_KEY_TENANT,
      {"tenant", required_argument, NULL, 't'},
@@ -196,6 +200,9 @@ static enum options_result take(const struct command *c, int letter, struct opti
         return OPTIONS_OK;
     case 14:
         out->groups = optarg;
+        return OPTIONS_OK;
+    case 16:
+        out->document = optarg;
         return OPTIONS_OK;
     case 15:
         out->admin = true;

@@ -2,7 +2,7 @@
  *
  *   search_on_request -> vectorstore.SearchText  \
  *                        embed.Encode -> vectorstore.SearchVector  } at once
- *   both ended        -> fuse -> vectorstore.Fetch -> fold -> reply
+ *   both ended        -> fuse -> vectorstore.Fetch -> fold [-> vectorstore.Explain] -> reply
  *
  * The encoder's name comes from a cache of what the tenant last had; SearchText's reply corrects
  * it, and the dense side is then begun again (once). The dense side never fails a search: what was
@@ -44,7 +44,7 @@ struct search {
     size_t n_second;
     float second_share;
     struct rpc_request *second_rpc;
-    struct rpc_request *text_rpc, *dense_rpc, *fetch_rpc;
+    struct rpc_request *text_rpc, *dense_rpc, *fetch_rpc, *explain_rpc;
     char encoder[ENCODER_NAME_MAX]; /* of the dense side */
     bool dense_restarted;
 
@@ -56,6 +56,7 @@ struct search {
     struct fused *fused;
     size_t n_fused;
     Vs__FetchReply *fetched;
+    Vs__ExplainReply *explained;
     Rt__SearchReply reply;
     char *notes[NOTES_MAX];
     char *dense_note; /* why the dense side gave nothing */
@@ -84,6 +85,7 @@ static void finish(struct search *s, enum status status)
     cancel(&s->second_rpc);
     cancel(&s->dense_rpc);
     cancel(&s->fetch_rpc);
+    cancel(&s->explain_rpc);
     r->searches++;
     int64_t took_us = clock_monotonic_us() - s->started_us;
     r->total_us += (uint64_t)took_us;
@@ -555,6 +557,68 @@ static bool status_start(struct search *s)
 
 /* ---- fuse, fetch, fold ---- */
 
+/* ---- the reasons, when they are asked for ---- */
+
+static void on_explain_reply(struct rpc_request *r, const ProtobufCMessage *m, void *data)
+{
+    (void)r;
+    struct search *s = data;
+    s->explained = (Vs__ExplainReply *)(void *)copy_message(m, s->a);
+}
+
+static void on_explain_finish(struct rpc_request *r, const struct error *err, void *data)
+{
+    (void)r;
+    struct search *s = data;
+    s->explain_rpc = NULL;
+    if (err->code != STATUS_OK) {
+        fail(s, err);
+        return;
+    }
+    if (s->explained == NULL) {
+        no_memory(s);
+        return;
+    }
+    finish(s, explain_fill(s->explained, s->request->why_not != NULL, s->dense_hits, s->n_dense,
+                           s->a, &s->reply, &s->error));
+}
+
+static void explain(struct search *s)
+{
+    static const struct rpc_callbacks callbacks = {.on_reply = on_explain_reply,
+                                                   .on_finish = on_explain_finish};
+    Vs__ExplainRequest q = VS__EXPLAIN_REQUEST__INIT;
+    struct rpc_client *c = service_client(s->r->svc, PEER_VECTORSTORE);
+    Vs__SearchTextRequest text = s->ask;
+    text.filter = &s->filter;
+    text.limit = s->limit;
+    text.n_earlier = s->request->n_earlier;
+    text.earlier = s->request->earlier;
+    q.text = &text;
+    q.document = s->request->why_not;
+    q.chunks = arena_array(s->a, s->reply.n_passages + 1, sizeof(*q.chunks));
+    if (q.chunks == NULL) {
+        no_memory(s);
+        return;
+    }
+    for (size_t i = 0; i < s->reply.n_passages; i++) {
+        q.chunks[q.n_chunks++] = s->reply.passages[i]->passage->chunk;
+    }
+    s->explain_rpc = c == NULL ? NULL : vs_explain(c, &s->options, &q, &callbacks, s);
+    if (s->explain_rpc == NULL) {
+        no_memory(s);
+    }
+}
+
+static void explain_or_finish(struct search *s, enum status status)
+{
+    if (status == STATUS_OK && s->request->has_explain && s->request->explain) {
+        explain(s);
+    } else {
+        finish(s, status);
+    }
+}
+
 static void on_fetch_reply(struct rpc_request *r, const ProtobufCMessage *m, void *data)
 {
     (void)r;
@@ -584,7 +648,9 @@ static void on_fetch_finish(struct rpc_request *r, const struct error *err, void
                         .n_fused = s->n_fused,
                         .top_k = s->top_k,
                         .fold = !(s->request->has_no_fold && s->request->no_fold)};
-    finish(s, answer_fill(s->r->text, &in, s->fetched, s->a, &s->reply, &s->r->folded, &s->error));
+    enum status st =
+        answer_fill(s->r->text, &in, s->fetched, s->a, &s->reply, &s->r->folded, &s->error);
+    explain_or_finish(s, st);
 }
 
 /* What the query demands of a passage only the full-text search can tell: vectors then rank what it
@@ -630,7 +696,7 @@ static void sides_ended(struct search *s)
         return;
     }
     if (s->n_fused == 0) {
-        finish(s, STATUS_OK);
+        explain_or_finish(s, STATUS_OK);
         return;
     }
     bool folding = !(s->request->has_no_fold && s->request->no_fold);

@@ -47,6 +47,10 @@ void encoder_learn(struct retrieve *r, const char *tenant, const char *encoder);
 enum status interpret(struct text_analyzer *t, const Rt__SearchRequest *q, struct arena *a,
                       Vs__Filter *filter, Vs__SearchTextRequest *text, Rt__Interpreted **shown,
                       bool *impossible, struct error *err) MUST_CHECK;
+/* Puts what the store tells into the passages of reply, and why_not where it was asked. */
+enum status explain_fill(const Vs__ExplainReply *from, bool why_not, const struct fuse_hit *dense,
+                         size_t n_dense, struct arena *a, Rt__SearchReply *reply,
+                         struct error *err) MUST_CHECK;
 /* Typed demands, or none. */
 bool interpret_demands(const Vs__SearchTextRequest *text);
 

@@ -31,6 +31,7 @@ void api_health(struct request *q);
 void api_keys_list(struct request *q); /* api_keys.c */
 void api_key_create(struct request *q);
 void api_key_revoke(struct request *q);
+void api_explain(struct request *q);
 void api_facets(struct request *q); /* api_facets.c */
 void api_document_versions(struct request *q);
 void api_tenants_list(struct request *q);

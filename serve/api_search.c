@@ -1,4 +1,5 @@
-/* POST /api/search: passages with the reasons for their rank. */
+/* POST /api/search: passages with the reasons for their rank. POST /api/explain: the same, and what
+ * each word of the question added; with a document, why it is not among them. */
 #include <stdlib.h>
 
 #include "base/clock.h"
@@ -10,6 +11,31 @@
 #include "serve/search_filter.h"
 #include "serve/search_request.h"
 #include "serve/service.h"
+
+/* What each word adds, as a share of all that the words add. */
+static void uses(struct jsonw *w, Vs__WordUse *const *list, size_t n)
+{
+    float sum = 0;
+    for (size_t i = 0; i < n; i++) {
+        sum += list[i]->part;
+    }
+    jsonw_key(w, "uses");
+    jsonw_open(w, '[');
+    for (size_t i = 0; i < n; i++) {
+        const Vs__WordUse *u = list[i];
+        jsonw_open(w, '{');
+        jsonw_field_z(w, "word", u->word);
+        jsonw_field_int(w, "in_text", u->in_text);
+        jsonw_field_bool(w, "in_title", u->in_title);
+        jsonw_field_double(w, "share", sum > 0 ? (double)(u->part / sum) : 0);
+        jsonw_field_bool(w, "function_word", u->function_word);
+        if (u->earlier) {
+            jsonw_field_bool(w, "earlier", true);
+        }
+        jsonw_close(w, '}');
+    }
+    jsonw_close(w, ']');
+}
 
 static void why(struct jsonw *w, const Rt__Why *y)
 {
@@ -34,6 +60,9 @@ static void why(struct jsonw *w, const Rt__Why *y)
             jsonw_str(w, str_from(y->folded[i]));
         }
         jsonw_close(w, ']');
+    }
+    if (y->n_uses > 0) {
+        uses(w, y->uses, y->n_uses);
     }
     jsonw_close(w, '}');
 }
@@ -76,6 +105,37 @@ static void similar(struct jsonw *w, const Rt__SearchReply *reply)
     jsonw_close(w, ']');
 }
 
+static void why_not(struct jsonw *w, const Rt__WhyNot *n)
+{
+    jsonw_key(w, "why_not");
+    jsonw_open(w, '{');
+    jsonw_field_bool(w, "known", n->known);
+    jsonw_field_int(w, "candidates", n->candidates);
+    strings(w, "filtered", n->filtered, n->n_filtered);
+    if (n->has_shown_rank) {
+        jsonw_field_int(w, "shown_rank", n->shown_rank);
+    }
+    if (n->has_dense_rank) {
+        jsonw_field_int(w, "dense_rank", n->dense_rank);
+    }
+    if (n->best != NULL) {
+        const Vs__Explained *e = n->best;
+        jsonw_key(w, "best");
+        jsonw_open(w, '{');
+        jsonw_key(w, "passage");
+        jsonw_str(w, (struct str){(const char *)e->chunk.data, e->chunk.len});
+        if (e->has_rank) {
+            jsonw_field_int(w, "text_rank", e->rank);
+            jsonw_field_double(w, "text_score", (double)e->score);
+        }
+        jsonw_field_double(w, "words", (double)e->words);
+        jsonw_field_double(w, "words_needed", (double)n->last_words);
+        uses(w, e->uses, e->n_uses);
+        jsonw_close(w, '}');
+    }
+    jsonw_close(w, '}');
+}
+
 static void on_found(struct request *q, const ProtobufCMessage *m, const struct error *err)
 {
     const Rt__SearchReply *reply = rt_search_reply(m);
@@ -107,6 +167,9 @@ static void on_found(struct request *q, const ProtobufCMessage *m, const struct 
     }
     if (reply->n_similar > 0) {
         similar(&w, reply);
+    }
+    if (reply->why_not != NULL) {
+        why_not(&w, reply->why_not);
     }
     jsonw_field_int(&w, "matched", reply->matched);
     jsonw_field_double(&w, "upper_bound_share", (double)reply->upper_bound_share);
@@ -184,6 +247,32 @@ static void on_json(struct request *q, const struct json *body)
         return;
     }
     api_unary(q, PEER_RETRIEVE, &rt_search_method, 0, &ask.base, on_found);
+}
+
+static void on_explain_json(struct request *q, const struct json *body)
+{
+    Rt__SearchRequest ask = RT__SEARCH_REQUEST__INIT;
+    struct error err;
+    struct str document;
+    enum status s = read_search(q, body, &ask, &err);
+    if (s == STATUS_OK) {
+        s = jsonr_string(body, "document", &document, &err);
+    }
+    if (s == STATUS_OK && document.ptr != NULL && (document.len == 0 || document.len > 64)) {
+        s = error_set(&err, STATUS_INVALID, "document must be a document's id");
+    }
+    if (s != STATUS_OK) {
+        api_fail(q, &err);
+        return;
+    }
+    ask.has_explain = ask.explain = true;
+    ask.why_not = pb_text(document.ptr);
+    api_unary(q, PEER_RETRIEVE, &rt_search_method, 0, &ask.base, on_found);
+}
+
+void api_explain(struct request *q)
+{
+    api_read_json(q, on_explain_json);
 }
 
 void api_search(struct request *q)

@@ -9,6 +9,7 @@ const struct route serve_routes[] = {
     {VERB_GET, "/v1/models/{id}", ACCESS_KEY, false, api_model},
 
     {VERB_POST, "/api/search", ACCESS_KEY, true, api_search},
+    {VERB_POST, "/api/explain", ACCESS_KEY, true, api_explain},
     {VERB_GET, "/api/documents", ACCESS_KEY, false, api_documents_list},
     {VERB_POST, "/api/documents", ACCESS_ADMIN, true, api_documents_upload},
     {VERB_GET, "/api/documents/{id}", ACCESS_KEY, false, api_document_get},

@@ -1,5 +1,6 @@
-/* store_explain: the same search again, in one snapshot, and then word by word what each of some passages has of the
- * question. */
+/* store_explain: the same search again, in one snapshot, and then word by word what each of some
+ * passages has of the question. */
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -19,24 +20,28 @@ struct wanted {
 };
 
 static enum status add_asked(struct wanted *w, struct reader *r, const struct visible *visible,
-                             struct explaining *x, struct error *err)
+                             struct explaining *x, struct arena *a, struct error *err)
 {
     for (size_t i = 0; i < w->m->n_chunks; i++) {
         struct str content;
         uint32_t ordinal = 0;
-        chunk_no no = 0;
+        struct content k;
+        struct stored_chunk row;
         if (!chunk_id_parse(w->m->chunks[i], &content, &ordinal)) {
             return error_set(err, STATUS_INVALID, "explain: that is no passage's id");
         }
-        enum status st = catalogue_chunk_no(r->db, content, ordinal, &no, err);
+        enum status st = catalogue_content_by_id(r->db, content, a, &k, err);
+        if (st == STATUS_OK) {
+            st = catalogue_chunk_by_ordinal(r->db, k.pk, ordinal, a, &row, err);
+        }
         if (st == STATUS_NOT_FOUND) {
             continue;
         }
         if (st != STATUS_OK) {
             return st;
         }
-        if (visible_has(visible, no)) {
-            w->chunks[x->n++] = no;
+        if (visible_has(visible, row.no)) {
+            w->chunks[x->n++] = row.no;
         }
     }
     w->asked = x->n;
@@ -44,16 +49,16 @@ static enum status add_asked(struct wanted *w, struct reader *r, const struct vi
 }
 
 /* Each condition by itself, so that the answer names those that fail. */
-static enum status add_conditions(struct wanted *w, const struct location *l, const struct content *k,
-                                  struct arena *a, struct error *err)
+static enum status add_conditions(struct wanted *w, const struct location *l,
+                                  const struct content *k, struct arena *a, struct error *err)
 {
     const Vs__Filter *f = w->m->text->filter;
     if (f == NULL) {
         return STATUS_OK;
     }
     Vs__Filter one[9];
-    const char *const names[9] = {"collection", "label", "tag",   "language", "format",
-                                  "document",   "under", "from",  "until"};
+    const char *const names[9] = {"collection", "label", "tag",  "language", "format",
+                                  "document",   "under", "from", "until"};
     for (size_t i = 0; i < 9; i++) {
         vs__filter__init(&one[i]);
     }
@@ -116,8 +121,11 @@ static enum status add_document(struct wanted *w, struct reader *r, struct expla
     if (w->m->document == NULL) {
         return STATUS_OK;
     }
+    const Vs__Filter *f = w->m->text->filter;
+    const int64_t *as_of = f != NULL && f->has_as_of_ms ? &f->as_of_ms : NULL;
     w->out->has_known = 1;
-    enum status st = document_find(r, w->who, w->m->document, a, &l, &k, err);
+    enum status st =
+        document_find(x->store, r, x->state, w->who, w->m->document, as_of, a, &l, &k, err);
     if (st == STATUS_NOT_FOUND || st == STATUS_FORBIDDEN) {
         return STATUS_OK;
     }
@@ -128,7 +136,10 @@ static enum status add_document(struct wanted *w, struct reader *r, struct expla
     w->out->known = 1;
     (void)snprintf(w->content, sizeof w->content, "%s", k.id);
     st = add_conditions(w, &l, &k, a, err);
-    return st == STATUS_OK ? catalogue_spans(r->db, k.pk, add_run, &g, err) : st;
+    /* under the filter, words that only left-out documents have count for nothing */
+    return st == STATUS_OK && w->out->n_filtered == 0
+               ? catalogue_spans(r->db, k.pk, add_run, &g, err)
+               : st;
 }
 
 static enum status choose(struct explaining *x, struct reader *r, const struct visible *visible,
@@ -137,7 +148,7 @@ static enum status choose(struct explaining *x, struct reader *r, const struct v
     struct wanted *w = x->data;
     x->chunks = w->chunks;
     x->n = 0;
-    enum status st = add_asked(w, r, visible, x, err);
+    enum status st = add_asked(w, r, visible, x, a, err);
     return st == STATUS_OK ? add_document(w, r, x, a, err) : st;
 }
 

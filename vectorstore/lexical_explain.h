@@ -1,5 +1,6 @@
-/* Why a chunk has the score that a search gave it: what each word of the question adds to the words' part of it. Counted
- * as the index counts, by the same analysis; the parts of a chunk add up to its `words`. */
+/* Why a chunk has the score that a search gave it: what each word of the question adds to the
+ * words' part of it. Counted as the index counts, by the same analysis; the parts of a chunk add up
+ * to its `words`. */
 #ifndef CARREL_VECTORSTORE_LEXICAL_EXPLAIN_H
 #define CARREL_VECTORSTORE_LEXICAL_EXPLAIN_H
 
@@ -16,7 +17,7 @@ struct lexical_use {
 
 struct lexical_detail {
     chunk_no chunk;
-    float words; /* the sum of the parts */
+    float words;              /* the sum of the parts */
     struct lexical_use *uses; /* every word of the question, those that it lacks with part 0 */
     size_t n_uses;
 };

@@ -277,7 +277,8 @@ static enum status check_text(const Vs__SearchTextRequest *m, struct error *err)
 
 static enum status run_text(struct text_search *ts, const struct visible *visible,
                             const struct asker *who, const Vs__SearchTextRequest *m,
-                            struct arena *a, struct lexical_result *res, struct error *err)
+                            struct arena *a, struct lexical_result *res, struct explaining *x,
+                            struct error *err)
 {
     struct reader *r = ts->r;
     struct lexical_source source = {.data = ts,
@@ -310,6 +311,15 @@ static enum status run_text(struct text_search *ts, const struct visible *visibl
             .limit = m->limit,
             .plain = m->has_mode && m->mode == VS__SEARCH_TEXT_REQUEST__MODE__PLAIN_BM25};
         st = lexical_search(r->text, &source, &q, a, res, err);
+        if (st == STATUS_OK && x != NULL) {
+            st = x->choose(x, r, visible, a, err);
+        }
+        if (st == STATUS_OK && x != NULL) {
+            x->details = arena_array(a, x->n + 1, sizeof *x->details);
+            st = x->details == NULL
+                     ? error_set(err, STATUS_NO_MEMORY, "out of memory")
+                     : lexical_explain(r->text, &source, &q, x->chunks, x->n, a, x->details, err);
+        }
     }
     return st;
 }
@@ -320,7 +330,8 @@ static enum status run_text(struct text_search *ts, const struct visible *visibl
  */
 static enum status search_parts(struct store *s, struct reader *r, const struct visible *visible,
                                 const struct asker *who, const Vs__SearchTextRequest *m,
-                                struct arena *a, struct lexical_result *res, struct error *err)
+                                struct arena *a, struct lexical_result *res, struct explaining *x,
+                                struct error *err)
 {
     struct text_search *ts = calloc(1, sizeof *ts);
     enum status st = ts == NULL ? error_set(err, STATUS_NO_MEMORY, "out of memory") : STATUS_OK;
@@ -330,7 +341,7 @@ static enum status search_parts(struct store *s, struct reader *r, const struct 
         buf_init(&ts->title, (size_t)256 * 1024);
         st = text_index_grams(s->text, &ts->grams, err);
         if (st == STATUS_OK && ts->set->stats.chunks > 0) {
-            st = run_text(ts, visible, who, m, a, res, err);
+            st = run_text(ts, visible, who, m, a, res, x, err);
         }
         again = st == STATUS_CORRUPT && ts->damaged != NULL && i < DAMAGED_MAX;
         if (again) {
@@ -364,7 +375,7 @@ enum status store_search_text(struct store *s, const struct asker *who,
         st = visible_for(s, r, &state, who, m->filter, &visible, err);
     }
     if (st == STATUS_OK) {
-        st = search_parts(s, r, visible, who, m, a, &res, err);
+        st = search_parts(s, r, visible, who, m, a, &res, NULL, err);
     }
     if (st == STATUS_OK) {
         st = text_reply(r, &res, a, out, err);
@@ -372,6 +383,34 @@ enum status store_search_text(struct store *s, const struct asker *who,
     if (st == STATUS_OK) {
         st = published_name(r, a, &out->encoder, err);
         out->generation = (uint64_t)state.generation;
+    }
+    visible_drop(visible);
+    reader_give(s, r);
+    return st;
+}
+
+enum status store_search_explained(struct store *s, const struct asker *who,
+                                   const Vs__SearchTextRequest *m, struct arena *a,
+                                   struct explaining *x, struct error *err)
+{
+    struct reader *r = NULL;
+    struct catalogue_state state;
+    struct visible *visible = NULL;
+    struct lexical_result res = {0};
+    enum status st = check_text(m, err);
+    if (st == STATUS_OK) {
+        st = reader_take(s, &r, &state, err);
+    }
+    if (st == STATUS_OK) {
+        st = visible_for(s, r, &state, who, m->filter, &visible, err);
+    }
+    x->store = s;
+    x->state = &state;
+    if (st == STATUS_OK) {
+        st = search_parts(s, r, visible, who, m, a, &res, x, err);
+    }
+    if (st == STATUS_OK) {
+        st = x->reply(x, r, &res, a, err);
     }
     visible_drop(visible);
     reader_give(s, r);

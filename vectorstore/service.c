@@ -251,6 +251,7 @@ SIMPLE(publish, Publish)
 SIMPLE(erase, Erase)
 SIMPLE(scrub, Scrub)
 SEARCH(search_text, SearchText)
+SEARCH(explain, Explain)
 SEARCH(search_vector, SearchVector)
 SEARCH(fetch, Fetch)
 SEARCH(facets, Facets)
@@ -329,6 +330,7 @@ const struct op_row op_rows[] = {
     {&vs_put_vectors_method, work_put_vectors, OP_WRITES},
     {&vs_publish_method, work_publish, OP_WRITES},
     {&vs_search_text_method, work_search_text, OP_READS},
+    {&vs_explain_method, work_explain, OP_READS},
     {&vs_search_vector_method, work_search_vector, OP_READS},
     {&vs_fetch_method, work_fetch, OP_READS},
     {&vs_facets_method, work_facets, OP_READS},
@@ -377,6 +379,7 @@ static const struct rpc_handler handlers[] = {
     UNARY(put_vectors),
     UNARY(publish),
     UNARY(search_text),
+    UNARY(explain),
     UNARY(search_vector),
     UNARY(fetch),
     UNARY(get_document),

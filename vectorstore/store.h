@@ -114,6 +114,9 @@ enum status store_export_vectors(struct store *s, const char *encoder, int64_t *
 enum status store_search_text(struct store *s, const struct asker *who,
                               const Vs__SearchTextRequest *m, struct arena *a,
                               Vs__SearchTextReply *out, struct error *err) MUST_CHECK;
+/* The same search, explained: what each word adds to some passages, and why a document has none. */
+enum status store_explain(struct store *s, const struct asker *who, const Vs__ExplainRequest *m,
+                          struct arena *a, Vs__ExplainReply *out, struct error *err) MUST_CHECK;
 enum status store_search_vector(struct store *s, const struct asker *who,
                                 const Vs__SearchVectorRequest *m, struct arena *a,
                                 Vs__SearchVectorReply *out, struct error *err) MUST_CHECK;

@@ -9,6 +9,7 @@
 #include "vectorstore/access.h"
 #include "vectorstore/blobs.h"
 #include "vectorstore/catalogue.h"
+#include "vectorstore/lexical_explain.h"
 #include "vectorstore/rights.h"
 #include "vectorstore/store.h"
 #include "vectorstore/text_index.h"
@@ -143,5 +144,23 @@ enum status document_find(struct store *s, struct reader *r, const struct catalo
 enum status chunk_id_make(const char *content, uint32_t ordinal, struct arena *a,
                           ProtobufCBinaryData *out, struct error *err) MUST_CHECK;
 bool chunk_id_parse(ProtobufCBinaryData id, struct str *content, uint32_t *ordinal);
+
+/* What an explanation adds to a search: passages looked at word by word within its snapshot. */
+struct explaining {
+    /* sets chunks and n, once the candidates are known */
+    enum status (*choose)(struct explaining *x, struct reader *r, const struct visible *visible,
+                          struct arena *a, struct error *err);
+    enum status (*reply)(struct explaining *x, struct reader *r, const struct lexical_result *res,
+                         struct arena *a, struct error *err);
+    void *data;
+    struct store *store;
+    const struct catalogue_state *state;
+    const chunk_no *chunks;
+    size_t n;
+    struct lexical_detail *details;
+};
+enum status store_search_explained(struct store *s, const struct asker *who,
+                                   const Vs__SearchTextRequest *m, struct arena *a,
+                                   struct explaining *x, struct error *err) MUST_CHECK;
 
 #endif
