@@ -6,6 +6,7 @@
 
 #include "base/file.h"
 #include "vectorstore/store_internal.h"
+#include "vectorstore/vectors_internal.h"
 
 #define DIMS 32U
 #define PLENTY 16800U
@@ -338,6 +339,86 @@ static void status_is(struct store *s, const char *encoder, const char *building
     arena_reset(&a);
 }
 
+/* ---- searching while segments change ---- */
+
+struct asking {
+    struct store *s;
+    const float *q;
+    float best; /* cosine of the nearest */
+    _Atomic bool stop;
+    _Atomic size_t asked, wrong;
+};
+
+/* No cmocka in here: it is not for threads. */
+static void *ask_on(void *data)
+{
+    struct asking *k = data;
+    while (!atomic_load(&k->stop)) {
+        struct error err;
+        struct arena a;
+        float q[DIMS];
+        Vs__SearchVectorReply r;
+        Vs__SearchVectorRequest m = VS__SEARCH_VECTOR_REQUEST__INIT;
+        memcpy(q, k->q, sizeof q);
+        m.encoder = (char *)(uintptr_t) "fit-1";
+        m.vector = q;
+        m.n_vector = DIMS;
+        m.limit = 10;
+        arena_init(&a, (size_t)1024 * 1024);
+        enum status s = store_search_vector(k->s, &appliance, &m, &a, &r, &err);
+        bool right = s == STATUS_OK && r.n_hits == 10 && fabsf(r.hits[0]->cosine - k->best) < 2e-3F;
+        (void)atomic_fetch_add(&k->wrong, right ? 0 : 1);
+        (void)atomic_fetch_add(&k->asked, 1);
+        arena_reset(&a);
+    }
+    return NULL;
+}
+
+static void searches_are_right_while_segments_change(void **state)
+{
+    struct fixture *f = *state;
+    struct error err;
+    pthread_t threads[2];
+    char document[16];
+    char path[400];
+    float *all = calloc((size_t)PLENTY * DIMS, sizeof *all);
+    assert_non_null(all);
+    for (size_t i = 0; i < PLENTY; i++) {
+        random_unit(all + i * DIMS);
+    }
+    OK(store_put_encoder(f->s, "fit-1", DIMS, 10, STR("blob"), &err));
+    put_plenty(f->s, "first", 1, 0, 600, all);
+    struct asking k = {.s = f->s, .q = all, .best = 1};
+    for (size_t i = 0; i < 2; i++) {
+        assert_int_equal(pthread_create(&threads[i], NULL, ask_on, &k), 0);
+    }
+    for (size_t i = 0; i < 3; i++) {
+        (void)snprintf(document, sizeof document, "d%zu", i);
+        put_plenty(f->s, document, 2 + i, 600 + i * PART, PART, all + (600 + i * PART) * DIMS);
+        assert_true(sealed(f->s));
+    }
+    /* and a file goes bad under them: they read the database then, and it is made again */
+    (void)snprintf(path, sizeof path, "%s/segments", f->dir);
+    DIR *d = opendir(path);
+    assert_non_null(d);
+    for (const struct dirent *e = readdir(d); e != NULL; e = readdir(d)) {
+        (void)snprintf(path, sizeof path, "%s/segments/%s", f->dir, e->d_name);
+        if (e->d_name[0] != '.' && strcmp(e->d_name, "manifest") != 0) {
+            vectors_lose(f->s->vectors, 1, e->d_name, "a test");
+        }
+    }
+    assert_int_equal(closedir(d), 0);
+    assert_true(sealed(f->s));
+    atomic_store(&k.stop, true);
+    for (size_t i = 0; i < 2; i++) {
+        assert_int_equal(pthread_join(threads[i], NULL), 0);
+    }
+    assert_int_equal(k.wrong, 0);
+    assert_true(k.asked > 10);
+    assert_exact(f->s, "fit-1", all, 600 + 3 * (size_t)PART, 30);
+    free(all);
+}
+
 /* All of one encoder's vectors go out, and as floats into another. */
 static void vectors_go_out_and_come_in(void **state)
 {
@@ -562,6 +643,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(tail_and_segments_are_exact_and_mended, setup, teardown),
         cmocka_unit_test_setup_teardown(segments_are_merged_mended_and_cleared, setup, teardown),
+        cmocka_unit_test_setup_teardown(searches_are_right_while_segments_change, setup, teardown),
         cmocka_unit_test_setup_teardown(vectors_go_out_and_come_in, setup, teardown),
         cmocka_unit_test_setup_teardown(an_encoder_is_built_published_and_replaced, setup,
                                         teardown),
