@@ -260,7 +260,8 @@ static enum status seal_tail(struct sealing *sg, bool *done, struct error *err)
     return s;
 }
 
-/* Neighbours at the end that are not much larger than what follows them. */
+/* Neighbours at the end that are not much larger than what follows them: three at least, or two
+ * that become worth lists. */
 static bool find_run(struct sealing *sg, int64_t *after, int64_t *until, uint64_t *n)
 {
     bool found = false;
@@ -276,7 +277,11 @@ static bool find_run(struct sealing *sg, int64_t *after, int64_t *until, uint64_
         }
         *after = ev->segments[first].after;
         size_t run = ev->n_segments - first;
-        found = run >= RUN_MIN || (run > 1 && ev->n_segments > RUN_FULL);
+        bool flat = dense_lists_for(*n, sg->e->dimensions) > 1; /* and worth lists together */
+        for (size_t i = first; i < ev->n_segments && flat; i++) {
+            flat = dense_lists(ev->segments[i].dense) == 1;
+        }
+        found = run >= RUN_MIN || (run > 1 && (flat || ev->n_segments > RUN_FULL));
     }
     (void)pthread_mutex_unlock(&sg->v->lock);
     return found;
