@@ -58,6 +58,8 @@ enum status backup_check(struct vault *v, bool progress, void (*say)(const char 
                          void *data, uint64_t *pieces, uint64_t *found,
                          struct error *err) MUST_CHECK;
 
+/* Where the lists of what was erased lie (base/erased.h), below a home: <tenant>, <tenant>.key */
+#define ERASURES "system/erasures/"
 /* A tenant's name: [a-z0-9-], 1 to 64. */
 bool backup_tenant_ok(const char *name);
 

@@ -101,6 +101,14 @@ static bool place(const struct giving *g, const char *path, char *out, size_t ca
         } else if (strncmp(path, "watch/", 6) == 0) {
             below = path + 6;
             to = "watch/";
+        } else if (strncmp(path, ERASURES, strlen(ERASURES)) == 0) {
+            below = path + strlen(ERASURES);
+            if (strncmp(below, tenant, n) != 0 ||
+                (below[n] != '\0' && strcmp(below + n, ".key") != 0)) {
+                return false;
+            }
+            int named = snprintf(out, cap, "%s/erasures/%s%s", g->tmp, g->as, below + n);
+            return named > 0 && (size_t)named < cap;
         } else {
             return false;
         }
@@ -242,6 +250,36 @@ static enum status give_all(struct giving *g, bool write, struct error *err)
     return s;
 }
 
+/* What was erased since that backup stays erased: the lists only ever grow, so the newest backup's
+ * are taken, and the services apply them before they serve. */
+static enum status give_erasures(struct giving *g, struct error *err)
+{
+    char **ids = NULL;
+    size_t n = 0;
+    struct book *b = NULL;
+    char *path = malloc(PATH_MAX);
+    struct book_entry *e = calloc(1, sizeof *e);
+    bool more = true;
+    enum status s = e == NULL || path == NULL ? error_set(err, STATUS_NO_MEMORY, "out of memory")
+                                              : vault_books(g->vault, &ids, &n, err);
+    if (s == STATUS_OK && n > 0 && strcmp(ids[n - 1], g->out->id) != 0) {
+        s = book_open(g->vault, ids[n - 1], &b, err);
+    }
+    while (s == STATUS_OK && b != NULL && more) {
+        s = book_next(b, e, &more, err);
+        if (s == STATUS_OK && more && strncmp(e->path, ERASURES, strlen(ERASURES)) == 0 &&
+            place(g, e->path, path, PATH_MAX)) {
+            (void)unlink(path); /* the older one */
+            s = give_one(g, b, e, err);
+        }
+    }
+    book_close(b);
+    vault_books_free(ids, n);
+    free(path);
+    free(e);
+    return s;
+}
+
 /* ---- names ---- */
 
 static bool empty_or_missing(const char *dir)
@@ -300,11 +338,38 @@ static enum status own_like(const char *path, const char *home, struct error *er
     return s;
 }
 
+/* The lists of a home that has them are the newer ones. */
+static enum status name_erasures(const struct giving *g, struct error *err)
+{
+    static const char *const endings[] = {"", ".key"};
+    char from[PATH_MAX];
+    char to[PATH_MAX];
+    enum status s = STATUS_OK;
+    int n = snprintf(to, sizeof to, "%s/" ERASURES "%s", g->w->home, g->as);
+    bool has = n > 0 && access(to, F_OK) == 0;
+    for (size_t i = 0; i < 2 && s == STATUS_OK && !has; i++) {
+        n = snprintf(from, sizeof from, "%s/erasures/%s%s", g->tmp, g->as, endings[i]);
+        int m = snprintf(to, sizeof to, "%s/" ERASURES, g->w->home);
+        if (n < 0 || (size_t)n >= sizeof from || m < 0 || (size_t)m + 80 >= sizeof to) {
+            s = error_set(err, STATUS_TOO_LARGE, "%s: path too long", g->w->home);
+        } else if (access(from, F_OK) == 0) {
+            s = file_mkdirs(to, 0700, err);
+            s = s == STATUS_OK ? own_like(to, g->w->home, err) : s;
+            (void)snprintf(to + m, sizeof to - (size_t)m, "%s%s", g->as, endings[i]);
+            s = s == STATUS_OK ? name_it(from, to, err) : s;
+        }
+    }
+    return s;
+}
+
 static enum status name_tenant(const struct giving *g, struct error *err)
 {
     char from[PATH_MAX];
     char to[PATH_MAX];
     enum status s = own_like(g->tmp, g->w->home, err);
+    if (s == STATUS_OK) {
+        s = name_erasures(g, err);
+    }
     if (s == STATUS_OK) {
         s = file_join(from, sizeof from, g->tmp, "watch", err);
     }
@@ -438,6 +503,9 @@ enum status backup_give(const struct restore_wish *w, struct restore_result *out
     }
     if (s == STATUS_OK) {
         s = give_all(g, true, err);
+    }
+    if (s == STATUS_OK) {
+        s = give_erasures(g, err);
     }
     if (s == STATUS_OK && w->tenant == NULL) {
         s = finish_whole(g, err);

@@ -450,6 +450,14 @@ static enum status plain(struct taking *t, struct error *err)
         s = file_join(path, sizeof path, t->w->home, "system", err);
         s = s == STATUS_OK ? walk(t, PART_PLAIN, path, "system", plain_file, 0, err) : s;
     }
+    static const char *const endings[] = {"", ".key"};
+    for (size_t i = 0; i < 2 && s == STATUS_OK && t->w->tenant != NULL; i++) {
+        (void)snprintf(name, sizeof name, ERASURES "%s%s", t->w->tenant, endings[i]);
+        s = file_join(path, sizeof path, t->w->home, name, err);
+        if (s == STATUS_OK && access(path, F_OK) == 0) {
+            s = take_file(t, PART_PLAIN, path, name, err);
+        }
+    }
     for (size_t i = 0; i < t->n_tenants && s == STATUS_OK; i++) {
         (void)snprintf(name, sizeof name, "tenants/%s", t->tenants[i]);
         s = file_join(path, sizeof path, t->w->home, name, err);

@@ -1,5 +1,8 @@
 #include "vectorstore/dot.h"
 
+#if defined(__x86_64__)
+#include <cpuid.h>
+#endif
 #include <math.h>
 #include <stdbool.h>
 #include <stdlib.h>
@@ -84,8 +87,13 @@ static const struct dot avx512 = {
 static bool has_avx2(void)
 {
     __builtin_cpu_init();
+    unsigned a = 0;
+    unsigned b = 0;
+    unsigned c = 0;
+    unsigned d = 0;
+    /* clang 14 knows no "f16c"; AVX2 says that the registers are saved */
     return __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma") &&
-           __builtin_cpu_supports("f16c");
+           __get_cpuid(1, &a, &b, &c, &d) != 0 && (c & bit_F16C) != 0;
 }
 
 static bool has_avx512(void)

@@ -89,7 +89,9 @@ test("backup, increment, check, restore: identical answers", { timeout: 300_000 
     assert.ok(first.new_pieces > 0);
     assert.deepEqual(readdirSync(join(a.home, "run")).filter((n) => n === "backup"), [], "the copy beside is gone");
 
-    // a little changes: little is written
+    // a little changes: little is written; something was erased meanwhile
+    mkdirSync(join(a.home, "system/erasures"), { recursive: true });
+    writeFileSync(join(a.home, "system/erasures/main"), "\n\n");
     a.drop("reports/report-3.md", content(3) + "\nOne more line about the zeppelin.\n");
     rmSync(join(a.watch, "reports/report-4.md"));
     await until("the change is there", async () => {
@@ -135,6 +137,7 @@ test("backup, increment, check, restore: identical answers", { timeout: 300_000 
     const old = temporaryHome();
     carrel(["restore", target, "--into", old, "--key-file", key, "--backup", first.backup]);
     assert.ok(existsSync(join(old, "watch/main/reports/report-4.md")));
+    assert.equal(readFileSync(join(old, "system/erasures/main"), "utf8"), "\n\n", "what was erased since stays erased");
     rmSync(dirname(old), { recursive: true, force: true });
     const third = carrel(["backup", target, "--home", a.home, "--key-file", key, "--keep", "1", "--json"]).json();
     assert.equal(third.removed_backups, 2);
