@@ -22,6 +22,8 @@ struct verifying {
     Vs__VerifyReply *out;
     struct catalogue_state state;
     struct visible *there;
+    uint64_t *rows; /* a bit for each passage that has a row: a dead content shrinks while its runs
+                       stay */
     struct map df;
     uint32_t *grams;
     int64_t indexed; /* passages that have a word */
@@ -94,6 +96,8 @@ static enum status check_chunk(const struct stored_chunk *k, void *data, struct 
     }
     if (!visible_has(v->there, k->no)) {
         problem(v, "content %s: passage %u is in no run of numbers", v->content.id, k->ordinal);
+    } else {
+        v->rows[k->no / 64] |= (uint64_t)1 << (k->no % 64);
     }
     arena_init(&a, (size_t)32 * 1024 * 1024);
     buf_init(&title, (size_t)256 * 1024);
@@ -268,6 +272,11 @@ static enum status check_locations(struct verifying *v, struct error *err)
 
 /* ---- full text ---- */
 
+static bool has_row(const struct verifying *v, uint64_t no)
+{
+    return no < (uint64_t)v->state.next_chunk && (v->rows[no / 64] >> (no % 64) & 1) != 0;
+}
+
 static enum status count_list(const struct verifying *v, const struct lexical_list *list,
                               uint64_t *live, struct error *err)
 {
@@ -278,7 +287,7 @@ static enum status count_list(const struct verifying *v, const struct lexical_li
     for (uint32_t b = 0; st == STATUS_OK && b < r.n_blocks; b++) {
         st = lexical_list_block(&r, b, p, err);
         for (uint32_t i = 0; st == STATUS_OK && i < p->n; i++) {
-            *live += visible_has(v->there, list->base + p->chunk[i]) ? 1 : 0;
+            *live += has_row(v, list->base + p->chunk[i]) ? 1 : 0;
         }
     }
     free(p);
@@ -439,6 +448,10 @@ enum status store_verify(struct store *s, const struct asker *who, struct arena 
     if (st == STATUS_OK) {
         st = visible_all(s->writer, &v.state, &v.there, err);
     }
+    if (st == STATUS_OK) {
+        v.rows = calloc((size_t)v.state.next_chunk / 64 + 1, sizeof *v.rows);
+        st = v.rows == NULL ? error_set(err, STATUS_NO_MEMORY, "verify: out of memory") : st;
+    }
     enum status (*const checks[])(struct verifying *, struct error *) = {
         check_locations, check_contents, check_terms, check_grams, check_vectors};
     for (size_t i = 0; i < sizeof checks / sizeof checks[0] && st == STATUS_OK; i++) {
@@ -454,5 +467,6 @@ enum status store_verify(struct store *s, const struct asker *who, struct arena 
     text_set_drop(v.index);
     arena_reset(&v.scratch);
     free(v.grams);
+    free(v.rows);
     return st;
 }
