@@ -95,6 +95,30 @@ static const struct {
      "--into DIR",
      "data directory to restore into (default as --home)"},
     {OPT_AS, {"as", required_argument, NULL, 'A'}, "--as NAME", "the tenant's new name"},
+    {OPT_PATH, {"document", required_argument, NULL, 40}, "--document ID", "this document"},
+    {OPT_PATH,
+     {"path", required_argument, NULL, 41},
+     "--path PATH",
+     "the file, or everything below the folder"},
+    {OPT_ERASE,
+     {"all-copies", no_argument, NULL, 42},
+     "--all-copies",
+     "also the same content under other paths"},
+    {OPT_ERASE,
+     {"keep-copies", no_argument, NULL, 43},
+     "--keep-copies",
+     "only this place: the content stays under the other paths"},
+    {OPT_ERASE, {"dry-run", no_argument, NULL, 44}, "--dry-run", "only show what would go"},
+    {OPT_ERASE, {"yes", no_argument, NULL, 45}, "--yes", "do not ask"},
+    {OPT_ERASE,
+     {"public-key", required_argument, NULL, 46},
+     "--public-key HEX",
+     "verify: the appliance's key (default: this data directory's)"},
+    {OPT_HOLD,
+     {"collection", required_argument, NULL, 47},
+     "--collection NAME",
+     "every document of the collection"},
+    {OPT_HOLD, {"reason", required_argument, NULL, 48}, "--reason TEXT", "why it is held"},
     {OPT_BACKUP,
      {"backup", required_argument, NULL, 'b'},
      "--backup ID",
@@ -218,6 +242,33 @@ static enum options_result take(const struct command *c, int letter, struct opti
         return OPTIONS_OK;
     case 'w':
         out->watch = true;
+        return OPTIONS_OK;
+    case 40:
+        out->document = optarg;
+        return OPTIONS_OK;
+    case 41:
+        out->path = optarg;
+        return OPTIONS_OK;
+    case 42:
+        out->all_copies = true;
+        return OPTIONS_OK;
+    case 43:
+        out->keep_copies = true;
+        return OPTIONS_OK;
+    case 44:
+        out->dry_run = true;
+        return OPTIONS_OK;
+    case 45:
+        out->yes = true;
+        return OPTIONS_OK;
+    case 46:
+        out->public_key = optarg;
+        return OPTIONS_OK;
+    case 47:
+        out->held_collection = optarg;
+        return OPTIONS_OK;
+    case 48:
+        out->reason = optarg;
         return OPTIONS_OK;
     case 'W':
         out->with_watch = true;

@@ -33,5 +33,12 @@ void erase_ask(struct rpc_call *call, const ProtobufCMessage *m);
 void erase_get(struct rpc_call *call, const ProtobufCMessage *m);
 void erase_list(struct rpc_call *call, const ProtobufCMessage *m);
 void erase_allow(struct rpc_call *call, const ProtobufCMessage *m);
+/* Is the caller an administrator? Otherwise the call has been finished. */
+bool erase_may(struct rpc_call *call);
+
+/* hold_rpc.c */
+void hold_rpc_add(struct rpc_call *call, const ProtobufCMessage *m);
+void hold_rpc_list(struct rpc_call *call, const ProtobufCMessage *m);
+void hold_rpc_remove(struct rpc_call *call, const ProtobufCMessage *m);
 
 #endif

@@ -6,6 +6,7 @@
 
 #include "ingest/documents.h"
 #include "ingest/erase.h"
+#include "ingest/holds.h"
 #include "ingest/queue.h"
 #include "vectorstore/vectorstore_rpc.h"
 
@@ -81,6 +82,19 @@ static enum status add(struct asking *q, const char *document, struct str path, 
                                      : STATUS_OK;
 }
 
+static enum status refuse_held(struct asking *q, struct journal *j, struct error *err)
+{
+    struct hold *holds = NULL;
+    size_t n = 0;
+    enum status s = hold_list(j, &q->arena, &holds, &n, err);
+    for (size_t i = 0; i < q->n && n > 0 && s == STATUS_OK; i++) {
+        const struct erasure_item *it = &q->items[i].item;
+        const struct hold *h = hold_over(holds, n, it->document, it->path);
+        s = h == NULL ? STATUS_OK : hold_refuse(h, it->path, err);
+    }
+    return s;
+}
+
 static enum status run_find(struct journal *j, struct journal_op *op, struct error *err)
 {
     struct asking *q = container_of(op, struct asking, op);
@@ -106,7 +120,7 @@ static enum status run_find(struct journal *j, struct journal_op *op, struct err
     if (s == STATUS_OK && q->n == 0) {
         s = error_set(err, STATUS_NOT_FOUND, "no document is there");
     }
-    return s;
+    return s == STATUS_OK ? refuse_held(q, j, err) : s;
 }
 
 /* ---- what they are made of ---- */
@@ -289,7 +303,10 @@ static enum status run_begin(struct journal *j, struct journal_op *op, struct er
     const uint8_t *key = erasing_key(q->t->erasing);
     id_new(q->e.id);
     q->e.by = q->by;
-    enum status s = erasure_begin(j, &q->e, list, q->n, q->traces, q->n_traces, key, err);
+    enum status s = refuse_held(q, j, err); /* copies may have come in, and holds too */
+    if (s == STATUS_OK) {
+        s = erasure_begin(j, &q->e, list, q->n, q->traces, q->n_traces, key, err);
+    }
     for (size_t i = 0; i < q->n && s == STATUS_OK; i++) {
         for (size_t k = 0; k < q->items[i].n_earlier && s == STATUS_OK; k++) {
             uint8_t keyed[KEYED_BYTES];
@@ -394,7 +411,7 @@ static bool copy_request(struct asking *q, const Ig__EraseRequest *r)
     return q->path.len == 0 || q->path.ptr != NULL;
 }
 
-static bool may_erase(struct rpc_call *call)
+bool erase_may(struct rpc_call *call)
 {
     const struct caller *who = rpc_call_caller(call);
     if (who != NULL && who->admin) {
@@ -407,7 +424,7 @@ static bool may_erase(struct rpc_call *call)
 void erase_ask(struct rpc_call *call, const ProtobufCMessage *m)
 {
     const Ig__EraseRequest *r = ig_erase_request(m);
-    struct tenant *t = may_erase(call) ? documents_tenant(call) : NULL;
+    struct tenant *t = erase_may(call) ? documents_tenant(call) : NULL;
     if (t == NULL) {
         return;
     }
@@ -451,7 +468,7 @@ struct looking {
 
 static struct looking *look(struct rpc_call *call, const char *id)
 {
-    struct tenant *t = may_erase(call) ? documents_tenant(call) : NULL;
+    struct tenant *t = erase_may(call) ? documents_tenant(call) : NULL;
     if (t == NULL) {
         return NULL;
     }

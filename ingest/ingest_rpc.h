@@ -20,6 +20,9 @@ IG_METHOD(render, "Render", Render, render, RPC_REPLY_STREAM, 60000)
 IG_METHOD(erase, "Erase", Erase, erase, RPC_UNARY, 120000)
 IG_METHOD(get_erasure, "GetErasure", GetErasure, get_erasure, RPC_UNARY, 5000)
 IG_METHOD(list_erasures, "ListErasures", ListErasures, list_erasures, RPC_UNARY, 5000)
+IG_METHOD(add_hold, "AddHold", AddHold, add_hold, RPC_UNARY, 5000)
+IG_METHOD(list_holds, "ListHolds", ListHolds, list_holds, RPC_UNARY, 5000)
+IG_METHOD(remove_hold, "RemoveHold", RemoveHold, remove_hold, RPC_UNARY, 5000)
 IG_METHOD(allow_erased, "AllowErased", AllowErased, allow_erased, RPC_UNARY, 5000)
 
 #endif

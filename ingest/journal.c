@@ -28,7 +28,7 @@ static const struct db_migration migrations[] = {
         "CREATE TABLE counter(name TEXT PRIMARY KEY, value INTEGER NOT NULL) STRICT, WITHOUT ROWID;"
         "INSERT INTO counter VALUES('sequence',0);"
         "CREATE TABLE note(name TEXT PRIMARY KEY, value TEXT NOT NULL) STRICT, WITHOUT ROWID;"},
-    /* erasures.c. phase: enum erasure_phase; clean: the fit made without the documents */
+    /* erasures.c. phase: enum erasure_phase */
     {2,
      "CREATE TABLE erasures(id TEXT PRIMARY KEY, created_ms INTEGER NOT NULL, by TEXT NOT NULL,"
      " phase INTEGER NOT NULL, sequence INTEGER NOT NULL, error TEXT NOT NULL DEFAULT '',"
@@ -46,6 +46,10 @@ static const struct db_migration migrations[] = {
      " keyed BLOB NOT NULL, PRIMARY KEY(erasure,roll,keyed)) STRICT, WITHOUT ROWID;"
      "CREATE TABLE erased_hashes(keyed BLOB PRIMARY KEY, erasure TEXT NOT NULL) STRICT,"
      " WITHOUT ROWID;"},
+    {3,
+     "CREATE TABLE holds(id TEXT PRIMARY KEY, kind INTEGER NOT NULL, target BLOB NOT NULL,"
+     " path BLOB NOT NULL, reason TEXT NOT NULL, by TEXT NOT NULL,"
+     " created_ms INTEGER NOT NULL) STRICT, WITHOUT ROWID;"},
 };
 
 /* The columns of struct file_row, in the order of read_row. */
@@ -182,6 +186,21 @@ enum status journal_open(const char *path, const char *pipeline, struct journal 
     }
     if (s != STATUS_OK) {
         (void)error_prefix(err, "%s", path);
+        journal_close(j);
+        return s;
+    }
+    *out = j;
+    return STATUS_OK;
+}
+
+enum status journal_open_reader(const char *path, struct journal **out, struct error *err)
+{
+    struct journal *j = calloc(1, sizeof *j);
+    if (j == NULL) {
+        return error_set(err, STATUS_NO_MEMORY, "out of memory");
+    }
+    enum status s = db_open(path, DB_READONLY, NULL, 0, &j->db, err);
+    if (s != STATUS_OK) {
         journal_close(j);
         return s;
     }

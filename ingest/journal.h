@@ -53,7 +53,10 @@ struct file_row {
 
 enum status journal_open(const char *path, const char *pipeline, struct journal **out,
                          struct error *err) MUST_CHECK;
-void journal_close(struct journal *j);
+/* Beside the journal's lane, for reading only: no call but those of holds.h. */
+enum status journal_open_reader(const char *path, struct journal **out,
+                                struct error *err) MUST_CHECK;
+void journal_close(struct journal *j); /* NULL is fine */
 sqlite3 *journal_db(struct journal *j); /* for the lane's transactions */
 
 /* ---- what happened on the disk; root: descriptor of the tenant's folder ---- */

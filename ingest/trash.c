@@ -1,6 +1,5 @@
 #include <errno.h>
 #include <fcntl.h>
-#include <ftw.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/sendfile.h>
@@ -10,10 +9,12 @@
 #include "base/clock.h"
 #include "base/file.h"
 #include "base/log.h"
+#include "ingest/holds.h"
 #include "ingest/ingest.h"
 
 #define DAY_MS ((int64_t)86400000)
 #define DATE_LEN 10
+#define PURGE_DEPTH_MAX 64
 
 static void date_of(int64_t wall_ms, char out[DATE_LEN + 1])
 {
@@ -113,29 +114,83 @@ enum status trash_move(int root, const char *home, const char *tenant, struct st
     return s;
 }
 
-static int remove_one(const char *path, const struct stat *st, int kind, struct FTW *ftw)
-{
-    (void)st;
-    (void)kind;
-    (void)ftw;
-    (void)remove(path); /* what cannot go stays until the next day */
-    return 0;
-}
+/* One day's folder of the trash. What cannot go stays until the next day. */
+struct purge {
+    const struct hold *holds;
+    size_t n_holds, below; /* below: length of the day's folder with its slash */
+};
 
-static void purge_tenant(const char *dir, const char *before)
+static void purge_day(const struct purge *p, const char *dir, int depth)
 {
-    DIR *d = opendir(dir);
+    DIR *d = depth > PURGE_DEPTH_MAX ? NULL : opendir(dir);
     if (d == NULL) {
         return;
     }
     for (struct dirent *e = readdir(d); e != NULL; e = readdir(d)) {
         char path[PATH_MAX];
-        if (strlen(e->d_name) == DATE_LEN && e->d_name[4] == '-' && strcmp(e->d_name, before) < 0 &&
-            file_join(path, sizeof path, dir, e->d_name, NULL) == STATUS_OK) {
-            (void)nftw(path, remove_one, 16, FTW_DEPTH | FTW_PHYS);
+        struct stat st;
+        if (strcmp(e->d_name, ".") == 0 || strcmp(e->d_name, "..") == 0 ||
+            file_join(path, sizeof path, dir, e->d_name, NULL) != STATUS_OK ||
+            lstat(path, &st) != 0) {
+            continue;
+        }
+        if (S_ISDIR(st.st_mode)) {
+            purge_day(p, path, depth + 1);
+        } else if (hold_over(p->holds, p->n_holds, "", str_from(path + p->below)) == NULL) {
+            (void)unlink(path);
         }
     }
     (void)closedir(d);
+    (void)rmdir(dir); /* not when something is held in it */
+}
+
+/* false when the holds cannot be told: then nothing goes. */
+static bool holds_of(const char *home, const char *tenant, struct arena *a, struct hold **out,
+                     size_t *n)
+{
+    char path[PATH_MAX];
+    struct journal *j = NULL;
+    struct error err;
+    int len = snprintf(path, sizeof path, "%s/tenants/%s/ingest.db", home, tenant);
+    *n = 0;
+    if (len < 0 || (size_t)len >= sizeof path) {
+        return false;
+    }
+    if (access(path, F_OK) != 0) {
+        return true; /* the tenant is gone: its trash follows in time */
+    }
+    enum status s = journal_open_reader(path, &j, &err);
+    if (s == STATUS_OK) {
+        s = hold_list(j, a, out, n, &err);
+    }
+    journal_close(j);
+    if (s != STATUS_OK) {
+        LOG_WARN("the trash is not emptied: legal holds cannot be read", LOG_STR("tenant", tenant),
+                 LOG_STR("err", err.text), LOG_END);
+    }
+    return s == STATUS_OK;
+}
+
+static void purge_tenant(const char *home, const char *tenant, const char *dir, const char *before)
+{
+    struct arena a;
+    struct hold *holds = NULL;
+    struct purge p = {0};
+    arena_init(&a, (size_t)16 << 20);
+    DIR *d = holds_of(home, tenant, &a, &holds, &p.n_holds) ? opendir(dir) : NULL;
+    p.holds = holds;
+    for (struct dirent *e = d == NULL ? NULL : readdir(d); e != NULL; e = readdir(d)) {
+        char path[PATH_MAX];
+        if (strlen(e->d_name) == DATE_LEN && e->d_name[4] == '-' && strcmp(e->d_name, before) < 0 &&
+            file_join(path, sizeof path, dir, e->d_name, NULL) == STATUS_OK) {
+            p.below = strlen(path) + 1;
+            purge_day(&p, path, 0);
+        }
+    }
+    if (d != NULL) {
+        (void)closedir(d);
+    }
+    arena_reset(&a);
 }
 
 void trash_purge(const char *home, int64_t days)
@@ -154,7 +209,7 @@ void trash_purge(const char *home, int64_t days)
         char path[PATH_MAX];
         if (tenant_name_valid(str_from(e->d_name)) &&
             file_join(path, sizeof path, dir, e->d_name, NULL) == STATUS_OK) {
-            purge_tenant(path, before);
+            purge_tenant(home, e->d_name, path, before);
         }
     }
     (void)closedir(d);

@@ -25,6 +25,9 @@ void api_erasures_list(struct request *q); /* api_erasures.c */
 void api_erasure_begin(struct request *q);
 void api_erasure_get(struct request *q);
 void api_erasure_allow(struct request *q);
+void api_holds_list(struct request *q); /* api_holds.c */
+void api_hold_add(struct request *q);
+void api_hold_remove(struct request *q);
 void api_status(struct request *q); /* api_admin.c */
 void api_metrics(struct request *q);
 void api_health(struct request *q);

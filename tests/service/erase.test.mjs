@@ -2,9 +2,9 @@
 
 import { after, before, test } from "node:test";
 import assert from "node:assert/strict";
-import { execFileSync } from "node:child_process";
-import { existsSync, lstatSync, readFileSync, readdirSync, writeFileSync } from "node:fs";
-import { join } from "node:path";
+import { execFile, spawnSync } from "node:child_process";
+import { existsSync, lstatSync, mkdirSync, readFileSync, readdirSync, rmSync, writeFileSync } from "node:fs";
+import { dirname, join } from "node:path";
 import { binDir, startAppliance, until } from "./appliance.mjs";
 
 const config = "http:\n  requests_per_minute: 0\nencoder:\n  first_fit_chunks: 50\n  min_document_frequency: 1\n  dimensions: 16\n";
@@ -49,7 +49,9 @@ async function erased(a, id, timeout = 60_000) {
   }, { timeout, every: 100 });
 }
 
-const cli = (a, ...args) => execFileSync(join(binDir, "carrel"), [...args, "--home", a.home], { encoding: "utf8" });
+const cli = (a, ...args) => new Promise((done) => {
+  execFile(join(binDir, "carrel"), [...args, "--home", a.home], { encoding: "utf8" }, (e, stdout, stderr) => done({ code: e ? e.code : 0, stdout, stderr }));
+});
 
 let a;
 before(async () => {
@@ -123,6 +125,33 @@ test("copies of the content are named, and erased or kept as wished", async () =
   assert.deepEqual(holding(a.home, forms(3)), []);
 });
 
+test("the command line: a folder, its certificate checked without the appliance, a hold that forbids it", async () => {
+  a.drop("held/h.md", secret(5));
+  a.drop("held/deep/i.md", secret(6));
+  await until("both are ready", async () => (await a.documents()).filter((d) => d.path.startsWith("held/") && d.state === "ready").length === 2);
+  const held = await cli(a, "hold", "add", "--path", "held/deep", "--reason", "case 12 of the court", "--json");
+  assert.equal(held.code, 0, held.stderr);
+  const refused = await cli(a, "erase", "--path", "held", "--yes");
+  assert.equal(refused.code, 1);
+  assert.match(refused.stderr, /legal hold .*case 12 of the court/);
+  assert.match((await cli(a, "hold", "list")).stdout, /path held\/deep {2}\(case 12 of the court\)/);
+  assert.equal((await cli(a, "hold", "remove", JSON.parse(held.stdout).id)).code, 0);
+  assert.equal((await cli(a, "erase", "--path", "held")).code, 2, "nobody confirms");
+  const done = await cli(a, "erase", "--path", "held", "--yes");
+  assert.equal(done.code, 0, done.stderr);
+  assert.deepEqual(holding(a.home, [...forms(5), ...forms(6)]), []);
+  const file = join(dirname(a.home), "certificate.json");
+  writeFileSync(file, done.stdout);
+  const key = (await cli(a, "erase", "public-key")).stdout.trim();
+  const offline = (...args) => spawnSync(join(binDir, "carrel"), ["erase", "verify", ...args, "--home", "/nonexistent"], { encoding: "utf8" });
+  assert.match(offline(file, "--public-key", key).stdout, /the signature holds/);
+  assert.equal(offline(file, "--public-key", key).status, 0);
+  assert.equal(offline(file, "--public-key", "00".repeat(32)).status, 1);
+  writeFileSync(file, done.stdout.replace("held/h.md", "held/x.md"));
+  assert.match(offline(file, "--public-key", key).stdout, /does not hold/);
+  assert.match((await cli(a, "erase", "list")).stdout, /done/);
+});
+
 test("killed in the middle it goes on at the next start", async () => {
   a.drop("kill/k.md", secret(4));
   await until("it is ready", async () => (await a.documents()).some((d) => d.path === "kill/k.md" && d.state === "ready"));
@@ -137,4 +166,33 @@ test("killed in the middle it goes on at the next start", async () => {
   assert.equal(e.certificate.certificate.verification.result, "nothing found");
   assert.deepEqual(holding(a.home, forms(4)), []);
   assert.ok(!existsSync(join(a.watch, "kill/k.md")));
+});
+
+test("a backup from before is put right before it is served", async () => {
+  a.drop("old/o.md", secret(7));
+  await until("it is ready", async () => (await a.documents()).some((d) => d.path === "old/o.md" && d.state === "ready"));
+  const target = join(dirname(a.home), "backups");
+  const taken = await cli(a, "backup", target);
+  assert.equal(taken.code, 0, taken.stderr);
+  const { id } = await a.post("/api/erasures", { path: "old" });
+  await erased(a, id);
+  const again = join(dirname(a.home), "again");
+  const given = spawnSync(join(binDir, "carrel"), ["restore", target, "--into", again], { encoding: "utf8" });
+  assert.equal(given.status, 0, given.stderr);
+  assert.ok(holding(again, forms(7)).length > 0, "the backup has it");
+  // the list of erasures is kept apart from what is backed up and restored
+  rmSync(join(again, "system/erasures"), { recursive: true, force: true });
+  mkdirSync(join(again, "system/erasures"), { recursive: true, mode: 0o700 });
+  for (const name of readdirSync(join(a.home, "system/erasures"))) {
+    writeFileSync(join(again, "system/erasures", name), readFileSync(join(a.home, "system/erasures", name)), { mode: 0o600 });
+  }
+  const b = await startAppliance({ home: again, config: null });
+  try {
+    assert.ok((await b.search(`${marker}7ian`)).every((p) => !p.text.includes(marker)));
+    const e = await erased(b, id);
+    assert.equal(e.certificate.certificate.verification.result, "nothing found");
+    assert.deepEqual(holding(again, forms(7)), []);
+  } finally {
+    await b.stop({ keep: true });
+  }
 });
