@@ -142,6 +142,26 @@ static enum status open_parts(struct store *s, struct error *err)
     return st == STATUS_OK ? sweep(s, err) : st;
 }
 
+#define SMALL_CHUNKS 2048 /* numbers given out: so many are indexed while the store opens */
+#define SMALL_STEPS 8
+
+/* A small store whose full text is not whole (of an earlier version, say) is mended before it is
+ * searched; a large one is searched as far as it goes while sealing mends it. */
+static enum status mend_small(struct store *s, const struct catalogue_state *state,
+                              struct error *err)
+{
+    struct text_set *set = text_index_hold(s->text);
+    bool whole = set->n > 0 || state->next_chunk == 1 || state->next_chunk > SMALL_CHUNKS;
+    text_set_drop(set);
+    enum status st = whole ? STATUS_OK : sealer_open(s, err);
+    for (int i = 0; i < SMALL_STEPS && st == STATUS_OK && !whole; i++) {
+        bool done = false;
+        st = index_seal(s, &done, err);
+        whole = !done;
+    }
+    return st;
+}
+
 enum status store_open(const char *dir, struct store **out, struct error *err)
 {
     struct store *s = calloc(1, sizeof *s);
@@ -161,6 +181,10 @@ enum status store_open(const char *dir, struct store **out, struct error *err)
         return st;
     }
     catalogue_end(s->writer);
+    struct error why;
+    if (mend_small(s, &state, &why) != STATUS_OK) {
+        LOG_WARN("full text is not whole; sealing tries again", LOG_STR("err", why.text), LOG_END);
+    }
     atomic_store(&s->documents, (uint32_t)state.documents);
     atomic_store(&s->chunks, (uint32_t)state.visible);
     *out = s;

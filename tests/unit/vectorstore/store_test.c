@@ -318,10 +318,7 @@ static void verify_sees_damage(void **state)
     db_close(db);
     OK(store_open(f->dir, &f->s, &err));
     OK(store_verify(f->s, &appliance, &a, &r, &err));
-    assert_int_equal(r.problems, 6); /* two passages are missing, and their words */
-    seal_all(f->s);
-    OK(store_verify(f->s, &appliance, &a, &r, &err));
-    assert_int_equal(r.problems, 3);
+    assert_int_equal(r.problems, 3); /* mended while the store opened: it is small */
     arena_reset(&a);
 }
 
