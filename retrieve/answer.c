@@ -169,3 +169,41 @@ enum status answer_fill(struct text_analyzer *t, const struct answer *in,
     reply->passages = list;
     return s;
 }
+
+static Vs__Passage *passage_of(const Vs__FetchReply *fetched, struct str chunk)
+{
+    for (size_t i = 0; i < fetched->n_passages; i++) {
+        if (str_eq(view(fetched->passages[i]->chunk), chunk)) {
+            return fetched->passages[i];
+        }
+    }
+    return NULL;
+}
+
+enum status answer_widen(const Vs__FetchReply *widened, struct arena *a, Rt__SearchReply *reply,
+                         struct error *err)
+{
+    size_t kept = 0;
+    for (size_t i = 0; i < reply->n_passages; i++) {
+        Rt__RankedPassage *p = reply->passages[i];
+        const Vs__Passage *core = p->passage;
+        size_t k = 0;
+        while (k < kept && (strcmp(reply->passages[k]->passage->content, core->content) != 0 ||
+                            core->start < reply->passages[k]->passage->start ||
+                            core->end > reply->passages[k]->passage->end)) {
+            k++;
+        }
+        if (k < kept) {
+            enum status s = add_folded(reply->passages[k]->why, core, a, err);
+            if (s != STATUS_OK) {
+                return s;
+            }
+            continue;
+        }
+        Vs__Passage *wide = passage_of(widened, view(core->chunk));
+        p->passage = wide != NULL ? wide : p->passage;
+        reply->passages[kept++] = p;
+    }
+    reply->n_passages = kept;
+    return STATUS_OK;
+}

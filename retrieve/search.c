@@ -13,6 +13,7 @@
 #include "base/log.h"
 
 #define TOP_K_MAX 200U
+#define WIDEN_MAX 3U
 #define QUERY_BYTES_MAX ((size_t)64 * 1024)
 #define EARLIER_MAX 16
 #define NOTES_MAX 4
@@ -628,6 +629,46 @@ static void on_fetch_reply(struct rpc_request *r, const ProtobufCMessage *m, voi
     }
 }
 
+/* What was chosen is fetched again with its neighbours. Without them it is still an answer. */
+static void on_widened(struct rpc_request *r, const struct error *err, void *data)
+{
+    (void)r;
+    struct search *s = data;
+    s->fetch_rpc = NULL;
+    enum status status = STATUS_OK;
+    if (err->code == STATUS_OK && s->fetched != NULL) {
+        status = answer_widen(s->fetched, s->a, &s->reply, &s->error);
+    } else {
+        note(s, arena_strdup(s->a,
+                             "passages are shown without their neighbours: reading those failed"));
+    }
+    explain_or_finish(s, status);
+}
+
+static void widen_start(struct search *s)
+{
+    Vs__FetchRequest q = VS__FETCH_REQUEST__INIT;
+    q.filter = &s->filter;
+    q.has_widen = 1;
+    q.widen = s->request->widen;
+    q.chunks = arena_array(s->a, s->reply.n_passages, sizeof(*q.chunks));
+    if (q.chunks == NULL) {
+        no_memory(s);
+        return;
+    }
+    for (size_t i = 0; i < s->reply.n_passages; i++) {
+        q.chunks[q.n_chunks++] = s->reply.passages[i]->passage->chunk;
+    }
+    s->fetched = NULL;
+    static const struct rpc_callbacks callbacks = {.on_reply = on_fetch_reply,
+                                                   .on_finish = on_widened};
+    struct rpc_client *c = service_client(s->r->svc, PEER_VECTORSTORE);
+    s->fetch_rpc = c == NULL ? NULL : vs_fetch(c, &s->options, &q, &callbacks, s);
+    if (s->fetch_rpc == NULL) {
+        no_memory(s);
+    }
+}
+
 static void on_fetch_finish(struct rpc_request *r, const struct error *err, void *data)
 {
     (void)r;
@@ -648,9 +689,14 @@ static void on_fetch_finish(struct rpc_request *r, const struct error *err, void
                         .n_fused = s->n_fused,
                         .top_k = s->top_k,
                         .fold = !(s->request->has_no_fold && s->request->no_fold)};
-    enum status st =
+    enum status status =
         answer_fill(s->r->text, &in, s->fetched, s->a, &s->reply, &s->r->folded, &s->error);
-    explain_or_finish(s, st);
+    if (status == STATUS_OK && s->request->has_widen && s->request->widen > 0 &&
+        s->reply.n_passages > 0) {
+        widen_start(s);
+        return;
+    }
+    explain_or_finish(s, status);
 }
 
 /* What the query demands of a passage only the full-text search can tell: vectors then rank what it
@@ -753,6 +799,10 @@ static enum status check(const struct rpc_call *call, const Rt__SearchRequest *q
     }
     if (q->filter != NULL && q->filter->n_collections > 0 && q->n_collections > 0) {
         return error_set(err, STATUS_INVALID, "search: collections in the filter and beside it");
+    }
+    if (q->widen > WIDEN_MAX) {
+        return error_set(err, STATUS_INVALID, "search: widen is %u; at most %u is possible",
+                         q->widen, WIDEN_MAX);
     }
     if (q->top_k > TOP_K_MAX) {
         return error_set(err, STATUS_INVALID, "search: top_k is %u; at most %u is possible",

@@ -72,4 +72,9 @@ enum status answer_fill(struct text_analyzer *t, const struct answer *in,
                         const Vs__FetchReply *fetched, struct arena *a, Rt__SearchReply *reply,
                         uint64_t *folded, struct error *err) MUST_CHECK;
 
+/* Puts the widened passages (of the same chunks, some may be missing) in place of the reply's; what lies
+ * within one before it is told by that one's `folded` and goes. */
+enum status answer_widen(const Vs__FetchReply *widened, struct arena *a, Rt__SearchReply *reply,
+                         struct error *err) MUST_CHECK;
+
 #endif

@@ -660,6 +660,8 @@ static void search(struct chat *c)
     }
     ask.earlier = earlier;
     ask.n_earlier = c->ask.n_earlier;
+    ask.has_widen = true;
+    ask.widen = (uint32_t)c->q->serve->settings->retrieve.widen;
     ask.has_rewritten = c->rewritten[0] != '\0';
     ask.rewritten = pb_bytes(str_from(c->rewritten));
     ask.filter = c->ask.filtered ? &c->ask.filter : NULL;

@@ -208,6 +208,7 @@ static enum status read_search(struct request *q, const struct json *body, Rt__S
     struct str query;
     struct str mode;
     int64_t top_k;
+    int64_t widen;
     bool fold;
     bool any;
     Vs__Filter *filter = arena_alloc(q->arena, sizeof *filter);
@@ -228,6 +229,11 @@ static enum status read_search(struct request *q, const struct json *body, Rt__S
     if (s == STATUS_OK) {
         out->has_top_k = top_k > 0;
         out->top_k = (uint32_t)top_k;
+        s = jsonr_int(body, "widen", 0, 3, 0, &widen, err);
+    }
+    if (s == STATUS_OK) {
+        out->has_widen = widen > 0;
+        out->widen = (uint32_t)widen;
         s = jsonr_bool(body, "fold", true, &fold, err);
     }
     if (s == STATUS_OK) {

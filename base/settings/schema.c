@@ -143,6 +143,9 @@ const struct setting settings_schema[] = {
         "Passages a search returns unless told."),
     ROW("retrieve.candidates", INT, retrieve.candidates, 10, 1000, "100",
         "Candidates that are scored again by proximity and character n-grams."),
+    ROW("retrieve.widen", INT, retrieve.widen, 0, 3, "0",
+        "Neighbour passages that answers read on each side of a found one; found neighbours become "
+        "one passage."),
     ROW("retrieve.lsa_weight", DOUBLE, retrieve.lsa_weight, 0, 1, "0.1",
         "Weight of the built-in encoder beside full-text search when both are fused."),
 

@@ -71,7 +71,7 @@ struct settings {
         int64_t refit_growth_percent; /* refit when the collection has grown by this since the fit */
     } encoder;
     struct {
-        int64_t top_k, candidates;
+        int64_t top_k, candidates, widen;
         double lsa_weight; /* fusion weight of the built-in encoder */
     } retrieve;
     struct {

@@ -22,7 +22,9 @@ struct world {
     const char *encoder;
     bool hold_text, reject_vectors;
     const char *rewritten; /* of the requests; NULL: none */
-    unsigned rewrites;
+    unsigned rewrites, last_widen;
+    uint32_t widen; /* of the requests */
+    bool fail_widened;
     struct rpc_call *held;
     bool text_cancelled;
     /* what they saw */
@@ -189,7 +191,12 @@ static void on_fetch(struct rpc_call *call, const ProtobufCMessage *m)
     const Vs__FetchRequest *q = vs_fetch_request(m);
     assert_non_null(q);
     assert_true(q->n_chunks <= 4);
+    if (q->widen > 0 && w->fail_widened) {
+        rpc_call_finish(call, STATUS_UNAVAILABLE, "not today");
+        return;
+    }
     w->fetches++;
+    w->last_widen = q->widen;
     w->last_fetched = q->n_chunks;
     Vs__Passage p[4], *list[4];
     char path[4][8];
@@ -204,6 +211,11 @@ static void on_fetch(struct rpc_call *call, const ProtobufCMessage *m)
         p[i].label = text_of("");
         p[i].text = bytes(texts[k]);
         p[i].hash = bytes("hash");
+        p[i].start = (uint32_t)k * 100;
+        p[i].end = p[i].start + 100;
+        if (q->widen > 0) { /* a with the one after it; d with nothing */
+            p[i].end += k == 0 ? 100 : 0;
+        }
         p[i].has_page = true;
         p[i].page = 3;
         list[i] = &p[i];
@@ -376,6 +388,8 @@ static struct answer ask(struct world *w, const char *query, Rt__SearchRequest__
     q.n_collections = 1;
     q.earlier = earlier;
     q.n_earlier = 1;
+    q.has_widen = w->widen > 0;
+    q.widen = w->widen;
     q.has_rewritten = w->rewritten != NULL;
     q.rewritten = bytes(w->rewritten == NULL ? "" : w->rewritten);
     struct rpc_options o = {.tenant = "main", .wait_for_ready = true, .timeout_ms = 15000};
@@ -454,6 +468,29 @@ static void test_typed_queries(void **state)
     assert_string_equal(a.interpreted, "");
     a = ask(w, "\"notice period\"", RT__SEARCH_REQUEST__MODE__PLAIN_BM25, false, 3);
     assert_string_equal(w->last_query, "\"notice period\"");
+    finish(w);
+}
+
+static void test_neighbours(void **state)
+{
+    (void)state;
+    struct world *w = begin(true, true);
+    w->widen = 1;
+    struct answer a = ask(w, "notice", DEFAULT, false, 3);
+    assert_int_equal(a.error.code, STATUS_OK);
+    assert_int_equal(w->fetches, 2);
+    assert_int_equal(w->last_widen, 1);
+    assert_int_equal(w->last_fetched, 3);
+    assert_string_equal(a.order, "ad"); /* b is read within a */
+    assert_string_equal(a.folded, "b.md p.3");
+    w->widen = 4;
+    assert_int_equal(ask(w, "notice", DEFAULT, false, 3).error.code, STATUS_INVALID);
+    w->widen = 1;
+    w->fail_widened = true;
+    a = ask(w, "notice", DEFAULT, false, 3);
+    assert_int_equal(a.error.code, STATUS_OK);
+    assert_string_equal(a.order, "adb");
+    assert_non_null(strstr(a.note, "without their neighbours"));
     finish(w);
 }
 
@@ -606,11 +643,11 @@ static void test_cancel_goes_down(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_everything_up),    cmocka_unit_test(test_typed_queries),
-        cmocka_unit_test(test_rewritten),        cmocka_unit_test(test_modes),
-        cmocka_unit_test(test_encoder_changes),  cmocka_unit_test(test_embed_down),
-        cmocka_unit_test(test_store_down),       cmocka_unit_test(test_bad_requests),
-        cmocka_unit_test(test_cancel_goes_down),
+        cmocka_unit_test(test_everything_up), cmocka_unit_test(test_typed_queries),
+        cmocka_unit_test(test_rewritten),     cmocka_unit_test(test_neighbours),
+        cmocka_unit_test(test_modes),         cmocka_unit_test(test_encoder_changes),
+        cmocka_unit_test(test_embed_down),    cmocka_unit_test(test_store_down),
+        cmocka_unit_test(test_bad_requests),  cmocka_unit_test(test_cancel_goes_down),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
