@@ -385,6 +385,38 @@ enum status text_part_list(struct text_part *p, struct str term, struct text_pin
 
 /* ---- all of it ---- */
 
+enum status text_part_terms(struct text_part *p, struct str from,
+                            bool (*visit)(struct str term, void *data), void *data,
+                            struct error *err)
+{
+    uint64_t group = 0;
+    bool more = p->n_groups > 0;
+    struct buf name;
+    buf_init(&name, TEXT_TERM_MAX);
+    enum status s = more ? find_group(p, from, &group, err) : STATUS_OK;
+    for (; s == STATUS_OK && more && group < p->n_groups; group++) {
+        struct segment_view v = {0};
+        size_t at = 0;
+        s = view_group(p, group, &v, err);
+        buf_reset(&name);
+        while (s == STATUS_OK && more && at < v.len) {
+            struct entry e;
+            if (!read_entry(&v, &at, &e) || e.shared > name.len) {
+                s = damaged(p, "a damaged group of words", err);
+                break;
+            }
+            name.len = (size_t)e.shared;
+            buf_str(&name, e.rest);
+            s = buf_status(&name) == STATUS_OK ? STATUS_OK
+                                               : damaged(p, "a word that is too long", err);
+            more = s == STATUS_OK && visit(buf_view(&name), data);
+        }
+        segment_view_drop(&v);
+    }
+    buf_deinit(&name);
+    return s;
+}
+
 enum status text_terms_next(struct text_terms *t, struct str *term, struct text_pins *pins,
                             struct lexical_list *list, bool *more, struct error *err)
 {

@@ -57,6 +57,12 @@ test("typed queries: phrases, exclusions, fields; anything else is text", async 
   const [relaxed, said] = await names('"leave annual"');
   assert.equal(relaxed, "handbook.pdf");
   assert.match(said.notes.join(), /side by side/);
+  const [like, tried] = await names("cardamon");
+  assert.equal(like, "caf\u00e9.txt");
+  assert.deepEqual(tried.similar, [{ word: "cardamon", tried: ["cardamom"] }]);
+  assert.match(tried.notes.join(), /cardamom/);
+  assert.equal((await names("acrdamom"))[0], "caf\u00e9.txt");
+  assert.equal((await names("zzyzx"))[0], "");
   for (const query of ['"', '-', 'title:', 'leave "', 'leave OR (NEAR/3 AND', "a:b:c leave", "12:30 leave", "https://example.com/leave?x=\"y\"", "\u0000 leave", "leave".padEnd(3000, ' -"x'), "* leave* ^leave"]) {
     const s = await a.request("/api/search", { method: "POST", body: { query } });
     assert.ok(s.status === 200 || query.includes("\u0000"), `${query}: ${s.status}`);
