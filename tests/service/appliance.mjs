@@ -96,7 +96,7 @@ export class Appliance {
   /** Orderly stop (SIGTERM). Resolves with the exit of `carrel up`. */
   async stop({ keep = false } = {}) {
     if (this.child.exitCode === null && this.child.signalCode === null) this.child.kill("SIGTERM");
-    const end = await Promise.race([this.exited, sleep(20_000).then(() => null)]);
+    const end = await Promise.race([this.exited, sleep(20_000, null, { ref: false })]);
     if (end === null) {
       this.child.kill("SIGKILL");
       throw new Error(`carrel up did not stop within 20 s\n${this.output.slice(-4000)}`);
