@@ -42,7 +42,7 @@ export async function startServe({ config = "", args = [], expectFailure = false
   child.stdio[3].end(identity());
   s.stop = async () => {
     child.kill("SIGTERM");
-    const end = await Promise.race([s.exited, sleep(10_000).then(() => null)]);
+    const end = await Promise.race([s.exited, sleep(10_000, null, { ref: false })]);
     if (end === null) child.kill("SIGKILL");
     rmSync(dirname(home), { recursive: true, force: true });
     return end;
