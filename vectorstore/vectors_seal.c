@@ -260,28 +260,35 @@ static enum status seal_tail(struct sealing *sg, bool *done, struct error *err)
     return s;
 }
 
-/* Neighbours at the end that are not much larger than what follows them: three at least, or two
- * that become worth lists. */
+/* Of the segments before number `end`, the last ones that are not much larger than what follows
+ * them: three at least, or two that become worth lists. Under lock. */
+static bool is_run(const struct encoder_vectors *ev, size_t end, size_t *first, uint64_t *n)
+{
+    *first = end - 1;
+    *n = ev->segments[*first].n;
+    while (*first > 0 && ev->segments[*first - 1].n < 2 * *n &&
+           ev->segments[*first - 1].until == ev->segments[*first].after) {
+        *n += ev->segments[--*first].n;
+    }
+    bool flat = dense_lists_for(*n, ev->dimensions) > 1;
+    for (size_t i = *first; i < end && flat; i++) {
+        flat = dense_lists(ev->segments[i].dense) == 1;
+    }
+    size_t run = end - *first;
+    return run >= RUN_MIN || (run > 1 && (flat || ev->n_segments > RUN_FULL));
+}
+
+/* The newest run. */
 static bool find_run(struct sealing *sg, int64_t *after, int64_t *until, uint64_t *n)
 {
     bool found = false;
+    size_t first = 0;
     (void)pthread_mutex_lock(&sg->v->lock);
     const struct encoder_vectors *ev = vectors_find(sg->v, sg->e->pk);
-    if (ev != NULL && ev->n_segments > 1) {
-        size_t first = ev->n_segments - 1;
-        *n = ev->segments[first].n;
-        *until = ev->segments[first].until;
-        while (first > 0 && ev->segments[first - 1].n < 2 * *n &&
-               ev->segments[first - 1].until == ev->segments[first].after) {
-            *n += ev->segments[--first].n;
-        }
+    for (size_t end = ev == NULL ? 0 : ev->n_segments; end > 1 && !found; end--) {
+        found = is_run(ev, end, &first, n);
         *after = ev->segments[first].after;
-        size_t run = ev->n_segments - first;
-        bool flat = dense_lists_for(*n, sg->e->dimensions) > 1; /* and worth lists together */
-        for (size_t i = first; i < ev->n_segments && flat; i++) {
-            flat = dense_lists(ev->segments[i].dense) == 1;
-        }
-        found = run >= RUN_MIN || (run > 1 && (flat || ev->n_segments > RUN_FULL));
+        *until = ev->segments[end - 1].until;
     }
     (void)pthread_mutex_unlock(&sg->v->lock);
     return found;
