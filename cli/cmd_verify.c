@@ -86,6 +86,9 @@ static enum exit_code run(const struct options *o)
     for (int i = 0; i < n; i++) {
         if (s == STATUS_OK && i < TENANTS_MAX) {
             r.tenant = names[i]->d_name;
+            if (!o->json) {
+                term_progress(stderr, (uint64_t)i, (uint64_t)n, r.tenant);
+            }
             s = rpc_once(o->home, PEER_VECTORSTORE, &vs_verify_method, r.tenant, TIMEOUT_MS,
                          &request.base, take, &r, &err);
         }
@@ -93,6 +96,9 @@ static enum exit_code run(const struct options *o)
         free(names[i]);
     }
     free(names);
+    if (!o->json) {
+        term_progress_end(stderr);
+    }
     if (s == STATUS_OK) {
         print(o, &r);
     }
