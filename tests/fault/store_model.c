@@ -16,7 +16,7 @@
 #define PIPELINE "fault-1"
 
 static const char *const names[ACT_KINDS] = {"put",     "remove",  "move",    "maintain", "seal",
-                                             "encoder", "vectors", "publish", "snapshot"};
+                                             "encoder", "vectors", "publish", "snapshot", "erase"};
 
 const char *act_name(enum act_kind k)
 {
@@ -133,6 +133,7 @@ static bool possible(const struct model *m, const struct act *a)
     switch (a->kind) {
     case ACT_REMOVE:
     case ACT_MOVE:
+    case ACT_ERASE:
         return m->docs[a->doc].there;
     case ACT_ENCODER:
         return m->building == 0;
@@ -338,6 +339,34 @@ static enum status do_publish(struct store *s, const struct act *a, struct error
     return st == STATUS_OK ? store_publish(s, &m, &r, err) : st;
 }
 
+static enum status do_erase(struct store *s, const struct act *a, struct error *err)
+{
+    static const Vs__ScrubRequest__Step steps[] = {VS__SCRUB_REQUEST__STEP__CONTENTS,
+                                                   VS__SCRUB_REQUEST__STEP__POSTINGS,
+                                                   VS__SCRUB_REQUEST__STEP__FILE};
+    char name[32];
+    char *one[1] = {name};
+    Vs__EraseRequest m = VS__ERASE_REQUEST__INIT;
+    Vs__EraseReply r = VS__ERASE_REPLY__INIT;
+    document_name(a->doc, name);
+    m.documents = one;
+    m.n_documents = 1;
+    m.sequence = a->sequence;
+    enum status st = store_erase(s, &m, &r, err);
+    for (size_t i = 0; i < sizeof steps / sizeof steps[0] && st == STATUS_OK; i++) {
+        Vs__ScrubReply done = VS__SCRUB_REPLY__INIT;
+        for (unsigned calls = 0; st == STATUS_OK && !done.done && calls < 100000; calls++) {
+            Vs__ScrubRequest q = VS__SCRUB_REQUEST__INIT;
+            q.step = steps[i];
+            q.has_begin = true;
+            q.begin = calls == 0;
+            vs__scrub_reply__init(&done);
+            st = store_scrub(s, &q, &done, err);
+        }
+    }
+    return st;
+}
+
 static enum status do_snapshot(struct store *s, const char *scratch, struct error *err)
 {
     Vs__SnapshotReply r = VS__SNAPSHOT_REPLY__INIT;
@@ -386,6 +415,8 @@ enum status model_do(struct store *s, const struct act *a, const char *scratch, 
         return do_publish(s, a, err);
     case ACT_SNAPSHOT:
         return do_snapshot(s, scratch, err);
+    case ACT_ERASE:
+        return do_erase(s, a, err);
     case ACT_KINDS:
         break;
     }
@@ -400,7 +431,7 @@ void model_apply(struct model *m, const struct act *a)
                                 .version = a->version,
                                 .tried = a->version,
                                 .embedded = a->encoder != 0 && a->encoder == m->published};
-    } else if (a->kind == ACT_REMOVE) {
+    } else if (a->kind == ACT_REMOVE || a->kind == ACT_ERASE) {
         d->there = d->moved = d->embedded = false;
     } else if (a->kind == ACT_MOVE) {
         d->moved = true;

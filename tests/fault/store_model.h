@@ -21,6 +21,7 @@ enum act_kind {
     ACT_VECTORS, /* a page of missing vectors */
     ACT_PUBLISH, /* the rest of them, and the switch */
     ACT_SNAPSHOT,
+    ACT_ERASE, /* with every step of scrubbing */
     ACT_KINDS
 };
 
