@@ -85,6 +85,67 @@ static void a_document_is_found_and_goes(void **state)
     assert_verified(f->s, 1, 1);
 }
 
+static void a_misspelled_word_finds_its_neighbour(void **state)
+{
+    struct fixture *f = *state;
+    put(f, draft("d1", 1, lighthouse, 2), true);
+    put(f, draft("d2", 2, whale, 1), true);
+    expect(f, "lihgthouse", "d1");
+    expect(f, "braekwater", "d2");
+    expect(f, "zebra", "");
+}
+
+static void full_text_is_sealed_merged_and_mended(void **state)
+{
+    struct fixture *f = *state;
+    static char room[1000][64];
+    static const char *list[1000];
+    char command[256];
+    for (size_t i = 0; i < 1000; i++) {
+        (void)snprintf(room[i], sizeof room[i], "Crate mark%zu holds copper.", i);
+        list[i] = room[i];
+    }
+    for (size_t d = 0; d < 10; d++) { /* more than a tail holds */
+        char name[16];
+        (void)snprintf(name, sizeof name, "many%zu", d);
+        for (size_t i = 0; i < 1000; i++) {
+            (void)snprintf(room[i], sizeof room[i], "Crate mark%zu holds copper.", d * 1000 + i);
+        }
+        put(f, draft(name, d + 1, list, 1000), true);
+    }
+    seal_all(f->s);
+    settle(f->s);
+    expect(f, "mark7345", "many7");
+    reopen(f);
+    expect(f, "mark7345", "many7");
+    expect(f, "mark9999", "many9");
+    assert_true(remove_document(f->s, "many3", 100));
+    settle(f->s);
+    seal_all(f->s);
+    expect(f, "mark3500", "");
+    expect(f, "mark4500", "many4");
+    assert_verified(f->s, 9, 9000);
+    store_close(f->s);
+    (void)snprintf(command, sizeof command,
+                   "for f in $(ls %s/text | grep -v manifest); do printf xyz | dd of=%s/text/$f "
+                   "bs=1 seek=200000 conv=notrunc 2>&1; done >/dev/null",
+                   f->dir, f->dir);
+    struct error err;
+    assert_int_equal(system(command), 0);
+    OK(store_open(f->dir, &f->s, &err));
+    char got[64];
+    found(f->s, &appliance, "mark4500 copper", NULL, 0, got, sizeof got); /* goes on */
+    seal_all(f->s);
+    expect(f, "mark4500", "many4");
+    store_close(f->s);
+    (void)snprintf(command, sizeof command, "rm -r %s/text", f->dir);
+    assert_int_equal(system(command), 0);
+    OK(store_open(f->dir, &f->s, &err));
+    seal_all(f->s);
+    expect(f, "mark7345", "many7");
+    assert_verified(f->s, 9, 9000);
+}
+
 static void sequences_rule(void **state)
 {
     struct fixture *f = *state;
@@ -528,6 +589,8 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(a_document_is_found_and_goes, setup, teardown),
+        cmocka_unit_test_setup_teardown(a_misspelled_word_finds_its_neighbour, setup, teardown),
+        cmocka_unit_test_setup_teardown(full_text_is_sealed_merged_and_mended, setup, teardown),
         cmocka_unit_test_setup_teardown(sequences_rule, setup, teardown),
         cmocka_unit_test_setup_teardown(a_file_put_back_to_earlier_content_is_a_new_change, setup,
                                         teardown),
