@@ -26,18 +26,23 @@ static void pack(struct buf *out, const uint32_t *v, uint32_t n, unsigned width)
 {
     uint64_t bits = 0;
     unsigned held = 0;
+    char *to = buf_reserve(out, ((size_t)n * width + 7) / 8 + 1);
+    if (to == NULL) {
+        return; /* the buffer remembers it */
+    }
     for (uint32_t i = 0; i < n; i++) {
         bits |= (uint64_t)v[i] << held;
         held += width;
         while (held >= 8) {
-            buf_char(out, (char)(bits & 0xFF));
+            *to++ = (char)(bits & 0xFF);
             bits >>= 8;
             held -= 8;
         }
     }
     if (held > 0) {
-        buf_char(out, (char)bits);
+        *to = (char)bits;
     }
+    out->len += ((size_t)n * width + 7) / 8;
 }
 
 static unsigned tf_class(uint32_t tf)
@@ -72,11 +77,13 @@ static void pack_block(const struct lexical_add *adds, uint32_t n, chunk_no base
     while (all >> head->width != 0 && ++head->width < 32) {
     }
     pack(out, deltas, n, head->width);
-    for (uint32_t i = 0; i < n; i++) {
+    char *to = buf_reserve(out, n);
+    for (uint32_t i = 0; to != NULL && i < n; i++) {
         uint32_t text = adds[i].tf_text < TEXT_BITS ? adds[i].tf_text : TEXT_BITS;
         uint32_t title = adds[i].tf_title < TITLE_MAX ? adds[i].tf_title : TITLE_MAX;
-        buf_char(out, (char)(text | title << 4));
+        to[i] = (char)(text | title << 4);
     }
+    out->len += to != NULL ? n : 0;
     for (uint32_t i = 0; i < n; i++) {
         if (adds[i].tf_text >= TEXT_BITS) {
             put_varint(out, adds[i].tf_text - TEXT_BITS);
