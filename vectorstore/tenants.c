@@ -284,11 +284,29 @@ static void seal_work(void *job)
     }
 }
 
+/* Whoever waits comes before the one that has just sealed. */
+static void seal_waiting(struct tenants *all)
+{
+    size_t pos = 0;
+    struct str key;
+    void *value;
+    while (all->n_sealing < TENANTS_SEALING && map_next(&all->by_name, &pos, &key, &value)) {
+        struct tenant *t = value;
+        if (t->waiting && !t->closing) {
+            seal(t);
+        }
+    }
+}
+
 static void seal_done(void *job)
 {
     struct tenant *t = job;
     t->sealing = false;
     t->refs--;
+    t->all->n_sealing--;
+    if (!t->all->stopping) {
+        seal_waiting(t->all);
+    }
     if (t->all->stopping) {
         begin_close(t);
     } else if (t->sealed) { /* there may be more, and rows that are not needed any more */
@@ -300,8 +318,11 @@ static void seal_done(void *job)
 static void seal(struct tenant *t)
 {
     struct error err;
-    if (!t->sealing && lane_submit(&t->seal, seal_work, seal_done, t, &err) == STATUS_OK) {
+    t->waiting = !t->sealing && t->all->n_sealing >= TENANTS_SEALING;
+    if (!t->sealing && !t->waiting &&
+        lane_submit(&t->seal, seal_work, seal_done, t, &err) == STATUS_OK) {
         t->sealing = true;
+        t->all->n_sealing++;
         t->refs++;
     }
 }

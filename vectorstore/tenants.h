@@ -1,7 +1,7 @@
 /* The open stores of the service: each tenant has its lanes and opens its store at the first job
- * that needs it. One that has not been used for a while is closed; of those idle, only the ones used
- * last stay open: TENANTS_OPEN of them, fewer (but TENANTS_KEPT) while the process holds more than
- * TENANTS_BYTES. Tenants in use are not closed, and at most TENANTS_MAX are known at once.
+ * that needs it. One that has not been used for a while is closed; of those idle, only the ones
+ * used last stay open: TENANTS_OPEN of them, fewer (but TENANTS_KEPT) while the process holds more
+ * than TENANTS_BYTES. Tenants in use are not closed, and at most TENANTS_MAX are known at once.
  *
  * Loop thread, except tenant_enter and tenant_leave, which jobs call on their threads. */
 #ifndef CARREL_VECTORSTORE_TENANTS_H
@@ -19,6 +19,8 @@
 #define TENANTS_OPEN 32U
 #define TENANTS_KEPT 8U
 #define TENANTS_BYTES ((size_t)192 * 1024 * 1024)
+#define TENANTS_SEALING                                                                            \
+    2U /* at once: sealing stands back and must not hold the threads of searches */
 #define TENANT_IDLE_MS 300000
 #define TENANT_TICK_MS 10000 /* how often idle ones, graces and sealing are looked after */
 
@@ -26,6 +28,7 @@ struct tenants {
     struct service *svc;
     struct map by_name;
     uv_timer_t timer;
+    uint32_t n_sealing; /* tenants that seal now, at most TENANTS_SEALING */
     bool stopping;
 };
 
@@ -35,6 +38,7 @@ struct tenant {
     struct lane write, read, seal;
     uint32_t refs; /* calls that hold it */
     bool maintaining, sealing, closing;
+    bool waiting;           /* to seal, until another has done */
     bool more, due, sealed; /* what the last job of each kind found */
     int64_t used_ms;
     pthread_mutex_t lock;

@@ -9,7 +9,8 @@
 #define EXPIRED_AT_ONCE 128U
 #define TOUCHED_KEPT 8192
 #define TOUCHED_SLACK 8192
-#define MOVE_ON_MS 3600000
+#define HOUR_MS 3600000
+#define MINUTE_MS 60000
 
 /* In the writer's transaction: the versions go, and what only they kept. */
 static enum status forget(struct store *s, struct catalogue_state *state,
@@ -71,7 +72,8 @@ enum status maintain_versions(struct store *s, int64_t now_wall_ms, bool *more, 
         st = prune_log(s, &changed, err);
     }
     /* moves on with the clock alone, so that it tells nothing of anyone's documents */
-    if (st == STATUS_OK && before > state.versions_from + MOVE_ON_MS) {
+    int64_t slack = before == now_wall_ms ? MINUTE_MS : HOUR_MS; /* nothing kept: nearly now */
+    if (st == STATUS_OK && before > state.versions_from + slack) {
         state.versions_from = before;
         changed = true;
     }
