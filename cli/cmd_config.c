@@ -2,6 +2,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "base/settings/rules.h"
 #include "base/settings/settings.h"
 #include "cli/command.h"
 
@@ -27,12 +28,22 @@ static enum exit_code check(const struct options *o)
 
     arena_init(&a, SETTINGS_ARENA_MAX);
     enum status st = settings_load(o->home, &a, &s, &err);
+    struct rules rules;
+    bool has_rules = false;
+    if (st == STATUS_OK) {
+        st = rules_load(o->home, &a, &rules, &err);
+        has_rules = st == STATUS_OK;
+        st = st == STATUS_NOT_FOUND ? STATUS_OK : st;
+    }
     arena_reset(&a);
     if (st != STATUS_OK) {
         (void)fprintf(stderr, "carrel: %s\n", err.text);
         return EXIT_FAILED;
     }
     (void)printf("%s/carrel.yaml is right\n", o->home);
+    if (has_rules) {
+        (void)printf("%s/" RULES_FILE " is right\n", o->home);
+    }
     return EXIT_OK;
 }
 

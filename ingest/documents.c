@@ -33,6 +33,44 @@ struct tenant *documents_tenant(struct rpc_call *call)
     return t;
 }
 
+/* "a,b" as a list; false: out of memory. */
+static bool split(const char *text, size_t len, struct arena *a, char ***out, size_t *n)
+{
+    size_t most = 1;
+    for (size_t i = 0; i < len; i++) {
+        most += text[i] == ',';
+    }
+    *n = 0;
+    *out = arena_array(a, most, sizeof **out);
+    for (size_t at = 0; *out != NULL && at < len; at++) {
+        size_t end = at;
+        while (end < len && text[end] != ',') {
+            end++;
+        }
+        (*out)[*n] = arena_strndup(a, text + at, end - at);
+        if ((*out)[(*n)++] == NULL) {
+            return false;
+        }
+        at = end;
+    }
+    return *out != NULL;
+}
+
+/* What the store was told, as rules_write wrote it: readers|label|tags|date. */
+static bool access_state(const char *access, struct arena *a, Ig__DocumentState *out)
+{
+    const char *label = access == NULL ? NULL : strchr(access, '|');
+    const char *tags = label == NULL ? NULL : strchr(label + 1, '|');
+    const char *date = tags == NULL ? NULL : strchr(tags + 1, '|');
+    if (date == NULL) {
+        return true;
+    }
+    out->label = arena_strndup(a, label + 1, (size_t)(tags - label) - 1);
+    return out->label != NULL &&
+           split(access, (size_t)(label - access), a, &out->readers, &out->n_readers) &&
+           split(tags + 1, (size_t)(date - tags) - 1, a, &out->tags, &out->n_tags);
+}
+
 bool document_state(const struct tenant *t, const struct file_row *row, struct arena *a,
                     Ig__DocumentState *out)
 {
@@ -65,7 +103,7 @@ bool document_state(const struct tenant *t, const struct file_row *row, struct a
     out->pages = row->pages;
     out->format = arena_strdup(a, row->format);
     out->title = arena_strdup(a, row->title);
-    return out->document != NULL && out->path.data != NULL && out->collection != NULL &&
+    return access_state(row->access, a, out) && out->document != NULL && out->path.data != NULL && out->collection != NULL &&
            out->state != NULL && (error[0] == '\0' || out->error != NULL) && out->format != NULL &&
            out->title != NULL;
 }

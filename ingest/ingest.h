@@ -21,6 +21,7 @@ struct queue;
 struct migration;
 struct erasing;
 struct renders;
+struct access;
 
 struct ingest {
     struct service *svc;
@@ -34,6 +35,7 @@ struct ingest {
     struct list tenants;
     size_t n_tenants;
     struct renders *renders;
+    struct access *access; /* access.c */
     uv_timer_t tick;
     bool tick_closed, pool_closed, closing;
     bool looking_for_tenants;
@@ -75,6 +77,10 @@ struct tenant {
     bool counting, counts_stale;
     struct journal_op count_op;
     struct journal_counts counted;
+
+    bool had_rules;   /* some document was stored under a rule */
+    bool reapply_due; /* the rules have changed */
+    bool reapplying;
 
     bool reconciled; /* the journal and the store have been compared since the start */
     bool reconciling;

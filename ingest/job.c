@@ -69,6 +69,7 @@ static void job_end(struct job *j)
         (void)close(j->snap.fd);
     }
     in->extracted_bytes -= j->extracted;
+    access_view_release(&j->view);
     arena_reset(&j->arena);
     free(j);
     extract_next(in);
@@ -80,6 +81,12 @@ static enum status run_record(struct journal *jl, struct journal_op *op, struct 
     struct job *j = container_of(op, struct job, op);
     const struct file_row *r = &j->row;
     struct job_result result;
+    if ((j->outcome == OUTCOME_DONE || j->outcome == OUTCOME_MOVED) && j->access != NULL) {
+        enum status s = journal_applied(jl, r->id, j->access, err);
+        if (s != STATUS_OK) {
+            return s;
+        }
+    }
     switch (j->outcome) {
     case OUTCOME_DONE:
         result = (struct job_result){
@@ -252,8 +259,27 @@ void job_store_failed(struct job *j, const struct error *err)
     retry_counted(j);
 }
 
-void job_location(const struct job *j, Vs__Location *l)
+/* Asked as late as can be: the rules that hold when the store is told. A change after this gives the row a new
+ * sequence number, so that the store is told again. */
+enum status job_location(struct job *j, Vs__Location *l, struct error *err)
 {
+    struct verdict *v = &j->verdict;
+    struct buf text;
+    access_look(j->t->in);
+    access_view_release(&j->view);
+    j->view = access_view_take(j->t);
+    access_judge(&j->view, j->row.path, j->row.collection, v);
+    buf_init(&text, 16384);
+    rules_write(v, &text);
+    struct str written = buf_view(&text);
+    j->access = buf_status(&text) != STATUS_OK
+                    ? NULL
+                    : arena_strndup(&j->arena, written.len == 0 ? "" : written.ptr, written.len);
+    buf_deinit(&text);
+    if (j->access == NULL) {
+        return error_set(err, STATUS_NO_MEMORY, "out of memory");
+    }
+    j->t->had_rules = j->t->had_rules || j->access[0] != '\0';
     vs__location__init(l);
     l->document = (char *)(uintptr_t)j->row.document;
     l->path.data = (uint8_t *)(uintptr_t)j->row.path.ptr;
@@ -262,6 +288,14 @@ void job_location(const struct job *j, Vs__Location *l)
     l->collection = (char *)(uintptr_t)j->row.collection;
     l->sequence = j->row.wanted;
     l->modified_wall_ms = j->row.stamp.mtime_ns / 1000000;
+    l->label = (char *)(uintptr_t)v->label;
+    l->readers = (char **)(uintptr_t)v->readers;
+    l->n_readers = v->n_readers;
+    l->tags = (char **)(uintptr_t)v->tags;
+    l->n_tags = v->n_tags;
+    l->has_date_wall_ms = v->has_date;
+    l->date_wall_ms = v->date_ms;
+    return STATUS_OK;
 }
 
 /* ---- remove, trash ---- */
@@ -359,7 +393,10 @@ static void start_move(struct job *j)
 {
     j->phase = JOB_MOVE;
     Vs__Location l;
-    job_location(j, &l);
+    if (job_location(j, &l, &j->err) != STATUS_OK) {
+        job_finish(j, OUTCOME_HELD);
+        return;
+    }
     Vs__MoveRequest m = VS__MOVE_REQUEST__INIT;
     m.location = &l;
     struct rpc_options o;

@@ -8,6 +8,7 @@
 #define CARREL_INGEST_JOB_H
 
 #include "embed/embed_rpc.h"
+#include "ingest/access.h"
 #include "ingest/chunk.h"
 #include "ingest/ingest.h"
 #include "ingest/ingest_rpc.h"
@@ -86,6 +87,10 @@ struct job {
     size_t piece_len;
     struct error piece_err; /* the reading thread's own */
 
+    struct access_view view; /* the rules that `verdict` borrows from */
+    struct verdict verdict;
+    const char *access; /* it, as rules_write; NULL: the store was told nothing */
+
     struct journal_op op;
     int64_t retry_at_ms;
     bool counted;
@@ -104,7 +109,8 @@ void job_extract(struct job *j);
 void job_finish(struct job *j, enum job_outcome outcome);
 void job_store_failed(struct job *j, const struct error *err);
 void job_options(const struct job *j, struct rpc_options *o);
-void job_location(const struct job *j, Vs__Location *out); /* borrows j */
+/* Asks the rules; borrows j. NO_MEMORY. */
+enum status job_location(struct job *j, Vs__Location *out, struct error *err) MUST_CHECK;
 /* The store said that it has the content, and has not: do the whole way. */
 void job_put_unknown(struct job *j);
 void job_put(struct job *j); /* put.c */

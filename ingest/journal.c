@@ -50,12 +50,13 @@ static const struct db_migration migrations[] = {
      "CREATE TABLE holds(id TEXT PRIMARY KEY, kind INTEGER NOT NULL, target BLOB NOT NULL,"
      " path BLOB NOT NULL, reason TEXT NOT NULL, by TEXT NOT NULL,"
      " created_ms INTEGER NOT NULL) STRICT, WITHOUT ROWID;"},
+    {4, "ALTER TABLE files ADD COLUMN access TEXT;"}, /* what the rules said; NULL: never told */
 };
 
 /* The columns of struct file_row, in the order of read_row. */
 #define ROW_COLUMNS                                                                                \
     "id,document,path,collection,op,state,wanted,done,ino,size,mtime_ns,ctime_ns,attempts,"        \
-    "next_attempt_ms,chunks,pages,format,title,error,changed_ms"
+    "next_attempt_ms,chunks,pages,format,title,error,changed_ms,access"
 
 #define STATEMENTS(X)                                                                              \
     X(next, "UPDATE counter SET value=value+1 WHERE name='sequence' RETURNING value")              \
@@ -100,6 +101,12 @@ static const struct db_migration migrations[] = {
     X(list, "SELECT " ROW_COLUMNS " FROM files WHERE document>?1 AND op NOT IN (3,4,5)"            \
             " AND state<>3 ORDER BY document LIMIT ?2")                                            \
     X(count, "SELECT state,count(*),total(size) FROM files GROUP BY state")                        \
+    X(applied, "UPDATE files SET access=?2 WHERE id=?1")                                           \
+    X(has_access, "SELECT EXISTS(SELECT 1 FROM files WHERE access<>'')")                           \
+    X(judged, "SELECT " ROW_COLUMNS " FROM files WHERE id>?1 AND path IS NOT NULL"                 \
+              " AND op NOT IN (3,4,5) AND state<>3 ORDER BY id LIMIT ?2")                          \
+    X(relocate, "UPDATE files SET op=iif(state=1,2,op),weight=iif(state=1,0,weight),state=0,"      \
+                "wanted=?2,attempts=0,next_attempt_ms=0,error=NULL,changed_ms=?3 WHERE id=?1")     \
     X(seen, "INSERT OR IGNORE INTO temp.stored(document) VALUES(?1)")
 
 struct journal {
@@ -254,12 +261,14 @@ static bool read_row(sqlite3_stmt *st, struct arena *a, struct file_row *r)
         .title = copy_text(st, 17, a),
         .error = copy_text(st, 18, a),
         .changed_ms = sqlite3_column_int64(st, 19),
+        .access = sqlite3_column_type(st, 20) == SQLITE_NULL ? NULL : copy_text(st, 20, a),
     };
     size_t n = document.len < ID_CAP ? document.len : ID_CAP - 1;
     memcpy(r->document, document.ptr, n);
     r->document[n] = '\0';
     return r->path.ptr != NULL && r->collection != NULL && r->format != NULL && r->title != NULL &&
-           r->error != NULL;
+           r->error != NULL &&
+           (r->access != NULL || sqlite3_column_type(st, 20) == SQLITE_NULL);
 }
 
 /* Rows of a bound statement into one array in a. */
@@ -921,6 +930,78 @@ enum status journal_count(struct journal *j, struct journal_counts *out, struct 
             break;
         }
     }
+    return s;
+}
+
+/* ---- rules of access ---- */
+
+enum status journal_applied(struct journal *j, int64_t id, const char *access, struct error *err)
+{
+    (void)sqlite3_bind_int64(j->applied, 1, id);
+    (void)sqlite3_bind_text(j->applied, 2, access, -1, SQLITE_STATIC);
+    return db_run(j->applied, err);
+}
+
+enum status journal_has_access(struct journal *j, bool *out, struct error *err)
+{
+    bool row = false;
+    enum status s = db_row(j->has_access, &row, err);
+    *out = s == STATUS_OK && row && sqlite3_column_int(j->has_access, 0) != 0;
+    db_reset(j->has_access);
+    return s;
+}
+
+/* A document that is ready moves; one on its way gets a new number, so that a job that has already asked the
+ * rules as they were does it again; one that failed is in no store: only what is known of it changes. */
+static enum status judge_one(struct journal *j, const struct file_row *row, const char *access,
+                             uint64_t *changed, struct error *err)
+{
+    bool same = row->access != NULL && strcmp(row->access, access) == 0;
+    bool quiet = row->state == FILE_FAILED ||
+                 (row->state == FILE_READY && row->access == NULL && access[0] == '\0');
+    uint64_t sequence = 0;
+    if (same && row->state != FILE_QUEUED) {
+        return STATUS_OK;
+    }
+    if (quiet) {
+        return journal_applied(j, row->id, access, err);
+    }
+    enum status s = next_sequence(j, &sequence, err);
+    if (s == STATUS_OK) {
+        bind_job(j->relocate, row->id, sequence);
+        (void)sqlite3_bind_int64(j->relocate, 3, clock_wall_ms());
+        s = db_run(j->relocate, err);
+        (*changed)++;
+    }
+    return s;
+}
+
+enum status journal_reapply(struct journal *j, int64_t *cursor, size_t limit,
+                            journal_judge_fn judge, void *data, uint64_t *changed, bool *end,
+                            struct error *err)
+{
+    struct arena a;
+    size_t n = 0;
+    *changed = 0;
+    *end = false;
+    arena_init(&a, 16 << 20);
+    struct file_row *rows = arena_array(&a, limit, sizeof *rows);
+    enum status s = rows == NULL ? error_set(err, STATUS_NO_MEMORY, "out of memory") : STATUS_OK;
+    if (s == STATUS_OK) {
+        (void)sqlite3_bind_int64(j->judged, 1, *cursor);
+        (void)sqlite3_bind_int64(j->judged, 2, (sqlite3_int64)limit);
+        s = read_rows(j->judged, limit, &a, rows, &n, err);
+    }
+    for (size_t i = 0; i < n && s == STATUS_OK; i++) {
+        const char *access = "";
+        *cursor = rows[i].id;
+        s = judge(data, &rows[i], &a, &access, err);
+        if (s == STATUS_OK) {
+            s = judge_one(j, &rows[i], access, changed, err);
+        }
+    }
+    *end = n < limit;
+    arena_reset(&a);
     return s;
 }
 

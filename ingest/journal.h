@@ -49,6 +49,7 @@ struct file_row {
     uint32_t chunks, pages;
     const char *format, *title, *error; /* "" when none */
     int64_t changed_ms;
+    const char *access; /* what the rules said when the store was told, as rules_write; NULL: never */
 };
 
 enum status journal_open(const char *path, const char *pipeline, struct journal **out,
@@ -148,6 +149,20 @@ struct journal_counts {
 };
 enum status journal_count(struct journal *j, struct journal_counts *out,
                           struct error *err) MUST_CHECK;
+
+/* ---- rules of access ---- */
+
+/* What the store was told. */
+enum status journal_applied(struct journal *j, int64_t id, const char *access,
+                            struct error *err) MUST_CHECK;
+/* Whether a row was stored under a rule. */
+enum status journal_has_access(struct journal *j, bool *out, struct error *err) MUST_CHECK;
+/* Rows above *cursor, at most limit, judged anew: where the verdict is another than what the store was told, its
+ * location is sent again under a new sequence number; *changed counts them. *end when none is left. */
+typedef enum status (*journal_judge_fn)(void *data, const struct file_row *row, struct arena *a,
+                                        const char **out, struct error *err);
+enum status journal_reapply(struct journal *j, int64_t *cursor, size_t limit, journal_judge_fn judge,
+                            void *data, uint64_t *changed, bool *end, struct error *err) MUST_CHECK;
 
 /* ---- agreeing with the store ---- */
 

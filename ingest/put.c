@@ -290,7 +290,10 @@ void job_put(struct job *j)
 {
     j->phase = JOB_PUT;
     Vs__Location l;
-    job_location(j, &l);
+    if (job_location(j, &l, &j->err) != STATUS_OK) {
+        job_finish(j, OUTCOME_HELD);
+        return;
+    }
     Vs__PutRequest__Begin begin = VS__PUT_REQUEST__BEGIN__INIT;
     begin.location = &l;
     begin.hash.data = j->snap.hash;

@@ -8,6 +8,7 @@
 #include "base/clock.h"
 #include "base/file.h"
 #include "base/snapshot_call.h"
+#include "ingest/access.h"
 #include "ingest/chunk.h"
 #include "ingest/documents.h"
 #include "ingest/erase.h"
@@ -127,6 +128,9 @@ static enum status ingest_open(struct service *svc, struct error *err)
         s = extractor_pool_new(svc->loop, svc->settings, program, &in->pool, err);
     }
     if (s == STATUS_OK) {
+        s = access_open(in, err); /* before the first document goes anywhere */
+    }
+    if (s == STATUS_OK) {
         s = tenants_open(in, err);
     }
     if (s == STATUS_OK) {
@@ -204,6 +208,7 @@ static void ingest_health(struct service *svc, struct service_health *out)
     if (in->n_unknown_folders > 0) {
         (void)snprintf(unknown, sizeof unknown, "ignored in watch/: %s", in->unknown_folders);
     }
+    trouble = access_trouble(in)[0] != '\0' ? access_trouble(in) : trouble;
     const char *more = trouble[0] != '\0'   ? trouble
                        : held[0] != '\0'    ? held
                        : unknown[0] != '\0' ? unknown
@@ -229,6 +234,7 @@ static void on_tick_closed(uv_handle_t *h)
     struct ingest *in = container_of(h, struct ingest, tick);
     struct service *svc = in->svc;
     tenants_free(in);
+    access_close(in);
     renders_free(in->renders);
     free(in);
     svc->state = NULL;

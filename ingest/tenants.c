@@ -7,6 +7,7 @@
 #include "base/clock.h"
 #include "base/file.h"
 #include "base/log.h"
+#include "ingest/access.h"
 #include "ingest/documents.h"
 #include "ingest/erase.h"
 #include "ingest/ingest.h"
@@ -62,6 +63,9 @@ static enum status prepare(struct ingest *in, const char *id, struct tenant **ou
         s = journal_open(path, in->pipeline, &journal, err);
     }
     if (s == STATUS_OK) {
+        s = journal_has_access(journal, &t->had_rules, err);
+    }
+    if (s == STATUS_OK) {
         s = erasing_prepare(in, id, journal, &t->erasing, err);
     }
     if (s != STATUS_OK) {
@@ -104,6 +108,7 @@ static enum status start(struct tenant *t, struct error *err)
     }
     erasing_start(t->erasing, t);
     t->counts_stale = true;
+    t->reapply_due = access_restricted(t); /* they may have changed while nothing ran */
     list_push(&in->tenants, &t->link);
     in->n_tenants++;
     queue_changed(t->queue);
@@ -312,6 +317,7 @@ static void count_done(struct journal_op *op)
 void tenants_tick(struct ingest *in)
 {
     int64_t now = clock_monotonic_ms();
+    access_tick(in);
     list_for_each(it, &in->tenants)
     {
         struct tenant *t = list_entry(it, struct tenant, link);
@@ -373,7 +379,7 @@ bool tenants_closed(const struct ingest *in)
     {
         struct tenant *t = list_entry(it, struct tenant, link);
         if (!erasing_idle(t->erasing) || !migration_idle(t->migration) || !queue_idle(t->queue) ||
-            t->reconciling || t->counting) {
+            t->reconciling || t->counting || t->reapplying) {
             all = false;
         } else if (t->follow != NULL && lane_idle(&in->work)) {
             struct follow *f = t->follow;

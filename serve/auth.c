@@ -11,6 +11,7 @@
 #include "base/hash.h"
 #include "base/log.h"
 #include "base/map.h"
+#include "base/settings/rules.h"
 
 #define KEYS_MAX 4096
 #define SESSIONS_MAX 4096
@@ -287,13 +288,7 @@ void auth_close(struct auth *a)
 
 bool auth_group_ok(struct str name)
 {
-    bool ok = name.len > 0 && name.len <= GROUP_BYTES_MAX;
-    for (size_t i = 0; ok && i < name.len; i++) {
-        char c = name.ptr[i];
-        ok = (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') ||
-             (c != '\0' && strchr("._-@", c) != NULL);
-    }
-    return ok;
+    return rules_group_valid(name); /* "nobody" must stay what nobody is in */
 }
 
 enum status auth_set_groups(struct principal *p, const struct str *names, size_t n,

@@ -55,7 +55,7 @@ struct principal *auth_key(struct auth *a, struct str key);
 /* ---- keys made and revoked while running: the database first, on any thread, then memory, on the
  * loop ---- */
 
-/* Letters, digits and . _ - @, 1 to 64 of them. */
+/* Letters, digits and . _ - @, 1 to 64 of them; not "everyone" or "nobody". */
 bool auth_group_ok(struct str name);
 /* Takes the names as p's groups. INVALID: too many, or one is not a group's name, which it says. */
 enum status auth_set_groups(struct principal *p, const struct str *names, size_t n,

@@ -2,6 +2,16 @@
 
 #include "serve/passage.h"
 
+static void texts(struct jsonw *w, const char *key, char *const *list, size_t n)
+{
+    jsonw_key(w, key);
+    jsonw_open(w, '[');
+    for (size_t i = 0; i < n; i++) {
+        jsonw_str(w, str_from(list[i]));
+    }
+    jsonw_close(w, ']');
+}
+
 void document_json(struct jsonw *w, const Ig__DocumentState *d)
 {
     jsonw_open(w, '{');
@@ -27,6 +37,9 @@ void document_json(struct jsonw *w, const Ig__DocumentState *d)
     if (d->title != NULL) {
         jsonw_field_z(w, "title", d->title);
     }
+    jsonw_field_z(w, "label", d->label == NULL ? "" : d->label);
+    texts(w, "tags", d->tags, d->n_tags);
+    texts(w, "readers", d->readers, d->n_readers); /* ingest's list is for administrators */
     jsonw_close(w, '}');
 }
 
@@ -49,5 +62,7 @@ void stored_document_json(struct jsonw *w, const Vs__DocumentInfo *d)
     if (d->title != NULL) {
         jsonw_field_z(w, "title", d->title);
     }
+    jsonw_field_z(w, "label", d->location->label == NULL ? "" : d->location->label);
+    texts(w, "tags", d->location->tags, d->location->n_tags);
     jsonw_close(w, '}');
 }

@@ -60,7 +60,7 @@ static const char *refused_event(const yaml_event_t *e, int depth, int documents
                                  : NULL;
 }
 
-static enum status check_events(const char *name, struct str yaml, struct error *err)
+enum status settings_check_yaml(const char *name, struct str yaml, struct error *err)
 {
     yaml_parser_t p;
     yaml_event_t e;
@@ -337,7 +337,7 @@ enum status settings_parse(const char *home, struct str yaml, const char *name, 
     }
     s = set_defaults(home, a, &fresh, err);
     if (s == STATUS_OK) {
-        s = check_events(name, yaml, err);
+        s = settings_check_yaml(name, yaml, err);
     }
     if (s != STATUS_OK) {
         return s;

@@ -41,6 +41,8 @@ extern const size_t settings_sections_n;
 #define SETTINGS_MAX_ROWS 96
 #define SETTINGS_FILE_MAX ((size_t)256 * 1024)
 
+/* Refuses aliases, anchors, tags, depth and second documents, as "name:line: ...". */
+enum status settings_check_yaml(const char *name, struct str yaml, struct error *err) MUST_CHECK;
 /* "integer", "size", ... */
 const char *setting_type_name(enum setting_type t);
 /* Is item one of the '|'-separated choices? */

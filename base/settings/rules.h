@@ -1,0 +1,78 @@
+/* Rules of access: which readers, label, tags and date a document gets by where it lies. They stand
+ * in access.yaml beside carrel.yaml and take effect without a restart:
+ *
+ *   access:
+ *     - path: hr/                 # a pattern below the tenant's watched folder
+ *       readers: [hr, board]      # groups of keys; [everyone] or [nobody] (administrators see that
+ * it is there) label: confidential       # public, internal, confidential or restricted tags:
+ * [personnel]
+ *     - collection: minutes
+ *       tenant: main              # left out: every tenant
+ *       date: path                # the last date in the path, or YYYY-MM-DD
+ *
+ * Of readers, label and date the first matching rule that names one counts; tags add up. In
+ * patterns * and ? stay within a folder, ** goes through folders, and a / at the end means
+ * everything below. What no rule gives readers to is for everyone in the tenant. A rule's mistake
+ * fails the whole file, naming line and cure. Pure but for rules_load. */
+#ifndef CARREL_BASE_SETTINGS_RULES_H
+#define CARREL_BASE_SETTINGS_RULES_H
+
+#include "base/arena.h"
+#include "base/buf.h"
+#include "base/str.h"
+
+#define RULES_FILE "access.yaml"
+#define RULES_MAX 512
+#define RULES_VALUES 32 /* readers, or tags, of one document */
+#define RULES_NOBODY "nobody"
+#define RULES_EVERYONE "everyone"
+
+struct rule {
+    size_t line;
+    const char *tenant, *path, *collection; /* NULL: any */
+    const char **readers;
+    size_t n_readers;
+    bool has_readers;
+    const char *label; /* NULL: none */
+    const char **tags;
+    size_t n_tags;
+    bool has_date, date_from_path;
+    int64_t date_ms;
+};
+
+struct rules {
+    struct rule *items;
+    size_t n;
+};
+
+/* What the rules say of one document; texts are borrowed from the rules. */
+struct verdict {
+    const char *readers[RULES_VALUES]; /* none: everyone in the tenant */
+    size_t n_readers;
+    const char *label; /* "" */
+    const char *tags[RULES_VALUES];
+    size_t n_tags;
+    bool has_date;
+    int64_t date_ms;
+};
+
+/* [A-Za-z0-9._@-]{1,64}, neither "everyone" nor "nobody". */
+bool rules_group_valid(struct str name);
+/* a holds the rules. INVALID as "access.yaml:12: ...". */
+enum status rules_parse(struct str yaml, const char *name, struct arena *a, struct rules *out,
+                        struct error *err) MUST_CHECK;
+/* home/access.yaml; NOT_FOUND when there is none. */
+enum status rules_load(const char *home, struct arena *a, struct rules *out,
+                       struct error *err) MUST_CHECK;
+bool rules_match(const char *pattern, struct str path);
+void rules_judge(const struct rules *r, const char *tenant, struct str path, const char *collection,
+                 struct verdict *out);
+/* For when the rules cannot be read: nobody reads it. */
+void rules_closed(struct verdict *out);
+/* May somebody of these groups read it? */
+bool rules_readable(const struct verdict *v, const char *const *groups, size_t n_groups);
+/* The verdict as one line, equal for equal verdicts: "readers|label|tags|date", each list with ','
+ * and each part possibly empty. "" for a verdict that says nothing. */
+void rules_write(const struct verdict *v, struct buf *out);
+
+#endif

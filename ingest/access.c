@@ -1,0 +1,280 @@
+#include "ingest/access.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/stat.h>
+
+#include "base/clock.h"
+#include "base/file.h"
+#include "base/log.h"
+#include "ingest/queue.h"
+
+#define LOOK_EVERY_MS 500
+#define PAGE_ROWS 256
+#define RULES_ARENA ((size_t)4 << 20)
+#define TEXT_MAX ((size_t)16384)
+
+struct rule_set {
+    struct arena arena;
+    struct rules rules;
+    unsigned uses;
+};
+
+struct access {
+    struct rule_set *set; /* the last that was right; NULL: none yet */
+    bool missing, wrong;
+    char trouble[200];
+    struct timespec changed; /* of the file that was read last */
+    ino_t ino;
+    off_t size;
+    bool looked;
+    int64_t due;
+};
+
+struct reapply {
+    struct journal_op op;
+    struct tenant *t;
+    struct access_view view;
+    int64_t cursor;
+    uint64_t changed;
+    int64_t at; /* cursor and count after the page; taken over when it is committed */
+    uint64_t on_page;
+    bool end;
+};
+
+static void set_release(struct rule_set *set)
+{
+    if (set != NULL && --set->uses == 0) {
+        arena_reset(&set->arena);
+        free(set);
+    }
+}
+
+static bool broken(const struct tenant *t)
+{
+    const struct access *x = t->in->access;
+    return x->wrong || (x->missing && (t->had_rules || x->set != NULL));
+}
+
+struct access_view access_view_take(const struct tenant *t)
+{
+    struct access_view v = {.set = t->in->access->set, .broken = broken(t), .tenant = t->id};
+    if (v.set != NULL) {
+        v.set->uses++;
+    }
+    return v;
+}
+
+void access_view_release(struct access_view *v)
+{
+    set_release(v->set);
+    v->set = NULL;
+}
+
+bool access_restricted(const struct tenant *t)
+{
+    const struct rule_set *set = t->in->access->set;
+    return t->had_rules || broken(t) || (set != NULL && set->rules.n > 0);
+}
+
+const char *access_trouble(const struct ingest *in)
+{
+    return in->access == NULL ? "" : in->access->trouble;
+}
+
+void access_judge(const struct access_view *v, struct str path, const char *collection,
+                  struct verdict *out)
+{
+    static const struct rules none = {0};
+    if (v->broken) {
+        rules_closed(out);
+    } else {
+        rules_judge(v->set == NULL ? &none : &v->set->rules, v->tenant, path, collection, out);
+    }
+}
+
+/* ---- applying a change to what is stored ---- */
+
+static enum status judge_row(void *data, const struct file_row *row, struct arena *a,
+                             const char **out, struct error *err)
+{
+    const struct access_view *v = data;
+    struct verdict verdict;
+    struct buf text;
+    access_judge(v, row->path, row->collection, &verdict);
+    buf_init(&text, TEXT_MAX);
+    rules_write(&verdict, &text);
+    struct str written = buf_view(&text);
+    *out = arena_strndup(a, written.ptr == NULL ? "" : written.ptr, written.len);
+    bool ok = buf_status(&text) == STATUS_OK && *out != NULL;
+    buf_deinit(&text);
+    return ok ? STATUS_OK : error_set(err, STATUS_NO_MEMORY, "out of memory");
+}
+
+static enum status run_page(struct journal *j, struct journal_op *op, struct error *err)
+{
+    struct reapply *r = container_of(op, struct reapply, op);
+    r->at = r->cursor;
+    return journal_reapply(j, &r->at, PAGE_ROWS, judge_row, &r->view, &r->on_page, &r->end, err);
+}
+
+static void page_done(struct journal_op *op)
+{
+    struct reapply *r = container_of(op, struct reapply, op);
+    struct tenant *t = r->t;
+    bool go_on = op->err.code == STATUS_OK && !t->in->closing && !t->reapply_due;
+    if (op->err.code == STATUS_OK) {
+        r->cursor = r->at;
+        r->changed += r->on_page;
+    } else {
+        LOG_WARN("the rules of access could not be applied yet", LOG_STR("tenant", t->id),
+                 LOG_STR("err", op->err.text), LOG_END);
+        t->reapply_due = true;
+    }
+    if (go_on && !r->end) {
+        journal_submit(&t->journal, &r->op);
+        return;
+    }
+    if (r->changed > 0) {
+        LOG_INFO("rules of access applied", LOG_STR("tenant", t->id),
+                 LOG_INT("documents", r->changed), LOG_END);
+        tenant_counts_stale(t);
+        queue_changed(t->queue);
+    }
+    access_view_release(&r->view);
+    free(r);
+    t->reapplying = false;
+}
+
+static void reapply(struct tenant *t)
+{
+    struct reapply *r = calloc(1, sizeof *r);
+    if (r == NULL) {
+        return; /* still due */
+    }
+    t->reapply_due = false;
+    t->reapplying = true;
+    r->t = t;
+    r->view = access_view_take(t);
+    r->op.run = run_page;
+    r->op.done = page_done;
+    journal_submit(&t->journal, &r->op);
+}
+
+/* ---- the file ---- */
+
+static bool same_file(const struct access *x, const struct stat *st)
+{
+    return x->looked && !x->missing && x->changed.tv_sec == st->st_mtim.tv_sec &&
+           x->changed.tv_nsec == st->st_mtim.tv_nsec && x->ino == st->st_ino &&
+           x->size == st->st_size;
+}
+
+static void trouble(struct access *x, const char *text)
+{
+    if (strcmp(x->trouble, text) != 0) {
+        (void)snprintf(x->trouble, sizeof x->trouble, "%.199s", text);
+        if (text[0] != '\0') {
+            LOG_ERROR("rules of access: what comes in is closed until this is mended",
+                      LOG_STR("err", text), LOG_END);
+        }
+    }
+}
+
+static void read_file(struct ingest *in)
+{
+    struct access *x = in->access;
+    struct error err = {0};
+    struct rule_set *fresh = calloc(1, sizeof *fresh);
+    if (fresh == NULL) {
+        x->wrong = true;
+        x->looked = false; /* again at the next look */
+        return;
+    }
+    fresh->uses = 1;
+    arena_init(&fresh->arena, RULES_ARENA);
+    enum status s = rules_load(in->svc->home, &fresh->arena, &fresh->rules, &err);
+    x->wrong = s != STATUS_OK;
+    trouble(x, s == STATUS_OK ? "" : err.text);
+    if (s != STATUS_OK) {
+        set_release(fresh);
+        return;
+    }
+    set_release(x->set);
+    x->set = fresh;
+    LOG_INFO("rules of access read", LOG_INT("rules", fresh->rules.n), LOG_END);
+    list_for_each(it, &in->tenants)
+    {
+        struct tenant *t = list_entry(it, struct tenant, link);
+        t->had_rules = t->had_rules || fresh->rules.n > 0;
+        t->reapply_due = true;
+    }
+}
+
+void access_look(struct ingest *in)
+{
+    struct access *x = in->access;
+    char path[PATH_MAX];
+    struct stat st;
+    struct error err = {0};
+    if (file_join(path, sizeof path, in->svc->home, RULES_FILE, &err) != STATUS_OK) {
+        x->wrong = true;
+        trouble(x, err.text);
+        return;
+    }
+    if (stat(path, &st) != 0) {
+        bool lost = x->set != NULL && x->set->rules.n > 0;
+        x->missing = true;
+        x->wrong = errno != ENOENT;
+        x->looked = true;
+        trouble(x, x->wrong ? "access.yaml cannot be looked at"
+                   : lost   ? "access.yaml is gone: put it back, or write `access: []` into it"
+                            : "");
+        return;
+    }
+    if (same_file(x, &st)) {
+        return;
+    }
+    x->looked = true;
+    x->missing = false;
+    x->changed = st.st_mtim;
+    x->ino = st.st_ino;
+    x->size = st.st_size;
+    read_file(in);
+}
+
+enum status access_open(struct ingest *in, struct error *err)
+{
+    in->access = calloc(1, sizeof *in->access);
+    if (in->access == NULL) {
+        return error_set(err, STATUS_NO_MEMORY, "out of memory");
+    }
+    access_look(in);
+    return STATUS_OK;
+}
+
+void access_close(struct ingest *in)
+{
+    if (in->access != NULL) {
+        set_release(in->access->set);
+        free(in->access);
+        in->access = NULL;
+    }
+}
+
+void access_tick(struct ingest *in)
+{
+    int64_t now = clock_monotonic_ms();
+    if (now >= in->access->due) {
+        in->access->due = now + LOOK_EVERY_MS;
+        access_look(in);
+    }
+    list_for_each(it, &in->tenants)
+    {
+        struct tenant *t = list_entry(it, struct tenant, link);
+        if (t->reapply_due && !t->reapplying && !broken(t)) {
+            reapply(t);
+        }
+    }
+}

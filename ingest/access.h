@@ -1,0 +1,39 @@
+/* The rules of access (base/settings/rules.h) as ingest applies them: read when access.yaml
+ * changes, put into each document's location, and into all documents again when a rule has changed.
+ * Nothing is extracted or encoded for it: only locations move.
+ *
+ * A mistake closes: while the file cannot be read, or is gone though there were rules, what comes
+ * in can be read by nobody, and what is in the store keeps the readers it has. Loop thread, but for
+ * access_judge. */
+#ifndef CARREL_INGEST_ACCESS_H
+#define CARREL_INGEST_ACCESS_H
+
+#include "base/settings/rules.h"
+#include "ingest/ingest.h"
+
+struct rule_set; /* what was read, shared by those who look at it */
+
+struct access_view {      /* may be handed to a lane */
+    struct rule_set *set; /* NULL: no rules */
+    bool broken;
+    const char *tenant; /* of the tenant: lives as long */
+};
+
+enum status access_open(struct ingest *in, struct error *err) MUST_CHECK;
+void access_close(struct ingest *in);
+/* Looks whether the file has changed, at most every half second, and starts what follows. */
+void access_tick(struct ingest *in);
+/* Looks now: a document that came after the rules were written goes by them. */
+void access_look(struct ingest *in);
+/* What is wrong with the rules, "" when nothing is. */
+const char *access_trouble(const struct ingest *in);
+/* Somebody may read less than all of the tenant. */
+bool access_restricted(const struct tenant *t);
+
+struct access_view access_view_take(const struct tenant *t);
+void access_view_release(struct access_view *v); /* loop thread */
+/* For a document on its way into the store. Any thread. */
+void access_judge(const struct access_view *v, struct str path, const char *collection,
+                  struct verdict *out);
+
+#endif

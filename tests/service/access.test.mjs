@@ -1,0 +1,137 @@
+// Rules of access: who finds and opens what, a change that takes effect without re-embedding, and mistakes that
+// close.
+import assert from "node:assert/strict";
+import { execFile } from "node:child_process";
+import { renameSync, unlinkSync, writeFileSync } from "node:fs";
+import { after, before, test } from "node:test";
+import { join } from "node:path";
+import { promisify } from "node:util";
+import { binDir, startAppliance, until } from "./appliance.mjs";
+
+const exec = promisify(execFile);
+const keys = {};
+let a;
+
+async function carrel(...args) {
+  const { stdout } = await exec(join(binDir, "carrel"), [...args, "--home", a.home]);
+  return stdout.trim();
+}
+function rules(text) {
+  writeFileSync(join(a.home, ".access.tmp"), text);
+  renameSync(join(a.home, ".access.tmp"), join(a.home, "access.yaml"));
+}
+const as = async (key, path, body, method = body === undefined ? "GET" : "POST") => {
+  const r = await a.request(path, { key, method, body });
+  const text = await r.text();
+  let json = null;
+  try { json = JSON.parse(text); } catch { /* a picture, or plain text */ }
+  return { status: r.status, text, json };
+};
+const found = async (who, query = "falcon nests") =>
+  (await as(keys[who] ?? a.key, "/api/search", { query })).json.passages.map((p) => p.document.path).sort();
+const equals = (x, y) => JSON.stringify(x) === JSON.stringify(y);
+const settlesTo = async (who, list) => {
+  let now;
+  await until(`${who} finds ${list} (last: ${now})`, async () => equals((now = await found(who)), list), { timeout: 30_000 });
+};
+const stamp = (text) => text.replace(/"(request_id|message)":"[^"]*"/g, "");
+
+const RULES = `access:
+  - path: hr/**
+    readers: [hr]
+    label: confidential
+    tags: [personnel]
+  - path: board/**
+    readers: [board, hr]
+  - path: closed/**
+    readers: [nobody]
+`;
+
+before(async () => {
+  a = await startAppliance();
+  rules(RULES);
+  await carrel("tenant", "create", "north");
+  for (const [name, ...more] of [["none"], ["hr", "--groups", "hr"], ["board", "--groups", "board"],
+    ["north", "--tenant", "north", "--groups", "hr,board"]]) {
+    keys[name] = await carrel("key", "create", name, ...more);
+  }
+  a.drop("hr/pay.md", "# Pay\n\nThe falcon nests in the payroll office, and its pay is secret quicksilver.");
+  a.drop("board/plan.md", "# Plan\n\nThe falcon nests above the board room, where plans are made of marzipan.");
+  a.drop("open/note.md", "# Note\n\nThe falcon nests on the roof, as everybody may know by looking up.");
+  a.drop("closed/old.md", "# Old\n\nThe falcon nests in the archive that is closed to all.");
+  await a.settled({ n: 4 });
+});
+after(async () => {
+  await a?.stop();
+});
+
+test("each finds what the rules let him read, and opens no more", { timeout: 60_000 }, async () => {
+  assert.deepEqual(await found("none"), ["open/note.md"]);
+  assert.deepEqual(await found("hr"), ["board/plan.md", "hr/pay.md", "open/note.md"]);
+  assert.deepEqual(await found("board"), ["board/plan.md", "open/note.md"]);
+  assert.deepEqual(await found("north"), []);
+  const list = await a.documents();
+  const pay = list.find((d) => d.path === "hr/pay.md");
+  assert.deepEqual([pay.label, pay.tags, pay.readers], ["confidential", ["personnel"], ["hr"]]);
+  assert.deepEqual(list.find((d) => d.path === "closed/old.md").readers, ["nobody"]);
+  for (const tail of ["", "/text", "/original", "/pages/1.png", "/versions"]) {
+    const open = await as(keys.hr, `/api/documents/${pay.id}${tail}`);
+    if (tail !== "/pages/1.png") assert.equal(open.status, 200, `hr ${tail}: ${open.text}`);
+    for (const who of ["none", "board", "north"]) {
+      const hidden = await as(keys[who], `/api/documents/${pay.id}${tail}`);
+      const absent = await as(keys[who], `/api/documents/${pay.id.slice(0, -1)}${pay.id.endsWith("0") ? "1" : "0"}${tail}`);
+      assert.equal(hidden.status, 404, `${who} ${tail}`);
+      assert.equal(stamp(hidden.text), stamp(absent.text), `${who} ${tail}: hidden is as missing`);
+      assert.ok(!hidden.text.includes("pay") && !hidden.text.includes("hr"), hidden.text);
+    }
+  }
+  for (const who of ["none", "board", "north"]) {
+    for (const [path, body] of [
+      ["/api/documents"], ["/api/progress"], ["/api/facets"],
+      ["/api/search", { query: "quicksilver payroll" }], ["/api/search", { query: "quicksilver", mode: "bm25" }],
+      ["/v1/chat/completions", { model: "carrel", messages: [{ role: "user", content: "What is the secret pay of the falcon?" }] }],
+      ["/v1/chat/completions", { model: "carrel", stream: true, messages: [{ role: "user", content: "Where is the payroll office?" }] }],
+    ]) {
+      const r = await as(keys[who], path, body);
+      assert.equal(r.status, 200, `${who} ${path}: ${r.text}`);
+      assert.ok(!/quicksilver|hr\/pay|personnel|confidential/.test(r.text.replaceAll("quicksilver payroll", "")), `${who} ${path}: ${r.text}`);
+    }
+    assert.equal((await as(keys[who], `/api/documents/${pay.id}`, undefined, "DELETE")).status, 403);
+  }
+});
+
+test("a changed rule moves the documents it is about, and nothing is read or encoded again", { timeout: 90_000 }, async () => {
+  const jobs = async () => {
+    const text = (await as(a.key, "/metrics")).text;
+    return Number(/carrel_ingest_chunks_done_total(?:\{[^}]*\})? (\d+)/.exec(text)[1]);
+  };
+  const before = await jobs();
+  rules(RULES.replace("readers: [hr]", "readers: [board]"));
+  await settlesTo("hr", ["board/plan.md", "open/note.md"]);
+  await settlesTo("board", ["board/plan.md", "hr/pay.md", "open/note.md"]);
+  await a.settled({ n: 4 });
+  assert.equal(await jobs(), before, "no document was put again");
+  assert.deepEqual((await a.documents()).find((d) => d.path === "hr/pay.md").readers, ["board"]);
+  rules(RULES);
+  await settlesTo("hr", ["board/plan.md", "hr/pay.md", "open/note.md"]);
+});
+
+test("a mistake closes what comes in and opens nothing", { timeout: 90_000 }, async () => {
+  await a.settled({ n: 4 });
+  rules(RULES.replace("label: confidential", "label: secret"));
+  await until("the mistake is told", async () => (await as(a.key, "/api/status")).text.includes("access.yaml:4: label: must be"));
+  a.drop("open/late.md", "# Late\n\nThe falcon nests late in the year, in the open folder.");
+  await a.settled({ n: 5 });
+  assert.deepEqual(await found("none"), ["open/note.md"], "closed until the rules can be read");
+  assert.deepEqual(await found("hr"), ["board/plan.md", "hr/pay.md", "open/note.md"], "what is stored stays as it is");
+  await assert.rejects(carrel("config", "check"), /access.yaml:4/);
+  rules(RULES);
+  await settlesTo("none", ["open/late.md", "open/note.md"]);
+  unlinkSync(join(a.home, "access.yaml"));
+  await until("its absence is told", async () => (await as(a.key, "/api/status")).text.includes("access.yaml is gone"));
+  a.drop("hr/bonus.md", "# Bonus\n\nThe falcon nests on the bonus.");
+  await a.settled({ n: 6 });
+  assert.deepEqual(await found("none"), ["open/late.md", "open/note.md"], "gone rules open nothing");
+  rules("access: []\n");
+  await settlesTo("none", ["board/plan.md", "closed/old.md", "hr/bonus.md", "hr/pay.md", "open/late.md", "open/note.md"]);
+});
