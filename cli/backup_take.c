@@ -436,11 +436,11 @@ static enum status plain_files(struct taking *t, const char *dir, const char *be
 
 static enum status plain(struct taking *t, struct error *err)
 {
-    static const char *const names[] = {"admin.key", "carrel.yaml"};
+    static const char *const names[] = {"admin.key", "carrel.yaml", "access.yaml"};
     char path[PATH_MAX];
     char name[PATH_MAX];
     enum status s = STATUS_OK;
-    for (size_t i = 0; i < 2 && s == STATUS_OK && t->w->tenant == NULL; i++) {
+    for (size_t i = 0; i < sizeof names / sizeof names[0] && s == STATUS_OK && t->w->tenant == NULL; i++) {
         s = file_join(path, sizeof path, t->w->home, names[i], err);
         if (s == STATUS_OK && access(path, F_OK) == 0) {
             s = take_file(t, PART_PLAIN, path, names[i], err);

@@ -31,6 +31,8 @@ enum option_flag {
     OPT_PATH = 1 << 14, /* --document, --path */
     OPT_ERASE = 1 << 15,
     OPT_HOLD = 1 << 16,
+    OPT_EVERY = 1 << 27,
+    OPT_RULES = 1 << 28,
     OPT_BACKUP_KEY = 1 << 20,
     OPT_TENANT = 1 << 21,
     OPT_WITH_WATCH = 1 << 22,
@@ -58,6 +60,7 @@ struct options {
     const char *document; /* NULL: not given */
     const char *path, *held_collection, *reason, *public_key; /* NULL: not given */
     bool all_copies, keep_copies, dry_run, yes;
+    const char *every, *rules; /* NULL: not given */
     struct {
         const char *values[OPTION_VALUES_MAX];
         int n;
@@ -80,7 +83,7 @@ struct command {
 
 extern const struct command cmd_up, cmd_stop, cmd_status, cmd_doctor, cmd_docs, cmd_search, cmd_ask,
     cmd_config, cmd_verify, cmd_backup, cmd_restore, cmd_key, cmd_tenant, cmd_vectors, cmd_explain,
-    cmd_erase, cmd_hold;
+    cmd_erase, cmd_hold, cmd_leaktest;
 
 /* Prints "carrel: <text>" on stderr and returns the exit code that fits the status. */
 enum exit_code command_failed(const struct error *err);

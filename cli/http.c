@@ -228,3 +228,56 @@ enum status http_stream(const struct http *h, const char *path, const json_t *bo
     buf_deinit(&t.text);
     return s;
 }
+
+static size_t take_raw(char *p, size_t size, size_t n, void *data)
+{
+    struct buf *out = data;
+
+    buf_append(out, p, size * n);
+    return buf_status(out) == STATUS_OK ? size * n : 0;
+}
+
+enum status http_raw(const struct http *h, const char *method, const char *path,
+                     const struct str *body, const char *type, long *code, struct buf *out,
+                     struct error *err)
+{
+    char url[2048];
+    char auth[300];
+    char content[128];
+    CURL *curl = curl_easy_init();
+
+    if (curl == NULL) {
+        return error_set(err, STATUS_NO_MEMORY, "out of memory");
+    }
+    (void)snprintf(url, sizeof(url), "%s%s", h->url, path);
+    (void)snprintf(auth, sizeof(auth), "Authorization: Bearer %s", h->key);
+    (void)snprintf(content, sizeof(content), "Content-Type: %s", type);
+    struct curl_slist *headers = curl_slist_append(NULL, auth);
+    headers = curl_slist_append(headers, "Expect:");
+    headers = curl_slist_append(headers, content);
+    (void)curl_easy_setopt(curl, CURLOPT_URL, url);
+    (void)curl_easy_setopt(curl, CURLOPT_HTTPHEADER, headers);
+    (void)curl_easy_setopt(curl, CURLOPT_PROXY, "");
+    (void)curl_easy_setopt(curl, CURLOPT_PROTOCOLS_STR, "http,https");
+    (void)curl_easy_setopt(curl, CURLOPT_CONNECTTIMEOUT_MS, 5000L);
+    (void)curl_easy_setopt(curl, CURLOPT_TIMEOUT_MS, 120000L);
+    (void)curl_easy_setopt(curl, CURLOPT_NOSIGNAL, 1L);
+    (void)curl_easy_setopt(curl, CURLOPT_WRITEFUNCTION, take_raw);
+    (void)curl_easy_setopt(curl, CURLOPT_WRITEDATA, out);
+    if (h->certificate[0] != '\0') {
+        (void)curl_easy_setopt(curl, CURLOPT_CAINFO, h->certificate);
+    }
+    if (body != NULL) {
+        (void)curl_easy_setopt(curl, CURLOPT_POSTFIELDSIZE_LARGE, (curl_off_t)body->len);
+        (void)curl_easy_setopt(curl, CURLOPT_POSTFIELDS, body->ptr);
+    }
+    (void)curl_easy_setopt(curl, CURLOPT_CUSTOMREQUEST, method);
+    CURLcode rc = curl_easy_perform(curl);
+    (void)curl_easy_getinfo(curl, CURLINFO_RESPONSE_CODE, code);
+    curl_slist_free_all(headers);
+    curl_easy_cleanup(curl);
+    return rc == CURLE_OK
+               ? STATUS_OK
+               : error_set(err, rc == CURLE_COULDNT_CONNECT ? STATUS_UNAVAILABLE : STATUS_IO,
+                           "%s%s: %s", h->url, path, curl_easy_strerror(rc));
+}

@@ -5,6 +5,7 @@
 #include <jansson.h>
 
 #include "base/buf.h"
+#include "base/str.h"
 #include "cli/command.h"
 
 struct http {
@@ -23,6 +24,10 @@ enum status http_json(const struct http *h, const char *path, const json_t *body
 /* DELETE; as http_json. */
 enum status http_delete(const struct http *h, const char *path, json_t **out,
                         struct error *err) MUST_CHECK;
+/* Any method; the answer as it is, whatever its status (*code). body may be NULL; out is appended to. */
+enum status http_raw(const struct http *h, const char *method, const char *path,
+                     const struct str *body, const char *type, long *code, struct buf *out,
+                     struct error *err) MUST_CHECK;
 /* POST whose answer comes piece by piece; on_data returns false to end it early. */
 enum status http_stream(const struct http *h, const char *path, const json_t *body,
                         bool (*on_data)(void *data, const char *p, size_t n), void *data,

@@ -123,6 +123,14 @@ static const struct {
      {"backup", required_argument, NULL, 'b'},
      "--backup ID",
      "which backup (default: the newest; `carrel backup list`)"},
+    {OPT_EVERY,
+     {"every", required_argument, NULL, 'e'},
+     "--every TIME",
+     "again and again, such as 6h or 30m"},
+    {OPT_RULES,
+     {"rules", required_argument, NULL, 'R'},
+     "--rules FILE",
+     "what ought to hold, instead of access.yaml in the data directory"},
 };
 #define TABLE_N (sizeof(table) / sizeof(table[0]))
 
@@ -281,6 +289,12 @@ static enum options_result take(const struct command *c, int letter, struct opti
         return OPTIONS_OK;
     case 'A':
         out->as = optarg;
+        return OPTIONS_OK;
+    case 'e':
+        out->every = optarg;
+        return OPTIONS_OK;
+    case 'R':
+        out->rules = optarg;
         return OPTIONS_OK;
     case 'b':
         out->backup = optarg;

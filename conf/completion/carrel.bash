@@ -9,6 +9,7 @@ _carrel() {
     esac
     if [ "$COMP_CWORD" -eq 1 ]; then
         mapfile -t COMPREPLY < <(compgen -W 'up stop status doctor docs search ask explain config verify backup restore key tenant vectors erase hold --help --version' -- "$cur")
+        mapfile -t COMPREPLY < <(compgen -W 'up stop status doctor docs search ask explain config verify backup restore leaktest key tenant vectors --help --version' -- "$cur")
         return
     fi
     case $cmd in
@@ -26,6 +27,7 @@ _carrel() {
     vectors) options='export import --home --tenant --help' ;;
     erase) options='list show allow verify public-key --home --json --key-file --document --path --all-copies --keep-copies --dry-run --yes --public-key --help' ;;
     hold) options='add list remove --home --json --key-file --document --path --collection --reason --help' ;;
+    leaktest) options='--home --json --key-file --every --rules --help' ;;
     config) options='check default reference --home --help' ;;
     esac
     mapfile -t COMPREPLY < <(compgen -W "$options" -- "$cur")

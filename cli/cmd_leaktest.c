@@ -1,0 +1,588 @@
+/* carrel leaktest. In this order:
+ *
+ *   1. what an earlier run left behind (it was killed) is taken away: by the mark in its names
+ *   2. keys: of each tenant an administrator's, one without groups, one for each group of the rules
+ *   3. canaries: for each tenant a file for every rule of access.yaml that names readers, one where
+ * no rule is, put there as people put files there; waited for until they are ready
+ *   4. each reader who may finds it; everybody else tries every door (leak_probes.c)
+ *   5. the canaries are erased for good, the keys revoked
+ */
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+
+#include "base/clock.h"
+#include "base/file.h"
+#include "base/hash.h"
+#include "cli/command.h"
+#include "cli/leaktest.h"
+
+#define KEY_MARK "carrel leaktest"
+#define READY_MS 180000
+#define ERASED_MS 600000
+#define TENANTS_MAX 16
+#define ARENA_MAX ((size_t)4 << 20)
+
+static void pause_ms(long ms)
+{
+    (void)nanosleep(&(struct timespec){.tv_sec = ms / 1000, .tv_nsec = ms % 1000 * 1000000}, NULL);
+}
+
+static void word(char out[24])
+{
+    uint8_t r[8];
+
+    random_bytes(r, sizeof(r));
+    out[0] = 'q';
+    for (size_t i = 0; i < sizeof(r); i++) { /* letters only: no index takes it apart */
+        out[1 + 2 * i] = (char)('a' + (r[i] & 15));
+        out[2 + 2 * i] = (char)('a' + (r[i] >> 4));
+    }
+    out[1 + 2 * sizeof(r)] = '\0';
+}
+
+static const char *field(const json_t *o, const char *key)
+{
+    const char *s = json_string_value(json_object_get(o, key));
+
+    return s == NULL ? "" : s;
+}
+
+/* ---- keys ---- */
+
+static enum status make_key(struct leaktest *t, struct leak_reader *r, struct error *err)
+{
+    char name[64];
+    json_t *answer = NULL;
+    json_t *groups = json_array();
+
+    for (size_t i = 0; i < r->n_groups; i++) {
+        (void)json_array_append_new(groups, json_string(r->groups[i]));
+    }
+    (void)snprintf(name, sizeof(name), KEY_MARK " %s %zu", t->run, t->n_readers);
+    json_t *body = json_pack("{s:s, s:s, s:b, s:o}", "name", name, "tenant", r->tenant, "admin",
+                             (int)r->admin, "groups", groups);
+    enum status s = http_json(&t->admin, "/api/keys", body, &answer, err);
+    json_decref(body);
+    if (s == STATUS_OK) {
+        r->http = t->admin;
+        (void)snprintf(r->http.key, sizeof(r->http.key), "%s", field(answer, "key"));
+        (void)snprintf(r->id, sizeof(r->id), "%s", field(answer, "id"));
+    }
+    json_decref(answer);
+    return s;
+}
+
+static enum status add_reader(struct leaktest *t, const char *tenant, const char *const *groups,
+                              size_t n, bool admin, struct error *err)
+{
+    if (t->n_readers == LEAK_READERS) {
+        (void)json_array_append_new(t->notes,
+                                    json_string("not every group was tried: there are too many"));
+        return STATUS_OK;
+    }
+    struct leak_reader *r = &t->readers[t->n_readers];
+    *r = (struct leak_reader){.n_groups = n, .admin = admin};
+    (void)snprintf(r->tenant, sizeof(r->tenant), "%s", tenant);
+    for (size_t i = 0; i < n; i++) {
+        r->groups[i] = groups[i];
+    }
+    enum status s = make_key(t, r, err);
+    t->n_readers += s == STATUS_OK;
+    return s;
+}
+
+static size_t all_groups(const struct leaktest *t, const char *groups[RULES_VALUES])
+{
+    size_t n = 0;
+
+    for (size_t i = 0; i < t->rules.n; i++) {
+        for (size_t k = 0; k < t->rules.items[i].n_readers && n < 16; k++) {
+            const char *g = t->rules.items[i].readers[k];
+            bool there = strcmp(g, RULES_NOBODY) == 0;
+            for (size_t j = 0; j < n; j++) {
+                there = there || strcmp(groups[j], g) == 0;
+            }
+            if (!there) {
+                groups[n++] = g;
+            }
+        }
+    }
+    return n;
+}
+
+static enum status make_keys(struct leaktest *t, const char *tenant, struct error *err)
+{
+    const char *groups[RULES_VALUES];
+    size_t n = all_groups(t, groups);
+    enum status s = add_reader(t, tenant, NULL, 0, true, err);
+
+    if (s == STATUS_OK) {
+        s = add_reader(t, tenant, NULL, 0, false, err);
+    }
+    for (size_t i = 0; i < n && s == STATUS_OK; i++) {
+        s = add_reader(t, tenant, &groups[i], 1, false, err);
+    }
+    return s;
+}
+
+static const struct leak_reader *admin_of(const struct leaktest *t, const char *tenant)
+{
+    for (size_t i = 0; i < t->n_readers; i++) {
+        if (t->readers[i].admin && strcmp(t->readers[i].tenant, tenant) == 0) {
+            return &t->readers[i];
+        }
+    }
+    return NULL;
+}
+
+static enum status revoke(const struct leaktest *t, const char *id, struct error *err)
+{
+    char path[128];
+    json_t *answer = NULL;
+
+    (void)snprintf(path, sizeof(path), "/api/keys/%.100s", id);
+    enum status s = http_delete(&t->admin, path, &answer, err);
+    json_decref(answer);
+    return s;
+}
+
+/* ---- canaries ---- */
+
+/* A path that the pattern matches: its wildcards become folders of ours, its last part our name. */
+static bool place(const struct rule *u, const char *name, char *out, size_t cap)
+{
+    const char *pattern = u == NULL || u->path == NULL ? "" : u->path;
+    char folder[600] = "";
+    size_t at = 0;
+    const char *slash = strrchr(pattern, '/');
+    size_t len = slash == NULL ? 0 : (size_t)(slash - pattern);
+
+    if (len == 0 && u != NULL && u->collection != NULL && strcmp(u->collection, "default") != 0) {
+        at = (size_t)snprintf(folder, sizeof(folder), "%.255s", u->collection);
+    }
+    for (size_t i = 0; i < len && at + 32 < sizeof(folder); i++) {
+        if (pattern[i] == '*') {
+            at += (size_t)snprintf(folder + at, sizeof(folder) - at, "%s", "carrel-leaktest");
+            while (i + 1 < len && pattern[i + 1] == '*') {
+                i++;
+            }
+        } else {
+            folder[at++] = pattern[i] == '?' ? 'x' : pattern[i];
+            folder[at] = '\0';
+        }
+    }
+    int n = snprintf(out, cap, "%s%s%s", folder, folder[0] == '\0' ? "" : "/", name);
+    return n > 0 && (size_t)n < cap &&
+           (u == NULL || u->path == NULL || rules_match(u->path, str_from(out)));
+}
+
+static void judge(const struct leaktest *t, struct canary *c)
+{
+    char collection[700] = "default";
+    const char *slash = strchr(c->path, '/');
+
+    if (slash != NULL) {
+        (void)snprintf(collection, sizeof(collection), "%.*s", (int)(slash - c->path), c->path);
+    }
+    rules_judge(&t->rules, c->tenant, str_from(c->path), collection, &c->verdict);
+}
+
+static enum status escape(const char *path, char *out, size_t cap, struct error *err)
+{
+    size_t at = 0;
+
+    for (; *path != '\0' && at + 4 < cap; path++) {
+        unsigned char b = (unsigned char)*path;
+        bool plain = (b >= 'a' && b <= 'z') || (b >= 'A' && b <= 'Z') || (b >= '0' && b <= '9') ||
+                     b == '/' || b == '-' || b == '.' || b == '_';
+        at += (size_t)snprintf(out + at, cap - at, plain ? "%c" : "%%%02X", b);
+    }
+    return *path == '\0' ? STATUS_OK : error_set(err, STATUS_TOO_LARGE, "%s: too long", path);
+}
+
+static enum status upload(struct leaktest *t, struct canary *c, struct error *err)
+{
+    const struct leak_reader *admin = admin_of(t, c->tenant);
+    char query[1600] = "/api/documents?path=";
+    char text[600];
+    struct buf out;
+    long code = 0;
+    json_error_t why;
+    int n = snprintf(text, sizeof(text),
+                     "# A canary\n\nThis file was made by carrel leaktest and is removed by it. "
+                     "The %s is kept beside the %s.\n",
+                     c->asked, c->told);
+    struct str body = {text, (size_t)n};
+
+    buf_init(&out, 1 << 20);
+    enum status s = escape(c->path, query + strlen(query), sizeof(query) - strlen(query), err);
+    if (s == STATUS_OK) {
+        s = http_raw(&admin->http, "POST", query, &body, "text/markdown", &code, &out, err);
+    }
+    json_t *j =
+        s == STATUS_OK ? json_loadb(out.ptr == NULL ? "" : out.ptr, out.len, 0, &why) : NULL;
+    const json_t *d = json_array_get(json_object_get(j, "documents"), 0);
+    if (s == STATUS_OK && (code != 201 || d == NULL)) {
+        s = error_set(err, STATUS_INTERNAL, "planting %.80s: %s (%ld)", c->path,
+                      field(json_object_get(j, "error"), "message"), code);
+    }
+    if (s == STATUS_OK) {
+        (void)snprintf(c->id, sizeof(c->id), "%s", field(d, "id"));
+    }
+    json_decref(j);
+    buf_deinit(&out);
+    return s;
+}
+
+static enum status plant(struct leaktest *t, const char *tenant, const struct rule *u,
+                         struct error *err)
+{
+    if (t->n_canaries == LEAK_CANARIES) {
+        return STATUS_OK;
+    }
+    struct canary *c = &t->canaries[t->n_canaries];
+    *c = (struct canary){0};
+    (void)snprintf(c->tenant, sizeof(c->tenant), "%s", tenant);
+    (void)snprintf(c->name, sizeof(c->name), LEAK_MARK "%s-%zu.md", t->run, t->n_canaries);
+    word(c->asked);
+    word(c->told);
+    char path[sizeof(c->path)];
+    if (!place(u, c->name, path, sizeof(path))) {
+        char note[160];
+        (void)snprintf(note, sizeof(note),
+                       "the rule of line %zu was not tried: no .md file fits it", u->line);
+        (void)json_array_append_new(t->notes, json_string(note));
+        return STATUS_OK;
+    }
+    memcpy(c->path, path, sizeof(path));
+    judge(t, c);
+    enum status s = upload(t, c, err);
+    t->n_canaries += s == STATUS_OK;
+    return s;
+}
+
+static enum status plant_all(struct leaktest *t, const char *tenant, struct error *err)
+{
+    enum status s = plant(t, tenant, NULL, err);
+
+    for (size_t i = 0; i < t->rules.n && s == STATUS_OK; i++) {
+        const struct rule *u = &t->rules.items[i];
+        if (u->has_readers && (u->tenant == NULL || strcmp(u->tenant, tenant) == 0)) {
+            s = plant(t, tenant, u, err);
+        }
+    }
+    return s;
+}
+
+static enum status wait_ready(struct leaktest *t, struct error *err)
+{
+    int64_t end = clock_monotonic_ms() + READY_MS;
+
+    for (size_t i = 0; i < t->n_canaries;) {
+        const struct canary *c = &t->canaries[i];
+        char path[128];
+        json_t *d = NULL;
+        (void)snprintf(path, sizeof(path), "/api/documents/%s", c->id);
+        enum status s = http_json(&admin_of(t, c->tenant)->http, path, NULL, &d, err);
+        bool ready = strcmp(field(d, "state"), "ready") == 0;
+        bool failed = strcmp(field(d, "state"), "failed") == 0;
+        json_decref(d);
+        if (s != STATUS_OK) {
+            return s;
+        }
+        if (failed || (!ready && clock_monotonic_ms() > end)) {
+            return error_set(err, STATUS_DEADLINE, "the canary %.80s is not ready", c->path);
+        }
+        i += ready;
+        if (!ready) {
+            pause_ms(100);
+        }
+    }
+    return STATUS_OK;
+}
+
+/* ---- taking away ---- */
+
+/* Erases what of this administrator's tenant has our mark in its name; *n counts it. */
+static enum status erase_marked(const struct leak_reader *admin, size_t *n, struct error *err)
+{
+    json_t *list = NULL;
+    json_t *begun = NULL;
+    json_t *ids = json_array();
+    enum status s = http_json(&admin->http, "/api/documents", NULL, &list, err);
+    const json_t *documents = json_object_get(list, "documents");
+
+    for (size_t i = 0; i < json_array_size(documents); i++) {
+        const json_t *d = json_array_get(documents, i);
+        const char *path = field(d, "path");
+        const char *slash = strrchr(path, '/');
+        if (strncmp(slash == NULL ? path : slash + 1, LEAK_MARK, strlen(LEAK_MARK)) == 0 &&
+            json_array_size(ids) < LEAK_CANARIES) {
+            (void)json_array_append_new(ids, json_string(field(d, "id")));
+        }
+    }
+    *n = json_array_size(ids);
+    if (s == STATUS_OK && *n > 0) {
+        json_t *body = json_pack("{s:O}", "documents", ids);
+        s = http_json(&admin->http, "/api/erasures", body, &begun, err);
+        json_decref(body);
+    }
+    int64_t end = clock_monotonic_ms() + ERASED_MS;
+    for (bool done = *n == 0; s == STATUS_OK && !done;) {
+        char path[128];
+        json_t *e = NULL;
+        (void)snprintf(path, sizeof(path), "/api/erasures/%.64s", field(begun, "id"));
+        s = http_json(&admin->http, path, NULL, &e, err);
+        done = strcmp(field(e, "state"), "done") == 0;
+        json_decref(e);
+        if (s == STATUS_OK && !done && clock_monotonic_ms() > end) {
+            s = error_set(err, STATUS_DEADLINE,
+                          "the canaries' erasure is not finished; it goes on by itself");
+        }
+        if (!done) {
+            pause_ms(200);
+        }
+    }
+    json_decref(list);
+    json_decref(begun);
+    json_decref(ids);
+    return s;
+}
+
+/* Keys of a run that was killed. Its documents are found once there are administrators' keys. */
+static enum status sweep_keys(const struct leaktest *t, struct error *err)
+{
+    json_t *list = NULL;
+    enum status s = http_json(&t->admin, "/api/keys", NULL, &list, err);
+    const json_t *keys = json_object_get(list, "keys");
+
+    for (size_t i = 0; i < json_array_size(keys) && s == STATUS_OK; i++) {
+        const json_t *k = json_array_get(keys, i);
+        if (strncmp(field(k, "name"), KEY_MARK " ", strlen(KEY_MARK) + 1) == 0) {
+            s = revoke(t, field(k, "id"), err);
+        }
+    }
+    json_decref(list);
+    return s;
+}
+
+/* All of it, also after a failure; the first error counts. */
+static enum status take_away(struct leaktest *t, struct error *err)
+{
+    enum status s = STATUS_OK;
+    struct error one = {0};
+
+    for (size_t i = 0; i < t->n_readers; i++) {
+        size_t n = 0;
+        if (t->readers[i].admin && erase_marked(&t->readers[i], &n, &one) != STATUS_OK &&
+            s == STATUS_OK) {
+            s = one.code;
+            *err = one;
+        }
+    }
+    if (sweep_keys(t, &one) != STATUS_OK && s == STATUS_OK) {
+        s = one.code;
+        *err = one;
+    }
+    return s;
+}
+
+/* ---- one run ---- */
+
+static enum status load_rules(struct leaktest *t, const struct options *o, struct error *err)
+{
+    struct buf text;
+    enum status s;
+
+    if (o->rules == NULL) {
+        s = rules_load(o->home, &t->arena, &t->rules, err);
+        return s == STATUS_NOT_FOUND ? STATUS_OK : s;
+    }
+    buf_init(&text, 1 << 20);
+    s = file_read(o->rules, &text, err);
+    if (s == STATUS_OK) {
+        s = rules_parse(buf_view(&text), o->rules, &t->arena, &t->rules, err);
+    }
+    buf_deinit(&text);
+    return s;
+}
+
+static enum status prepare(struct leaktest *t, struct error *err)
+{
+    json_t *list = NULL;
+    enum status s = http_json(&t->admin, "/api/tenants", NULL, &list, err);
+    const json_t *tenants = json_object_get(list, "tenants");
+
+    for (size_t i = 0; i < json_array_size(tenants) && i < TENANTS_MAX && s == STATUS_OK; i++) {
+        const char *tenant = json_string_value(json_array_get(tenants, i));
+        size_t n = 0;
+        s = make_keys(t, tenant, err);
+        if (s == STATUS_OK) {
+            s = erase_marked(admin_of(t, tenant), &n, err);
+        }
+        if (s == STATUS_OK && n > 0) {
+            (void)json_array_append_new(
+                t->notes, json_string("what a run that was broken off had planted was removed"));
+        }
+        if (s == STATUS_OK) {
+            s = plant_all(t, tenant, err);
+        }
+    }
+    if (json_array_size(tenants) > TENANTS_MAX) {
+        (void)json_array_append_new(t->notes, json_string("only the first 16 tenants were tried"));
+    }
+    json_decref(list);
+    return s;
+}
+
+static enum status try_all(struct leaktest *t, struct error *err)
+{
+    enum status s = STATUS_OK;
+
+    for (size_t i = 0; i < t->n_canaries && s == STATUS_OK; i++) {
+        struct canary *c = &t->canaries[i];
+        for (size_t k = 0; k < t->n_readers && s == STATUS_OK; k++) {
+            if (!t->readers[k].admin && leak_may_read(&t->readers[k], c)) {
+                s = leak_control(t, c, &t->readers[k], err);
+            }
+        }
+        for (size_t k = 0; k < t->n_readers && s == STATUS_OK; k++) {
+            if (!t->readers[k].admin && !leak_may_read(&t->readers[k], c)) {
+                s = leak_probe(t, c, &t->readers[k], err);
+            }
+        }
+    }
+    return s;
+}
+
+static void report(const struct options *o, const struct leaktest *t)
+{
+    const char *name;
+    json_t *row;
+    size_t i;
+    const json_t *text;
+
+    if (o->json) {
+        json_t *all = json_pack("{s:b, s:I, s:I, s:I, s:O, s:O, s:O}", "ok", t->n_leaks == 0,
+                                "canaries", (json_int_t)t->n_canaries, "probes",
+                                (json_int_t)t->n_probes, "leaks", (json_int_t)t->n_leaks, "paths",
+                                t->paths, "found", t->leaks, "notes", t->notes);
+        (void)json_dumpf(all, stdout, JSON_INDENT(2));
+        (void)printf("\n");
+        json_decref(all);
+        return;
+    }
+    json_object_foreach(t->paths, name, row)
+    {
+        (void)printf("%-22s %6" JSON_INTEGER_FORMAT " probes %6" JSON_INTEGER_FORMAT " leaks\n",
+                     name, json_integer_value(json_object_get(row, "probes")),
+                     json_integer_value(json_object_get(row, "leaks")));
+    }
+    json_array_foreach(t->leaks, i, text)
+    {
+        (void)printf("LEAK  %s\n", json_string_value(text));
+    }
+    json_array_foreach(t->notes, i, text)
+    {
+        (void)printf("note  %s\n", json_string_value(text));
+    }
+    (void)printf("%zu canaries, %zu probes, %zu leaks\n", t->n_canaries, t->n_probes, t->n_leaks);
+}
+
+static enum exit_code once(const struct options *o)
+{
+    struct error err = {0};
+    struct error after = {0};
+    struct leaktest *t = calloc(1, sizeof(*t));
+
+    if (t == NULL) {
+        (void)error_set(&err, STATUS_NO_MEMORY, "out of memory");
+        return command_failed(&err);
+    }
+    arena_init(&t->arena, ARENA_MAX);
+    t->paths = json_object();
+    t->leaks = json_array();
+    t->notes = json_array();
+    word(t->run);
+    enum status s = http_open(o, &t->admin, &err);
+    if (s == STATUS_OK) {
+        s = load_rules(t, o, &err);
+    }
+    bool begun = s == STATUS_OK;
+    if (s == STATUS_OK) {
+        s = sweep_keys(t, &err);
+    }
+    if (s == STATUS_OK) {
+        s = prepare(t, &err);
+    }
+    if (s == STATUS_OK) {
+        s = wait_ready(t, &err);
+    }
+    if (s == STATUS_OK) {
+        s = try_all(t, &err);
+    }
+    if (begun && take_away(t, &after) != STATUS_OK && s == STATUS_OK) {
+        s = after.code;
+        err = after;
+    }
+    enum exit_code code = EXIT_OK;
+    if (s != STATUS_OK) {
+        code = command_failed(&err);
+    } else {
+        report(o, t);
+        code = t->n_leaks == 0 ? EXIT_OK : EXIT_FAILED;
+    }
+    json_decref(t->paths);
+    json_decref(t->leaks);
+    json_decref(t->notes);
+    arena_reset(&t->arena);
+    explicit_bzero(t, sizeof(*t));
+    free(t);
+    return code;
+}
+
+/* "30m", "6h", "90s"; 0: not that. */
+static long seconds_of(const char *text)
+{
+    char *end = NULL;
+
+    errno = 0;
+    long n = strtol(text, &end, 10);
+    long unit = strcmp(end, "s") == 0   ? 1
+                : strcmp(end, "m") == 0 ? 60
+                : strcmp(end, "h") == 0 ? 3600
+                                        : 0;
+    return errno != 0 || n < 1 || n > 100000 ? 0 : n * unit;
+}
+
+static enum exit_code run(const struct options *o)
+{
+    long every = o->every == NULL ? 0 : seconds_of(o->every);
+
+    if (o->every != NULL && every == 0) {
+        (void)fprintf(stderr, "carrel leaktest: --every must be such as 30m or 6h\n");
+        return EXIT_USAGE;
+    }
+    enum exit_code code = once(o);
+    while (every > 0) {
+        (void)fflush(stdout);
+        pause_ms(every * 1000);
+        code = once(o);
+    }
+    return code;
+}
+
+const struct command cmd_leaktest = {
+    .name = "leaktest",
+    .args = "",
+    .summary = "Plant documents that only some may read, and try every door as the others.",
+    .help = "Plants files by the rules in access.yaml in every tenant, asks for them with keys of "
+            "every\n"
+            "group over every path of the API, and erases all of it again. Exit code 1: something "
+            "leaks.",
+    .options = OPT_HOME | OPT_JSON | OPT_KEY_FILE | OPT_EVERY | OPT_RULES,
+    .run = run,
+};

@@ -1,0 +1,56 @@
+/* carrel leaktest: documents that only some may read are planted, and every door is tried as
+ * everybody else. */
+#ifndef CARREL_CLI_LEAKTEST_H
+#define CARREL_CLI_LEAKTEST_H
+
+#include "base/settings/rules.h"
+#include "cli/http.h"
+
+#define LEAK_MARK "carrel-leaktest-" /* begins the name of every file and key it makes */
+#define LEAK_CANARIES 64             /* of all tenants */
+#define LEAK_READERS 64
+#define LEAK_FOUND 32 /* leaks that are described */
+
+struct canary {
+    char tenant[65];
+    char path[700], name[80];
+    char asked[24],
+        told[24]; /* words of its text: one that probes ask for, one that they never say */
+    char id[64], answer[64]; /* the document, and an answer from it that a reader got */
+    struct verdict verdict;  /* what the rules say of it */
+};
+
+struct leak_reader {
+    char tenant[65];
+    const char *groups[RULES_VALUES];
+    size_t n_groups;
+    bool admin;
+    char id[64];
+    struct http http;
+};
+
+struct leaktest {
+    struct http admin;
+    char run[24];
+    struct arena arena;
+    struct rules rules;
+    struct canary canaries[LEAK_CANARIES];
+    size_t n_canaries;
+    struct leak_reader readers[LEAK_READERS];
+    size_t n_readers;
+    json_t *paths; /* by probe: {"path", "probes", "leaks"} */
+    json_t *leaks; /* sentences */
+    json_t *notes;
+    size_t n_leaks, n_probes;
+};
+
+/* leak_probes.c */
+bool leak_may_read(const struct leak_reader *r, const struct canary *c);
+/* A reader finds it: otherwise silence elsewhere would prove nothing. */
+enum status leak_control(struct leaktest *t, struct canary *c, const struct leak_reader *r,
+                         struct error *err) MUST_CHECK;
+/* Every door, as this reader who may not. */
+enum status leak_probe(struct leaktest *t, const struct canary *c, const struct leak_reader *r,
+                       struct error *err) MUST_CHECK;
+
+#endif

@@ -1,0 +1,73 @@
+// carrel leaktest: finds nothing where the rules hold, finds what leaks when they do not, and leaves nothing behind.
+import assert from "node:assert/strict";
+import { execFile, spawn } from "node:child_process";
+import { writeFileSync } from "node:fs";
+import { after, before, test } from "node:test";
+import { join } from "node:path";
+import { promisify } from "node:util";
+import { binDir, startAppliance, until } from "./appliance.mjs";
+
+const exec = promisify(execFile);
+let a;
+
+async function leaktest(...args) {
+  try {
+    const { stdout } = await exec(join(binDir, "carrel"), ["leaktest", "--json", ...args, "--home", a.home], { maxBuffer: 1 << 24 });
+    return { code: 0, report: JSON.parse(stdout) };
+  } catch (e) {
+    let report = null;
+    try { report = JSON.parse(e.stdout); } catch { /* it did not get so far */ }
+    return { code: e.code, report, text: `${e.stdout}${e.stderr}` };
+  }
+}
+const left = async () => [
+  ...(await a.documents()).filter((d) => d.path.includes("carrel-leaktest")).map((d) => d.path),
+  ...(await a.get("/api/keys")).keys.filter((k) => k.name.includes("leaktest")).map((k) => k.name),
+];
+
+before(async () => {
+  a = await startAppliance();
+  writeFileSync(join(a.home, "access.yaml"), "access:\n  - path: hr/**\n    readers: [hr]\n  - path: closed/*/x/*\n    readers: [nobody]\n");
+  a.drop("open/note.md", "# Note\n\nSomething that everybody may read.");
+  await a.settled();
+});
+after(async () => {
+  await a?.stop();
+});
+
+test("nothing leaks, and nothing planted stays behind", { timeout: 120_000 }, async () => {
+  const { code, report, text } = await leaktest();
+  assert.equal(code, 0, text ?? "");
+  assert.equal(report.ok, true);
+  assert.equal(report.canaries, 3);
+  for (const path of ["search", "chat", "chat, streaming", "explain", "document", "text", "original", "versions", "documents", "facets", "answer"]) {
+    assert.ok(report.paths[path].probes > 0, path);
+    assert.equal(report.paths[path].leaks, 0, path);
+  }
+  assert.deepEqual(await left(), []);
+  assert.equal((await a.documents()).length, 1);
+});
+
+test("what is open and should not be is found", { timeout: 120_000 }, async () => {
+  const stricter = join(a.home, "stricter.yaml");
+  writeFileSync(stricter, "access:\n  - path: open/**\n    readers: [board]\n");
+  const { code, report } = await leaktest("--rules", stricter);
+  assert.equal(code, 1);
+  assert.ok(report.leaks > 0);
+  for (const path of ["search", "chat", "document", "text", "documents"]) assert.ok(report.paths[path].leaks > 0, path);
+  assert.ok(report.found.some((line) => line.includes("open/carrel-leaktest-")), report.found.join("\n"));
+  assert.deepEqual(await left(), []);
+});
+
+test("what a killed run left is removed by the next", { timeout: 120_000 }, async () => {
+  const child = spawn(join(binDir, "carrel"), ["leaktest", "--home", a.home], { stdio: "ignore" });
+  const ended = new Promise((done) => child.once("exit", done));
+  await until("something is planted", async () => (await left()).some((x) => x.endsWith(".md")), { every: 10 });
+  child.kill("SIGKILL");
+  await ended;
+  assert.ok((await left()).length > 0);
+  const { code, report, text } = await leaktest();
+  assert.equal(code, 0, text ?? "");
+  assert.ok(report.notes.some((n) => n.includes("broken off")), report.notes.join());
+  assert.deepEqual(await left(), []);
+});
