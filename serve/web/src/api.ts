@@ -189,13 +189,36 @@ export interface ChatHandlers {
 }
 
 /** Streams one answer; resolves at its end. Aborting the signal stops the work on the server too. */
-export async function chat(messages: Turn[], on: ChatHandlers, signal: AbortSignal): Promise<void> {
+export interface Filter {
+  collections?: string[];
+  labels?: string[];
+  tags?: string[];
+  from?: string;
+  until?: string;
+  as_of?: string;
+}
+export interface Facet {
+  value: string;
+  documents: number;
+}
+export interface Facets {
+  collections: Facet[];
+  labels: Facet[];
+  tags: Facet[];
+}
+
+/** The values that documents this person may read have. */
+export async function facets(): Promise<Facets> {
+  return (await (await call("GET", "/api/facets")).json()) as Facets;
+}
+
+export async function chat(messages: Turn[], on: ChatHandlers, signal: AbortSignal, filter?: Filter): Promise<void> {
   const headers: Record<string, string> = { "Content-Type": "application/json", "X-CSRF-Token": csrf };
   const r = await fetch("/v1/chat/completions", {
     method: "POST",
     credentials: "same-origin",
     headers,
-    body: JSON.stringify({ model: "carrel", stream: true, messages }),
+    body: JSON.stringify({ model: "carrel", stream: true, messages, carrel: filter }),
     signal,
   });
   if (!r.ok || r.body === null) await fail(r);

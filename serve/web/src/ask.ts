@@ -3,6 +3,7 @@
 import { ApiError, chat, type Answer, type Citation, type Turn } from "./api";
 import { renderAnswer } from "./answer";
 import { fileName, h, icon } from "./dom";
+import { FilterBar } from "./filters";
 import type { Viewer } from "./viewer";
 
 const MAX_TURNS = 20; // earlier turns sent along
@@ -14,6 +15,7 @@ export class AskView {
   private readonly input: HTMLTextAreaElement;
   private readonly button: HTMLButtonElement;
   private readonly welcome: HTMLElement;
+  private readonly filters = new FilterBar();
   private turns: Turn[] = [];
   private running: AbortController | null = null;
 
@@ -49,7 +51,7 @@ export class AskView {
       this.welcome,
       this.log,
       this.said,
-      h("div", { class: "dock" }, form, h("div", { class: "under" }, h("span", { class: "hint" }, "Enter to ask · Shift+Enter for a new line"), fresh)),
+      h("div", { class: "dock" }, this.filters.element, form, h("div", { class: "under" }, h("span", { class: "hint" }, "Enter to ask · Shift+Enter for a new line"), fresh)),
     );
   }
 
@@ -117,6 +119,7 @@ export class AskView {
           onAnswer: (a) => (facts = { ...facts, ...a }),
         },
         abort.signal,
+        this.filters.value(),
       );
       this.turns.push({ role: "assistant", content: answer });
     } catch (e) {
