@@ -56,8 +56,8 @@ struct options {
     const char *key_file;                    /* NULL: not given */
     const char *tenant, *into, *as, *backup; /* NULL: not given */
     bool with_watch, admin;
-    const char *groups;   /* NULL: not given */
-    const char *document; /* NULL: not given */
+    const char *groups;                                       /* NULL: not given */
+    const char *document;                                     /* NULL: not given */
     const char *path, *held_collection, *reason, *public_key; /* NULL: not given */
     bool all_copies, keep_copies, dry_run, yes;
     const char *every, *rules; /* NULL: not given */

@@ -8,8 +8,7 @@ _carrel() {
     --port | -p | --top-k | -k) return ;;
     esac
     if [ "$COMP_CWORD" -eq 1 ]; then
-        mapfile -t COMPREPLY < <(compgen -W 'up stop status doctor docs search ask explain config verify backup restore key tenant vectors erase hold --help --version' -- "$cur")
-        mapfile -t COMPREPLY < <(compgen -W 'up stop status doctor docs search ask explain config verify backup restore leaktest key tenant vectors --help --version' -- "$cur")
+        mapfile -t COMPREPLY < <(compgen -W 'up stop status doctor docs search ask explain config verify backup restore leaktest key tenant vectors erase hold --help --version' -- "$cur")
         return
     fi
     case $cmd in
