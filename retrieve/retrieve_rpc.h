@@ -7,5 +7,7 @@
 
 RPC_METHOD(rt, search, "retrieve.Search", rt__search_request, Rt__SearchRequest, rt__search_reply,
            Rt__SearchReply, RPC_UNARY, FROM(SERVE), 10000)
+RPC_METHOD(rt, evaluate, "retrieve.Evaluate", rt__evaluate_request, Rt__EvaluateRequest,
+           rt__evaluate_reply, Rt__EvaluateReply, RPC_UNARY, FROM(SERVE) | FROM(INGEST), 30000)
 
 #endif

@@ -28,7 +28,9 @@ enum side {
 
 struct search {
     struct retrieve *r;
-    struct rpc_call *call;
+    struct rpc_call *call; /* NULL: a job */
+    struct search_job job;
+    const char *tenant;
     struct arena *a; /* the call's */
     struct rpc_options options;
     Rt__SearchRequest *request; /* our copy */
@@ -90,10 +92,12 @@ static void finish(struct search *s, enum status status)
     r->searches++;
     int64_t took_us = clock_monotonic_us() - s->started_us;
     r->total_us += (uint64_t)took_us;
-    LOG_DEBUG("search", LOG_STR("tenant", rpc_call_tenant(s->call)),
-              LOG_STR("status", status_name(status)), LOG_INT("dur_us", took_us),
-              LOG_INT("passages", s->reply.n_passages), LOG_END);
-    if (status == STATUS_OK) {
+    LOG_DEBUG("search", LOG_STR("tenant", s->tenant), LOG_STR("status", status_name(status)),
+              LOG_INT("dur_us", took_us), LOG_INT("passages", s->reply.n_passages), LOG_END);
+    if (s->call == NULL) {
+        s->error.code = status;
+        s->job.done(s->job.data, &s->error, &s->reply);
+    } else if (status == STATUS_OK) {
         rt_search_return(s->call, &s->reply);
     } else {
         r->failed += status != STATUS_CANCELLED;
@@ -255,9 +259,9 @@ static void on_text_finish(struct rpc_request *r, const struct error *err, void 
         return;
     }
     const char *encoder = s->reply.encoder;
-    encoder_learn(s->r, rpc_call_tenant(s->call), encoder);
-    if (wants_dense(s) && strcmp(encoder, s->encoder) != 0 && s->dense != SIDE_DONE &&
-        !s->dense_restarted && strlen(encoder) < ENCODER_NAME_MAX) {
+    encoder_learn(s->r, s->tenant, encoder);
+    if (s->job.encoder == NULL && wants_dense(s) && strcmp(encoder, s->encoder) != 0 &&
+        s->dense != SIDE_DONE && !s->dense_restarted && strlen(encoder) < ENCODER_NAME_MAX) {
         cancel(&s->dense_rpc);
         s->dense = SIDE_OFF;
         s->dense_restarted = true;
@@ -523,7 +527,7 @@ static void on_status_reply(struct rpc_request *r, const ProtobufCMessage *m, vo
     if (v != NULL && strlen(v->encoder) < ENCODER_NAME_MAX) {
         memcpy(s->encoder, v->encoder, strlen(v->encoder) + 1);
         s->reply.encoder = arena_strdup(s->a, v->encoder);
-        encoder_learn(s->r, rpc_call_tenant(s->call), v->encoder);
+        encoder_learn(s->r, s->tenant, v->encoder);
     }
 }
 
@@ -772,9 +776,9 @@ static void sides_ended(struct search *s)
 
 /* ---- start ---- */
 
-static enum status check(const struct rpc_call *call, const Rt__SearchRequest *q, struct error *err)
+static enum status check(const char *tenant, const Rt__SearchRequest *q, struct error *err)
 {
-    if (rpc_call_tenant(call)[0] == '\0') {
+    if (tenant[0] == '\0') {
         return error_set(err, STATUS_INVALID, "search: the call names no tenant");
     }
     if (q->query.len == 0) {
@@ -811,6 +815,92 @@ static enum status check(const struct rpc_call *call, const Rt__SearchRequest *q
     return STATUS_OK;
 }
 
+/* Fills *s, but for its call, options and tenant. */
+static void prepare(struct search *s, struct retrieve *r, struct arena *a, Rt__SearchRequest *copy)
+{
+    static char none[] = "";
+    const struct settings *settings = r->svc->settings;
+    *s =
+        (struct search){.r = r,
+                        .a = a,
+                        .request = copy,
+                        .filter = VS__FILTER__INIT,
+                        .reply = RT__SEARCH_REPLY__INIT,
+                        .top_k = copy->top_k > 0 ? copy->top_k : (uint32_t)settings->retrieve.top_k,
+                        .limit = (uint32_t)settings->retrieve.candidates,
+                        .started_us = clock_monotonic_us()};
+    s->reply.encoder = copy->mode == RT__SEARCH_REQUEST__MODE__DENSE ? NULL : none;
+    s->reply.notes = s->notes;
+    s->limit = s->limit < s->top_k ? s->top_k : s->limit;
+    if (copy->filter != NULL) {
+        s->filter = *copy->filter;
+    }
+    if (s->filter.n_collections == 0) {
+        s->filter.n_collections = copy->n_collections;
+        s->filter.collections = copy->collections;
+    }
+}
+
+/* The query is read; ends the search where nothing can be done. */
+static void begin(struct search *s, bool impossible)
+{
+    static char none[] = "";
+    bool started;
+    s->r->n_calls++;
+    if (impossible) {
+        note(s, arena_strdup(s->a, "nothing can be found: the conditions exclude each other"));
+        s->reply.encoder = none;
+        finish(s, STATUS_OK);
+        return;
+    }
+    if (s->request->mode == RT__SEARCH_REQUEST__MODE__DENSE && s->job.encoder == NULL) {
+        started = status_start(s);
+    } else {
+        started = s->request->mode == RT__SEARCH_REQUEST__MODE__DENSE ||
+                  (text_start(s) && (!rewritten(s) || second_start(s)));
+        const char *known =
+            s->job.encoder != NULL ? s->job.encoder : encoder_known(s->r, s->tenant);
+        if (started && wants_dense(s) && known[0] != '\0' && strlen(known) < ENCODER_NAME_MAX) {
+            memcpy(s->encoder, known, strlen(known) + 1);
+            dense_start(s); /* text is running: ends the search only without memory */
+            return;
+        }
+    }
+    if (!started) {
+        no_memory(s);
+    }
+}
+
+struct search *search_start(struct retrieve *r, const struct search_job *job, struct error *err)
+{
+    struct search *s = arena_alloc(job->a, sizeof(*s));
+    Rt__SearchRequest *copy =
+        (Rt__SearchRequest *)(void *)copy_message(&job->request->base, job->a);
+    bool impossible = false;
+    if (s == NULL || copy == NULL) {
+        (void)error_set(err, STATUS_NO_MEMORY, "search: out of memory");
+        return NULL;
+    }
+    if (check(job->options.tenant, copy, err) != STATUS_OK) {
+        return NULL;
+    }
+    prepare(s, r, job->a, copy);
+    s->job = *job;
+    s->tenant = job->options.tenant;
+    s->options = job->options;
+    if (interpret(r->text, copy, job->a, &s->filter, &s->ask, &s->reply.interpreted, &impossible,
+                  err) != STATUS_OK) {
+        return NULL;
+    }
+    begin(s, impossible);
+    return s;
+}
+
+void search_cancel(struct search *s)
+{
+    finish(s, error_set(&s->error, STATUS_CANCELLED, "search: it was stopped"));
+}
+
 void search_on_request(struct rpc_call *call, const ProtobufCMessage *m)
 {
     struct retrieve *r = service_state(call);
@@ -823,7 +913,7 @@ void search_on_request(struct rpc_call *call, const ProtobufCMessage *m)
         (void)error_set(&err, STATUS_UNAVAILABLE, "retrieve is stopping");
     } else if (q == NULL) {
         (void)error_set(&err, STATUS_INVALID, "search: no request");
-    } else if (check(call, q, &err) == STATUS_OK) {
+    } else if (check(rpc_call_tenant(call), q, &err) == STATUS_OK) {
         copy = (Rt__SearchRequest *)(void *)copy_message(m, a);
         if (s == NULL || copy == NULL) {
             (void)error_set(&err, STATUS_NO_MEMORY, "search: out of memory");
@@ -833,28 +923,9 @@ void search_on_request(struct rpc_call *call, const ProtobufCMessage *m)
         rpc_call_fail(call, &err);
         return;
     }
-    const struct settings *settings = r->svc->settings;
-    *s =
-        (struct search){.r = r,
-                        .call = call,
-                        .a = a,
-                        .request = copy,
-                        .filter = VS__FILTER__INIT,
-                        .reply = RT__SEARCH_REPLY__INIT,
-                        .top_k = copy->top_k > 0 ? copy->top_k : (uint32_t)settings->retrieve.top_k,
-                        .limit = (uint32_t)settings->retrieve.candidates,
-                        .started_us = clock_monotonic_us()};
-    static char none[] = "";
-    s->reply.encoder = copy->mode == RT__SEARCH_REQUEST__MODE__DENSE ? NULL : none;
-    s->reply.notes = s->notes;
-    s->limit = s->limit < s->top_k ? s->top_k : s->limit;
-    if (copy->filter != NULL) {
-        s->filter = *copy->filter;
-    }
-    if (s->filter.n_collections == 0) {
-        s->filter.n_collections = copy->n_collections;
-        s->filter.collections = copy->collections;
-    }
+    prepare(s, r, a, copy);
+    s->call = call;
+    s->tenant = rpc_call_tenant(call);
     rpc_options_from_call(call, &s->options);
     bool impossible = false;
     if (interpret(r->text, copy, a, &s->filter, &s->ask, &s->reply.interpreted, &impossible,
@@ -863,26 +934,5 @@ void search_on_request(struct rpc_call *call, const ProtobufCMessage *m)
         return;
     }
     *rpc_call_data(call) = s;
-    r->n_calls++;
-    bool started;
-    if (impossible) {
-        note(s, arena_strdup(a, "nothing can be found: the conditions exclude each other"));
-        s->reply.encoder = none;
-        finish(s, STATUS_OK);
-        return;
-    }
-    if (copy->mode == RT__SEARCH_REQUEST__MODE__DENSE) {
-        started = status_start(s);
-    } else {
-        started = text_start(s) && (!rewritten(s) || second_start(s));
-        const char *known = encoder_known(r, rpc_call_tenant(call));
-        if (started && wants_dense(s) && known[0] != '\0') {
-            memcpy(s->encoder, known, strlen(known) + 1);
-            dense_start(s); /* text is running: ends the search only without memory */
-            return;
-        }
-    }
-    if (!started) {
-        no_memory(s);
-    }
+    begin(s, impossible);
 }

@@ -30,10 +30,25 @@ struct retrieve {
     uint64_t searches, failed, without_dense, folded;
     uint64_t total_us;
     bool stopping;
+    struct evaluations *evaluations;
 };
 
 void search_on_request(struct rpc_call *call, const ProtobufCMessage *m);
 void search_on_cancel(struct rpc_call *call);
+/* A search of our own. done runs once, also after search_cancel, perhaps before search_start
+ * returns; reply is valid until it returns. All in a, which outlives it. NULL: it did not begin. */
+struct search;
+struct search_job {
+    struct rpc_options options; /* with a tenant */
+    const Rt__SearchRequest *request;
+    const char *encoder; /* instead of the published one; NULL: that */
+    struct arena *a;
+    void (*done)(void *data, const struct error *err, const Rt__SearchReply *reply);
+    void *data;
+};
+struct search *search_start(struct retrieve *r, const struct search_job *job,
+                            struct error *err) MUST_CHECK;
+void search_cancel(struct search *s);
 /* A call has ended; may end the service. */
 void retrieve_call_over(struct retrieve *r);
 

@@ -4,7 +4,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-#include "retrieve/search.h"
+#include "retrieve/evaluate.h"
 
 const char *encoder_known(struct retrieve *r, const char *tenant)
 {
@@ -40,6 +40,7 @@ void encoder_learn(struct retrieve *r, const char *tenant, const char *encoder)
 static void end_service(struct retrieve *r)
 {
     struct service *svc = r->svc;
+    evaluations_free(r->evaluations);
     text_analyzer_free(r->text);
     svc->state = NULL;
     free(r);
@@ -61,11 +62,15 @@ static enum status open_service(struct service *svc, struct error *err)
         return error_set(err, STATUS_NO_MEMORY, "retrieve: out of memory");
     }
     enum status s = text_analyzer_new(&r->text, err);
+    r->svc = svc;
+    if (s == STATUS_OK) {
+        s = evaluations_new(r, &r->evaluations, err);
+    }
     if (s != STATUS_OK) {
+        text_analyzer_free(r->text);
         free(r);
         return s;
     }
-    r->svc = svc;
     svc->state = r;
     return STATUS_OK;
 }
@@ -73,10 +78,10 @@ static enum status open_service(struct service *svc, struct error *err)
 static void close_service(struct service *svc)
 {
     struct retrieve *r = svc->state;
+    r->n_calls++; /* until all are told to stop */
     r->stopping = true;
-    if (r->n_calls == 0) {
-        end_service(r);
-    }
+    evaluations_stop(r->evaluations);
+    retrieve_call_over(r);
 }
 
 static void health(struct service *svc, struct service_health *out)
@@ -108,6 +113,7 @@ static void health(struct service *svc, struct service_health *out)
 
 static const struct rpc_handler handlers[] = {
     {.method = &rt_search_method, .on_request = search_on_request, .on_cancel = search_on_cancel},
+    {.method = &rt_evaluate_method, .on_request = evaluate_on_request}, /* milliseconds */
 };
 
 const struct service_definition retrieve_definition = {

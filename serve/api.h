@@ -21,6 +21,9 @@ void api_answer(struct request *q);      /* api_answers.c */
 void api_session_get(struct request *q); /* api_session.c */
 void api_session_open(struct request *q);
 void api_session_close(struct request *q);
+void api_eval_get(struct request *q); /* api_eval.c */
+void api_eval_start(struct request *q);
+void api_eval_stop(struct request *q);
 void api_erasures_list(struct request *q); /* api_erasures.c */
 void api_erasure_begin(struct request *q);
 void api_erasure_get(struct request *q);

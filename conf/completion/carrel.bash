@@ -8,7 +8,7 @@ _carrel() {
     --port | -p | --top-k | -k) return ;;
     esac
     if [ "$COMP_CWORD" -eq 1 ]; then
-        mapfile -t COMPREPLY < <(compgen -W 'up stop status doctor docs search ask explain config verify backup restore leaktest key tenant vectors erase hold --help --version' -- "$cur")
+        mapfile -t COMPREPLY < <(compgen -W 'up stop status doctor docs search ask explain config verify backup restore leaktest key tenant eval vectors erase hold --help --version' -- "$cur")
         return
     fi
     case $cmd in
@@ -23,6 +23,7 @@ _carrel() {
     restore) options='--home --json --key-file --tenant --into --as --backup --help' ;;
     key) options='create list revoke --home --json --key-file --groups --tenant --admin --help' ;;
     tenant) options='create list --home --json --key-file --help' ;;
+    eval) options='run history compare default bm25 text dense --home --json --key-file --help' ;;
     vectors) options='export import --home --tenant --help' ;;
     erase) options='list show allow verify public-key --home --json --key-file --document --path --all-copies --keep-copies --dry-run --yes --public-key --help' ;;
     hold) options='add list remove --home --json --key-file --document --path --collection --reason --help' ;;
