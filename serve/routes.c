@@ -25,6 +25,8 @@ const struct route serve_routes[] = {
     {VERB_GET, "/api/erasures", ACCESS_ADMIN, false, api_erasures_list},
     {VERB_POST, "/api/erasures", ACCESS_ADMIN, true, api_erasure_begin},
     {VERB_GET, "/api/erasures/{id}", ACCESS_ADMIN, false, api_erasure_get},
+    {VERB_GET, "/api/encoders", ACCESS_ADMIN, false, api_encoders_list},
+    {VERB_POST, "/api/encoders", ACCESS_ADMIN, true, api_encoder_promote},
     {VERB_GET, "/api/holds", ACCESS_ADMIN, false, api_holds_list},
     {VERB_POST, "/api/holds", ACCESS_ADMIN, true, api_hold_add},
     {VERB_DELETE, "/api/holds/{id}", ACCESS_ADMIN, true, api_hold_remove},

@@ -18,7 +18,8 @@ struct catalogue;
 
 /* retained: without a location, kept for its versions */
 enum content_state { CONTENT_STAGED, CONTENT_PUBLISHED, CONTENT_DEAD, CONTENT_RETAINED };
-enum encoder_state { ENCODER_BUILDING, ENCODER_PUBLISHED, ENCODER_RETIRED };
+/* kept: it was published before, and a rollback may want it again */
+enum encoder_state { ENCODER_BUILDING, ENCODER_PUBLISHED, ENCODER_RETIRED, ENCODER_KEPT };
 
 struct catalogue_state { /* the one row of counters */
     int64_t generation;  /* grows with every visible change */

@@ -249,13 +249,23 @@ static enum status maintain_encoders(struct store *s, int64_t now, struct arena 
     struct catalogue_state state;
     enum status st = catalogue_begin_write(s->writer, &state, err);
     bool due = false;
-    while (st == STATUS_OK && !due) { /* the first retired one past its grace */
+    bool expired = false;
+    while (st == STATUS_OK && !due && !expired) { /* the first retired one past its grace */
         st = catalogue_encoder_after(s->writer, e.pk, a, &e, err);
+        expired = st == STATUS_OK && e.state == ENCODER_KEPT &&
+                  now - e.retired_ms >= atomic_load(&s->keep_ms);
         due = st == STATUS_OK && e.state == ENCODER_RETIRED && now - e.retired_ms >= STORE_GRACE_MS;
     }
     int64_t n = 0;
     if (st == STATUS_NOT_FOUND) {
         st = STATUS_OK;
+    } else if (st == STATUS_OK && expired) {
+        e.state = ENCODER_RETIRED;
+        e.retired_ms = now;
+        st = catalogue_encoder_set(s->writer, &e, err);
+        if (st == STATUS_OK) {
+            st = catalogue_commit(s->writer, &state, err);
+        }
     } else if (st == STATUS_OK) {
         st = catalogue_vectors_delete_some(s->writer, e.pk, 1024, &n, err);
         if (st == STATUS_OK && n == 0) {

@@ -100,7 +100,7 @@ static enum status add_encoder(struct store *s, const char *name, uint32_t dimen
     } else if (st == STATUS_OK && e.dimensions != dimensions) {
         st = error_set(err, STATUS_CONFLICT, "the encoder %s is stored with %u dimensions", name,
                        e.dimensions);
-    } else if (st == STATUS_OK && e.state == ENCODER_RETIRED) {
+    } else if (st == STATUS_OK && (e.state == ENCODER_RETIRED || e.state == ENCODER_KEPT)) {
         e.state = ENCODER_BUILDING;
         e.fitted_on = fitted_on;
         e.retired_ms = 0;
@@ -327,13 +327,82 @@ enum status store_put_vectors(struct store *s, const Vs__PutVectorsRequest *m,
     return st;
 }
 
+/* In the writer's transaction: the published one steps back, kept or retired, and of those kept
+ * before it none stays. */
+static enum status step_back(struct store *s, int64_t now, int64_t but, struct arena *a,
+                             struct error *err)
+{
+    bool keep = atomic_load(&s->keep_ms) > 0;
+    struct encoder e = {0};
+    enum status st = STATUS_OK;
+    while (st == STATUS_OK) {
+        st = catalogue_encoder_after(s->writer, e.pk, a, &e, err);
+        if (st == STATUS_OK && e.pk != but &&
+            (e.state == ENCODER_PUBLISHED || e.state == ENCODER_KEPT)) {
+            e.state = e.state == ENCODER_PUBLISHED && keep ? ENCODER_KEPT : ENCODER_RETIRED;
+            e.retired_ms = now;
+            st = catalogue_encoder_set(s->writer, &e, err);
+        }
+    }
+    return st == STATUS_NOT_FOUND ? STATUS_OK : st;
+}
+
+enum status store_promote(struct store *s, const Vs__PromoteRequest *m, struct arena *a,
+                          Vs__PromoteReply *out, struct error *err)
+{
+    struct catalogue_state state;
+    struct encoder e = {0};
+    int64_t missing = 0;
+    bool named = m->encoder != NULL && m->encoder[0] != '\0';
+    enum status st = catalogue_begin_write(s->writer, &state, err);
+    if (st == STATUS_OK) {
+        st = named ? catalogue_encoder_by_name(s->writer, str_from(m->encoder), a, &e, err)
+                   : catalogue_encoder_by_state(s->writer, ENCODER_KEPT, a, &e, err);
+    }
+    if (st == STATUS_NOT_FOUND) {
+        st = error_set(err, st,
+                       named ? "there is no such encoder (`carrel encoder list`)"
+                             : "no earlier encoder is kept (encoder.keep_days)");
+    } else if (st == STATUS_OK && e.state == ENCODER_RETIRED) {
+        st = error_set(err, STATUS_CONFLICT, "the encoder %s is retired", e.name);
+    }
+    if (st == STATUS_OK) {
+        st = catalogue_missing(s->writer, e.pk, &missing, err);
+    }
+    if (st == STATUS_OK && e.state != ENCODER_PUBLISHED) {
+        if (missing == 0) {
+            st = step_back(s, clock_wall_ms(), e.pk, a, err);
+        } else {
+            st = drop_building(s, e.name, a, err);
+        }
+        /* a person chose it: growth counts from now, or the next fit would undo the choice */
+        e.fitted_on = state.visible > (int64_t)e.fitted_on ? (uint32_t)state.visible : e.fitted_on;
+        e.state = missing == 0 ? ENCODER_PUBLISHED : ENCODER_BUILDING;
+        e.retired_ms = 0;
+        if (st == STATUS_OK) {
+            st = catalogue_encoder_set(s->writer, &e, err);
+        }
+        state.generation++;
+        if (st == STATUS_OK) {
+            st = catalogue_commit(s->writer, &state, err);
+        }
+    }
+    catalogue_end(s->writer);
+    if (st == STATUS_OK) {
+        out->encoder = arena_strdup(a, e.name);
+        out->now = missing == 0;
+        out->missing = (uint32_t)missing;
+        st = out->encoder == NULL ? error_set(err, STATUS_NO_MEMORY, "out of memory") : STATUS_OK;
+    }
+    return st;
+}
+
 enum status store_publish(struct store *s, const Vs__PublishRequest *m, Vs__PublishReply *out,
                           struct error *err)
 {
     struct arena a;
     struct catalogue_state state;
     struct encoder e;
-    struct encoder old;
     int64_t missing = 0;
     arena_init(&a, (size_t)1024 * 1024);
     enum status st = catalogue_begin_write(s->writer, &state, err);
@@ -343,21 +412,14 @@ enum status store_publish(struct store *s, const Vs__PublishRequest *m, Vs__Publ
     if (st == STATUS_OK && e.state == ENCODER_RETIRED) {
         st = error_set(err, STATUS_CONFLICT, "the encoder %s is retired", m->encoder);
     }
-    if (st == STATUS_OK && e.state == ENCODER_BUILDING) {
+    if (st == STATUS_OK && e.state != ENCODER_PUBLISHED) {
         st = catalogue_missing(s->writer, e.pk, &missing, err);
         if (st == STATUS_OK && missing > 0) {
             st = error_set(err, STATUS_CONFLICT, "%lld passages have no vector of %s yet",
                            (long long)missing, m->encoder);
         }
         if (st == STATUS_OK) {
-            st = catalogue_encoder_by_state(s->writer, ENCODER_PUBLISHED, &a, &old, err);
-        }
-        if (st == STATUS_OK) {
-            old.state = ENCODER_RETIRED;
-            old.retired_ms = clock_wall_ms();
-            st = catalogue_encoder_set(s->writer, &old, err);
-        } else if (st == STATUS_NOT_FOUND) {
-            st = STATUS_OK;
+            st = step_back(s, clock_wall_ms(), e.pk, &a, err);
         }
         if (st == STATUS_OK) {
             e.state = ENCODER_PUBLISHED;

@@ -522,7 +522,7 @@ enum status store_scrub(struct store *s, const Vs__ScrubRequest *m, Vs__ScrubRep
 enum status store_list_encoders(struct store *s, struct arena *a, Vs__ListEncodersReply *out,
                                 struct error *err)
 {
-    static const char *const states[] = {"building", "published", "retired"};
+    static const char *const states[] = {"building", "published", "retired", "kept"};
     struct reader *r = NULL;
     struct catalogue_state state;
     struct encoder e = {0};

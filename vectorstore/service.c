@@ -288,6 +288,13 @@ static enum status list_encoders_now(struct op *op, struct store *s,
 }
 WORK(list_encoders, ListEncoders, list_encoders)
 
+static enum status promote_now(struct op *op, struct store *s, const Vs__PromoteRequest *m,
+                               Vs__PromoteReply *r, struct error *err)
+{
+    return store_promote(s, m, &op->page, r, err);
+}
+WORK(promote, Promote, promote)
+
 static enum status purge_vectors_now(struct op *op, struct store *s,
                                      const Vs__PurgeVectorsRequest *m, Vs__PurgeVectorsReply *r,
                                      struct error *err)
@@ -341,6 +348,7 @@ const struct op_row op_rows[] = {
     {&vs_erase_inspect_method, work_erase_inspect, OP_READS},
     {&vs_erase_method, work_erase, OP_WRITES},
     {&vs_scrub_method, work_scrub, OP_WRITES},
+    {&vs_promote_method, work_promote, OP_WRITES},
     {&vs_purge_vectors_method, work_purge_vectors, OP_SEALS},
     {&vs_list_encoders_method, work_list_encoders, OP_READS},
     {&vs_verify_method, work_verify,
@@ -394,6 +402,7 @@ static const struct rpc_handler handlers[] = {
     UNARY(erase_inspect),
     UNARY(erase),
     UNARY(scrub),
+    UNARY(promote),
     UNARY(purge_vectors),
     UNARY(list_encoders),
 };

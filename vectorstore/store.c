@@ -223,6 +223,11 @@ void store_close(struct store *s)
     free(s);
 }
 
+void store_keep_encoders(struct store *s, int64_t ms)
+{
+    atomic_store(&s->keep_ms, ms);
+}
+
 void store_retain_versions(struct store *s, int64_t ms)
 {
     atomic_store(&s->retain_ms, ms);

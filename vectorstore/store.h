@@ -40,6 +40,8 @@ void store_close(struct store *s); /* NULL is fine; no call may be running */
 /* How long a version that was replaced or removed is kept for searches as of its time; 0 (so it is
  * after opening): not at all. Before other calls, or from the writer's thread. */
 void store_retain_versions(struct store *s, int64_t ms);
+/* How long the encoder that was published before is kept for a rollback; at first 0: not at all. */
+void store_keep_encoders(struct store *s, int64_t ms);
 
 /* ---- writing [writer] ---- */
 
@@ -62,6 +64,11 @@ enum status store_put_vectors(struct store *s, const Vs__PutVectorsRequest *m,
                               Vs__PutVectorsReply *out, struct error *err) MUST_CHECK;
 enum status store_publish(struct store *s, const Vs__PublishRequest *m, Vs__PublishReply *out,
                           struct error *err) MUST_CHECK;
+/* [writer] Publishes an encoder that is stored, at once where every passage has its vector;
+ * otherwise it is filled first and published then (*now false). NULL: the one that was published
+ * before. */
+enum status store_promote(struct store *s, const Vs__PromoteRequest *m, struct arena *a,
+                          Vs__PromoteReply *out, struct error *err) MUST_CHECK;
 /* One bounded step of removing dead contents, merging posting blocks and dropping retired vectors;
  * *more when another step would find work. now_wall_ms decides about graces. */
 enum status store_maintain(struct store *s, int64_t now_wall_ms, bool *more,

@@ -93,6 +93,7 @@ enum status tenant_enter(struct tenant *t, struct store **out, struct error *err
             s = store_open(dir, &t->store, err);
         }
         if (s == STATUS_OK) {
+            store_keep_encoders(t->store, t->all->svc->settings->encoder.keep_days * DAY_MS);
             store_retain_versions(t->store,
                                   t->all->svc->settings->store.retain_versions_days * DAY_MS);
         }

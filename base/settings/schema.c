@@ -136,6 +136,8 @@ const struct setting settings_schema[] = {
         "The built-in encoder is first fitted when a tenant has so many chunks."),
     ROW("encoder.min_document_frequency", INT, encoder.min_document_frequency, 1, 1000, "3",
         "Words in fewer documents than this stay out of a fit."),
+    ROW("encoder.keep_days", INT, encoder.keep_days, 0, 365, "7",
+        "The encoder that was published before is kept for so many days, for a rollback; 0: not."),
     ROW("encoder.refit_growth_percent", INT, encoder.refit_growth_percent, 5, 95, "60",
         "Fitted again when the collection has grown by so many percent since the last fit."),
 

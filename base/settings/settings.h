@@ -68,6 +68,7 @@ struct settings {
     } chunk;
     struct {
         int64_t dimensions, first_fit_chunks, min_document_frequency;
+        int64_t keep_days; /* the encoder published before; 0: not kept */
         int64_t refit_growth_percent; /* refit when the collection has grown by this since the fit */
     } encoder;
     struct {

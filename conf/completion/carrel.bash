@@ -8,7 +8,7 @@ _carrel() {
     --port | -p | --top-k | -k) return ;;
     esac
     if [ "$COMP_CWORD" -eq 1 ]; then
-        mapfile -t COMPREPLY < <(compgen -W 'up stop status doctor docs search ask explain config verify backup restore leaktest key tenant eval vectors erase hold --help --version' -- "$cur")
+        mapfile -t COMPREPLY < <(compgen -W 'up stop status doctor docs search ask explain config verify backup restore leaktest key tenant eval vectors erase hold encoder --help --version' -- "$cur")
         return
     fi
     case $cmd in
@@ -28,6 +28,7 @@ _carrel() {
     erase) options='list show allow verify public-key --home --json --key-file --document --path --all-copies --keep-copies --dry-run --yes --public-key --help' ;;
     hold) options='add list remove --home --json --key-file --document --path --collection --reason --help' ;;
     leaktest) options='--home --json --key-file --every --rules --help' ;;
+    encoder) options='list promote rollback --home --json --key-file --help' ;;
     config) options='check default reference --home --help' ;;
     esac
     mapfile -t COMPREPLY < <(compgen -W "$options" -- "$cur")

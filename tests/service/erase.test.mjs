@@ -152,6 +152,34 @@ test("the command line: a folder, its certificate checked without the appliance,
   assert.match((await cli(a, "erase", "list")).stdout, /done/);
 });
 
+test("another encoder and back again while searches run", async () => {
+  const first = await encoderOf(a);
+  for (let i = 0; i < 80; i++) a.drop(`more/m${i}.md`, `# Entry ${i}\n\nThe orchard ${i} holds ${["pears", "plums", "figs"][i % 3]} picked by team ${i % 9} in ${["June", "July", "August"][i % 3]}.\n`);
+  await until("a second fit", async () => (await encoderOf(a)) !== first, { timeout: 60_000, every: 200 });
+  const second = await encoderOf(a);
+  const states = async () => Object.fromEntries((await a.get("/api/encoders")).encoders.map((e) => [e.name, e.state]));
+  assert.equal((await states())[first], "kept");
+  let running = true;
+  let n = 0;
+  const searching = (async () => {
+    while (running) {
+      const r = await a.post("/api/search", { query: "plums of the orchard", mode: "dense" });
+      assert.ok(r.passages.length > 0 && [first, second].includes(r.encoder), "no gap, no other encoder");
+      n++;
+    }
+  })();
+  assert.equal((await cli(a, "encoder", "rollback")).code, 0);
+  await until("the first is back", async () => (await encoderOf(a)) === first, { timeout: 60_000 });
+  assert.equal((await states())[second], "kept");
+  const back = await cli(a, "encoder", "promote", second);
+  assert.match(back.stdout, /is published\n/);
+  assert.equal(await encoderOf(a), second);
+  running = false;
+  await searching;
+  assert.ok(n > 3);
+  assert.match((await cli(a, "encoder", "list")).stdout, new RegExp(`kept +${first}`));
+});
+
 test("killed in the middle it goes on at the next start", async () => {
   a.drop("kill/k.md", secret(4));
   await until("it is ready", async () => (await a.documents()).some((d) => d.path === "kill/k.md" && d.state === "ready"));
