@@ -2,8 +2,10 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <sqlite3.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #define MULTIPLIER UINT64_C(0x9e3779b97f4a7c15)
@@ -173,41 +175,125 @@ static void scan_bytes(struct trace_set *t, const uint8_t *b, size_t len)
     }
 }
 
+/* ---- reading ---- */
+
+/* A file read from front to back. A database is read through SQLite's own VFS: closing a descriptor
+ * of ours would take this process's locks off it (POSIX locks belong to process and file). */
+struct reading {
+    const char *path;
+    int fd;
+    sqlite3_file *db; /* NULL: fd */
+    const char *name;       /* with the end that SQLite wants */
+    sqlite3_int64 at, size;
+};
+
+static enum status open_database(struct reading *r, struct error *err)
+{
+    sqlite3_vfs *vfs = sqlite3_vfs_find("unix");
+    r->name = sqlite3_create_filename(r->path, "", "", 0, NULL);
+    r->db = vfs == NULL || r->name == NULL ? NULL : calloc(1, (size_t)vfs->szOsFile);
+    if (r->db == NULL) {
+        return error_set(err, STATUS_NO_MEMORY, "out of memory");
+    }
+    int rc = vfs->xOpen(vfs, r->name, r->db, SQLITE_OPEN_READONLY | SQLITE_OPEN_MAIN_DB, NULL);
+    if (rc == SQLITE_OK) {
+        rc = r->db->pMethods->xFileSize(r->db, &r->size);
+    }
+    return rc == SQLITE_OK ? STATUS_OK : error_set(err, STATUS_IO, "%s: cannot be read", r->path);
+}
+
+static void close_reading(struct reading *r)
+{
+    if (r->db != NULL && r->db->pMethods != NULL) {
+        (void)r->db->pMethods->xClose(r->db);
+    }
+    free(r->db);
+    union { /* it was made for us, without the const */
+        const char *in;
+        char *out;
+    } name = {r->name};
+    sqlite3_free_filename(name.out);
+    if (r->fd >= 0) {
+        (void)close(r->fd);
+    }
+}
+
+/* *n 0 at the end. */
+static enum status read_some(struct reading *r, uint8_t *to, size_t *n, struct error *err)
+{
+    *n = 0;
+    if (r->db != NULL) {
+        sqlite3_int64 left = r->size - r->at;
+        int len = left > (sqlite3_int64)READ_BYTES ? (int)READ_BYTES : (int)left;
+        if (len > 0 && r->db->pMethods->xRead(r->db, to, len, r->at) != SQLITE_OK) {
+            return error_set(err, STATUS_IO, "%s: cannot be read", r->path);
+        }
+        r->at += len;
+        *n = (size_t)len;
+        return STATUS_OK;
+    }
+    for (;;) {
+        ssize_t got = read(r->fd, to, READ_BYTES);
+        if (got >= 0) {
+            *n = (size_t)got;
+            return STATUS_OK;
+        }
+        if (errno != EINTR) {
+            return error_errno(err, errno, "%s", r->path);
+        }
+    }
+}
+
+static enum status scan_all(struct trace_set *t, struct reading *r, struct error *err)
+{
+    uint8_t *b = malloc(READ_BYTES + TRACE_BYTES);
+    if (b == NULL) {
+        return error_set(err, STATUS_NO_MEMORY, "out of memory");
+    }
+    size_t kept = 0;
+    size_t n = 0;
+    enum status s = read_some(r, b, &n, err);
+    while (s == STATUS_OK && n > 0) {
+        size_t len = kept + n;
+        scan_bytes(t, b, len);
+        kept = len < TRACE_BYTES - 1 ? len : TRACE_BYTES - 1;
+        memmove(b, b + len - kept, kept);
+        s = read_some(r, b + kept, &n, err);
+    }
+    free(b);
+    return s;
+}
+
 enum status trace_set_scan(struct trace_set *t, const char *path, bool drop, size_t *found,
                            struct error *err)
 {
+    struct reading r = {.path = path, .fd = -1};
+    struct stat st;
+    enum status s = STATUS_OK;
     *found = 0;
-    int fd = open(path, O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC);
-    if (fd < 0) {
-        return errno == ENOENT || errno == ELOOP ? STATUS_OK : error_errno(err, errno, "%s", path);
+    if (str_ends(str_from(path), STR("-shm"))) {
+        return STATUS_OK; /* locks and page numbers, no text */
     }
-    uint8_t *b = malloc(READ_BYTES + TRACE_BYTES);
-    enum status s = b == NULL ? error_set(err, STATUS_NO_MEMORY, "out of memory") : STATUS_OK;
+    if (lstat(path, &st) != 0 || S_ISLNK(st.st_mode)) {
+        return STATUS_OK; /* gone, or nothing of ours */
+    }
+    if (str_ends(str_from(path), STR(".db")) && S_ISREG(st.st_mode)) {
+        s = open_database(&r, err);
+    } else {
+        r.fd = open(path, O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC);
+        s = r.fd >= 0 || errno == ENOENT ? STATUS_OK : error_errno(err, errno, "%s", path);
+    }
     for (size_t i = 0; i < t->n; i++) {
         t->list[i].seen = false;
     }
-    size_t kept = 0;
-    while (s == STATUS_OK) {
-        ssize_t n = read(fd, b + kept, READ_BYTES);
-        if (n < 0 && errno != EINTR) {
-            s = error_errno(err, errno, "%s", path);
-        }
-        if (n == 0) {
-            break;
-        }
-        if (n > 0) {
-            size_t len = kept + (size_t)n;
-            scan_bytes(t, b, len);
-            kept = len < TRACE_BYTES - 1 ? len : TRACE_BYTES - 1;
-            memmove(b, b + len - kept, kept);
-        }
+    if (s == STATUS_OK && (r.fd >= 0 || r.db != NULL)) {
+        s = scan_all(t, &r, err);
     }
+    close_reading(&r);
     for (size_t i = 0; i < t->n; i++) {
         struct wanted *w = &t->list[i];
         *found += w->seen && !w->dropped ? 1 : 0;
         w->dropped = w->dropped || (drop && w->seen);
     }
-    free(b);
-    (void)close(fd);
     return s;
 }
