@@ -22,6 +22,9 @@ static const struct db_migration migrations[] = {
         " completion_tokens INTEGER NOT NULL) STRICT;"
         "CREATE INDEX answers_by_time ON answers(created_wall_ms);"},
     {2, "CREATE TABLE erased(document TEXT PRIMARY KEY) STRICT, WITHOUT ROWID;"},
+    {3, "CREATE TABLE feedback(answer TEXT NOT NULL REFERENCES answers(id) ON DELETE CASCADE,"
+        " passage INTEGER NOT NULL, verdict INTEGER NOT NULL, comment TEXT NOT NULL,"
+        " at_wall_ms INTEGER NOT NULL, PRIMARY KEY(answer, passage)) STRICT, WITHOUT ROWID;"},
 };
 
 struct tenant_db { /* touched by the lane's work only */
@@ -51,6 +54,7 @@ struct job {
     uint32_t forgotten;
     bool clean;
     answers_forgotten_fn forgotten_done;
+    answers_work_fn run; /* other work; NULL: none */
     bool all;
     struct buf out;
     struct error err;
@@ -260,7 +264,9 @@ static void work(void *job)
     struct job *j = job;
     sqlite3 *db = NULL;
     enum status s = tenant_open(j->a, j->tenant, &db, &j->err);
-    if (s == STATUS_OK && j->documents != NULL) {
+    if (s == STATUS_OK && j->run != NULL) {
+        s = j->run(db, j->data, &j->err);
+    } else if (s == STATUS_OK && j->documents != NULL) {
         s = forget(db, j, &j->err);
     } else if (s == STATUS_OK && j->record != NULL) {
         s = write_record(db, j->record, &j->err);
@@ -294,7 +300,8 @@ static void finished(void *job)
     if (j->documents != NULL) {
         j->forgotten_done(&j->err, j->forgotten, j->clean, j->data);
     } else {
-        j->done(&j->err, j->record == NULL && j->err.code == STATUS_OK ? &j->out : NULL, j->data);
+        bool read = j->record == NULL && j->run == NULL && j->err.code == STATUS_OK;
+        j->done(&j->err, read ? &j->out : NULL, j->data);
     }
     buf_deinit(&j->out);
     free(j);
@@ -367,6 +374,19 @@ void answers_forget(struct answers *a, const char *tenant, const char *const *do
                       .n_documents = n,
                       .forgotten_done = done,
                       .data = data};
+    submit(a, j);
+}
+
+void answers_run(struct answers *a, const char *tenant, answers_work_fn run, answers_done_fn done,
+                 void *data)
+{
+    struct error err = {.code = STATUS_NO_MEMORY, .text = "out of memory"};
+    struct job *j = calloc(1, sizeof *j);
+    if (j == NULL) {
+        refused(&err, done, data, j);
+        return;
+    }
+    *j = (struct job){.a = a, .tenant = tenant, .run = run, .done = done, .data = data};
     submit(a, j);
 }
 

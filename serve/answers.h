@@ -3,6 +3,7 @@
 #ifndef CARREL_SERVE_ANSWERS_H
 #define CARREL_SERVE_ANSWERS_H
 
+#include <sqlite3.h>
 #include <uv.h>
 
 #include "base/buf.h"
@@ -44,6 +45,10 @@ typedef void (*answers_forgotten_fn)(const struct error *err, uint32_t answers, 
                                      void *data);
 void answers_forget(struct answers *a, const char *tenant, const char *const *documents, size_t n,
                     answers_forgotten_fn done, void *data);
+/* Other work on the tenant's database, on the same lane; data, borrowed until done, goes to both. */
+typedef enum status (*answers_work_fn)(sqlite3 *db, void *data, struct error *err);
+void answers_run(struct answers *a, const char *tenant, answers_work_fn work, answers_done_fn done,
+                 void *data);
 /* After what is under way; on_closed last. */
 void answers_close(struct answers *a, void (*on_closed)(void *data), void *data);
 

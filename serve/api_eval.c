@@ -5,11 +5,14 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/list.h"
 #include "retrieve/retrieve_rpc.h"
 #include "serve/api.h"
+#include "serve/feedback.h"
 #include "serve/http/jsonw.h"
 #include "serve/request.h"
 #include "serve/search_request.h"
+#include "serve/service.h"
 
 #define CONFIGURATIONS_MAX 4
 
@@ -186,17 +189,50 @@ static enum status read_start(struct request *q, const struct json *body, Rt__Ev
     return s;
 }
 
+struct starting {
+    struct request *q;
+    Rt__EvaluateRequest ask;
+    struct feedback_judged judged;
+};
+
+/* What people liked is known. */
+static void on_judged(const struct error *err, struct buf *json, void *data)
+{
+    struct starting *st = container_of(data, struct starting, judged);
+    struct request *q = st->q;
+    struct http_request *http = q->http;
+    (void)json;
+    if (!http_request_gone(http)) {
+        if (err->code == STATUS_OK) {
+            st->ask.judged = st->judged.list;
+            st->ask.n_judged = st->judged.n;
+            api_unary(q, PEER_RETRIEVE, &rt_evaluate_method, 0, &st->ask.base, on_state);
+        } else {
+            api_fail(q, err);
+        }
+    }
+    http_request_release(http);
+}
+
 static void on_start(struct request *q, const struct json *body)
 {
-    Rt__EvaluateRequest ask = RT__EVALUATE_REQUEST__INIT;
     struct error err;
-    ask.has_action = 1;
-    ask.action = RT__EVALUATE_REQUEST__ACTION__START;
-    if (read_start(q, body, &ask, &err) != STATUS_OK) {
+    struct starting *st = arena_alloc(q->arena, sizeof *st);
+    if (st == NULL) {
+        api_out_of_memory(q);
+        return;
+    }
+    st->q = q;
+    rt__evaluate_request__init(&st->ask);
+    st->ask.has_action = 1;
+    st->ask.action = RT__EVALUATE_REQUEST__ACTION__START;
+    st->judged.a = q->arena;
+    if (read_start(q, body, &st->ask, &err) != STATUS_OK) {
         api_fail(q, &err);
         return;
     }
-    api_unary(q, PEER_RETRIEVE, &rt_evaluate_method, 0, &ask.base, on_state);
+    http_request_hold(q->http);
+    answers_run(q->serve->answers, q->who->tenant, feedback_judged, on_judged, &st->judged);
 }
 
 void api_eval_start(struct request *q)

@@ -114,6 +114,35 @@ test("one at a time, stopped on demand, for administrators only", async () => {
   assert.equal((await a.request("/api/eval", { method: "POST", body: {}, key: k.key })).status, 403);
 });
 
+test("thumbs are the asker's own, and a liked answer becomes a question", async () => {
+  const ask = async (key) => {
+    const r = await a.request("/v1/chat/completions", { method: "POST", key, body: { model: "carrel", messages: [{ role: "user", content: "Who answers requests for bicycle storage at the harbour site?" }] } });
+    assert.equal(r.status, 200);
+    const j = await r.json();
+    return { ...j.carrel, citations: j.citations };
+  };
+  const say = (body, key = a.key) => a.request("/api/feedback", { method: "POST", key, body });
+  const mine = await ask(a.key);
+  assert.ok(mine.citations.length > 0);
+  const k = await a.post("/api/keys", { name: "other", groups: ["staff"] });
+  assert.equal((await say({ answer: mine.answer_id, verdict: "up" }, k.key)).status, 404);
+  assert.equal((await say({ answer: mine.answer_id, verdict: "up", passage: 999 })).status, 404);
+  for (const bad of [{ verdict: "up" }, { answer: mine.answer_id, verdict: "great" }, { answer: mine.answer_id, verdict: "up", passage: 0 }, { answer: mine.answer_id, verdict: "up", comment: "x".repeat(1001) }]) {
+    assert.equal((await say(bad)).status, 400, JSON.stringify(bad));
+  }
+  await a.post("/api/eval", { questions: 100 });
+  const before = (await finished()).runs[0];
+  const r = await say({ answer: mine.answer_id, verdict: "up", comment: "just right" });
+  assert.deepEqual(await r.json(), { verdict: "up" });
+  const of = (run) => run.all.questions - run.collections.reduce((n, c) => n + c.questions, 0); // people's have no collection
+  assert.equal(of(before), 0);
+  await a.post("/api/eval", { questions: 100 });
+  assert.equal(of((await finished()).runs[0]), 1);
+  assert.equal((await say({ answer: mine.answer_id, verdict: "none" })).status, 200);
+  await a.post("/api/eval", { questions: 100 });
+  assert.equal(of((await finished()).runs[0]), 0);
+});
+
 test("bad requests are told what is wrong", async () => {
   for (const body of [{ questions: 5 }, { configurations: {} }, { configurations: [{ mode: "best" }] }, { configurations: [1] }, { configurations: [{}, {}, {}, {}, {}] }]) {
     const r = await a.request("/api/eval", { method: "POST", body });

@@ -1,0 +1,188 @@
+#include "serve/feedback.h"
+
+#include "base/clock.h"
+#include "base/db.h"
+#include "base/hash.h"
+
+#define DOCUMENTS_MAX 20U
+#define BAD_MAX 50U
+
+/* The answer is the user's, and has the passage. */
+static enum status check(sqlite3 *db, const struct feedback *f, struct error *err)
+{
+    sqlite3_stmt *st = NULL;
+    bool row = false;
+    enum status s = db_prepare(db,
+                               "SELECT 1 FROM answers WHERE id = ?1 AND user = ?2 AND (?3 = 0 OR"
+                               " (json_valid(passages) AND EXISTS(SELECT 1 FROM json_each(passages)"
+                               " p WHERE json_extract(p.value, '$.number') = ?3)))",
+                               &st, err);
+    if (s == STATUS_OK) {
+        (void)sqlite3_bind_text(st, 1, f->answer, -1, SQLITE_STATIC);
+        (void)sqlite3_bind_text(st, 2, f->user, -1, SQLITE_STATIC);
+        (void)sqlite3_bind_int64(st, 3, f->passage);
+        s = db_row(st, &row, err);
+    }
+    (void)sqlite3_finalize(st);
+    return s == STATUS_OK && !row ? error_set(err, STATUS_NOT_FOUND,
+                                              "there is no such answer of yours, or it has no "
+                                              "such passage")
+                                  : s;
+}
+
+enum status feedback_save(sqlite3 *db, void *data, struct error *err)
+{
+    const struct feedback *f = data;
+    sqlite3_stmt *st = NULL;
+    enum status s = check(db, f, err);
+    if (s == STATUS_OK) {
+        s = db_prepare(db,
+                       f->verdict == 0
+                           ? "DELETE FROM feedback WHERE answer = ?1 AND passage = ?2"
+                           : "INSERT OR REPLACE INTO feedback VALUES(?1, ?2, ?3, ?4, ?5)",
+                       &st, err);
+    }
+    if (s == STATUS_OK) {
+        (void)sqlite3_bind_text(st, 1, f->answer, -1, SQLITE_STATIC);
+        (void)sqlite3_bind_int64(st, 2, f->passage);
+        if (f->verdict != 0) {
+            (void)sqlite3_bind_int(st, 3, f->verdict);
+            (void)sqlite3_bind_text(st, 4, f->comment, -1, SQLITE_STATIC);
+            (void)sqlite3_bind_int64(st, 5, clock_wall_ms());
+        }
+        s = db_run(st, err);
+    }
+    (void)sqlite3_finalize(st);
+    return s;
+}
+
+static enum status no_memory(struct error *err)
+{
+    return error_set(err, STATUS_NO_MEMORY, "out of memory");
+}
+
+static enum status read_documents(sqlite3 *db, Rt__JudgedQuestion *q, struct arena *a,
+                                  struct error *err)
+{
+    sqlite3_stmt *st = NULL;
+    bool row = false;
+    enum status s =
+        db_prepare(db,
+                   "SELECT DISTINCT json_extract(p.value, '$.document')"
+                   " FROM answers a, json_each(a.passages) p"
+                   " LEFT JOIN feedback f ON f.answer = a.id"
+                   "  AND f.passage = json_extract(p.value, '$.number')"
+                   " WHERE a.id = ?1 AND ifnull(f.verdict, 0) >= 0 AND (f.verdict = 1 OR"
+                   "  json_extract(p.value, '$.number') IN (SELECT value FROM json_each(a.cited)))"
+                   " LIMIT 20",
+                   &st, err);
+    q->documents = arena_array(a, DOCUMENTS_MAX, sizeof *q->documents);
+    if (s == STATUS_OK && q->documents == NULL) {
+        s = no_memory(err);
+    }
+    if (s == STATUS_OK) {
+        (void)sqlite3_bind_text(st, 1, q->key, -1, SQLITE_STATIC);
+        s = db_row(st, &row, err);
+    }
+    while (s == STATUS_OK && row && q->n_documents < DOCUMENTS_MAX) {
+        struct str id = db_column(st, 0);
+        char *copy = arena_strndup(a, id.ptr, id.len);
+        if (copy == NULL) {
+            s = no_memory(err);
+            break;
+        }
+        q->documents[q->n_documents++] = copy;
+        s = db_row(st, &row, err);
+    }
+    (void)sqlite3_finalize(st);
+    return s;
+}
+
+static enum status read_bad(sqlite3 *db, Rt__JudgedQuestion *q, struct arena *a, struct error *err)
+{
+    sqlite3_stmt *st = NULL;
+    bool row = false;
+    enum status s = db_prepare(db,
+                               "SELECT json_extract(p.value, '$.hash')"
+                               " FROM answers a, json_each(a.passages) p JOIN feedback f"
+                               " ON f.answer = a.id AND f.verdict = -1"
+                               "  AND f.passage = json_extract(p.value, '$.number')"
+                               " WHERE a.id = ?1 LIMIT 50",
+                               &st, err);
+    q->bad = arena_array(a, BAD_MAX, sizeof *q->bad);
+    if (s == STATUS_OK && q->bad == NULL) {
+        s = no_memory(err);
+    }
+    if (s == STATUS_OK) {
+        (void)sqlite3_bind_text(st, 1, q->key, -1, SQLITE_STATIC);
+        s = db_row(st, &row, err);
+    }
+    while (s == STATUS_OK && row && q->n_bad < BAD_MAX) {
+        struct str hex = db_column(st, 0);
+        char *copy = arena_strndup(a, hex.ptr, hex.len);
+        uint8_t *hash = arena_alloc(a, SHA256_BYTES);
+        if (copy == NULL || hash == NULL) {
+            s = no_memory(err);
+            break;
+        }
+        if (sha256_parse(copy, hash)) {
+            q->bad[q->n_bad++] = (ProtobufCBinaryData){.len = SHA256_BYTES, .data = hash};
+        }
+        s = db_row(st, &row, err);
+    }
+    (void)sqlite3_finalize(st);
+    return s;
+}
+
+static enum status read_one(sqlite3 *db, sqlite3_stmt *st, struct feedback_judged *j,
+                            struct error *err)
+{
+    struct str id = db_column(st, 0), text = db_column(st, 1);
+    Rt__JudgedQuestion *q = arena_alloc(j->a, sizeof *q);
+    char *key = arena_strndup(j->a, id.ptr, id.len);
+    char *copy = arena_strndup(j->a, text.ptr, text.len);
+    if (q == NULL || key == NULL || copy == NULL) {
+        return no_memory(err);
+    }
+    rt__judged_question__init(q);
+    q->key = key;
+    q->text = (ProtobufCBinaryData){.len = text.len, .data = (uint8_t *)copy};
+    enum status s = read_documents(db, q, j->a, err);
+    if (s == STATUS_OK) {
+        s = read_bad(db, q, j->a, err);
+    }
+    if (s == STATUS_OK && q->n_documents > 0) {
+        j->list[j->n++] = q;
+    }
+    return s;
+}
+
+enum status feedback_judged(sqlite3 *db, void *data, struct error *err)
+{
+    struct feedback_judged *j = data;
+    sqlite3_stmt *st = NULL;
+    bool row = false;
+    enum status s =
+        db_prepare(db,
+                   "SELECT id, question FROM answers a WHERE json_valid(passages)"
+                   " AND json_valid(cited) AND length(question) BETWEEN 1 AND 4000"
+                   " AND EXISTS(SELECT 1 FROM feedback f WHERE f.answer = a.id AND f.verdict = 1)"
+                   " ORDER BY created_wall_ms DESC LIMIT 200",
+                   &st, err);
+    j->n = 0;
+    j->list = arena_array(j->a, FEEDBACK_JUDGED_MAX, sizeof *j->list);
+    if (s == STATUS_OK && j->list == NULL) {
+        s = no_memory(err);
+    }
+    if (s == STATUS_OK) {
+        s = db_row(st, &row, err);
+    }
+    while (s == STATUS_OK && row && j->n < FEEDBACK_JUDGED_MAX) {
+        s = read_one(db, st, j, err);
+        if (s == STATUS_OK) {
+            s = db_row(st, &row, err);
+        }
+    }
+    (void)sqlite3_finalize(st);
+    return s;
+}
