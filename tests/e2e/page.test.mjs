@@ -126,6 +126,19 @@ test("a question gets an answer whose citation opens the right page with its lin
   await accessible("answer with a PDF page");
 });
 
+test("thumbs stay pressed, are kept, and can be taken back", async () => {
+  const exchange = page.locator(".exchange").last();
+  const up = exchange.getByRole("button", { name: "Helpful: this answer", exact: true });
+  await up.click();
+  await exchange.locator('[aria-label="Helpful: this answer"][aria-pressed="true"]').waitFor();
+  await exchange.getByRole("button", { name: /^Not helpful: source/ }).first().click();
+  await exchange.locator('[aria-label^="Not helpful: source"][aria-pressed="true"]').waitFor();
+  await shot("thumbs");
+  await accessible("thumbs");
+  await up.click();
+  await exchange.locator('[aria-label="Helpful: this answer"][aria-pressed="false"]').waitFor();
+});
+
 test("a citation of a text document opens the text with the passage marked; Escape returns the focus", async () => {
   const exchange = await ask("When is the espresso machine descaled?");
   assert.match(await exchange.locator(".answer-text").innerText(), /first Monday/);

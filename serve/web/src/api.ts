@@ -182,6 +182,13 @@ interface ChatChunk {
   error?: { message: string };
 }
 
+export type Verdict = "up" | "down" | "none";
+
+/** What this person thinks of an answer of his, or of its passage with that number. */
+export async function feedback(answer: string, verdict: Verdict, passage?: number): Promise<void> {
+  await call("POST", "/api/feedback", JSON.stringify({ answer, verdict, passage }), { "Content-Type": "application/json" });
+}
+
 export interface ChatHandlers {
   onText(delta: string): void;
   onCitations(citations: Citation[]): void;

@@ -4,6 +4,7 @@ import { ApiError, chat, type Answer, type Citation, type Turn } from "./api";
 import { renderAnswer } from "./answer";
 import { fileName, h, icon } from "./dom";
 import { FilterBar } from "./filters";
+import { thumbs } from "./thumbs";
 import type { Viewer } from "./viewer";
 
 const MAX_TURNS = 20; // earlier turns sent along
@@ -137,13 +138,14 @@ export class AskView {
       this.busy(false);
     }
     if (facts.refused) exchange.classList.add("refused");
-    this.listSources(sources, answer, citations);
+    this.listSources(sources, answer, citations, facts.answer_id);
     this.describe(foot, facts);
+    if (facts.answer_id && answer !== "" && !facts.refused) foot.append(thumbs(facts.answer_id, "this answer"));
     this.said.textContent = answer;
   }
 
   /** The passages that the answer cites, one line each. */
-  private listSources(into: HTMLElement, answer: string, citations: Citation[]): void {
+  private listSources(into: HTMLElement, answer: string, citations: Citation[], id?: string): void {
     const used = new Set<number>();
     for (const m of answer.matchAll(/\[([\d,\s]+)\]/g)) (m[1] ?? "").split(",").forEach((n) => used.add(Number(n)));
     for (const c of citations.filter((x) => used.has(x.number))) {
@@ -156,7 +158,7 @@ export class AskView {
         h("span", { class: "name" }, c.document.title || fileName(c.document.path)),
         h("span", { class: "place" }, where),
       );
-      into.append(h("li", {}, button));
+      into.append(h("li", {}, button, id ? thumbs(id, `source ${c.number}`, c.number) : null));
     }
   }
 

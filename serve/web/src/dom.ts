@@ -37,6 +37,8 @@ const paths: Record<string, string> = {
   right: "M9 5l7 7-7 7",
   out: "M14 4h5v16h-5M10 8l-4 4 4 4M6 12h9",
   plus: "M12 5v14M5 12h14",
+  up: "M7 11l4-8c1.700 0 2.500 1 2.500 2.500V9H19l-1.500 10H7zM3 11h4v8H3z",
+  down: "M7 13l4 8c1.700 0 2.500-1 2.500-2.500V15H19L17.500 5H7zM3 13h4V5H3z",
   download: "M12 4v12M7 11l5 5 5-5M4 20h16",
 };
 
