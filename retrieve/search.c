@@ -729,6 +729,12 @@ static void sides_ended(struct search *s)
         no_memory(s);
         return;
     }
+    if (s->dense == SIDE_OFF && s->dense_note != NULL && s->call == NULL) {
+        /* a job measures what it was asked to, or nothing */
+        finish(s, error_set(&s->error, STATUS_UNAVAILABLE, "encoder %s: %s", s->encoder,
+                            s->dense_note));
+        return;
+    }
     if (s->dense == SIDE_OFF && s->dense_note != NULL) {
         note(s, s->dense_note);
         s->r->without_dense++;

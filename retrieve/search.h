@@ -35,7 +35,7 @@ struct retrieve {
 
 void search_on_request(struct rpc_call *call, const ProtobufCMessage *m);
 void search_on_cancel(struct rpc_call *call);
-/* A search of our own. done runs once, also after search_cancel, perhaps before search_start
+/* A search of our own; it fails where vectors are wanted and cannot be searched. done runs once, also after search_cancel, perhaps before search_start
  * returns; reply is valid until it returns. All in a, which outlives it. NULL: it did not begin. */
 struct search;
 struct search_job {
