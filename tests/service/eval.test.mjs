@@ -144,6 +144,14 @@ test("thumbs are the asker's own, and a liked answer becomes a question", async 
   assert.equal((await say({ answer: mine.answer_id, verdict: "none" })).status, 200);
   await a.post("/api/eval", { questions: 100 });
   assert.equal(of((await finished()).runs[0]), 0);
+
+  // erasing what it cites takes the answer, the thumb and the comment along
+  assert.equal((await say({ answer: mine.answer_id, verdict: "up", comment: "peculiarremark" })).status, 200);
+  const erasure = await a.post("/api/erasures", { documents: mine.citations.map((c) => c.document.id) });
+  await until("the erasure to end", async () => (await a.get(`/api/erasures/${erasure.id}`)).state === "done");
+  const files = readdirSync(join(a.home, "tenants"), { recursive: true }).filter((f) => f.includes("serve.db"));
+  for (const f of files) assert.ok(!readFileSync(join(a.home, "tenants", f)).includes("peculiarremark"), f);
+  assert.equal((await say({ answer: mine.answer_id, verdict: "up" })).status, 404);
 });
 
 test("bad requests are told what is wrong", async () => {
