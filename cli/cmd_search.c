@@ -37,6 +37,16 @@ static void print(const json_t *list)
     }
 }
 
+/* What the reader should know of how the search went: misspelled words, parts that were down. */
+static void print_notes(const json_t *notes)
+{
+    for (size_t i = 0; i < json_array_size(notes); i++) {
+        (void)fprintf(stderr, "(");
+        term_put_clean(stderr, json_string_value(json_array_get(notes, i)));
+        (void)fprintf(stderr, ")\n");
+    }
+}
+
 static enum exit_code run(const struct options *o)
 {
     struct http h;
@@ -70,6 +80,9 @@ static enum exit_code run(const struct options *o)
         (void)printf("nothing found\n");
     } else {
         print(list);
+    }
+    if (!o->json) {
+        print_notes(json_object_get(answer, "notes"));
     }
     json_decref(answer);
     return none ? EXIT_NOTHING : EXIT_OK;
