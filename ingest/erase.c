@@ -46,9 +46,10 @@ struct erasing {
     struct erasure_place *places;
     size_t n_places;
 
-    size_t hidden; /* HIDE: documents told to the store */
-    int64_t n;     /* what the phase has removed so far */
-    bool begun;    /* the phase's first call was made */
+    size_t hidden;  /* HIDE: documents told to the store */
+    int64_t n;      /* what the phase has removed so far */
+    uint32_t freed; /* HIDE: contents without a place since */
+    bool begun;     /* the phase's first call was made */
     bool waiting_fit;
     char clean[128]; /* FIT: the one that stays */
     char **fits;     /* those that go */
@@ -342,6 +343,7 @@ static void on_hidden(struct rpc_request *r, const ProtobufCMessage *m, void *da
     struct erasing *z = data;
     const Vs__EraseReply *reply = vs_erase_reply(m);
     z->n += reply == NULL ? 0 : reply->locations;
+    z->freed += reply == NULL ? 0 : reply->contents;
 }
 
 static void on_hide_end(struct rpc_request *r, const struct error *err, void *data)
@@ -504,6 +506,7 @@ static void on_scrub_end(struct rpc_request *r, const struct error *err, void *d
     }
     switch (z->scrub) {
     case VS__SCRUB_REQUEST__STEP__CONTENTS:
+        z->n = z->n > z->freed ? z->n : z->freed; /* housekeeping may have been quicker */
         step(z, ERASURE_POSTINGS, "contents");
         return;
     case VS__SCRUB_REQUEST__STEP__POSTINGS:
@@ -872,6 +875,7 @@ static void on_loaded(struct journal_op *op)
         return;
     }
     z->hidden = 0;
+    z->freed = 0;
     z->n = 0;
     z->begun = z->store_clean = z->waiting_fit = false;
     z->trashed = 0;

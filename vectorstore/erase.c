@@ -258,19 +258,20 @@ enum status store_erase_inspect(struct store *s, const Vs__EraseInspectRequest *
 /* In the writer's transaction: a content that lost a place. Without another one it dies at once;
  * no version of whatever document keeps it. */
 static enum status erase_content(struct store *s, struct catalogue_state *state, int64_t content,
-                                 struct error *err)
+                                 uint32_t *freed, struct error *err)
 {
     bool located = false;
     enum status st = catalogue_content_located(s->writer, content, &located, err);
     if (st == STATUS_OK && !located) {
         st = catalogue_versions_forget_content(s->writer, content, err);
+        (*freed)++;
     }
     return st == STATUS_OK ? content_unlocated(s, state, content, err) : st;
 }
 
 /* The same: the row stays for its sequence, for a put may be on its way. */
 static enum status erase_one(struct store *s, struct catalogue_state *state, const char *document,
-                             uint64_t sequence, bool *was_there, struct error *err)
+                             uint64_t sequence, bool *was_there, uint32_t *freed, struct error *err)
 {
     struct arena a;
     struct location old = {0};
@@ -299,11 +300,11 @@ static enum status erase_one(struct store *s, struct catalogue_state *state, con
     }
     if (st == STATUS_OK && old.content != 0) {
         state->documents--;
-        st = erase_content(s, state, old.content, err);
+        st = erase_content(s, state, old.content, freed, err);
     }
     for (size_t i = 0; i < n && st == STATUS_OK; i++) {
         if (contents[i] != old.content) {
-            st = erase_content(s, state, contents[i], err);
+            st = erase_content(s, state, contents[i], freed, err);
         }
     }
     arena_reset(&a);
@@ -321,10 +322,10 @@ enum status store_erase(struct store *s, const Vs__EraseRequest *m, Vs__EraseRep
 {
     struct catalogue_state state;
     enum status st = catalogue_begin_write(s->writer, &state, err);
-    int64_t before = state.documents;
+    uint32_t freed = 0;
     for (size_t i = 0; i < m->n_documents && st == STATUS_OK; i++) {
         bool there = false;
-        st = erase_one(s, &state, m->documents[i], m->sequence, &there, err);
+        st = erase_one(s, &state, m->documents[i], m->sequence, &there, &freed, err);
         out->locations += there ? 1 : 0;
     }
     state.generation++;
@@ -333,7 +334,7 @@ enum status store_erase(struct store *s, const Vs__EraseRequest *m, Vs__EraseRep
     }
     catalogue_end(s->writer);
     if (st == STATUS_OK) {
-        out->contents = (uint32_t)(before - state.documents);
+        out->contents = freed;
         tell_counts(s, &state);
     }
     return st;
@@ -352,11 +353,12 @@ static enum status erase_listed(const struct erased *e, void *data, struct error
     struct again *again = data;
     struct arena a;
     struct location l;
+    uint32_t freed = 0;
     bool there = false;
     arena_init(&a, (size_t)1024 * 1024);
     enum status st = catalogue_location_get(again->s->writer, str_from(e->document), &a, &l, err);
     if (st == STATUS_OK && (l.content != 0 || l.path.len > 0)) { /* not erased since */
-        st = erase_one(again->s, &again->state, e->document, e->sequence, &there, err);
+        st = erase_one(again->s, &again->state, e->document, e->sequence, &there, &freed, err);
         again->n++;
     }
     arena_reset(&a);

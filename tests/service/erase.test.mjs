@@ -90,6 +90,7 @@ test("a document leaves search at once and every file in the end, and the certif
   assert.equal(c.verification.result, "nothing found");
   assert.ok(c.verification.traces > 0 && c.verification.files > 3);
   assert.ok(c.removed.answers >= 1, "the answer that quotes it");
+  assert.ok(c.removed.contents >= 1, "its texts and chunks");
 
   assert.equal((await a.request(`/api/documents/${doc.id}`)).status, 404);
   const verify = await a.post("/api/erasures", { documents: [doc.id] }).catch((x) => x);
