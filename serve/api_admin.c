@@ -1,6 +1,7 @@
 /* How the appliance is: /api/health for anybody (up or down, no more), /api/status for
  * administrators, /metrics for Prometheus. All of it by asking each service how it is. */
 #include <stdlib.h>
+#include <string.h>
 #include <uv.h>
 
 #include "base/clock.h"
@@ -62,6 +63,13 @@ static void ask_all(struct request *q, void (*then)(struct request *q))
     ask_next(q);
 }
 
+/* What services tell of their work names files and tenants: it is for those who run the appliance.
+ */
+static bool runs_appliance(const struct request *q)
+{
+    return strcmp(q->who->tenant, "main") == 0;
+}
+
 /* ---- status
  * -------------------------------------------------------------------------------------------- */
 
@@ -70,6 +78,7 @@ static void write_status(struct request *q)
     const struct asking *a = q->op;
     struct jsonw w;
     bool all = true;
+    bool told = runs_appliance(q);
     jsonw_init(&w, &q->out);
     jsonw_open(&w, '{');
     jsonw_key(&w, "services");
@@ -83,9 +92,9 @@ static void write_status(struct request *q)
         if (r != NULL) {
             jsonw_field_z(&w, "build", r->build);
             jsonw_field_int(&w, "up_since", r->up_since_wall_ms / 1000);
-            jsonw_field_int(&w, "queue", r->has_queue ? r->queue : 0);
-            jsonw_field_z(&w, "detail", r->detail);
-            jsonw_field_z(&w, "last_error", r->last_error);
+            jsonw_field_int(&w, "queue", told && r->has_queue ? r->queue : 0);
+            jsonw_field_z(&w, "detail", told ? r->detail : "");
+            jsonw_field_z(&w, "last_error", told ? r->last_error : "");
         } else {
             jsonw_field_z(&w, "last_error", a->errors[i]);
         }
@@ -165,6 +174,11 @@ static void write_metrics(struct request *q)
 
 void api_metrics(struct request *q)
 {
+    if (!runs_appliance(q)) {
+        api_error(q, 403, NULL, "forbidden",
+                  "Only administrators of the tenant \"main\" see the figures of all.");
+        return;
+    }
     ask_all(q, write_metrics);
 }
 

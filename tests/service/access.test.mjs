@@ -100,6 +100,43 @@ test("each finds what the rules let him read, and opens no more", { timeout: 60_
   }
 });
 
+test("what is hidden reads as what never was, by every field and name", { timeout: 60_000 }, async () => {
+  const pay = (await a.documents()).find((d) => d.path === "hr/pay.md");
+  const never = pay.id.slice(0, -1) + (pay.id.endsWith("0") ? "1" : "0");
+  // scores may differ: docs/decisions/access.md
+  const same = (r) => stamp(r.text).replace(/"(took_ms|created|[a-z_]*score|words|proximity|char4|fused|share|upper_bound_share)":[\d.]+/g, "").replace(/chatcmpl-[^"]+|"answer_id":"[^"]+"/g, "");
+  const post = async (path, body) => same(await as(keys.none, path, body));
+  for (const [one, other] of [["collection:hr", "collection:qx"], ["label:confidential", "label:restricted"], ["tag:personnel", "tag:perpetuum"],
+    ["path:hr", "path:qx"], ["file:pay", "file:qqx"], ["title:pay", "title:qqx"], ['"secret quicksilver"', '"secret quicksilbex"'], ["falcon -quicksilver", "falcon -quicksilbex"]]) {
+    for (const path of ["/api/search", "/api/explain"]) {
+      const [x, y] = [await post(path, { query: "falcon " + one }), await post(path, { query: "falcon " + other })];
+      assert.equal(x.replaceAll(/personnel|confidential|quicksilver|pay|hr/g, "_"), y.replaceAll(/perpetuum|restricted|quicksilbex|qqx|qx/g, "_"), `${path} ${one}`);
+    }
+  }
+  const explained = async (id) => JSON.stringify((await as(keys.none, "/api/explain", { query: "falcon pay", document: id })).json.why_not);
+  assert.equal(await explained(pay.id), await explained(never));
+  for (const q of ["after=", "collection=hr&after=", "state=failed&after="]) {
+    assert.ok(!(await as(keys.none, `/api/documents?${q}${pay.id}`)).text.includes("pay"), q);
+  }
+  assert.equal((await as(keys.none, "/api/facets?collection=hr")).text, (await as(keys.none, "/api/facets?collection=qx")).text);
+});
+
+test("an administrator of a tenant is told nothing of the others' work", { timeout: 60_000 }, async () => {
+  const made = await as(a.key, "/api/keys", { name: "north admin", tenant: "north", admin: true });
+  assert.equal(made.status, 201, made.text);
+  const key = made.json.key;
+  assert.equal((await as(key, "/metrics")).status, 403);
+  const status = await as(key, "/api/status");
+  assert.equal(status.status, 200);
+  for (const s of status.json.services) assert.deepEqual([s.up, s.queue, s.detail, s.last_error], [true, 0, "", ""], s.name);
+  assert.deepEqual((await as(key, "/api/tenants")).json.tenants.length, 1);
+  assert.equal((await as(key, "/api/keys", { name: "x", tenant: "main" })).status >= 400, true);
+  const pay = (await a.documents()).find((d) => d.path === "hr/pay.md");
+  for (const tail of ["", "/text", "/original", "/versions"]) assert.equal((await as(key, `/api/documents/${pay.id}${tail}`)).status, 404, tail);
+  assert.equal((await as(key, `/api/documents/${pay.id}`, undefined, "DELETE")).status, 404);
+  assert.ok(!(await as(key, "/api/erasures", { documents: [pay.id], dry_run: true })).text.includes("hr/"));
+});
+
 test("a changed rule moves the documents it is about, and nothing is read or encoded again", { timeout: 90_000 }, async () => {
   const jobs = async () => {
     const text = (await as(a.key, "/metrics")).text;
