@@ -875,7 +875,7 @@ static void on_loaded(struct journal_op *op)
         return;
     }
     z->hidden = 0;
-    z->freed = 0;
+    z->freed = z->e.phase == ERASURE_HIDE ? 0 : z->freed;
     z->n = 0;
     z->begun = z->store_clean = z->waiting_fit = false;
     z->trashed = 0;
