@@ -139,6 +139,86 @@ test("thumbs stay pressed, are kept, and can be taken back", async () => {
   await exchange.locator('[aria-label="Helpful: this answer"][aria-pressed="false"]').waitFor();
 });
 
+test("why this passage: places, score and the question's words, asked for when it is opened", async () => {
+  const exchange = page.locator(".exchange").last();
+  const asked = [];
+  const note = (r) => r.url().endsWith("/api/explain") && asked.push(JSON.parse(r.postData()));
+  page.on("request", note);
+  const panel = exchange.locator("details.reason").first();
+  assert.equal(asked.length, 0);
+  await panel.locator("summary").focus();
+  await page.keyboard.press("Enter");
+  await panel.locator(".uses li").first().waitFor();
+  assert.equal(asked.length, 1);
+  const text = await panel.innerText();
+  assert.match(text, /Score \d\.\d{3}/);
+  assert.match(text, /By words: place 1/);
+  assert.match(await panel.locator(".uses li", { hasText: "leave" }).innerText(), /(once|twice|times) in the text/);
+  assert.match(await panel.locator(".uses li", { hasText: "how" }).innerText(), /common word/);
+  await panel.scrollIntoViewIfNeeded();
+  await shot("why-this");
+  await accessible("why this");
+  page.off("request", note);
+});
+
+test("why not another document, in plain words", async () => {
+  const panel = page.locator(".exchange").last().locator("details.why-not");
+  await panel.locator("summary").click();
+  const choice = panel.getByLabel("Document");
+  await choice.locator("option", { hasText: "kitchen.md" }).waitFor({ state: "attached" });
+  await choice.selectOption({ label: "kitchen.md" });
+  await panel.locator(".reason-body p").first().waitFor();
+  assert.match(await panel.locator(".reason-body").innerText(), /question's words|Others fit better|at place/);
+  await choice.evaluate((s) => s.append(new Option("gone.md", "01HZZZZZZZZZZZZZZZZZZZZZZZ")));
+  await choice.selectOption({ label: "gone.md" });
+  await panel.getByText("There is no such document, or you may not read it.").waitFor();
+  await choice.selectOption({ label: "visit.html" });
+  await panel.getByText(/question's words|Others fit better|at place/).waitFor();
+  await panel.scrollIntoViewIfNeeded();
+  await shot("why-not");
+  await accessible("why not");
+});
+
+test("the viewer lists a document's versions", async () => {
+  const exchange = page.locator(".exchange").last();
+  await exchange.locator(".mark").first().click();
+  const past = page.locator(".viewer .versions");
+  await past.locator("summary").click();
+  await past.locator("li").first().waitFor();
+  assert.match(await past.locator("li").first().innerText(), /today/);
+  await shot("versions");
+  await accessible("versions");
+  await page.keyboard.press("Escape");
+});
+
+test("a question is narrowed, the filter is seen with its answer and taken away again", async () => {
+  const bar = page.locator(".filters");
+  await bar.locator("summary").click();
+  const select = bar.locator("label", { hasText: "Format" }).locator("select");
+  await select.waitFor();
+  assert.equal(await bar.getByLabel("Label").isVisible(), false, "one value only: nothing to choose");
+  const format = "md";
+  await select.selectOption(format);
+  const today = new Date().toISOString().slice(0, 10);
+  await bar.getByLabel("As of", { exact: true }).fill(today);
+  await shot("filters");
+  await accessible("filters");
+  const sent = page.waitForRequest((r) => r.url().endsWith("/v1/chat/completions"));
+  const exchange = await ask("When is the espresso machine descaled?");
+  assert.deepEqual(JSON.parse((await sent).postData()).carrel, { formats: [format], as_of: today });
+  assert.match(await exchange.locator(".scope").innerText(), new RegExp(`as they stood on ${today}[^]*Format: ${format}`));
+  await shot("as-of");
+  await accessible("narrowed answer");
+  await bar.getByLabel(`Remove Format: ${format}`).click();
+  await bar.getByLabel(`Remove As of ${today}`).click();
+  assert.equal(await bar.locator(".active li").count(), 0);
+  await bar.locator("summary").click();
+  const again = page.waitForRequest((r) => r.url().endsWith("/v1/chat/completions"));
+  const plain = await ask("When is the espresso machine descaled?");
+  assert.equal(JSON.parse((await again).postData()).carrel, undefined);
+  assert.equal(await plain.locator(".scope").count(), 0);
+});
+
 test("a citation of a text document opens the text with the passage marked; Escape returns the focus", async () => {
   const exchange = await ask("When is the espresso machine descaled?");
   assert.match(await exchange.locator(".answer-text").innerText(), /first Monday/);

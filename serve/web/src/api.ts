@@ -200,6 +200,8 @@ export interface Filter {
   collections?: string[];
   labels?: string[];
   tags?: string[];
+  languages?: string[];
+  formats?: string[];
   from?: string;
   until?: string;
   as_of?: string;
@@ -212,11 +214,61 @@ export interface Facets {
   collections: Facet[];
   labels: Facet[];
   tags: Facet[];
+  languages: Facet[];
+  formats: Facet[];
 }
 
 /** The values that documents this person may read have. */
 export async function facets(): Promise<Facets> {
   return (await (await call("GET", "/api/facets")).json()) as Facets;
+}
+
+export interface WordUse {
+  word: string;
+  in_text: number;
+  in_title: boolean;
+  share: number;
+  function_word: boolean;
+  earlier?: boolean;
+}
+export interface WhyNot {
+  known: boolean;
+  candidates: number;
+  filtered?: string[];
+  shown_rank?: number;
+  dense_rank?: number;
+  best?: { text_rank?: number; text_score?: number; words: number; words_needed: number; uses?: WordUse[] };
+}
+export interface Explained {
+  passages: {
+    document: { id: string };
+    start: number;
+    end: number;
+    score: number;
+    why: { text_rank?: number; text_score?: number; dense_rank?: number; dense_score?: number; folded?: string[]; uses?: WordUse[] };
+  }[];
+  interpreted?: { phrases?: string[]; excluded?: string[]; in_title?: string[]; filters?: string[] };
+  similar?: { word: string; tried: string[] }[];
+  why_not?: WhyNot;
+}
+
+/** Why these passages; with a document, why not that one. */
+export async function explain(query: string, filter?: Filter, document?: string): Promise<Explained> {
+  const body = JSON.stringify({ ...filter, query, document });
+  return (await call("POST", "/api/explain", body, { "Content-Type": "application/json" })).json();
+}
+
+export interface Version {
+  from: number; // seconds since 1970
+  until?: number;
+  path: string;
+  stored: boolean;
+}
+
+/** What is kept of a document's past, newest first. */
+export async function versions(id: string): Promise<Version[]> {
+  const r = await call("GET", `/api/documents/${encodeURIComponent(id)}/versions`);
+  return ((await r.json()) as { versions: Version[] }).versions;
 }
 
 export async function chat(messages: Turn[], on: ChatHandlers, signal: AbortSignal, filter?: Filter): Promise<void> {

@@ -1,11 +1,12 @@
 // Ask, watch the answer stream, open its citations.
 
-import { ApiError, chat, type Answer, type Citation, type Turn } from "./api";
+import { ApiError, chat, type Answer, type Citation, type Filter, type Turn } from "./api";
 import { renderAnswer } from "./answer";
 import { fileName, h, icon } from "./dom";
-import { FilterBar } from "./filters";
+import { FilterBar, inWords } from "./filters";
 import { thumbs } from "./thumbs";
 import type { Viewer } from "./viewer";
+import { Reasons } from "./why";
 
 const MAX_TURNS = 20; // earlier turns sent along
 
@@ -90,7 +91,8 @@ export class AskView {
     const text = h("div", { class: "answer-text", "aria-busy": "true" }, h("p", { class: "thinking" }, "Reading…"));
     const sources = h("ol", { class: "sources", "aria-label": "Sources" });
     const foot = h("p", { class: "foot" });
-    const exchange = h("article", { class: "exchange" }, h("h2", { class: "question" }, question), text, sources, foot);
+    const filter = this.filters.value();
+    const exchange = h("article", { class: "exchange" }, h("h2", { class: "question" }, question), scope(filter), text, sources, foot);
     this.log.append(exchange);
     exchange.scrollIntoView({ block: "start", behavior: "smooth" });
     const abort = new AbortController();
@@ -120,7 +122,7 @@ export class AskView {
           onAnswer: (a) => (facts = { ...facts, ...a }),
         },
         abort.signal,
-        this.filters.value(),
+        filter,
       );
       this.turns.push({ role: "assistant", content: answer });
     } catch (e) {
@@ -138,14 +140,16 @@ export class AskView {
       this.busy(false);
     }
     if (facts.refused) exchange.classList.add("refused");
-    this.listSources(sources, answer, citations, facts.answer_id);
+    const reasons = new Reasons(facts.rewritten || question, filter);
+    this.listSources(sources, answer, citations, reasons, facts.answer_id);
+    if (facts.answer_id) sources.after(reasons.whyNot());
     this.describe(foot, facts);
     if (facts.answer_id && answer !== "" && !facts.refused) foot.append(thumbs(facts.answer_id, "this answer"));
     this.said.textContent = answer;
   }
 
   /** The passages that the answer cites, one line each. */
-  private listSources(into: HTMLElement, answer: string, citations: Citation[], id?: string): void {
+  private listSources(into: HTMLElement, answer: string, citations: Citation[], reasons: Reasons, id?: string): void {
     const used = new Set<number>();
     for (const m of answer.matchAll(/\[([\d,\s]+)\]/g)) (m[1] ?? "").split(",").forEach((n) => used.add(Number(n)));
     for (const c of citations.filter((x) => used.has(x.number))) {
@@ -158,7 +162,7 @@ export class AskView {
         h("span", { class: "name" }, c.document.title || fileName(c.document.path)),
         h("span", { class: "place" }, where),
       );
-      into.append(h("li", {}, button, id ? thumbs(id, `source ${c.number}`, c.number) : null));
+      into.append(h("li", {}, button, id ? thumbs(id, `source ${c.number}`, c.number) : null, reasons.why(c)));
     }
   }
 
@@ -172,4 +176,17 @@ export class AskView {
     const read = a.rewritten ? `Read as: ${a.rewritten}` : "";
     for (const line of [read, a.note ?? "", how]) if (line !== "") foot.append(h("span", {}, line));
   }
+}
+
+/** What a question was narrowed to, above its answer. */
+function scope(filter: Filter | undefined): HTMLElement | null {
+  if (filter === undefined) return null;
+  const { as_of, ...rest } = filter;
+  const narrowed = inWords(rest);
+  return h(
+    "p",
+    { class: "scope" },
+    as_of ? h("strong", {}, `The documents as they stood on ${as_of}.`) : null,
+    narrowed.length > 0 ? h("span", {}, `Only ${narrowed.join(" · ")}`) : null,
+  );
 }

@@ -1,6 +1,6 @@
 // The passage in its document: a PDF page with the passage's lines marked, or the text with it marked.
 
-import { documentText, originalUrl, pagePicture, type Citation } from "./api";
+import { documentText, originalUrl, pagePicture, versions, type Citation } from "./api";
 import { clear, fileName, h, icon } from "./dom";
 
 export class Viewer {
@@ -10,6 +10,8 @@ export class Viewer {
   private readonly body = h("div", { class: "viewer-body", tabindex: "0" });
   private readonly pager = h("div", { class: "pager" });
   private readonly download = h("a", { class: "quiet", download: true, "aria-label": "Download the original", title: "Download the original" }, icon("download"));
+  private readonly past = h("details", { class: "versions" });
+  private shown = ""; // the document whose past is asked for
   private opener: HTMLElement | null = null;
   private picture: string | null = null;
   private turn = 0; // the newest request wins
@@ -20,8 +22,12 @@ export class Viewer {
       "aside",
       { class: "viewer", "aria-labelledby": "viewer-title", hidden: true },
       h("header", {}, h("div", { class: "viewer-head" }, this.title, this.where), this.pager, this.download, close),
+      this.past,
       this.body,
     );
+    this.past.addEventListener("toggle", () => {
+      if (this.past.open) void this.listVersions();
+    });
     document.addEventListener("keydown", (e) => {
       if (e.key === "Escape" && !this.element.hidden) this.close();
     });
@@ -45,10 +51,30 @@ export class Viewer {
     this.element.hidden = false;
     document.body.classList.add("with-viewer");
     clear(this.pager);
+    this.shown = c.document.id;
+    this.past.open = false;
+    this.past.replaceChildren(h("summary", {}, "Versions"));
     const isPdf = c.document.path.toLowerCase().endsWith(".pdf") && (c.page ?? 0) > 0;
     if (isPdf) await this.showPage(c, c.page ?? 1);
     else await this.showText(c);
     this.body.focus({ preventScroll: true });
+  }
+
+  private async listVersions(): Promise<void> {
+    const id = this.shown;
+    const said = h("div", { role: "status" }, "Looking them up…");
+    this.past.replaceChildren(h("summary", {}, "Versions"), said);
+    const day = (seconds: number) => new Date(seconds * 1000).toLocaleString();
+    try {
+      const list = await versions(id);
+      if (id !== this.shown) return;
+      const lines = list.map((v) =>
+        h("li", {}, `${day(v.from)} – ${v.until === undefined ? "today" : day(v.until)}`, v.stored ? "" : ", no longer kept"),
+      );
+      said.replaceChildren(lines.length > 0 ? h("ul", {}, ...lines) : "Nothing is known of its past.");
+    } catch (e) {
+      if (id === this.shown) said.textContent = `The versions cannot be listed now: ${(e as Error).message}`;
+    }
   }
 
   private describe(c: Citation, page?: number): void {
