@@ -166,6 +166,6 @@ function whyNotInWords(w: WhyNot | undefined): (Node | string)[] {
   const out: Node[] = [h("p", {}, why)];
   if (b?.text_rank !== undefined) out.push(place("Its best passage by words", b.text_rank, b.text_score));
   if (w.dense_rank !== undefined) out.push(place("Its best passage by meaning", w.dense_rank, undefined));
-  if (b?.uses) out.push(words(b.uses));
+  if (b?.uses?.some((u) => u.share > 0)) out.push(words(b.uses));
   return out;
 }
