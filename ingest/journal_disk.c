@@ -1,0 +1,310 @@
+/* What happened on the disk. */
+#include "base/clock.h"
+#include "ingest/journal_internal.h"
+
+/* The file of this row is no longer there. */
+static enum status row_gone(struct journal *j, struct file_row *r, bool *changed, struct error *err)
+{
+    if (r->state == FILE_EXCLUDED) {
+        return journal_drop_row(j, r->id, err);
+    }
+    if (journal_going(r)) {
+        return STATUS_OK;
+    }
+    r->op = FILE_OP_REMOVE;
+    r->state = FILE_QUEUED;
+    *changed = true;
+    return journal_change_row(j, r, err);
+}
+
+/* Whatever document stands at path makes way for another that was renamed over it. */
+static enum status displace(struct journal *j, struct str path, int64_t not_this, struct arena *a,
+                            struct error *err)
+{
+    struct file_row old;
+    bool found = false;
+    enum status s = journal_row_at(j, path, a, &old, &found, err);
+    if (s != STATUS_OK || !found || old.id == not_this) {
+        return s;
+    }
+    if (old.state == FILE_EXCLUDED) {
+        return journal_drop_row(j, old.id, err);
+    }
+    old.path = (struct str){.ptr = "", .len = 0};
+    old.op = FILE_OP_REMOVE;
+    old.state = FILE_QUEUED;
+    return journal_change_row(j, &old, err);
+}
+
+/* Row r now stands at path. exact: the kernel said so, hence the content is the same. */
+static enum status move_row(struct journal *j, struct file_row *r, struct str path,
+                            const struct file_stamp *stamp, bool exact, struct arena *a,
+                            struct error *err)
+{
+    enum status s = displace(j, path, r->id, a, err);
+    if (s != STATUS_OK) {
+        return s;
+    }
+    bool same_content = exact && r->stamp.size == stamp->size &&
+                        r->stamp.mtime_ns == stamp->mtime_ns && path_same_ending(r->path, path);
+    if (r->state != FILE_EXCLUDED) {
+        bool settled = r->state == FILE_READY || (r->state == FILE_QUEUED && r->op == FILE_OP_MOVE);
+        r->op = settled && same_content ? FILE_OP_MOVE : FILE_OP_PUT;
+        r->state = FILE_QUEUED;
+    }
+    r->path = path;
+    r->stamp = *stamp;
+    return journal_change_row(j, r, err);
+}
+
+/* A file that was renamed while nobody watched has kept its inode, size and time, and its old place
+ * is empty. It is hashed again (a known content is not extracted again). */
+static enum status find_renamed(struct journal *j, int root, const struct file_stamp *stamp,
+                                struct arena *a, struct file_row *out, bool *found,
+                                struct error *err)
+{
+    struct file_row rows[8];
+    size_t n = 0;
+    (void)sqlite3_bind_int64(j->by_ino, 1, (sqlite3_int64)stamp->ino);
+    (void)sqlite3_bind_int64(j->by_ino, 2, (sqlite3_int64)stamp->size);
+    (void)sqlite3_bind_int64(j->by_ino, 3, stamp->mtime_ns);
+    enum status s = journal_rows(j->by_ino, 8, a, rows, &n, err);
+    *found = false;
+    for (size_t i = 0; i < n && s == STATUS_OK && !*found; i++) {
+        if (rows[i].op == FILE_OP_TRASH || rows[i].op == FILE_OP_EXCLUDE) {
+            continue;
+        }
+        enum tree_kind kind = TREE_MISSING;
+        struct file_stamp at = {0};
+        if (tree_stat(root, rows[i].path, &kind, &at, NULL) == STATUS_OK &&
+            (kind != TREE_FILE || at.ino != stamp->ino)) {
+            *out = rows[i];
+            *found = true;
+        }
+    }
+    return s;
+}
+
+static enum status insert_new(struct journal *j, struct str path, const struct file_stamp *stamp,
+                              struct error *err)
+{
+    char document[ID_CAP];
+    char collection[INGEST_COLLECTION_CAP];
+    id_new(document);
+    path_collection(path, collection);
+    return journal_insert_row(j, document, path, collection, stamp, err);
+}
+
+enum status journal_seen(struct journal *j, int root, struct str path,
+                         const struct file_stamp *stamp, enum checked *out, struct error *err)
+{
+    struct arena a;
+    arena_init(&a, 1 << 20);
+    struct file_row r;
+    bool found = false;
+    *out = CHECKED_SAME;
+    enum status s = journal_row_at(j, path, &a, &r, &found, err);
+    if (s != STATUS_OK) {
+        goto out;
+    }
+    if (found) {
+        bool same = file_stamp_equal(&r.stamp, stamp);
+        bool condemned = r.op == FILE_OP_TRASH || r.op == FILE_OP_EXCLUDE;
+        if (r.state == FILE_EXCLUDED || (same && r.op != FILE_OP_REMOVE) ||
+            (condemned && r.stamp.ino == stamp->ino && r.stamp.mtime_ns == stamp->mtime_ns)) {
+            goto out;
+        }
+        r.op = FILE_OP_PUT;
+        r.state = FILE_QUEUED;
+        r.stamp = *stamp;
+        *out = CHECKED_QUEUED;
+        s = journal_change_row(j, &r, err);
+        goto out;
+    }
+    *out = CHECKED_QUEUED;
+    s = find_renamed(j, root, stamp, &a, &r, &found, err);
+    if (s == STATUS_OK) {
+        s = found ? move_row(j, &r, path, stamp, false, &a, err) : insert_new(j, path, stamp, err);
+    }
+out:
+    arena_reset(&a);
+    return s;
+}
+
+enum status journal_renamed(struct journal *j, int root, struct str path,
+                            const struct file_stamp *stamp, enum checked *out, struct error *err)
+{
+    struct arena a;
+    arena_init(&a, 1 << 20);
+    struct file_row r;
+    bool found = false;
+    *out = CHECKED_SAME;
+    enum status s = journal_row_at(j, path, &a, &r, &found, err);
+    if (s == STATUS_OK && !found) {
+        s = find_renamed(j, root, stamp, &a, &r, &found, err);
+        if (s == STATUS_OK && found) {
+            *out = CHECKED_QUEUED;
+            s = move_row(j, &r, path, stamp, false, &a, err);
+        }
+    }
+    arena_reset(&a);
+    return s;
+}
+
+enum status journal_check(struct journal *j, int root, struct str path, size_t limit,
+                          enum checked *out, bool *more, struct error *err)
+{
+    *more = false;
+    *out = CHECKED_IGNORED;
+    enum tree_kind kind = TREE_MISSING;
+    struct file_stamp stamp = {0};
+    if (path.len == 0 || path.len > INGEST_PATH_MAX) {
+        return STATUS_OK;
+    }
+    enum status s = tree_stat(root, path, &kind, &stamp, err);
+    if (s != STATUS_OK || (kind == TREE_FILE && path_ignored(path))) {
+        return s;
+    }
+    if (kind == TREE_FILE) {
+        return journal_seen(j, root, path, &stamp, out, err);
+    }
+    if (kind == TREE_FOLDER) {
+        *out = CHECKED_FOLDER;
+    }
+    struct arena a;
+    arena_init(&a, 64 << 20);
+    struct file_row r;
+    bool found = false;
+    bool changed = false;
+    s = journal_row_at(j, path, &a, &r, &found, err);
+    if (s == STATUS_OK && found) {
+        s = row_gone(j, &r, &changed, err);
+    }
+    if (s == STATUS_OK && kind != TREE_FOLDER) {
+        struct file_row *rows;
+        size_t n = 0;
+        s = journal_rows_below(j, path, limit, &a, &rows, &n, err);
+        for (size_t i = 0; i < n && s == STATUS_OK; i++) {
+            s = row_gone(j, &rows[i], &changed, err);
+        }
+        *more = n == limit;
+    }
+    if (changed && *out == CHECKED_IGNORED) {
+        *out = CHECKED_QUEUED;
+    }
+    arena_reset(&a);
+    return s;
+}
+
+static enum status move_below(struct journal *j, int root, struct str from, struct str to,
+                              size_t limit, bool *more, struct error *err)
+{
+    struct arena a;
+    arena_init(&a, 64 << 20);
+    struct file_row *rows;
+    size_t n = 0;
+    enum status s = journal_rows_below(j, from, limit, &a, &rows, &n, err);
+    for (size_t i = 0; i < n && s == STATUS_OK; i++) {
+        struct file_row *r = &rows[i];
+        size_t tail = r->path.len - from.len;
+        char *path = arena_alloc(&a, to.len + tail + 1);
+        if (path == NULL) {
+            s = error_set(err, STATUS_NO_MEMORY, "out of memory");
+            break;
+        }
+        memcpy(path, to.ptr, to.len);
+        memcpy(path + to.len, r->path.ptr + from.len, tail);
+        struct str moved = {.ptr = path, .len = to.len + tail};
+        enum tree_kind kind = TREE_MISSING;
+        struct file_stamp stamp = {0};
+        bool changed;
+        s = tree_stat(root, moved, &kind, &stamp, err);
+        if (s != STATUS_OK) {
+            break;
+        }
+        if (kind == TREE_FILE && stamp.ino == r->stamp.ino && moved.len <= INGEST_PATH_MAX) {
+            s = move_row(j, r, moved, &stamp, true, &a, err);
+        } else {
+            s = row_gone(j, r, &changed, err);
+        }
+    }
+    *more = n == limit;
+    arena_reset(&a);
+    return s;
+}
+
+enum status journal_moved(struct journal *j, int root, struct str from, struct str to, size_t limit,
+                          enum checked *out, bool *more, struct error *err)
+{
+    *more = false;
+    *out = CHECKED_QUEUED;
+    enum tree_kind kind = TREE_MISSING;
+    struct file_stamp stamp = {0};
+    enum status s = tree_stat(root, to, &kind, &stamp, err);
+    if (s != STATUS_OK) {
+        return s;
+    }
+    if (kind == TREE_FOLDER) {
+        *out = CHECKED_FOLDER;
+        return move_below(j, root, from, to, limit, more, err);
+    }
+    struct arena a;
+    arena_init(&a, 1 << 20);
+    struct file_row r;
+    bool found = false;
+    if (kind == TREE_FILE && !path_ignored(to) && to.len <= INGEST_PATH_MAX) {
+        s = journal_row_at(j, from, &a, &r, &found, err);
+    }
+    if (s == STATUS_OK && found && r.stamp.ino == stamp.ino && r.op != FILE_OP_TRASH &&
+        r.op != FILE_OP_EXCLUDE) {
+        s = move_row(j, &r, to, &stamp, true, &a, err);
+    } else if (s == STATUS_OK) {
+        enum checked first;
+        bool more_below = false;
+        s = journal_check(j, root, from, limit, &first, &more_below, err);
+        if (s == STATUS_OK) {
+            s = journal_check(j, root, to, limit, out, more, err);
+            *more = *more || more_below;
+            *out = first == CHECKED_QUEUED && *out != CHECKED_FOLDER ? first : *out;
+        }
+    }
+    arena_reset(&a);
+    return s;
+}
+
+static bool at_or_below(struct str path, struct str prefix)
+{
+    return prefix.len == 0 ||
+           (str_starts(path, prefix) && (path.len == prefix.len || path.ptr[prefix.len] == '/'));
+}
+
+enum status journal_verify(struct journal *j, int root, struct str prefix, int64_t *cursor,
+                           size_t limit, bool *changed, bool *end, struct error *err)
+{
+    struct arena a;
+    arena_init(&a, 64 << 20);
+    struct file_row *rows = arena_array(&a, limit, sizeof *rows);
+    size_t n = 0;
+    enum status s = STATUS_OK;
+    if (rows == NULL) {
+        s = error_set(err, STATUS_NO_MEMORY, "out of memory");
+        goto out;
+    }
+    (void)sqlite3_bind_int64(j->verify, 1, *cursor);
+    (void)sqlite3_bind_int64(j->verify, 2, (sqlite3_int64)limit);
+    s = journal_rows(j->verify, limit, &a, rows, &n, err);
+    for (size_t i = 0; i < n && s == STATUS_OK; i++) {
+        enum tree_kind kind = TREE_MISSING;
+        struct file_stamp stamp = {0};
+        *cursor = rows[i].id;
+        /* one that cannot be looked at is kept: it is not known to be gone */
+        if (at_or_below(rows[i].path, prefix) &&
+            tree_stat(root, rows[i].path, &kind, &stamp, NULL) == STATUS_OK && kind != TREE_FILE) {
+            s = row_gone(j, &rows[i], changed, err);
+        }
+    }
+    *end = n < limit;
+out:
+    arena_reset(&a);
+    return s;
+}

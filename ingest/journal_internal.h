@@ -1,0 +1,100 @@
+/* What the files of the journal share: its connection with the prepared statements, and rows. Only
+ * journal*.c include this. */
+#ifndef CARREL_INGEST_JOURNAL_INTERNAL_H
+#define CARREL_INGEST_JOURNAL_INTERNAL_H
+
+#include "base/db.h"
+#include "ingest/journal.h"
+
+/* The columns of struct file_row, in the order of read_row. */
+#define ROW_COLUMNS                                                                                \
+    "id,document,path,collection,op,state,wanted,done,ino,size,mtime_ns,ctime_ns,attempts,"        \
+    "next_attempt_ms,chunks,pages,format,title,error,changed_ms,access"
+
+#define STATEMENTS(X)                                                                              \
+    X(next, "UPDATE counter SET value=value+1 WHERE name='sequence' RETURNING value")              \
+    X(raise, "UPDATE counter SET value=max(value,?1) WHERE name='sequence'")                       \
+    X(by_path, "SELECT " ROW_COLUMNS " FROM files WHERE path=?1")                                  \
+    X(by_document, "SELECT " ROW_COLUMNS " FROM files WHERE document=?1")                          \
+    X(by_ino, "SELECT " ROW_COLUMNS " FROM files WHERE ino=?1 AND size=?2 AND mtime_ns=?3"         \
+              " AND path IS NOT NULL LIMIT 8")                                                     \
+    X(below, "SELECT " ROW_COLUMNS " FROM files WHERE path>=?1 AND path<?2"                        \
+             " AND op NOT IN (3,4,5) ORDER BY path LIMIT ?3")                                      \
+    X(verify, "SELECT " ROW_COLUMNS " FROM files WHERE id>?1 AND path IS NOT NULL"                 \
+              " ORDER BY id LIMIT ?2")                                                             \
+    X(insert, "INSERT INTO files(document,path,collection,op,state,wanted,ino,size,mtime_ns,"      \
+              "ctime_ns,weight,changed_ms) VALUES(?1,?2,?3,1,0,?4,?5,?6,?7,?8,?6,?9)")             \
+    X(change, "UPDATE files SET path=?2,collection=?3,op=?4,state=?5,wanted=?6,ino=?7,size=?8,"    \
+              "mtime_ns=?9,ctime_ns=?10,weight=?11,attempts=0,next_attempt_ms=0,error=NULL,"       \
+              "changed_ms=?12 WHERE id=?1")                                                        \
+    X(restamp, "UPDATE files SET ino=?2,size=?3,mtime_ns=?4,ctime_ns=?5 WHERE id=?1")              \
+    X(drop, "DELETE FROM files WHERE id=?1")                                                       \
+    X(small, "SELECT " ROW_COLUMNS " FROM files INDEXED BY files_small WHERE state=0"              \
+             " AND next_attempt_ms<=?1 ORDER BY weight,wanted LIMIT ?2")                           \
+    X(oldest, "SELECT " ROW_COLUMNS " FROM files INDEXED BY files_old WHERE state=0"               \
+              " AND next_attempt_ms<=?1 ORDER BY wanted LIMIT ?2")                                 \
+    X(later, "SELECT min(next_attempt_ms) FROM files WHERE state=0 AND next_attempt_ms>?1")        \
+    X(done, "UPDATE files SET done=max(done,?2),hash=?3,format=?4,title=?5,pages=?6,chunks=?7,"    \
+            "state=iif(wanted=?2,1,state),op=iif(wanted=?2,0,op),"                                 \
+            "error=iif(wanted=?2,NULL,error),attempts=iif(wanted=?2,0,attempts),changed_ms=?8"     \
+            " WHERE id=?1")                                                                        \
+    X(moved, "UPDATE files SET done=max(done,?2),state=iif(wanted=?2,1,state),"                    \
+             "op=iif(wanted=?2,0,op),error=iif(wanted=?2,NULL,error),changed_ms=?3 WHERE id=?1")   \
+    X(removed, "DELETE FROM files WHERE id=?1 AND wanted=?2")                                      \
+    X(excluded, "UPDATE files SET done=?2,state=3,op=0,hash=NULL,chunks=0,error=NULL,"             \
+                "changed_ms=?3 WHERE id=?1 AND wanted=?2")                                         \
+    X(unstored, "UPDATE files SET done=max(done,?2),hash=NULL,chunks=0,"                           \
+                "op=iif(op=2,1,op) WHERE id=?1")                                                   \
+    X(failed, "UPDATE files SET done=?2,state=2,op=0,hash=NULL,chunks=0,error=?3,changed_ms=?4"    \
+              " WHERE id=?1 AND wanted=?2")                                                        \
+    X(retry, "UPDATE files SET error=?3,next_attempt_ms=?4,attempts=attempts+?5,changed_ms=?6"     \
+             " WHERE id=?1 AND wanted=?2")                                                         \
+    X(requeue, "UPDATE files SET op=1,state=0,wanted=?2,weight=size,attempts=0,"                   \
+               "next_attempt_ms=0,error=NULL,changed_ms=?3 WHERE id=?1 AND op NOT IN (3,4,5)")     \
+    X(list, "SELECT " ROW_COLUMNS " FROM files WHERE document>?1 AND op NOT IN (3,4,5)"            \
+            " AND state<>3 ORDER BY document LIMIT ?2")                                            \
+    X(count, "SELECT state,count(*),total(size) FROM files GROUP BY state")                        \
+    X(applied, "UPDATE files SET access=?2 WHERE id=?1")                                           \
+    X(has_access, "SELECT EXISTS(SELECT 1 FROM files WHERE access<>'')")                           \
+    X(judged, "SELECT " ROW_COLUMNS " FROM files WHERE id>?1 AND path IS NOT NULL"                 \
+              " AND op NOT IN (3,4,5) AND state<>3 ORDER BY id LIMIT ?2")                          \
+    X(relocate, "UPDATE files SET op=iif(state=1,2,op),weight=iif(state=1,0,weight),state=0,"      \
+                "wanted=?2,attempts=0,next_attempt_ms=0,error=NULL,changed_ms=?3 WHERE id=?1")     \
+    X(seen, "INSERT OR IGNORE INTO temp.stored(document) VALUES(?1)")
+
+struct journal {
+    sqlite3 *db;
+#define STATEMENT_FIELD(name, sql) sqlite3_stmt *name;
+    STATEMENTS(STATEMENT_FIELD)
+#undef STATEMENT_FIELD
+};
+
+void journal_bind_blob(sqlite3_stmt *st, int i, struct str s);
+/* Inode, size and both times, at i to i + 3. */
+void journal_bind_stamp(sqlite3_stmt *st, int i, const struct file_stamp *f);
+/* Row number and sequence, at 1 and 2. */
+void journal_bind_job(sqlite3_stmt *st, int64_t id, uint64_t sequence);
+
+/* Rows of a bound statement, appended to rows up to limit; their texts lie in a. */
+enum status journal_rows(sqlite3_stmt *st, size_t limit, struct arena *a, struct file_row *rows,
+                         size_t *n, struct error *err) MUST_CHECK;
+enum status journal_one_row(sqlite3_stmt *st, struct arena *a, struct file_row *out, bool *found,
+                            struct error *err) MUST_CHECK;
+enum status journal_row_at(struct journal *j, struct str path, struct arena *a,
+                           struct file_row *out, bool *found, struct error *err) MUST_CHECK;
+/* Those below the folder that are not going, by path. */
+enum status journal_rows_below(struct journal *j, struct str prefix, size_t limit, struct arena *a,
+                               struct file_row **rows, size_t *n, struct error *err) MUST_CHECK;
+
+enum status journal_next_sequence(struct journal *j, uint64_t *out, struct error *err) MUST_CHECK;
+/* Writes a row's new wish under a new sequence number. r holds path, op, state and stamp. */
+enum status journal_change_row(struct journal *j, struct file_row *r, struct error *err) MUST_CHECK;
+/* A new row, to be put. path: "" for none. */
+enum status journal_insert_row(struct journal *j, const char *document, struct str path,
+                               const char *collection, const struct file_stamp *stamp,
+                               struct error *err) MUST_CHECK;
+enum status journal_drop_row(struct journal *j, int64_t id, struct error *err) MUST_CHECK;
+/* Whether it only waits to leave the store. */
+bool journal_going(const struct file_row *r);
+
+#endif
