@@ -65,8 +65,8 @@ struct job {
 
     struct snapshot snap;
     const char *format;
-    bool known;           /* the store has this content */
-    bool known_was_wrong; /* it said so and did not */
+    bool known;             /* the store has this content */
+    bool known_was_wrong;   /* it said so and did not */
     char banned_by[ID_CAP]; /* the erasure its content fell to; "" none */
     uint32_t stored_chunks;
     struct extraction *extraction;
@@ -102,18 +102,7 @@ struct job *job_start(struct tenant *t, const struct file_row *row);
 void job_cancel(struct job *j);
 /* Writes the outcome down (again). */
 void job_record(struct job *j);
-/* A place in the extractor pool is free. */
-void job_extract(struct job *j);
 
-/* Between job.c and its steps. */
-void job_finish(struct job *j, enum job_outcome outcome);
-void job_store_failed(struct job *j, const struct error *err);
-void job_options(const struct job *j, struct rpc_options *o);
-/* Asks the rules; borrows j. NO_MEMORY. */
-enum status job_location(struct job *j, Vs__Location *out, struct error *err) MUST_CHECK;
-/* The store said that it has the content, and has not: do the whole way. */
-void job_put_unknown(struct job *j);
-void job_put(struct job *j); /* put.c */
 /* snapshot.c, on a lane: STATUS_CONFLICT when the file is not, or did not stay, what stamp says. */
 enum status snapshot_take(int root, struct str path, const struct file_stamp *stamp,
                           uint64_t max_bytes, const char *home, struct snapshot *out,

@@ -3,7 +3,7 @@
 #include <errno.h>
 #include <unistd.h>
 
-#include "ingest/job.h"
+#include "ingest/job_internal.h"
 #include "ingest/queue.h"
 
 #define PIECE_BYTES ((size_t)256 << 10)

@@ -1,0 +1,33 @@
+/* Between the steps of a job (job.h): job.c begins and ends it, job_read.c, job_encode.c, put.c and
+ * job_leave.c are its steps. Each hands over to the next or calls job_finish. Loop thread. */
+#ifndef CARREL_INGEST_JOB_INTERNAL_H
+#define CARREL_INGEST_JOB_INTERNAL_H
+
+#include "ingest/job.h"
+
+/* The end: writes the outcome down, then frees j. */
+void job_finish(struct job *j, enum job_outcome outcome);
+/* The attempt failed (j->err): once more later, or never when there were enough. */
+void job_retry_counted(struct job *j);
+/* A call to the store ended with err: holds the queue, tries again or gives up, by its kind. */
+void job_store_failed(struct job *j, const struct error *err);
+
+struct rpc_client *job_store(const struct job *j);
+void job_options(const struct job *j, struct rpc_options *o);
+/* Asks the rules; borrows j. NO_MEMORY. */
+enum status job_location(struct job *j, Vs__Location *out, struct error *err) MUST_CHECK;
+/* The store said that it has the content, and has not: do the whole way. */
+void job_put_unknown(struct job *j);
+
+/* A copy of the file, then on to lookup. Cannot begin: the lane's error. */
+enum status job_snapshot(struct job *j) MUST_CHECK;
+/* Places in the extractor pool may be free. */
+void job_extract_next(struct ingest *in);
+void job_encode(struct job *j);
+void job_put(struct job *j);
+void job_move(struct job *j);
+/* Leaves the store. Also for a file that cannot be read, for good (j->err says why): what the store
+ * still has of it is out of date. */
+void job_remove(struct job *j);
+
+#endif

@@ -1,0 +1,291 @@
+/* From a file to chunks: a copy, its hash, what the store knows, the extractor, the chunker. */
+#include <stdio.h>
+
+#include "ingest/erase.h"
+#include "ingest/job_internal.h"
+#include "ingest/queue.h"
+
+/* ---- snapshot, lookup ---- */
+
+static void on_has_reply(struct rpc_request *r, const ProtobufCMessage *m, void *data)
+{
+    (void)r;
+    struct job *j = data;
+    const Vs__HasContentReply *reply = vs_has_content_reply(m);
+    j->known = reply != NULL && reply->present;
+    j->stored_chunks = reply != NULL && reply->has_chunks ? reply->chunks : 0;
+}
+
+static void want_extract(struct job *j)
+{
+    struct ingest *in = j->t->in;
+    if (j->format == NULL) {
+        (void)error_set(&j->err, STATUS_UNSUPPORTED,
+                        "this kind of file cannot be read (txt, md, html, pdf and docx can)");
+        job_remove(j);
+        return;
+    }
+    j->phase = JOB_WAIT_EXTRACT;
+    list_push(&in->want_extractor, &j->link);
+    job_extract_next(in);
+}
+
+static void on_has_end(struct rpc_request *r, const struct error *err, void *data)
+{
+    (void)r;
+    struct job *j = data;
+    j->request = NULL;
+    if (err->code != STATUS_OK) {
+        job_store_failed(j, err);
+        return;
+    }
+    queue_release(j->t->queue);
+    if (j->known && j->stored_chunks > 0 && j->format != NULL && !j->known_was_wrong) {
+        job_put(j);
+        return;
+    }
+    j->known = false;
+    want_extract(j);
+}
+
+static void start_lookup(struct job *j)
+{
+    j->phase = JOB_LOOKUP;
+    Vs__HasContentRequest m = VS__HAS_CONTENT_REQUEST__INIT;
+    m.hash.data = j->snap.hash;
+    m.hash.len = sizeof j->snap.hash;
+    m.pipeline = j->t->in->pipeline;
+    struct rpc_options o;
+    job_options(j, &o);
+    struct rpc_callbacks cb = {.on_reply = on_has_reply, .on_finish = on_has_end};
+    j->request = vs_has_content(job_store(j), &o, &m, &cb, j);
+    if (j->request == NULL) {
+        job_finish(j, OUTCOME_HELD);
+    }
+}
+
+void job_put_unknown(struct job *j)
+{
+    j->known = false;
+    j->known_was_wrong = true;
+    want_extract(j);
+}
+
+static void snapshot_work(void *data)
+{
+    struct job *j = data;
+    const struct ingest *in = j->t->in;
+    int root = follow_root(j->t->follow);
+    j->err = (struct error){.code = STATUS_OK};
+    enum status s = root < 0
+                        ? error_set(&j->err, STATUS_UNAVAILABLE, "the watched folder is missing")
+                        : snapshot_take(root, j->row.path, &j->row.stamp,
+                                        (uint64_t)in->settings->ingest.max_file_bytes,
+                                        in->svc->home, &j->snap, &j->err);
+    j->err.code = s;
+}
+
+static void snapshot_failed(struct job *j)
+{
+    switch (j->err.code) {
+    case STATUS_CONFLICT:
+    case STATUS_NOT_FOUND:
+    case STATUS_UNAVAILABLE:
+        job_finish(j, OUTCOME_CHANGED);
+        return;
+    case STATUS_INVALID:
+    case STATUS_TOO_LARGE:
+        job_remove(j);
+        return;
+    case STATUS_FORBIDDEN:
+        (void)error_set(&j->err, STATUS_FORBIDDEN,
+                        "Carrel may not read this file: give its user the right to");
+        job_remove(j);
+        return;
+    case STATUS_DISK_FULL:
+        queue_hold(j->t->queue, HOLD_DISK_FULL,
+                   "the disk is full: free some space, the queue then goes on");
+        job_finish(j, OUTCOME_HELD);
+        return;
+    case STATUS_BUSY:
+    case STATUS_NO_MEMORY:
+        queue_hold(j->t->queue, HOLD_SHORT, j->err.text);
+        job_finish(j, OUTCOME_HELD);
+        return;
+    case STATUS_OK:
+    case STATUS_CANCELLED:
+    case STATUS_UNAUTHENTICATED:
+    case STATUS_UNSUPPORTED:
+    case STATUS_IO:
+    case STATUS_CORRUPT:
+    case STATUS_PROTOCOL:
+    case STATUS_DEADLINE:
+    case STATUS_INTERNAL:
+    case STATUS_COUNT:
+        break;
+    }
+    job_retry_counted(j);
+}
+
+/* ---- what was erased does not come back ---- */
+
+static enum status run_ban(struct journal *jl, struct journal_op *op, struct error *err)
+{
+    struct job *j = container_of(op, struct job, op);
+    uint8_t keyed[KEYED_BYTES];
+    keyed_hash(erasing_key(j->t->erasing), j->snap.hash, sizeof j->snap.hash, keyed);
+    enum status s = erasure_of_hash(jl, keyed, j->banned_by, err);
+    return s == STATUS_NOT_FOUND ? STATUS_OK : s;
+}
+
+static void ban_done(struct journal_op *op)
+{
+    struct job *j = container_of(op, struct job, op);
+    j->in_lane = false;
+    if (j->cancelled || op->err.code != STATUS_OK) {
+        job_finish(j, OUTCOME_HELD);
+    } else if (j->banned_by[0] != '\0') {
+        (void)error_set(&j->err, STATUS_FORBIDDEN,
+                        "this content was erased (erasure %s) and is not taken in again; "
+                        "`carrel erase allow %s` lets it in",
+                        j->banned_by, j->banned_by);
+        job_remove(j);
+    } else {
+        start_lookup(j);
+    }
+}
+
+static void check_ban(struct job *j)
+{
+    j->banned_by[0] = '\0';
+    if (!erasing_bans(j->t->erasing)) {
+        start_lookup(j);
+        return;
+    }
+    j->in_lane = true;
+    j->op.run = run_ban;
+    j->op.done = ban_done;
+    journal_submit(&j->t->journal, &j->op);
+}
+
+static void snapshot_done(void *data)
+{
+    struct job *j = data;
+    j->in_lane = false;
+    if (j->cancelled) {
+        job_finish(j, OUTCOME_HELD);
+    } else if (j->err.code != STATUS_OK) {
+        snapshot_failed(j);
+    } else {
+        char name[256];
+        struct str n = path_name(j->row.path);
+        (void)snprintf(name, sizeof name, "%.*s", STR_ARG(n));
+        j->format = extractor_format(name, j->snap.head, j->snap.head_len);
+        check_ban(j);
+    }
+}
+
+enum status job_snapshot(struct job *j)
+{
+    j->phase = JOB_SNAPSHOT;
+    j->in_lane = true;
+    enum status s = lane_submit(&j->t->in->work, snapshot_work, snapshot_done, j, &j->err);
+    j->in_lane = s == STATUS_OK;
+    return s;
+}
+
+/* ---- extract, chunk ---- */
+
+static void chunk_work(void *data)
+{
+    struct job *j = data;
+    const struct settings *st = j->t->in->settings;
+    struct chunk_options o = {
+        .target_words = (uint32_t)st->chunk.target_words,
+        .max_words = (uint32_t)st->chunk.max_words,
+        .target_cjk_chars = (uint32_t)st->chunk.target_cjk_chars,
+    };
+    j->err = (struct error){.code = STATUS_OK};
+    j->err.code = chunk_document((const Ex__Block *const *)j->blocks, j->n_blocks, &o, &j->arena,
+                                 &j->doc, &j->err);
+}
+
+static void chunk_done(void *data)
+{
+    struct job *j = data;
+    j->in_lane = false;
+    if (j->cancelled) {
+        job_finish(j, OUTCOME_HELD);
+    } else if (j->err.code == STATUS_NO_MEMORY) {
+        job_retry_counted(j);
+    } else if (j->err.code != STATUS_OK) {
+        job_remove(j);
+    } else if (j->doc.n_chunks == 0) {
+        (void)error_set(&j->err, STATUS_UNSUPPORTED,
+                        "no text was found in it (a scan without a text layer cannot be read)");
+        job_remove(j);
+    } else {
+        j->stored_chunks = (uint32_t)j->doc.n_chunks;
+        job_encode(j);
+    }
+}
+
+static void on_extracted(const struct error *err, const struct extracted *out, void *data)
+{
+    struct job *j = data;
+    struct ingest *in = j->t->in;
+    j->extraction = NULL;
+    in->extracting--;
+    j->extracted = j->arena.used;
+    in->extracted_bytes += j->extracted;
+    job_extract_next(in);
+    if (err != NULL && err->code != STATUS_OK) {
+        j->err = *err;
+        if (err->code == STATUS_DISK_FULL) {
+            queue_hold(j->t->queue, HOLD_DISK_FULL,
+                       "the disk is full: free some space, the queue then goes on");
+            job_finish(j, OUTCOME_HELD);
+        } else if (status_retryable(err->code) && err->code != STATUS_DEADLINE) {
+            job_retry_counted(j);
+        } else {
+            job_remove(j);
+        }
+        return;
+    }
+    j->info = out->document;
+    j->blocks = out->blocks;
+    j->n_blocks = out->n_blocks;
+    j->phase = JOB_CHUNK;
+    j->in_lane = true;
+    if (lane_submit(&in->work, chunk_work, chunk_done, j, &j->err) != STATUS_OK) {
+        j->in_lane = false;
+        job_finish(j, OUTCOME_HELD);
+    }
+}
+
+static void job_extract(struct job *j)
+{
+    struct ingest *in = j->t->in;
+    int fd = -1;
+    j->phase = JOB_EXTRACT;
+    if (snapshot_reopen(j->snap.fd, &fd, &j->err) != STATUS_OK) {
+        job_retry_counted(j);
+        return;
+    }
+    j->extraction = extractor_start(in->pool, fd, j->format, &j->arena, on_extracted, j, &j->err);
+    if (j->extraction == NULL) {
+        job_retry_counted(j);
+        return;
+    }
+    in->extracting++;
+}
+
+void job_extract_next(struct ingest *in)
+{
+    while (in->extracting < in->extracting_max && in->extracted_bytes < INGEST_EXTRACTED_BYTES &&
+           !list_empty(&in->want_extractor)) {
+        struct job *j = list_entry(in->want_extractor.next, struct job, link);
+        list_remove(&j->link);
+        job_extract(j);
+    }
+}
