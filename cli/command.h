@@ -33,6 +33,7 @@ enum option_flag {
     OPT_HOLD = 1 << 16,
     OPT_EVERY = 1 << 27,
     OPT_RULES = 1 << 28,
+    OPT_MODEL = 1 << 17, /* --as ROLE, --name, --query-prefix, --passage-prefix */
     OPT_BACKUP_KEY = 1 << 20,
     OPT_TENANT = 1 << 21,
     OPT_WITH_WATCH = 1 << 22,
@@ -61,6 +62,7 @@ struct options {
     const char *path, *held_collection, *reason, *public_key; /* NULL: not given */
     bool all_copies, keep_copies, dry_run, yes;
     const char *every, *rules; /* NULL: not given */
+    const char *model_name, *query_prefix, *passage_prefix; /* NULL: not given */
     struct {
         const char *values[OPTION_VALUES_MAX];
         int n;
@@ -83,7 +85,7 @@ struct command {
 
 extern const struct command cmd_up, cmd_stop, cmd_status, cmd_doctor, cmd_docs, cmd_search, cmd_ask,
     cmd_config, cmd_verify, cmd_backup, cmd_restore, cmd_key, cmd_tenant, cmd_vectors, cmd_explain,
-    cmd_eval, cmd_erase, cmd_hold, cmd_leaktest, cmd_encoder;
+    cmd_eval, cmd_erase, cmd_hold, cmd_leaktest, cmd_encoder, cmd_model;
 
 /* Prints "carrel: <text>" on stderr and returns the exit code that fits the status. */
 enum exit_code command_failed(const struct error *err);

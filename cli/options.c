@@ -123,6 +123,22 @@ static const struct {
      {"backup", required_argument, NULL, 'b'},
      "--backup ID",
      "which backup (default: the newest; `carrel backup list`)"},
+    {OPT_MODEL,
+     {"as", required_argument, NULL, 'A'},
+     "--as ROLE",
+     "import: chat, encoder or reranker"},
+    {OPT_MODEL,
+     {"name", required_argument, NULL, 60},
+     "--name NAME",
+     "import: what settings call it (default: from the file's own name)"},
+    {OPT_MODEL,
+     {"query-prefix", required_argument, NULL, 61},
+     "--query-prefix TEXT",
+     "import, encoders: what stands before a question (default: as its family wants)"},
+    {OPT_MODEL,
+     {"passage-prefix", required_argument, NULL, 62},
+     "--passage-prefix TEXT",
+     "import, encoders: what stands before a passage"},
     {OPT_EVERY,
      {"every", required_argument, NULL, 'e'},
      "--every TIME",
@@ -277,6 +293,15 @@ static enum options_result take(const struct command *c, int letter, struct opti
         return OPTIONS_OK;
     case 48:
         out->reason = optarg;
+        return OPTIONS_OK;
+    case 60:
+        out->model_name = optarg;
+        return OPTIONS_OK;
+    case 61:
+        out->query_prefix = optarg;
+        return OPTIONS_OK;
+    case 62:
+        out->passage_prefix = optarg;
         return OPTIONS_OK;
     case 'W':
         out->with_watch = true;

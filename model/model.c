@@ -81,7 +81,7 @@ static void read_shape(struct opening *o)
     i->value_width = number(o, "attention.value_length", i->width / i->heads);
     i->vocabulary = tokenizer_size(o->m->tokenizer);
     i->pooling = (enum model_pooling)number(o, "pooling_type", o->a->encoder ? POOLING_MEAN : 9);
-    i->pooling = i->pooling > POOLING_LAST ? POOLING_NONE : i->pooling;
+    i->pooling = i->pooling > POOLING_RANK ? POOLING_NONE : i->pooling;
     o->m->epsilon =
         real(o, o->a->encoder ? "attention.layer_norm_epsilon" : "attention.layer_norm_rms_epsilon",
              1e-5F);
@@ -203,6 +203,22 @@ static void open_layer(struct opening *o, uint32_t n)
     l->down_bias = vector(o, in_layer(n, "ffn_down.bias", b), i->width, !e);
 }
 
+/* RoBERTa's head: score = output . tanh(dense . x) over the first token; either part may be absent. */
+static void open_head(struct opening *o)
+{
+    struct model *m = o->m;
+    uint32_t d = m->info.width;
+    m->rank_dense = matrix(o, "cls.weight", d, d, true);
+    m->rank_dense_bias = vector(o, "cls.bias", d, true);
+    m->rank_out = matrix(o, "cls.output.weight", d, 1, true);
+    m->rank_out_bias = vector(o, "cls.output.bias", 1, true);
+    m->info.ranks = m->rank_out.data != NULL;
+    if (o->s == STATUS_OK && m->info.pooling == POOLING_RANK && !m->info.ranks) {
+        o->s = error_set(o->err, STATUS_INVALID, "tensor cls.output.weight is missing");
+    }
+    m->info.pooling = m->info.ranks ? POOLING_RANK : m->info.pooling;
+}
+
 static void open_tensors(struct opening *o)
 {
     struct model *m = o->m;
@@ -213,6 +229,7 @@ static void open_tensors(struct opening *o)
         m->positions = matrix(o, "position_embd.weight", i->width, i->context, false);
         m->first_norm = vector(o, "token_embd_norm.weight", i->width, false);
         m->first_norm_bias = vector(o, "token_embd_norm.bias", i->width, false);
+        open_head(o);
         if (o->s == STATUS_OK && types != NULL) {
             if (types->type != TENSOR_F32 || types->dimensions[0] != i->width) {
                 o->s = error_set(o->err, STATUS_INVALID, "token_types.weight has a wrong shape");

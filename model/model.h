@@ -13,7 +13,14 @@
 #define MODEL_LAYERS_MAX 256U
 #define MODEL_BATCH_MAX 4096U
 
-enum model_pooling { POOLING_NONE = 0, POOLING_MEAN = 1, POOLING_CLS = 2, POOLING_LAST = 3 };
+/* RANK: no vector but one score of a pair, by the classification head. */
+enum model_pooling {
+    POOLING_NONE = 0,
+    POOLING_MEAN = 1,
+    POOLING_CLS = 2,
+    POOLING_LAST = 3,
+    POOLING_RANK = 4
+};
 
 struct model_info {
     char architecture[32];
@@ -22,6 +29,7 @@ struct model_info {
     uint32_t layers, width, feed_forward, heads, kv_heads, head_width, value_width, vocabulary;
     uint32_t context; /* tokens it was trained for */
     enum model_pooling pooling;
+    bool ranks; /* has a classification head with one output */
     uint64_t parameters;
     uint64_t weight_bytes; /* of the tensors */
 };

@@ -25,6 +25,8 @@ struct model {
     const float *token_type;       /* encoders: of the first type */
     const float *first_norm, *first_norm_bias;
     const float *last_norm;
+    struct matrix rank_dense, rank_out; /* the classification head; data NULL where there is none */
+    const float *rank_dense_bias, *rank_out_bias;
     float epsilon;
     float rope_base;
     uint32_t rope_width;

@@ -141,6 +141,16 @@ const struct setting settings_schema[] = {
     ROW("encoder.refit_growth_percent", INT, encoder.refit_growth_percent, 5, 95, "60",
         "Fitted again when the collection has grown by so many percent since the last fit."),
 
+    TEXT("encoder.model", encoder.model, "",
+         "An imported encoder (carrel model import --as encoder) by its name: every tenant is "
+         "embedded with it, in the background; empty: the built-in encoder."),
+
+    TEXT("reranker.model", reranker.model, "",
+         "An imported reranker (carrel model import --as reranker) by its name: it reads the best "
+         "passages of a search again beside the question; empty: none."),
+    ROW("reranker.candidates", INT, reranker.candidates, 2, 64, "32",
+        "So many of the best passages are read again."),
+
     ROW("retrieve.top_k", INT, retrieve.top_k, 1, 100, "8",
         "Passages a search returns unless told."),
     ROW("retrieve.candidates", INT, retrieve.candidates, 10, 1000, "100",
@@ -155,6 +165,8 @@ const struct setting settings_schema[] = {
            "Who writes the answers: sentences quoted from the documents (extractive), the server "
            "under "
            "upstream, or auto: upstream when one is configured and may receive the passages."),
+    TEXT("generate.model", generate.model, "",
+         "An imported chat model (carrel model import --as chat) by its name; empty: none."),
     ROW("generate.refuse_below", DOUBLE, generate.refuse_below, 0, 1, "0.20",
         "Share of the best possible score under which the answer is that nothing in the documents "
         "answers the question."),
@@ -194,7 +206,9 @@ const struct setting_section settings_sections[] = {
     {"store", "What each tenant keeps."},
     {"extract", "Limits of the sandboxed process that reads one document."},
     {"chunk", "How documents are cut."},
-    {"encoder", "The built-in encoder, fitted to each tenant's own documents."},
+    {"encoder",
+     "What turns texts into vectors: built in and fitted to each tenant's documents, or imported."},
+    {"reranker", "Reading the best passages again beside the question."},
     {"retrieve", "Finding passages."},
     {"generate", "Writing answers."},
     {"generate.upstream", "A model elsewhere, by written policy only."},

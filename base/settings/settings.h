@@ -70,12 +70,18 @@ struct settings {
         int64_t dimensions, first_fit_chunks, min_document_frequency;
         int64_t keep_days; /* the encoder published before; 0: not kept */
         int64_t refit_growth_percent; /* refit when the collection has grown by this since the fit */
+        const char *model;            /* name of an imported encoder; "" : the built-in one */
     } encoder;
+    struct {
+        const char *model; /* name of an imported reranker; "" : none */
+        int64_t candidates;
+    } reranker;
     struct {
         int64_t top_k, candidates, widen;
         double lsa_weight; /* fusion weight of the built-in encoder */
     } retrieve;
     struct {
+        const char *model;  /* name of an imported chat model; "" : none */
         const char *engine; /* "auto", "extractive", "upstream" */
         double refuse_below; /* share of the query's upper bound under which nothing answers */
         int64_t max_sentences;

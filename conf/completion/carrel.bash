@@ -4,11 +4,11 @@ _carrel() {
     COMPREPLY=()
     case $prev in
     --home | --into) mapfile -t COMPREPLY < <(compgen -d -- "$cur"); return ;;
-    --key-file) mapfile -t COMPREPLY < <(compgen -f -- "$cur"); return ;;
+    --key-file | import) mapfile -t COMPREPLY < <(compgen -f -- "$cur"); return ;;
     --port | -p | --top-k | -k) return ;;
     esac
     if [ "$COMP_CWORD" -eq 1 ]; then
-        mapfile -t COMPREPLY < <(compgen -W 'up stop status doctor docs search ask explain config verify backup restore leaktest key tenant eval vectors erase hold encoder --help --version' -- "$cur")
+        mapfile -t COMPREPLY < <(compgen -W 'up stop status doctor docs search ask explain config verify backup restore leaktest key tenant eval vectors erase hold encoder model --help --version' -- "$cur")
         return
     fi
     case $cmd in
@@ -29,6 +29,7 @@ _carrel() {
     hold) options='add list remove --home --json --key-file --document --path --collection --reason --help' ;;
     leaktest) options='--home --json --key-file --every --rules --help' ;;
     encoder) options='list promote rollback --home --json --key-file --help' ;;
+    model) options='import list verify remove --home --json --as --name --query-prefix --passage-prefix --help' ;;
     config) options='check default reference --home --help' ;;
     esac
     mapfile -t COMPREPLY < <(compgen -W "$options" -- "$cur")

@@ -11,7 +11,7 @@ import { binDir, startAppliance, temporaryHome } from "./appliance.mjs";
 import { makePdf } from "./pdf.mjs";
 
 const root = resolve(dirname(fileURLToPath(import.meta.url)), "../..");
-const commands = ["up", "stop", "status", "doctor", "docs", "search", "ask", "config", "verify", "key", "tenant", "vectors", "explain"];
+const commands = ["up", "stop", "status", "doctor", "docs", "search", "ask", "config", "verify", "key", "tenant", "vectors", "explain", "model"];
 let a;
 
 function run(args, { home = a.home, env = {} } = {}) {

@@ -1,0 +1,46 @@
+/* carrel model: finds the action's row and runs it. */
+#include "cli/cmd_model.h"
+
+#include <stdio.h>
+#include <string.h>
+
+static const struct model_action actions[] = {
+    {"import", 1, 1, model_import},
+    {"list", 0, 0, model_list},
+    {"verify", 0, 1, model_verify},
+    {"remove", 1, 1, model_remove},
+};
+
+static enum exit_code run(const struct options *o)
+{
+    for (size_t i = 0; i < sizeof actions / sizeof actions[0]; i++) {
+        const struct model_action *a = &actions[i];
+        if (strcmp(o->args[0], a->name) == 0) {
+            if (o->n_args - 1 < a->min_args || o->n_args - 1 > a->max_args) {
+                (void)fprintf(stderr, "carrel model %s: %s; see `carrel model --help`\n", a->name,
+                              o->n_args - 1 < a->min_args ? "something is missing"
+                                                          : "too many words");
+                return EXIT_USAGE;
+            }
+            return a->run(o);
+        }
+    }
+    (void)fprintf(stderr, "carrel model: there is no \"%.40s\"; see `carrel model --help`\n",
+                  o->args[0]);
+    return EXIT_USAGE;
+}
+
+const struct command cmd_model = {
+    .name = "model",
+    .args = "import FILE | list | verify [NAME] | remove NAME",
+    .summary = "Bring in GGUF models that answer, embed or rerank; list, check, remove them.",
+    .help =
+        "import copies FILE (of a split model the first part) into the data directory, checks it "
+        "for the role\ngiven with --as, and prints the name by which generate.model, encoder.model "
+        "and reranker.model in\ncarrel.yaml choose it. verify reads every byte again. remove keeps "
+        "a model that a setting names.",
+    .options = OPT_HOME | OPT_JSON | OPT_MODEL,
+    .min_args = 1,
+    .max_args = 2,
+    .run = run,
+};

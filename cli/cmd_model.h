@@ -1,0 +1,23 @@
+/* What `carrel model` can do: one row each in cmd_model.c, one file or function each. */
+#ifndef CARREL_CLI_CMD_MODEL_H
+#define CARREL_CLI_CMD_MODEL_H
+
+#include <jansson.h>
+
+#include "cli/command.h"
+#include "model/registry.h"
+
+struct model_action {
+    const char *name;
+    int min_args, max_args; /* the action's name not counted */
+    enum exit_code (*run)(const struct options *o);
+};
+
+/* An imported model as JSON; NULL: out of memory. */
+json_t *model_json(const struct model_record *r);
+enum exit_code model_import(const struct options *o);
+enum exit_code model_list(const struct options *o);
+enum exit_code model_verify(const struct options *o);
+enum exit_code model_remove(const struct options *o);
+
+#endif

@@ -1,0 +1,240 @@
+/* carrel model import|list|verify|remove: the models of a data directory. */
+#include <signal.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/stat.h>
+
+#include "base/settings/settings.h"
+#include "cli/cmd_model.h"
+#include "cli/term.h"
+
+#define SETTINGS_ARENA_MAX ((size_t)4 * 1024 * 1024)
+
+static volatile sig_atomic_t interrupted;
+
+static void on_interrupt(int number)
+{
+    (void)number;
+    interrupted = 1;
+}
+
+json_t *model_json(const struct model_record *r)
+{
+    json_t *j = json_pack("{s:s, s:s, s:s, s:I, s:i, s:s, s:s, s:i, s:i, s:I}", "name", r->name,
+                          "role", model_role_name(r->role), "sha256", r->sha256, "bytes",
+                          (json_int_t)r->bytes, "parts", (int)r->parts, "architecture",
+                          r->architecture, "title", r->title, "width", (int)r->width, "context",
+                          (int)r->context, "imported", (json_int_t)r->imported);
+    if (j != NULL && r->role == MODEL_ENCODER &&
+        (json_object_set_new(j, "encoder", json_string(r->encoder)) != 0 ||
+         json_object_set_new(j, "query_prefix", json_string(r->query_prefix)) != 0 ||
+         json_object_set_new(j, "passage_prefix", json_string(r->passage_prefix)) != 0)) {
+        json_decref(j);
+        j = NULL;
+    }
+    return j;
+}
+
+static enum exit_code out_of_memory(void)
+{
+    struct error err;
+    (void)error_set(&err, STATUS_NO_MEMORY, "out of memory");
+    return command_failed(&err);
+}
+
+static enum exit_code dump(json_t *j)
+{
+    if (j == NULL) {
+        return out_of_memory();
+    }
+    (void)json_dumpf(j, stdout, JSON_INDENT(2));
+    (void)printf("\n");
+    json_decref(j);
+    return EXIT_OK;
+}
+
+static void print_prefix(const char *which, const char *prefix)
+{
+    if (prefix[0] != '\0') {
+        (void)printf("  %s are read behind \"", which);
+        for (const char *p = prefix; *p != '\0'; p++) {
+            char one[2] = {*p, '\0'};
+            if (*p == '\n') {
+                (void)printf("\\n");
+            } else {
+                term_put_clean(stdout, one);
+            }
+        }
+        (void)printf("\"\n");
+    }
+}
+
+static void print_record(const struct model_record *r)
+{
+    char size[16];
+    term_bytes(r->bytes, size);
+    (void)printf("%-8s  %-28s %9s  %s", model_role_name(r->role), r->name, size, r->architecture);
+    if (r->role == MODEL_ENCODER) {
+        (void)printf(", %u dimensions, vectors %s", r->width, r->encoder);
+    }
+    (void)printf("\n");
+    print_prefix("questions", r->query_prefix);
+    print_prefix("passages", r->passage_prefix);
+}
+
+/* ---- import ---- */
+
+static bool on_progress(uint64_t done, uint64_t total, void *data)
+{
+    (void)data;
+    term_progress(stderr, done < total ? done : total, total, "copying");
+    return interrupted == 0;
+}
+
+enum exit_code model_import(const struct options *o)
+{
+    struct registry_import how = {.home = o->home,
+                                  .path = o->args[1],
+                                  .name = o->model_name,
+                                  .query_prefix = o->query_prefix,
+                                  .passage_prefix = o->passage_prefix,
+                                  .on_progress = on_progress};
+    struct model_record r;
+    struct error err = {0};
+    if (o->as == NULL || !model_role_parse(o->as, &how.role)) {
+        (void)fprintf(stderr, "carrel model import: say what it is for: --as chat, --as encoder or "
+                              "--as reranker\n");
+        return EXIT_USAGE;
+    }
+    struct sigaction stop = {.sa_handler = on_interrupt};
+    (void)sigaction(SIGINT, &stop, NULL);
+    (void)sigaction(SIGTERM, &stop, NULL);
+    enum status s = registry_import(&how, &r, &err);
+    term_progress_end(stderr);
+    if (s != STATUS_OK) {
+        return command_failed(&err);
+    }
+    if (o->json) {
+        return dump(model_json(&r));
+    }
+    print_record(&r);
+    return EXIT_OK;
+}
+
+/* ---- list, verify ---- */
+
+static enum status list(const char *home, struct model_record **out, size_t *n, struct error *err)
+{
+    struct model_record *all = calloc(REGISTRY_MAX, sizeof *all);
+    if (all == NULL) {
+        return error_set(err, STATUS_NO_MEMORY, "out of memory");
+    }
+    enum status s = registry_list(home, all, n, err);
+    if (s != STATUS_OK) {
+        free(all);
+        return s;
+    }
+    *out = all;
+    return STATUS_OK;
+}
+
+static json_t *list_json(const struct model_record *all, size_t n)
+{
+    json_t *models = json_array();
+    for (size_t i = 0; models != NULL && i < n; i++) {
+        if (json_array_append_new(models, model_json(&all[i])) != 0) {
+            json_decref(models);
+            models = NULL;
+        }
+    }
+    return models == NULL ? NULL : json_pack("{s:o}", "models", models);
+}
+
+enum exit_code model_list(const struct options *o)
+{
+    struct model_record *all = NULL;
+    struct error err = {0};
+    size_t n = 0;
+    enum exit_code code = EXIT_OK;
+    if (list(o->home, &all, &n, &err) != STATUS_OK) {
+        return command_failed(&err);
+    }
+    if (o->json) {
+        code = dump(list_json(all, n));
+    }
+    for (size_t i = 0; !o->json && i < n; i++) {
+        print_record(&all[i]);
+    }
+    free(all);
+    return code == EXIT_OK && n == 0 ? EXIT_NOTHING : code;
+}
+
+enum exit_code model_verify(const struct options *o)
+{
+    struct model_record *all = NULL;
+    struct error err = {0};
+    size_t n = 0;
+    enum status s = STATUS_OK;
+    enum exit_code code = EXIT_OK;
+    if (o->n_args == 2) {
+        all = calloc(1, sizeof *all);
+        n = 1;
+        s = all == NULL ? error_set(&err, STATUS_NO_MEMORY, "out of memory")
+                        : registry_find(o->home, o->args[1], all, &err);
+    } else {
+        s = list(o->home, &all, &n, &err);
+    }
+    for (size_t i = 0; s == STATUS_OK && i < n; i++) {
+        if (registry_verify(o->home, &all[i], &err) == STATUS_OK) {
+            (void)printf("%s: every byte is right\n", all[i].name);
+        } else {
+            code = command_failed(&err);
+        }
+    }
+    free(all);
+    return s == STATUS_OK ? code : command_failed(&err);
+}
+
+/* ---- remove ---- */
+
+/* A model that a setting names stays: the next start would not find it. */
+static enum status check_unnamed(const char *home, const char *name, struct error *err)
+{
+    struct arena a;
+    struct settings settings;
+    arena_init(&a, SETTINGS_ARENA_MAX);
+    enum status s = settings_load(home, &a, &settings, err);
+    if (s == STATUS_OK) {
+        const struct {
+            const char *key, *value;
+        } named[] = {{"encoder.model", settings.encoder.model},
+                     {"reranker.model", settings.reranker.model},
+                     {"generate.model", settings.generate.model}};
+        for (size_t i = 0; s == STATUS_OK && i < sizeof named / sizeof named[0]; i++) {
+            if (strcmp(named[i].value, name) == 0) {
+                s = error_set(err, STATUS_CONFLICT,
+                              "%s in %s/carrel.yaml names %s: take it out there first",
+                              named[i].key, home, name);
+            }
+        }
+    }
+    arena_reset(&a);
+    return s;
+}
+
+enum exit_code model_remove(const struct options *o)
+{
+    struct error err = {0};
+    enum status s = check_unnamed(o->home, o->args[1], &err);
+    if (s == STATUS_OK) {
+        s = registry_remove(o->home, o->args[1], &err);
+    }
+    if (s != STATUS_OK) {
+        return command_failed(&err);
+    }
+    if (o->json) {
+        return dump(json_pack("{s:s}", "removed", o->args[1]));
+    }
+    (void)printf("%s is removed\n", o->args[1]);
+    return EXIT_OK;
+}
