@@ -5,10 +5,8 @@
 #include <string.h>
 
 static const struct model_action actions[] = {
-    {"import", 1, 1, model_import},
-    {"list", 0, 0, model_list},
-    {"verify", 0, 1, model_verify},
-    {"remove", 1, 1, model_remove},
+    {"import", 1, 1, model_import}, {"list", 0, 0, model_list}, {"verify", 0, 1, model_verify},
+    {"remove", 1, 1, model_remove}, {"show", 1, 1, model_show}, {"plan", 0, 1, model_plan},
 };
 
 static enum exit_code run(const struct options *o)
@@ -32,14 +30,16 @@ static enum exit_code run(const struct options *o)
 
 const struct command cmd_model = {
     .name = "model",
-    .args = "import FILE | list | verify [NAME] | remove NAME",
-    .summary = "Bring in GGUF models that answer, embed or rerank; list, check, remove them.",
+    .args = "import FILE | list | verify [NAME] | remove NAME | show FILE | plan FILE",
+    .summary = "Bring in GGUF models that answer, embed or rerank; list, check, plan for them.",
     .help =
         "import copies FILE (of a split model the first part) into the data directory, checks it "
         "for the role\ngiven with --as, and prints the name by which generate.model, encoder.model "
         "and reranker.model in\ncarrel.yaml choose it. verify reads every byte again. remove keeps "
-        "a model that a setting names.",
-    .options = OPT_HOME | OPT_JSON | OPT_MODEL,
+        "a model that a setting names.\nplan reckons weights, keys and values for --users at "
+        "--context tokens, and a pass's workspace against\n--vram (this machine's memory when left "
+        "out); --shape plans for 8B, 13B, 34B or 70B without a file.",
+    .options = OPT_HOME | OPT_JSON | OPT_MODEL | OPT_MODEL_PLAN,
     .min_args = 1,
     .max_args = 2,
     .run = run,

@@ -19,5 +19,7 @@ enum exit_code model_import(const struct options *o);
 enum exit_code model_list(const struct options *o);
 enum exit_code model_verify(const struct options *o);
 enum exit_code model_remove(const struct options *o);
+enum exit_code model_show(const struct options *o);
+enum exit_code model_plan(const struct options *o);
 
 #endif

@@ -28,6 +28,7 @@ enum option_flag {
     OPT_KEY_TENANT = 1 << 9,
     OPT_ADMIN = 1 << 10,
     OPT_DOCUMENT = 1 << 11,
+    OPT_MODEL_PLAN = 1 << 12,
     OPT_PATH = 1 << 14, /* --document, --path */
     OPT_ERASE = 1 << 15,
     OPT_HOLD = 1 << 16,
@@ -61,8 +62,11 @@ struct options {
     const char *document;                                     /* NULL: not given */
     const char *path, *held_collection, *reason, *public_key; /* NULL: not given */
     bool all_copies, keep_copies, dry_run, yes;
-    const char *every, *rules; /* NULL: not given */
+    const char *every, *rules;                              /* NULL: not given */
     const char *model_name, *query_prefix, *passage_prefix; /* NULL: not given */
+    const char *shape, *weights;                            /* NULL: not given */
+    int context, users;                                     /* 0: not given */
+    uint64_t vram;                                          /* bytes; 0: not given */
     struct {
         const char *values[OPTION_VALUES_MAX];
         int n;

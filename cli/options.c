@@ -139,6 +139,23 @@ static const struct {
      {"passage-prefix", required_argument, NULL, 62},
      "--passage-prefix TEXT",
      "import, encoders: what stands before a passage"},
+    {OPT_MODEL_PLAN,
+     {"context", required_argument, NULL, 50},
+     "--context N",
+     "plan: tokens of one user, prompt and answer (default: the model's)"},
+    {OPT_MODEL_PLAN, {"users", required_argument, NULL, 51}, "--users N", "plan: answers at once"},
+    {OPT_MODEL_PLAN,
+     {"vram", required_argument, NULL, 52},
+     "--vram SIZE",
+     "plan: the memory there is, such as 24G (default: this machine's)"},
+    {OPT_MODEL_PLAN,
+     {"shape", required_argument, NULL, 53},
+     "--shape SIZE",
+     "plan: without a file, for 8B, 13B, 34B or 70B"},
+    {OPT_MODEL_PLAN,
+     {"weights", required_argument, NULL, 54},
+     "--weights TYPE",
+     "plan: of that shape: Q4_K_M, Q4_0, Q6_K, Q8_0 or F16"},
     {OPT_EVERY,
      {"every", required_argument, NULL, 'e'},
      "--every TIME",
@@ -177,6 +194,28 @@ static bool whole_number(const char *text, long min, long max, int *out)
         return false;
     }
     *out = (int)n;
+    return true;
+}
+
+/* "24G", "512M", "800000": bytes, in powers of 1024. */
+static bool size_of(const char *text, uint64_t *out)
+{
+    char *end = NULL;
+
+    errno = 0;
+    double v = strtod(text, &end);
+    int shift = *end == 'K' || *end == 'k'   ? 10
+                : *end == 'M' || *end == 'm' ? 20
+                : *end == 'G' || *end == 'g' ? 30
+                : *end == 'T'                ? 40
+                                             : 0;
+    const char *rest = end + (shift > 0 ? 1 : 0);
+    bool unit = *rest == '\0' || (shift > 0 && (strcmp(rest, "iB") == 0 || strcmp(rest, "B") == 0));
+    v *= (double)(UINT64_C(1) << shift);
+    if (errno != 0 || end == text || !unit || !(v >= 1) || v > 1e15) {
+        return false;
+    }
+    *out = (uint64_t)v;
     return true;
 }
 
@@ -230,11 +269,37 @@ static enum options_result take_filter(const struct command *c, int kind, struct
     return OPTIONS_OK;
 }
 
+static enum options_result take_plan(const struct command *c, int letter, struct options *out)
+{
+    bool good = true;
+    if (letter == 50) {
+        good = whole_number(optarg, 1, 1 << 24, &out->context);
+    } else if (letter == 51) {
+        good = whole_number(optarg, 1, 4096, &out->users);
+    } else if (letter == 52) {
+        good = size_of(optarg, &out->vram);
+    } else if (letter == 53) {
+        out->shape = optarg;
+    } else {
+        out->weights = optarg;
+    }
+    if (!good) {
+        (void)fprintf(stderr, "carrel %s: %s: must be %s\n", c->name, optarg,
+                      letter == 50   ? "1 to 16777216 tokens"
+                      : letter == 51 ? "1 to 4096 users"
+                                     : "a size such as 24G or 512M");
+    }
+    return good ? OPTIONS_OK : OPTIONS_WRONG;
+}
+
 static enum options_result take(const struct command *c, int letter, struct options *out,
                                 const char **home)
 {
     if (letter >= 1 && letter <= OPTION_FILTERS) {
         return take_filter(c, letter - 1, out);
+    }
+    if (letter >= 50 && letter <= 54) {
+        return take_plan(c, letter, out);
     }
     switch (letter) {
     case 11:

@@ -29,7 +29,7 @@ _carrel() {
     hold) options='add list remove --home --json --key-file --document --path --collection --reason --help' ;;
     leaktest) options='--home --json --key-file --every --rules --help' ;;
     encoder) options='list promote rollback --home --json --key-file --help' ;;
-    model) options='import list verify remove --home --json --as --name --query-prefix --passage-prefix --help' ;;
+    model) options='import list verify remove show plan --context --users --vram --shape --weights --home --json --as --name --query-prefix --passage-prefix --help' ;;
     config) options='check default reference --home --help' ;;
     esac
     mapfile -t COMPREPLY < <(compgen -W "$options" -- "$cur")
