@@ -1,9 +1,11 @@
-/* carrel key create|list|revoke and carrel tenant create|list: who may ask, as which groups. */
+/* carrel key create|list|revoke and carrel tenant create|list|key|keyless: who may ask, as which
+ * groups. */
 #include <stdio.h>
 #include <string.h>
 
 #include "cli/command.h"
 #include "cli/http.h"
+#include "cli/tenant_key.h"
 #include "cli/term.h"
 
 static const char *text_of(const json_t *o, const char *key)
@@ -195,14 +197,25 @@ static enum exit_code run_tenant(const struct options *o)
         json_decref(body);
         return show(o, s, &err, answer, print_tenant);
     }
-    (void)fprintf(stderr, "carrel tenant: create NAME or list\n");
+    if (strcmp(o->args[0], "key") == 0 && o->n_args == 2) {
+        return tenant_key_make(o, o->args[1]);
+    }
+    if (strcmp(o->args[0], "keyless") == 0 && o->n_args == 2) {
+        return tenant_key_drop(o, o->args[1]);
+    }
+    (void)fprintf(stderr, "carrel tenant: create NAME, list, key NAME or keyless NAME\n");
     return EXIT_USAGE;
 }
 
 const struct command cmd_tenant = {
     .name = "tenant",
-    .args = "create NAME|list",
+    .args = "create NAME|list|key NAME|keyless NAME",
     .summary = "Make or list tenants, whose documents and keys know nothing of each other.",
+    .help = "key makes a key for the tenant's full-text and vector segments (store.key_dir), which "
+            "are\n"
+            "encrypted from then on. keyless takes it away, also one that is lost: the segments "
+            "are made\n"
+            "again from the database.",
     .options = OPT_HOME | OPT_JSON | OPT_KEY_FILE,
     .min_args = 1,
     .max_args = 2,

@@ -17,6 +17,7 @@
 
 struct report {
     uint64_t documents, chunks, problems;
+    uint64_t keyed, clear; /* tenants; their segments that are not encrypted yet */
     const char *tenant;
     json_t *texts;
 };
@@ -32,6 +33,8 @@ static void take(const ProtobufCMessage *m, void *data)
     r->documents += v->documents;
     r->chunks += v->chunks;
     r->problems += v->problems;
+    r->keyed += v->keyed ? 1 : 0;
+    r->clear += v->clear_segments;
     for (size_t i = 0; i < v->n_problem; i++) {
         (void)json_array_append_new(r->texts, json_sprintf("%s: %s", r->tenant, v->problem[i]));
     }
@@ -47,9 +50,10 @@ static int is_tenant(const struct dirent *e)
 static void print(const struct options *o, const struct report *r)
 {
     if (o->json) {
-        json_t *j = json_pack("{s:I, s:I, s:I, s:O}", "documents", (json_int_t)r->documents,
-                              "chunks", (json_int_t)r->chunks, "problems", (json_int_t)r->problems,
-                              "problem", r->texts);
+        json_t *j = json_pack(
+            "{s:I, s:I, s:I, s:I, s:I, s:O}", "documents", (json_int_t)r->documents, "chunks",
+            (json_int_t)r->chunks, "keyed_tenants", (json_int_t)r->keyed, "clear_segments",
+            (json_int_t)r->clear, "problems", (json_int_t)r->problems, "problem", r->texts);
         if (j != NULL) {
             (void)json_dumpf(j, stdout, 0);
             (void)printf("\n");
@@ -59,6 +63,11 @@ static void print(const struct options *o, const struct report *r)
     }
     (void)printf("%" PRIu64 " documents, %" PRIu64 " chunks: %s\n", r->documents, r->chunks,
                  r->problems == 0 ? "all agree" : "something is wrong");
+    if (r->keyed > 0) {
+        (void)printf("%" PRIu64 " tenants have a key; %" PRIu64
+                     " of their segments are not encrypted yet\n",
+                     r->keyed, r->clear);
+    }
     for (size_t i = 0; i < json_array_size(r->texts); i++) {
         (void)printf("  ");
         term_put_clean(stdout, json_string_value(json_array_get(r->texts, i)));

@@ -201,14 +201,16 @@ static enum status read_lists(struct dense *s, struct error *err)
     return STATUS_OK;
 }
 
-enum status dense_open(const char *path, struct dense **out, struct error *err)
+enum status dense_open(const char *path, const struct segment_keys *keys, struct dense **out,
+                       struct error *err)
 {
     struct dense *s = calloc(1, sizeof *s);
     if (s == NULL) {
         return error_set(err, STATUS_NO_MEMORY, "%s: out of memory", path);
     }
     atomic_init(&s->refs, 1);
-    enum status st = segment_file_open(path, DENSE_KIND, DENSE_VERSION, NULL, NULL, &s->file, err);
+    enum status st = segment_file_open(path, DENSE_KIND, DENSE_VERSION, segment_keys_key(keys),
+                                       segment_keys_cache(keys), &s->file, err);
     if (st == STATUS_OK) {
         st = read_meta(s, err);
         uint64_t n = s->meta.n;
@@ -264,6 +266,11 @@ uint64_t dense_count(const struct dense *s)
 uint32_t dense_dimensions(const struct dense *s)
 {
     return s->meta.dimensions;
+}
+
+bool dense_clear(const struct dense *s)
+{
+    return segment_file_clear(s->file);
 }
 
 uint32_t dense_lists(const struct dense *s)

@@ -11,7 +11,7 @@
 
 #include "vectorstore/best.h"
 #include "vectorstore/dot.h"
-#include "vectorstore/segment_file.h"
+#include "vectorstore/segment_keys.h"
 #include "vectorstore/visible.h"
 
 #define VECTOR_MAX_DIMENSIONS 4096U
@@ -20,13 +20,15 @@
 struct dense;
 
 /* CORRUPT when the file is not whole, NOT_FOUND when it is not there. Reads little: blocks are
- * checked when touched. Owned: dense_drop. */
-enum status dense_open(const char *path, struct dense **out, struct error *err) MUST_CHECK;
+ * checked when touched. keys: borrowed until the last drop; NULL is fine. Owned: dense_drop. */
+enum status dense_open(const char *path, const struct segment_keys *keys, struct dense **out,
+                       struct error *err) MUST_CHECK;
 void dense_hold(struct dense *s);
 void dense_drop(struct dense *s); /* the last one closes; NULL is fine */
 uint64_t dense_count(const struct dense *s);
 uint32_t dense_dimensions(const struct dense *s);
 uint32_t dense_lists(const struct dense *s);
+bool dense_clear(const struct dense *s);                /* not encrypted */
 uint32_t dense_probes(const struct dense *s, double k); /* lists that hold enough of the best k */
 
 /* ---- searching ---- */
@@ -89,6 +91,7 @@ struct dense_source {
     /* Called every few milliseconds of work: may sleep, may refuse (the writing ends with that). */
     enum status (*pause)(void *pause_data, struct error *err);
     void *pause_data;
+    const struct segment_key *key; /* NULL: not encrypted */
 };
 
 /* How many lists n vectors should have; 1: none. */

@@ -342,7 +342,7 @@ static enum status write_file(const struct writing *w, const char *path, struct 
 {
     struct segment_writer *f = NULL;
     size_t n = (size_t)w->meta.n;
-    enum status s = segment_writer_begin(path, DENSE_KIND, DENSE_VERSION, NULL, &f, err);
+    enum status s = segment_writer_begin(path, DENSE_KIND, DENSE_VERSION, w->source->key, &f, err);
     if (s == STATUS_OK) {
         s = add_section(f, DENSE_META, &w->meta, sizeof w->meta, err);
     }

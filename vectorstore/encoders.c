@@ -491,7 +491,10 @@ enum status store_seal(struct store *s, bool *sealed, struct error *err)
 {
     struct seal_job job = {.s = s, .sealed = sealed, .err = err};
     *sealed = false;
-    enum status st = sealer_open(s, err);
+    enum status st = segment_keys_look(s->keys, err);
+    if (st == STATUS_OK) {
+        st = sealer_open(s, err);
+    }
     if (st != STATUS_OK) {
         return st;
     }

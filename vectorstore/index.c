@@ -351,7 +351,7 @@ static enum status rebuild_piece(struct store *s, chunk_no first, chunk_no last,
     }
     text_index_path(s->text, name, path, cap);
     if (st == STATUS_OK) {
-        st = text_batch_file(r.batch, TEXT_ANALYZER_VERSION, path, NULL, err);
+        st = text_batch_file(r.batch, TEXT_ANALYZER_VERSION, path, text_index_key(s->text), err);
     }
     text_batch_free(r.batch);
     buf_deinit(&r.scratch);
@@ -385,14 +385,14 @@ static enum status rebuild(struct store *s, chunk_no first, chunk_no last, uint6
             st = rebuild_piece(s, (chunk_no)at, (chunk_no)end, name, pieces[n].path,
                                sizeof pieces[n].path, err);
             if (st == STATUS_OK) {
-                st = text_part_open(pieces[n].path, NULL, NULL, &pieces[n].part, err);
+                st = text_index_open_part(s->text, pieces[n].path, &pieces[n].part, err);
             }
             parts[n] = pieces[n].part;
             at = end + 1;
         }
         if (st == STATUS_OK) {
             text_index_path(s->text, name, path, sizeof path);
-            st = text_merge_file(parts, n, &pace, path, NULL, err);
+            st = text_merge_file(parts, n, &pace, path, text_index_key(s->text), err);
         }
     }
     for (size_t i = 0; i < n; i++) {
@@ -487,7 +487,8 @@ enum status index_seal(struct store *s, bool *done, struct error *err)
 {
     struct catalogue_state state;
     *done = false;
-    if (!atomic_load(&s->holes) && !text_index_due(s->text) && s->seals++ % LOOK_EVERY != 0) {
+    if (!atomic_load(&s->holes) && !text_index_due(s->text) && text_index_clear(s->text) == 0 &&
+        s->seals++ % LOOK_EVERY != 0) {
         return STATUS_OK;
     }
     uint64_t epoch = text_index_epoch(s->text);

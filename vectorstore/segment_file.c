@@ -70,6 +70,10 @@ static enum status check_header(struct segment_file *f, const char *kind, uint32
 {
     const struct segment_header *h = &f->h;
     uint8_t hash[SHA256_BYTES];
+    if (h->encrypted == 0) { /* of before the tenant had a key */
+        f->key = NULL;
+        f->cache = NULL;
+    }
     if (f->size < SEGMENT_HEADER || memcmp(h->magic, SEGMENT_MAGIC, sizeof h->magic) != 0) {
         return damaged(f, "is not a segment", err);
     }
@@ -151,7 +155,7 @@ enum status segment_file_open(const char *path, const char *kind, uint32_t versi
         memcpy(&f->name, f->h.salt, sizeof f->name);
         s = read_table(f, err);
     }
-    if (s == STATUS_OK && key == NULL) {
+    if (s == STATUS_OK && f->key == NULL) {
         s = map_body(f, err);
     }
     if (s != STATUS_OK) {
@@ -185,6 +189,11 @@ void segment_file_close(struct segment_file *f)
 uint64_t segment_file_bytes(const struct segment_file *f)
 {
     return f->size;
+}
+
+bool segment_file_clear(const struct segment_file *f)
+{
+    return f->key == NULL;
 }
 
 enum status segment_file_section(const struct segment_file *f, const char *name,

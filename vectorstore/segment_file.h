@@ -17,6 +17,7 @@
 #define CARREL_VECTORSTORE_SEGMENT_FILE_H
 
 #include <stdatomic.h>
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -63,14 +64,16 @@ void segment_writer_end(struct segment_writer *w);
 /* ---- reading ---- */
 
 struct segment_file;
-/* key and cache: borrowed until close, both or neither. CORRUPT: damaged, of another kind or
- * version, or not written under this key; NOT_FOUND: no such file. */
+/* key and cache: borrowed until close, both or neither. With a key, a file that was written before
+ * there was one opens too (segment_file_clear). CORRUPT: damaged, of another kind or version, or
+ * written under another key; NOT_FOUND: no such file. */
 enum status segment_file_open(const char *path, const char *kind, uint32_t version,
                               const struct segment_key *key, struct segment_cache *cache,
                               struct segment_file **out, struct error *err) MUST_CHECK;
 /* No view may be held. NULL is fine. */
 void segment_file_close(struct segment_file *f);
 uint64_t segment_file_bytes(const struct segment_file *f); /* on disk */
+bool segment_file_clear(const struct segment_file *f);     /* not encrypted */
 
 struct segment_section {
     uint64_t offset, size;
@@ -98,8 +101,7 @@ enum status segment_file_keep(struct segment_file *f, struct error *err) MUST_CH
 /* As segment_file_view, copied to out. After segment_file_keep the bytes come by a read and not
  * through the map, so that single rows of a large section never count as the process's memory. */
 enum status segment_file_read(struct segment_file *f, const struct segment_section *section,
-                              uint64_t offset, size_t len, void *out,
-                              struct error *err) MUST_CHECK;
+                              uint64_t offset, size_t len, void *out, struct error *err) MUST_CHECK;
 void segment_view_drop(struct segment_view *v); /* a zeroed or dropped one is fine */
 /* Reads and checks every block, whether it was checked before or not. */
 enum status segment_file_check(struct segment_file *f, const _Atomic bool *cancelled,

@@ -125,13 +125,13 @@ static enum status open_parts(struct store *s, struct error *err)
         st = text_analyzer_new(&s->writer_text, err);
     }
     if (st == STATUS_OK) {
-        st = vectors_open(s->dir, &s->vectors, err);
+        st = vectors_open(s->dir, s->keys, &s->vectors, err);
     }
     if (st == STATUS_OK) {
         st = rights_new(&s->rights, err);
     }
     if (st == STATUS_OK) {
-        st = text_index_open(s->dir, &s->text, err);
+        st = text_index_open(s->dir, s->keys, &s->text, err);
     }
     if (st == STATUS_OK) {
         st = index_load(s, err);
@@ -164,6 +164,22 @@ static enum status mend_small(struct store *s, const struct catalogue_state *sta
 
 enum status store_open(const char *dir, struct store **out, struct error *err)
 {
+    return store_open_keyed(dir, NULL, NULL, out, err);
+}
+
+bool store_keyed(const struct store *s)
+{
+    return segment_keys_key(s->keys) != NULL;
+}
+
+uint32_t store_clear_segments(const struct store *s)
+{
+    return text_index_clear(s->text) + vectors_clear(s->vectors);
+}
+
+enum status store_open_keyed(const char *dir, const char *key_file, struct segment_cache *cache,
+                             struct store **out, struct error *err)
+{
     struct store *s = calloc(1, sizeof *s);
     struct catalogue_state state;
     if (s == NULL || strlen(dir) >= sizeof s->dir) {
@@ -172,7 +188,10 @@ enum status store_open(const char *dir, struct store **out, struct error *err)
     }
     memcpy(s->dir, dir, strlen(dir));
     (void)pthread_mutex_init(&s->lock, NULL);
-    enum status st = open_parts(s, err);
+    enum status st = segment_keys_open(dir, key_file, cache, &s->keys, err);
+    if (st == STATUS_OK) {
+        st = open_parts(s, err);
+    }
     if (st == STATUS_OK) {
         st = catalogue_begin_read(s->writer, &state, err);
     }
@@ -219,6 +238,7 @@ void store_close(struct store *s)
     rights_free(s->rights);
     text_index_close(s->text);
     text_analyzer_free(s->sealer_text);
+    segment_keys_close(s->keys);
     (void)pthread_mutex_destroy(&s->lock);
     free(s);
 }

@@ -13,6 +13,7 @@
 #include "base/rpc/caller.h"
 #include "base/status.h"
 #include "vectorstore.pb-c.h"
+#include "vectorstore/segment_keys.h"
 
 #define STORE_READERS 3
 #define STORE_BATCH_CHUNKS 256                         /* chunks in one transaction, at most */
@@ -35,6 +36,14 @@ struct asker {
 /* dir: tenants/<id>, made when missing. Sweeps what a crash left: unpublished contents, stray
  * blobs. */
 enum status store_open(const char *dir, struct store **out, struct error *err) MUST_CHECK;
+/* With a key where key_file is there (segment_keys.h): segments are then read and written under it.
+ * UNAVAILABLE, naming the file, where the store has had a key and this is not it. cache: borrowed
+ * until store_close. */
+enum status store_open_keyed(const char *dir, const char *key_file, struct segment_cache *cache,
+                             struct store **out, struct error *err) MUST_CHECK;
+/* Is there a key, and how many segments are not encrypted yet? */
+bool store_keyed(const struct store *s);
+uint32_t store_clear_segments(const struct store *s);
 void store_close(struct store *s); /* NULL is fine; no call may be running */
 
 /* How long a version that was replaced or removed is kept for searches as of its time; 0 (so it is
@@ -114,7 +123,8 @@ enum status store_encoder_path(struct store *s, const char *encoder, char *path,
 enum status store_scan(struct store *s, const char *missing_encoder, ProtobufCBinaryData after,
                        uint32_t page, struct arena *a, Vs__ScanReply *out, bool *last,
                        struct error *err) MUST_CHECK;
-/* One page of an encoder's vectors (NULL: the published one) above number *after, which moves on. */
+/* One page of an encoder's vectors (NULL: the published one) above number *after, which moves on.
+ */
 enum status store_export_vectors(struct store *s, const char *encoder, int64_t *after,
                                  struct arena *a, Vs__ExportVectorsReply *out, bool *last,
                                  struct error *err) MUST_CHECK;

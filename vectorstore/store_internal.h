@@ -32,6 +32,7 @@ struct store {
     pthread_mutex_t lock;
     struct reader readers[STORE_READERS];
     /* their own locks */
+    struct segment_keys *keys;
     struct vectors *vectors;
     struct rights *rights;
     struct text_index *text;

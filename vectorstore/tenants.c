@@ -30,6 +30,7 @@ static void on_timer_closed(uv_handle_t *h)
     struct tenants *all = container_of((uv_timer_t *)h, struct tenants, timer);
     struct service *svc = all->svc;
     map_deinit(&all->by_name);
+    segment_cache_free(all->decrypted);
     free(all);
     svc->state = NULL;
     service_closed(svc);
@@ -82,6 +83,8 @@ static void begin_close(struct tenant *t)
 enum status tenant_enter(struct tenant *t, struct store **out, struct error *err)
 {
     char dir[1024];
+    char key[1200];
+    const struct settings *cfg = t->all->svc->settings;
     enum status s = STATUS_OK;
     (void)pthread_mutex_lock(&t->lock);
     if (t->store == NULL) {
@@ -90,12 +93,14 @@ enum status tenant_enter(struct tenant *t, struct store **out, struct error *err
                 ? error_set(err, STATUS_TOO_LARGE, "the data directory's path is too long")
                 : file_mkdirs(dir, 0700, err);
         if (s == STATUS_OK) {
-            s = store_open(dir, &t->store, err);
+            s = file_join(key, sizeof key, cfg->store.key_dir, t->name, err);
         }
         if (s == STATUS_OK) {
-            store_keep_encoders(t->store, t->all->svc->settings->encoder.keep_days * DAY_MS);
-            store_retain_versions(t->store,
-                                  t->all->svc->settings->store.retain_versions_days * DAY_MS);
+            s = store_open_keyed(dir, key, t->all->decrypted, &t->store, err);
+        }
+        if (s == STATUS_OK) {
+            store_keep_encoders(t->store, cfg->encoder.keep_days * DAY_MS);
+            store_retain_versions(t->store, cfg->store.retain_versions_days * DAY_MS);
         }
     }
     if (s == STATUS_OK) {
@@ -364,6 +369,12 @@ enum status tenants_open(struct service *svc, struct tenants **out, struct error
     if (all == NULL) {
         return error_set(err, STATUS_NO_MEMORY, "out of memory");
     }
+    enum status s = segment_cache_new((size_t)svc->settings->store.decrypted_mb * 1024 * 1024,
+                                      &all->decrypted, err);
+    if (s != STATUS_OK) {
+        free(all);
+        return s;
+    }
     all->svc = svc;
     map_init(&all->by_name);
     (void)uv_timer_init(svc->loop, &all->timer);
@@ -403,6 +414,7 @@ void tenants_health(const struct tenants *all, struct service_health *out)
     void *value;
     uint64_t documents = 0;
     uint64_t chunks = 0;
+    uint64_t clear = 0;
     size_t waiting = 0;
     while (map_next(&all->by_name, &pos, &key, &value)) {
         struct tenant *t = value;
@@ -413,6 +425,7 @@ void tenants_health(const struct tenants *all, struct service_health *out)
             0) { /* never waits for an opening on the loop thread */
             if (t->store != NULL) {
                 store_counts(t->store, &d, &c);
+                clear += store_clear_segments(t->store);
             }
             (void)pthread_mutex_unlock(&t->lock);
         }
@@ -420,6 +433,11 @@ void tenants_health(const struct tenants *all, struct service_health *out)
         chunks += c;
     }
     out->queue = (uint32_t)waiting;
-    (void)snprintf(out->detail, sizeof out->detail, "%zu tenants open, %llu documents, %llu chunks",
-                   all->by_name.len, (unsigned long long)documents, (unsigned long long)chunks);
+    int n =
+        snprintf(out->detail, sizeof out->detail, "%zu tenants open, %llu documents, %llu chunks",
+                 all->by_name.len, (unsigned long long)documents, (unsigned long long)chunks);
+    if (clear > 0 && n > 0 && (size_t)n < sizeof out->detail) {
+        (void)snprintf(out->detail + n, sizeof out->detail - (size_t)n,
+                       ", %llu segments not encrypted yet", (unsigned long long)clear);
+    }
 }

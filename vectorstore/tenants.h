@@ -27,6 +27,7 @@
 struct tenants {
     struct service *svc;
     struct map by_name;
+    struct segment_cache *decrypted; /* of tenants that have a key */
     uv_timer_t timer;
     uint32_t n_sealing; /* tenants that seal now, at most TENANTS_SEALING */
     bool stopping;

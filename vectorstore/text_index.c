@@ -15,6 +15,7 @@
 
 struct text_index {
     char dir[1100];
+    const struct segment_keys *keys;
     pthread_mutex_t lock;     /* of set: held for a moment only, searches wait for it */
     struct text_set *set;     /* replaced under both locks, so that either is enough to read it */
     pthread_mutex_t changing; /* of all that follows; taken first */
@@ -190,7 +191,7 @@ static void open_row(struct text_index *t, const struct row *row)
         return;
     }
     (void)snprintf(path, sizeof path, "%s/%s", t->dir, row->name);
-    enum status st = text_part_open(path, NULL, NULL, &p, &err);
+    enum status st = text_index_open_part(t, path, &p, &err);
     if (st == STATUS_OK) {
         const struct text_about *a = text_part_about(p);
         if (a->first != row->first || a->last != row->last ||
@@ -264,13 +265,26 @@ static void sweep(const struct text_index *t)
     }
 }
 
-enum status text_index_open(const char *tenant_dir, struct text_index **out, struct error *err)
+enum status text_index_open_part(const struct text_index *t, const char *path,
+                                 struct text_part **out, struct error *err)
+{
+    return text_part_open(path, segment_keys_key(t->keys), segment_keys_cache(t->keys), out, err);
+}
+
+const struct segment_key *text_index_key(const struct text_index *t)
+{
+    return segment_keys_key(t->keys);
+}
+
+enum status text_index_open(const char *tenant_dir, const struct segment_keys *keys,
+                            struct text_index **out, struct error *err)
 {
     struct text_index *t = calloc(1, sizeof *t);
     if (t == NULL || (t->set = set_new()) == NULL) {
         free(t);
         return error_set(err, STATUS_NO_MEMORY, "full text: out of memory");
     }
+    t->keys = keys;
     (void)pthread_mutex_init(&t->lock, NULL);
     (void)pthread_mutex_init(&t->changing, NULL);
     enum status st = file_join(t->dir, sizeof t->dir, tenant_dir, "text", err);
@@ -582,7 +596,7 @@ static enum status replace(struct text_index *t, const struct text_set *s, size_
     if (st == STATUS_OK && name != NULL) {
         (void)snprintf(path, sizeof path, "%s/%s", t->dir, name);
         (void)snprintf(fresh.name, sizeof fresh.name, "%s", name);
-        st = text_part_open(path, NULL, NULL, &fresh.part, err);
+        st = text_index_open_part(t, path, &fresh.part, err);
     }
     (void)pthread_mutex_lock(&t->changing);
     size_t now = still_there(t, s, at, n);
@@ -610,7 +624,7 @@ static enum status merge_to_file(struct text_index *t, const struct text_set *s,
     char path[1200];
     parts_of(s, at, n, parts);
     text_index_path(t, name, path, sizeof path);
-    enum status st = text_merge_file(parts, n, pace, path, NULL, err);
+    enum status st = text_merge_file(parts, n, pace, path, text_index_key(t), err);
     return st == STATUS_OK ? replace(t, s, at, n, name, pace->epoch, done, err) : st;
 }
 
@@ -650,6 +664,17 @@ enum status text_index_seal(struct text_index *t, const struct text_pace *pace, 
     return st;
 }
 
+uint32_t text_index_clear(struct text_index *t)
+{
+    struct text_set *s = text_index_hold(t);
+    uint32_t n = 0;
+    for (size_t i = 0; i < s->n && text_index_key(t) != NULL; i++) {
+        n += text_part_clear(s->entries[i].part) ? 1 : 0;
+    }
+    text_set_drop(s);
+    return n;
+}
+
 uint32_t text_part_live(const struct text_part *p, const struct lexical_allowed *there)
 {
     const struct text_about *a = text_part_about(p);
@@ -683,6 +708,8 @@ enum status text_index_merge(struct text_index *t, const struct text_pace *pace,
         if (kept == 0 && sealed(s, i)) {
             st = replace(t, s, i, 1, NULL, pace->epoch, done, err);
         } else if (all - kept >= DEAD_MIN && (all - kept) * DEAD_SHARE >= all) {
+            st = merge_to_file(t, s, i, 1, pace, done, err);
+        } else if (text_index_key(t) != NULL && text_part_clear(s->entries[i].part)) {
             st = merge_to_file(t, s, i, 1, pace, done, err);
         }
     }
@@ -742,7 +769,7 @@ enum status text_index_take(struct text_index *t, const char *name, uint64_t epo
     (void)snprintf(path, sizeof path, "%s/%s", t->dir, name);
     (void)snprintf(fresh.name, sizeof fresh.name, "%s", name);
     enum status st = to == NULL ? error_set(err, STATUS_NO_MEMORY, "full text: out of memory")
-                                : text_part_open(path, NULL, NULL, &fresh.part, err);
+                                : text_index_open_part(t, path, &fresh.part, err);
     bool taken = false;
     (void)pthread_mutex_lock(&t->changing);
     if (st == STATUS_OK) {

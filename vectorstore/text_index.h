@@ -12,6 +12,7 @@
 #define CARREL_VECTORSTORE_TEXT_INDEX_H
 
 #include "base/hash.h"
+#include "vectorstore/segment_keys.h"
 #include "vectorstore/text_build.h"
 #include "vectorstore/text_part.h"
 
@@ -36,9 +37,10 @@ struct text_set {
 
 struct text_index;
 
-/* Opens what the manifest lists; what is missing or damaged becomes a hole. */
-enum status text_index_open(const char *tenant_dir, struct text_index **out,
-                            struct error *err) MUST_CHECK;
+/* Opens what the manifest lists; what is missing or damaged becomes a hole. keys: borrowed; NULL:
+ * not encrypted. */
+enum status text_index_open(const char *tenant_dir, const struct segment_keys *keys,
+                            struct text_index **out, struct error *err) MUST_CHECK;
 void text_index_close(struct text_index *t); /* NULL is fine; no set may be held */
 
 struct text_set *text_index_hold(struct text_index *t);
@@ -53,6 +55,12 @@ uint64_t text_index_epoch(struct text_index *t);
 void text_index_turn(struct text_index *t);
 /* Chunks of the part that have a word and are there. */
 uint32_t text_part_live(const struct text_part *p, const struct lexical_allowed *there);
+/* Files that are not encrypted though there is a key. */
+uint32_t text_index_clear(struct text_index *t);
+/* A file of the index by its path. */
+enum status text_index_open_part(const struct text_index *t, const char *path,
+                                 struct text_part **out, struct error *err) MUST_CHECK;
+const struct segment_key *text_index_key(const struct text_index *t); /* to write one with */
 /* A part turned out damaged: it becomes a hole. */
 void text_index_give_up(struct text_index *t, const struct text_part *part);
 
@@ -74,7 +82,7 @@ bool text_index_due(struct text_index *t);
 enum status text_index_seal(struct text_index *t, const struct text_pace *pace, bool always,
                             bool *done, struct error *err) MUST_CHECK;
 /* Merges one group of files that are of a size, or rewrites one that has lost a quarter of its
- * chunks. Only while there is no hole. */
+ * chunks or that is not encrypted and should be. Only while there is no hole. */
 enum status text_index_merge(struct text_index *t, const struct text_pace *pace, bool *done,
                              struct error *err) MUST_CHECK;
 /* A path in the folder of segments for a file to be made. */

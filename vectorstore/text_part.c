@@ -194,6 +194,11 @@ struct str text_part_bytes(const struct text_part *p)
     return (struct str){.ptr = p->image == NULL ? "" : p->image, .len = p->image_len};
 }
 
+bool text_part_clear(const struct text_part *p)
+{
+    return p->file != NULL && segment_file_clear(p->file);
+}
+
 bool text_part_sealed(const struct text_part *p)
 {
     return p->file != NULL;

@@ -52,6 +52,7 @@ const struct lexical_length *text_part_lengths(const struct text_part *p);
 /* The image of a part in memory; empty for a file. */
 struct str text_part_bytes(const struct text_part *p);
 
+bool text_part_clear(const struct text_part *p);  /* a file, and not encrypted */
 bool text_part_sealed(const struct text_part *p); /* a file */
 
 /* What a reader of lists holds on to. */

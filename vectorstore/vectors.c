@@ -76,7 +76,8 @@ struct encoder_vectors *vectors_find(struct vectors *v, int64_t encoder)
 
 /* ---- life ---- */
 
-enum status vectors_open(const char *tenant_dir, struct vectors **out, struct error *err)
+enum status vectors_open(const char *tenant_dir, const struct segment_keys *keys,
+                         struct vectors **out, struct error *err)
 {
     struct vectors *v = calloc(1, sizeof *v);
     if (v == NULL) {
@@ -85,6 +86,7 @@ enum status vectors_open(const char *tenant_dir, struct vectors **out, struct er
     (void)pthread_mutex_init(&v->loading, NULL);
     (void)pthread_mutex_init(&v->manifest, NULL);
     (void)pthread_mutex_init(&v->lock, NULL);
+    v->keys = keys;
     v->dot = dot_choose();
     enum status s = file_join(v->dir, sizeof v->dir, tenant_dir, "segments", err);
     if (s == STATUS_OK) {
@@ -137,6 +139,20 @@ void vectors_count(struct vectors *v, int64_t encoder, struct vectors_counts *ou
         out->tail += ev->tail.blocks[i]->n;
     }
     (void)pthread_mutex_unlock(&v->lock);
+}
+
+uint32_t vectors_clear(struct vectors *v)
+{
+    uint32_t n = 0;
+    (void)pthread_mutex_lock(&v->lock);
+    for (size_t i = 0; i < ENCODERS_MAX && segment_keys_key(v->keys) != NULL; i++) {
+        const struct encoder_vectors *ev = &v->encoders[i];
+        for (size_t j = 0; j < ev->n_segments; j++) {
+            n += ev->segments[j].dense != NULL && dense_clear(ev->segments[j].dense) ? 1 : 0;
+        }
+    }
+    (void)pthread_mutex_unlock(&v->lock);
+    return n;
 }
 
 /* ---- the tail ---- */
@@ -287,7 +303,7 @@ static enum status open_segments(struct vectors *v, struct encoder_vectors *ev,
         struct error why;
         memcpy(name, s->name, sizeof name);
         vectors_path(v, name, path);
-        enum status st = s->dense != NULL ? STATUS_OK : dense_open(path, &dense, &why);
+        enum status st = s->dense != NULL ? STATUS_OK : dense_open(path, v->keys, &dense, &why);
         if (st == STATUS_OK && dense != NULL &&
             (dense_dimensions(dense) != e->dimensions || dense_count(dense) != s->n)) {
             st = error_set(&why, STATUS_CORRUPT, "%s: is not the segment that the manifest lists",

@@ -15,8 +15,9 @@
 
 struct vectors;
 
-enum status vectors_open(const char *tenant_dir, struct vectors **out,
-                         struct error *err) MUST_CHECK;
+/* keys: borrowed; NULL: not encrypted. */
+enum status vectors_open(const char *tenant_dir, const struct segment_keys *keys,
+                         struct vectors **out, struct error *err) MUST_CHECK;
 void vectors_close(struct vectors *v); /* NULL is fine */
 /* The best k visible ones by cosine, best first, ties by number; exact but for clustered segments.
  * c: in a read transaction with that state. q: dimensions of the encoder, any length. hits: room
@@ -33,10 +34,12 @@ struct vectors_counts {
 };
 void vectors_count(struct vectors *v, int64_t encoder, struct vectors_counts *out);
 
+/* Segments of any encoder that are not encrypted; 0 without a key. */
+uint32_t vectors_clear(struct vectors *v);
+
 /* Reads all segments of e and checks every block. What is damaged is dropped, to be made again, and
  * told, as is what was found missing before. Blocks long. */
-enum status vectors_check(struct vectors *v, const struct encoder *e,
-                          const _Atomic bool *cancelled,
+enum status vectors_check(struct vectors *v, const struct encoder *e, const _Atomic bool *cancelled,
                           void (*damaged)(void *data, const char *why), void *data,
                           struct error *err) MUST_CHECK;
 
@@ -51,7 +54,8 @@ enum status vectors_seal(struct vectors *v, struct catalogue *c, const struct en
  * on disk; *rewritten how many. */
 enum status vectors_purge(struct vectors *v, struct catalogue *c, const struct encoder *e,
                           size_t *rewritten, struct error *err) MUST_CHECK;
-/* The store is about to close: a running vectors_seal ends soon, a later one at once. Any thread. */
+/* The store is about to close: a running vectors_seal ends soon, a later one at once. Any thread.
+ */
 void vectors_stop(struct vectors *v);
 /* Forgets encoders that are no longer there. */
 void vectors_retain(struct vectors *v, const int64_t *encoders, size_t n);

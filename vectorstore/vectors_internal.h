@@ -50,6 +50,7 @@ struct encoder_vectors {
 
 struct vectors {
     char dir[1088];
+    const struct segment_keys *keys;
     const struct dot *dot;
     pthread_mutex_t loading, manifest, lock;
     struct encoder_vectors encoders[ENCODERS_MAX];

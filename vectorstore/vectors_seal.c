@@ -189,7 +189,8 @@ static enum status seal_range(struct sealing *sg, int64_t after, int64_t *until,
                                   .data = r,
                                   .each = each_row,
                                   .pause = pause_work,
-                                  .pause_data = sg};
+                                  .pause_data = sg,
+                                  .key = segment_keys_key(sg->v->keys)};
     id_new(id);
     (void)snprintf(fresh.name, sizeof fresh.name, "%s", id);
     vectors_path(sg->v, fresh.name, path);
@@ -201,7 +202,7 @@ static enum status seal_range(struct sealing *sg, int64_t after, int64_t *until,
         return take_segment(sg, after, *until, NULL, err);
     }
     if (s == STATUS_OK) {
-        s = dense_open(path, &fresh.dense, err);
+        s = dense_open(path, sg->v->keys, &fresh.dense, err);
     }
     if (s == STATUS_OK) {
         s = take_segment(sg, after, *until, &fresh, err);
@@ -360,6 +361,23 @@ static enum status find_dead(struct sealing *sg, bool any, int64_t *after, int64
     return s;
 }
 
+/* The first segment of before the tenant had a key. */
+static bool find_clear(struct sealing *sg, int64_t *after, int64_t *until, uint64_t *n)
+{
+    bool found = false;
+    (void)pthread_mutex_lock(&sg->v->lock);
+    const struct encoder_vectors *ev = vectors_find(sg->v, sg->e->pk);
+    bool keyed = segment_keys_key(sg->v->keys) != NULL;
+    for (size_t i = 0; ev != NULL && keyed && i < ev->n_segments && !found; i++) {
+        found = ev->segments[i].dense != NULL && dense_clear(ev->segments[i].dense);
+        *after = ev->segments[i].after;
+        *until = ev->segments[i].until;
+        *n = ev->segments[i].n;
+    }
+    (void)pthread_mutex_unlock(&sg->v->lock);
+    return found;
+}
+
 /* ---- pausing ---- */
 
 static enum status pause_work(void *data, struct error *err)
@@ -413,6 +431,9 @@ static enum status step(struct sealing *sg, bool *done, struct error *err)
     *done = find_run(sg, &after, &until, &n);
     if (!*done) {
         s = find_dead(sg, false, &after, &until, &n, done, err);
+    }
+    if (s == STATUS_OK && !*done) {
+        *done = find_clear(sg, &after, &until, &n);
     }
     return s == STATUS_OK && *done ? seal_range(sg, after, &until, n, err) : s;
 }

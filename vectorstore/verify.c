@@ -460,6 +460,9 @@ enum status store_verify(struct store *s, const struct asker *who, struct arena 
     if (st == STATUS_OK) {
         out->documents = (uint32_t)v.state.documents;
         out->chunks = (uint32_t)v.state.visible;
+        out->has_keyed = out->has_clear_segments = true;
+        out->keyed = store_keyed(s);
+        out->clear_segments = store_clear_segments(s);
     }
     catalogue_end(s->writer);
     visible_drop(v.there);

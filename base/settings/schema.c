@@ -111,6 +111,12 @@ const struct setting settings_schema[] = {
         "A version of a document that was replaced or deleted is kept for so many days, found only "
         "by "
         "searches as of its time; 0: removed at once. Erasing does not wait."),
+    PATH("store.key_dir", store.key_dir, "system/keys",
+         "Folder with the keys of tenants whose segments are encrypted, one file each named as the "
+         "tenant (`carrel tenant key NAME` makes it). On a volume of its own the disk that holds "
+         "the segments does not hold their keys."),
+    ROW("store.decrypted_mb", INT, store.decrypted_mb, 1, 65536, "64",
+        "Decrypted pieces of such segments kept in memory, all tenants together, in MiB."),
 
     ROW("extract.memory_mb", INT, extract.memory_mb, 64, 1048576, "768",
         "Memory of one extractor, in MiB."),

@@ -59,6 +59,8 @@ struct settings {
     } ingest;
     struct {
         int64_t retain_versions_days;
+        const char *key_dir;  /* of the tenants' keys */
+        int64_t decrypted_mb; /* of segments, kept in memory for all tenants */
     } store;
     struct {
         int64_t memory_mb, cpu_s, wall_s, output_mb, processes, open_files;

@@ -22,7 +22,7 @@ _carrel() {
     backup) options='list check --home --json --key-file --tenant --with-watch --keep --help' ;;
     restore) options='--home --json --key-file --tenant --into --as --backup --help' ;;
     key) options='create list revoke --home --json --key-file --groups --tenant --admin --help' ;;
-    tenant) options='create list --home --json --key-file --help' ;;
+    tenant) options='create list key keyless --home --json --key-file --help' ;;
     eval) options='run history compare default bm25 text dense --home --json --key-file --help' ;;
     vectors) options='export import --home --tenant --help' ;;
     erase) options='list show allow verify public-key --home --json --key-file --document --path --all-copies --keep-copies --dry-run --yes --public-key --help' ;;

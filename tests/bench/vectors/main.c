@@ -99,7 +99,7 @@ static double ask_segment(struct ours *o, const char *name, uint32_t lists, cons
     r.build_s = bench_seconds() - wall;
     r.build_cpu_s = bench_cpu_seconds() - cpu;
     double rss = bench_rss_mb();
-    must(dense_open(path, &o->segment, &err), &err);
+    must(dense_open(path, NULL, &o->segment, &err), &err);
     (void)snprintf(setting, sizeof setting, lists == 1 ? "-" : "%u of %u",
                    dense_probes(o->segment, BENCH_K), lists);
     char first[40];

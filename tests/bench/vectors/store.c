@@ -210,7 +210,7 @@ static void open_bench(struct bench *b)
     must(catalogue_encoder_by_name(b->sealer, STR("bench"), &a, &b->e, &err), &err);
     b->e.name = "bench";
     arena_reset(&a);
-    must(vectors_open(b->dir, &b->vectors, &err), &err);
+    must(vectors_open(b->dir, NULL, &b->vectors, &err), &err);
 }
 
 int bench_store(size_t n, size_t d)
@@ -258,7 +258,7 @@ int bench_store(size_t n, size_t d)
     report("idle again", &l);
     vectors_close(b.vectors);
     t = bench_seconds();
-    must(vectors_open(b.dir, &b.vectors, &err), &err);
+    must(vectors_open(b.dir, NULL, &b.vectors, &err), &err);
     search(&b, 1, &l);
     printf("opened and first search in %.0f ms\n", (bench_seconds() - t) * 1e3);
     vectors_close(b.vectors);

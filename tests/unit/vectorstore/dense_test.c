@@ -239,7 +239,7 @@ static void a_flat_segment_finds_what_a_scan_finds(void **state)
     struct visible *all = see(1, 0);
     struct visible *some = see(3, 1);
     OK(write_segment(f, 1, &err));
-    OK(dense_open(f->path, &s, &err));
+    OK(dense_open(f->path, NULL, &s, &err));
     assert_int_equal(dense_count(s), ROWS);
     assert_int_equal(dense_dimensions(s), DIMS);
     assert_true(recall(f, s, "scalar", all, K) >= 0.999);
@@ -263,7 +263,7 @@ static void lists_keep_the_recall_they_were_calibrated_for(void **state)
     struct error err;
     struct dense *s = NULL;
     OK(write_segment(f, LISTS, &err));
-    OK(dense_open(f->path, &s, &err));
+    OK(dense_open(f->path, NULL, &s, &err));
     assert_int_equal(dense_lists(s), LISTS);
     uint32_t probes = dense_probes(s, K);
     assert_true(probes >= 1 && probes < LISTS / 2);
@@ -294,7 +294,7 @@ static void rows_that_go_away_meanwhile_leave_empty_places(void **state)
     struct visible *gone = see(7, 0);
     f->hide = 7;
     OK(write_segment(f, LISTS, &err)); /* passes 1 and 2 see them, 3 does not */
-    OK(dense_open(f->path, &s, &err));
+    OK(dense_open(f->path, NULL, &s, &err));
     struct vector_hit x[100];
     struct best best = {.hits = x, .k = 100};
     OK(find(s, "avx512", f->unit, gone, NULL, 100, &best, &err));
@@ -316,7 +316,7 @@ static void damage_is_found_when_it_is_touched(void **state)
     struct vector_hit x[K];
     struct best best = {.hits = x, .k = K};
     struct stat st;
-    assert_int_equal(dense_open(f->path, &s, &err), STATUS_NOT_FOUND);
+    assert_int_equal(dense_open(f->path, NULL, &s, &err), STATUS_NOT_FOUND);
     OK(write_segment(f, 1, &err));
     assert_int_equal(stat(f->path, &st), 0);
     int fd = open(f->path, O_RDWR);
@@ -325,12 +325,12 @@ static void damage_is_found_when_it_is_touched(void **state)
     assert_int_equal(pread(fd, &c, 1, st.st_size / 4), 1); /* among the codes */
     c = (char)(c ^ 4);
     assert_int_equal(pwrite(fd, &c, 1, st.st_size / 4), 1);
-    OK(dense_open(f->path, &s, &err));
+    OK(dense_open(f->path, NULL, &s, &err));
     assert_int_equal(find(s, "avx2", f->unit, all, NULL, K, &best, &err), STATUS_CORRUPT);
     assert_int_equal(dense_check(s, NULL, &err), STATUS_CORRUPT);
     dense_drop(s);
     assert_int_equal(ftruncate(fd, st.st_size - 100), 0);
-    assert_int_equal(dense_open(f->path, &s, &err), STATUS_CORRUPT);
+    assert_int_equal(dense_open(f->path, NULL, &s, &err), STATUS_CORRUPT);
     assert_int_equal(close(fd), 0);
     free(all);
 }
