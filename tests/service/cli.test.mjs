@@ -84,7 +84,7 @@ test("status, doctor and verify", async () => {
   assert.match(e.stdout, /stranger belongs to no tenant[^]*-> move its files into/);
   const v = await run(["verify", "--json"]);
   assert.equal(v.code, 0, v.stdout + v.stderr);
-  assert.deepEqual(JSON.parse(v.stdout), { documents: 2, chunks: JSON.parse(v.stdout).chunks, problems: 0, problem: [] });
+  assert.deepEqual(JSON.parse(v.stdout), { documents: 2, chunks: JSON.parse(v.stdout).chunks, keyed_tenants: 0, clear_segments: 0, problems: 0, problem: [] });
 });
 
 test("a wrong key is told as such", async () => {
