@@ -88,8 +88,8 @@ const struct command cmd_hold = {
     .args = "add|list|remove [ID]",
     .summary = "Put documents under a legal hold, list holds, or lift one.",
     .help = "hold add --document ID, --path PATH (a file, or a folder with all below it) or "
-            "--collection NAME, with\n--reason TEXT. What is held cannot be erased, and stays in "
-            "the trash.",
+            "--collection NAME, with\n--reason TEXT. What is held cannot be erased, stays in "
+            "the trash, and its earlier\nversions stay findable as of then.",
     .options = OPT_HOME | OPT_JSON | OPT_KEY_FILE | OPT_PATH | OPT_HOLD,
     .min_args = 1,
     .max_args = 2,

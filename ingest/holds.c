@@ -24,9 +24,8 @@ static enum status count(struct journal *j, int64_t *n, struct error *err)
     return s;
 }
 
-enum status hold_add(struct journal *j, struct hold *h, struct arena *a, struct error *err)
+enum status hold_prepare(struct journal *j, struct hold *h, struct arena *a, struct error *err)
 {
-    sqlite3_stmt *st = NULL;
     int64_t n = 0;
     struct file_row r = {.path = STR("")};
     enum status s = count(j, &n, err);
@@ -39,9 +38,14 @@ enum status hold_add(struct journal *j, struct hold *h, struct arena *a, struct 
     h->path = r.path;
     h->created_ms = clock_wall_ms();
     id_new(h->id);
-    if (s == STATUS_OK) {
-        s = db_prepare(journal_db(j), "INSERT INTO holds VALUES(?1,?2,?3,?4,?5,?6,?7)", &st, err);
-    }
+    return s;
+}
+
+enum status hold_add(struct journal *j, const struct hold *h, struct error *err)
+{
+    sqlite3_stmt *st = NULL;
+    enum status s =
+        db_prepare(journal_db(j), "INSERT INTO holds VALUES(?1,?2,?3,?4,?5,?6,?7)", &st, err);
     if (s == STATUS_OK) {
         (void)sqlite3_bind_text(st, 1, h->id, -1, SQLITE_STATIC);
         (void)sqlite3_bind_int(st, 2, (int)h->kind);

@@ -1,4 +1,5 @@
-/* Legal holds (ingest.db, truth): what is under one may not be erased, nor deleted from the trash.
+/* Legal holds (ingest.db, truth): what is under one may not be erased, nor deleted from the trash,
+ * and its versions outlive their retention (the store is told: hold_rpc.c).
  * A hold names a document, a path with all below it, or a collection. Blocking functions for the
  * journal's lane. */
 #ifndef CARREL_INGEST_HOLDS_H
@@ -20,9 +21,10 @@ struct hold {
     int64_t created_ms;
 };
 
-/* id and time are filled in; a document must be known. */
-enum status hold_add(struct journal *j, struct hold *h, struct arena *a,
-                     struct error *err) MUST_CHECK;
+/* Fills in id, time and a document's path; a document must be known. */
+enum status hold_prepare(struct journal *j, struct hold *h, struct arena *a,
+                         struct error *err) MUST_CHECK;
+enum status hold_add(struct journal *j, const struct hold *h, struct error *err) MUST_CHECK;
 enum status hold_remove(struct journal *j, const char *id, struct error *err) MUST_CHECK;
 /* Oldest first. */
 enum status hold_list(struct journal *j, struct arena *a, struct hold **out, size_t *n,

@@ -82,6 +82,11 @@ struct tenant {
     bool reapply_due; /* the rules have changed */
     bool reapplying;
 
+    struct list holdings; /* questions about holds: one at a time */
+    bool holds_told;      /* the store knows what the journal has */
+    int64_t holds_due;
+    uint64_t holds_round;
+
     bool reconciled; /* the journal and the store have been compared since the start */
     bool reconciling;
     int64_t reconcile_due;
@@ -102,6 +107,9 @@ void tenant_counts_stale(struct tenant *t);
 
 /* reconcile.c: compares the journal with what the store lists, once after the start. */
 void reconcile_start(struct tenant *t);
+
+/* hold_rpc.c: tells the store what is held, again until it knows. Every second. */
+void holds_tick(struct tenant *t);
 
 /* trash.c; both on a lane */
 /* Moves the file at path away into trash/<tenant>/<date>/; a file with another inode is left alone.

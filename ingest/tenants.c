@@ -46,6 +46,7 @@ static enum status prepare(struct ingest *in, const char *id, struct tenant **ou
     t->in = in;
     list_init(&t->link);
     list_init(&t->deletes);
+    list_init(&t->holdings);
     (void)snprintf(t->id, sizeof t->id, "%.64s", id);
     enum status s = file_join(t->root, sizeof t->root, in->watch_dir, id, err);
     int n = snprintf(path, sizeof path, "%s/tenants/%s/ingest.db", in->svc->home, id);
@@ -328,6 +329,7 @@ void tenants_tick(struct ingest *in)
             t->count_op.done = count_done;
             journal_submit(&t->journal, &t->count_op);
         }
+        holds_tick(t);
         if (!t->reconciled && !t->reconciling && now >= t->reconcile_due) {
             reconcile_start(t);
         }
@@ -379,7 +381,7 @@ bool tenants_closed(const struct ingest *in)
     {
         struct tenant *t = list_entry(it, struct tenant, link);
         if (!erasing_idle(t->erasing) || !migration_idle(t->migration) || !queue_idle(t->queue) ||
-            t->reconciling || t->counting || t->reapplying) {
+            t->reconciling || t->counting || !list_empty(&t->holdings) || t->reapplying) {
             all = false;
         } else if (t->follow != NULL && lane_idle(&in->work)) {
             struct follow *f = t->follow;

@@ -149,18 +149,34 @@ enum status catalogue_version(struct catalogue *c, const struct location *l, con
                               int64_t now_ms, struct error *err) MUST_CHECK;
 struct version_key {
     int64_t no, content; /* content 0: none */
+    int64_t to_ms;
+    bool held; /* under a legal hold */
 };
-/* At most cap closed versions: the oldest beyond `keep` of a document; those closed by `before_ms`.
- */
+/* At most cap closed versions: the oldest beyond `keep` of a document; those closed by `before_ms`
+ * that come after the end and number of `after`, in that order. */
 enum status catalogue_versions_excess(struct catalogue *c, const char *document, uint32_t keep,
                                       struct version_key *out, size_t cap, size_t *n,
                                       struct error *err) MUST_CHECK;
 enum status catalogue_versions_expired(struct catalogue *c, int64_t before_ms,
-                                       struct version_key *out, size_t cap, size_t *n,
-                                       struct error *err) MUST_CHECK;
+                                       const struct version_key *after, struct version_key *out,
+                                       size_t cap, size_t *n, struct error *err) MUST_CHECK;
 enum status catalogue_version_delete(struct catalogue *c, int64_t no, struct error *err) MUST_CHECK;
 enum status catalogue_content_versioned(struct catalogue *c, int64_t content, bool *any,
                                         struct error *err) MUST_CHECK;
+/* ---- legal holds over versions: catalogue_holds.c ---- */
+enum hold_target { HOLD_ON_DOCUMENT = 1, HOLD_ON_PATH = 2, HOLD_ON_COLLECTION = 3 }; /* stored */
+/* known: ingest has told them; n: how many. */
+enum status catalogue_holds(struct catalogue *c, bool *known, int64_t *n,
+                            struct error *err) MUST_CHECK;
+enum status catalogue_holds_known(struct catalogue *c, bool known, struct error *err) MUST_CHECK;
+enum status catalogue_hold_set(struct catalogue *c, const char *id, enum hold_target kind,
+                               struct str target, int64_t round, struct error *err) MUST_CHECK;
+/* Those of other rounds go. */
+enum status catalogue_holds_lift(struct catalogue *c, int64_t round, struct error *err) MUST_CHECK;
+/* Is there a hold on the document, on the path or a folder above it, or on the collection? */
+enum status catalogue_held(struct catalogue *c, struct str document, struct str path,
+                           struct str collection, bool *out, struct error *err) MUST_CHECK;
+
 typedef enum status (*version_visit)(const struct version *v, void *data, struct error *err);
 /* Newest first. */
 enum status catalogue_versions_of(struct catalogue *c, const char *document, uint32_t limit,

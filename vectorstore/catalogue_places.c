@@ -38,11 +38,26 @@ enum status catalogue_version(struct catalogue *c, const struct location *l, con
     return s;
 }
 
+/* Held is what a hold names as it was then, or as its document stands now. */
 static enum status version_keys(struct query *q, struct version_key *out, size_t cap, size_t *n)
 {
+    bool known = false;
+    int64_t holds = 0;
+    enum status s = catalogue_holds(q->c, &known, &holds, q->err);
+    q->s = q->s == STATUS_OK ? s : q->s;
     *n = 0;
     while (*n < cap && next(q)) {
-        out[(*n)++] = (struct version_key){.no = col_int(q, 0), .content = col_int(q, 1)};
+        struct version_key *k = &out[(*n)++];
+        *k = (struct version_key){
+            .no = col_int(q, 0), .content = col_int(q, 1), .to_ms = col_int(q, 2)};
+        if (holds > 0) {
+            q->s = catalogue_held(q->c, db_column(q->st, 3), db_column(q->st, 4),
+                                  db_column(q->st, 5), &k->held, q->err);
+        }
+        if (holds > 0 && !k->held && q->s == STATUS_OK) {
+            q->s = catalogue_held(q->c, STR(""), db_column(q->st, 6), db_column(q->st, 7), &k->held,
+                                  q->err);
+        }
     }
     return done(q);
 }
@@ -58,11 +73,13 @@ enum status catalogue_versions_excess(struct catalogue *c, const char *document,
 }
 
 enum status catalogue_versions_expired(struct catalogue *c, int64_t before_ms,
-                                       struct version_key *out, size_t cap, size_t *n,
-                                       struct error *err)
+                                       const struct version_key *after, struct version_key *out,
+                                       size_t cap, size_t *n, struct error *err)
 {
     struct query q = query(c, Q_VERSION_EXPIRED, err);
     put_int(&q, before_ms);
+    put_int(&q, after->to_ms);
+    put_int(&q, after->no);
     put_int(&q, (int64_t)cap);
     return version_keys(&q, out, cap, n);
 }

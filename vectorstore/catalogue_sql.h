@@ -114,6 +114,15 @@
     "ALTER TABLE state DROP COLUMN analyzer; ALTER TABLE state DROP COLUMN reindex_from;"          \
     "CREATE TABLE text_runs(first INTEGER PRIMARY KEY, last INTEGER NOT NULL, image BLOB NOT NULL) STRICT;"
 
+/* Legal holds over versions: told by ingest, whose journal is the truth. Until it has told them (holds_known 0)
+ * no version of an older store is forgotten. */
+#define CATALOGUE_SCHEMA_4                                                                         \
+    "CREATE TABLE holds(id TEXT PRIMARY KEY, kind INTEGER NOT NULL, target BLOB NOT NULL,"         \
+    " round INTEGER NOT NULL) STRICT, WITHOUT ROWID;"                                              \
+    "CREATE INDEX holds_target ON holds(kind, target);"                                            \
+    "ALTER TABLE state ADD COLUMN holds_known INTEGER NOT NULL DEFAULT 0;"                         \
+    "UPDATE state SET holds_known=NOT EXISTS(SELECT 1 FROM versions);"
+
 #define CONTENT_COLUMNS "pk,id,hash,pipeline,format,title,language,pages,size,text_size,boxes,chunks,state"
 #define LOCATION_COLUMNS                                                                           \
     "document,path,source,collection,label,readers,sequence,modified_ms,excluded,content,tags,date_ms"
@@ -127,6 +136,11 @@
     "v.valid_to IS NULL AND l.content IS v.content"
 #define PLACE_TABLES                                                                               \
     " FROM versions v JOIN locations l ON l.document=v.document JOIN contents k ON k.pk=v.content"
+
+/* A version, what it was called and where its document stands now. */
+#define VERSION_KEY_COLUMNS                                                                        \
+    "v.no,v.content,v.valid_to,v.document,v.path,v.collection,l.path,l.collection"                 \
+    " FROM versions v LEFT JOIN locations l ON l.document=v.document"
 
 #define CATALOGUE_STATEMENTS(X)                                                                    \
     X(STATE_GET, "SELECT generation,documents,visible,next_chunk,next_vector,retained,versions_from FROM state") \
@@ -153,10 +167,15 @@
                     " VALUES(?1,?2,?3,?4,?5,?6,?7,?8,?9,?10)")                                     \
     X(VERSION_LAST, "SELECT max(coalesce(valid_to,valid_from)) FROM versions WHERE document=?1")   \
     X(VERSION_CLOSE, "UPDATE versions SET valid_to=?2 WHERE document=?1 AND valid_to IS NULL")     \
-    X(VERSION_EXCESS, "SELECT no,content FROM versions WHERE document=?1 AND valid_to IS NOT NULL" \
-                      " ORDER BY valid_from DESC, no DESC LIMIT 16 OFFSET ?2")                     \
-    X(VERSION_EXPIRED, "SELECT no,content FROM versions WHERE valid_to IS NOT NULL AND valid_to<=?1" \
-                       " ORDER BY valid_to LIMIT ?2")                                              \
+    X(VERSION_EXCESS, "SELECT " VERSION_KEY_COLUMNS " WHERE v.document=?1 AND v.valid_to IS NOT NULL" \
+                      " ORDER BY v.valid_from DESC, v.no DESC LIMIT 16 OFFSET ?2")                 \
+    X(VERSION_EXPIRED, "SELECT " VERSION_KEY_COLUMNS " WHERE v.valid_to<=?1 AND (v.valid_to,v.no)>(?2,?3)" \
+                       " ORDER BY v.valid_to, v.no LIMIT ?4")                                      \
+    X(HOLDS_STATE, "SELECT holds_known,(SELECT count(*) FROM holds) FROM state")                   \
+    X(HOLDS_KNOWN, "UPDATE state SET holds_known=?1")                                              \
+    X(HOLD_ON, "SELECT 1 FROM holds WHERE kind=?1 AND target=?2 LIMIT 1")                          \
+    X(HOLD_SET, "INSERT OR REPLACE INTO holds(id,kind,target,round) VALUES(?1,?2,?3,?4)")          \
+    X(HOLDS_LIFT, "DELETE FROM holds WHERE round<>?1")                                             \
     X(VERSION_DELETE, "DELETE FROM versions WHERE no=?1")                                          \
     X(VERSION_ANY, "SELECT 1 FROM versions WHERE content=?1 LIMIT 1")                              \
     X(PLACES_ALL, "SELECT " PLACE_COLUMNS PLACE_TABLES " WHERE v.content IS NOT NULL AND k.state IN(1,3)") \

@@ -24,7 +24,7 @@ enum status content_unlocated(struct store *s, struct catalogue_state *state, in
     bool versions = false;
     struct content k;
     enum status st = catalogue_content_located(s->writer, content, &any, err);
-    if (st == STATUS_OK && !any && atomic_load(&s->retain_ms) > 0) {
+    if (st == STATUS_OK && !any && (atomic_load(&s->retain_ms) > 0 || holds_keep(s))) {
         st = catalogue_content_versioned(s->writer, content, &versions, err);
     }
     if (st == STATUS_OK && !any) {

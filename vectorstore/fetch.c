@@ -246,7 +246,7 @@ enum status store_fetch(struct store *s, const struct asker *who, const Vs__Fetc
     enum status st = out->passages == NULL ? error_set(err, STATUS_NO_MEMORY, "out of memory")
                                            : reader_take(s, &r, &state, err);
     if (st == STATUS_OK) {
-        st = filter_check(s, &state, m->filter, err);
+        st = filter_check(s, &state, who, m->filter, err);
     }
     for (size_t i = 0; i < m->n_chunks && st == STATUS_OK; i++) {
         Vs__Passage *p = NULL;

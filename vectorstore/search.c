@@ -19,7 +19,7 @@ static enum status visible_for(struct store *s, struct reader *r,
                                const struct catalogue_state *state, const struct asker *who,
                                const Vs__Filter *filter, struct visible **out, struct error *err)
 {
-    enum status st = filter_check(s, state, filter, err);
+    enum status st = filter_check(s, state, who, filter, err);
     return st == STATUS_OK ? rights_visible(s->rights, r->db, state, who->caller, filter, out, err)
                            : st;
 }

@@ -248,6 +248,7 @@ SIMPLE(move, Move)
 SIMPLE(remove, Remove)
 SIMPLE(put_vectors, PutVectors)
 SIMPLE(publish, Publish)
+SIMPLE(hold_versions, HoldVersions)
 SIMPLE(erase, Erase)
 SIMPLE(scrub, Scrub)
 SEARCH(search_text, SearchText)
@@ -346,6 +347,7 @@ const struct op_row op_rows[] = {
     {&vs_get_original_method, work_get_original, OP_READS},
     {&vs_get_text_method, work_get_text, OP_READS},
     {&vs_erase_inspect_method, work_erase_inspect, OP_READS},
+    {&vs_hold_versions_method, work_hold_versions, OP_WRITES},
     {&vs_erase_method, work_erase, OP_WRITES},
     {&vs_scrub_method, work_scrub, OP_WRITES},
     {&vs_promote_method, work_promote, OP_WRITES},
@@ -400,6 +402,7 @@ static const struct rpc_handler handlers[] = {
      .on_request = snapshot_on_request,
      .on_cancel = snapshot_on_cancel},
     UNARY(erase_inspect),
+    UNARY(hold_versions),
     UNARY(erase),
     UNARY(scrub),
     UNARY(promote),

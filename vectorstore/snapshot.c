@@ -205,7 +205,18 @@ enum status store_snapshot_take(struct store *s, const char *to, struct store_sn
 enum status store_snapshot_copy(struct store_snapshot *k, const _Atomic bool *cancelled,
                                 struct error *err)
 {
-    return db_copy(k->db, k->to, cancelled, err);
+    struct catalogue *copy = NULL;
+    enum status st = db_copy(k->db, k->to, cancelled, err);
+    /* the journal that will stand beside it may know of holds that came after: it tells them first
+     */
+    if (st == STATUS_OK) {
+        st = catalogue_open(k->to, true, &copy, err);
+    }
+    if (st == STATUS_OK) {
+        st = catalogue_holds_known(copy, false, err);
+    }
+    catalogue_close(copy);
+    return st;
 }
 
 void store_snapshot_end(struct store_snapshot *k)

@@ -122,6 +122,9 @@ static enum status open_parts(struct store *s, struct error *err)
         st = catalogue_open(path, true, &s->writer, err);
     }
     if (st == STATUS_OK) {
+        st = holds_load(s, err);
+    }
+    if (st == STATUS_OK) {
         st = text_analyzer_new(&s->writer_text, err);
     }
     if (st == STATUS_OK) {
@@ -377,7 +380,7 @@ enum status document_find(struct store *s, struct reader *r, const struct catalo
                           struct arena *a, struct location *l, struct content *k, struct error *err)
 {
     struct doc_place then;
-    enum status st = version_time_check(s, state, as_of, err);
+    enum status st = version_time_check(s, state, who, as_of, err);
     if (st == STATUS_OK) {
         st = catalogue_location_get(r->db, str_from(document), a, l, err);
     }
@@ -462,7 +465,7 @@ enum status store_list(struct store *s, const struct asker *who, const Vs__Filte
     enum status st = out->documents == NULL ? error_set(err, STATUS_NO_MEMORY, "out of memory")
                                             : reader_take(s, &r, &state, err);
     if (st == STATUS_OK) {
-        st = filter_check(s, &state, filter, err);
+        st = filter_check(s, &state, who, filter, err);
     }
     while (st == STATUS_OK && out->n_documents < limit) {
         struct location l;

@@ -83,6 +83,9 @@ enum status store_promote(struct store *s, const Vs__PromoteRequest *m, struct a
 enum status store_maintain(struct store *s, int64_t now_wall_ms, bool *more,
                            struct error *err) MUST_CHECK;
 
+/* Legal holds over versions, as HoldVersions says. */
+enum status store_hold_versions(struct store *s, const Vs__HoldVersionsRequest *m,
+                                Vs__HoldVersionsReply *out, struct error *err) MUST_CHECK;
 /* The documents' places and versions go; contents without another place die. Doing it again does
  * no harm. */
 enum status store_erase(struct store *s, const Vs__EraseRequest *m, Vs__EraseReply *out,
@@ -178,7 +181,7 @@ enum status store_snapshot_prepare(struct store *s, const char *to, struct error
 /* [writer] From here on it is decided what the copy holds. Owned (store_snapshot_end). */
 enum status store_snapshot_take(struct store *s, const char *to, struct store_snapshot **out,
                                 Vs__SnapshotReply *reply, struct error *err) MUST_CHECK;
-/* [reader] The database, page for page. */
+/* [reader] The database as it was. */
 enum status store_snapshot_copy(struct store_snapshot *k, const _Atomic bool *cancelled,
                                 struct error *err) MUST_CHECK;
 void store_snapshot_end(struct store_snapshot *k); /* NULL is fine */

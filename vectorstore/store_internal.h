@@ -45,6 +45,11 @@ struct store {
     _Atomic uint32_t documents, chunks;
     _Atomic int64_t keep_ms;   /* how long the encoder published before is kept; 0: not */
     _Atomic int64_t retain_ms; /* how long replaced and removed versions are kept */
+    _Atomic bool holds_known;  /* ingest has told its legal holds: until then all is kept */
+    _Atomic bool holds_any;
+    /* the writer's: expired versions up to this one are held; looked at again from time to time */
+    struct version_key passed;
+    int64_t passed_since_ms;
 };
 
 /* A reader in a transaction of its own; BUSY when all are taken. */
@@ -112,12 +117,22 @@ enum status version_begin(struct store *s, struct catalogue_state *state, const 
 /* One step of forgetting versions past their time. */
 enum status maintain_versions(struct store *s, int64_t now_wall_ms, bool *more,
                               struct error *err) MUST_CHECK;
-/* Is it kept what as_of asks for? INVALID, saying from when on, where it is not. */
+/* Is it kept what as_of asks for? INVALID, saying from when on, where it is not. The appliance and
+ * administrators may ask for what only legal holds keep. */
 enum status version_time_check(struct store *s, const struct catalogue_state *state,
-                               const int64_t *as_of, struct error *err) MUST_CHECK;
+                               const struct asker *who, const int64_t *as_of,
+                               struct error *err) MUST_CHECK;
 /* The same and access_check, for a filter that may be NULL. */
 enum status filter_check(struct store *s, const struct catalogue_state *state,
-                         const Vs__Filter *filter, struct error *err) MUST_CHECK;
+                         const struct asker *who, const Vs__Filter *filter,
+                         struct error *err) MUST_CHECK;
+
+/* ---- holds.c ---- */
+
+/* At the opening: are there holds? */
+enum status holds_load(struct store *s, struct error *err) MUST_CHECK;
+/* May a version be kept that no retention keeps? */
+bool holds_keep(const struct store *s);
 
 /* ---- location.c ---- */
 

@@ -32,6 +32,7 @@ VS_METHOD(get_original, "GetOriginal", GetOriginal, get_original, RPC_REPLY_STRE
 VS_METHOD(get_text, "GetText", GetText, get_text, RPC_REPLY_STREAM, FROM(SERVE) | FROM(RETRIEVE), 60000)
 VS_METHOD(snapshot, "Snapshot", Snapshot, snapshot, RPC_UNARY, FROM(CLI), 3600000)
 VS_METHOD(verify, "Verify", Verify, verify, RPC_UNARY, FROM(INGEST) | FROM(SERVE) | FROM(CLI), 600000)
+VS_METHOD(hold_versions, "HoldVersions", HoldVersions, hold_versions, RPC_UNARY, FROM(INGEST), 10000)
 VS_METHOD(erase_inspect, "EraseInspect", EraseInspect, erase_inspect, RPC_UNARY, FROM(INGEST), 60000)
 VS_METHOD(erase, "Erase", Erase, erase, RPC_UNARY, FROM(INGEST), 60000)
 VS_METHOD(scrub, "Scrub", Scrub, scrub, RPC_UNARY, FROM(INGEST), 3600000)

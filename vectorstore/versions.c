@@ -12,16 +12,16 @@
 #define HOUR_MS 3600000
 #define MINUTE_MS 60000
 
-/* In the writer's transaction: the versions go, and what only they kept. */
+/* In the writer's transaction: the versions that no hold keeps go, and what only they kept. */
 static enum status forget(struct store *s, struct catalogue_state *state,
                           const struct version_key *keys, size_t n, struct error *err)
 {
     enum status st = STATUS_OK;
     for (size_t i = 0; i < n && st == STATUS_OK; i++) {
-        st = catalogue_version_delete(s->writer, keys[i].no, err);
+        st = keys[i].held ? STATUS_OK : catalogue_version_delete(s->writer, keys[i].no, err);
     }
     for (size_t i = 0; i < n && st == STATUS_OK; i++) {
-        if (keys[i].content != 0) {
+        if (keys[i].content != 0 && !keys[i].held) {
             st = content_unlocated(s, state, keys[i].content, err);
         }
     }
@@ -34,7 +34,7 @@ enum status version_begin(struct store *s, struct catalogue_state *state, const 
     struct version_key old[16];
     size_t n = 0;
     enum status st = catalogue_version(s->writer, l, hash, clock_wall_ms(), err);
-    if (st == STATUS_OK) {
+    if (st == STATUS_OK && atomic_load(&s->holds_known)) {
         st =
             catalogue_versions_excess(s->writer, l->document, STORE_VERSIONS_MAX, old, 16, &n, err);
     }
@@ -54,18 +54,41 @@ static enum status prune_log(struct store *s, bool *changed, struct error *err)
     return st;
 }
 
+/* The next expired versions. Held ones are passed over, not read again at every step: a hold may be
+ * over a million of them. Lifting one begins anew, and so does an hour, in which a document may
+ * have moved out of a folder that is held. */
+static enum status expired(struct store *s, int64_t now, int64_t before, struct version_key *old,
+                           size_t *n, size_t *n_held, struct error *err)
+{
+    if (now - s->passed_since_ms >= HOUR_MS || now < s->passed_since_ms) {
+        s->passed = (struct version_key){.no = 0};
+        s->passed_since_ms = now;
+    }
+    *n_held = 0;
+    enum status st =
+        catalogue_versions_expired(s->writer, before, &s->passed, old, EXPIRED_AT_ONCE, n, err);
+    for (size_t i = 0; i < *n && st == STATUS_OK; i++) {
+        *n_held += old[i].held ? 1 : 0;
+    }
+    if (st == STATUS_OK && *n_held > 0) {
+        s->passed = old[*n - 1];
+    }
+    return st;
+}
+
 enum status maintain_versions(struct store *s, int64_t now_wall_ms, bool *more, struct error *err)
 {
     struct catalogue_state state;
     struct version_key old[EXPIRED_AT_ONCE];
     size_t n = 0;
+    size_t held = 0;
     bool changed = false;
     int64_t before = now_wall_ms - atomic_load(&s->retain_ms);
     enum status st = catalogue_begin_write(s->writer, &state, err);
-    if (st == STATUS_OK) {
-        st = catalogue_versions_expired(s->writer, before, old, EXPIRED_AT_ONCE, &n, err);
+    if (st == STATUS_OK && atomic_load(&s->holds_known)) {
+        st = expired(s, now_wall_ms, before, old, &n, &held, err);
     }
-    if (st == STATUS_OK && n > 0) {
+    if (st == STATUS_OK && n > held) {
         st = forget(s, &state, old, n, err);
     }
     if (st == STATUS_OK) {
@@ -77,21 +100,33 @@ enum status maintain_versions(struct store *s, int64_t now_wall_ms, bool *more, 
         state.versions_from = before;
         changed = true;
     }
-    if (st == STATUS_OK && (changed || n > 0)) {
+    if (st == STATUS_OK && (changed || n > held)) {
         st = catalogue_commit(s->writer, &state, err);
     }
     catalogue_end(s->writer);
-    *more = st == STATUS_OK && n > 0;
+    *more = st == STATUS_OK && (n > held || n == EXPIRED_AT_ONCE);
     return st;
 }
 
+/* From when on what stood is told to everybody. */
+static int64_t kept_from(struct store *s, const struct catalogue_state *state)
+{
+    int64_t from = clock_wall_ms() - atomic_load(&s->retain_ms);
+    return from > state->versions_from ? from : state->versions_from;
+}
+
+/* That there is a hold, and on what, is told to nobody else. */
+static bool sees_held(const struct asker *who)
+{
+    return who->caller == NULL || who->caller->admin;
+}
+
 enum status version_time_check(struct store *s, const struct catalogue_state *state,
-                               const int64_t *as_of, struct error *err)
+                               const struct asker *who, const int64_t *as_of, struct error *err)
 {
     int64_t retain = atomic_load(&s->retain_ms);
-    int64_t from = clock_wall_ms() - retain;
-    from = from > state->versions_from ? from : state->versions_from;
-    if (as_of == NULL) {
+    int64_t from = kept_from(s, state);
+    if (as_of == NULL || (atomic_load(&s->holds_any) && sees_held(who))) {
         return STATUS_OK;
     }
     if (retain == 0) {
@@ -108,11 +143,11 @@ enum status version_time_check(struct store *s, const struct catalogue_state *st
 }
 
 enum status filter_check(struct store *s, const struct catalogue_state *state,
-                         const Vs__Filter *filter, struct error *err)
+                         const struct asker *who, const Vs__Filter *filter, struct error *err)
 {
     enum status st = access_check(filter, err);
     if (st == STATUS_OK && filter != NULL && filter->has_as_of_ms) {
-        st = version_time_check(s, state, &filter->as_of_ms, err);
+        st = version_time_check(s, state, who, &filter->as_of_ms, err);
     }
     return st;
 }
@@ -130,7 +165,7 @@ enum status store_facets(struct store *s, const struct asker *who, const Vs__Fac
                                              "facets: at most 256 values of a kind are counted")
                                  : reader_take(s, &r, &state, err);
     if (st == STATUS_OK) {
-        st = filter_check(s, &state, m->filter, err);
+        st = filter_check(s, &state, who, m->filter, err);
     }
     if (st == STATUS_OK) {
         st = rights_facets(s->rights, r->db, &state, who->caller, m->filter, limit, a, out, err);
@@ -141,6 +176,7 @@ enum status store_facets(struct store *s, const struct asker *who, const Vs__Fac
 
 struct listing {
     struct arena *a;
+    int64_t from_ms; /* what ended before is not told */
     Vs__ListVersionsReply *out;
 };
 
@@ -148,6 +184,9 @@ static enum status list_version(const struct version *v, void *data, struct erro
 {
     struct listing *l = data;
     struct arena *a = l->a;
+    if (v->to_ms < l->from_ms) {
+        return STATUS_OK;
+    }
     Vs__Version *m = arena_alloc(a, sizeof *m);
     if (m == NULL) {
         return error_set(err, STATUS_NO_MEMORY, "out of memory");
@@ -198,6 +237,7 @@ enum status store_list_versions(struct store *s, const struct asker *who,
         st = error_set(err, STATUS_NOT_FOUND, "no such document is stored");
     }
     if (st == STATUS_OK) {
+        listing.from_ms = sees_held(who) ? INT64_MIN : kept_from(s, &state);
         st = catalogue_versions_of(r->db, m->document, limit, list_version, &listing, err);
     }
     if (st == STATUS_OK && out->n_versions == 0) { /* all forgotten: as one that never was */
