@@ -63,4 +63,16 @@ enum status backup_check(struct vault *v, bool progress, void (*say)(const char 
 /* A tenant's name: [a-z0-9-], 1 to 64. */
 bool backup_tenant_ok(const char *name);
 
+/* ---- backup_stage.c: for backup_take ---- */
+
+/* The target exists and does not lie in the data directory. */
+enum status backup_check_target(const struct backup_wish *w, struct error *err) MUST_CHECK;
+/* One backup of an appliance at a time; BUSY. The caller closes *fd. */
+enum status backup_lock(const char *home, int *fd, struct error *err) MUST_CHECK;
+/* Copies of what the services keep of a tenant, and of what belongs to none, in
+ * run/backup/<name>/. */
+enum status backup_stage_tenant(const char *home, const char *name, const char *tenant,
+                                struct error *err) MUST_CHECK;
+enum status backup_stage_system(const char *home, const char *name, struct error *err) MUST_CHECK;
+
 #endif

@@ -1,6 +1,6 @@
 /* Giving a backup back. Everything is written beside (<home>.restoring, or
  * tenants/.restoring-<name>), made durable, and then gets its name by one rename; a tenant's
- * watched files get theirs just before, because files without their tenant are ignored and a tenant
+ * trash and watched files get theirs just before, because files without their tenant are ignored and a tenant
  * without its files would look emptied. */
 #include <dirent.h>
 #include <errno.h>
@@ -101,6 +101,9 @@ static bool place(const struct giving *g, const char *path, char *out, size_t ca
         } else if (strncmp(path, "watch/", 6) == 0) {
             below = path + 6;
             to = "watch/";
+        } else if (strncmp(path, "trash/", 6) == 0) {
+            below = path + 6;
+            to = "trash/";
         } else if (strncmp(path, ERASURES, strlen(ERASURES)) == 0) {
             below = path + strlen(ERASURES);
             if (strncmp(below, tenant, n) != 0 ||
@@ -362,6 +365,31 @@ static enum status name_erasures(const struct giving *g, struct error *err)
     return s;
 }
 
+/* The tenant's part of home/<which>, where the backup has one. */
+static enum status name_folder(const struct giving *g, const char *which, mode_t mode,
+                               struct error *err)
+{
+    char from[PATH_MAX];
+    char to[PATH_MAX];
+    enum status s = file_join(from, sizeof from, g->tmp, which, err);
+    if (s != STATUS_OK || access(from, F_OK) != 0) {
+        return s;
+    }
+    int n = snprintf(to, sizeof to, "%s/%s", g->w->home, which);
+    bool there = n > 0 && access(to, F_OK) == 0;
+    s = n > 0 && (size_t)n < sizeof to - 80 ? file_mkdirs(to, mode, err)
+                                            : error_set(err, STATUS_TOO_LARGE, "path too long");
+    if (s == STATUS_OK && !there) {
+        s = own_like(to, g->w->home, err);
+    }
+    if (s == STATUS_OK) {
+        (void)snprintf(to + n, sizeof to - (size_t)n, "/%s", g->as);
+        (void)chmod(from, mode);
+        s = name_it(from, to, err);
+    }
+    return s;
+}
+
 static enum status name_tenant(const struct giving *g, struct error *err)
 {
     char from[PATH_MAX];
@@ -371,17 +399,10 @@ static enum status name_tenant(const struct giving *g, struct error *err)
         s = name_erasures(g, err);
     }
     if (s == STATUS_OK) {
-        s = file_join(from, sizeof from, g->tmp, "watch", err);
+        s = name_folder(g, "trash", 0700, err);
     }
-    if (s == STATUS_OK && access(from, F_OK) == 0) {
-        int n = snprintf(to, sizeof to, "%s/watch", g->w->home);
-        s = n > 0 && (size_t)n < sizeof to - 80 ? file_mkdirs(to, 0755, err)
-                                                : error_set(err, STATUS_TOO_LARGE, "path too long");
-        if (s == STATUS_OK) {
-            (void)snprintf(to + n, sizeof to - (size_t)n, "/%s", g->as);
-            (void)chmod(from, 0755);
-            s = name_it(from, to, err);
-        }
+    if (s == STATUS_OK) {
+        s = name_folder(g, "watch", 0755, err);
     }
     if (s == STATUS_OK) {
         s = file_join(from, sizeof from, g->tmp, "tenant", err);
@@ -427,6 +448,10 @@ static enum status check_tenant(struct giving *g, struct error *err)
     (void)snprintf(path, sizeof path, "%s/watch/%s", g->w->home, as);
     enum status s = own_watch(g, err);
     if (s == STATUS_OK && g->watch && !empty_or_missing(path)) {
+        return error_set(err, STATUS_CONFLICT, "%s holds files: move them away first", path);
+    }
+    (void)snprintf(path, sizeof path, "%s/trash/%s", g->w->home, as);
+    if (s == STATUS_OK && !empty_or_missing(path)) {
         return error_set(err, STATUS_CONFLICT, "%s holds files: move them away first", path);
     }
     n = snprintf(g->tmp, sizeof g->tmp, "%s/tenants/.restoring-%s", g->w->home, as);

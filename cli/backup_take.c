@@ -1,6 +1,6 @@
 /* A backup. In this order:
  *
- *   1. each tenant's store, then its journal, then its answers make a copy of themselves in
+ *   1. each tenant's store, then its journal, answers and evaluations make a copy of themselves in
  *      run/backup/<id>/ (Snapshot); users and keys last. Store before journal: what the journal
  * knows and the store's copy lacks is put again by ingest when the copy comes to life, under
  * numbers above all of the store's. The other way round a removal in the store could be newer than
@@ -16,7 +16,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/file.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -30,8 +29,6 @@
 #include "cli/home.h"
 #include "cli/rpc_once.h"
 #include "cli/term.h"
-#include "ingest/ingest_rpc.h"
-#include "serve/serve_rpc.h"
 #include "vectorstore/vectorstore_rpc.h"
 
 #define TENANTS_MAX 4096
@@ -39,7 +36,7 @@
 #define DB_PIECE_BYTES ((size_t)128 * 1024) /* pages change here and there */
 #define SETTINGS_ARENA ((size_t)4 * 1024 * 1024)
 
-enum part { PART_STAGED, PART_DOCUMENTS, PART_PLAIN, PART_WATCH };
+enum part { PART_STAGED, PART_DOCUMENTS, PART_PLAIN, PART_WATCH, PART_TRASH }; /* stored */
 
 struct taking {
     const struct backup_wish *w;
@@ -199,7 +196,7 @@ static enum status take_file(struct taking *t, enum part part, const char *path,
         if (fd >= 0) {
             (void)close(fd);
         }
-        return gone && part == PART_WATCH ? STATUS_OK : error_errno(err, errno, "%s", path);
+        return gone && part >= PART_WATCH ? STATUS_OK : error_errno(err, errno, "%s", path);
     }
     bool done = false;
     enum status s = fstat(fd, &st) != 0 ? error_errno(err, errno, "%s", path) : STATUS_OK;
@@ -280,12 +277,6 @@ static enum status count_file(struct taking *t, enum part part, const char *path
 
 /* ---- 1: copies ---- */
 
-static void ignore_reply(const ProtobufCMessage *m, void *data)
-{
-    (void)m;
-    (void)data;
-}
-
 static enum status find_tenants(struct taking *t, struct error *err)
 {
     char dir[PATH_MAX];
@@ -312,41 +303,17 @@ static enum status find_tenants(struct taking *t, struct error *err)
     return s;
 }
 
-static enum status stage_tenant(const struct taking *t, const char *name, const char *tenant,
-                                struct error *err)
-{
-    Vs__SnapshotRequest vs = VS__SNAPSHOT_REQUEST__INIT;
-    Ig__SnapshotRequest ig = IG__SNAPSHOT_REQUEST__INIT;
-    Se__SnapshotRequest se = SE__SNAPSHOT_REQUEST__INIT;
-    vs.name = ig.name = se.name = (char *)(uintptr_t)name;
-    const char *home = t->w->home;
-    enum status s = rpc_once(home, PEER_VECTORSTORE, &vs_snapshot_method, tenant, 0, &vs.base,
-                             ignore_reply, NULL, err);
-    if (s == STATUS_OK) {
-        s = rpc_once(home, PEER_INGEST, &ig_snapshot_method, tenant, 0, &ig.base, ignore_reply,
-                     NULL, err);
-    }
-    if (s == STATUS_OK) {
-        s = rpc_once(home, PEER_SERVE, &se_snapshot_method, tenant, 0, &se.base, ignore_reply, NULL,
-                     err);
-    }
-    return s == STATUS_OK ? s : error_prefix(err, "tenant %s", tenant);
-}
-
 static enum status stage(struct taking *t, struct error *err)
 {
-    Se__SnapshotRequest se = SE__SNAPSHOT_REQUEST__INIT;
     enum status s = find_tenants(t, err);
     for (size_t i = 0; i < t->n_tenants && s == STATUS_OK; i++) {
         if (t->w->progress) {
             term_progress(stderr, i, t->n_tenants, "asking for copies");
         }
-        s = stage_tenant(t, t->out->id, t->tenants[i], err);
+        s = backup_stage_tenant(t->w->home, t->out->id, t->tenants[i], err);
     }
-    se.name = t->out->id;
     if (s == STATUS_OK && t->w->tenant == NULL) {
-        s = rpc_once(t->w->home, PEER_SERVE, &se_snapshot_method, NULL, 0, &se.base, ignore_reply,
-                     NULL, err);
+        s = backup_stage_system(t->w->home, t->out->id, err);
     }
     return s;
 }
@@ -501,6 +468,23 @@ static enum status each_watch(struct taking *t, walk_fn visit, struct error *err
     return s;
 }
 
+/* What lies in the trash comes there by rename and changes no more; it goes after its days, or by an
+ * erasure. */
+static enum status each_trash(struct taking *t, walk_fn visit, struct error *err)
+{
+    enum status s = STATUS_OK;
+    for (size_t i = 0; i < t->n_tenants && s == STATUS_OK; i++) {
+        char dir[PATH_MAX];
+        char name[80];
+        (void)snprintf(name, sizeof name, "trash/%s", t->tenants[i]);
+        s = file_join(dir, sizeof dir, t->w->home, name, err);
+        if (s == STATUS_OK) {
+            s = walk(t, PART_TRASH, dir, name, visit, 0, err);
+        }
+    }
+    return s;
+}
+
 static enum status each_staged(struct taking *t, walk_fn visit, struct error *err)
 {
     static const char *const names[] = {"system", "tenants"};
@@ -557,6 +541,9 @@ static enum status store_all(struct taking *t, int64_t now, struct error *err)
         s = each_watch(t, count_file, err);
     }
     if (s == STATUS_OK) {
+        s = each_trash(t, count_file, err);
+    }
+    if (s == STATUS_OK) {
         s = each_staged(t, take_file, err);
     }
     if (s == STATUS_OK) {
@@ -567,6 +554,9 @@ static enum status store_all(struct taking *t, int64_t now, struct error *err)
     }
     if (s == STATUS_OK) {
         s = each_watch(t, take_file, err);
+    }
+    if (s == STATUS_OK) {
+        s = each_trash(t, take_file, err);
     }
     if (s == STATUS_OK) {
         progress(t, "making it durable");
@@ -595,42 +585,6 @@ static enum status prune(struct taking *t, struct error *err)
 }
 
 /* ---- the whole ---- */
-
-static enum status check_target(const struct backup_wish *w, struct error *err)
-{
-    char home[PATH_MAX];
-    char target[PATH_MAX];
-    enum status s = file_mkdirs(w->target, 0700, err);
-    if (s != STATUS_OK) {
-        return s;
-    }
-    if (realpath(w->home, home) == NULL || realpath(w->target, target) == NULL) {
-        return error_errno(err, errno, "%s", w->target);
-    }
-    size_t n = strlen(home);
-    if (strncmp(home, target, n) == 0 && (target[n] == '/' || target[n] == '\0')) {
-        return error_set(err, STATUS_INVALID,
-                         "%s lies in the data directory: a backup belongs elsewhere, best on "
-                         "another disk",
-                         w->target);
-    }
-    return STATUS_OK;
-}
-
-static enum status take_home_lock(const struct backup_wish *w, int *fd, struct error *err)
-{
-    char path[PATH_MAX];
-    enum status s = file_join(path, sizeof path, w->home, "run/backup.lock", err);
-    if (s == STATUS_OK) {
-        *fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0600);
-        if (*fd < 0) {
-            s = error_errno(err, errno, "%s", path);
-        } else if (flock(*fd, LOCK_EX | LOCK_NB) != 0) {
-            s = error_set(err, STATUS_BUSY, "another backup of this appliance is being made");
-        }
-    }
-    return s;
-}
 
 static void new_id(int64_t now, char out[BOOK_ID_CAP])
 {
@@ -664,10 +618,10 @@ enum status backup_take(const struct backup_wish *w, struct backup_result *out, 
             : error_set(err, STATUS_UNAVAILABLE,
                         "no appliance is running on %s (`carrel up` starts it)", w->home);
     if (s == STATUS_OK) {
-        s = check_target(w, err);
+        s = backup_check_target(w, err);
     }
     if (s == STATUS_OK) {
-        s = take_home_lock(w, &lock, err);
+        s = backup_lock(w->home, &lock, err);
     }
     if (s == STATUS_OK) {
         s = vault_open(w->target, w->key_file, true, true, &t->vault, err);

@@ -437,7 +437,8 @@ static void sources_work(void *data)
         z->n += z->items[i].source == SOURCE_DELETED ? 1 : 0;
     }
     if (s == STATUS_OK) {
-        s = erase_trash(t->in->svc->home, t->id, z->items, z->n_items, &z->trashed, &z->err);
+        s = erase_trash(t->in->svc->home, t->id, z->e.id, z->items, z->n_items, z->key,
+                        &z->trashed, &z->err);
     }
     z->err.code = s;
 }

@@ -8,6 +8,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "base/erased.h"
 #include "base/file.h"
 
 #define DEPTH_MAX 24
@@ -114,8 +115,35 @@ static enum status walk(struct walk *w, const char *dir, int depth, struct error
 struct trash_look {
     const struct erasure_item *items;
     size_t n_items, below; /* below: length of home/trash/<tenant>/ */
+    const char *erasure;
+    const uint8_t *key;
+    struct buf listed; /* keyed hashes of contents, sorted */
     uint32_t n;
 };
+
+static enum status take_listed(const struct erased *e, void *data, struct error *err)
+{
+    struct trash_look *l = data;
+    if (e->content && strcmp(e->erasure, l->erasure) == 0) {
+        buf_append(&l->listed, e->keyed, sizeof e->keyed);
+    }
+    return buf_status(&l->listed) == STATUS_OK
+               ? STATUS_OK
+               : error_set(err, buf_status(&l->listed), "the list of erasures: too long");
+}
+
+static int by_bytes(const void *a, const void *b)
+{
+    return memcmp(a, b, KEYED_BYTES);
+}
+
+static bool is_listed(const struct trash_look *l, const uint8_t hash[SHA256_BYTES])
+{
+    uint8_t keyed[KEYED_BYTES];
+    keyed_hash(l->key, hash, SHA256_BYTES, keyed);
+    return bsearch(keyed, l->listed.ptr, l->listed.len / KEYED_BYTES, KEYED_BYTES, by_bytes) !=
+           NULL;
+}
 
 static enum status hash_file(const char *path, uint8_t out[SHA256_BYTES], struct error *err)
 {
@@ -178,6 +206,10 @@ static enum status trash_file(struct walk *w, const char *path, const struct sta
             match = s == STATUS_OK && memcmp(hash, it->hash, sizeof hash) == 0;
         }
     }
+    if (!match && s == STATUS_OK && l->listed.len > 0) {
+        s = hashed ? STATUS_OK : hash_file(path, hash, err);
+        match = s == STATUS_OK && is_listed(l, hash);
+    }
     if (match && unlink(path) != 0 && errno != ENOENT) {
         s = error_errno(err, errno, "%s", path);
     }
@@ -185,17 +217,34 @@ static enum status trash_file(struct walk *w, const char *path, const struct sta
     return s;
 }
 
-enum status erase_trash(const char *home, const char *tenant, const struct erasure_item *items,
-                        size_t n_items, uint32_t *n, struct error *err)
+enum status erase_trash(const char *home, const char *tenant, const char *erasure,
+                        const struct erasure_item *items, size_t n_items,
+                        const uint8_t key[KEYED_KEY_BYTES], uint32_t *n, struct error *err)
 {
     char dir[PATH_MAX];
     int len = snprintf(dir, sizeof dir, "%s/trash/%s", home, tenant);
     if (len < 0 || (size_t)len >= sizeof dir) {
         return error_set(err, STATUS_TOO_LARGE, "%s: path too long", home);
     }
-    struct trash_look l = {.items = items, .n_items = n_items, .below = (size_t)len + 1};
+    struct trash_look l = {.items = items,
+                           .n_items = n_items,
+                           .below = (size_t)len + 1,
+                           .erasure = erasure,
+                           .key = key};
     struct walk w = {.file = trash_file, .data = &l};
-    enum status s = walk(&w, dir, 0, err);
+    bool unknown = false; /* contents that only the list can tell */
+    for (size_t i = 0; i < n_items; i++) {
+        unknown = unknown || (!items[i].has_hash && !items[i].content_stays);
+    }
+    buf_init(&l.listed, (size_t)ERASURE_DOCUMENTS_MAX * KEYED_BYTES * 2);
+    enum status s = unknown ? erased_read(home, tenant, take_listed, &l, err) : STATUS_OK;
+    if (s == STATUS_OK && l.listed.len > 0) {
+        qsort(l.listed.ptr, l.listed.len / KEYED_BYTES, KEYED_BYTES, by_bytes);
+    }
+    if (s == STATUS_OK) {
+        s = walk(&w, dir, 0, err);
+    }
+    buf_deinit(&l.listed);
     *n = l.n;
     return s;
 }

@@ -9,9 +9,12 @@
  * no failure. uploads: some are under way, so their temporary files stay. */
 enum status erase_source(int root, struct erasure_item *item, bool uploads,
                          struct error *err) MUST_CHECK;
-/* Deletes from the trash what has the content or the path of an item; *n how many. */
-enum status erase_trash(const char *home, const char *tenant, const struct erasure_item *items,
-                        size_t n_items, uint32_t *n, struct error *err) MUST_CHECK;
+/* Deletes from the trash what has the content or the path of an item; *n how many. The contents of
+ * an erasure that only the list of erasures knows (a backup was put back) are taken from there. */
+enum status erase_trash(const char *home, const char *tenant, const char *erasure,
+                        const struct erasure_item *items, size_t n_items,
+                        const uint8_t key[KEYED_KEY_BYTES], uint32_t *n,
+                        struct error *err) MUST_CHECK;
 
 #define ERASE_RESIDUE_MAX 16
 

@@ -9,5 +9,7 @@ RPC_METHOD(rt, search, "retrieve.Search", rt__search_request, Rt__SearchRequest,
            Rt__SearchReply, RPC_UNARY, FROM(SERVE), 10000)
 RPC_METHOD(rt, evaluate, "retrieve.Evaluate", rt__evaluate_request, Rt__EvaluateRequest,
            rt__evaluate_reply, Rt__EvaluateReply, RPC_UNARY, FROM(SERVE) | FROM(INGEST), 30000)
+RPC_METHOD(rt, snapshot, "retrieve.Snapshot", rt__snapshot_request, Rt__SnapshotRequest,
+           rt__snapshot_reply, Rt__SnapshotReply, RPC_UNARY, FROM(CLI), 3600000)
 
 #endif

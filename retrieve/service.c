@@ -1,9 +1,11 @@
 /* Life of the service and what it remembers. */
 #include "retrieve/service.h"
 
+#include <limits.h>
 #include <stdio.h>
 #include <stdlib.h>
 
+#include "base/snapshot_call.h"
 #include "retrieve/evaluate.h"
 
 const char *encoder_known(struct retrieve *r, const char *tenant)
@@ -111,9 +113,35 @@ static void health(struct service *svc, struct service_health *out)
     }
 }
 
+/* The tenant's evaluations, for a backup. */
+static void on_snapshot(struct rpc_call *call, const ProtobufCMessage *m)
+{
+    static const Rt__SnapshotReply reply = RT__SNAPSHOT_REPLY__INIT;
+    char to[PATH_MAX];
+    char from[PATH_MAX];
+    struct error err;
+    const struct retrieve *r = service_state(call);
+    const Rt__SnapshotRequest *q = rt_snapshot_request(m);
+    const char *tenant = rpc_call_tenant(call);
+    const char *home = r->svc->home;
+    enum status s = q == NULL || tenant[0] == '\0'
+                        ? error_set(&err, STATUS_INVALID, "snapshot: of which tenant?")
+                        : snapshot_path(home, q->name, tenant, to, sizeof(to), &err);
+    int n = snprintf(from, sizeof(from), "%s/tenants/%s/eval.db", home, tenant);
+    if (s == STATUS_OK && (n < 0 || (size_t)n >= sizeof(from))) {
+        s = error_set(&err, STATUS_TOO_LARGE, "%s: path too long", home);
+    }
+    if (s != STATUS_OK) {
+        rpc_call_fail(call, &err);
+        return;
+    }
+    snapshot_call(call, r->svc->loop, from, to, "eval.db", &reply.base);
+}
+
 static const struct rpc_handler handlers[] = {
     {.method = &rt_search_method, .on_request = search_on_request, .on_cancel = search_on_cancel},
     {.method = &rt_evaluate_method, .on_request = evaluate_on_request}, /* milliseconds */
+    {.method = &rt_snapshot_method, .on_request = on_snapshot, .on_cancel = snapshot_call_cancel},
 };
 
 const struct service_definition retrieve_definition = {

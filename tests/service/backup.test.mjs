@@ -211,3 +211,75 @@ test("a backup that is killed leaves the earlier one whole; a full disk gives a 
     await a.stop();
   }
 }));
+
+test("evaluations and the trash come back; what was erased since is not in the restored trash", { timeout: 120_000 }, () => withFolder(async (dir) => {
+  const target = join(dir, "backups");
+  const key = join(dir, "key");
+  const home = temporaryHome();
+  writeFileSync(key, "a long and private sentence about lighthouses\n");
+  const a = await startAppliance();
+  let b;
+  try {
+    for (let i = 0; i < 40; i++) a.drop(`reports/report-${i}.md`, content(i));
+    a.drop("old/thrown-away.md", "# Thrown away\n\nThe wheelbarrow was sold in Groningen.\n");
+    a.drop("old/copy-of-secret.md", "# Secret\n\nThe password of the boathouse is Kwispedoor.\n");
+    await ready(a, 42);
+    await a.post("/api/eval", { questions: 30 });
+    await until("an evaluation is kept", async () => {
+      const s = await a.get("/api/eval");
+      return !s.running && s.runs.length === 1;
+    });
+    // two documents go to the trash, one of them under another name in the folder again
+    for (const d of (await a.documents()).filter((x) => x.path.startsWith("old/"))) {
+      assert.ok((await a.request(`/api/documents/${d.id}`, { method: "DELETE" })).ok);
+    }
+    a.drop("here/secret.md", "# Secret\n\nThe password of the boathouse is Kwispedoor.\n");
+    await until("the trash has both, the folder one", async () => existsSync(join(a.home, "trash/main")) && files(join(a.home, "trash/main")).length === 2
+      && (await a.documents()).some((d) => d.path === "here/secret.md" && d.state === "ready"));
+    const thrown = files(join(a.home, "trash/main")).find((f) => f.endsWith("thrown-away.md"));
+    const runs = (await a.get("/api/eval")).runs;
+    const first = carrel(["backup", target, "--home", a.home, "--key-file", key, "--json"]).json();
+    for (const f of files(target)) assert.equal(readFileSync(f).includes("wheelbarrow"), false, "sealed like the rest");
+    const again = carrel(["backup", target, "--home", a.home, "--key-file", key, "--json"]).json();
+    assert.ok(again.stored_bytes < first.stored_bytes / 2, "what lies in the trash is not written twice");
+
+    // erased after both: the list goes with the third backup, the first one is put back
+    const id = (await a.documents()).find((d) => d.path === "here/secret.md").id;
+    const e = await a.post("/api/erasures", { documents: [id] });
+    await until("the erasure is done", async () => (await a.get(`/api/erasures/${e.id}`)).state === "done");
+    assert.equal(files(join(a.home, "trash/main")).length, 1, "its like in the trash went too");
+    carrel(["backup", target, "--home", a.home, "--key-file", key]);
+    carrel(["restore", target, "--into", home, "--key-file", key, "--backup", first.backup]);
+    assert.equal(files(join(home, "trash/main")).length, 2, "as the first backup had it");
+    const back = join(home, thrown.slice(a.home.length + 1));
+    assert.equal(readFileSync(back, "utf8"), readFileSync(thrown, "utf8"));
+    assert.equal(statSync(back).mtimeMs, statSync(thrown).mtimeMs);
+    b = await startAppliance({ home, config: null });
+    assert.deepEqual((await b.get("/api/eval")).runs, runs, "the history goes on");
+    await until("the erasure is done again", async () => (await b.get(`/api/erasures/${e.id}`).catch(() => ({}))).state === "done", { timeout: 60_000 });
+    assert.deepEqual(files(join(home, "trash/main")), [back]);
+    for (const part of ["tenants", "trash", "watch"]) {
+      for (const f of files(join(home, part))) assert.equal(readFileSync(f).includes("Kwispedoor"), false, f);
+    }
+    await b.stop({ keep: true });
+    b = undefined;
+
+    // one tenant, under another name, with what is his
+    const other = temporaryHome();
+    const c = await startAppliance({ home: other });
+    try {
+      carrel(["restore", target, "--into", other, "--tenant", "main", "--as", "guest", "--key-file", key]);
+      assert.equal(files(join(other, "trash/guest")).length, 1);
+      assert.ok(existsSync(join(other, "tenants/guest/eval.db")));
+      rmSync(join(other, "tenants/guest"), { recursive: true });
+      rmSync(join(other, "watch/guest"), { recursive: true });
+      assert.match(carrel(["restore", target, "--into", other, "--tenant", "main", "--as", "guest", "--key-file", key], { fails: true }).err, /trash\/guest holds files/);
+    } finally {
+      await c.stop();
+    }
+  } finally {
+    await b?.stop();
+    await a.stop();
+    rmSync(dirname(home), { recursive: true, force: true });
+  }
+}));
