@@ -729,6 +729,26 @@ static enum status parse_rule(struct parser *p)
     return s;
 }
 
+/* Splits the groups by each class in turn. */
+static void group_bytes(struct grammar *g)
+{
+    g->n_groups = 1;
+    for (uint32_t c = 0; c < g->n_classes && g->n_groups < 256; c++) {
+        uint16_t split[2][256]; /* group and membership -> new group + 1 */
+        uint32_t n = 0;
+        memset(split, 0, sizeof split);
+        for (unsigned b = 0; b < 256; b++) {
+            uint16_t *to = &split[byte_class_has(&g->classes[c], b) ? 1 : 0][g->group[b]];
+            *to = *to == 0 ? (uint16_t)++n : *to;
+            g->group[b] = (uint8_t)(*to - 1);
+        }
+        g->n_groups = n;
+    }
+    for (unsigned b = 256; b-- > 0;) {
+        g->sample[g->group[b]] = (uint8_t)b;
+    }
+}
+
 /* A rule that can only go on for ever has no text, and an answer that enters it would never end.
  * Counts, for each alternate, the rules it still waits for; a rule with a text releases those that
  * name it. */
@@ -823,6 +843,7 @@ static enum status parse_all(struct parser *p)
         }
     }
     g->root = s == STATUS_OK ? (uint32_t)root - 1 : 0;
+    group_bytes(g);
     if (s == STATUS_OK) {
         s = grammar_check(g, p->err);
     }

@@ -45,6 +45,10 @@ struct grammar {
     struct rule *rules;
     uint32_t n_rules, cap_rules;
     uint32_t root;
+    /* Bytes that no class tells apart are one group: a state has one way on for each. */
+    uint8_t group[256];
+    uint8_t sample[256]; /* a byte of the group */
+    uint32_t n_groups;
 };
 
 static inline bool byte_class_has(const struct byte_class *c, unsigned byte)

@@ -28,7 +28,6 @@ struct state {
     uint32_t first, n; /* of sets */
     bool whole;        /* BOTTOM is among them */
     uint32_t mask;     /* slot, or GRAMMAR_NONE */
-    uint32_t next[256];
 };
 
 /* The part of the table of states that was needed so far. */
@@ -40,6 +39,8 @@ struct automaton {
     uint32_t node_slots;
     struct state *states;
     uint32_t n_states, cap_states;
+    uint32_t *next; /* a row a state: for each group of bytes a state, DEAD or UNKNOWN */
+    uint32_t cap_next;
     uint32_t *sets;
     uint32_t n_sets, cap_sets;
     struct map by_set; /* state + 1 */
@@ -239,11 +240,16 @@ static enum status intern(struct automaton *a, uint32_t *out, struct error *err)
     if (p != NULL) {
         a->states = p;
     }
+    uint32_t row = a->n_states * a->g->n_groups;
+    uint32_t *next = grown(a->next, row + a->g->n_groups, &a->cap_next, sizeof *next);
+    if (next != NULL) {
+        a->next = next;
+    }
     uint32_t *sets = grown(a->sets, a->n_sets + a->n_found, &a->cap_sets, sizeof *sets);
     if (sets != NULL) {
         a->sets = sets;
     }
-    if (p == NULL || sets == NULL ||
+    if (p == NULL || next == NULL || sets == NULL ||
         map_put(&a->by_set, key, (void *)((uintptr_t)a->n_states + 1), NULL) != STATUS_OK) {
         return error_set(err, STATUS_NO_MEMORY, "out of memory");
     }
@@ -252,8 +258,8 @@ static enum status intern(struct automaton *a, uint32_t *out, struct error *err)
     p->n = a->n_found;
     p->whole = a->found[0] == BOTTOM;
     p->mask = GRAMMAR_NONE;
-    for (unsigned i = 0; i < 256; i++) {
-        p->next[i] = UNKNOWN;
+    for (uint32_t i = 0; i < a->g->n_groups; i++) {
+        next[row + i] = UNKNOWN;
     }
     memcpy(sets + a->n_sets, a->found, a->n_found * sizeof *a->found);
     a->n_sets += a->n_found;
@@ -261,10 +267,11 @@ static enum status intern(struct automaton *a, uint32_t *out, struct error *err)
     return STATUS_OK;
 }
 
-static enum status compute(struct automaton *a, uint32_t from, unsigned byte, uint32_t *out,
+static enum status compute(struct automaton *a, uint32_t from, unsigned group, uint32_t *out,
                            struct error *err)
 {
     enum status s = STATUS_OK;
+    unsigned byte = a->g->sample[group];
     begin_closure(a);
     for (uint32_t i = 0; i < a->states[from].n && s == STATUS_OK; i++) {
         uint32_t n = a->sets[a->states[from].first + i];
@@ -285,7 +292,7 @@ static enum status compute(struct automaton *a, uint32_t from, unsigned byte, ui
         s = intern(a, out, err);
     }
     if (s == STATUS_OK) {
-        a->states[from].next[byte] = *out;
+        a->next[from * a->g->n_groups + group] = *out;
     }
     return s;
 }
@@ -293,8 +300,9 @@ static enum status compute(struct automaton *a, uint32_t from, unsigned byte, ui
 static inline enum status step(struct automaton *a, uint32_t from, unsigned byte, uint32_t *out,
                                struct error *err)
 {
-    *out = a->states[from].next[byte];
-    return *out == UNKNOWN ? compute(a, from, byte, out, err) : STATUS_OK;
+    unsigned group = a->g->group[byte];
+    *out = a->next[from * a->g->n_groups + group];
+    return *out == UNKNOWN ? compute(a, from, group, out, err) : STATUS_OK;
 }
 
 /* ---- life ---- */
@@ -304,6 +312,7 @@ static void automaton_deinit(struct automaton *a)
     free(a->nodes);
     free(a->node_index);
     free(a->states);
+    free(a->next);
     free(a->sets);
     free(a->todo);
     free(a->found);

@@ -246,10 +246,12 @@ static void whole_of(const struct interval *i, int64_t *low, int64_t *high)
     *high = (int64_t)(z > most ? most : z < -most ? -most - 1 : z);
 }
 
-/* Numbers with a fraction whose last digit is not 0: they lie strictly between two whole ones. */
+/* Numbers with a fraction, by their whole part: one that lies at an open bound needs a digit that
+ * is not 0. */
 static void fractions_of(struct buf *b, const struct interval *i)
 {
-    static const char fraction[] = "\".\" [0-9]{0,14} [1-9] ";
+    static const char any[] = "\".\" [0-9]{1,15} ";
+    static const char above[] = "\".\" [0-9]{0,7} [1-9] [0-9]{0,7} ";
     double most = (double)SCHEMA_WHOLE_MAX;
     double low = i->low < -most ? -most : ceil(i->low);
     double high = i->high > most ? most : floor(i->high);
@@ -257,13 +259,13 @@ static void fractions_of(struct buf *b, const struct interval *i)
     if (high - 1 >= (double)from) {
         buf_z(b, "| ");
         gbnf_whole(b, from, (int64_t)high - 1);
-        buf_z(b, fraction);
+        buf_z(b, i->low_open ? above : any);
     }
     from = high > 0 ? 0 : (int64_t)-high;
     if (-low - 1 >= (double)from) {
         buf_z(b, "| \"-\" ");
         gbnf_whole(b, from, (int64_t)-low - 1);
-        buf_z(b, fraction);
+        buf_z(b, i->high_open ? above : any);
     }
 }
 
