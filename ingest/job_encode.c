@@ -7,6 +7,7 @@
 #include "ingest/job_internal.h"
 
 #define ENCODE_BATCH 64
+#define SOON_CHUNKS 8
 
 static void encode_batch(struct job *j);
 
@@ -87,10 +88,20 @@ static void encode_batch(struct job *j)
     }
 }
 
+/* An imported model may take a second for each passage: a long document is found by its words
+ * meanwhile, and the migration fills its vectors in. */
+static bool soon(const struct job *j)
+{
+    return strncmp(j->encoder, "gguf-", 5) != 0 || j->doc.n_chunks <= SOON_CHUNKS;
+}
+
 void job_encode(struct job *j)
 {
     j->phase = JOB_ENCODE;
     (void)snprintf(j->encoder, sizeof j->encoder, "%s", j->t->encoder);
+    if (!soon(j)) {
+        j->encoder[0] = '\0';
+    }
     if (j->encoder[0] == '\0') {
         job_put(j);
     } else {

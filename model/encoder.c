@@ -46,28 +46,29 @@ static void add_and_norm(const struct model *m, struct workspace *w, uint32_t n,
 }
 
 static void embed_tokens(const struct model *m, struct workspace *w, const uint32_t *tokens,
-                         uint32_t n)
+                         uint32_t n, uint32_t second)
 {
     size_t d = m->info.width;
     for (uint32_t t = 0; t < n; t++) {
         float *x = w->x + t * d;
         matrix_row(&m->embedding, tokens[t], x);
         matrix_row(&m->positions, t, w->row);
+        const float *type = m->token_types[t < second ? 0 : 1];
         for (size_t i = 0; i < d; i++) {
-            x[i] += m->token_type == NULL ? w->row[i] : w->row[i] + m->token_type[i];
+            x[i] += type == NULL ? w->row[i] : w->row[i] + type[i];
         }
         op_layer_norm(x, m->first_norm, m->first_norm_bias, d, m->epsilon, x);
     }
 }
 
 enum status encoder_forward(const struct model *m, struct workspace *w, const uint32_t *tokens,
-                            uint32_t n, struct error *err)
+                            uint32_t n, uint32_t second, struct error *err)
 {
     enum status s = workspace_scores(w, n, err);
     if (s != STATUS_OK) {
         return s;
     }
-    embed_tokens(m, w, tokens, n);
+    embed_tokens(m, w, tokens, n, second);
     for (uint32_t layer = 0; layer < m->info.layers; layer++) {
         const struct layer *l = &m->layers[layer];
         op_matmul(&l->query, l->query_bias, w->x, n, w->q, w->row);
@@ -102,13 +103,9 @@ static void pool(const struct model *m, const struct workspace *w, uint32_t n, f
     }
 }
 
-enum status model_embed(const struct model *m, struct workspace *w, const uint32_t *tokens,
-                        uint32_t n, float *out, struct error *err)
+enum status encoder_check(const struct model *m, const struct workspace *w, const uint32_t *tokens,
+                          uint32_t n, struct error *err)
 {
-    size_t d = m->info.width;
-    if (!m->info.encoder || n == 0) {
-        return error_set(err, STATUS_INVALID, "%s makes no vectors of this", m->info.architecture);
-    }
     if (n > m->info.context || n > w->tokens) {
         return error_set(err, STATUS_TOO_LARGE, "the text has %u tokens, the encoder takes %u", n,
                          m->info.context < w->tokens ? m->info.context : w->tokens);
@@ -118,7 +115,20 @@ enum status model_embed(const struct model *m, struct workspace *w, const uint32
             return error_set(err, STATUS_INVALID, "token %u is not in the vocabulary", tokens[t]);
         }
     }
-    enum status s = encoder_forward(m, w, tokens, n, err);
+    return STATUS_OK;
+}
+
+enum status model_embed(const struct model *m, struct workspace *w, const uint32_t *tokens,
+                        uint32_t n, float *out, struct error *err)
+{
+    size_t d = m->info.width;
+    if (!m->info.encoder || m->info.ranks || n == 0) {
+        return error_set(err, STATUS_INVALID, "%s makes no vectors of this", m->info.architecture);
+    }
+    enum status s = encoder_check(m, w, tokens, n, err);
+    if (s == STATUS_OK) {
+        s = encoder_forward(m, w, tokens, n, n, err);
+    }
     if (s != STATUS_OK) {
         return s;
     }

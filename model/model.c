@@ -203,7 +203,8 @@ static void open_layer(struct opening *o, uint32_t n)
     l->down_bias = vector(o, in_layer(n, "ffn_down.bias", b), i->width, !e);
 }
 
-/* RoBERTa's head: score = output . tanh(dense . x) over the first token; either part may be absent. */
+/* RoBERTa's head: score = output . tanh(dense . x) over the first token; either part may be absent.
+ */
 static void open_head(struct opening *o)
 {
     struct model *m = o->m;
@@ -234,7 +235,9 @@ static void open_tensors(struct opening *o)
             if (types->type != TENSOR_F32 || types->dimensions[0] != i->width) {
                 o->s = error_set(o->err, STATUS_INVALID, "token_types.weight has a wrong shape");
             }
-            m->token_type = types->data;
+            m->token_types[0] = types->data;
+            m->token_types[1] =
+                types->dimensions[1] > 1 ? m->token_types[0] + i->width : m->token_types[0];
         }
     } else {
         m->last_norm = vector(o, "output_norm.weight", i->width, false);

@@ -74,4 +74,23 @@ enum status model_forward(const struct model *m, struct workspace *w, struct kv_
 enum status model_embed(const struct model *m, struct workspace *w, const uint32_t *tokens,
                         uint32_t n, float *out, struct error *err) MUST_CHECK;
 
+/* What an encoder reads: prefix, title (on a line of its own) and text, with the tokens its model
+ * wants at both ends. At most max tokens are kept of the end of the text the less, never the ends;
+ * *cut tells. out is emptied first. */
+struct model_text {
+    struct str prefix, title, text; /* any may be empty */
+};
+enum status model_text_tokens(const struct model *m, const struct model_text *t, uint32_t max,
+                              struct token_list *out, bool *cut, struct error *err) MUST_CHECK;
+/* A question and a passage as a cross-encoder reads them: "[CLS] q [SEP] p [SEP]" with WordPiece,
+ * "<s> q </s></s> p </s>" otherwise. Of the question at most half of max is kept, of the passage
+ * what fits behind it. *second: where the second text begins. */
+enum status model_pair_tokens(const struct model *m, struct str query, struct str passage,
+                              uint32_t max, struct token_list *out, uint32_t *second, bool *cut,
+                              struct error *err) MUST_CHECK;
+/* The classification head's score of such a pair, larger is better (a logit). INVALID: the model
+ * has no head. */
+enum status model_rank(const struct model *m, struct workspace *w, const uint32_t *tokens,
+                       uint32_t n, uint32_t second, float *score, struct error *err) MUST_CHECK;
+
 #endif

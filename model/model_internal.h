@@ -22,7 +22,7 @@ struct model {
     struct model_info info;
     struct matrix embedding, head; /* head is the embedding where the file has none */
     struct matrix positions;       /* encoders */
-    const float *token_type;       /* encoders: of the first type */
+    const float *token_types[2];   /* encoders; the second is the first where there is only one */
     const float *first_norm, *first_norm_bias;
     const float *last_norm;
     struct matrix rank_dense, rank_out; /* the classification head; data NULL where there is none */
@@ -50,8 +50,12 @@ struct workspace {
     size_t cap_scores;
 };
 
+/* Tokens from `second` on are of the second type (n: none). w->x: the last layer's rows. */
 enum status encoder_forward(const struct model *m, struct workspace *w, const uint32_t *tokens,
-                            uint32_t n, struct error *err) MUST_CHECK;
+                            uint32_t n, uint32_t second, struct error *err) MUST_CHECK;
+/* Are these n tokens what the encoder and the workspace take? */
+enum status encoder_check(const struct model *m, const struct workspace *w, const uint32_t *tokens,
+                          uint32_t n, struct error *err) MUST_CHECK;
 /* The angles of position for all pairs into w->cosines and w->sines. */
 void rope_angles(const struct model *m, uint32_t position, float *cosines, float *sines);
 enum status workspace_scores(struct workspace *w, size_t n, struct error *err) MUST_CHECK;

@@ -463,6 +463,11 @@ uint32_t tokenizer_eos(const struct tokenizer *t)
     return t->eos;
 }
 
+uint32_t tokenizer_separator(const struct tokenizer *t)
+{
+    return t->separator != TOKEN_NONE ? t->separator : t->eos;
+}
+
 bool tokenizer_is_end(const struct tokenizer *t, uint32_t id)
 {
     return id < t->n && t->ends[id];

@@ -2,6 +2,11 @@
 
 #include <stdlib.h>
 
+float fuse_encoder_weight(const char *encoder, double built_in, double imported)
+{
+    return (float)(strncmp(encoder, "gguf-", 5) == 0 ? imported : built_in);
+}
+
 float fuse_weight(float encoder_weight, float upper_bound_share)
 {
     float share = upper_bound_share < 0 ? 0 : upper_bound_share > 1 ? 1 : upper_bound_share;

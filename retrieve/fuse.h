@@ -25,6 +25,9 @@ struct fused {
  * word for word (upper_bound_share, 0..1). Measured in docs/decisions/ranking.md. */
 float fuse_weight(float encoder_weight, float upper_bound_share);
 
+/* Of the two settings the one that holds for this encoder: imported ones are named "gguf-...". */
+float fuse_encoder_weight(const char *encoder, double built_in, double imported);
+
 /* Best first, ties by text rank, then dense rank. dense_weight 0..1; the text list has the rest, or
  * all when the other list is empty. A chunk twice in a list counts where it stands first. out lives
  * in a. */

@@ -223,7 +223,14 @@ static bool wants_dense(const struct search *s)
     const struct settings *settings = s->r->svc->settings;
     return s->request->mode == RT__SEARCH_REQUEST__MODE__DENSE ||
            (s->request->mode == RT__SEARCH_REQUEST__MODE__DEFAULT &&
-            settings->retrieve.lsa_weight > 0);
+            (settings->retrieve.lsa_weight > 0 || settings->retrieve.encoder_weight > 0));
+}
+
+static float encoder_weight(const struct search *s)
+{
+    const struct settings *settings = s->r->svc->settings;
+    return fuse_encoder_weight(s->encoder, settings->retrieve.lsa_weight,
+                               settings->retrieve.encoder_weight);
 }
 
 /* Nothing has the quoted words side by side: they are searched as words, and a note says so. */
@@ -490,7 +497,9 @@ static void on_encode_finish(struct rpc_request *r, const struct error *err, voi
 /* With s->encoder set; "": there is nothing to do. May end the search. */
 static void dense_start(struct search *s)
 {
-    if (s->encoder[0] == '\0') {
+    bool weightless =
+        s->request->mode == RT__SEARCH_REQUEST__MODE__DEFAULT && !(encoder_weight(s) > 0);
+    if (s->encoder[0] == '\0' || weightless) {
         s->dense = SIDE_OFF;
         sides_ended(s);
         return;
@@ -742,8 +751,7 @@ static void sides_ended(struct search *s)
     if (interpret_demands(&s->ask)) {
         keep_demanded(s);
     }
-    float weight =
-        fuse_weight((float)s->r->svc->settings->retrieve.lsa_weight, s->reply.upper_bound_share);
+    float weight = fuse_weight(encoder_weight(s), s->reply.upper_bound_share);
     bool some = s->dense == SIDE_DONE && s->n_dense > 0;
     enum status status = fuse(s->text_hits, s->n_text, s->dense_hits, some ? s->n_dense : 0, weight,
                               s->a, &s->fused, &s->n_fused, &s->error);

@@ -167,6 +167,9 @@ const struct setting settings_schema[] = {
     ROW("retrieve.lsa_weight", DOUBLE, retrieve.lsa_weight, 0, 1, "0.1",
         "Weight of the built-in encoder beside full-text search when both are fused."),
 
+    ROW("retrieve.encoder_weight", DOUBLE, retrieve.encoder_weight, 0, 1, "0.5",
+        "Weight of an imported encoder beside full-text search when both are fused."),
+
     ONE_OF("generate.engine", ENUM, generate.engine, "auto|extractive|upstream", "auto",
            "Who writes the answers: sentences quoted from the documents (extractive), the server "
            "under "

@@ -80,7 +80,8 @@ struct settings {
     } reranker;
     struct {
         int64_t top_k, candidates, widen;
-        double lsa_weight; /* fusion weight of the built-in encoder */
+        double lsa_weight;     /* fusion weight of the built-in encoder */
+        double encoder_weight; /* of an imported one */
     } retrieve;
     struct {
         const char *model;  /* name of an imported chat model; "" : none */

@@ -63,4 +63,25 @@ static const struct model_golden model_golden[] = {
       0.03961891F, 0.104083F, 0.04441368F, -0.04692117F, 0.03031269F}},
 };
 
+struct pooling_golden {
+    const char *architecture;
+    uint32_t pooling; /* as in the file; 4: the score of a classification head */
+    float tolerance;
+    float values[MODEL_GOLDEN_VALUES];
+};
+
+static const struct pooling_golden pooling_golden[] = {
+    {"bert",
+     2,
+     2e-4F,
+     {-0.1111832F, 0.06208808F, -0.02847739F, -0.04033491F, 0.009840721F, -0.09938578F, 0.2223618F,
+      0.1349421F, 0.02511983F, 0.2359661F, -0.1856965F, 0.07598344F}},
+    {"bert",
+     3,
+     2e-4F,
+     {-0.02916592F, -0.3195222F, -0.1062759F, 0.04235956F, -0.1014274F, 0.01706511F, 0.0424868F,
+      0.1347212F, -0.02943655F, -0.07050674F, -0.02646807F, 0.04760912F}},
+    {"bert", 4, 3e-4F, {-0.05730992F}},
+};
+
 #endif

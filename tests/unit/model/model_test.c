@@ -89,6 +89,46 @@ static void run_sliced(struct run *r, const uint32_t *tokens, uint32_t slice, fl
     kv_release(r->pool, &s);
 }
 
+/* Pooling by the first or the last token, and the score of a classification head, on the same
+ * tokens. */
+static void poolings_agree_with_the_reference(void **state)
+{
+    (void)state;
+    char dir[64];
+    char path[256];
+    struct error err;
+    test_folder(dir);
+    for (size_t g = 0; g < COUNT_OF(pooling_golden); g++) {
+        struct run r;
+        uint32_t tokens[TOKENS];
+        float values[64];
+        struct model_writer w = writer(pooling_golden[g].architecture, TENSOR_F32);
+        w.pooling = pooling_golden[g].pooling;
+        w.head = pooling_golden[g].pooling == POOLING_RANK;
+        write_model(dir, &w, path);
+        open_run(&r, path, TENSOR_F32);
+        tokens_of(0, tokens);
+        assert_int_equal(model_info(r.m)->pooling, (enum model_pooling)pooling_golden[g].pooling);
+        if (w.head) {
+            assert_int_equal(model_embed(r.m, r.w, tokens, TOKENS, values, &err), STATUS_INVALID);
+            assert_int_equal(model_rank(r.m, r.w, tokens, TOKENS, TOKENS, values, &err), STATUS_OK);
+        } else {
+            assert_int_equal(model_rank(r.m, r.w, tokens, TOKENS, TOKENS, values, &err),
+                             STATUS_INVALID);
+            assert_int_equal(model_embed(r.m, r.w, tokens, TOKENS, values, &err), STATUS_OK);
+        }
+        for (size_t i = 0; i < (w.head ? 1 : MODEL_GOLDEN_VALUES); i++) {
+            if (fabsf(values[i] - pooling_golden[g].values[i]) > pooling_golden[g].tolerance) {
+                fail_msg("%s pooling %u, value %zu: %.7g, not %.7g", pooling_golden[g].architecture,
+                         pooling_golden[g].pooling, i, (double)values[i],
+                         (double)pooling_golden[g].values[i]);
+            }
+        }
+        close_run(&r);
+    }
+    test_folder_remove(dir);
+}
+
 static void agrees_with_the_reference(void **state)
 {
     (void)state;
@@ -252,6 +292,7 @@ int main(int argc, char **argv)
     }
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(agrees_with_the_reference),
+        cmocka_unit_test(poolings_agree_with_the_reference),
         cmocka_unit_test(answers_are_the_same_bits),
         cmocka_unit_test(bad_models_are_refused),
         cmocka_unit_test(limits_hold),

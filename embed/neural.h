@@ -1,0 +1,35 @@
+/* Texts to vectors and pairs to scores with an imported model. Pure but for the scratch, which is one
+ * thread's. */
+#ifndef CARREL_EMBED_NEURAL_H
+#define CARREL_EMBED_NEURAL_H
+
+#include "embed/encode.h"
+#include "model/registry.h"
+
+/* Tokens read of one text, where the model's context is not smaller. Chunks have at most 380 words:
+ * what is longer is cut, and counted. */
+#define NEURAL_TOKENS_MAX 2048U
+
+struct neural_scratch {
+    const struct model *of; /* what the workspace was made for; NULL: none */
+    struct workspace *workspace;
+    uint32_t room; /* tokens it takes */
+    struct token_list tokens;
+};
+
+void neural_scratch_init(struct neural_scratch *s);
+void neural_scratch_deinit(struct neural_scratch *s);
+
+struct neural_count {
+    uint64_t tokens, cut; /* read; texts that were longer than what is read */
+};
+
+/* The vector of one text behind its prefix, of unit length, into out[width]. */
+enum status neural_encode(struct neural_scratch *s, const struct model *m,
+                          const struct model_record *r, const struct encode_text *t, bool query,
+                          float *out, struct neural_count *count, struct error *err) MUST_CHECK;
+enum status neural_score(struct neural_scratch *s, const struct model *m, struct str query,
+                         struct str passage, float *out, struct neural_count *count,
+                         struct error *err) MUST_CHECK;
+
+#endif

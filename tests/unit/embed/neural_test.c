@@ -1,0 +1,206 @@
+#include "embed/neural.h"
+
+#include <math.h>
+
+#include "base/file.h"
+#include "tests/fixture/model_writer.h"
+#include "tests/unit/test.h"
+
+static const struct model_writer small = {.architecture = "bert",
+                                          .type = TENSOR_F32,
+                                          .layers = 2,
+                                          .width = 64,
+                                          .feed_forward = 96,
+                                          .heads = 4,
+                                          .kv_heads = 4,
+                                          .vocabulary = 320,
+                                          .context = 48};
+
+struct place {
+    char home[64];
+    struct model_record record;
+    struct model *model;
+    struct neural_scratch scratch;
+};
+
+static void begin(struct place *p, const struct model_writer *w, enum model_role role,
+                  const char *query_prefix, const char *passage_prefix)
+{
+    char path[128];
+    struct buf file;
+    struct error err = {0};
+    test_folder(p->home);
+    (void)snprintf(path, sizeof path, "%s/original.gguf", p->home);
+    buf_init(&file, 64 << 20);
+    model_write(w, &file);
+    assert_int_equal(file_write_atomic(path, file.ptr, file.len, 0600, &err), STATUS_OK);
+    buf_deinit(&file);
+    struct registry_import how = {.home = p->home,
+                                  .path = path,
+                                  .role = role,
+                                  .query_prefix = query_prefix,
+                                  .passage_prefix = passage_prefix};
+    if (registry_import(&how, &p->record, &err) != STATUS_OK) {
+        fail_msg("%s", err.text);
+    }
+    assert_int_equal(registry_open(p->home, &p->record, &p->model, &err), STATUS_OK);
+    neural_scratch_init(&p->scratch);
+}
+
+static void end(struct place *p)
+{
+    neural_scratch_deinit(&p->scratch);
+    model_close(p->model);
+    test_folder_remove(p->home);
+}
+
+static struct neural_count encode(struct place *p, const char *title, const char *text, bool query,
+                                  float out[64])
+{
+    struct neural_count count = {0};
+    struct error err = {0};
+    struct encode_text t = {.text = str_from(text), .title = str_from(title)};
+    if (neural_encode(&p->scratch, p->model, &p->record, &t, query, out, &count, &err) !=
+        STATUS_OK) {
+        fail_msg("%s", err.text);
+    }
+    return count;
+}
+
+static float dot(const float *a, const float *b)
+{
+    float sum = 0;
+    for (size_t i = 0; i < 64; i++) {
+        sum += a[i] * b[i];
+    }
+    return sum;
+}
+
+/* The same vector as by the model's own functions over the text that the prefix makes. */
+static void prefixes_stand_before_the_text(void **state)
+{
+    (void)state;
+    struct place p;
+    float ours[64];
+    float expected[64];
+    uint32_t ids[8] = {0};
+    struct error err;
+    begin(&p, &small, MODEL_ENCODER, "w5 ", "w6 ");
+    const struct tokenizer *t = model_tokenizer(p.model);
+    static const char *const words[] = {"\xE2\x96\x81w5", "\xE2\x96\x81w6", "\xE2\x96\x81w9",
+                                        "\xE2\x96\x81w77"};
+    for (int query = 0; query < 2; query++) {
+        struct workspace *w = NULL;
+        ids[0] = tokenizer_bos(t);
+        ids[1] = tokenizer_find(t, str_from(words[query == 1 ? 0 : 1]));
+        ids[2] = tokenizer_find(t, str_from(words[2]));
+        ids[3] = tokenizer_find(t, str_from(words[3]));
+        ids[4] = tokenizer_separator(t);
+        assert_int_equal(workspace_new(p.model, 16, &w, &err), STATUS_OK);
+        assert_int_equal(model_embed(p.model, w, ids, 5, expected, &err), STATUS_OK);
+        workspace_free(w);
+        assert_int_equal(encode(&p, "w9", "w77", query == 1, ours).tokens, 5);
+        assert_memory_equal(ours, expected, sizeof ours);
+        assert_true(fabsf(dot(ours, ours) - 1) < 1e-5F);
+    }
+    end(&p);
+}
+
+/* What is over the context is cut, counted, and the end token stays. */
+static void long_texts_are_cut_and_counted(void **state)
+{
+    (void)state;
+    struct place p;
+    char text[4096] = "";
+    float cut[64];
+    float whole[64];
+    size_t n = 0;
+    begin(&p, &small, MODEL_ENCODER, "", "");
+    for (int i = 0; i < 46; i++) {
+        n += (size_t)snprintf(text + n, sizeof text - n, "w%d ", 10 + i);
+    }
+    struct neural_count count = encode(&p, "", text, false, whole);
+    assert_int_equal(count.tokens, 48);
+    assert_int_equal(count.cut, 0);
+    (void)snprintf(text + n, sizeof text - n, "w200 w201 w202");
+    count = encode(&p, "", text, false, cut);
+    assert_int_equal(count.tokens, 48);
+    assert_int_equal(count.cut, 1);
+    assert_memory_equal(cut, whole, sizeof cut);
+    end(&p);
+}
+
+/* One scratch for models of different shapes, longer and shorter texts: always the same bits. */
+static void a_scratch_serves_all(void **state)
+{
+    (void)state;
+    struct place p;
+    char text[4096] = "";
+    float first[64];
+    float again[64];
+    struct model_writer w = small;
+    size_t n = 0;
+    w.context = 600;
+    begin(&p, &w, MODEL_ENCODER, "", "");
+    (void)encode(&p, "", "w9 w10 w11", true, first);
+    for (int i = 0; i < 500; i++) {
+        n += (size_t)snprintf(text + n, sizeof text - n, "w%d ", 10 + i % 200);
+    }
+    assert_int_equal(encode(&p, "", text, false, again).tokens, 502);
+    (void)encode(&p, "", "w9 w10 w11", true, again);
+    assert_memory_equal(first, again, sizeof first);
+    end(&p);
+}
+
+static void pairs_are_scored_by_the_head(void **state)
+{
+    (void)state;
+    struct place p;
+    struct model_writer w = small;
+    struct neural_count count = {0};
+    struct error err = {0};
+    struct workspace *room = NULL;
+    float score = 0;
+    float expected = 0;
+    w.head = true;
+    begin(&p, &w, MODEL_RERANKER, NULL, NULL);
+    const struct tokenizer *t = model_tokenizer(p.model);
+    const uint32_t ids[] = {tokenizer_bos(t),
+                            tokenizer_find(t, STR("\xE2\x96\x81w7")),
+                            tokenizer_separator(t),
+                            tokenizer_find(t, STR("\xE2\x96\x81w8")),
+                            tokenizer_find(t, STR("\xE2\x96\x81w9")),
+                            tokenizer_separator(t)};
+    assert_int_equal(workspace_new(p.model, 16, &room, &err), STATUS_OK);
+    assert_int_equal(model_rank(p.model, room, ids, 6, 3, &expected, &err), STATUS_OK);
+    workspace_free(room);
+    assert_int_equal(
+        neural_score(&p.scratch, p.model, STR("w7"), STR("w8 w9"), &score, &count, &err),
+        STATUS_OK);
+    assert_memory_equal(&score, &expected, sizeof score);
+    assert_int_equal(count.tokens, 6);
+    /* a question longer than the context leaves room for the passage */
+    char text[1024] = "";
+    size_t n = 0;
+    for (int i = 0; i < 90; i++) {
+        n += (size_t)snprintf(text + n, sizeof text - n, "w%d ", 10 + i);
+    }
+    count = (struct neural_count){0};
+    assert_int_equal(
+        neural_score(&p.scratch, p.model, str_from(text), str_from(text), &score, &count, &err),
+        STATUS_OK);
+    assert_int_equal(count.tokens, 48);
+    assert_int_equal(count.cut, 1);
+    end(&p);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(prefixes_stand_before_the_text),
+        cmocka_unit_test(long_texts_are_cut_and_counted),
+        cmocka_unit_test(a_scratch_serves_all),
+        cmocka_unit_test(pairs_are_scored_by_the_head),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
