@@ -1,7 +1,7 @@
 /* Driving the encoder of a tenant: the first fit, refits as the collection grows, vectors for
- * chunks that lack them, and publishing. Everything can be resumed from what vectorstore.Status
- * says, so nothing of it is in the journal. One step at a time, at background priority, slower
- * while documents are being ingested. */
+ * chunks that lack them, and publishing; candidates beside the published one. Everything can be
+ * resumed from what vectorstore.Status says, so nothing of it is in the journal. One step at a
+ * time, at background priority, slower while documents are being ingested. */
 #ifndef CARREL_INGEST_MIGRATE_H
 #define CARREL_INGEST_MIGRATE_H
 
@@ -15,6 +15,8 @@ void migration_free(struct migration *m);
  * with the name of the fit: none of the older ones knows less. "": there is too little text left to
  * fit one. */
 void migration_refit(struct migration *m, void (*done)(const char *name, void *data), void *data);
+/* The call ingest.BuildEncoder. */
+void migration_build_encoder(struct rpc_call *call, const ProtobufCMessage *m);
 /* What it is doing, for people: "re-embedding 1200 of 4000 chunks"; "" when nothing. */
 const char *migration_doing(const struct migration *m);
 

@@ -36,6 +36,7 @@ static const struct rpc_handler handlers[] = {
     {.method = &ig_snapshot_method,
      .on_request = backup_snapshot,
      .on_cancel = snapshot_call_cancel},
+    {.method = &ig_build_encoder_method, .on_request = migration_build_encoder},
     {.method = &ig_erase_method, .on_request = erase_ask},
     {.method = &ig_get_erasure_method, .on_request = erase_get},
     {.method = &ig_list_erasures_method, .on_request = erase_list},

@@ -31,6 +31,9 @@ void api_erasure_get(struct request *q);
 void api_erasure_allow(struct request *q);
 void api_encoders_list(struct request *q); /* api_encoders.c */
 void api_encoder_promote(struct request *q);
+void api_encoder_build(struct request *q);
+void api_encoder_cancel(struct request *q);
+void api_encoder_remove(struct request *q);
 void api_holds_list(struct request *q); /* api_holds.c */
 void api_hold_add(struct request *q);
 void api_hold_remove(struct request *q);

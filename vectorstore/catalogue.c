@@ -12,7 +12,8 @@ const char *const catalogue_statements[Q_COUNT] = {
 };
 
 static const struct db_migration migrations[] = {
-    {1, CATALOGUE_SCHEMA_1}, {2, CATALOGUE_SCHEMA_2}, {3, CATALOGUE_SCHEMA_3}, {4, CATALOGUE_SCHEMA_4}};
+    {1, CATALOGUE_SCHEMA_1}, {2, CATALOGUE_SCHEMA_2}, {3, CATALOGUE_SCHEMA_3},
+    {4, CATALOGUE_SCHEMA_4}, {5, CATALOGUE_SCHEMA_5}};
 
 /* ---- life ---- */
 

@@ -19,7 +19,15 @@ struct catalogue;
 /* retained: without a location, kept for its versions */
 enum content_state { CONTENT_STAGED, CONTENT_PUBLISHED, CONTENT_DEAD, CONTENT_RETAINED };
 /* kept: it was published before, and a rollback may want it again */
-enum encoder_state { ENCODER_BUILDING, ENCODER_PUBLISHED, ENCODER_RETIRED, ENCODER_KEPT };
+enum encoder_state {
+    ENCODER_BUILDING, /* to be published as soon as nothing stands against it */
+    ENCODER_PUBLISHED,
+    ENCODER_RETIRED,
+    ENCODER_KEPT,      /* published before */
+    ENCODER_CANDIDATE, /* filled, and published when somebody promotes it */
+};
+/* Why an encoder is being built. */
+enum encoder_intent { ENCODER_BY_GROWTH, ENCODER_ASKED, ENCODER_FORCED };
 
 struct catalogue_state { /* the one row of counters */
     int64_t generation;  /* grows with every visible change */
@@ -88,6 +96,8 @@ struct encoder {
     enum encoder_state state;
     int64_t vectors; /* of published contents */
     int64_t retired_ms;
+    enum encoder_intent intent;
+    struct str comparison; /* packed; empty: none */
 };
 
 /* Opens (creating, migrating) for the one writer, or an existing file for a reader. */
@@ -264,6 +274,8 @@ enum status catalogue_encoder_add(struct catalogue *c, const struct encoder *in,
 /* state, retired_ms, fitted_on */
 enum status catalogue_encoder_set(struct catalogue *c, const struct encoder *in,
                                   struct error *err) MUST_CHECK;
+enum status catalogue_encoder_compared(struct catalogue *c, int64_t encoder, struct str packed,
+                                       struct error *err) MUST_CHECK;
 enum status catalogue_encoder_count(struct catalogue *c, int64_t encoder, int64_t delta,
                                     struct error *err) MUST_CHECK;
 enum status catalogue_encoder_delete(struct catalogue *c, int64_t encoder,

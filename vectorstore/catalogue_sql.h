@@ -123,6 +123,14 @@
     "ALTER TABLE state ADD COLUMN holds_known INTEGER NOT NULL DEFAULT 0;"                         \
     "UPDATE state SET holds_known=NOT EXISTS(SELECT 1 FROM versions);"
 
+/* Encoders beside the published one. encoders.state 4: filled, and published only when a person says so. intent:
+ * enum encoder_intent. comparison: a packed vs.Comparison, the last one. */
+#define CATALOGUE_SCHEMA_5                                                                         \
+    "ALTER TABLE encoders ADD COLUMN intent INTEGER NOT NULL DEFAULT 0;"                           \
+    "ALTER TABLE encoders ADD COLUMN comparison BLOB NOT NULL DEFAULT x'';"
+
+#define ENCODER_COLUMNS                                                                            \
+    "pk,name,dimensions,fitted_on,state,vectors,retired_ms,intent,comparison"
 #define CONTENT_COLUMNS "pk,id,hash,pipeline,format,title,language,pages,size,text_size,boxes,chunks,state"
 #define LOCATION_COLUMNS                                                                           \
     "document,path,source,collection,label,readers,sequence,modified_ms,excluded,content,tags,date_ms"
@@ -222,13 +230,15 @@
     X(SPANS_ALL, "SELECT first,last FROM spans")                                                   \
     X(SPANS_EACH, "SELECT content,first,last FROM spans ORDER BY content,first")                   \
     X(SPANS_OF, "SELECT content,first,last FROM spans WHERE content=?1 ORDER BY first")            \
-    X(ENCODER_BY_NAME, "SELECT pk,name,dimensions,fitted_on,state,vectors,retired_ms FROM encoders WHERE name=?1") \
-    X(ENCODER_BY_STATE, "SELECT pk,name,dimensions,fitted_on,state,vectors,retired_ms FROM encoders" \
+    X(ENCODER_BY_NAME, "SELECT " ENCODER_COLUMNS " FROM encoders WHERE name=?1") \
+    X(ENCODER_BY_STATE, "SELECT " ENCODER_COLUMNS " FROM encoders" \
                         " WHERE state=?1 ORDER BY pk DESC LIMIT 1")                                \
-    X(ENCODER_AFTER, "SELECT pk,name,dimensions,fitted_on,state,vectors,retired_ms FROM encoders"  \
+    X(ENCODER_AFTER, "SELECT " ENCODER_COLUMNS " FROM encoders"  \
                      " WHERE pk>?1 ORDER BY pk LIMIT 1")                                           \
-    X(ENCODER_ADD, "INSERT INTO encoders(name,dimensions,fitted_on,state,vectors,retired_ms) VALUES(?1,?2,?3,?4,0,0)") \
-    X(ENCODER_SET, "UPDATE encoders SET state=?2,retired_ms=?3,fitted_on=?4 WHERE pk=?1")          \
+    X(ENCODER_ADD, "INSERT INTO encoders(name,dimensions,fitted_on,state,vectors,retired_ms,intent)" \
+                   " VALUES(?1,?2,?3,?4,0,0,?5)") \
+    X(ENCODER_SET, "UPDATE encoders SET state=?2,retired_ms=?3,fitted_on=?4,intent=?5 WHERE pk=?1") \
+    X(ENCODER_COMPARED, "UPDATE encoders SET comparison=?2 WHERE pk=?1")                           \
     X(ENCODER_COUNT, "UPDATE encoders SET vectors=vectors+?2 WHERE pk=?1")                         \
     X(ENCODER_DELETE, "DELETE FROM encoders WHERE pk=?1")                                          \
     X(VECTOR_ADD, "INSERT OR IGNORE INTO vectors VALUES(?1,?2,?3,?4)")                             \

@@ -14,7 +14,9 @@ static enum status encoder_row(struct query *q, struct arena *a, struct encoder 
                              .fitted_on = col_u32(q, 3),
                              .state = (enum encoder_state)col_u32(q, 4),
                              .vectors = col_int(q, 5),
-                             .retired_ms = col_int(q, 6)};
+                             .retired_ms = col_int(q, 6),
+                             .intent = (enum encoder_intent)col_u32(q, 7),
+                             .comparison = col_copy(q, 8, a)};
     } else if (q->s == STATUS_OK) {
         q->s = error_set(q->err, STATUS_NOT_FOUND, "no such encoder is stored");
     }
@@ -55,6 +57,7 @@ enum status catalogue_encoder_add(struct catalogue *c, const struct encoder *in,
     put_int(&q, in->dimensions);
     put_int(&q, in->fitted_on);
     put_int(&q, (int64_t)in->state);
+    put_int(&q, (int64_t)in->intent);
     return run(&q);
 }
 
@@ -65,6 +68,16 @@ enum status catalogue_encoder_set(struct catalogue *c, const struct encoder *in,
     put_int(&q, (int64_t)in->state);
     put_int(&q, in->retired_ms);
     put_int(&q, in->fitted_on);
+    put_int(&q, (int64_t)in->intent);
+    return run(&q);
+}
+
+enum status catalogue_encoder_compared(struct catalogue *c, int64_t encoder, struct str packed,
+                                       struct error *err)
+{
+    struct query q = query(c, Q_ENCODER_COMPARED, err);
+    put_int(&q, encoder);
+    put_blob(&q, packed);
     return run(&q);
 }
 

@@ -1,6 +1,5 @@
-/* Encoders from their arrival to their end: building while vectors are put, published when every
- * visible passage has one, retired when the next is published, gone after a grace (content.c). And
- * the scan that feeds them. */
+/* Encoders as they arrive, the scan that feeds them, their vectors, and sealing. Which of them is
+ * published: promote.c. */
 #include <stdio.h>
 #include <string.h>
 #include <unistd.h>
@@ -10,8 +9,24 @@
 #include "vectorstore/background.h"
 #include "vectorstore/store_internal.h"
 
+#define CANDIDATES_MAX 3U /* vectors.c has memory for so many beside the others */
 #define SCAN_PAGE 256U
 #define SCAN_BYTES ((size_t)1024 * 1024)
+
+/* The first candidate with passages that lack its vector; pk 0: none. */
+static enum status lacking_candidate(struct reader *r, int64_t all, struct arena *a,
+                                     struct encoder *out, struct error *err)
+{
+    struct encoder e = {0};
+    enum status st = STATUS_OK;
+    while (st == STATUS_OK && out->pk == 0) {
+        st = catalogue_encoder_after(r->db, e.pk, a, &e, err);
+        if (st == STATUS_OK && e.state == ENCODER_CANDIDATE && e.vectors < all) {
+            *out = e;
+        }
+    }
+    return st == STATUS_NOT_FOUND ? STATUS_OK : st;
+}
 
 enum status store_status(struct store *s, struct arena *a, Vs__StatusReply *out, struct error *err)
 {
@@ -19,6 +34,7 @@ enum status store_status(struct store *s, struct arena *a, Vs__StatusReply *out,
     struct catalogue_state state;
     struct encoder published = {.name = ""};
     struct encoder building = {0};
+    struct encoder lacking = {0};
     vs__status_reply__init(out);
     enum status st = reader_take(s, &r, &state, err);
     if (st == STATUS_OK) {
@@ -28,6 +44,10 @@ enum status store_status(struct store *s, struct arena *a, Vs__StatusReply *out,
     if (st == STATUS_OK) {
         st = catalogue_encoder_by_state(r->db, ENCODER_BUILDING, a, &building, err);
         st = st == STATUS_NOT_FOUND ? STATUS_OK : st;
+    }
+    int64_t all = state.visible + state.retained;
+    if (st == STATUS_OK) {
+        st = lacking_candidate(r, all, a, &lacking, err);
     }
     reader_give(s, r);
     if (st != STATUS_OK) {
@@ -41,8 +61,11 @@ enum status store_status(struct store *s, struct arena *a, Vs__StatusReply *out,
     out->dimensions = published.dimensions;
     out->fitted_on = published.fitted_on;
     out->building = building.pk == 0 ? NULL : arena_strdup(a, building.name);
+    out->intent = building.pk == 0 ? NULL : (char *)(uintptr_t)encoder_intent(&building);
+    out->candidate = lacking.pk == 0 ? NULL : arena_strdup(a, lacking.name);
+    out->has_candidate_missing = lacking.pk != 0;
+    out->candidate_missing = (uint32_t)(all > lacking.vectors ? all - lacking.vectors : 0);
     out->has_missing = building.pk != 0 || published.pk != 0;
-    int64_t all = state.visible + state.retained;
     out->missing = out->has_missing && all > have ? (uint32_t)(all - have) : 0;
     out->has_retained_chunks = true;
     out->retained_chunks = (uint32_t)state.retained;
@@ -69,59 +92,71 @@ enum status store_encoder_path(struct store *s, const char *encoder, char *path,
     return STATUS_OK;
 }
 
-/* In a transaction: whatever else was being built is dropped by the next housekeeping. */
-static enum status drop_building(struct store *s, const char *except, struct arena *a,
-                                 struct error *err)
+/* In a transaction. */
+static enum status count_candidates(struct store *s, struct arena *a, size_t *n, struct error *err)
 {
     struct encoder e = {0};
     enum status st = STATUS_OK;
+    *n = 0;
     while (st == STATUS_OK) {
         st = catalogue_encoder_after(s->writer, e.pk, a, &e, err);
-        if (st == STATUS_OK && e.state == ENCODER_BUILDING && strcmp(e.name, except) != 0) {
-            e.state = ENCODER_RETIRED;
-            e.retired_ms = 0;
-            st = catalogue_encoder_set(s->writer, &e, err);
-        }
+        *n += st == STATUS_OK && e.state == ENCODER_CANDIDATE ? 1 : 0;
     }
     return st == STATUS_NOT_FOUND ? STATUS_OK : st;
 }
 
-static enum status add_encoder(struct store *s, const char *name, uint32_t dimensions,
-                               uint32_t fitted_on, struct arena *a, struct error *err)
+/* In a transaction. *e: what is to be stored, then what is. One that is gone or stood aside comes
+ * back; as a candidate nothing that is published, kept or under way changes. */
+static enum status add_encoder(struct store *s, struct encoder *e, struct arena *a,
+                               struct error *err)
 {
-    struct encoder e;
-    enum status st = catalogue_encoder_by_name(s->writer, str_from(name), a, &e, err);
-    if (st == STATUS_NOT_FOUND) {
-        e = (struct encoder){.name = name,
-                             .dimensions = dimensions,
-                             .fitted_on = fitted_on,
-                             .state = ENCODER_BUILDING};
-        st = catalogue_encoder_add(s->writer, &e, err);
-    } else if (st == STATUS_OK && e.dimensions != dimensions) {
-        st = error_set(err, STATUS_CONFLICT, "the encoder %s is stored with %u dimensions", name,
-                       e.dimensions);
-    } else if (st == STATUS_OK && (e.state == ENCODER_RETIRED || e.state == ENCODER_KEPT)) {
-        e.state = ENCODER_BUILDING;
-        e.fitted_on = fitted_on;
-        e.retired_ms = 0;
-        st = catalogue_encoder_set(s->writer, &e, err);
+    struct encoder in = *e;
+    size_t candidates = 0;
+    bool candidate = in.state == ENCODER_CANDIDATE;
+    enum status st = STATUS_OK;
+    if (candidate) {
+        st = count_candidates(s, a, &candidates, err);
     }
-    return st == STATUS_OK ? drop_building(s, name, a, err) : st;
+    if (st == STATUS_OK) {
+        st = catalogue_encoder_by_name(s->writer, str_from(in.name), a, e, err);
+    }
+    bool known = st == STATUS_OK;
+    bool back =
+        known && (e->state == ENCODER_RETIRED ||
+                  (!candidate && (e->state == ENCODER_KEPT || e->state == ENCODER_CANDIDATE)));
+    if (candidate && (st == STATUS_NOT_FOUND || back) && candidates >= CANDIDATES_MAX) {
+        st = error_set(err, STATUS_CONFLICT,
+                       "%u candidates are stored already: remove one (`carrel encoder remove`)",
+                       CANDIDATES_MAX);
+    } else if (st == STATUS_NOT_FOUND) {
+        *e = in;
+        st = catalogue_encoder_add(s->writer, e, err);
+    } else if (known && e->dimensions != in.dimensions) {
+        st = error_set(err, STATUS_CONFLICT, "the encoder %s is stored with %u dimensions", in.name,
+                       e->dimensions);
+    } else if (back) {
+        e->state = in.state;
+        e->intent = in.intent;
+        e->fitted_on = in.fitted_on;
+        e->retired_ms = 0;
+        st = catalogue_encoder_set(s->writer, e, err);
+    }
+    return st == STATUS_OK && !candidate ? encoder_drop_building(s, in.name, a, err) : st;
 }
 
-enum status store_put_encoder(struct store *s, const char *name, uint32_t dimensions,
-                              uint32_t fitted_on, struct str blob, struct error *err)
+static enum status put_encoder(struct store *s, struct encoder *e, struct str blob,
+                               struct error *err)
 {
     struct arena a;
     struct catalogue_state state;
     char path[1300];
-    if (!blobs_name_ok(name) || dimensions == 0 || dimensions > VECTOR_MAX_DIMENSIONS) {
+    if (!blobs_name_ok(e->name) || e->dimensions == 0 || e->dimensions > VECTOR_MAX_DIMENSIONS) {
         return error_set(err, STATUS_INVALID,
                          "an encoder needs a plain name and 1 to %u dimensions",
                          VECTOR_MAX_DIMENSIONS);
     }
     arena_init(&a, (size_t)1024 * 1024);
-    int n = snprintf(path, sizeof path, "%s/encoder/%s", s->dir, name);
+    int n = snprintf(path, sizeof path, "%s/encoder/%s", s->dir, e->name);
     enum status st = n < 0 || (size_t)n >= sizeof path
                          ? error_set(err, STATUS_TOO_LARGE, "%s: path too long", s->dir)
                          : file_write_atomic(path, blob.ptr, blob.len, 0600, err);
@@ -129,13 +164,35 @@ enum status store_put_encoder(struct store *s, const char *name, uint32_t dimens
         st = catalogue_begin_write(s->writer, &state, err);
     }
     if (st == STATUS_OK) {
-        st = add_encoder(s, name, dimensions, fitted_on, &a, err);
+        st = add_encoder(s, e, &a, err);
     }
     if (st == STATUS_OK) {
         st = catalogue_commit(s->writer, &state, err);
     }
     catalogue_end(s->writer);
     arena_reset(&a);
+    return st;
+}
+
+enum status store_put_encoder(struct store *s, const char *name, uint32_t dimensions,
+                              uint32_t fitted_on, struct str blob, struct error *err)
+{
+    struct encoder e = {
+        .name = name, .dimensions = dimensions, .fitted_on = fitted_on, .state = ENCODER_BUILDING};
+    return put_encoder(s, &e, blob, err);
+}
+
+enum status store_put_candidate(struct store *s, const char *name, uint32_t dimensions,
+                                uint32_t fitted_on, struct str blob, const char **state,
+                                struct error *err)
+{
+    struct encoder e = {.name = name,
+                        .dimensions = dimensions,
+                        .fitted_on = fitted_on,
+                        .state = ENCODER_CANDIDATE,
+                        .intent = ENCODER_ASKED};
+    enum status st = put_encoder(s, &e, blob, err);
+    *state = encoder_state_name(e.state);
     return st;
 }
 
@@ -322,117 +379,6 @@ enum status store_put_vectors(struct store *s, const Vs__PutVectorsRequest *m,
     catalogue_end(s->writer);
     if (st == STATUS_OK) {
         out->stored = n;
-    }
-    arena_reset(&a);
-    return st;
-}
-
-/* In the writer's transaction: the published one steps back, kept or retired, and of those kept
- * before it none stays. */
-static enum status step_back(struct store *s, int64_t now, int64_t but, struct arena *a,
-                             struct error *err)
-{
-    bool keep = atomic_load(&s->keep_ms) > 0;
-    struct encoder e = {0};
-    enum status st = STATUS_OK;
-    while (st == STATUS_OK) {
-        st = catalogue_encoder_after(s->writer, e.pk, a, &e, err);
-        if (st == STATUS_OK && e.pk != but &&
-            (e.state == ENCODER_PUBLISHED || e.state == ENCODER_KEPT)) {
-            e.state = e.state == ENCODER_PUBLISHED && keep ? ENCODER_KEPT : ENCODER_RETIRED;
-            e.retired_ms = now;
-            st = catalogue_encoder_set(s->writer, &e, err);
-        }
-    }
-    return st == STATUS_NOT_FOUND ? STATUS_OK : st;
-}
-
-enum status store_promote(struct store *s, const Vs__PromoteRequest *m, struct arena *a,
-                          Vs__PromoteReply *out, struct error *err)
-{
-    struct catalogue_state state;
-    struct encoder e = {0};
-    int64_t missing = 0;
-    bool named = m->encoder != NULL && m->encoder[0] != '\0';
-    enum status st = catalogue_begin_write(s->writer, &state, err);
-    if (st == STATUS_OK) {
-        st = named ? catalogue_encoder_by_name(s->writer, str_from(m->encoder), a, &e, err)
-                   : catalogue_encoder_by_state(s->writer, ENCODER_KEPT, a, &e, err);
-    }
-    if (st == STATUS_NOT_FOUND) {
-        st = error_set(err, st,
-                       named ? "there is no such encoder (`carrel encoder list`)"
-                             : "no earlier encoder is kept (encoder.keep_days)");
-    } else if (st == STATUS_OK && e.state == ENCODER_RETIRED) {
-        st = error_set(err, STATUS_CONFLICT, "the encoder %s is retired", e.name);
-    }
-    if (st == STATUS_OK) {
-        st = catalogue_missing(s->writer, e.pk, &missing, err);
-    }
-    if (st == STATUS_OK && e.state != ENCODER_PUBLISHED) {
-        if (missing == 0) {
-            st = step_back(s, clock_wall_ms(), e.pk, a, err);
-        } else {
-            st = drop_building(s, e.name, a, err);
-        }
-        /* a person chose it: growth counts from now, or the next fit would undo the choice */
-        e.fitted_on = state.visible > (int64_t)e.fitted_on ? (uint32_t)state.visible : e.fitted_on;
-        e.state = missing == 0 ? ENCODER_PUBLISHED : ENCODER_BUILDING;
-        e.retired_ms = 0;
-        if (st == STATUS_OK) {
-            st = catalogue_encoder_set(s->writer, &e, err);
-        }
-        state.generation++;
-        if (st == STATUS_OK) {
-            st = catalogue_commit(s->writer, &state, err);
-        }
-    }
-    catalogue_end(s->writer);
-    if (st == STATUS_OK) {
-        out->encoder = arena_strdup(a, e.name);
-        out->now = missing == 0;
-        out->missing = (uint32_t)missing;
-        st = out->encoder == NULL ? error_set(err, STATUS_NO_MEMORY, "out of memory") : STATUS_OK;
-    }
-    return st;
-}
-
-enum status store_publish(struct store *s, const Vs__PublishRequest *m, Vs__PublishReply *out,
-                          struct error *err)
-{
-    struct arena a;
-    struct catalogue_state state;
-    struct encoder e;
-    int64_t missing = 0;
-    arena_init(&a, (size_t)1024 * 1024);
-    enum status st = catalogue_begin_write(s->writer, &state, err);
-    if (st == STATUS_OK) {
-        st = catalogue_encoder_by_name(s->writer, str_from(m->encoder), &a, &e, err);
-    }
-    if (st == STATUS_OK && e.state == ENCODER_RETIRED) {
-        st = error_set(err, STATUS_CONFLICT, "the encoder %s is retired", m->encoder);
-    }
-    if (st == STATUS_OK && e.state != ENCODER_PUBLISHED) {
-        st = catalogue_missing(s->writer, e.pk, &missing, err);
-        if (st == STATUS_OK && missing > 0) {
-            st = error_set(err, STATUS_CONFLICT, "%lld passages have no vector of %s yet",
-                           (long long)missing, m->encoder);
-        }
-        if (st == STATUS_OK) {
-            st = step_back(s, clock_wall_ms(), e.pk, &a, err);
-        }
-        if (st == STATUS_OK) {
-            e.state = ENCODER_PUBLISHED;
-            st = catalogue_encoder_set(s->writer, &e, err);
-        }
-        state.generation++;
-        if (st == STATUS_OK) {
-            st = catalogue_commit(s->writer, &state, err);
-        }
-    }
-    catalogue_end(s->writer);
-    if (st == STATUS_OK) {
-        out->published = true;
     }
     arena_reset(&a);
     return st;

@@ -518,35 +518,3 @@ enum status store_scrub(struct store *s, const Vs__ScrubRequest *m, Vs__ScrubRep
     }
     return error_set(err, STATUS_INVALID, "scrub: no such step");
 }
-
-/* ---- encoders ---- */
-
-enum status store_list_encoders(struct store *s, struct arena *a, Vs__ListEncodersReply *out,
-                                struct error *err)
-{
-    static const char *const states[] = {"building", "published", "retired", "kept"};
-    struct reader *r = NULL;
-    struct catalogue_state state;
-    struct encoder e = {0};
-    const size_t max = 64;
-    out->encoders = arena_array(a, max, sizeof(void *));
-    enum status st = out->encoders == NULL ? error_set(err, STATUS_NO_MEMORY, "out of memory")
-                                           : reader_take(s, &r, &state, err);
-    while (st == STATUS_OK && out->n_encoders < max) {
-        st = catalogue_encoder_after(r->db, e.pk, a, &e, err);
-        Vs__ListEncodersReply__Item *item = arena_alloc(a, sizeof *item);
-        if (item == NULL) {
-            st = error_set(err, STATUS_NO_MEMORY, "out of memory");
-        } else if (st == STATUS_OK) {
-            vs__list_encoders_reply__item__init(item);
-            item->name = (char *)(uintptr_t)e.name;
-            item->dimensions = e.dimensions;
-            item->fitted_on = e.fitted_on;
-            item->state = (char *)(uintptr_t)states[e.state];
-            item->vectors = e.vectors < 0 ? 0 : (uint32_t)e.vectors;
-            out->encoders[out->n_encoders++] = item;
-        }
-    }
-    reader_give(s, r);
-    return st == STATUS_NOT_FOUND ? STATUS_OK : st;
-}

@@ -266,7 +266,8 @@ static enum status status_now(struct op *op, struct store *s, const Vs__StatusRe
     if (st == STATUS_OK && op->who.caller != NULL && !op->who.caller->admin) {
         r->generation = 0; /* how much others have, and when it changes, is not his */
         r->documents = r->chunks = r->fitted_on = 0;
-        r->has_missing = r->has_retained_chunks = false;
+        r->has_missing = r->has_retained_chunks = r->has_candidate_missing = false;
+        r->candidate = r->intent = NULL;
     }
     return st;
 }
@@ -295,6 +296,25 @@ static enum status promote_now(struct op *op, struct store *s, const Vs__Promote
     return store_promote(s, m, &op->page, r, err);
 }
 WORK(promote, Promote, promote)
+
+static enum status hold_back_now(struct op *op, struct store *s, const Vs__HoldBackRequest *m,
+                                 Vs__HoldBackReply *r, struct error *err)
+{
+    (void)op;
+    (void)r;
+    return store_hold_back(s, m, err);
+}
+WORK(hold_back, HoldBack, hold_back)
+
+static enum status remove_encoder_now(struct op *op, struct store *s,
+                                      const Vs__RemoveEncoderRequest *m, Vs__RemoveEncoderReply *r,
+                                      struct error *err)
+{
+    (void)op;
+    (void)r;
+    return store_remove_encoder(s, m->encoder, err);
+}
+WORK(remove_encoder, RemoveEncoder, remove_encoder)
 
 static enum status purge_vectors_now(struct op *op, struct store *s,
                                      const Vs__PurgeVectorsRequest *m, Vs__PurgeVectorsReply *r,
@@ -351,6 +371,8 @@ const struct op_row op_rows[] = {
     {&vs_erase_method, work_erase, OP_WRITES},
     {&vs_scrub_method, work_scrub, OP_WRITES},
     {&vs_promote_method, work_promote, OP_WRITES},
+    {&vs_hold_back_method, work_hold_back, OP_WRITES},
+    {&vs_remove_encoder_method, work_remove_encoder, OP_WRITES},
     {&vs_purge_vectors_method, work_purge_vectors, OP_SEALS},
     {&vs_list_encoders_method, work_list_encoders, OP_READS},
     {&vs_verify_method, work_verify,
@@ -406,6 +428,8 @@ static const struct rpc_handler handlers[] = {
     UNARY(erase),
     UNARY(scrub),
     UNARY(promote),
+    UNARY(hold_back),
+    UNARY(remove_encoder),
     UNARY(purge_vectors),
     UNARY(list_encoders),
 };

@@ -229,7 +229,7 @@ struct upload {
     struct buf fit;  /* PutEncoder */
     char *name;
     uint32_t dimensions, fitted_on;
-    bool begun, entered, commit, ending;
+    bool begun, entered, commit, ending, candidate;
     Vs__PutReply put_reply;
     Vs__PutEncoderReply encoder_reply;
 };
@@ -266,7 +266,15 @@ static enum status encoder_piece(struct upload *u, struct store *s, struct error
         vs__put_encoder_reply__init(&u->encoder_reply);
         u->commit = true;
         u->op->reply = &u->encoder_reply.base;
-        return store_put_encoder(s, u->name, u->dimensions, u->fitted_on, buf_view(&u->fit), err);
+        if (!u->candidate) {
+            return store_put_encoder(s, u->name, u->dimensions, u->fitted_on, buf_view(&u->fit),
+                                     err);
+        }
+        const char *state = "";
+        enum status st = store_put_candidate(s, u->name, u->dimensions, u->fitted_on,
+                                             buf_view(&u->fit), &state, err);
+        u->encoder_reply.state = (char *)(uintptr_t)state;
+        return st;
     }
     const Vs__PutEncoderRequest *m = vs_put_encoder_request(u->op->request);
     if (m == NULL || (!u->begun && m->encoder == NULL)) {
@@ -276,6 +284,7 @@ static enum status encoder_piece(struct upload *u, struct store *s, struct error
         u->name = strdup(m->encoder);
         u->dimensions = m->has_dimensions ? m->dimensions : 0;
         u->fitted_on = m->has_fitted_on ? m->fitted_on : 0;
+        u->candidate = m->has_candidate && m->candidate;
         u->begun = u->name != NULL;
     }
     if (m->has_blob) {

@@ -73,9 +73,19 @@ enum status store_put_vectors(struct store *s, const Vs__PutVectorsRequest *m,
                               Vs__PutVectorsReply *out, struct error *err) MUST_CHECK;
 enum status store_publish(struct store *s, const Vs__PublishRequest *m, Vs__PublishReply *out,
                           struct error *err) MUST_CHECK;
+/* The same of one that is published only when somebody promotes it. *state: of the encoder of that
+ * name now; one that is published, kept or being built stays so. */
+enum status store_put_candidate(struct store *s, const char *name, uint32_t dimensions,
+                                uint32_t fitted_on, struct str blob, const char **state,
+                                struct error *err) MUST_CHECK;
+/* One that is being built is not published after all: it goes back to where it was. */
+enum status store_hold_back(struct store *s, const Vs__HoldBackRequest *m,
+                            struct error *err) MUST_CHECK;
+/* Its vectors go in the background, never those of the published one. */
+enum status store_remove_encoder(struct store *s, const char *name, struct error *err) MUST_CHECK;
 /* [writer] Publishes an encoder that is stored, at once where every passage has its vector;
  * otherwise it is filled first and published then (*now false). NULL: the one that was published
- * before. */
+ * before. With `compare` it only becomes the one that is being built, unless none is published. */
 enum status store_promote(struct store *s, const Vs__PromoteRequest *m, struct arena *a,
                           Vs__PromoteReply *out, struct error *err) MUST_CHECK;
 /* One bounded step of removing dead contents, merging posting blocks and dropping retired vectors;

@@ -102,6 +102,15 @@ enum status content_unlocated(struct store *s, struct catalogue_state *state, in
 /* The segments of encoders that are gone go too. */
 enum status content_forget_segments(struct store *s, struct arena *a, struct error *err) MUST_CHECK;
 
+/* ---- promote.c ---- */
+
+/* In the writer's transaction: whatever else was being built is dropped by the next housekeeping. */
+enum status encoder_drop_building(struct store *s, const char *except, struct arena *a,
+                                  struct error *err) MUST_CHECK;
+const char *encoder_state_name(enum encoder_state state);
+/* "growth", "asked", "forced". */
+const char *encoder_intent(const struct encoder *e);
+
 /* ---- encoders.c ---- */
 
 /* [seal] The sealing thread's connection is open afterwards. */
