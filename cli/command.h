@@ -34,6 +34,7 @@ enum option_flag {
     OPT_HOLD = 1 << 16,
     OPT_EVERY = 1 << 27,
     OPT_RULES = 1 << 28,
+    OPT_ENCODER = 1 << 29, /* --dims, --model, --against, --force */
     OPT_MODEL = 1 << 17, /* --as ROLE, --name, --query-prefix, --passage-prefix */
     OPT_BACKUP_KEY = 1 << 20,
     OPT_TENANT = 1 << 21,
@@ -66,6 +67,9 @@ struct options {
     const char *model_name, *query_prefix, *passage_prefix; /* NULL: not given */
     const char *shape, *weights;                            /* NULL: not given */
     int context, users;                                     /* 0: not given */
+    const char *source, *against;                           /* of encoders; NULL: not given */
+    int dims;                                               /* 0: not given */
+    bool force;
     uint64_t vram;                                          /* bytes; 0: not given */
     struct {
         const char *values[OPTION_VALUES_MAX];

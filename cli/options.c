@@ -160,6 +160,19 @@ static const struct {
      {"every", required_argument, NULL, 'e'},
      "--every TIME",
      "again and again, such as 6h or 30m"},
+    {OPT_ENCODER,
+     {"dims", required_argument, NULL, 130},
+     "--dims N",
+     "build: dimensions of the fit, 8 to 1024 (default encoder.dimensions)"},
+    {OPT_ENCODER,
+     {"model", required_argument, NULL, 131},
+     "--model NAME",
+     "build: instead of a fit, an encoder that embed serves under this name"},
+    {OPT_ENCODER,
+     {"against", required_argument, NULL, 132},
+     "--against NAME",
+     "compare: with this one instead of the published one"},
+    {OPT_ENCODER, {"force", no_argument, NULL, 133}, "--force", "promote: whatever a comparison says"},
     {OPT_RULES,
      {"rules", required_argument, NULL, 'R'},
      "--rules FILE",
@@ -292,6 +305,29 @@ static enum options_result take_plan(const struct command *c, int letter, struct
     return good ? OPTIONS_OK : OPTIONS_WRONG;
 }
 
+static enum options_result take_encoder(const struct command *c, int letter, struct options *out)
+{
+    switch (letter) {
+    case 130:
+        if (!whole_number(optarg, 8, 1024, &out->dims)) {
+            (void)fprintf(stderr, "carrel %s: --dims %s: must be a number from 8 to 1024\n",
+                          c->name, optarg);
+            return OPTIONS_WRONG;
+        }
+        break;
+    case 131:
+        out->source = optarg;
+        break;
+    case 132:
+        out->against = optarg;
+        break;
+    default:
+        out->force = true;
+        break;
+    }
+    return OPTIONS_OK;
+}
+
 static enum options_result take(const struct command *c, int letter, struct options *out,
                                 const char **home)
 {
@@ -300,6 +336,9 @@ static enum options_result take(const struct command *c, int letter, struct opti
     }
     if (letter >= 50 && letter <= 54) {
         return take_plan(c, letter, out);
+    }
+    if (letter >= 130 && letter <= 133) {
+        return take_encoder(c, letter, out);
     }
     switch (letter) {
     case 11:

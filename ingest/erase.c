@@ -597,7 +597,8 @@ static void on_fits(struct rpc_request *r, const ProtobufCMessage *m, void *data
     z->fits = reply == NULL ? NULL : arena_array(&z->arena, reply->n_encoders + 1, sizeof *z->fits);
     for (size_t i = 0; z->fits != NULL && i < reply->n_encoders; i++) {
         const char *name = reply->encoders[i]->name;
-        if (strcmp(name, z->clean) != 0) {
+        /* what is no fit of the tenant's text (fitted_on 0) knows none of its words */
+        if (reply->encoders[i]->fitted_on > 0 && strcmp(name, z->clean) != 0) {
             z->fits[z->n_fits] = arena_strdup(&z->arena, name);
             z->n_fits += z->fits[z->n_fits] != NULL ? 1 : 0;
         }

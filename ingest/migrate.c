@@ -130,7 +130,8 @@ static void decide_forced(struct migration *m)
         (void)snprintf(m->encoder, sizeof m->encoder, "%s", m->fresh);
         m->publish = true;
         migrate_start_scan(m);
-    } else if (s->chunks < (uint64_t)m->t->in->settings->encoder.first_fit_chunks) {
+    } else if (s->chunks < (uint64_t)m->t->in->settings->encoder.first_fit_chunks ||
+               (s->encoder[0] != '\0' && s->fitted_on == 0)) { /* no fit of the tenant's text */
         migrate_rest(m);
         migrate_refit_ended(m, "");
     } else {

@@ -304,9 +304,12 @@ static void on_probe_reply(struct rpc_request *r, const ProtobufCMessage *msg, v
     (void)r;
     struct migration *m = data;
     const Em__EncodeReply *reply = em_encode_reply(msg);
-    m->fit_known =
-        reply != NULL && reply->dimensions > 0 && strcmp(reply->encoder, m->wish.encoder) == 0;
+    m->fit_known = reply != NULL && reply->dimensions > 0 && reply->encoder[0] != '\0' &&
+                   strlen(reply->encoder) < sizeof m->encoder;
     m->dimensions = m->fit_known ? reply->dimensions : 0;
+    if (m->fit_known) { /* the name that its vectors go by */
+        (void)snprintf(m->encoder, sizeof m->encoder, "%s", reply->encoder);
+    }
 }
 
 static void on_probe_end(struct rpc_request *r, const struct error *err, void *data)
@@ -316,13 +319,12 @@ static void on_probe_end(struct rpc_request *r, const struct error *err, void *d
     struct error e = *err;
     m->request = NULL;
     if (e.code == STATUS_OK && !m->fit_known) {
-        (void)error_set(&e, STATUS_PROTOCOL, "embed answered with another encoder");
+        (void)error_set(&e, STATUS_PROTOCOL, "embed named no encoder");
     }
     if (e.code != STATUS_OK) {
         migrate_failed(m, &e);
         return;
     }
-    (void)snprintf(m->encoder, sizeof m->encoder, "%s", m->wish.encoder);
     m->fitted_on = 0; /* it is no fit of the tenant's text: growth does not wear it out */
     start_store(m);
 }

@@ -3,6 +3,7 @@
 #include "ingest/ingest_rpc.h"
 #include "serve/api.h"
 #include "serve/http/jsonw.h"
+#include "serve/http/url.h"
 #include "serve/request.h"
 #include "serve/search_request.h"
 #include "vectorstore/vectorstore_rpc.h"
@@ -171,9 +172,11 @@ static void on_removed(struct request *q, const ProtobufCMessage *m, const struc
 void api_encoder_remove(struct request *q)
 {
     Vs__RemoveEncoderRequest ask = VS__REMOVE_ENCODER_REQUEST__INIT;
-    const char *name = api_id(q, 0);
-    if (name != NULL) {
-        ask.encoder = pb_text(name);
+    struct str name;
+    if (url_decode(q->match.params[0], false, q->arena, &name, NULL) != STATUS_OK) {
+        api_error(q, 404, NULL, "not_found", "There is no such encoder.");
+    } else {
+        ask.encoder = pb_text(name.ptr);
         api_unary(q, PEER_VECTORSTORE, &vs_remove_encoder_method, 0, &ask.base, on_removed);
     }
 }

@@ -1,0 +1,89 @@
+// Encoders beside the published one over a whole appliance: made in the background, compared, promoted, removed,
+// while searches go on.
+
+import assert from "node:assert/strict";
+import { execFile } from "node:child_process";
+import { join } from "node:path";
+import { after, before, test } from "node:test";
+import { binDir, startAppliance, until } from "./appliance.mjs";
+
+const config = "http:\n  requests_per_minute: 0\nencoder:\n  first_fit_chunks: 50\n  min_document_frequency: 1\n  dimensions: 16\n";
+const things = ["pears", "plums", "figs", "boats", "ropes", "nets", "lamps", "stoves", "chairs", "clocks", "books", "maps"];
+const places = ["north shed", "old mill", "harbour wall", "east garden", "long barn"];
+const months = ["June", "July", "August", "October"];
+const page = (i) => {
+  const t = things[i % things.length], p = places[i % places.length], m = months[i % months.length];
+  return `# Keeping ${t} at the ${p}\n\nTeam ${i % 9} looks after the ${t} at the ${p} since ${m}.\n\n` +
+    `## Counting ${t} in ${m}\n\nA ${t} keeper means the person who counts the ${t} at the ${p} each ${m}. Who pays for lost ${t} at the ${p}? The team that counted them does.\n`;
+};
+
+const cli = (a, ...args) => new Promise((done) => {
+  execFile(join(binDir, "carrel"), [...args, "--home", a.home], { encoding: "utf8" }, (e, stdout, stderr) => done({ code: e ? e.code : 0, stdout, stderr }));
+});
+const encoderOf = async () => (await a.post("/api/search", { query: "pears at the mill" })).encoder;
+const encoders = async () => (await a.get("/api/encoders")).encoders;
+const stateOf = async (name) => (await encoders()).find((e) => e.name === name)?.state;
+
+let a, first;
+before(async () => {
+  a = await startAppliance({ config });
+  for (let i = 0; i < 60; i++) a.drop(`d${i}.md`, page(i));
+  await a.settled({ n: 60 });
+  first = await until("a first fit", async () => { const e = await encoderOf(); return e.startsWith("carrel-lsa") && e; }, { every: 200 });
+});
+after(() => a?.stop());
+
+/** Searches until the returned function is called; each reply's encoder must be one of `known()`. */
+function searching(known) {
+  let running = true, n = 0;
+  const all = (async () => {
+    while (running) {
+      const r = await a.post("/api/search", { query: "who counts the figs", mode: n % 2 ? "dense" : "default" });
+      assert.ok(r.passages.length > 0, "there is always an answer");
+      assert.ok(known().includes(r.encoder), `the encoder is ${r.encoder}`);
+      n++;
+    }
+  })();
+  return async () => { running = false; await all; assert.ok(n > 3); };
+}
+
+test("a candidate is made beside the published one, gets what comes meanwhile, and leaves again", async () => {
+  const stop = searching(() => [first]);
+  const r = await cli(a, "encoder", "build", "--dims", "24", "--watch");
+  assert.equal(r.code, 0, r.stderr);
+  const candidate = (await encoders()).find((e) => e.state === "candidate");
+  assert.equal(candidate.dimensions, 24);
+  assert.equal(candidate.missing, 0);
+  assert.equal(await encoderOf(), first); // nothing was published
+
+  a.drop("late.md", page(7) + "\nA late word about quinces.\n");
+  await a.settled({ n: 61 });
+  await until("the candidate has the new one too", async () => {
+    const e = (await encoders()).find((x) => x.name === candidate.name);
+    return e.missing === 0 && e.vectors > candidate.vectors;
+  }, { every: 200 });
+
+  const again = await a.post("/api/encoders/build", { dimensions: 24 }); // another, as documents have changed
+  assert.equal(again.making, true);
+  assert.equal((await a.request("/api/encoders/build", { method: "POST", body: {} })).status, 429); // one at a time
+  await until("it is made", async () => { const l = await a.get("/api/encoders"); return !l.making && l.encoders.filter((e) => e.state === "candidate").length === 2; }, { every: 200 });
+  for (const e of await encoders()) {
+    const gone = await cli(a, "encoder", "remove", e.name);
+    assert.equal(gone.code, e.name === first ? 1 : 0, gone.stderr);
+    if (e.name === first) assert.match(gone.stderr, /is published/);
+  }
+  assert.ok([undefined, "retired"].includes(await stateOf(candidate.name)));
+  await stop();
+  assert.equal((await a.get("/api/encoders")).encoders.filter((e) => e.state === "published").length, 1);
+});
+
+test("what cannot be made is said", async () => {
+  assert.equal((await a.request("/api/encoders/build", { method: "POST", body: { dimensions: 5 } })).status, 400);
+  assert.match((await cli(a, "encoder", "remove", "no-such-one")).stderr, /no such encoder/);
+  await a.post("/api/encoders/build", { encoder: "no-such-model" });
+  const l = await until("it is told", async () => { const x = await a.get("/api/encoders"); return !x.making && x; }, { every: 200 });
+  assert.match(l.last, /no-such-model/);
+  await a.post("/api/encoders/build", { dimensions: 20 });
+  await a.request("/api/encoders", { method: "DELETE" });
+  assert.equal((await a.get("/api/encoders")).making, false);
+});
