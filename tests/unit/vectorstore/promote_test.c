@@ -204,7 +204,7 @@ static void growth_that_was_held_back_settles(void **state)
     hold_back(s, "first", STATUS_CONFLICT);
     published(s, "first");
     for (int i = 0; i < 3; i++) {
-        char name[8];
+        char name[16];
         (void)snprintf(name, sizeof name, "g%d", i);
         OK(store_put_encoder(s, name, DIMS, 3, STR("fit"), &err));
         fill(s, name);
