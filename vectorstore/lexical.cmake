@@ -11,11 +11,9 @@ if(lexical_sources AND TARGET carrel_text)
   carrel_test(unit/vectorstore/lexical LINK carrel_lexical m TIMEOUT 120
     SOURCES ${CMAKE_SOURCE_DIR}/tests/unit/vectorstore/memory_source.c)
   carrel_fuzz(lexical LINK carrel_lexical)
-  if(CARREL_TESTS)
-    add_executable(bench-lexical ${CMAKE_SOURCE_DIR}/tests/bench/lexical.c
-      ${CMAKE_SOURCE_DIR}/tests/unit/vectorstore/memory_source.c)
-    target_link_libraries(bench-lexical PRIVATE carrel_lexical carrel_lsa carrel_fuse PkgConfig::JANSSON m)
-    target_include_directories(bench-lexical PRIVATE ${CMAKE_SOURCE_DIR})
-    set_target_properties(bench-lexical PROPERTIES RUNTIME_OUTPUT_DIRECTORY ${CMAKE_BINARY_DIR}/tests)
-  endif()
+  add_executable(bench-lexical ${CMAKE_SOURCE_DIR}/tests/bench/lexical.c
+    ${CMAKE_SOURCE_DIR}/tests/unit/vectorstore/memory_source.c)
+  target_link_libraries(bench-lexical PRIVATE carrel_lexical carrel_lsa carrel_fuse PkgConfig::JANSSON m)
+  target_include_directories(bench-lexical PRIVATE ${CMAKE_SOURCE_DIR})
+  set_target_properties(bench-lexical PROPERTIES RUNTIME_OUTPUT_DIRECTORY ${CMAKE_BINARY_DIR}/tests)
 endif()

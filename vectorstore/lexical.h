@@ -34,9 +34,19 @@ struct lexical_posting {
     uint32_t tf_text;
     uint32_t tf_title; /* 0 or 1: a title word counts once */
 };
+/* A word as a text spells it, normalised, and what the index holds for it: what misspelled words of
+ * questions are compared with. No codes, no digits, LEXICAL_FORM_POINTS letters and more. */
+struct lexical_form {
+    struct str form, stem;
+};
+#define LEXICAL_FORM_POINTS 4U
+#define LEXICAL_FORM_BYTES 128U /* longer ones are nobody's correction */
+
 struct lexical_entry {
     struct lexical_posting *postings; /* by term, each once */
     size_t n_postings;
+    struct lexical_form *forms; /* each spelling once; two may differ in case alone */
+    size_t n_forms;
     uint32_t *gram_buckets; /* each distinct bucket once: its df changes by one */
     size_t n_gram_buckets;
     uint32_t length, gram_length, plain_length;
@@ -87,6 +97,9 @@ struct lexical_chunk { /* what re-scoring needs; valid until the next call of th
     uint32_t length, gram_length;
 };
 
+typedef bool (*lexical_form_fn)(const struct lexical_form *f, const chunk_no *chunks, uint32_t n,
+                                void *ctx);
+
 struct lexical_source {
     void *data;
     /* The index comes in parts, ascending and disjoint in their chunk numbers. */
@@ -94,10 +107,11 @@ struct lexical_source {
     /* The term's postings in a part (df 0 where it has none), valid until the search ends. */
     enum status (*list)(void *data, size_t part, struct str term, struct lexical_list *out,
                         struct error *err);
-    /* Terms within max_edits (1 or 2, a swap of neighbours is one) of `term`, which need not be in
-     * the index, each handed to `visit` (false stops), in any order; NULL: not to be had. */
-    enum status (*similar)(void *data, struct str term, uint32_t max_edits,
-                           bool (*visit)(struct str term, void *ctx), void *ctx, struct error *err);
+    /* Forms within max_edits (1 or 2) of `word`, which need not be in the index, each handed to
+     * `visit` (false stops), in any order, once a part; chunks: some that have it, of `n` >= 1 at
+     * least one. NULL: not to be had. */
+    enum status (*similar)(void *data, struct str word, uint32_t max_edits, lexical_form_fn visit,
+                           void *ctx, struct error *err);
     enum status (*chunk)(void *data, chunk_no n, struct lexical_chunk *out, struct error *err);
     uint32_t (*gram_df)(void *data, uint32_t bucket); /* below LEXICAL_GRAM_BUCKETS */
     struct lexical_stats stats;

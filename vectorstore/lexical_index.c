@@ -17,6 +17,10 @@ struct builder {
     size_t n_postings, cap_postings;
     uint32_t *buckets; /* a set: 0 free, else bucket + 1 */
     size_t n_buckets, cap_buckets;
+    uint64_t *seen; /* a set of tokens' ids + 1 */
+    size_t n_seen, cap_seen;
+    struct lexical_form *forms;
+    size_t n_forms, cap_forms;
     uint32_t length, gram_length, plain_length;
     bool title;
     bool failed;
@@ -132,9 +136,93 @@ static void on_gram(uint64_t gram, void *data)
     b->n_buckets++;
 }
 
+static bool grow_seen(struct builder *b)
+{
+    size_t cap = b->cap_seen == 0 ? 512 : b->cap_seen * 2;
+    uint64_t *set = calloc(cap, sizeof(*set));
+    if (set == NULL) {
+        return false;
+    }
+    for (size_t i = 0; i < b->cap_seen; i++) {
+        if (b->seen[i] != 0) {
+            size_t s = (size_t)(b->seen[i] * 0x9E3779B97F4A7C15U >> 20) & (cap - 1);
+            while (set[s] != 0) {
+                s = (s + 1) & (cap - 1);
+            }
+            set[s] = b->seen[i];
+        }
+    }
+    free(b->seen);
+    b->seen = set;
+    b->cap_seen = cap;
+    return true;
+}
+
+static bool seen_before(struct builder *b, uint64_t id)
+{
+    if (b->n_seen * 2 >= b->cap_seen && !grow_seen(b)) {
+        b->failed = true;
+        return true;
+    }
+    uint64_t key = id + 1;
+    size_t s = (size_t)(key * 0x9E3779B97F4A7C15U >> 20) & (b->cap_seen - 1);
+    for (; b->seen[s] != 0; s = (s + 1) & (b->cap_seen - 1)) {
+        if (b->seen[s] == key) {
+            return true;
+        }
+    }
+    b->seen[s] = key;
+    b->n_seen++;
+    return false;
+}
+
+bool lexical_is_form(const struct text_token *t)
+{
+    size_t points = 0;
+    if (t->kind != TEXT_WORD || t->function_word || t->norm.len > LEXICAL_FORM_BYTES) {
+        return false;
+    }
+    for (size_t i = 0; i < t->norm.len; i++) {
+        unsigned char c = (unsigned char)t->norm.ptr[i];
+        if (c >= '0' && c <= '9') {
+            return false;
+        }
+        points += (c & 0xC0U) != 0x80U;
+    }
+    return points >= LEXICAL_FORM_POINTS;
+}
+
+static void add_form(struct builder *b, const struct text_token *t)
+{
+    if (seen_before(b, t->id) || !lexical_is_form(t)) {
+        return;
+    }
+    if (b->n_forms == b->cap_forms) {
+        size_t cap = b->cap_forms == 0 ? 256 : b->cap_forms * 2;
+        struct lexical_form *forms = realloc(b->forms, cap * sizeof(*forms));
+        if (forms == NULL) {
+            b->failed = true;
+            return;
+        }
+        b->forms = forms;
+        b->cap_forms = cap;
+    }
+    char *form = arena_strndup(b->a, t->norm.ptr, t->norm.len);
+    char *stem = form;
+    if (form != NULL && !str_eq(t->norm, t->stem)) {
+        stem = arena_strndup(b->a, t->stem.ptr, t->stem.len);
+    }
+    b->failed = b->failed || stem == NULL;
+    b->forms[b->n_forms++] =
+        (struct lexical_form){.form = {form, t->norm.len}, .stem = {stem, t->stem.len}};
+}
+
 static bool on_token(const struct text_token *t, void *data)
 {
     struct builder *b = data;
+    if (t->kind == TEXT_WORD) {
+        add_form(b, t);
+    }
     if (text_is_whole(t->kind)) { /* beside its parts, which are what a text is long by */
         if (add_term(b, t->stem)) {
             text_grams(t, on_gram, b); /* one: itself */
@@ -234,15 +322,20 @@ enum status lexical_analyze(struct text_analyzer *t, struct str text, struct str
     }
     e = (struct lexical_entry){.n_postings = b.n_postings,
                                .n_gram_buckets = b.n_buckets,
+                               .n_forms = b.n_forms,
                                .length = b.length,
                                .gram_length = b.gram_length,
                                .plain_length = b.plain_length};
     if (b.n_postings > 0) {
         e.postings = arena_array(a, b.n_postings, sizeof(*e.postings));
         e.gram_buckets = arena_array(a, b.n_buckets, sizeof(*e.gram_buckets));
-        if (e.postings == NULL || e.gram_buckets == NULL) {
+        e.forms = arena_array(a, b.n_forms + 1, sizeof(*e.forms));
+        if (e.postings == NULL || e.gram_buckets == NULL || e.forms == NULL) {
             s = error_set(err, STATUS_NO_MEMORY, "indexing a chunk: out of memory");
             goto out;
+        }
+        if (b.n_forms > 0) {
+            memcpy(e.forms, b.forms, b.n_forms * sizeof(*e.forms));
         }
         memcpy(e.postings, b.postings, b.n_postings * sizeof(*e.postings));
         qsort(e.postings, b.n_postings, sizeof(*e.postings), by_term);
@@ -259,5 +352,7 @@ out:
     free(b.hashes);
     free(b.terms.slots);
     free(b.buckets);
+    free(b.seen);
+    free(b.forms);
     return s;
 }

@@ -3,6 +3,7 @@
 #define CARREL_VECTORSTORE_LEXICAL_INTERNAL_H
 
 #include "vectorstore/lexical.h"
+#include "vectorstore/lexical_edits.h"
 #include "vectorstore/lexical_list.h"
 #include "vectorstore/lexical_weights.h"
 
@@ -53,9 +54,8 @@ struct lexical_plan {
     float words_bound, grams_bound;
     float average_length, average_gram_length;
     bool plain;
-    struct lexical_similar *similar; /* stems beside the spellings until a text shows them */
+    struct lexical_similar *similar;
     size_t n_similar;
-    struct str (*similar_stems)[LEXICAL_SIMILAR_MAX];
 };
 
 /* One token of a text that asks, with its stems in the languages of the collection. */
@@ -78,16 +78,11 @@ enum status lexical_plan_make(struct text_analyzer *t, const struct lexical_sour
                               struct lexical_plan *out, struct error *err) MUST_CHECK;
 /* For a word that nobody has: words that visible chunks have in its place become its variants, and
  * its weight falls. lexical_similar.c */
-enum status lexical_find_similar(const struct lexical_source *source, struct lexical_plan *p,
-                                 struct lexical_group *g, struct arena *a,
+enum status lexical_find_similar(struct text_analyzer *t, const struct lexical_source *source,
+                                 struct lexical_plan *p, struct lexical_group *g, struct arena *a,
                                  struct error *err) MUST_CHECK;
-/* Levenshtein distance with swaps of neighbours (optimal string alignment), in code points; above
- * `most`: most + 1. */
-uint32_t lexical_edits(struct str a, struct str b, uint32_t most);
-/* A text has the term `stem` spelled so: keeps the spelling for a word looked for in place of
- * another. */
-void lexical_similar_seen(struct lexical_plan *p, struct str stem, struct str norm,
-                          struct arena *a);
+/* A word of which texts have forms. */
+bool lexical_is_form(const struct text_token *t);
 /* To the power above, unless `plain`. */
 float lexical_idf(uint64_t n, uint64_t df, bool plain);
 

@@ -233,8 +233,8 @@ static bool on_gram_token(const struct text_token *t, void *data)
     return true;
 }
 
-static enum status weigh(const struct lexical_source *source, struct lexical_plan *p,
-                         struct arena *a, struct error *err)
+static enum status weigh(struct text_analyzer *t, const struct lexical_source *source,
+                         struct lexical_plan *p, struct arena *a, struct error *err)
 {
     bool content = false;
     for (size_t i = 0; i < p->n_groups; i++) {
@@ -255,7 +255,7 @@ static enum status weigh(const struct lexical_source *source, struct lexical_pla
         g->idf = lexical_idf(source->stats.chunks, g->df, p->plain);
         p->words_bound += g->weight * g->idf * (LEXICAL_K1 + 1);
         if (g->df == 0 && g->may_be_misspelled && g->in_question && !p->plain) {
-            enum status s = lexical_find_similar(source, p, g, a, err);
+            enum status s = lexical_find_similar(t, source, p, g, a, err);
             if (s != STATUS_OK) {
                 return s;
             }
@@ -314,5 +314,5 @@ enum status lexical_plan_make(struct text_analyzer *t, const struct lexical_sour
     if (r.failed) {
         return error_set(err, STATUS_NO_MEMORY, "search: out of memory");
     }
-    return weigh(source, out, a, err);
+    return weigh(t, source, out, a, err);
 }

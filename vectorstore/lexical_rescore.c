@@ -181,9 +181,6 @@ static const struct memo *meaning(struct rescore *r, const struct text_token *t)
         r->n_memo++;
     }
     r->n_found = 0;
-    if (r->p->n_similar > 0) {
-        lexical_similar_seen(r->p, t->stem, t->norm, r->arena);
-    }
     text_grams(t, on_gram, r);
     *m = (struct memo){.id = t->id, .used = true, .group = group_of(r, t->stem)};
     if (r->n_found > 0) {

@@ -43,27 +43,6 @@ static enum status plain_hits(const struct lexical_plan *p, const struct lexical
     return STATUS_OK;
 }
 
-/* What no text showed is not told: its spelling is unknown, and perhaps its chunks are gone. */
-static void report_similar(const struct lexical_plan *p, struct lexical_result *out)
-{
-    size_t n = 0;
-    for (size_t i = 0; i < p->n_similar; i++) {
-        struct lexical_similar *s = &p->similar[i];
-        size_t kept = 0;
-        for (size_t k = 0; k < s->n_tried; k++) {
-            if (s->tried[k].ptr != NULL) {
-                s->tried[kept++] = s->tried[k];
-            }
-        }
-        s->n_tried = kept;
-        if (kept > 0) {
-            p->similar[n++] = *s;
-        }
-    }
-    out->similar = p->similar;
-    out->n_similar = n;
-}
-
 enum status lexical_search(struct text_analyzer *t, const struct lexical_source *source,
                            const struct lexical_query *q, struct arena *a,
                            struct lexical_result *out, struct error *err)
@@ -102,7 +81,8 @@ enum status lexical_search(struct text_analyzer *t, const struct lexical_source 
                      : lexical_rescore(t, source, &p, candidates, n, a, &r, err);
     }
     if (s == STATUS_OK) {
-        report_similar(&p, &r);
+        r.similar = p.similar;
+        r.n_similar = p.n_similar;
         *out = r;
     }
     return s;

@@ -1,193 +1,270 @@
 /* Misspelled words. A word of the question that no visible chunk has is also looked for as the
- * words that differ from it by an edit (two in long words), at a lower weight. Stems are compared
- * with stems. */
+ * words that differ from it by an edit (two in long words), at a lower weight. Spellings are
+ * compared with spellings; what is then looked for is the stem. Only spellings that a visible chunk
+ * has count: nothing depends on a word that only others may read. */
+#include <stdlib.h>
+#include <string.h>
+
 #include "vectorstore/lexical_internal.h"
 
-#define ONE_EDIT_FROM 4U /* letters: shorter words have too many neighbours */
-#define TWO_EDITS_FROM 8U
-#define POINTS_MAX 64U
-#define LOOKED_AT_MAX 256U /* terms considered for one word */
+#define TWO_EDITS_FROM 8U  /* letters; below LEXICAL_FORM_POINTS there are too many neighbours */
+#define LOOKED_AT_MAX 512U /* forms considered for one word */
 #define WORDS_MAX 8U       /* words of a question that are corrected */
-
-static uint32_t points_of(struct str s, uint32_t out[POINTS_MAX])
-{
-    uint32_t n = 0;
-    for (size_t i = 0; i < s.len && n < POINTS_MAX; n++) {
-        uint32_t cp = (unsigned char)s.ptr[i++];
-        while (i < s.len && ((unsigned char)s.ptr[i] & 0xC0) == 0x80) {
-            cp = cp << 6 ^ ((unsigned char)s.ptr[i++] & 0x3F); /* only compared for being equal */
-        }
-        out[n] = cp;
-    }
-    return n;
-}
-
-static uint32_t least(uint32_t a, uint32_t b)
-{
-    return a < b ? a : b;
-}
-
-uint32_t lexical_edits(struct str a, struct str b, uint32_t most)
-{
-    uint32_t x[POINTS_MAX], y[POINTS_MAX], rows[3][POINTS_MAX + 1];
-    uint32_t n = points_of(a, x), m = points_of(b, y);
-    if ((n > m ? n - m : m - n) > most) {
-        return most + 1;
-    }
-    for (uint32_t j = 0; j <= m; j++) {
-        rows[0][j] = j;
-    }
-    for (uint32_t i = 1; i <= n; i++) {
-        uint32_t *row = rows[i % 3], *above = rows[(i - 1) % 3], *before = rows[(i + 1) % 3];
-        uint32_t best = row[0] = i;
-        for (uint32_t j = 1; j <= m; j++) {
-            row[j] = least(least(above[j], row[j - 1]) + 1, above[j - 1] + (x[i - 1] != y[j - 1]));
-            if (i > 1 && j > 1 && x[i - 1] == y[j - 2] && x[i - 2] == y[j - 1]) {
-                row[j] = least(row[j], before[j - 2] + 1);
-            }
-            best = least(best, row[j]);
-        }
-        if (best > most) {
-            return most + 1;
-        }
-    }
-    return least(rows[n % 3][m], most + 1);
-}
+#define TEXTS_MAX 8U       /* read to see whether one has the form */
+#define TEXTS_IN_ALL 64U
 
 struct neighbour {
-    struct str term;
+    struct lexical_form f;
     uint32_t edits;
-    bool other_start; /* people get the first letter right */
+    bool other_start; /* people mostly get the first letter right */
+    bool visible;
     uint64_t df;
 };
 
 struct looking {
+    const struct lexical_source *source;
+    struct text_analyzer *t;
     struct arena *a;
-    struct str stem;
-    uint32_t most;
+    struct lexical_spelling word;
     struct neighbour *found;
     size_t n;
+    uint32_t texts; /* that may still be read */
     bool failed;
 };
 
-static bool on_term(struct str term, void *ctx)
+static uint32_t first_of(const struct lexical_spelling *s)
 {
-    struct looking *l = ctx;
-    uint32_t edits = lexical_edits(l->stem, term, l->most);
-    if (edits == 0 || edits > l->most || term.len < 3) {
-        return true;
-    }
-    for (size_t i = 0; i < term.len; i++) {
-        if (term.ptr[i] >= '0' && term.ptr[i] <= '9') {
-            return true; /* not a word */
+    return s->n == 0 ? 0 : s->points[0];
+}
+
+static struct neighbour *known(const struct looking *l, const struct lexical_form *f)
+{
+    for (size_t i = 0; i < l->n; i++) {
+        if (str_eq(l->found[i].f.form, f->form) && str_eq(l->found[i].f.stem, f->stem)) {
+            return &l->found[i];
         }
     }
-    char *copy = arena_strndup(l->a, term.ptr, term.len);
-    if (copy == NULL) {
-        l->failed = true;
-        return false;
-    }
-    l->found[l->n++] = (struct neighbour){
-        .term = {copy, term.len}, .edits = edits, .other_start = term.ptr[0] != l->stem.ptr[0]};
-    return l->n < LOOKED_AT_MAX;
+    return NULL;
 }
+
+static uint32_t distance(const struct neighbour *c)
+{
+    return c->edits * 2 + c->other_start;
+}
+
+/* Where there is no room, in the place of the farthest one; NULL: that is this one. */
+static struct neighbour *room_for(struct looking *l, const struct neighbour *fresh)
+{
+    if (l->n < LOOKED_AT_MAX) {
+        return &l->found[l->n++];
+    }
+    struct neighbour *worst = &l->found[0];
+    for (size_t i = 1; i < l->n; i++) {
+        worst = distance(&l->found[i]) > distance(worst) ? &l->found[i] : worst;
+    }
+    return distance(worst) > distance(fresh) ? worst : NULL;
+}
+
+static bool on_form(const struct lexical_form *f, const chunk_no *chunks, uint32_t n, void *ctx)
+{
+    struct looking *l = ctx;
+    struct neighbour *c = known(l, f);
+    if (c == NULL) {
+        struct lexical_spelling have;
+        struct neighbour fresh = {.f = *f};
+        lexical_spell(f->form, &have);
+        fresh.edits = lexical_form_apart(&l->word, f->form, f->stem, 2);
+        fresh.other_start = first_of(&have) != first_of(&l->word);
+        c = fresh.edits == 0 ? NULL : room_for(l, &fresh);
+        if (c == NULL) {
+            return true;
+        }
+        char *form = arena_strndup(l->a, f->form.ptr, f->form.len);
+        char *stem = arena_strndup(l->a, f->stem.ptr, f->stem.len);
+        l->failed = form == NULL || stem == NULL;
+        if (l->failed) {
+            return false;
+        }
+        *c = fresh;
+        c->f = (struct lexical_form){{form, f->form.len}, {stem, f->stem.len}};
+    }
+    for (uint32_t i = 0; i < n && !c->visible; i++) {
+        c->visible = lexical_allowed(&l->source->allowed, chunks[i]);
+    }
+    return true;
+}
+
+/* ---- does a visible chunk spell it so? ---- */
+
+struct spelled {
+    const struct lexical_form *f;
+    bool is;
+};
+
+static bool on_token(const struct text_token *t, void *data)
+{
+    struct spelled *s = data;
+    s->is = t->kind == TEXT_WORD && str_eq(t->norm, s->f->form) && str_eq(t->stem, s->f->stem);
+    return !s->is;
+}
+
+static enum status text_has(struct looking *l, chunk_no n, struct neighbour *c, struct error *err)
+{
+    struct lexical_chunk chunk;
+    struct spelled s = {.f = &c->f};
+    enum status st = l->source->chunk(l->source->data, n, &chunk, err);
+    if (st == STATUS_NOT_FOUND) {
+        return STATUS_OK; /* deleted since */
+    }
+    if (st == STATUS_OK) {
+        text_analyze(l->t, chunk.text, chunk.language, on_token, &s);
+        if (!s.is) {
+            text_analyze(l->t, chunk.title, chunk.language, on_token, &s);
+        }
+        c->visible = s.is;
+    }
+    l->texts--;
+    return st;
+}
+
+/* The form's own chunks are others': a few visible ones of its stem are read. */
+static enum status look_into_texts(struct looking *l, struct neighbour *c, struct error *err)
+{
+    uint32_t left = TEXTS_MAX;
+    enum status s = STATUS_OK;
+    for (size_t part = 0; part < l->source->n_parts && s == STATUS_OK; part++) {
+        struct lexical_list list;
+        struct lexical_reader r = {0};
+        struct lexical_postings p;
+        s = l->source->list(l->source->data, part, c->f.stem, &list, err);
+        if (s == STATUS_OK && list.df > 0) {
+            s = lexical_list_open(&list, &r, err);
+        }
+        for (uint32_t b = 0; b < r.n_blocks && s == STATUS_OK; b++) {
+            s = lexical_list_block(&r, b, &p, err);
+            for (uint32_t i = 0; s == STATUS_OK && i < p.n; i++) {
+                if (c->visible || left == 0 || l->texts == 0) {
+                    return STATUS_OK;
+                }
+                if (lexical_allowed(&l->source->allowed, (uint64_t)list.base + p.chunk[i])) {
+                    left--;
+                    s = text_has(l, list.base + p.chunk[i], c, err);
+                }
+            }
+        }
+    }
+    return s;
+}
+
+/* ---- the likeliest ---- */
 
 static bool likelier(const struct neighbour *a, const struct neighbour *b)
 {
     if (a->edits + a->other_start != b->edits + b->other_start) {
         return a->edits + a->other_start < b->edits + b->other_start;
     }
-    return a->df > b->df;
+    if (a->df != b->df) {
+        return a->df > b->df;
+    }
+    size_t n = a->f.form.len < b->f.form.len ? a->f.form.len : b->f.form.len;
+    int c = memcmp(a->f.form.ptr, b->f.form.ptr, n);
+    return c != 0 ? c < 0 : a->f.form.len < b->f.form.len;
 }
 
-static enum status choose(const struct lexical_source *source, struct looking *l,
-                          struct neighbour best[LEXICAL_SIMILAR_MAX], size_t *n, struct error *err)
+static int by_likelihood(const void *x, const void *y)
 {
-    for (size_t i = 0; i < l->n; i++) {
+    const struct neighbour *a = x;
+    const struct neighbour *b = y;
+    return likelier(b, a) - likelier(a, b);
+}
+
+static bool chosen_already(struct neighbour *const *best, size_t n, struct str stem)
+{
+    for (size_t i = 0; i < n; i++) {
+        if (str_eq(best[i]->f.stem, stem)) {
+            return true;
+        }
+    }
+    return false;
+}
+
+/* The best of the visible ones, of one number of edits. */
+static enum status choose(struct looking *l, struct neighbour *best[LEXICAL_SIMILAR_MAX], size_t *n,
+                          struct error *err)
+{
+    enum status s = STATUS_OK;
+    for (size_t i = 0; i < l->n && s == STATUS_OK; i++) {
+        s = lexical_df(l->source, l->found[i].f.stem, &l->found[i].df, err);
+    }
+    if (s == STATUS_OK && l->n > 0) {
+        qsort(l->found, l->n, sizeof *l->found, by_likelihood);
+    }
+    for (size_t i = 0; i < l->n && *n < LEXICAL_SIMILAR_MAX && s == STATUS_OK; i++) {
         struct neighbour *c = &l->found[i];
-        enum status s = lexical_df(source, c->term, &c->df, err);
-        if (s != STATUS_OK) {
-            return s;
-        }
-        bool there = c->df == 0;
-        for (size_t k = 0; k < *n; k++) {
-            there = there || str_eq(best[k].term, c->term);
-        }
-        size_t at = *n;
-        while (at > 0 && likelier(c, &best[at - 1])) {
-            at--;
-        }
-        if (there || at == LEXICAL_SIMILAR_MAX) {
+        if (c->df == 0 || (*n > 0 && c->edits != best[0]->edits) ||
+            chosen_already(best, *n, c->f.stem)) {
             continue;
         }
-        *n += *n < LEXICAL_SIMILAR_MAX;
-        for (size_t k = *n - 1; k > at; k--) {
-            best[k] = best[k - 1];
+        if (!c->visible && l->texts > 0) {
+            s = look_into_texts(l, c, err);
         }
-        best[at] = *c;
+        if (s == STATUS_OK && c->visible) {
+            best[(*n)++] = c;
+        }
     }
-    return STATUS_OK;
+    return s;
 }
 
-enum status lexical_find_similar(const struct lexical_source *source, struct lexical_plan *p,
-                                 struct lexical_group *g, struct arena *a, struct error *err)
+static enum status look(struct looking *l, const struct lexical_group *g, struct error *err)
 {
-    uint32_t points[POINTS_MAX], n_points = points_of(g->word, points);
-    struct neighbour best[LEXICAL_SIMILAR_MAX];
+    lexical_spell(g->word, &l->word);
+    if (l->word.n < LEXICAL_FORM_POINTS || g->word.len > LEXICAL_FORM_BYTES) {
+        return STATUS_OK;
+    }
+    l->found = arena_array(l->a, LOOKED_AT_MAX, sizeof(*l->found));
+    if (l->found == NULL) {
+        return error_set(err, STATUS_NO_MEMORY, "search: out of memory");
+    }
+    enum status s = l->source->similar(l->source->data, g->word,
+                                       l->word.n >= TWO_EDITS_FROM ? 2 : 1, on_form, l, err);
+    return s == STATUS_OK && l->failed ? error_set(err, STATUS_NO_MEMORY, "search: out of memory")
+                                       : s;
+}
+
+enum status lexical_find_similar(struct text_analyzer *t, const struct lexical_source *source,
+                                 struct lexical_plan *p, struct lexical_group *g, struct arena *a,
+                                 struct error *err)
+{
+    struct neighbour *best[LEXICAL_SIMILAR_MAX];
     size_t n = 0;
-    struct looking l = {.a = a, .most = n_points >= TWO_EDITS_FROM ? 2 : 1};
-    if (source->similar == NULL || n_points < ONE_EDIT_FROM || p->n_similar == WORDS_MAX) {
+    struct looking l = {.source = source, .t = t, .a = a, .texts = TEXTS_IN_ALL / WORDS_MAX};
+    if (source->similar == NULL || p->n_similar == WORDS_MAX) {
         return STATUS_OK;
     }
     if (p->similar == NULL) {
         p->similar = arena_array(a, WORDS_MAX, sizeof(*p->similar));
-        p->similar_stems = arena_array(a, WORDS_MAX, sizeof(*p->similar_stems));
-    }
-    l.found = arena_array(a, LOOKED_AT_MAX, sizeof(*l.found));
-    if (p->similar == NULL || p->similar_stems == NULL || l.found == NULL) {
-        return error_set(err, STATUS_NO_MEMORY, "search: out of memory");
-    }
-    for (uint32_t v = 0; v < g->n_variants; v++) {
-        l.stem = g->variants[v];
-        l.n = 0;
-        enum status s = source->similar(source->data, l.stem, l.most, on_term, &l, err);
-        if (s == STATUS_OK && l.failed) {
-            s = error_set(err, STATUS_NO_MEMORY, "search: out of memory");
-        }
-        if (s == STATUS_OK) {
-            s = choose(source, &l, best, &n, err);
-        }
-        if (s != STATUS_OK) {
-            return s;
+        if (p->similar == NULL) {
+            return error_set(err, STATUS_NO_MEMORY, "search: out of memory");
         }
     }
-    if (n == 0) {
-        return STATUS_OK;
+    enum status s = look(&l, g, err);
+    if (s == STATUS_OK) {
+        s = choose(&l, best, &n, err);
     }
-    struct lexical_similar *out = &p->similar[p->n_similar];
-    struct str *stems = p->similar_stems[p->n_similar++];
+    if (s != STATUS_OK || n == 0) {
+        return s;
+    }
+    struct lexical_similar *out = &p->similar[p->n_similar++];
     *out = (struct lexical_similar){.word = g->word};
-    for (size_t i = 0; i < n && best[i].edits == best[0].edits; i++) {
-        stems[out->n_tried++] = best[i].term;
+    for (size_t i = 0; i < n; i++) {
+        out->tried[out->n_tried++] = best[i]->f.form;
         if (g->n_variants == LEXICAL_MAX_VARIANTS) {
             g->n_variants--; /* its own stems are in no chunk */
         }
-        g->variants[g->n_variants] = best[i].term;
-        g->variant_df[g->n_variants++] = best[i].df;
-        g->df += best[i].df;
+        g->variants[g->n_variants] = best[i]->f.stem;
+        g->variant_df[g->n_variants++] = best[i]->df;
+        g->df += best[i]->df;
     }
-    g->weight *= best[0].edits == 1 ? LEXICAL_ONE_EDIT_WEIGHT : LEXICAL_TWO_EDITS_WEIGHT;
+    g->weight *= best[0]->edits == 1 ? LEXICAL_ONE_EDIT_WEIGHT : LEXICAL_TWO_EDITS_WEIGHT;
     return STATUS_OK;
-}
-
-void lexical_similar_seen(struct lexical_plan *p, struct str stem, struct str norm, struct arena *a)
-{
-    for (size_t i = 0; i < p->n_similar; i++) {
-        for (size_t k = 0; k < p->similar[i].n_tried; k++) {
-            if (p->similar[i].tried[k].ptr == NULL && str_eq(p->similar_stems[i][k], stem)) {
-                char *copy = arena_strndup(a, norm.ptr, norm.len);
-                p->similar[i].tried[k] = (struct str){copy, copy == NULL ? 0 : norm.len};
-            }
-        }
-    }
 }

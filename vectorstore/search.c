@@ -8,6 +8,7 @@
 #include "base/log.h"
 #include "base/map.h"
 #include "vectorstore/store_internal.h"
+#include "vectorstore/text_forms.h"
 
 #define LIMIT_MAX 1000U
 #define QUERY_BYTES ((size_t)64 * 1024)
@@ -132,56 +133,15 @@ static enum status source_list(void *data, size_t part, struct str term, struct 
 
 /* ---- words like another ---- */
 
-#define SIMILAR_LOOKED_AT 400000U /* terms, for one word */
-
-struct looking {
-    unsigned char first;
-    size_t len, slack; /* of the word; bytes that another may be shorter or longer by */
-    uint32_t left;
-    bool wanted;
-    bool (*visit)(struct str term, void *ctx);
-    void *ctx;
-};
-
-static bool look(struct str term, void *data)
-{
-    struct looking *l = data;
-    unsigned char first = term.len > 0 ? (unsigned char)term.ptr[0] : 0;
-    if (first > l->first || l->left == 0) {
-        return false;
-    }
-    l->left--;
-    size_t apart = term.len > l->len ? term.len - l->len : l->len - term.len;
-    if (first == l->first && apart <= l->slack) {
-        l->wanted = l->visit(term, l->ctx);
-    }
-    return l->wanted;
-}
-
-/* The terms are in order, so only those are looked at that begin as the word does, or with its
- * second letter (the first one swapped or too many): people get the first letter right. */
-static enum status source_similar(void *data, struct str term, uint32_t max_edits,
-                                  bool (*visit)(struct str term, void *ctx), void *ctx,
-                                  struct error *err)
+static enum status source_similar(void *data, struct str word, uint32_t max_edits,
+                                  lexical_form_fn visit, void *ctx, struct error *err)
 {
     struct text_search *ts = data;
-    struct looking l = {.len = term.len,
-                        .slack = (size_t)max_edits * 4,
-                        .left = SIMILAR_LOOKED_AT,
-                        .wanted = true,
-                        .visit = visit,
-                        .ctx = ctx};
     enum status st = STATUS_OK;
-    for (size_t at = 0; at < 2 && at < term.len && st == STATUS_OK; at++) {
-        if (at == 1 && term.ptr[1] == term.ptr[0]) {
-            break;
-        }
-        l.first = (unsigned char)term.ptr[at];
-        for (size_t i = 0; i < ts->set->n && st == STATUS_OK && l.wanted; i++) {
-            struct text_part *p = ts->set->entries[i].part;
-            st = text_part_terms(p, (struct str){term.ptr + at, 1}, look, &l, err);
-            ts->damaged = st == STATUS_CORRUPT ? p : ts->damaged;
-        }
+    for (size_t i = 0; i < ts->set->n && st == STATUS_OK; i++) {
+        struct text_part *p = ts->set->entries[i].part;
+        st = text_forms_similar(p, word, max_edits, visit, ctx, err);
+        ts->damaged = st == STATUS_CORRUPT ? p : ts->damaged;
     }
     return st;
 }

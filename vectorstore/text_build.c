@@ -3,12 +3,11 @@
 #include <stdlib.h>
 
 #include "base/map.h"
-#include "vectorstore/text_image.h"
+#include "vectorstore/text_builder.h"
 
 #define SECTION_MAX ((size_t)3 << 30)
 #define POSTINGS_FLUSH ((size_t)256 * 1024)
 #define BUCKETS_MAX ((size_t)32 * 1024)
-#define REST_POSTINGS 32768U /* between two rests: a few milliseconds */
 
 static enum status out_of_memory(struct error *err)
 {
@@ -17,38 +16,19 @@ static enum status out_of_memory(struct error *err)
 
 /* ---- the sections of a part being made ---- */
 
-struct builder {
-    struct text_about about;
-    struct lexical_length *lengths; /* owned */
-    _Atomic uint32_t *grams;        /* owned; LEXICAL_GRAM_BUCKETS counts, or NULL: in sections */
-    struct buf sections[TEXT_SECTIONS];
-    struct buf last;   /* the term before */
-    uint64_t postings; /* bytes so far, those written to the file included */
-    uint64_t in_group;
-    struct segment_writer *w; /* NULL: an image */
-};
-
-static void put_varint(struct buf *out, uint64_t v)
+enum status text_builder_begin(struct text_builder *b, chunk_no first, chunk_no last,
+                               uint32_t analyzer, struct error *err)
 {
-    for (; v >= 0x80U; v >>= 7) {
-        buf_char(out, (char)(v | 0x80U));
-    }
-    buf_char(out, (char)v);
-}
-
-static enum status builder_begin(struct builder *b, chunk_no first, chunk_no last,
-                                 uint32_t analyzer, struct error *err)
-{
-    *b = (struct builder){.about = {.first = first, .last = last, .analyzer = analyzer}};
+    *b = (struct text_builder){.about = {.first = first, .last = last, .analyzer = analyzer}};
     for (size_t i = 0; i < TEXT_SECTIONS; i++) {
         buf_init(&b->sections[i], SECTION_MAX);
     }
     buf_init(&b->last, TEXT_TERM_MAX);
     b->lengths = calloc((size_t)(last - first) + 1, sizeof *b->lengths);
-    return b->lengths == NULL ? out_of_memory(err) : STATUS_OK;
+    return b->lengths == NULL ? out_of_memory(err) : text_forms_begin(first, &b->forms, err);
 }
 
-static void builder_end(struct builder *b)
+void text_builder_end(struct text_builder *b)
 {
     for (size_t i = 0; i < TEXT_SECTIONS; i++) {
         buf_deinit(&b->sections[i]);
@@ -56,12 +36,12 @@ static void builder_end(struct builder *b)
     buf_deinit(&b->last);
     free(b->lengths);
     free(b->grams);
+    text_forms_free(b->forms);
     segment_writer_end(b->w);
 }
 
-/* Once the lengths are set: the statistics, and the file begins. */
-static enum status builder_count(struct builder *b, const char *path, const struct segment_key *key,
-                                 struct error *err)
+enum status text_builder_count(struct text_builder *b, const char *path,
+                               const struct segment_key *key, struct error *err)
 {
     static const char *const names[TEXT_SECTIONS] = TEXT_SECTION_NAMES;
     struct text_about *a = &b->about;
@@ -86,7 +66,7 @@ static enum status builder_count(struct builder *b, const char *path, const stru
     return s == STATUS_OK ? segment_writer_section(b->w, names[TEXT_POSTINGS], err) : s;
 }
 
-static enum status flush_postings(struct builder *b, struct error *err)
+static enum status flush_postings(struct text_builder *b, struct error *err)
 {
     struct buf *p = &b->sections[TEXT_POSTINGS];
     enum status s = b->w == NULL ? STATUS_OK : segment_writer_add(b->w, p->ptr, p->len, err);
@@ -96,9 +76,8 @@ static enum status flush_postings(struct builder *b, struct error *err)
     return s;
 }
 
-/* Terms come in order. */
-static enum status builder_term(struct builder *b, struct str term, const struct lexical_add *adds,
-                                uint32_t n, struct error *err)
+enum status text_builder_term(struct text_builder *b, struct str term,
+                              const struct lexical_add *adds, uint32_t n, struct error *err)
 {
     struct buf *terms = &b->sections[TEXT_TERMS];
     struct buf *postings = &b->sections[TEXT_POSTINGS];
@@ -116,11 +95,11 @@ static enum status builder_term(struct builder *b, struct str term, const struct
     if (s != STATUS_OK) {
         return s;
     }
-    put_varint(terms, shared);
-    put_varint(terms, term.len - shared);
+    text_put_varint(terms, shared);
+    text_put_varint(terms, term.len - shared);
     buf_append(terms, term.ptr + shared, term.len - shared);
-    put_varint(terms, n);
-    put_varint(terms, postings->len - before);
+    text_put_varint(terms, n);
+    text_put_varint(terms, postings->len - before);
     b->postings += postings->len - before;
     buf_reset(&b->last);
     buf_str(&b->last, term);
@@ -132,7 +111,7 @@ static enum status builder_term(struct builder *b, struct str term, const struct
     return postings->len >= POSTINGS_FLUSH ? flush_postings(b, err) : STATUS_OK;
 }
 
-static enum status finish_sections(struct builder *b, struct error *err)
+static enum status finish_sections(struct text_builder *b, struct error *err)
 {
     struct text_row past = {.terms = b->sections[TEXT_TERMS].len, .postings = b->postings};
     buf_append(&b->sections[TEXT_INDEX], &past, sizeof past);
@@ -140,21 +119,24 @@ static enum status finish_sections(struct builder *b, struct error *err)
     for (uint32_t i = 0; b->grams != NULL && i < LEXICAL_GRAM_BUCKETS; i++) {
         uint32_t n = atomic_load_explicit(&b->grams[i], memory_order_relaxed);
         if (n != 0) {
-            put_varint(&b->sections[TEXT_GRAMS], i - last);
-            put_varint(&b->sections[TEXT_GRAMS], n);
+            text_put_varint(&b->sections[TEXT_GRAMS], i - last);
+            text_put_varint(&b->sections[TEXT_GRAMS], n);
             last = i;
         }
     }
-    return buf_status(&b->sections[TEXT_INDEX]) == STATUS_OK &&
-                   buf_status(&b->sections[TEXT_GRAMS]) == STATUS_OK
-               ? STATUS_OK
-               : out_of_memory(err);
+    if (buf_status(&b->sections[TEXT_INDEX]) != STATUS_OK ||
+        buf_status(&b->sections[TEXT_GRAMS]) != STATUS_OK) {
+        return out_of_memory(err);
+    }
+    return text_forms_finish(b->forms, &b->sections[TEXT_FORMS], &b->sections[TEXT_FORM_INDEX],
+                             &b->sections[TEXT_TRIGRAMS], err);
 }
 
-static enum status finish_file(struct builder *b, struct error *err)
+static enum status finish_file(struct text_builder *b, struct error *err)
 {
     static const char *const names[TEXT_SECTIONS] = TEXT_SECTION_NAMES;
-    static const enum text_section rest[] = {TEXT_TERMS, TEXT_INDEX, TEXT_GRAMS};
+    static const enum text_section rest[] = {TEXT_TERMS, TEXT_INDEX,      TEXT_GRAMS,
+                                             TEXT_FORMS, TEXT_FORM_INDEX, TEXT_TRIGRAMS};
     enum status s = flush_postings(b, err);
     for (size_t i = 0; i < sizeof rest / sizeof rest[0] && s == STATUS_OK; i++) {
         s = segment_writer_section(b->w, names[rest[i]], err);
@@ -171,7 +153,7 @@ static enum status finish_file(struct builder *b, struct error *err)
     return s == STATUS_OK ? segment_writer_finish(b->w, err) : s;
 }
 
-static enum status finish_image(struct builder *b, struct text_part **out, struct error *err)
+static enum status finish_image(struct text_builder *b, struct text_part **out, struct error *err)
 {
     size_t n = (size_t)(b->about.last - b->about.first) + 1;
     struct text_image h = {.about = b->about};
@@ -200,7 +182,7 @@ static enum status finish_image(struct builder *b, struct text_part **out, struc
     return text_part_image(image, (size_t)len, out, err);
 }
 
-static enum status builder_finish(struct builder *b, struct text_part **out, struct error *err)
+enum status text_builder_finish(struct text_builder *b, struct text_part **out, struct error *err)
 {
     enum status s = finish_sections(b, err);
     if (s == STATUS_OK) {
@@ -237,6 +219,7 @@ struct text_batch {
     uint32_t *buckets; /* BUCKETS_MAX of them, then folded into grams */
     size_t n_buckets;
     _Atomic uint32_t *grams; /* NULL: there are only buckets */
+    struct text_forms_table *forms;
 };
 
 enum status text_batch_new(chunk_no first, uint32_t n, struct text_batch **out, struct error *err)
@@ -269,12 +252,12 @@ void text_batch_free(struct text_batch *b)
         free(b->postings);
         free(b->buckets);
         free(b->grams);
+        text_forms_table_free(b->forms);
         free(b);
     }
 }
 
-/* realloc'ed to hold `need`; NULL when out of memory, *p then stays. */
-static void *grown(void *p, size_t *cap, size_t need, size_t size)
+void *text_grown(void *p, size_t *cap, size_t need, size_t size)
 {
     size_t to = *cap < 1024 ? 1024 : *cap;
     while (to < need) {
@@ -362,7 +345,7 @@ enum status text_batch_add(struct text_batch *b, chunk_no n, const struct lexica
         return error_set(err, STATUS_INTERNAL, "indexing: passage %u is not of the batch", n);
     }
     if (need > b->cap_postings) {
-        void *p = grown(b->postings, &b->cap_postings, need, sizeof *b->postings);
+        void *p = text_grown(b->postings, &b->cap_postings, need, sizeof *b->postings);
         if (p == NULL) {
             return out_of_memory(err);
         }
@@ -387,6 +370,12 @@ enum status text_batch_add(struct text_batch *b, chunk_no n, const struct lexica
         }
         b->buckets[b->n_buckets++] = e->gram_buckets[i];
     }
+    for (size_t i = 0; i < e->n_forms; i++) {
+        enum status s = text_forms_table_add(&b->forms, &e->forms[i], n, err);
+        if (s != STATUS_OK) {
+            return s;
+        }
+    }
     b->lengths[n - b->first] = (struct lexical_length){
         .length = clip(e->length), .plain = clip(e->plain_length), .grams = e->gram_length};
     return STATUS_OK;
@@ -409,7 +398,7 @@ static int by_number(const void *x, const void *y)
 }
 
 /* Few buckets are sorted, many counted. */
-static enum status batch_grams(struct text_batch *b, struct builder *out, struct error *err)
+static enum status batch_grams(struct text_batch *b, struct text_builder *out, struct error *err)
 {
     if (b->grams != NULL) {
         if (!fold_buckets(b)) {
@@ -428,8 +417,8 @@ static enum status batch_grams(struct text_batch *b, struct builder *out, struct
         while (j < b->n_buckets && b->buckets[j] == b->buckets[i]) {
             j++;
         }
-        put_varint(&out->sections[TEXT_GRAMS], b->buckets[i] - last);
-        put_varint(&out->sections[TEXT_GRAMS], j - i);
+        text_put_varint(&out->sections[TEXT_GRAMS], b->buckets[i] - last);
+        text_put_varint(&out->sections[TEXT_GRAMS], j - i);
         last = b->buckets[i];
         i = j;
     }
@@ -440,15 +429,15 @@ static enum status batch_build(struct text_batch *b, uint32_t analyzer, const ch
                                const struct segment_key *key, struct text_part **out,
                                struct error *err)
 {
-    struct builder w;
+    struct text_builder w;
     struct lexical_add *adds = calloc((size_t)b->most + 1, sizeof *adds);
-    enum status s = builder_begin(&w, b->first, b->first + (b->n - 1), analyzer, err);
+    enum status s = text_builder_begin(&w, b->first, b->first + (b->n - 1), analyzer, err);
     if (s == STATUS_OK && adds == NULL) {
         s = out_of_memory(err);
     }
     if (s == STATUS_OK) {
         memcpy(w.lengths, b->lengths, b->n * sizeof *b->lengths);
-        s = builder_count(&w, path, key, err);
+        s = text_builder_count(&w, path, key, err);
     }
     if (s == STATUS_OK && b->n_terms > 0) {
         qsort(b->terms, b->n_terms, sizeof *b->terms, by_name);
@@ -461,15 +450,18 @@ static enum status batch_build(struct text_batch *b, uint32_t analyzer, const ch
         for (uint32_t at = b->terms[i].first; at != 0; at = b->postings[at - 1].next) {
             adds[n++] = b->postings[at - 1].add;
         }
-        s = builder_term(&w, b->terms[i].name, adds, n, err);
+        s = text_builder_term(&w, b->terms[i].name, adds, n, err);
     }
     if (s == STATUS_OK) {
         s = batch_grams(b, &w, err);
     }
     if (s == STATUS_OK) {
-        s = builder_finish(&w, out, err);
+        s = text_forms_table_write(b->forms, w.forms, err);
     }
-    builder_end(&w);
+    if (s == STATUS_OK) {
+        s = text_builder_finish(&w, out, err);
+    }
+    text_builder_end(&w);
     free(adds);
     return s;
 }
@@ -485,222 +477,4 @@ enum status text_batch_file(struct text_batch *b, uint32_t analyzer, const char 
 {
     struct text_part *unused = NULL;
     return batch_build(b, analyzer, path, key, &unused, err);
-}
-
-/* ---- from parts ---- */
-
-struct source {
-    struct text_terms terms;
-    struct text_pins pins; /* of the list at hand */
-    struct str term;
-    struct lexical_list list;
-    bool more;
-};
-
-struct merging {
-    struct builder out;
-    const struct text_pace *pace;
-    struct source *sources;
-    size_t n;
-    struct lexical_add *adds;
-    size_t n_adds, cap_adds;
-    uint32_t since_rest;
-};
-
-static bool is_there(const struct text_pace *pace, uint64_t n)
-{
-    return pace->there == NULL || n >= pace->there->limit || lexical_allowed(pace->there, n);
-}
-
-static enum status advance(struct source *s, struct error *err)
-{
-    text_pins_drop(&s->pins);
-    return text_terms_next(&s->terms, &s->term, &s->pins, &s->list, &s->more, err);
-}
-
-static enum status take_list(struct merging *m, const struct lexical_list *list, struct error *err)
-{
-    struct lexical_reader r;
-    struct lexical_postings p;
-    enum status s = lexical_list_open(list, &r, err);
-    if (s == STATUS_OK && m->n_adds + list->df > m->cap_adds) {
-        void *adds = grown(m->adds, &m->cap_adds, m->n_adds + list->df, sizeof *m->adds);
-        if (adds == NULL) {
-            return out_of_memory(err);
-        }
-        m->adds = adds;
-    }
-    for (uint32_t i = 0; s == STATUS_OK && i < r.n_blocks; i++) {
-        s = lexical_list_block(&r, i, &p, err);
-        for (uint32_t j = 0; s == STATUS_OK && j < p.n; j++) {
-            if (is_there(m->pace, (uint64_t)list->base + p.chunk[j])) {
-                m->adds[m->n_adds++] =
-                    (struct lexical_add){list->base + p.chunk[j], p.tf_text[j], p.tf_title[j]};
-            }
-        }
-    }
-    m->since_rest += list->df + 4;
-    return s;
-}
-
-static int compare_terms(struct str a, struct str b)
-{
-    size_t n = a.len < b.len ? a.len : b.len;
-    int c = n == 0 ? 0 : memcmp(a.ptr, b.ptr, n);
-    return c != 0 ? c : (a.len > b.len) - (a.len < b.len);
-}
-
-static enum status merge_term(struct merging *m, size_t least, struct error *err)
-{
-    enum status s = STATUS_OK;
-    bool mine[TEXT_MERGE_MAX] = {false};
-    m->n_adds = 0;
-    for (size_t i = least; i < m->n && s == STATUS_OK; i++) {
-        mine[i] = m->sources[i].more &&
-                  (i == least || str_eq(m->sources[i].term, m->sources[least].term));
-        if (mine[i]) {
-            s = take_list(m, &m->sources[i].list, err);
-        }
-    }
-    if (s == STATUS_OK && m->n_adds > 0) {
-        s = builder_term(&m->out, m->sources[least].term, m->adds, (uint32_t)m->n_adds, err);
-    }
-    for (size_t i = least; i < m->n && s == STATUS_OK; i++) {
-        if (mine[i]) {
-            s = advance(&m->sources[i], err);
-        }
-    }
-    return s;
-}
-
-static enum status merge_terms(struct merging *m, struct error *err)
-{
-    enum status s = STATUS_OK;
-    for (size_t i = 0; i < m->n && s == STATUS_OK; i++) {
-        s = advance(&m->sources[i], err);
-    }
-    while (s == STATUS_OK) {
-        size_t least = m->n;
-        for (size_t i = 0; i < m->n; i++) {
-            if (m->sources[i].more &&
-                (least == m->n || compare_terms(m->sources[i].term, m->sources[least].term) < 0)) {
-                least = i;
-            }
-        }
-        if (least == m->n) {
-            break;
-        }
-        s = merge_term(m, least, err);
-        if (m->since_rest >= REST_POSTINGS) {
-            m->since_rest = 0;
-            if (m->pace->cancelled != NULL && atomic_load(m->pace->cancelled)) {
-                return error_set(err, STATUS_CANCELLED, "indexing was cancelled");
-            }
-            if (m->pace->rest != NULL) {
-                m->pace->rest(m->pace->data);
-            }
-        }
-    }
-    return s;
-}
-
-/* Lengths of what stays; dropped ones are counted. */
-static uint32_t merge_lengths(struct merging *m, struct text_part *p)
-{
-    const struct text_about *a = text_part_about(p);
-    const struct lexical_length *from = text_part_lengths(p);
-    struct lexical_length *to = m->out.lengths + (a->first - m->out.about.first);
-    uint32_t dropped = 0;
-    for (size_t i = 0; i <= a->last - a->first; i++) {
-        bool counts = from[i].length > 0 || from[i].grams > 0;
-        if (counts && is_there(m->pace, (uint64_t)a->first + i)) {
-            to[i] = from[i];
-        } else if (counts) {
-            dropped++;
-        }
-    }
-    return dropped;
-}
-
-/* What dropped chunks had of the 4-grams is not known any more: the counts shrink in proportion. */
-static enum status merge_grams(struct merging *m, struct text_part *p, uint32_t dropped,
-                               struct error *err)
-{
-    uint64_t all = text_part_about(p)->chunks;
-    if (dropped == 0) {
-        return text_part_grams(p, 1, m->out.grams, err);
-    }
-    _Atomic uint32_t *room = calloc(LEXICAL_GRAM_BUCKETS, sizeof *room);
-    enum status s = room == NULL ? out_of_memory(err) : text_part_grams(p, 1, room, err);
-    for (size_t i = 0; i < LEXICAL_GRAM_BUCKETS && s == STATUS_OK; i++) {
-        uint64_t n = atomic_load_explicit(&room[i], memory_order_relaxed);
-        uint64_t kept = (n * (all - dropped) + all / 2) / all;
-        uint32_t there = atomic_load_explicit(&m->out.grams[i], memory_order_relaxed);
-        atomic_store_explicit(&m->out.grams[i], there + (uint32_t)kept, memory_order_relaxed);
-    }
-    free(room);
-    return s;
-}
-
-static enum status merge(struct merging *m, struct text_part *const *parts, size_t n,
-                         const char *path, const struct segment_key *key, struct text_part **out,
-                         struct error *err)
-{
-    m->out.grams = calloc(LEXICAL_GRAM_BUCKETS, sizeof *m->out.grams);
-    m->sources = calloc(n, sizeof *m->sources);
-    enum status s = m->out.grams == NULL || m->sources == NULL ? out_of_memory(err) : STATUS_OK;
-    for (size_t i = 0; i < n && s == STATUS_OK; i++) {
-        const struct text_about *a = text_part_about(parts[i]);
-        uint32_t dropped = merge_lengths(m, parts[i]);
-        m->out.about.dropped += a->dropped + dropped;
-        m->out.about.analyzer =
-            a->analyzer < m->out.about.analyzer ? a->analyzer : m->out.about.analyzer;
-        m->sources[i].terms.part = parts[i];
-        m->n = i + 1;
-        s = merge_grams(m, parts[i], dropped, err);
-    }
-    if (s == STATUS_OK) {
-        s = builder_count(&m->out, path, key, err);
-    }
-    if (s == STATUS_OK) {
-        s = merge_terms(m, err);
-    }
-    return s == STATUS_OK ? builder_finish(&m->out, out, err) : s;
-}
-
-static enum status merge_parts(struct text_part *const *parts, size_t n,
-                               const struct text_pace *pace, const char *path,
-                               const struct segment_key *key, struct text_part **out,
-                               struct error *err)
-{
-    struct merging m = {.pace = pace};
-    if (n == 0 || n > TEXT_MERGE_MAX) {
-        return error_set(err, STATUS_INTERNAL, "indexing: %zu parts cannot be merged", n);
-    }
-    enum status s = builder_begin(&m.out, text_part_about(parts[0])->first,
-                                  text_part_about(parts[n - 1])->last, UINT32_MAX, err);
-    if (s == STATUS_OK) {
-        s = merge(&m, parts, n, path, key, out, err);
-    }
-    for (size_t i = 0; i < m.n; i++) {
-        text_pins_drop(&m.sources[i].pins);
-        text_terms_end(&m.sources[i].terms);
-    }
-    free(m.sources);
-    free(m.adds);
-    builder_end(&m.out);
-    return s;
-}
-
-enum status text_merge_image(struct text_part *const *parts, size_t n, const struct text_pace *pace,
-                             struct text_part **out, struct error *err)
-{
-    return merge_parts(parts, n, pace, NULL, NULL, out, err);
-}
-
-enum status text_merge_file(struct text_part *const *parts, size_t n, const struct text_pace *pace,
-                            const char *path, const struct segment_key *key, struct error *err)
-{
-    struct text_part *unused = NULL;
-    return merge_parts(parts, n, pace, path, key, &unused, err);
 }

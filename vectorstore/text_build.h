@@ -33,6 +33,12 @@ struct text_pace {
     uint64_t epoch;                /* text_index_epoch, from before `there` was looked up */
 };
 
+static inline bool text_pace_keeps(const struct text_pace *pace, uint64_t n)
+{
+    return pace->there == NULL || n >= pace->there->limit || lexical_allowed(pace->there, n);
+}
+enum status text_pace_rest(const struct text_pace *pace, struct error *err) MUST_CHECK;
+
 /* parts: ascending and disjoint in their numbers; the result covers the first's first to the last's
  * last. */
 enum status text_merge_image(struct text_part *const *parts, size_t n, const struct text_pace *pace,

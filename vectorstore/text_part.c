@@ -25,8 +25,8 @@ static enum status damaged(const struct text_part *p, const char *what, struct e
 
 /* ---- sections ---- */
 
-static enum status view(struct text_part *p, enum text_section section, uint64_t at, uint64_t len,
-                        struct segment_view *out, struct error *err)
+enum status text_part_view(struct text_part *p, enum text_section section, uint64_t at,
+                           uint64_t len, struct segment_view *out, struct error *err)
 {
     if (p->file != NULL) {
         return segment_file_view(p->file, &p->in_file[section], at, (size_t)len, out, err);
@@ -39,7 +39,7 @@ static enum status view(struct text_part *p, enum text_section section, uint64_t
     return STATUS_OK;
 }
 
-static uint64_t size_of(const struct text_part *p, enum text_section section)
+uint64_t text_part_size(const struct text_part *p, enum text_section section)
 {
     return p->file != NULL ? p->in_file[section].size : p->in_image[section].len;
 }
@@ -54,15 +54,16 @@ static struct text_row row(const struct text_part *p, uint64_t group)
 static enum status hold_sections(struct text_part *p, struct error *err)
 {
     uint64_t n = (uint64_t)p->about.last - p->about.first + 1;
-    uint64_t index = size_of(p, TEXT_INDEX);
+    uint64_t index = text_part_size(p, TEXT_INDEX);
     p->n_groups = (p->about.terms + TEXT_GROUP - 1) / TEXT_GROUP;
     if (p->about.last < p->about.first || p->about.terms / TEXT_GROUP > index ||
         index != (p->n_groups + 1) * sizeof(struct text_row) ||
-        size_of(p, TEXT_LENGTHS) != n * sizeof(struct lexical_length)) {
+        text_part_size(p, TEXT_LENGTHS) != n * sizeof(struct lexical_length)) {
         return damaged(p, "its sections do not fit together", err);
     }
-    enum status s = view(p, TEXT_LENGTHS, 0, size_of(p, TEXT_LENGTHS), &p->lengths, err);
-    return s == STATUS_OK ? view(p, TEXT_INDEX, 0, index, &p->index, err) : s;
+    enum status s =
+        text_part_view(p, TEXT_LENGTHS, 0, text_part_size(p, TEXT_LENGTHS), &p->lengths, err);
+    return s == STATUS_OK ? text_part_view(p, TEXT_INDEX, 0, index, &p->index, err) : s;
 }
 
 /* ---- life ---- */
@@ -80,21 +81,24 @@ static struct text_part *part_new(struct error *err)
 
 static enum status take_image(struct text_part *p, struct error *err)
 {
-    struct text_image h;
+    struct text_image h = {.hash = 0};
     const char *at = p->image;
-    if (p->image_len < sizeof h) {
+    bool first = p->image_len >= sizeof h.magic && memcmp(at, TEXT_MAGIC_1, sizeof h.magic) == 0;
+    size_t sections = first ? TEXT_SECTIONS_1 : TEXT_SECTIONS;
+    size_t head = offsetof(struct text_image, sizes) + sections * sizeof h.sizes[0];
+    if (p->image_len < head) {
         return damaged(p, "is cut short", err);
     }
-    memcpy(&h, at, sizeof h);
+    memcpy(&h, at, head);
     p->about = h.about;
     size_t hashed = offsetof(struct text_image, about);
-    uint64_t left = p->image_len - sizeof h;
-    uint64_t offset = sizeof h;
-    if (memcmp(h.magic, TEXT_MAGIC, sizeof h.magic) != 0 ||
+    uint64_t left = p->image_len - head;
+    uint64_t offset = head;
+    if ((!first && memcmp(h.magic, TEXT_MAGIC, sizeof h.magic) != 0) ||
         h.hash != hash64(at + hashed, p->image_len - hashed)) {
         return damaged(p, "does not match its checksum", err);
     }
-    for (size_t i = 0; i < TEXT_SECTIONS; i++) {
+    for (size_t i = 0; i < sections; i++) {
         uint64_t len = h.sizes[i] > left ? UINT64_MAX : text_aligned(h.sizes[i]);
         if (len > left) {
             return damaged(p, "is cut short", err);
@@ -147,6 +151,10 @@ enum status text_part_open(const char *path, const struct segment_key *key,
     }
     for (size_t i = 0; i < TEXT_SECTIONS && s == STATUS_OK; i++) {
         s = segment_file_section(p->file, names[i], &p->in_file[i], err);
+        if (s == STATUS_CORRUPT && i >= TEXT_SECTIONS_1) { /* of an earlier version */
+            p->in_file[i] = (struct segment_section){0};
+            s = STATUS_OK;
+        }
     }
     if (s == STATUS_OK) {
         s = hold_sections(p, err);
@@ -243,7 +251,7 @@ static enum status list_at(struct text_part *p, uint64_t at, uint64_t len, uint6
     if (df == 0 || df > n) {
         return damaged(p, "a damaged frequency", err);
     }
-    enum status s = view(p, TEXT_POSTINGS, at, len, &v, err);
+    enum status s = text_part_view(p, TEXT_POSTINGS, at, len, &v, err);
     if (s == STATUS_OK) {
         *out = (struct lexical_list){.bytes = {(const char *)v.ptr, v.len},
                                      .df = (uint32_t)df,
@@ -260,29 +268,15 @@ struct entry {
     struct str rest;
 };
 
-static bool varint(const struct segment_view *v, size_t *at, uint64_t *out)
-{
-    uint64_t n = 0;
-    for (unsigned shift = 0; shift < 63 && *at < v->len; shift += 7) {
-        unsigned char b = v->ptr[(*at)++];
-        n |= (uint64_t)(b & 0x7F) << shift;
-        if (b < 0x80) {
-            *out = n;
-            return true;
-        }
-    }
-    return false;
-}
-
 static bool read_entry(const struct segment_view *v, size_t *at, struct entry *e)
 {
     uint64_t len;
-    if (!varint(v, at, &e->shared) || !varint(v, at, &len) || len > v->len - *at) {
+    if (!text_varint(v, at, &e->shared) || !text_varint(v, at, &len) || len > v->len - *at) {
         return false;
     }
     e->rest = (struct str){(const char *)v->ptr + *at, (size_t)len};
     *at += (size_t)len;
-    return varint(v, at, &e->df) && varint(v, at, &e->postings);
+    return text_varint(v, at, &e->df) && text_varint(v, at, &e->postings);
 }
 
 static enum status view_group(struct text_part *p, uint64_t group, struct segment_view *out,
@@ -293,7 +287,7 @@ static enum status view_group(struct text_part *p, uint64_t group, struct segmen
     if (past.terms < here.terms) {
         return damaged(p, "its groups of words are out of order", err);
     }
-    return view(p, TEXT_TERMS, here.terms, past.terms - here.terms, out, err);
+    return text_part_view(p, TEXT_TERMS, here.terms, past.terms - here.terms, out, err);
 }
 
 static int compare(struct str a, struct str b)
@@ -390,38 +384,6 @@ enum status text_part_list(struct text_part *p, struct str term, struct text_pin
 
 /* ---- all of it ---- */
 
-enum status text_part_terms(struct text_part *p, struct str from,
-                            bool (*visit)(struct str term, void *data), void *data,
-                            struct error *err)
-{
-    uint64_t group = 0;
-    bool more = p->n_groups > 0;
-    struct buf name;
-    buf_init(&name, TEXT_TERM_MAX);
-    enum status s = more ? find_group(p, from, &group, err) : STATUS_OK;
-    for (; s == STATUS_OK && more && group < p->n_groups; group++) {
-        struct segment_view v = {0};
-        size_t at = 0;
-        s = view_group(p, group, &v, err);
-        buf_reset(&name);
-        while (s == STATUS_OK && more && at < v.len) {
-            struct entry e;
-            if (!read_entry(&v, &at, &e) || e.shared > name.len) {
-                s = damaged(p, "a damaged group of words", err);
-                break;
-            }
-            name.len = (size_t)e.shared;
-            buf_str(&name, e.rest);
-            s = buf_status(&name) == STATUS_OK ? STATUS_OK
-                                               : damaged(p, "a word that is too long", err);
-            more = s == STATUS_OK && visit(buf_view(&name), data);
-        }
-        segment_view_drop(&v);
-    }
-    buf_deinit(&name);
-    return s;
-}
-
 enum status text_terms_next(struct text_terms *t, struct str *term, struct text_pins *pins,
                             struct lexical_list *list, bool *more, struct error *err)
 {
@@ -475,10 +437,10 @@ enum status text_part_grams(struct text_part *p, int sign, _Atomic uint32_t *cou
     struct segment_view v;
     size_t at = 0;
     uint64_t bucket = 0;
-    enum status s = view(p, TEXT_GRAMS, 0, size_of(p, TEXT_GRAMS), &v, err);
+    enum status s = text_part_view(p, TEXT_GRAMS, 0, text_part_size(p, TEXT_GRAMS), &v, err);
     while (s == STATUS_OK && at < v.len) {
         uint64_t step, n;
-        if (!varint(&v, &at, &step) || !varint(&v, &at, &n) ||
+        if (!text_varint(&v, &at, &step) || !text_varint(&v, &at, &n) ||
             step >= LEXICAL_GRAM_BUCKETS - bucket) {
             s = damaged(p, "damaged counts of 4-grams", err);
         } else {

@@ -9,6 +9,7 @@
  * for each group, and once past the last, where its terms and its postings begin: two uint64
  *   postings  the lists (lexical_list.h) one after the other
  *   grams     varint (bucket - bucket before), varint count, for each 4-gram bucket that occurs
+ *   forms, formindex, trigrams: the words as they are spelled, text_forms.h
  *
  * Any number of threads. */
 #ifndef CARREL_VECTORSTORE_TEXT_PART_H
@@ -65,11 +66,6 @@ void text_pins_drop(struct text_pins *pins); /* a zeroed or dropped one is fine 
 /* The term's list, readable until pins are dropped; df 0 where the part does not have it. */
 enum status text_part_list(struct text_part *p, struct str term, struct text_pins *pins,
                            struct lexical_list *out, struct error *err) MUST_CHECK;
-/* The terms in order, from the first of the group on that `from` is or would be in; until visit
- * returns false. */
-enum status text_part_terms(struct text_part *p, struct str from,
-                            bool (*visit)(struct str term, void *data), void *data,
-                            struct error *err) MUST_CHECK;
 /* Adds sign * the counts of its 4-grams, modulo 2^32. Others may read counts meanwhile, none may
  * write. */
 enum status text_part_grams(struct text_part *p, int sign, _Atomic uint32_t *counts,

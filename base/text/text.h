@@ -14,7 +14,7 @@
 #include "base/str.h"
 
 /* Stored with every index; a change means re-indexing. */
-#define TEXT_ANALYZER_VERSION 2
+#define TEXT_ANALYZER_VERSION 3
 /* Of words and characters alone, without codes and joined words: what encoders are fitted on. */
 #define TEXT_WORDS_VERSION 1
 

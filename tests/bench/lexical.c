@@ -3,7 +3,7 @@
  * BM25 and the default.
  *
  *   bench-lexical DIR [--queries 600] [--seed 1]     DIR: a set, or a folder of sets
- *   bench-lexical DIR --typos                        with one misspelled word in each query
+ *   bench-lexical DIR --typos                        an edit in the rarest word of each query
  *   bench-lexical DIR --fused                        also with the built-in encoder, at several
  * weights bench-lexical --speed CHUNKS                     made-up text of 200-word chunks: time of
  * a search
@@ -49,7 +49,6 @@ struct set {
     struct map documents; /* id -> number */
     size_t n_documents;
     struct map queries; /* id -> struct question */
-    bool typos;
     /* --fused */
     struct encode_scratch *scratch;
     struct lsa_model *model;
@@ -164,32 +163,64 @@ static void on_document(struct set *s, json_t *j)
     add_document(s, text_of(j, "text"), text_of(j, "title"), doc);
 }
 
-/* One edit in the longest ASCII word: the same for the same query. Owned. */
-static char *misspell(char *text)
+/* Word `i` of the text as it stands; 0: it is not one of 4 letters a-z or more, bounded by others.
+ */
+static size_t word_at(const char *text, size_t i)
 {
-    size_t best = 0, len = 0;
-    uint64_t x = 1469598103934665603U;
-    for (size_t i = 0; text[i] != '\0';) {
-        size_t n = 0;
-        while ((text[i + n] | 32) >= 'a' && (text[i + n] | 32) <= 'z') {
-            x = (x ^ (unsigned char)text[i + n]) * 1099511628211U;
-            n++;
-        }
-        bool bounded = (i == 0 || text[i - 1] == ' ') &&
-                       (text[i + n] == '\0' || strchr(" ?.,!", text[i + n]) != NULL);
-        if (bounded && n > len) {
-            best = i;
-            len = n;
-        }
-        i += n > 0 ? n : 1;
+    size_t n = 0;
+    while ((text[i + n] | 32) >= 'a' && (text[i + n] | 32) <= 'z') {
+        n++;
     }
-    if (len < 5) {
+    bool bounded = (i == 0 || text[i - 1] == ' ') &&
+                   (text[i + n] == '\0' || strchr(" ?.,!", text[i + n]) != NULL);
+    return bounded && n >= 4 ? n : 0;
+}
+
+struct rarest {
+    const struct set *s;
+    uint64_t df;
+    size_t start, len; /* 0: none */
+};
+
+static bool weigh_word(const struct text_token *t, void *data)
+{
+    struct rarest *r = data;
+    struct lexical_source source;
+    uint64_t df = 0;
+    struct error err;
+    memory_index_source(r->s->index, &source);
+    if (t->kind == TEXT_WORD && !t->function_word && t->end - t->start >= 4 &&
+        lexical_df(&source, t->stem, &df, &err) == STATUS_OK && df > 0 &&
+        (r->len == 0 || df < r->df)) {
+        r->df = df;
+        r->start = t->start;
+        r->len = t->end - t->start;
+    }
+    return true;
+}
+
+/* One edit, anywhere, in the rarest word that the documents have: the same for the same query.
+ * Owned. */
+static char *misspell(const struct set *s, char *text)
+{
+    struct rarest r = {.s = s};
+    const char *language = text_detect_language(s->index->text, str_from(text));
+    if (language[0] == '\0' && s->index->n_languages > 0) {
+        language = s->index->languages[0];
+    }
+    text_analyze(s->index->text, str_from(text), language, weigh_word, &r);
+    if (r.len == 0 || word_at(text, r.start) != r.len) {
         return text;
     }
-    size_t size = strlen(text), at = best + 1 + (size_t)(x >> 20) % (len - 2);
+    uint64_t x = hash64(text, strlen(text));
+    size_t size = strlen(text), at = r.start + (size_t)(x >> 20) % r.len;
     char *out = need(malloc(size + 2));
     char letter = (char)('a' + (x >> 40) % 26);
-    switch ((x >> 50) % 4) {
+    unsigned kind = (unsigned)(x >> 50) % 4;
+    if (kind == 3 && (at + 1 == r.start + r.len || text[at] == text[at + 1])) {
+        kind = 0;
+    }
+    switch (kind) {
     case 0: /* left out */
         memcpy(out, text, at);
         memcpy(out + at, text + at + 1, size - at);
@@ -201,7 +232,7 @@ static char *misspell(char *text)
         break;
     case 2: /* another */
         memcpy(out, text, size + 1);
-        out[at] = letter == out[at] ? (char)(letter == 'z' ? 'a' : letter + 1) : letter;
+        out[at] = letter == (out[at] | 32) ? (char)(letter == 'z' ? 'a' : letter + 1) : letter;
         break;
     default: /* swapped */
         memcpy(out, text, size + 1);
@@ -217,9 +248,6 @@ static void on_query(struct set *s, json_t *j)
 {
     struct question *q = need(calloc(1, sizeof(*q)));
     q->text = need(strdup(text_of(j, "text").ptr));
-    if (s->typos) {
-        q->text = misspell(q->text);
-    }
     if (map_put(&s->queries, text_of(j, "_id"), q, NULL) != STATUS_OK) {
         die("out of memory");
     }
@@ -247,6 +275,17 @@ static void read_qrels(struct set *s, const char *dir)
         }
     }
     (void)fclose(f);
+}
+
+static void misspell_all(struct set *s)
+{
+    size_t pos = 0;
+    struct str id;
+    void *value;
+    while (map_next(&s->queries, &pos, &id, &value)) {
+        struct question *q = value;
+        q->text = misspell(s, q->text);
+    }
 }
 
 /* ---- measuring ---- */
@@ -460,13 +499,16 @@ static void free_set(struct set *s)
 static void bench(const char *dir, size_t queries, uint64_t seed, bool with_vectors, bool typos,
                   struct figures sums[2 + N_WEIGHTS], size_t *n)
 {
-    struct set s = {.index = memory_index_new(), .typos = typos};
+    struct set s = {.index = memory_index_new()};
     map_init(&s.documents);
     map_init(&s.queries);
     each_line(&s, dir, "corpus.jsonl", on_document);
     each_line(&s, dir, "queries.jsonl", on_query);
     read_qrels(&s, dir);
     memory_index_finish(s.index);
+    if (typos) {
+        misspell_all(&s);
+    }
     struct figures f[2 + N_WEIGHTS] = {run(&s, true, queries, seed, 0),
                                        run(&s, false, queries, seed, 0)};
     const char *name = strrchr(dir, '/');

@@ -168,7 +168,8 @@ static void test_equals_exhaustive_scoring(void **unused)
 {
     (void)unused;
     for (int round = 0; round < 6; round++) {
-        struct memory_index *x = random_index(round < 2 ? 2500 : 200 + rnd(300), round % 2 == 0 ? 50 : 2000);
+        struct memory_index *x =
+            random_index(round < 2 ? 2500 : 200 + rnd(300), round % 2 == 0 ? 50 : 2000);
         for (uint32_t c = 0; round >= 3 && c < x->n_chunks; c++) {
             x->chunks[c].hidden = rnd(10) < 7; /* most is not for this reader */
         }
@@ -192,8 +193,8 @@ static void best_of(struct memory_index *x, const char *query, uint32_t limit, s
     assert_int_equal(lexical_search(x->text, &source, &q, a, r, &err), STATUS_OK);
 }
 
-/* Nothing is passed over while there are fewer matches than the limit: the best few must be the same to the last
- * bit, ties included. */
+/* Nothing is passed over while there are fewer matches than the limit: the best few must be the
+ * same to the last bit, ties included. */
 static void test_passing_over_changes_nothing(void **unused)
 {
     (void)unused;
@@ -428,6 +429,45 @@ static void test_misspelled(void **unused)
     memory_index_free(x);
 }
 
+/* A spelling counts where the asker can read it, whosever chunks the index happens to name. */
+static void test_misspelled_behind_stems(void **unused)
+{
+    (void)unused;
+    struct memory_index *x = memory_index_new();
+    struct arena a;
+    struct lexical_result r;
+    chunk_no others[12];
+    for (size_t i = 0; i < COUNT_OF(others); i++) {
+        others[i] = memory_index_add(x, STR("Notice of termination, twice."), STR(""), "en");
+    }
+    chunk_no visible =
+        memory_index_add(x, STR("A contract that is terminated ends."), STR(""), "en");
+    chunk_no late = memory_index_add(x, STR("Termination takes a month."), STR(""), "en");
+    memory_index_finish(x);
+    arena_init(&a, (size_t)64 << 20);
+    search(x, "terminatoin", &a, &r); /* stems are far apart: "terminatoin", "termin" */
+    assert_int_equal(r.n_hits, 14);
+    assert_int_equal(r.n_similar, 1);
+    assert_true(str_eq(r.similar[0].tried[0], STR("termination")));
+    search(x, "xermination", &a, &r); /* the first letter too */
+    assert_int_equal(r.n_similar, 1);
+    for (size_t i = 0; i < COUNT_OF(others); i++) {
+        x->chunks[others[i]].hidden = true;
+    }
+    search(x, "terminatoin", &a, &r); /* found in the text of the one that is left */
+    assert_int_equal(r.n_hits, 2);
+    assert_int_equal(r.n_similar, 1);
+    assert_true(str_eq(r.similar[0].tried[0], STR("termination")));
+    x->chunks[late].hidden = true;
+    search(x, "terminatoin", &a, &r); /* its stem can be read, the spelling cannot */
+    assert_int_equal(r.n_hits + r.n_similar, 0);
+    search(x, "terminaetd", &a, &r);
+    assert_int_equal(r.n_hits, 1);
+    assert_int_equal(r.hits[0].chunk, visible);
+    arena_reset(&a);
+    memory_index_free(x);
+}
+
 static void test_languages(void **unused)
 {
     (void)unused;
@@ -517,10 +557,8 @@ static enum status damaged(void *data, size_t part, struct str term, struct lexi
     (void)term;
     (void)err;
     const struct memory_index *x = data;
-    *out = (struct lexical_list){.bytes = STR("\11 not a list"),
-                                 .df = 40,
-                                 .lengths = x->lengths,
-                                 .n_lengths = x->n_chunks};
+    *out = (struct lexical_list){
+        .bytes = STR("\11 not a list"), .df = 40, .lengths = x->lengths, .n_lengths = x->n_chunks};
     return STATUS_OK;
 }
 
@@ -619,6 +657,7 @@ int main(void)
         cmocka_unit_test(test_codes),
         cmocka_unit_test(test_edits),
         cmocka_unit_test(test_misspelled),
+        cmocka_unit_test(test_misspelled_behind_stems),
         cmocka_unit_test(test_languages),
         cmocka_unit_test(test_earlier_turns),
         cmocka_unit_test(test_demands),

@@ -18,6 +18,14 @@ struct memory_term {
     size_t n_lists;
 };
 
+#define FORM_CHUNKS 8U
+
+struct memory_form {
+    size_t form_len;
+    chunk_no chunks[FORM_CHUNKS]; /* some that have it */
+    uint32_t n;
+};
+
 static void *need(void *p)
 {
     if (p == NULL) {
@@ -39,6 +47,7 @@ struct memory_index *memory_index_new(void)
 {
     struct memory_index *x = need(calloc(1, sizeof(*x)));
     must(text_analyzer_new(&x->text, NULL));
+    map_init(&x->forms);
     x->gram_df = need(calloc(LEXICAL_GRAM_BUCKETS, sizeof(uint32_t)));
     x->cap_terms = 1024;
     x->terms = need(calloc(x->cap_terms, sizeof(*x->terms)));
@@ -61,6 +70,13 @@ void memory_index_free(struct memory_index *x)
         free(x->chunks[i].text);
         free(x->chunks[i].title);
     }
+    size_t pos = 0;
+    struct str key;
+    void *form;
+    while (map_next(&x->forms, &pos, &key, &form)) {
+        free(form);
+    }
+    map_deinit(&x->forms);
     text_analyzer_free(x->text);
     free(x->chunks);
     free(x->terms);
@@ -126,6 +142,27 @@ static void add_posting(struct memory_index *x, const struct lexical_posting *p,
         (struct lexical_add){.chunk = n, .tf_text = p->tf_text, .tf_title = p->tf_title};
 }
 
+static void add_form(struct memory_index *x, const struct lexical_form *f, chunk_no n)
+{
+    char key[1024];
+    size_t len = f->form.len + 1 + f->stem.len;
+    if (len > sizeof key) {
+        return;
+    }
+    memcpy(key, f->form.ptr, f->form.len);
+    key[f->form.len] = '\0';
+    memcpy(key + f->form.len + 1, f->stem.ptr, f->stem.len);
+    struct memory_form *m = map_get(&x->forms, (struct str){key, len});
+    if (m == NULL) {
+        m = need(calloc(1, sizeof *m));
+        m->form_len = f->form.len;
+        must(map_put(&x->forms, (struct str){key, len}, m, NULL));
+    }
+    if (m->n < FORM_CHUNKS && (m->n == 0 || m->chunks[m->n - 1] != n)) {
+        m->chunks[m->n++] = n;
+    }
+}
+
 chunk_no memory_index_add(struct memory_index *x, struct str text, struct str title,
                           const char *language)
 {
@@ -148,6 +185,9 @@ chunk_no memory_index_add(struct memory_index *x, struct str text, struct str ti
     (void)snprintf(x->chunks[n].language, sizeof(x->chunks[n].language), "%s", language);
     for (size_t i = 0; i < e.n_postings; i++) {
         add_posting(x, &e.postings[i], n);
+    }
+    for (size_t i = 0; i < e.n_forms; i++) {
+        add_form(x, &e.forms[i], n);
     }
     for (size_t i = 0; i < e.n_gram_buckets; i++) {
         x->gram_df[e.gram_buckets[i]]++;
@@ -245,18 +285,24 @@ static uint32_t gram_df(void *data, uint32_t bucket)
     return x->gram_df[bucket];
 }
 
-/* Looks at every term: the tests' vocabularies are small. */
-static enum status similar(void *data, struct str term, uint32_t max_edits,
-                           bool (*visit)(struct str, void *), void *ctx, struct error *err)
+/* Looks at every form: the tests' vocabularies are small. */
+static enum status similar(void *data, struct str word, uint32_t max_edits, lexical_form_fn visit,
+                           void *ctx, struct error *err)
 {
     (void)err;
     const struct memory_index *x = data;
-    for (size_t i = 0; i < x->cap_terms; i++) {
-        const struct memory_term *t = &x->terms[i];
-        struct str have = {t->term, t->len};
-        size_t longer = t->len > term.len ? t->len - term.len : term.len - t->len;
-        if (t->term != NULL && longer <= (size_t)max_edits * 4 &&
-            lexical_edits(term, have, max_edits) <= max_edits && !visit(have, ctx)) {
+    struct lexical_spelling asked;
+    size_t pos = 0;
+    struct str key;
+    void *value;
+    lexical_spell(word, &asked);
+    while (map_next(&x->forms, &pos, &key, &value)) {
+        const struct memory_form *m = value;
+        const struct lexical_form f = {
+            .form = {key.ptr, m->form_len},
+            .stem = {key.ptr + m->form_len + 1, key.len - m->form_len - 1}};
+        if (lexical_form_apart(&asked, f.form, f.stem, max_edits) <= max_edits &&
+            !visit(&f, m->chunks, m->n, ctx)) {
             break;
         }
     }

@@ -3,6 +3,7 @@
 #ifndef CARREL_TESTS_MEMORY_SOURCE_H
 #define CARREL_TESTS_MEMORY_SOURCE_H
 
+#include "base/map.h"
 #include "vectorstore/lexical.h"
 
 struct memory_chunk {
@@ -14,6 +15,7 @@ struct memory_chunk {
 };
 
 struct memory_term;
+struct memory_form;
 
 struct memory_index {
     struct text_analyzer *text;
@@ -21,6 +23,7 @@ struct memory_index {
     uint32_t n_chunks, cap_chunks;
     struct memory_term *terms; /* open addressing */
     size_t n_terms, cap_terms;
+    struct map forms; /* form, a zero, stem: struct memory_form */
     uint32_t *gram_df;
     uint32_t part_chunks; /* chunks in a part; 0: all in one. To be set before finish */
     size_t n_parts;
