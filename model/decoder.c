@@ -17,148 +17,189 @@ struct pass {
     const struct model_piece *pieces;
     size_t n_pieces;
     uint32_t n; /* tokens in all */
+    /* of the step at hand */
+    const struct layer *l;
+    uint32_t layer;
+    const float *norm;
 };
 
-static void norm_heads(const float *weight, float *heads, uint32_t n, uint32_t width, float epsilon)
+static uint32_t last_of_chunk(const struct pass *p, uint32_t chunk)
 {
+    uint32_t end = (chunk + 1) * TOKENS_PER_CHUNK;
+    return end < p->n ? end : p->n;
+}
+
+static void norm_heads(const struct pass *p, const float *weight, float *heads, uint32_t n)
+{
+    uint32_t width = p->m->info.head_width;
     for (uint32_t i = 0; weight != NULL && i < n; i++) {
-        op_rms_norm(heads + (size_t)i * width, weight, width, epsilon, heads + (size_t)i * width);
+        float *head = heads + (size_t)i * width;
+        p->w->kernels->rms_norm(head, weight, width, p->m->epsilon, head);
     }
 }
 
-/* Queries and keys of one token are turned to its position; its key and value go into their page.
- */
-static void place_token(const struct pass *p, const struct layer *l, uint32_t layer, uint32_t token,
-                        const struct kv_sequence *s, uint32_t position)
+static void turn_heads(const struct pass *p, float *heads, uint32_t n, uint32_t token)
 {
-    const struct model_info *i = &p->m->info;
-    float *q = p->w->q + (size_t)token * i->heads * i->head_width;
-    float *k = p->w->k + (size_t)token * i->kv_heads * i->head_width;
-    float *v = p->w->v + (size_t)token * i->kv_heads * i->value_width;
-    norm_heads(l->query_norm, q, i->heads, i->head_width, p->m->epsilon);
-    norm_heads(l->key_norm, k, i->kv_heads, i->head_width, p->m->epsilon);
-    rope_angles(p->m, position, p->w->cosines, p->w->sines);
-    for (uint32_t h = 0; h < i->heads; h++) {
-        op_rope(q + (size_t)h * i->head_width, p->w->cosines, p->w->sines, p->m->rope_width,
-                p->m->rope_halves);
+    size_t pairs = p->m->rope_width / 2;
+    for (uint32_t h = 0; h < n; h++) {
+        p->w->kernels->rope(heads + (size_t)h * p->m->info.head_width,
+                            p->w->cosines + token * pairs, p->w->sines + token * pairs,
+                            p->m->rope_width, p->m->rope_halves);
     }
-    for (uint32_t h = 0; h < i->kv_heads; h++) {
-        op_rope(k + (size_t)h * i->head_width, p->w->cosines, p->w->sines, p->m->rope_width,
-                p->m->rope_halves);
-    }
-    kv_put(p->pool, s, layer, position, k, v);
 }
 
-/* All heads of one token over positions 0 to `position`, page by page. */
-static void attend(const struct pass *p, uint32_t layer, uint32_t token,
-                   const struct kv_sequence *s, uint32_t position)
+/* Queries and keys of some tokens are turned to their positions; keys and values go into their
+ * pages. */
+static void place_tokens(void *data, uint32_t chunk, uint32_t worker)
 {
+    const struct pass *p = data;
     const struct model_info *i = &p->m->info;
-    uint32_t n = position + 1;
+    (void)worker;
+    for (uint32_t t = chunk * TOKENS_PER_CHUNK; t < last_of_chunk(p, chunk); t++) {
+        float *q = p->w->q + (size_t)t * i->heads * i->head_width;
+        float *k = p->w->k + (size_t)t * i->kv_heads * i->head_width;
+        const float *v = p->w->v + (size_t)t * i->kv_heads * i->value_width;
+        const struct kv_sequence *s = p->pieces[p->w->owners[t]].sequence;
+        norm_heads(p, p->l->query_norm, q, i->heads);
+        norm_heads(p, p->l->key_norm, k, i->kv_heads);
+        turn_heads(p, q, i->heads, t);
+        turn_heads(p, k, i->kv_heads, t);
+        kv_put(p->pool, s, p->layer, p->w->positions[t], k, v);
+    }
+}
+
+struct pages {
+    const struct pass *p;
+    const struct kv_sequence *s;
+    uint32_t head;
+};
+
+static void page_of(const void *data, uint32_t page, const void **keys, const void **values)
+{
+    const struct pages *at = data;
+    kv_page(at->p->pool, at->s, at->p->layer, at->head, page, keys, values);
+}
+
+/* Tiles of a piece: all queries that look at the same keys, token by token, eight at a time. */
+static uint32_t tiles_of(const struct pass *p, const struct model_piece *piece)
+{
+    uint32_t group = p->m->info.heads / p->m->info.kv_heads;
+    return (piece->n * group + KERNEL_TILE - 1) / KERNEL_TILE;
+}
+
+static void attend_tile(void *data, uint32_t chunk, uint32_t worker)
+{
+    const struct pass *p = data;
+    const struct model_info *i = &p->m->info;
+    uint32_t tile = chunk / i->kv_heads;
+    uint32_t kv_head = chunk % i->kv_heads;
     uint32_t group = i->heads / i->kv_heads;
-    uint32_t key_width = i->kv_heads * i->head_width;
-    uint32_t value_width = i->kv_heads * i->value_width;
-    float scale = 1.0F / sqrtf((float)i->head_width);
-    const float *q = p->w->q + (size_t)token * i->heads * i->head_width;
-    float *out = p->w->attended + (size_t)token * i->heads * i->value_width;
-    float *scores = p->w->scores; /* heads x n */
-    for (uint32_t from = 0; from < n; from += KV_PAGE) {
-        const float *keys = kv_keys(p->pool, s, layer, from, p->w->keys_room);
-        for (uint32_t t = from; t < n && t < from + KV_PAGE; t++) {
-            for (uint32_t h = 0; h < i->heads; h++) {
-                const float *key =
-                    keys + (size_t)(t - from) * key_width + (size_t)(h / group) * i->head_width;
-                scores[(size_t)h * n + t] =
-                    op_dot(q + (size_t)h * i->head_width, key, i->head_width) * scale;
-            }
-        }
+    uint32_t at = piece_of_tile(p->w, (uint32_t)p->n_pieces, tile);
+    const struct model_piece *piece = &p->pieces[at];
+    struct pages pages = {.p = p, .s = piece->sequence, .head = kv_head};
+    struct attend_job job = {.key_width = i->head_width,
+                             .value_width = i->value_width,
+                             .scale = 1.0F / sqrtf((float)i->head_width),
+                             .halves = kv_type(p->pool) == TENSOR_F16,
+                             .page = page_of,
+                             .data = &pages};
+    uint32_t row = (tile - p->w->firsts[at]) * KERNEL_TILE;
+    for (; row < piece->n * group && job.n < KERNEL_TILE; row++, job.n++) {
+        uint32_t token = p->w->first_tokens[at] + row / group;
+        uint32_t head = kv_head * group + row % group;
+        job.q_at[job.n] = p->w->q + ((size_t)token * i->heads + head) * i->head_width;
+        job.out_at[job.n] = p->w->attended + ((size_t)token * i->heads + head) * i->value_width;
+        job.sees[job.n] = p->w->positions[token] + 1;
     }
-    for (uint32_t h = 0; h < i->heads; h++) {
-        op_softmax(scores + (size_t)h * n, n);
-    }
-    memset(out, 0, (size_t)i->heads * i->value_width * sizeof *out);
-    for (uint32_t from = 0; from < n; from += KV_PAGE) {
-        const float *values = kv_values(p->pool, s, layer, from, p->w->values_room);
-        for (uint32_t t = from; t < n && t < from + KV_PAGE; t++) {
-            for (uint32_t h = 0; h < i->heads; h++) {
-                const float *value = values + (size_t)(t - from) * value_width +
-                                     (size_t)(h / group) * i->value_width;
-                float share = scores[(size_t)h * n + t];
-                float *to = out + (size_t)h * i->value_width;
-                for (uint32_t d = 0; d < i->value_width; d++) {
-                    to[d] += share * value[d];
-                }
-            }
-        }
-    }
+    attend_run(p->w->kernels, &job, &p->w->rooms[worker]);
 }
 
-static void attention(const struct pass *p, const struct layer *l, uint32_t layer)
+static void attention(struct pass *p)
 {
     struct workspace *w = p->w;
-    op_matmul(&l->query, l->query_bias, w->h, p->n, w->q, w->row);
-    op_matmul(&l->key, l->key_bias, w->h, p->n, w->k, w->row);
-    op_matmul(&l->value, l->value_bias, w->h, p->n, w->v, w->row);
-    uint32_t token = 0;
-    for (size_t j = 0; j < p->n_pieces; j++) {
-        const struct kv_sequence *s = p->pieces[j].sequence;
-        for (uint32_t t = 0; t < p->pieces[j].n; t++, token++) {
-            place_token(p, l, layer, token, s, s->length + t);
-            attend(p, layer, token, s, s->length + t);
-        }
-    }
-    op_matmul(&l->output, l->output_bias, w->attended, p->n, w->h, w->row);
+    const struct layer *l = p->l;
+    const struct product in[] = {{&l->query, l->query_bias, w->q},
+                                 {&l->key, l->key_bias, w->k},
+                                 {&l->value, l->value_bias, w->v}};
+    const struct product out = {&l->output, l->output_bias, w->h};
+    matmul_run(w->matmul, w->h, p->n, in, 3);
+    for_tokens(w, p->n, place_tokens, p);
+    pool_run(w->pool, w->firsts[p->n_pieces] * p->m->info.kv_heads, attend_tile, p);
+    matmul_run(w->matmul, w->attended, p->n, &out, 1);
 }
 
-static void feed_forward(const struct pass *p, const struct layer *l)
+static void gate_tokens(void *data, uint32_t chunk, uint32_t worker)
+{
+    const struct pass *p = data;
+    size_t f = p->m->info.feed_forward;
+    size_t first = (size_t)chunk * TOKENS_PER_CHUNK;
+    (void)worker;
+    p->w->kernels->swiglu(p->w->gate + first * f, p->w->up + first * f,
+                          (last_of_chunk(p, chunk) - first) * f);
+}
+
+static void feed_forward(struct pass *p)
 {
     struct workspace *w = p->w;
-    op_matmul(&l->gate, NULL, w->h, p->n, w->gate, w->row);
-    op_matmul(&l->up, l->up_bias, w->h, p->n, w->up, w->row);
-    op_swiglu(w->gate, w->up, (size_t)p->n * p->m->info.feed_forward);
-    op_matmul(&l->down, l->down_bias, w->gate, p->n, w->h, w->row);
+    const struct layer *l = p->l;
+    const struct product in[] = {{&l->gate, NULL, w->gate}, {&l->up, l->up_bias, w->up}};
+    const struct product out = {&l->down, l->down_bias, w->h};
+    matmul_run(w->matmul, w->h, p->n, in, 2);
+    for_tokens(w, p->n, gate_tokens, p);
+    matmul_run(w->matmul, w->gate, p->n, &out, 1);
 }
 
-static void norm_all(const struct pass *p, const float *weight)
+static void norm_tokens(void *data, uint32_t chunk, uint32_t worker)
 {
+    const struct pass *p = data;
     size_t d = p->m->info.width;
-    for (uint32_t t = 0; t < p->n; t++) {
-        op_rms_norm(p->w->x + t * d, weight, d, p->m->epsilon, p->w->h + t * d);
+    (void)worker;
+    for (uint32_t t = chunk * TOKENS_PER_CHUNK; t < last_of_chunk(p, chunk); t++) {
+        p->w->kernels->rms_norm(p->w->x + t * d, p->norm, d, p->m->epsilon, p->w->h + t * d);
     }
 }
 
-static void add_all(const struct pass *p)
+/* x += h, then as above. */
+static void add_and_norm_tokens(void *data, uint32_t chunk, uint32_t worker)
 {
-    size_t n = (size_t)p->n * p->m->info.width;
-    for (size_t i = 0; i < n; i++) {
-        p->w->x[i] += p->w->h[i];
-    }
+    const struct pass *p = data;
+    size_t d = p->m->info.width;
+    size_t first = (size_t)chunk * TOKENS_PER_CHUNK;
+    p->w->kernels->add(p->w->x + first * d, p->w->h + first * d,
+                       (last_of_chunk(p, chunk) - first) * d);
+    norm_tokens(data, chunk, worker);
 }
 
+/* The logits of the wanted tokens, as many together as fit: their rows move to the front. */
 static void read_out(const struct pass *p, float *logits)
 {
     size_t d = p->m->info.width;
+    uint32_t wanted = 0;
     uint32_t token = 0;
     for (size_t j = 0; j < p->n_pieces; j++) {
         for (uint32_t t = 0; t < p->pieces[j].n; t++, token++) {
             if (p->pieces[j].every_logit || t + 1 == p->pieces[j].n) {
-                op_rms_norm(p->w->x + token * d, p->m->last_norm, d, p->m->epsilon, p->w->h);
-                op_matmul(&p->m->head, NULL, p->w->h, 1, logits, p->w->row);
-                logits += p->m->head.rows;
+                memmove(p->w->h + wanted * d, p->w->h + token * d, d * sizeof *p->w->h);
+                wanted++;
             }
         }
+    }
+    const struct product out = {&p->m->weights->head, NULL, logits};
+    if (wanted > 0) {
+        matmul_run(p->w->matmul, p->w->h, wanted, &out, 1);
     }
 }
 
 static enum status check(struct pass *p, struct error *err)
 {
     uint64_t n = 0;
-    uint64_t longest = 0;
     for (size_t j = 0; j < p->n_pieces; j++) {
         const struct model_piece *piece = &p->pieces[j];
         uint64_t length = (uint64_t)piece->sequence->length + piece->n;
         n += piece->n;
-        longest = length > longest ? length : longest;
+        if (piece->n == 0) {
+            return error_set(err, STATUS_INVALID, "a piece of no tokens");
+        }
         if (length > (uint64_t)piece->sequence->n_pages * KV_PAGE) {
             return error_set(err, STATUS_INTERNAL, "no pages are reserved for a pass");
         }
@@ -174,7 +215,26 @@ static enum status check(struct pass *p, struct error *err)
                          (unsigned long long)n, p->w->tokens);
     }
     p->n = (uint32_t)n;
-    return workspace_scores(p->w, longest * p->m->info.heads, err);
+    return STATUS_OK;
+}
+
+/* Where each token stands, and each piece's tiles. */
+static void lay_out(const struct pass *p)
+{
+    struct workspace *w = p->w;
+    uint32_t token = 0;
+    w->firsts[0] = 0;
+    for (uint32_t j = 0; j < p->n_pieces; j++) {
+        w->first_tokens[j] = token;
+        w->firsts[j + 1] = w->firsts[j] + tiles_of(p, &p->pieces[j]);
+        for (uint32_t t = 0; t < p->pieces[j].n; t++, token++) {
+            w->owners[token] = j;
+            w->positions[token] = p->pieces[j].sequence->length + t;
+            matrix_row(&p->m->embedding, p->pieces[j].tokens[t],
+                       w->x + (size_t)token * p->m->info.width);
+        }
+    }
+    rope_angles(w, p->m->rope_width / 2, p->n);
 }
 
 enum status model_forward(const struct model *m, struct workspace *w, struct kv_pool *pool,
@@ -186,20 +246,18 @@ enum status model_forward(const struct model *m, struct workspace *w, struct kv_
     if (s != STATUS_OK) {
         return s;
     }
-    uint32_t token = 0;
-    for (size_t j = 0; j < n_pieces; j++) {
-        for (uint32_t t = 0; t < pieces[j].n; t++, token++) {
-            matrix_row(&m->embedding, pieces[j].tokens[t], w->x + (size_t)token * m->info.width);
-        }
-    }
-    for (uint32_t layer = 0; layer < m->info.layers; layer++) {
-        const struct layer *l = &m->layers[layer];
-        norm_all(&p, l->attention_norm);
-        attention(&p, l, layer);
-        add_all(&p);
-        norm_all(&p, l->feed_forward_norm);
-        feed_forward(&p, l);
-        add_all(&p);
+    lay_out(&p);
+    p.norm = m->layers[0].attention_norm;
+    for_tokens(w, p.n, norm_tokens, &p);
+    for (p.layer = 0; p.layer < m->info.layers; p.layer++) {
+        bool last = p.layer + 1 == m->info.layers;
+        p.l = &m->layers[p.layer];
+        attention(&p);
+        p.norm = p.l->feed_forward_norm;
+        for_tokens(w, p.n, add_and_norm_tokens, &p);
+        feed_forward(&p);
+        p.norm = last ? m->last_norm : m->layers[p.layer + 1].attention_norm;
+        for_tokens(w, p.n, add_and_norm_tokens, &p);
     }
     read_out(&p, logits);
     for (size_t j = 0; j < n_pieces; j++) {

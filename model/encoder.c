@@ -9,97 +9,187 @@
 
 #include "model/model_internal.h"
 
-static void attend(const struct model *m, struct workspace *w, uint32_t n, uint32_t token)
+/* Texts one behind the other. Each sees only itself. */
+struct pass {
+    const struct model *m;
+    struct workspace *w;
+    const struct model_tokens *texts;
+    uint32_t n_texts, n; /* tokens in all */
+    uint32_t second;     /* tokens of a text from there on are of the second type */
+    /* of the step at hand */
+    const float *weight, *bias;
+};
+
+static uint32_t last_of_chunk(const struct pass *p, uint32_t chunk)
 {
-    const struct model_info *i = &m->info;
-    size_t width = (size_t)i->heads * i->head_width;
-    float scale = 1.0F / sqrtf((float)i->head_width);
-    for (uint32_t h = 0; h < i->heads; h++) {
-        const float *q = w->q + token * width + (size_t)h * i->head_width;
-        float *out = w->attended + token * width + (size_t)h * i->head_width;
-        for (uint32_t t = 0; t < n; t++) {
-            const float *key = w->k + t * width + (size_t)h * i->head_width;
-            w->scores[t] = op_dot(q, key, i->head_width) * scale;
-        }
-        op_softmax(w->scores, n);
-        memset(out, 0, i->head_width * sizeof *out);
-        for (uint32_t t = 0; t < n; t++) {
-            const float *value = w->v + t * width + (size_t)h * i->head_width;
+    uint32_t end = (chunk + 1) * TOKENS_PER_CHUNK;
+    return end < p->n ? end : p->n;
+}
+
+/* ---- attention ---- */
+
+/* Pages of a text are those from its own first one on; w->owners says which. */
+static float *page_at(const struct pass *p, uint32_t page, uint32_t head)
+{
+    const struct model_info *i = &p->m->info;
+    size_t bytes = (size_t)KV_PAGE * (i->head_width + ATTEND_PADDED(i->head_width));
+    return p->w->pages + ((size_t)page * i->heads + head) * bytes;
+}
+
+static uint32_t pages_of(uint32_t n)
+{
+    return (n + KV_PAGE - 1) / KV_PAGE;
+}
+
+static void place_tokens(void *data, uint32_t chunk, uint32_t worker)
+{
+    const struct pass *p = data;
+    const struct model_info *i = &p->m->info;
+    (void)worker;
+    for (uint32_t t = chunk * TOKENS_PER_CHUNK; t < last_of_chunk(p, chunk); t++) {
+        uint32_t slot = p->w->positions[t] % KV_PAGE;
+        uint32_t page = p->w->owners[t] + p->w->positions[t] / KV_PAGE;
+        for (uint32_t h = 0; h < i->heads; h++) {
+            const float *key = p->w->k + ((size_t)t * i->heads + h) * i->head_width;
+            const float *value = p->w->v + ((size_t)t * i->heads + h) * i->head_width;
+            float *keys = page_at(p, page, h);
+            float *values = keys + (size_t)KV_PAGE * i->head_width;
             for (uint32_t d = 0; d < i->head_width; d++) {
-                out[d] += w->scores[t] * value[d];
+                keys[d * KV_PAGE + slot] = key[d];
             }
+            memcpy(values + (size_t)slot * ATTEND_PADDED(i->head_width), value,
+                   i->head_width * sizeof *value);
         }
     }
 }
 
-static void add_and_norm(const struct model *m, struct workspace *w, uint32_t n,
-                         const float *weight, const float *bias)
+struct pages {
+    const struct pass *p;
+    uint32_t first, head;
+};
+
+static void page_of(const void *data, uint32_t page, const void **keys, const void **values)
 {
+    const struct pages *at = data;
+    const float *start = page_at(at->p, at->first + page, at->head);
+    *keys = start;
+    *values = start + (size_t)KV_PAGE * at->p->m->info.head_width;
+}
+
+static void attend_tile(void *data, uint32_t chunk, uint32_t worker)
+{
+    const struct pass *p = data;
+    const struct model_info *i = &p->m->info;
+    uint32_t tile = chunk / i->heads;
+    uint32_t text = piece_of_tile(p->w, p->n_texts, tile);
+    uint32_t first = p->w->first_tokens[text];
+    struct pages pages = {.p = p, .first = p->w->owners[first], .head = chunk % i->heads};
+    struct attend_job job = {.key_width = i->head_width,
+                             .value_width = i->head_width,
+                             .scale = 1.0F / sqrtf((float)i->head_width),
+                             .page = page_of,
+                             .data = &pages};
+    uint32_t t = (tile - p->w->firsts[text]) * KERNEL_TILE;
+    for (; t < p->texts[text].n && job.n < KERNEL_TILE; t++, job.n++) {
+        size_t at = ((size_t)(first + t) * i->heads + pages.head) * i->head_width;
+        job.q_at[job.n] = p->w->q + at;
+        job.out_at[job.n] = p->w->attended + at;
+        job.sees[job.n] = p->texts[text].n;
+    }
+    attend_run(p->w->kernels, &job, &p->w->rooms[worker]);
+}
+
+/* ---- layers ---- */
+
+static void add_and_norm(void *data, uint32_t chunk, uint32_t worker)
+{
+    const struct pass *p = data;
+    size_t d = p->m->info.width;
+    (void)worker;
+    for (uint32_t t = chunk * TOKENS_PER_CHUNK; t < last_of_chunk(p, chunk); t++) {
+        float *x = p->w->x + t * d;
+        p->w->kernels->add(x, p->w->h + t * d, d);
+        p->w->kernels->layer_norm(x, p->weight, p->bias, d, p->m->epsilon, x);
+    }
+}
+
+static void bend_tokens(void *data, uint32_t chunk, uint32_t worker)
+{
+    const struct pass *p = data;
+    size_t f = p->m->info.feed_forward;
+    size_t first = (size_t)chunk * TOKENS_PER_CHUNK;
+    (void)worker;
+    p->w->kernels->gelu(p->w->up + first * f, (last_of_chunk(p, chunk) - first) * f);
+}
+
+static void run_layer(struct pass *p, const struct layer *l)
+{
+    struct workspace *w = p->w;
+    const struct product in[] = {{&l->query, l->query_bias, w->q},
+                                 {&l->key, l->key_bias, w->k},
+                                 {&l->value, l->value_bias, w->v}};
+    const struct product out = {&l->output, l->output_bias, w->h};
+    const struct product up = {&l->up, l->up_bias, w->up};
+    const struct product down = {&l->down, l->down_bias, w->h};
+    matmul_run(w->matmul, w->x, p->n, in, 3);
+    for_tokens(w, p->n, place_tokens, p);
+    pool_run(w->pool, w->firsts[p->n_texts] * p->m->info.heads, attend_tile, p);
+    matmul_run(w->matmul, w->attended, p->n, &out, 1);
+    p->weight = l->attention_norm;
+    p->bias = l->attention_norm_bias;
+    for_tokens(w, p->n, add_and_norm, p);
+    matmul_run(w->matmul, w->x, p->n, &up, 1);
+    for_tokens(w, p->n, bend_tokens, p);
+    matmul_run(w->matmul, w->up, p->n, &down, 1);
+    p->weight = l->feed_forward_norm;
+    p->bias = l->feed_forward_norm_bias;
+    for_tokens(w, p->n, add_and_norm, p);
+}
+
+static void lay_out(const struct pass *p)
+{
+    const struct model *m = p->m;
+    struct workspace *w = p->w;
     size_t d = m->info.width;
-    for (uint32_t t = 0; t < n; t++) {
-        float *x = w->x + t * d;
-        for (size_t i = 0; i < d; i++) {
-            x[i] += w->h[t * d + i];
+    uint32_t token = 0;
+    uint32_t page = 0;
+    w->firsts[0] = 0;
+    for (uint32_t j = 0; j < p->n_texts; j++) {
+        uint32_t n = p->texts[j].n;
+        w->first_tokens[j] = token;
+        w->firsts[j + 1] = w->firsts[j] + (n + KERNEL_TILE - 1) / KERNEL_TILE;
+        for (uint32_t t = 0; t < n; t++, token++) {
+            float *x = w->x + token * d;
+            w->positions[token] = t;
+            w->owners[token] = page;
+            matrix_row(&m->embedding, p->texts[j].tokens[t], x);
+            matrix_row(&m->positions, t, w->row);
+            const float *type = m->token_types[t < p->second ? 0 : 1];
+            for (size_t i = 0; i < d; i++) {
+                x[i] += type == NULL ? w->row[i] : w->row[i] + type[i];
+            }
+            w->kernels->layer_norm(x, m->first_norm, m->first_norm_bias, d, m->epsilon, x);
         }
-        op_layer_norm(x, weight, bias, d, m->epsilon, x);
+        page += pages_of(n);
     }
 }
 
-static void embed_tokens(const struct model *m, struct workspace *w, const uint32_t *tokens,
-                         uint32_t n, uint32_t second)
+static void pool(const struct pass *p, uint32_t text, float *out)
 {
-    size_t d = m->info.width;
-    for (uint32_t t = 0; t < n; t++) {
-        float *x = w->x + t * d;
-        matrix_row(&m->embedding, tokens[t], x);
-        matrix_row(&m->positions, t, w->row);
-        const float *type = m->token_types[t < second ? 0 : 1];
-        for (size_t i = 0; i < d; i++) {
-            x[i] += type == NULL ? w->row[i] : w->row[i] + type[i];
-        }
-        op_layer_norm(x, m->first_norm, m->first_norm_bias, d, m->epsilon, x);
-    }
-}
-
-enum status encoder_forward(const struct model *m, struct workspace *w, const uint32_t *tokens,
-                            uint32_t n, uint32_t second, struct error *err)
-{
-    enum status s = workspace_scores(w, n, err);
-    if (s != STATUS_OK) {
-        return s;
-    }
-    embed_tokens(m, w, tokens, n, second);
-    for (uint32_t layer = 0; layer < m->info.layers; layer++) {
-        const struct layer *l = &m->layers[layer];
-        op_matmul(&l->query, l->query_bias, w->x, n, w->q, w->row);
-        op_matmul(&l->key, l->key_bias, w->x, n, w->k, w->row);
-        op_matmul(&l->value, l->value_bias, w->x, n, w->v, w->row);
+    size_t d = p->m->info.width;
+    uint32_t n = p->texts[text].n;
+    const float *x = p->w->x + p->w->first_tokens[text] * d;
+    if (p->m->info.pooling == POOLING_CLS || p->m->info.pooling == POOLING_LAST) {
+        memcpy(out, x + (p->m->info.pooling == POOLING_CLS ? 0 : n - 1) * d, d * sizeof *out);
+    } else {
+        memset(out, 0, d * sizeof *out);
         for (uint32_t t = 0; t < n; t++) {
-            attend(m, w, n, t);
+            p->w->kernels->add(out, x + t * d, d);
         }
-        op_matmul(&l->output, l->output_bias, w->attended, n, w->h, w->row);
-        add_and_norm(m, w, n, l->attention_norm, l->attention_norm_bias);
-        op_matmul(&l->up, l->up_bias, w->x, n, w->up, w->row);
-        op_gelu(w->up, (size_t)n * m->info.feed_forward);
-        op_matmul(&l->down, l->down_bias, w->up, n, w->h, w->row);
-        add_and_norm(m, w, n, l->feed_forward_norm, l->feed_forward_norm_bias);
     }
-    return STATUS_OK;
-}
-
-static void pool(const struct model *m, const struct workspace *w, uint32_t n, float *out)
-{
-    size_t d = m->info.width;
-    if (m->info.pooling == POOLING_CLS || m->info.pooling == POOLING_LAST) {
-        size_t t = m->info.pooling == POOLING_CLS ? 0 : n - 1;
-        memcpy(out, w->x + t * d, d * sizeof *out);
-        return;
-    }
-    memset(out, 0, d * sizeof *out);
-    for (uint32_t t = 0; t < n; t++) {
-        for (size_t i = 0; i < d; i++) {
-            out[i] += w->x[t * d + i];
-        }
+    float length = sqrtf(p->w->kernels->dot_f32(out, out, d));
+    for (size_t i = 0; i < d && length > 0; i++) {
+        out[i] /= length;
     }
 }
 
@@ -118,24 +208,68 @@ enum status encoder_check(const struct model *m, const struct workspace *w, cons
     return STATUS_OK;
 }
 
+static void run(struct pass *p)
+{
+    lay_out(p);
+    for (uint32_t layer = 0; layer < p->m->info.layers; layer++) {
+        run_layer(p, &p->m->layers[layer]);
+    }
+}
+
+void encoder_forward(const struct model *m, struct workspace *w, const uint32_t *tokens, uint32_t n,
+                     uint32_t second)
+{
+    struct model_tokens text = {.tokens = tokens, .n = n};
+    struct pass p = {.m = m, .w = w, .texts = &text, .n_texts = 1, .n = n, .second = second};
+    run(&p);
+}
+
+/* How many of the texts go into one pass. */
+static uint32_t fitting(const struct workspace *w, const struct model_tokens *texts, size_t n_texts,
+                        uint32_t *tokens)
+{
+    uint32_t n = 0;
+    uint32_t pages = 0;
+    *tokens = 0;
+    while (n < n_texts && *tokens + texts[n].n <= w->tokens &&
+           pages + pages_of(texts[n].n) <= w->n_pages) {
+        *tokens += texts[n].n;
+        pages += pages_of(texts[n++].n);
+    }
+    return n;
+}
+
+enum status model_embed_many(const struct model *m, struct workspace *w,
+                             const struct model_tokens *texts, size_t n_texts, float *out,
+                             struct error *err)
+{
+    for (size_t i = 0; i < n_texts; i++) {
+        if (!m->info.encoder || m->info.ranks || texts[i].n == 0) {
+            return error_set(err, STATUS_INVALID, "%s makes no vectors of this",
+                             m->info.architecture);
+        }
+        enum status s = encoder_check(m, w, texts[i].tokens, texts[i].n, err);
+        if (s != STATUS_OK) {
+            return s;
+        }
+    }
+    while (n_texts > 0) {
+        struct pass p = {.m = m, .w = w, .texts = texts, .second = UINT32_MAX};
+        p.n_texts = fitting(w, texts, n_texts, &p.n);
+        run(&p);
+        for (uint32_t i = 0; i < p.n_texts; i++) {
+            pool(&p, i, out + (size_t)i * m->info.width);
+        }
+        texts += p.n_texts;
+        n_texts -= p.n_texts;
+        out += (size_t)p.n_texts * m->info.width;
+    }
+    return STATUS_OK;
+}
+
 enum status model_embed(const struct model *m, struct workspace *w, const uint32_t *tokens,
                         uint32_t n, float *out, struct error *err)
 {
-    size_t d = m->info.width;
-    if (!m->info.encoder || m->info.ranks || n == 0) {
-        return error_set(err, STATUS_INVALID, "%s makes no vectors of this", m->info.architecture);
-    }
-    enum status s = encoder_check(m, w, tokens, n, err);
-    if (s == STATUS_OK) {
-        s = encoder_forward(m, w, tokens, n, n, err);
-    }
-    if (s != STATUS_OK) {
-        return s;
-    }
-    pool(m, w, n, out);
-    float length = sqrtf(op_dot(out, out, d));
-    for (size_t i = 0; i < d && length > 0; i++) {
-        out[i] /= length;
-    }
-    return STATUS_OK;
+    struct model_tokens text = {.tokens = tokens, .n = n};
+    return model_embed_many(m, w, &text, 1, out, err);
 }

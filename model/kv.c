@@ -4,7 +4,6 @@
 #include <string.h>
 
 #include "base/half.h"
-#include "model/quant.h"
 
 struct kv_pool {
     struct kv_shape shape;
@@ -12,7 +11,8 @@ struct kv_pool {
     uint16_t *uses; /* by page; 0: free */
     uint32_t *free_pages;
     uint32_t n_free;
-    size_t key_bytes, value_bytes, layer_bytes, page_bytes; /* of one token; of one layer's page */
+    uint32_t heads, key_width, value_width;                /* of a head */
+    size_t key_bytes, head_bytes, layer_bytes, page_bytes; /* keys of a head in a page, all of it */
     unsigned char *data;
 };
 
@@ -21,9 +21,22 @@ static size_t value_bytes(enum tensor_type t)
     return t == TENSOR_F16 ? 2 : 4;
 }
 
+static uint32_t heads_of(const struct kv_shape *shape)
+{
+    return shape->heads == 0 ? 1 : shape->heads;
+}
+
+/* Values of a head are padded to whole vectors. */
+static uint32_t padded(uint32_t width)
+{
+    return (width + 15) / 16 * 16;
+}
+
 uint64_t kv_page_bytes(const struct kv_shape *shape)
 {
-    return (uint64_t)shape->layers * KV_PAGE * (shape->key_width + shape->value_width) *
+    uint32_t heads = heads_of(shape);
+    return (uint64_t)shape->layers * heads * KV_PAGE *
+           (shape->key_width / heads + padded(shape->value_width / heads)) *
            value_bytes(shape->type);
 }
 
@@ -36,9 +49,12 @@ enum status kv_pool_new(const struct kv_shape *shape, uint32_t pages, struct kv_
     }
     p->shape = *shape;
     p->n = p->n_free = pages;
-    p->key_bytes = shape->key_width * value_bytes(shape->type);
-    p->value_bytes = shape->value_width * value_bytes(shape->type);
-    p->layer_bytes = KV_PAGE * (p->key_bytes + p->value_bytes);
+    p->heads = heads_of(shape);
+    p->key_width = shape->key_width / p->heads;
+    p->value_width = shape->value_width / p->heads;
+    p->key_bytes = KV_PAGE * p->key_width * value_bytes(shape->type);
+    p->head_bytes = p->key_bytes + KV_PAGE * padded(p->value_width) * value_bytes(shape->type);
+    p->layer_bytes = p->heads * p->head_bytes;
     p->page_bytes = shape->layers * p->layer_bytes;
     p->uses = calloc((size_t)pages + 1, sizeof *p->uses);
     p->free_pages = calloc((size_t)pages + 1, sizeof *p->free_pages);
@@ -67,6 +83,11 @@ void kv_pool_free(struct kv_pool *p)
 uint32_t kv_pool_left(const struct kv_pool *p)
 {
     return p->n_free;
+}
+
+enum tensor_type kv_type(const struct kv_pool *p)
+{
+    return p->shape.type;
 }
 
 static bool grow(struct kv_sequence *s, uint32_t pages)
@@ -157,46 +178,55 @@ void kv_release(struct kv_pool *p, struct kv_sequence *s)
     *s = (struct kv_sequence){0};
 }
 
-static unsigned char *page_keys(const struct kv_pool *p, const struct kv_sequence *s,
-                                uint32_t layer, uint32_t position)
+static unsigned char *head_of(const struct kv_pool *p, const struct kv_sequence *s, uint32_t layer,
+                              uint32_t head, uint32_t page)
 {
-    return p->data + s->pages[position / KV_PAGE] * p->page_bytes + layer * p->layer_bytes;
+    return p->data + s->pages[page] * p->page_bytes + layer * p->layer_bytes + head * p->head_bytes;
+}
+
+static void put_halves(const struct kv_pool *p, unsigned char *at, uint32_t slot, const float *key,
+                       const float *value)
+{
+    uint16_t *keys = (uint16_t *)(void *)at;
+    uint16_t *values = (uint16_t *)(void *)(at + p->key_bytes) + slot * padded(p->value_width);
+    for (uint32_t d = 0; d < p->key_width; d++) {
+        keys[d * KV_PAGE + slot] = half_from_float(key[d]);
+    }
+    for (uint32_t d = 0; d < p->value_width; d++) {
+        values[d] = half_from_float(value[d]);
+    }
+}
+
+static void put_floats(const struct kv_pool *p, unsigned char *at, uint32_t slot, const float *key,
+                       const float *value)
+{
+    float *keys = (float *)(void *)at;
+    float *values = (float *)(void *)(at + p->key_bytes) + slot * padded(p->value_width);
+    for (uint32_t d = 0; d < p->key_width; d++) {
+        keys[d * KV_PAGE + slot] = key[d];
+    }
+    memcpy(values, value, p->value_width * sizeof *value);
 }
 
 void kv_put(struct kv_pool *p, const struct kv_sequence *s, uint32_t layer, uint32_t position,
             const float *key, const float *value)
 {
-    unsigned char *keys = page_keys(p, s, layer, position);
-    unsigned char *values = keys + KV_PAGE * p->key_bytes;
-    uint32_t slot = position % KV_PAGE;
-    if (p->shape.type == TENSOR_F16) {
-        half_encode(key, p->shape.key_width, keys + slot * p->key_bytes);
-        half_encode(value, p->shape.value_width, values + slot * p->value_bytes);
-    } else {
-        memcpy(keys + slot * p->key_bytes, key, p->key_bytes);
-        memcpy(values + slot * p->value_bytes, value, p->value_bytes);
+    for (uint32_t h = 0; h < p->heads; h++) {
+        unsigned char *at = head_of(p, s, layer, h, position / KV_PAGE);
+        const float *k = key + (size_t)h * p->key_width;
+        const float *v = value + (size_t)h * p->value_width;
+        if (p->shape.type == TENSOR_F16) {
+            put_halves(p, at, position % KV_PAGE, k, v);
+        } else {
+            put_floats(p, at, position % KV_PAGE, k, v);
+        }
     }
 }
 
-static const float *widen(const struct kv_pool *p, const unsigned char *at, uint32_t width,
-                          float *room)
+void kv_page(const struct kv_pool *p, const struct kv_sequence *s, uint32_t layer, uint32_t head,
+             uint32_t page, const void **keys, const void **values)
 {
-    if (p->shape.type == TENSOR_F32) {
-        return (const float *)(const void *)at;
-    }
-    quant_decode(TENSOR_F16, at, (size_t)KV_PAGE * width, room);
-    return room;
-}
-
-const float *kv_keys(const struct kv_pool *p, const struct kv_sequence *s, uint32_t layer,
-                     uint32_t position, float *room)
-{
-    return widen(p, page_keys(p, s, layer, position), p->shape.key_width, room);
-}
-
-const float *kv_values(const struct kv_pool *p, const struct kv_sequence *s, uint32_t layer,
-                       uint32_t position, float *room)
-{
-    const unsigned char *keys = page_keys(p, s, layer, position);
-    return widen(p, keys + KV_PAGE * p->key_bytes, p->shape.value_width, room);
+    const unsigned char *at = head_of(p, s, layer, head, page);
+    *keys = at;
+    *values = at + p->key_bytes;
 }

@@ -17,7 +17,8 @@ struct kv_pool;
 
 struct kv_shape {
     uint32_t layers;
-    uint32_t key_width, value_width; /* floats of a token in one layer */
+    uint32_t key_width, value_width; /* floats of a token in one layer, all heads together */
+    uint32_t heads;                  /* that they belong to, in equal parts; 0 is 1 */
     enum tensor_type type;           /* TENSOR_F32 or TENSOR_F16 */
 };
 
@@ -31,6 +32,7 @@ enum status kv_pool_new(const struct kv_shape *shape, uint32_t pages, struct kv_
                         struct error *err) MUST_CHECK;
 void kv_pool_free(struct kv_pool *p);           /* NULL is fine; all sequences released before */
 uint32_t kv_pool_left(const struct kv_pool *p); /* free pages */
+enum tensor_type kv_type(const struct kv_pool *p);
 uint64_t kv_page_bytes(const struct kv_shape *shape);
 
 /* Room for n more tokens, the last page this sequence's own. BUSY: the pool has too few pages;
@@ -42,15 +44,13 @@ enum status kv_fork(struct kv_pool *p, const struct kv_sequence *from, uint32_t 
                     struct kv_sequence *out, struct error *err) MUST_CHECK;
 void kv_release(struct kv_pool *p, struct kv_sequence *s);
 
-/* What a position holds, as floats. key and value: of the widths of the shape. The page must be
+/* Writes what a position holds. key and value: of the widths of the shape. The page must be
  * reserved and, for kv_put, not shared. */
 void kv_put(struct kv_pool *p, const struct kv_sequence *s, uint32_t layer, uint32_t position,
             const float *key, const float *value);
-/* Keys (values) of the page that holds `position`, the page's first token first; F16 is widened
- * into room. */
-const float *kv_keys(const struct kv_pool *p, const struct kv_sequence *s, uint32_t layer,
-                     uint32_t position, float *room);
-const float *kv_values(const struct kv_pool *p, const struct kv_sequence *s, uint32_t layer,
-                       uint32_t position, float *room);
+/* One head's part of page `page` of the sequence, as the attention kernels read it (attend_tile in
+ * kernels.h): floats or halves, keys[d][16], values[16][width rounded up to 16]. */
+void kv_page(const struct kv_pool *p, const struct kv_sequence *s, uint32_t layer, uint32_t head,
+             uint32_t page, const void **keys, const void **values);
 
 #endif

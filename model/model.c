@@ -5,6 +5,7 @@
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include "model/model_internal.h"
 #include "model/quant.h"
@@ -241,8 +242,8 @@ static void open_tensors(struct opening *o)
         }
     } else {
         m->last_norm = vector(o, "output_norm.weight", i->width, false);
-        m->head = matrix(o, "output.weight", i->width, i->vocabulary, true);
-        m->head = m->head.data == NULL ? m->embedding : m->head;
+        m->weights->head = matrix(o, "output.weight", i->width, i->vocabulary, true);
+        m->weights->head = m->weights->head.data == NULL ? m->embedding : m->weights->head;
         m->rope_factors = vector(o, "rope_freqs.weight", m->rope_width / 2, true);
     }
     m->layers = calloc((size_t)i->layers + 1, sizeof *m->layers);
@@ -292,9 +293,14 @@ enum status model_open(const char *path, struct model **out, struct error *err)
 {
     struct opening o = {.err = err};
     o.m = calloc(1, sizeof *o.m);
-    if (o.m == NULL) {
+    struct weights *weights = calloc(1, sizeof *weights);
+    if (o.m == NULL || weights == NULL) {
+        free(o.m);
+        free(weights);
         return error_set(err, STATUS_NO_MEMORY, "out of memory");
     }
+    (void)pthread_mutex_init(&weights->lock, NULL);
+    o.m->weights = weights;
     o.s = gguf_open(path, &o.m->file, err);
     if (o.s != STATUS_OK) {
         model_close(o.m);
@@ -322,6 +328,9 @@ void model_close(struct model *m)
     if (m != NULL) {
         tokenizer_free(m->tokenizer);
         gguf_close(m->file);
+        pack_free(m->weights->pack);
+        (void)pthread_mutex_destroy(&m->weights->lock);
+        free(m->weights);
         free(m->layers);
         free(m);
     }
@@ -347,6 +356,7 @@ struct kv_shape model_kv_shape(const struct model *m, enum tensor_type type)
     return (struct kv_shape){.layers = m->info.layers,
                              .key_width = m->info.kv_heads * m->info.head_width,
                              .value_width = m->info.kv_heads * m->info.value_width,
+                             .heads = m->info.kv_heads,
                              .type = type};
 }
 
@@ -355,99 +365,46 @@ void matrix_row(const struct matrix *w, uint32_t row, float *out)
     quant_decode(w->type, (const unsigned char *)w->data + row * w->row_bytes, w->columns, out);
 }
 
-/* ---- scratch memory ---- */
+/* ---- weights for the kernels ---- */
 
-static float *floats(size_t a, size_t b)
+#define LAYER_MATRICES 7
+
+static enum status pack_all(const struct model *m, struct pool *pool, struct error *err)
 {
-    return calloc(a * b + 1, sizeof(float));
+    size_t n = (size_t)m->info.layers * LAYER_MATRICES + 1;
+    struct matrix **all = calloc(n, sizeof *all);
+    if (all == NULL) {
+        return error_set(err, STATUS_NO_MEMORY, "out of memory");
+    }
+    size_t at = 0;
+    for (uint32_t i = 0; i < m->info.layers; i++) {
+        struct layer *l = &m->layers[i];
+        struct matrix *of_layer[LAYER_MATRICES] = {&l->query, &l->key, &l->value, &l->output,
+                                                   &l->gate,  &l->up,  &l->down};
+        memcpy(all + at, of_layer, sizeof of_layer);
+        at += LAYER_MATRICES;
+    }
+    all[at++] = &m->weights->head;
+    enum status s = pack_new(all, at, pool, &m->weights->pack, err);
+    free(all);
+    return s;
 }
 
-enum status workspace_new(const struct model *m, uint32_t tokens, struct workspace **out,
-                          struct error *err)
+enum status model_pack(const struct model *m, struct pool *pool, struct error *err)
 {
-    const struct model_info *i = &m->info;
-    struct workspace *w = tokens == 0 || tokens > MODEL_BATCH_MAX ? NULL : calloc(1, sizeof *w);
-    if (w == NULL) {
-        return error_set(err, STATUS_INVALID, "a pass takes 1 to %u tokens", MODEL_BATCH_MAX);
+    enum status s = STATUS_OK;
+    (void)pthread_mutex_lock(&m->weights->lock);
+    if (m->weights->pack == NULL) {
+        s = pack_all(m, pool, err);
     }
-    size_t widest = i->width > i->feed_forward ? i->width : i->feed_forward;
-    size_t heads =
-        (size_t)i->heads * (i->head_width > i->value_width ? i->head_width : i->value_width);
-    widest = heads > widest ? heads : widest;
-    w->tokens = tokens;
-    w->x = floats(tokens, i->width);
-    w->h = floats(tokens, i->width);
-    w->q = floats(tokens, heads);
-    w->k = floats(tokens, heads);
-    w->v = floats(tokens, heads);
-    w->attended = floats(tokens, heads);
-    w->gate = floats(tokens, i->feed_forward);
-    w->up = floats(tokens, i->feed_forward);
-    w->row = floats(1, widest);
-    w->cosines = floats(1, i->head_width);
-    w->sines = floats(1, i->head_width);
-    w->keys_room = floats(KV_PAGE, heads);
-    w->values_room = floats(KV_PAGE, heads);
-    if (w->x == NULL || w->h == NULL || w->q == NULL || w->k == NULL || w->v == NULL ||
-        w->attended == NULL || w->gate == NULL || w->up == NULL || w->row == NULL ||
-        w->cosines == NULL || w->sines == NULL || w->keys_room == NULL || w->values_room == NULL) {
-        workspace_free(w);
-        return error_set(err, STATUS_NO_MEMORY, "no memory for passes of %u tokens", tokens);
-    }
-    *out = w;
-    return STATUS_OK;
+    (void)pthread_mutex_unlock(&m->weights->lock);
+    return s;
 }
 
-void workspace_free(struct workspace *w)
+uint64_t model_packed_bytes(const struct model *m)
 {
-    if (w == NULL) {
-        return;
-    }
-    free(w->x);
-    free(w->h);
-    free(w->q);
-    free(w->k);
-    free(w->v);
-    free(w->attended);
-    free(w->gate);
-    free(w->up);
-    free(w->row);
-    free(w->cosines);
-    free(w->sines);
-    free(w->keys_room);
-    free(w->values_room);
-    free(w->scores);
-    free(w);
-}
-
-enum status workspace_scores(struct workspace *w, size_t n, struct error *err)
-{
-    if (n > w->cap_scores) {
-        size_t cap = w->cap_scores == 0 ? 1024 : w->cap_scores;
-        while (cap < n) {
-            cap *= 2;
-        }
-        float *grown = realloc(w->scores, cap * sizeof *grown);
-        if (grown == NULL) {
-            return error_set(err, STATUS_NO_MEMORY, "out of memory");
-        }
-        w->scores = grown;
-        w->cap_scores = cap;
-    }
-    return STATUS_OK;
-}
-
-void rope_angles(const struct model *m, uint32_t position, float *cosines, float *sines)
-{
-    uint32_t pairs = m->rope_width / 2;
-    for (uint32_t i = 0; i < pairs; i++) {
-        double frequency = pow((double)m->rope_base, -2.0 * (double)i / (double)m->rope_width) /
-                           (double)m->rope_scale;
-        if (m->rope_factors != NULL) {
-            frequency /= (double)m->rope_factors[i];
-        }
-        double angle = (double)position * frequency;
-        cosines[i] = (float)cos(angle);
-        sines[i] = (float)sin(angle);
-    }
+    (void)pthread_mutex_lock(&m->weights->lock);
+    uint64_t bytes = m->weights->pack == NULL ? 0 : pack_bytes(m->weights->pack);
+    (void)pthread_mutex_unlock(&m->weights->lock);
+    return bytes;
 }

@@ -8,6 +8,7 @@
 #define CARREL_MODEL_MODEL_H
 
 #include "model/kv.h"
+#include "model/pool.h"
 #include "model/tokenizer.h"
 
 #define MODEL_LAYERS_MAX 256U
@@ -48,10 +49,18 @@ const struct gguf *model_file(const struct model *m);
 /* The shape of this decoder's keys and values. */
 struct kv_shape model_kv_shape(const struct model *m, enum tensor_type type);
 
-/* Scratch memory for passes of at most `tokens` tokens. */
+uint64_t model_packed_bytes(const struct model *m); /* 0 before they are packed */
+
+/* Scratch memory for passes of at most `tokens` tokens. The first one packs the model's weights for
+ * the kernels (model_packed_bytes of memory). */
 enum status workspace_new(const struct model *m, uint32_t tokens, struct workspace **out,
                           struct error *err) MUST_CHECK;
-void workspace_free(struct workspace *w); /* NULL is fine */
+/* The same, whose passes share a pool's threads; pool: borrowed, NULL for none. Results do not
+ * depend on it. */
+enum status workspace_new_with(const struct model *m, uint32_t tokens, struct pool *pool,
+                               struct workspace **out, struct error *err) MUST_CHECK;
+const char *workspace_kernels(const struct workspace *w); /* "avx512": to record with an answer */
+void workspace_free(struct workspace *w);                 /* NULL is fine */
 
 /* One sequence's part of a pass: n more tokens behind what its keys and values hold; room was
  * reserved. */
@@ -73,6 +82,17 @@ enum status model_forward(const struct model *m, struct workspace *w, struct kv_
  * holds. */
 enum status model_embed(const struct model *m, struct workspace *w, const uint32_t *tokens,
                         uint32_t n, float *out, struct error *err) MUST_CHECK;
+
+struct model_tokens {
+    const uint32_t *tokens;
+    uint32_t n;
+};
+
+/* The same for several texts at once, as many together as the workspace takes: each one's vector is
+ * the same as alone. out: n_texts x width floats. */
+enum status model_embed_many(const struct model *m, struct workspace *w,
+                             const struct model_tokens *texts, size_t n_texts, float *out,
+                             struct error *err) MUST_CHECK;
 
 /* What an encoder reads: prefix, title (on a line of its own) and text, with the tokens its model
  * wants at both ends. At most max tokens are kept of the end of the text the less, never the ends;

@@ -8,6 +8,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "model/kernels.h"
 #include "model/tensor.h"
 
 /* A matrix as it lies in the file: `rows` outputs of `columns` inputs each. data NULL: absent. */
@@ -16,6 +17,10 @@ struct matrix {
     const void *data;
     uint32_t columns, rows;
     size_t row_bytes;
+    /* the same for the kernels (pack.h); PACK_NONE: not packed */
+    enum pack_kind kind;
+    const unsigned char *packed;
+    size_t group_bytes;
 };
 
 /* Sum of a[i] b[i], sixteen partial sums and then a fixed tree. */

@@ -14,12 +14,10 @@ enum status model_rank(const struct model *m, struct workspace *w, const uint32_
         return error_set(err, STATUS_INVALID, "%s ranks nothing", m->info.architecture);
     }
     enum status s = encoder_check(m, w, tokens, n, err);
-    if (s == STATUS_OK) {
-        s = encoder_forward(m, w, tokens, n, second, err);
-    }
     if (s != STATUS_OK) {
         return s;
     }
+    encoder_forward(m, w, tokens, n, second);
     const float *x = w->x;
     if (m->rank_dense.data != NULL) {
         op_matmul(&m->rank_dense, m->rank_dense_bias, x, 1, w->h, w->row);

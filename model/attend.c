@@ -1,0 +1,42 @@
+#include "model/attend.h"
+
+#include <math.h>
+#include <string.h>
+
+void attend_run(const struct kernels *k, const struct attend_job *job,
+                const struct attend_room *room)
+{
+    struct attend_tile tile = {.q = room->q,
+                               .out = room->out,
+                               .n = job->n,
+                               .key_width = job->key_width,
+                               .value_width = ATTEND_PADDED(job->value_width)};
+    uint32_t most = 0;
+    memset(room->q, 0, (size_t)job->key_width * KERNEL_TILE * sizeof *room->q);
+    memset(room->out, 0, (size_t)tile.value_width * KERNEL_TILE * sizeof *room->out);
+    for (uint32_t i = 0; i < KERNEL_TILE; i++) {
+        tile.most[i] = -INFINITY;
+    }
+    for (uint32_t i = 0; i < job->n; i++) {
+        most = job->sees[i] > most ? job->sees[i] : most;
+        for (uint32_t d = 0; d < job->key_width; d++) {
+            room->q[(size_t)d * KERNEL_TILE + i] = job->q_at[i][d] * job->scale;
+        }
+    }
+    for (uint32_t from = 0; from < most; from += KERNEL_KEYS) {
+        const void *keys = NULL;
+        const void *values = NULL;
+        job->page(job->data, from / KERNEL_KEYS, &keys, &values);
+        for (uint32_t i = 0; i < job->n; i++) {
+            uint32_t left = job->sees[i] > from ? job->sees[i] - from : 0;
+            tile.keys[i] = left < KERNEL_KEYS ? left : KERNEL_KEYS;
+        }
+        k->attend(&tile, keys, values, job->halves);
+    }
+    for (uint32_t i = 0; i < job->n; i++) {
+        const float *sums = room->out + (size_t)i * tile.value_width;
+        for (uint32_t d = 0; d < job->value_width; d++) {
+            job->out_at[i][d] = sums[d] / tile.sum[i];
+        }
+    }
+}

@@ -1,0 +1,172 @@
+/* The scratch memory of a pass and what decoders and encoders do with it alike. */
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "model/model_internal.h"
+
+#define SPARE_PAGES 64U /* for texts that do not fill theirs */
+
+static float *floats(size_t a, size_t b)
+{
+    return calloc(a * b + 16, sizeof(float));
+}
+
+static bool make_rooms(const struct model_info *i, struct workspace *w)
+{
+    bool good = true;
+    for (uint32_t n = 0; n < pool_threads(w->pool); n++) {
+        w->rooms[n].q = floats(i->head_width, KERNEL_TILE);
+        w->rooms[n].out = floats(ATTEND_PADDED(i->value_width), KERNEL_TILE);
+        good = good && w->rooms[n].q != NULL && w->rooms[n].out != NULL;
+    }
+    return good;
+}
+
+static void find_frequencies(const struct model *m, double *out)
+{
+    for (uint32_t i = 0; i < m->rope_width / 2; i++) {
+        out[i] = pow((double)m->rope_base, -2.0 * (double)i / (double)m->rope_width) /
+                 (double)m->rope_scale;
+        if (m->rope_factors != NULL) {
+            out[i] /= (double)m->rope_factors[i];
+        }
+    }
+}
+
+static bool make_arrays(const struct model *m, struct workspace *w)
+{
+    const struct model_info *i = &m->info;
+    uint32_t tokens = w->tokens;
+    uint32_t widest = i->width > i->feed_forward ? i->width : i->feed_forward;
+    size_t heads =
+        (size_t)i->heads * (i->head_width > i->value_width ? i->head_width : i->value_width);
+    size_t page = (size_t)i->heads * KV_PAGE * (i->head_width + ATTEND_PADDED(i->value_width));
+    widest = heads > widest ? (uint32_t)heads : widest;
+    w->x = floats(tokens, i->width);
+    w->h = floats(tokens, i->width);
+    w->q = floats(tokens, heads);
+    w->k = floats(tokens, heads);
+    w->v = floats(tokens, heads);
+    w->attended = floats(tokens, heads);
+    w->gate = floats(tokens, i->feed_forward);
+    w->up = floats(tokens, i->feed_forward);
+    w->row = floats(1, widest);
+    w->cosines = floats(tokens, i->head_width / 2);
+    w->sines = floats(tokens, i->head_width / 2);
+    w->frequencies = calloc(i->head_width / 2 + 1, sizeof *w->frequencies);
+    w->firsts = calloc((size_t)tokens + 2, sizeof *w->firsts);
+    w->first_tokens = calloc((size_t)tokens + 2, sizeof *w->first_tokens);
+    w->positions = calloc((size_t)tokens + 1, sizeof *w->positions);
+    w->owners = calloc((size_t)tokens + 1, sizeof *w->owners);
+    w->n_pages = i->encoder ? tokens / KV_PAGE + SPARE_PAGES : 0;
+    w->pages = floats(w->n_pages, page);
+    if (w->frequencies != NULL) {
+        find_frequencies(m, w->frequencies);
+    }
+    return w->x != NULL && w->h != NULL && w->q != NULL && w->k != NULL && w->v != NULL &&
+           w->attended != NULL && w->gate != NULL && w->up != NULL && w->row != NULL &&
+           w->cosines != NULL && w->sines != NULL && w->frequencies != NULL && w->firsts != NULL &&
+           w->first_tokens != NULL && w->positions != NULL && w->owners != NULL &&
+           w->pages != NULL && make_rooms(i, w);
+}
+
+static uint32_t widest_input(const struct model_info *i)
+{
+    uint32_t heads = i->heads * i->value_width;
+    uint32_t widest = i->width > i->feed_forward ? i->width : i->feed_forward;
+    return heads > widest ? heads : widest;
+}
+
+enum status workspace_new_with(const struct model *m, uint32_t tokens, struct pool *pool,
+                               struct workspace **out, struct error *err)
+{
+    if (tokens == 0 || tokens > MODEL_BATCH_MAX) {
+        return error_set(err, STATUS_INVALID, "a pass takes 1 to %u tokens", MODEL_BATCH_MAX);
+    }
+    struct workspace *w = calloc(1, sizeof *w);
+    if (w == NULL) {
+        return error_set(err, STATUS_NO_MEMORY, "out of memory");
+    }
+    w->tokens = tokens;
+    w->kernels = kernels_choose();
+    w->pool = pool;
+    enum status s = model_pack(m, pool, err);
+    if (s == STATUS_OK) {
+        s = matmul_new(w->kernels, pool, tokens, widest_input(&m->info), &w->matmul, err);
+    }
+    if (s == STATUS_OK && !make_arrays(m, w)) {
+        s = error_set(err, STATUS_NO_MEMORY, "no memory for passes of %u tokens", tokens);
+    }
+    if (s != STATUS_OK) {
+        workspace_free(w);
+        return s;
+    }
+    *out = w;
+    return STATUS_OK;
+}
+
+enum status workspace_new(const struct model *m, uint32_t tokens, struct workspace **out,
+                          struct error *err)
+{
+    return workspace_new_with(m, tokens, NULL, out, err);
+}
+
+void workspace_free(struct workspace *w)
+{
+    if (w == NULL) {
+        return;
+    }
+    float *const arrays[] = {w->x,    w->h,  w->q,   w->k,       w->v,     w->attended,
+                             w->gate, w->up, w->row, w->cosines, w->sines, w->pages};
+    for (size_t i = 0; i < sizeof arrays / sizeof arrays[0]; i++) {
+        free(arrays[i]);
+    }
+    for (size_t i = 0; i < POOL_THREADS_MAX; i++) {
+        free(w->rooms[i].q);
+        free(w->rooms[i].out);
+    }
+    matmul_free(w->matmul);
+    free(w->frequencies);
+    free(w->firsts);
+    free(w->first_tokens);
+    free(w->positions);
+    free(w->owners);
+    free(w);
+}
+
+const char *workspace_kernels(const struct workspace *w)
+{
+    return w->kernels->name;
+}
+
+void for_tokens(struct workspace *w, uint32_t n, pool_fn fn, void *data)
+{
+    pool_run(w->pool, (n + TOKENS_PER_CHUNK - 1) / TOKENS_PER_CHUNK, fn, data);
+}
+
+uint32_t piece_of_tile(const struct workspace *w, uint32_t n_pieces, uint32_t t)
+{
+    uint32_t low = 0;
+    uint32_t high = n_pieces;
+    while (high - low > 1) {
+        uint32_t middle = low + (high - low) / 2;
+        if (w->firsts[middle] <= t) {
+            low = middle;
+        } else {
+            high = middle;
+        }
+    }
+    return low;
+}
+
+void rope_angles(struct workspace *w, uint32_t pairs, uint32_t n)
+{
+    for (size_t t = 0; t < n; t++) {
+        for (size_t i = 0; i < pairs; i++) {
+            double angle = (double)w->positions[t] * w->frequencies[i];
+            w->cosines[t * pairs + i] = (float)cos(angle);
+            w->sines[t * pairs + i] = (float)sin(angle);
+        }
+    }
+}
