@@ -64,12 +64,34 @@ static void print_passages(const json_t *list)
         (void)printf("%s  (%.3f)\n", colour ? "\x1b[0m" : "", number(p, "score"));
         print_rank(why, "words", "text_rank", "text_score");
         print_rank(why, "vectors", "dense_rank", "dense_score");
+        if (json_object_get(why, "rerank_score") != NULL) {
+            (void)printf("   reranker: score %.3f, before it at place %" JSON_INTEGER_FORMAT "\n",
+                         number(why, "rerank_score"),
+                         json_integer_value(json_object_get(why, "rank_before")));
+        }
         print_uses(json_object_get(why, "uses"));
         for (size_t k = 0; k < json_array_size(folded); k++) {
             (void)printf("   the same also in ");
             term_put_clean(stdout, json_string_value(json_array_get(folded, k)));
             (void)printf("\n");
         }
+        (void)printf("\n");
+    }
+}
+
+/* What ordered them, and what did not. */
+static void print_judges(const json_t *answer)
+{
+    const char *reranker = json_string_value(json_object_get(answer, "reranker"));
+    const json_t *notes = json_object_get(answer, "notes");
+    if (reranker != NULL) {
+        (void)printf("The first %" JSON_INTEGER_FORMAT " were put in order by the reranker %s.\n",
+                     json_integer_value(json_object_get(answer, "reranked")), reranker);
+    }
+    for (size_t i = 0; i < json_array_size(notes); i++) {
+        const char *text = json_string_value(json_array_get(notes, i));
+        (void)printf("Note: ");
+        term_put_clean(stdout, text == NULL ? "" : text);
         (void)printf("\n");
     }
 }
@@ -177,6 +199,7 @@ static enum exit_code run(const struct options *o)
         (void)printf("\n");
     } else {
         print_passages(list);
+        print_judges(answer);
         if (why_not != NULL) {
             print_why_not(why_not);
         } else if (none) {

@@ -22,7 +22,12 @@ static const struct fused *fused_of(const struct answer *in, struct str chunk, s
 static void fill_why(const struct answer *in, const struct fused *f, Rt__Why *why)
 {
     rt__why__init(why);
-    why->fused = f->score;
+    why->fused = f->before > 0 ? f->before_score : f->score;
+    if (f->before > 0) {
+        why->has_rerank_score = why->has_rank_before = 1;
+        why->rerank_score = f->rerank;
+        why->rank_before = f->before;
+    }
     if (f->text_rank > 0) {
         const struct text_hit *h = &in->text_why[f->text_rank - 1];
         why->has_text_rank = why->has_text_score = why->has_words = 1;

@@ -227,9 +227,9 @@ static void store_done(void *job)
 static char *settings_digest(struct evaluation *e)
 {
     const struct settings *s = e->all->r->svc->settings;
-    char *all =
-        arena_printf(&e->arena, "%g %g %lld %u", s->retrieve.lsa_weight, s->retrieve.encoder_weight,
-                     (long long)s->retrieve.candidates, (unsigned)TEXT_ANALYZER_VERSION);
+    char *all = arena_printf(&e->arena, "%g %g %s %lld %u", s->retrieve.lsa_weight,
+                             s->retrieve.encoder_weight, s->reranker.model,
+                             (long long)s->retrieve.candidates, (unsigned)TEXT_ANALYZER_VERSION);
     return all == NULL ? NULL : arena_printf(&e->arena, "%08x", (unsigned)hash64(all, strlen(all)));
 }
 

@@ -19,6 +19,9 @@ struct fused {
     struct str chunk;               /* borrowed from the list */
     float score;                    /* 0..1 */
     uint32_t text_rank, dense_rank; /* from 1; 0: not in that list */
+    /* by a reranker (rerank.h): its score, and what it had before; before 0: it was not asked */
+    float rerank, before_score;
+    uint32_t before;
 };
 
 /* The weight of vectors for one question: less, the more of the question the best passage holds

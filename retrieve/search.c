@@ -2,7 +2,9 @@
  *
  *   search_on_request -> vectorstore.SearchText  \
  *                        embed.Encode -> vectorstore.SearchVector  } at once
- *   both ended        -> fuse -> vectorstore.Fetch -> fold [-> vectorstore.Explain] -> reply
+ *   both ended        -> fuse -> vectorstore.Fetch [-> embed.Rerank] -> fold [->
+ * vectorstore.Explain]
+ *                     -> reply
  *
  * The encoder's name comes from a cache of what the tenant last had; SearchText's reply corrects
  * it, and the dense side is then begun again (once). The dense side never fails a search: what was
@@ -11,12 +13,13 @@
 
 #include "base/clock.h"
 #include "base/log.h"
+#include "retrieve/rerank_ask.h"
 
 #define TOP_K_MAX 200U
 #define WIDEN_MAX 3U
 #define QUERY_BYTES_MAX ((size_t)64 * 1024)
 #define EARLIER_MAX 16
-#define NOTES_MAX 4
+#define NOTES_MAX 5
 /* A search does not wait longer than this for the question's vector. */
 #define ENCODE_TIMEOUT_MS 2000U
 
@@ -59,6 +62,7 @@ struct search {
     struct fused *fused;
     size_t n_fused;
     Vs__FetchReply *fetched;
+    struct rerank_ask rerank;
     Vs__ExplainReply *explained;
     Rt__SearchReply reply;
     char *notes[NOTES_MAX];
@@ -88,6 +92,7 @@ static void finish(struct search *s, enum status status)
     cancel(&s->second_rpc);
     cancel(&s->dense_rpc);
     cancel(&s->fetch_rpc);
+    rerank_ask_stop(&s->rerank);
     cancel(&s->explain_rpc);
     r->searches++;
     int64_t took_us = clock_monotonic_us() - s->started_us;
@@ -682,19 +687,9 @@ static void widen_start(struct search *s)
     }
 }
 
-static void on_fetch_finish(struct rpc_request *r, const struct error *err, void *data)
+/* The passages have their last order. */
+static void answer(struct search *s)
 {
-    (void)r;
-    struct search *s = data;
-    s->fetch_rpc = NULL;
-    if (err->code != STATUS_OK) {
-        fail(s, err);
-        return;
-    }
-    if (s->fetched == NULL) {
-        no_memory(s);
-        return;
-    }
     struct answer in = {.text = s->text_hits,
                         .dense = s->dense_hits,
                         .text_why = s->text_why,
@@ -710,6 +705,60 @@ static void on_fetch_finish(struct rpc_request *r, const struct error *err, void
         return;
     }
     explain_or_finish(s, status);
+}
+
+static bool reranks(const struct search *s)
+{
+    return s->request->mode == RT__SEARCH_REQUEST__MODE__DEFAULT &&
+           !(s->request->has_no_rerank && s->request->no_rerank) &&
+           rerank_wanted(s->r->svc->settings) > 0;
+}
+
+static void on_reranked(void *data, struct rerank_ask *ask)
+{
+    struct search *s = data;
+    note(s, ask->note);
+    s->reply.reranker = ask->model;
+    s->reply.has_reranked = ask->model != NULL;
+    s->reply.reranked = ask->n_reranked;
+    answer(s);
+}
+
+static void rerank_start(struct search *s)
+{
+    s->rerank = (struct rerank_ask){.r = s->r,
+                                    .a = s->a,
+                                    .options = &s->options,
+                                    .spent_ms = (clock_monotonic_us() - s->started_us) / 1000,
+                                    .query = rewritten(s) ? s->request->rewritten : s->ask.query,
+                                    .fetched = s->fetched,
+                                    .fused = s->fused,
+                                    .n_fused = s->n_fused,
+                                    .done = on_reranked,
+                                    .data = s};
+    if (!rerank_ask_start(&s->rerank)) {
+        answer(s);
+    }
+}
+
+static void on_fetch_finish(struct rpc_request *r, const struct error *err, void *data)
+{
+    (void)r;
+    struct search *s = data;
+    s->fetch_rpc = NULL;
+    if (err->code != STATUS_OK) {
+        fail(s, err);
+        return;
+    }
+    if (s->fetched == NULL) {
+        no_memory(s);
+        return;
+    }
+    if (reranks(s)) {
+        rerank_start(s);
+    } else {
+        answer(s);
+    }
 }
 
 /* What the query demands of a passage only the full-text search can tell: vectors then rank what it
@@ -766,6 +815,9 @@ static void sides_ended(struct search *s)
     bool folding = !(s->request->has_no_fold && s->request->no_fold);
     /* some are folded, and some give way to other documents */
     size_t wanted = s->top_k + (folding ? s->top_k + 4U : 0U);
+    if (reranks(s) && wanted < rerank_wanted(s->r->svc->settings)) {
+        wanted = rerank_wanted(s->r->svc->settings);
+    }
     wanted = wanted < s->n_fused ? wanted : s->n_fused;
     Vs__FetchRequest q = VS__FETCH_REQUEST__INIT;
     q.filter = &s->filter;

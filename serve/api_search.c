@@ -53,6 +53,10 @@ static void why(struct jsonw *w, const Rt__Why *y)
         jsonw_field_double(w, "dense_score", (double)y->dense_score);
     }
     jsonw_field_double(w, "fused", (double)y->fused);
+    if (y->has_rerank_score) {
+        jsonw_field_double(w, "rerank_score", (double)y->rerank_score);
+        jsonw_field_int(w, "rank_before", y->rank_before);
+    }
     if (y->n_folded > 0) {
         jsonw_key(w, "folded");
         jsonw_open(w, '[');
@@ -174,6 +178,10 @@ static void on_found(struct request *q, const ProtobufCMessage *m, const struct 
     jsonw_field_int(&w, "matched", reply->matched);
     jsonw_field_double(&w, "upper_bound_share", (double)reply->upper_bound_share);
     jsonw_field_z(&w, "encoder", reply->encoder);
+    if (reply->reranker != NULL) {
+        jsonw_field_z(&w, "reranker", reply->reranker);
+        jsonw_field_int(&w, "reranked", reply->reranked);
+    }
     jsonw_field_int(&w, "took_ms", clock_monotonic_ms() - q->http->started_ms);
     jsonw_close(&w, '}');
     api_json(q, 200, &q->out);
@@ -210,6 +218,7 @@ static enum status read_search(struct request *q, const struct json *body, Rt__S
     int64_t top_k;
     int64_t widen;
     bool fold;
+    bool rerank;
     bool any;
     Vs__Filter *filter = arena_alloc(q->arena, sizeof *filter);
     if (filter == NULL) {
@@ -239,6 +248,11 @@ static enum status read_search(struct request *q, const struct json *body, Rt__S
     if (s == STATUS_OK) {
         out->has_no_fold = !fold;
         out->no_fold = !fold;
+        s = jsonr_bool(body, "rerank", true, &rerank, err);
+    }
+    if (s == STATUS_OK) {
+        out->has_no_rerank = !rerank;
+        out->no_rerank = !rerank;
         s = jsonr_string(body, "mode", &mode, err);
     }
     return s == STATUS_OK ? read_mode(mode, out, err) : s;

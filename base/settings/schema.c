@@ -156,6 +156,8 @@ const struct setting settings_schema[] = {
          "passages of a search again beside the question; empty: none."),
     ROW("reranker.candidates", INT, reranker.candidates, 2, 64, "32",
         "So many of the best passages are read again."),
+    ROW("reranker.budget", DURATION, reranker.budget_ms, 50, 60 * SECOND, "2s",
+        "A search spends no longer on it: passages it had no time for keep their order behind."),
 
     ROW("retrieve.top_k", INT, retrieve.top_k, 1, 100, "8",
         "Passages a search returns unless told."),

@@ -76,7 +76,7 @@ struct settings {
     } encoder;
     struct {
         const char *model; /* name of an imported reranker; "" : none */
-        int64_t candidates;
+        int64_t candidates, budget_ms;
     } reranker;
     struct {
         int64_t top_k, candidates, widen;

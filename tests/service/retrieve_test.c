@@ -34,6 +34,13 @@ struct world {
     size_t last_earlier, last_collections, last_fetched;
     bool last_plain;
     char last_query[64], last_demands[128];
+    /* the reranker: scores by chunk, in the order of texts; how many it has time for */
+    unsigned reranks;
+    size_t rerank_time;
+    enum status rerank_fails;
+    uint32_t rerank_budget;
+    char rerank_query[64], rerank_first[64];
+    bool no_rerank; /* of the requests */
 };
 
 /* ---- the store: chunks a, b, c, d; c repeats a's text
@@ -254,6 +261,41 @@ static void on_encode(struct rpc_call *call, const ProtobufCMessage *m)
     em_encode_return(call, &reply);
 }
 
+/* Likes the canteen, then leave. */
+static void on_rerank(struct rpc_call *call, const ProtobufCMessage *m)
+{
+    struct world *w = rpc_call_service(call);
+    const Em__RerankRequest *q = em_rerank_request(m);
+    static const char *const model = "judge";
+    float scores[64];
+    assert_non_null(q);
+    assert_true(q->n_passages <= 64 && q->n_titles == q->n_passages);
+    w->reranks++;
+    w->rerank_budget = q->budget_ms;
+    (void)snprintf(w->rerank_query, sizeof w->rerank_query, "%.*s", (int)q->query.len,
+                   (const char *)q->query.data);
+    (void)snprintf(w->rerank_first, sizeof w->rerank_first, "%.*s", 10,
+                   (const char *)q->passages[0].data);
+    if (w->rerank_fails != STATUS_OK) {
+        rpc_call_finish(call, w->rerank_fails, "no such model");
+        return;
+    }
+    Em__RerankReply reply = EM__RERANK_REPLY__INIT;
+    for (size_t i = 0; i < q->n_passages && i < w->rerank_time; i++) {
+        static const float liked[] = {-1, 2, -2, 4};
+        for (size_t k = 0; k < 4; k++) {
+            if (q->passages[i].len == strlen(texts[k]) &&
+                memcmp(q->passages[i].data, texts[k], q->passages[i].len) == 0) {
+                scores[i] = liked[k];
+            }
+        }
+        reply.n_scores = i + 1;
+    }
+    reply.model = reply.sha256 = text_of(model);
+    reply.scores = scores;
+    em_rerank_return(call, &reply);
+}
+
 static const struct rpc_handler store_handlers[] = {
     {.method = &vs_search_text_method, .on_request = on_text, .on_cancel = on_text_cancel},
     {.method = &vs_search_vector_method, .on_request = on_vector},
@@ -262,6 +304,7 @@ static const struct rpc_handler store_handlers[] = {
 };
 static const struct rpc_handler embed_handlers[] = {
     {.method = &em_encode_method, .on_request = on_encode},
+    {.method = &em_rerank_method, .on_request = on_rerank},
 };
 
 static struct rpc_server *fake(struct world *w, enum peer self, const struct rpc_handler *handlers,
@@ -278,22 +321,28 @@ static struct rpc_server *fake(struct world *w, enum peer self, const struct rpc
     return s;
 }
 
-static struct world *begin(bool store, bool embed)
+static struct world *begin_with(bool store, bool embed, const char *yaml)
 {
     struct world *w = calloc(1, sizeof *w);
     assert_non_null(w);
     assert_int_equal(uv_loop_init(&w->loop), 0);
-    one_service_home(&w->service, "retrieve:\n  lsa_weight: 1\n");
+    one_service_home(&w->service, yaml);
+    w->rerank_time = 64;
     w->encoder = "carrel-lsa-1";
     if (store) {
         w->store = fake(w, PEER_VECTORSTORE, store_handlers, 4);
     }
     if (embed) {
-        w->embed = fake(w, PEER_EMBED, embed_handlers, 1);
+        w->embed = fake(w, PEER_EMBED, embed_handlers, 2);
     }
     one_service_start(&w->service, "carrel-retrieve", PEER_RETRIEVE, "retrieve.sock");
     w->serve = one_service_client(&w->service, &w->loop, PEER_SERVE, PEER_RETRIEVE);
     return w;
+}
+
+static struct world *begin(bool store, bool embed)
+{
+    return begin_with(store, embed, "retrieve:\n  lsa_weight: 1\n");
 }
 
 static void on_closed(void *data)
@@ -328,6 +377,9 @@ struct answer {
     char order[64], folded[128], note[200], encoder[64];
     float first, share;
     unsigned text_rank, dense_rank; /* of the first passage */
+    unsigned rank_before, reranked;
+    float rerank_score, fused;
+    char reranker[32];
     char interpreted[128];
 };
 
@@ -349,8 +401,14 @@ static void on_reply(struct rpc_request *r, const ProtobufCMessage *m, void *dat
         a->first = reply->passages[0]->score;
         a->text_rank = reply->passages[0]->why->text_rank;
         a->dense_rank = reply->passages[0]->why->dense_rank;
+        a->rank_before = reply->passages[0]->why->rank_before;
+        a->rerank_score = reply->passages[0]->why->rerank_score;
+        a->fused = reply->passages[0]->why->fused;
     }
     a->share = reply->upper_bound_share;
+    a->reranked = reply->reranked;
+    (void)snprintf(a->reranker, sizeof a->reranker, "%s",
+                   reply->reranker == NULL ? "" : reply->reranker);
     if (reply->interpreted != NULL) {
         const Rt__Interpreted *i = reply->interpreted;
         (void)snprintf(a->interpreted, sizeof a->interpreted, "%.*s|%s|%s|%s", (int)i->text.len,
@@ -388,6 +446,7 @@ static struct answer ask(struct world *w, const char *query, Rt__SearchRequest__
     q.n_collections = 1;
     q.earlier = earlier;
     q.n_earlier = 1;
+    q.has_no_rerank = q.no_rerank = w->no_rerank;
     q.has_widen = w->widen > 0;
     q.widen = w->widen;
     q.has_rewritten = w->rewritten != NULL;
@@ -429,6 +488,48 @@ static void test_everything_up(void **state)
     a = ask(w, "nothing in text", DEFAULT, false, 5);
     assert_string_equal(a.order, "db");
     assert_int_equal(a.dense_rank, 1);
+    finish(w);
+}
+
+static void test_reranker(void **state)
+{
+    (void)state;
+    struct world *w = begin_with(
+        true, true, "retrieve:\n  lsa_weight: 1\nreranker:\n  model: judge\n  budget: 1500ms\n");
+    struct answer a = ask(w, "notice period", DEFAULT, true, 2);
+    assert_int_equal(a.error.code, STATUS_OK);
+    assert_string_equal(a.order, "db"); /* b stood last of the four, and was not fetched for two */
+    assert_string_equal(a.reranker, "judge");
+    assert_int_equal(a.reranked, 4);
+    assert_int_equal(a.rank_before, 2);
+    assert_true(a.rerank_score > 3.9F && a.first > .98F && a.fused < .6F);
+    assert_string_equal(a.note, "");
+    assert_string_equal(w->rerank_query, "notice period");
+    assert_string_equal(w->rerank_first, "The notice");
+    assert_true(w->rerank_budget > 1000 && w->rerank_budget <= 1500);
+    a = ask(w, "notice period", DEFAULT, false, 4);
+    assert_string_equal(a.order, "dba"); /* c folds into a still */
+    w->rerank_time = 2; /* a and d only */
+    a = ask(w, "notice period", DEFAULT, true, 4);
+    assert_string_equal(a.order, "dacb");
+    assert_int_equal(a.reranked, 2);
+    assert_non_null(strstr(a.note, "time for 2 of the best 4"));
+    w->rerank_fails = STATUS_UNAVAILABLE;
+    a = ask(w, "notice period", DEFAULT, true, 4);
+    assert_string_equal(a.order, "adcb");
+    assert_string_equal(a.reranker, "");
+    assert_non_null(strstr(a.note, "the reranker does not answer"));
+    w->rerank_fails = STATUS_NOT_FOUND;
+    a = ask(w, "notice period", DEFAULT, true, 4);
+    assert_string_equal(a.order, "adcb");
+    assert_non_null(strstr(a.note, "no such model"));
+    unsigned asked = w->reranks;
+    a = ask(w, "notice period", RT__SEARCH_REQUEST__MODE__TEXT, true, 4);
+    w->no_rerank = true;
+    a = ask(w, "notice period", DEFAULT, true, 4);
+    assert_string_equal(a.order, "adcb");
+    assert_string_equal(a.note, "");
+    assert_int_equal(w->reranks, asked);
     finish(w);
 }
 
@@ -643,7 +744,8 @@ static void test_cancel_goes_down(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_everything_up), cmocka_unit_test(test_typed_queries),
+        cmocka_unit_test(test_everything_up), cmocka_unit_test(test_reranker),
+        cmocka_unit_test(test_typed_queries),
         cmocka_unit_test(test_rewritten),     cmocka_unit_test(test_neighbours),
         cmocka_unit_test(test_modes),         cmocka_unit_test(test_encoder_changes),
         cmocka_unit_test(test_embed_down),    cmocka_unit_test(test_store_down),

@@ -245,8 +245,9 @@ export interface Explained {
     start: number;
     end: number;
     score: number;
-    why: { text_rank?: number; text_score?: number; dense_rank?: number; dense_score?: number; folded?: string[]; uses?: WordUse[] };
+    why: { text_rank?: number; text_score?: number; dense_rank?: number; dense_score?: number; rerank_score?: number; rank_before?: number; folded?: string[]; uses?: WordUse[] };
   }[];
+  reranker?: string;
   interpreted?: { phrases?: string[]; excluded?: string[]; in_title?: string[]; filters?: string[] };
   similar?: { word: string; tried: string[] }[];
   why_not?: WhyNot;

@@ -100,6 +100,9 @@ export class Reasons {
         h("p", {}, `Score ${p.score.toFixed(3)}.`),
         place("By words", p.why.text_rank, p.why.text_score),
         place("By meaning", p.why.dense_rank, p.why.dense_score),
+        ...(p.why.rerank_score !== undefined
+          ? [h("p", {}, `Read again by the reranker ${e.reranker ?? ""}: score ${p.why.rerank_score.toFixed(2)}; before it at place ${p.why.rank_before}.`)]
+          : []),
         ...(p.why.uses ? [words(p.why.uses)] : []),
         ...(folded.length > 0 ? [h("p", {}, `The same is also in: ${folded.join(", ")}.`)] : []),
         ...reading(e),
