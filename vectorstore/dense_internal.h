@@ -45,9 +45,15 @@ void candidates_offer(struct candidates *c, struct candidate x);
 /* ---- dense_lists.c: FAISS ---- */
 
 struct dense_quantizer;
-/* Clusters n samples (floats) into lists. Owned: dense_quantizer_free. One thread, no others. */
-enum status dense_quantizer_train(const float *sample, uint64_t n, uint32_t dimensions,
-                                  uint32_t lists, struct dense_quantizer **out,
+struct dense_training {
+    const float *sample; /* n x dimensions */
+    uint64_t n;          /* at least lists, at most UINT32_MAX */
+    uint32_t dimensions, lists;
+    enum status (*pause)(void *data, struct error *err); /* every few ten milliseconds; ends it */
+    void *pause_data;
+};
+/* k-means. Owned: dense_quantizer_free. One thread, no others. */
+enum status dense_quantizer_train(const struct dense_training *t, struct dense_quantizer **out,
                                   struct error *err) MUST_CHECK;
 /* The nearest list of each of n rows. */
 enum status dense_quantizer_assign(const struct dense_quantizer *z, const float *rows, size_t n,

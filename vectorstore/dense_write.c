@@ -116,8 +116,13 @@ static enum status make_lists(struct writing *w, struct error *err)
         s = error_set(err, STATUS_CONFLICT, "sealing vectors: most of them went away");
     }
     if (s == STATUS_OK) {
-        s = dense_quantizer_train(w->sample, w->sampled, w->meta.dimensions, w->meta.lists,
-                                  &w->quantizer, err);
+        const struct dense_training t = {.sample = w->sample,
+                                         .n = w->sampled,
+                                         .dimensions = w->meta.dimensions,
+                                         .lists = w->meta.lists,
+                                         .pause = w->source->pause,
+                                         .pause_data = w->source->pause_data};
+        s = dense_quantizer_train(&t, &w->quantizer, err);
     }
     free(w->sample);
     w->sample = NULL;

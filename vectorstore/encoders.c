@@ -420,6 +420,7 @@ static void seal_all(void *data)
     bool done = false;
     enum status text = index_seal(s, &done, st == STATUS_OK ? j->err : &why);
     *j->sealed = *j->sealed || done;
+    text = text == STATUS_CANCELLED ? STATUS_OK : text; /* the store is closing */
     j->status = st == STATUS_OK ? text : st;
 }
 
@@ -450,5 +451,11 @@ enum status store_seal(struct store *s, bool *sealed, struct error *err)
 
 void store_closing(struct store *s)
 {
+    atomic_store(&s->closing, true);
     vectors_stop(s->vectors);
+}
+
+void store_purge_waits(struct store *s, bool waits)
+{
+    vectors_yield(s->vectors, waits);
 }

@@ -421,6 +421,7 @@ enum status store_purge_vectors(struct store *s, uint32_t *n, struct error *err)
     struct encoder e = {0};
     arena_init(&a, (size_t)1024 * 1024);
     *n = 0;
+    store_purge_waits(s, false);
     enum status st = sealer_open(s, err);
     while (st == STATUS_OK) {
         size_t rewritten = 0;

@@ -255,7 +255,7 @@ enum status index_purge_all(struct store *s, bool begin, bool *more, struct erro
     if (begin) {
         text_index_turn(s->text);
     }
-    struct text_pace pace = {.epoch = text_index_epoch(s->text)};
+    struct text_pace pace = {.cancelled = &s->closing, .epoch = text_index_epoch(s->text)};
     enum status st = index_forget_runs(s, more, err);
     if (st == STATUS_OK) {
         st = catalogue_begin_write(s->writer, &state, err);
@@ -348,6 +348,9 @@ static enum status rebuild_piece(struct store *s, chunk_no first, chunk_no last,
         st = catalogue_chunks_from(s->sealer, (chunk_no)r.next, STORE_BATCH_CHUNKS, analyze_again,
                                    &r, err);
         rest(s);
+        if (st == STATUS_OK && atomic_load(&s->closing)) {
+            st = error_set(err, STATUS_CANCELLED, "indexing was stopped");
+        }
     }
     text_index_path(s->text, name, path, cap);
     if (st == STATUS_OK) {
@@ -369,7 +372,7 @@ struct piece {
 static enum status rebuild(struct store *s, chunk_no first, chunk_no last, uint64_t epoch,
                            struct error *err)
 {
-    struct text_pace pace = {.rest = rest, .data = s};
+    struct text_pace pace = {.rest = rest, .data = s, .cancelled = &s->closing};
     struct text_part *parts[TEXT_MERGE_MAX];
     struct piece *pieces = calloc(TEXT_MERGE_MAX, sizeof *pieces);
     char name[ID_CAP];
@@ -469,7 +472,8 @@ static enum status in_snapshot(struct store *s, const struct catalogue_state *st
         return st;
     }
     struct lexical_allowed live = {.bits = there->bits, .limit = there->limit};
-    struct text_pace pace = {.there = &live, .rest = rest, .data = s, .epoch = epoch};
+    struct text_pace pace = {
+        .there = &live, .rest = rest, .data = s, .cancelled = &s->closing, .epoch = epoch};
     if (atomic_load(&s->holes)) {
         st = repair(s, there, epoch, done, err);
     }

@@ -105,8 +105,14 @@ static void op_run(struct op *op)
     struct tenant *t = op->tenant;
     struct lane *const lanes[] = {&t->read, &t->write, &t->seal};
     struct lane *lane = lanes[op->row->lane];
+    if (op->row->lane == OP_SEALS) {
+        tenant_purge_waits(t, true);
+    }
     enum status st = lane_submit(lane, on_work, stream ? on_page_done : on_unary_done, op, &err);
     if (st != STATUS_OK) {
+        if (op->row->lane == OP_SEALS) {
+            tenant_purge_waits(t, false);
+        }
         op->working = false;
         op->err = err;
         op_fail(op);

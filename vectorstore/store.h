@@ -117,6 +117,8 @@ enum status store_seal(struct store *s, bool *sealed, struct error *err) MUST_CH
 
 /* store_close is near: a running store_seal ends soon. Any thread. */
 void store_closing(struct store *s);
+/* store_purge_vectors waits for store_seal to end: it does soon. Any thread. */
+void store_purge_waits(struct store *s, bool waits);
 
 /* ---- reading [reader] ---- */
 

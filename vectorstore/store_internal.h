@@ -42,6 +42,7 @@ struct store {
     uint32_t seals;          /* times it looked */
     _Atomic uint32_t active; /* readers in use: background work makes way */
     _Atomic bool holes;      /* the full-text index may have some */
+    _Atomic bool closing;    /* background work ends soon */
     _Atomic uint32_t documents, chunks;
     _Atomic int64_t keep_ms;   /* how long the encoder published before is kept; 0: not */
     _Atomic int64_t retain_ms; /* how long replaced and removed versions are kept */

@@ -118,6 +118,16 @@ void tenant_leave(struct tenant *t)
     (void)pthread_mutex_unlock(&t->lock);
 }
 
+void tenant_purge_waits(struct tenant *t, bool waits)
+{
+    if (pthread_mutex_trylock(&t->lock) == 0) { /* not while it opens: then nothing is sealed yet */
+        if (t->store != NULL) {
+            store_purge_waits(t->store, waits);
+        }
+        (void)pthread_mutex_unlock(&t->lock);
+    }
+}
+
 static struct tenant *oldest_idle(const struct tenants *all)
 {
     struct tenant *oldest = NULL;

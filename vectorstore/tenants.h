@@ -59,6 +59,9 @@ void tenant_give(struct tenant *t);
 /* The store, opened when it is not; tenant_leave after use. */
 enum status tenant_enter(struct tenant *t, struct store **out, struct error *err) MUST_CHECK;
 void tenant_leave(struct tenant *t);
+/* Work for the sealing lane is about to be queued: a sealing that runs there makes way (loop
+ * thread; store_purge_waits). */
+void tenant_purge_waits(struct tenant *t, bool waits);
 /* After something was written: housekeeping and sealing behind what is queued. */
 void tenant_written(struct tenant *t);
 

@@ -124,6 +124,11 @@ void vectors_stop(struct vectors *v)
     atomic_store(&v->stop, true);
 }
 
+void vectors_yield(struct vectors *v, bool wanted)
+{
+    atomic_store(&v->yield, wanted);
+}
+
 void vectors_count(struct vectors *v, int64_t encoder, struct vectors_counts *out)
 {
     *out = (struct vectors_counts){0};

@@ -57,6 +57,9 @@ enum status vectors_purge(struct vectors *v, struct catalogue *c, const struct e
 /* The store is about to close: a running vectors_seal ends soon, a later one at once. Any thread.
  */
 void vectors_stop(struct vectors *v);
+/* vectors_purge is about to be called on the sealing thread, which may be busy: what it does is
+ * thrown away, unless what it did before was. Any thread. */
+void vectors_yield(struct vectors *v, bool wanted);
 /* Forgets encoders that are no longer there. */
 void vectors_retain(struct vectors *v, const int64_t *encoders, size_t n);
 

@@ -57,6 +57,8 @@ struct vectors {
     _Atomic int64_t searched_ms; /* when the last search began */
     _Atomic int64_t slowed_ms;   /* when one last read rows from the catalogue */
     _Atomic bool stop;
+    _Atomic bool yield; /* an erasure waits for the sealing thread */
+    bool yielded;       /* [seal] to one, and no step has come to its end since */
 };
 
 /* Under lock; NULL when it is not there. */

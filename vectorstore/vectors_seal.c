@@ -36,6 +36,7 @@ struct sealing {
     struct catalogue_state state;  /* as last read */
     int64_t worked_ns, checked_ms; /* when work went on after the last pause; the tail */
     bool inside;                   /* the tail is being sealed within a merge */
+    bool purging;                  /* others' erasures wait for it */
     int64_t rewritten;             /* dead rows have been looked for up to here */
 };
 
@@ -387,6 +388,10 @@ static enum status pause_work(void *data, struct error *err)
     if (atomic_load(&sg->v->stop)) {
         return error_set(err, STATUS_CANCELLED, "sealing was stopped");
     }
+    if (!sg->purging && !sg->v->yielded && atomic_load(&sg->v->yield)) {
+        sg->v->yielded = true; /* the next step goes to its end, or nothing would ever be merged */
+        return error_set(err, STATUS_CANCELLED, "sealing made way for an erasure");
+    }
     int64_t now = now_ns();
     int64_t worked = now - sg->worked_ns;
     if (worked >= WORK_NS) {
@@ -456,6 +461,7 @@ enum status vectors_seal(struct vectors *v, struct catalogue *c, const struct en
     for (size_t i = 0; i < STEPS_MAX && s == STATUS_OK && done; i++) {
         s = step(&sg, &done, err);
         *sealed = *sealed || (s == STATUS_OK && done);
+        v->yielded = v->yielded && !(s == STATUS_OK && done);
     }
     return s == STATUS_CANCELLED ? STATUS_OK : s;
 }
@@ -467,6 +473,7 @@ enum status vectors_purge(struct vectors *v, struct catalogue *c, const struct e
     bool found = true;
     *rewritten = 0;
     begin(&sg, v, c, e);
+    sg.purging = true;
     enum status s = vectors_prepare(v, e, err);
     for (size_t i = 0; i < STEPS_MAX && s == STATUS_OK && found; i++) {
         int64_t after = 0;

@@ -1,10 +1,8 @@
 // The few functions of FAISS's C API that Carrel uses, as <faiss/c_api/...> declares them, over the C++ library:
 // Debian's libfaiss-dev ships the headers of the C API without its objects. Compiled with NDEBUG, or the headers'
 // macros print every caught exception.
-#include <faiss/Clustering.h>
 #include <faiss/IndexFlat.h>
 #include <faiss/index_io.h>
-#include <faiss/c_api/Clustering_c.h>
 #include <faiss/c_api/IndexFlat_c.h>
 #include <faiss/c_api/Index_c.h>
 #include <faiss/c_api/index_io_c.h>
@@ -36,6 +34,14 @@ int faiss_Index_add(FaissIndex *index, idx_t n, const float *x)
 {
     try {
         reinterpret_cast<faiss::Index *>(index)->add(n, x);
+    }
+    CATCH_AND_HANDLE
+}
+
+int faiss_Index_reset(FaissIndex *index)
+{
+    try {
+        reinterpret_cast<faiss::Index *>(index)->reset();
     }
     CATCH_AND_HANDLE
 }
@@ -87,58 +93,4 @@ int faiss_write_index_fname(const FaissIndex *idx, const char *fname)
     }
     CATCH_AND_HANDLE
 }
-
-void faiss_ClusteringParameters_init(FaissClusteringParameters *params)
-{
-    const faiss::ClusteringParameters d;
-    *params = FaissClusteringParameters{d.niter,
-                                        d.nredo,
-                                        d.verbose,
-                                        d.spherical,
-                                        d.int_centroids,
-                                        d.update_index,
-                                        d.frozen_centroids,
-                                        d.min_points_per_centroid,
-                                        d.max_points_per_centroid,
-                                        d.seed,
-                                        d.decode_block_size};
-}
-
-int faiss_Clustering_new_with_params(FaissClustering **p_clustering, int d, int k,
-                                     const FaissClusteringParameters *cp)
-{
-    try {
-        faiss::ClusteringParameters p;
-        p.niter = cp->niter;
-        p.nredo = cp->nredo;
-        p.verbose = cp->verbose != 0;
-        p.spherical = cp->spherical != 0;
-        p.int_centroids = cp->int_centroids != 0;
-        p.update_index = cp->update_index != 0;
-        p.frozen_centroids = cp->frozen_centroids != 0;
-        p.min_points_per_centroid = cp->min_points_per_centroid;
-        p.max_points_per_centroid = cp->max_points_per_centroid;
-        p.seed = cp->seed;
-        p.decode_block_size = cp->decode_block_size;
-        *p_clustering = reinterpret_cast<FaissClustering *>(new faiss::Clustering(d, k, p));
-    }
-    CATCH_AND_HANDLE
-}
-
-int faiss_Clustering_train(FaissClustering *clustering, idx_t n, const float *x, FaissIndex *index)
-{
-    try {
-        reinterpret_cast<faiss::Clustering *>(clustering)->train(n, x, *reinterpret_cast<faiss::Index *>(index));
-    }
-    CATCH_AND_HANDLE
-}
-
-void faiss_Clustering_centroids(FaissClustering *clustering, float **centroids, size_t *size)
-{
-    std::vector<float> &v = reinterpret_cast<faiss::Clustering *>(clustering)->centroids;
-    *centroids = v.data();
-    *size = v.size();
-}
-
-DEFINE_DESTRUCTOR(Clustering)
 }

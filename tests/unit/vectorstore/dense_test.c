@@ -285,6 +285,44 @@ static void lists_keep_the_recall_they_were_calibrated_for(void **state)
     dense_drop(s);
 }
 
+struct patience {
+    const struct fixture *f;
+    unsigned asked, training, until;
+};
+
+static enum status run_out(void *data, struct error *err)
+{
+    struct patience *p = data;
+    p->asked++;
+    p->training += p->f->passes == 1 ? 1 : 0; /* the sample is taken, nothing is placed yet */
+    return p->asked == p->until ? error_set(err, STATUS_CANCELLED, "enough") : STATUS_OK;
+}
+
+/* Clustering looks up from its work after every slice of the sample, and ends where it is told to.
+ */
+static void making_lists_can_be_stopped(void **state)
+{
+    struct fixture *f = *state;
+    struct error err;
+    struct patience p = {.f = f};
+    uint64_t n = 0;
+    const struct dense_source source = {
+        .dimensions = DIMS, .n = f->n, .data = f, .each = each, .pause = run_out, .pause_data = &p};
+    f->passes = 0;
+    OK(dense_write(f->path, &source, LISTS, &n, &err));
+    unsigned slices = p.training;
+    assert_true(slices >= 8 * 3); /* eight rounds over 3,200 rows, 1,024 at a time */
+    assert_int_equal(unlink(f->path), 0);
+    for (unsigned until = 1; until <= slices; until += 5) {
+        p = (struct patience){.f = f, .until = until};
+        f->passes = 0;
+        assert_int_equal(dense_write(f->path, &source, LISTS, &n, &err), STATUS_CANCELLED);
+        assert_int_equal(p.asked, until); /* not once more */
+        assert_int_equal(f->passes, 1);
+        assert_int_not_equal(access(f->path, F_OK), 0);
+    }
+}
+
 static void rows_that_go_away_meanwhile_leave_empty_places(void **state)
 {
     struct fixture *f = *state;
@@ -362,6 +400,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(a_flat_segment_finds_what_a_scan_finds, setup, teardown),
         cmocka_unit_test_setup_teardown(lists_keep_the_recall_they_were_calibrated_for, setup,
                                         teardown),
+        cmocka_unit_test_setup_teardown(making_lists_can_be_stopped, setup, teardown),
         cmocka_unit_test_setup_teardown(rows_that_go_away_meanwhile_leave_empty_places, setup,
                                         teardown),
         cmocka_unit_test_setup_teardown(damage_is_found_when_it_is_touched, setup, teardown),

@@ -288,6 +288,34 @@ static void segments_are_merged_mended_and_cleared(void **state)
     free(all);
 }
 
+/* What an erasure or a stop waits for is a moment of sealing, and sealing still gets done. */
+static void sealing_makes_way(void **state)
+{
+    struct fixture *f = *state;
+    struct error err;
+    uint32_t rewritten = 0;
+    float *all = calloc((size_t)SOME * DIMS, sizeof *all);
+    assert_non_null(all);
+    for (size_t i = 0; i < SOME; i++) {
+        random_unit(all + i * DIMS);
+    }
+    OK(store_put_encoder(f->s, "fit-1", DIMS, 1, (struct str){"x", 1}, &err));
+    put_plenty(f->s, "one", 1, 0, SOME, all);
+    store_purge_waits(f->s, true);
+    assert_false(sealed(f->s));
+    counts_are(f->s, 0, 0);
+    assert_true(sealed(f->s)); /* not put off twice */
+    counts_are(f->s, SOME, 1);
+    store_purge_waits(f->s, true);
+    OK(store_purge_vectors(f->s, &rewritten, &err)); /* does not make way for itself */
+    assert_int_equal(rewritten, 0);
+    put_plenty(f->s, "two", 2, SOME, SOME, all);
+    store_closing(f->s);
+    assert_false(sealed(f->s));
+    counts_are(f->s, SOME, 1);
+    free(all);
+}
+
 /* ---- encoders ---- */
 
 static void fill_missing(struct store *s, const char *encoder, uint32_t dims)
@@ -643,6 +671,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(tail_and_segments_are_exact_and_mended, setup, teardown),
         cmocka_unit_test_setup_teardown(segments_are_merged_mended_and_cleared, setup, teardown),
+        cmocka_unit_test_setup_teardown(sealing_makes_way, setup, teardown),
         cmocka_unit_test_setup_teardown(searches_are_right_while_segments_change, setup, teardown),
         cmocka_unit_test_setup_teardown(vectors_go_out_and_come_in, setup, teardown),
         cmocka_unit_test_setup_teardown(an_encoder_is_built_published_and_replaced, setup,
