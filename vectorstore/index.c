@@ -81,7 +81,9 @@ void index_publish(struct store *s, struct text_part *part)
 {
     if (part != NULL) {
         text_index_publish(s->text, part);
-        text_index_tidy(s->text);
+        if (text_index_untidy(s->text, true)) { /* sealing is busy, or nobody seals */
+            text_index_tidy(s->text);
+        }
     }
 }
 
@@ -491,6 +493,9 @@ enum status index_seal(struct store *s, bool *done, struct error *err)
 {
     struct catalogue_state state;
     *done = false;
+    if (text_index_untidy(s->text, false)) {
+        text_index_tidy(s->text);
+    }
     if (!atomic_load(&s->holes) && !text_index_due(s->text) && text_index_clear(s->text) == 0 &&
         s->seals++ % LOOK_EVERY != 0) {
         return STATUS_OK;

@@ -258,7 +258,7 @@ void store_retain_versions(struct store *s, int64_t ms)
 
 bool store_seal_due(struct store *s)
 {
-    return atomic_load(&s->holes) || text_index_due(s->text);
+    return atomic_load(&s->holes) || text_index_due(s->text) || text_index_untidy(s->text, false);
 }
 
 void store_counts(const struct store *s, uint32_t *documents, uint32_t *chunks)

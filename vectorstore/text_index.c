@@ -533,6 +533,17 @@ static size_t still_there(const struct text_index *t, const struct text_set *s, 
     return i;
 }
 
+bool text_index_untidy(struct text_index *t, bool crowded)
+{
+    size_t n = 0;
+    (void)pthread_mutex_lock(&t->changing);
+    for (size_t i = 0; i < t->set->n; i++) {
+        n += !sealed(t->set, i) && about(t->set, i)->first > t->held ? 1 : 0;
+    }
+    (void)pthread_mutex_unlock(&t->changing);
+    return n >= (crowded ? TEXT_CROWDED_PARTS : TEXT_TIDY_PARTS);
+}
+
 void text_index_tidy(struct text_index *t)
 {
     struct text_pace pace = {.there = NULL};

@@ -1,8 +1,8 @@
 /* The full-text index of one tenant: parts (text_part.h) in order of their chunk numbers. Sealed
  * ones are files in text/, listed in its manifest; behind them comes the tail, images of
- * the runs that store.db holds. The writer adds a part for each run it commits and merges small
- * ones of the tail; the sealing thread writes the tail into a file and merges files, so that their
- * number stays logarithmic.
+ * the runs that store.db holds. The writer adds a part for each run it commits; the sealing thread
+ * merges small ones of the tail, writes the tail into a file and merges files, so that their number
+ * stays logarithmic.
  *
  * A search holds a set: what was there at that moment, unchanged until it lets go. Chunks whose
  * numbers no part covers are a hole: index_seal (index.c) makes them again from the database.
@@ -20,6 +20,8 @@
 #define TEXT_FANOUT 8U         /* parts of one size before they are merged */
 #define TEXT_SEAL_CHUNKS 8192U /* the tail is sealed from here on */
 #define TEXT_SEAL_RUNS 1024U   /* or from so many runs on */
+#define TEXT_TIDY_PARTS 16U    /* parts of the tail from which the sealing thread merges them */
+#define TEXT_CROWDED_PARTS 64U /* or the writer, where that thread is busy */
 #define TEXT_TAIL_MAX 262144U  /* chunks; where the tail cannot be sealed, no more come in */
 #define TEXT_SEGMENT_MAX ((uint64_t)1 << 20) /* numbers in one segment, at most */
 
@@ -71,7 +73,10 @@ void text_index_give_up(struct text_index *t, const struct text_part *part);
 enum status text_index_reserve(struct text_index *t, struct error *err) MUST_CHECK;
 /* Takes the part of a committed run; dropped where its numbers are covered already. */
 void text_index_publish(struct text_index *t, struct text_part *part);
-/* Merges small parts of the tail. */
+/* Are there so many parts in the tail that it should be tidied, by whoever comes to it (false), or
+ * at once? Any thread. */
+bool text_index_untidy(struct text_index *t, bool crowded);
+/* Merges small parts of the tail; the writer's or the sealing thread, also both at once. */
 void text_index_tidy(struct text_index *t);
 /* Is there enough in the tail to seal it? */
 bool text_index_due(struct text_index *t);
