@@ -16,12 +16,12 @@
 #include "base/arena.h"
 #include "base/clock.h"
 #include "base/hash.h"
+#include "tests/bench/zipf.h"
 #include "vectorstore/dot.h"
 #include "vectorstore/store.h"
 
 #define DOCUMENT 20U /* chunks of a document */
 #define WORDS 60U    /* words of a chunk */
-#define VOCABULARY 200000U
 #define QUERIES 300U
 
 static const struct asker appliance = {0};
@@ -44,40 +44,7 @@ static void must(enum status s, const struct error *err)
 
 static uint32_t rnd(struct bench *b, uint32_t n)
 {
-    b->rng = b->rng * 6364136223846793005U + 1442695040888963407U;
-    return (uint32_t)(b->rng >> 33) % n;
-}
-
-/* Rank r about once in r. */
-static uint32_t zipf(struct bench *b)
-{
-    return (uint32_t)exp((double)rnd(b, 1U << 30) / (1U << 30) * log((double)VOCABULARY));
-}
-
-/* A word for a rank: letters, so that it is one token; longer the rarer. */
-static size_t word(uint32_t rank, char *out)
-{
-    static const char *const syllables[] = {"ba", "ke", "li", "mo", "nu", "ra", "se", "ti",
-                                            "vo", "zu", "da", "fe", "gi", "ho", "pu", "la"};
-    size_t n = 0;
-    for (rank += 16; rank > 0; rank /= 16) {
-        memcpy(out + n, syllables[rank % 16], 2);
-        n += 2;
-    }
-    return n;
-}
-
-static size_t sentence(struct bench *b, char *out)
-{
-    size_t n = 0;
-    for (uint32_t i = 0; i < WORDS; i++) {
-        n += word(zipf(b), out + n);
-        out[n++] = i % 12 == 11 ? '.' : ' ';
-        if (i % 12 == 11) {
-            out[n++] = ' ';
-        }
-    }
-    return n;
+    return zipf_random(&b->rng, n);
 }
 
 static double now(void)
@@ -114,13 +81,13 @@ static void put_document(struct bench *b, uint64_t number)
     size_t len = 0;
     size_t lens[DOCUMENT];
     for (uint32_t i = 0; i < DOCUMENT; i++) {
-        lens[i] = sentence(b, text[i]);
+        lens[i] = zipf_text(&b->rng, ZIPF_TOPICS, WORDS, text[i]);
         memcpy(whole + len, text[i], lens[i]);
         len += lens[i];
     }
     sha256_of(whole, len, hash);
     (void)snprintf(name, sizeof name, "doc%llu", (unsigned long long)number);
-    size_t t = word(zipf(b), title);
+    size_t t = zipf_word(zipf_rank(&b->rng, ZIPF_VOCABULARY), title);
     title[t] = '\0';
     l.document = name;
     l.path = (ProtobufCBinaryData){.data = (uint8_t *)name, .len = strlen(name)};
@@ -197,7 +164,7 @@ static void text_times(struct bench *b, uint32_t from, uint32_t to, double *p50,
         Vs__SearchTextRequest q = VS__SEARCH_TEXT_REQUEST__INIT;
         Vs__SearchTextReply r;
         for (uint32_t k = 0; k < 4; k++) {
-            n += word(from + rnd(b, to - from), query + n);
+            n += zipf_word(from + rnd(b, to - from), query + n);
             query[n++] = ' ';
         }
         q.query = (ProtobufCBinaryData){.data = (uint8_t *)query, .len = n};
@@ -266,7 +233,7 @@ static void measure(struct bench *b, double seconds, uint64_t put)
     double opened = 0;
     text_times(b, 1, 50, &f50, &f99); /* warms up */
     text_times(b, 1, 50, &f50, &f99);
-    text_times(b, 2000, VOCABULARY, &r50, &r99);
+    text_times(b, 2000, ZIPF_VOCABULARY, &r50, &r99);
     vector_times(b, &v50, &v99);
     double memory = resident();
     store_close(b->s);
