@@ -383,7 +383,9 @@ static void on_reply(struct rpc_request *r, const ProtobufCMessage *m, void *dat
     for (size_t i = 0; reply != NULL && i < reply->n_passages; i++) {
         a->b->dense += reply->passages[i]->why->has_dense_rank ? 1 : 0;
     }
-    a->b->notes += reply != NULL && reply->n_notes > 0 ? 1 : 0;
+    if (reply != NULL && reply->n_notes > 0 && a->b->notes++ == 0) {
+        (void)fprintf(stderr, "a note: %s\n", reply->notes[0]);
+    }
 }
 
 static void on_finish(struct rpc_request *r, const struct error *err, void *data)
