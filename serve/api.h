@@ -22,6 +22,7 @@ void api_session_get(struct request *q); /* api_session.c */
 void api_session_open(struct request *q);
 void api_session_close(struct request *q);
 void api_feedback(struct request *q); /* api_feedback.c */
+void api_feedback_summary(struct request *q);
 void api_eval_get(struct request *q); /* api_eval.c */
 void api_eval_start(struct request *q);
 void api_eval_stop(struct request *q);

@@ -1,8 +1,6 @@
 /* /api/eval: how well search finds what it should, measured on questions made from the tenant's own
  * documents. GET tells how a run goes and what earlier ones gave, POST starts one in the
  * background, DELETE stops it. For administrators. */
-#include <errno.h>
-#include <stdlib.h>
 #include <string.h>
 
 #include "base/list.h"
@@ -93,39 +91,19 @@ static void on_state(struct request *q, const ProtobufCMessage *m, const struct 
     api_json(q, 200, &q->out);
 }
 
-/* A whole number of the query; false: 400 was answered. */
-static bool read_number(struct request *q, const char *name, uint64_t max, protobuf_c_boolean *has,
-                        uint64_t *out)
-{
-    const char *text = NULL;
-    char *end = NULL;
-    if (!api_query(q, name, &text)) {
-        return false;
-    }
-    *has = 0;
-    if (text == NULL) {
-        return true;
-    }
-    errno = 0;
-    unsigned long long n = strtoull(text, &end, 10);
-    if (errno != 0 || text[0] < '0' || text[0] > '9' || *end != '\0' || n == 0 || n > max) {
-        api_error(q, 400, name, "invalid", "a whole number above 0 is wanted");
-        return false;
-    }
-    *has = 1;
-    *out = n;
-    return true;
-}
-
 void api_eval_get(struct request *q)
 {
     Rt__EvaluateRequest ask = RT__EVALUATE_REQUEST__INIT;
     uint64_t history = 0;
-    if (!read_number(q, "history", 100, &ask.has_history, &history) ||
-        !read_number(q, "a", INT64_MAX, &ask.has_compare_a, &ask.compare_a) ||
-        !read_number(q, "b", INT64_MAX, &ask.has_compare_b, &ask.compare_b)) {
+    bool has[3];
+    if (!api_query_number(q, "history", 100, &has[0], &history) ||
+        !api_query_number(q, "a", INT64_MAX, &has[1], &ask.compare_a) ||
+        !api_query_number(q, "b", INT64_MAX, &has[2], &ask.compare_b)) {
         return;
     }
+    ask.has_history = has[0];
+    ask.has_compare_a = has[1];
+    ask.has_compare_b = has[2];
     ask.history = (uint32_t)history;
     api_unary(q, PEER_RETRIEVE, &rt_evaluate_method, 0, &ask.base, on_state);
 }

@@ -1,4 +1,8 @@
-/* POST /api/feedback: thumbs up or down for an answer of one's own, or for one of its passages. */
+/* POST /api/feedback: thumbs up or down for an answer of one's own, or for one of its passages.
+ * GET: what came of answers and thumbs, for administrators. */
+#include <stdlib.h>
+
+#include "base/clock.h"
 #include "serve/api.h"
 #include "serve/feedback.h"
 #include "serve/http/jsonw.h"
@@ -91,4 +95,46 @@ static void on_json(struct request *q, const struct json *body)
 void api_feedback(struct request *q)
 {
     api_read_json(q, on_json);
+}
+
+/* ---- GET ---- */
+
+#define SUMMARY_BYTES ((size_t)1 << 20)
+#define DAY_MS INT64_C(86400000)
+
+static void on_summary(const struct error *err, struct buf *json, void *data)
+{
+    struct feedback_summary *f = data;
+    struct request *q = f->request;
+    struct http_request *http = q->http;
+    (void)json;
+    if (!http_request_gone(http)) {
+        if (err->code == STATUS_OK) {
+            api_json(q, 200, &f->json);
+        } else {
+            api_fail(q, err);
+        }
+    }
+    buf_deinit(&f->json);
+    free(f);
+    http_request_release(http);
+}
+
+void api_feedback_summary(struct request *q)
+{
+    uint64_t days = 0;
+    bool has = false;
+    if (!api_query_number(q, "days", 3650, &has, &days)) {
+        return;
+    }
+    struct feedback_summary *f = calloc(1, sizeof *f); /* its buffer outlives a client that left */
+    if (f == NULL) {
+        api_out_of_memory(q);
+        return;
+    }
+    f->since_wall_ms = clock_wall_ms() - (has ? (int64_t)days : 90) * DAY_MS;
+    f->request = q;
+    buf_init(&f->json, SUMMARY_BYTES);
+    http_request_hold(q->http);
+    answers_run(q->serve->answers, q->who->tenant, feedback_summary, on_summary, f);
 }

@@ -3,6 +3,7 @@
 #include "base/clock.h"
 #include "base/db.h"
 #include "base/hash.h"
+#include "serve/http/jsonw.h"
 
 #define DOCUMENTS_MAX 20U
 #define BAD_MAX 50U
@@ -184,5 +185,81 @@ enum status feedback_judged(sqlite3 *db, void *data, struct error *err)
         }
     }
     (void)sqlite3_finalize(st);
+    return s;
+}
+
+/* ---- what administrators are told ---- */
+
+static enum status write_counts(sqlite3 *db, const struct feedback_summary *f, struct jsonw *w,
+                                struct error *err)
+{
+    static const char *const names[] = {"answers",  "refused",        "liked",
+                                        "disliked", "passages_liked", "passages_disliked"};
+    sqlite3_stmt *st = NULL;
+    bool row = false;
+    enum status s = db_prepare(
+        db,
+        "SELECT (SELECT count(*) FROM answers WHERE created_wall_ms >= ?1),"
+        " (SELECT count(*) FROM answers WHERE created_wall_ms >= ?1 AND outcome = 'refused'),"
+        " ifnull(sum(passage = 0 AND verdict = 1), 0), ifnull(sum(passage = 0 AND verdict = -1), "
+        "0),"
+        " ifnull(sum(passage > 0 AND verdict = 1), 0), ifnull(sum(passage > 0 AND verdict = -1), 0)"
+        " FROM feedback WHERE at_wall_ms >= ?1",
+        &st, err);
+    if (s == STATUS_OK) {
+        (void)sqlite3_bind_int64(st, 1, f->since_wall_ms);
+        s = db_row(st, &row, err);
+    }
+    for (int i = 0; s == STATUS_OK && row && i < (int)(sizeof names / sizeof names[0]); i++) {
+        jsonw_field_int(w, names[i], sqlite3_column_int64(st, i));
+    }
+    (void)sqlite3_finalize(st);
+    return s;
+}
+
+/* The same question asked twice is one, at its last time: max() decides which row id is of. */
+static enum status write_unanswered(sqlite3 *db, const struct feedback_summary *f, struct jsonw *w,
+                                    struct error *err)
+{
+    sqlite3_stmt *st = NULL;
+    bool row = false;
+    enum status s = db_prepare(db,
+                               "SELECT question, count(*), max(created_wall_ms), id FROM answers"
+                               " WHERE created_wall_ms >= ?1 AND outcome = 'refused'"
+                               " AND length(question) BETWEEN 1 AND 4000"
+                               " GROUP BY question ORDER BY 3 DESC LIMIT 50",
+                               &st, err);
+    jsonw_key(w, "unanswered");
+    jsonw_open(w, '[');
+    if (s == STATUS_OK) {
+        (void)sqlite3_bind_int64(st, 1, f->since_wall_ms);
+    }
+    while (s == STATUS_OK && (s = db_row(st, &row, err)) == STATUS_OK && row) {
+        jsonw_open(w, '{');
+        jsonw_field_str(w, "question", db_column(st, 0));
+        jsonw_field_int(w, "times", sqlite3_column_int64(st, 1));
+        jsonw_field_int(w, "at", sqlite3_column_int64(st, 2) / 1000);
+        jsonw_field_str(w, "answer", db_column(st, 3));
+        jsonw_close(w, '}');
+    }
+    jsonw_close(w, ']');
+    (void)sqlite3_finalize(st);
+    return s;
+}
+
+enum status feedback_summary(sqlite3 *db, void *data, struct error *err)
+{
+    struct feedback_summary *f = data;
+    struct jsonw w;
+    jsonw_init(&w, &f->json);
+    jsonw_open(&w, '{');
+    enum status s = write_counts(db, f, &w, err);
+    if (s == STATUS_OK) {
+        s = write_unanswered(db, f, &w, err);
+    }
+    jsonw_close(&w, '}');
+    if (s == STATUS_OK && buf_status(&f->json) != STATUS_OK) {
+        s = error_set(err, buf_status(&f->json), "the summary of answers is too long");
+    }
     return s;
 }

@@ -32,4 +32,16 @@ struct feedback_judged {
  * that they cite, except those of passages that were disliked. */
 enum status feedback_judged(sqlite3 *db, void *data, struct error *err) MUST_CHECK;
 
+#define FEEDBACK_UNANSWERED_MAX 50
+
+/* What an administrator is told of a tenant's answers since a time: how many there were, how many
+ * said that the documents do not tell, thumbs, and the questions of those that did not. */
+struct feedback_summary {
+    int64_t since_wall_ms;
+    struct buf json; /* an object; the caller's to init and deinit */
+    struct request *request;
+};
+/* data: struct feedback_summary. */
+enum status feedback_summary(sqlite3 *db, void *data, struct error *err) MUST_CHECK;
+
 #endif

@@ -1,5 +1,7 @@
 #include "serve/request.h"
 
+#include <errno.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "base/clock.h"
@@ -254,6 +256,27 @@ bool api_query(struct request *q, const char *name, const char **out)
             return false;
         }
     }
+    return true;
+}
+
+bool api_query_number(struct request *q, const char *name, uint64_t max, bool *has, uint64_t *out)
+{
+    const char *text = NULL;
+    char *end = NULL;
+    if (!api_query(q, name, &text)) {
+        return false;
+    }
+    *has = text != NULL;
+    if (text == NULL) {
+        return true;
+    }
+    errno = 0;
+    unsigned long long n = strtoull(text, &end, 10);
+    if (errno != 0 || text[0] < '0' || text[0] > '9' || *end != '\0' || n == 0 || n > max) {
+        api_error(q, 400, name, "invalid", "a whole number above 0 is wanted");
+        return false;
+    }
+    *out = n;
     return true;
 }
 

@@ -74,6 +74,8 @@ void api_out_of_memory(struct request *q);
 void api_read_json(struct request *q, void (*then)(struct request *q, const struct json *body));
 /* A decoded query parameter as text without NUL, or NULL when absent. False: 400 was answered. */
 bool api_query(struct request *q, const char *name, const char **out);
+/* The same for a whole number from 1 to max; *has false: it is not there. */
+bool api_query_number(struct request *q, const char *name, uint64_t max, bool *has, uint64_t *out);
 /* The id in the path, checked for form; NULL: 404 was answered. */
 const char *api_id(struct request *q, size_t param);
 /* Names of collections and the like: 1..max bytes, no control characters. */

@@ -36,6 +36,7 @@ const struct route serve_routes[] = {
     {VERB_POST, "/api/erasures/{id}/allow", ACCESS_ADMIN, true, api_erasure_allow},
 
     {VERB_POST, "/api/feedback", ACCESS_KEY, true, api_feedback},
+    {VERB_GET, "/api/feedback", ACCESS_ADMIN, false, api_feedback_summary},
     {VERB_GET, "/api/eval", ACCESS_ADMIN, false, api_eval_get},
     {VERB_POST, "/api/eval", ACCESS_ADMIN, true, api_eval_start},
     {VERB_DELETE, "/api/eval", ACCESS_ADMIN, true, api_eval_stop},

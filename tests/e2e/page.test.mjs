@@ -6,7 +6,7 @@ import { mkdirSync, readFileSync } from "node:fs";
 import { createRequire } from "node:module";
 import { join } from "node:path";
 import { chromium } from "playwright-core";
-import { startAppliance } from "../service/appliance.mjs";
+import { startAppliance, until } from "../service/appliance.mjs";
 import { makePdf } from "../service/pdf.mjs";
 
 const axe = readFileSync(createRequire(import.meta.url).resolve("axe-core/axe.min.js"), "utf8");
@@ -260,6 +260,119 @@ test("dark colours keep the contrast", async () => {
   await accessible("dark");
   await shot("dark");
   await page.emulateMedia({ colorScheme: "light" });
+});
+
+/** Pictures and axe in light and dark, on a desk and on a phone. */
+async function everywhere(name) {
+  for (const scheme of ["light", "dark"]) {
+    for (const width of [1280, 390]) {
+      await page.emulateMedia({ colorScheme: scheme });
+      await page.setViewportSize({ width, height: 860 });
+      assert.ok(await page.evaluate(() => document.documentElement.scrollWidth <= innerWidth), `${name}: wider than ${width}`);
+      if ((scheme === "dark") === (width === 390)) await accessible(`${name}, ${scheme}, ${width}`); // each colour and each width once
+      if (shots) {
+        mkdirSync(shots, { recursive: true });
+        await page.screenshot({ path: join(shots, `${name}-${scheme}-${width}.png`), fullPage: true });
+      }
+    }
+  }
+  await page.emulateMedia({ colorScheme: "light" });
+  await page.setViewportSize({ width: 1280, height: 860 });
+}
+
+const quality = () => page.locator(".quality");
+
+async function measured(runs) {
+  await quality().getByRole("button", { name: "Measure now" }).click();
+  await until(`${runs} runs`, async () => {
+    const e = await a.get("/api/eval");
+    return !e.running && e.runs.length >= runs;
+  }, { timeout: 60_000 });
+  await quality().getByRole("button", { name: "Stop" }).waitFor({ state: "hidden", timeout: 30_000 });
+}
+
+test("quality: nothing measured yet, then a run with its progress, as plots and as numbers", async () => {
+  for (const site of ["north", "harbour"]) {
+    for (const subject of ["parental leave", "travel expenses", "fire drills", "visitor badges", "server backups", "bicycle storage"]) {
+      a.drop(`${site}/${subject.replace(" ", "-")}.md`, `# Rules for ${subject} at the ${site} site\n\nThese rules describe how ${subject} are organised by the ${site} team.\n\n## Applying for ${subject} in advance\n\nA ${subject} coordinator means the person who handles ${subject} there. Requests are answered within three days by the coordinator of the ${site}.\n\n## Common questions\n\nWho pays when ${subject} become more expensive than planned? The department that asked for it does.\n`);
+    }
+  }
+  await a.settled({ n: 15 });
+  await page.getByRole("link", { name: "Quality" }).click();
+  await quality().getByText("Nothing has been measured so far.").waitFor();
+  await quality().getByText("Which quarterback won the championship in Cincinnati?").waitFor();
+  await accessible("quality, nothing measured");
+  await measured(1);
+  assert.equal(await quality().locator("figure.plot").count(), 4);
+  assert.equal(await quality().locator("figure.plot .pt").count(), 4);
+  await quality().getByLabel("Measure", { exact: true }).selectOption({ label: "Plain words against search as it is" });
+  await measured(3);
+  await quality().locator("figure.plot").first().locator(".pt").nth(2).waitFor({ state: "attached" });
+  assert.equal(await quality().locator(".legend li").count(), 2);
+  const kept = (await a.get("/api/eval")).runs;
+  await quality().locator(".numbers summary").click();
+  const rows = quality().locator(".figures tbody tr");
+  assert.equal(await rows.count(), 3);
+  assert.ok((await rows.first().innerText()).includes(kept[0].all.ndcg_10.mean.toFixed(3)), "the table has the run's figures");
+  await everywhere("quality");
+});
+
+test("quality: the points are reached by keyboard and say their numbers; a collection narrows them", async () => {
+  const plot = quality().locator("figure.plot").first();
+  assert.equal(await plot.locator('.pt[tabindex="0"]').count(), 1, "one tab stop");
+  await plot.locator('.pt[tabindex="0"]').focus();
+  const said = () => page.evaluate(() => document.activeElement.getAttribute("aria-label"));
+  const first = await said();
+  assert.match(first, /^nDCG@10 \d\.\d{3} \(\d\.\d{3} to \d\.\d{3}\)\. /);
+  await page.keyboard.press("ArrowLeft");
+  assert.notEqual(await said(), first);
+  await page.keyboard.press("End");
+  assert.equal(await said(), first);
+  await page.keyboard.press("ArrowDown");
+  assert.match(await said(), /plain BM25/);
+  assert.equal(await plot.locator(".bubble").innerText(), await said());
+  await shot("quality-point");
+  const all = await quality().locator(".figures tbody tr").first().innerText();
+  await quality().getByLabel("Collection").selectOption({ label: "harbour" });
+  assert.notEqual(await quality().locator(".figures tbody tr").first().innerText(), all);
+  await quality().getByLabel("Collection").selectOption({ label: "all" });
+});
+
+test("quality: two runs are compared in plain words, thumbs are counted", async () => {
+  const difference = quality().locator(".difference");
+  await difference.locator("li").first().waitFor();
+  assert.match(await difference.innerText(), /(better|worse) by \d\.\d{3} \(95 % interval|no difference shown: [+−]\d\.\d{3}/);
+  await quality().getByLabel("Against run").selectOption(await quality().getByLabel("Run", { exact: true }).inputValue());
+  await difference.getByText("Choose two different runs.").waitFor();
+  const counts = await quality().locator(".counts").innerText();
+  const o = await a.get("/api/feedback?days=90");
+  assert.ok(o.refused >= 1 && o.passages_disliked >= 1);
+  assert.match(counts, new RegExp(`${o.passages_disliked}\\s+sources not helpful`));
+});
+
+test("quality: a run is stopped", async () => {
+  // a run over these few documents is over in a moment: the page is told that it goes on until it was stopped
+  let stopped = false;
+  const state = await a.get("/api/eval?history=60");
+  await page.route("**/api/eval*", async (route) => {
+    const method = route.request().method();
+    stopped ||= method === "DELETE";
+    if (method === "DELETE") return route.continue();
+    await route.fulfill({ json: stopped ? { ...state, failed: "stopped" } : { ...state, running: true, done: 3, total: 12 } });
+  });
+  await quality().getByRole("button", { name: "Measure now" }).click();
+  const stop = quality().getByRole("button", { name: "Stop" });
+  await quality().getByText("3 of 12 questions asked").waitFor();
+  assert.equal(await stop.evaluate((e) => e === document.activeElement), true, "who started it by keyboard can stop it");
+  assert.equal(await quality().locator("progress").getAttribute("value"), "0.25");
+  await shot("quality-running");
+  await accessible("quality, running");
+  await page.keyboard.press("Enter");
+  await stop.waitFor({ state: "hidden", timeout: 30_000 });
+  await page.unroute("**/api/eval*");
+  assert.equal(stopped, true);
+  assert.match(await quality().getByRole("alert").first().innerText(), /stopped/);
+  assert.equal(await quality().getByRole("button", { name: "Measure now" }).isEnabled(), true);
 });
 
 test("a document moved to the trash is gone from the list and from search", async () => {

@@ -154,6 +154,26 @@ test("thumbs are the asker's own, and a liked answer becomes a question", async 
   assert.equal((await say({ answer: mine.answer_id, verdict: "up" })).status, 404);
 });
 
+test("an administrator sees thumbs and the questions that found nothing", async () => {
+  const ask = async (content) => (await a.post("/v1/chat/completions", { model: "carrel", messages: [{ role: "user", content }] })).carrel;
+  const before = await a.get("/api/feedback");
+  const good = await ask("Who answers requests for fire drills at the north tower?");
+  for (let i = 0; i < 2; i++) assert.equal((await ask("Which quarterback won in Cincinnati?")).refused, true);
+  await a.post("/api/feedback", { answer: good.answer_id, verdict: "down" });
+  await a.post("/api/feedback", { answer: good.answer_id, verdict: "up", passage: 1 });
+  const s = await a.get("/api/feedback?days=7");
+  assert.equal(s.answers, before.answers + 3);
+  assert.equal(s.refused, before.refused + 2);
+  assert.equal(s.disliked, before.disliked + 1);
+  assert.equal(s.passages_liked, before.passages_liked + 1);
+  assert.equal(s.unanswered[0].question, "Which quarterback won in Cincinnati?");
+  assert.equal(s.unanswered[0].times, 2);
+  assert.equal((await a.get(`/api/answers/${s.unanswered[0].answer}`)).outcome, "refused");
+  const k = await a.post("/api/keys", { name: "curious", groups: ["staff"] });
+  assert.equal((await a.request("/api/feedback", { key: k.key })).status, 403);
+  for (const q of ["days=0", "days=x", "days=9999"]) assert.equal((await a.request(`/api/feedback?${q}`)).status, 400, q);
+});
+
 test("bad requests are told what is wrong", async () => {
   for (const body of [{ questions: 5 }, { configurations: {} }, { configurations: [{ mode: "best" }] }, { configurations: [1] }, { configurations: [{}, {}, {}, {}, {}] }]) {
     const r = await a.request("/api/eval", { method: "POST", body });

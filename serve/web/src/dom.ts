@@ -39,8 +39,19 @@ const paths: Record<string, string> = {
   plus: "M12 5v14M5 12h14",
   up: "M7 11l4-8c1.700 0 2.500 1 2.500 2.500V9H19l-1.500 10H7zM3 11h4v8H3z",
   down: "M7 13l4 8c1.700 0 2.500-1 2.500-2.500V15H19L17.500 5H7zM3 13h4V5H3z",
+  play: "M8 5l11 7-11 7z",
   download: "M12 4v12M7 11l5 5 5-5M4 20h16",
 };
+
+/** s("circle", {cx: 3}, …): the same for SVG. */
+export function s<K extends keyof SVGElementTagNameMap>(tag: K, props: Props = {}, ...children: Child[]): SVGElementTagNameMap[K] {
+  const el = document.createElementNS(SVG, tag);
+  for (const [key, value] of Object.entries(props)) {
+    if (value !== undefined && value !== null && value !== false) el.setAttribute(key, String(value));
+  }
+  el.append(...children.filter((c): c is Node | string => c !== null && c !== undefined && c !== false));
+  return el;
+}
 
 export function icon(name: keyof typeof paths): SVGSVGElement {
   const svg = document.createElementNS(SVG, "svg");

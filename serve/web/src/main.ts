@@ -4,6 +4,7 @@ import "./style.css";
 import { ApiError, session, signOut, type Session } from "./api";
 import { AskView } from "./ask";
 import { DocumentsView } from "./documents";
+import { QualityView } from "./quality";
 import { h, icon } from "./dom";
 import { signInView } from "./signin";
 import { applyTheme, nextTheme, theme } from "./theme";
@@ -19,9 +20,10 @@ function signedIn(s: Session): void {
   const viewer = new Viewer();
   const ask = new AskView(viewer, signedOut);
   const docs = new DocumentsView(signedOut);
+  const quality = s.admin ? new QualityView(signedOut) : null;
   const main = h("main", { id: "main", tabindex: "-1" });
   const tab = (hash: string, text: string) => h("a", { href: hash, "data-tab": hash }, text);
-  const tabs = [tab("#ask", "Ask"), tab("#documents", "Documents")];
+  const tabs = [tab("#ask", "Ask"), tab("#documents", "Documents"), ...(quality ? [tab("#quality", "Quality")] : [])];
   const themeButton = h("button", { class: "quiet", type: "button" }, icon("sun"));
   const nameTheme = () => {
     themeButton.setAttribute("aria-label", `Colours: ${theme()}. Press to change.`);
@@ -35,17 +37,22 @@ function signedIn(s: Session): void {
   const out = h("button", { class: "quiet", type: "button", "aria-label": "Sign out", title: `Sign out (${s.tenant})`, onclick: () => void signOut().catch(() => undefined).then(signedOut) }, icon("out"));
 
   const show = () => {
-    const wanted = location.hash === "#documents" ? "#documents" : "#ask";
+    const wanted = tabs.find((t) => t.dataset.tab === location.hash)?.dataset.tab ?? "#ask";
     for (const t of tabs) {
       if (t.dataset.tab === wanted) t.setAttribute("aria-current", "page");
       else t.removeAttribute("aria-current");
     }
+    docs.hide();
+    quality?.hide();
     if (wanted === "#documents") {
       viewer.close();
       main.replaceChildren(docs.element);
       docs.show();
+    } else if (wanted === "#quality" && quality !== null) {
+      viewer.close();
+      main.replaceChildren(quality.element);
+      quality.show();
     } else {
-      docs.hide();
       main.replaceChildren(ask.element);
       ask.focus();
     }
