@@ -11,7 +11,7 @@
 #include "base/file.h"
 
 #define LINE_CAP 256
-#define KEYED_HEX_CAP (2 * KEYED_BYTES + 1)
+#define MARK_HEX_CAP (2 * ERASED_MARK_BYTES + 1)
 #define LIST_MAX ((size_t)512 << 20)
 
 static enum status list_path(const char *home, const char *tenant, const char *ending, char *out,
@@ -24,17 +24,22 @@ static enum status list_path(const char *home, const char *tenant, const char *e
 
 static bool parse(const char *line, struct erased *e)
 {
-    char keyed[KEYED_HEX_CAP];
+    char keyed[MARK_HEX_CAP];
+    char document[ID_CAP + 1];
     int end = 0;
     *e = (struct erased){0};
-    if (sscanf(line, "%26s %26s %64s %" SCNu64 " %" SCNd64 "%n", e->erasure, e->document, keyed,
+    if (sscanf(line, "%26s %26s %84s %" SCNu64 " %" SCNd64 "%n", e->erasure, document, keyed,
                &e->sequence, &e->wall_ms, &end) != 5 ||
-        line[end] != '\n') {
+        line[end] != '\n' || !id_valid(e->erasure)) {
         return false;
     }
+    e->subject = strcmp(document, "subject") == 0;
+    if (e->subject) {
+        return hex_decode(keyed, e->mark, sizeof e->mark);
+    }
+    memcpy(e->document, document, sizeof e->document);
     e->content = strcmp(keyed, "-") != 0;
-    return id_valid(e->erasure) && id_valid(e->document) &&
-           (!e->content || hex_decode(keyed, e->keyed, sizeof e->keyed));
+    return id_valid(e->document) && (!e->content || hex_decode(keyed, e->keyed, sizeof e->keyed));
 }
 
 enum status erased_read(const char *home, const char *tenant, erased_visit visit, void *data,
@@ -77,12 +82,15 @@ enum status erased_append(const char *home, const char *tenant, const struct era
     buf_init(&b, LIST_MAX);
     buf_char(&b, '\n'); /* after a line that a crash has cut off; an empty line is no line */
     for (size_t i = 0; i < n; i++) {
-        char keyed[KEYED_HEX_CAP] = "-";
-        if (list[i].content) {
+        char keyed[MARK_HEX_CAP] = "-";
+        if (list[i].subject) {
+            hex_encode(list[i].mark, sizeof list[i].mark, keyed);
+        } else if (list[i].content) {
             hex_encode(list[i].keyed, sizeof list[i].keyed, keyed);
         }
-        buf_printf(&b, "%s %s %s %" PRIu64 " %" PRId64 "\n", list[i].erasure, list[i].document,
-                   keyed, list[i].sequence, list[i].wall_ms);
+        buf_printf(&b, "%s %s %s %" PRIu64 " %" PRId64 "\n", list[i].erasure,
+                   list[i].subject ? "subject" : list[i].document, keyed, list[i].sequence,
+                   list[i].wall_ms);
     }
     enum status s = buf_status(&b);
     if (s != STATUS_OK) {

@@ -12,7 +12,13 @@
 #include "base/hash.h"
 #include "base/sign.h"
 
+#define ERASED_MARK_BYTES 42 /* SUBJECT_MARK_BYTES */
+
+/* Or, of an erasure that was asked for by a data subject's identifiers: erasure id, "subject", the
+ * mark (base/text/subject.h) in hexadecimal, 0, wall time. */
 struct erased {
+    bool subject; /* mark is set, and nothing of a document */
+    uint8_t mark[ERASED_MARK_BYTES];
     char erasure[ID_CAP], document[ID_CAP];
     bool content; /* keyed is set */
     uint8_t keyed[KEYED_BYTES];

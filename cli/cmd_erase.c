@@ -10,6 +10,7 @@
 #include "base/sign.h"
 #include "cli/command.h"
 #include "cli/http.h"
+#include "cli/subject.h"
 #include "cli/term.h"
 
 #define POLL_NS 300000000L
@@ -51,36 +52,49 @@ static void print_documents(FILE *to, const json_t *list)
     }
 }
 
-static json_t *request_body(const struct options *o, bool dry_run)
+static json_t *request_body(const struct options *o, struct error *err)
 {
-    json_t *body = json_pack("{s:b}", "dry_run", dry_run ? 1 : 0);
+    json_t *body = json_pack("{s:b}", "dry_run", 1);
+    enum status s = STATUS_OK;
 
     if (body != NULL && o->document != NULL) {
         (void)json_object_set_new(body, "documents", json_pack("[s]", o->document));
     }
     if (body != NULL && o->path != NULL) {
-        (void)json_object_set_new(body, "path", json_string(o->path));
+        s = json_object_set_new(body, "path", json_string(o->path)) == 0
+                ? STATUS_OK
+                : error_set(err, STATUS_INVALID, "the path is not UTF-8");
     }
     if (body != NULL && (o->all_copies || o->keep_copies)) {
         (void)json_object_set_new(body, "copies", json_string(o->all_copies ? "erase" : "keep"));
+    }
+    if (body == NULL) {
+        s = error_set(err, STATUS_NO_MEMORY, "out of memory");
+    } else if (s == STATUS_OK && subject_given(o)) {
+        s = subject_ask(o, body, err);
+    }
+    if (s != STATUS_OK) {
+        json_decref(body);
+        body = NULL;
     }
     return body;
 }
 
 /* The list as it stood when it was shown is what is erased, whatever comes into the folder
- * meanwhile. */
-static json_t *body_of_list(const struct options *o, const json_t *list)
+ * meanwhile; with a data subject the appliance refuses when it has changed. */
+static void fix_list(json_t *body, const json_t *list)
 {
     json_t *ids = json_array();
-    json_t *body = json_pack("{s:o}", "documents", ids);
 
-    for (size_t i = 0; body != NULL && i < json_array_size(list); i++) {
-        (void)json_array_append(ids, json_object_get(json_array_get(list, i), "id"));
+    for (size_t i = 0; i < json_array_size(list); i++) {
+        const json_t *d = json_array_get(list, i);
+        if (!json_is_true(json_object_get(d, "in_trash"))) {
+            (void)json_array_append(ids, json_object_get(d, "id"));
+        }
     }
-    if (body != NULL && (o->all_copies || o->keep_copies)) {
-        (void)json_object_set_new(body, "copies", json_string(o->all_copies ? "erase" : "keep"));
-    }
-    return body;
+    (void)json_object_del(body, "dry_run");
+    (void)json_object_del(body, "path");
+    (void)json_object_set_new(body, "documents", ids);
 }
 
 static bool confirmed(const struct options *o, size_t n)
@@ -146,28 +160,32 @@ static enum exit_code erase(const struct options *o)
     json_t *shown = NULL;
     json_t *begun = NULL;
     json_t *end = NULL;
-    json_t *body = request_body(o, true);
+    json_t *body = request_body(o, &err);
     enum exit_code code = EXIT_OK;
     bool go = false;
 
-    enum status s = body == NULL ? error_set(&err, STATUS_INVALID, "the path is not UTF-8")
-                                 : http_open(o, &h, &err);
+    enum status s = body == NULL ? err.code : http_open(o, &h, &err);
     if (s == STATUS_OK) {
         s = http_json(&h, "/api/erasures", body, &shown, &err);
     }
     const json_t *list = json_object_get(shown, "documents");
     if (s == STATUS_OK && o->dry_run && o->json) {
         print_json(shown);
+    } else if (s == STATUS_OK && subject_given(o)) {
+        subject_print(o->dry_run ? stdout : stderr, shown);
     } else if (s == STATUS_OK) {
         print_documents(o->dry_run ? stdout : stderr, list);
     }
-    if (s == STATUS_OK && !o->dry_run) {
+    if (s == STATUS_OK && subject_given(o) && json_array_size(list) == 0 &&
+        json_integer_value(json_object_get(shown, "answers")) == 0) {
+        code = EXIT_NOTHING;
+    }
+    if (s == STATUS_OK && !o->dry_run && code == EXIT_OK) {
         go = confirmed(o, json_array_size(list));
         code = go ? EXIT_OK : EXIT_USAGE;
     }
-    json_decref(body);
-    body = go ? body_of_list(o, list) : NULL;
     if (go) {
+        fix_list(body, list);
         s = http_json(&h, "/api/erasures", body, &begun, &err);
     }
     if (go && s == STATUS_OK) {
@@ -368,11 +386,14 @@ static enum exit_code run_word(const struct options *o)
 
 static enum exit_code run(const struct options *o)
 {
-    int ways = (o->document != NULL) + (o->path != NULL) + (o->n_args > 0);
+    int ways = (o->document != NULL) + (o->path != NULL) + (o->n_args > 0) + subject_given(o);
+    bool copies = o->all_copies || o->keep_copies;
 
-    if (ways != 1 || (o->all_copies && o->keep_copies)) {
+    if (ways != 1 || (o->all_copies && o->keep_copies) || (copies && subject_given(o)) ||
+        (o->n_except > 0 && !subject_given(o))) {
         (void)fprintf(stderr,
-                      "carrel erase: say one of --document ID and --path PATH, or a word; see "
+                      "carrel erase: say one of --document ID, --path PATH and --subject TERMS "
+                      "(with --except ID), or a word; see "
                       "`carrel erase --help`\n");
         return EXIT_USAGE;
     }
@@ -387,7 +408,11 @@ const struct command cmd_erase = {
         "Shows what would go and asks; --yes does not ask, --dry-run only shows. The original in "
         "the watched\nfolder, text, vectors, words, versions, copies in the trash and answers made "
         "from it go; every file\nis looked through; the certificate is printed. What may not be "
-        "deleted is kept out by its hash.\n`erase allow ID` lets what an erasure removed come in "
+        "deleted is kept out by its hash.\n"
+        "--subject finds every document, version, file in the trash and answer that names "
+        "somebody, by "
+        "exact\nidentifiers (accents, case, hyphens and line breaks do not matter); documents go "
+        "whole.\n`erase allow ID` lets what an erasure removed come in "
         "again, `erase verify FILE` checks a certificate.\nExit code 1: something is left, or the "
         "certificate does not hold.",
     .options = OPT_HOME | OPT_JSON | OPT_KEY_FILE | OPT_PATH | OPT_ERASE,

@@ -48,6 +48,7 @@ enum option_flag {
 #define OPTIONS_ARGS_MAX 16
 #define OPTION_FILTERS 6 /* collection, label, tag, language, format, under */
 #define OPTION_VALUES_MAX 16
+#define OPTION_SUBJECTS_MAX 64
 
 struct options {
     char home[4096]; /* absolute unless it could not be told; "" only when the command takes none */
@@ -63,6 +64,9 @@ struct options {
     const char *document;                                     /* NULL: not given */
     const char *path, *held_collection, *reason, *public_key; /* NULL: not given */
     bool all_copies, keep_copies, dry_run, yes;
+    const char *subjects[OPTION_SUBJECTS_MAX], *except[OPTION_SUBJECTS_MAX];
+    int n_subjects, n_except;
+    const char *subject_file; /* NULL: not given */
     const char *every, *rules;                              /* NULL: not given */
     const char *model_name, *query_prefix, *passage_prefix; /* NULL: not given */
     const char *shape, *weights;                            /* NULL: not given */

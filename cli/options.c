@@ -114,6 +114,18 @@ static const struct {
      {"public-key", required_argument, NULL, 46},
      "--public-key HEX",
      "verify: the appliance's key (default: this data directory's)"},
+    {OPT_ERASE,
+     {"subject", required_argument, NULL, 201},
+     "--subject TERMS",
+     "everything that names this data subject: a name, an address, a number (may be given again)"},
+    {OPT_ERASE,
+     {"subject-file", required_argument, NULL, 202},
+     "--subject-file FILE",
+     "the same, one identifier a line; - is standard input"},
+    {OPT_ERASE,
+     {"except", required_argument, NULL, 203},
+     "--except ID",
+     "this document stays although it names the subject (may be given again)"},
     {OPT_HOLD,
      {"collection", required_argument, NULL, 47},
      "--collection NAME",
@@ -328,6 +340,18 @@ static enum options_result take_encoder(const struct command *c, int letter, str
     return OPTIONS_OK;
 }
 
+static enum options_result take_one_of(const struct command *c, const char *name,
+                                       const char **values, int *n)
+{
+    if (*n == OPTION_SUBJECTS_MAX) {
+        (void)fprintf(stderr, "carrel %s: --%s at most %d times\n", c->name, name,
+                      OPTION_SUBJECTS_MAX);
+        return OPTIONS_WRONG;
+    }
+    values[(*n)++] = optarg;
+    return OPTIONS_OK;
+}
+
 static enum options_result take(const struct command *c, int letter, struct options *out,
                                 const char **home)
 {
@@ -407,6 +431,13 @@ static enum options_result take(const struct command *c, int letter, struct opti
     case 62:
         out->passage_prefix = optarg;
         return OPTIONS_OK;
+    case 201:
+        return take_one_of(c, "subject", out->subjects, &out->n_subjects);
+    case 202:
+        out->subject_file = optarg;
+        return OPTIONS_OK;
+    case 203:
+        return take_one_of(c, "except", out->except, &out->n_except);
     case 'W':
         out->with_watch = true;
         return OPTIONS_OK;

@@ -43,10 +43,32 @@ static json_t *scan_json(const struct erase_scan *scan)
                      (json_int_t)scan->shared, "found_in", found);
 }
 
+/* Who it was about, as whoever has the key and the identifier can check; nobody else. */
+static json_t *subject_json(const struct erasure_subject *subject, size_t named_since)
+{
+    json_t *marks = json_array();
+    json_t *kept = json_array();
+    for (size_t i = 0; i < subject->n_marks; i++) {
+        char hex[2 * KEYED_BYTES + 1];
+        hex_encode(subject->marks[i].keyed, KEYED_BYTES, hex);
+        (void)json_array_append_new(marks, json_string(hex));
+    }
+    for (size_t i = 0; i < subject->n_kept; i++) {
+        char path[1024];
+        path_show(subject->kept[i].path, path, sizeof path);
+        (void)json_array_append_new(
+            kept, json_pack("{s:s, s:s}", "id", subject->kept[i].document, "path", path));
+    }
+    return json_pack("{s:o, s:o, s:I, s:s}", "identifiers_keyed", marks, "kept_as_asked", kept,
+                     "named_in_the_end_by", (json_int_t)named_since, "paths",
+                     "what named the subject stands as [...]");
+}
+
 static json_t *statement(const char *tenant, const struct erasure *e,
                          const struct erasure_item *items, size_t n_items,
                          const struct erasure_place *places, size_t n_places,
-                         const struct erase_scan *scan)
+                         const struct erase_scan *scan, const struct erasure_subject *subject,
+                         size_t named_since)
 {
     json_t *documents = json_array();
     json_t *removed = json_object();
@@ -56,17 +78,22 @@ static json_t *statement(const char *tenant, const struct erasure *e,
     for (size_t i = 0; i < n_places; i++) {
         (void)json_object_set_new(removed, places[i].place, json_integer(places[i].n));
     }
-    return json_pack("{s:s, s:i, s:s, s:s, s:s, s:o, s:o, s:o, s:o, s:o}", "kind",
-                     "carrel erasure certificate", "version", 1, "erasure", e->id, "tenant", tenant,
-                     "by", e->by, "requested", time_json(e->created_ms), "finished",
-                     time_json(clock_wall_ms()), "documents", documents, "removed", removed,
-                     "verification", scan_json(scan));
+    json_t *out = json_pack("{s:s, s:i, s:s, s:s, s:s, s:o, s:o, s:o, s:o, s:o}", "kind",
+                            "carrel erasure certificate", "version", 1, "erasure", e->id, "tenant",
+                            tenant, "by", e->by, "requested", time_json(e->created_ms), "finished",
+                            time_json(clock_wall_ms()), "documents", documents, "removed", removed,
+                            "verification", scan_json(scan));
+    if (out != NULL && subject->n_marks > 0) {
+        (void)json_object_set_new(out, "subject", subject_json(subject, named_since));
+    }
+    return out;
 }
 
 enum status erase_certificate(const char *home, const char *tenant, const struct erasure *e,
                               const struct erasure_item *items, size_t n_items,
                               const struct erasure_place *places, size_t n_places,
-                              const struct erase_scan *scan, char **out, struct error *err)
+                              const struct erase_scan *scan, const struct erasure_subject *subject,
+                              size_t named_since, char **out, struct error *err)
 {
     struct sign_key key;
     uint8_t signature[SIGN_BYTES];
@@ -76,7 +103,8 @@ enum status erase_certificate(const char *home, const char *tenant, const struct
     if (s != STATUS_OK) {
         return s;
     }
-    json_t *what = statement(tenant, e, items, n_items, places, n_places, scan);
+    json_t *what =
+        statement(tenant, e, items, n_items, places, n_places, scan, subject, named_since);
     char *text = what == NULL ? NULL : json_dumps(what, JSON_COMPACT | JSON_SORT_KEYS);
     json_t *whole = NULL;
     *out = NULL;

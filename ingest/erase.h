@@ -28,8 +28,14 @@ const uint8_t *erasing_key(const struct erasing *z);
 /* A phase in words. */
 const char *erasure_phase_name(enum erasure_phase p);
 
-/* erase_rpc.c */
+/* Marks as the messages carry them: packed and marks have room for SUBJECTS_MAX. Returns how many.
+ */
+size_t subject_messages(const struct subject_mark *list, size_t n,
+                        uint8_t (*packed)[SUBJECT_MARK_BYTES], ProtobufCBinaryData *marks);
+
+/* erase_ask.c */
 void erase_ask(struct rpc_call *call, const ProtobufCMessage *m);
+/* erase_rpc.c */
 void erase_get(struct rpc_call *call, const ProtobufCMessage *m);
 void erase_list(struct rpc_call *call, const ProtobufCMessage *m);
 void erase_allow(struct rpc_call *call, const ProtobufCMessage *m);

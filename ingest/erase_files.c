@@ -6,6 +6,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <unistd.h>
 
 #include "base/erased.h"
@@ -14,6 +15,7 @@
 #define DEPTH_MAX 24
 #define READ_BYTES ((size_t)1 << 18)
 #define DATE_LEN 10
+#define PLAIN_LOOK 8192U
 
 /* ---- the watched folder ---- */
 
@@ -246,6 +248,79 @@ enum status erase_trash(const char *home, const char *tenant, const char *erasur
     }
     buf_deinit(&l.listed);
     *n = l.n;
+    return s;
+}
+
+struct trash_search {
+    struct subject_set *set;
+    struct arena *a;
+    size_t below, n, cap;
+    struct erase_trash_file *list;
+};
+
+static enum status search_bytes(const char *path, const struct stat *st, struct subject_set *set,
+                                struct erase_trash_file *t, struct error *err)
+{
+    int fd = open(path, O_RDONLY | O_NOFOLLOW | O_CLOEXEC);
+    if (fd < 0) {
+        return errno == ENOENT ? STATUS_OK : error_errno(err, errno, "%s", path);
+    }
+    size_t len = (size_t)st->st_size;
+    void *p = len == 0 ? MAP_FAILED : mmap(NULL, len, PROT_READ, MAP_PRIVATE, fd, 0);
+    (void)close(fd);
+    t->plain = len == 0;
+    if (p != MAP_FAILED) {
+        t->plain = memchr(p, '\0', len < PLAIN_LOOK ? len : PLAIN_LOOK) == NULL;
+        t->named = t->plain && subject_in(set, (struct str){.ptr = p, .len = len});
+        (void)munmap(p, len);
+    }
+    return hash_file(path, t->hash, err);
+}
+
+static enum status search_trash_file(struct walk *w, const char *path, const struct stat *st,
+                                     struct error *err)
+{
+    struct trash_search *f = w->data;
+    const char *below = path + f->below;
+    struct str inside = str_from(strlen(below) > DATE_LEN + 1 ? below + DATE_LEN + 1 : "");
+    if (f->n == f->cap) {
+        size_t cap = f->cap == 0 ? 64 : 2 * f->cap;
+        struct erase_trash_file *more = arena_array(f->a, cap, sizeof *more);
+        if (f->n == ERASE_TRASH_MAX || more == NULL) {
+            return error_set(err, STATUS_TOO_LARGE,
+                             "more than %zu files are in the trash: empty it "
+                             "first (ingest.trash_days)",
+                             f->n);
+        }
+        if (f->n > 0) {
+            memcpy(more, f->list, f->n * sizeof *more);
+        }
+        f->list = more;
+        f->cap = cap;
+    }
+    struct erase_trash_file *t = &f->list[f->n++];
+    *t = (struct erase_trash_file){.size = (uint64_t)st->st_size};
+    t->path = (struct str){.ptr = arena_strndup(f->a, inside.ptr, inside.len), .len = inside.len};
+    enum status s = t->path.ptr == NULL ? error_set(err, STATUS_NO_MEMORY, "out of memory")
+                                        : search_bytes(path, st, f->set, t, err);
+    t->named = t->named || subject_in(f->set, inside);
+    return s;
+}
+
+enum status erase_trash_look(const char *home, const char *tenant, struct subject_set *set,
+                             struct arena *a, struct erase_trash_file **out, size_t *n,
+                             struct error *err)
+{
+    char dir[PATH_MAX];
+    int len = snprintf(dir, sizeof dir, "%s/trash/%s", home, tenant);
+    if (len < 0 || (size_t)len >= sizeof dir) {
+        return error_set(err, STATUS_TOO_LARGE, "%s: path too long", home);
+    }
+    struct trash_search f = {.set = set, .a = a, .below = (size_t)len + 1};
+    struct walk w = {.file = search_trash_file, .data = &f};
+    enum status s = walk(&w, dir, 0, err);
+    *out = f.list;
+    *n = f.n;
     return s;
 }
 

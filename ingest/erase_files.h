@@ -16,6 +16,20 @@ enum status erase_trash(const char *home, const char *tenant, const char *erasur
                         const uint8_t key[KEYED_KEY_BYTES], uint32_t *n,
                         struct error *err) MUST_CHECK;
 
+#define ERASE_TRASH_MAX 100000U
+struct erase_trash_file {
+    struct str path; /* that it had in the watched folder */
+    uint64_t size;
+    uint8_t hash[SHA256_BYTES];
+    bool plain;  /* it was searched as the text that it is */
+    bool named;  /* its text or its path names the subject */
+    bool stored; /* for the caller: the store has its text */
+};
+/* Every file in the trash, looked through for the subject where it is plain text. All in a. */
+enum status erase_trash_look(const char *home, const char *tenant, struct subject_set *set,
+                             struct arena *a, struct erase_trash_file **out, size_t *n,
+                             struct error *err) MUST_CHECK;
+
 #define ERASE_RESIDUE_MAX 16
 
 struct erase_scan {
@@ -30,11 +44,12 @@ enum status erase_verify(const char *home, const char *tenant, const struct eras
                          const struct trace *traces, size_t n_traces, struct erase_scan *out,
                          struct error *err) MUST_CHECK;
 
-/* The certificate as signed JSON text; owned (free). */
+/* The certificate as signed JSON text; owned (free). subject: without marks it is about none.
+ * named_since: documents that name it in the end, beyond those that were to stay. */
 enum status erase_certificate(const char *home, const char *tenant, const struct erasure *e,
                               const struct erasure_item *items, size_t n_items,
                               const struct erasure_place *places, size_t n_places,
-                              const struct erase_scan *scan, char **out,
-                              struct error *err) MUST_CHECK;
+                              const struct erase_scan *scan, const struct erasure_subject *subject,
+                              size_t named_since, char **out, struct error *err) MUST_CHECK;
 
 #endif

@@ -5,6 +5,7 @@
 #ifndef CARREL_INGEST_ERASURES_H
 #define CARREL_INGEST_ERASURES_H
 
+#include "base/text/subject.h"
 #include "base/trace.h"
 #include "ingest/journal.h"
 
@@ -56,6 +57,33 @@ struct erasure_place {
     const char *place;
     int64_t n;
 };
+
+/* ---- subjects.c: an erasure of everything that names a data subject ---- */
+
+struct erasure_kept { /* names the subject and stays, as was asked */
+    char document[ID_CAP];
+    struct str path; /* masked */
+};
+
+struct erasure_subject {
+    struct subject_mark *marks;
+    size_t n_marks;
+    struct erasure_kept *kept;
+    size_t n_kept;
+};
+
+/* In the transaction of erasure_begin. */
+enum status erasure_subject_begin(struct journal *j, const char *id,
+                                  const struct erasure_subject *s, struct error *err) MUST_CHECK;
+/* Without marks: it is about no subject. All in a. */
+enum status erasure_subject_get(struct journal *j, const char *id, struct arena *a,
+                                struct erasure_subject *out, struct error *err) MUST_CHECK;
+/* The items' paths no longer name the subject: their files are gone. */
+enum status erasure_subject_mask(struct journal *j, const char *id, struct subject_set *set,
+                                 const struct erasure_item *items, size_t n,
+                                 struct error *err) MUST_CHECK;
+
+/* ---- */
 
 /* Begins one: its row, its items, their traces, the keyed hashes of contents that go; the files'
  * rows leave every list and queue. e: id and by are set; the rest is filled in. */

@@ -18,7 +18,7 @@ RPC_METHOD(ig, snapshot, "ingest.Snapshot", ig__snapshot_request, Ig__SnapshotRe
            ig__snapshot_reply, Ig__SnapshotReply, RPC_UNARY, FROM(CLI), 3600000)
 IG_METHOD(render, "Render", Render, render, RPC_REPLY_STREAM, 60000)
 IG_METHOD(build_encoder, "BuildEncoder", BuildEncoder, build_encoder, RPC_UNARY, 5000)
-IG_METHOD(erase, "Erase", Erase, erase, RPC_UNARY, 120000)
+IG_METHOD(erase, "Erase", Erase, erase, RPC_UNARY, 600000)
 IG_METHOD(get_erasure, "GetErasure", GetErasure, get_erasure, RPC_UNARY, 5000)
 IG_METHOD(list_erasures, "ListErasures", ListErasures, list_erasures, RPC_UNARY, 5000)
 IG_METHOD(add_hold, "AddHold", AddHold, add_hold, RPC_UNARY, 5000)

@@ -48,6 +48,12 @@ static const struct db_migration migrations[] = {
         " path BLOB NOT NULL, reason TEXT NOT NULL, by TEXT NOT NULL,"
         " created_ms INTEGER NOT NULL) STRICT, WITHOUT ROWID;"},
     {4, "ALTER TABLE files ADD COLUMN access TEXT;"}, /* what the rules said; NULL: never told */
+    /* subjects.c */
+    {5,
+     "CREATE TABLE erasure_subjects(erasure TEXT NOT NULL, mark BLOB NOT NULL,"
+     " PRIMARY KEY(erasure,mark)) STRICT, WITHOUT ROWID;"
+     "CREATE TABLE erasure_kept(erasure TEXT NOT NULL, document TEXT NOT NULL, path BLOB NOT NULL,"
+     " PRIMARY KEY(erasure,document)) STRICT, WITHOUT ROWID;"},
 };
 
 sqlite3 *journal_db(struct journal *j)

@@ -49,10 +49,7 @@ struct job {
     const struct answer_record *record; /* a write; NULL: a read */
     struct answer_record copy;
     const char *tenant, *user, *id;
-    const char *const *documents; /* to forget; NULL: a read or a write */
-    size_t n_documents;
-    uint32_t forgotten;
-    bool clean;
+    struct forgetting *forget; /* NULL: something else */
     answers_forgotten_fn forgotten_done;
     answers_work_fn run; /* other work; NULL: none */
     bool all;
@@ -150,53 +147,6 @@ static enum status write_record(sqlite3 *db, const struct answer_record *r, stru
     return s;
 }
 
-/* Answers with a passage of a document that was erased. */
-static enum status drop_erased(sqlite3 *db, uint32_t *n, struct error *err)
-{
-    sqlite3_stmt *st = NULL;
-    enum status s = db_prepare(db,
-                               "DELETE FROM answers WHERE json_valid(passages) AND"
-                               " EXISTS(SELECT 1 FROM json_each(answers.passages) p JOIN erased e"
-                               " ON e.document = json_extract(p.value, '$.document'))",
-                               &st, err);
-    if (s == STATUS_OK) {
-        s = db_run(st, err);
-        *n += s == STATUS_OK ? (uint32_t)sqlite3_changes(db) : 0;
-    }
-    (void)sqlite3_finalize(st);
-    return s;
-}
-
-static enum status remember_erased(sqlite3 *db, const struct job *j, struct error *err)
-{
-    sqlite3_stmt *st = NULL;
-    enum status s = db_prepare(db, "INSERT OR IGNORE INTO erased VALUES(?1)", &st, err);
-    for (size_t i = 0; i < j->n_documents && s == STATUS_OK; i++) {
-        (void)sqlite3_bind_text(st, 1, j->documents[i], -1, SQLITE_STATIC);
-        s = db_run(st, err);
-    }
-    (void)sqlite3_finalize(st);
-    return s;
-}
-
-static enum status forget(sqlite3 *db, struct job *j, struct error *err)
-{
-    enum status s = db_exec(db, "BEGIN IMMEDIATE", err);
-    if (s == STATUS_OK) {
-        s = remember_erased(db, j, err);
-    }
-    if (s == STATUS_OK) {
-        s = drop_erased(db, &j->forgotten, err);
-    }
-    if (s == STATUS_OK) {
-        s = db_exec(db, "COMMIT", err);
-    }
-    if (s != STATUS_OK) {
-        (void)sqlite3_exec(db, "ROLLBACK", NULL, NULL, NULL);
-    }
-    return s == STATUS_OK ? db_scrub(db, &j->clean, err) : s;
-}
-
 static void json_column(struct jsonw *w, const char *key, struct str json)
 {
     jsonw_key(w, key);
@@ -266,8 +216,8 @@ static void work(void *job)
     enum status s = tenant_open(j->a, j->tenant, &db, &j->err);
     if (s == STATUS_OK && j->run != NULL) {
         s = j->run(db, j->data, &j->err);
-    } else if (s == STATUS_OK && j->documents != NULL) {
-        s = forget(db, j, &j->err);
+    } else if (s == STATUS_OK && j->forget != NULL) {
+        s = answers_forget_now(db, j->forget, &j->err);
     } else if (s == STATUS_OK && j->record != NULL) {
         s = write_record(db, j->record, &j->err);
     } else if (s == STATUS_OK) {
@@ -297,8 +247,8 @@ static void finished(void *job)
 {
     struct job *j = job;
     struct answers *a = j->a;
-    if (j->documents != NULL) {
-        j->forgotten_done(&j->err, j->forgotten, j->clean, j->data);
+    if (j->forget != NULL) {
+        j->forgotten_done(&j->err, j->data);
     } else {
         bool read = j->record == NULL && j->run == NULL && j->err.code == STATUS_OK;
         j->done(&j->err, read ? &j->out : NULL, j->data);
@@ -321,8 +271,8 @@ static void submit(struct answers *a, struct job *j)
     a->pending++;
     if (lane_submit(&a->lane, work, finished, j, &err) != STATUS_OK) {
         a->pending--;
-        if (j->documents != NULL) {
-            j->forgotten_done(&err, 0, false, j->data);
+        if (j->forget != NULL) {
+            j->forgotten_done(&err, j->data);
             free(j);
         } else {
             refused(&err, j->done, j->data, j);
@@ -359,21 +309,16 @@ void answers_read(struct answers *a, const char *tenant, const char *user, bool 
     submit(a, j);
 }
 
-void answers_forget(struct answers *a, const char *tenant, const char *const *documents, size_t n,
+void answers_forget(struct answers *a, const char *tenant, struct forgetting *f,
                     answers_forgotten_fn done, void *data)
 {
     struct error err = {.code = STATUS_NO_MEMORY, .text = "out of memory"};
     struct job *j = calloc(1, sizeof *j);
     if (j == NULL) {
-        done(&err, 0, false, data);
+        done(&err, data);
         return;
     }
-    *j = (struct job){.a = a,
-                      .tenant = tenant,
-                      .documents = documents,
-                      .n_documents = n,
-                      .forgotten_done = done,
-                      .data = data};
+    *j = (struct job){.a = a, .tenant = tenant, .forget = f, .forgotten_done = done, .data = data};
     submit(a, j);
 }
 

@@ -9,6 +9,7 @@
 #include "base/buf.h"
 #include "base/lane.h"
 #include "base/status.h"
+#include "base/text/subject.h"
 
 struct answers;
 
@@ -38,14 +39,26 @@ void answers_write(struct answers *a, const struct answer_record *r, answers_don
  * false. tenant, user, id: borrowed until done. */
 void answers_read(struct answers *a, const char *tenant, const char *user, bool all, const char *id,
                   answers_done_fn done, void *data);
-/* Deletes every answer made from one of the documents, with its question, now and whenever one is
- * still to be written; then takes the bytes out of the file. documents: borrowed until done.
- * *answers how many went; *clean false: a copy of them may still be in the file, call again. */
-typedef void (*answers_forgotten_fn)(const struct error *err, uint32_t answers, bool clean,
-                                     void *data);
-void answers_forget(struct answers *a, const char *tenant, const char *const *documents, size_t n,
+/* What is to be forgotten, and in the end how it went. */
+struct forgetting {
+    const char *const
+        *documents; /* answers made from one of them, now and whenever one is written */
+    size_t n;
+    struct subject_set
+        *subjects;    /* answers that name one, in question, titles or remarks; NULL: none */
+    bool dry_run;     /* count and change nothing */
+    uint32_t answers; /* that went */
+    bool clean;       /* false: a copy may still be in the file, call again */
+};
+/* Deletes such answers with their questions, then takes the bytes out of the file. f: borrowed
+ * until done. */
+typedef void (*answers_forgotten_fn)(const struct error *err, void *data);
+void answers_forget(struct answers *a, const char *tenant, struct forgetting *f,
                     answers_forgotten_fn done, void *data);
-/* Other work on the tenant's database, on the same lane; data, borrowed until done, goes to both. */
+/* answers_forget.c: the same on the lane. */
+enum status answers_forget_now(sqlite3 *db, struct forgetting *f, struct error *err) MUST_CHECK;
+/* Other work on the tenant's database, on the same lane; data, borrowed until done, goes to both.
+ */
 typedef enum status (*answers_work_fn)(sqlite3 *db, void *data, struct error *err);
 void answers_run(struct answers *a, const char *tenant, answers_work_fn work, answers_done_fn done,
                  void *data);

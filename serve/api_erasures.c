@@ -1,5 +1,8 @@
 /* /api/erasures: administrators erase documents for good. Beginning one answers 202 with its id; it
  * goes on by itself, and its state and certificate are asked for. */
+#include <string.h>
+
+#include "base/text/subject.h"
 #include "ingest/ingest_rpc.h"
 #include "serve/api.h"
 #include "serve/http/jsonw.h"
@@ -29,7 +32,42 @@ static void item_json(struct jsonw *w, const Ig__EraseItem *it)
         jsonw_close(w, '}');
     }
     jsonw_close(w, ']');
+    if (it->has_passages) {
+        jsonw_field_int(w, "passages", it->passages);
+        jsonw_field_bool(w, "only_before", it->earlier);
+        jsonw_field_bool(w, "in_name", it->name);
+        jsonw_field_bool(w, "in_trash", it->trash);
+    }
     jsonw_close(w, '}');
+}
+
+static void items_json(struct jsonw *w, const char *key, Ig__EraseItem *const *list, size_t n)
+{
+    jsonw_key(w, key);
+    jsonw_open(w, '[');
+    for (size_t i = 0; i < n; i++) {
+        item_json(w, list[i]);
+    }
+    jsonw_close(w, ']');
+}
+
+static void subject_json(struct jsonw *w, const Ig__EraseReply *reply)
+{
+    items_json(w, "kept", reply->kept, reply->n_kept);
+    jsonw_field_int(w, "answers", reply->answers);
+    jsonw_field_int(w, "unsearched_count", reply->unsearched_count);
+    jsonw_key(w, "unsearched");
+    jsonw_open(w, '[');
+    for (size_t i = 0; i < reply->n_unsearched; i++) {
+        const Ig__Unsearched *u = reply->unsearched[i];
+        jsonw_open(w, '{');
+        jsonw_field_z(w, "id", u->document);
+        jsonw_key(w, "path");
+        jsonw_path(w, str_of_bytes(u->path));
+        jsonw_field_z(w, "why", u->why);
+        jsonw_close(w, '}');
+    }
+    jsonw_close(w, ']');
 }
 
 static void on_begun(struct request *q, const ProtobufCMessage *m, const struct error *err)
@@ -43,34 +81,34 @@ static void on_begun(struct request *q, const ProtobufCMessage *m, const struct 
     jsonw_init(&w, &q->out);
     jsonw_open(&w, '{');
     jsonw_field_z(&w, "id", reply->erasure);
-    jsonw_key(&w, "documents");
-    jsonw_open(&w, '[');
-    for (size_t i = 0; i < reply->n_items; i++) {
-        item_json(&w, reply->items[i]);
+    items_json(&w, "documents", reply->items, reply->n_items);
+    if (reply->has_answers) {
+        subject_json(&w, reply);
     }
-    jsonw_close(&w, ']');
     jsonw_close(&w, '}');
     api_json(q, reply->erasure == NULL ? 200 : 202, &q->out);
 }
 
-static enum status read_documents(struct request *q, const struct json *list, Ig__EraseRequest *out,
-                                  struct error *err)
+/* A list of strings under a key; a string is a list of one. */
+static enum status read_list(struct request *q, const struct json *body, const char *key,
+                             size_t max, char ***out, size_t *n_out, struct error *err)
 {
-    size_t n = list == NULL ? 0 : jsonr_len(list);
-    if (list != NULL && (jsonr_kind(list) != JSON_KIND_ARRAY || n > DOCUMENTS_MAX)) {
-        return error_set(err, STATUS_INVALID, "documents must be a list of at most %u ids",
-                         DOCUMENTS_MAX);
+    const struct json *list = jsonr_get(body, key);
+    bool one = list != NULL && jsonr_kind(list) == JSON_KIND_STRING;
+    size_t n = list == NULL ? 0 : one ? 1 : jsonr_len(list);
+    if (list != NULL && ((jsonr_kind(list) != JSON_KIND_ARRAY && !one) || n > max)) {
+        return error_set(err, STATUS_INVALID, "%s must be a list of at most %zu strings", key, max);
     }
-    out->documents = arena_array(q->arena, n + 1, sizeof *out->documents);
-    if (out->documents == NULL) {
+    *out = arena_array(q->arena, n + 1, sizeof **out);
+    if (*out == NULL) {
         return error_set(err, STATUS_NO_MEMORY, "out of memory");
     }
     for (size_t i = 0; i < n; i++) {
-        struct str id = jsonr_str(jsonr_at(list, i));
-        if (id.ptr == NULL) {
-            return error_set(err, STATUS_INVALID, "documents must be a list of ids");
+        struct str text = jsonr_str(one ? list : jsonr_at(list, i));
+        if (text.ptr == NULL || strlen(text.ptr) != text.len) {
+            return error_set(err, STATUS_INVALID, "%s must be a list of strings", key);
         }
-        out->documents[out->n_documents++] = pb_text(id.ptr);
+        (*out)[(*n_out)++] = pb_text(text.ptr);
     }
     return STATUS_OK;
 }
@@ -99,7 +137,14 @@ static void on_body(struct request *q, const struct json *body)
     struct error err;
     struct str path = {0};
     bool dry = false;
-    enum status s = read_documents(q, jsonr_get(body, "documents"), &ask, &err);
+    enum status s =
+        read_list(q, body, "documents", DOCUMENTS_MAX, &ask.documents, &ask.n_documents, &err);
+    if (s == STATUS_OK) {
+        s = read_list(q, body, "subject", SUBJECTS_MAX, &ask.subjects, &ask.n_subjects, &err);
+    }
+    if (s == STATUS_OK) {
+        s = read_list(q, body, "except", DOCUMENTS_MAX, &ask.except, &ask.n_except, &err);
+    }
     if (s == STATUS_OK) {
         s = jsonr_string(body, "path", &path, &err);
     }
@@ -109,8 +154,8 @@ static void on_body(struct request *q, const struct json *body)
     if (s == STATUS_OK) {
         s = jsonr_bool(body, "dry_run", false, &dry, &err);
     }
-    if (s == STATUS_OK && ask.n_documents == 0 && path.len == 0) {
-        s = error_set(&err, STATUS_INVALID, "say which documents, or which path");
+    if (s == STATUS_OK && ask.n_documents + ask.n_subjects == 0 && path.len == 0) {
+        s = error_set(&err, STATUS_INVALID, "say which documents, which path, or whom (subject)");
     }
     if (s == STATUS_OK && path.len > PATH_MAX_BYTES) {
         s = error_set(&err, STATUS_INVALID, "path is too long");

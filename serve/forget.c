@@ -1,39 +1,87 @@
 /* serve.Forget: the answers' side of an erasure. */
+#include <stdlib.h>
+
 #include "serve/serve_rpc.h"
 #include "serve/service.h"
 
 #define FORGET_MAX 10000U
 
-static void on_forgotten(const struct error *err, uint32_t answers, bool clean, void *data)
+struct forget_call {
+    struct rpc_call *call;
+    struct forgetting what;
+};
+
+static void end(struct forget_call *f)
 {
-    struct rpc_call *call = data;
+    subject_set_free(f->what.subjects);
+    free(f);
+}
+
+static void on_forgotten(const struct error *err, void *data)
+{
+    struct forget_call *f = data;
     Se__ForgetReply reply = SE__FORGET_REPLY__INIT;
     if (err->code != STATUS_OK) {
-        rpc_call_fail(call, err);
-        return;
+        rpc_call_fail(f->call, err);
+    } else {
+        reply.answers = f->what.answers;
+        reply.done = f->what.clean;
+        se_forget_return(f->call, &reply);
     }
-    reply.answers = answers;
-    reply.done = clean;
-    se_forget_return(call, &reply);
+    end(f);
+}
+
+static enum status take_documents(struct forget_call *f, const Se__ForgetRequest *r,
+                                  struct error *err)
+{
+    struct arena *a = rpc_call_arena(f->call);
+    const char **list = arena_array(a, r->n_documents + 1, sizeof *list);
+    for (size_t i = 0; list != NULL && i < r->n_documents; i++) {
+        list[i] = arena_strdup(a, r->documents[i]);
+        list = list[i] == NULL ? NULL : list;
+    }
+    f->what.documents = list;
+    f->what.n = r->n_documents;
+    return list == NULL ? error_set(err, STATUS_NO_MEMORY, "out of memory") : STATUS_OK;
+}
+
+static enum status take_subjects(struct forget_call *f, const Se__ForgetRequest *r,
+                                 struct error *err)
+{
+    struct str packed[SUBJECTS_MAX];
+    if (r->n_marks > SUBJECTS_MAX || !r->has_key || r->key.len != KEYED_KEY_BYTES) {
+        return error_set(err, STATUS_INVALID, "at most %u marks, with their key", SUBJECTS_MAX);
+    }
+    for (size_t i = 0; i < r->n_marks; i++) {
+        packed[i] = (struct str){.ptr = (const char *)r->marks[i].data, .len = r->marks[i].len};
+    }
+    return subject_set_unpack(r->key.data, packed, r->n_marks, &f->what.subjects, err);
 }
 
 void serve_forget(struct rpc_call *call, const ProtobufCMessage *m)
 {
     struct serve *s = service_state(call);
     const Se__ForgetRequest *r = se_forget_request(m);
-    struct arena *a = rpc_call_arena(call);
-    if (s == NULL || r == NULL || r->n_documents == 0 || r->n_documents > FORGET_MAX) {
-        rpc_call_finish(call, STATUS_INVALID, "1 to 10000 documents at once");
+    struct error err;
+    if (s == NULL || r == NULL || r->n_documents + r->n_marks == 0 || r->n_documents > FORGET_MAX) {
+        rpc_call_finish(call, STATUS_INVALID, "1 to 10000 documents at once, or a data subject");
         return;
     }
-    const char **list = arena_array(a, r->n_documents, sizeof *list);
-    for (size_t i = 0; list != NULL && i < r->n_documents; i++) {
-        list[i] = arena_strdup(a, r->documents[i]);
-        list = list[i] == NULL ? NULL : list;
-    }
-    if (list == NULL) {
+    struct forget_call *f = calloc(1, sizeof *f);
+    if (f == NULL) {
         rpc_call_finish(call, STATUS_NO_MEMORY, NULL);
         return;
     }
-    answers_forget(s->answers, rpc_call_tenant(call), list, r->n_documents, on_forgotten, call);
+    f->call = call;
+    f->what.dry_run = r->has_dry_run && r->dry_run;
+    enum status st = take_documents(f, r, &err);
+    if (st == STATUS_OK && r->n_marks > 0) {
+        st = take_subjects(f, r, &err);
+    }
+    if (st != STATUS_OK) {
+        rpc_call_fail(call, &err);
+        end(f);
+        return;
+    }
+    answers_forget(s->answers, rpc_call_tenant(call), &f->what, on_forgotten, f);
 }

@@ -338,6 +338,11 @@ enum status catalogue_versions_forget(struct catalogue *c, const char *document,
 /* Of any document. */
 enum status catalogue_versions_forget_content(struct catalogue *c, int64_t content,
                                               struct error *err) MUST_CHECK;
+/* Every path and set of tags that a document has or had. */
+typedef enum status (*name_visit)(const char *document, struct str path, struct str tags,
+                                  void *data, struct error *err);
+enum status catalogue_names(struct catalogue *c, name_visit visit, void *data,
+                            struct error *err) MUST_CHECK;
 /* Outside a transaction: writes the file anew without its free space and empties the log.
  * *done false: a reader still needs the log; call again. Searches go on meanwhile. */
 enum status catalogue_vacuum(struct catalogue *c, bool *done, struct error *err) MUST_CHECK;

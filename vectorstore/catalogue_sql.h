@@ -206,6 +206,8 @@
     X(VERSION_OPEN_COUNT, "SELECT count(*) FROM versions WHERE valid_to IS NULL")                  \
     X(VERSION_COUNT, "SELECT count(*) FROM versions WHERE document=?1")                            \
     X(VERSION_CONTENTS, "SELECT DISTINCT content FROM versions WHERE document=?1 AND content IS NOT NULL LIMIT 1000") \
+    X(NAMES_ALL, "SELECT document,path,tags FROM locations WHERE length(path)>0 OR length(tags)>0"  \
+                 " UNION SELECT document,path,tags FROM versions")                                 \
     X(VERSION_FORGET, "DELETE FROM versions WHERE document=?1")                                    \
     X(VERSION_FORGET_CONTENT, "DELETE FROM versions WHERE content=?1")                             \
     X(CHUNK_ADD, "INSERT INTO chunks(" CHUNK_COLUMNS ") VALUES(?1,?2,?3,?4,?5,?6,?7,?8,?9,?10,?11,?12)") \

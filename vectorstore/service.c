@@ -287,6 +287,13 @@ static enum status erase_inspect_now(struct op *op, struct store *s,
 }
 WORK(erase_inspect, EraseInspect, erase_inspect)
 
+static enum status find_subject_now(struct op *op, struct store *s, const Vs__FindSubjectRequest *m,
+                                    Vs__FindSubjectReply *r, struct error *err)
+{
+    return store_find_subject(s, m, &op->page, r, err);
+}
+WORK(find_subject, FindSubject, find_subject)
+
 static enum status list_encoders_now(struct op *op, struct store *s,
                                      const Vs__ListEncodersRequest *m, Vs__ListEncodersReply *r,
                                      struct error *err)
@@ -374,6 +381,7 @@ const struct op_row op_rows[] = {
     {&vs_get_text_method, work_get_text, OP_READS},
     {&vs_erase_inspect_method, work_erase_inspect, OP_READS},
     {&vs_hold_versions_method, work_hold_versions, OP_WRITES},
+    {&vs_find_subject_method, work_find_subject, OP_READS},
     {&vs_erase_method, work_erase, OP_WRITES},
     {&vs_scrub_method, work_scrub, OP_WRITES},
     {&vs_promote_method, work_promote, OP_WRITES},
@@ -431,6 +439,7 @@ static const struct rpc_handler handlers[] = {
      .on_cancel = snapshot_on_cancel},
     UNARY(erase_inspect),
     UNARY(hold_versions),
+    UNARY(find_subject),
     UNARY(erase),
     UNARY(scrub),
     UNARY(promote),

@@ -182,6 +182,9 @@ enum status store_boxes_read(int fd, uint64_t from, size_t n, struct arena *a, V
 /* What the documents are made of, and who else has it. */
 enum status store_erase_inspect(struct store *s, const Vs__EraseInspectRequest *m, struct arena *a,
                                 Vs__EraseInspectReply *out, struct error *err) MUST_CHECK;
+/* One step of looking for a data subject in all that is stored. */
+enum status store_find_subject(struct store *s, const Vs__FindSubjectRequest *m, struct arena *a,
+                               Vs__FindSubjectReply *out, struct error *err) MUST_CHECK;
 enum status store_list_encoders(struct store *s, struct arena *a, Vs__ListEncodersReply *out,
                                 struct error *err) MUST_CHECK;
 enum status store_verify(struct store *s, const struct asker *who, struct arena *a,

@@ -34,6 +34,7 @@ VS_METHOD(snapshot, "Snapshot", Snapshot, snapshot, RPC_UNARY, FROM(CLI), 360000
 VS_METHOD(verify, "Verify", Verify, verify, RPC_UNARY, FROM(INGEST) | FROM(SERVE) | FROM(CLI), 600000)
 VS_METHOD(hold_versions, "HoldVersions", HoldVersions, hold_versions, RPC_UNARY, FROM(INGEST), 10000)
 VS_METHOD(erase_inspect, "EraseInspect", EraseInspect, erase_inspect, RPC_UNARY, FROM(INGEST), 60000)
+VS_METHOD(find_subject, "FindSubject", FindSubject, find_subject, RPC_UNARY, FROM(INGEST), 120000)
 VS_METHOD(erase, "Erase", Erase, erase, RPC_UNARY, FROM(INGEST), 60000)
 VS_METHOD(scrub, "Scrub", Scrub, scrub, RPC_UNARY, FROM(INGEST), 3600000)
 VS_METHOD(purge_vectors, "PurgeVectors", PurgeVectors, purge_vectors, RPC_UNARY, FROM(INGEST), 3600000)

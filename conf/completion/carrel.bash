@@ -25,7 +25,7 @@ _carrel() {
     tenant) options='create list key keyless --home --json --key-file --help' ;;
     eval) options='run history compare default bm25 text dense --home --json --key-file --help' ;;
     vectors) options='export import --home --tenant --help' ;;
-    erase) options='list show allow verify public-key --home --json --key-file --document --path --all-copies --keep-copies --dry-run --yes --public-key --help' ;;
+    erase) options='list show allow verify public-key --home --json --key-file --document --path --subject --subject-file --except --all-copies --keep-copies --dry-run --yes --public-key --help' ;;
     hold) options='add list remove --home --json --key-file --document --path --collection --reason --help' ;;
     leaktest) options='--home --json --key-file --every --rules --help' ;;
     encoder) options='list build cancel remove promote rollback --dims --model --watch --home --json --key-file --help' ;;

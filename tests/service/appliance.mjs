@@ -9,7 +9,7 @@
 // CARREL_BIN names the folder with the binaries (default build/release/bin).
 
 import { spawn } from "node:child_process";
-import { mkdtempSync, existsSync, mkdirSync, readFileSync, rmSync, writeFileSync, renameSync, chmodSync } from "node:fs";
+import { mkdtempSync, existsSync, lstatSync, mkdirSync, readFileSync, readdirSync, rmSync, writeFileSync, renameSync, chmodSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { dirname, join, resolve } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
@@ -33,6 +33,25 @@ export function temporaryHome(prefix = "carrel-test-") {
   const dir = mkdtempSync(join(tmpdir(), prefix));
   chmodSync(dir, 0o755); // the system user must be able to pass through when started as root
   return join(dir, "home");
+}
+
+/** Files below dir that hold any of the needles, as bytes. */
+export function holding(dir, needles, skip = []) {
+  const found = [];
+  const walk = (d) => {
+    for (const name of readdirSync(d)) {
+      const path = join(d, name);
+      const st = lstatSync(path, { throwIfNoEntry: false });
+      if (!st || skip.includes(path)) continue;
+      if (st.isDirectory()) walk(path);
+      else if (st.isFile()) {
+        const bytes = readFileSync(path);
+        for (const n of needles) if (bytes.includes(Buffer.from(n))) found.push(`${path}: ${n}`);
+      }
+    }
+  };
+  walk(dir);
+  return found;
 }
 
 export class Appliance {

@@ -3,32 +3,13 @@
 import { after, before, test } from "node:test";
 import assert from "node:assert/strict";
 import { execFile, spawnSync } from "node:child_process";
-import { existsSync, lstatSync, mkdirSync, readFileSync, readdirSync, rmSync, writeFileSync } from "node:fs";
+import { existsSync, mkdirSync, readFileSync, readdirSync, rmSync, writeFileSync } from "node:fs";
 import { dirname, join } from "node:path";
-import { binDir, startAppliance, until } from "./appliance.mjs";
+import { binDir, holding, startAppliance, until } from "./appliance.mjs";
 
 const config = "http:\n  requests_per_minute: 0\nencoder:\n  first_fit_chunks: 50\n  min_document_frequency: 1\n  dimensions: 16\n";
 const marker = "Zwyrkqvoplex";
 const secret = (n) => `# Dossier ${n}\n\nThe courier ${marker}${n}ian met Ulfhardtsson${n} behind the mill.\n\n## Second part\n\nEvery ${marker}${n}ian envelope was sealed with ${marker.toLowerCase()}${n} wax, said Ulfhardtsson${n}.\n`;
-
-/** Files below dir that hold any of the needles, as bytes. */
-function holding(dir, needles, skip = []) {
-  const found = [];
-  const walk = (d) => {
-    for (const name of readdirSync(d)) {
-      const path = join(d, name);
-      const st = lstatSync(path, { throwIfNoEntry: false });
-      if (!st || skip.includes(path)) continue;
-      if (st.isDirectory()) walk(path);
-      else if (st.isFile()) {
-        const bytes = readFileSync(path);
-        for (const n of needles) if (bytes.includes(Buffer.from(n))) found.push(`${path}: ${n}`);
-      }
-    }
-  };
-  walk(dir);
-  return found;
-}
 
 /** What of the n-th secret could stand somewhere: as written, folded, stemmed, in parts. */
 const forms = (n) => [`${marker}${n}`, `${marker}${n}`.toLowerCase(), `Ulfhardtsson${n}`, `ulfhardtsson${n}`, `dossier ${n}\n`];

@@ -1,0 +1,149 @@
+// Erasing everything that names a data subject: every format, version, file in the trash and answer, and nothing else.
+
+import { after, before, test } from "node:test";
+import assert from "node:assert/strict";
+import { execFile, spawnSync } from "node:child_process";
+import { cpSync, existsSync, writeFileSync } from "node:fs";
+import { dirname, join } from "node:path";
+import { binDir, holding, startAppliance, until } from "./appliance.mjs";
+import { makePdf } from "./pdf.mjs";
+import { makeDocx } from "./zip.mjs";
+
+const config = "http:\n  requests_per_minute: 0\nencoder:\n  first_fit_chunks: 20\n  min_document_frequency: 1\n  dimensions: 8\n";
+const identifiers = ["Zörvald Ümbrekson", "PT-884471/X"];
+/** What of it could stand somewhere: as written, folded, in parts. */
+const forms = ["Zörvald", "zörvald", "ZÖRVALD", "Zo\u0308rvald", "zorvald", "Ümbrekson", "ümbrekson", "umbrekson", "U\u0308mbrekson", "884471", "pt884471x"];
+
+const cli = (a, args, input = "") => new Promise((done) => {
+  const child = execFile(join(binDir, "carrel"), [...args, "--home", a.home], { encoding: "utf8", maxBuffer: 1 << 26 }, (e, stdout, stderr) => done({ code: e ? e.code : 0, stdout, stderr }));
+  child.stdin.end(input);
+});
+const ready = (a, path) => until(`${path} is read`, async () => (await a.documents()).find((d) => d.path === path && d.state === "ready"));
+
+let a;
+before(async () => {
+  a = await startAppliance({ config });
+  for (let i = 0; i < 25; i++) a.drop(`notes/n${i}.md`, `# Note ${i}\n\nThe harbour keeps ${["boats", "ropes", "nets"][i % 3]} in shed ${i}, ${["painted", "tarred"][i % 2]} by crew ${i % 7}.\n`);
+  a.drop("p/letter.docx", makeDocx([["Heading1", "Admission"], "The patient ZÖRVALD ÜMBREKSON came in the night."]));
+  a.drop("p/report.pdf", makePdf([["Findings of the morning round", "were discussed with Zörvald Ümbrek-", "son and the family."]]));
+  a.drop("p/page.html", "<html><body><h1>Ward</h1><p>Room 4: <b>Z&ouml;rvald</b>\n&nbsp;<i>Ümbrekson</i>, since May.</p></body></html>");
+  a.drop("p/comment.html", "<html><body><!-- ask Zörvald Ümbrekson --><p>The ward has forty beds.</p></body></html>");
+  a.drop("p/note.md", "# Rounds\n\nZo\u0308rvald U\u0308mbrekson sleeps better.\n");
+  a.drop("p/list.txt", "Open accounts\n\npt 884471 x owes nothing.\n");
+  a.drop("p/changed.md", "# Plan\n\nZörvald Ümbrekson goes home on Friday.\n");
+  a.drop("p/gone.md", "# Visit\n\nThe sister of Zörvald Ümbrekson called.\n");
+  a.drop("hr/zorvald_umbrekson.md", "# Contract\n\nThe gardener is paid by the hour.\n");
+  a.drop("broken.pdf", "%PDF-1.4 and nothing else");
+  await a.settled({ n: 35 });
+  a.drop("p/changed.md", "# Plan\n\nThe patient goes home on Friday.\n");
+  await until("the change is stored", async () => (await a.search("goes home Friday")).some((p) => p.text.includes("The patient goes")));
+  const gone = (await a.documents()).find((d) => d.path === "p/gone.md");
+  assert.ok((await a.request(`/api/documents/${gone.id}`, { method: "DELETE" })).ok);
+  await until("it is in the trash", async () => !(await a.documents()).some((d) => d.path === "p/gone.md"));
+});
+after(async () => a?.stop());
+
+const expected = ["hr/zorvald_umbrekson.md", "p/changed.md", "p/comment.html", "p/gone.md", "p/letter.docx", "p/list.txt", "p/note.md", "p/page.html", "p/report.pdf"];
+let target;
+
+test("the preview names every document, and changes nothing", async () => {
+  await a.post("/v1/chat/completions", { model: "carrel", messages: [{ role: "user", content: "Which boats did Zörvald Ümbrekson paint in shed 3 of the harbour?" }] });
+  const seen = await a.post("/api/erasures", { subject: identifiers, dry_run: true });
+  assert.equal(seen.id, null);
+  assert.deepEqual(seen.documents.map((d) => d.path).sort(), expected);
+  const by = Object.fromEntries(seen.documents.map((d) => [d.path, d]));
+  assert.ok(by["p/changed.md"].only_before && by["p/gone.md"].only_before);
+  assert.ok(by["hr/zorvald_umbrekson.md"].in_name && by["hr/zorvald_umbrekson.md"].passages === 0);
+  assert.ok(by["p/letter.docx"].passages >= 1);
+  assert.ok(seen.answers >= 1, "the answer to the question that names it");
+  assert.deepEqual(seen.unsearched.map((u) => u.path), ["broken.pdf"], "what could not be read is told");
+  const shown = await cli(a, ["erase", "--subject", identifiers[0], "--dry-run"]);
+  assert.equal(shown.code, 0, shown.stderr);
+  assert.match(shown.stdout, /p\/letter\.docx {2}\(1 passage\)/);
+  assert.match(shown.stdout, /erased whole, also where others are named/);
+  assert.match(shown.stdout, /Not searched[^]*broken\.pdf/);
+  assert.equal((await cli(a, ["erase", "--subject", identifiers[0]])).code, 2, "nobody confirms");
+  assert.equal((await cli(a, ["erase", "--subject", "Nobody Everheard", "--dry-run"])).code, 4);
+  assert.equal((await cli(a, ["erase", "--subject", "Li", "--dry-run"])).code, 1, "that would stand in too much");
+  assert.ok(existsSync(join(a.watch, "p/letter.docx")));
+});
+
+test("refused under a legal hold, naming it; and when the list has changed since it was shown", async () => {
+  const held = await cli(a, ["hold", "add", "--path", "p/list.txt", "--reason", "audit 7", "--json"]);
+  assert.equal(held.code, 0, held.stderr);
+  const refused = await cli(a, ["erase", "--subject", identifiers[1], "--yes"]);
+  assert.equal(refused.code, 1);
+  assert.match(refused.stderr, /legal hold .*audit 7/);
+  assert.equal((await cli(a, ["hold", "remove", JSON.parse(held.stdout).id])).code, 0);
+  const list = (await a.post("/api/erasures", { subject: identifiers, dry_run: true })).documents.map((d) => d.id);
+  const r = await a.request("/api/erasures", { method: "POST", body: { subject: identifiers, documents: list.slice(1) } });
+  assert.equal(r.status, 409);
+});
+
+test("then nothing names it in any file, and the certificate does not either", async () => {
+  target = join(dirname(a.home), "backups");
+  const taken = await cli(a, ["backup", target]);
+  assert.equal(taken.code, 0, taken.stderr);
+  assert.ok(holding(a.home, forms).length > 5, "before, it stands in the files");
+  const done = await cli(a, ["erase", "--subject-file", "-", "--yes"], `${identifiers.join("\n")}\n\n`);
+  assert.equal(done.code, 0, done.stderr);
+  assert.deepEqual(holding(a.home, forms), []);
+  for (const path of expected) assert.ok(!existsSync(join(a.watch, path)), path);
+  const whole = JSON.parse(done.stdout);
+  const c = whole.certificate;
+  assert.equal(c.documents.length, expected.length);
+  assert.equal(c.subject.identifiers_keyed.length, 2);
+  assert.equal(c.subject.named_in_the_end_by, 0);
+  assert.equal(c.verification.result, "nothing found");
+  assert.ok(c.documents.some((d) => d.path === "hr/[...].md"));
+  assert.ok(c.removed.answers >= 1 && c.removed["files in the trash"] >= 1);
+  for (const f of forms) {
+    assert.ok(!done.stdout.includes(f), `the certificate: ${f}`);
+    assert.ok(!a.output.includes(f), `the services' lines: ${f}`);
+  }
+  assert.ok((await a.search("boats painted shed")).length > 0, "the others are still found");
+  const list = await a.documents();
+  assert.equal(list.filter((d) => d.state === "ready").length, 25);
+  const again = await a.post("/api/erasures", { subject: identifiers, dry_run: true });
+  assert.deepEqual([again.documents, again.answers], [[], 0]);
+  const file = join(dirname(a.home), "c.json");
+  writeFileSync(file, done.stdout);
+  const key = (await cli(a, ["erase", "public-key"])).stdout.trim();
+  const check = spawnSync(join(binDir, "carrel"), ["erase", "verify", file, "--public-key", key, "--home", "/nonexistent"], { encoding: "utf8" });
+  assert.equal(check.status, 0, check.stdout);
+});
+
+test("a backup from before is put right: documents and answers that name it go again", async () => {
+  const home = join(dirname(a.home), "again");
+  const given = spawnSync(join(binDir, "carrel"), ["restore", target, "--into", home], { encoding: "utf8" });
+  assert.equal(given.status, 0, given.stderr);
+  assert.ok(holding(home, forms).length > 0, "the backup has it");
+  cpSync(join(a.home, "system/erasures"), join(home, "system/erasures"), { recursive: true, force: true });
+  const b = await startAppliance({ home, config: null });
+  try {
+    await until("the erasure is done again", async () => {
+      const list = (await b.get("/api/erasures").catch(() => ({ erasures: [] }))).erasures;
+      return list.length === 1 && list[0].state === "done";
+    });
+    assert.deepEqual(holding(home, forms), []);
+  } finally {
+    await b.stop({ keep: true });
+  }
+});
+
+test("what is excepted stays, and the certificate says so", async () => {
+  a.drop("q/one.md", "# One\n\nQuillhampton Vexley signed the lease.\n");
+  a.drop("q/two.md", "# Two\n\nQuillhampton Vexley is the author of this manual.\n");
+  await ready(a, "q/one.md");
+  const { id } = await ready(a, "q/two.md");
+  const wrong = await cli(a, ["erase", "--subject", "Quillhampton Vexley", "--except", "01234567890123456789abcdef", "--yes"]);
+  assert.equal(wrong.code, 1, wrong.stderr);
+  const done = await cli(a, ["erase", "--subject", "quillhampton vexley", "--except", id, "--yes"]);
+  assert.equal(done.code, 0, done.stderr);
+  const c = JSON.parse(done.stdout).certificate;
+  assert.deepEqual(c.documents.map((d) => d.path), ["q/one.md"]);
+  assert.deepEqual(c.subject.kept_as_asked, [{ id, path: "q/two.md" }]);
+  assert.equal(c.subject.named_in_the_end_by, 0);
+  assert.ok((await a.search("author of this manual")).some((p) => p.text.includes("Quillhampton")));
+  assert.ok(!existsSync(join(a.watch, "q/one.md")) && existsSync(join(a.watch, "q/two.md")));
+});
