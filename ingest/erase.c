@@ -186,8 +186,8 @@ static void sources_work(void *data)
         z->n += z->items[i].source == SOURCE_DELETED ? 1 : 0;
     }
     if (s == STATUS_OK) {
-        s = erase_trash(t->in->svc->home, t->id, z->e.id, z->items, z->n_items, z->key,
-                        &z->trashed, &z->err);
+        s = erase_trash(t->in->svc->home, t->id, z->e.id, z->items, z->n_items, z->key, &z->trashed,
+                        &z->err);
     }
     z->err.code = s;
 }
@@ -271,6 +271,9 @@ static enum status run_load(struct journal *j, struct journal_op *op, struct err
     }
     if (s == STATUS_OK) {
         s = erasure_items(j, z->e.id, &z->arena, &z->items, &z->n_items, err);
+    }
+    if (s == STATUS_OK) {
+        s = erasure_bans(j, z->e.id, &z->arena, &z->banned, &z->n_banned, err);
     }
     if (s == STATUS_OK) {
         s = erasure_traces(j, z->e.id, &z->arena, &z->traces, &z->n_traces, err);

@@ -238,7 +238,7 @@ enum status erase_trash(const char *home, const char *tenant, const char *erasur
     for (size_t i = 0; i < n_items; i++) {
         unknown = unknown || (!items[i].has_hash && !items[i].content_stays);
     }
-    buf_init(&l.listed, (size_t)ERASURE_DOCUMENTS_MAX * KEYED_BYTES * 2);
+    buf_init(&l.listed, (size_t)64 << 20);
     enum status s = unknown ? erased_read(home, tenant, take_listed, &l, err) : STATUS_OK;
     if (s == STATUS_OK && l.listed.len > 0) {
         qsort(l.listed.ptr, l.listed.len / KEYED_BYTES, KEYED_BYTES, by_bytes);

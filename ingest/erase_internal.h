@@ -27,6 +27,8 @@ struct erasing {
     bool open; /* e is there */
     struct erasure_item *items;
     size_t n_items;
+    uint8_t (*banned)[KEYED_BYTES]; /* contents, of versions too */
+    size_t n_banned;
     struct trace *traces;
     size_t n_traces;
     struct erasure_subject subject;  /* in the arena */

@@ -51,39 +51,46 @@ static void hide_next(struct erasing *z)
     erasing_called(z, vs_erase(service_client(z->t->in->svc, PEER_VECTORSTORE), &o, &q, &cb, z));
 }
 
-static void list_item(const struct erasing *z, const struct erasure_item *it, struct erased *out)
+/* Contents come first, of versions too, under the name of one document: of lines about the same
+ * document the last holds. */
+static void list_line(const struct erasing *z, size_t i, struct erased *out)
 {
-    memcpy(out->document, it->document, ID_CAP);
-    out->content = it->has_hash && !it->content_stays;
-    if (out->content) {
-        keyed_hash(z->key, it->hash, sizeof it->hash, out->keyed);
-    }
+    size_t n_banned = z->n_items > 0 ? z->n_banned : 0;
+    memcpy(out->erasure, z->e.id, ID_CAP);
+    out->wall_ms = z->e.created_ms;
     out->sequence = z->e.sequence;
+    if (i < n_banned) {
+        memcpy(out->document, z->items[0].document, ID_CAP);
+        out->content = true;
+        memcpy(out->keyed, z->banned[i], KEYED_BYTES);
+    } else if (i < n_banned + z->n_items) {
+        const struct erasure_item *it = &z->items[i - n_banned];
+        memcpy(out->document, it->document, ID_CAP);
+        out->content = it->has_hash && !it->content_stays;
+        if (out->content) {
+            keyed_hash(z->key, it->hash, sizeof it->hash, out->keyed);
+        }
+    } else {
+        out->subject = true;
+        out->sequence = 0;
+        subject_mark_pack(&z->subject.marks[i - n_banned - z->n_items], out->mark);
+    }
 }
 
 /* Before anything goes the list knows of it: a backup put back at any moment is put right. */
 static void list_work(void *data)
 {
     struct erasing *z = data;
-    size_t n = z->n_items + z->subject.n_marks;
+    size_t n = (z->n_items > 0 ? z->n_banned : 0) + z->n_items + z->subject.n_marks;
     struct erased *list = calloc(n + 1, sizeof *list);
-    enum status s = STATUS_OK;
     if (list == NULL) {
         z->err.code = error_set(&z->err, STATUS_NO_MEMORY, "out of memory");
         return;
     }
     for (size_t i = 0; i < n; i++) {
-        memcpy(list[i].erasure, z->e.id, ID_CAP);
-        list[i].wall_ms = z->e.created_ms;
-        list[i].subject = i >= z->n_items;
-        if (list[i].subject) {
-            subject_mark_pack(&z->subject.marks[i - z->n_items], list[i].mark);
-        } else {
-            list_item(z, &z->items[i], &list[i]);
-        }
+        list_line(z, i, &list[i]);
     }
-    s = erased_append(z->t->in->svc->home, z->t->id, list, n, &z->err);
-    z->err.code = s;
+    z->err.code = erased_append(z->t->in->svc->home, z->t->id, list, n, &z->err);
     free(list);
 }
 

@@ -337,6 +337,28 @@ enum status erasure_items(struct journal *j, const char *id, struct arena *a,
     return s;
 }
 
+enum status erasure_bans(struct journal *j, const char *id, struct arena *a,
+                         uint8_t (**out)[KEYED_BYTES], size_t *n, struct error *err)
+{
+    sqlite3_stmt *st = NULL;
+    bool row = false;
+    size_t cap = 0;
+    void *room = NULL;
+    *n = 0;
+    enum status s = rows_of(j, "SELECT count(*) FROM erased_hashes WHERE erasure=?1",
+                            "SELECT keyed FROM erased_hashes WHERE erasure=?1 ORDER BY keyed", id,
+                            sizeof **out, a, &room, &cap, &st, err);
+    *out = room;
+    while (s == STATUS_OK && *n < cap && (s = db_row(st, &row, err)) == STATUS_OK && row) {
+        struct str keyed = db_column(st, 0);
+        if (keyed.len == KEYED_BYTES) {
+            memcpy((*out)[(*n)++], keyed.ptr, KEYED_BYTES);
+        }
+    }
+    (void)sqlite3_finalize(st);
+    return s;
+}
+
 enum status erasure_traces(struct journal *j, const char *id, struct arena *a, struct trace **out,
                            size_t *n, struct error *err)
 {

@@ -121,6 +121,9 @@ enum status erasure_finish(struct journal *j, const char *id, const char *certif
 /* A content, known by its keyed hash only, may not come in. */
 enum status erasure_ban(struct journal *j, const char *id, const uint8_t keyed[KEYED_BYTES],
                         struct error *err) MUST_CHECK;
+/* Every content that may not come in because of this erasure, ascending: also of versions. In a. */
+enum status erasure_bans(struct journal *j, const char *id, struct arena *a,
+                         uint8_t (**out)[KEYED_BYTES], size_t *n, struct error *err) MUST_CHECK;
 /* Is there any such content? */
 enum status erasure_any_ban(struct journal *j, bool *any, struct error *err) MUST_CHECK;
 /* The erasure that this content fell to; NOT_FOUND when it may come in. */
