@@ -7,6 +7,9 @@
 
 #include "base/db_check.h"
 
+#define BUSY_MS 5000
+#define SCRUB_WAIT_MS 100
+
 static enum status from_sqlite(int rc)
 {
     if (rc == SQLITE_IOERR_DATA) {
@@ -159,7 +162,7 @@ static enum status migrate(sqlite3 *db, const char *path, const struct db_migrat
 
 static enum status configure(sqlite3 *db, unsigned flags, bool fresh, struct error *err)
 {
-    (void)sqlite3_busy_timeout(db, 5000);
+    (void)sqlite3_busy_timeout(db, BUSY_MS);
     (void)sqlite3_db_config(db, SQLITE_DBCONFIG_DEFENSIVE, 1, NULL);
     (void)sqlite3_db_config(db, SQLITE_DBCONFIG_TRUSTED_SCHEMA, 0, NULL);
     enum status s = STATUS_OK;
@@ -169,11 +172,11 @@ static enum status configure(sqlite3 *db, unsigned flags, bool fresh, struct err
         (void)sqlite3_file_control(db, "main", SQLITE_FCNTL_RESERVE_BYTES, &reserve);
         if (s == STATUS_OK && fresh) {
             char mark[48]; /* before the first page is written */
-            (void)snprintf(mark, sizeof mark, "PRAGMA application_id=%u", DB_APPLICATION_ID);
+            (void)snprintf(mark, sizeof mark, "PRAGMA application_id=%u", DB_BLANKED_ID);
             s = db_exec(db, mark, err);
         }
         if (s == STATUS_OK) {
-            s = db_exec(db, "PRAGMA journal_mode=WAL", err);
+            s = db_exec(db, "PRAGMA journal_mode=WAL; PRAGMA secure_delete=ON", err);
         }
     }
     if (s == STATUS_OK) {
@@ -240,27 +243,60 @@ void db_close(sqlite3 *db)
     (void)sqlite3_close(db);
 }
 
-/* The copy that VACUUM makes goes to a file: a store may be larger than the memory. */
-enum status db_scrub(sqlite3 *db, bool *done, struct error *err)
+static enum status pragma_number(sqlite3 *db, const char *sql, int64_t *out, struct error *err)
 {
     sqlite3_stmt *st = NULL;
     bool row = false;
-    *done = false;
-    enum status s =
-        db_exec(db, "PRAGMA secure_delete=ON; PRAGMA temp_store=FILE; VACUUM", err);
+    enum status s = db_prepare(db, sql, &st, err);
+    if (s == STATUS_OK) {
+        s = db_row(st, &row, err);
+    }
+    *out = s == STATUS_OK && row ? sqlite3_column_int64(st, 0) : 0;
+    (void)sqlite3_finalize(st);
+    return s;
+}
+
+/* Was every page written with its free space blank, and every free one blanked? */
+static enum status blanked(sqlite3 *db, bool *out, struct error *err)
+{
+    int64_t id = 0;
+    int64_t pages = 0;
+    enum status s = pragma_number(db, "PRAGMA application_id", &id, err);
+    if (s == STATUS_OK) {
+        s = pragma_number(db, "PRAGMA page_count", &pages, err);
+    }
+    *out = s == STATUS_OK && id == DB_BLANKED_ID && pages < DB_BLANKED_PAGES;
+    return s;
+}
+
+/* The copy that VACUUM makes goes to a file: a store may be larger than the memory. */
+static enum status rewrite(sqlite3 *db, struct error *err)
+{
+    char mark[48];
     struct error ignored;
-    if (db_exec(db, "PRAGMA temp_store=MEMORY; PRAGMA secure_delete=OFF", &ignored) != STATUS_OK &&
-        s == STATUS_OK) {
+    (void)snprintf(mark, sizeof mark, "PRAGMA application_id=%u", DB_BLANKED_ID);
+    enum status s = db_exec(db, "PRAGMA temp_store=FILE; VACUUM", err);
+    if (db_exec(db, "PRAGMA temp_store=MEMORY", &ignored) != STATUS_OK && s == STATUS_OK) {
         *err = ignored;
         s = ignored.code;
     }
-    if (s == STATUS_OK) {
-        s = db_prepare(db, "PRAGMA wal_checkpoint(TRUNCATE)", &st, err);
+    return s == STATUS_OK ? db_exec(db, mark, err) : s;
+}
+
+enum status db_scrub(sqlite3 *db, bool whole, bool *done, struct error *err)
+{
+    bool clean = false;
+    int64_t busy = 1;
+    *done = false;
+    enum status s = blanked(db, &clean, err);
+    if (s == STATUS_OK && (whole || !clean)) {
+        s = rewrite(db, err);
     }
     if (s == STATUS_OK) {
-        s = db_row(st, &row, err);
-        *done = s == STATUS_OK && row && sqlite3_column_int(st, 0) == 0;
+        (void)sqlite3_busy_timeout(db, SCRUB_WAIT_MS); /* whoever reads: the caller comes again */
+        s = pragma_number(db, "PRAGMA wal_checkpoint(TRUNCATE)", &busy, err);
+        (void)sqlite3_busy_timeout(db, BUSY_MS);
     }
-    (void)sqlite3_finalize(st);
+    *done = s == STATUS_OK && busy == 0;
     return s;
 }

@@ -8,7 +8,14 @@
  * without a sum (all zero): those pass until they are next written; in files made since
  * (application id) only a page that was never written may be without. Method: the sum of SQLite's
  * cksumvfs extension, seeded with the page number, so that a page written to the wrong place is
- * noticed too. */
+ * noticed too.
+ *
+ * And pages without what was. SQLite blanks a row that is deleted (secure_delete), but when it
+ * moves rows between pages their old bytes stay behind in what is free space now, and are deleted
+ * by nobody. So the free space of a page of a tree (file format, section 1.6: the gap between the
+ * cell pointers and the cells, the inside of free blocks) is written as zeros. What a database file
+ * holds is then what its rows hold, at every moment, and nothing has to be rewritten to be sure of
+ * it. */
 #include "base/db_check.h"
 
 #include <pthread.h>
@@ -19,10 +26,14 @@
 #define SUM_AT (PAGE - 8)
 #define RESERVED_AT 20
 #define APPLICATION_AT 68
+#define PAGES_AT 28
+#define USABLE (PAGE - DB_RESERVED_BYTES)
+#define FILE_HEADER 100 /* before the tree's header, on page 1 */
 
 struct checked {
     sqlite3_file base;
     bool known, strict; /* its pages carry sums; every one does */
+    uint32_t pages;
 };
 
 static sqlite3_file *real(sqlite3_file *f)
@@ -30,14 +41,71 @@ static sqlite3_file *real(sqlite3_file *f)
     return (sqlite3_file *)(void *)((struct checked *)(void *)f + 1);
 }
 
+static uint32_t be32(const unsigned char *p)
+{
+    return (uint32_t)p[0] << 24 | (uint32_t)p[1] << 16 | (uint32_t)p[2] << 8 | (uint32_t)p[3];
+}
+
+static size_t be16(const unsigned char *p)
+{
+    return (size_t)p[0] << 8 | p[1];
+}
+
 static void learn(struct checked *f, const unsigned char *head)
 {
     f->known = memcmp(head, "SQLite format 3", 16) == 0 && head[16] == (PAGE >> 8) &&
                head[17] == (PAGE & 0xff) && head[RESERVED_AT] == DB_RESERVED_BYTES;
-    uint32_t id = (uint32_t)head[APPLICATION_AT] << 24 | (uint32_t)head[APPLICATION_AT + 1] << 16 |
-                  (uint32_t)head[APPLICATION_AT + 2] << 8 | (uint32_t)head[APPLICATION_AT + 3];
-    f->strict = f->known && id == DB_APPLICATION_ID;
+    uint32_t id = be32(head + APPLICATION_AT);
+    f->strict = f->known && (id == DB_APPLICATION_ID || id == DB_BLANKED_ID);
+    f->pages = be32(head + PAGES_AT);
 }
+
+/* ---- free space ---- */
+
+/* Is it a page of a tree, sound in what is looked at here? Free blocks in ascending order. */
+static bool is_tree(const unsigned char *page, size_t at, size_t *pointers_end, size_t *cells)
+{
+    const unsigned char *h = page + at;
+    bool leaf = h[0] == 10 || h[0] == 13;
+    if (!leaf && h[0] != 2 && h[0] != 5) {
+        return false;
+    }
+    size_t pointers = at + (leaf ? 8 : 12);
+    *pointers_end = pointers + 2 * be16(h + 3);
+    *cells = be16(h + 5);
+    if (*pointers_end > *cells || *cells > USABLE) {
+        return false;
+    }
+    for (size_t i = pointers; i < *pointers_end; i += 2) {
+        if (be16(page + i) < *cells || be16(page + i) >= USABLE) {
+            return false;
+        }
+    }
+    size_t least = *cells;
+    for (size_t b = be16(h + 1); b != 0; b = be16(page + b)) {
+        if (b < least || b + 4 > USABLE || be16(page + b + 2) < 4 ||
+            b + be16(page + b + 2) > USABLE) {
+            return false;
+        }
+        least = b + be16(page + b + 2);
+    }
+    return true;
+}
+
+static void blank_free_space(unsigned char *page, size_t at)
+{
+    size_t pointers_end = 0;
+    size_t cells = 0;
+    if (!is_tree(page, at, &pointers_end, &cells)) {
+        return; /* of an overflowing row, or of the list of free pages */
+    }
+    memset(page + pointers_end, 0, cells - pointers_end);
+    for (size_t b = be16(page + at + 1); b != 0; b = be16(page + b)) {
+        memset(page + b + 4, 0, be16(page + b + 2) - 4);
+    }
+}
+
+/* ---- sums ---- */
 
 static void sum_of(const unsigned char *page, sqlite3_int64 number, unsigned char out[8])
 {
@@ -92,6 +160,9 @@ static int on_write(sqlite3_file *file, const void *p, int n, sqlite3_int64 at)
     }
     if (f->known && n == PAGE && at % PAGE == 0) {
         memcpy(page, p, PAGE);
+        if (f->pages < DB_BLANKED_PAGES) {
+            blank_free_space(page, at == 0 ? FILE_HEADER : 0);
+        }
         sum_of(page, at / PAGE, page + SUM_AT);
         p = page;
     }

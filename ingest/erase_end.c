@@ -12,6 +12,21 @@
 #define VERIFY_MAX 3
 #define AGAIN_PLACE "times verified again"
 
+static int64_t verified_before(const struct erasing *z)
+{
+    for (size_t i = 0; i < z->n_places; i++) {
+        if (strcmp(z->places[i].place, AGAIN_PLACE) == 0) {
+            return z->places[i].n;
+        }
+    }
+    return 0;
+}
+
+bool erase_found_before(const struct erasing *z)
+{
+    return verified_before(z) > 0;
+}
+
 /* ---- ANSWERS ---- */
 
 static void on_forgotten(struct rpc_request *r, const ProtobufCMessage *m, void *data)
@@ -52,6 +67,8 @@ void erase_answers(struct erasing *z)
     uint8_t packed[SUBJECTS_MAX][SUBJECT_MARK_BYTES];
     q.marks = marks;
     q.n_marks = subject_messages(z->subject.marks, z->subject.n_marks, packed, marks);
+    q.has_whole = 1;
+    q.whole = erase_found_before(z);
     q.has_key = q.n_marks > 0;
     q.key = (ProtobufCBinaryData){.data = z->key, .len = sizeof z->key};
     if (q.n_documents + q.n_marks == 0) {
@@ -77,7 +94,7 @@ static void journal_scrub_work(void *data)
                         ? error_set(&z->err, STATUS_TOO_LARGE, "path too long")
                         : db_open(path, 0, NULL, 0, &db, &z->err);
     if (s == STATUS_OK) {
-        s = db_scrub(db, &clean, &z->err);
+        s = db_scrub(db, erase_found_before(z), &clean, &z->err);
     }
     db_close(db);
     if (s == STATUS_OK && !clean) {
@@ -103,16 +120,6 @@ void erase_journal(struct erasing *z)
 /* ---- VERIFY: is the subject named by anything that was not to stay? Then a look through every
  * file
  * ---- */
-
-static int64_t verified_before(const struct erasing *z)
-{
-    for (size_t i = 0; i < z->n_places; i++) {
-        if (strcmp(z->places[i].place, AGAIN_PLACE) == 0) {
-            return z->places[i].n;
-        }
-    }
-    return 0;
-}
 
 static void verify_work(void *data)
 {

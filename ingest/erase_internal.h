@@ -91,6 +91,8 @@ void erase_vectors(struct erasing *z);
 void erase_fit(struct erasing *z);
 
 /* ---- erase_end.c ---- */
+/* The look through the files has found something before: databases are written anew. */
+bool erase_found_before(const struct erasing *z);
 void erase_answers(struct erasing *z);
 void erase_journal(struct erasing *z);
 void erase_prove(struct erasing *z);

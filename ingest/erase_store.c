@@ -162,6 +162,8 @@ static void scrub_next(struct erasing *z)
     q.step = z->scrub;
     q.has_begin = 1;
     q.begin = !z->begun;
+    q.has_whole = 1;
+    q.whole = erase_found_before(z);
     if (z->scrub == VS__SCRUB_REQUEST__STEP__ENCODERS) {
         q.encoders = z->fits;
         q.n_encoders = z->n_fits;

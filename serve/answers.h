@@ -47,6 +47,7 @@ struct forgetting {
     struct subject_set
         *subjects;    /* answers that name one, in question, titles or remarks; NULL: none */
     bool dry_run;     /* count and change nothing */
+    bool whole;       /* write the file anew: something was found in it */
     uint32_t answers; /* that went */
     bool clean;       /* false: a copy may still be in the file, call again */
 };

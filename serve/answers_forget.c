@@ -93,5 +93,5 @@ enum status answers_forget_now(sqlite3 *db, struct forgetting *f, struct error *
         (void)sqlite3_exec(db, "ROLLBACK", NULL, NULL, NULL);
     }
     f->clean = f->dry_run;
-    return s == STATUS_OK && !f->dry_run ? db_scrub(db, &f->clean, err) : s;
+    return s == STATUS_OK && !f->dry_run ? db_scrub(db, f->whole, &f->clean, err) : s;
 }

@@ -74,6 +74,7 @@ void serve_forget(struct rpc_call *call, const ProtobufCMessage *m)
     }
     f->call = call;
     f->what.dry_run = r->has_dry_run && r->dry_run;
+    f->what.whole = r->has_whole && r->whole;
     enum status st = take_documents(f, r, &err);
     if (st == STATUS_OK && r->n_marks > 0) {
         st = take_subjects(f, r, &err);

@@ -144,6 +144,11 @@ enum status catalogue_content_uses(struct catalogue *c, const uint8_t hash[SHA25
 /* ---- locations and versions ---- */
 enum status catalogue_location_get(struct catalogue *c, struct str document, struct arena *a,
                                    struct location *out, struct error *err) MUST_CHECK;
+/* For a question that may be refused: the same work whether there is such a document or not. *same
+ * false: there is none, and out is another's. NOT_FOUND only where there is no document at all. */
+enum status catalogue_location_asked(struct catalogue *c, struct str document, struct arena *a,
+                                     struct location *out, bool *same,
+                                     struct error *err) MUST_CHECK;
 enum status catalogue_location_set(struct catalogue *c, const struct location *in,
                                    struct error *err) MUST_CHECK;
 /* The first document after this id that has a content. */
@@ -343,9 +348,9 @@ typedef enum status (*name_visit)(const char *document, struct str path, struct 
                                   void *data, struct error *err);
 enum status catalogue_names(struct catalogue *c, name_visit visit, void *data,
                             struct error *err) MUST_CHECK;
-/* Outside a transaction: writes the file anew without its free space and empties the log.
- * *done false: a reader still needs the log; call again. Searches go on meanwhile. */
-enum status catalogue_vacuum(struct catalogue *c, bool *done, struct error *err) MUST_CHECK;
+/* Outside a transaction: what was deleted leaves the file (base/db.h). */
+enum status catalogue_scrub(struct catalogue *c, bool whole, bool *done,
+                            struct error *err) MUST_CHECK;
 /* The database's own check; CORRUPT with its first complaint. */
 enum status catalogue_integrity(struct catalogue *c, struct error *err) MUST_CHECK;
 

@@ -58,9 +58,9 @@ enum status catalogue_versions_forget_content(struct catalogue *c, int64_t conte
     return run_int(c, Q_VERSION_FORGET_CONTENT, content, err);
 }
 
-enum status catalogue_vacuum(struct catalogue *c, bool *done, struct error *err)
+enum status catalogue_scrub(struct catalogue *c, bool whole, bool *done, struct error *err)
 {
-    return db_scrub(c->db, done, err);
+    return db_scrub(c->db, whole, done, err);
 }
 
 /* ---- inspect ---- */
@@ -514,7 +514,7 @@ enum status store_scrub(struct store *s, const Vs__ScrubRequest *m, Vs__ScrubRep
     case VS__SCRUB_REQUEST__STEP__ENCODERS:
         return scrub_encoders(s, m, out, err);
     case VS__SCRUB_REQUEST__STEP__FILE:
-        st = catalogue_vacuum(s->writer, &done, err);
+        st = catalogue_scrub(s->writer, m->has_whole && m->whole, &done, err);
         out->done = done;
         return st;
     case _VS__SCRUB_REQUEST__STEP_IS_INT_SIZE:

@@ -231,6 +231,129 @@ static void test_a_copy_is_of_one_moment(void **state)
     test_folder_remove(dir);
 }
 
+static bool holds(const char *path, const char *needle)
+{
+    FILE *f = fopen(path, "rb");
+    if (f == NULL) {
+        return false;
+    }
+    static char bytes[16 << 20];
+    size_t n = fread(bytes, 1, sizeof bytes, f);
+    assert_true(n < sizeof bytes);
+    assert_int_equal(fclose(f), 0);
+    return memmem(bytes, n, needle, strlen(needle)) != NULL;
+}
+
+/* A row whose text says "secretly" from end to end, or "openly ". */
+static void put_row(sqlite3 *db, uint64_t *seed, int id)
+{
+    static char text[20016];
+    struct error err;
+    sqlite3_stmt *st = NULL;
+    *seed = *seed * 6364136223846793005U + 1442695040888963407U;
+    size_t len = 8 + (size_t)(*seed >> 33) % ((*seed >> 60) == 0 ? 20000 : (*seed >> 59) < 8 ? 2500 : 150);
+    const char *word = id % 3 == 0 ? "secretly" : "openly  ";
+    for (size_t i = 0; i < len; i++) {
+        text[i] = word[i % 8];
+    }
+    (void)snprintf(text + len, 16, "%d", id);
+    assert_int_equal(db_prepare(db, "INSERT OR REPLACE INTO t VALUES(?1,?2)", &st, &err), STATUS_OK);
+    (void)sqlite3_bind_int(st, 1, id);
+    (void)sqlite3_bind_text(st, 2, text, -1, SQLITE_TRANSIENT);
+    assert_int_equal(db_run(st, &err), STATUS_OK);
+    (void)sqlite3_finalize(st);
+}
+
+static void fill_and_delete(sqlite3 *db, uint64_t seed)
+{
+    struct error err;
+    for (int round = 0; round < 4; round++) {
+        assert_int_equal(db_exec(db, "BEGIN", &err), STATUS_OK);
+        for (int i = 0; i < 700; i++) {
+            seed = seed * 6364136223846793005U + 1442695040888963407U;
+            put_row(db, &seed, (int)(seed >> 40) % 900);
+            if (i % 5 == 0) {
+                char sql[80];
+                (void)snprintf(sql, sizeof sql, "DELETE FROM t WHERE id=%d", (int)(seed >> 44) % 900);
+                assert_int_equal(db_exec(db, sql, &err), STATUS_OK);
+            }
+        }
+        assert_int_equal(db_exec(db, "COMMIT; PRAGMA wal_checkpoint", &err), STATUS_OK);
+    }
+    assert_true(number(db, "SELECT count(*) FROM t WHERE id%3=0") > 100);
+    assert_int_equal(db_exec(db, "DELETE FROM t WHERE id%3=0", &err), STATUS_OK);
+}
+
+/* Rows moved between pages, overflowing ones, an index that holds them again: what is deleted is in
+ * the file no more, though nothing was written anew. */
+static void test_what_is_deleted_is_gone(void **state)
+{
+    (void)state;
+    char dir[64];
+    char path[96];
+    char log[104];
+    struct error err;
+    test_folder(dir);
+    for (uint64_t seed = 1; seed <= 6; seed++) {
+        sqlite3 *db;
+        bool done = false;
+        (void)snprintf(path, sizeof path, "%s/x%d.db", dir, (int)seed);
+        (void)snprintf(log, sizeof log, "%s-wal", path);
+        assert_int_equal(db_open(path, DB_CREATE, steps, 1, &db, &err), STATUS_OK);
+        assert_int_equal(db_exec(db, "CREATE INDEX by_v ON t(v)", &err), STATUS_OK);
+        fill_and_delete(db, seed);
+        int64_t pages = number(db, "PRAGMA page_count");
+        int64_t rows = number(db, "SELECT count(*) FROM t");
+        assert_int_equal(db_scrub(db, false, &done, &err), STATUS_OK);
+        assert_true(done);
+        assert_int_equal(number(db, "PRAGMA page_count"), pages); /* nothing was rewritten */
+        assert_false(holds(path, "secretly"));
+        assert_false(holds(log, "secretly"));
+        assert_true(holds(path, "openly"));
+        db_close(db);
+        assert_int_equal(db_open(path, 0, steps, 1, &db, &err), STATUS_OK);
+        assert_int_equal(number(db, "SELECT count(*) FROM t"), rows);
+        assert_int_equal(number(db, "SELECT count(*) FROM pragma_integrity_check WHERE integrity_check='ok'"), 1);
+        db_close(db);
+    }
+    test_folder_remove(dir);
+}
+
+/* A file that others have written is written anew the first time, and then no more. */
+static void test_an_older_file_is_written_anew_once(void **state)
+{
+    (void)state;
+    char dir[64];
+    char path[96];
+    struct error err;
+    sqlite3 *db;
+    bool done = false;
+    int reserve = 32;
+    test_folder(dir);
+    (void)snprintf(path, sizeof path, "%s/x.db", dir);
+    assert_int_equal(sqlite3_open_v2(path, &db, SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE, "unix"), SQLITE_OK);
+    assert_int_equal(sqlite3_exec(db, "PRAGMA page_size=8192", NULL, NULL, NULL), SQLITE_OK);
+    assert_int_equal(sqlite3_file_control(db, "main", SQLITE_FCNTL_RESERVE_BYTES, &reserve), SQLITE_OK);
+    assert_int_equal(db_exec(db, "PRAGMA journal_mode=WAL; PRAGMA secure_delete=OFF;"
+                                 "CREATE TABLE t(id INTEGER PRIMARY KEY, v TEXT)", &err), STATUS_OK);
+    fill_and_delete(db, 7);
+    assert_int_equal(sqlite3_close(db), SQLITE_OK);
+    assert_true(holds(path, "secretly"));
+    assert_int_equal(db_open(path, 0, NULL, 0, &db, &err), STATUS_OK);
+    assert_int_equal(db_scrub(db, false, &done, &err), STATUS_OK);
+    assert_true(done);
+    assert_false(holds(path, "secretly"));
+    uint64_t seed = 9;
+    put_row(db, &seed, 3);
+    assert_int_equal(db_exec(db, "DELETE FROM t WHERE id=3", &err), STATUS_OK);
+    int64_t pages = number(db, "PRAGMA page_count");
+    assert_int_equal(db_scrub(db, false, &done, &err), STATUS_OK);
+    assert_int_equal(number(db, "PRAGMA page_count"), pages);
+    assert_false(holds(path, "secretly"));
+    db_close(db);
+    test_folder_remove(dir);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -241,6 +364,8 @@ int main(void)
         cmocka_unit_test(test_a_page_that_the_disk_changed_is_refused_by_name),
         cmocka_unit_test(test_an_older_file_is_read),
         cmocka_unit_test(test_a_copy_is_of_one_moment),
+        cmocka_unit_test(test_what_is_deleted_is_gone),
+        cmocka_unit_test(test_an_older_file_is_written_anew_once),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
