@@ -14,7 +14,8 @@ static enum status check(sqlite3 *db, const struct feedback *f, struct error *er
     sqlite3_stmt *st = NULL;
     bool row = false;
     enum status s = db_prepare(db,
-                               "SELECT 1 FROM answers WHERE id = ?1 AND user = ?2 AND (?3 = 0 OR"
+                               "SELECT 1 FROM answers INDEXED BY answers_by_user"
+                               " WHERE id = ?1 AND user = ?2 AND (?3 = 0 OR"
                                " (json_valid(passages) AND EXISTS(SELECT 1 FROM json_each(passages)"
                                " p WHERE json_extract(p.value, '$.number') = ?3)))",
                                &st, err);

@@ -304,6 +304,16 @@ enum status catalogue_location_get(struct catalogue *c, struct str document, str
     return location_row(&q, a, out);
 }
 
+enum status catalogue_location_asked(struct catalogue *c, struct str document, struct arena *a,
+                                     struct location *out, bool *same, struct error *err)
+{
+    struct query q = query(c, Q_LOCATION_ASKED, err);
+    put_text(&q, document);
+    enum status s = location_row(&q, a, out);
+    *same = s == STATUS_OK && str_eq(document, str_from(out->document));
+    return s;
+}
+
 enum status catalogue_location_after(struct catalogue *c, struct str document, struct arena *a,
                                      struct location *out, struct error *err)
 {

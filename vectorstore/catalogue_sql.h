@@ -165,6 +165,11 @@
     X(CONTENT_DELETE, "DELETE FROM contents WHERE pk=?1")                                          \
     X(CONTENT_USES, "SELECT count(*), sum(pipeline=?2) FROM contents WHERE hash=?1")               \
     X(LOCATION_GET, "SELECT " LOCATION_COLUMNS " FROM locations WHERE document=?1")                \
+    /* one row is read whether the document is there or not: its own, or the nearest */            \
+    X(LOCATION_ASKED, "WITH near(here,last) AS MATERIALIZED (SELECT"                               \
+                      " (SELECT min(document) FROM locations WHERE document>=?1),"                 \
+                      " (SELECT max(document) FROM locations)) SELECT " LOCATION_COLUMNS           \
+                      " FROM near CROSS JOIN locations ON document=coalesce(here,last)")           \
     X(LOCATION_SET, "INSERT OR REPLACE INTO locations(" LOCATION_COLUMNS                           \
                     ") VALUES(?1,?2,?3,?4,?5,?6,?7,?8,?9,?10,?11,?12)")                            \
     X(LOCATION_AFTER, "SELECT " LOCATION_COLUMNS " FROM locations WHERE document>?1 AND"           \

@@ -375,6 +375,20 @@ static void location_then(const struct doc_place *p, struct location *l)
     l->content = p->content;
 }
 
+/* What may not be read takes the same path and the same work as what never was: one row is read and
+ * judged, whosever it is (tests/unit/vectorstore/refusal_test.c counts). */
+enum status document_asked(struct catalogue *c, const struct asker *who, const char *document,
+                           struct arena *a, struct location *l, struct error *err)
+{
+    bool same = false;
+    enum status st = catalogue_location_asked(c, str_from(document), a, l, &same, err);
+    if (st == STATUS_OK) {
+        bool may = who->caller == NULL || access_location(l, NULL, who->caller, NULL);
+        st = same && may ? st : error_set(err, STATUS_NOT_FOUND, "no such document is stored");
+    }
+    return st;
+}
+
 enum status document_find(struct store *s, struct reader *r, const struct catalogue_state *state,
                           const struct asker *who, const char *document, const int64_t *as_of,
                           struct arena *a, struct location *l, struct content *k, struct error *err)
@@ -382,7 +396,7 @@ enum status document_find(struct store *s, struct reader *r, const struct catalo
     struct doc_place then;
     enum status st = version_time_check(s, state, who, as_of, err);
     if (st == STATUS_OK) {
-        st = catalogue_location_get(r->db, str_from(document), a, l, err);
+        st = document_asked(r->db, who, document, a, l, err);
     }
     if (st == STATUS_OK && as_of != NULL) {
         st = catalogue_place_at(r->db, str_from(document), *as_of, a, &then, err);
@@ -390,8 +404,7 @@ enum status document_find(struct store *s, struct reader *r, const struct catalo
             location_then(&then, l);
         }
     }
-    if (st == STATUS_OK && (l->content == 0 || (who->caller != NULL &&
-                                                !access_location(l, NULL, who->caller, NULL)))) {
+    if (st == STATUS_OK && l->content == 0) {
         st = error_set(err, STATUS_NOT_FOUND, "no such document is stored");
     }
     return st == STATUS_OK ? catalogue_content_by_pk(r->db, l->content, a, k, err) : st;

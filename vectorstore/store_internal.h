@@ -163,6 +163,9 @@ enum status erase_again(struct store *s, struct error *err) MUST_CHECK;
 /* ---- shared by readers ---- */
 enum status document_info(const struct location *l, const struct content *k, struct arena *a,
                           Vs__DocumentInfo *out, struct error *err) MUST_CHECK;
+/* The document's row; NOT_FOUND also where the asker may not read it, after the same work. */
+enum status document_asked(struct catalogue *c, const struct asker *who, const char *document,
+                           struct arena *a, struct location *l, struct error *err) MUST_CHECK;
 /* As it stands, or as of a time (NULL: now). NOT_FOUND also where the asker may not read it. */
 enum status document_find(struct store *s, struct reader *r, const struct catalogue_state *state,
                           const struct asker *who, const char *document, const int64_t *as_of,

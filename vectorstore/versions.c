@@ -231,10 +231,7 @@ enum status store_list_versions(struct store *s, const struct asker *who,
     enum status st = out->versions == NULL ? error_set(err, STATUS_NO_MEMORY, "out of memory")
                                            : reader_take(s, &r, &state, err);
     if (st == STATUS_OK) {
-        st = catalogue_location_get(r->db, str_from(m->document), a, &l, err);
-    }
-    if (st == STATUS_OK && !(who->caller == NULL || access_location(&l, NULL, who->caller, NULL))) {
-        st = error_set(err, STATUS_NOT_FOUND, "no such document is stored");
+        st = document_asked(r->db, who, m->document, a, &l, err);
     }
     if (st == STATUS_OK) {
         listing.from_ms = sees_held(who) ? INT64_MIN : kept_from(s, &state);
