@@ -1,10 +1,12 @@
 /* carrel leaktest. In this order:
  *
  *   1. what an earlier run left behind (it was killed) is taken away: by the mark in its names
- *   2. keys: of each tenant an administrator's, one without groups, one for each group of the rules
+ *   2. keys: of each tenant an administrator's, two without groups, one for each group of the rules
+ *      and of the keys that there are (leak_keys.c); and nobody, who has none
  *   3. canaries: for each tenant a file for every rule of access.yaml that names readers, one where
  * no rule is, put there as people put files there; waited for until they are ready
- *   4. each reader who may finds it; everybody else tries every door (leak_probes.c)
+ *   4. each reader who may finds it; everybody else tries every door (leak_probes.c); and another's
+ *      answer, also where its document may be read
  *   5. the canaries are erased for good, the keys revoked
  */
 #include <errno.h>
@@ -19,7 +21,6 @@
 #include "cli/command.h"
 #include "cli/leaktest.h"
 
-#define KEY_MARK "carrel leaktest"
 #define READY_MS 180000
 #define ERASED_MS 600000
 #define TENANTS_MAX 16
@@ -41,112 +42,6 @@ static void word(char out[24])
         out[2 + 2 * i] = (char)('a' + (r[i] >> 4));
     }
     out[1 + 2 * sizeof(r)] = '\0';
-}
-
-static const char *field(const json_t *o, const char *key)
-{
-    const char *s = json_string_value(json_object_get(o, key));
-
-    return s == NULL ? "" : s;
-}
-
-/* ---- keys ---- */
-
-static enum status make_key(struct leaktest *t, struct leak_reader *r, struct error *err)
-{
-    char name[64];
-    json_t *answer = NULL;
-    json_t *groups = json_array();
-
-    for (size_t i = 0; i < r->n_groups; i++) {
-        (void)json_array_append_new(groups, json_string(r->groups[i]));
-    }
-    (void)snprintf(name, sizeof(name), KEY_MARK " %s %zu", t->run, t->n_readers);
-    json_t *body = json_pack("{s:s, s:s, s:b, s:o}", "name", name, "tenant", r->tenant, "admin",
-                             (int)r->admin, "groups", groups);
-    enum status s = http_json(&t->admin, "/api/keys", body, &answer, err);
-    json_decref(body);
-    if (s == STATUS_OK) {
-        r->http = t->admin;
-        (void)snprintf(r->http.key, sizeof(r->http.key), "%s", field(answer, "key"));
-        (void)snprintf(r->id, sizeof(r->id), "%s", field(answer, "id"));
-    }
-    json_decref(answer);
-    return s;
-}
-
-static enum status add_reader(struct leaktest *t, const char *tenant, const char *const *groups,
-                              size_t n, bool admin, struct error *err)
-{
-    if (t->n_readers == LEAK_READERS) {
-        (void)json_array_append_new(t->notes,
-                                    json_string("not every group was tried: there are too many"));
-        return STATUS_OK;
-    }
-    struct leak_reader *r = &t->readers[t->n_readers];
-    *r = (struct leak_reader){.n_groups = n, .admin = admin};
-    (void)snprintf(r->tenant, sizeof(r->tenant), "%s", tenant);
-    for (size_t i = 0; i < n; i++) {
-        r->groups[i] = groups[i];
-    }
-    enum status s = make_key(t, r, err);
-    t->n_readers += s == STATUS_OK;
-    return s;
-}
-
-static size_t all_groups(const struct leaktest *t, const char *groups[RULES_VALUES])
-{
-    size_t n = 0;
-
-    for (size_t i = 0; i < t->rules.n; i++) {
-        for (size_t k = 0; k < t->rules.items[i].n_readers && n < 16; k++) {
-            const char *g = t->rules.items[i].readers[k];
-            bool there = strcmp(g, RULES_NOBODY) == 0;
-            for (size_t j = 0; j < n; j++) {
-                there = there || strcmp(groups[j], g) == 0;
-            }
-            if (!there) {
-                groups[n++] = g;
-            }
-        }
-    }
-    return n;
-}
-
-static enum status make_keys(struct leaktest *t, const char *tenant, struct error *err)
-{
-    const char *groups[RULES_VALUES];
-    size_t n = all_groups(t, groups);
-    enum status s = add_reader(t, tenant, NULL, 0, true, err);
-
-    if (s == STATUS_OK) {
-        s = add_reader(t, tenant, NULL, 0, false, err);
-    }
-    for (size_t i = 0; i < n && s == STATUS_OK; i++) {
-        s = add_reader(t, tenant, &groups[i], 1, false, err);
-    }
-    return s;
-}
-
-static const struct leak_reader *admin_of(const struct leaktest *t, const char *tenant)
-{
-    for (size_t i = 0; i < t->n_readers; i++) {
-        if (t->readers[i].admin && strcmp(t->readers[i].tenant, tenant) == 0) {
-            return &t->readers[i];
-        }
-    }
-    return NULL;
-}
-
-static enum status revoke(const struct leaktest *t, const char *id, struct error *err)
-{
-    char path[128];
-    json_t *answer = NULL;
-
-    (void)snprintf(path, sizeof(path), "/api/keys/%.100s", id);
-    enum status s = http_delete(&t->admin, path, &answer, err);
-    json_decref(answer);
-    return s;
 }
 
 /* ---- canaries ---- */
@@ -205,7 +100,7 @@ static enum status escape(const char *path, char *out, size_t cap, struct error 
 
 static enum status upload(struct leaktest *t, struct canary *c, struct error *err)
 {
-    const struct leak_reader *admin = admin_of(t, c->tenant);
+    const struct leak_reader *admin = leak_admin(t, c->tenant);
     char query[1600] = "/api/documents?path=";
     char text[600];
     struct buf out;
@@ -227,10 +122,10 @@ static enum status upload(struct leaktest *t, struct canary *c, struct error *er
     const json_t *d = json_array_get(json_object_get(j, "documents"), 0);
     if (s == STATUS_OK && (code != 201 || d == NULL)) {
         s = error_set(err, STATUS_INTERNAL, "planting %.80s: %s (%ld)", c->path,
-                      field(json_object_get(j, "error"), "message"), code);
+                      leak_field(json_object_get(j, "error"), "message"), code);
     }
     if (s == STATUS_OK) {
-        (void)snprintf(c->id, sizeof(c->id), "%s", field(d, "id"));
+        (void)snprintf(c->id, sizeof(c->id), "%s", leak_field(d, "id"));
     }
     json_decref(j);
     buf_deinit(&out);
@@ -286,9 +181,9 @@ static enum status wait_ready(struct leaktest *t, struct error *err)
         char path[128];
         json_t *d = NULL;
         (void)snprintf(path, sizeof(path), "/api/documents/%s", c->id);
-        enum status s = http_json(&admin_of(t, c->tenant)->http, path, NULL, &d, err);
-        bool ready = strcmp(field(d, "state"), "ready") == 0;
-        bool failed = strcmp(field(d, "state"), "failed") == 0;
+        enum status s = http_json(&leak_admin(t, c->tenant)->http, path, NULL, &d, err);
+        bool ready = strcmp(leak_field(d, "state"), "ready") == 0;
+        bool failed = strcmp(leak_field(d, "state"), "failed") == 0;
         json_decref(d);
         if (s != STATUS_OK) {
             return s;
@@ -317,11 +212,11 @@ static enum status erase_marked(const struct leak_reader *admin, size_t *n, stru
 
     for (size_t i = 0; i < json_array_size(documents); i++) {
         const json_t *d = json_array_get(documents, i);
-        const char *path = field(d, "path");
+        const char *path = leak_field(d, "path");
         const char *slash = strrchr(path, '/');
         if (strncmp(slash == NULL ? path : slash + 1, LEAK_MARK, strlen(LEAK_MARK)) == 0 &&
             json_array_size(ids) < LEAK_CANARIES) {
-            (void)json_array_append_new(ids, json_string(field(d, "id")));
+            (void)json_array_append_new(ids, json_string(leak_field(d, "id")));
         }
     }
     *n = json_array_size(ids);
@@ -334,9 +229,9 @@ static enum status erase_marked(const struct leak_reader *admin, size_t *n, stru
     for (bool done = *n == 0; s == STATUS_OK && !done;) {
         char path[128];
         json_t *e = NULL;
-        (void)snprintf(path, sizeof(path), "/api/erasures/%.64s", field(begun, "id"));
+        (void)snprintf(path, sizeof(path), "/api/erasures/%.64s", leak_field(begun, "id"));
         s = http_json(&admin->http, path, NULL, &e, err);
-        done = strcmp(field(e, "state"), "done") == 0;
+        done = strcmp(leak_field(e, "state"), "done") == 0;
         json_decref(e);
         if (s == STATUS_OK && !done && clock_monotonic_ms() > end) {
             s = error_set(err, STATUS_DEADLINE,
@@ -349,23 +244,6 @@ static enum status erase_marked(const struct leak_reader *admin, size_t *n, stru
     json_decref(list);
     json_decref(begun);
     json_decref(ids);
-    return s;
-}
-
-/* Keys of a run that was killed. Its documents are found once there are administrators' keys. */
-static enum status sweep_keys(const struct leaktest *t, struct error *err)
-{
-    json_t *list = NULL;
-    enum status s = http_json(&t->admin, "/api/keys", NULL, &list, err);
-    const json_t *keys = json_object_get(list, "keys");
-
-    for (size_t i = 0; i < json_array_size(keys) && s == STATUS_OK; i++) {
-        const json_t *k = json_array_get(keys, i);
-        if (strncmp(field(k, "name"), KEY_MARK " ", strlen(KEY_MARK) + 1) == 0) {
-            s = revoke(t, field(k, "id"), err);
-        }
-    }
-    json_decref(list);
     return s;
 }
 
@@ -383,7 +261,7 @@ static enum status take_away(struct leaktest *t, struct error *err)
             *err = one;
         }
     }
-    if (sweep_keys(t, &one) != STATUS_OK && s == STATUS_OK) {
+    if (leak_sweep_keys(t, &one) != STATUS_OK && s == STATUS_OK) {
         s = one.code;
         *err = one;
     }
@@ -416,12 +294,19 @@ static enum status prepare(struct leaktest *t, struct error *err)
     enum status s = http_json(&t->admin, "/api/tenants", NULL, &list, err);
     const json_t *tenants = json_object_get(list, "tenants");
 
+    if (s == STATUS_OK) {
+        s = leak_groups(t, err);
+    }
+    if (s == STATUS_OK) {
+        leak_untried(t, json_array_size(tenants));
+    }
+
     for (size_t i = 0; i < json_array_size(tenants) && i < TENANTS_MAX && s == STATUS_OK; i++) {
         const char *tenant = json_string_value(json_array_get(tenants, i));
         size_t n = 0;
-        s = make_keys(t, tenant, err);
+        s = leak_keys(t, tenant, err);
         if (s == STATUS_OK) {
-            s = erase_marked(admin_of(t, tenant), &n, err);
+            s = erase_marked(leak_admin(t, tenant), &n, err);
         }
         if (s == STATUS_OK && n > 0) {
             (void)json_array_append_new(
@@ -438,22 +323,34 @@ static enum status prepare(struct leaktest *t, struct error *err)
     return s;
 }
 
+static enum status try_canary(struct leaktest *t, struct canary *c, struct error *err)
+{
+    enum status s = STATUS_OK;
+    const struct leak_reader *answered = NULL;
+
+    for (size_t k = 0; k < t->n_readers && s == STATUS_OK; k++) {
+        if (!t->readers[k].admin && leak_may_read(&t->readers[k], c)) {
+            answered = &t->readers[k];
+            s = leak_control(t, c, answered, err);
+        }
+    }
+    for (size_t k = 0; k < t->n_readers && s == STATUS_OK; k++) {
+        const struct leak_reader *r = &t->readers[k];
+        if (!r->admin && !leak_may_read(r, c)) {
+            s = leak_probe(t, c, r, err);
+        } else if (!r->admin && r != answered) {
+            s = leak_probe_answer(t, c, r, err);
+        }
+    }
+    return s;
+}
+
 static enum status try_all(struct leaktest *t, struct error *err)
 {
     enum status s = STATUS_OK;
 
     for (size_t i = 0; i < t->n_canaries && s == STATUS_OK; i++) {
-        struct canary *c = &t->canaries[i];
-        for (size_t k = 0; k < t->n_readers && s == STATUS_OK; k++) {
-            if (!t->readers[k].admin && leak_may_read(&t->readers[k], c)) {
-                s = leak_control(t, c, &t->readers[k], err);
-            }
-        }
-        for (size_t k = 0; k < t->n_readers && s == STATUS_OK; k++) {
-            if (!t->readers[k].admin && !leak_may_read(&t->readers[k], c)) {
-                s = leak_probe(t, c, &t->readers[k], err);
-            }
-        }
+        s = try_canary(t, &t->canaries[i], err);
     }
     return s;
 }
@@ -513,7 +410,7 @@ static enum exit_code once(const struct options *o)
     }
     bool begun = s == STATUS_OK;
     if (s == STATUS_OK) {
-        s = sweep_keys(t, &err);
+        s = leak_sweep_keys(t, &err);
     }
     if (s == STATUS_OK) {
         s = prepare(t, &err);
@@ -538,6 +435,7 @@ static enum exit_code once(const struct options *o)
     json_decref(t->paths);
     json_decref(t->leaks);
     json_decref(t->notes);
+    json_decref(t->keys);
     arena_reset(&t->arena);
     explicit_bzero(t, sizeof(*t));
     free(t);
@@ -579,10 +477,14 @@ const struct command cmd_leaktest = {
     .name = "leaktest",
     .args = "",
     .summary = "Plant documents that only some may read, and try every door as the others.",
-    .help = "Plants files by the rules in access.yaml in every tenant, asks for them with keys of "
-            "every\n"
-            "group over every path of the API, and erases all of it again. Exit code 1: something "
-            "leaks.",
+    .help =
+        "Plants files by the rules in access.yaml in every tenant, asks for them with keys of "
+        "every\n"
+        "group, of the other tenants and with none over every path of the API, for answers also as "
+        "other\n"
+        "people, and erases all of it again. What could not be tried is said. Exit code 1: "
+        "something "
+        "leaks.",
     .options = OPT_HOME | OPT_JSON | OPT_KEY_FILE | OPT_EVERY | OPT_RULES,
     .run = run,
 };

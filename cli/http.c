@@ -250,7 +250,9 @@ enum status http_raw(const struct http *h, const char *method, const char *path,
         return error_set(err, STATUS_NO_MEMORY, "out of memory");
     }
     (void)snprintf(url, sizeof(url), "%s%s", h->url, path);
-    (void)snprintf(auth, sizeof(auth), "Authorization: Bearer %s", h->key);
+    /* without a key there is no such header */
+    (void)snprintf(auth, sizeof(auth), "Authorization:%s%s", h->key[0] == '\0' ? "" : " Bearer ",
+                   h->key);
     (void)snprintf(content, sizeof(content), "Content-Type: %s", type);
     struct curl_slist *headers = curl_slist_append(NULL, auth);
     headers = curl_slist_append(headers, "Expect:");

@@ -24,7 +24,7 @@ enum status http_json(const struct http *h, const char *path, const json_t *body
 /* DELETE; as http_json. */
 enum status http_delete(const struct http *h, const char *path, json_t **out,
                         struct error *err) MUST_CHECK;
-/* Any method; the answer as it is, whatever its status (*code). body may be NULL; out is appended to. */
+/* Any method, with no key as nobody; the answer as it is, whatever its status (*code). body may be NULL; out is appended to. */
 enum status http_raw(const struct http *h, const char *method, const char *path,
                      const struct str *body, const char *type, long *code, struct buf *out,
                      struct error *err) MUST_CHECK;

@@ -9,6 +9,7 @@
 #define LEAK_MARK "carrel-leaktest-" /* begins the name of every file and key it makes */
 #define LEAK_CANARIES 64             /* of all tenants */
 #define LEAK_READERS 64
+#define LEAK_GROUPS 16
 #define LEAK_FOUND 32 /* leaks that are described */
 
 struct canary {
@@ -21,7 +22,7 @@ struct canary {
 };
 
 struct leak_reader {
-    char tenant[65];
+    char tenant[65]; /* "" nobody: no key */
     const char *groups[RULES_VALUES];
     size_t n_groups;
     bool admin;
@@ -38,17 +39,37 @@ struct leaktest {
     size_t n_canaries;
     struct leak_reader readers[LEAK_READERS];
     size_t n_readers;
+    const char *groups[LEAK_GROUPS]; /* of the rules; from n_ruled on only of keys */
+    size_t n_groups, n_ruled;
+    bool groups_left_out, nobody;
+    json_t *keys;  /* that there are, as /api/keys tells them */
     json_t *paths; /* by probe: {"path", "probes", "leaks"} */
     json_t *leaks; /* sentences */
     json_t *notes;
     size_t n_leaks, n_probes;
 };
 
+/* leak_keys.c */
+/* A string of an answer, "" where there is none. */
+const char *leak_field(const json_t *o, const char *key);
+/* Every group that rules or keys name. */
+enum status leak_groups(struct leaktest *t, struct error *err) MUST_CHECK;
+/* Says in words what this appliance gives no occasion to try. */
+void leak_untried(struct leaktest *t, size_t tenants);
+enum status leak_keys(struct leaktest *t, const char *tenant, struct error *err) MUST_CHECK;
+const struct leak_reader *leak_admin(const struct leaktest *t, const char *tenant);
+/* Keys of this run, or of one that was killed. Its documents are found once there are
+ * administrators' keys. */
+enum status leak_sweep_keys(const struct leaktest *t, struct error *err) MUST_CHECK;
+
 /* leak_probes.c */
 bool leak_may_read(const struct leak_reader *r, const struct canary *c);
 /* A reader finds it: otherwise silence elsewhere would prove nothing. */
 enum status leak_control(struct leaktest *t, struct canary *c, const struct leak_reader *r,
                          struct error *err) MUST_CHECK;
+/* The record of the answer, as somebody else who may read its document too. */
+enum status leak_probe_answer(struct leaktest *t, const struct canary *c,
+                              const struct leak_reader *r, struct error *err) MUST_CHECK;
 /* Every door, as this reader who may not. */
 enum status leak_probe(struct leaktest *t, const struct canary *c, const struct leak_reader *r,
                        struct error *err) MUST_CHECK;

@@ -10,7 +10,8 @@ import { binDir, startAppliance, until } from "./appliance.mjs";
 const exec = promisify(execFile);
 let a;
 
-async function leaktest(...args) {
+const leaktest = (...args) => leaktestOf(a, ...args);
+async function leaktestOf(a, ...args) {
   try {
     const { stdout } = await exec(join(binDir, "carrel"), ["leaktest", "--json", ...args, "--home", a.home], { maxBuffer: 1 << 24 });
     return { code: 0, report: JSON.parse(stdout) };
@@ -70,4 +71,30 @@ test("what a killed run left is removed by the next", { timeout: 120_000 }, asyn
   assert.equal(code, 0, text ?? "");
   assert.ok(report.notes.some((n) => n.includes("broken off")), report.notes.join());
   assert.deepEqual(await left(), []);
+});
+
+test("without rules it tries what there is, and says what it cannot", { timeout: 120_000 }, async () => {
+  const b = await startAppliance();
+  try {
+    await b.post("/api/keys", { name: "clerk", groups: ["archive"] });
+    const one = await leaktestOf(b);
+    assert.equal(one.code, 0, one.text ?? "");
+    assert.equal(one.report.canaries, 1);
+    assert.ok(one.report.paths.search.probes > 0 && one.report.paths.document.probes > 0, "without a key");
+    assert.ok(one.report.paths.answer.probes >= 3, "other people's answers");
+    const said = one.report.notes.join("\n");
+    assert.match(said, /one tenant/);
+    assert.match(said, /no rule in access\.yaml names readers/);
+    assert.match(said, /no rule names the group archive/);
+    await b.post("/api/tenants", { tenant: "branch" });
+    await until("the branch takes documents", async () => (await leaktestOf(b)).code === 0, { timeout: 60_000, every: 500 });
+    const two = await leaktestOf(b);
+    assert.equal(two.code, 0, two.text ?? "");
+    assert.equal(two.report.canaries, 2);
+    assert.ok(two.report.paths.search.probes > 2 * one.report.paths.search.probes, "between tenants");
+    assert.doesNotMatch(two.report.notes.join("\n"), /one tenant/);
+    assert.deepEqual((await b.get("/api/keys")).keys.filter((k) => k.name.includes("leaktest")), []);
+  } finally {
+    await b.stop();
+  }
 });
