@@ -135,7 +135,12 @@ static void announce(struct supervisor *s, const char *key_file)
     (void)printf("  web       %s%s/%s\n", bold, s->url, plain);
     (void)printf("  folder    %s%s%s   put documents here\n", bold, s->config->watch, plain);
     print_key(s, key_file);
-    if (upstream) {
+    if (cfg->generate.model[0] != '\0' && strcmp(cfg->generate.engine, "extractive") != 0) {
+        (void)printf("  answers   by the model %s on this machine, as soon as it is loaded; until "
+                     "then, and where\n            nothing is found, quoted from the documents "
+                     "(carrel status)\n",
+                     cfg->generate.model);
+    } else if (upstream) {
         (void)printf("  answers   by %s at %s where policy lets the passages go (%zu labels),\n"
                      "            otherwise quoted from the documents\n",
                      cfg->generate.upstream.model, cfg->generate.upstream.url,

@@ -180,7 +180,7 @@ static void share_watch(const char *watch)
     }
 }
 
-/* A home that root restored: all of it is root's. */
+/* A home that root restored, or models it imported: all of it is root's. */
 static enum status give_tree(const char *home, uid_t uid, gid_t gid, struct error *err)
 {
     char root[PATH_CAP];
@@ -228,6 +228,12 @@ enum status home_give_to_user(const char *home, const char *watch, bool watch_is
     }
     if (s == STATUS_OK && restored) {
         s = give_tree(home, uid, gid, err);
+    }
+    if (s == STATUS_OK) { /* imported before the first start: root's, like the folder then was */
+        s = file_join(path, sizeof(path), home, "models", err);
+    }
+    if (s == STATUS_OK && lstat(path, &st) == 0 && st.st_uid != uid) {
+        s = give_tree(path, uid, gid, err);
     }
     for (size_t i = 0; i < n_paths && s == STATUS_OK; i++) {
         s = open_way(paths[i], uid, gid, err);

@@ -250,18 +250,23 @@ static enum status start_engine(struct chat *c, struct engine *e, struct error *
     return e->ops->start(e, c->ask, &sink, c, &c->job, err);
 }
 
-/* Quoted sentences instead of an upstream that failed before its first word. Said in the note. */
+/* Quoted sentences instead of an engine that failed before its first word. Said in the note. What a
+ * caller can mend (a wrong option) or wait out (a full queue) is an error. */
 static bool fall_back(struct chat *c, const struct error *why)
 {
-    if (c->engine != c->owner->upstream || c->any_text || rewrites(c) || why->code == STATUS_CANCELLED ||
-        c->owner->stopping) {
+    bool local = c->engine == c->owner->local;
+    bool callers = local && (why->code == STATUS_BUSY || why->code == STATUS_DEADLINE ||
+                             why->code == STATUS_INVALID);
+    if (c->engine == c->owner->extractive || callers || c->any_text || rewrites(c) ||
+        why->code == STATUS_CANCELLED || c->owner->stopping) {
         return false;
     }
     struct error err = {0};
-    (void)snprintf(c->note, sizeof c->note, "quoted from the documents, because the upstream failed: %s",
-                   why->text);
-    LOG_WARN("upstream failed, quoting instead", LOG_STR("req", c->ask->answer_id),
-             LOG_STR("err", why->text), LOG_END);
+    cite_init(c->cite, (uint32_t)c->ask->n_passages);
+    (void)snprintf(c->note, sizeof c->note, "quoted from the documents, because the %s failed: %s",
+                   local ? "model" : "upstream", why->text);
+    LOG_WARN("an engine failed, quoting instead", LOG_STR("engine", local ? "local" : "upstream"),
+             LOG_STR("req", c->ask->answer_id), LOG_STR("err", why->text), LOG_END);
     c->owner->fallbacks++;
     return start_engine(c, c->owner->extractive, &err) == STATUS_OK;
 }
@@ -272,6 +277,9 @@ static void take_result(struct chat *c, const struct engine_result *r)
     c->refused = r->refused;
     c->prompt_tokens = r->prompt_tokens;
     c->completion_tokens = r->completion_tokens;
+    if (r->note != NULL && c->note[0] == '\0') {
+        (void)snprintf(c->note, sizeof c->note, "%s", r->note);
+    }
     if (c->engine->ops->cites) {
         c->cite->n_citations =
             r->n_citations < CITE_CITATIONS_MAX ? r->n_citations : CITE_CITATIONS_MAX;
@@ -306,7 +314,15 @@ static void on_finish(void *data, const struct engine_result *r)
     release_if_over(c);
 }
 
-static const struct engine_sink sink = {.text = on_text, .finish = on_finish};
+static void on_given(void *data, size_t n_passages)
+{
+    struct chat *c = data;
+    c->cite->n_passages = n_passages < c->cite->n_passages ? (uint32_t)n_passages
+                                                           : c->cite->n_passages;
+}
+
+static const struct engine_sink sink = {
+    .text = on_text, .finish = on_finish, .given = on_given};
 
 void chat_on_cancel(struct rpc_call *call)
 {
@@ -351,7 +367,7 @@ static enum status check(const Ge__ChatRequest *ask, enum route_engine *engine, 
     }
     if (!route_engine_parse(ask->engine, engine)) {
         return error_set(err, STATUS_INVALID,
-                         "there is no engine of that name; extractive, upstream or none");
+                         "there is no engine of that name; extractive, local, upstream or none");
     }
     for (size_t i = 0; i < ask->n_passages; i++) {
         struct str text = {.ptr = (const char *)ask->passages[i]->text.data,
@@ -396,11 +412,19 @@ static enum status decide(struct chat *c, enum route_engine wanted, struct error
         policy.destination = upstream_engine_destination(c->owner->upstream);
         policy.unready = upstream_engine_unready(c->owner->upstream);
     }
+    struct engine_description model = {.ready = false};
+    if (c->owner->local != NULL) {
+        c->owner->local->ops->describe(c->owner->local, &model);
+        policy.model = true;
+        policy.model_unready = model.ready ? NULL : model.detail;
+    }
     struct route_request request = {
         .engine = wanted, .labels = labels, .n_passages = c->ask->n_passages};
     route_decide(&request, &policy, &c->route);
     if (c->route.held_back) {
-        (void)snprintf(c->note, sizeof c->note, "quoted from the documents: %s", c->route.reason);
+        (void)snprintf(c->note, sizeof c->note, "%s: %s",
+                       c->route.model ? "answered on this machine" : "quoted from the documents",
+                       c->route.reason);
     }
     return STATUS_OK;
 }
@@ -419,7 +443,7 @@ static void answer(struct chat *c)
 {
     struct generate *g = c->owner;
     struct error err = {0};
-    if (rewrites(c) && c->route.verdict != ROUTE_EXTERNAL) {
+    if (rewrites(c) && c->route.verdict != ROUTE_EXTERNAL && !c->route.model) {
         error_set(&err, STATUS_UNAVAILABLE, "no language model may have the questions: %s",
                   c->route.reason);
         refuse_rewrite(c, &err);
@@ -437,7 +461,9 @@ static void answer(struct chat *c)
     }
     bool external = c->route.verdict == ROUTE_EXTERNAL;
     g->external += external;
-    enum status s = start_engine(c, external ? g->upstream : g->extractive, &err);
+    struct engine *here = c->route.model ? g->local : g->extractive;
+    g->modelled += !external && c->route.model && !rewrites(c);
+    enum status s = start_engine(c, external ? g->upstream : here, &err);
     if (s != STATUS_OK && !fall_back(c, &err)) {
         fail(c, &err);
         release_if_over(c);

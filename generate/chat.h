@@ -8,12 +8,13 @@
 struct generate {
     struct service *svc;
     struct engine *extractive;
-    struct engine *upstream; /* NULL when none is configured */
+    struct engine *local;    /* NULL when none is configured */
+    struct engine *upstream; /* the same */
     size_t n_calls;          /* chats whose memory is still in use */
     unsigned engines_open;
     bool stopping;
     struct list chats;
-    uint64_t answers, refused, failed, external, held_back, fallbacks, marks_removed;
+    uint64_t answers, refused, failed, external, modelled, held_back, fallbacks, marks_removed;
 };
 
 void chat_on_request(struct rpc_call *call, const ProtobufCMessage *m);

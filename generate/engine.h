@@ -23,6 +23,7 @@ struct engine_description {
 struct engine_result {
     struct error error;        /* code STATUS_OK when the answer is complete */
     const char *finish_reason; /* "stop", "length", "refused"; static */
+    const char *note;          /* for the asker; borrowed during finish; NULL: none */
     bool refused;
     /* Engines that know their citations say so, and their text is passed on untouched; the others write [n]
      * marks, which generate/cite.h turns into citations. */
@@ -37,6 +38,8 @@ struct engine_sink {
     bool (*text)(void *data, const char *p, size_t len);
     /* Exactly once and last, never from inside start or cancel. The job is gone when it returns. */
     void (*finish)(void *data, const struct engine_result *result);
+    /* Before the first text: only the first n passages are in the prompt. */
+    void (*given)(void *data, size_t n_passages);
 };
 
 struct engine_ops {
@@ -58,6 +61,13 @@ struct engine {
 
 enum status extractive_engine_new(uv_loop_t *loop, const struct settings *settings,
                                   struct engine **out, struct error *err) MUST_CHECK;
+
+/* An imported chat model (settings generate.model), loaded in the background: describe tells how far
+ * it is. */
+enum status local_engine_new(uv_loop_t *loop, const char *home, const struct settings *settings,
+                             struct engine **out, struct error *err) MUST_CHECK;
+/* Counters and gauges of the batch. */
+void local_engine_metrics(const struct engine *e, struct buf *out);
 
 /* proxy: path of the egress process's socket. The settings' upstream url must not be empty. */
 enum status upstream_engine_new(uv_loop_t *loop, const struct settings *settings,

@@ -3,8 +3,8 @@
 #include <stdio.h>
 #include <string.h>
 
-/* From what may travel furthest to what may travel least; a label outside the list is stricter than all,
- * and no label at all strictest: nobody has said that it may leave. */
+/* From what may travel furthest to what may travel least; a label outside the list is stricter than
+ * all, and no label at all strictest: nobody has said that it may leave. */
 static const char *const known_labels[] = {"public", "internal", "confidential", "restricted"};
 #define N_KNOWN (sizeof known_labels / sizeof *known_labels)
 
@@ -39,7 +39,8 @@ static bool may_leave(const struct route_policy *p, const char *label)
     return false;
 }
 
-/* The passage that keeps the prompt here: the strictest of those that may not leave; n_passages if none. */
+/* The passage that keeps the prompt here: the strictest of those that may not leave; n_passages if
+ * none. */
 static size_t find_blocker(const struct route_request *r, const struct route_policy *p)
 {
     size_t worst = r->n_passages;
@@ -74,17 +75,37 @@ static void decide_external(const struct route_request *r, const struct route_po
         out->verdict = ROUTE_LOCAL;
     } else if (blocker < r->n_passages) {
         out->held_back = true;
-        (void)snprintf(out->reason, sizeof out->reason,
-                       "passage %zu is labelled %.64s, which generate.upstream.may_receive does not "
-                       "list",
-                       blocker + 1, r->labels[blocker]);
+        (void)snprintf(
+            out->reason, sizeof out->reason,
+            "passage %zu is labelled %.64s, which generate.upstream.may_receive does not "
+            "list",
+            blocker + 1, r->labels[blocker]);
         out->verdict = ROUTE_LOCAL;
     } else {
         out->destination = p->destination;
+        out->model = false;
         (void)snprintf(out->reason, sizeof out->reason,
                        "all %zu passages carry labels that %.100s may receive", r->n_passages,
                        p->destination);
         out->verdict = ROUTE_EXTERNAL;
+    }
+}
+
+static void decide_model(const struct route_request *r, const struct route_policy *p, bool here,
+                         struct route *out)
+{
+    out->model = here;
+    if (here) {
+        say(out, ROUTE_LOCAL, "a model on this machine answers");
+    } else if (!p->model) {
+        say(out, r->engine == ROUTE_ENGINE_LOCAL ? ROUTE_REFUSE : ROUTE_LOCAL,
+            "no model is configured (generate.model)");
+    } else if (p->model_unready != NULL) {
+        out->held_back = true;
+        (void)snprintf(out->reason, sizeof out->reason, "%.250s", p->model_unready);
+        out->verdict = ROUTE_LOCAL;
+    } else {
+        say(out, ROUTE_LOCAL, "there is no passage that a model could answer from");
     }
 }
 
@@ -100,11 +121,20 @@ void route_decide(const struct route_request *request, const struct route_policy
     enum route_engine engine =
         request->engine == ROUTE_ENGINE_AUTO ? policy->engine : request->engine;
     bool configured = policy->destination[0] != '\0';
+    bool here = policy->model && policy->model_unready == NULL && request->n_passages > 0;
     if (engine == ROUTE_ENGINE_EXTRACTIVE) {
         say(out, ROUTE_LOCAL,
             request->engine == ROUTE_ENGINE_EXTRACTIVE ? "the caller asked for quoted sentences"
                                                        : "generate.engine is extractive");
-    } else if (!configured) {
+        return;
+    }
+    if (engine == ROUTE_ENGINE_LOCAL ||
+        (engine == ROUTE_ENGINE_AUTO && policy->model && (here || !configured))) {
+        decide_model(request, policy, here, out);
+        return;
+    }
+    out->model = here; /* should the prompt have to stay */
+    if (!configured) {
         say(out, request->engine == ROUTE_ENGINE_UPSTREAM ? ROUTE_REFUSE : ROUTE_LOCAL,
             "no upstream is configured (generate.upstream.url)");
     } else if (policy->unready != NULL) {
@@ -129,6 +159,8 @@ bool route_engine_parse(const char *name, enum route_engine *out)
         *out = ROUTE_ENGINE_AUTO;
     } else if (strcmp(name, "extractive") == 0) {
         *out = ROUTE_ENGINE_EXTRACTIVE;
+    } else if (strcmp(name, "local") == 0) {
+        *out = ROUTE_ENGINE_LOCAL;
     } else if (strcmp(name, "upstream") == 0) {
         *out = ROUTE_ENGINE_UPSTREAM;
     } else {

@@ -14,7 +14,7 @@ enum route_verdict {
     ROUTE_REFUSE,   /* what was asked for cannot be had */
 };
 
-enum route_engine { ROUTE_ENGINE_AUTO, ROUTE_ENGINE_EXTRACTIVE, ROUTE_ENGINE_UPSTREAM };
+enum route_engine { ROUTE_ENGINE_AUTO, ROUTE_ENGINE_EXTRACTIVE, ROUTE_ENGINE_UPSTREAM, ROUTE_ENGINE_LOCAL };
 
 struct route_request {
     enum route_engine engine; /* what the caller asked for; AUTO: the configured default */
@@ -24,6 +24,8 @@ struct route_request {
 
 struct route_policy {
     enum route_engine engine;        /* generate.engine */
+    bool model;                      /* generate.model names one */
+    const char *model_unready;       /* why it cannot answer (yet); NULL when it can */
     const char *destination;         /* host[:port] of the upstream; "" when none is configured */
     const char *unready;             /* why the configured upstream cannot be used; NULL when it can */
     const char *const *may_receive;  /* labels whose text may leave; "" never matches */
@@ -38,6 +40,7 @@ struct route {
     const char *strictest_label;   /* of the passages; "" when one is unlabelled or there is none. Borrowed
                                       from the request */
     const char *destination;       /* "" unless external; borrowed from the policy */
+    bool model;                    /* local: a language model answers, not quoted sentences */
     bool held_back;                /* local only because policy keeps the prompt from a wanted upstream */
 };
 

@@ -526,6 +526,7 @@ static void generate(struct chat *c)
     Ge__ChatRequest *ask = &c->ask.ask;
     size_t n = c->found->n_passages;
     ask->answer_id = c->id;
+    ask->scope = pb_text(q->who->tenant);
     ask->passages = arena_array(q->arena, n + 1, sizeof *ask->passages);
     if (ask->passages == NULL) {
         api_out_of_memory(q);
@@ -622,6 +623,7 @@ static void rewrite(struct chat *c)
     ask.passages = list;
     ask.n_passages = n;
     ask.engine = c->ask.ask.engine;
+    ask.scope = pb_text(q->who->tenant);
     ask.has_temperature = ask.has_max_tokens = ask.has_standing_question = true;
     ask.max_tokens = 150;
     ask.standing_question = true;

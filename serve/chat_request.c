@@ -1,5 +1,6 @@
 #include "serve/chat_request.h"
 
+#include <stdlib.h>
 #include <string.h>
 
 #include "serve/request.h"
@@ -165,6 +166,84 @@ static enum status read_stops(const struct json *v, struct arena *a, struct chat
     return STATUS_OK;
 }
 
+struct number_field {
+    const char *name;
+    double low, high;
+    protobuf_c_boolean *has;
+    float *value;
+};
+
+/* OpenAI's penalties, and what local models can do besides under the names that others use. */
+static enum status read_more_sampling(const struct json *body, struct chat_request *out,
+                                      const char **param, struct error *err)
+{
+    Ge__ChatRequest *a = &out->ask;
+    const struct number_field fields[] = {
+        {"presence_penalty", -2, 2, &a->has_presence_penalty, &a->presence_penalty},
+        {"frequency_penalty", -2, 2, &a->has_frequency_penalty, &a->frequency_penalty},
+        {"repetition_penalty", 0.01, 100, &a->has_repetition_penalty, &a->repetition_penalty},
+        {"min_p", 0, 1, &a->has_min_p, &a->min_p}};
+    enum status s = STATUS_OK;
+    for (size_t i = 0; i < sizeof fields / sizeof fields[0] && s == STATUS_OK; i++) {
+        bool present = false;
+        double d = 0;
+        *param = fields[i].name;
+        s = jsonr_number(body, fields[i].name, fields[i].low, fields[i].high, &present, &d, err);
+        if (s == STATUS_OK) {
+            *fields[i].has = present;
+            *fields[i].value = (float)d;
+        }
+    }
+    int64_t n = 0;
+    if (s == STATUS_OK) {
+        *param = "top_k";
+        s = jsonr_int(body, "top_k", 0, 1000000, 0, &n, err);
+    }
+    if (s == STATUS_OK) {
+        a->has_top_k = n > 0;
+        a->top_k = (uint32_t)n;
+    }
+    return s;
+}
+
+/* {"token id": bias}, as OpenAI has it. */
+static enum status read_biases(const struct json *v, struct arena *a, struct chat_request *out,
+                               struct error *err)
+{
+    void *at = NULL;
+    struct str key;
+    const struct json *value = NULL;
+    if (v == NULL) {
+        return STATUS_OK;
+    }
+    out->ask.logit_bias = arena_array(a, CHAT_BIASES_MAX, sizeof *out->ask.logit_bias);
+    if (out->ask.logit_bias == NULL) {
+        return out_of_memory(err);
+    }
+    while (jsonr_next(v, &at, &key, &value)) {
+        bool present = false;
+        double bias = 0;
+        char *end = NULL;
+        unsigned long id = strtoul(key.ptr, &end, 10);
+        enum status s = jsonr_number(v, key.ptr, -100, 100, &present, &bias, err);
+        if (s != STATUS_OK || *end != '\0' || end == key.ptr || id > UINT32_MAX || !present ||
+            out->ask.n_logit_bias == CHAT_BIASES_MAX) {
+            return error_set(err, STATUS_INVALID,
+                             "logit_bias must map at most %d token ids to numbers from -100 to 100",
+                             CHAT_BIASES_MAX);
+        }
+        Ge__LogitBias *b = arena_alloc(a, sizeof *b);
+        if (b == NULL) {
+            return out_of_memory(err);
+        }
+        ge__logit_bias__init(b);
+        b->token = (uint32_t)id;
+        b->bias = (float)bias;
+        out->ask.logit_bias[out->ask.n_logit_bias++] = b;
+    }
+    return STATUS_OK;
+}
+
 static enum status read_sampling(const struct json *body, struct chat_request *out,
                                  const char **param, struct error *err)
 {
@@ -196,6 +275,9 @@ static enum status read_sampling(const struct json *body, struct chat_request *o
     if (s == STATUS_OK) {
         out->ask.has_seed = jsonr_get(body, "seed") != NULL;
         out->ask.seed = n;
+        s = read_more_sampling(body, out, param, err);
+    }
+    if (s == STATUS_OK) {
         *param = "n";
         s = jsonr_int(body, "n", 1, 1, 1, &n, err);
     }
@@ -260,6 +342,13 @@ enum status chat_request_read(const struct json *body, struct arena *a, struct c
     }
     if (s == STATUS_OK) {
         s = read_sampling(body, out, param, err);
+    }
+    if (s == STATUS_OK) {
+        *param = "logit_bias";
+        s = jsonr_kind(jsonr_get(body, "logit_bias")) == JSON_KIND_OBJECT ||
+                    jsonr_get(body, "logit_bias") == NULL
+                ? read_biases(jsonr_get(body, "logit_bias"), a, out, err)
+                : error_set(err, STATUS_INVALID, "logit_bias must be an object");
     }
     if (s == STATUS_OK) {
         *param = "stop";

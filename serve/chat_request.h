@@ -11,6 +11,7 @@
 #define CHAT_MESSAGES_MAX 256
 #define CHAT_EARLIER_MAX 8
 #define CHAT_STOPS_MAX 16
+#define CHAT_BIASES_MAX 300
 
 struct chat_request {
     const char *model;                    /* as asked */

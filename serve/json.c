@@ -108,6 +108,19 @@ const struct json *jsonr_at(const struct json *array, size_t i)
     return out_of(json_array_get(in(array), i));
 }
 
+bool jsonr_next(const struct json *object, void **at, struct str *key, const struct json **value)
+{
+    json_t *o =
+        (json_t *)(uintptr_t)object; /* jansson's iterators are not const; nothing changes */
+    *at = *at == NULL ? json_object_iter(o) : json_object_iter_next(o, *at);
+    if (*at == NULL) {
+        return false;
+    }
+    *key = str_from(json_object_iter_key(*at));
+    *value = (const struct json *)json_object_iter_value(*at);
+    return true;
+}
+
 struct str jsonr_str(const struct json *v)
 {
     if (jsonr_kind(v) != JSON_KIND_STRING) {

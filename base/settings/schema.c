@@ -172,12 +172,25 @@ const struct setting settings_schema[] = {
     ROW("retrieve.encoder_weight", DOUBLE, retrieve.encoder_weight, 0, 1, "0.5",
         "Weight of an imported encoder beside full-text search when both are fused."),
 
-    ONE_OF("generate.engine", ENUM, generate.engine, "auto|extractive|upstream", "auto",
-           "Who writes the answers: sentences quoted from the documents (extractive), the server "
-           "under "
-           "upstream, or auto: upstream when one is configured and may receive the passages."),
+    ONE_OF("generate.engine", ENUM, generate.engine, "auto|extractive|local|upstream", "auto",
+           "Who writes the answers: sentences quoted from the documents (extractive), the model of "
+           "generate.model (local), the server under upstream, or auto: the local model if there "
+           "is one, else upstream when one is configured and may receive the passages."),
     TEXT("generate.model", generate.model, "",
          "An imported chat model (carrel model import --as chat) by its name; empty: none."),
+    ONE_OF("generate.chat_template", ENUM, generate.chat_template,
+           "auto|chatml|qwen|qwen-thinking|llama2|llama3|mistral-v1|mistral-v3|mistral-v3-tekken|"
+           "mistral-v7|mistral-v7-tekken|gemma|phi3|phi4|zephyr|deepseek|deepseek2|deepseek3",
+           "auto", "The form of conversation that the model was trained on; auto: the file's own."),
+    ROW("generate.context", INT, generate.context, 256, 1048576, "8192",
+        "Most tokens of a prompt with its answer; never more than the model was trained for."),
+    ROW("generate.users", INT, generate.users, 1, 64, "4",
+        "Answers that the model writes at once. Memory is taken for so many at that context "
+        "(carrel model plan)."),
+    ROW("generate.queue", INT, generate.queue, 0, 1024, "16",
+        "Questions that may wait for the model besides; more are told to come again (429)."),
+    ROW("generate.answer_timeout", DURATION, generate.answer_timeout_ms, SECOND, HOUR, "300s",
+        "Longest answer of the model, waiting included."),
     ROW("generate.refuse_below", DOUBLE, generate.refuse_below, 0, 1, "0.20",
         "Share of the best possible score under which the answer is that nothing in the documents "
         "answers the question."),

@@ -88,6 +88,54 @@ static void test_table(void **state)
     }
 }
 
+/* A model of this machine beside everything else. */
+static void test_model(void **state)
+{
+    (void)state;
+    static const char *const labels[] = {"public"};
+    static const struct {
+        const char *name;
+        enum route_engine asked, configured;
+        bool model;
+        const char *unready, *destination;
+        size_t n_labels;
+        enum route_verdict verdict;
+        bool by_model, held_back;
+        const char *reason;
+    } cases[] = {
+        {"ready", A, A, true, NULL, "", 1, L, true, false, "a model on this machine"},
+        {"before an upstream", A, A, true, NULL, HOST, 1, L, true, false, "a model on this machine"},
+        {"asked for", ROUTE_ENGINE_LOCAL, A, true, NULL, HOST, 1, L, true, false, "a model on this"},
+        {"asked for, none", ROUTE_ENGINE_LOCAL, A, false, NULL, "", 1, R, false, false, "generate.model"},
+        {"loading", A, A, true, "the model is loading", "", 1, L, false, true, "is loading"},
+        {"loading, the upstream may", A, A, true, "the model is loading", HOST, 1, E, false, false,
+         "all 1"},
+        {"loading, this one wanted", A, ROUTE_ENGINE_LOCAL, true, "the model is loading", HOST, 1, L,
+         false, true, "is loading"},
+        {"quotes wanted", X, A, true, NULL, HOST, 1, L, false, false, "quoted"},
+        {"the upstream wanted", U, A, true, NULL, HOST, 1, E, false, false, "all 1"},
+        {"the upstream wanted, none there", A, U, true, NULL, "", 1, L, true, false, "no upstream"},
+        {"nothing to answer from", A, A, true, NULL, "", 0, L, false, false, "no passage"},
+    };
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        struct route_request request = {
+            .engine = cases[i].asked, .labels = labels, .n_passages = cases[i].n_labels};
+        struct route_policy policy = {.engine = cases[i].configured,
+                                      .model = cases[i].model,
+                                      .model_unready = cases[i].unready,
+                                      .destination = cases[i].destination,
+                                      .may_receive = labels,
+                                      .n_may_receive = 1};
+        struct route out;
+        route_decide(&request, &policy, &out);
+        if (out.verdict != cases[i].verdict || out.model != cases[i].by_model ||
+            out.held_back != cases[i].held_back || strstr(out.reason, cases[i].reason) == NULL) {
+            fail_msg("%s: %s, by model %d, held back %d: %s", cases[i].name,
+                     route_verdict_name(out.verdict), out.model, out.held_back, out.reason);
+        }
+    }
+}
+
 static void test_engine_names(void **state)
 {
     (void)state;
@@ -101,7 +149,7 @@ static void test_engine_names(void **state)
 
 int main(void)
 {
-    const struct CMUnitTest tests[] = {cmocka_unit_test(test_table),
+    const struct CMUnitTest tests[] = {cmocka_unit_test(test_table), cmocka_unit_test(test_model),
                                        cmocka_unit_test(test_engine_names)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

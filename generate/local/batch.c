@@ -1,0 +1,295 @@
+/* The continuous batch. A pass takes one token of each answer being written and slices of the
+ * prompts being read: few tokens of prompts beside answers, so that nobody's answer stalls, many
+ * when nobody writes. How prompts are sliced never changes a bit of what comes out. */
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/clock.h"
+#include "generate/local/runner_internal.h"
+
+#define SLICE_BESIDE_US 250000.0 /* how long prompts may hold up those who write */
+#define SLICE_ALONE_US 1000000.0 /* and how long a cancelled reader is noticed after */
+#define SLICE_LEAST 8U
+
+uint32_t batch_active(const struct runner *r)
+{
+    uint32_t n = 0;
+    for (uint32_t i = 0; i < r->config.users; i++) {
+        n += r->slots[i].task != NULL ? 1 : 0;
+    }
+    return n;
+}
+
+/* ---- coming and going ---- */
+
+static void end_slot(struct runner *r, struct slot *s, const struct error *why, const char *reason)
+{
+    struct runner_task *t = s->task;
+    kv_release(r->pool, &s->sequence);
+    sampler_free(s->sampler);
+    uv_mutex_lock(&r->lock);
+    r->shown.active--;
+    if (why == NULL) {
+        text_out_end(&s->text, &t->text);
+    }
+    uv_mutex_unlock(&r->lock);
+    text_out_deinit(&s->text);
+    *s = (struct slot){0};
+    runner_finish(r, t, why, reason);
+}
+
+static struct slot *free_slot(struct runner *r)
+{
+    for (uint32_t i = 0; i < r->config.users; i++) {
+        if (r->slots[i].task == NULL) {
+            return &r->slots[i];
+        }
+    }
+    return NULL;
+}
+
+/* Pages for the prompt and the longest answer, at once: an answer that has begun is never short of
+ * room. BUSY: not yet. */
+static enum status reserve(struct runner *r, struct slot *s, struct error *err)
+{
+    const struct runner_task *t = s->task;
+    uint32_t prompt = (uint32_t)t->prompt.n;
+    s->fed = beginnings_find(&r->beginnings, t->scope, t->prompt.ids, prompt, clock_monotonic_ms(),
+                             &s->sequence);
+    uint32_t more = prompt - s->fed + t->max_tokens;
+    enum status st = kv_reserve(r->pool, &s->sequence, more, err);
+    while (st == STATUS_BUSY && beginnings_drop_one(&r->beginnings)) {
+        st = kv_reserve(r->pool, &s->sequence, more, err);
+    }
+    if (st != STATUS_OK) {
+        kv_release(r->pool, &s->sequence);
+        s->fed = 0;
+    }
+    return st;
+}
+
+static enum status seat(struct runner *r, struct slot *s, struct runner_task *t, struct error *err)
+{
+    s->task = t;
+    enum status st = reserve(r, s, err);
+    if (st == STATUS_OK) {
+        st = sampler_new(&t->sampling, model_info(r->model)->vocabulary, &s->sampler, err);
+    }
+    if (st == STATUS_OK) {
+        st = text_out_init(&s->text, model_tokenizer(r->model), t->stops, t->n_stops, err);
+    }
+    if (st != STATUS_OK) {
+        kv_release(r->pool, &s->sequence);
+        sampler_free(s->sampler);
+        *s = (struct slot){0};
+        return st;
+    }
+    s->ticket = ++r->tickets;
+    t->shared_tokens = s->fed;
+    r->shared += s->fed;
+    return STATUS_OK;
+}
+
+void batch_admit(struct runner *r)
+{
+    struct slot *s = free_slot(r);
+    while (s != NULL && !list_empty(&r->waiting)) {
+        struct runner_task *t = list_entry(r->waiting.next, struct runner_task, link);
+        struct error err = {0};
+        enum status st = seat(r, s, t, &err);
+        if (st == STATUS_BUSY) {
+            return; /* in order: whoever came later does not overtake */
+        }
+        list_remove(&t->link);
+        uv_mutex_lock(&r->lock);
+        r->n_arrived--;
+        r->shown.active += st == STATUS_OK ? 1 : 0;
+        uv_mutex_unlock(&r->lock);
+        if (st != STATUS_OK) {
+            runner_finish(r, t, &err, NULL);
+        }
+        s = free_slot(r);
+    }
+}
+
+static bool over(const struct runner_task *t, int64_t now_ms, struct error *why)
+{
+    if (atomic_load(&t->cancelled)) {
+        (void)error_set(why, STATUS_CANCELLED, "the caller went away");
+        return true;
+    }
+    if (now_ms >= t->deadline_ms) {
+        (void)error_set(why, STATUS_DEADLINE, "no answer in the time allowed: the model is busy");
+        return true;
+    }
+    return false;
+}
+
+void batch_sweep(struct runner *r, int64_t now_ms)
+{
+    struct error why = {0};
+    list_for_each_safe(it, &r->waiting)
+    {
+        struct runner_task *t = list_entry(it, struct runner_task, link);
+        if (over(t, now_ms, &why)) {
+            list_remove(&t->link);
+            uv_mutex_lock(&r->lock);
+            r->n_arrived--;
+            uv_mutex_unlock(&r->lock);
+            runner_finish(r, t, &why, NULL);
+        }
+    }
+    for (uint32_t i = 0; i < r->config.users; i++) {
+        struct slot *s = &r->slots[i];
+        if (s->task != NULL && over(s->task, now_ms, &why)) {
+            bool late = why.code == STATUS_DEADLINE && s->written > 0;
+            end_slot(r, s, late ? NULL : &why, "length"); /* what was said counts */
+        }
+    }
+}
+
+void batch_end(struct runner *r)
+{
+    struct error why = {0};
+    (void)error_set(&why, STATUS_CANCELLED, "generate is stopping");
+    list_for_each_safe(it, &r->waiting)
+    {
+        struct runner_task *t = list_entry(it, struct runner_task, link);
+        list_remove(&t->link);
+        runner_finish(r, t, &why, NULL);
+    }
+    for (uint32_t i = 0; i < r->config.users; i++) {
+        if (r->slots[i].task != NULL) {
+            end_slot(r, &r->slots[i], &why, NULL);
+        }
+    }
+}
+
+/* ---- a pass ---- */
+
+struct pass {
+    struct model_piece pieces[RUNNER_USERS_MAX];
+    struct slot *slots[RUNNER_USERS_MAX];
+    size_t n;
+    uint32_t tokens;
+};
+
+static void add(struct pass *p, struct slot *s, const uint32_t *tokens, uint32_t n)
+{
+    p->pieces[p->n] = (struct model_piece){.sequence = &s->sequence, .tokens = tokens, .n = n};
+    p->slots[p->n++] = s;
+    p->tokens += n;
+}
+
+static uint32_t prompt_budget(const struct runner *r, bool beside)
+{
+    double tokens = (beside ? SLICE_BESIDE_US : SLICE_ALONE_US) / (r->us_per_token + 1);
+    uint32_t n = tokens > RUNNER_PASS_TOKENS ? RUNNER_PASS_TOKENS : (uint32_t)tokens;
+    return n < SLICE_LEAST ? SLICE_LEAST : n;
+}
+
+/* The reader who came first among those not yet in the pass. */
+static struct slot *next_reader(struct runner *r, uint64_t after)
+{
+    struct slot *found = NULL;
+    for (uint32_t i = 0; i < r->config.users; i++) {
+        struct slot *s = &r->slots[i];
+        if (s->task != NULL && !s->begun && s->ticket > after &&
+            (found == NULL || s->ticket < found->ticket)) {
+            found = s;
+        }
+    }
+    return found;
+}
+
+static void gather(struct runner *r, struct pass *p)
+{
+    *p = (struct pass){0};
+    for (uint32_t i = 0; i < r->config.users; i++) {
+        if (r->slots[i].task != NULL && r->slots[i].begun) {
+            add(p, &r->slots[i], &r->slots[i].next, 1);
+        }
+    }
+    uint32_t left = prompt_budget(r, p->n > 0);
+    uint32_t room = RUNNER_PASS_TOKENS - p->tokens;
+    left = left > room ? room : left;
+    for (struct slot *s = next_reader(r, 0); s != NULL && left > 0; s = next_reader(r, s->ticket)) {
+        uint32_t n = (uint32_t)s->task->prompt.n - s->fed;
+        n = n > left ? left : n;
+        add(p, s, s->task->prompt.ids + s->fed, n);
+        left -= n;
+    }
+}
+
+/* The next token of an answer; the slot may be free afterwards. */
+static void pick(struct runner *r, struct slot *s, const float *logits)
+{
+    struct runner_task *t = s->task;
+    uint32_t token = sampler_pick(s->sampler, logits, NULL, s->written);
+    if (token == UINT32_MAX) {
+        struct error why = {0};
+        (void)error_set(&why, STATUS_INTERNAL, "the model gave no usable numbers");
+        end_slot(r, s, &why, NULL);
+        return;
+    }
+    s->written++;
+    r->written++;
+    sampler_accept(s->sampler, token);
+    bool stop = tokenizer_is_end(model_tokenizer(r->model), token);
+    uv_mutex_lock(&r->lock);
+    t->completion_tokens = s->written;
+    size_t before = t->text.len;
+    stop = stop || text_out_add(&s->text, token, &t->text);
+    r->changed = r->changed || t->text.len > before;
+    enum status st = buf_status(&t->text);
+    uv_mutex_unlock(&r->lock);
+    s->next = token;
+    if (st != STATUS_OK) {
+        struct error why = {0};
+        (void)error_set(&why, st, "the answer: %s", status_text(st));
+        end_slot(r, s, &why, NULL);
+    } else if (stop || s->written >= t->max_tokens) {
+        end_slot(r, s, NULL, stop ? "stop" : "length");
+    }
+}
+
+static void after(struct runner *r, const struct pass *p)
+{
+    uint32_t width = model_info(r->model)->vocabulary;
+    for (size_t i = 0; i < p->n; i++) {
+        struct slot *s = p->slots[i];
+        if (!s->begun) {
+            s->fed += p->pieces[i].n;
+            r->read += p->pieces[i].n;
+            if (s->fed < s->task->prompt.n) {
+                continue;
+            }
+            s->begun = true;
+            beginnings_keep(&r->beginnings, s->task->scope, s->task->prompt.ids, s->fed,
+                            &s->sequence, clock_monotonic_ms());
+        }
+        pick(r, s, r->logits + i * width);
+    }
+}
+
+void batch_pass(struct runner *r)
+{
+    struct pass p;
+    struct error err = {0};
+    gather(r, &p);
+    if (p.n == 0) {
+        return;
+    }
+    int64_t from = clock_monotonic_us();
+    enum status st = model_forward(r->model, r->workspace, r->pool, p.pieces, p.n, r->logits, &err);
+    double each = (double)(clock_monotonic_us() - from) / p.tokens;
+    r->us_per_token = r->us_per_token > 0 ? .7 * r->us_per_token + .3 * each : each;
+    r->passes++;
+    if (st == STATUS_OK) {
+        after(r, &p);
+        return;
+    }
+    for (size_t i = 0; i < p.n; i++) {
+        end_slot(r, p.slots[i], &err, NULL);
+    }
+}

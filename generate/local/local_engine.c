@@ -1,0 +1,370 @@
+/* The local engine. A job goes: prompt, template and token ids on the lane -> the runner's batch ->
+ * text as it comes -> finish. The runner tells of news through one async handle. */
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/clock.h"
+#include "base/lane.h"
+#include "generate/engine.h"
+#include "generate/local/runner.h"
+#include "generate/prompt.h"
+
+#define PREPARED_AT_ONCE 2
+#define PREPARED_QUEUED 128
+#define ANSWER_TOKENS 1024U /* where the caller says nothing */
+#define ANSWER_LEAST 16U
+#define PENALTY_WINDOW 256U
+#define BIASES_MAX 300U /* as many as the API of OpenAI takes */
+
+struct local_engine {
+    struct engine engine;
+    const struct settings *settings;
+    struct runner *runner;
+    struct lane lane;
+    uv_async_t async;
+    struct list jobs;            /* with the runner */
+    struct runner_status status; /* as of the last describe; its strings are shown */
+    void (*closed)(void *data);
+    void *closed_data;
+};
+
+struct engine_job {
+    struct list link;
+    struct local_engine *owner;
+    const struct engine_sink *sink;
+    void *data;
+    const Ge__ChatRequest *ask;
+    struct runner_task task;
+    struct str stops[STOP_STRINGS_MAX];
+    struct logit_bias biases[BIASES_MAX];
+    struct error error;
+    size_t n_passages; /* in the prompt */
+    bool cancelled, held;
+    char note[96];
+};
+
+/* ---- the prompt (on the lane) ---- */
+
+/* The first n passages in the form that the model was trained on. */
+static enum status encode(struct engine_job *j, size_t n, struct error *err)
+{
+    struct local_engine *e = j->owner;
+    Ge__ChatRequest ask = *j->ask; /* shallow: only the number of passages differs */
+    struct prompt prompt;
+    struct template_pieces pieces = {0};
+    ask.n_passages = n;
+    prompt_init(&prompt);
+    enum status s = prompt_build(&ask, &prompt, err);
+    if (s == STATUS_OK) {
+        struct template_message m[] = {{TEMPLATE_SYSTEM, buf_view(&prompt.system)},
+                                       {TEMPLATE_USER, buf_view(&prompt.user)}};
+        s = template_render(runner_template(e->runner), m, 2, false, &pieces, err);
+    }
+    const struct tokenizer *t = runner_tokenizer(e->runner);
+    if (s == STATUS_OK && t == NULL) {
+        s = error_set(err, STATUS_UNAVAILABLE, "the model is not ready");
+    }
+    if (s == STATUS_OK) {
+        token_list_deinit(&j->task.prompt);
+        token_list_init(&j->task.prompt, TOKENIZER_TEXT_MAX);
+        s = template_encode(runner_template(e->runner), t, &pieces, &j->task.prompt, err);
+    }
+    template_pieces_deinit(&pieces);
+    prompt_deinit(&prompt);
+    return s;
+}
+
+/* What does not fit is left out from the end, where the passages that matter least stand. */
+static enum status fit(struct engine_job *j, struct error *err)
+{
+    uint32_t context = runner_context(j->owner->runner);
+    uint32_t wanted =
+        j->ask->has_max_tokens && j->ask->max_tokens > 0 ? j->ask->max_tokens : ANSWER_TOKENS;
+    uint32_t answer = wanted < context / 4 ? wanted : context / 4;
+    answer = answer < ANSWER_LEAST && wanted >= ANSWER_LEAST ? ANSWER_LEAST : answer;
+    size_t n = j->ask->n_passages;
+    enum status s = encode(j, n, err);
+    while (s == STATUS_OK && n > 1 && j->task.prompt.n + answer > context) {
+        size_t room = context > answer ? context - answer : 0;
+        size_t share = n * room / j->task.prompt.n;
+        n = share >= n ? n - 1 : share < 1 ? 1 : share;
+        s = encode(j, n, err);
+    }
+    if (s == STATUS_OK && j->task.prompt.n + answer > context) {
+        s = error_set(err, STATUS_TOO_LARGE,
+                      "the question with one passage has %zu tokens; the context is %u "
+                      "(generate.context)",
+                      j->task.prompt.n, context);
+    }
+    if (s == STATUS_OK) {
+        uint32_t left = context - (uint32_t)j->task.prompt.n;
+        j->task.max_tokens = wanted < left ? wanted : left;
+        j->n_passages = n;
+    }
+    return s;
+}
+
+static void prepare(void *job)
+{
+    struct engine_job *j = job;
+    enum status s = fit(j, &j->error);
+    (void)s; /* j->error carries it to the loop thread */
+}
+
+/* ---- with the runner ---- */
+
+static void free_job(struct engine_job *j)
+{
+    list_remove(&j->link);
+    token_list_deinit(&j->task.prompt);
+    buf_deinit(&j->task.text);
+    free(j);
+}
+
+static void end(struct engine_job *j)
+{
+    struct engine_result result = {
+        .error = j->error,
+        .finish_reason = j->task.finish_reason == NULL ? "stop" : j->task.finish_reason,
+        .note = j->note[0] == '\0' ? NULL : j->note,
+        .prompt_tokens = (uint32_t)j->task.prompt.n,
+        .completion_tokens = j->task.completion_tokens};
+    j->sink->finish(j->data, &result);
+    free_job(j);
+}
+
+static void take(struct engine_job *j)
+{
+    struct buf text;
+    buf_init(&text, RUNNER_TEXT_MAX);
+    bool done = runner_take(j->owner->runner, &j->task, &text);
+    if (text.len > 0 && !j->cancelled) {
+        j->held = !j->sink->text(j->data, text.ptr, text.len);
+    }
+    enum status s = buf_status(&text);
+    buf_deinit(&text);
+    if (done) {
+        j->error = j->task.error;
+        if (s != STATUS_OK && j->error.code == STATUS_OK) {
+            (void)error_set(&j->error, s, "the answer: %s", status_text(s));
+        }
+        if (j->cancelled && j->error.code == STATUS_OK) {
+            (void)error_set(&j->error, STATUS_CANCELLED, "the caller went away");
+        }
+        end(j);
+    }
+}
+
+static void on_handle_closed(uv_handle_t *h)
+{
+    struct local_engine *e = container_of(h, struct local_engine, async);
+    void (*closed)(void *) = e->closed;
+    void *data = e->closed_data;
+    runner_free(e->runner);
+    free(e);
+    closed(data);
+}
+
+static void on_news(uv_async_t *h)
+{
+    struct local_engine *e = container_of(h, struct local_engine, async);
+    struct runner_status now;
+    list_for_each_safe(it, &e->jobs)
+    {
+        struct engine_job *j = list_entry(it, struct engine_job, link);
+        if (!j->held) {
+            take(j);
+        }
+    }
+    runner_status(e->runner, &now);
+    if (now.state == RUNNER_OVER && e->closed != NULL && !uv_is_closing((uv_handle_t *)h)) {
+        uv_close((uv_handle_t *)h, on_handle_closed);
+    }
+}
+
+static void notify(void *data) /* on the model's thread */
+{
+    struct local_engine *e = data;
+    (void)uv_async_send(&e->async);
+}
+
+/* ---- the engine ---- */
+
+static void prepared(void *job)
+{
+    struct engine_job *j = job;
+    if (j->cancelled) {
+        (void)error_set(&j->error, STATUS_CANCELLED, "the caller went away");
+    }
+    if (j->error.code == STATUS_OK && j->n_passages < j->ask->n_passages) {
+        (void)snprintf(j->note, sizeof j->note,
+                       "only %zu of %zu passages fit into the model's context", j->n_passages,
+                       j->ask->n_passages);
+        j->sink->given(j->data, j->n_passages);
+    }
+    if (j->error.code != STATUS_OK ||
+        runner_submit(j->owner->runner, &j->task, &j->error) != STATUS_OK) {
+        end(j);
+        return;
+    }
+    list_push(&j->owner->jobs, &j->link);
+}
+
+static enum status take_options(struct engine_job *j, struct error *err)
+{
+    const Ge__ChatRequest *ask = j->ask;
+    j->task.sampling = (struct sampler_options){
+        .temperature = ask->has_temperature ? ask->temperature : 0,
+        .top_k = ask->has_top_k ? ask->top_k : 0,
+        .top_p = ask->has_top_p ? ask->top_p : 1,
+        .min_p = ask->has_min_p ? ask->min_p : 0,
+        .repetition_penalty = ask->has_repetition_penalty ? ask->repetition_penalty : 1,
+        .presence_penalty = ask->has_presence_penalty ? ask->presence_penalty : 0,
+        .frequency_penalty = ask->has_frequency_penalty ? ask->frequency_penalty : 0,
+        .window = PENALTY_WINDOW,
+        .seed = ask->has_seed ? (uint64_t)ask->seed : 0,
+        .biases = j->biases};
+    if (ask->n_stop > STOP_STRINGS_MAX || ask->n_logit_bias > BIASES_MAX) {
+        return error_set(err, STATUS_TOO_LARGE, "at most %u stop strings and %u biased tokens",
+                         STOP_STRINGS_MAX, BIASES_MAX);
+    }
+    for (size_t i = 0; i < ask->n_stop; i++) {
+        j->stops[i] = str_from(ask->stop[i]);
+    }
+    for (size_t i = 0; i < ask->n_logit_bias; i++) {
+        j->biases[i] = (struct logit_bias){ask->logit_bias[i]->token, ask->logit_bias[i]->bias};
+    }
+    j->task.sampling.n_biases = ask->n_logit_bias;
+    j->task.stops = j->stops;
+    j->task.n_stops = ask->n_stop;
+    (void)snprintf(j->task.scope, sizeof j->task.scope, "%s",
+                   ask->scope == NULL || strlen(ask->scope) >= SCOPE_CAP ? "" : ask->scope);
+    return STATUS_OK;
+}
+
+static enum status start(struct engine *engine, const Ge__ChatRequest *ask,
+                         const struct engine_sink *sink, void *data, struct engine_job **out,
+                         struct error *err)
+{
+    struct local_engine *e = container_of(engine, struct local_engine, engine);
+    if (runner_tokenizer(e->runner) == NULL) {
+        return error_set(err, STATUS_UNAVAILABLE, "the model is not ready");
+    }
+    struct engine_job *j = calloc(1, sizeof *j);
+    if (j == NULL) {
+        return error_set(err, STATUS_NO_MEMORY, "out of memory");
+    }
+    list_init(&j->link);
+    j->owner = e;
+    j->sink = sink;
+    j->data = data;
+    j->ask = ask;
+    j->task.deadline_ms = clock_monotonic_ms() + e->settings->generate.answer_timeout_ms;
+    list_init(&j->task.link);
+    buf_init(&j->task.text, 0);
+    enum status s = take_options(j, err);
+    s = s != STATUS_OK ? s : lane_submit(&e->lane, prepare, prepared, j, err);
+    if (s != STATUS_OK) {
+        free_job(j);
+        return s;
+    }
+    *out = j;
+    return STATUS_OK;
+}
+
+static void resume(struct engine_job *j)
+{
+    if (j->held) {
+        j->held = false;
+        (void)uv_async_send(&j->owner->async); /* not from inside here: the sink may be at work */
+    }
+}
+
+static void cancel(struct engine_job *j)
+{
+    j->cancelled = true;
+    j->held = false;
+    if (!list_empty(&j->link)) {
+        runner_cancel(j->owner->runner, &j->task);
+    }
+}
+
+static void describe(const struct engine *engine, struct engine_description *out)
+{
+    struct local_engine *e =
+        container_of((struct engine *)(uintptr_t)engine, struct local_engine, engine);
+    runner_status(e->runner, &e->status);
+    *out = (struct engine_description){.name = "local",
+                                       .model = e->status.model,
+                                       .ready = e->status.state == RUNNER_READY,
+                                       .detail = e->status.detail};
+}
+
+void local_engine_metrics(const struct engine *engine, struct buf *out)
+{
+    struct local_engine *e =
+        container_of((struct engine *)(uintptr_t)engine, struct local_engine, engine);
+    struct runner_status s;
+    runner_status(e->runner, &s);
+    const struct {
+        const char *name, *type;
+        uint64_t value;
+    } rows[] = {{"ready", "gauge", s.state == RUNNER_READY},
+                {"active", "gauge", s.active},
+                {"waiting", "gauge", s.waiting},
+                {"pages", "gauge", s.pages},
+                {"pages_free", "gauge", s.pages_free},
+                {"pages_kept", "gauge", s.pages_kept},
+                {"tokens_read_total", "counter", s.tokens_read},
+                {"tokens_written_total", "counter", s.tokens_written},
+                {"tokens_shared_total", "counter", s.tokens_shared},
+                {"passes_total", "counter", s.passes}};
+    for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
+        buf_printf(out, "# TYPE carrel_generate_model_%s %s\ncarrel_generate_model_%s %llu\n",
+                   rows[i].name, rows[i].type, rows[i].name, (unsigned long long)rows[i].value);
+    }
+}
+
+static void close_engine(struct engine *engine, void (*closed)(void *data), void *data)
+{
+    struct local_engine *e = container_of(engine, struct local_engine, engine);
+    e->closed = closed;
+    e->closed_data = data;
+    runner_stop(e->runner); /* the thread's last notify closes the handle */
+}
+
+static const struct engine_ops ops = {.describe = describe,
+                                      .start = start,
+                                      .resume = resume,
+                                      .cancel = cancel,
+                                      .close = close_engine};
+
+enum status local_engine_new(uv_loop_t *loop, const char *home, const struct settings *settings,
+                             struct engine **out, struct error *err)
+{
+    struct local_engine *e = calloc(1, sizeof *e);
+    if (e == NULL || uv_async_init(loop, &e->async, on_news) != 0) {
+        free(e);
+        return error_set(err, STATUS_NO_MEMORY, "out of memory");
+    }
+    e->engine.ops = &ops;
+    e->settings = settings;
+    list_init(&e->jobs);
+    lane_init(&e->lane, loop, PREPARED_AT_ONCE, PREPARED_QUEUED);
+    struct runner_config c = {.home = home,
+                              .model = settings->generate.model,
+                              .chat_template = settings->generate.chat_template,
+                              .context = (uint32_t)settings->generate.context,
+                              .users = (uint32_t)settings->generate.users,
+                              .queue = (uint32_t)settings->generate.queue,
+                              .notify = notify,
+                              .data = e};
+    enum status s = runner_new(&c, &e->runner, err);
+    if (s != STATUS_OK) {
+        uv_close((uv_handle_t *)&e->async, (uv_close_cb)NULL);
+        return s; /* the service does not start, and the process ends */
+    }
+    *out = &e->engine;
+    return STATUS_OK;
+}

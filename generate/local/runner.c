@@ -1,0 +1,330 @@
+/* The thread goes: load -> (take what arrived -> sweep -> admit -> pass)* -> end. */
+#include "generate/local/runner.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "base/clock.h"
+#include "base/log.h"
+#include "generate/local/runner_internal.h"
+#include "model/plan.h"
+#include "model/registry.h"
+
+#define IDLE_NS UINT64_C(1000000000)
+
+/* ---- loading ---- */
+
+static uint64_t memory_here(void)
+{
+    long pages = sysconf(_SC_PHYS_PAGES);
+    long bytes = sysconf(_SC_PAGESIZE);
+    return pages > 0 && bytes > 0 ? (uint64_t)pages * (uint64_t)bytes : 0;
+}
+
+static enum status find_template(struct runner *r, struct error *err)
+{
+    if (strcmp(r->family_name, "auto") != 0) {
+        return template_parse(r->family_name, &r->family)
+                   ? STATUS_OK
+                   : error_set(err, STATUS_INVALID, "generate.chat_template: there is no %s",
+                               r->family_name);
+    }
+    return template_of_file(model_file(r->model), &r->family, err);
+}
+
+/* Refuses with the plan's figures what this machine cannot hold. */
+static enum status budget(struct runner *r, struct error *err)
+{
+    const struct model_info *i = model_info(r->model);
+    struct plan p;
+    r->context =
+        r->config.context == 0 || r->config.context > i->context ? i->context : r->config.context;
+    struct plan_request ask = {.info = i,
+                               .kv_type = TENSOR_F16,
+                               .context = r->context,
+                               .users = r->config.users,
+                               .pass_tokens = RUNNER_PASS_TOKENS,
+                               .memory = memory_here()};
+    enum status s = plan_make(&ask, &p, err);
+    if (s == STATUS_OK && !p.fits) {
+        return error_set(err, STATUS_NO_MEMORY,
+                         "needs %.1f GiB of %.1f GiB for %u users at %u tokens: lower "
+                         "generate.users or generate.context (carrel model plan)",
+                         (double)p.total * 0x1p-30, (double)ask.memory * 0x1p-30, p.users,
+                         p.context);
+    }
+    r->pages = s == STATUS_OK ? p.pages : 0;
+    return s;
+}
+
+static enum status load(struct runner *r, struct error *err)
+{
+    struct model_record record;
+    enum status s = registry_find(r->home, r->name, &record, err);
+    if (s == STATUS_OK && record.role != MODEL_CHAT) {
+        s = error_set(err, STATUS_INVALID, "it was imported as %s, not as chat",
+                      model_role_name(record.role));
+    }
+    if (s == STATUS_OK) {
+        s = registry_open(r->home, &record, &r->model, err);
+    }
+    if (s != STATUS_OK) {
+        return s;
+    }
+    s = find_template(r, err);
+    s = s != STATUS_OK ? s : budget(r, err);
+    struct kv_shape shape = model_kv_shape(r->model, TENSOR_F16);
+    s = s != STATUS_OK ? s : kv_pool_new(&shape, r->pages, &r->pool, err);
+    s = s != STATUS_OK ? s : workspace_new(r->model, RUNNER_PASS_TOKENS, &r->workspace, err);
+    if (s != STATUS_OK) {
+        return s;
+    }
+    beginnings_init(&r->beginnings, r->pool);
+    r->logits =
+        calloc((size_t)r->config.users * model_info(r->model)->vocabulary + 1, sizeof *r->logits);
+    if (r->logits == NULL) {
+        return error_set(err, STATUS_NO_MEMORY, "out of memory");
+    }
+    uv_mutex_lock(&r->lock);
+    (void)snprintf(r->shown.model, sizeof r->shown.model, "%.64s (sha256 %.12s)", record.name,
+                   record.sha256);
+    (void)snprintf(r->shown.detail, sizeof r->shown.detail,
+                   "%s, %s template, %u users at %u tokens", model_info(r->model)->architecture,
+                   template_name(r->family), r->config.users, r->context);
+    uv_mutex_unlock(&r->lock);
+    return STATUS_OK;
+}
+
+/* ---- the thread ---- */
+
+void runner_finish(struct runner *r, struct runner_task *t, const struct error *why,
+                   const char *reason)
+{
+    uv_mutex_lock(&r->lock);
+    t->error = why == NULL ? (struct error){0} : *why;
+    t->finish_reason = reason;
+    t->done = true;
+    uv_mutex_unlock(&r->lock);
+    r->changed = true;
+}
+
+/* Takes what arrived; sleeps when there is nothing to do. False: stop. */
+static bool receive(struct runner *r)
+{
+    uv_mutex_lock(&r->lock);
+    if (!r->stopping && list_empty(&r->arrived) && batch_active(r) == 0) {
+        (void)uv_cond_timedwait(&r->wake, &r->lock, IDLE_NS);
+    }
+    while (!list_empty(&r->arrived)) {
+        struct list *first = r->arrived.next;
+        list_remove(first);
+        list_push(&r->waiting, first);
+    }
+    bool go = !r->stopping;
+    uv_mutex_unlock(&r->lock);
+    return go;
+}
+
+static void show(struct runner *r)
+{
+    uint32_t free_pages = kv_pool_left(r->pool);
+    uint32_t kept = beginnings_pages(&r->beginnings);
+    uv_mutex_lock(&r->lock);
+    r->shown.pages = r->pages;
+    r->shown.pages_free = free_pages;
+    r->shown.pages_kept = kept;
+    r->shown.tokens_read = r->read;
+    r->shown.tokens_written = r->written;
+    r->shown.tokens_shared = r->shared;
+    r->shown.passes = r->passes;
+    uv_mutex_unlock(&r->lock);
+}
+
+static void work(struct runner *r)
+{
+    while (receive(r)) {
+        int64_t now = clock_monotonic_ms();
+        batch_sweep(r, now);
+        beginnings_expire(&r->beginnings, now);
+        batch_admit(r);
+        batch_pass(r);
+        show(r);
+        if (r->changed) {
+            r->changed = false;
+            r->config.notify(r->config.data);
+        }
+    }
+    batch_end(r);
+    beginnings_deinit(&r->beginnings);
+}
+
+static void set_state(struct runner *r, enum runner_state s)
+{
+    uv_mutex_lock(&r->lock);
+    r->state = s;
+    uv_mutex_unlock(&r->lock);
+    r->config.notify(r->config.data);
+}
+
+static void run(void *data)
+{
+    struct runner *r = data;
+    struct error err = {0};
+    int64_t from = clock_monotonic_ms();
+    if (load(r, &err) == STATUS_OK) {
+        LOG_INFO("model ready", LOG_STR("model", r->shown.model),
+                 LOG_STR("detail", r->shown.detail), LOG_INT("ms", clock_monotonic_ms() - from),
+                 LOG_END);
+        set_state(r, RUNNER_READY);
+        work(r);
+    } else {
+        (void)error_prefix(&err, "generate.model %s", r->name);
+        LOG_ERROR("model refused", LOG_STR("err", err.text), LOG_END);
+        uv_mutex_lock(&r->lock);
+        (void)snprintf(r->shown.detail, sizeof r->shown.detail, "%s", err.text);
+        uv_mutex_unlock(&r->lock);
+        set_state(r, RUNNER_FAILED);
+        uv_mutex_lock(&r->lock);
+        while (!r->stopping) {
+            uv_cond_wait(&r->wake, &r->lock);
+        }
+        uv_mutex_unlock(&r->lock);
+    }
+    set_state(r, RUNNER_OVER);
+}
+
+/* ---- the door ---- */
+
+enum status runner_new(const struct runner_config *c, struct runner **out, struct error *err)
+{
+    struct runner *r = calloc(1, sizeof *r);
+    if (r == NULL || uv_mutex_init(&r->lock) != 0) {
+        free(r);
+        return error_set(err, STATUS_NO_MEMORY, "out of memory");
+    }
+    if (uv_cond_init(&r->wake) != 0) {
+        uv_mutex_destroy(&r->lock);
+        free(r);
+        return error_set(err, STATUS_NO_MEMORY, "out of memory");
+    }
+    r->config = *c;
+    r->config.users = c->users > RUNNER_USERS_MAX ? RUNNER_USERS_MAX : c->users;
+    (void)snprintf(r->home, sizeof r->home, "%s", c->home);
+    (void)snprintf(r->name, sizeof r->name, "%s", c->model);
+    (void)snprintf(r->family_name, sizeof r->family_name, "%s", c->chat_template);
+    list_init(&r->arrived);
+    list_init(&r->waiting);
+    (void)snprintf(r->shown.model, sizeof r->shown.model, "%s", r->name);
+    (void)snprintf(r->shown.detail, sizeof r->shown.detail, "the model is loading");
+    if (uv_thread_create(&r->thread, run, r) != 0) {
+        uv_cond_destroy(&r->wake);
+        uv_mutex_destroy(&r->lock);
+        free(r);
+        return error_set(err, STATUS_NO_MEMORY, "no thread for the model");
+    }
+    *out = r;
+    return STATUS_OK;
+}
+
+void runner_status(struct runner *r, struct runner_status *out)
+{
+    uv_mutex_lock(&r->lock);
+    *out = r->shown;
+    out->waiting = r->n_arrived;
+    out->state = r->state;
+    uv_mutex_unlock(&r->lock);
+}
+
+static enum runner_state state_of(struct runner *r)
+{
+    uv_mutex_lock(&r->lock);
+    enum runner_state s = r->state;
+    uv_mutex_unlock(&r->lock);
+    return s;
+}
+
+const struct tokenizer *runner_tokenizer(struct runner *r)
+{
+    return state_of(r) == RUNNER_READY ? model_tokenizer(r->model) : NULL;
+}
+
+enum template_family runner_template(struct runner *r)
+{
+    return r->family;
+}
+
+uint32_t runner_context(struct runner *r)
+{
+    return r->context;
+}
+
+uint32_t runner_vocabulary(struct runner *r)
+{
+    return state_of(r) == RUNNER_READY ? model_info(r->model)->vocabulary : 0;
+}
+
+enum status runner_submit(struct runner *r, struct runner_task *t, struct error *err)
+{
+    enum status s = STATUS_OK;
+    if (t->prompt.n == 0 || t->max_tokens == 0 || t->prompt.n + t->max_tokens > r->context) {
+        return error_set(err, STATUS_INVALID, "%zu tokens and an answer of %u: the context is %u",
+                         t->prompt.n, t->max_tokens, r->context);
+    }
+    buf_init(&t->text, RUNNER_TEXT_MAX);
+    atomic_init(&t->cancelled, false);
+    t->done = false;
+    uv_mutex_lock(&r->lock);
+    if (r->state != RUNNER_READY || r->stopping) {
+        s = error_set(err, STATUS_UNAVAILABLE, "the model is not ready");
+    } else if (r->shown.active + r->n_arrived >= r->config.users + r->config.queue) {
+        s = error_set(err, STATUS_BUSY,
+                      "%u answers are being written and %u wait: try again shortly",
+                      r->shown.active, r->n_arrived);
+    } else {
+        list_push(&r->arrived, &t->link);
+        r->n_arrived++;
+        uv_cond_signal(&r->wake);
+    }
+    uv_mutex_unlock(&r->lock);
+    return s;
+}
+
+void runner_cancel(struct runner *r, struct runner_task *t)
+{
+    atomic_store(&t->cancelled, true);
+    uv_mutex_lock(&r->lock);
+    uv_cond_signal(&r->wake);
+    uv_mutex_unlock(&r->lock);
+}
+
+bool runner_take(struct runner *r, struct runner_task *t, struct buf *out)
+{
+    uv_mutex_lock(&r->lock);
+    buf_str(out, buf_view(&t->text));
+    buf_reset(&t->text);
+    bool done = t->done;
+    uv_mutex_unlock(&r->lock);
+    return done;
+}
+
+void runner_stop(struct runner *r)
+{
+    uv_mutex_lock(&r->lock);
+    r->stopping = true;
+    uv_cond_signal(&r->wake);
+    uv_mutex_unlock(&r->lock);
+}
+
+void runner_free(struct runner *r)
+{
+    (void)uv_thread_join(&r->thread);
+    free(r->logits);
+    workspace_free(r->workspace);
+    kv_pool_free(r->pool);
+    model_close(r->model);
+    uv_cond_destroy(&r->wake);
+    uv_mutex_destroy(&r->lock);
+    free(r);
+}

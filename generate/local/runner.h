@@ -1,0 +1,89 @@
+/* One chat model and the thread that owns it: loading in the background, then one continuous batch
+ * for everybody who asks. A task's tokens depend on its own prompt, options and seed alone, not on
+ * who else is in the batch (model/model.h).
+ *
+ * All functions are called on the loop thread and return at once. `notify` is called on the model's
+ * thread whenever there may be something to take. */
+#ifndef CARREL_GENERATE_LOCAL_RUNNER_H
+#define CARREL_GENERATE_LOCAL_RUNNER_H
+
+#include <stdatomic.h>
+
+#include "base/list.h"
+#include "generate/local/beginnings.h"
+#include "generate/local/text_out.h"
+#include "model/model.h"
+#include "model/sampler.h"
+#include "model/template.h"
+
+#define RUNNER_USERS_MAX 64U
+#define RUNNER_QUEUE_MAX 1024U
+#define RUNNER_PASS_TOKENS 256U
+#define RUNNER_TEXT_MAX ((size_t)4 * 1024 * 1024)
+
+struct runner_config {
+    const char *home, *model;  /* data directory; name of an imported model */
+    const char *chat_template; /* a family's name, or "auto": the file's own */
+    uint32_t context; /* tokens of one answer with its prompt; 0: as the model was trained */
+    uint32_t users;   /* answers at once, 1 to RUNNER_USERS_MAX */
+    uint32_t queue;   /* that may wait besides, to RUNNER_QUEUE_MAX */
+    void (*notify)(void *data);
+    void *data;
+};
+
+enum runner_state { RUNNER_LOADING, RUNNER_READY, RUNNER_FAILED, RUNNER_OVER };
+
+struct runner_task { /* the caller's, untouched by it from submit until it is told done */
+    struct token_list prompt;
+    uint32_t max_tokens; /* of the answer; with the prompt within the context */
+    struct sampler_options sampling;
+    const struct str *stops;
+    size_t n_stops;
+    char scope[SCOPE_CAP]; /* whose computed beginnings it may use; "": nobody's */
+    int64_t deadline_ms;   /* clock_monotonic_ms */
+    /* the runner's */
+    struct list link;
+    _Atomic bool cancelled;
+    /* out, behind the runner's lock until done */
+    struct buf text;
+    bool done;
+    struct error error;
+    const char *finish_reason; /* "stop", "length"; static */
+    uint32_t shared_tokens;    /* of the prompt, not computed again */
+    uint32_t completion_tokens;
+};
+
+struct runner_status {
+    enum runner_state state;
+    char detail[256]; /* why it failed, or what runs */
+    char model[160];  /* "name (sha256 prefix)"; "" before it is known */
+    uint32_t active, waiting, pages, pages_free, pages_kept;
+    uint64_t tokens_read, tokens_written, tokens_shared, passes;
+};
+
+struct runner;
+
+/* Starts the thread and returns; what is wrong with the model is in the status later. */
+enum status runner_new(const struct runner_config *c, struct runner **out,
+                       struct error *err) MUST_CHECK;
+void runner_status(struct runner *r, struct runner_status *out);
+/* Fixed once the state is READY; NULL before. */
+const struct tokenizer *runner_tokenizer(struct runner *r);
+enum template_family runner_template(struct runner *r);
+uint32_t runner_context(struct runner *r);
+uint32_t runner_vocabulary(struct runner *r);
+
+/* BUSY: as many wait as may. INVALID: it could never fit. UNAVAILABLE: not ready. */
+enum status runner_submit(struct runner *r, struct runner_task *t, struct error *err) MUST_CHECK;
+/* Stops soon; the task is still told done, with CANCELLED. Its pages are free before that. */
+void runner_cancel(struct runner *r, struct runner_task *t);
+/* Moves the text that has come to out; true once when all has been taken and the task is over. */
+bool runner_take(struct runner *r, struct runner_task *t, struct buf *out);
+
+/* Tells the thread to end: tasks are told done (CANCELLED), notify is called, the state becomes
+ * OVER. */
+void runner_stop(struct runner *r);
+/* After OVER: waits for the thread, which is on its last lines. */
+void runner_free(struct runner *r);
+
+#endif

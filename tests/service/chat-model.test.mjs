@@ -1,0 +1,245 @@
+// generate with a GGUF model, as real processes: a small model with seeded weights answers. What it says is noise; that it
+// is the same noise every time, whatever else is asked beside it, is what is tested.
+import assert from "node:assert/strict";
+import { spawnSync } from "node:child_process";
+import { mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join, resolve } from "node:path";
+import { after, before, test } from "node:test";
+import { binDir, startAppliance, temporaryHome, until } from "./appliance.mjs";
+
+const dir = mkdtempSync(join(tmpdir(), "carrel-chat-model-"));
+const writer = resolve(binDir, "../tests/write-model");
+const settings = (more = "") =>
+  `http:\n  requests_per_minute: 0\ngenerate:\n  model: tiny\n  users: 3\n  queue: 2\n  context: 6144\n${more}`;
+let a;
+
+function model(name, ...args) {
+  const path = join(dir, name);
+  const r = spawnSync(writer, [path, ...args], { encoding: "utf8" });
+  assert.equal(r.status, 0, r.stderr);
+  return path;
+}
+
+function carrel(home, ...args) {
+  const r = spawnSync(join(binDir, "carrel"), [...args, "--home", home], { encoding: "utf8" });
+  return { code: r.status, out: r.stdout, err: r.stderr };
+}
+
+async function stocked(config, home = temporaryHome()) {
+  const x = await startAppliance({ home, config });
+  x.drop("falcon.md", "# Falcons\n\nThe falcon is the fastest bird. It dives at 320 kilometres an hour.\n");
+  x.drop("owl.md", "# Owls\n\nThe owl hunts at night. It hears a mouse under the snow.\n");
+  await x.settled({ n: 2 });
+  return x;
+}
+
+const ready = (x) => until("the model is ready", async () => /carrel_generate_model_ready 1/.test(await metrics(x)));
+const metrics = async (x) => (await x.request("/metrics")).text();
+const gauge = async (x, name) => Number(new RegExp(`carrel_generate_model_${name}(?:\\{[^}]*\\})? (\\d+)`).exec(await metrics(x))?.[1]);
+
+const ask = (question, more = {}) => ({ model: "carrel", messages: [{ role: "user", content: question }], max_tokens: 24, ...more });
+const answer = (x, question, more) => x.post("/v1/chat/completions", ask(question, more));
+const words = (j) => j.choices[0].message.content;
+
+before(async () => {
+  const home = temporaryHome();
+  const file = model("tiny.gguf", "title=tiny");
+  const r = carrel(home, "model", "import", file, "--as", "chat", "--name", "tiny");
+  assert.equal(r.code, 0, r.err);
+  a = await stocked(settings(), home);
+  await ready(a);
+});
+
+after(async () => {
+  await a?.stop();
+  rmSync(dir, { recursive: true, force: true });
+});
+
+test("the model answers, is named everywhere, and counts its tokens", async () => {
+  const j = await answer(a, "How fast is the falcon?");
+  assert.equal(j.carrel.engine, "local", JSON.stringify(j.carrel));
+  assert.match(j.carrel.model, /^tiny \(sha256 [0-9a-f]{12}\)/);
+  assert.equal(j.carrel.route.verdict, "local");
+  assert.ok(j.usage.prompt_tokens > 500 && j.usage.completion_tokens > 0 && j.usage.completion_tokens <= 24);
+  assert.equal(j.usage.total_tokens, j.usage.prompt_tokens + j.usage.completion_tokens);
+  assert.ok(["stop", "length"].includes(j.choices[0].finish_reason));
+});
+
+test("two at once get the tokens that each gets alone; a seed repeats, another seed differs", async () => {
+  const asked = [
+    ["How fast is the falcon?", { temperature: 0.9, seed: 7 }],
+    ["When does the owl hunt?", { temperature: 1.2, top_p: 0.9, seed: 8, presence_penalty: 0.5 }],
+    ["What does the owl hear?", {}],
+  ];
+  const alone = [];
+  for (const [q, o] of asked) alone.push(words(await answer(a, q, { ...o, max_tokens: 40 })));
+  const beside = await Promise.all(asked.map(([q, o]) => answer(a, q, { ...o, max_tokens: 40 })));
+  assert.deepEqual(beside.map(words), alone);
+  assert.ok(alone.every((t) => t.length > 10 && !t.includes("\u0000")));
+  assert.notEqual(words(await answer(a, asked[0][0], { temperature: 0.9, seed: 70, max_tokens: 40 })), alone[0]);
+  const shared = await gauge(a, "tokens_shared_total");
+  assert.ok(shared > 500, `what begins the same is not computed again (${shared} tokens)`);
+});
+
+/** Reads a stream's events until `enough` says so or it ends. */
+async function stream(x, question, more = {}, enough = () => false) {
+  const stop = new AbortController();
+  const r = await x.request("/v1/chat/completions", { method: "POST", signal: stop.signal, body: ask(question, { stream: true, stream_options: { include_usage: true }, ...more }) });
+  if (!r.ok) return { status: r.status, retry: r.headers.get("retry-after"), body: await r.json() };
+  const events = [];
+  let rest = "";
+  const text = new TextDecoder("utf-8", { fatal: true });
+  try {
+    for await (const chunk of r.body) {
+      rest += text.decode(chunk, { stream: true });
+      for (let at = rest.indexOf("\n\n"); at >= 0; at = rest.indexOf("\n\n")) {
+        const line = rest.slice(0, at).replace(/^data: /, "");
+        rest = rest.slice(at + 2);
+        if (line.startsWith("{")) events.push(JSON.parse(line));
+      }
+      if (enough(events)) {
+        stop.abort();
+        break;
+      }
+    }
+  } catch (e) {
+    if (!stop.signal.aborted) return { status: 200, events, broken: e };
+  }
+  return { status: 200, events };
+}
+const said = (events) => events.map((e) => e.choices?.[0]?.delta?.content ?? "").join("");
+
+test("streaming says the same as a whole answer, in whole characters, and the usage", async () => {
+  const whole = await answer(a, "How fast is the falcon?", { max_tokens: 60 });
+  const { events } = await stream(a, "How fast is the falcon?", { max_tokens: 60 });
+  assert.equal(said(events), words(whole));
+  assert.ok(events.filter((e) => e.choices?.[0]?.delta?.content).length > 5, "in pieces");
+  assert.deepEqual(events.at(-1).usage, whole.usage);
+});
+
+test("stop strings and limits end an answer; options out of range are refused by name", async () => {
+  const whole = words(await answer(a, "How fast is the falcon?", { max_tokens: 60 }));
+  const stop = whole.slice(12, 15);
+  const cut = await answer(a, "How fast is the falcon?", { max_tokens: 60, stop: [stop] });
+  assert.equal(words(cut), whole.slice(0, whole.indexOf(stop)));
+  assert.equal(cut.choices[0].finish_reason, "stop");
+  const short = await answer(a, "How fast is the falcon?", { max_tokens: 3 });
+  assert.equal(short.choices[0].finish_reason, "length");
+  assert.equal(short.usage.completion_tokens, 3);
+  // token 300 is written "w300" in the fixture's vocabulary: forced, and nothing else
+  const forced = await answer(a, "How fast is the falcon?", { max_tokens: 3, logit_bias: { 300: 100 } });
+  assert.equal(words(forced), "w300w300w300");
+  for (const [field, value] of [["presence_penalty", 9], ["logit_bias", { owl: 1 }], ["logit_bias", { 100000: 1 }], ["min_p", 2]]) {
+    const r = await a.request("/v1/chat/completions", { method: "POST", body: ask("How fast is the falcon?", { [field]: value }) });
+    assert.equal(r.status, 400, field);
+    assert.match((await r.json()).error.message, new RegExp(field));
+  }
+});
+
+test("who leaves gives the pages back at once; a full queue says 429 and when to come again", async () => {
+  await until("idle", async () => (await gauge(a, "active")) === 0);
+  const long = { max_tokens: 3000, temperature: 1, logit_bias: {} };
+  const gone = [];
+  for (let i = 0; i < 5; i++) gone.push(stream(a, `How fast is the falcon, ${i}?`, { ...long, seed: i }, () => leave));
+  let leave = false;
+  await until("three at work, two waiting", async () => (await gauge(a, "active")) === 3 && (await gauge(a, "waiting")) === 2);
+  const full = await stream(a, "And the owl?", long);
+  assert.equal(full.status, 429, JSON.stringify(full));
+  assert.ok(Number(full.retry) > 0);
+  assert.match(full.body.error.message, /answers are being written and 2 wait/);
+  const taken = async () => (await gauge(a, "pages")) - (await gauge(a, "pages_free"));
+  await until("their worst case is reserved", async () => (await taken()) > 3 * (3000 / 16));
+  const held = await taken();
+  leave = true;
+  await until("all pages but the kept ones are free", async () => (await gauge(a, "active")) === 0 && (await gauge(a, "waiting")) === 0);
+  await until("pages are free", async () => (await taken()) <= (await gauge(a, "pages_kept")) && (await taken()) < held - 500);
+  await Promise.allSettled(gone);
+});
+
+test("memory stays within the plan", async () => {
+  const info = JSON.parse(carrel(a.home, "model", "plan", join(dir, "tiny.gguf"), "--context", "6144", "--users", "3", "--json").out);
+  const resident = Number(/carrel_generate_resident_bytes (\d+)/.exec(await metrics(a))[1]);
+  assert.ok(info.total > info.weights && info.keys_values > 0);
+  const itself = 400e6; // what the process has without a model, under AddressSanitizer and its shadow
+  assert.ok(resident < info.total + itself, `${resident} bytes resident, planned ${info.total}`);
+});
+
+test("generate is killed in the middle of an answer: the stream says so, and the next answer comes from the same model", async () => {
+  const status = JSON.parse(carrel(a.home, "status", "--json").out);
+  const pid = status.services.find((s) => s.name === "generate").pid;
+  const first = words(await answer(a, "How fast is the falcon?", { max_tokens: 40 }));
+  const r = await stream(a, "How fast is the falcon?", { max_tokens: 3000, temperature: 1 }, (events) => {
+    if (said(events).length > 40) process.kill(pid, "SIGKILL");
+    return false;
+  });
+  assert.ok(r.broken || r.events.some((e) => e.error), "an error ends the stream");
+  await ready(a);
+  assert.equal(words(await answer(a, "How fast is the falcon?", { max_tokens: 40 })), first);
+});
+
+test("an answer that takes too long ends", async () => {
+  const home = temporaryHome();
+  assert.equal(carrel(home, "model", "import", join(dir, "tiny.gguf"), "--as", "chat", "--name", "tiny").code, 0);
+  const x = await stocked(settings("  answer_timeout: 1s\n"), home);
+  try {
+    await ready(x);
+    const r = await x.request("/v1/chat/completions", { method: "POST", body: ask("How fast is the falcon?", { max_tokens: 5000, temperature: 1 }) });
+    const j = await r.json();
+    if (r.status === 200) {
+      // what was said in time counts
+      assert.equal(j.choices[0].finish_reason, "length");
+      assert.ok(j.usage.completion_tokens < 5000);
+    } else {
+      assert.equal(r.status, 504, JSON.stringify(j));
+      assert.match(j.error.message, /in the time allowed/);
+    }
+    await until("idle", async () => (await gauge(x, "active")) === 0);
+  } finally {
+    await x.stop();
+  }
+});
+
+test("a damaged or missing model is refused by name, and answers are quoted, visibly", async () => {
+  const home = temporaryHome();
+  assert.equal(carrel(home, "model", "import", join(dir, "tiny.gguf"), "--as", "chat", "--name", "tiny").code, 0);
+  const x = await stocked(settings(), home);
+  try {
+    await ready(x);
+  } finally {
+    await x.stop({ keep: true });
+  }
+  const record = readFileSync(join(home, "models/tiny.model"), "utf8");
+  writeFileSync(join(home, "models/tiny.model"), record.replace(/sha256 [0-9a-f]{8}/, "sha256 00000000"));
+  const y = await startAppliance({ home, config: settings() });
+  try {
+    const j = await answer(y, "How fast is the falcon?");
+    assert.equal(j.carrel.engine, "extractive");
+    assert.match(j.carrel.note, /generate\.model tiny/);
+    assert.match(words(j), /falcon is the fastest bird/);
+    assert.match(carrel(home, "status").out, /generate .*generate\.model tiny/);
+  } finally {
+    await y.stop();
+  }
+});
+
+test("a model without a template it is known by is refused with the setting that chooses one", async () => {
+  const home = temporaryHome();
+  const file = model("plain.gguf", "title=plain", "template={{ messages }}");
+  assert.equal(carrel(home, "model", "import", file, "--as", "chat", "--name", "tiny").code, 0);
+  const x = await stocked(settings(), home);
+  try {
+    const j = await answer(x, "How fast is the falcon?");
+    assert.match(j.carrel.note, /generate\.chat_template/);
+    assert.equal(j.carrel.engine, "extractive");
+  } finally {
+    await x.stop({ keep: true });
+  }
+  const y = await startAppliance({ home, config: settings("  chat_template: llama3\n") });
+  try {
+    await ready(y);
+    assert.equal((await answer(y, "How fast is the falcon?")).carrel.engine, "local");
+  } finally {
+    await y.stop();
+  }
+});
