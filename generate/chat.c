@@ -40,6 +40,8 @@ struct chat {
     const char *finish_reason;
     bool refused;
     uint32_t prompt_tokens, completion_tokens;
+    Ge__TokenLogprob **logprobs;
+    size_t n_logprobs;
     char note[400];
 };
 
@@ -78,9 +80,22 @@ static void fail(struct chat *c, const struct error *err)
 
 /* ---- sending ------------------------------------------------------------------------------------- */
 
+static bool makes_question(const struct chat *c)
+{
+    return c->ask->has_make_question && c->ask->make_question;
+}
+
+/* Brackets in it are JSON's, not marks; and quoted sentences would not keep to it. */
+static bool has_form(const struct chat *c)
+{
+    return c->ask->json_schema != NULL || c->ask->grammar != NULL ||
+           (c->ask->has_json_object && c->ask->json_object);
+}
+
+/* No answer for a person: no quoted sentences instead, and not counted. */
 static bool rewrites(const struct chat *c)
 {
-    return c->ask->has_standing_question && c->ask->standing_question;
+    return makes_question(c) || (c->ask->has_standing_question && c->ask->standing_question);
 }
 
 static void set_first(struct chat *c, Ge__ChatReply *reply, Ge__Route *route)
@@ -153,6 +168,8 @@ static enum status send_last(struct chat *c)
     reply.prompt_tokens = c->prompt_tokens;
     reply.has_completion_tokens = c->completion_tokens > 0;
     reply.completion_tokens = c->completion_tokens;
+    reply.logprobs = c->logprobs;
+    reply.n_logprobs = c->n_logprobs;
     reply.note = c->note[0] == '\0' ? NULL : c->note;
     enum status s = ge_chat_respond(c->call, &reply);
     if (s == STATUS_OK) {
@@ -256,7 +273,7 @@ static bool fall_back(struct chat *c, const struct error *why)
 {
     bool local = c->engine == c->owner->local;
     bool callers = local && (why->code == STATUS_BUSY || why->code == STATUS_DEADLINE ||
-                             why->code == STATUS_INVALID);
+                             why->code == STATUS_INVALID || has_form(c));
     if (c->engine == c->owner->extractive || callers || c->any_text || rewrites(c) ||
         why->code == STATUS_CANCELLED || c->owner->stopping) {
         return false;
@@ -277,6 +294,8 @@ static void take_result(struct chat *c, const struct engine_result *r)
     c->refused = r->refused;
     c->prompt_tokens = r->prompt_tokens;
     c->completion_tokens = r->completion_tokens;
+    c->logprobs = r->logprobs;
+    c->n_logprobs = r->n_logprobs;
     if (r->note != NULL && c->note[0] == '\0') {
         (void)snprintf(c->note, sizeof c->note, "%s", r->note);
     }
@@ -321,8 +340,14 @@ static void on_given(void *data, size_t n_passages)
                                                            : c->cite->n_passages;
 }
 
+static struct arena *room_of(void *data)
+{
+    struct chat *c = data;
+    return &c->arena;
+}
+
 static const struct engine_sink sink = {
-    .text = on_text, .finish = on_finish, .given = on_given};
+    .text = on_text, .finish = on_finish, .given = on_given, .room = room_of};
 
 void chat_on_cancel(struct rpc_call *call)
 {
@@ -368,6 +393,9 @@ static enum status check(const Ge__ChatRequest *ask, enum route_engine *engine, 
     if (!route_engine_parse(ask->engine, engine)) {
         return error_set(err, STATUS_INVALID,
                          "there is no engine of that name; extractive, local, upstream or none");
+    }
+    if (ask->has_make_question && ask->make_question && ask->n_passages != 1) {
+        return error_set(err, STATUS_INVALID, "a question is made about one passage");
     }
     for (size_t i = 0; i < ask->n_passages; i++) {
         struct str text = {.ptr = (const char *)ask->passages[i]->text.data,
@@ -443,7 +471,8 @@ static void answer(struct chat *c)
 {
     struct generate *g = c->owner;
     struct error err = {0};
-    if (rewrites(c) && c->route.verdict != ROUTE_EXTERNAL && !c->route.model) {
+    if (rewrites(c) && !c->route.model &&
+        (c->route.verdict != ROUTE_EXTERNAL || makes_question(c))) {
         error_set(&err, STATUS_UNAVAILABLE, "no language model may have the questions: %s",
                   c->route.reason);
         refuse_rewrite(c, &err);
@@ -456,6 +485,15 @@ static void answer(struct chat *c)
         (void)snprintf(c->note, sizeof c->note, "%s", c->route.reason);
         c->complete = true;
         flush(c);
+        release_if_over(c);
+        return;
+    }
+    if (has_form(c) && !c->route.model) {
+        error_set(&err, STATUS_UNSUPPORTED,
+                  "response_format: only a model of this machine keeps to a form: %s",
+                  c->route.held_back || c->route.verdict == ROUTE_EXTERNAL ? c->route.reason
+                                                                           : "none answers here");
+        fail(c, &err);
         release_if_over(c);
         return;
     }
@@ -510,6 +548,6 @@ void chat_on_request(struct rpc_call *call, const ProtobufCMessage *m)
         release_if_over(c);
         return;
     }
-    cite_init(c->cite, (uint32_t)c->ask->n_passages);
+    cite_init(c->cite, has_form(c) ? 0 : (uint32_t)c->ask->n_passages);
     answer(c);
 }

@@ -5,6 +5,7 @@
 
 #include <uv.h>
 
+#include "base/arena.h"
 #include "base/list.h"
 #include "base/settings/settings.h"
 #include "generate/cite.h"
@@ -30,6 +31,8 @@ struct engine_result {
     const struct citation *citations; /* borrowed during finish */
     size_t n_citations;
     uint32_t prompt_tokens, completion_tokens; /* 0: unknown */
+    Ge__TokenLogprob **logprobs;               /* in the sink's room; NULL: none */
+    size_t n_logprobs;
 };
 
 struct engine_sink {
@@ -40,6 +43,8 @@ struct engine_sink {
     void (*finish)(void *data, const struct engine_result *result);
     /* Before the first text: only the first n passages are in the prompt. */
     void (*given)(void *data, size_t n_passages);
+    /* Memory that lives as long as the answer. */
+    struct arena *(*room)(void *data);
 };
 
 struct engine_ops {

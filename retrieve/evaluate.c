@@ -4,6 +4,7 @@
  *   vectorstore.List                   which documents: those whose ids have the lowest hashes, so
  *                                      that most are the same ones the next time
  *   vectorstore.GetText, each          its passages -> questions (questions.h)
+ *   generate.Chat, make_question       one more a document, by the local model where there is one
  *   one search a question, each        for every configuration, with the same questions
  *   eval_db_add, each configuration    on the lane
  *
@@ -20,7 +21,7 @@
 #include "base/log.h"
 #include "base/map.h"
 #include "retrieve/eval_db.h"
-#include "retrieve/questions.h"
+#include "retrieve/question_ask.h"
 
 #define AT_ONCE 4U
 #define CONFIGURATIONS_MAX 4U
@@ -28,6 +29,8 @@
 #define QUESTIONS_MIN 10U
 #define QUESTIONS_MAX 1000U
 #define QUESTIONS_DEFAULT 300U
+#define MODEL_QUESTIONS_MAX 60U /* of a run: each takes a model seconds */
+#define MODEL_PASSAGE_LEAST 120U /* bytes: less says too little to ask about */
 #define JUDGED_MAX 200U
 #define JUDGED_DOCUMENTS 20U
 #define PASSAGES_MAX 512U /* of one document */
@@ -69,6 +72,9 @@ struct evaluation {
     struct question_passage *passages; /* of the document being read */
     uint64_t *hashes;
     size_t n_passages;
+    struct question_ask ask;
+    size_t asked_passage, n_modelled; /* the passage asked about; questions the model made */
+    bool no_model;
     struct asked *asked;
     size_t n_asked, max_asked;
     struct eval_result *results[CONFIGURATIONS_MAX];
@@ -427,6 +433,51 @@ static enum status add_questions(struct evaluation *e, struct error *err)
     return STATUS_OK;
 }
 
+/* ---- a question of the model's ---- */
+
+static void on_model_question(void *data, const char *question, const struct error *err)
+{
+    struct evaluation *e = data;
+    const struct sampled *d = &e->documents[e->at_document];
+    e->rpc = NULL;
+    e->no_model = err->code != STATUS_OK; /* without one, or with one that fails, the rest stands */
+    size_t len = strlen(question);
+    const char *text = len == 0 ? NULL : arena_strndup(&e->arena, question, len);
+    uint64_t *hash = text == NULL ? NULL : arena_array(&e->arena, 1, sizeof *hash);
+    if (hash != NULL) {
+        *hash = e->hashes[e->asked_passage];
+        e->asked[e->n_asked++] = (struct asked){
+            .key = hash64(text, len) ^ (hash64(d->id, strlen(d->id)) * 31 + QUESTION_MODEL),
+            .text = text,
+            .collection = d->collection,
+            .passages = hash,
+            .n_passages = 1};
+        e->n_modelled++;
+    }
+    e->at_document++;
+    next_document(e);
+}
+
+/* About one passage, the same one for the same document. false: nothing was asked. */
+static bool ask_model(struct evaluation *e)
+{
+    const struct sampled *d = &e->documents[e->at_document];
+    if (e->no_model || e->n_modelled == MODEL_QUESTIONS_MAX || e->n_asked == e->max_asked ||
+        e->n_passages == 0) {
+        return false;
+    }
+    e->asked_passage = d->order % e->n_passages;
+    const struct question_passage *p = &e->passages[e->asked_passage];
+    if (p->text.len < MODEL_PASSAGE_LEAST) {
+        return false;
+    }
+    struct rpc_options options = options_of(e);
+    e->ask.done = on_model_question;
+    e->ask.data = e;
+    e->rpc = question_ask_start(e->all->r->svc, &e->ask, &options, d->title, p);
+    return e->rpc != NULL;
+}
+
 static void on_text_finish(struct rpc_request *r, const struct error *err, void *data)
 {
     (void)r;
@@ -440,6 +491,9 @@ static void on_text_finish(struct rpc_request *r, const struct error *err, void 
         }
     } else if (err->code != STATUS_NOT_FOUND) { /* it may have gone meanwhile */
         over(e, err);
+        return;
+    }
+    if (err->code == STATUS_OK && ask_model(e)) {
         return;
     }
     e->at_document++;
@@ -591,6 +645,8 @@ static enum status start(struct evaluation *e, const char *tenant, const Rt__Eva
     e->asked = arena_array(&e->arena, e->max_asked, sizeof *e->asked);
     (void)snprintf(e->tenant, sizeof e->tenant, "%s", tenant);
     e->n_asked = e->n_documents = e->at_document = e->used_documents = 0;
+    e->n_modelled = 0;
+    e->no_model = false;
     e->at_question = e->at_configuration = 0;
     e->n_configurations = m->n_configurations > 0 ? m->n_configurations : 1;
     e->published = NULL;

@@ -21,7 +21,7 @@ struct making {
 
 const char *question_kind_name(enum question_kind k)
 {
-    static const char *const names[] = {"title", "heading", "term", "asked", "sentence"};
+    static const char *const names[] = {"title", "heading", "term", "asked", "sentence", "model"};
     return k < QUESTION_KINDS ? names[k] : "feedback";
 }
 

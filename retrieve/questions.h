@@ -15,6 +15,7 @@ enum question_kind {
     QUESTION_TERM,     /* the passage that defines the term, as the next two: that passage */
     QUESTION_ASKED,    /* a sentence that ends in a question mark */
     QUESTION_SENTENCE, /* the longest words of the first sentence of a passage */
+    QUESTION_MODEL,    /* the local model's, about one passage (question_ask.h) */
     QUESTION_KINDS
 };
 const char *question_kind_name(enum question_kind k);

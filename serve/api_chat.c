@@ -19,8 +19,10 @@
 #include "serve/cited.h"
 #include "serve/http/jsonw.h"
 #include "serve/http/sse.h"
+#include "serve/logprobs.h"
 #include "serve/passage.h"
 #include "serve/request.h"
+#include "serve/rewritten.h"
 #include "serve/search_request.h"
 #include "serve/service.h"
 
@@ -28,7 +30,6 @@
 #define CITED_MAX 256
 /* A rewritten question is worth this wait, and not a word more than this. */
 #define REWRITE_MS 4000
-#define REWRITTEN_BYTES 600
 
 struct chat {
     struct request *q; /* NULL once answered or gone */
@@ -37,8 +38,7 @@ struct chat {
     struct chat_request ask;
     int64_t created_wall_ms, started_ms, search_ms, first_ms;
     const Rt__SearchReply *found;
-    char rewritten[REWRITTEN_BYTES]; /* the question standing alone; "" until and unless it is */
-    size_t rewritten_len;
+    struct rewritten rewritten; /* the question standing alone; "" until and unless it is */
     bool rewriting_over; /* tried, well or not */
     bool generating;
     bool begun;    /* the stream's first event is out */
@@ -50,6 +50,7 @@ struct chat {
     struct rpc_request *rpc;
     /* what generate said; all in the arena */
     const char *engine, *model, *note, *finish_reason, *route_json;
+    const char *logprobs_json; /* NULL: none */
     bool refused;
     uint32_t marks_removed, prompt_tokens, completion_tokens;
     struct {
@@ -114,8 +115,8 @@ static void carrel_object(struct jsonw *w, const struct chat *c, bool last)
         }
         jsonw_close(w, ']');
     }
-    if (c->rewritten[0] != '\0') {
-        jsonw_field_z(w, "rewritten", c->rewritten);
+    if (c->rewritten.text[0] != '\0') {
+        jsonw_field_z(w, "rewritten", c->rewritten.text);
     }
     if (last) {
         if (c->note != NULL && c->note[0] != '\0') {
@@ -154,8 +155,19 @@ static const char *finish_reason(const struct chat *c)
     return c->finish_reason != NULL && strcmp(c->finish_reason, "length") == 0 ? "length" : "stop";
 }
 
+static void logprobs(struct jsonw *w, const char *json)
+{
+    jsonw_key(w, "logprobs");
+    if (json == NULL) {
+        jsonw_null(w);
+    } else {
+        jsonw_raw(w, str_from(json));
+    }
+}
+
 /* One chunk's choices; text NULL: none; role: the first; finish: the last. */
-static void choices(struct jsonw *w, const char *role, const char *text, const char *finish)
+static void choices(struct jsonw *w, const struct chat *c, const char *role, const char *text,
+                    const char *finish)
 {
     jsonw_key(w, "choices");
     jsonw_open(w, '[');
@@ -170,7 +182,7 @@ static void choices(struct jsonw *w, const char *role, const char *text, const c
         jsonw_field_z(w, "content", text);
     }
     jsonw_close(w, '}');
-    jsonw_field_z(w, "logprobs", NULL);
+    logprobs(w, finish == NULL ? NULL : c->logprobs_json);
     jsonw_field_z(w, "finish_reason", finish);
     jsonw_close(w, '}');
     jsonw_close(w, ']');
@@ -214,7 +226,7 @@ static void begin_stream(struct chat *c)
     buf_init(&b, ANSWER_BYTES_MAX);
     jsonw_init(&w, &b);
     envelope(&w, c, "chat.completion.chunk");
-    choices(&w, "assistant", "", NULL);
+    choices(&w, c, "assistant", "", NULL);
     citations(&w, c, true);
     carrel_object(&w, c, false);
     jsonw_close(&w, '}');
@@ -228,7 +240,7 @@ static void stream_text(struct chat *c, const char *text)
     buf_init(&b, ANSWER_BYTES_MAX);
     jsonw_init(&w, &b);
     envelope(&w, c, "chat.completion.chunk");
-    choices(&w, NULL, text, NULL);
+    choices(&w, c, NULL, text, NULL);
     jsonw_close(&w, '}');
     send_event(c, &b);
 }
@@ -240,7 +252,7 @@ static void end_stream(struct chat *c)
     buf_init(&b, ANSWER_BYTES_MAX);
     jsonw_init(&w, &b);
     envelope(&w, c, "chat.completion.chunk");
-    choices(&w, NULL, NULL, finish_reason(c));
+    choices(&w, c, NULL, NULL, finish_reason(c));
     citations(&w, c, false);
     carrel_object(&w, c, true);
     jsonw_close(&w, '}');
@@ -299,7 +311,7 @@ static void answer_whole(struct chat *c)
     jsonw_open(&w, '[');
     jsonw_close(&w, ']');
     jsonw_close(&w, '}');
-    jsonw_field_z(&w, "logprobs", NULL);
+    logprobs(&w, c->logprobs_json);
     jsonw_field_z(&w, "finish_reason", finish_reason(c));
     jsonw_close(&w, '}');
     jsonw_close(&w, ']');
@@ -453,8 +465,17 @@ static void first_reply(struct chat *c, const Ge__ChatReply *m)
     }
 }
 
+static const char *logprobs_json(struct chat *c, const Ge__ChatReply *m)
+{
+    struct buf b;
+    buf_init(&b, ANSWER_BYTES_MAX / 2);
+    logprobs_write(&b, m);
+    return take_text(c, &b);
+}
+
 static void last_reply(struct chat *c, const Ge__ChatReply *m)
 {
+    c->logprobs_json = m->n_logprobs > 0 ? logprobs_json(c, m) : NULL;
     c->complete = true;
     c->finish_reason = keep_z(c, m->finish_reason);
     c->note = keep_z(c, m->note);
@@ -552,44 +573,17 @@ static void on_rewritten_piece(struct request *q, const ProtobufCMessage *messag
 {
     struct chat *c = q->op;
     const Ge__ChatReply *m = ge_chat_reply(message);
-    size_t len = m == NULL || m->delta == NULL ? 0 : strlen(m->delta);
-    if (len >= sizeof c->rewritten - c->rewritten_len) {
-        c->rewritten_len = sizeof c->rewritten; /* no question any more */
-    } else if (len > 0) {
-        memcpy(c->rewritten + c->rewritten_len, m->delta, len);
-        c->rewritten_len += len;
-    }
-}
-
-/* One line, without what models like to put around it. "" when that is no question. */
-static void trim_rewritten(struct chat *c)
-{
-    size_t from = 0;
-    size_t to = c->rewritten_len < sizeof c->rewritten ? c->rewritten_len : 0;
-    while (from < to && strchr(" \t\r\n\"", c->rewritten[from]) != NULL) {
-        from++;
-    }
-    for (size_t i = from; i < to; i++) {
-        if (c->rewritten[i] == '\n' || c->rewritten[i] == '\r') {
-            to = i;
-        }
-    }
-    while (to > from && strchr(" \t\"", c->rewritten[to - 1]) != NULL) {
-        to--;
-    }
-    memmove(c->rewritten, c->rewritten + from, to - from);
-    c->rewritten[to - from] = '\0';
-    if (str_eq(str_from(c->rewritten), c->ask.question)) {
-        c->rewritten[0] = '\0';
+    if (m != NULL && m->delta != NULL) {
+        rewritten_add(&c->rewritten, m->delta);
     }
 }
 
 static void on_rewritten(struct request *q, const struct error *err)
 {
     struct chat *c = q->op;
-    trim_rewritten(c);
-    if (err->code != STATUS_OK || c->rewritten[0] == '\0') {
-        c->rewritten[0] = '\0';
+    rewritten_end(&c->rewritten, c->ask.question);
+    if (err->code != STATUS_OK || c->rewritten.text[0] == '\0') {
+        c->rewritten.text[0] = '\0';
         generate(c); /* what the earlier turns found */
         return;
     }
@@ -664,8 +658,8 @@ static void search(struct chat *c)
     ask.n_earlier = c->ask.n_earlier;
     ask.has_widen = true;
     ask.widen = (uint32_t)c->q->serve->settings->retrieve.widen;
-    ask.has_rewritten = c->rewritten[0] != '\0';
-    ask.rewritten = pb_bytes(str_from(c->rewritten));
+    ask.has_rewritten = c->rewritten.text[0] != '\0';
+    ask.rewritten = pb_bytes(str_from(c->rewritten.text));
     ask.filter = c->ask.filtered ? &c->ask.filter : NULL;
     api_unary(c->q, PEER_RETRIEVE, &rt_search_method, 0, &ask.base, on_passages);
 }

@@ -1,6 +1,7 @@
 /* GET /v1/models, /v1/models/{id}: what can be asked for. carrel-embed is an alias that changes
  * with every published fit; each fit is listed by its own name as well. */
 #include "embed/embed_rpc.h"
+#include "generate/generate_rpc.h"
 #include "serve/api.h"
 #include "serve/chat_request.h"
 #include "serve/http/jsonw.h"
@@ -15,8 +16,9 @@
 struct models {
     const char *names[MODELS_MAX];
     size_t n;
-    const char *published; /* what carrel-embed stands for; NULL: not known now */
-    struct str wanted;     /* ptr NULL: all */
+    const char *published;            /* what carrel-embed stands for; NULL: not known now */
+    const Ge__DescribeReply *writers; /* NULL: not known now */
+    struct str wanted;                /* ptr NULL: all */
 };
 
 static void add(struct models *m, const char *name)
@@ -31,6 +33,25 @@ static void add(struct models *m, const char *name)
     }
 }
 
+/* Who writes the answers, and what could. */
+static void write_engines(struct jsonw *w, const Ge__DescribeReply *d)
+{
+    jsonw_field_z(w, "answers", d->default_engine);
+    jsonw_key(w, "engines");
+    jsonw_open(w, '[');
+    for (size_t i = 0; i < d->n_engines; i++) {
+        jsonw_open(w, '{');
+        jsonw_field_z(w, "name", d->engines[i]->name);
+        jsonw_field_z(w, "model", d->engines[i]->model);
+        jsonw_field_bool(w, "ready", d->engines[i]->ready);
+        if (d->engines[i]->detail != NULL) {
+            jsonw_field_z(w, "detail", d->engines[i]->detail);
+        }
+        jsonw_close(w, '}');
+    }
+    jsonw_close(w, ']');
+}
+
 static void write_model(struct jsonw *w, const struct models *m, const char *name)
 {
     jsonw_open(w, '{');
@@ -40,6 +61,9 @@ static void write_model(struct jsonw *w, const struct models *m, const char *nam
     jsonw_field_z(w, "owned_by", "carrel");
     if (strcmp(name, MODEL_EMBED) == 0 && m->published != NULL) {
         jsonw_field_z(w, "alias_of", m->published[0] == '\0' ? MODEL_HASHED : m->published);
+    }
+    if (strcmp(name, MODEL_CHAT) == 0 && m->writers != NULL) {
+        write_engines(w, m->writers);
     }
     jsonw_close(w, '}');
 }
@@ -79,7 +103,15 @@ static void answer(struct request *q)
     api_json(q, 200, &q->out);
 }
 
-/* Either service may be down: what is known is listed all the same. */
+static void on_engines(struct request *q, const ProtobufCMessage *message, const struct error *err)
+{
+    (void)err;
+    struct models *m = q->op;
+    m->writers = ge_describe_reply(message);
+    answer(q);
+}
+
+/* Any service may be down: what is known is listed all the same. */
 static void on_encoders(struct request *q, const ProtobufCMessage *message, const struct error *err)
 {
     (void)err;
@@ -88,7 +120,8 @@ static void on_encoders(struct request *q, const ProtobufCMessage *message, cons
     for (size_t i = 0; reply != NULL && i < reply->n_encoders; i++) {
         add(m, reply->encoders[i]->name);
     }
-    answer(q);
+    Ge__DescribeRequest ask = GE__DESCRIBE_REQUEST__INIT;
+    api_unary(q, PEER_GENERATE, &ge_describe_method, 0, &ask.base, on_engines);
 }
 
 static void on_status(struct request *q, const ProtobufCMessage *message, const struct error *err)

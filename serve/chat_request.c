@@ -244,6 +244,55 @@ static enum status read_biases(const struct json *v, struct arena *a, struct cha
     return STATUS_OK;
 }
 
+static enum status read_logprobs(const struct json *body, struct chat_request *out,
+                                 const char **param, struct error *err)
+{
+    bool wanted = false;
+    int64_t n = 0;
+    *param = "logprobs";
+    enum status s = jsonr_bool(body, "logprobs", false, &wanted, err);
+    if (s == STATUS_OK) {
+        *param = "top_logprobs";
+        s = jsonr_int(body, "top_logprobs", 0, 20, 0, &n, err);
+    }
+    if (s == STATUS_OK) {
+        out->ask.has_logprobs = out->ask.logprobs = wanted;
+        out->ask.has_top_logprobs = wanted;
+        out->ask.top_logprobs = (uint32_t)n;
+    }
+    return s;
+}
+
+/* response_format as OpenAI has it; "grammar" (GBNF) as llama.cpp and vLLM have it. */
+static enum status read_form(const struct json *body, struct arena *a, struct chat_request *out,
+                             struct error *err)
+{
+    const struct json *form = jsonr_get(body, "response_format");
+    struct str type = jsonr_str(jsonr_get(form, "type"));
+    const struct json *schema = jsonr_get(jsonr_get(form, "json_schema"), "schema");
+    struct str grammar = jsonr_str(jsonr_get(body, "grammar"));
+    if (form != NULL && type.ptr == NULL) {
+        return error_set(err, STATUS_INVALID, "response_format must have a type");
+    }
+    if (type.ptr != NULL && str_eq(type, STR("json_schema"))) {
+        if (jsonr_kind(schema) != JSON_KIND_OBJECT) {
+            return error_set(err, STATUS_INVALID,
+                             "response_format.json_schema.schema must be an object");
+        }
+        out->ask.json_schema = pb_text(jsonr_text(schema, a));
+        return out->ask.json_schema == NULL ? out_of_memory(err) : STATUS_OK;
+    }
+    if (type.ptr != NULL && str_eq(type, STR("json_object"))) {
+        out->ask.has_json_object = out->ask.json_object = true;
+    } else if (type.ptr != NULL && !str_eq(type, STR("text"))) {
+        return error_set(err, STATUS_INVALID,
+                         "response_format.type must be text, json_object or json_schema");
+    } else if (grammar.ptr != NULL) {
+        out->ask.grammar = pb_text(grammar.ptr);
+    }
+    return STATUS_OK;
+}
+
 static enum status read_sampling(const struct json *body, struct chat_request *out,
                                  const char **param, struct error *err)
 {
@@ -349,6 +398,13 @@ enum status chat_request_read(const struct json *body, struct arena *a, struct c
                     jsonr_get(body, "logit_bias") == NULL
                 ? read_biases(jsonr_get(body, "logit_bias"), a, out, err)
                 : error_set(err, STATUS_INVALID, "logit_bias must be an object");
+    }
+    if (s == STATUS_OK) {
+        s = read_logprobs(body, out, param, err);
+    }
+    if (s == STATUS_OK) {
+        *param = "response_format";
+        s = read_form(body, a, out, err);
     }
     if (s == STATUS_OK) {
         *param = "stop";

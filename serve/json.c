@@ -1,6 +1,7 @@
 #include "serve/json.h"
 
 #include <jansson.h>
+#include <stdlib.h>
 #include <string.h>
 
 static json_t *in(const struct json *v)
@@ -106,6 +107,14 @@ size_t jsonr_len(const struct json *array)
 const struct json *jsonr_at(const struct json *array, size_t i)
 {
     return out_of(json_array_get(in(array), i));
+}
+
+const char *jsonr_text(const struct json *v, struct arena *a)
+{
+    char *text = json_dumps((json_t *)(uintptr_t)v, JSON_ENCODE_ANY | JSON_COMPACT);
+    const char *copy = text == NULL ? NULL : arena_strdup(a, text);
+    free(text);
+    return copy;
 }
 
 bool jsonr_next(const struct json *object, void **at, struct str *key, const struct json **value)

@@ -6,6 +6,7 @@
 
 #include <stdint.h>
 
+#include "base/arena.h"
 #include "base/status.h"
 #include "base/str.h"
 
@@ -27,6 +28,8 @@ enum json_kind {
 enum status jsonr_read(struct str text, struct json **out, struct error *err) MUST_CHECK;
 void jsonr_free(struct json *doc); /* NULL is fine */
 
+/* The value as JSON again, in a; NULL: out of memory. */
+const char *jsonr_text(const struct json *v, struct arena *a);
 enum json_kind jsonr_kind(const struct json *v); /* NULL counts as null */
 /* NULL when v is no object or has no such key, or the key is null. */
 const struct json *jsonr_get(const struct json *v, const char *key);

@@ -27,6 +27,7 @@ static void end_slot(struct runner *r, struct slot *s, const struct error *why, 
     struct runner_task *t = s->task;
     kv_release(r->pool, &s->sequence);
     sampler_free(s->sampler);
+    grammar_run_free(s->form);
     uv_mutex_lock(&r->lock);
     r->shown.active--;
     if (why == NULL) {
@@ -77,6 +78,12 @@ static enum status seat(struct runner *r, struct slot *s, struct runner_task *t,
     }
     if (st == STATUS_OK) {
         st = text_out_init(&s->text, model_tokenizer(r->model), t->stops, t->n_stops, err);
+    }
+    if (st == STATUS_OK && t->grammar != NULL && r->words == NULL) {
+        st = grammar_vocabulary_new(model_tokenizer(r->model), &r->words, err);
+    }
+    if (st == STATUS_OK && t->grammar != NULL) {
+        st = grammar_run_new(t->grammar, r->words, &s->form, err);
     }
     if (st != STATUS_OK) {
         kv_release(r->pool, &s->sequence);
@@ -221,14 +228,56 @@ static void gather(struct runner *r, struct pass *p)
     }
 }
 
+/* Room for one more; a failed allocation ends the record, not the answer. */
+static void note_logprob(struct runner *r, struct runner_task *t, const float *logits,
+                         uint32_t token)
+{
+    if (!t->logprobs) {
+        return;
+    }
+    if ((t->n_probs & (t->n_probs - 1)) == 0) { /* full at every power of two */
+        size_t cap = t->n_probs == 0 ? 1 : t->n_probs * 2;
+        struct runner_logprob *grown = realloc(t->probs, cap * sizeof *grown);
+        if (grown == NULL) {
+            t->logprobs = false;
+            return;
+        }
+        t->probs = grown;
+    }
+    struct runner_logprob *p = &t->probs[t->n_probs++];
+    *p = (struct runner_logprob){.token = token};
+    sampler_logprobs(logits, model_info(r->model)->vocabulary, token, &p->logprob, p->top,
+                     t->n_top);
+}
+
+/* The token, among those that the answer's form allows. *whole: the form is complete with it. */
+static uint32_t choose(const struct runner *r, struct slot *s, const float *logits, bool *whole,
+                       struct error *err)
+{
+    const uint64_t *allowed = NULL;
+    enum status st = s->form == NULL ? STATUS_OK : grammar_run_allowed(s->form, &allowed, err);
+    uint32_t token =
+        st == STATUS_OK ? sampler_pick(s->sampler, logits, allowed, s->written) : UINT32_MAX;
+    if (st == STATUS_OK && token == UINT32_MAX) {
+        st = error_set(err, STATUS_INTERNAL,
+                       s->form != NULL ? "no token of the vocabulary goes on in the form asked for"
+                                       : "the model gave no usable numbers");
+    }
+    if (st == STATUS_OK && s->form != NULL && !tokenizer_is_end(model_tokenizer(r->model), token)) {
+        st = grammar_run_accept(s->form, token, err);
+        *whole = st == STATUS_OK && grammar_run_ended(s->form);
+    }
+    return token;
+}
+
 /* The next token of an answer; the slot may be free afterwards. */
 static void pick(struct runner *r, struct slot *s, const float *logits)
 {
     struct runner_task *t = s->task;
-    uint32_t token = sampler_pick(s->sampler, logits, NULL, s->written);
-    if (token == UINT32_MAX) {
-        struct error why = {0};
-        (void)error_set(&why, STATUS_INTERNAL, "the model gave no usable numbers");
+    struct error why = {0};
+    bool whole = false;
+    uint32_t token = choose(r, s, logits, &whole, &why);
+    if (why.code != STATUS_OK) {
         end_slot(r, s, &why, NULL);
         return;
     }
@@ -236,6 +285,9 @@ static void pick(struct runner *r, struct slot *s, const float *logits)
     r->written++;
     sampler_accept(s->sampler, token);
     bool stop = tokenizer_is_end(model_tokenizer(r->model), token);
+    if (!stop) {
+        note_logprob(r, t, logits, token);
+    }
     uv_mutex_lock(&r->lock);
     t->completion_tokens = s->written;
     size_t before = t->text.len;
@@ -245,11 +297,10 @@ static void pick(struct runner *r, struct slot *s, const float *logits)
     uv_mutex_unlock(&r->lock);
     s->next = token;
     if (st != STATUS_OK) {
-        struct error why = {0};
         (void)error_set(&why, st, "the answer: %s", status_text(st));
         end_slot(r, s, &why, NULL);
-    } else if (stop || s->written >= t->max_tokens) {
-        end_slot(r, s, NULL, stop ? "stop" : "length");
+    } else if (stop || whole || s->written >= t->max_tokens) {
+        end_slot(r, s, NULL, stop || whole ? "stop" : "length");
     }
 }
 

@@ -9,6 +9,7 @@
 #include "generate/engine.h"
 #include "generate/local/runner.h"
 #include "generate/prompt.h"
+#include "model/json_schema.h"
 
 #define PREPARED_AT_ONCE 2
 #define PREPARED_QUEUED 128
@@ -39,6 +40,7 @@ struct engine_job {
     struct str stops[STOP_STRINGS_MAX];
     struct logit_bias biases[BIASES_MAX];
     struct error error;
+    struct grammar *grammar;
     size_t n_passages; /* in the prompt */
     bool cancelled, held;
     char note[96];
@@ -105,17 +107,81 @@ static enum status fit(struct engine_job *j, struct error *err)
     return s;
 }
 
+/* The form that the answer must have. */
+static enum status read_form(struct engine_job *j, struct error *err)
+{
+    const Ge__ChatRequest *ask = j->ask;
+    enum status s = STATUS_OK;
+    if (ask->json_schema != NULL) {
+        s = json_schema_grammar(str_from(ask->json_schema), &j->grammar, err);
+    } else if (ask->grammar != NULL) {
+        s = grammar_parse(str_from(ask->grammar), &j->grammar, err);
+    } else if (ask->has_json_object && ask->json_object) {
+        s = json_object_grammar(&j->grammar, err);
+    }
+    j->task.grammar = j->grammar;
+    return s == STATUS_OK ? s : error_prefix(err, "response_format");
+}
+
 static void prepare(void *job)
 {
     struct engine_job *j = job;
-    enum status s = fit(j, &j->error);
+    enum status s = read_form(j, &j->error);
+    s = s != STATUS_OK ? s : fit(j, &j->error);
     (void)s; /* j->error carries it to the loop thread */
 }
 
 /* ---- with the runner ---- */
 
+static Ge__TokenLogprob *make_logprob(const struct engine_job *j, struct arena *a, uint32_t token,
+                                      float logprob)
+{
+    struct buf bytes;
+    Ge__TokenLogprob *p = arena_alloc(a, sizeof *p);
+    buf_init(&bytes, 4096);
+    tokenizer_piece(runner_tokenizer(j->owner->runner), token, false, TOKENIZER_SPECIALS, &bytes);
+    char *copy = arena_strndup(a, bytes.ptr == NULL ? "" : bytes.ptr, bytes.len);
+    if (p != NULL && copy != NULL) {
+        ge__token_logprob__init(p);
+        p->token = (ProtobufCBinaryData){.len = bytes.len, .data = (uint8_t *)copy};
+        p->logprob = logprob;
+    }
+    buf_deinit(&bytes);
+    return copy == NULL ? NULL : p;
+}
+
+/* As many as there is room for. */
+static void give_logprobs(const struct engine_job *j, struct engine_result *result)
+{
+    struct arena *a = j->task.n_probs > 0 ? j->sink->room(j->data) : NULL;
+    size_t top = j->task.n_top;
+    result->logprobs = a == NULL || runner_tokenizer(j->owner->runner) == NULL
+                           ? NULL
+                           : arena_array(a, j->task.n_probs, sizeof *result->logprobs);
+    for (size_t i = 0; result->logprobs != NULL && i < j->task.n_probs; i++) {
+        const struct runner_logprob *from = &j->task.probs[i];
+        Ge__TokenLogprob *p = make_logprob(j, a, from->token, from->logprob);
+        Ge__TokenLogprob **list = p == NULL ? NULL : arena_array(a, top + 1, sizeof *list);
+        if (list == NULL) {
+            return;
+        }
+        p->top = list;
+        while (p->n_top < top && from->top[p->n_top].token != UINT32_MAX) {
+            const struct token_logprob *t = &from->top[p->n_top];
+            list[p->n_top] = make_logprob(j, a, t->token, t->logprob);
+            if (list[p->n_top] == NULL) {
+                return;
+            }
+            p->n_top++;
+        }
+        result->logprobs[result->n_logprobs++] = p;
+    }
+}
+
 static void free_job(struct engine_job *j)
 {
+    free(j->task.probs);
+    grammar_free(j->grammar);
     list_remove(&j->link);
     token_list_deinit(&j->task.prompt);
     buf_deinit(&j->task.text);
@@ -130,6 +196,9 @@ static void end(struct engine_job *j)
         .note = j->note[0] == '\0' ? NULL : j->note,
         .prompt_tokens = (uint32_t)j->task.prompt.n,
         .completion_tokens = j->task.completion_tokens};
+    if (j->error.code == STATUS_OK && !j->cancelled) {
+        give_logprobs(j, &result);
+    }
     j->sink->finish(j->data, &result);
     free_job(j);
 }
@@ -234,6 +303,12 @@ static enum status take_options(struct engine_job *j, struct error *err)
     }
     for (size_t i = 0; i < ask->n_logit_bias; i++) {
         j->biases[i] = (struct logit_bias){ask->logit_bias[i]->token, ask->logit_bias[i]->bias};
+    }
+    j->task.logprobs = ask->has_logprobs && ask->logprobs;
+    j->task.n_top = ask->has_top_logprobs ? ask->top_logprobs : 0;
+    if (j->task.n_top > SAMPLER_LOGPROBS_MAX) {
+        return error_set(err, STATUS_INVALID, "top_logprobs must be from 0 to %u",
+                         SAMPLER_LOGPROBS_MAX);
     }
     j->task.sampling.n_biases = ask->n_logit_bias;
     j->task.stops = j->stops;

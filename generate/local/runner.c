@@ -88,6 +88,7 @@ static enum status load(struct runner *r, struct error *err)
         return error_set(err, STATUS_NO_MEMORY, "out of memory");
     }
     uv_mutex_lock(&r->lock);
+    r->shown.pages = r->shown.pages_free = r->pages;
     (void)snprintf(r->shown.model, sizeof r->shown.model, "%.64s (sha256 %.12s)", record.name,
                    record.sha256);
     (void)snprintf(r->shown.detail, sizeof r->shown.detail,
@@ -321,6 +322,7 @@ void runner_free(struct runner *r)
 {
     (void)uv_thread_join(&r->thread);
     free(r->logits);
+    grammar_vocabulary_free(r->words);
     workspace_free(r->workspace);
     kv_pool_free(r->pool);
     model_close(r->model);

@@ -12,6 +12,7 @@
 #include "base/list.h"
 #include "generate/local/beginnings.h"
 #include "generate/local/text_out.h"
+#include "model/grammar.h"
 #include "model/model.h"
 #include "model/sampler.h"
 #include "model/template.h"
@@ -33,14 +34,23 @@ struct runner_config {
 
 enum runner_state { RUNNER_LOADING, RUNNER_READY, RUNNER_FAILED, RUNNER_OVER };
 
+struct runner_logprob {
+    uint32_t token;
+    float logprob;
+    struct token_logprob top[SAMPLER_LOGPROBS_MAX]; /* as many as were asked for */
+};
+
 struct runner_task { /* the caller's, untouched by it from submit until it is told done */
     struct token_list prompt;
     uint32_t max_tokens; /* of the answer; with the prompt within the context */
     struct sampler_options sampling;
     const struct str *stops;
     size_t n_stops;
-    char scope[SCOPE_CAP]; /* whose computed beginnings it may use; "": nobody's */
-    int64_t deadline_ms;   /* clock_monotonic_ms */
+    char scope[SCOPE_CAP];         /* whose computed beginnings it may use; "": nobody's */
+    int64_t deadline_ms;           /* clock_monotonic_ms */
+    const struct grammar *grammar; /* the answer is one of its texts; NULL: free */
+    bool logprobs;
+    uint32_t n_top; /* likelier tokens beside each, at most SAMPLER_LOGPROBS_MAX */
     /* the runner's */
     struct list link;
     _Atomic bool cancelled;
@@ -51,6 +61,9 @@ struct runner_task { /* the caller's, untouched by it from submit until it is to
     const char *finish_reason; /* "stop", "length"; static */
     uint32_t shared_tokens;    /* of the prompt, not computed again */
     uint32_t completion_tokens;
+    struct runner_logprob
+        *probs; /* malloc'd, one a token but for the end's; the caller's once done */
+    size_t n_probs;
 };
 
 struct runner_status {

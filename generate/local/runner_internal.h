@@ -11,9 +11,10 @@ struct slot {                 /* a task at work; the model's thread only */
     struct kv_sequence sequence;
     struct sampler *sampler;
     struct text_out text;
-    uint64_t ticket; /* who came first reads first */
-    uint32_t fed;    /* tokens of the prompt in the sequence */
-    uint32_t next;   /* the token to go in, once the prompt has been read */
+    struct grammar_run *form; /* NULL: the answer is free */
+    uint64_t ticket;          /* who came first reads first */
+    uint32_t fed;             /* tokens of the prompt in the sequence */
+    uint32_t next;            /* the token to go in, once the prompt has been read */
     uint32_t written;
     bool begun; /* the prompt has been read */
 };
@@ -35,6 +36,7 @@ struct runner {
     enum template_family family;
     uint32_t context, pages;
     /* the thread's own */
+    struct grammar_vocabulary *words; /* made when the first form is asked for */
     struct kv_pool *pool;
     struct workspace *workspace;
     struct beginnings beginnings;

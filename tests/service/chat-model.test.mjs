@@ -29,7 +29,7 @@ function carrel(home, ...args) {
 async function stocked(config, home = temporaryHome()) {
   const x = await startAppliance({ home, config });
   x.drop("falcon.md", "# Falcons\n\nThe falcon is the fastest bird. It dives at 320 kilometres an hour.\n");
-  x.drop("owl.md", "# Owls\n\nThe owl hunts at night. It hears a mouse under the snow.\n");
+  x.drop("owl.md", "# Owls\n\nThe owl hunts at night. It hears a mouse under the snow. Its feathers are soft, so that nobody hears it come, and it turns its head almost all the way around.\n");
   await x.settled({ n: 2 });
   return x;
 }
@@ -66,6 +66,12 @@ test("the model answers, is named everywhere, and counts its tokens", async () =
   assert.ok(j.usage.prompt_tokens > 500 && j.usage.completion_tokens > 0 && j.usage.completion_tokens <= 24);
   assert.equal(j.usage.total_tokens, j.usage.prompt_tokens + j.usage.completion_tokens);
   assert.ok(["stop", "length"].includes(j.choices[0].finish_reason));
+  const chat = (await a.get("/v1/models")).data.find((m) => m.id === "carrel");
+  assert.equal(chat.answers, "local");
+  const engine = chat.engines.find((e) => e.name === "local");
+  assert.ok(engine.ready && engine.model === j.carrel.model, JSON.stringify(engine));
+  assert.match(engine.detail, /^llama, chatml template, 3 users at 6144 tokens/);
+  assert.match(carrel(a.home, "status").out, /generate .*tiny \(sha256 /);
 });
 
 test("two at once get the tokens that each gets alone; a seed repeats, another seed differs", async () => {
@@ -136,6 +142,53 @@ test("stop strings and limits end an answer; options out of range are refused by
     assert.equal(r.status, 400, field);
     assert.match((await r.json()).error.message, new RegExp(field));
   }
+});
+
+test("log probabilities come with each token, in the whole answer and in the stream", async () => {
+  const options = { max_tokens: 12, logprobs: true, top_logprobs: 3 };
+  const j = await answer(a, "How fast is the falcon?", options);
+  const content = j.choices[0].logprobs.content;
+  assert.ok(content.length === j.usage.completion_tokens || content.length === j.usage.completion_tokens - 1);
+  for (const t of content) {
+    assert.equal(t.top_logprobs.length, 3);
+    assert.ok(t.logprob <= 0 && Math.abs(t.logprob - t.top_logprobs[0].logprob) < 1e-6, "temperature 0 takes the likeliest");
+    assert.ok(t.top_logprobs[0].logprob >= t.top_logprobs[1].logprob);
+  }
+  assert.equal(Buffer.from(content.flatMap((t) => t.bytes)).toString().trimStart(), words(j).trimStart());
+  const { events } = await stream(a, "How fast is the falcon?", options);
+  assert.deepEqual(events.find((e) => e.choices?.[0]?.finish_reason).choices[0].logprobs.content, content);
+  assert.equal((await answer(a, "How fast is the falcon?")).choices[0].logprobs, null);
+});
+
+test("an answer keeps to the form asked for", async () => {
+  const schema = { type: "object", properties: { animal: { enum: ["falcon", "owl"] }, speed: { type: "integer", minimum: 0, maximum: 999 } }, required: ["animal", "speed"], additionalProperties: false };
+  const form = { type: "json_schema", json_schema: { name: "answer", schema } };
+  for (const seed of [1, 2, 3]) {
+    const j = await answer(a, "How fast is the falcon?", { max_tokens: 200, temperature: 1.5, seed, response_format: form });
+    const value = JSON.parse(words(j));
+    assert.deepEqual(Object.keys(value), ["animal", "speed"]);
+    assert.ok(["falcon", "owl"].includes(value.animal) && Number.isInteger(value.speed), words(j));
+    assert.equal(j.choices[0].finish_reason, "stop");
+    assert.deepEqual(j.citations, []);
+  }
+  const g = await answer(a, "How fast is the falcon?", { max_tokens: 50, grammar: 'root ::= "yes" | "no"' });
+  assert.ok(["yes", "no"].includes(words(g)));
+  const bad = await a.request("/v1/chat/completions", { method: "POST", body: ask("How fast is the falcon?", { response_format: { type: "json_schema", json_schema: { name: "x", schema: { type: "animal" } } } }) });
+  assert.equal(bad.status, 400, await bad.clone().text());
+});
+
+test("a follow-up is read by the model, and an evaluation has questions of the model's", async () => {
+  const before = await gauge(a, "tokens_written_total");
+  const j = await a.post("/v1/chat/completions", { model: "carrel", max_tokens: 1, messages: [
+    { role: "user", content: "How fast is the falcon?" }, { role: "assistant", content: "320." }, { role: "user", content: "And when does the owl hunt?" }] });
+  assert.equal(j.carrel.engine, "local");
+  assert.ok((await gauge(a, "tokens_written_total")) > before + 10, "the question was rewritten first");
+  const asked = await gauge(a, "tokens_written_total");
+  await a.post("/api/eval", {});
+  await until("the evaluation to end", async () => !(await a.get("/api/eval")).running);
+  const more = (await gauge(a, "tokens_written_total")) - asked;
+  assert.ok(more > 5, `a question a document (${more} tokens)`);
+  assert.ok((await a.get("/api/eval")).runs[0].all.questions > 0);
 });
 
 test("who leaves gives the pages back at once; a full queue says 429 and when to come again", async () => {
