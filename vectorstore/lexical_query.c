@@ -279,6 +279,20 @@ static float average(uint64_t total, uint64_t n)
     return n == 0 || total == 0 ? 1.F : (float)((double)total / (double)n);
 }
 
+/* While the plan has the question's own words only. */
+static float earlier_weight(const struct lexical_plan *p)
+{
+    size_t content = 0;
+    for (size_t i = 0; i < p->n_groups; i++) {
+        content += !p->groups[i].function_word;
+    }
+    float weight =
+        content < LEXICAL_EARLIER_WORDS
+            ? LEXICAL_EARLIER_WEIGHT * LEXICAL_EARLIER_WORDS / (float)(content + !content)
+            : LEXICAL_EARLIER_WEIGHT;
+    return weight < LEXICAL_EARLIER_MOST ? weight : LEXICAL_EARLIER_MOST;
+}
+
 enum status lexical_plan_make(struct text_analyzer *t, const struct lexical_source *source,
                               const struct lexical_query *q, struct arena *a,
                               struct lexical_plan *out, struct error *err)
@@ -305,10 +319,11 @@ enum status lexical_plan_make(struct text_analyzer *t, const struct lexical_sour
     add_words(&r, 1, true);
     r.gram_weight = 1;
     text_analyze(t, q->text, main_language(t, source, q->text), on_gram_token, &r);
+    float earlier = earlier_weight(out);
     for (size_t i = 0; i < q->n_earlier && !q->plain && !r.failed; i++) {
         read_text(&r, t, source, q->earlier[i]);
-        add_words(&r, LEXICAL_EARLIER_WEIGHT, false);
-        r.gram_weight = LEXICAL_EARLIER_WEIGHT;
+        add_words(&r, earlier, false);
+        r.gram_weight = earlier;
         text_analyze(t, q->earlier[i], main_language(t, source, q->earlier[i]), on_gram_token, &r);
     }
     if (r.failed) {

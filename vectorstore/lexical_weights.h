@@ -12,6 +12,9 @@
 /* Question words of little meaning; words of earlier turns of the conversation. */
 #define LEXICAL_FUNCTION_WORD_WEIGHT .3F
 #define LEXICAL_EARLIER_WEIGHT .2F
+/* A follow-up of fewer content words leans on the turns before it: in proportion, up to the most. */
+#define LEXICAL_EARLIER_WORDS 4
+#define LEXICAL_EARLIER_MOST .8F
 /* A word that nobody has, found as its neighbours: by one edit, by two. */
 #define LEXICAL_ONE_EDIT_WEIGHT .8F
 #define LEXICAL_TWO_EDITS_WEIGHT .6F

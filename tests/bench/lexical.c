@@ -4,6 +4,7 @@
  *
  *   bench-lexical DIR [--queries 600] [--seed 1]     DIR: a set, or a folder of sets
  *   bench-lexical DIR --typos                        an edit in the rarest word of each query
+ *   bench-lexical DIR --turns                        conversations: each question as a follow-up
  *   bench-lexical DIR --fused                        also with the built-in encoder, at several
  * weights bench-lexical --speed CHUNKS                     made-up text of 200-word chunks: time of
  * a search
@@ -24,6 +25,7 @@
 
 #define DEPTH 100
 #define DIMENSIONS 256
+#define TURNS 3 /* before a follow-up, at most */
 
 static const float weights[] = {.05F, .1F, .15F, .2F, .3F, 1};
 #define N_WEIGHTS (sizeof(weights) / sizeof(weights[0]))
@@ -48,7 +50,10 @@ struct set {
     size_t cap_chunks;
     struct map documents; /* id -> number */
     size_t n_documents;
-    struct map queries; /* id -> struct question */
+    struct map queries;      /* id -> struct question */
+    struct question **order; /* as the file has them */
+    size_t n_order;
+    uint32_t *first_chunk; /* of each document, by number */
     /* --fused */
     struct encode_scratch *scratch;
     struct lsa_model *model;
@@ -57,6 +62,10 @@ struct set {
 
 struct question {
     char *text;
+    char *follow_up; /* --turns; NULL: it begins a conversation */
+    char *concatenated;
+    struct str turns[TURNS];
+    size_t n_turns;
     struct map relevant; /* document id -> grade + 1 */
 };
 
@@ -157,6 +166,8 @@ static struct str text_of(json_t *j, const char *key)
 static void on_document(struct set *s, json_t *j)
 {
     size_t doc = ++s->n_documents;
+    s->first_chunk = need(realloc(s->first_chunk, (doc + 1) * sizeof(uint32_t)));
+    s->first_chunk[doc] = s->index->n_chunks;
     if (map_put(&s->documents, text_of(j, "_id"), (void *)(uintptr_t)doc, NULL) != STATUS_OK) {
         die("out of memory");
     }
@@ -251,6 +262,8 @@ static void on_query(struct set *s, json_t *j)
     if (map_put(&s->queries, text_of(j, "_id"), q, NULL) != STATUS_OK) {
         die("out of memory");
     }
+    s->order = need(realloc(s->order, (s->n_order + 1) * sizeof(struct question *)));
+    s->order[s->n_order++] = q;
 }
 
 static void read_qrels(struct set *s, const char *dir)
@@ -285,6 +298,91 @@ static void misspell_all(struct set *s)
     while (map_next(&s->queries, &pos, &id, &value)) {
         struct question *q = value;
         q->text = misspell(s, q->text);
+    }
+}
+
+/* ---- conversations ---- */
+
+static struct str subject(const struct set *s, const struct question *q)
+{
+    size_t pos = 0;
+    struct str id;
+    void *grade;
+    if (!map_next(&q->relevant, &pos, &id, &grade)) {
+        return STR("");
+    }
+    uintptr_t doc = (uintptr_t)map_get(&s->documents, id);
+    if (doc == 0) {
+        return STR("");
+    }
+    const struct memory_chunk *c = &s->index->chunks[s->first_chunk[doc]];
+    return (struct str){c->title, c->title_len};
+}
+
+/* What somebody asks next who takes the subject for said: no "SUBJECT: " in front, and "it" for
+ * runs of capitalised words, but for the first word. Owned. */
+static char *shortened(const char *text)
+{
+    const char *colon = strstr(text, ": ");
+    const char *p = colon == NULL ? text : colon + 2;
+    char *out = need(malloc(strlen(p) + 8));
+    size_t n = 0;
+    bool first = true, named = false;
+    while (*p != '\0') {
+        size_t len = strcspn(p, " ");
+        bool name = !first && *p >= 'A' && *p <= 'Z';
+        if (name && named) {
+            n -= n > 0; /* one "it" for all of them */
+        } else if (name) {
+            out[n++] = 'i';
+            out[n++] = 't';
+        } else {
+            memcpy(out + n, p, len);
+            n += len;
+        }
+        named = name;
+        first = false;
+        p += len;
+        while (*p == ' ') {
+            p++;
+        }
+        out[n++] = ' ';
+    }
+    out[n > 0 ? n - 1 : 0] = '\0';
+    return out;
+}
+
+/* Questions about one article or contract that stand side by side are a conversation; the first
+ * names its subject, the others take it for said. The passages with the answers differ. */
+static void converse(struct set *s)
+{
+    for (size_t i = 1; i < s->n_order; i++) {
+        struct question *q = s->order[i];
+        struct str about = subject(s, q);
+        size_t first = i;
+        while (about.len > 0 && first > 0 && i - first < TURNS &&
+               str_eq(subject(s, s->order[first - 1]), about)) {
+            first--;
+        }
+        if (first == i) {
+            continue;
+        }
+        q->follow_up = shortened(q->text);
+        size_t len = strlen(q->follow_up) + 1, at = 0;
+        for (size_t k = first; k < i;
+             k++) { /* earlier ones as they were asked: in full, the first */
+            struct question *e = s->order[k];
+            const char *said = k == first || e->follow_up == NULL ? e->text : e->follow_up;
+            q->turns[q->n_turns++] = str_from(said);
+            len += strlen(said) + 1;
+        }
+        q->concatenated = need(malloc(len));
+        for (size_t k = 0; k < q->n_turns; k++) {
+            memcpy(q->concatenated + at, q->turns[k].ptr, q->turns[k].len);
+            at += q->turns[k].len;
+            q->concatenated[at++] = ' ';
+        }
+        memcpy(q->concatenated + at, q->follow_up, strlen(q->follow_up) + 1);
     }
 }
 
@@ -428,7 +526,10 @@ static void fused(struct set *s, const char *query, const struct lexical_result 
     free(all);
 }
 
-static struct figures run(struct set *s, bool plain, size_t at_most, uint64_t seed, float weight)
+enum asking { IN_FULL, LAST_ALONE, TOGETHER, WITH_TURNS };
+
+static struct figures run(struct set *s, bool plain, size_t at_most, uint64_t seed, float weight,
+                          enum asking how, bool follow_ups)
 {
     struct figures f = {0};
     struct lexical_source source;
@@ -437,12 +538,13 @@ static struct figures run(struct set *s, bool plain, size_t at_most, uint64_t se
     void *value;
     memory_index_source(s->index, &source);
     while (map_next(&s->queries, &pos, &id, &value)) {
-        total += ((struct question *)value)->relevant.len > 0;
+        const struct question *q = value;
+        total += q->relevant.len > 0 && (!follow_ups || q->follow_up != NULL);
     }
     pos = 0;
     while (map_next(&s->queries, &pos, &id, &value)) {
         struct question *q = value;
-        if (q->relevant.len == 0) {
+        if (q->relevant.len == 0 || (follow_ups && q->follow_up == NULL)) {
             continue;
         }
         seed = seed * 6364136223846793005U +
@@ -455,7 +557,14 @@ static struct figures run(struct set *s, bool plain, size_t at_most, uint64_t se
         struct arena a;
         struct error err;
         struct lexical_result r;
-        struct lexical_query query = {.text = str_from(q->text), .limit = DEPTH, .plain = plain};
+        const char *asked = how == IN_FULL    ? q->text
+                            : how == TOGETHER ? q->concatenated
+                                              : q->follow_up;
+        struct lexical_query query = {.text = str_from(asked), .limit = DEPTH, .plain = plain};
+        if (how == WITH_TURNS) {
+            query.earlier = q->turns;
+            query.n_earlier = q->n_turns;
+        }
         arena_init(&a, 64 << 20);
         int64_t t = clock_monotonic_us();
         if (lexical_search(s->index->text, &source, &query, &a, &r, &err) != STATUS_OK) {
@@ -485,43 +594,84 @@ static void free_set(struct set *s)
         struct question *q = value;
         map_deinit(&q->relevant);
         free(q->text);
+        free(q->follow_up);
+        free(q->concatenated);
         free(q);
     }
     map_deinit(&s->queries);
     map_deinit(&s->documents);
     free(s->document_of);
+    free(s->order);
+    free(s->first_chunk);
     memory_index_free(s->index);
     encode_scratch_free(s->scratch);
     lsa_close(s->model);
     free(s->vectors);
 }
 
+static void load(struct set *s, const char *dir)
+{
+    *s = (struct set){.index = memory_index_new()};
+    map_init(&s->documents);
+    map_init(&s->queries);
+    each_line(s, dir, "corpus.jsonl", on_document);
+    each_line(s, dir, "queries.jsonl", on_query);
+    read_qrels(s, dir);
+    memory_index_finish(s->index);
+}
+
+static const char *name_of(const char *dir)
+{
+    const char *name = strrchr(dir, '/');
+    return name == NULL ? dir : name + 1;
+}
+
+#define WAYS 4
+
+static void bench_turns(const char *dir, size_t queries, uint64_t seed, struct figures sums[WAYS],
+                        size_t *n)
+{
+    struct set s;
+    load(&s, dir);
+    converse(&s);
+    struct figures f[WAYS];
+    for (int how = IN_FULL; how <= WITH_TURNS; how++) {
+        f[how] = run(&s, false, queries, seed, 0, (enum asking)how, true);
+    }
+    if (f[0].n >= 20) { /* not a set of conversations otherwise */
+        (void)printf("%-16s %4zu", name_of(dir), f[0].n);
+        for (int how = IN_FULL; how <= WITH_TURNS; how++) {
+            (void)printf("   %.3f %.3f %.3f", f[how].ndcg, f[how].recall, f[how].mrr);
+            sums[how].ndcg += f[how].ndcg;
+            sums[how].recall += f[how].recall;
+            sums[how].mrr += f[how].mrr;
+        }
+        (void)printf("\n");
+        (void)fflush(stdout);
+        (*n)++;
+    }
+    free_set(&s);
+}
+
 static void bench(const char *dir, size_t queries, uint64_t seed, bool with_vectors, bool typos,
                   struct figures sums[2 + N_WEIGHTS], size_t *n)
 {
-    struct set s = {.index = memory_index_new()};
-    map_init(&s.documents);
-    map_init(&s.queries);
-    each_line(&s, dir, "corpus.jsonl", on_document);
-    each_line(&s, dir, "queries.jsonl", on_query);
-    read_qrels(&s, dir);
-    memory_index_finish(s.index);
+    struct set s;
+    load(&s, dir);
     if (typos) {
         misspell_all(&s);
     }
-    struct figures f[2 + N_WEIGHTS] = {run(&s, true, queries, seed, 0),
-                                       run(&s, false, queries, seed, 0)};
-    const char *name = strrchr(dir, '/');
+    struct figures f[2 + N_WEIGHTS] = {run(&s, true, queries, seed, 0, IN_FULL, false),
+                                       run(&s, false, queries, seed, 0, IN_FULL, false)};
     (void)printf(
         "%-16s %6u units  plain %.3f %.3f %.3f %5.2f ms   default %.3f %.3f %.3f %5.2f ms   "
         "%+.4f %+.4f\n",
-        name == NULL ? dir : name + 1, s.index->n_chunks, f[0].ndcg, f[0].recall, f[0].mrr, f[0].ms,
-        f[1].ndcg, f[1].recall, f[1].mrr, f[1].ms, f[1].ndcg - f[0].ndcg,
-        f[1].recall - f[0].recall);
+        name_of(dir), s.index->n_chunks, f[0].ndcg, f[0].recall, f[0].mrr, f[0].ms, f[1].ndcg,
+        f[1].recall, f[1].mrr, f[1].ms, f[1].ndcg - f[0].ndcg, f[1].recall - f[0].recall);
     if (with_vectors) {
         fit(&s);
         for (size_t i = 0; i < N_WEIGHTS; i++) {
-            f[2 + i] = run(&s, false, queries, seed, weights[i]);
+            f[2 + i] = run(&s, false, queries, seed, weights[i], IN_FULL, false);
             (void)printf("    vectors %.2f   %.3f %.3f %.3f   against text alone %+.4f %+.4f\n",
                          (double)weights[i], f[2 + i].ndcg, f[2 + i].recall, f[2 + i].mrr,
                          f[2 + i].ndcg - f[1].ndcg, f[2 + i].recall - f[1].recall);
@@ -635,7 +785,8 @@ int main(int argc, char **argv)
     uint64_t seed = 1;
     const char *dir = NULL;
     struct figures sums[2 + N_WEIGHTS];
-    bool with_vectors = false, typos = false;
+    bool with_vectors = false, typos = false, turns = false;
+    struct figures ways[WAYS] = {0};
     memset(sums, 0, sizeof(sums));
     for (int i = 1; i < argc; i++) {
         bool more = i + 1 < argc;
@@ -647,6 +798,8 @@ int main(int argc, char **argv)
             with_vectors = true;
         } else if (strcmp(argv[i], "--typos") == 0) {
             typos = true;
+        } else if (strcmp(argv[i], "--turns") == 0) {
+            turns = true;
         } else if (strcmp(argv[i], "--speed") == 0 && more) {
             speed(strtoul(argv[++i], NULL, 10));
             return 0;
@@ -655,13 +808,23 @@ int main(int argc, char **argv)
         }
     }
     if (dir == NULL) {
-        die("usage: bench-lexical DIR [--queries N] [--seed N] [--fused] | --speed CHUNKS");
+        die("usage: bench-lexical DIR [--queries N] [--seed N] [--typos] [--turns] [--fused] | "
+            "--speed CHUNKS");
     }
     char path[1024];
     (void)snprintf(path, sizeof(path), "%s/corpus.jsonl", dir);
     FILE *one = fopen(path, "r");
+    if (turns) {
+        (void)printf("%-16s %4s   asked in full       the last alone      all as one          "
+                     "earlier turns weigh less\n",
+                     "", "");
+    }
     if (one != NULL) {
         (void)fclose(one);
+        if (turns) {
+            bench_turns(dir, queries, seed, ways, &n);
+            return 0;
+        }
         bench(dir, queries, seed, with_vectors, typos, sums, &n);
         return 0;
     }
@@ -673,11 +836,26 @@ int main(int argc, char **argv)
         if (one != NULL) {
             (void)fclose(one);
             path[strlen(path) - strlen("/corpus.jsonl")] = '\0';
+            if (turns) {
+                bench_turns(path, queries, seed, ways, &n);
+                free(names[i]);
+                continue;
+            }
             bench(path, queries, seed, with_vectors, typos, sums, &n);
         }
         free(names[i]);
     }
     double k = n == 0 ? 1 : (double)n;
+    if (turns) {
+        (void)printf("%-21s", "mean");
+        for (int how = IN_FULL; how <= WITH_TURNS; how++) {
+            (void)printf("   %.4f %.4f %.4f", ways[how].ndcg / k, ways[how].recall / k,
+                         ways[how].mrr / k);
+        }
+        (void)printf("\n");
+        free(names);
+        return 0;
+    }
     (void)printf(
         "mean: plain %.4f %.4f %.4f  default %.4f %.4f %.4f  gain %+.4f nDCG@10 %+.4f R@20\n",
         sums[0].ndcg / k, sums[0].recall / k, sums[0].mrr / k, sums[1].ndcg / k, sums[1].recall / k,
