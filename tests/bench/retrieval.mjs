@@ -2,14 +2,16 @@
 // gives every document to an appliance of its own as a Markdown file, asks its queries by POST /api/search, and
 // prints trec-style nDCG@10 (linear gain), Recall@5, Recall@20 and MRR@10 for plain stemmed BM25, vectors alone, full text alone and the default.
 //
-//   tests/bench/retrieval DIR [--queries 600] [--seed 1] [--json]
+//   tests/bench/retrieval DIR [--queries 600] [--seed 1] [--reranker FILE.gguf] [--json]
 //
 // DIR is one set or a folder of sets. A document counts by its best passage; identical documents count as one.
+// With a reranker, a model file that is imported first, the default is measured without it and "reranked" with it.
 // With --json the last line is {"bm25":{...},"dense":{...},"text":{...},"default":{...}}, for several sets their mean, with "sets".
 
+import { execFileSync } from "node:child_process";
 import { existsSync, mkdirSync, readFileSync, readdirSync, rmSync, writeFileSync } from "node:fs";
 import { basename, dirname, join } from "node:path";
-import { startAppliance, temporaryHome, until } from "../service/appliance.mjs";
+import { binDir, startAppliance, temporaryHome, until } from "../service/appliance.mjs";
 
 const MODES = ["bm25", "dense", "text", "default"]; // text: the default without vectors
 const FIGURES = ["ndcg@10", "recall@5", "recall@20", "mrr@10"];
@@ -17,17 +19,18 @@ const DEPTHS = [60, 200]; // passages asked for; more only when they make too fe
 const IN_FLIGHT = 4;
 
 function arguments_() {
-  const o = { queries: 600, seed: 1, json: false, dir: null };
+  const o = { queries: 600, seed: 1, json: false, reranker: null, dir: null };
   const rest = process.argv.slice(2);
   while (rest.length > 0) {
     const a = rest.shift();
     if (a === "--json") o.json = true;
     else if (a === "--queries" || a === "--seed") o[a.slice(2)] = Number(rest.shift());
+    else if (a === "--reranker") o.reranker = rest.shift() ?? "";
     else if (a.startsWith("-") || o.dir !== null) o.bad = true;
     else o.dir = a;
   }
   if (o.bad || o.dir === null || !(o.queries > 0) || !Number.isInteger(o.seed)) {
-    console.error("usage: tests/bench/retrieval DIR [--queries N] [--seed N] [--json]");
+    console.error("usage: tests/bench/retrieval DIR [--queries N] [--seed N] [--reranker FILE.gguf] [--json]");
     process.exit(2);
   }
   return o;
@@ -124,7 +127,9 @@ function measure(ranked, grades) {
 async function ask(a, mode, query, ids) {
   let ranked = [];
   for (const top_k of DEPTHS) {
-    const { passages } = await a.post("/api/search", { query, top_k, mode, fold: false });
+    const { passages, reranker } = await a.post("/api/search", { query, top_k, fold: false,
+      mode: mode === "reranked" ? "default" : mode, rerank: mode === "reranked" });
+    if (mode === "reranked" && passages.length > 0 && !reranker) throw new Error(`the reranker did not read "${query}"`);
     ranked = documentsOf(passages, ids);
     if (ranked.length >= 20 || passages.length < top_k) break;
   }
@@ -158,7 +163,12 @@ async function runSet(dir, o) {
   set.queries = sample(set.queries, o.queries, o.seed);
   const home = temporaryHome("carrel-retrieval-");
   const ids = writeCorpus(set.corpus, join(home, "watch/main/bench"));
-  const a = await startAppliance({ home, config: "http:\n  requests_per_minute: 0\n" });
+  let config = "http:\n  requests_per_minute: 0\n";
+  if (o.reranker !== null) {
+    const imported = execFileSync(join(binDir, "carrel"), ["model", "import", o.reranker, "--as", "reranker", "--home", home, "--json"]);
+    config += `reranker:\n  model: ${JSON.stringify(JSON.parse(imported).name)}\n  budget: 1m\n`;
+  }
+  const a = await startAppliance({ home, config });
   try {
     return await whileAlive(a, runQueries(a, dir, set, ids));
   } finally {
@@ -198,6 +208,7 @@ function row(name, figures) {
 }
 
 const o = arguments_();
+if (o.reranker !== null) MODES.push("reranked");
 const all = {};
 console.log(`${"".padEnd(16)} ${MODES.map((m) => m.padEnd(23)).join("   ")}   gain of default`);
 console.log(`${"set".padEnd(16)} ${MODES.map(() => "nDCG  R@5   R@20  MRR  ").join("   ")}   nDCG@10 R@20`);
