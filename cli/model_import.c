@@ -6,6 +6,8 @@
 
 #include "base/settings/settings.h"
 #include "cli/cmd_model.h"
+#include "cli/home.h"
+#include "cli/http.h"
 #include "cli/term.h"
 
 #define SETTINGS_ARENA_MAX ((size_t)4 * 1024 * 1024)
@@ -91,6 +93,45 @@ static bool on_progress(uint64_t done, uint64_t total, void *data)
     return interrupted == 0;
 }
 
+/* A running appliance begins to embed the key's tenant with it, beside what is searched with now.
+ */
+static bool start_candidate(const struct options *o, const struct model_record *r)
+{
+    struct http h;
+    struct error err = {0};
+    char name[REGISTRY_NAME_CAP + 8];
+    json_t *answer = NULL;
+    if (r->role != MODEL_ENCODER || !home_is_running(o->home)) {
+        return false;
+    }
+    (void)snprintf(name, sizeof name, "model:%s", r->name);
+    json_t *body = json_pack("{s:s}", "encoder", name);
+    enum status s = http_open(o, &h, &err);
+    if (s == STATUS_OK) {
+        s = http_json(&h, "/api/encoders/build", body, &answer, &err);
+    }
+    explicit_bzero(h.key, sizeof h.key);
+    json_decref(body);
+    json_decref(answer);
+    if (s != STATUS_OK) {
+        (void)fprintf(stderr, "carrel: imported, but not made a candidate: %s\n", err.text);
+    }
+    return s == STATUS_OK;
+}
+
+/* What brings it into use. */
+static void say_next(const struct model_record *r, bool candidate)
+{
+    static const char *const settings[] = {"generate.model", "encoder.model", "reranker.model"};
+    if (candidate) {
+        (void)printf("It is being filled beside the encoder in use: `carrel encoder list`, then "
+                     "compare and promote.\n");
+    }
+    (void)printf(
+        "%s: %s in carrel.yaml %s (takes effect at the next start).\n", settings[r->role], r->name,
+        r->role == MODEL_ENCODER ? "embeds every tenant with it and publishes it" : "uses it");
+}
+
 enum exit_code model_import(const struct options *o)
 {
     struct registry_import how = {.home = o->home,
@@ -114,10 +155,16 @@ enum exit_code model_import(const struct options *o)
     if (s != STATUS_OK) {
         return command_failed(&err);
     }
+    bool candidate = start_candidate(o, &r);
     if (o->json) {
-        return dump(model_json(&r));
+        json_t *j = model_json(&r);
+        if (j != NULL && r.role == MODEL_ENCODER) {
+            (void)json_object_set_new(j, "candidate", json_boolean(candidate));
+        }
+        return dump(j);
     }
     print_record(&r);
+    say_next(&r, candidate);
     return EXIT_OK;
 }
 

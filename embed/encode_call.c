@@ -17,6 +17,7 @@ struct encode_call {
     bool query;
     uint32_t dimensions;
     const char *name; /* of an imported model's vectors; NULL: a fit's or hashed */
+    char served[32];  /* the name that these go by */
     float *vectors;   /* the call's; of an imported model: ours */
     size_t words;
     struct neural_count count;
@@ -32,7 +33,7 @@ static void encode_finish(struct encode_call *c)
             lsa_describe(fit_model(c->fit), &info);
         }
         Em__EncodeReply reply = EM__ENCODE_REPLY__INIT;
-        reply.encoder = c->name == NULL ? info.encoder : (char *)(uintptr_t)c->name;
+        reply.encoder = c->name == NULL ? info.encoder : c->served;
         reply.dimensions = c->dimensions;
         reply.n_vectors = c->n_texts * c->dimensions;
         reply.vectors = c->vectors;
@@ -89,6 +90,7 @@ static void encode_done(void *job)
 static enum status encode_all(struct encode_call *c, struct model_lane *l)
 {
     const struct model_record *r = open_record(l->held);
+    (void)snprintf(c->served, sizeof c->served, "%s", r->encoder);
     c->dimensions = r->width;
     c->vectors = calloc(c->n_texts * (size_t)c->dimensions + 1, sizeof(float));
     if (c->vectors == NULL) {

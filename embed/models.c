@@ -6,6 +6,8 @@
 #include "base/list.h"
 #include "base/log.h"
 
+#define BY_NAME "model:"
+
 struct open_model {
     struct list link; /* in models.open, most recently used first */
     struct model *model;
@@ -63,7 +65,22 @@ void models_free(struct models *m)
 
 bool models_is_encoder(const char *encoder)
 {
-    return strncmp(encoder, "gguf-", 5) == 0;
+    return strncmp(encoder, "gguf-", 5) == 0 || strncmp(encoder, BY_NAME, sizeof BY_NAME - 1) == 0;
+}
+
+/* The record that makes such vectors, or the one of that name. */
+static enum status look_up(const char *home, const char *encoder, struct model_record *out,
+                           struct error *err)
+{
+    size_t skip = sizeof BY_NAME - 1;
+    if (strncmp(encoder, BY_NAME, skip) != 0) {
+        return registry_find_encoder(home, encoder, out, err);
+    }
+    enum status s = registry_find(home, encoder + skip, out, err);
+    return s == STATUS_OK && out->role != MODEL_ENCODER
+               ? error_set(err, STATUS_UNSUPPORTED, "%s was imported as %s, not as encoder",
+                           out->name, model_role_name(out->role))
+               : s;
 }
 
 /* Locked. */
@@ -117,8 +134,11 @@ enum status models_encoder(struct models *m, const char *encoder, struct open_mo
     uv_mutex_lock(&m->lock);
     *out = find(m, encoder, MODEL_ENCODER);
     if (*out == NULL) {
-        s = registry_find_encoder(m->home, encoder, &r, err);
-        s = s == STATUS_OK ? open_recorded(m, &r, out, err) : s;
+        s = look_up(m->home, encoder, &r, err);
+        *out = s == STATUS_OK ? find(m, r.encoder, MODEL_ENCODER) : NULL;
+    }
+    if (s == STATUS_OK && *out == NULL) {
+        s = open_recorded(m, &r, out, err);
     }
     uv_mutex_unlock(&m->lock);
     return s;

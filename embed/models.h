@@ -17,7 +17,7 @@ enum status models_new(const char *home, struct models **out, struct error *err)
 /* Nothing may be in use. NULL is fine. */
 void models_free(struct models *m);
 
-/* "gguf-..." */
+/* "gguf-...", or "model:" and a name of the registry */
 bool models_is_encoder(const char *encoder);
 /* In use until models_let_go. NOT_FOUND: nothing imported makes such vectors. */
 enum status models_encoder(struct models *m, const char *encoder, struct open_model **out,

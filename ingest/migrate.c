@@ -10,6 +10,7 @@
 
 #define BACKOFF_FIRST_MS 1000
 #define BACKOFF_MAX_MS 60000
+#define SET_AGAIN_MS 30000
 
 static void go_on(struct migration *m);
 
@@ -114,7 +115,7 @@ void migrate_refit_ended(struct migration *m, const char *name)
 void migrate_wish_ended(struct migration *m, const char *how)
 {
     (void)snprintf(m->wish.last, sizeof m->wish.last, "%s", how);
-    m->wish.wanted = m->wish.under_way = false;
+    m->wish.wanted = m->wish.under_way = m->wish.by_setting = false;
     LOG_INFO("candidate", LOG_STR("tenant", m->t->id), LOG_STR("result", m->wish.last), LOG_END);
 }
 
@@ -139,6 +140,31 @@ static void decide_forced(struct migration *m)
         m->bad_building = false;
         migrate_start_fit(m);
     }
+}
+
+/* Is what encoder.model names neither searched with nor on its way? */
+static bool set_due(const struct migration *m)
+{
+    const struct setting_wish *w = &m->set;
+    bool under_way = w->encoder[0] != '\0' && (strcmp(w->encoder, m->stood.encoder) == 0 ||
+                                               strcmp(w->encoder, m->stood.candidate) == 0);
+    return m->t->in->settings->encoder.model[0] != '\0' && !w->declined && !under_way &&
+           clock_monotonic_ms() >= w->next_ms;
+}
+
+static void set_start(struct migration *m)
+{
+    m->set.next_ms = clock_monotonic_ms() + SET_AGAIN_MS;
+    m->cursor.len = 0;
+    m->wish.wanted = m->wish.under_way = m->wish.by_setting = true;
+    (void)snprintf(m->wish.encoder, sizeof m->wish.encoder, "model:%s",
+                   m->t->in->settings->encoder.model);
+    migrate_start_probe(m);
+}
+
+bool migrate_is_slow(const char *encoder)
+{
+    return strncmp(encoder, "gguf-", 5) == 0;
 }
 
 static void decide(struct migration *m)
@@ -184,6 +210,8 @@ static void decide(struct migration *m)
         } else {
             migrate_start_fit(m);
         }
+    } else if (set_due(m)) {
+        set_start(m);
     } else if (s->candidate[0] != '\0' && strcmp(s->candidate, m->wish.useless) != 0) {
         (void)snprintf(m->encoder, sizeof m->encoder, "%s", s->candidate);
         m->publish = false;

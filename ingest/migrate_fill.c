@@ -6,6 +6,8 @@
 
 #define LOOK_UP_MS 10000 /* a candidate gives way so often */
 #define PAUSE_MS 20      /* between batches while documents are being ingested */
+#define SLOW_BATCH 8
+#define SLOW_MS 600000
 
 /* ---- PUBLISH ---- */
 
@@ -24,6 +26,10 @@ static void on_publish_end(struct rpc_request *r, const struct error *err, void 
         LOG_INFO("encoder published", LOG_STR("tenant", m->t->id), LOG_STR("encoder", m->encoder),
                  LOG_END);
         (void)snprintf(m->t->encoder, sizeof m->t->encoder, "%s", m->encoder);
+        if (m->aside) {
+            (void)snprintf(m->wish.last, sizeof m->wish.last,
+                           "%.100s is complete and published, as encoder.model says", m->encoder);
+        }
         migrate_rest(m);
         if (m->forced && strcmp(m->fresh, m->encoder) == 0) {
             migrate_refit_ended(m, m->fresh);
@@ -149,7 +155,7 @@ static void start_encode(struct migration *m)
     q.n_texts = m->n;
     q.titles = m->titles;
     q.n_titles = m->n;
-    struct rpc_options o = migrate_options(m, 0);
+    struct rpc_options o = migrate_options(m, migrate_is_slow(m->encoder) ? SLOW_MS : 0);
     struct rpc_callbacks cb = {.on_reply = on_encode_reply, .on_finish = on_encode_end};
     m->request = em_encode(migrate_embed(m), &o, &q, &cb, m);
     if (m->request == NULL) {
@@ -201,7 +207,7 @@ static void on_scan_end(struct rpc_request *r, const struct error *err, void *da
         migrate_failed(m, err);
     } else if (m->n > 0) {
         start_encode(m);
-    } else if (m->publish) {
+    } else if (m->publish || (m->aside && strcmp(m->encoder, m->set.encoder) == 0)) {
         start_publish(m);
     } else {
         if (m->aside) {
@@ -228,7 +234,7 @@ void migrate_start_scan(struct migration *m)
     Vs__ScanRequest q = VS__SCAN_REQUEST__INIT;
     q.missing_encoder = m->encoder;
     q.has_limit = 1;
-    q.limit = BATCH;
+    q.limit = migrate_is_slow(m->encoder) ? SLOW_BATCH : BATCH;
     if (m->cursor.len > 0) {
         q.has_after = 1;
         q.after.data = (uint8_t *)m->cursor.ptr;

@@ -241,6 +241,7 @@ static void on_store_reply(struct rpc_request *r, const ProtobufCMessage *msg, v
 static void stored_aside(struct migration *m)
 {
     char how[sizeof m->wish.last];
+    bool by_setting = m->wish.by_setting;
     if (strcmp(m->stored_state, "candidate") == 0) {
         (void)snprintf(how, sizeof how, "%s is stored, its vectors are made", m->encoder);
     } else {
@@ -248,6 +249,17 @@ static void stored_aside(struct migration *m)
                        m->stored_state);
     }
     migrate_wish_ended(m, how);
+    if (by_setting && strcmp(m->stored_state, "candidate") == 0) {
+        (void)snprintf(m->set.encoder, sizeof m->set.encoder, "%s", m->encoder);
+        m->aside = true; /* it may be complete already: then it is published */
+        m->missing = m->chunks;
+        migrate_start_scan(m);
+        return;
+    }
+    m->set.declined = m->set.declined || (by_setting && strcmp(m->stored_state, "kept") == 0);
+    if (by_setting) {
+        (void)snprintf(m->set.encoder, sizeof m->set.encoder, "%s", m->encoder);
+    }
     migrate_rest(m);
 }
 

@@ -94,7 +94,15 @@ struct migration {
         char encoder[128];   /* of embed's own; "": a fit */
         char last[320];      /* what became of the last one */
         char useless[128];   /* a candidate that embed cannot use: left alone */
+        bool by_setting;     /* encoder.model asked for it */
     } wish;
+
+    /* what encoder.model comes to: it becomes a candidate, and is published when it is complete */
+    struct setting_wish {
+        char encoder[128]; /* "": not known yet */
+        int64_t next_ms;   /* not asked for again before */
+        bool declined;     /* somebody went back from it: not again while this runs */
+    } set;
 
     char doing[224];
 };
@@ -114,6 +122,9 @@ void migrate_forget_work(struct migration *m);
 void migrate_refit_ended(struct migration *m, const char *name);
 /* The wish is over, in words. */
 void migrate_wish_ended(struct migration *m, const char *how);
+
+/* Imported models, named "gguf-...", take up to seconds a text. */
+bool migrate_is_slow(const char *encoder);
 
 /* migrate_fit.c */
 void migrate_start_fit(struct migration *m);

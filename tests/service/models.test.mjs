@@ -1,0 +1,133 @@
+// Imported models in the whole appliance: an encoder embeds a tenant and is published, a reranker orders, and without
+// them everything is as before. The models have random weights: what is tested is who answers, not how well.
+
+import { after, before, test } from "node:test";
+import assert from "node:assert/strict";
+import { execFile, execFileSync } from "node:child_process";
+import { existsSync, mkdirSync, readdirSync } from "node:fs";
+import { dirname, join } from "node:path";
+import { binDir, startAppliance, temporaryHome, until } from "./appliance.mjs";
+
+const fixture = join(dirname(binDir), "tests/fixture-model");
+const home = temporaryHome();
+let a;
+let files;
+
+function run(args, env = {}) {
+  return new Promise((done) => {
+    const e = { ...process.env, CARREL_HOME: home, CARREL_PORT: "", CARREL_KEY: "", NO_COLOR: "1", ...env };
+    execFile(join(binDir, "carrel"), args, { env: e, maxBuffer: 1 << 24 }, (error, stdout, stderr) =>
+      done({ code: error ? error.code : 0, stdout, stderr }));
+  });
+}
+
+async function encoders() {
+  return (await a.get("/api/encoders")).encoders;
+}
+
+const config = (reranker) =>
+  `http:\n  requests_per_minute: 0\nencoder:\n  model: fixture\nreranker:\n  model: ${reranker}\n  candidates: 8\n  budget: 20s\n`;
+
+before(async () => {
+  files = dirname(home);
+  mkdirSync(files, { recursive: true });
+  execFileSync(fixture, [join(files, "encoder.gguf"), "bert"]);
+  execFileSync(fixture, [join(files, "judge.gguf"), "bert", "head"]);
+});
+
+after(async () => {
+  if (a === undefined) return;
+  const end = await a.stop();
+  assert.equal(end.code, 0, a.output.slice(-4000));
+  assert.doesNotMatch(a.output, /AddressSanitizer|LeakSanitizer|runtime error/, a.output.slice(-6000));
+});
+
+test("import checks the role, names the model, and is listed", async () => {
+  const wrong = await run(["model", "import", join(files, "judge.gguf"), "--as", "encoder"]);
+  assert.equal(wrong.code, 1);
+  assert.match(wrong.stderr, /--as reranker/);
+  const none = await run(["model", "import", join(files, "judge.gguf")]);
+  assert.equal(none.code, 2);
+  const e = await run(["model", "import", join(files, "encoder.gguf"), "--as", "encoder", "--json", "--passage-prefix", "w5 "]);
+  assert.equal(e.code, 0, e.stderr);
+  const made = JSON.parse(e.stdout);
+  assert.equal(made.name, "fixture");
+  assert.equal(made.candidate, false); // nothing runs yet
+  assert.match(made.encoder, /^gguf-[0-9a-f]{16}$/);
+  const j = await run(["model", "import", join(files, "judge.gguf"), "--as", "reranker"]);
+  assert.equal(j.code, 0, j.stderr);
+  assert.match(j.stdout, /reranker\.model: fixture-judge/);
+  const list = JSON.parse((await run(["model", "list", "--json"])).stdout).models;
+  assert.deepEqual(list.map((m) => [m.name, m.role]), [["fixture", "encoder"], ["fixture-judge", "reranker"]]);
+  const again = await run(["model", "import", join(files, "judge.gguf"), "--as", "reranker"]);
+  assert.equal(again.code, 0, again.stderr); // the same once more: fine
+  const v = await run(["model", "verify"]);
+  assert.equal(v.code, 0, v.stderr);
+  assert.equal(readdirSync(join(home, "models")).filter((f) => f.endsWith(".gguf")).length, 2);
+});
+
+test("what encoder.model names embeds the tenant and is published; nothing is mixed", { timeout: 120_000 }, async () => {
+  a = await startAppliance({ home, config: config("fixture-judge") });
+  for (let i = 0; i < 30; i++) {
+    a.drop(`notes/${i}.md`, `# w${3 + i}\n\nw${100 + i} w${140 + i} w${180 + i} alpha${i} keeps the winter stores.\n`);
+  }
+  await a.settled({ n: 30 });
+  const name = JSON.parse((await run(["model", "list", "--json"])).stdout).models[0].encoder;
+  await until("the imported encoder is published", async () =>
+    (await encoders()).some((e) => e.name === name && e.state === "published" && e.vectors >= 30), { timeout: 90_000 });
+  const dense = await a.post("/api/search", { query: "w105 w145", mode: "dense", top_k: 5 });
+  assert.equal(dense.encoder, name);
+  assert.equal(dense.passages.length, 5);
+  a.drop("notes/late.md", "# Late\n\nw200 w201 omega arrives later.\n");
+  await a.settled({ n: 31 });
+  await until("the late one has its vector", async () => (await encoders()).find((e) => e.name === name).vectors >= 31);
+});
+
+test("the reranker orders, says so, and can be left out", { timeout: 60_000 }, async () => {
+  const ask = { query: "winter stores", top_k: 5, fold: false };
+  const without = await a.post("/api/search", { ...ask, rerank: false });
+  assert.equal(without.reranker, undefined);
+  const ranked = await a.post("/api/search", ask);
+  assert.equal(ranked.reranker, "fixture-judge");
+  assert.equal(ranked.reranked, 8);
+  const scores = ranked.passages.map((p) => p.why.rerank_score);
+  assert.deepEqual(scores, [...scores].sort((x, y) => y - x));
+  assert.ok(ranked.passages.every((p) => p.why.rank_before >= 1 && p.why.rank_before <= 8));
+  const before = without.passages.map((p) => p.document.path);
+  for (const p of ranked.passages) {
+    const at = before.indexOf(p.document.path);
+    if (at >= 0) assert.equal(p.why.rank_before, at + 1);
+  }
+  const e = await run(["explain", "winter stores"]);
+  assert.equal(e.code, 0, e.stderr);
+  assert.match(e.stdout, /reranker: score -?\d+\.\d+, before it at place \d/);
+  assert.match(e.stdout, /put in order by the reranker fixture-judge/);
+});
+
+test("a model that a setting names stays; import while running makes a candidate", { timeout: 60_000 }, async () => {
+  const held = await run(["model", "remove", "fixture"]);
+  assert.equal(held.code, 1);
+  assert.match(held.stderr, /encoder\.model/);
+  const r = await run(["model", "import", join(files, "encoder.gguf"), "--as", "encoder", "--name", "other", "--json"]);
+  assert.equal(r.code, 0, r.stderr);
+  const other = JSON.parse(r.stdout);
+  assert.equal(other.candidate, true, r.stderr);
+  await until("the candidate is complete", async () =>
+    (await encoders()).some((e) => e.name === other.encoder && e.state === "candidate" && e.missing === 0));
+  const dense = await a.post("/api/search", { query: "w105", mode: "dense", top_k: 3 });
+  assert.notEqual(dense.encoder, other.encoder);
+});
+
+test("without the reranker the fused order stands, and a note says so", { timeout: 60_000 }, async () => {
+  const r = await a.stop({ keep: true });
+  assert.equal(r.code, 0);
+  a = await startAppliance({ home, config: config("nobody") });
+  const found = await until("search finds", async () => {
+    const f = await a.post("/api/search", { query: "winter stores", top_k: 3 }).catch(() => null);
+    return f !== null && f.passages.length > 0 ? f : null;
+  });
+  assert.equal(found.passages.length, 3, JSON.stringify(found));
+  assert.equal(found.reranker, undefined);
+  assert.ok(found.notes.some((n) => /reranker/.test(n) && /nobody/.test(n)), found.notes.join("; "));
+  assert.ok(existsSync(join(home, "models")));
+});
