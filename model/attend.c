@@ -9,9 +9,11 @@ void attend_run(const struct kernels *k, const struct attend_job *job,
     struct attend_tile tile = {.q = room->q,
                                .out = room->out,
                                .n = job->n,
+                               .cap = job->cap,
                                .key_width = job->key_width,
                                .value_width = ATTEND_PADDED(job->value_width)};
     uint32_t most = 0;
+    uint32_t least = UINT32_MAX;
     memset(room->q, 0, (size_t)job->key_width * KERNEL_TILE * sizeof *room->q);
     memset(room->out, 0, (size_t)tile.value_width * KERNEL_TILE * sizeof *room->out);
     for (uint32_t i = 0; i < KERNEL_TILE; i++) {
@@ -19,17 +21,20 @@ void attend_run(const struct kernels *k, const struct attend_job *job,
     }
     for (uint32_t i = 0; i < job->n; i++) {
         most = job->sees[i] > most ? job->sees[i] : most;
+        least = job->from[i] < least ? job->from[i] : least;
         for (uint32_t d = 0; d < job->key_width; d++) {
             room->q[(size_t)d * KERNEL_TILE + i] = job->q_at[i][d] * job->scale;
         }
     }
-    for (uint32_t from = 0; from < most; from += KERNEL_KEYS) {
+    for (uint32_t from = least / KERNEL_KEYS * KERNEL_KEYS; from < most; from += KERNEL_KEYS) {
         const void *keys = NULL;
         const void *values = NULL;
         job->page(job->data, from / KERNEL_KEYS, &keys, &values);
         for (uint32_t i = 0; i < job->n; i++) {
             uint32_t left = job->sees[i] > from ? job->sees[i] - from : 0;
+            uint32_t skip = job->from[i] > from ? job->from[i] - from : 0;
             tile.keys[i] = left < KERNEL_KEYS ? left : KERNEL_KEYS;
+            tile.skip[i] = skip < KERNEL_KEYS ? skip : KERNEL_KEYS;
         }
         k->attend(&tile, keys, values, job->halves);
     }

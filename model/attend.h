@@ -15,10 +15,12 @@ struct attend_room { /* of one worker */
 struct attend_job {
     uint32_t n, key_width, value_width;
     float scale;
+    float cap; /* scores become cap tanh(score / cap); 0: they stay */
     bool halves;
     const float *q_at[KERNEL_TILE];
     float *out_at[KERNEL_TILE];
     uint32_t sees[KERNEL_TILE];
+    uint32_t from[KERNEL_TILE]; /* but not the first so many: a window */
     /* the page of the keys from 16 x page on */
     void (*page)(const void *data, uint32_t page, const void **keys, const void **values);
     const void *data;

@@ -132,6 +132,16 @@ OP V v_first(V x, unsigned n, float other)
     return (V){_mm256_blendv_ps(o, x.a, _mm256_castsi256_ps(low)),
                _mm256_blendv_ps(o, x.b, _mm256_castsi256_ps(high))};
 }
+/* lanes below n become `other` */
+OP V v_from(V x, unsigned n, float other)
+{
+    __m256i lanes = _mm256_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7);
+    __m256i low = _mm256_cmpgt_epi32(_mm256_set1_epi32((int)n), lanes);
+    __m256i high = _mm256_cmpgt_epi32(_mm256_set1_epi32((int)n - 8), lanes);
+    __m256 o = _mm256_set1_ps(other);
+    return (V){_mm256_blendv_ps(x.a, o, _mm256_castsi256_ps(low)),
+               _mm256_blendv_ps(x.b, o, _mm256_castsi256_ps(high))};
+}
 OP float v_sum(V v)
 {
     __m256 x = _mm256_add_ps(v.a, v.b);

@@ -103,6 +103,11 @@ OP V v_first(V a, unsigned n, float other)
 {
     return _mm512_mask_blend_ps((__mmask16)((1U << n) - 1), _mm512_set1_ps(other), a);
 }
+/* lanes below n become `other` */
+OP V v_from(V a, unsigned n, float other)
+{
+    return _mm512_mask_blend_ps((__mmask16)(0xFFFFU << n), _mm512_set1_ps(other), a);
+}
 OP float v_sum(V a)
 {
     __m256 x = _mm256_add_ps(_mm512_castps512_ps256(a), _mm512_extractf32x8_ps(a, 1));

@@ -63,6 +63,14 @@ INLINE V v_erf(V x)
     return v_div(v_mul(x, p), q);
 }
 
+/* cap tanh(x / cap) (Gemma 2); off by 1e-7 of cap at most. */
+INLINE V v_cap(V x, float cap)
+{
+    V e = v_exp(v_mul(x, v_set1(2.0F / cap)));
+    V share = v_div(v_set1(2.0F), v_add(e, v_set1(1.0F)));
+    return v_mul(v_set1(cap), v_sub(v_set1(1.0F), share));
+}
+
 /* ---- quantized weights ---- */
 
 /* How the blocks of a kind lie. A group: for `super` kinds, before every eight blocks, halves
@@ -443,7 +451,9 @@ INLINE void attend_page(struct attend_tile *a, const void *keys, const void *val
         page_scores(a, keys, halves, t, scores);
     }
     for (unsigned t = 0; t < a->n; t++) {
+        scores[t] = a->cap > 0 ? v_cap(scores[t], a->cap) : scores[t];
         scores[t] = v_first(scores[t], a->keys[t], -INFINITY);
+        scores[t] = a->skip[t] > 0 ? v_from(scores[t], a->skip[t], -INFINITY) : scores[t];
         float here = v_largest(scores[t]);
         most[t] = here > a->most[t] ? here : a->most[t];
         fade[t] = a->most[t] - most[t];
@@ -538,6 +548,37 @@ static void swiglu(float *gate, const float *up, size_t n)
     }
 }
 
+/* By the hyperbolic tangent, which is a logistic function of twice its argument. */
+INLINE V geglu_of(V gate, V up)
+{
+    V cube = v_mul(v_mul(gate, gate), gate);
+    V u = v_mul(v_set1(1.5957691216057308F), v_fma(cube, v_set1(0.044715F), gate));
+    return v_mul(v_div(gate, v_add(v_set1(1.0F), v_exp(v_neg(u)))), up);
+}
+
+static void geglu(float *gate, const float *up, size_t n)
+{
+    size_t i = 0;
+    for (; i + LANES <= n; i += LANES) {
+        v_store(gate + i, geglu_of(v_load(gate + i), v_load(up + i)));
+    }
+    if (i < n) {
+        V y = geglu_of(v_load_some(gate + i, n - i), v_load_some(up + i, n - i));
+        v_store_some(gate + i, y, n - i);
+    }
+}
+
+static void cap_all(float *x, size_t n, float cap)
+{
+    size_t i = 0;
+    for (; i + LANES <= n; i += LANES) {
+        v_store(x + i, v_cap(v_load(x + i), cap));
+    }
+    if (i < n) {
+        v_store_some(x + i, v_cap(v_load_some(x + i, n - i), cap), n - i);
+    }
+}
+
 INLINE V gelu_of(V x)
 {
     V half = v_mul(v_set1(0.5F), x);
@@ -597,6 +638,8 @@ const struct kernels KERNELS_TABLE = {
     .rms_norm = rms_norm,
     .layer_norm = layer_norm,
     .swiglu = swiglu,
+    .geglu = geglu,
+    .cap = cap_all,
     .gelu = gelu,
     .rope = rope,
     .add = add,

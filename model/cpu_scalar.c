@@ -159,6 +159,15 @@ OP V v_first(V a, unsigned n, float other)
     }
     return a;
 }
+/* lanes below n become `other` */
+OP V v_from(V a, unsigned n, float other)
+{
+    EACH(16)
+    {
+        a.at[k] = k >= n ? a.at[k] : other;
+    }
+    return a;
+}
 OP float v_sum(V a)
 {
     for (unsigned width = 8; width > 0; width /= 2) {

@@ -4,8 +4,9 @@
  *   x = embedding[token]
  *   x = x + output . attention(rope(Wq h), rope(Wk h), Wv h)      h = rms_norm(x)
  *   x = x + down . (silu(gate . h) * (up . h))                    h = rms_norm(x)
- *   logits = head . rms_norm(x) */
-#include <math.h>
+ *   logits = head . rms_norm(x)
+ *
+ * Where an architecture differs (arch_*.c) the model's and layers' fields say so. */
 #include <string.h>
 
 #include "model/model_internal.h"
@@ -21,6 +22,7 @@ struct pass {
     const struct layer *l;
     uint32_t layer;
     const float *norm;
+    const float *post_norm; /* of what is added; NULL: none */
 };
 
 static uint32_t last_of_chunk(const struct pass *p, uint32_t chunk)
@@ -42,9 +44,9 @@ static void turn_heads(const struct pass *p, float *heads, uint32_t n, uint32_t 
 {
     size_t pairs = p->m->rope_width / 2;
     for (uint32_t h = 0; h < n; h++) {
-        p->w->kernels->rope(heads + (size_t)h * p->m->info.head_width,
-                            p->w->cosines + token * pairs, p->w->sines + token * pairs,
-                            p->m->rope_width, p->m->rope_halves);
+        p->w->kernels->rope(
+            heads + (size_t)h * p->m->info.head_width, p->w->cosines[p->l->rope] + token * pairs,
+            p->w->sines[p->l->rope] + token * pairs, p->m->rope_width, p->m->rope_halves);
     }
 }
 
@@ -99,7 +101,8 @@ static void attend_tile(void *data, uint32_t chunk, uint32_t worker)
     struct pages pages = {.p = p, .s = piece->sequence, .head = kv_head};
     struct attend_job job = {.key_width = i->head_width,
                              .value_width = i->value_width,
-                             .scale = 1.0F / sqrtf((float)i->head_width),
+                             .scale = p->m->attention_scale,
+                             .cap = p->m->attention_cap,
                              .halves = kv_type(p->pool) == TENSOR_F16,
                              .page = page_of,
                              .data = &pages};
@@ -110,6 +113,8 @@ static void attend_tile(void *data, uint32_t chunk, uint32_t worker)
         job.q_at[job.n] = p->w->q + ((size_t)token * i->heads + head) * i->head_width;
         job.out_at[job.n] = p->w->attended + ((size_t)token * i->heads + head) * i->value_width;
         job.sees[job.n] = p->w->positions[token] + 1;
+        job.from[job.n] =
+            p->l->window > 0 && job.sees[job.n] > p->l->window ? job.sees[job.n] - p->l->window : 0;
     }
     attend_run(p->w->kernels, &job, &p->w->rooms[worker]);
 }
@@ -134,14 +139,18 @@ static void gate_tokens(void *data, uint32_t chunk, uint32_t worker)
     size_t f = p->m->info.feed_forward;
     size_t first = (size_t)chunk * TOKENS_PER_CHUNK;
     (void)worker;
-    p->w->kernels->swiglu(p->w->gate + first * f, p->w->up + first * f,
-                          (last_of_chunk(p, chunk) - first) * f);
+    (p->m->gelu_gate ? p->w->kernels->geglu : p->w->kernels->swiglu)(
+        p->w->gate + first * f, p->w->up + first * f, (last_of_chunk(p, chunk) - first) * f);
 }
 
 static void feed_forward(struct pass *p)
 {
     struct workspace *w = p->w;
     const struct layer *l = p->l;
+    if (l->experts != NULL) {
+        experts_run(p->m, w, l, p->n);
+        return;
+    }
     const struct product in[] = {{&l->gate, NULL, w->gate}, {&l->up, l->up_bias, w->up}};
     const struct product out = {&l->down, l->down_bias, w->h};
     matmul_run(w->matmul, w->h, p->n, in, 2);
@@ -159,12 +168,15 @@ static void norm_tokens(void *data, uint32_t chunk, uint32_t worker)
     }
 }
 
-/* x += h, then as above. */
+/* x += h (normed where the model does), then as above. */
 static void add_and_norm_tokens(void *data, uint32_t chunk, uint32_t worker)
 {
     const struct pass *p = data;
     size_t d = p->m->info.width;
     size_t first = (size_t)chunk * TOKENS_PER_CHUNK;
+    for (size_t t = first; p->post_norm != NULL && t < last_of_chunk(p, chunk); t++) {
+        p->w->kernels->rms_norm(p->w->h + t * d, p->post_norm, d, p->m->epsilon, p->w->h + t * d);
+    }
     p->w->kernels->add(p->w->x + first * d, p->w->h + first * d,
                        (last_of_chunk(p, chunk) - first) * d);
     norm_tokens(data, chunk, worker);
@@ -187,6 +199,9 @@ static void read_out(const struct pass *p, float *logits)
     const struct product out = {&p->m->weights->head, NULL, logits};
     if (wanted > 0) {
         matmul_run(p->w->matmul, p->w->h, wanted, &out, 1);
+    }
+    if (p->m->logit_cap > 0) {
+        p->w->kernels->cap(logits, (size_t)wanted * p->m->info.vocabulary, p->m->logit_cap);
     }
 }
 
@@ -230,8 +245,11 @@ static void lay_out(const struct pass *p)
         for (uint32_t t = 0; t < p->pieces[j].n; t++, token++) {
             w->owners[token] = j;
             w->positions[token] = p->pieces[j].sequence->length + t;
-            matrix_row(&p->m->embedding, p->pieces[j].tokens[t],
-                       w->x + (size_t)token * p->m->info.width);
+            float *x = w->x + (size_t)token * p->m->info.width;
+            matrix_row(&p->m->embedding, p->pieces[j].tokens[t], x);
+            for (uint32_t d = 0; p->m->embedding_scale != 1 && d < p->m->info.width; d++) {
+                x[d] *= p->m->embedding_scale;
+            }
         }
     }
     rope_angles(w, p->m->rope_width / 2, p->n);
@@ -254,9 +272,11 @@ enum status model_forward(const struct model *m, struct workspace *w, struct kv_
         p.l = &m->layers[p.layer];
         attention(&p);
         p.norm = p.l->feed_forward_norm;
+        p.post_norm = p.l->attention_post_norm;
         for_tokens(w, p.n, add_and_norm_tokens, &p);
         feed_forward(&p);
         p.norm = last ? m->last_norm : m->layers[p.layer + 1].attention_norm;
+        p.post_norm = p.l->feed_forward_post_norm;
         for_tokens(w, p.n, add_and_norm_tokens, &p);
     }
     read_out(&p, logits);

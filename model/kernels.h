@@ -48,7 +48,9 @@ struct attend_tile {
     float *out;                      /* KERNEL_TILE x value_width, not yet divided by sum */
     uint32_t n;                      /* queries */
     uint32_t key_width, value_width; /* value_width: a multiple of 16 */
+    float cap;                       /* scores become cap tanh(score / cap); 0: they stay */
     uint32_t keys[KERNEL_TILE];      /* of this page that each query sees: 0 to 16 */
+    uint32_t skip[KERNEL_TILE];      /* but not the first so many */
     float most[KERNEL_TILE];         /* largest score so far; -INFINITY at first */
     float sum[KERNEL_TILE];          /* of the weights so far; 0 at first */
 };
@@ -71,6 +73,8 @@ struct kernels {
     void (*layer_norm)(const float *x, const float *weight, const float *bias, size_t n,
                        float epsilon, float *y);
     void (*swiglu)(float *gate, const float *up, size_t n);
+    void (*geglu)(float *gate, const float *up, size_t n);
+    void (*cap)(float *x, size_t n, float cap);
     void (*gelu)(float *x, size_t n);
     void (*rope)(float *head, const float *cosines, const float *sines, size_t n, bool halves);
     void (*add)(float *x, const float *y, size_t n); /* x += y */

@@ -7,29 +7,14 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "model/model_internal.h"
+#include "model/opening.h"
 #include "model/quant.h"
 
 #define CONTEXT_DEFAULT 2048U
 
-struct architecture {
-    const char *name;
-    bool encoder;
-    bool rope_halves;
-};
-
-static const struct architecture architectures[] = {
-    {"llama", false, false},
-    {"qwen2", false, true},
-    {"qwen3", false, true},
-    {"bert", true, false},
-};
-
-struct opening {
-    struct model *m;
-    const struct architecture *a;
-    struct error *err;
-    enum status s;
+static const struct architecture *const architectures[] = {
+    &arch_llama,  &arch_qwen2,  &arch_qwen3, &arch_qwen3moe,
+    &arch_gemma2, &arch_gemma3, &arch_phi3,  &arch_bert,
 };
 
 /* ---- numbers ---- */
@@ -40,7 +25,7 @@ static bool key_of(const struct opening *o, const char *name, char out[96])
     return n > 0 && n < 96;
 }
 
-static uint32_t number(struct opening *o, const char *name, uint32_t fallback)
+uint32_t opening_number(struct opening *o, const char *name, uint32_t fallback)
 {
     char key[96];
     uint32_t v = fallback;
@@ -51,7 +36,7 @@ static uint32_t number(struct opening *o, const char *name, uint32_t fallback)
     return found ? v : fallback;
 }
 
-static float real(const struct opening *o, const char *name, float fallback)
+float opening_real(const struct opening *o, const char *name, float fallback)
 {
     char key[96];
     float v = fallback;
@@ -59,16 +44,37 @@ static float real(const struct opening *o, const char *name, float fallback)
     return v;
 }
 
+static void read_rope(struct opening *o)
+{
+    struct model *m = o->m;
+    char key[96];
+    struct str kind = STR("");
+    m->rope_width = opening_number(o, "rope.dimension_count", m->info.head_width);
+    m->rope_halves = o->a->rope_halves;
+    m->ropes[0] = (struct rope){
+        .base = opening_real(o, "rope.freq_base", 10000.0F), .scale = 1, .magnitude = 1};
+    m->ropes[1] = m->ropes[0];
+    m->n_ropes = 1;
+    if (key_of(o, "rope.scaling.type", key) && gguf_string(m->file, key, &kind) &&
+        str_eq(kind, STR("linear"))) {
+        m->ropes[0].scale = opening_real(o, "rope.scaling.factor", 1);
+    } else if (kind.len > 0 && !str_eq(kind, STR("none")) && !str_eq(kind, STR("longrope"))) {
+        o->s = error_set(o->err, STATUS_UNSUPPORTED, "rope scaling \"%.*s\" is not supported",
+                         kind.len > 32 ? 32 : (int)kind.len, kind.ptr);
+    }
+}
+
 static void read_shape(struct opening *o)
 {
-    struct model_info *i = &o->m->info;
+    struct model *m = o->m;
+    struct model_info *i = &m->info;
     i->encoder = o->a->encoder;
-    i->layers = number(o, "block_count", 0);
-    i->width = number(o, "embedding_length", 0);
-    i->feed_forward = number(o, "feed_forward_length", 0);
-    i->heads = number(o, "attention.head_count", 0);
-    i->kv_heads = number(o, "attention.head_count_kv", i->heads);
-    i->context = number(o, "context_length", CONTEXT_DEFAULT);
+    i->layers = opening_number(o, "block_count", 0);
+    i->width = opening_number(o, "embedding_length", 0);
+    i->feed_forward = opening_number(o, "feed_forward_length", 0);
+    i->heads = opening_number(o, "attention.head_count", 0);
+    i->kv_heads = opening_number(o, "attention.head_count_kv", i->heads);
+    i->context = opening_number(o, "context_length", CONTEXT_DEFAULT);
     if (o->s == STATUS_OK && (i->layers > MODEL_LAYERS_MAX || i->width > 65536 || i->heads > 1024 ||
                               i->heads == 0 || i->kv_heads == 0 || i->feed_forward > 1048576 ||
                               i->heads % i->kv_heads != 0 || i->context > (1U << 28))) {
@@ -78,30 +84,24 @@ static void read_shape(struct opening *o)
     if (o->s != STATUS_OK) {
         return;
     }
-    i->head_width = number(o, "attention.key_length", i->width / i->heads);
-    i->value_width = number(o, "attention.value_length", i->width / i->heads);
-    i->vocabulary = tokenizer_size(o->m->tokenizer);
-    i->pooling = (enum model_pooling)number(o, "pooling_type", o->a->encoder ? POOLING_MEAN : 9);
+    i->head_width = opening_number(o, "attention.key_length", i->width / i->heads);
+    i->value_width = opening_number(o, "attention.value_length", i->width / i->heads);
+    i->vocabulary = tokenizer_size(m->tokenizer);
+    i->pooling =
+        (enum model_pooling)opening_number(o, "pooling_type", o->a->encoder ? POOLING_MEAN : 9);
     i->pooling = i->pooling > POOLING_RANK ? POOLING_NONE : i->pooling;
-    o->m->epsilon =
-        real(o, o->a->encoder ? "attention.layer_norm_epsilon" : "attention.layer_norm_rms_epsilon",
-             1e-5F);
-    o->m->rope_base = real(o, "rope.freq_base", 10000.0F);
-    o->m->rope_width = number(o, "rope.dimension_count", i->head_width);
-    o->m->rope_halves = o->a->rope_halves;
-    o->m->rope_scale = 1;
-    char key[96];
-    struct str kind = STR("");
-    if (key_of(o, "rope.scaling.type", key) && gguf_string(o->m->file, key, &kind) &&
-        str_eq(kind, STR("linear"))) {
-        o->m->rope_scale = real(o, "rope.scaling.factor", 1);
-    } else if (kind.len > 0 && !str_eq(kind, STR("none"))) {
-        o->s = error_set(o->err, STATUS_UNSUPPORTED, "rope scaling \"%.*s\" is not supported",
-                         kind.len > 32 ? 32 : (int)kind.len, kind.ptr);
+    m->epsilon = opening_real(
+        o, o->a->encoder ? "attention.layer_norm_epsilon" : "attention.layer_norm_rms_epsilon",
+        1e-5F);
+    m->embedding_scale = 1;
+    m->attention_scale = 1.0F / sqrtf((float)i->head_width);
+    read_rope(o);
+    if (o->a->numbers != NULL && o->s == STATUS_OK) {
+        o->a->numbers(o);
     }
     if (i->head_width == 0 || i->head_width > 1024 || i->value_width == 0 ||
-        i->value_width > 1024 || o->m->rope_width > i->head_width || o->m->rope_width % 2 != 0 ||
-        !(o->m->rope_scale > 0)) {
+        i->value_width > 1024 || m->rope_width > i->head_width || m->rope_width % 2 != 0 ||
+        !(m->ropes[0].scale > 0)) {
         o->s = error_set(o->err, STATUS_INVALID, "the heads' shape makes no sense (%u wide)",
                          i->head_width);
     }
@@ -110,7 +110,7 @@ static void read_shape(struct opening *o)
 /* ---- tensors ---- */
 
 static const struct gguf_tensor *find(struct opening *o, const char *name, uint64_t columns,
-                                      uint64_t rows, bool optional)
+                                      uint64_t rows, uint64_t n, bool optional)
 {
     if (o->s != STATUS_OK) {
         return NULL;
@@ -122,24 +122,26 @@ static const struct gguf_tensor *find(struct opening *o, const char *name, uint6
         }
         return NULL;
     }
-    if (t->dimensions[0] != columns || t->dimensions[1] != rows || t->dimensions[2] != 1 ||
+    if (t->dimensions[0] != columns || t->dimensions[1] != rows || t->dimensions[2] != n ||
         t->dimensions[3] != 1) {
         o->s =
             error_set(o->err, STATUS_INVALID,
-                      "tensor %s is %llu x %llu, not %llu x %llu as the model's numbers say", name,
-                      (unsigned long long)t->dimensions[0], (unsigned long long)t->dimensions[1],
-                      (unsigned long long)columns, (unsigned long long)rows);
+                      "tensor %s is %llu x %llu x %llu, not %llu x %llu x %llu as the model's "
+                      "numbers say",
+                      name, (unsigned long long)t->dimensions[0],
+                      (unsigned long long)t->dimensions[1], (unsigned long long)t->dimensions[2],
+                      (unsigned long long)columns, (unsigned long long)rows, (unsigned long long)n);
         return NULL;
     }
     return t;
 }
 
-static struct matrix matrix(struct opening *o, const char *name, uint32_t columns, uint32_t rows,
-                            bool optional)
+/* Rows from `first` on of the tensor's rows, counted through all its matrices. */
+static struct matrix rows_of(struct opening *o, const char *name, const struct gguf_tensor *t,
+                             uint32_t columns, uint64_t first, uint32_t rows)
 {
     struct matrix w = {.columns = columns, .rows = rows};
     uint64_t bytes = 0;
-    const struct gguf_tensor *t = find(o, name, columns, rows, optional);
     if (t != NULL && (t->type == TENSOR_I8 || t->type == TENSOR_I32 ||
                       !tensor_bytes(t->type, columns, &bytes))) {
         o->s = error_set(o->err, STATUS_UNSUPPORTED, "tensor %s: %s weights are not supported",
@@ -148,16 +150,34 @@ static struct matrix matrix(struct opening *o, const char *name, uint32_t column
     }
     if (t != NULL) {
         w.type = t->type;
-        w.data = t->data;
+        w.data = (const unsigned char *)t->data + first * bytes;
         w.row_bytes = (size_t)bytes;
     }
     return w;
 }
 
-/* Norms and biases are stored as F32, or the file is refused. */
-static const float *vector(struct opening *o, const char *name, uint32_t n, bool optional)
+struct matrix opening_matrix(struct opening *o, const char *name, uint32_t columns, uint32_t rows,
+                             bool optional)
 {
-    const struct gguf_tensor *t = find(o, name, n, 1, optional);
+    return rows_of(o, name, find(o, name, columns, rows, 1, optional), columns, 0, rows);
+}
+
+struct matrix opening_rows(struct opening *o, const char *name, uint32_t columns, uint32_t all,
+                           uint32_t first, uint32_t rows)
+{
+    return rows_of(o, name, find(o, name, columns, all, 1, false), columns, first, rows);
+}
+
+struct matrix opening_slice(struct opening *o, const char *name, uint32_t columns, uint32_t rows,
+                            uint32_t n, uint32_t which)
+{
+    return rows_of(o, name, find(o, name, columns, rows, n, false), columns, (uint64_t)which * rows,
+                   rows);
+}
+
+const float *opening_vector(struct opening *o, const char *name, uint32_t n, bool optional)
+{
+    const struct gguf_tensor *t = find(o, name, n, 1, 1, optional);
     if (t != NULL && t->type != TENSOR_F32) {
         o->s = error_set(o->err, STATUS_UNSUPPORTED, "tensor %s must be F32", name);
         return NULL;
@@ -165,93 +185,75 @@ static const float *vector(struct opening *o, const char *name, uint32_t n, bool
     return t == NULL ? NULL : t->data;
 }
 
-static const char *in_layer(uint32_t layer, const char *what, char out[96])
+const char *opening_name(uint32_t layer, const char *what, char out[96])
 {
     (void)snprintf(out, 96, "blk.%u.%s", layer, what);
     return out;
 }
 
-static void open_layer(struct opening *o, uint32_t n)
+void opening_attention(struct opening *o, struct layer *l, uint32_t n, bool biases)
 {
     char b[96];
-    struct layer *l = &o->m->layers[n];
     const struct model_info *i = &o->m->info;
-    bool e = i->encoder;
     uint32_t keys = i->kv_heads * i->head_width;
     uint32_t values = i->kv_heads * i->value_width;
     uint32_t queries = i->heads * i->head_width;
-    l->query = matrix(o, in_layer(n, "attn_q.weight", b), i->width, queries, false);
-    l->key = matrix(o, in_layer(n, "attn_k.weight", b), i->width, keys, false);
-    l->value = matrix(o, in_layer(n, "attn_v.weight", b), i->width, values, false);
-    l->output =
-        matrix(o, in_layer(n, "attn_output.weight", b), i->heads * i->value_width, i->width, false);
-    l->query_bias = vector(o, in_layer(n, "attn_q.bias", b), queries, !e);
-    l->key_bias = vector(o, in_layer(n, "attn_k.bias", b), keys, !e);
-    l->value_bias = vector(o, in_layer(n, "attn_v.bias", b), values, !e);
-    l->output_bias = vector(o, in_layer(n, "attn_output.bias", b), i->width, !e);
-    l->query_norm = vector(o, in_layer(n, "attn_q_norm.weight", b), i->head_width, true);
-    l->key_norm = vector(o, in_layer(n, "attn_k_norm.weight", b), i->head_width, true);
-    l->attention_norm = vector(
-        o, in_layer(n, e ? "attn_output_norm.weight" : "attn_norm.weight", b), i->width, false);
-    l->attention_norm_bias = vector(o, in_layer(n, "attn_output_norm.bias", b), i->width, !e);
-    l->feed_forward_norm = vector(
-        o, in_layer(n, e ? "layer_output_norm.weight" : "ffn_norm.weight", b), i->width, false);
-    l->feed_forward_norm_bias = vector(o, in_layer(n, "layer_output_norm.bias", b), i->width, !e);
-    l->gate = matrix(o, in_layer(n, "ffn_gate.weight", b), i->width, i->feed_forward, e);
-    l->up = matrix(o, in_layer(n, "ffn_up.weight", b), i->width, i->feed_forward, false);
-    l->down = matrix(o, in_layer(n, "ffn_down.weight", b), i->feed_forward, i->width, false);
-    l->up_bias = vector(o, in_layer(n, "ffn_up.bias", b), i->feed_forward, !e);
-    l->down_bias = vector(o, in_layer(n, "ffn_down.bias", b), i->width, !e);
+    l->query = opening_matrix(o, opening_name(n, "attn_q.weight", b), i->width, queries, false);
+    l->key = opening_matrix(o, opening_name(n, "attn_k.weight", b), i->width, keys, false);
+    l->value = opening_matrix(o, opening_name(n, "attn_v.weight", b), i->width, values, false);
+    l->output = opening_matrix(o, opening_name(n, "attn_output.weight", b),
+                               i->heads * i->value_width, i->width, false);
+    l->query_bias = opening_vector(o, opening_name(n, "attn_q.bias", b), queries, !biases);
+    l->key_bias = opening_vector(o, opening_name(n, "attn_k.bias", b), keys, !biases);
+    l->value_bias = opening_vector(o, opening_name(n, "attn_v.bias", b), values, !biases);
+    l->output_bias = opening_vector(o, opening_name(n, "attn_output.bias", b), i->width, !biases);
 }
 
-/* RoBERTa's head: score = output . tanh(dense . x) over the first token; either part may be absent.
- */
-static void open_head(struct opening *o)
+void opening_experts(struct opening *o, struct layer *l, uint32_t n)
 {
+    char b[96];
     struct model *m = o->m;
     uint32_t d = m->info.width;
-    m->rank_dense = matrix(o, "cls.weight", d, d, true);
-    m->rank_dense_bias = vector(o, "cls.bias", d, true);
-    m->rank_out = matrix(o, "cls.output.weight", d, 1, true);
-    m->rank_out_bias = vector(o, "cls.output.bias", 1, true);
-    m->info.ranks = m->rank_out.data != NULL;
-    if (o->s == STATUS_OK && m->info.pooling == POOLING_RANK && !m->info.ranks) {
-        o->s = error_set(o->err, STATUS_INVALID, "tensor cls.output.weight is missing");
+    uint32_t f = m->expert_width;
+    l->router =
+        opening_matrix(o, opening_name(n, "ffn_gate_inp.weight", b), d, m->info.experts, false);
+    if (o->s != STATUS_OK) {
+        return;
     }
-    m->info.pooling = m->info.ranks ? POOLING_RANK : m->info.pooling;
+    l->experts = calloc(m->info.experts, sizeof *l->experts);
+    if (l->experts == NULL) {
+        o->s = error_set(o->err, STATUS_NO_MEMORY, "out of memory");
+    }
+    for (uint32_t e = 0; e < m->info.experts && o->s == STATUS_OK; e++) {
+        struct expert *x = &l->experts[e];
+        x->gate =
+            opening_slice(o, opening_name(n, "ffn_gate_exps.weight", b), d, f, m->info.experts, e);
+        x->up =
+            opening_slice(o, opening_name(n, "ffn_up_exps.weight", b), d, f, m->info.experts, e);
+        x->down =
+            opening_slice(o, opening_name(n, "ffn_down_exps.weight", b), f, d, m->info.experts, e);
+    }
 }
 
 static void open_tensors(struct opening *o)
 {
     struct model *m = o->m;
     const struct model_info *i = &m->info;
-    m->embedding = matrix(o, "token_embd.weight", i->width, i->vocabulary, false);
-    if (i->encoder) {
-        const struct gguf_tensor *types = gguf_find_tensor(m->file, STR("token_types.weight"));
-        m->positions = matrix(o, "position_embd.weight", i->width, i->context, false);
-        m->first_norm = vector(o, "token_embd_norm.weight", i->width, false);
-        m->first_norm_bias = vector(o, "token_embd_norm.bias", i->width, false);
-        open_head(o);
-        if (o->s == STATUS_OK && types != NULL) {
-            if (types->type != TENSOR_F32 || types->dimensions[0] != i->width) {
-                o->s = error_set(o->err, STATUS_INVALID, "token_types.weight has a wrong shape");
-            }
-            m->token_types[0] = types->data;
-            m->token_types[1] =
-                types->dimensions[1] > 1 ? m->token_types[0] + i->width : m->token_types[0];
-        }
-    } else {
-        m->last_norm = vector(o, "output_norm.weight", i->width, false);
-        m->weights->head = matrix(o, "output.weight", i->width, i->vocabulary, true);
+    m->embedding = opening_matrix(o, "token_embd.weight", i->width, i->vocabulary, false);
+    if (!i->encoder) {
+        m->last_norm = opening_vector(o, "output_norm.weight", i->width, false);
+        m->weights->head = opening_matrix(o, "output.weight", i->width, i->vocabulary, true);
         m->weights->head = m->weights->head.data == NULL ? m->embedding : m->weights->head;
-        m->rope_factors = vector(o, "rope_freqs.weight", m->rope_width / 2, true);
+    }
+    if (o->a->around != NULL) {
+        o->a->around(o);
     }
     m->layers = calloc((size_t)i->layers + 1, sizeof *m->layers);
     if (m->layers == NULL && o->s == STATUS_OK) {
         o->s = error_set(o->err, STATUS_NO_MEMORY, "out of memory");
     }
     for (uint32_t n = 0; n < i->layers && o->s == STATUS_OK; n++) {
-        open_layer(o, n);
+        o->a->layer(o, n);
     }
 }
 
@@ -270,14 +272,14 @@ static void open_architecture(struct opening *o)
     struct str name = STR("");
     (void)gguf_string(o->m->file, "general.architecture", &name);
     for (size_t i = 0; i < sizeof architectures / sizeof architectures[0]; i++) {
-        if (str_eq(name, str_from(architectures[i].name))) {
-            o->a = &architectures[i];
+        if (str_eq(name, str_from(architectures[i]->name))) {
+            o->a = architectures[i];
         }
     }
     if (o->a == NULL) {
         o->s = error_set(o->err, STATUS_UNSUPPORTED,
                          "the architecture \"%.*s\" is not supported; built in are llama, qwen2, "
-                         "qwen3 and bert",
+                         "qwen3, qwen3moe, gemma2, gemma3, phi3 and bert",
                          name.len > 64 ? 64 : (int)name.len, name.ptr);
         return;
     }
@@ -331,6 +333,9 @@ void model_close(struct model *m)
         pack_free(m->weights->pack);
         (void)pthread_mutex_destroy(&m->weights->lock);
         free(m->weights);
+        for (uint32_t n = 0; m->layers != NULL && n < m->info.layers; n++) {
+            free(m->layers[n].experts);
+        }
         free(m->layers);
         free(m);
     }
@@ -367,11 +372,11 @@ void matrix_row(const struct matrix *w, uint32_t row, float *out)
 
 /* ---- weights for the kernels ---- */
 
-#define LAYER_MATRICES 7
+#define LAYER_MATRICES 8
 
 static enum status pack_all(const struct model *m, struct pool *pool, struct error *err)
 {
-    size_t n = (size_t)m->info.layers * LAYER_MATRICES + 1;
+    size_t n = (size_t)m->info.layers * (LAYER_MATRICES + (size_t)m->info.experts * 3) + 1;
     struct matrix **all = calloc(n, sizeof *all);
     if (all == NULL) {
         return error_set(err, STATUS_NO_MEMORY, "out of memory");
@@ -380,9 +385,14 @@ static enum status pack_all(const struct model *m, struct pool *pool, struct err
     for (uint32_t i = 0; i < m->info.layers; i++) {
         struct layer *l = &m->layers[i];
         struct matrix *of_layer[LAYER_MATRICES] = {&l->query, &l->key, &l->value, &l->output,
-                                                   &l->gate,  &l->up,  &l->down};
+                                                   &l->gate,  &l->up,  &l->down,  &l->router};
         memcpy(all + at, of_layer, sizeof of_layer);
         at += LAYER_MATRICES;
+        for (uint32_t e = 0; l->experts != NULL && e < m->info.experts; e++) {
+            all[at++] = &l->experts[e].gate;
+            all[at++] = &l->experts[e].up;
+            all[at++] = &l->experts[e].down;
+        }
     }
     all[at++] = &m->weights->head;
     enum status s = pack_new(all, at, pool, &m->weights->pack, err);

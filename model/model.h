@@ -1,5 +1,6 @@
-/* A model from a GGUF file, run on the processor. Decoders (llama, qwen2, qwen3) give the next
- * token's logits, encoders (bert) a vector a text.
+/* A model from a GGUF file, run on the processor. Decoders (llama, qwen2, qwen3, gemma2, gemma3,
+ * phi3; llama and qwen3moe with experts) give the next token's logits, encoders (bert) a vector a
+ * text.
  *
  * Deterministic: what comes out for one sequence depends on its own tokens alone, not on what else
  * is in the batch, nor on how its prompt is sliced. One forward pass at a time for each workspace;
@@ -28,7 +29,8 @@ struct model_info {
     char name[128];
     bool encoder;
     uint32_t layers, width, feed_forward, heads, kv_heads, head_width, value_width, vocabulary;
-    uint32_t context; /* tokens it was trained for */
+    uint32_t context;               /* tokens it was trained for */
+    uint32_t experts, experts_used; /* of a layer, and by a token; 0: none */
     enum model_pooling pooling;
     bool ranks; /* has a classification head with one output */
     uint64_t parameters;

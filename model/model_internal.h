@@ -10,6 +10,12 @@
 #include "model/ops.h"
 #include "model/pack.h"
 
+struct expert {
+    struct matrix gate, up, down;
+};
+
+#define EXPERTS_USED_MAX 32U
+
 struct layer {
     /* decoders: norms before; encoders: norms behind */
     const float *attention_norm, *attention_norm_bias;
@@ -19,7 +25,22 @@ struct layer {
     const float *query_bias, *key_bias, *value_bias, *output_bias;
     struct matrix gate, up, down;
     const float *up_bias, *down_bias;
+    const float *attention_post_norm, *feed_forward_post_norm; /* gemma: on what a half adds */
+    struct matrix router;                                      /* which experts a token goes to */
+    struct expert *experts; /* owned; NULL: gate, up and down are for all */
+    uint32_t window;        /* tokens a query sees, itself among them; 0: all before it */
+    uint32_t rope;          /* which of the model's */
 };
+
+/* Angles of positions (Su et al. 2021). */
+struct rope {
+    float base;
+    float scale;          /* positions are divided by it (linear scaling); 1: not */
+    float magnitude;      /* of cosines and sines (LongRoPE); 1 */
+    const float *factors; /* of each pair's wave length (Llama 3, Phi 3); NULL: all 1 */
+};
+
+#define ROPES_MAX 2U
 
 /* Packed when the first workspace is made. */
 struct weights {
@@ -41,11 +62,18 @@ struct model {
     struct matrix rank_dense, rank_out; /* the classification head; data NULL where there is none */
     const float *rank_dense_bias, *rank_out_bias;
     float epsilon;
-    float rope_base;
     uint32_t rope_width;
-    float rope_scale;          /* positions are divided by it (linear scaling); 1: not */
-    const float *rope_factors; /* of each pair's wave length (Llama 3); NULL: all 1 */
+    struct rope ropes[ROPES_MAX];
+    uint32_t n_ropes;
     bool rope_halves;
+    bool gelu_gate;        /* GELU instead of SiLU in the gate */
+    float embedding_scale; /* of the embeddings; 1 */
+    float attention_scale; /* of the scores */
+    float attention_cap;   /* scores and logits are held within it; 0: not */
+    float logit_cap;
+    uint32_t window, window_period; /* gemma: every period-th layer sees all */
+    uint32_t trained_context;       /* phi3: before it was made longer */
+    uint32_t expert_width;
     struct layer *layers;
 };
 
@@ -54,14 +82,16 @@ struct workspace {
     const struct kernels *kernels;
     struct pool *pool;
     struct matmul *matmul;
-    float *x, *h;           /* tokens x width */
-    float *q;               /* tokens x heads x head width */
-    float *k, *v;           /* tokens x kv heads x head width (value width) */
-    float *attended;        /* tokens x heads x value width */
-    float *gate, *up;       /* tokens x feed forward */
-    float *row;             /* one row of the widest matrix */
-    double *frequencies;    /* of the pairs */
-    float *cosines, *sines; /* tokens x pairs */
+    float *x, *h;                   /* tokens x width */
+    float *q;                       /* tokens x heads x head width */
+    float *k, *v;                   /* tokens x kv heads x head width (value width) */
+    float *attended;                /* tokens x heads x value width */
+    float *gate, *up;               /* tokens x feed forward */
+    float *row;                     /* one row of the widest matrix */
+    double *frequencies[ROPES_MAX]; /* of the pairs */
+    float magnitudes[ROPES_MAX];
+    float *cosines[ROPES_MAX], *sines[ROPES_MAX]; /* tokens x pairs; NULL: no such rope */
+    struct expert_room *expert_room;              /* NULL: no experts */
     struct attend_room rooms[POOL_THREADS_MAX];
     float *pages;                 /* encoders: keys and values by page and head */
     uint32_t n_pages;             /* that fit */
@@ -82,7 +112,14 @@ void encoder_forward(const struct model *m, struct workspace *w, const uint32_t 
 /* Are these n tokens what the encoder and the workspace take? */
 enum status encoder_check(const struct model *m, const struct workspace *w, const uint32_t *tokens,
                           uint32_t n, struct error *err) MUST_CHECK;
-/* The angles of the positions of n tokens for all pairs. */
+/* The network of experts: w->h (n rows) becomes the weighted sum of what each token's experts make
+ * of it (Shazeer et al. 2017). experts.c. */
+void experts_run(const struct model *m, struct workspace *w, const struct layer *l, uint32_t n);
+enum status expert_room_new(const struct model *m, uint32_t tokens, struct expert_room **out,
+                            struct error *err) MUST_CHECK;
+void expert_room_free(struct expert_room *r); /* NULL is fine */
+
+/* The angles of the positions of n tokens for all pairs, of every rope. */
 void rope_angles(struct workspace *w, uint32_t pairs, uint32_t n);
 void matrix_row(const struct matrix *w, uint32_t row, float *out);
 /* Packs the weights unless they are. */

@@ -21,6 +21,9 @@ static uint64_t workspace_of(const struct model_info *i, uint64_t tokens, uint64
     uint64_t heads = widest_heads(i);
     uint64_t floats = tokens * (2ULL * i->width + 4 * heads + 2ULL * i->feed_forward);
     floats += context * i->heads + 2 * KV_PAGE * heads;
+    if (i->experts > 0) {
+        floats += tokens * (i->experts + (i->experts_used + 2ULL) * i->width);
+    }
     return floats * sizeof(float) + users * i->vocabulary * (2 * sizeof(float) + 6);
 }
 

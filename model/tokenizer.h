@@ -44,7 +44,8 @@ uint32_t tokenizer_size(const struct tokenizer *t);
 /* TOKEN_NONE where the vocabulary has none. */
 uint32_t tokenizer_bos(const struct tokenizer *t);
 uint32_t tokenizer_eos(const struct tokenizer *t);
-/* What stands between and behind the texts of a pair; the end token where there is none of its own. */
+/* What stands between and behind the texts of a pair; the end token where there is none of its own.
+ */
 uint32_t tokenizer_separator(const struct tokenizer *t);
 /* An answer ends here: the end of the text, of a turn, of a message. */
 bool tokenizer_is_end(const struct tokenizer *t, uint32_t id);

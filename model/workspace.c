@@ -23,15 +23,24 @@ static bool make_rooms(const struct model_info *i, struct workspace *w)
     return good;
 }
 
-static void find_frequencies(const struct model *m, double *out)
+static bool make_ropes(const struct model *m, struct workspace *w)
 {
-    for (uint32_t i = 0; i < m->rope_width / 2; i++) {
-        out[i] = pow((double)m->rope_base, -2.0 * (double)i / (double)m->rope_width) /
-                 (double)m->rope_scale;
-        if (m->rope_factors != NULL) {
-            out[i] /= (double)m->rope_factors[i];
+    size_t pairs = m->rope_width / 2;
+    bool good = true;
+    for (uint32_t r = 0; r < m->n_ropes; r++) {
+        const struct rope *rope = &m->ropes[r];
+        w->magnitudes[r] = rope->magnitude;
+        w->cosines[r] = floats(w->tokens, m->info.head_width / 2);
+        w->sines[r] = floats(w->tokens, m->info.head_width / 2);
+        w->frequencies[r] = calloc(pairs + 1, sizeof **w->frequencies);
+        good = good && w->cosines[r] != NULL && w->sines[r] != NULL && w->frequencies[r] != NULL;
+        for (size_t i = 0; w->frequencies[r] != NULL && i < pairs; i++) {
+            w->frequencies[r][i] =
+                pow((double)rope->base, -2.0 * (double)i / (double)m->rope_width) /
+                (double)rope->scale / (rope->factors == NULL ? 1 : (double)rope->factors[i]);
         }
     }
+    return good;
 }
 
 static bool make_arrays(const struct model *m, struct workspace *w)
@@ -52,23 +61,16 @@ static bool make_arrays(const struct model *m, struct workspace *w)
     w->gate = floats(tokens, i->feed_forward);
     w->up = floats(tokens, i->feed_forward);
     w->row = floats(1, widest);
-    w->cosines = floats(tokens, i->head_width / 2);
-    w->sines = floats(tokens, i->head_width / 2);
-    w->frequencies = calloc(i->head_width / 2 + 1, sizeof *w->frequencies);
     w->firsts = calloc((size_t)tokens + 2, sizeof *w->firsts);
     w->first_tokens = calloc((size_t)tokens + 2, sizeof *w->first_tokens);
     w->positions = calloc((size_t)tokens + 1, sizeof *w->positions);
     w->owners = calloc((size_t)tokens + 1, sizeof *w->owners);
     w->n_pages = i->encoder ? tokens / KV_PAGE + SPARE_PAGES : 0;
     w->pages = floats(w->n_pages, page);
-    if (w->frequencies != NULL) {
-        find_frequencies(m, w->frequencies);
-    }
     return w->x != NULL && w->h != NULL && w->q != NULL && w->k != NULL && w->v != NULL &&
            w->attended != NULL && w->gate != NULL && w->up != NULL && w->row != NULL &&
-           w->cosines != NULL && w->sines != NULL && w->frequencies != NULL && w->firsts != NULL &&
-           w->first_tokens != NULL && w->positions != NULL && w->owners != NULL &&
-           w->pages != NULL && make_rooms(i, w);
+           w->firsts != NULL && w->first_tokens != NULL && w->positions != NULL &&
+           w->owners != NULL && w->pages != NULL && make_ropes(m, w) && make_rooms(i, w);
 }
 
 static uint32_t widest_input(const struct model_info *i)
@@ -95,6 +97,9 @@ enum status workspace_new_with(const struct model *m, uint32_t tokens, struct po
     if (s == STATUS_OK) {
         s = matmul_new(w->kernels, pool, tokens, widest_input(&m->info), &w->matmul, err);
     }
+    if (s == STATUS_OK && m->info.experts > 0) {
+        s = expert_room_new(m, tokens, &w->expert_room, err);
+    }
     if (s == STATUS_OK && !make_arrays(m, w)) {
         s = error_set(err, STATUS_NO_MEMORY, "no memory for passes of %u tokens", tokens);
     }
@@ -117,8 +122,8 @@ void workspace_free(struct workspace *w)
     if (w == NULL) {
         return;
     }
-    float *const arrays[] = {w->x,    w->h,  w->q,   w->k,       w->v,     w->attended,
-                             w->gate, w->up, w->row, w->cosines, w->sines, w->pages};
+    float *const arrays[] = {w->x,        w->h,    w->q,  w->k,   w->v,
+                             w->attended, w->gate, w->up, w->row, w->pages};
     for (size_t i = 0; i < sizeof arrays / sizeof arrays[0]; i++) {
         free(arrays[i]);
     }
@@ -126,8 +131,13 @@ void workspace_free(struct workspace *w)
         free(w->rooms[i].q);
         free(w->rooms[i].out);
     }
+    for (size_t i = 0; i < ROPES_MAX; i++) {
+        free(w->cosines[i]);
+        free(w->sines[i]);
+        free(w->frequencies[i]);
+    }
+    expert_room_free(w->expert_room);
     matmul_free(w->matmul);
-    free(w->frequencies);
     free(w->firsts);
     free(w->first_tokens);
     free(w->positions);
@@ -162,11 +172,13 @@ uint32_t piece_of_tile(const struct workspace *w, uint32_t n_pieces, uint32_t t)
 
 void rope_angles(struct workspace *w, uint32_t pairs, uint32_t n)
 {
-    for (size_t t = 0; t < n; t++) {
-        for (size_t i = 0; i < pairs; i++) {
-            double angle = (double)w->positions[t] * w->frequencies[i];
-            w->cosines[t * pairs + i] = (float)cos(angle);
-            w->sines[t * pairs + i] = (float)sin(angle);
+    for (uint32_t r = 0; r < ROPES_MAX && w->cosines[r] != NULL; r++) {
+        for (size_t t = 0; t < n; t++) {
+            for (size_t i = 0; i < pairs; i++) {
+                double angle = (double)w->positions[t] * w->frequencies[r][i];
+                w->cosines[r][t * pairs + i] = (float)cos(angle) * w->magnitudes[r];
+                w->sines[r][t * pairs + i] = (float)sin(angle) * w->magnitudes[r];
+            }
         }
     }
 }

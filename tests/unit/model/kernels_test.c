@@ -260,21 +260,24 @@ static void exact_attention(const struct room *r, const struct attend_job *job, 
     double weights[48];
     double sum = 0;
     double most = -1e300;
-    for (uint32_t t = 0; t < job->sees[i]; t++) {
+    for (uint32_t t = job->from[i]; t < job->sees[i]; t++) {
         weights[t] = 0;
         for (uint32_t d = 0; d < job->key_width; d++) {
             weights[t] += (double)job->q_at[i][d] * (double)r->keys[t / 16][d * 16 + t % 16];
         }
         weights[t] *= (double)job->scale;
+        if (job->cap > 0) {
+            weights[t] = (double)job->cap * tanh(weights[t] / (double)job->cap);
+        }
         most = weights[t] > most ? weights[t] : most;
     }
-    for (uint32_t t = 0; t < job->sees[i]; t++) {
+    for (uint32_t t = job->from[i]; t < job->sees[i]; t++) {
         weights[t] = exp(weights[t] - most);
         sum += weights[t];
     }
     for (uint32_t d = 0; d < job->value_width; d++) {
         double value = 0;
-        for (uint32_t t = 0; t < job->sees[i]; t++) {
+        for (uint32_t t = job->from[i]; t < job->sees[i]; t++) {
             uint32_t padded = ATTEND_PADDED(job->value_width);
             value += weights[t] / sum * (double)r->values[t / 16][t % 16 * padded + d];
         }
@@ -297,6 +300,7 @@ static void attention_is_the_same_bits(void **state)
                                  .key_width = 1 + random_u32() % 80,
                                  .value_width = 1 + random_u32() % 96,
                                  .scale = 0.3F,
+                                 .cap = round % 3 == 0 ? 1.5F : 0,
                                  .page = page_of,
                                  .data = &r};
         random_floats(r.keys[0], sizeof r.keys / sizeof(float), 1);
@@ -305,6 +309,7 @@ static void attention_is_the_same_bits(void **state)
         for (uint32_t i = 0; i < job.n; i++) {
             job.q_at[i] = q[i];
             job.sees[i] = 1 + random_u32() % 48;
+            job.from[i] = round % 2 == 0 ? 0 : random_u32() % job.sees[i];
             job.out_at[i] = expected[i];
         }
         attend_run(&kernels_scalar, &job, &room);
@@ -319,6 +324,7 @@ static void attention_is_the_same_bits(void **state)
                 alone.n = 1;
                 alone.q_at[0] = q[i];
                 alone.sees[0] = job.sees[i];
+                alone.from[0] = job.from[i];
                 alone.out_at[0] = out[i];
                 attend_run(k, &alone, &room);
                 assert_memory_equal(out[i], expected[i], job.value_width * sizeof(float));
@@ -365,6 +371,12 @@ static void apply(const struct kernels *k, int which, const struct line *in, siz
     case 5:
         k->add(out, in->y, n);
         break;
+    case 6:
+        k->geglu(out, in->y, n);
+        break;
+    case 7:
+        k->cap(out, n, 7.5F);
+        break;
     default:
         out[0] = k->dot_f32(in->x, in->y, n);
         break;
@@ -391,6 +403,11 @@ static double exactly(int which, const struct line *in, size_t n, size_t i)
         return x / (1 + exp(-x)) * (double)in->y[i];
     case 3:
         return 0.5 * x * (1 + erf(x * 0.70710678118654752));
+    case 6:
+        return 0.5 * x * (1 + tanh(0.79788456080286536 * (x + 0.044715 * x * x * x))) *
+               (double)in->y[i];
+    case 7:
+        return 7.5 * tanh(x / 7.5);
     default:
         return x + (double)in->y[i];
     }
@@ -404,10 +421,10 @@ static void lines_are_the_same_bits(void **state)
     float out[LONGEST];
     for (size_t n = 1; n < LONGEST; n += 1 + random_u32() % 3) {
         random_floats(in.x, sizeof in / sizeof(float), n % 5 == 0 ? 60 : 3);
-        for (int which = 0; which < 7; which++) {
-            size_t count = which == 6 ? 1 : n;
+        for (int which = 0; which < 9; which++) {
+            size_t count = which == 8 ? 1 : n;
             apply(&kernels_scalar, which, &in, n, expected);
-            for (size_t i = 0; i < n && (which < 4 || which == 5); i++) {
+            for (size_t i = 0; i < n && (which < 4 || (which >= 5 && which < 8)); i++) {
                 double e = exactly(which, &in, n, i);
                 double bound = which == 1 ? 2e-4 : 4e-6; /* the variance above cancels */
                 if (fabs((double)expected[i] - e) > bound * (1 + fabs(e))) {

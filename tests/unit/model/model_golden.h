@@ -1,6 +1,7 @@
 /* The first values of the last token's logits (of the text's vector for bert), as llama.cpp 0.5.0
  * gives them for the files of tests/fixture/model_writer.c. Quantized types are further off: it
- * rounds activations to the weights' width too. */
+ * rounds activations to the weights' width too;
+ * and so are the gemmas: it looks GELU up in a table of halves. */
 #ifndef CARREL_TESTS_MODEL_GOLDEN_H
 #define CARREL_TESTS_MODEL_GOLDEN_H
 
@@ -61,6 +62,31 @@ static const struct model_golden model_golden[] = {
      1e-3F,
      {-0.2647531F, -0.1011614F, -0.01350156F, 0.03143356F, -0.05548394F, -0.09953661F, 0.09648266F,
       0.03961891F, 0.104083F, 0.04441368F, -0.04692117F, 0.03031269F}},
+    {"gemma2",
+     TENSOR_F32,
+     5e-3F,
+     {-0.7152572F, 0.6995459F, -0.4630101F, 0.8875725F, 2.22893F, 0.7122084F, -0.03627428F,
+      -1.17565F, 2.282159F, 0.9180409F, 0.8187644F, 1.77605F}},
+    {"gemma3",
+     TENSOR_F32,
+     5e-3F,
+     {2.286001F, 0.7821459F, -0.7507226F, 1.239236F, 2.269335F, 0.6198937F, 1.743728F, 1.002318F,
+      -0.97258F, -4.531057F, 0.248129F, 2.488326F}},
+    {"phi3",
+     TENSOR_F32,
+     1e-4F,
+     {-0.7618246F, -0.6343011F, 2.473613F, -4.924406F, 0.05910176F, -1.120239F, -0.7591376F,
+      0.5652123F, -1.847897F, -1.511554F, -0.8616603F, 0.9126022F}},
+    {"mixtral",
+     TENSOR_F32,
+     1e-4F,
+     {-0.5933495F, -1.558956F, -0.2172545F, 1.228342F, -0.4648457F, -0.7877637F, 0.4171469F,
+      -1.318802F, 1.318038F, -4.562099F, 0.5770373F, -0.5286512F}},
+    {"qwen3moe",
+     TENSOR_F32,
+     1e-4F,
+     {1.646825F, 5.130607F, 0.1436144F, 5.530881F, 0.387565F, 0.2184174F, -0.4205527F, 3.025374F,
+      3.120709F, -0.7354141F, 2.057088F, 0.9765853F}},
 };
 
 struct pooling_golden {
