@@ -40,23 +40,28 @@ static void head(struct opening *o)
     m->info.pooling = m->info.ranks ? POOLING_RANK : m->info.pooling;
 }
 
-static void around(struct opening *o)
+void opening_texts(struct opening *o)
 {
     struct model *m = o->m;
-    const struct model_info *i = &m->info;
+    uint32_t d = m->info.width;
     const struct gguf_tensor *types = gguf_find_tensor(m->file, STR("token_types.weight"));
-    m->positions = opening_matrix(o, "position_embd.weight", i->width, i->context, false);
-    m->first_norm = opening_vector(o, "token_embd_norm.weight", i->width, false);
-    m->first_norm_bias = opening_vector(o, "token_embd_norm.bias", i->width, false);
+    m->first_norm = opening_vector(o, "token_embd_norm.weight", d, false);
+    m->first_norm_bias = opening_vector(o, "token_embd_norm.bias", d, false);
     head(o);
     if (o->s == STATUS_OK && types != NULL) {
-        if (types->type != TENSOR_F32 || types->dimensions[0] != i->width) {
+        if (types->type != TENSOR_F32 || types->dimensions[0] != d) {
             o->s = error_set(o->err, STATUS_INVALID, "token_types.weight has a wrong shape");
         }
         m->token_types[0] = types->data;
-        m->token_types[1] =
-            types->dimensions[1] > 1 ? m->token_types[0] + i->width : m->token_types[0];
+        m->token_types[1] = types->dimensions[1] > 1 ? m->token_types[0] + d : m->token_types[0];
     }
+}
+
+static void around(struct opening *o)
+{
+    const struct model_info *i = &o->m->info;
+    o->m->positions = opening_matrix(o, "position_embd.weight", i->width, i->context, false);
+    opening_texts(o);
 }
 
 const struct architecture arch_bert = {

@@ -255,6 +255,54 @@ static void lay_out(const struct pass *p)
     rope_angles(w, p->m->rope_width / 2, p->n);
 }
 
+/* All layers; w->h has the rows behind the last norm. */
+static void run(struct pass *p)
+{
+    const struct model *m = p->m;
+    lay_out(p);
+    p->norm = m->layers[0].attention_norm;
+    for_tokens(p->w, p->n, norm_tokens, p);
+    for (p->layer = 0; p->layer < m->info.layers; p->layer++) {
+        bool last = p->layer + 1 == m->info.layers;
+        p->l = &m->layers[p->layer];
+        attention(p);
+        p->norm = p->l->feed_forward_norm;
+        p->post_norm = p->l->attention_post_norm;
+        for_tokens(p->w, p->n, add_and_norm_tokens, p);
+        feed_forward(p);
+        p->norm = last ? m->last_norm : m->layers[p->layer + 1].attention_norm;
+        p->post_norm = p->l->feed_forward_post_norm;
+        for_tokens(p->w, p->n, add_and_norm_tokens, p);
+    }
+}
+
+enum status decoder_embed(const struct model *m, struct workspace *w, const uint32_t *tokens,
+                          uint32_t n, float *out, struct error *err)
+{
+    struct kv_shape shape = model_kv_shape(m, TENSOR_F32);
+    struct kv_pool *pool = NULL;
+    struct kv_sequence sequence = {0};
+    struct model_piece piece = {.sequence = &sequence, .tokens = tokens, .n = n};
+    struct pass p = {.m = m, .w = w, .pieces = &piece, .n_pieces = 1};
+    enum status s = kv_pool_new(&shape, (n + KV_PAGE - 1) / KV_PAGE, &pool, err);
+    if (s == STATUS_OK) {
+        p.pool = pool;
+        s = kv_reserve(pool, &sequence, n, err);
+    }
+    if (s == STATUS_OK) {
+        s = check(&p, err);
+    }
+    if (s == STATUS_OK) {
+        run(&p);
+        pool_rows(m, w, w->h, n, out);
+    }
+    if (pool != NULL) {
+        kv_release(pool, &sequence);
+        kv_pool_free(pool);
+    }
+    return s;
+}
+
 enum status model_forward(const struct model *m, struct workspace *w, struct kv_pool *pool,
                           const struct model_piece *pieces, size_t n_pieces, float *logits,
                           struct error *err)
@@ -264,21 +312,7 @@ enum status model_forward(const struct model *m, struct workspace *w, struct kv_
     if (s != STATUS_OK) {
         return s;
     }
-    lay_out(&p);
-    p.norm = m->layers[0].attention_norm;
-    for_tokens(w, p.n, norm_tokens, &p);
-    for (p.layer = 0; p.layer < m->info.layers; p.layer++) {
-        bool last = p.layer + 1 == m->info.layers;
-        p.l = &m->layers[p.layer];
-        attention(&p);
-        p.norm = p.l->feed_forward_norm;
-        p.post_norm = p.l->attention_post_norm;
-        for_tokens(w, p.n, add_and_norm_tokens, &p);
-        feed_forward(&p);
-        p.norm = last ? m->last_norm : m->layers[p.layer + 1].attention_norm;
-        p.post_norm = p.l->feed_forward_post_norm;
-        for_tokens(w, p.n, add_and_norm_tokens, &p);
-    }
+    run(&p);
     read_out(&p, logits);
     for (size_t j = 0; j < n_pieces; j++) {
         pieces[j].sequence->length += pieces[j].n;

@@ -3,7 +3,10 @@
  *
  *   x = norm(embedding[token] + position[t] + type[0])
  *   x = norm(x + output . attention(Wq x, Wk x, Wv x))
- *   x = norm(x + down . gelu(up . x)) */
+ *   x = norm(x + down . gelu(up . x))
+ *
+ * Nomic's (Nussbaum et al. 2024) has no position[t] and turns queries and keys instead; its network
+ * is down . (silu(gate . x) * (up . x)). */
 #include <math.h>
 #include <string.h>
 
@@ -41,6 +44,20 @@ static uint32_t pages_of(uint32_t n)
     return (n + KV_PAGE - 1) / KV_PAGE;
 }
 
+/* Rotary positions, where none are learned. */
+static void turn(const struct pass *p, uint32_t t)
+{
+    const struct model *m = p->m;
+    size_t pairs = m->rope_width / 2;
+    for (uint32_t h = 0; m->positions.data == NULL && h < m->info.heads; h++) {
+        size_t at = ((size_t)t * m->info.heads + h) * m->info.head_width;
+        p->w->kernels->rope(p->w->q + at, p->w->cosines[0] + t * pairs, p->w->sines[0] + t * pairs,
+                            m->rope_width, m->rope_halves);
+        p->w->kernels->rope(p->w->k + at, p->w->cosines[0] + t * pairs, p->w->sines[0] + t * pairs,
+                            m->rope_width, m->rope_halves);
+    }
+}
+
 static void place_tokens(void *data, uint32_t chunk, uint32_t worker)
 {
     const struct pass *p = data;
@@ -49,6 +66,7 @@ static void place_tokens(void *data, uint32_t chunk, uint32_t worker)
     for (uint32_t t = chunk * TOKENS_PER_CHUNK; t < last_of_chunk(p, chunk); t++) {
         uint32_t slot = p->w->positions[t] % KV_PAGE;
         uint32_t page = p->w->owners[t] + p->w->positions[t] / KV_PAGE;
+        turn(p, t);
         for (uint32_t h = 0; h < i->heads; h++) {
             const float *key = p->w->k + ((size_t)t * i->heads + h) * i->head_width;
             const float *value = p->w->v + ((size_t)t * i->heads + h) * i->head_width;
@@ -122,6 +140,27 @@ static void bend_tokens(void *data, uint32_t chunk, uint32_t worker)
     p->w->kernels->gelu(p->w->up + first * f, (last_of_chunk(p, chunk) - first) * f);
 }
 
+static void gate_tokens(void *data, uint32_t chunk, uint32_t worker)
+{
+    const struct pass *p = data;
+    size_t f = p->m->info.feed_forward;
+    size_t first = (size_t)chunk * TOKENS_PER_CHUNK;
+    (void)worker;
+    p->w->kernels->swiglu(p->w->gate + first * f, p->w->up + first * f,
+                          (last_of_chunk(p, chunk) - first) * f);
+}
+
+static void feed_forward(struct pass *p, const struct layer *l)
+{
+    struct workspace *w = p->w;
+    bool gated = l->gate.data != NULL;
+    const struct product in[] = {{&l->up, l->up_bias, w->up}, {&l->gate, NULL, w->gate}};
+    const struct product down = {&l->down, l->down_bias, w->h};
+    matmul_run(w->matmul, w->x, p->n, in, gated ? 2 : 1);
+    for_tokens(w, p->n, gated ? gate_tokens : bend_tokens, p);
+    matmul_run(w->matmul, gated ? w->gate : w->up, p->n, &down, 1);
+}
+
 static void run_layer(struct pass *p, const struct layer *l)
 {
     struct workspace *w = p->w;
@@ -129,8 +168,6 @@ static void run_layer(struct pass *p, const struct layer *l)
                                  {&l->key, l->key_bias, w->k},
                                  {&l->value, l->value_bias, w->v}};
     const struct product out = {&l->output, l->output_bias, w->h};
-    const struct product up = {&l->up, l->up_bias, w->up};
-    const struct product down = {&l->down, l->down_bias, w->h};
     matmul_run(w->matmul, w->x, p->n, in, 3);
     for_tokens(w, p->n, place_tokens, p);
     pool_run(w->pool, w->firsts[p->n_texts] * p->m->info.heads, attend_tile, p);
@@ -138,9 +175,7 @@ static void run_layer(struct pass *p, const struct layer *l)
     p->weight = l->attention_norm;
     p->bias = l->attention_norm_bias;
     for_tokens(w, p->n, add_and_norm, p);
-    matmul_run(w->matmul, w->x, p->n, &up, 1);
-    for_tokens(w, p->n, bend_tokens, p);
-    matmul_run(w->matmul, w->up, p->n, &down, 1);
+    feed_forward(p, l);
     p->weight = l->feed_forward_norm;
     p->bias = l->feed_forward_norm_bias;
     for_tokens(w, p->n, add_and_norm, p);
@@ -163,31 +198,36 @@ static void lay_out(const struct pass *p)
             w->positions[token] = t;
             w->owners[token] = page;
             matrix_row(&m->embedding, p->texts[j].tokens[t], x);
-            matrix_row(&m->positions, t, w->row);
             const float *type = m->token_types[t < p->second ? 0 : 1];
-            for (size_t i = 0; i < d; i++) {
-                x[i] += type == NULL ? w->row[i] : w->row[i] + type[i];
+            if (m->positions.data != NULL) {
+                matrix_row(&m->positions, t, w->row);
+                w->kernels->add(x, w->row, d);
+            }
+            if (type != NULL) {
+                w->kernels->add(x, type, d);
             }
             w->kernels->layer_norm(x, m->first_norm, m->first_norm_bias, d, m->epsilon, x);
         }
         page += pages_of(n);
     }
+    if (m->positions.data == NULL) {
+        rope_angles(w, m->rope_width / 2, p->n);
+    }
 }
 
-static void pool(const struct pass *p, uint32_t text, float *out)
+void pool_rows(const struct model *m, const struct workspace *w, const float *rows, uint32_t n,
+               float *out)
 {
-    size_t d = p->m->info.width;
-    uint32_t n = p->texts[text].n;
-    const float *x = p->w->x + p->w->first_tokens[text] * d;
-    if (p->m->info.pooling == POOLING_CLS || p->m->info.pooling == POOLING_LAST) {
-        memcpy(out, x + (p->m->info.pooling == POOLING_CLS ? 0 : n - 1) * d, d * sizeof *out);
+    size_t d = m->info.width;
+    if (m->info.pooling == POOLING_CLS || m->info.pooling == POOLING_LAST) {
+        memcpy(out, rows + (m->info.pooling == POOLING_CLS ? 0 : n - 1) * d, d * sizeof *out);
     } else {
         memset(out, 0, d * sizeof *out);
         for (uint32_t t = 0; t < n; t++) {
-            p->w->kernels->add(out, x + t * d, d);
+            w->kernels->add(out, rows + t * d, d);
         }
     }
-    float length = sqrtf(p->w->kernels->dot_f32(out, out, d));
+    float length = sqrtf(w->kernels->dot_f32(out, out, d));
     for (size_t i = 0; i < d && length > 0; i++) {
         out[i] /= length;
     }
@@ -243,8 +283,9 @@ enum status model_embed_many(const struct model *m, struct workspace *w,
                              const struct model_tokens *texts, size_t n_texts, float *out,
                              struct error *err)
 {
+    bool pools = m->info.pooling != POOLING_NONE && m->info.pooling != POOLING_RANK;
     for (size_t i = 0; i < n_texts; i++) {
-        if (!m->info.encoder || m->info.ranks || texts[i].n == 0) {
+        if (!(m->info.encoder || pools) || m->info.ranks || texts[i].n == 0) {
             return error_set(err, STATUS_INVALID, "%s makes no vectors of this",
                              m->info.architecture);
         }
@@ -253,12 +294,20 @@ enum status model_embed_many(const struct model *m, struct workspace *w,
             return s;
         }
     }
-    while (n_texts > 0) {
+    for (size_t i = 0; i < n_texts && !m->info.encoder; i++) {
+        enum status s =
+            decoder_embed(m, w, texts[i].tokens, texts[i].n, out + i * (size_t)m->info.width, err);
+        if (s != STATUS_OK) {
+            return s;
+        }
+    }
+    while (n_texts > 0 && m->info.encoder) {
         struct pass p = {.m = m, .w = w, .texts = texts, .second = UINT32_MAX};
         p.n_texts = fitting(w, texts, n_texts, &p.n);
         run(&p);
         for (uint32_t i = 0; i < p.n_texts; i++) {
-            pool(&p, i, out + (size_t)i * m->info.width);
+            pool_rows(m, w, w->x + (size_t)w->first_tokens[i] * m->info.width, texts[i].n,
+                      out + (size_t)i * m->info.width);
         }
         texts += p.n_texts;
         n_texts -= p.n_texts;

@@ -13,8 +13,8 @@
 #define CONTEXT_DEFAULT 2048U
 
 static const struct architecture *const architectures[] = {
-    &arch_llama,  &arch_qwen2,  &arch_qwen3, &arch_qwen3moe,
-    &arch_gemma2, &arch_gemma3, &arch_phi3,  &arch_bert,
+    &arch_llama,  &arch_qwen2, &arch_qwen3, &arch_qwen3moe, &arch_gemma2,
+    &arch_gemma3, &arch_phi3,  &arch_bert,  &arch_nomic,
 };
 
 /* ---- numbers ---- */
@@ -279,7 +279,7 @@ static void open_architecture(struct opening *o)
     if (o->a == NULL) {
         o->s = error_set(o->err, STATUS_UNSUPPORTED,
                          "the architecture \"%.*s\" is not supported; built in are llama, qwen2, "
-                         "qwen3, qwen3moe, gemma2, gemma3, phi3 and bert",
+                         "qwen3, qwen3moe, gemma2, gemma3, phi3, bert and nomic-bert",
                          name.len > 64 ? 64 : (int)name.len, name.ptr);
         return;
     }

@@ -109,6 +109,13 @@ uint32_t piece_of_tile(const struct workspace *w, uint32_t n_pieces, uint32_t t)
 /* Tokens from `second` on are of the second type (n: none). w->x: the last layer's rows. */
 void encoder_forward(const struct model *m, struct workspace *w, const uint32_t *tokens, uint32_t n,
                      uint32_t second);
+/* The text's vector of unit length, of its tokens' rows as the file says. */
+void pool_rows(const struct model *m, const struct workspace *w, const float *rows, uint32_t n,
+               float *out);
+/* A decoder's vector of one text, of the rows behind its last norm (Zhang et al. 2025, Qwen3
+ * Embedding). */
+enum status decoder_embed(const struct model *m, struct workspace *w, const uint32_t *tokens,
+                          uint32_t n, float *out, struct error *err) MUST_CHECK;
 /* Are these n tokens what the encoder and the workspace take? */
 enum status encoder_check(const struct model *m, const struct workspace *w, const uint32_t *tokens,
                           uint32_t n, struct error *err) MUST_CHECK;

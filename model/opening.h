@@ -25,7 +25,7 @@ struct architecture {
 };
 
 extern const struct architecture arch_llama, arch_qwen2, arch_qwen3, arch_qwen3moe, arch_gemma2,
-    arch_gemma3, arch_phi3, arch_bert;
+    arch_gemma3, arch_phi3, arch_bert, arch_nomic;
 
 /* The file's number "<architecture>.<name>". fallback 0: the file must have it. */
 uint32_t opening_number(struct opening *o, const char *name, uint32_t fallback);
@@ -45,6 +45,9 @@ const float *opening_vector(struct opening *o, const char *name, uint32_t n, boo
 const char *opening_name(uint32_t layer, const char *what, char out[96]);
 /* Query, key, value and output of a layer, each a tensor; biases where the file has them. */
 void opening_attention(struct opening *o, struct layer *l, uint32_t n, bool biases);
+/* What encoders have around their layers: the first norm, the types of tokens, a reranker's head.
+ */
+void opening_texts(struct opening *o);
 /* Experts of a layer whose feed-forward network is a choice of them. */
 void opening_experts(struct opening *o, struct layer *l, uint32_t n);
 

@@ -194,6 +194,70 @@ static void pairs_are_scored_by_the_head(void **state)
     end(&p);
 }
 
+/* XLM-R's pair has two ends between its texts. */
+static void a_unigram_pair_has_two_ends_between(void **state)
+{
+    (void)state;
+    struct place p;
+    struct model_writer w = small;
+    struct neural_count count = {0};
+    struct error err = {0};
+    struct workspace *room = NULL;
+    float score = 0;
+    float expected = 0;
+    w.head = w.unigram = true;
+    begin(&p, &w, MODEL_RERANKER, NULL, NULL);
+    const struct tokenizer *t = model_tokenizer(p.model);
+    const uint32_t ids[] = {tokenizer_bos(t),
+                            tokenizer_find(t, STR("\xE2\x96\x81w7")),
+                            tokenizer_eos(t),
+                            tokenizer_eos(t),
+                            tokenizer_find(t, STR("\xE2\x96\x81w8")),
+                            tokenizer_find(t, STR("\xE2\x96\x81w9")),
+                            tokenizer_eos(t)};
+    assert_int_equal(workspace_new(p.model, 16, &room, &err), STATUS_OK);
+    assert_int_equal(model_rank(p.model, room, ids, 7, 4, &expected, &err), STATUS_OK);
+    workspace_free(room);
+    assert_int_equal(
+        neural_score(&p.scratch, p.model, STR("w7"), STR("w8 w9"), &score, &count, &err),
+        STATUS_OK);
+    assert_int_equal(count.tokens, 7);
+    assert_memory_equal(&score, &expected, sizeof score);
+    end(&p);
+}
+
+/* Rotary positions and last tokens too: a text's vector does not depend on what it is encoded with.
+ */
+static void vectors_are_the_same_bits_in_any_company(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *architecture;
+        uint32_t pooling;
+    } rows[] = {{"bert", 1}, {"nomic-bert", 1}, {"qwen3", 3}};
+    static const uint32_t ids[] = {1, 270, 301, 277, 266, 290, 2};
+    for (size_t r = 0; r < COUNT_OF(rows); r++) {
+        struct place p;
+        struct model_writer w = small;
+        struct workspace *room = NULL;
+        struct error err = {0};
+        float alone[64];
+        float many[4 * 64];
+        w.architecture = rows[r].architecture;
+        w.pooling = rows[r].pooling;
+        begin(&p, &w, MODEL_ENCODER, "", "");
+        const struct model_tokens texts[] = {{ids + 1, 5}, {ids, 7}, {ids, 3}, {ids, 7}};
+        assert_int_equal(workspace_new(p.model, 32, &room, &err), STATUS_OK);
+        assert_int_equal(model_embed(p.model, room, ids, 7, alone, &err), STATUS_OK);
+        assert_int_equal(model_embed_many(p.model, room, texts, 4, many, &err), STATUS_OK);
+        assert_memory_equal(alone, many + 64, sizeof alone);
+        assert_memory_equal(alone, many + 192, sizeof alone);
+        assert_true(fabsf(dot(alone, alone) - 1) < 1e-5F);
+        workspace_free(room);
+        end(&p);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -201,6 +265,8 @@ int main(void)
         cmocka_unit_test(long_texts_are_cut_and_counted),
         cmocka_unit_test(a_scratch_serves_all),
         cmocka_unit_test(pairs_are_scored_by_the_head),
+        cmocka_unit_test(a_unigram_pair_has_two_ends_between),
+        cmocka_unit_test(vectors_are_the_same_bits_in_any_company),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

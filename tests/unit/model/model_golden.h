@@ -92,6 +92,7 @@ static const struct model_golden model_golden[] = {
 struct pooling_golden {
     const char *architecture;
     uint32_t pooling; /* as in the file; 4: the score of a classification head */
+    bool unigram;     /* XLM-R's kind of vocabulary and token types */
     float tolerance;
     float values[MODEL_GOLDEN_VALUES];
 };
@@ -99,15 +100,36 @@ struct pooling_golden {
 static const struct pooling_golden pooling_golden[] = {
     {"bert",
      2,
+     false,
      2e-4F,
      {-0.1111832F, 0.06208808F, -0.02847739F, -0.04033491F, 0.009840721F, -0.09938578F, 0.2223618F,
       0.1349421F, 0.02511983F, 0.2359661F, -0.1856965F, 0.07598344F}},
     {"bert",
      3,
+     false,
      2e-4F,
      {-0.02916592F, -0.3195222F, -0.1062759F, 0.04235956F, -0.1014274F, 0.01706511F, 0.0424868F,
       0.1347212F, -0.02943655F, -0.07050674F, -0.02646807F, 0.04760912F}},
-    {"bert", 4, 3e-4F, {-0.05730992F}},
+    {"bert", 4, false, 3e-4F, {-0.05730992F}},
+    {"bert",
+     2,
+     true,
+     2e-4F,
+     {0.1347728F, -0.04328317F, -0.02544011F, -0.04539119F, 0.06867394F, -0.088009F, -0.1403164F,
+      0.2037219F, -0.1034975F, 0.168004F, -0.04253001F, 0.094101F}},
+    {"bert", 4, true, 3e-4F, {0.05770635F}},
+    {"nomic-bert",
+     1,
+     false,
+     1e-5F,
+     {-0.05912954F, 0.2426445F, 0.2833838F, -0.05749136F, 0.1573786F, 0.2323218F, -0.1689442F,
+      -0.1844193F, 0.03564419F, 0.03974864F, -0.03739563F, 0.1096783F}},
+    {"qwen3",
+     3,
+     false,
+     1e-5F,
+     {0.07129537F, 0.1251653F, 0.01031609F, 0.197889F, -0.05145132F, -0.02820155F, -0.2458164F,
+      -0.03839898F, 0.04157219F, 0.1269385F, 0.1683258F, 0.03845156F}},
 };
 
 #endif

@@ -110,6 +110,8 @@ static void poolings_agree_with_the_reference(void **state)
         float values[64];
         struct model_writer w = writer(pooling_golden[g].architecture, TENSOR_F32);
         w.pooling = pooling_golden[g].pooling;
+        w.unigram = pooling_golden[g].unigram;
+        w.kv_heads = strstr(w.architecture, "bert") != NULL ? w.heads : w.kv_heads;
         w.head = pooling_golden[g].pooling == POOLING_RANK;
         write_model(dir, &w, path);
         open_run(&r, path, TENSOR_F32);
