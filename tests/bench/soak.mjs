@@ -121,7 +121,7 @@ async function eraser() {
     await sleep(2000);
     const list = await a.documents().catch(() => []);
     const d = list.filter((x) => x.state === "ready")[Math.floor(Math.random() * list.length)];
-    if (d && spawnSync(join(binDir, "carrel"), ["erase", "--document", d.id, "--home", a.home], { timeout: 60_000 }).status === 0) counts.erasures++;
+    if (d && spawnSync(join(binDir, "carrel"), ["erase", "--document", d.id, "--all-copies", "--yes", "--home", a.home], { timeout: 60_000 }).status === 0) counts.erasures++;
   }
 }
 
