@@ -46,7 +46,11 @@ void peers_truth(struct bench_data *data);
 /* Bare FAISS (flat, inverted lists) and, where it was built in, hnswlib: each with the least effort
  * that reaches that recall. */
 void peers_faiss(const struct bench_data *data, double recall);
-void peers_hnswlib(const struct bench_data *data, double recall);
+struct hnsw_options {
+    size_t m, ef;   /* links of a vector, breadth of the search that places it */
+    double limit_s; /* the build is given up after so long */
+};
+void peers_hnswlib(const struct bench_data *data, double recall, const struct hnsw_options *o);
 
 /* ---- store.c ---- */
 

@@ -1,8 +1,11 @@
 /* Vector search compared in one run, at the same recall, on the same clustered vectors:
  *
- *   bench-vectors [n [d [peers]]]    ours flat, ours with lists, ours under filters; then bare
- * FAISS and hnswlib. peers: "all" (default), "faiss", "none" bench-vectors store [n [d]]      ours
- * through database, tail, sealing and merging
+ *   bench-vectors [n [d [peers [M [ef [seconds]]]]]]
+ *     ours flat, ours with lists, ours under filters; then bare FAISS and hnswlib. peers: "all"
+ *     (default), "faiss", "hnsw", "none". hnswlib with M links and that breadth while building (32,
+ *     80), given up after so many seconds
+ *   bench-vectors store [n [d]]
+ *     ours through database, tail, sealing and merging
  *
  * n x d floats are held in memory (1.5 GB for a million of 384), each peer's own beside them. Times
  * are of one thread; QPS is by processor time. */
@@ -169,7 +172,7 @@ static void ask_filtered(struct ours *o)
     o->data = whole;
 }
 
-static int compare(size_t n, size_t d, const char *peers)
+static int compare(size_t n, size_t d, const char *peers, const struct hnsw_options *hnsw)
 {
     struct bench_data data = {.n = n, .d = d, .queries = QUERIES};
     struct ours o = {.data = &data, .dot = dot_choose(), .visible = see(n, 1)};
@@ -207,11 +210,11 @@ static int compare(size_t n, size_t d, const char *peers)
     (void)rmdir(dir);
     free(o.visible);
     free(o.rows);
-    if (strcmp(peers, "none") != 0) {
+    if (strcmp(peers, "none") != 0 && strcmp(peers, "hnsw") != 0) {
         peers_faiss(&data, recall);
     }
-    if (strcmp(peers, "all") == 0) {
-        peers_hnswlib(&data, recall);
+    if (strcmp(peers, "all") == 0 || strcmp(peers, "hnsw") == 0) {
+        peers_hnswlib(&data, recall, hnsw);
     }
     free(data.base);
     free(data.query);
@@ -236,5 +239,9 @@ int main(int argc, char **argv)
     int at = store ? 2 : 1;
     size_t n = argc > at ? number(argv[at], 1000, 10000000) : 200000;
     size_t d = argc > at + 1 ? number(argv[at + 1], 8, VECTOR_MAX_DIMENSIONS) : 384;
-    return store ? bench_store(n, d) : compare(n, d, argc > at + 2 ? argv[at + 2] : "all");
+    const struct hnsw_options hnsw = {
+        .m = argc > at + 3 ? number(argv[at + 3], 2, 128) : 32,
+        .ef = argc > at + 4 ? number(argv[at + 4], 10, 4096) : 80,
+        .limit_s = argc > at + 5 ? (double)number(argv[at + 5], 1, 1000000) : 1e9};
+    return store ? bench_store(n, d) : compare(n, d, argc > at + 2 ? argv[at + 2] : "all", &hnsw);
 }

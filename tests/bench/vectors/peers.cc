@@ -4,6 +4,7 @@
 #include <faiss/index_factory.h>
 #include <omp.h>
 
+#include <atomic>
 #include <cstdio>
 #include <memory>
 #include <thread>
@@ -118,20 +119,25 @@ void ask_graph(void *peer, size_t i, uint32_t *found)
 }
 } // namespace
 
-extern "C" void peers_hnswlib(const bench_data *data, double recall)
+extern "C" void peers_hnswlib(const bench_data *data, double recall, const hnsw_options *o)
 {
     char setting[32];
-    bench_row r{"hnswlib M=32", setting, 0, 0, 0, 0, 0, 0, 0};
+    char name[32];
+    (void)snprintf(name, sizeof name, "hnswlib M=%zu", o->m);
+    bench_row r{name, setting, 0, 0, 0, 0, 0, 0, 0};
+    std::atomic<size_t> added{1};
+    double start = bench_seconds();
     Building b;
     hnswlib::InnerProductSpace space(data->d);
-    hnswlib::HierarchicalNSW<float> graph(&space, data->n, 32, 80);
+    hnswlib::HierarchicalNSW<float> graph(&space, data->n, o->m, o->ef);
     graph.addPoint(data->base, 0);
     auto cores = std::thread::hardware_concurrency();
     std::vector<std::thread> threads;
     for (unsigned t = 0; t < cores; t++) {
-        threads.emplace_back([&graph, data, t, cores] {
-            for (size_t i = 1 + t; i < data->n; i += cores) {
+        threads.emplace_back([&graph, &added, data, t, cores, start, o] {
+            for (size_t i = 1 + t; i < data->n && bench_seconds() - start < o->limit_s; i += cores) {
                 graph.addPoint(data->base + i * data->d, i);
+                added++;
             }
         });
     }
@@ -139,6 +145,11 @@ extern "C" void peers_hnswlib(const bench_data *data, double recall)
         t.join();
     }
     b.end(&r);
+    if (added < data->n) {
+        (void)printf("%s: given up after %.0f s, %.0f of processor, with %zu of %zu vectors in\n", name,
+                     r.build_s, r.build_cpu_s, added.load(), data->n);
+        return;
+    }
     Graph peer{data, &graph};
     for (size_t ef = 16; ef <= 4096; ef *= 2) {
         graph.setEf(ef);
@@ -151,7 +162,7 @@ extern "C" void peers_hnswlib(const bench_data *data, double recall)
     bench_print(&r);
 }
 #else
-extern "C" void peers_hnswlib(const bench_data *, double)
+extern "C" void peers_hnswlib(const bench_data *, double, const hnsw_options *)
 {
     (void)printf("hnswlib: not built in (libhnswlib-dev was not there)\n");
 }
