@@ -9,7 +9,8 @@
  * a second (encoding included), milliseconds until the sockets are there and until the first answer
  * with nothing of the store in the page cache, then p50 and p99 of the 100 questions after that one
  * (cold), and of 300 of each kind (warm): four words among the 50 most frequent; four beyond rank
- * 2,000; two of the first 200 and three of a topic. Then resident memory of the three, and how long
+ * 2,000; two of the first 200 and three of a topic; in brackets the services' processor time a
+ * question, which neighbours change little. Then resident memory of the three, and how long
  * vectorstore takes to stop. Binaries: ../bin beside this one, or CARREL_BIN. */
 #include <fcntl.h>
 #include <ftw.h>
@@ -367,6 +368,30 @@ static double resident(pid_t pid)
     return kib / 1024;
 }
 
+/* Of all services, seconds of processor so far. */
+static double busy(const struct bench *b)
+{
+    double ticks = 0;
+    for (size_t i = 0; i < SERVICES; i++) {
+        char path[64];
+        char line[1024];
+        unsigned long user = 0;
+        unsigned long kernel = 0;
+        (void)snprintf(path, sizeof path, "/proc/%d/stat", (int)b->pids[i]);
+        FILE *f = fopen(path, "r");
+        const char *rest = NULL;
+        if (f != NULL) {
+            rest = fgets(line, sizeof line, f) == NULL ? NULL : strrchr(line, ')');
+            (void)fclose(f);
+        }
+        if (rest != NULL && sscanf(rest, ") %*c %*d %*d %*d %*d %*d %*u %*u %*u %*u %*u %lu %lu",
+                                   &user, &kernel) == 2) {
+            ticks += (double)(user + kernel);
+        }
+    }
+    return ticks / (double)sysconf(_SC_CLK_TCK);
+}
+
 /* ---- questions ---- */
 
 struct answer {
@@ -452,11 +477,13 @@ static int by_time(const void *x, const void *y)
 static void times(struct bench *b, int kind, size_t n)
 {
     double took[QUESTIONS];
+    double worked = busy(b);
     for (size_t i = 0; i < n; i++) {
         took[i] = ask(b, kind < 0 ? (enum kind)(i % 3) : (enum kind)kind);
     }
     qsort(took, n, sizeof took[0], by_time);
-    (void)printf(" %.1f / %.1f |", took[n / 2] * 1e3, took[n * 99 / 100] * 1e3);
+    (void)printf(" %.1f / %.1f (%.1f) |", took[n / 2] * 1e3, took[n * 99 / 100] * 1e3,
+                 (busy(b) - worked) / (double)n * 1e3);
     (void)fflush(stdout);
 }
 
@@ -526,9 +553,10 @@ int main(int argc, char **argv)
     identity_make(b.all);
     must(store_open(b.tenant, &b.s, &err), &err);
     fit(&b);
-    (void)printf("| chunks | put/s | sockets ms | first answer ms | cold p50/p99 ms | frequent | "
-                 "rare | mixed | RSS MiB vectorstore + embed + retrieve | stop ms |\n"
-                 "| --- | --- | --- | --- | --- | --- | --- | --- | --- | --- |\n");
+    (void)printf(
+        "| chunks | put/s | sockets ms | first answer ms | cold p50/p99 (cpu) ms | frequent | "
+        "rare | mixed | RSS MiB vectorstore + embed + retrieve | stop ms |\n"
+        "| --- | --- | --- | --- | --- | --- | --- | --- | --- | --- |\n");
     for (uint64_t step = 10000; b.chunks < most; step *= 10) {
         double rate = grow(&b, step < most ? step : most);
         measure(&b, rate);
