@@ -5,6 +5,7 @@
 #include <unistd.h>
 
 #include "cli/command.h"
+#include "cli/encoder_compare.h"
 #include "cli/http.h"
 #include "cli/term.h"
 
@@ -20,6 +21,40 @@ static const char *text_of(const json_t *o, const char *key)
 static long long number_of(const json_t *o, const char *key)
 {
     return (long long)json_integer_value(json_object_get(o, key));
+}
+
+/* "  worse than X: nDCG@10 -0.021 [-0.034, -0.008], ... on 120 questions" */
+static void print_comparison(const json_t *c)
+{
+    static const char *const keys[] = {"ndcg_10", "recall_5", "recall_20"};
+    static const char *const names[] = {"nDCG@10", "Recall@5", "Recall@20"};
+
+    if (c == NULL) {
+        return;
+    }
+    const char *verdict = text_of(c, "verdict");
+    (void)printf("  %s ", strcmp(verdict, "same") == 0         ? "no different from"
+                          : strcmp(verdict, "unmeasured") == 0 ? "not compared with"
+                          : strcmp(verdict, "worse") == 0      ? "worse than"
+                                                               : "better than");
+    term_put_clean(stdout, text_of(c, "against"));
+    for (int i = 0; i < 3; i++) {
+        const json_t *m = json_object_get(c, keys[i]);
+        if (m != NULL) {
+            (void)printf("%s %s %+.3f [%+.3f, %+.3f]", i == 0 ? ":" : ",", names[i],
+                         json_number_value(json_object_get(m, "mean")),
+                         json_number_value(json_object_get(m, "low")),
+                         json_number_value(json_object_get(m, "high")));
+        }
+    }
+    if (number_of(c, "questions") > 0) {
+        (void)printf(" on %lld questions", number_of(c, "questions"));
+    }
+    if (text_of(c, "why")[0] != '\0') {
+        (void)printf(": ");
+        term_put_clean(stdout, text_of(c, "why"));
+    }
+    (void)printf("\n");
 }
 
 static void print_one(const json_t *e)
@@ -38,6 +73,7 @@ static void print_one(const json_t *e)
         (void)printf(", %lld to go", missing);
     }
     (void)printf("\n");
+    print_comparison(json_object_get(e, "comparison"));
 }
 
 static void print_list(const json_t *answer)
@@ -189,20 +225,162 @@ static enum exit_code away(const struct options *o, const struct http *h, struct
     return EXIT_OK;
 }
 
-/* ---- promote, rollback ---- */
+/* ---- compare ---- */
 
-static enum exit_code promote(const struct options *o, const struct http *h, struct error *err)
+/* The encoder of that name, or with NULL the published one; NULL: there is none. */
+static const json_t *find(const json_t *answer, const char *name)
+{
+    const json_t *list = json_object_get(answer, "encoders");
+
+    for (size_t i = 0; i < json_array_size(list); i++) {
+        const json_t *e = json_array_get(list, i);
+        if (strcmp(name == NULL ? text_of(e, "state") : text_of(e, "name"),
+                   name == NULL ? "published" : name) == 0) {
+            return e;
+        }
+    }
+    return NULL;
+}
+
+/* That both are stored and complete. */
+static enum status check_pair(const json_t *a, const json_t *b, struct error *err)
+{
+    const json_t *both[2] = {a, b};
+
+    for (int i = 0; i < 2; i++) {
+        if (both[i] == NULL) {
+            return error_set(err, STATUS_NOT_FOUND,
+                             i == 0 ? "there is nothing to compare it with: no such encoder"
+                                    : "there is no such encoder (carrel encoder list)");
+        }
+        if (number_of(both[i], "missing") > 0) {
+            return error_set(err, STATUS_CONFLICT,
+                             "%.60s lacks the vectors of %lld chunks: they are being made "
+                             "(carrel encoder list)",
+                             text_of(both[i], "name"), number_of(both[i], "missing"));
+        }
+    }
+    return STATUS_OK;
+}
+
+static enum exit_code compare(const struct options *o, const struct http *h, struct error *err)
 {
     json_t *answer = NULL;
-    json_t *body = o->n_args == 2 ? json_pack("{s:s}", "encoder", o->args[1]) : json_object();
-    enum status s = body == NULL ? error_set(err, STATUS_NO_MEMORY, "out of memory")
-                                 : http_json(h, "/api/encoders", body, &answer, err);
+    json_t *comparison = NULL;
+    enum status s = http_json(h, "/api/encoders", NULL, &answer, err);
 
-    json_decref(body);
+    if (s == STATUS_OK) {
+        const json_t *a = find(answer, o->against);
+        const json_t *b = find(answer, o->args[1]);
+        s = check_pair(a, b, err);
+        if (s == STATUS_OK) {
+            s = encoder_compare(h, text_of(a, "name"), text_of(b, "name"), &comparison, err);
+        }
+    }
+    json_decref(answer);
     if (s != STATUS_OK) {
         return command_failed(err);
     }
     if (o->json) {
+        print_json(comparison);
+    } else {
+        encoder_compare_print(comparison);
+    }
+    json_decref(comparison);
+    return EXIT_OK;
+}
+
+/* ---- promote, rollback ---- */
+
+/* Before a promotion: the figures, with the questions of people's thumbs, which the appliance's own
+ * comparison then takes over. Where they cannot be had it makes its own. */
+static enum status compare_first(const struct options *o, const struct http *h, struct error *err)
+{
+    struct error why;
+    json_t *answer = NULL;
+    json_t *comparison = NULL;
+    enum status s = http_json(h, "/api/encoders", NULL, &answer, err);
+
+    if (s == STATUS_OK && json_is_true(json_object_get(answer, "gate"))) {
+        const json_t *a = find(answer, NULL);
+        const json_t *b = find(answer, o->args[1]);
+        if (a != b && check_pair(a, b, &why) == STATUS_OK &&
+            encoder_compare(h, text_of(a, "name"), text_of(b, "name"), &comparison, &why) ==
+                STATUS_OK &&
+            !o->json) {
+            encoder_compare_print(comparison);
+        }
+    }
+    json_decref(comparison);
+    json_decref(answer);
+    return s;
+}
+
+/* Until it is no longer being built; *answer: the encoders then. */
+static enum status wait_for(const struct http *h, const char *name, json_t **answer,
+                            struct error *err)
+{
+    enum status s = http_json(h, "/api/encoders", NULL, answer, err);
+
+    while (s == STATUS_OK) {
+        const json_t *e = find(*answer, name);
+        if (e == NULL || strcmp(text_of(e, "state"), "building") != 0) {
+            break;
+        }
+        term_progress(stderr, 0, 1, text_of(*answer, "doing"));
+        (void)usleep(POLL_US);
+        json_decref(*answer);
+        *answer = NULL;
+        s = http_json(h, "/api/encoders", NULL, answer, err);
+    }
+    term_progress_end(stderr);
+    return s;
+}
+
+/* What became of a promotion that waited for the comparison. */
+static enum exit_code outcome(const struct options *o, const json_t *answer, const char *name)
+{
+    const json_t *e = find(answer, name);
+    bool published = strcmp(text_of(e, "state"), "published") == 0;
+
+    if (o->json) {
+        print_json(e == NULL ? answer : e);
+    } else if (published) {
+        (void)printf("%s is published\n", name);
+    } else {
+        (void)printf("%s is not published", name);
+        (void)printf(e == NULL ? ": it is gone\n" : "; --force publishes it all the same\n");
+        print_comparison(json_object_get(e, "comparison"));
+    }
+    return published ? EXIT_OK : EXIT_FAILED;
+}
+
+static enum exit_code promote(const struct options *o, const struct http *h, struct error *err)
+{
+    json_t *answer = NULL;
+    const char *name = o->n_args == 2 ? o->args[1] : NULL;
+    json_t *body = name == NULL ? json_object()
+                                : json_pack("{s:s,s:b}", "encoder", name, "force", (int)o->force);
+    enum status s = name == NULL || o->force ? STATUS_OK : compare_first(o, h, err);
+
+    if (s == STATUS_OK) {
+        s = body == NULL ? error_set(err, STATUS_NO_MEMORY, "out of memory")
+                         : http_json(h, "/api/encoders", body, &answer, err);
+    }
+    json_decref(body);
+    bool comparing = s == STATUS_OK && json_is_true(json_object_get(answer, "comparing"));
+    if (comparing) {
+        json_decref(answer);
+        answer = NULL;
+        s = wait_for(h, name, &answer, err);
+    }
+    if (s != STATUS_OK) {
+        return command_failed(err);
+    }
+    enum exit_code code = EXIT_OK;
+    if (comparing) {
+        code = outcome(o, answer, name);
+    } else if (o->json) {
         print_json(answer);
     } else if (json_is_true(json_object_get(answer, "published"))) {
         (void)printf("%s is published\n", text_of(answer, "encoder"));
@@ -211,7 +389,7 @@ static enum exit_code promote(const struct options *o, const struct http *h, str
                      text_of(answer, "encoder"), number_of(answer, "missing"));
     }
     json_decref(answer);
-    return EXIT_OK;
+    return code;
 }
 
 static enum exit_code run(const struct options *o)
@@ -221,8 +399,9 @@ static enum exit_code run(const struct options *o)
         int n_args;
         enum exit_code (*run)(const struct options *o, const struct http *h, struct error *err);
     } actions[] = {
-        {"list", 1, list},   {"build", 1, build},     {"cancel", 1, away},
-        {"remove", 2, away}, {"promote", 2, promote}, {"rollback", 1, promote},
+        {"list", 1, list},        {"build", 1, build}, {"cancel", 1, away},
+        {"compare", 2, compare},  {"remove", 2, away}, {"promote", 2, promote},
+        {"rollback", 1, promote},
     };
     struct http h;
     struct error err = {0};
@@ -241,14 +420,15 @@ static enum exit_code run(const struct options *o)
 
 const struct command cmd_encoder = {
     .name = "encoder",
-    .args = "list|build|cancel|remove NAME|promote NAME|rollback",
-    .summary = "Encoders beside the published one: make, promote, go back.",
+    .args = "list|build|cancel|compare NAME|promote NAME|rollback|remove NAME",
+    .summary = "Encoders beside the published one: make, compare, promote, go back.",
     .help =
         "build makes a candidate in the background, beside the published one: a fresh fit, or an\n"
         "encoder of embed's own (--model); --watch stays until it is complete, cancel stops a "
         "fit.\n"
-        "promote and rollback take effect at once; passages that came since get their vectors "
-        "first.\n"
+        "compare asks both the tenant's own questions. promote does so first and refuses what is\n"
+        "worse, unless --force; then, as with rollback, the change takes effect at once, when "
+        "passages\nthat came since have their vectors.\n"
         "The encoder published before is kept for encoder.keep_days.",
     .options = OPT_HOME | OPT_JSON | OPT_KEY_FILE | OPT_WATCH | OPT_ENCODER,
     .min_args = 1,

@@ -63,9 +63,10 @@ void migrate_rest(struct migration *m)
 
 void migrate_failed(struct migration *m, const struct error *err)
 {
-    static const char *const steps[] = {"waiting",  "asking the store", "fitting",
-                                        "probing",  "storing the fit",  "reading chunks",
-                                        "encoding", "storing vectors",  "publishing"};
+    static const char *const steps[] = {"waiting",    "asking the store", "fitting",
+                                        "probing",    "storing the fit",  "reading chunks",
+                                        "encoding",   "storing vectors",  "comparing",
+                                        "publishing", "holding back"};
     bool passing =
         err->code == STATUS_UNAVAILABLE || err->code == STATUS_DEADLINE || err->code == STATUS_BUSY;
     m->backoff_ms = m->backoff_ms == 0 ? BACKOFF_FIRST_MS : m->backoff_ms * 2;
@@ -238,6 +239,9 @@ static void on_status(struct rpc_request *r, const ProtobufCMessage *msg, void *
     (void)snprintf(s->candidate, sizeof s->candidate, "%s",
                    reply->candidate == NULL ? "" : reply->candidate);
     s->candidate_missing = reply->has_candidate_missing ? reply->candidate_missing : 0;
+    (void)snprintf(s->intent, sizeof s->intent, "%s",
+                   reply->intent == NULL ? "growth" : reply->intent);
+    s->generation = reply->generation;
     s->chunks = reply->chunks;
     s->retained = reply->has_retained_chunks ? reply->retained_chunks : 0;
     s->fitted_on = reply->fitted_on;
@@ -308,6 +312,8 @@ static void go_on(struct migration *m)
     }
     if (m->phase == MIGRATE_SCAN) {
         migrate_start_scan(m);
+    } else if (m->phase == MIGRATE_COMPARE) {
+        migrate_gate_go_on(m);
     } else {
         start_status(m);
     }

@@ -1,4 +1,4 @@
-/* Vectors for chunks that lack them, a batch at a time, and publishing. */
+/* Vectors for chunks that lack them, a batch at a time, and what becomes of an encoder then. */
 #include "base/clock.h"
 #include "base/half.h"
 #include "base/log.h"
@@ -30,6 +30,7 @@ static void on_publish_end(struct rpc_request *r, const struct error *err, void 
             (void)snprintf(m->wish.last, sizeof m->wish.last,
                            "%.100s is complete and published, as encoder.model says", m->encoder);
         }
+        migrate_gate_forget(m);
         migrate_rest(m);
         if (m->forced && strcmp(m->fresh, m->encoder) == 0) {
             migrate_refit_ended(m, m->fresh);
@@ -37,14 +38,52 @@ static void on_publish_end(struct rpc_request *r, const struct error *err, void 
     }
 }
 
-static void start_publish(struct migration *m)
+void migrate_start_publish(struct migration *m)
 {
+    struct gate_told told;
     m->phase = MIGRATE_PUBLISH;
     Vs__PublishRequest q = VS__PUBLISH_REQUEST__INIT;
     q.encoder = m->encoder;
+    if (migrate_gate_known(m)) {
+        migrate_gate_tell(m, &told);
+        q.comparison = &told.comparison;
+    }
     struct rpc_options o = migrate_options(m, 0);
     struct rpc_callbacks cb = {.on_finish = on_publish_end};
     m->request = vs_publish(migrate_store(m), &o, &q, &cb, m);
+    if (m->request == NULL) {
+        migrate_no_memory(m);
+    }
+}
+
+/* ---- HOLD ---- */
+
+static void on_held_back(struct rpc_request *r, const struct error *err, void *data)
+{
+    (void)r;
+    struct migration *m = data;
+    m->request = NULL;
+    if (err->code != STATUS_OK && err->code != STATUS_CONFLICT) { /* CONFLICT: it stands aside */
+        migrate_failed(m, err);
+        return;
+    }
+    LOG_WARN("encoder held back", LOG_STR("tenant", m->t->id), LOG_STR("encoder", m->encoder),
+             LOG_STR("verdict", m->gate.verdict), LOG_END);
+    migrate_gate_forget(m);
+    migrate_rest(m);
+}
+
+void migrate_start_hold_back(struct migration *m)
+{
+    struct gate_told told;
+    m->phase = MIGRATE_HOLD;
+    migrate_gate_tell(m, &told);
+    Vs__HoldBackRequest q = VS__HOLD_BACK_REQUEST__INIT;
+    q.encoder = m->encoder;
+    q.comparison = &told.comparison;
+    struct rpc_options o = migrate_options(m, 0);
+    struct rpc_callbacks cb = {.on_finish = on_held_back};
+    m->request = vs_hold_back(migrate_store(m), &o, &q, &cb, m);
     if (m->request == NULL) {
         migrate_no_memory(m);
     }
@@ -203,14 +242,20 @@ static void on_scan_end(struct rpc_request *r, const struct error *err, void *da
     (void)r;
     struct migration *m = data;
     m->request = NULL;
+    /* what encoder.model names is to be published when it is complete */
+    bool set = m->aside && strcmp(m->encoder, m->set.encoder) == 0;
     if (err->code != STATUS_OK) {
         migrate_failed(m, err);
     } else if (m->n > 0) {
         start_encode(m);
-    } else if (m->publish || (m->aside && strcmp(m->encoder, m->set.encoder) == 0)) {
-        start_publish(m);
+    } else if ((m->publish || set) && migrate_gate_wanted(m)) {
+        migrate_start_gate(m);
+    } else if (m->publish || set) {
+        migrate_start_publish(m);
     } else {
         if (m->aside) {
+            (void)snprintf(m->wish.complete, sizeof m->wish.complete, "%s", m->encoder);
+            m->wish.complete_ms = clock_wall_ms();
             (void)snprintf(m->wish.last, sizeof m->wish.last,
                            "%.100s is complete: `carrel encoder compare %.100s`", m->encoder,
                            m->encoder);

@@ -18,7 +18,9 @@
  *            being built), else IDLE
  *   ENCODE   that batch
  *   VECTORS  that batch
- *   PUBLISH  CONFLICT (new chunks came meanwhile): SCAN again */
+ *   COMPARE  with the published one, where it takes its place (migrate_gate.c)
+ *   PUBLISH  CONFLICT (new chunks came meanwhile): SCAN again
+ *   HOLD     instead: it was worse */
 enum phase {
     MIGRATE_IDLE,
     MIGRATE_STATUS,
@@ -28,13 +30,50 @@ enum phase {
     MIGRATE_SCAN,
     MIGRATE_ENCODE,
     MIGRATE_VECTORS,
+    MIGRATE_COMPARE,
     MIGRATE_PUBLISH,
+    MIGRATE_HOLD,
 };
 
 #define LOOK_MS 1000
 #define BATCH 64
 #define FIT_MAX_BYTES ((size_t)512 << 20)
 #define BATCH_MAX_BYTES ((size_t)8 << 20)
+
+enum gate_step { GATE_IDLE, GATE_LOOK, GATE_START, GATE_POLL, GATE_DIFFER, GATE_DENSE };
+
+struct gate_interval {
+    double mean, low, high;
+};
+
+/* The comparison of one encoder with the published one. */
+struct gate {
+    enum gate_step step;
+    char of[128], against[128];
+    int64_t since_ms; /* monotonic: of this try */
+    unsigned attempts;
+
+    /* the last reply */
+    bool heard, running, paired;
+    uint32_t done, total;
+    struct error failed;
+    uint64_t newest;     /* run, before ours */
+    uint64_t a[2], b[2]; /* pairs of runs: as people search, by vectors alone */
+    uint64_t generation;
+    int64_t run_ms; /* wall: of the oldest of them */
+
+    bool known, publish; /* settled */
+    bool measured;
+    int64_t at_wall_ms;
+    uint32_t questions;
+    struct gate_interval ndcg_10, recall_5, recall_20, dense;
+    char verdict[16], why[224];
+};
+
+struct gate_told {
+    Vs__Comparison comparison;
+    Vs__Comparison__Interval intervals[3];
+};
 
 struct migration {
     struct tenant *t;
@@ -48,6 +87,8 @@ struct migration {
     struct stood { /* what the store said last */
         bool known;
         char encoder[128], building[128], candidate[128];
+        char intent[16];
+        uint64_t generation;
         uint32_t chunks, retained, fitted_on, missing, candidate_missing;
     } stood;
 
@@ -95,6 +136,8 @@ struct migration {
         char last[320];      /* what became of the last one */
         char useless[128];   /* a candidate that embed cannot use: left alone */
         bool by_setting;     /* encoder.model asked for it */
+        char complete[128];  /* the last candidate whose vectors were complete, */
+        int64_t complete_ms; /* and since when */
     } wish;
 
     /* what encoder.model comes to: it becomes a candidate, and is published when it is complete */
@@ -103,6 +146,8 @@ struct migration {
         int64_t next_ms;   /* not asked for again before */
         bool declined;     /* somebody went back from it: not again while this runs */
     } set;
+
+    struct gate gate;
 
     char doing[224];
 };
@@ -132,5 +177,19 @@ void migrate_start_probe(struct migration *m);
 
 /* migrate_fill.c: m->encoder's, from m->cursor on */
 void migrate_start_scan(struct migration *m);
+void migrate_start_publish(struct migration *m);
+void migrate_start_hold_back(struct migration *m);
+
+/* migrate_gate.c */
+bool migrate_gate_wanted(const struct migration *m);
+/* m->encoder against the published one; ends in migrate_start_publish or migrate_start_hold_back.
+ */
+void migrate_start_gate(struct migration *m);
+void migrate_gate_go_on(struct migration *m);
+void migrate_gate_forget(struct migration *m);
+/* Of m->encoder against the published one. */
+bool migrate_gate_known(const struct migration *m);
+/* *out points into m. */
+void migrate_gate_tell(const struct migration *m, struct gate_told *out);
 
 #endif

@@ -806,6 +806,8 @@ void evaluate_on_request(struct rpc_call *call, const ProtobufCMessage *m)
         t->reply.done = (uint32_t)(e->at_configuration * e->n_asked + e->at_question);
         t->reply.total = (uint32_t)(e->running ? e->n_configurations * e->n_asked : 0);
         t->reply.failed = e->error.code == STATUS_OK ? NULL : arena_strdup(t->a, e->error.text);
+        t->reply.has_failed_status = e->error.code != STATUS_OK;
+        t->reply.failed_status = (uint32_t)e->error.code;
     }
     if (lane_submit(&r->evaluations->lane, tell_work, tell_done, t, &err) != STATUS_OK) {
         rpc_call_fail(call, &err);

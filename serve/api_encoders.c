@@ -1,11 +1,13 @@
 /* /api/encoders: administrators see which encoders are stored, have candidates made, and choose the
  * one that is searched with. */
+#include "base/log.h"
 #include "ingest/ingest_rpc.h"
 #include "serve/api.h"
 #include "serve/http/jsonw.h"
 #include "serve/http/url.h"
 #include "serve/request.h"
 #include "serve/search_request.h"
+#include "serve/service.h"
 #include "vectorstore/vectorstore_rpc.h"
 
 static void interval(struct jsonw *w, const char *key, const Vs__Comparison__Interval *i)
@@ -65,6 +67,7 @@ static void on_build_state(struct request *q, const ProtobufCMessage *m, const s
         jsonw_close(&w, '}');
     }
     jsonw_close(&w, ']');
+    jsonw_field_bool(&w, "gate", q->serve->svc->settings->encoder.gate);
     jsonw_field_bool(&w, "making", build != NULL && build->wanted);
     jsonw_field_z(&w, "doing", build == NULL ? "" : build->doing);
     jsonw_field_z(&w, "last", build == NULL ? "" : build->last);
@@ -196,6 +199,7 @@ static void on_promoted(struct request *q, const ProtobufCMessage *m, const stru
     jsonw_field_z(&w, "encoder", reply->encoder);
     jsonw_field_bool(&w, "published", reply->now);
     jsonw_field_int(&w, "missing", reply->missing);
+    jsonw_field_bool(&w, "comparing", reply->has_comparing && reply->comparing);
     jsonw_close(&w, '}');
     api_json(q, reply->now ? 200 : 202, &q->out);
 }
@@ -205,11 +209,22 @@ static void on_body(struct request *q, const struct json *body)
     Vs__PromoteRequest ask = VS__PROMOTE_REQUEST__INIT;
     struct error err;
     struct str name;
-    if (jsonr_string(body, "encoder", &name, &err) != STATUS_OK) {
+    bool force = false;
+    if (jsonr_string(body, "encoder", &name, &err) != STATUS_OK ||
+        jsonr_bool(body, "force", false, &force, &err) != STATUS_OK) {
         api_fail(q, &err);
         return;
     }
+    bool named = name.ptr != NULL && name.len > 0;
     ask.encoder = pb_text(name.ptr);
+    ask.has_compare = 1;
+    ask.compare = named && !force && q->serve->svc->settings->encoder.gate;
+    LOG_INFO("an encoder is to be published", LOG_STR("tenant", q->who->tenant),
+             LOG_STR("user", q->who->user), LOG_STR("encoder", named ? name.ptr : "the last one"),
+             LOG_STR("compared", ask.compare ? "first"
+                                 : force     ? "not: forced"
+                                             : "not"),
+             LOG_END);
     api_unary(q, PEER_VECTORSTORE, &vs_promote_method, 0, &ask.base, on_promoted);
 }
 

@@ -125,7 +125,7 @@ enum status store_promote(struct store *s, const Vs__PromoteRequest *m, struct a
         if (st == STATUS_OK) {
             st = catalogue_encoder_set(s->writer, &e, err);
         }
-        state.generation++;
+        state.generation += now ? 1 : 0; /* nothing visible changes before it is published */
         if (st == STATUS_OK) {
             st = catalogue_commit(s->writer, &state, err);
         }
@@ -278,7 +278,6 @@ static enum status put_aside(struct store *s, const char *name, const Vs__Compar
                                 : hold_back(s, &e, &state, comparison, &a, err);
     }
     if (st == STATUS_OK) {
-        state.generation++;
         st = catalogue_commit(s->writer, &state, err);
     }
     catalogue_end(s->writer);

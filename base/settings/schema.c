@@ -144,6 +144,9 @@ const struct setting settings_schema[] = {
         "Words in fewer documents than this stay out of a fit."),
     ROW("encoder.keep_days", INT, encoder.keep_days, 0, 365, "7",
         "The encoder that was published before is kept for so many days, for a rollback; 0: not."),
+    ROW("encoder.gate", BOOL, encoder.gate, 0, 0, "true",
+        "An encoder is compared with the published one on the tenant's own questions before it "
+        "takes its place, and held back where it is worse."),
     ROW("encoder.refit_growth_percent", INT, encoder.refit_growth_percent, 5, 95, "60",
         "Fitted again when the collection has grown by so many percent since the last fit."),
 

@@ -71,6 +71,7 @@ struct settings {
     struct {
         int64_t dimensions, first_fit_chunks, min_document_frequency;
         int64_t keep_days; /* the encoder published before; 0: not kept */
+        bool gate;         /* compared before it takes another's place */
         int64_t refit_growth_percent; /* refit when the collection has grown by this since the fit */
         const char *model;            /* name of an imported encoder; "" : the built-in one */
     } encoder;

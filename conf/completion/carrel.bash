@@ -28,7 +28,7 @@ _carrel() {
     erase) options='list show allow verify public-key --home --json --key-file --document --path --subject --subject-file --except --all-copies --keep-copies --dry-run --yes --public-key --help' ;;
     hold) options='add list remove --home --json --key-file --document --path --collection --reason --help' ;;
     leaktest) options='--home --json --key-file --every --rules --help' ;;
-    encoder) options='list build cancel remove promote rollback --dims --model --watch --home --json --key-file --help' ;;
+    encoder) options='list build cancel compare promote rollback remove --dims --model --against --force --watch --home --json --key-file --help' ;;
     model) options='import list verify remove show plan --context --users --vram --shape --weights --home --json --as --name --query-prefix --passage-prefix --help' ;;
     config) options='check default reference --home --help' ;;
     esac

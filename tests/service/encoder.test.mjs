@@ -87,3 +87,58 @@ test("what cannot be made is said", async () => {
   await a.request("/api/encoders", { method: "DELETE" });
   assert.equal((await a.get("/api/encoders")).making, false);
 });
+
+test("two encoders are compared on the tenant's own questions, and one that is not worse is promoted", async () => {
+  const known = [first];
+  const stop = searching(() => known);
+  assert.equal((await cli(a, "encoder", "build", "--dims", "32", "--watch")).code, 0);
+  const second = (await encoders()).find((e) => e.state === "candidate").name;
+  known.push(second);
+
+  const told = JSON.parse((await cli(a, "encoder", "compare", second, "--json")).stdout);
+  assert.equal(told.against, first);
+  assert.ok(told.default.difference.questions >= 60, `${told.default.difference.questions}`);
+  for (const m of ["ndcg_10", "recall_5", "recall_20"]) {
+    for (const mode of ["default", "dense"]) {
+      const { a: one, b: other, difference } = told[mode];
+      assert.ok(Math.abs(difference[m].mean - (other[m].mean - one[m].mean)) < 1e-5);
+      assert.ok(difference[m].low <= difference[m].mean && difference[m].mean <= difference[m].high);
+    }
+  }
+  assert.equal((await cli(a, "encoder", "compare", "no-such-one")).code, 4);
+
+  const r = await cli(a, "encoder", "promote", second);
+  assert.equal(r.code, 0, r.stdout + r.stderr);
+  assert.match(r.stdout, /nDCG@10 +Recall@5 +Recall@20/);
+  assert.match(r.stdout, /difference +[+-]\d\.\d{3} \[[+-]\d\.\d{3}, [+-]\d\.\d{3}\]/);
+  assert.match(r.stdout, /is published\n/);
+  assert.equal(await encoderOf(), second);
+  const e = (await encoders()).find((x) => x.name === second);
+  assert.equal(e.comparison.against, first);
+  assert.ok(["same", "better"].includes(e.comparison.verdict));
+  assert.ok(e.comparison.questions >= 60 && e.comparison.ndcg_10.low <= e.comparison.ndcg_10.high);
+  assert.equal(await stateOf(first), "kept");
+  assert.match((await cli(a, "encoder", "list")).stdout, /(no different from|better than) carrel-lsa-\S+: nDCG@10 /);
+
+  assert.equal((await cli(a, "encoder", "rollback")).code, 0); // at once, whatever was measured
+  assert.equal(await encoderOf(), first);
+  await stop();
+});
+
+test("one that is worse is refused with the figures, unless it is forced", async () => {
+  assert.equal((await cli(a, "encoder", "build", "--dims", "8", "--watch")).code, 0);
+  const poor = (await encoders()).find((e) => e.state === "candidate" && e.dimensions === 8).name;
+  const r = await cli(a, "encoder", "promote", poor);
+  assert.equal(r.code, 1, r.stdout);
+  assert.match(r.stdout, /is not published; --force/);
+  assert.match(r.stdout, /worse than carrel-lsa-\S+: nDCG@10 .* by vectors alone nDCG@10 -0\.\d{3} \[-0\.\d{3}, -0\.\d{3}\]/);
+  assert.equal(await encoderOf(), first);
+  assert.equal(await stateOf(poor), "candidate");
+  const again = await a.request("/api/encoders", { method: "POST", body: { encoder: poor } }); // not only on the command line
+  assert.equal(again.status, 202);
+  await until("it is held back again", async () => (await stateOf(poor)) === "candidate", { every: 200 });
+  const forced = await cli(a, "encoder", "promote", poor, "--force");
+  assert.equal(forced.code, 0, forced.stderr);
+  assert.equal(await encoderOf(), poor);
+  assert.match(a.output, /an encoder is to be published.*forced/);
+});

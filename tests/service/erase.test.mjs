@@ -7,7 +7,7 @@ import { existsSync, mkdirSync, readFileSync, readdirSync, rmSync, writeFileSync
 import { dirname, join } from "node:path";
 import { binDir, holding, startAppliance, until } from "./appliance.mjs";
 
-const config = "http:\n  requests_per_minute: 0\nencoder:\n  first_fit_chunks: 50\n  min_document_frequency: 1\n  dimensions: 16\n";
+const config = "http:\n  requests_per_minute: 0\nencoder:\n  first_fit_chunks: 50\n  gate: false\n  min_document_frequency: 1\n  dimensions: 16\n";
 const marker = "Zwyrkqvoplex";
 const secret = (n) => `# Dossier ${n}\n\nThe courier ${marker}${n}ian met Ulfhardtsson${n} behind the mill.\n\n## Second part\n\nEvery ${marker}${n}ian envelope was sealed with ${marker.toLowerCase()}${n} wax, said Ulfhardtsson${n}.\n`;
 

@@ -25,6 +25,7 @@
 #include "base/map.h"
 #include "embed/embed_rpc.h"
 #include "ingest/ingest_rpc.h"
+#include "retrieve/retrieve_rpc.h"
 #include "tests/service/one_service.h"
 #include "vectorstore/vectorstore_rpc.h"
 
@@ -58,6 +59,11 @@ struct store {
     /* the encoder */
     char encoder[64], building[64];
     uint32_t fitted_on, fits, encoded;
+    char held[64], verdict[16];
+    /* evaluations */
+    uint32_t evaluations, questions;
+    double difference;
+    char against[64], of[64];
 };
 
 struct put {
@@ -438,12 +444,29 @@ static void on_publish(struct rpc_call *call, const ProtobufCMessage *m)
     }
     (void)snprintf(s->encoder, sizeof s->encoder, "%s", q->encoder);
     s->building[0] = '\0';
+    (void)snprintf(s->verdict, sizeof s->verdict, "%s",
+                   q->comparison == NULL ? "" : q->comparison->verdict);
     Vs__PublishReply reply = VS__PUBLISH_REPLY__INIT;
     reply.published = 1;
     vs_publish_return(call, &reply);
 }
 
+static void on_hold_back(struct rpc_call *call, const ProtobufCMessage *m)
+{
+    struct store *s = rpc_call_service(call);
+    const Vs__HoldBackRequest *q = vs_hold_back_request(m);
+    Vs__HoldBackReply reply = VS__HOLD_BACK_REPLY__INIT;
+    assert_string_equal(q->encoder, s->building);
+    assert_string_equal(q->comparison->against, s->encoder);
+    (void)snprintf(s->held, sizeof s->held, "%s", s->building);
+    (void)snprintf(s->verdict, sizeof s->verdict, "%s", q->comparison->verdict);
+    s->building[0] = '\0';
+    s->fitted_on = count_chunks(s, NULL);
+    vs_hold_back_return(call, &reply);
+}
+
 static const struct rpc_handler store_handlers[] = {
+    {.method = &vs_hold_back_method, .on_request = on_hold_back},
     {.method = &vs_has_content_method, .on_request = on_has},
     {.method = &vs_put_method,
      .on_request = on_put,
@@ -511,6 +534,62 @@ static const struct rpc_handler embed_handlers[] = {
     {.method = &em_fit_method, .on_request = on_fit, .on_end = on_fit_end},
 };
 
+/* ---- retrieve ---- */
+
+/* The runs of the last evaluation, newest first. */
+static void tell_runs(struct store *s, Rt__EvaluationRun *runs, Rt__EvaluationRun **list)
+{
+    static const char *const modes[] = {"default", "default", "dense", "dense"};
+    for (uint32_t i = 0; i < 4; i++) {
+        rt__evaluation_run__init(&runs[i]);
+        runs[i].id = (uint64_t)s->evaluations * 4 + 3 - i;
+        runs[i].encoder = (3 - i) % 2 == 0 ? s->against : s->of;
+        runs[i].mode = (char *)(uintptr_t)modes[3 - i];
+        runs[i].settings = (char *)(uintptr_t) "s";
+        list[i] = &runs[i];
+    }
+}
+
+static void on_evaluate(struct rpc_call *call, const ProtobufCMessage *m)
+{
+    struct store *s = rpc_call_service(call);
+    const Rt__EvaluateRequest *q = rt_evaluate_request(m);
+    Rt__EvaluationRun runs[4];
+    Rt__EvaluationRun *list[4];
+    Rt__Interval i = RT__INTERVAL__INIT;
+    Rt__MeasureGroup d = RT__MEASURE_GROUP__INIT;
+    Rt__EvaluateReply reply = RT__EVALUATE_REPLY__INIT;
+    if (q->action == RT__EVALUATE_REQUEST__ACTION__START) {
+        assert_int_equal(q->n_configurations, 4);
+        s->evaluations += s->questions > 0 ? 1 : 0;
+        (void)snprintf(s->against, sizeof s->against, "%s", q->configurations[0]->encoder);
+        (void)snprintf(s->of, sizeof s->of, "%s", q->configurations[1]->encoder);
+    }
+    if (s->questions == 0 && q->action == RT__EVALUATE_REQUEST__ACTION__START) {
+        reply.failed = (char *)(uintptr_t) "no questions could be made";
+        reply.has_failed_status = 1;
+        reply.failed_status = STATUS_NOT_FOUND;
+    } else if (s->evaluations > 0) {
+        tell_runs(s, runs, list);
+        reply.runs = list;
+        reply.n_runs = 4;
+    }
+    if (q->has_compare_a) {
+        i.mean = s->difference;
+        i.low = s->difference - 0.01;
+        i.high = s->difference + 0.01;
+        d.collection = (char *)(uintptr_t) "";
+        d.questions = s->questions;
+        d.recall_5 = d.recall_20 = d.ndcg_10 = d.mrr_10 = &i;
+        reply.difference = &d;
+    }
+    rt_evaluate_return(call, &reply);
+}
+
+static const struct rpc_handler retrieve_handlers[] = {
+    {.method = &rt_evaluate_method, .on_request = on_evaluate},
+};
+
 /* ---- the world ---- */
 
 struct world {
@@ -518,7 +597,7 @@ struct world {
     uv_timer_t timer;
     struct one_service service;
     struct store store;
-    struct rpc_server *vectorstore, *embed;
+    struct rpc_server *vectorstore, *embed, *retrieve;
     struct rpc_client *serve;
     int closed;
     char watch[96];
@@ -574,6 +653,10 @@ static int teardown(void **state)
     rpc_server_close(w->vectorstore, on_closed, w);
     if (w->embed != NULL) {
         rpc_server_close(w->embed, on_closed, w);
+        expected++;
+    }
+    if (w->retrieve != NULL) {
+        rpc_server_close(w->retrieve, on_closed, w);
         expected++;
     }
     uv_close((uv_handle_t *)&w->timer, NULL);
@@ -917,6 +1000,26 @@ static void uploads_and_deletes(void **state)
     assert_int_equal(delete_document(w, up.id).err.code, STATUS_NOT_FOUND);
 }
 
+static void grow(struct world *w, int from, int to)
+{
+    char name[64];
+    char text[96];
+    for (int i = from; i < to; i++) {
+        (void)snprintf(name, sizeof name, "%d.txt", i);
+        (void)snprintf(text, sizeof text, "Sentence number %d about the theatre.\n", i);
+        write_file(w, name, text);
+    }
+}
+
+static void until_settled(struct world *w, const char *is, const char *expected)
+{
+    int64_t end = clock_monotonic_ms() + PATIENCE_MS;
+    while (strcmp(is, expected) != 0 && clock_monotonic_ms() < end) {
+        spin(w, 20);
+    }
+    assert_string_equal(is, expected);
+}
+
 static void the_encoder_is_fitted_filled_and_published(void **state)
 {
     struct world *w = *state;
@@ -956,17 +1059,33 @@ static void the_encoder_is_fitted_filled_and_published(void **state)
     }
     assert_int_equal(count_chunks(&w->store, w->store.encoder), 0);
     assert_int_equal(w->store.fits, 1);
-    for (int i = 20; i < 32; i++) { /* grown by more than 60 % */
-        (void)snprintf(name, sizeof name, "%d.txt", i);
-        (void)snprintf(text, sizeof text, "Sentence number %d about the theatre.\n", i);
-        write_file(w, name, text);
-    }
+    assert_string_equal(w->store.verdict, ""); /* there was nothing to compare it with */
+
+    grow(w, 20, 32); /* by more than 60 % */
     end = clock_monotonic_ms() + PATIENCE_MS;
-    while (strcmp(w->store.encoder, "carrel-lsa-0000000000000002") != 0 &&
-           clock_monotonic_ms() < end) {
+    while (w->store.fits < 2 && clock_monotonic_ms() < end) {
         spin(w, 20);
     }
-    assert_string_equal(w->store.encoder, "carrel-lsa-0000000000000002");
+    spin(w, 1500); /* retrieve is down: nothing is published meanwhile */
+    assert_string_equal(w->store.encoder, "carrel-lsa-0000000000000001");
+    w->store.questions = 100;
+    w->store.difference = -0.1;
+    listen_as(w, PEER_RETRIEVE, retrieve_handlers, 1, &w->retrieve);
+    until_settled(w, w->store.held, "carrel-lsa-0000000000000002");
+    assert_string_equal(w->store.verdict, "worse");
+    assert_string_equal(w->store.encoder, "carrel-lsa-0000000000000001");
+    spin(w, 1500);
+    assert_int_equal(w->store.fits, 2); /* growth counts from here */
+
+    grow(w, 40, 64);
+    w->store.difference = 0;
+    until_settled(w, w->store.encoder, "carrel-lsa-0000000000000003");
+    assert_string_equal(w->store.verdict, "same");
+
+    grow(w, 70, 110);
+    w->store.questions = 0;
+    until_settled(w, w->store.encoder, "carrel-lsa-0000000000000004");
+    assert_string_equal(w->store.verdict, "unmeasured");
 }
 
 static struct answer render(struct world *w, char *id, uint32_t page)
