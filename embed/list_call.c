@@ -1,17 +1,21 @@
-/* embed.ListEncoders: what is at hand of the tenant's fits, and, read on a lane, what was imported.
- */
+/* embed.ListEncoders: the tenant's fits, those at hand and those that the store has, and, read on a
+ * lane, what was imported. */
 #include <stdlib.h>
 
 #include "embed/embed.h"
+#include "vectorstore/vectorstore_rpc.h"
 
+#define STORED_MAX 16U
+#define STORED_MS 2000
 #define HASHED_NAME "carrel-hash"
+#define FIT_PREFIX "carrel-lsa-"
 #define IMPORTED_MAX REGISTRY_MAX
 
 struct list_call {
     struct embed *embed;
     struct rpc_call *call;
     struct arena *arena;
-    Em__EncoderInfo *items[FITS_MAX + 1 + IMPORTED_MAX];
+    Em__EncoderInfo *items[FITS_MAX + 1 + STORED_MAX + IMPORTED_MAX];
     size_t n;
     double weight;
     bool failed;
@@ -46,8 +50,29 @@ static void list_fit(const struct lsa_info *info, void *data)
     struct list_call *l = data;
     if (l->n <= FITS_MAX) {
         /* the version of a fit is what tells it from other fits: the hash in its name */
-        (void)list_add(l, info->encoder, info->encoder + strlen("carrel-lsa-"), info->dimensions,
+        (void)list_add(l, info->encoder, info->encoder + strlen(FIT_PREFIX), info->dimensions,
                        "fitted", l->weight);
+    }
+}
+
+/* The store knows which there are, also those that nobody has asked for since the start. Where it
+ * is down only those at hand are told. */
+static void on_stored(struct rpc_request *r, const ProtobufCMessage *m, void *data)
+{
+    (void)r;
+    struct list_call *l = data;
+    const Vs__ListEncodersReply *reply = vs_list_encoders_reply(m);
+    for (size_t i = 0; reply != NULL && i < reply->n_encoders; i++) {
+        const Vs__ListEncodersReply__Item *e = reply->encoders[i];
+        bool wanted = strncmp(e->name, FIT_PREFIX, strlen(FIT_PREFIX)) == 0 &&
+                      strcmp(e->state, "retired") != 0 && l->n <= FITS_MAX + STORED_MAX;
+        for (size_t k = 0; k < l->n && wanted; k++) {
+            wanted = strcmp(l->items[k]->name, e->name) != 0;
+        }
+        if (wanted) {
+            (void)list_add(l, e->name, e->name + strlen(FIT_PREFIX), e->dimensions, "fitted",
+                           l->weight);
+        }
     }
 }
 
@@ -113,12 +138,24 @@ static void list_done(void *job)
     embed_call_over(e);
 }
 
+static void on_stored_end(struct rpc_request *r, const struct error *err, void *data)
+{
+    (void)r;
+    (void)err;
+    struct list_call *l = data;
+    struct embed *e = l->embed;
+    struct error why = {0};
+    if (lane_submit(&e->loading, list_work, list_done, l, &why) != STATUS_OK) {
+        rpc_call_fail(l->call, &why);
+        embed_call_over(e);
+    }
+}
+
 void list_call_on_request(struct rpc_call *call, const ProtobufCMessage *m)
 {
     (void)m;
     struct embed *e = service_state(call);
     struct list_call *l = arena_alloc(rpc_call_arena(call), sizeof *l);
-    struct error err = {0};
     if (l == NULL || e->stopping) {
         rpc_call_finish(call, l == NULL ? STATUS_NO_MEMORY : STATUS_UNAVAILABLE, NULL);
         return;
@@ -129,9 +166,12 @@ void list_call_on_request(struct rpc_call *call, const ProtobufCMessage *m)
                             .weight = e->svc->settings->retrieve.lsa_weight};
     (void)list_add(l, HASHED_NAME, "1", ENCODE_HASHED_DIMENSIONS, "hashed", 0);
     fits_each(e->fits, rpc_call_tenant(call), list_fit, l);
-    e->n_calls++;
-    if (lane_submit(&e->loading, list_work, list_done, l, &err) != STATUS_OK) {
-        e->n_calls--;
-        rpc_call_fail(call, &err);
+    Vs__ListEncodersRequest ask = VS__LIST_ENCODERS_REQUEST__INIT;
+    struct rpc_options o = {.tenant = rpc_call_tenant(call), .timeout_ms = STORED_MS};
+    static const struct rpc_callbacks cb = {.on_reply = on_stored, .on_finish = on_stored_end};
+    if (vs_list_encoders(service_client(e->svc, PEER_VECTORSTORE), &o, &ask, &cb, l) == NULL) {
+        rpc_call_finish(call, STATUS_NO_MEMORY, NULL);
+        return;
     }
+    e->n_calls++;
 }

@@ -23,12 +23,15 @@ struct models {
 
 static void add(struct models *m, const char *name)
 {
+    if (name == NULL || name[0] == '\0') {
+        return;
+    }
     for (size_t i = 0; i < m->n; i++) {
         if (strcmp(m->names[i], name) == 0) {
             return;
         }
     }
-    if (name[0] != '\0' && m->n < MODELS_MAX) {
+    if (m->n < MODELS_MAX) {
         m->names[m->n++] = name;
     }
 }
@@ -124,14 +127,22 @@ static void on_encoders(struct request *q, const ProtobufCMessage *message, cons
     api_unary(q, PEER_GENERATE, &ge_describe_method, 0, &ask.base, on_engines);
 }
 
-static void on_status(struct request *q, const ProtobufCMessage *message, const struct error *err)
+/* What the store has is there to be asked for whether embed holds it in memory or not. */
+static void on_stored(struct request *q, const ProtobufCMessage *message, const struct error *err)
 {
     (void)err;
     struct models *m = q->op;
-    const Vs__StatusReply *reply = vs_status_reply(message);
-    if (reply != NULL) {
-        m->published = reply->encoder;
-        add(m, reply->encoder);
+    const Vs__ListEncodersReply *reply = vs_list_encoders_reply(message);
+    m->published = reply == NULL ? NULL : "";
+    for (size_t i = 0; reply != NULL && i < reply->n_encoders; i++) {
+        const Vs__ListEncodersReply__Item *e = reply->encoders[i];
+        bool published = strcmp(e->state, "published") == 0;
+        if (published || strcmp(e->state, "kept") == 0) {
+            add(m, arena_strdup(q->arena, e->name));
+        }
+        if (published) {
+            m->published = arena_strdup(q->arena, e->name);
+        }
     }
     Em__ListEncodersRequest ask = EM__LIST_ENCODERS_REQUEST__INIT;
     api_unary(q, PEER_EMBED, &em_list_encoders_method, 0, &ask.base, on_encoders);
@@ -149,8 +160,8 @@ static void begin(struct request *q, struct str wanted)
     add(m, MODEL_CHAT);
     add(m, MODEL_EMBED);
     add(m, MODEL_HASHED);
-    Vs__StatusRequest ask = VS__STATUS_REQUEST__INIT;
-    api_unary(q, PEER_VECTORSTORE, &vs_status_method, 0, &ask.base, on_status);
+    Vs__ListEncodersRequest ask = VS__LIST_ENCODERS_REQUEST__INIT;
+    api_unary(q, PEER_VECTORSTORE, &vs_list_encoders_method, 0, &ask.base, on_stored);
 }
 
 void api_models(struct request *q)

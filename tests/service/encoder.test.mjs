@@ -142,3 +142,18 @@ test("one that is worse is refused with the figures, unless it is forced", async
   assert.equal(await encoderOf(), poor);
   assert.match(a.output, /an encoder is to be published.*forced/);
 });
+
+test("after a restart what is stored is listed and can be asked for by name", async () => {
+  await a.stop({ keep: true });
+  a = await startAppliance({ home: a.home, config });
+  const stored = (await encoders()).filter((e) => ["published", "kept"].includes(e.state)).map((e) => e.name);
+  assert.equal(stored.length, 2);
+  const models = (await a.get("/v1/models")).data;
+  for (const name of stored) {
+    assert.ok(models.some((m) => m.id === name), `${name} in ${models.map((m) => m.id)}`);
+    const r = await a.post("/v1/embeddings", { model: name, input: "pears" });
+    assert.ok(r.data[0].embedding.length > 0);
+  }
+  const published = (await encoders()).find((e) => e.state === "published").name;
+  assert.equal(models.find((m) => m.id === "carrel-embed").alias_of, published);
+});
