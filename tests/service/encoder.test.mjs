@@ -107,11 +107,12 @@ test("two encoders are compared on the tenant's own questions, and one that is n
   }
   assert.equal((await cli(a, "encoder", "compare", "no-such-one")).code, 4);
 
-  const r = await cli(a, "encoder", "promote", second);
-  assert.equal(r.code, 0, r.stdout + r.stderr);
-  assert.match(r.stdout, /nDCG@10 +Recall@5 +Recall@20/);
-  assert.match(r.stdout, /difference +[+-]\d\.\d{3} \[[+-]\d\.\d{3}, [+-]\d\.\d{3}\]/);
-  assert.match(r.stdout, /is published\n/);
+  const started = await a.request("/api/encoders", { method: "POST", body: { encoder: second } });
+  assert.equal(started.status, 202);
+  assert.equal((await started.json()).comparing, true);
+  const runs = (await a.get("/api/eval?history=100")).runs.length;
+  await until("it is published", async () => (await stateOf(second)) === "published", { every: 200 });
+  assert.equal((await a.get("/api/eval?history=100")).runs.length, runs, "the figures there were are taken over");
   assert.equal(await encoderOf(), second);
   const e = (await encoders()).find((x) => x.name === second);
   assert.equal(e.comparison.against, first);
@@ -130,6 +131,8 @@ test("one that is worse is refused with the figures, unless it is forced", async
   const poor = (await encoders()).find((e) => e.state === "candidate" && e.dimensions === 8).name;
   const r = await cli(a, "encoder", "promote", poor);
   assert.equal(r.code, 1, r.stdout);
+  assert.match(r.stdout, /nDCG@10 +Recall@5 +Recall@20/);
+  assert.match(r.stdout, /difference +[+-]\d\.\d{3} \[[+-]\d\.\d{3}, [+-]\d\.\d{3}\]/);
   assert.match(r.stdout, /is not published; --force/);
   assert.match(r.stdout, /worse than carrel-lsa-\S+: nDCG@10 .* by vectors alone nDCG@10 -0\.\d{3} \[-0\.\d{3}, -0\.\d{3}\]/);
   assert.equal(await encoderOf(), first);
