@@ -69,6 +69,12 @@ static void on_held_back(struct rpc_request *r, const struct error *err, void *d
     }
     LOG_WARN("encoder held back", LOG_STR("tenant", m->t->id), LOG_STR("encoder", m->encoder),
              LOG_STR("verdict", m->gate.verdict), LOG_END);
+    if (m->aside) { /* encoder.model asked for it: not again while this runs */
+        m->set.declined = true;
+        (void)snprintf(m->wish.last, sizeof m->wish.last,
+                       "%.100s, as encoder.model says, is complete and not published: %s",
+                       m->encoder, m->gate.verdict);
+    }
     migrate_gate_forget(m);
     migrate_rest(m);
 }

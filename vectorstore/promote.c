@@ -219,14 +219,15 @@ static enum status hold_back(struct store *s, struct encoder *e,
 {
     bool any = false;
     enum status st = is_any_published(s, a, &any, err);
-    if (st == STATUS_OK && (e->state != ENCODER_BUILDING || !any)) {
+    bool candidate = e->state == ENCODER_CANDIDATE; /* of which only the figures are kept */
+    if (st == STATUS_OK && (!any || (!candidate && e->state != ENCODER_BUILDING))) {
         return error_set(err, STATUS_CONFLICT,
                          "the encoder %s is not waiting to take another's place", e->name);
     }
-    if (st == STATUS_OK && e->intent == ENCODER_BY_GROWTH) {
+    if (st == STATUS_OK && !candidate && e->intent == ENCODER_BY_GROWTH) {
         st = settle_growth(s, state, e->pk, a, err);
     }
-    if (st == STATUS_OK) {
+    if (st == STATUS_OK && !candidate) {
         e->state = e->retired_ms > 0 ? ENCODER_KEPT : ENCODER_CANDIDATE;
         st = catalogue_encoder_set(s->writer, e, err);
     }
