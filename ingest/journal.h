@@ -155,6 +155,11 @@ enum status journal_count(struct journal *j, struct journal_counts *out,
 /* What the store was told. */
 enum status journal_applied(struct journal *j, int64_t id, const char *access,
                             struct error *err) MUST_CHECK;
+/* A word to oneself that outlives a restart. get: "" where there is none. */
+enum status journal_note_set(struct journal *j, const char *name, const char *value,
+                             struct error *err) MUST_CHECK;
+enum status journal_note_get(struct journal *j, const char *name, char *out, size_t cap,
+                             struct error *err) MUST_CHECK;
 /* Whether a row was stored under a rule. */
 enum status journal_has_access(struct journal *j, bool *out, struct error *err) MUST_CHECK;
 /* Rows above *cursor, at most limit, judged anew: where the verdict is another than what the store was told, its

@@ -55,6 +55,8 @@
             " AND state<>3 ORDER BY document LIMIT ?2")                                            \
     X(count, "SELECT state,count(*),total(size) FROM files GROUP BY state")                        \
     X(applied, "UPDATE files SET access=?2 WHERE id=?1")                                           \
+    X(note_set, "INSERT OR REPLACE INTO note VALUES(?1,?2)")                                        \
+    X(note_get, "SELECT value FROM note WHERE name=?1")                                            \
     X(has_access, "SELECT EXISTS(SELECT 1 FROM files WHERE access<>'')")                           \
     X(judged, "SELECT " ROW_COLUMNS " FROM files WHERE id>?1 AND path IS NOT NULL"                 \
               " AND op NOT IN (3,4,5) AND state<>3 ORDER BY id LIMIT ?2")                          \

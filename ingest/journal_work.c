@@ -127,6 +127,32 @@ enum status journal_applied(struct journal *j, int64_t id, const char *access, s
     return db_run(j->applied, err);
 }
 
+enum status journal_note_set(struct journal *j, const char *name, const char *value,
+                             struct error *err)
+{
+    (void)sqlite3_bind_text(j->note_set, 1, name, -1, SQLITE_STATIC);
+    (void)sqlite3_bind_text(j->note_set, 2, value, -1, SQLITE_STATIC);
+    return db_run(j->note_set, err);
+}
+
+enum status journal_note_get(struct journal *j, const char *name, char *out, size_t cap,
+                             struct error *err)
+{
+    bool row = false;
+    (void)sqlite3_bind_text(j->note_get, 1, name, -1, SQLITE_STATIC);
+    enum status s = db_row(j->note_get, &row, err);
+    struct str value = s == STATUS_OK && row ? db_column(j->note_get, 0) : (struct str){0};
+    out[0] = '\0';
+    if (value.len >= cap) {
+        s = error_set(err, STATUS_TOO_LARGE, "the note %s is longer than that", name);
+    } else if (value.len > 0) {
+        memcpy(out, value.ptr, value.len);
+        out[value.len] = '\0';
+    }
+    db_reset(j->note_get);
+    return s;
+}
+
 enum status journal_has_access(struct journal *j, bool *out, struct error *err)
 {
     bool row = false;

@@ -117,6 +117,7 @@ void migrate_wish_ended(struct migration *m, const char *how)
 {
     (void)snprintf(m->wish.last, sizeof m->wish.last, "%s", how);
     m->wish.wanted = m->wish.under_way = m->wish.by_setting = false;
+    migrate_note_write(m);
     LOG_INFO("candidate", LOG_STR("tenant", m->t->id), LOG_STR("result", m->wish.last), LOG_END);
 }
 
@@ -332,6 +333,7 @@ struct migration *migration_new(struct tenant *t)
     arena_init(&m->held, 16 << 20);
     (void)uv_timer_init(t->in->loop, &m->timer);
     migrate_later(m, 1);
+    migrate_note_read(m);
     return m;
 }
 
@@ -349,7 +351,7 @@ void migration_close(struct migration *m)
 
 bool migration_idle(const struct migration *m)
 {
-    return m->timer_closed;
+    return m->timer_closed && !m->note.running;
 }
 
 void migration_free(struct migration *m)
@@ -374,7 +376,7 @@ static enum status wish_start(struct migration *m, const Ig__BuildEncoderRequest
     struct wish *w = &m->wish;
     const struct settings *st = m->t->in->settings;
     bool named = q->encoder != NULL && q->encoder[0] != '\0';
-    if (w->wanted) {
+    if (w->wanted || m->note.call != NULL) {
         return error_set(err, STATUS_BUSY, "a candidate is being made already");
     }
     if (named && (strlen(q->encoder) >= sizeof w->encoder || q->has_dimensions)) {
@@ -410,6 +412,32 @@ static void wish_cancel(struct migration *m)
     }
 }
 
+static void tell(const struct migration *m, struct rpc_call *call)
+{
+    Ig__BuildEncoderReply reply = IG__BUILD_ENCODER_REPLY__INIT;
+    reply.wanted = m->wish.wanted;
+    reply.doing = (char *)(uintptr_t)m->doing;
+    reply.last = (char *)(uintptr_t)m->wish.last;
+    ig_build_encoder_return(call, &reply);
+}
+
+void migrate_wish_noted(struct migration *m, const struct error *err)
+{
+    struct rpc_call *call = m->note.call;
+    m->note.call = NULL;
+    if (call == NULL) {
+        return;
+    }
+    if (err->code == STATUS_OK) {
+        tell(m, call);
+    } else {
+        if (!m->wish.under_way) {
+            m->wish.wanted = false;
+        }
+        rpc_call_fail(call, err);
+    }
+}
+
 void migration_build_encoder(struct rpc_call *call, const ProtobufCMessage *msg)
 {
     const Ig__BuildEncoderRequest *q = ig_build_encoder_request(msg);
@@ -419,19 +447,17 @@ void migration_build_encoder(struct rpc_call *call, const ProtobufCMessage *msg)
         return;
     }
     struct migration *m = t->migration;
-    enum status st = STATUS_OK;
     if (q->action == IG__BUILD_ENCODER_REQUEST__ACTION__START) {
-        st = wish_start(m, q, &err);
-    } else if (q->action == IG__BUILD_ENCODER_REQUEST__ACTION__CANCEL) {
-        wish_cancel(m);
-    }
-    if (st != STATUS_OK) {
-        rpc_call_fail(call, &err);
+        if (wish_start(m, q, &err) != STATUS_OK) {
+            rpc_call_fail(call, &err);
+            return;
+        }
+        m->note.call = call; /* told when it outlives a restart */
+        migrate_note_write(m);
         return;
     }
-    Ig__BuildEncoderReply reply = IG__BUILD_ENCODER_REPLY__INIT;
-    reply.wanted = m->wish.wanted;
-    reply.doing = m->doing;
-    reply.last = m->wish.last;
-    ig_build_encoder_return(call, &reply);
+    if (q->action == IG__BUILD_ENCODER_REQUEST__ACTION__CANCEL) {
+        wish_cancel(m);
+    }
+    tell(m, call);
 }

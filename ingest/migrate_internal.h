@@ -148,6 +148,12 @@ struct migration {
     } set;
 
     struct gate gate;
+    struct note { /* the wish, in the journal */
+        struct journal_op op;
+        bool running, again;
+        char value[160];
+        struct rpc_call *call; /* START: is answered when it is written */
+    } note;
 
     char doing[224];
 };
@@ -179,6 +185,13 @@ void migrate_start_probe(struct migration *m);
 void migrate_start_scan(struct migration *m);
 void migrate_start_publish(struct migration *m);
 void migrate_start_hold_back(struct migration *m);
+
+/* The wish is in the journal, or why not: who made it is told. */
+void migrate_wish_noted(struct migration *m, const struct error *err);
+
+/* migrate_note.c */
+void migrate_note_read(struct migration *m);
+void migrate_note_write(struct migration *m);
 
 /* migrate_gate.c */
 bool migrate_gate_wanted(const struct migration *m);
