@@ -22,6 +22,7 @@ struct model_lane {
     struct lane lane;
     struct neural_scratch scratch;
     struct open_model *held; /* NULL: none yet */
+    uint32_t threads;        /* of its passes */
 };
 
 struct embed {

@@ -97,11 +97,14 @@ static enum status encode_all(struct encode_call *c, struct model_lane *l)
         return error_set(&c->error, STATUS_NO_MEMORY, "out of memory for %zu vectors", c->n_texts);
     }
     enum status s = STATUS_OK;
-    for (size_t i = 0; s == STATUS_OK && i < c->n_texts; i++) {
+    for (size_t i = 0; s == STATUS_OK && i < c->n_texts; i += NEURAL_GROUP) {
+        size_t left = c->n_texts - i;
+        uint32_t n = left < NEURAL_GROUP ? (uint32_t)left : NEURAL_GROUP;
         s = rpc_call_cancelled(c->call)
                 ? error_set(&c->error, STATUS_CANCELLED, "the caller went away")
-                : neural_encode(&l->scratch, open_model(l->held), r, &c->texts[i], c->query,
-                                c->vectors + i * c->dimensions, &c->count, &c->error);
+                : neural_encode_group(&l->scratch, open_model(l->held), r, &c->texts[i], n,
+                                      c->query, c->vectors + i * c->dimensions, &c->count,
+                                      &c->error);
     }
     c->words = (size_t)c->count.tokens;
     return s;

@@ -1,20 +1,27 @@
 #include "embed/neural.h"
 
 #include <math.h>
+#include <string.h>
 
 #define ROOM_FIRST 256U
+#define ROOM_GROUP 1024U /* tokens of a pass, where no text is longer */
 #define LIST_MAX ((size_t)1 << 20)
 
 void neural_scratch_init(struct neural_scratch *s)
 {
     *s = (struct neural_scratch){0};
-    token_list_init(&s->tokens, LIST_MAX);
+    for (size_t i = 0; i < NEURAL_GROUP; i++) {
+        token_list_init(&s->tokens[i], LIST_MAX);
+    }
 }
 
 void neural_scratch_deinit(struct neural_scratch *s)
 {
     workspace_free(s->workspace);
-    token_list_deinit(&s->tokens);
+    pool_free(s->pool);
+    for (size_t i = 0; i < NEURAL_GROUP; i++) {
+        token_list_deinit(&s->tokens[i]);
+    }
     *s = (struct neural_scratch){0};
 }
 
@@ -39,7 +46,13 @@ static enum status make_room(struct neural_scratch *s, const struct model *m, ui
     workspace_free(s->workspace);
     s->workspace = NULL;
     s->of = NULL;
-    enum status st = workspace_new(m, room, &w, err);
+    enum status st = STATUS_OK;
+    if (s->pool == NULL && s->threads > 1) {
+        st = pool_new(s->threads, &s->pool, err);
+    }
+    if (st == STATUS_OK) {
+        st = workspace_new_with(m, room, s->pool, &w, err);
+    }
     if (st == STATUS_OK) {
         s->workspace = w;
         s->of = m;
@@ -48,38 +61,92 @@ static enum status make_room(struct neural_scratch *s, const struct model *m, ui
     return st;
 }
 
-enum status neural_encode(struct neural_scratch *s, const struct model *m,
-                          const struct model_record *r, const struct encode_text *t, bool query,
-                          float *out, struct neural_count *count, struct error *err)
+static enum status check_numbers(const struct model_record *r, const float *v, size_t n,
+                                 struct error *err)
 {
-    struct model_text text = {.prefix = str_from(query ? r->query_prefix : r->passage_prefix),
-                              .title = t->title,
-                              .text = t->text};
-    bool cut = false;
-    enum status st = model_text_tokens(m, &text, longest(m), &s->tokens, &cut, err);
-    uint32_t n = (uint32_t)s->tokens.n;
-    if (st == STATUS_OK) {
-        st = make_room(s, m, n, err);
-    }
-    if (st == STATUS_OK && n > 0) {
-        st = model_embed(m, s->workspace, s->tokens.ids, n, out, err);
-    }
-    if (st != STATUS_OK) {
-        return st;
-    }
-    for (uint32_t i = 0; i < r->width; i++) {
-        if (n == 0) {
-            out[i] = 0;
-        } else if (!isfinite(out[i])) {
+    for (size_t i = 0; i < n; i++) {
+        if (!isfinite(v[i])) {
             return error_set(err, STATUS_CORRUPT,
                              "model %s makes vectors that are no numbers: its weights are damaged "
                              "(carrel model verify %s)",
                              r->name, r->name);
         }
     }
-    count->tokens += n;
-    count->cut += cut;
     return STATUS_OK;
+}
+
+/* The group's texts as tokens. A text without any gets the vector of zeros: there is none. */
+static enum status read_group(struct neural_scratch *s, const struct model *m,
+                              const struct model_record *r, const struct encode_text *texts,
+                              uint32_t n, bool query, struct neural_count *count, struct error *err)
+{
+    enum status st = STATUS_OK;
+    for (uint32_t i = 0; i < n && st == STATUS_OK; i++) {
+        struct model_text text = {.prefix = str_from(query ? r->query_prefix : r->passage_prefix),
+                                  .title = texts[i].title,
+                                  .text = texts[i].text};
+        bool cut = false;
+        st = model_text_tokens(m, &text, longest(m), &s->tokens[i], &cut, err);
+        count->tokens += s->tokens[i].n;
+        count->cut += cut;
+    }
+    return st;
+}
+
+enum status neural_encode_group(struct neural_scratch *s, const struct model *m,
+                                const struct model_record *r, const struct encode_text *texts,
+                                uint32_t n, bool query, float *out, struct neural_count *count,
+                                struct error *err)
+{
+    struct model_tokens list[NEURAL_GROUP];
+    struct neural_count read = {0};
+    uint32_t first = 0;
+    uint32_t all = 0;
+    uint32_t most = 0;
+    if (n == 0 || n > NEURAL_GROUP) {
+        return error_set(err, STATUS_INVALID, "a group has 1 to %u texts", NEURAL_GROUP);
+    }
+    enum status st = read_group(s, m, r, texts, n, query, &read, err);
+    for (uint32_t i = 0; st == STATUS_OK && i < n; i++) {
+        uint32_t tokens = (uint32_t)s->tokens[i].n;
+        list[i] = (struct model_tokens){.tokens = s->tokens[i].ids, .n = tokens};
+        all += tokens;
+        most = tokens > most ? tokens : most;
+    }
+    if (st ==
+        STATUS_OK) { /* a pass takes what fits into the workspace, the rest goes into the next */
+        all = all < ROOM_GROUP ? all : ROOM_GROUP;
+        st = make_room(s, m, all > most ? all : most, err);
+    }
+    while (st == STATUS_OK && first < n) {
+        uint32_t end = first;
+        while (end < n && list[end].n > 0) {
+            end++;
+        }
+        if (end > first) {
+            st = model_embed_many(m, s->workspace, list + first, end - first,
+                                  out + (size_t)first * r->width, err);
+        }
+        if (end < n) {
+            memset(out + (size_t)end * r->width, 0, r->width * sizeof *out);
+        }
+        first = end + 1;
+    }
+    if (st == STATUS_OK) {
+        st = check_numbers(r, out, (size_t)n * r->width, err);
+    }
+    if (st == STATUS_OK) {
+        count->tokens += read.tokens;
+        count->cut += read.cut;
+    }
+    return st;
+}
+
+enum status neural_encode(struct neural_scratch *s, const struct model *m,
+                          const struct model_record *r, const struct encode_text *t, bool query,
+                          float *out, struct neural_count *count, struct error *err)
+{
+    return neural_encode_group(s, m, r, t, 1, query, out, count, err);
 }
 
 enum status neural_score(struct neural_scratch *s, const struct model *m, struct str query,
@@ -89,13 +156,13 @@ enum status neural_score(struct neural_scratch *s, const struct model *m, struct
     uint32_t second = 0;
     bool cut = false;
     enum status st =
-        model_pair_tokens(m, query, passage, longest(m), &s->tokens, &second, &cut, err);
-    uint32_t n = (uint32_t)s->tokens.n;
+        model_pair_tokens(m, query, passage, longest(m), &s->tokens[0], &second, &cut, err);
+    uint32_t n = (uint32_t)s->tokens[0].n;
     if (st == STATUS_OK) {
         st = make_room(s, m, n, err);
     }
     if (st == STATUS_OK) {
-        st = model_rank(m, s->workspace, s->tokens.ids, n, second, out, err);
+        st = model_rank(m, s->workspace, s->tokens[0].ids, n, second, out, err);
     }
     if (st == STATUS_OK) {
         count->tokens += n;

@@ -1,6 +1,7 @@
 #include "embed/service.h"
 
 #include <stdlib.h>
+#include <unistd.h>
 
 #include "base/log.h"
 #include "embed/embed.h"
@@ -8,6 +9,7 @@
 #define QUEUED_MAX 64
 #define QUERIES_QUEUED_MAX 256
 #define RERANKS_QUEUED_MAX 64
+#define THREADS_MAX 8
 #define LOADING_QUEUED_MAX (FITS_FETCHES_MAX + 32)
 
 enum status embed_take_scratch(struct embed *e, struct encode_scratch **out, struct error *err)
@@ -39,10 +41,19 @@ void embed_give_scratch(struct embed *e, struct encode_scratch *s)
     encode_scratch_free(s);
 }
 
-static void model_lane_init(struct model_lane *l, uv_loop_t *loop, size_t max_queued)
+static uint32_t processors(void)
 {
+    long n = sysconf(_SC_NPROCESSORS_ONLN);
+    return n < 1 ? 1 : n > THREADS_MAX ? THREADS_MAX : (uint32_t)n;
+}
+
+static void model_lane_init(struct model_lane *l, uv_loop_t *loop, size_t max_queued,
+                            uint32_t threads)
+{
+    l->threads = threads;
     lane_init(&l->lane, loop, 1, max_queued);
     neural_scratch_init(&l->scratch);
+    l->scratch.threads = threads;
 }
 
 static void model_lane_end(struct embed *e, struct model_lane *l)
@@ -58,6 +69,7 @@ void model_lane_use(struct embed *e, struct model_lane *l, struct open_model *o)
     } else {
         model_lane_end(e, l);
         neural_scratch_init(&l->scratch);
+        l->scratch.threads = l->threads;
         l->held = o;
     }
 }
@@ -87,11 +99,13 @@ void embed_call_over(struct embed *e)
     }
 }
 
-/* ---- life ---------------------------------------------------------------------------------------- */
+/* ---- life
+ * ---------------------------------------------------------------------------------------- */
 
 static enum status embed_open(struct service *svc, struct error *err)
 {
-    /* OpenBLAS reads it as it is loaded, which happens at the first fit (svd.c): one fit, one thread. */
+    /* OpenBLAS reads it as it is loaded, which happens at the first fit (svd.c): one fit, one
+     * thread. */
     if (setenv("OPENBLAS_NUM_THREADS", "1", 1) != 0) {
         return error_set(err, STATUS_NO_MEMORY, "out of memory");
     }
@@ -105,9 +119,12 @@ static enum status embed_open(struct service *svc, struct error *err)
     lane_init(&e->queries, svc->loop, 1, QUERIES_QUEUED_MAX);
     lane_init(&e->fitting, svc->loop, 1, 1);
     lane_init(&e->loading, svc->loop, 1, LOADING_QUEUED_MAX);
-    model_lane_init(&e->model_passages, svc->loop, QUEUED_MAX);
-    model_lane_init(&e->model_queries, svc->loop, QUERIES_QUEUED_MAX);
-    model_lane_init(&e->reranking, svc->loop, RERANKS_QUEUED_MAX);
+    /* somebody waits for a question's vector and for scores; batches leave the processor to others
+     */
+    uint32_t threads = processors();
+    model_lane_init(&e->model_passages, svc->loop, QUEUED_MAX, 1);
+    model_lane_init(&e->model_queries, svc->loop, QUERIES_QUEUED_MAX, threads);
+    model_lane_init(&e->reranking, svc->loop, RERANKS_QUEUED_MAX, threads);
     enum status s = models_new(svc->home, &e->models, err);
     s = s == STATUS_OK ? fits_new(store, &e->loading, &e->fits, err) : s;
     if (s == STATUS_OK && uv_mutex_init(&e->lock) != 0) {

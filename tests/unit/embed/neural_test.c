@@ -152,6 +152,47 @@ static void a_scratch_serves_all(void **state)
     end(&p);
 }
 
+/* Groups of every size, with long and empty texts among them, and threads: the bits of one by one.
+ */
+static void groups_and_threads_change_no_bit(void **state)
+{
+    (void)state;
+    struct place p;
+    static char long_one[2048];
+    struct encode_text texts[NEURAL_GROUP];
+    static const char *const short_ones[] = {"w9", "", "w10 w11 w12", "w200 w201", "w7 w7 w7 w7"};
+    float alone[NEURAL_GROUP * 64];
+    float group[NEURAL_GROUP * 64];
+    struct neural_count count = {0};
+    struct error err = {0};
+    struct model_writer w = small;
+    size_t at = 0;
+    w.context = 600;
+    for (int i = 0; i < 300; i++) {
+        at += (size_t)snprintf(long_one + at, sizeof long_one - at, "w%d ", 10 + i % 200);
+    }
+    begin(&p, &w, MODEL_ENCODER, "", "");
+    for (size_t i = 0; i < NEURAL_GROUP; i++) {
+        texts[i] = (struct encode_text){
+            .text = str_from(i % 3 == 2 ? long_one : short_ones[i % COUNT_OF(short_ones)])};
+        assert_int_equal(neural_encode(&p.scratch, p.model, &p.record, &texts[i], false,
+                                       alone + i * 64, &count, &err),
+                         STATUS_OK);
+    }
+    for (uint32_t n = 1; n <= NEURAL_GROUP; n++) {
+        neural_scratch_deinit(&p.scratch);
+        neural_scratch_init(&p.scratch);
+        p.scratch.threads = n % 2 == 0 ? 2 : 0;
+        struct neural_count again = {0};
+        assert_int_equal(neural_encode_group(&p.scratch, p.model, &p.record, texts, n, false, group,
+                                             &again, &err),
+                         STATUS_OK);
+        assert_memory_equal(group, alone, n * 64 * sizeof *group);
+        assert_true(n < NEURAL_GROUP || again.tokens == count.tokens);
+    }
+    end(&p);
+}
+
 static void pairs_are_scored_by_the_head(void **state)
 {
     (void)state;
@@ -264,6 +305,7 @@ int main(void)
         cmocka_unit_test(prefixes_stand_before_the_text),
         cmocka_unit_test(long_texts_are_cut_and_counted),
         cmocka_unit_test(a_scratch_serves_all),
+        cmocka_unit_test(groups_and_threads_change_no_bit),
         cmocka_unit_test(pairs_are_scored_by_the_head),
         cmocka_unit_test(a_unigram_pair_has_two_ends_between),
         cmocka_unit_test(vectors_are_the_same_bits_in_any_company),
