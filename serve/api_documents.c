@@ -270,19 +270,14 @@ void api_document_get(struct request *q)
 static void on_deleted(struct request *q, const ProtobufCMessage *m, const struct error *err)
 {
     const Ig__DeleteReply *reply = ig_delete_reply(m);
-    if (reply == NULL) {
-        api_fail(q, err);
-        return;
-    }
     struct jsonw w;
-    jsonw_init(&w, &q->out);
-    jsonw_open(&w, '{');
-    jsonw_field_z(&w, "id", q->op);
-    jsonw_field_bool(&w, "deleted", true);
-    jsonw_field_bool(&w, "trashed", reply->trashed);
-    jsonw_field_bool(&w, "excluded", reply->excluded);
-    jsonw_close(&w, '}');
-    api_json(q, 200, &q->out);
+    if (api_object(q, reply, err, &w)) {
+        jsonw_field_z(&w, "id", q->op);
+        jsonw_field_bool(&w, "deleted", true);
+        jsonw_field_bool(&w, "trashed", reply->trashed);
+        jsonw_field_bool(&w, "excluded", reply->excluded);
+        api_object_end(q, 200, &w);
+    }
 }
 
 void api_document_delete(struct request *q)
@@ -299,22 +294,17 @@ void api_document_delete(struct request *q)
 static void on_progress(struct request *q, const ProtobufCMessage *m, const struct error *err)
 {
     const Ig__ProgressReply *reply = ig_progress_reply(m);
-    if (reply == NULL) {
-        api_fail(q, err);
-        return;
-    }
     struct jsonw w;
-    jsonw_init(&w, &q->out);
-    jsonw_open(&w, '{');
-    jsonw_field_int(&w, "queued", reply->queued);
-    jsonw_field_int(&w, "working", reply->working);
-    jsonw_field_int(&w, "ready", reply->ready);
-    jsonw_field_int(&w, "failed", reply->failed);
-    if (reply->doing != NULL && reply->doing[0] != '\0') {
-        jsonw_field_z(&w, "doing", reply->doing);
+    if (api_object(q, reply, err, &w)) {
+        jsonw_field_int(&w, "queued", reply->queued);
+        jsonw_field_int(&w, "working", reply->working);
+        jsonw_field_int(&w, "ready", reply->ready);
+        jsonw_field_int(&w, "failed", reply->failed);
+        if (reply->doing != NULL && reply->doing[0] != '\0') {
+            jsonw_field_z(&w, "doing", reply->doing);
+        }
+        api_object_end(q, 200, &w);
     }
-    jsonw_close(&w, '}');
-    api_json(q, 200, &q->out);
 }
 
 /* For readers: what they may find. What waits or has failed would tell of documents that they may
@@ -322,19 +312,14 @@ static void on_progress(struct request *q, const ProtobufCMessage *m, const stru
 static void on_counted(struct request *q, const ProtobufCMessage *m, const struct error *err)
 {
     const Vs__FacetsReply *reply = vs_facets_reply(m);
-    if (reply == NULL) {
-        api_fail(q, err);
-        return;
-    }
     struct jsonw w;
-    jsonw_init(&w, &q->out);
-    jsonw_open(&w, '{');
-    jsonw_field_int(&w, "queued", 0);
-    jsonw_field_int(&w, "working", 0);
-    jsonw_field_int(&w, "ready", reply->documents);
-    jsonw_field_int(&w, "failed", 0);
-    jsonw_close(&w, '}');
-    api_json(q, 200, &q->out);
+    if (api_object(q, reply, err, &w)) {
+        jsonw_field_int(&w, "queued", 0);
+        jsonw_field_int(&w, "working", 0);
+        jsonw_field_int(&w, "ready", reply->documents);
+        jsonw_field_int(&w, "failed", 0);
+        api_object_end(q, 200, &w);
+    }
 }
 
 void api_progress(struct request *q)

@@ -73,20 +73,15 @@ static void subject_json(struct jsonw *w, const Ig__EraseReply *reply)
 static void on_begun(struct request *q, const ProtobufCMessage *m, const struct error *err)
 {
     const Ig__EraseReply *reply = ig_erase_reply(m);
-    if (reply == NULL) {
-        api_fail(q, err);
-        return;
-    }
     struct jsonw w;
-    jsonw_init(&w, &q->out);
-    jsonw_open(&w, '{');
-    jsonw_field_z(&w, "id", reply->erasure);
-    items_json(&w, "documents", reply->items, reply->n_items);
-    if (reply->has_answers) {
-        subject_json(&w, reply);
+    if (api_object(q, reply, err, &w)) {
+        jsonw_field_z(&w, "id", reply->erasure);
+        items_json(&w, "documents", reply->items, reply->n_items);
+        if (reply->has_answers) {
+            subject_json(&w, reply);
+        }
+        api_object_end(q, reply->erasure == NULL ? 200 : 202, &w);
     }
-    jsonw_close(&w, '}');
-    api_json(q, reply->erasure == NULL ? 200 : 202, &q->out);
 }
 
 /* A list of strings under a key; a string is a list of one. */
@@ -227,21 +222,16 @@ void api_erasure_get(struct request *q)
 static void on_listed(struct request *q, const ProtobufCMessage *m, const struct error *err)
 {
     const Ig__ListErasuresReply *reply = ig_list_erasures_reply(m);
-    if (reply == NULL) {
-        api_fail(q, err);
-        return;
-    }
     struct jsonw w;
-    jsonw_init(&w, &q->out);
-    jsonw_open(&w, '{');
-    jsonw_key(&w, "erasures");
-    jsonw_open(&w, '[');
-    for (size_t i = 0; i < reply->n_erasures; i++) {
-        erasure_json(&w, reply->erasures[i]);
+    if (api_object(q, reply, err, &w)) {
+        jsonw_key(&w, "erasures");
+        jsonw_open(&w, '[');
+        for (size_t i = 0; i < reply->n_erasures; i++) {
+            erasure_json(&w, reply->erasures[i]);
+        }
+        jsonw_close(&w, ']');
+        api_object_end(q, 200, &w);
     }
-    jsonw_close(&w, ']');
-    jsonw_close(&w, '}');
-    api_json(q, 200, &q->out);
 }
 
 void api_erasures_list(struct request *q)
@@ -253,16 +243,11 @@ void api_erasures_list(struct request *q)
 static void on_allowed(struct request *q, const ProtobufCMessage *m, const struct error *err)
 {
     const Ig__AllowErasedReply *reply = ig_allow_erased_reply(m);
-    if (reply == NULL) {
-        api_fail(q, err);
-        return;
-    }
     struct jsonw w;
-    jsonw_init(&w, &q->out);
-    jsonw_open(&w, '{');
-    jsonw_field_int(&w, "contents", reply->contents);
-    jsonw_close(&w, '}');
-    api_json(q, 200, &q->out);
+    if (api_object(q, reply, err, &w)) {
+        jsonw_field_int(&w, "contents", reply->contents);
+        api_object_end(q, 200, &w);
+    }
 }
 
 void api_erasure_allow(struct request *q)

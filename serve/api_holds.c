@@ -69,20 +69,15 @@ static void on_listed(struct request *q, const ProtobufCMessage *m, const struct
 {
     const Ig__ListHoldsReply *reply = ig_list_holds_reply(m);
     struct jsonw w;
-    if (reply == NULL) {
-        api_fail(q, err);
-        return;
+    if (api_object(q, reply, err, &w)) {
+        jsonw_key(&w, "holds");
+        jsonw_open(&w, '[');
+        for (size_t i = 0; i < reply->n_holds; i++) {
+            hold_json(&w, reply->holds[i]);
+        }
+        jsonw_close(&w, ']');
+        api_object_end(q, 200, &w);
     }
-    jsonw_init(&w, &q->out);
-    jsonw_open(&w, '{');
-    jsonw_key(&w, "holds");
-    jsonw_open(&w, '[');
-    for (size_t i = 0; i < reply->n_holds; i++) {
-        hold_json(&w, reply->holds[i]);
-    }
-    jsonw_close(&w, ']');
-    jsonw_close(&w, '}');
-    api_json(q, 200, &q->out);
 }
 
 void api_holds_list(struct request *q)

@@ -156,6 +156,18 @@ void api_json(struct request *q, int status, struct buf *body)
     http_respond_buf(q->http, status, JSON_TYPE, body);
 }
 
+void api_object_begin(struct request *q, struct jsonw *w)
+{
+    jsonw_init(w, &q->out);
+    jsonw_open(w, '{');
+}
+
+void api_object_end(struct request *q, int status, struct jsonw *w)
+{
+    jsonw_close(w, '}');
+    api_json(q, status, &q->out);
+}
+
 static const char *error_type(int status)
 {
     switch (status) {

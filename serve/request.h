@@ -7,6 +7,7 @@
 #include "base/service.h"
 #include "serve/auth.h"
 #include "serve/http/http.h"
+#include "serve/http/jsonw.h"
 #include "serve/http/router.h"
 #include "serve/json.h"
 
@@ -64,10 +65,24 @@ void api_unary(struct request *q, enum peer target, const struct rpc_method *met
 
 /* Answers: each ends the request. Never from on_reply: the call is still in flight there. */
 void api_json(struct request *q, int status, struct buf *body); /* takes body */
+void api_object_begin(struct request *q, struct jsonw *w);      /* api_object's */
+void api_object_end(struct request *q, int status, struct jsonw *w);
 void api_error(struct request *q, int status, const char *param, const char *code,
                const char *message);
 /* An error of another service or of our own code, in words, with Retry-After where it helps. */
 void api_fail(struct request *q, const struct error *err);
+/* The answer as one JSON object, for an api_done_fn: w is open inside it. false: reply is NULL, and
+ * the error was told. */
+static inline bool api_object(struct request *q, const void *reply, const struct error *err,
+                              struct jsonw *w)
+{
+    if (reply == NULL) {
+        api_fail(q, err);
+        return false;
+    }
+    api_object_begin(q, w);
+    return true;
+}
 void api_out_of_memory(struct request *q);
 
 /* Reads the body as a JSON object, then calls `then`; answers 400, 413 or 415 by itself. */
