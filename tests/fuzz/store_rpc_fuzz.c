@@ -1,6 +1,7 @@
-/* Everything that the vectorstore's RPCs can be asked, in any order, with any content: bytes become a sequence of calls of
- * store.h. Half of the messages are unpacked from raw bytes as they would come off the wire, half are built from
- * bytes so that they mean something. After each input the store must still agree with itself. */
+/* Everything that the vectorstore's RPCs can be asked, in any order, with any content: bytes become
+ * a sequence of calls of store.h. Half of the messages are unpacked from raw bytes as they would
+ * come off the wire, half are built from bytes so that they mean something. After each input the
+ * store must still agree with itself. */
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -11,6 +12,7 @@
 #include "base/file.h"
 #include "base/hash.h"
 #include "base/log.h"
+#include "base/text/subject.h"
 #include "vectorstore/store.h"
 
 #define CALLS_MAX 40U
@@ -60,8 +62,8 @@ static ProtobufCBinaryData bytes(struct fuzzing *f, size_t max)
 /* Mostly one of few names, so that calls meet. */
 static char *word(struct fuzzing *f)
 {
-    static const char *const words[] = {"d1", "d2", "d3", "hr", "en", "de", "txt", "p1", "e1", "e2",
-                                        "",   "a b", "restricted"};
+    static const char *const words[] = {"d1", "d2", "d3", "hr", "en",  "de",        "txt",
+                                        "p1", "e1", "e2", "",   "a b", "restricted"};
     uint32_t n = number(f, 1);
     if (n < 200) {
         return arena_strdup(&f->a, words[n % (sizeof words / sizeof words[0])]);
@@ -408,6 +410,48 @@ static enum status encoders(struct fuzzing *f, struct error *err)
     }
 }
 
+static enum status find_subject(struct fuzzing *f, struct error *err)
+{
+    static const uint8_t key[KEYED_KEY_BYTES] = {1};
+    Vs__FindSubjectRequest built = VS__FIND_SUBJECT_REQUEST__INIT;
+    Vs__FindSubjectRequest *m = &built;
+    Vs__FindSubjectReply r = VS__FIND_SUBJECT_REPLY__INIT;
+    struct subject_mark mark;
+    uint8_t packed[SUBJECT_MARK_BYTES];
+    ProtobufCBinaryData marks[1] = {{.data = packed, .len = sizeof packed}};
+    ProtobufCBinaryData name = bytes(f, 20);
+    if (number(f, 1) > 200) {
+        m = message(f, &vs__find_subject_request__descriptor);
+    } else if (subject_mark_make(key, (struct str){(const char *)name.data, name.len}, &mark,
+                                 err) == STATUS_OK) {
+        subject_mark_pack(&mark, packed);
+        m->key = (ProtobufCBinaryData){.data = (uint8_t *)(uintptr_t)key, .len = sizeof key};
+        m->marks = marks;
+        m->n_marks = 1;
+        m->has_after = 1;
+        m->after = number(f, 1);
+    }
+    return m == NULL ? STATUS_NO_MEMORY : store_find_subject(f->s, m, &f->a, &r, err);
+}
+
+static enum status erasures(struct fuzzing *f, struct error *err)
+{
+    char *documents[1] = {word(f)};
+    Vs__EraseInspectRequest look = VS__ERASE_INSPECT_REQUEST__INIT;
+    Vs__EraseInspectReply seen = VS__ERASE_INSPECT_REPLY__INIT;
+    Vs__EraseRequest gone = VS__ERASE_REQUEST__INIT;
+    Vs__EraseReply r = VS__ERASE_REPLY__INIT;
+    uint32_t which = number(f, 1);
+    if (which < 128 || documents[0] == NULL) {
+        return find_subject(f, err);
+    }
+    look.documents = gone.documents = documents;
+    look.n_documents = gone.n_documents = 1;
+    gone.sequence = ++f->sequence;
+    return which < 230 ? store_erase_inspect(f->s, &look, &f->a, &seen, err)
+                       : store_erase(f->s, &gone, &r, err);
+}
+
 static enum status call(struct fuzzing *f)
 {
     struct error err = {0};
@@ -445,9 +489,12 @@ static enum status call(struct fuzzing *f)
         return change(f, &err);
     case 12:
         return encoders(f, &err);
-    default:
-        return number(f, 1) < 128 ? store_maintain(f->s, clock_wall_ms() + 1000000, &more, &err)
-                                  : store_seal(f->s, &more, &err);
+    default: {
+        uint32_t which = number(f, 1);
+        return which < 128   ? store_maintain(f->s, clock_wall_ms() + 1000000, &more, &err)
+               : which < 200 ? store_seal(f->s, &more, &err)
+                             : erasures(f, &err);
+    }
     }
 }
 
