@@ -35,7 +35,7 @@ static void use_of(const struct lexical_plan *p, const struct lexical_group *g,
                    const struct lexical_entry *e, float length, struct lexical_use *u)
 {
     *u = (struct lexical_use){
-        .word = g->word, .function_word = g->function_word, .earlier = !g->in_question};
+        .word = g->word, .function_word = g->function_word, .earlier = !g->in_question && !g->part};
     uint32_t titles = 0;
     for (uint32_t v = 0; v < g->n_variants; v++) {
         const struct lexical_posting *m = g->variant_df[v] == 0 ? NULL : find(e, g->variants[v]);

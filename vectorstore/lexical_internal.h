@@ -26,6 +26,7 @@ struct lexical_group {
     float weight;         /* occurrences and function-word weight, earlier turns included */
     bool function_word;
     bool in_question;       /* not only in earlier turns */
+    bool part;              /* of a compound of the question, and no word of it */
     bool may_be_misspelled; /* a word in letters: no number, no code */
     struct str word;        /* normalised, as in the question */
     uint64_t df;
@@ -81,6 +82,14 @@ enum status lexical_plan_make(struct text_analyzer *t, const struct lexical_sour
 enum status lexical_find_similar(struct text_analyzer *t, const struct lexical_source *source,
                                  struct lexical_plan *p, struct lexical_group *g, struct arena *a,
                                  struct error *err) MUST_CHECK;
+/* Hands on the stems of the parts of compounds among the words, each with its weight, where the
+ * language (of the question) has compounds. lexical_compound.c */
+typedef void (*lexical_part_fn)(struct str stem, float weight, void *data);
+enum status lexical_split_compounds(struct text_analyzer *t, const struct lexical_source *source,
+                                    const char *language, const struct lexical_word *words,
+                                    size_t n, struct arena *a, lexical_part_fn part, void *data,
+                                    struct error *err) MUST_CHECK;
+bool lexical_in_letters(struct str norm); /* no digit in it */
 /* A word of which texts have forms. */
 bool lexical_is_form(const struct text_token *t);
 /* To the power above, unless `plain`. */

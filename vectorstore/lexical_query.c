@@ -150,7 +150,7 @@ static bool same_variants(const struct lexical_group *g, const struct lexical_wo
     return true;
 }
 
-static bool in_letters(struct str norm)
+bool lexical_in_letters(struct str norm)
 {
     for (size_t i = 0; i < norm.len; i++) {
         if (norm.ptr[i] >= '0' && norm.ptr[i] <= '9') {
@@ -172,7 +172,7 @@ static size_t group_of(struct lexical_plan *p, const struct lexical_word *t)
     }
     struct lexical_group *g = &p->groups[p->n_groups++];
     *g = (struct lexical_group){.n_variants = t->n_variants, .function_word = t->function_word};
-    g->may_be_misspelled = t->kind == TEXT_WORD && !t->function_word && in_letters(t->norm);
+    g->may_be_misspelled = t->kind == TEXT_WORD && !t->function_word && lexical_in_letters(t->norm);
     g->word = t->norm;
     memcpy(g->variants, t->variants, sizeof(g->variants));
     return i;
@@ -279,6 +279,22 @@ static float average(uint64_t total, uint64_t n)
     return n == 0 || total == 0 ? 1.F : (float)((double)total / (double)n);
 }
 
+static void on_part(struct str stem, float weight, void *data)
+{
+    struct lexical_plan *p = data;
+    struct lexical_word w = {.kind = TEXT_WORD, .norm = stem, .n_variants = 1};
+    w.variants[0] = stem;
+    size_t before = p->n_groups;
+    size_t g = group_of(p, &w);
+    if (g < LEXICAL_MAX_GROUPS) {
+        p->groups[g].weight += weight;
+        if (g == before) {
+            p->groups[g].part = true;
+            p->groups[g].may_be_misspelled = false; /* it is in the index */
+        }
+    }
+}
+
 /* While the plan has the question's own words only. */
 static float earlier_weight(const struct lexical_plan *p)
 {
@@ -320,6 +336,13 @@ enum status lexical_plan_make(struct text_analyzer *t, const struct lexical_sour
     r.gram_weight = 1;
     text_analyze(t, q->text, main_language(t, source, q->text), on_gram_token, &r);
     float earlier = earlier_weight(out);
+    enum status s = r.failed || q->plain
+                        ? STATUS_OK
+                        : lexical_split_compounds(t, source, main_language(t, source, q->text),
+                                                  r.tokens, r.n, a, on_part, out, err);
+    if (s != STATUS_OK) {
+        return s;
+    }
     for (size_t i = 0; i < q->n_earlier && !q->plain && !r.failed; i++) {
         read_text(&r, t, source, q->earlier[i]);
         add_words(&r, earlier, false);

@@ -15,6 +15,9 @@
 /* A follow-up of fewer content words leans on the turns before it: in proportion, up to the most. */
 #define LEXICAL_EARLIER_WORDS 4
 #define LEXICAL_EARLIER_MOST .8F
+/* The two parts of a compound, beside the whole; where nobody has the whole. */
+#define LEXICAL_PART_WEIGHT .2F
+#define LEXICAL_PART_ALONE_WEIGHT .5F
 /* A word that nobody has, found as its neighbours: by one edit, by two. */
 #define LEXICAL_ONE_EDIT_WEIGHT .8F
 #define LEXICAL_TWO_EDITS_WEIGHT .6F

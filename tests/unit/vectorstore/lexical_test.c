@@ -429,6 +429,38 @@ static void test_misspelled(void **unused)
     memory_index_free(x);
 }
 
+static void test_compounds(void **unused)
+{
+    (void)unused;
+    struct memory_index *x = memory_index_new();
+    struct arena a;
+    struct lexical_result r;
+    chunk_no said = memory_index_add(
+        x, STR("Die Konzentration von Sauerstoff in der Luft ist konstant."), STR(""), "de");
+    memory_index_add(x, STR("Der Antrag ist bei der Verwaltung zu stellen."), STR(""), "de");
+    chunk_no duty = memory_index_add(
+        x, STR("Die Arbeit beginnt um acht, die Zeit wird gestempelt."), STR(""), "de");
+    memory_index_add(x, STR("The paper and the works of the town are for sale."), STR(""), "en");
+    memory_index_finish(x);
+    arena_init(&a, (size_t)64 << 20);
+    search(x, "Wie hoch ist die Sauerstoffkonzentration?", &a, &r);
+    assert_int_equal(r.hits[0].chunk, said);
+    search(x, "Was gilt f\303\274r die Arbeitszeit?", &a, &r); /* with a linking element */
+    assert_int_equal(r.hits[0].chunk, duty);
+    assert_int_equal(r.n_similar, 0);
+    search(x, "What of the paperworks in the town of the works?", &a, &r); /* no German */
+    for (size_t i = 0; i < r.n_terms; i++) {
+        assert_false(str_eq(r.terms[i], STR("paper")));
+    }
+    x->chunks[said].hidden = true; /* then its words are none */
+    search(x, "Wie hoch ist die Sauerstoffkonzentration?", &a, &r);
+    for (size_t i = 0; i < r.n_terms; i++) {
+        assert_false(str_eq(r.terms[i], STR("sauerstoff")));
+    }
+    arena_reset(&a);
+    memory_index_free(x);
+}
+
 /* A spelling counts where the asker can read it, whosever chunks the index happens to name. */
 static void test_misspelled_behind_stems(void **unused)
 {
@@ -658,6 +690,7 @@ int main(void)
         cmocka_unit_test(test_edits),
         cmocka_unit_test(test_misspelled),
         cmocka_unit_test(test_misspelled_behind_stems),
+        cmocka_unit_test(test_compounds),
         cmocka_unit_test(test_languages),
         cmocka_unit_test(test_earlier_turns),
         cmocka_unit_test(test_demands),
