@@ -215,7 +215,21 @@ static enum status choose(struct looking *l, struct neighbour *best[LEXICAL_SIMI
     return s;
 }
 
-static enum status look(struct looking *l, const struct lexical_group *g, struct error *err)
+static enum status look(struct looking *l, struct str word, uint32_t max_edits,
+                        struct neighbour *best[LEXICAL_SIMILAR_MAX], size_t *n, struct error *err)
+{
+    l->n = 0;
+    enum status s = l->source->similar(l->source->data, word, max_edits, on_form, l, err);
+    if (s == STATUS_OK && l->failed) {
+        s = error_set(err, STATUS_NO_MEMORY, "search: out of memory");
+    }
+    return s == STATUS_OK ? choose(l, best, n, err) : s;
+}
+
+/* Two edits are much more work than one, and not wanted where one leads to a word. */
+static enum status look_near_and_far(struct looking *l, const struct lexical_group *g,
+                                     struct neighbour *best[LEXICAL_SIMILAR_MAX], size_t *n,
+                                     struct error *err)
 {
     lexical_spell(g->word, &l->word);
     if (l->word.n < LEXICAL_FORM_POINTS || g->word.len > LEXICAL_FORM_BYTES) {
@@ -225,10 +239,11 @@ static enum status look(struct looking *l, const struct lexical_group *g, struct
     if (l->found == NULL) {
         return error_set(err, STATUS_NO_MEMORY, "search: out of memory");
     }
-    enum status s = l->source->similar(l->source->data, g->word,
-                                       l->word.n >= TWO_EDITS_FROM ? 2 : 1, on_form, l, err);
-    return s == STATUS_OK && l->failed ? error_set(err, STATUS_NO_MEMORY, "search: out of memory")
-                                       : s;
+    enum status s = look(l, g->word, 1, best, n, err);
+    if (s == STATUS_OK && *n == 0 && l->word.n >= TWO_EDITS_FROM) {
+        s = look(l, g->word, 2, best, n, err);
+    }
+    return s;
 }
 
 enum status lexical_find_similar(struct text_analyzer *t, const struct lexical_source *source,
@@ -247,10 +262,7 @@ enum status lexical_find_similar(struct text_analyzer *t, const struct lexical_s
             return error_set(err, STATUS_NO_MEMORY, "search: out of memory");
         }
     }
-    enum status s = look(&l, g, err);
-    if (s == STATUS_OK) {
-        s = choose(&l, best, &n, err);
-    }
+    enum status s = look_near_and_far(&l, g, best, &n, err);
     if (s != STATUS_OK || n == 0) {
         return s;
     }

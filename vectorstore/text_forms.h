@@ -20,8 +20,8 @@
 #include "vectorstore/text_build.h"
 
 #define TEXT_FORM_CHUNKS 8U
-#define TEXT_FORM_SCAN 128U    /* groups that are looked at without trigrams */
-#define TEXT_FORM_GROUPS 1024U /* groups of a part looked at for one word, at most */
+#define TEXT_FORM_SCAN 128U   /* groups that are looked at without trigrams */
+#define TEXT_FORM_GROUPS 384U /* groups of a part looked at for one word, at most */
 
 /* Forms of p within max_edits of the word; false from visit stops. */
 enum status text_forms_similar(struct text_part *p, struct str word, uint32_t max_edits,
