@@ -1,4 +1,5 @@
-/* The compiled form of a grammar, between grammar.c (which makes it) and grammar_run.c. */
+/* The compiled form of a grammar, between grammar.c (which makes it by grammar_build.c),
+ * grammar_check.c and grammar_run.c. */
 #ifndef CARREL_MODEL_GRAMMAR_INTERNAL_H
 #define CARREL_MODEL_GRAMMAR_INTERNAL_H
 
@@ -56,6 +57,11 @@ static inline bool byte_class_has(const struct byte_class *c, unsigned byte)
     return (c->bits[byte >> 6] >> (byte & 63) & 1) != 0;
 }
 
+/* grammar_check.c: fills group, sample, n_groups from the classes. */
+void grammar_group_bytes(struct grammar *g);
+/* A rule that can only go on for ever has no text, and an answer that enters it would never end:
+ * INVALID names it. */
+enum status grammar_check_productive(const struct grammar *g, struct error *err) MUST_CHECK;
 /* grammar_run.c: every rule can be begun in bounded work; INVALID names one that cannot. */
 enum status grammar_check(const struct grammar *g, struct error *err) MUST_CHECK;
 
