@@ -18,11 +18,28 @@ import { fileURLToPath } from "node:url";
 const root = resolve(dirname(fileURLToPath(import.meta.url)), "../..");
 export const binDir = resolve(process.env.CARREL_BIN ?? join(root, "build/release/bin"));
 
+const REQUEST_MS = 120_000; // longer than anything that answers
+
+/** What the promise gives, or after ms an error that says what was awaited: no wait here is without an end. */
+export async function within(ms, what, promise) {
+  const timer = new AbortController();
+  try {
+    return await Promise.race([
+      promise,
+      sleep(ms, null, { signal: timer.signal }).then(() => {
+        throw new Error(`no end within ${ms} ms: ${what}`);
+      }),
+    ]);
+  } finally {
+    timer.abort();
+  }
+}
+
 /** Poll until fn returns something truthy; the last value or a time-out error that says what was awaited. */
 export async function until(what, fn, { timeout = 60_000, every = 50 } = {}) {
   const end = Date.now() + timeout;
   for (;;) {
-    const v = await fn();
+    const v = await within(timeout + REQUEST_MS, what, fn());
     if (v) return v;
     if (Date.now() > end) throw new Error(`timed out after ${timeout} ms: ${what}`);
     await sleep(every);
@@ -67,7 +84,12 @@ export class Appliance {
     if (key !== null && key !== undefined) h.authorization = `Bearer ${key}`;
     const isJson = body !== undefined && typeof body !== "string" && !(body instanceof Uint8Array) && !(body instanceof FormData);
     if (isJson) h["content-type"] = "application/json";
-    return fetch(this.url + path, { method, headers: h, body: isJson ? JSON.stringify(body) : body, signal });
+    try {
+      return await fetch(this.url + path, { method, headers: h, body: isJson ? JSON.stringify(body) : body, signal: signal ?? AbortSignal.timeout(REQUEST_MS) });
+    } catch (e) {
+      if (e.name !== "TimeoutError") throw e;
+      throw new Error(`${method} ${path}: no answer within ${REQUEST_MS} ms\n${this.output.slice(-4000)}`);
+    }
   }
 
   async get(path) {
@@ -127,7 +149,7 @@ export class Appliance {
   /** Pull the plug: the supervisor and everything below it. */
   async kill() {
     this.child.kill("SIGKILL");
-    await this.exited;
+    await within(20_000, "carrel up ends when it is killed", this.exited);
   }
 }
 
