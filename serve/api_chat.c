@@ -62,8 +62,7 @@ struct chat {
     struct answer_record record;
 };
 
-/* ---- JSON
- * ---------------------------------------------------------------------------------------------- */
+/* ---- JSON ---- */
 
 static bool is_cited(const struct chat *c, size_t number, uint32_t *mark)
 {
@@ -115,6 +114,7 @@ static void carrel_object(struct jsonw *w, const struct chat *c, bool last)
         }
         jsonw_close(w, ']');
     }
+    jsonw_field_int(w, "widen", c->q->serve->settings->retrieve.widen);
     if (c->rewritten.text[0] != '\0') {
         jsonw_field_z(w, "rewritten", c->rewritten.text);
     }
@@ -188,8 +188,7 @@ static void choices(struct jsonw *w, const struct chat *c, const char *role, con
     jsonw_close(w, ']');
 }
 
-/* ---- the stream
- * ---------------------------------------------------------------------------------------- */
+/* ---- the stream ---- */
 
 static void send_event(struct chat *c, struct buf *b)
 {
@@ -322,8 +321,7 @@ static void answer_whole(struct chat *c)
     api_json(q, 200, &q->out);
 }
 
-/* ---- the record
- * ---------------------------------------------------------------------------------------- */
+/* ---- the record ---- */
 
 static const char *take_text(struct chat *c, struct buf *b)
 {
@@ -433,8 +431,7 @@ static void on_gone(struct request *q)
     c->q = NULL;
 }
 
-/* ---- generate
- * ------------------------------------------------------------------------------------------ */
+/* ---- generate ---- */
 
 static const char *keep_z(struct chat *c, const char *z)
 {
@@ -564,8 +561,7 @@ static void generate(struct chat *c)
     c->rpc = api_start(q, PEER_GENERATE, &ge_chat_method, 0, &ask->base, &how);
 }
 
-/* ---- retrieve
- * ------------------------------------------------------------------------------------------ */
+/* ---- retrieve ---- */
 
 static void search(struct chat *c);
 

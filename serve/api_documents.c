@@ -1,6 +1,7 @@
 /* /api/documents: the list, one document, deletion, progress. The list is streamed as ingest sends
  * it. When ingest is down, what is ready is listed from the store, with a note. */
 #include <stdlib.h>
+#include <string.h>
 
 #include "ingest/ingest_rpc.h"
 #include "serve/api.h"
@@ -11,10 +12,11 @@
 #include "serve/search_request.h"
 #include "vectorstore/vectorstore_rpc.h"
 
+#define NAME_BYTES_MAX 256U
 #define PIECE_BYTES_MAX ((size_t)16 * 1024 * 1024)
 
 struct list_op {
-    const char *collection, *state, *after;
+    const char *collection, *state, *after, *name;
     int64_t limit, sent; /* limit 0: all */
     bool begun, comma, from_store;
     bool ingest_down;
@@ -129,14 +131,32 @@ static void on_stored_end(struct request *q, const struct error *err)
     }
 }
 
+/* Are ready documents all that is asked for, or among it? */
+static bool ready_may(const struct list_op *op)
+{
+    return op->state == NULL || strcmp(op->state, "ready") == 0;
+}
+
 /* The store lists what this caller may read; a document that is not ready is not in it. */
 static void list_from_store(struct request *q)
 {
     struct list_op *op = q->op;
     Vs__ListRequest ask = VS__LIST_REQUEST__INIT;
     struct api_call how = {.on_reply = on_stored, .on_finish = on_stored_end};
+    Vs__Filter filter = VS__FILTER__INIT;
+    char *name = pb_text(op->name);
+    char *collection = pb_text(op->collection);
     op->from_store = true;
     ask.after = pb_text(op->after);
+    if (op->name != NULL) { /* the store looks, so that what is not wanted goes nowhere */
+        filter.names = &name;
+        filter.n_names = 1;
+        filter.collections = &collection;
+        filter.n_collections = op->collection != NULL;
+        ask.filter = &filter;
+        ask.has_limit = op->limit > 0;
+        ask.limit = (uint32_t)op->limit;
+    }
     op->rpc = api_start(q, PEER_VECTORSTORE, &vs_list_method, 0, &ask.base, &how);
 }
 
@@ -144,8 +164,7 @@ static void on_states_end(struct request *q, const struct error *err)
 {
     struct list_op *op = q->op;
     op->rpc = NULL;
-    bool ready_only = op->state == NULL || strcmp(op->state, "ready") == 0;
-    if (err->code == STATUS_UNAVAILABLE && !op->begun && ready_only) {
+    if (err->code == STATUS_UNAVAILABLE && !op->begun && ready_may(op)) {
         op->ingest_down = true;
         list_from_store(q);
         return;
@@ -181,7 +200,7 @@ void api_documents_list(struct request *q)
         return;
     }
     if (!api_query(q, "collection", &op->collection) || !api_query(q, "state", &op->state) ||
-        !api_query(q, "after", &op->after) || !read_limit(q, &op->limit)) {
+        !api_query(q, "after", &op->after) || !api_query(q, "q", &op->name) || !read_limit(q, &op->limit)) {
         return;
     }
     static const char *const states[] = {"queued", "working", "ready", "failed"};
@@ -191,6 +210,12 @@ void api_documents_list(struct request *q)
     }
     if (!known) {
         api_error(q, 400, "state", "invalid", "state must be queued, working, ready or failed");
+        return;
+    }
+    op->name = op->name == NULL || op->name[0] == '\0' ? NULL : op->name;
+    if (op->name != NULL && (!ready_may(op) || strlen(op->name) > NAME_BYTES_MAX)) {
+        api_error(q, 400, "q", "invalid",
+                  "q looks for ready documents, by at most 256 bytes of the file's name");
         return;
     }
     Ig__ListRequest ask = IG__LIST_REQUEST__INIT;
@@ -203,8 +228,8 @@ void api_documents_list(struct request *q)
     ask.limit = (uint32_t)op->limit;
     struct api_call how = {.on_reply = on_states, .on_finish = on_states_end};
     q->op = op;
-    if (!q->who->admin) { /* ingest knows files, not readers */
-        if (op->state == NULL || strcmp(op->state, "ready") == 0) {
+    if (!q->who->admin || op->name != NULL) { /* ingest knows files, not readers */
+        if (ready_may(op)) {
             list_from_store(q);
         } else {
             end_list(q);

@@ -5,6 +5,7 @@
 #include "base/clock.h"
 #include "retrieve/retrieve_rpc.h"
 #include "serve/api.h"
+#include "serve/chat_request.h"
 #include "serve/http/jsonw.h"
 #include "serve/passage.h"
 #include "serve/request.h"
@@ -210,6 +211,43 @@ static enum status read_mode(struct str mode, Rt__SearchRequest *out, struct err
                : error_set(err, STATUS_INVALID, "mode must be default, bm25, dense or text");
 }
 
+/* A conversation's search is told as chat asks it: the turns before, and the question rewritten. */
+static enum status read_conversation(struct request *q, const struct json *body,
+                                     Rt__SearchRequest *out, struct error *err)
+{
+    const struct json *list = jsonr_get(body, "earlier");
+    struct str rewritten;
+    size_t n = list == NULL ? 0 : jsonr_len(list);
+    enum status s = jsonr_string(body, "rewritten", &rewritten, err);
+    if (s != STATUS_OK) {
+        return s;
+    }
+    if (list != NULL && (jsonr_kind(list) != JSON_KIND_ARRAY || n > CHAT_EARLIER_MAX)) {
+        return error_set(err, STATUS_INVALID, "earlier must be an array of at most %d strings",
+                         CHAT_EARLIER_MAX);
+    }
+    out->earlier = arena_array(q->arena, n + 1, sizeof *out->earlier);
+    if (out->earlier == NULL) {
+        return error_set(err, STATUS_NO_MEMORY, "out of memory");
+    }
+    for (size_t i = 0; i < n; i++) {
+        struct str turn = jsonr_str(jsonr_at(list, i));
+        if (turn.ptr == NULL || turn.len > SEARCH_QUERY_BYTES_MAX) {
+            return error_set(err, STATUS_INVALID,
+                             "earlier[%zu] must be a string of at most %zu bytes", i,
+                             SEARCH_QUERY_BYTES_MAX);
+        }
+        out->earlier[out->n_earlier++] = pb_bytes(turn);
+    }
+    if (rewritten.len > SEARCH_QUERY_BYTES_MAX) {
+        return error_set(err, STATUS_INVALID, "rewritten must not be longer than %zu bytes",
+                         SEARCH_QUERY_BYTES_MAX);
+    }
+    out->has_rewritten = rewritten.ptr != NULL && rewritten.len > 0;
+    out->rewritten = pb_bytes(rewritten);
+    return STATUS_OK;
+}
+
 static enum status read_search(struct request *q, const struct json *body, Rt__SearchRequest *out,
                                struct error *err)
 {
@@ -227,6 +265,9 @@ static enum status read_search(struct request *q, const struct json *body, Rt__S
     enum status s = jsonr_string(body, "query", &query, err);
     if (s == STATUS_OK) {
         s = search_query(query, "query", out, err);
+    }
+    if (s == STATUS_OK) {
+        s = read_conversation(q, body, out, err);
     }
     if (s == STATUS_OK) {
         s = search_filter(body, q->arena, filter, &any, err);

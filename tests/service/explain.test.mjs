@@ -62,6 +62,37 @@ test("why not: fewer words, a condition, or nothing to know", async () => {
   assert.equal(bad.status, 400);
 });
 
+test("a conversation's search is explained as chat asked it", async () => {
+  const messages = [{ role: "user", content: "How many weeks does parental leave last?" }, { role: "assistant", content: "Twelve." }, { role: "user", content: "And the costs after a journey?" }];
+  const c = await a.post("/v1/chat/completions", { model: "carrel", messages, carrel: { collections: ["hr"] } });
+  const asked = { query: messages[2].content, earlier: [messages[0].content], widen: c.carrel.widen, collections: ["hr"] };
+  const r = await a.post("/api/explain", asked);
+  const places = r.passages.map((p) => [p.document.id, p.start, p.end]);
+  assert.ok(c.citations.length > 0);
+  for (const p of c.citations) assert.ok(places.some(([id, start, end]) => id === p.document.id && start === p.start && end === p.end), JSON.stringify(p));
+  assert.ok(r.passages.some((p) => p.why.uses.some((u) => u.earlier && u.word === "parental")), "words of earlier questions are told as such");
+  assert.ok((await a.post("/api/search", { query: "unknownword", rewritten: "printers cellar" })).passages.length > 0);
+  for (const bad of [{ earlier: "x" }, { earlier: [1] }, { earlier: Array(9).fill("x") }, { rewritten: 7 }, { rewritten: "x".repeat(40_000) }]) {
+    assert.equal((await a.request("/api/explain", { method: "POST", body: { query: "leave", ...bad } })).status, 400, JSON.stringify(bad).slice(0, 80));
+  }
+});
+
+test("documents are looked for by a part of their file's name, within what one may read", async () => {
+  const named = async (q, key) => {
+    const r = await a.request(`/api/documents?${q}`, { key });
+    return r.ok ? (await r.json()).documents.map((d) => d.path).sort() : r.status;
+  };
+  assert.deepEqual(await named("q=EAV"), ["hr/leave.md"]);
+  assert.deepEqual(await named("q=r&collection=it"), ["it/passwords.md", "it/printers.txt"]);
+  assert.deepEqual(await named("q=%25"), []);
+  assert.equal((await named("q=r&limit=2")).length, 2);
+  assert.equal((await named("q=")).length, 4, "nothing typed: all");
+  assert.equal(await named("q=r&state=failed"), 400);
+  assert.equal(await named(`q=${"r".repeat(300)}`), 400);
+  const k = await a.post("/api/keys", { name: "reader", groups: ["staff"] });
+  assert.deepEqual(await named("q=print", k.key), ["it/printers.txt"]);
+});
+
 test("on the command line", async () => {
   const carrel = (...args) => run(join(binDir, "carrel"), [...args, "--home", a.home]);
   const why = await carrel("explain", "parental leave");

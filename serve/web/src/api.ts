@@ -33,6 +33,7 @@ export interface Answer {
   note?: string;
   refused?: boolean;
   rewritten?: string;
+  widen?: number; // neighbours joined to each passage
   route?: { verdict: string; reason: string };
 }
 
@@ -254,10 +255,26 @@ export interface Explained {
   why_not?: WhyNot;
 }
 
+/** The search that an answer was made from. */
+export interface Asked {
+  query: string;
+  earlier?: string[]; // earlier questions of the conversation, oldest first
+  rewritten?: string;
+  widen?: number;
+  filter?: Filter;
+}
+
 /** Why these passages; with a document, why not that one. */
-export async function explain(query: string, filter?: Filter, document?: string): Promise<Explained> {
-  const body = JSON.stringify({ ...filter, query, document });
+export async function explain({ filter, ...asked }: Asked, document?: string): Promise<Explained> {
+  const body = JSON.stringify({ ...filter, ...asked, document });
   return (await call("POST", "/api/explain", body, { "Content-Type": "application/json" })).json();
+}
+
+/** Ready documents whose file's name has these letters in it. */
+export async function documentsNamed(name: string, limit: number, signal: AbortSignal): Promise<Doc[]> {
+  const r = await fetch(`/api/documents?state=ready&limit=${limit}&q=${encodeURIComponent(name)}`, { credentials: "same-origin", signal });
+  if (!r.ok) await fail(r);
+  return ((await r.json()) as { documents: Doc[] }).documents;
 }
 
 export interface Interval {

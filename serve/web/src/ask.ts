@@ -9,6 +9,7 @@ import type { Viewer } from "./viewer";
 import { Reasons } from "./why";
 
 const MAX_TURNS = 20; // earlier turns sent along
+const EARLIER_MAX = 8; // of them, questions that are searched too
 
 export class AskView {
   readonly element: HTMLElement;
@@ -107,6 +108,7 @@ export class AskView {
       renderAnswer(text, answer, citations, (c, from) => void this.viewer.open(c, from));
     };
     this.turns.push({ role: "user", content: question });
+    const earlier = this.turns.slice(-MAX_TURNS, -1).filter((t) => t.role === "user").map((t) => t.content).slice(-EARLIER_MAX);
     try {
       await chat(
         this.turns.slice(-MAX_TURNS),
@@ -140,7 +142,7 @@ export class AskView {
       this.busy(false);
     }
     if (facts.refused) exchange.classList.add("refused");
-    const reasons = new Reasons(facts.rewritten || question, filter);
+    const reasons = new Reasons({ query: question, earlier, rewritten: facts.rewritten, widen: facts.widen, filter });
     this.listSources(sources, answer, citations, reasons, facts.answer_id);
     if (facts.answer_id) sources.after(reasons.whyNot());
     this.describe(foot, facts);

@@ -1,9 +1,8 @@
 // Why this passage, and why not that document: asked of the appliance when it is opened, and only then.
 
-import { documents, explain, type Citation, type Doc, type Explained, type Filter, type WhyNot, type WordUse } from "./api";
+import { explain, type Asked, type Citation, type Explained, type WhyNot, type WordUse } from "./api";
 import { h } from "./dom";
-
-const SHOWN_MAX = 500; // documents to choose from
+import { documentPicker } from "./picker";
 
 const CONDITIONS: Record<string, string> = {
   collection: "its collection",
@@ -60,15 +59,11 @@ function reading(e: Explained): HTMLElement[] {
 /** The reasons for one answer's passages; one request serves all its panels. */
 export class Reasons {
   private all: Promise<Explained> | null = null;
-  private list: Promise<Doc[]> | null = null;
 
-  constructor(
-    private readonly question: string,
-    private readonly filter?: Filter,
-  ) {}
+  constructor(private readonly asked: Asked) {}
 
   private explained(): Promise<Explained> {
-    this.all ??= explain(this.question, this.filter).catch((e: unknown) => {
+    this.all ??= explain(this.asked).catch((e: unknown) => {
       this.all = null; // opening the panel again tries again
       throw e;
     });
@@ -92,7 +87,7 @@ export class Reasons {
       const of = e.passages.filter((p) => p.document.id === c.document.id);
       const p = of.find((x) => x.start < c.end && x.end > c.start);
       if (p === undefined) {
-        body.replaceChildren(h("p", {}, "For this question alone the passage is not found: it came from the conversation, or the documents have changed since."));
+        body.replaceChildren(h("p", {}, "The passage is not found any more: the documents have changed since."));
         return;
       }
       const folded = p.why.folded ?? [];
@@ -115,40 +110,20 @@ export class Reasons {
 
   /** "Why not another document?" below the sources. */
   whyNot(): HTMLElement {
-    const select = h("select", { "aria-label": "Document" }, h("option", { value: "" }, "Choose a document"));
     const said = h("div", { class: "reason-body", role: "status" });
     let turn = 0; // the newest choice wins
-    select.addEventListener("change", async () => {
+    const picker = documentPicker(async (document) => {
       const mine = ++turn;
-      if (select.value === "") return said.replaceChildren();
       said.textContent = "Looking it up…";
       let nodes: (Node | string)[];
       try {
-        nodes = whyNotInWords((await explain(this.question, this.filter, select.value)).why_not);
+        nodes = whyNotInWords((await explain(this.asked, document.id)).why_not);
       } catch (e) {
         nodes = [`This cannot be explained now: ${(e as Error).message}`];
       }
       if (mine === turn) said.replaceChildren(...nodes);
     });
-    const panel = h("details", { class: "reason why-not" }, h("summary", {}, "Why not another document?"), select, said);
-    panel.addEventListener("toggle", () => {
-      if (panel.open) void this.choices(select, said);
-    });
-    return panel;
-  }
-
-  private async choices(select: HTMLSelectElement, said: HTMLElement): Promise<void> {
-    if (select.options.length > 1) return;
-    this.list ??= documents().then((r) => r.documents.filter((d) => d.state === "ready"));
-    try {
-      const list = await this.list;
-      if (select.options.length > 1) return;
-      select.append(...list.slice(0, SHOWN_MAX).map((d) => h("option", { value: d.id }, d.path)));
-      if (list.length > SHOWN_MAX) said.textContent = `The first ${SHOWN_MAX} of ${list.length} documents can be chosen.`;
-    } catch (e) {
-      this.list = null;
-      said.textContent = `The documents cannot be listed now: ${(e as Error).message}`;
-    }
+    return h("details", { class: "reason why-not" }, h("summary", {}, "Why not another document?"), picker, said);
   }
 }
 
