@@ -25,7 +25,8 @@ static void print(const struct model_info *i, const struct plan *p, uint64_t mem
     char a[16];
     (void)printf("%s (%s, %.2f billion parameters): %s\n", i->name[0] == '\0' ? "model" : i->name,
                  i->architecture, (double)i->parameters * 1e-9, plan_verdict_name(p->verdict));
-    (void)printf("  weights          %s\n", size(p->weights, a));
+    (void)printf("  weights          %s%s\n", size(p->weights, a),
+                 p->weights == i->weight_bytes ? "" : ", packed for this processor");
     (void)printf("  vocabulary       %s\n", size(p->vocabulary, a));
     (void)printf("  keys and values  %s", size(p->keys_values, a));
     (void)printf(" for %u user%s at %u tokens: %u pages of %s each\n", p->users,
@@ -89,12 +90,14 @@ enum exit_code model_plan(const struct options *o)
         s = error_set(&err, STATUS_UNSUPPORTED, "%s is an encoder: it keeps no keys and values",
                       o->args[1]);
     }
+    uint64_t packed = m != NULL && o->vram == 0 ? plan_packed_weights(m) : 0;
     uint64_t memory = o->vram > 0 ? o->vram : memory_here();
     if (s == STATUS_OK) {
         struct plan_request r = {.info = &info,
                                  .kv_type = TENSOR_F16,
                                  .context = (uint32_t)o->context,
                                  .users = o->users == 0 ? 1 : (uint32_t)o->users,
+                                 .weights = packed,
                                  .memory = memory};
         s = plan_make(&r, &p, &err);
     }

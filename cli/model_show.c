@@ -72,6 +72,7 @@ static bool plan_one(const struct shown *s, struct plan *p)
     const struct model_info *i = model_info(s->model);
     struct plan_request r = {.info = i,
                              .kv_type = TENSOR_F16,
+                             .weights = plan_packed_weights(s->model),
                              .context = i->context < 4096 ? i->context : 4096,
                              .users = 1};
     struct error ignored = {0};

@@ -3,6 +3,8 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "model/pack.h"
+
 #define CONTEXT_MOST (1U << 24)
 
 /* ---- what a pass works in ---- */
@@ -13,14 +15,15 @@ static uint64_t widest_heads(const struct model_info *i)
     return i->heads * head;
 }
 
-/* The arrays of workspace_new, the scores of attention, a row of logits for each user, and each
+/* The arrays of workspace_new, the panels of its kernels, a row of logits for each user, and each
  * user's sampler (logits, candidates and counts). */
-static uint64_t workspace_of(const struct model_info *i, uint64_t tokens, uint64_t users,
-                             uint64_t context)
+static uint64_t workspace_of(const struct model_info *i, uint64_t tokens, uint64_t users)
 {
     uint64_t heads = widest_heads(i);
-    uint64_t floats = tokens * (2ULL * i->width + 4 * heads + 2ULL * i->feed_forward);
-    floats += context * i->heads + 2 * KV_PAGE * heads;
+    uint64_t widest = i->width > i->feed_forward ? i->width : i->feed_forward;
+    uint64_t floats =
+        tokens * (2ULL * i->width + 4 * heads + 2ULL * i->feed_forward + i->head_width);
+    floats += tokens * (widest > heads ? widest : heads) * 2; /* panels of the kernels */
     if (i->experts > 0) {
         floats += tokens * (i->experts + (i->experts_used + 2ULL) * i->width);
     }
@@ -40,8 +43,7 @@ static uint64_t total_of(const struct plan_request *r, const struct plan *p, uin
 {
     uint64_t pages = users * ((context + KV_PAGE - 1) / KV_PAGE);
     uint32_t pass = r->pass_tokens == 0 ? PLAN_PASS_TOKENS : r->pass_tokens;
-    return p->weights + p->vocabulary + pages * p->page_bytes +
-           workspace_of(r->info, pass, users, context);
+    return p->weights + p->vocabulary + pages * p->page_bytes + workspace_of(r->info, pass, users);
 }
 
 static uint32_t most_users(const struct plan_request *r, const struct plan *p)
@@ -102,7 +104,7 @@ enum status plan_make(const struct plan_request *r, struct plan *out, struct err
     uint32_t pass = r->pass_tokens == 0 ? PLAN_PASS_TOKENS : r->pass_tokens;
     struct plan p = {.context = context,
                      .users = r->users,
-                     .weights = i->weight_bytes,
+                     .weights = r->weights == 0 ? i->weight_bytes : r->weights,
                      .vocabulary = vocabulary_of(i),
                      .page_bytes = kv_page_bytes(&kv),
                      .pages_each = (context + KV_PAGE - 1) / KV_PAGE,
@@ -114,7 +116,7 @@ enum status plan_make(const struct plan_request *r, struct plan *out, struct err
     }
     p.pages = (uint32_t)pages;
     p.keys_values = pages * p.page_bytes;
-    p.workspace = workspace_of(i, pass, r->users, context);
+    p.workspace = workspace_of(i, pass, r->users);
     p.total = total_of(r, &p, r->users, context);
     p.fits = r->memory == 0 || p.total <= r->memory;
     p.most_users = r->memory == 0 ? PLAN_USERS_MAX : most_users(r, &p);
@@ -122,6 +124,22 @@ enum status plan_make(const struct plan_request *r, struct plan *out, struct err
     p.verdict = judge(r, &p);
     *out = p;
     return STATUS_OK;
+}
+
+uint64_t plan_packed_weights(const struct model *m)
+{
+    const struct gguf *g = model_file(m);
+    bool untied = gguf_find_tensor(g, STR("output.weight")) != NULL;
+    uint64_t bytes = 0;
+    for (size_t n = 0; n < gguf_tensors(g); n++) {
+        const struct gguf_tensor *t = gguf_tensor_at(g, n);
+        enum pack_kind kind = t->n_dimensions == 2 ? pack_kind_of(t->type) : PACK_NONE;
+        bool rows_only = untied && str_eq(t->name, STR("token_embd.weight"));
+        uint64_t groups = (t->dimensions[1] + KERNEL_ROWS - 1) / KERNEL_ROWS;
+        bytes += kind == PACK_NONE || rows_only ? t->bytes
+                                                : groups * pack_group_bytes(kind, t->dimensions[0]);
+    }
+    return bytes;
 }
 
 const char *plan_verdict_name(enum plan_verdict v)

@@ -190,6 +190,8 @@ const struct setting settings_schema[] = {
     ROW("generate.users", INT, generate.users, 1, 64, "4",
         "Answers that the model writes at once. Memory is taken for so many at that context "
         "(carrel model plan)."),
+    ROW("generate.threads", INT, generate.threads, 0, 64, "0",
+        "Processor cores that the model may use; 0: all there are. Answers do not depend on it."),
     ROW("generate.queue", INT, generate.queue, 0, 1024, "16",
         "Questions that may wait for the model besides; more are told to come again (429)."),
     ROW("generate.answer_timeout", DURATION, generate.answer_timeout_ms, SECOND, HOUR, "300s",

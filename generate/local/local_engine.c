@@ -432,6 +432,7 @@ enum status local_engine_new(uv_loop_t *loop, const char *home, const struct set
                               .chat_template = settings->generate.chat_template,
                               .context = (uint32_t)settings->generate.context,
                               .users = (uint32_t)settings->generate.users,
+                              .threads = (uint32_t)settings->generate.threads,
                               .queue = (uint32_t)settings->generate.queue,
                               .notify = notify,
                               .data = e};

@@ -23,6 +23,12 @@ static uint64_t memory_here(void)
     return pages > 0 && bytes > 0 ? (uint64_t)pages * (uint64_t)bytes : 0;
 }
 
+static uint32_t cores(void)
+{
+    long n = sysconf(_SC_NPROCESSORS_ONLN);
+    return n < 1 ? 1 : n > (long)POOL_THREADS_MAX ? POOL_THREADS_MAX : (uint32_t)n;
+}
+
 static enum status find_template(struct runner *r, struct error *err)
 {
     if (strcmp(r->family_name, "auto") != 0) {
@@ -46,6 +52,7 @@ static enum status budget(struct runner *r, struct error *err)
                                .context = r->context,
                                .users = r->config.users,
                                .pass_tokens = RUNNER_PASS_TOKENS,
+                               .weights = plan_packed_weights(r->model),
                                .memory = memory_here()};
     enum status s = plan_make(&ask, &p, err);
     if (s == STATUS_OK && !p.fits) {
@@ -77,7 +84,11 @@ static enum status load(struct runner *r, struct error *err)
     s = s != STATUS_OK ? s : budget(r, err);
     struct kv_shape shape = model_kv_shape(r->model, TENSOR_F16);
     s = s != STATUS_OK ? s : kv_pool_new(&shape, r->pages, &r->pool, err);
-    s = s != STATUS_OK ? s : workspace_new(r->model, RUNNER_PASS_TOKENS, &r->workspace, err);
+    uint32_t threads = r->config.threads == 0 ? cores() : r->config.threads;
+    s = s != STATUS_OK ? s : pool_new(threads, &r->threads, err);
+    s = s != STATUS_OK
+            ? s
+            : workspace_new_with(r->model, RUNNER_PASS_TOKENS, r->threads, &r->workspace, err);
     if (s != STATUS_OK) {
         return s;
     }
@@ -89,11 +100,12 @@ static enum status load(struct runner *r, struct error *err)
     }
     uv_mutex_lock(&r->lock);
     r->shown.pages = r->shown.pages_free = r->pages;
-    (void)snprintf(r->shown.model, sizeof r->shown.model, "%.64s (sha256 %.12s)", record.name,
-                   record.sha256);
+    (void)snprintf(r->shown.model, sizeof r->shown.model, "%.64s (sha256 %.12s, %s)", record.name,
+                   record.sha256, workspace_kernels(r->workspace));
     (void)snprintf(r->shown.detail, sizeof r->shown.detail,
-                   "%s, %s template, %u users at %u tokens", model_info(r->model)->architecture,
-                   template_name(r->family), r->config.users, r->context);
+                   "%s, %s template, %u users at %u tokens, %u threads",
+                   model_info(r->model)->architecture, template_name(r->family), r->config.users,
+                   r->context, pool_threads(r->threads));
     uv_mutex_unlock(&r->lock);
     return STATUS_OK;
 }
@@ -324,6 +336,7 @@ void runner_free(struct runner *r)
     free(r->logits);
     grammar_vocabulary_free(r->words);
     workspace_free(r->workspace);
+    pool_free(r->threads);
     kv_pool_free(r->pool);
     model_close(r->model);
     uv_cond_destroy(&r->wake);

@@ -27,6 +27,7 @@ struct runner_config {
     const char *chat_template; /* a family's name, or "auto": the file's own */
     uint32_t context; /* tokens of one answer with its prompt; 0: as the model was trained */
     uint32_t users;   /* answers at once, 1 to RUNNER_USERS_MAX */
+    uint32_t threads; /* 0: one a core */
     uint32_t queue;   /* that may wait besides, to RUNNER_QUEUE_MAX */
     void (*notify)(void *data);
     void *data;
@@ -69,7 +70,7 @@ struct runner_task { /* the caller's, untouched by it from submit until it is to
 struct runner_status {
     enum runner_state state;
     char detail[256]; /* why it failed, or what runs */
-    char model[160];  /* "name (sha256 prefix)"; "" before it is known */
+    char model[160];  /* "name (sha256 prefix, kernels)"; the name alone before */
     uint32_t active, waiting, pages, pages_free, pages_kept;
     uint64_t tokens_read, tokens_written, tokens_shared, passes;
 };

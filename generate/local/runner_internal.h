@@ -38,6 +38,7 @@ struct runner {
     /* the thread's own */
     struct grammar_vocabulary *words; /* made when the first form is asked for */
     struct kv_pool *pool;
+    struct pool *threads;
     struct workspace *workspace;
     struct beginnings beginnings;
     struct list waiting;
