@@ -29,6 +29,7 @@ enum option_flag {
     OPT_ADMIN = 1 << 10,
     OPT_DOCUMENT = 1 << 11,
     OPT_MODEL_PLAN = 1 << 12,
+    OPT_MODEL_BENCH = 1 << 13, /* --prompt, --generate, --threads, --streams */
     OPT_PATH = 1 << 14, /* --document, --path */
     OPT_ERASE = 1 << 15,
     OPT_HOLD = 1 << 16,
@@ -80,6 +81,7 @@ struct options {
         int n;
     } filters[OPTION_FILTERS];
     const char *from, *until, *as_of; /* NULL: not given */
+    int prompt, generate, threads, streams; /* model bench, eval; 0, of generate -1: not given */
     int keep;                         /* 0: not given */
     const char *args[OPTIONS_ARGS_MAX];
     int n_args;

@@ -168,6 +168,22 @@ static const struct {
      {"weights", required_argument, NULL, 54},
      "--weights TYPE",
      "plan: of that shape: Q4_K_M, Q4_0, Q6_K, Q8_0 or F16"},
+    {OPT_MODEL_BENCH,
+     {"prompt", required_argument, NULL, 150},
+     "--prompt N",
+     "bench: tokens of a prompt, of an encoder's text (512)"},
+    {OPT_MODEL_BENCH,
+     {"generate", required_argument, NULL, 151},
+     "--generate N",
+     "bench: tokens of an answer (64)"},
+    {OPT_MODEL_BENCH,
+     {"threads", required_argument, NULL, 152},
+     "--threads N",
+     "bench, eval: threads (1)"},
+    {OPT_MODEL_BENCH,
+     {"streams", required_argument, NULL, 153},
+     "--streams N",
+     "bench: answers, or an encoder's texts, at once (1)"},
     {OPT_EVERY,
      {"every", required_argument, NULL, 'e'},
      "--every TIME",
@@ -184,7 +200,10 @@ static const struct {
      {"against", required_argument, NULL, 132},
      "--against NAME",
      "compare: with this one instead of the published one"},
-    {OPT_ENCODER, {"force", no_argument, NULL, 133}, "--force", "promote: whatever a comparison says"},
+    {OPT_ENCODER,
+     {"force", no_argument, NULL, 133},
+     "--force",
+     "promote: whatever a comparison says"},
     {OPT_RULES,
      {"rules", required_argument, NULL, 'R'},
      "--rules FILE",
@@ -352,6 +371,19 @@ static enum options_result take_one_of(const struct command *c, const char *name
     return OPTIONS_OK;
 }
 
+static enum options_result take_bench(const struct command *c, int letter, struct options *out)
+{
+    int *const to[] = {&out->prompt, &out->generate, &out->threads, &out->streams};
+    static const int most[] = {4096, 4096, 64, 64};
+    int i = letter - 150;
+    if (!whole_number(optarg, i == 1 ? 0 : 1, most[i], to[i])) {
+        (void)fprintf(stderr, "carrel %s: %s: must be a number up to %d\n", c->name, optarg,
+                      most[i]);
+        return OPTIONS_WRONG;
+    }
+    return OPTIONS_OK;
+}
+
 static enum options_result take(const struct command *c, int letter, struct options *out,
                                 const char **home)
 {
@@ -360,6 +392,9 @@ static enum options_result take(const struct command *c, int letter, struct opti
     }
     if (letter >= 50 && letter <= 54) {
         return take_plan(c, letter, out);
+    }
+    if (letter >= 150 && letter <= 153) {
+        return take_bench(c, letter, out);
     }
     if (letter >= 130 && letter <= 133) {
         return take_encoder(c, letter, out);
@@ -518,7 +553,7 @@ enum options_result options_parse(const struct command *c, int argc, char **argv
     const char *home = NULL;
     struct error err;
 
-    *out = (struct options){.port = -1};
+    *out = (struct options){.port = -1, .generate = -1};
     for (size_t i = 0; i < TABLE_N; i++) {
         if ((c->options & table[i].flag) != 0) {
             longs[n++] = table[i].option;

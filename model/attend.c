@@ -3,6 +3,18 @@
 #include <math.h>
 #include <string.h>
 
+static float sum_of(const float *lanes)
+{
+    float sums[KERNEL_KEYS];
+    memcpy(sums, lanes, sizeof sums);
+    for (size_t width = KERNEL_KEYS / 2; width > 0; width /= 2) {
+        for (size_t i = 0; i < width; i++) {
+            sums[i] += sums[i + width];
+        }
+    }
+    return sums[0];
+}
+
 void attend_run(const struct kernels *k, const struct attend_job *job,
                 const struct attend_room *room)
 {
@@ -40,8 +52,9 @@ void attend_run(const struct kernels *k, const struct attend_job *job,
     }
     for (uint32_t i = 0; i < job->n; i++) {
         const float *sums = room->out + (size_t)i * tile.value_width;
+        float weight = sum_of(tile.sum + (size_t)i * KERNEL_KEYS);
         for (uint32_t d = 0; d < job->value_width; d++) {
-            job->out_at[i][d] = sums[d] / tile.sum[i];
+            job->out_at[i][d] = sums[d] / weight;
         }
     }
 }

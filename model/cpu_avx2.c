@@ -206,6 +206,14 @@ OP I i_dot(I sum, B codes, int a)
     __m256i bytes = _mm256_set1_epi32(a);
     return (I){dot4(sum.a, codes.a, bytes), dot4(sum.b, codes.b, bytes)};
 }
+OP I i_dot_lanes(I sum, B codes, I a)
+{
+    return (I){dot4(sum.a, codes.a, a.a), dot4(sum.b, codes.b, a.b)};
+}
+OP I i_shift_right(I x, unsigned n)
+{
+    return (I){_mm256_srli_epi32(x.a, (int)n), _mm256_srli_epi32(x.b, (int)n)};
+}
 /* codes that are 128 too large: made signed again, whose signs go to the other factor, so that
  * nothing saturates */
 OP I i_start_wide(int minus)

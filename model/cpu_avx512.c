@@ -155,6 +155,14 @@ OP I i_dot(I sum, B codes, int a)
 {
     return _mm512_dpbusd_epi32(sum, codes, _mm512_set1_epi32(a));
 }
+OP I i_dot_lanes(I sum, B codes, I a)
+{
+    return _mm512_dpbusd_epi32(sum, codes, a);
+}
+OP I i_shift_right(I a, unsigned n)
+{
+    return _mm512_srli_epi32(a, n);
+}
 /* codes that are 128 too large: the start makes up for it */
 OP I i_start_wide(int minus)
 {

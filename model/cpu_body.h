@@ -379,8 +379,6 @@ static void interleave(const float *x, size_t stride, size_t columns, unsigned n
 
 /* ---- attention: Dao et al. 2022, "FlashAttention"; Milakov and Gimelshein 2018 ---- */
 
-#define QUERIES (INNER > 4 ? 4 : INNER) /* whose values are summed at once */
-
 INLINE V page_load(const void *page, size_t at, bool halves)
 {
     return halves ? v_load_half((const unsigned char *)page + at * 2)
@@ -408,34 +406,37 @@ INLINE void page_scores(const struct attend_tile *a, const void *keys, const boo
     }
 }
 
-/* vectors x 16 values of QUERIES queries. */
+/* vectors x 16 values of INNER queries. */
 INLINE void page_values(const struct attend_tile *a, const void *values, const bool halves,
                         unsigned n_keys, const float *weights, const float *fade,
                         const unsigned first, size_t at, const unsigned vectors)
 {
-    V sums[QUERIES * 4];
-    UNROLL for (unsigned i = 0; i < QUERIES * vectors; i++)
+    V sums[INNER * 2];
+    UNROLL for (unsigned t = 0; t < INNER; t++)
     {
-        unsigned t = first + i / vectors;
-        sums[i] = v_mul(v_load(a->out + (size_t)t * a->value_width + at + i % vectors * LANES),
-                        v_set1(fade[t]));
+        float *out = a->out + (size_t)(first + t) * a->value_width + at;
+        sums[2 * t] = v_mul(v_load(out), v_set1(fade[first + t]));
+        sums[2 * t + 1] =
+            vectors > 1 ? v_mul(v_load(out + LANES), v_set1(fade[first + t])) : v_zero();
     }
     for (unsigned key = 0; key < n_keys; key++) {
-        V value[4];
-        UNROLL for (unsigned i = 0; i < vectors; i++)
+        size_t from = (size_t)key * a->value_width + at;
+        V left = page_load(values, from, halves);
+        V right = vectors > 1 ? page_load(values, from + LANES, halves) : left;
+        UNROLL for (unsigned t = 0; t < INNER; t++)
         {
-            value[i] = page_load(values, (size_t)key * a->value_width + at + i * LANES, halves);
-        }
-        UNROLL for (unsigned i = 0; i < QUERIES * vectors; i++)
-        {
-            V share = v_set1(weights[(first + i / vectors) * KERNEL_KEYS + key]);
-            sums[i] = v_fma(value[i % vectors], share, sums[i]);
+            V share = v_set1(weights[(first + t) * KERNEL_KEYS + key]);
+            sums[2 * t] = v_fma(left, share, sums[2 * t]);
+            sums[2 * t + 1] = vectors > 1 ? v_fma(right, share, sums[2 * t + 1]) : right;
         }
     }
-    UNROLL for (unsigned i = 0; i < QUERIES * vectors; i++)
+    UNROLL for (unsigned t = 0; t < INNER; t++)
     {
-        unsigned t = first + i / vectors;
-        v_store(a->out + (size_t)t * a->value_width + at + i % vectors * LANES, sums[i]);
+        float *out = a->out + (size_t)(first + t) * a->value_width + at;
+        v_store(out, sums[2 * t]);
+        if (vectors > 1) {
+            v_store(out + LANES, sums[2 * t + 1]);
+        }
     }
 }
 
@@ -464,14 +465,15 @@ INLINE void attend_page(struct attend_tile *a, const void *keys, const void *val
     for (unsigned t = 0; t < KERNEL_TILE; t++) {
         V w = t < a->n ? v_exp(v_sub(scores[t], v_set1(most[t]))) : v_zero();
         v_store(weights + (size_t)t * KERNEL_KEYS, w);
-        a->sum[t] = a->sum[t] * fade[t] + v_sum(w);
+        float *sum = a->sum + (size_t)t * KERNEL_KEYS;
+        v_store(sum, v_fma(v_load(sum), v_set1(fade[t]), w));
     }
-    for (unsigned t = 0; t < a->n; t += QUERIES) {
+    for (unsigned t = 0; t < a->n; t += INNER) {
         size_t at = 0;
-        for (; at + 4 * LANES <= a->value_width; at += 4 * LANES) {
-            page_values(a, values, halves, n_keys, weights, fade, t, at, 4);
+        for (; at + 2 * LANES <= a->value_width; at += 2 * LANES) {
+            page_values(a, values, halves, n_keys, weights, fade, t, at, 2);
         }
-        for (; at < a->value_width; at += LANES) {
+        if (at < a->value_width) {
             page_values(a, values, halves, n_keys, weights, fade, t, at, 1);
         }
     }
@@ -616,6 +618,31 @@ static void add(float *x, const float *y, size_t n)
     }
 }
 
+static uint64_t peak(uint32_t rounds)
+{
+    static const unsigned char ones[64] = {1, 2, 3};
+    I sums[KERNEL_TILE];
+    B codes = b_load(ones);
+    UNROLL for (unsigned t = 0; t < KERNEL_TILE; t++)
+    {
+        sums[t] = i_set1((int32_t)(rounds + t));
+    }
+    I factors = i_set1((int32_t)rounds);
+    for (uint32_t r = 0; r < rounds / 64; r++) {
+        for (unsigned k = 0; k < 8; k++) {
+            UNROLL for (unsigned t = 0; t < KERNEL_TILE; t++)
+            {
+                sums[t] = i_dot_lanes(sums[t], codes, factors);
+            }
+        }
+    }
+    int32_t total = 0;
+    for (unsigned t = 0; t < KERNEL_TILE; t++) {
+        total ^= i_sum(i_shift_right(sums[t], 8));
+    }
+    return (uint64_t)(rounds / 64) * 8 * KERNEL_TILE * 128 + (total == 1 ? 1 : 0);
+}
+
 const struct kernels KERNELS_TABLE = {
     .name = KERNELS_NAME,
     .dot = {[PACK_F32] = dot_singles,
@@ -642,5 +669,6 @@ const struct kernels KERNELS_TABLE = {
     .cap = cap_all,
     .gelu = gelu,
     .rope = rope,
+    .peak = peak,
     .add = add,
 };

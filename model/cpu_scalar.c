@@ -256,6 +256,23 @@ OP I i_dot(I sum, B codes, int32_t a)
     }
     return sum;
 }
+OP I i_dot_lanes(I sum, B codes, I a)
+{
+    EACH(64)
+    {
+        int32_t product = (int32_t)codes.at[k] * byte_of(a.at[k / 4], k % 4);
+        sum.at[k / 4] = (int32_t)((uint32_t)sum.at[k / 4] + (uint32_t)product);
+    }
+    return sum;
+}
+OP I i_shift_right(I a, unsigned n)
+{
+    EACH(16)
+    {
+        a.at[k] = (int32_t)((uint32_t)a.at[k] >> n);
+    }
+    return a;
+}
 /* codes that are 128 too large */
 OP I i_start_wide(int32_t minus)
 {

@@ -52,7 +52,8 @@ struct attend_tile {
     uint32_t keys[KERNEL_TILE];      /* of this page that each query sees: 0 to 16 */
     uint32_t skip[KERNEL_TILE];      /* but not the first so many */
     float most[KERNEL_TILE];         /* largest score so far; -INFINITY at first */
-    float sum[KERNEL_TILE];          /* of the weights so far; 0 at first */
+    /* of the weights so far, by the place in their page; 0 at first */
+    float sum[KERNEL_TILE * KERNEL_KEYS];
 };
 
 struct kernels {
@@ -77,6 +78,9 @@ struct kernels {
     void (*cap)(float *x, size_t n, float cap);
     void (*gelu)(float *x, size_t n);
     void (*rope)(float *head, const float *cosines, const float *sines, size_t n, bool halves);
+    /* As many byte products as the registers allow, `rounds` times, without memory: how many
+     * multiplications and additions that were. For measuring the machine. */
+    uint64_t (*peak)(uint32_t rounds);
     void (*add)(float *x, const float *y, size_t n); /* x += y */
 };
 

@@ -6,6 +6,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 
 #include "model/opening.h"
 #include "model/quant.h"
@@ -373,6 +374,24 @@ void matrix_row(const struct matrix *w, uint32_t row, float *out)
 /* ---- weights for the kernels ---- */
 
 #define LAYER_MATRICES 8
+#define PAGE_BYTES ((uintptr_t)4096)
+
+/* What was packed is not read in the file again, but for rows of the embedding: its pages may go,
+ * and come back from the file when wanted. */
+static void leave_pages(const struct matrix *w)
+{
+    union {
+        const void *from;
+        void *to;
+        uintptr_t number;
+    } start = {.from = w->data};
+    uintptr_t end = start.number + w->row_bytes * w->rows;
+    start.number = (start.number + PAGE_BYTES - 1) / PAGE_BYTES * PAGE_BYTES;
+    end = end / PAGE_BYTES * PAGE_BYTES;
+    if (w->kind != PACK_NONE && end > start.number) {
+        (void)madvise(start.to, end - start.number, MADV_DONTNEED);
+    }
+}
 
 static enum status pack_all(const struct model *m, struct pool *pool, struct error *err)
 {
@@ -396,6 +415,9 @@ static enum status pack_all(const struct model *m, struct pool *pool, struct err
     }
     all[at++] = &m->weights->head;
     enum status s = pack_new(all, at, pool, &m->weights->pack, err);
+    for (size_t i = 0; i < at && s == STATUS_OK; i++) {
+        leave_pages(all[i]);
+    }
     free(all);
     return s;
 }

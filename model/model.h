@@ -53,12 +53,13 @@ struct kv_shape model_kv_shape(const struct model *m, enum tensor_type type);
 
 uint64_t model_packed_bytes(const struct model *m); /* 0 before they are packed */
 
-/* Scratch memory for passes of at most `tokens` tokens. The first one packs the model's weights for
- * the kernels (model_packed_bytes of memory). */
+/* Scratch memory for passes of at most `tokens` tokens, with threads for as many processors as
+ * there are. The first one packs the model's weights for the kernels (model_packed_bytes of
+ * memory). */
 enum status workspace_new(const struct model *m, uint32_t tokens, struct workspace **out,
                           struct error *err) MUST_CHECK;
-/* The same, whose passes share a pool's threads; pool: borrowed, NULL for none. Results do not
- * depend on it. */
+/* The same with a pool of the caller's (borrowed; NULL: no threads). Results do not depend on it.
+ */
 enum status workspace_new_with(const struct model *m, uint32_t tokens, struct pool *pool,
                                struct workspace **out, struct error *err) MUST_CHECK;
 const char *workspace_kernels(const struct workspace *w); /* "avx512": to record with an answer */

@@ -81,6 +81,7 @@ struct workspace {
     uint32_t tokens; /* capacity */
     const struct kernels *kernels;
     struct pool *pool;
+    struct pool *own_pool; /* NULL: the caller's */
     struct matmul *matmul;
     float *x, *h;                   /* tokens x width */
     float *q;                       /* tokens x heads x head width */

@@ -1,10 +1,12 @@
 /* The scratch memory of a pass and what decoders and encoders do with it alike. */
 #include <math.h>
+#include <sched.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "model/model_internal.h"
 
+#define THREADS_MOST 16U
 #define SPARE_PAGES 64U /* for texts that do not fill theirs */
 
 static float *floats(size_t a, size_t b)
@@ -111,10 +113,30 @@ enum status workspace_new_with(const struct model *m, uint32_t tokens, struct po
     return STATUS_OK;
 }
 
+/* As many threads as this process may use, within reason: the memory's speed is the limit soon. */
+static uint32_t usable_threads(void)
+{
+    cpu_set_t set;
+    CPU_ZERO(&set);
+    int n = sched_getaffinity(0, sizeof set, &set) == 0 ? CPU_COUNT(&set) : 1;
+    return n < 1 ? 1 : n > (int)THREADS_MOST ? THREADS_MOST : (uint32_t)n;
+}
+
 enum status workspace_new(const struct model *m, uint32_t tokens, struct workspace **out,
                           struct error *err)
 {
-    return workspace_new_with(m, tokens, NULL, out, err);
+    struct pool *pool = NULL;
+    struct error ignored = {0};
+    if (pool_new(usable_threads(), &pool, &ignored) != STATUS_OK) {
+        pool = NULL; /* one thread gives the same results */
+    }
+    enum status s = workspace_new_with(m, tokens, pool, out, err);
+    if (s == STATUS_OK) {
+        (*out)->own_pool = pool;
+    } else {
+        pool_free(pool);
+    }
+    return s;
 }
 
 void workspace_free(struct workspace *w)
@@ -138,6 +160,7 @@ void workspace_free(struct workspace *w)
     }
     expert_room_free(w->expert_room);
     matmul_free(w->matmul);
+    pool_free(w->own_pool);
     free(w->firsts);
     free(w->first_tokens);
     free(w->positions);

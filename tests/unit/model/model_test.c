@@ -199,6 +199,19 @@ static void answers_are_the_same_bits(void **state)
             run_sliced(&r, tokens, slices[i], other);
             assert_memory_equal(alone, other, bytes);
         }
+        /* with other threads */
+        struct pool *threads = NULL;
+        struct workspace *own = r.w;
+        assert_int_equal(pool_new(3, &threads, &err), STATUS_OK);
+        for (uint32_t i = 0; i < 2; i++) {
+            assert_int_equal(workspace_new_with(r.m, 256, i == 0 ? NULL : threads, &r.w, &err),
+                             STATUS_OK);
+            run_sliced(&r, tokens, 19, other);
+            assert_memory_equal(alone, other, bytes);
+            workspace_free(r.w);
+        }
+        r.w = own;
+        pool_free(threads);
         /* among three others, whose lengths differ, in one pass */
         struct kv_sequence s[4] = {{0}};
         uint32_t others[4][TOKENS];
