@@ -33,11 +33,13 @@ static enum status check(const Vs__HoldVersionsRequest *m, struct error *err)
     for (size_t i = 0; i < m->n_holds && good; i++) {
         const Vs__HoldVersionsRequest__Hold *h = m->holds[i];
         good = h->target.len > 0 && h->target.len <= TARGET_BYTES && h->id[0] != '\0' &&
-               strlen(h->id) < ID_CAP;
+               strlen(h->id) < ID_CAP &&
+               h->kind >= VS__HOLD_VERSIONS_REQUEST__HOLD__KIND__DOCUMENT &&
+               h->kind <= VS__HOLD_VERSIONS_REQUEST__HOLD__KIND__COLLECTION;
     }
     return good ? STATUS_OK
                 : error_set(err, STATUS_INVALID,
-                            "holds: at most %u at once, each with an id and a target",
+                            "holds: at most %u at once, each with an id, a kind and a target",
                             HOLDS_AT_ONCE);
 }
 

@@ -376,13 +376,43 @@ static enum status lists(struct fuzzing *f, const struct asker *who, struct erro
     return st == STATUS_OK ? store_status(f->s, &f->a, &status, err) : st;
 }
 
+static enum status holds(struct fuzzing *f, struct error *err)
+{
+    Vs__HoldVersionsReply reply = VS__HOLD_VERSIONS_REPLY__INIT;
+    Vs__HoldVersionsRequest built = VS__HOLD_VERSIONS_REQUEST__INIT;
+    Vs__HoldVersionsRequest *m = &built;
+    Vs__HoldVersionsRequest__Hold list[3];
+    Vs__HoldVersionsRequest__Hold *held[3];
+    if (number(f, 1) < 40) {
+        m = message(f, &vs__hold_versions_request__descriptor);
+        return m == NULL ? STATUS_INVALID : store_hold_versions(f->s, m, &reply, err);
+    }
+    m->holds = held;
+    m->round = number(f, 1);
+    m->has_complete = true;
+    m->complete = number(f, 1) < 128;
+    for (size_t n = number(f, 1) % 4; m->n_holds < n; m->n_holds++) {
+        Vs__HoldVersionsRequest__Hold *h = &list[m->n_holds];
+        vs__hold_versions_request__hold__init(h);
+        h->id = word(f);
+        h->kind = (Vs__HoldVersionsRequest__Hold__Kind)(number(f, 1) % 5);
+        h->target = bytes(f, 12);
+        held[m->n_holds] = h;
+    }
+    return store_hold_versions(f->s, m, &reply, err);
+}
+
 static enum status change(struct fuzzing *f, struct error *err)
 {
     Vs__MoveRequest mv = VS__MOVE_REQUEST__INIT;
     Vs__MoveReply mr = VS__MOVE_REPLY__INIT;
     Vs__RemoveRequest rm = VS__REMOVE_REQUEST__INIT;
     Vs__RemoveReply rr = VS__REMOVE_REPLY__INIT;
-    if (number(f, 1) < 128) {
+    uint32_t what = number(f, 1);
+    if (what >= 224) {
+        return holds(f, err);
+    }
+    if (what < 128) {
         mv.location = location(f);
         return mv.location == NULL ? STATUS_NO_MEMORY : store_move(f->s, &mv, &mr, err);
     }
