@@ -74,6 +74,13 @@ static void print_end(const struct ask *a)
         place_print(stdout, c);
         (void)printf("\n");
     }
+    const char *engine = json_string_value(json_object_get(a->about, "engine"));
+    const char *model = json_string_value(json_object_get(a->about, "model"));
+    if (engine != NULL && model != NULL && strcmp(engine, "extractive") != 0) {
+        (void)printf("\n(written by ");
+        term_put_clean(stdout, model);
+        (void)printf(strcmp(engine, "local") == 0 ? ", on this machine)\n" : ", elsewhere)\n");
+    }
     if (note != NULL && note[0] != '\0') {
         (void)printf("\n(");
         term_put_clean(stdout, note);

@@ -71,6 +71,7 @@ test("the model answers, is named everywhere, and counts its tokens", async () =
   const engine = chat.engines.find((e) => e.name === "local");
   assert.ok(engine.ready && engine.model === j.carrel.model, JSON.stringify(engine));
   assert.match(engine.detail, /^llama, chatml template, 3 users at 6144 tokens/);
+  assert.match(carrel(a.home, "ask", "How fast is the falcon?").out, /\(written by tiny \(sha256 .*, on this machine\)/);
   assert.match(carrel(a.home, "status").out, /generate .*tiny \(sha256 /);
 });
 
@@ -273,6 +274,25 @@ test("a damaged or missing model is refused by name, and answers are quoted, vis
     assert.match(carrel(home, "status").out, /generate .*generate\.model tiny/);
   } finally {
     await y.stop();
+  }
+});
+
+test("passages that do not fit into the context are left out, and the note says so", async () => {
+  const home = temporaryHome();
+  assert.equal(carrel(home, "model", "import", join(dir, "tiny.gguf"), "--as", "chat", "--name", "tiny").code, 0);
+  const x = await stocked(settings().replace("context: 6144", "context: 1900"), home);
+  try {
+    for (const n of ["one", "two", "three"]) {
+      x.drop(`${n}.md`, `# Falcons ${n}\n\nThe falcon of ${n} is fast. ${`It dives ${n} times a day over the ${n} hills. `.repeat(12)}\n`);
+    }
+    await x.settled({ n: 5 });
+    await ready(x);
+    const j = await answer(x, "How fast is the falcon?");
+    assert.equal(j.carrel.engine, "local");
+    assert.match(j.carrel.note, /^only \d of \d passages fit into the model's context$/);
+    assert.ok(j.usage.prompt_tokens + 24 <= 1900);
+  } finally {
+    await x.stop();
   }
 });
 
