@@ -133,11 +133,13 @@ uint64_t plan_packed_weights(const struct model *m)
     uint64_t bytes = 0;
     for (size_t n = 0; n < gguf_tensors(g); n++) {
         const struct gguf_tensor *t = gguf_tensor_at(g, n);
-        enum pack_kind kind = t->n_dimensions == 2 ? pack_kind_of(t->type) : PACK_NONE;
+        enum pack_kind kind = t->n_dimensions >= 2 ? pack_kind_of(t->type) : PACK_NONE;
         bool rows_only = untied && str_eq(t->name, STR("token_embd.weight"));
         uint64_t groups = (t->dimensions[1] + KERNEL_ROWS - 1) / KERNEL_ROWS;
-        bytes += kind == PACK_NONE || rows_only ? t->bytes
-                                                : groups * pack_group_bytes(kind, t->dimensions[0]);
+        bytes += kind == PACK_NONE || rows_only
+                     ? t->bytes
+                     : groups * pack_group_bytes(kind, t->dimensions[0]) * t->dimensions[2] *
+                           t->dimensions[3]; /* experts lie behind each other */
     }
     return bytes;
 }
