@@ -465,7 +465,7 @@ static void first_reply(struct chat *c, const Ge__ChatReply *m)
 static const char *logprobs_json(struct chat *c, const Ge__ChatReply *m)
 {
     struct buf b;
-    buf_init(&b, ANSWER_BYTES_MAX / 2);
+    buf_init(&b, ANSWER_BYTES_MAX);
     logprobs_write(&b, m);
     return take_text(c, &b);
 }

@@ -16,7 +16,8 @@
 #define ANSWER_TOKENS 1024U /* where the caller says nothing */
 #define ANSWER_LEAST 16U
 #define PENALTY_WINDOW 256U
-#define BIASES_MAX 300U /* as many as the API of OpenAI takes */
+#define LOGPROBS_MOST 24000U /* of an answer, likelier ones counted: what a reply holds */
+#define BIASES_MAX 300U      /* as many as the API of OpenAI takes */
 
 struct local_engine {
     struct engine engine;
@@ -102,6 +103,11 @@ static enum status fit(struct engine_job *j, struct error *err)
     if (s == STATUS_OK) {
         uint32_t left = context - (uint32_t)j->task.prompt.n;
         j->task.max_tokens = wanted < left ? wanted : left;
+        if (j->task.logprobs && j->task.max_tokens > LOGPROBS_MOST / (j->task.n_top + 1)) {
+            return error_set(err, STATUS_INVALID,
+                             "logprobs: at most %u in one answer; lower max_tokens or top_logprobs",
+                             LOGPROBS_MOST);
+        }
         j->n_passages = n;
     }
     return s;

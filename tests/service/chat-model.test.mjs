@@ -159,6 +159,9 @@ test("log probabilities come with each token, in the whole answer and in the str
   const { events } = await stream(a, "How fast is the falcon?", options);
   assert.deepEqual(events.find((e) => e.choices?.[0]?.finish_reason).choices[0].logprobs.content, content);
   assert.equal((await answer(a, "How fast is the falcon?")).choices[0].logprobs, null);
+  const many = await a.request("/v1/chat/completions", { method: "POST", body: ask("How fast is the falcon?", { ...options, max_tokens: 4000, top_logprobs: 20 }) });
+  assert.equal(many.status, 400);
+  assert.match((await many.json()).error.message, /max_tokens or top_logprobs/);
 });
 
 test("an answer keeps to the form asked for", async () => {
