@@ -368,6 +368,7 @@ static void cancel(struct engine_job *j)
     j->held = false;
     if (!list_empty(&j->link)) {
         runner_cancel(j->owner->runner, &j->task);
+        (void)uv_async_send(&j->owner->async); /* a job that was held may be over already */
     }
 }
 
