@@ -7,7 +7,7 @@
 static const struct model_action actions[] = {
     {"import", 1, 1, model_import}, {"list", 0, 0, model_list}, {"verify", 0, 1, model_verify},
     {"remove", 1, 1, model_remove}, {"show", 1, 1, model_show}, {"plan", 0, 1, model_plan},
-    {"bench", 1, 1, model_bench},   {"eval", 2, 2, model_eval},
+    {"bench", 1, 1, model_bench},   {"eval", 2, 2, model_eval}, {"quantize", 3, 3, model_quantize},
 };
 
 static enum exit_code run(const struct options *o)
@@ -33,7 +33,8 @@ const struct command cmd_model = {
     .name = "model",
     .args =
         "import FILE | list | verify [NAME] | remove NAME | show FILE | plan FILE | bench FILE | "
-        "eval FILE TEXT",
+        "eval FILE TEXT | "
+        "quantize IN OUT TYPE",
     .summary = "Bring in GGUF models that answer, embed or rerank; list, check, plan for them.",
     .help =
         "import copies FILE (of a split model the first part) into the data directory, checks it "
@@ -43,9 +44,11 @@ const struct command cmd_model = {
         "--context tokens, and a pass's workspace against\n--vram (this machine's memory when left "
         "out); --shape plans for 8B, 13B, 34B or 70B without a file.\nbench "
         "measures FILE's speed here; eval how well it foretells the file TEXT (perplexity over "
-        "windows\nof 512 tokens, the second half of each).",
+        "windows\nof 512 tokens, the second half of each). quantize writes IN, with F16 or F32 "
+        "weights, as OUT in "
+        "Q8_0, Q4_0,\nQ4_K, Q6_K or Q4_K_M.",
     .options = OPT_HOME | OPT_JSON | OPT_MODEL | OPT_MODEL_PLAN | OPT_MODEL_BENCH,
     .min_args = 1,
-    .max_args = 3,
+    .max_args = 4,
     .run = run,
 };

@@ -21,6 +21,7 @@ enum exit_code model_verify(const struct options *o);
 enum exit_code model_remove(const struct options *o);
 enum exit_code model_show(const struct options *o);
 enum exit_code model_bench(const struct options *o);
+enum exit_code model_quantize(const struct options *o);
 enum exit_code model_eval(const struct options *o);
 enum exit_code model_plan(const struct options *o);
 

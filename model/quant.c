@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "base/half.h"
+#include "model/quant_k.h"
 
 #define SMALL 32
 #define LARGE 256
@@ -314,6 +315,15 @@ static void encode_q4_0(const float *x, unsigned char *b)
     }
 }
 
+static void encode_blocks(enum tensor_type type, void (*encode)(const float *x, unsigned char *b),
+                          const float *in, size_t n, unsigned char *p)
+{
+    const struct tensor_type_info *info = tensor_type_info(type);
+    for (size_t i = 0; i < n; i += info->block_values, p += info->block_bytes) {
+        encode(in + i, p);
+    }
+}
+
 bool quant_encode(enum tensor_type type, const float *in, size_t n, void *row)
 {
     unsigned char *p = row;
@@ -335,15 +345,17 @@ bool quant_encode(enum tensor_type type, const float *in, size_t n, void *row)
         }
         return true;
     }
-    if (type != TENSOR_Q8_0 && type != TENSOR_Q4_0) {
-        return false;
+    if (type == TENSOR_Q8_0 || type == TENSOR_Q4_0) {
+        encode_blocks(type, type == TENSOR_Q8_0 ? encode_q8_0 : encode_q4_0, in, n, p);
+        return true;
     }
-    for (size_t i = 0; i < n; i += SMALL, p += tensor_type_info(type)->block_bytes) {
-        if (type == TENSOR_Q8_0) {
-            encode_q8_0(in + i, p);
-        } else {
-            encode_q4_0(in + i, p);
-        }
+    if (type == TENSOR_Q4_K || type == TENSOR_Q6_K) {
+        encode_blocks(type, type == TENSOR_Q4_K ? quant_encode_q4_k : quant_encode_q6_k, in, n, p);
+        return true;
     }
-    return true;
+    if (type == TENSOR_Q5_0) {
+        encode_blocks(type, quant_encode_q5_0, in, n, p);
+        return true;
+    }
+    return false;
 }

@@ -9,7 +9,7 @@
 /* n values (whole blocks) from row into out. type: one that tensor_type_info knows, floats and
  * quantized only. */
 void quant_decode(enum tensor_type type, const void *row, size_t n, float *out);
-/* false: no way to write this type (K and IQ types are read only here). */
+/* false: no way to write this type (Q4_1, Q5_1, Q2_K, Q3_K, Q5_K and the IQ types are read only). */
 bool quant_encode(enum tensor_type type, const float *in, size_t n, void *row);
 
 #endif

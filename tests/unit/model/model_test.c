@@ -5,6 +5,7 @@
 #include <math.h>
 
 #include "base/file.h"
+#include "model/quantize.h"
 #include "tests/fixture/model_writer.h"
 #include "tests/unit/model/model_golden.h"
 #include "tests/unit/test.h"
@@ -247,6 +248,60 @@ static void answers_are_the_same_bits(void **state)
     test_folder_remove(dir);
 }
 
+/* A file made smaller answers nearly as the one it was made of. */
+static void quantized_files_run(void **state)
+{
+    (void)state;
+    static const char *const types[] = {"Q8_0", "Q4_0", "Q4_K", "Q6_K", "Q4_K_M"};
+    char dir[64];
+    char path[256];
+    char made[300];
+    struct error err = {0};
+    test_folder(dir);
+    struct model_writer w = small;
+    w.width = 256;
+    w.feed_forward = 512;
+    write_model(dir, &w, path);
+    size_t n = (size_t)TOKENS * small.vocabulary;
+    float *exact = calloc(n, sizeof *exact);
+    float *got = calloc(n, sizeof *got);
+    uint32_t tokens[TOKENS];
+    struct run r;
+    tokens_of(0, tokens);
+    open_run(&r, path, TENSOR_F32);
+    run_sliced(&r, tokens, TOKENS, exact);
+    close_run(&r);
+    for (size_t i = 0; i < COUNT_OF(types); i++) {
+        double both = 0;
+        double left = 0;
+        double right = 0;
+        (void)snprintf(made, sizeof made, "%s/%s.gguf", dir, types[i]);
+        if (model_quantize_file(path, made, types[i], &err) != STATUS_OK) {
+            fail_msg("%s", err.text);
+        }
+        assert_int_equal(model_quantize_file(path, made, types[i], &err), STATUS_CONFLICT);
+        open_run(&r, made, TENSOR_F32);
+        run_sliced(&r, tokens, TOKENS, got);
+        close_run(&r);
+        for (size_t k = 0; k < n; k++) {
+            both += (double)exact[k] * (double)got[k];
+            left += (double)exact[k] * (double)exact[k];
+            right += (double)got[k] * (double)got[k];
+        }
+        if (both / sqrt(left * right) < (i == 0 || i == 3 ? 0.99 : 0.9)) {
+            fail_msg("%s: cosine of the logits %.4f", types[i], both / sqrt(left * right));
+        }
+    }
+    assert_int_equal(model_quantize_file(path, "/nowhere/x", "Q3_K", &err), STATUS_INVALID);
+    (void)snprintf(made, sizeof made, "%s/again.gguf", dir);
+    (void)snprintf(path, sizeof path, "%s/Q8_0.gguf", dir);
+    assert_int_equal(model_quantize_file(path, made, "Q4_0", &err), STATUS_INVALID);
+    assert_non_null(strstr(err.text, "already"));
+    free(exact);
+    free(got);
+    test_folder_remove(dir);
+}
+
 static void bad_models_are_refused(void **state)
 {
     (void)state;
@@ -316,6 +371,7 @@ int main(int argc, char **argv)
         cmocka_unit_test(agrees_with_the_reference),
         cmocka_unit_test(poolings_agree_with_the_reference),
         cmocka_unit_test(answers_are_the_same_bits),
+        cmocka_unit_test(quantized_files_run),
         cmocka_unit_test(bad_models_are_refused),
         cmocka_unit_test(limits_hold),
     };

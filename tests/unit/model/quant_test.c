@@ -58,7 +58,8 @@ static void make_values(float *x)
 static void blocks_are_written_as_ggml_does(void **state)
 {
     (void)state;
-    static const enum tensor_type types[] = {TENSOR_F16, TENSOR_BF16, TENSOR_Q8_0, TENSOR_Q4_0};
+    static const enum tensor_type types[] = {TENSOR_F16,  TENSOR_BF16, TENSOR_Q8_0,
+                                             TENSOR_Q4_0, TENSOR_Q5_0, TENSOR_Q6_K};
     float x[VALUES];
     make_values(x);
     for (size_t i = 0; i < COUNT_OF(types); i++) {
@@ -72,7 +73,38 @@ static void blocks_are_written_as_ggml_does(void **state)
         assert_true(quant_encode(types[i], x, VALUES, ours));
         assert_memory_equal(ours, theirs, n);
     }
-    assert_false(quant_encode(TENSOR_Q4_K, x, VALUES, x));
+    assert_false(quant_encode(TENSOR_Q5_K, x, VALUES, x));
+}
+
+static double distance(const unsigned char *row, const float *x)
+{
+    float y[VALUES];
+    double sum = 0;
+    quant_decode(TENSOR_Q4_K, row, VALUES, y);
+    for (size_t i = 0; i < VALUES; i++) {
+        sum += ((double)y[i] - (double)x[i]) * ((double)y[i] - (double)x[i]);
+    }
+    return sqrt(sum / VALUES);
+}
+
+/* Its tries compare sums that another rounding can turn: as near as ggml's, not the same bytes. */
+static void q4_k_is_as_near_as_ggmls(void **state)
+{
+    (void)state;
+    float x[VALUES];
+    unsigned char ours[144];
+    unsigned char theirs[1024];
+    make_values(x);
+    assert_true(quant_encode(TENSOR_Q4_K, x, VALUES, ours));
+    for (size_t j = 0; j < COUNT_OF(quant_blocks); j++) {
+        if (quant_blocks[j].type == TENSOR_Q4_K) {
+            assert_int_equal(from_hex(quant_blocks[j].bytes, theirs), sizeof ours);
+        }
+    }
+    assert_true(distance(ours, x) < distance(theirs, x) * 1.01);
+    float zeros[VALUES] = {0};
+    assert_true(quant_encode(TENSOR_Q4_K, zeros, VALUES, ours));
+    assert_true(distance(ours, zeros) <= 0);
 }
 
 /* IQ4_XS, which the reference engine does not write without an importance matrix: a block made by
@@ -97,6 +129,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(blocks_are_read_as_ggml_does),
         cmocka_unit_test(blocks_are_written_as_ggml_does),
+        cmocka_unit_test(q4_k_is_as_near_as_ggmls),
         cmocka_unit_test(iq4_xs_by_hand),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
