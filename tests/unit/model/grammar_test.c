@@ -171,7 +171,7 @@ static void masks_are_what_can_be_taken(void **state)
     struct error err;
     (void)state;
     make_vocabulary(&v);
-    for (unsigned round = 0; round < 200; round++) {
+    for (unsigned round = 0; round < 60; round++) {
         struct grammar *g = parse(grammars[round % COUNT_OF(grammars)]);
         struct grammar_run *r;
         char text[512];
@@ -267,14 +267,14 @@ static void a_long_answer_goes_on(void **state)
     make_vocabulary(&v);
     struct grammar *g = parse("root ::= l\nl ::= \"(\" l \")\" l | \"x\"");
     assert_int_equal(grammar_run_new(g, v, &r, &err), STATUS_OK);
-    for (unsigned i = 0; i < 5000; i++) {
+    for (unsigned i = 0; i < 1500; i++) {
         const uint64_t *mask;
         assert_int_equal(grammar_run_accept(r, 8, &err), STATUS_OK);
         assert_int_equal(grammar_run_allowed(r, &mask, &err), STATUS_OK);
         assert_false(has(mask, 9));
     }
     assert_int_equal(grammar_run_accept(r, 26, &err), STATUS_OK);
-    for (unsigned i = 0; i < 5000; i++) {
+    for (unsigned i = 0; i < 1500; i++) {
         const uint64_t *mask;
         assert_int_equal(grammar_run_allowed(r, &mask, &err), STATUS_OK);
         assert_true(has(mask, 9));
