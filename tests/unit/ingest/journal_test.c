@@ -405,6 +405,24 @@ static void another_pipeline_makes_all_anew(void **state)
     assert_true(rows[0].wanted != rows[1].wanted);
 }
 
+static void notes_outlive_the_process(void **state)
+{
+    struct place *p = *state;
+    struct error err;
+    char out[16];
+    assert_int_equal(journal_note_get(p->j, "candidate", out, sizeof out, &err), STATUS_OK);
+    assert_string_equal(out, "");
+    assert_int_equal(journal_note_set(p->j, "candidate", "fit 24", &err), STATUS_OK);
+    journal_close(p->j);
+    open_journal(p, "x1c1");
+    assert_int_equal(journal_note_get(p->j, "candidate", out, sizeof out, &err), STATUS_OK);
+    assert_string_equal(out, "fit 24");
+    assert_int_equal(journal_note_get(p->j, "candidate", out, 6, &err), STATUS_TOO_LARGE);
+    assert_int_equal(journal_note_set(p->j, "candidate", "", &err), STATUS_OK);
+    assert_int_equal(journal_note_get(p->j, "candidate", out, sizeof out, &err), STATUS_OK);
+    assert_string_equal(out, "");
+}
+
 static void agrees_with_the_store(void **state)
 {
     struct place *p = *state;
@@ -447,7 +465,7 @@ int main(void)
         TEST(folders_move_and_vanish), TEST(verify_finds_what_is_gone),
         TEST(failures_and_retries),    TEST(deleted_by_people),
         TEST(killed_in_the_middle),    TEST(another_pipeline_makes_all_anew),
-        TEST(agrees_with_the_store),
+        TEST(agrees_with_the_store),   TEST(notes_outlive_the_process),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
