@@ -15,8 +15,10 @@
 #endif
 
 #define SPINS 2000             /* some tens of microseconds */
-#define ALONE_FACTOR 16        /* a wait of 1 ms: 16 ms without the others */
-#define ALONE_NS_MAX 100000000 /* then they get another chance */
+#define ALONE_LEAST 8          /* a wait of 1 ms: 8 ms without the others; */
+#define ALONE_MOST 128         /* twice as many each time it happens again soon */
+#define ALONE_NS_MAX 400000000 /* then they get another chance */
+#define SOON_NS 50000000
 #define NUMBER_BITS 20
 
 struct pool {
@@ -30,7 +32,7 @@ struct pool {
     pthread_mutex_t busy; /* a job runs */
     pthread_mutex_t lock; /* of the sleeping */
     pthread_cond_t more, all_done;
-    int64_t alone_until; /* under busy */
+    int64_t alone_until, last_alone, factor; /* under busy */
     uint32_t threads, started;
     struct worker {
         struct pool *pool;
@@ -176,8 +178,10 @@ static void wait_until_done(struct pool *p, uint32_t chunks)
     atomic_store(&p->waiting, false);
     (void)pthread_mutex_unlock(&p->lock);
     int64_t end = now_ns();
-    int64_t alone = (end - start) * ALONE_FACTOR;
-    p->alone_until = end + (alone > ALONE_NS_MAX ? ALONE_NS_MAX : alone);
+    bool again = start - p->last_alone < SOON_NS;
+    p->factor = !again ? ALONE_LEAST : p->factor < ALONE_MOST ? p->factor * 2 : ALONE_MOST;
+    int64_t alone = (end - start) * p->factor;
+    p->alone_until = p->last_alone = end + (alone > ALONE_NS_MAX ? ALONE_NS_MAX : alone);
 }
 
 static bool goes_alone(struct pool *p)
