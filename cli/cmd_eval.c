@@ -144,12 +144,12 @@ static enum status wait_for_end(const struct http *h, json_t **answer, struct er
     return failed[0] == '\0' ? s : error_set(err, STATUS_CONFLICT, "evaluation: %s", failed);
 }
 
-/* "bm25", "text", "dense", "default", or an encoder's name. */
+/* "bm25", "text", "dense", "fused", "default", or an encoder's name. */
 static json_t *configuration(const char *word)
 {
-    static const char *const modes[] = {"default", "bm25", "dense", "text"};
+    static const char *const modes[] = {"default", "bm25", "dense", "text", "fused"};
 
-    for (int i = 0; i < 4; i++) {
+    for (size_t i = 0; i < sizeof modes / sizeof *modes; i++) {
         if (strcmp(word, modes[i]) == 0) {
             return json_pack("{s:s}", "mode", word);
         }
@@ -228,8 +228,9 @@ static enum exit_code run(const struct options *o)
     }
     if ((comparing && o->n_args != 3) ||
         (!comparing && o->n_args > (strcmp(what, "run") == 0) + 1)) {
-        (void)fprintf(stderr, "carrel eval: compare takes two of default, bm25, text, dense or an "
-                              "encoder's name, run at most one, history none\n");
+        (void)fprintf(stderr,
+                      "carrel eval: compare takes two of default, fused, bm25, text, dense or an "
+                      "encoder's name, run at most one, history none\n");
         return EXIT_USAGE;
     }
     enum status s = http_open(o, &h, &err);
@@ -253,8 +254,9 @@ const struct command cmd_eval = {
     .summary = "Measure whether search finds what it should.",
     .help =
         "Asks questions made from your own documents and tells how often the right passage is\n"
-        "among the first 5 and 20, with 95 % intervals. WHAT: default, bm25, text, dense, or the\n"
-        "name of an encoder; compare asks both the same questions.",
+        "among the first 5 and 20, with 95 % intervals. WHAT: default, fused (default without\n"
+        "the reranker), bm25, text, dense, or the name of an encoder; compare asks both the same\n"
+        "questions.",
     .options = OPT_HOME | OPT_JSON | OPT_KEY_FILE,
     .min_args = 0,
     .max_args = 3,

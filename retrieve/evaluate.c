@@ -29,7 +29,7 @@
 #define QUESTIONS_MIN 10U
 #define QUESTIONS_MAX 1000U
 #define QUESTIONS_DEFAULT 300U
-#define MODEL_QUESTIONS_MAX 60U /* of a run: each takes a model seconds */
+#define MODEL_QUESTIONS_MAX 60U  /* of a run: each takes a model seconds */
 #define MODEL_PASSAGE_LEAST 120U /* bytes: less says too little to ask about */
 #define JUDGED_MAX 200U
 #define JUDGED_DOCUMENTS 20U
@@ -189,6 +189,9 @@ struct storing {
 static const char *mode_name(const Rt__Configuration *c)
 {
     static const char *const names[] = {"default", "bm25", "dense", "text"};
+    if (c != NULL && c->no_rerank && c->mode == RT__SEARCH_REQUEST__MODE__DEFAULT) {
+        return "fused";
+    }
     return c != NULL && c->has_mode && (unsigned)c->mode < 4 ? names[c->mode] : names[0];
 }
 
@@ -338,6 +341,8 @@ static void next_search(struct evaluation *e)
     q.top_k = TOP_K;
     q.has_mode = c != NULL && c->has_mode;
     q.mode = q.has_mode ? c->mode : RT__SEARCH_REQUEST__MODE__DEFAULT;
+    q.has_no_rerank = c != NULL && c->has_no_rerank;
+    q.no_rerank = q.has_no_rerank && c->no_rerank;
     struct search_job job = {.options = options_of(e),
                              .request = &q,
                              .encoder = encoder_of(e, e->at_configuration),

@@ -134,7 +134,14 @@ static enum status read_configuration(struct request *q, const struct json *v,
             out->mode = (Rt__SearchRequest__Mode)i;
         }
     }
-    return known ? s : error_set(err, STATUS_INVALID, "mode must be default, bm25, dense or text");
+    if (mode.ptr != NULL && str_eq(mode, STR("fused"))) {
+        out->has_mode = out->has_no_rerank = known = true;
+        out->mode = RT__SEARCH_REQUEST__MODE__DEFAULT;
+        out->no_rerank = true;
+    }
+    return known
+               ? s
+               : error_set(err, STATUS_INVALID, "mode must be default, bm25, dense, text or fused");
 }
 
 static enum status read_start(struct request *q, const struct json *body, Rt__EvaluateRequest *out,

@@ -23,7 +23,7 @@ _carrel() {
     restore) options='--home --json --key-file --tenant --into --as --backup --help' ;;
     key) options='create list revoke --home --json --key-file --groups --tenant --admin --help' ;;
     tenant) options='create list key keyless --home --json --key-file --help' ;;
-    eval) options='run history compare default bm25 text dense --home --json --key-file --help' ;;
+    eval) options='run history compare default fused bm25 text dense --home --json --key-file --help' ;;
     vectors) options='export import --home --tenant --help' ;;
     erase) options='list show allow verify public-key --home --json --key-file --document --path --subject --subject-file --except --all-copies --keep-copies --dry-run --yes --public-key --help' ;;
     hold) options='add list remove --home --json --key-file --document --path --collection --reason --help' ;;

@@ -79,6 +79,13 @@ test("configurations are compared on the same questions", async () => {
   assert.equal(none.runs.length, s.runs.length);
   const r = await a.request("/api/eval?a=1&b=999");
   assert.equal(r.status, 404);
+  await a.post("/api/eval", { configurations: [{ mode: "fused" }, { mode: "default" }], questions: 40 });
+  const [reranked, fused] = (await finished()).runs;
+  assert.equal(fused.mode, "fused");
+  assert.deepEqual(fused.all, reranked.all); // there is no reranker
+  assert.equal((await a.request("/api/eval", {
+    method: "POST", headers: { "content-type": "application/json" }, body: '{"configurations":[{"mode":"best"}]}',
+  })).status, 400);
 });
 
 test("the command line runs, compares and shows the history", async () => {

@@ -19,6 +19,7 @@ type Measure = (typeof MEASURES)[number][0];
 const MODES: Record<string, string> = {
   default: "As people search",
   bm25: "Words only, plain BM25",
+  fused: "Without the reranker",
   text: "Words only",
   dense: "Meaning only",
 };
