@@ -27,8 +27,8 @@ static void on_reply(struct rpc_request *r, const ProtobufCMessage *m, void *dat
     (void)r;
     struct rerank_ask *ask = data;
     const Em__RerankReply *reply = em_rerank_reply(m);
-    if (reply == NULL || reply->n_scores > ask->asked) {
-        return;
+    if (reply == NULL || reply->n_scores == 0 || reply->n_scores > ask->asked) {
+        return; /* nothing in the time left: the order stays */
     }
     ask->scores = arena_array(ask->a, reply->n_scores + 1, sizeof *ask->scores);
     ask->model = arena_strdup(ask->a, reply->model);

@@ -280,7 +280,9 @@ static void on_ranked(struct rpc_request *r, const ProtobufCMessage *m, void *da
     (void)snprintf(k->sha256, sizeof k->sha256, "%s", reply->sha256);
     k->n = reply->n_scores;
     assert_true(k->n <= 64);
-    memcpy(k->scores, reply->scores, k->n * sizeof(float));
+    if (k->n > 0) { /* none in time: no array either */
+        memcpy(k->scores, reply->scores, k->n * sizeof(float));
+    }
 }
 
 static void on_rank_finished(struct rpc_request *r, const struct error *err, void *data)
