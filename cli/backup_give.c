@@ -1,7 +1,7 @@
 /* Giving a backup back. Everything is written beside (<home>.restoring, or
  * tenants/.restoring-<name>), made durable, and then gets its name by one rename; a tenant's
- * trash and watched files get theirs just before, because files without their tenant are ignored and a tenant
- * without its files would look emptied. */
+ * trash and watched files get theirs just before, because files without their tenant are ignored
+ * and a tenant without its files would look emptied. */
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>

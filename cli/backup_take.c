@@ -407,7 +407,8 @@ static enum status plain(struct taking *t, struct error *err)
     char path[PATH_MAX];
     char name[PATH_MAX];
     enum status s = STATUS_OK;
-    for (size_t i = 0; i < sizeof names / sizeof names[0] && s == STATUS_OK && t->w->tenant == NULL; i++) {
+    for (size_t i = 0; i < sizeof names / sizeof names[0] && s == STATUS_OK && t->w->tenant == NULL;
+         i++) {
         s = file_join(path, sizeof path, t->w->home, names[i], err);
         if (s == STATUS_OK && access(path, F_OK) == 0) {
             s = take_file(t, PART_PLAIN, path, names[i], err);
@@ -468,8 +469,8 @@ static enum status each_watch(struct taking *t, walk_fn visit, struct error *err
     return s;
 }
 
-/* What lies in the trash comes there by rename and changes no more; it goes after its days, or by an
- * erasure. */
+/* What lies in the trash comes there by rename and changes no more; it goes after its days, or by
+ * an erasure. */
 static enum status each_trash(struct taking *t, walk_fn visit, struct error *err)
 {
     enum status s = STATUS_OK;

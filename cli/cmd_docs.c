@@ -4,10 +4,10 @@
 #include <stdio.h>
 #include <string.h>
 #include <time.h>
-#include <unistd.h>
 
 #include "cli/command.h"
 #include "cli/http.h"
+#include "cli/json_field.h"
 #include "cli/term.h"
 
 #define POLL_NS 300000000L
@@ -16,18 +16,11 @@ struct counts {
     uint64_t queued, working, ready, failed;
 };
 
-static const char *text_of(const json_t *o, const char *key)
-{
-    const char *s = json_string_value(json_object_get(o, key));
-
-    return s == NULL ? "" : s;
-}
-
 static void count(const json_t *list, struct counts *c)
 {
     *c = (struct counts){0};
     for (size_t i = 0; i < json_array_size(list); i++) {
-        const char *state = text_of(json_array_get(list, i), "state");
+        const char *state = json_field(json_array_get(list, i), "state");
         c->queued += strcmp(state, "queued") == 0;
         c->working += strcmp(state, "working") == 0;
         c->ready += strcmp(state, "ready") == 0;
@@ -43,16 +36,16 @@ static void print(const json_t *list)
     (void)printf("%-8s %7s  %s\n", "state", "chunks", "file");
     for (size_t i = 0; i < json_array_size(list); i++) {
         const json_t *d = json_array_get(list, i);
-        const char *state = text_of(d, "state");
+        const char *state = json_field(d, "state");
         const char *paint = strcmp(state, "ready") == 0    ? "\x1b[32m"
                             : strcmp(state, "failed") == 0 ? "\x1b[31m"
                                                            : "\x1b[33m";
         (void)printf("%s%-8s%s %7" JSON_INTEGER_FORMAT "  ", colour ? paint : "", state,
                      colour ? "\x1b[0m" : "", json_integer_value(json_object_get(d, "chunks")));
-        term_put_clean(stdout, text_of(d, "path"));
-        if (text_of(d, "error")[0] != '\0') {
+        term_put_clean(stdout, json_field(d, "path"));
+        if (json_field(d, "error")[0] != '\0') {
             (void)printf("  (");
-            term_put_clean(stdout, text_of(d, "error"));
+            term_put_clean(stdout, json_field(d, "error"));
             (void)printf(")");
         }
         (void)printf("\n");
@@ -125,7 +118,7 @@ static enum exit_code versions(const struct options *o)
         print_time(json_object_get(v, "from"));
         print_time(json_object_get(v, "until"));
         (void)printf("%-9s", json_is_true(json_object_get(v, "stored")) ? "kept" : "");
-        term_put_clean(stdout, text_of(v, "path"));
+        term_put_clean(stdout, json_field(v, "path"));
         (void)printf("\n");
     }
     if (o->json) {

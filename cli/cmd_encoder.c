@@ -7,16 +7,10 @@
 #include "cli/command.h"
 #include "cli/encoder_compare.h"
 #include "cli/http.h"
+#include "cli/json_field.h"
 #include "cli/term.h"
 
 #define POLL_US 500000
-
-static const char *text_of(const json_t *o, const char *key)
-{
-    const char *s = json_string_value(json_object_get(o, key));
-
-    return s == NULL ? "" : s;
-}
 
 static long long number_of(const json_t *o, const char *key)
 {
@@ -32,12 +26,12 @@ static void print_comparison(const json_t *c)
     if (c == NULL) {
         return;
     }
-    const char *verdict = text_of(c, "verdict");
+    const char *verdict = json_field(c, "verdict");
     (void)printf("  %s ", strcmp(verdict, "same") == 0         ? "no different from"
                           : strcmp(verdict, "unmeasured") == 0 ? "not compared with"
                           : strcmp(verdict, "worse") == 0      ? "worse than"
                                                                : "better than");
-    term_put_clean(stdout, text_of(c, "against"));
+    term_put_clean(stdout, json_field(c, "against"));
     for (int i = 0; i < 3; i++) {
         const json_t *m = json_object_get(c, keys[i]);
         if (m != NULL) {
@@ -50,20 +44,20 @@ static void print_comparison(const json_t *c)
     if (number_of(c, "questions") > 0) {
         (void)printf(" on %lld questions", number_of(c, "questions"));
     }
-    if (text_of(c, "why")[0] != '\0') {
+    if (json_field(c, "why")[0] != '\0') {
         (void)printf(": ");
-        term_put_clean(stdout, text_of(c, "why"));
+        term_put_clean(stdout, json_field(c, "why"));
     }
     (void)printf("\n");
 }
 
 static void print_one(const json_t *e)
 {
-    const char *state = text_of(e, "state");
+    const char *state = json_field(e, "state");
     long long missing = number_of(e, "missing");
 
     (void)printf("%-10s ", state);
-    term_put_clean(stdout, text_of(e, "name"));
+    term_put_clean(stdout, json_field(e, "name"));
     (void)printf("  %lld dimensions, ", number_of(e, "dimensions"));
     if (number_of(e, "fitted_on") > 0) {
         (void)printf("fitted on %lld chunks, ", number_of(e, "fitted_on"));
@@ -83,15 +77,15 @@ static void print_list(const json_t *answer)
     for (size_t i = 0; i < json_array_size(list); i++) {
         print_one(json_array_get(list, i));
     }
-    if (text_of(answer, "doing")[0] != '\0') {
-        term_put_clean(stdout, text_of(answer, "doing"));
+    if (json_field(answer, "doing")[0] != '\0') {
+        term_put_clean(stdout, json_field(answer, "doing"));
         (void)printf("\n");
     } else if (json_is_true(json_object_get(answer, "making"))) {
         (void)printf("a candidate is about to be made\n");
     }
-    if (text_of(answer, "last")[0] != '\0') {
+    if (json_field(answer, "last")[0] != '\0') {
         (void)printf("last candidate: ");
-        term_put_clean(stdout, text_of(answer, "last"));
+        term_put_clean(stdout, json_field(answer, "last"));
         (void)printf("\n");
     }
 }
@@ -129,7 +123,7 @@ static const json_t *incomplete(const json_t *answer)
 
     for (size_t i = 0; i < json_array_size(list); i++) {
         const json_t *e = json_array_get(list, i);
-        if (strcmp(text_of(e, "state"), "candidate") == 0 && number_of(e, "missing") > 0) {
+        if (strcmp(json_field(e, "state"), "candidate") == 0 && number_of(e, "missing") > 0) {
             return e;
         }
     }
@@ -148,7 +142,7 @@ static enum status watch(const struct http *h, json_t **answer, struct error *er
         }
         uint64_t vectors = e == NULL ? 0 : (uint64_t)number_of(e, "vectors");
         uint64_t missing = e == NULL ? 1 : (uint64_t)number_of(e, "missing");
-        term_progress(stderr, vectors, vectors + missing, text_of(*answer, "doing"));
+        term_progress(stderr, vectors, vectors + missing, json_field(*answer, "doing"));
         (void)usleep(POLL_US);
         json_decref(*answer);
         *answer = NULL;
@@ -234,7 +228,7 @@ static const json_t *find(const json_t *answer, const char *name)
 
     for (size_t i = 0; i < json_array_size(list); i++) {
         const json_t *e = json_array_get(list, i);
-        if (strcmp(name == NULL ? text_of(e, "state") : text_of(e, "name"),
+        if (strcmp(name == NULL ? json_field(e, "state") : json_field(e, "name"),
                    name == NULL ? "published" : name) == 0) {
             return e;
         }
@@ -257,7 +251,7 @@ static enum status check_pair(const json_t *a, const json_t *b, struct error *er
             return error_set(err, STATUS_CONFLICT,
                              "%.60s lacks the vectors of %lld chunks: they are being made "
                              "(carrel encoder list)",
-                             text_of(both[i], "name"), number_of(both[i], "missing"));
+                             json_field(both[i], "name"), number_of(both[i], "missing"));
         }
     }
     return STATUS_OK;
@@ -274,7 +268,7 @@ static enum exit_code compare(const struct options *o, const struct http *h, str
         const json_t *b = find(answer, o->args[1]);
         s = check_pair(a, b, err);
         if (s == STATUS_OK) {
-            s = encoder_compare(h, text_of(a, "name"), text_of(b, "name"), &comparison, err);
+            s = encoder_compare(h, json_field(a, "name"), json_field(b, "name"), &comparison, err);
         }
     }
     json_decref(answer);
@@ -305,7 +299,7 @@ static enum status compare_first(const struct options *o, const struct http *h, 
         const json_t *a = find(answer, NULL);
         const json_t *b = find(answer, o->args[1]);
         if (a != b && check_pair(a, b, &why) == STATUS_OK &&
-            encoder_compare(h, text_of(a, "name"), text_of(b, "name"), &comparison, &why) ==
+            encoder_compare(h, json_field(a, "name"), json_field(b, "name"), &comparison, &why) ==
                 STATUS_OK &&
             !o->json) {
             encoder_compare_print(comparison);
@@ -324,10 +318,10 @@ static enum status wait_for(const struct http *h, const char *name, json_t **ans
 
     while (s == STATUS_OK) {
         const json_t *e = find(*answer, name);
-        if (e == NULL || strcmp(text_of(e, "state"), "building") != 0) {
+        if (e == NULL || strcmp(json_field(e, "state"), "building") != 0) {
             break;
         }
-        term_progress(stderr, 0, 1, text_of(*answer, "doing"));
+        term_progress(stderr, 0, 1, json_field(*answer, "doing"));
         (void)usleep(POLL_US);
         json_decref(*answer);
         *answer = NULL;
@@ -341,7 +335,7 @@ static enum status wait_for(const struct http *h, const char *name, json_t **ans
 static enum exit_code outcome(const struct options *o, const json_t *answer, const char *name)
 {
     const json_t *e = find(answer, name);
-    bool published = strcmp(text_of(e, "state"), "published") == 0;
+    bool published = strcmp(json_field(e, "state"), "published") == 0;
 
     if (o->json) {
         print_json(e == NULL ? answer : e);
@@ -383,10 +377,10 @@ static enum exit_code promote(const struct options *o, const struct http *h, str
     } else if (o->json) {
         print_json(answer);
     } else if (json_is_true(json_object_get(answer, "published"))) {
-        (void)printf("%s is published\n", text_of(answer, "encoder"));
+        (void)printf("%s is published\n", json_field(answer, "encoder"));
     } else {
         (void)printf("%s is published as soon as %lld chunks that came since have their vectors\n",
-                     text_of(answer, "encoder"), number_of(answer, "missing"));
+                     json_field(answer, "encoder"), number_of(answer, "missing"));
     }
     json_decref(answer);
     return code;

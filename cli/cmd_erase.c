@@ -10,19 +10,13 @@
 #include "base/sign.h"
 #include "cli/command.h"
 #include "cli/http.h"
+#include "cli/json_field.h"
 #include "cli/subject.h"
 #include "cli/term.h"
 
 #define POLL_NS 300000000L
 #define SHOWN_MAX 50
 #define CERTIFICATE_MAX ((size_t)64 * 1024 * 1024)
-
-static const char *text_of(const json_t *o, const char *key)
-{
-    const char *s = json_string_value(json_object_get(o, key));
-
-    return s == NULL ? "" : s;
-}
 
 static void print_json(const json_t *j)
 {
@@ -39,8 +33,8 @@ static void print_documents(FILE *to, const json_t *list)
     for (size_t i = 0; i < n && i < SHOWN_MAX; i++) {
         const json_t *d = json_array_get(list, i);
         size_t copies = json_array_size(json_object_get(d, "copies"));
-        (void)fprintf(to, "  %s  ", text_of(d, "id"));
-        term_put_clean(to, text_of(d, "path"));
+        (void)fprintf(to, "  %s  ", json_field(d, "id"));
+        term_put_clean(to, json_field(d, "path"));
         if (copies > 0) {
             (void)fprintf(to, "  (the same content lies under %zu other path%s)", copies,
                           copies == 1 ? "" : "s");
@@ -123,12 +117,12 @@ static enum status follow(const struct http *h, const char *id, bool quiet, json
     (void)snprintf(path, sizeof(path), "/api/erasures/%.26s", id);
     for (;;) {
         enum status s = http_json(h, path, NULL, out, err);
-        if (s != STATUS_OK || strcmp(text_of(*out, "state"), "done") == 0) {
+        if (s != STATUS_OK || strcmp(json_field(*out, "state"), "done") == 0) {
             return s;
         }
         char now[256];
-        (void)snprintf(now, sizeof(now), "%s%s%.180s", text_of(*out, "step"),
-                       text_of(*out, "error")[0] == '\0' ? "" : ": ", text_of(*out, "error"));
+        (void)snprintf(now, sizeof(now), "%s%s%.180s", json_field(*out, "step"),
+                       json_field(*out, "error")[0] == '\0' ? "" : ": ", json_field(*out, "error"));
         if (!quiet && strcmp(now, last) != 0) {
             (void)fprintf(stderr, "%s\n", now);
             memcpy(last, now, sizeof(last));
@@ -189,7 +183,7 @@ static enum exit_code erase(const struct options *o)
         s = http_json(&h, "/api/erasures", body, &begun, &err);
     }
     if (go && s == STATUS_OK) {
-        s = follow(&h, text_of(begun, "id"), o->json, &end, &err);
+        s = follow(&h, json_field(begun, "id"), o->json, &end, &err);
     }
     if (go && s == STATUS_OK) {
         code = finished(end);
@@ -237,9 +231,9 @@ static enum exit_code print_list(const struct options *o, const json_t *answer)
         if (gmtime_r(&at, &tm) != NULL) {
             (void)strftime(when, sizeof(when), "%Y-%m-%dT%H:%M:%SZ", &tm);
         }
-        (void)printf("%s  %s  %s%s", text_of(e, "id"), when, text_of(e, "step"),
-                     text_of(e, "error")[0] == '\0' ? "" : ": ");
-        term_put_clean(stdout, text_of(e, "error"));
+        (void)printf("%s  %s  %s%s", json_field(e, "id"), when, json_field(e, "step"),
+                     json_field(e, "error")[0] == '\0' ? "" : ": ");
+        term_put_clean(stdout, json_field(e, "error"));
         (void)printf("\n");
     }
     return json_array_size(list) == 0 ? EXIT_NOTHING : EXIT_OK;
@@ -310,8 +304,9 @@ static bool signature_holds(const json_t *whole)
     uint8_t signature[SIGN_BYTES];
     const json_t *what = json_object_get(whole, "certificate");
     char *text = what == NULL ? NULL : json_dumps(what, JSON_COMPACT | JSON_SORT_KEYS);
-    bool holds = text != NULL && hex_decode(text_of(whole, "public_key"), public, sizeof(public)) &&
-                 hex_decode(text_of(whole, "signature"), signature, sizeof(signature)) &&
+    bool holds = text != NULL &&
+                 hex_decode(json_field(whole, "public_key"), public, sizeof(public)) &&
+                 hex_decode(json_field(whole, "signature"), signature, sizeof(signature)) &&
                  sign_check(public, text, strlen(text), signature);
 
     free(text);
@@ -335,7 +330,7 @@ static enum exit_code verify(const struct options *o, const char *path)
     if (expected == NULL && public_key(o, ours, &err) == STATUS_OK) {
         expected = ours;
     }
-    bool known = expected != NULL && strcmp(expected, text_of(whole, "public_key")) == 0;
+    bool known = expected != NULL && strcmp(expected, json_field(whole, "public_key")) == 0;
     if (!holds) {
         (void)printf("the signature does not hold: the certificate was changed\n");
     } else if (!known) {
@@ -343,9 +338,10 @@ static enum exit_code verify(const struct options *o, const char *path)
                      expected == NULL ? "known here (say --public-key)" : "the expected one");
     } else {
         (void)printf("the signature holds: erasure %s, %zu documents, finished %s, %s\n",
-                     text_of(what, "erasure"), json_array_size(json_object_get(what, "documents")),
-                     text_of(what, "finished"),
-                     text_of(json_object_get(what, "verification"), "result"));
+                     json_field(what, "erasure"),
+                     json_array_size(json_object_get(what, "documents")),
+                     json_field(what, "finished"),
+                     json_field(json_object_get(what, "verification"), "result"));
     }
     json_decref(whole);
     return holds && known ? EXIT_OK : EXIT_FAILED;

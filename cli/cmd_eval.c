@@ -2,28 +2,17 @@
 #include <stdio.h>
 #include <string.h>
 #include <time.h>
-#include <unistd.h>
 
 #include "cli/command.h"
+#include "cli/eval_wait.h"
 #include "cli/http.h"
+#include "cli/json_field.h"
 #include "cli/term.h"
 
-#define POLL_US 300000
 #define COMPARED 4 /* configurations of one comparison */
 
 static const char *const measures[] = {"recall_5", "recall_20", "ndcg_10", "mrr_10"};
 static const char *const names[] = {"Recall@5", "Recall@20", "nDCG@10", "MRR@10"};
-
-static double number(const json_t *o, const char *key)
-{
-    return json_number_value(json_object_get(o, key));
-}
-
-static const char *string(const json_t *o, const char *key)
-{
-    const char *s = json_string_value(json_object_get(o, key));
-    return s == NULL ? "" : s;
-}
 
 static void when(const json_t *run)
 {
@@ -43,11 +32,12 @@ static void group(const char *name, const json_t *g, bool sign)
     (void)printf("  ");
     term_put_clean(stdout, name);
     (void)printf("%*s %4.0f", (int)(strlen(name) < 20 ? 20 - strlen(name) : 0), "",
-                 number(g, "questions"));
+                 json_field_number(g, "questions"));
     for (int i = 0; i < 4; i++) {
         const json_t *m = json_object_get(g, measures[i]);
-        (void)printf(sign ? "   %+.3f [%+.3f, %+.3f]" : "    %.3f [%.3f, %.3f]", number(m, "mean"),
-                     number(m, "low"), number(m, "high"));
+        (void)printf(sign ? "   %+.3f [%+.3f, %+.3f]" : "    %.3f [%.3f, %.3f]",
+                     json_field_number(m, "mean"), json_field_number(m, "low"),
+                     json_field_number(m, "high"));
     }
     (void)printf("\n");
 }
@@ -65,17 +55,18 @@ static void print_run(const json_t *run)
 {
     const json_t *list = json_object_get(run, "collections");
 
-    (void)printf("run %.0f, ", number(run, "id"));
+    (void)printf("run %.0f, ", json_field_number(run, "id"));
     when(run);
     (void)printf(", encoder ");
-    term_put_clean(stdout, string(run, "encoder")[0] == '\0' ? "none" : string(run, "encoder"));
-    (void)printf(", mode %s, %.0f documents (95 %% intervals)\n", string(run, "mode"),
-                 number(run, "documents"));
+    term_put_clean(stdout,
+                   json_field(run, "encoder")[0] == '\0' ? "none" : json_field(run, "encoder"));
+    (void)printf(", mode %s, %.0f documents (95 %% intervals)\n", json_field(run, "mode"),
+                 json_field_number(run, "documents"));
     heading(false);
     group("all", json_object_get(run, "all"), false);
     for (size_t i = 0; json_array_size(list) > 1 && i < json_array_size(list); i++) {
         const json_t *g = json_array_get(list, i);
-        group(string(g, "collection"), g, false);
+        group(json_field(g, "collection"), g, false);
     }
 }
 
@@ -87,7 +78,7 @@ static void sparkline(const json_t *runs)
     (void)printf("nDCG@10 from 0 to 1, oldest first: ");
     for (size_t i = json_array_size(runs); i > 0; i--) {
         const json_t *all = json_object_get(json_array_get(runs, i - 1), "all");
-        double v = number(json_object_get(all, "ndcg_10"), "mean");
+        double v = json_field_number(json_object_get(all, "ndcg_10"), "mean");
         int cell = (int)(v * 8);
         (void)fputs(cells[cell > 7 ? 7 : cell < 0 ? 0 : cell], stdout);
     }
@@ -102,14 +93,14 @@ static void print_history(const json_t *runs)
     for (size_t i = 0; i < json_array_size(runs); i++) {
         const json_t *run = json_array_get(runs, i);
         const json_t *all = json_object_get(run, "all");
-        (void)printf("  %4.0f  ", number(run, "id"));
+        (void)printf("  %4.0f  ", json_field_number(run, "id"));
         when(run);
         (void)printf(" ");
         for (int k = 0; k < 4; k++) {
-            (void)printf(" %-9.3f", number(json_object_get(all, measures[k]), "mean"));
+            (void)printf(" %-9.3f", json_field_number(json_object_get(all, measures[k]), "mean"));
         }
-        (void)printf("  %-7s  ", string(run, "mode"));
-        term_put_clean(stdout, string(run, "encoder"));
+        (void)printf("  %-7s  ", json_field(run, "mode"));
+        term_put_clean(stdout, json_field(run, "encoder"));
         (void)printf("\n");
     }
 }
@@ -120,28 +111,11 @@ static void print_difference(const json_t *answer, int a, int b)
     heading(true);
     group("difference", json_object_get(answer, "difference"), true);
     const json_t *m = json_object_get(json_object_get(answer, "difference"), "ndcg_10");
-    (void)printf("%s\n", number(m, "low") > 0 ? "The second is better: the interval lies above 0."
-                         : number(m, "high") < 0 ? "The second is worse: the interval lies below 0."
-                                                 : "No difference is shown: the interval holds 0.");
-}
-
-/* Waits for the run under way; *answer is the last state. */
-static enum status wait_for_end(const struct http *h, json_t **answer, struct error *err)
-{
-    enum status s = STATUS_OK;
-
-    while (s == STATUS_OK && json_is_true(json_object_get(*answer, "running"))) {
-        double total = number(*answer, "total"), done = number(*answer, "done");
-        term_progress(stderr, (uint64_t)done, (uint64_t)(total < 1 ? 1 : total),
-                      total < 1 ? "making questions" : "asking");
-        (void)usleep(POLL_US);
-        json_decref(*answer);
-        *answer = NULL;
-        s = http_json(h, "/api/eval", NULL, answer, err);
-    }
-    term_progress_end(stderr);
-    const char *failed = s == STATUS_OK ? string(*answer, "failed") : "";
-    return failed[0] == '\0' ? s : error_set(err, STATUS_CONFLICT, "evaluation: %s", failed);
+    (void)printf("%s\n", json_field_number(m, "low") > 0
+                             ? "The second is better: the interval lies above 0."
+                         : json_field_number(m, "high") < 0
+                             ? "The second is worse: the interval lies below 0."
+                             : "No difference is shown: the interval holds 0.");
 }
 
 /* "bm25", "text", "dense", "fused", "default", or an encoder's name. */
@@ -173,7 +147,7 @@ static enum status start(const struct http *h, const struct options *o, json_t *
                                                  : http_json(h, "/api/eval", body, answer, err);
     json_decref(list);
     json_decref(body);
-    return s == STATUS_OK ? wait_for_end(h, answer, err) : s;
+    return s == STATUS_OK ? eval_wait(h, answer, err) : s;
 }
 
 /* The difference of the two newest runs, the older one first. */
@@ -183,8 +157,8 @@ static enum status difference(const struct http *h, json_t **answer, int *a, int
     char path[96];
     const json_t *runs = json_object_get(*answer, "runs");
 
-    *a = (int)number(json_array_get(runs, 1), "id");
-    *b = (int)number(json_array_get(runs, 0), "id");
+    *a = (int)json_field_number(json_array_get(runs, 1), "id");
+    *b = (int)json_field_number(json_array_get(runs, 0), "id");
     json_decref(*answer);
     *answer = NULL;
     (void)snprintf(path, sizeof path, "/api/eval?a=%d&b=%d", *a, *b);

@@ -6,15 +6,11 @@
 #include "cli/command.h"
 #include "cli/filters.h"
 #include "cli/http.h"
+#include "cli/json_field.h"
 #include "cli/place.h"
 #include "cli/term.h"
 
 #define BAR 20
-
-static double number(const json_t *o, const char *key)
-{
-    return json_number_value(json_object_get(o, key));
-}
 
 static void bar(double share)
 {
@@ -30,8 +26,8 @@ static void print_uses(const json_t *uses)
     for (size_t i = 0; i < json_array_size(uses); i++) {
         const json_t *u = json_array_get(uses, i);
         (void)printf("   ");
-        bar(number(u, "share"));
-        (void)printf(" %3.0f%%  ", 100 * number(u, "share"));
+        bar(json_field_number(u, "share"));
+        (void)printf(" %3.0f%%  ", 100 * json_field_number(u, "share"));
         term_put_clean(stdout, json_string_value(json_object_get(u, "word")));
         (void)printf("  %" JSON_INTEGER_FORMAT " in the text%s%s%s\n",
                      json_integer_value(json_object_get(u, "in_text")),
@@ -47,7 +43,7 @@ static void print_rank(const json_t *why, const char *list, const char *rank, co
         (void)printf("   %s: not among its candidates\n", list);
     } else {
         (void)printf("   %s: place %" JSON_INTEGER_FORMAT ", score %.3f\n", list,
-                     json_integer_value(json_object_get(why, rank)), number(why, score));
+                     json_integer_value(json_object_get(why, rank)), json_field_number(why, score));
     }
 }
 
@@ -61,12 +57,12 @@ static void print_passages(const json_t *list)
         const json_t *folded = json_object_get(why, "folded");
         (void)printf("%s%zu. ", colour ? "\x1b[1m" : "", i + 1);
         place_print(stdout, p);
-        (void)printf("%s  (%.3f)\n", colour ? "\x1b[0m" : "", number(p, "score"));
+        (void)printf("%s  (%.3f)\n", colour ? "\x1b[0m" : "", json_field_number(p, "score"));
         print_rank(why, "words", "text_rank", "text_score");
         print_rank(why, "vectors", "dense_rank", "dense_score");
         if (json_object_get(why, "rerank_score") != NULL) {
             (void)printf("   reranker: score %.3f, before it at place %" JSON_INTEGER_FORMAT "\n",
-                         number(why, "rerank_score"),
+                         json_field_number(why, "rerank_score"),
                          json_integer_value(json_object_get(why, "rank_before")));
         }
         print_uses(json_object_get(why, "uses"));
@@ -121,7 +117,7 @@ static void print_why_not(const json_t *w)
     if (best != NULL && json_object_get(best, "text_rank") == NULL) {
         (void)printf("   its words are worth %.2f; %.2f would make it one of %" JSON_INTEGER_FORMAT
                      " candidates\n",
-                     number(best, "words"), number(best, "words_needed"),
+                     json_field_number(best, "words"), json_field_number(best, "words_needed"),
                      json_integer_value(json_object_get(w, "candidates")));
     }
     print_uses(json_object_get(best, "uses"));

@@ -5,15 +5,9 @@
 
 #include "cli/command.h"
 #include "cli/http.h"
+#include "cli/json_field.h"
 #include "cli/tenant_key.h"
 #include "cli/term.h"
-
-static const char *text_of(const json_t *o, const char *key)
-{
-    const char *s = json_string_value(json_object_get(o, key));
-
-    return s == NULL ? "" : s;
-}
 
 /* POST with a body, otherwise GET or, when it removes, DELETE. */
 static enum status ask(const struct options *o, const char *path, const json_t *body, bool removes,
@@ -57,9 +51,9 @@ static void print_groups(const json_t *key)
 
 static void print_made(const json_t *answer)
 {
-    (void)printf("%s\n", text_of(answer, "key"));
+    (void)printf("%s\n", json_field(answer, "key"));
     (void)fprintf(stderr, "The key is shown this once. Its id, for `carrel key revoke`: %s\n",
-                  text_of(answer, "id"));
+                  json_field(answer, "id"));
 }
 
 static void print_keys(const json_t *answer)
@@ -69,9 +63,9 @@ static void print_keys(const json_t *answer)
     (void)printf("%-28s %-12s %-6s %-20s %s\n", "id", "tenant", "admin", "name", "groups");
     for (size_t i = 0; i < json_array_size(list); i++) {
         const json_t *k = json_array_get(list, i);
-        (void)printf("%-28s %-12s %-6s ", text_of(k, "id"), text_of(k, "tenant"),
+        (void)printf("%-28s %-12s %-6s ", json_field(k, "id"), json_field(k, "tenant"),
                      json_is_true(json_object_get(k, "admin")) ? "yes" : "");
-        (void)printf("%-20.20s ", text_of(k, "name"));
+        (void)printf("%-20.20s ", json_field(k, "name"));
         print_groups(k);
         (void)printf("\n");
     }
@@ -79,7 +73,7 @@ static void print_keys(const json_t *answer)
 
 static void print_revoked(const json_t *answer)
 {
-    (void)printf("revoked %s\n", text_of(answer, "id"));
+    (void)printf("revoked %s\n", json_field(answer, "id"));
 }
 
 static json_t *groups_of(const char *list)
@@ -178,7 +172,7 @@ static void print_tenants(const json_t *answer)
 static void print_tenant(const json_t *answer)
 {
     (void)printf("made tenant %s: its folder appears beside the others within seconds\n",
-                 text_of(answer, "tenant"));
+                 json_field(answer, "tenant"));
 }
 
 static enum exit_code run_tenant(const struct options *o)

@@ -3,50 +3,19 @@
 
 #include <stdio.h>
 #include <string.h>
-#include <unistd.h>
 
+#include "cli/eval_wait.h"
+#include "cli/json_field.h"
 #include "cli/term.h"
-
-#define POLL_US 300000
 
 static const char *const modes[] = {"default", "dense"};
 static const char *const shown[] = {"as people search", "by vectors alone"};
 static const char *const measures[] = {"ndcg_10", "recall_5", "recall_20"};
 static const char *const names[] = {"nDCG@10", "Recall@5", "Recall@20"};
 
-static double number(const json_t *o, const char *key)
-{
-    return json_number_value(json_object_get(o, key));
-}
-
-static const char *string(const json_t *o, const char *key)
-{
-    const char *s = json_string_value(json_object_get(o, key));
-    return s == NULL ? "" : s;
-}
-
 static const json_t *all_of(const json_t *run)
 {
     return json_object_get(run, "all");
-}
-
-/* Waits for the run under way; *answer is the last state. */
-static enum status wait_for_end(const struct http *h, json_t **answer, struct error *err)
-{
-    enum status s = STATUS_OK;
-
-    while (s == STATUS_OK && json_is_true(json_object_get(*answer, "running"))) {
-        double total = number(*answer, "total"), done = number(*answer, "done");
-        term_progress(stderr, (uint64_t)done, (uint64_t)(total < 1 ? 1 : total),
-                      total < 1 ? "making questions" : "asking");
-        (void)usleep(POLL_US);
-        json_decref(*answer);
-        *answer = NULL;
-        s = http_json(h, "/api/eval", NULL, answer, err);
-    }
-    term_progress_end(stderr);
-    const char *failed = s == STATUS_OK ? string(*answer, "failed") : "";
-    return failed[0] == '\0' ? s : error_set(err, STATUS_CONFLICT, "evaluation: %s", failed);
 }
 
 /* The newest run above `above`, or NULL. */
@@ -57,8 +26,8 @@ static const json_t *run_of(const json_t *answer, const char *encoder, const cha
 
     for (size_t i = 0; i < json_array_size(runs); i++) {
         const json_t *r = json_array_get(runs, i);
-        if (number(r, "id") > above && strcmp(string(r, "encoder"), encoder) == 0 &&
-            strcmp(string(r, "mode"), mode) == 0) {
+        if (json_field_number(r, "id") > above && strcmp(json_field(r, "encoder"), encoder) == 0 &&
+            strcmp(json_field(r, "mode"), mode) == 0) {
             return r;
         }
     }
@@ -76,7 +45,8 @@ static enum status difference(const struct http *h, const json_t *a, const json_
     if (a == NULL || b == NULL) {
         return error_set(err, STATUS_INTERNAL, "the evaluation's figures were not kept: try again");
     }
-    (void)snprintf(path, sizeof path, "/api/eval?a=%.0f&b=%.0f", number(a, "id"), number(b, "id"));
+    (void)snprintf(path, sizeof path, "/api/eval?a=%.0f&b=%.0f", json_field_number(a, "id"),
+                   json_field_number(b, "id"));
     s = http_json(h, path, NULL, &answer, err);
     if (s == STATUS_OK) {
         *out = json_pack("{s:O,s:O,s:O}", "a", all_of(a), "b", all_of(b), "difference",
@@ -106,7 +76,7 @@ enum status encoder_compare(const struct http *h, const char *a, const char *b, 
     json_t *both[2] = {NULL, NULL};
     enum status s = body == NULL ? error_set(err, STATUS_NO_MEMORY, "out of memory")
                                  : http_json(h, "/api/eval?history=1", NULL, &answer, err);
-    double before = number(json_array_get(json_object_get(answer, "runs"), 0), "id");
+    double before = json_field_number(json_array_get(json_object_get(answer, "runs"), 0), "id");
 
     json_decref(answer);
     answer = NULL;
@@ -114,7 +84,7 @@ enum status encoder_compare(const struct http *h, const char *a, const char *b, 
         s = http_json(h, "/api/eval", body, &answer, err);
     }
     if (s == STATUS_OK) {
-        s = wait_for_end(h, &answer, err);
+        s = eval_wait(h, &answer, err);
     }
     for (int i = 0; i < 2 && s == STATUS_OK; i++) {
         s = difference(h, run_of(answer, a, modes[i], before), run_of(answer, b, modes[i], before),
@@ -139,8 +109,9 @@ static void row(const char *name, const json_t *g, bool sign)
     (void)printf("%*s", (int)(strlen(name) < 28 ? 28 - strlen(name) : 0), "");
     for (int i = 0; i < 3; i++) {
         const json_t *m = json_object_get(g, measures[i]);
-        (void)printf(sign ? "  %+.3f [%+.3f, %+.3f]" : "   %.3f [%.3f, %.3f] ", number(m, "mean"),
-                     number(m, "low"), number(m, "high"));
+        (void)printf(sign ? "  %+.3f [%+.3f, %+.3f]" : "   %.3f [%.3f, %.3f] ",
+                     json_field_number(m, "mean"), json_field_number(m, "low"),
+                     json_field_number(m, "high"));
     }
     (void)printf("\n");
 }
@@ -152,10 +123,11 @@ static int side(const json_t *c, int mode)
     const json_t *n = json_object_get(d, "ndcg_10");
     const json_t *r = json_object_get(d, "recall_20");
 
-    if (number(n, "high") < 0 || (mode == 0 && number(r, "high") < 0)) {
+    if (json_field_number(n, "high") < 0 || (mode == 0 && json_field_number(r, "high") < 0)) {
         return -1;
     }
-    return number(n, "low") > 0 || (mode == 0 && number(r, "low") > 0) ? 1 : 0;
+    return json_field_number(n, "low") > 0 || (mode == 0 && json_field_number(r, "low") > 0) ? 1
+                                                                                             : 0;
 }
 
 void encoder_compare_print(const json_t *c)
@@ -163,19 +135,20 @@ void encoder_compare_print(const json_t *c)
     for (int i = 0; i < 2; i++) {
         const json_t *m = json_object_get(c, modes[i]);
         const json_t *d = json_object_get(m, "difference");
-        (void)printf("%s, %.0f questions (95 %% intervals)\n", shown[i], number(d, "questions"));
+        (void)printf("%s, %.0f questions (95 %% intervals)\n", shown[i],
+                     json_field_number(d, "questions"));
         (void)printf("  %-28s", "");
         for (int k = 0; k < 3; k++) {
             (void)printf("  %-23s", names[k]);
         }
         (void)printf("\n");
-        row(string(c, "against"), json_object_get(m, "a"), false);
-        row(string(c, "encoder"), json_object_get(m, "b"), false);
+        row(json_field(c, "against"), json_object_get(m, "a"), false);
+        row(json_field(c, "encoder"), json_object_get(m, "b"), false);
         row("difference", d, true);
     }
     int people = side(c, 0);
     int vectors = side(c, 1);
-    term_put_clean(stdout, string(c, "encoder"));
+    term_put_clean(stdout, json_field(c, "encoder"));
     (void)printf("%s\n", people < 0    ? " is worse: an interval lies below 0."
                          : people > 0  ? " is better: an interval lies above 0."
                          : vectors < 0 ? " is worse by vectors alone; as people search no "

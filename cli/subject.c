@@ -3,6 +3,7 @@
 #include <errno.h>
 #include <string.h>
 
+#include "cli/json_field.h"
 #include "cli/term.h"
 
 #define LINE_CAP 1024
@@ -91,20 +92,13 @@ enum status subject_ask(const struct options *o, json_t *body, struct error *err
 
 /* ---- what was found ---- */
 
-static const char *text_of(const json_t *o, const char *key)
-{
-    const char *s = json_string_value(json_object_get(o, key));
-
-    return s == NULL ? "" : s;
-}
-
 static void print_document(FILE *to, const json_t *d)
 {
     json_int_t n = json_integer_value(json_object_get(d, "passages"));
     bool trash = json_is_true(json_object_get(d, "in_trash"));
 
-    (void)fprintf(to, "  %s  ", trash ? "(a file in the trash)     " : text_of(d, "id"));
-    term_put_clean(to, text_of(d, "path"));
+    (void)fprintf(to, "  %s  ", trash ? "(a file in the trash)     " : json_field(d, "id"));
+    term_put_clean(to, json_field(d, "path"));
     if (n > 0 && !trash) {
         (void)fprintf(
             to, "  (%" JSON_INTEGER_FORMAT " passage%s%s%s)", n, n == 1 ? "" : "s",
@@ -145,9 +139,9 @@ static void print_unsearched(FILE *to, const json_t *shown)
     for (size_t i = 0; i < n; i++) {
         const json_t *u = json_array_get(list, i);
         (void)fprintf(to, "  ");
-        term_put_clean(to, text_of(u, "path"));
+        term_put_clean(to, json_field(u, "path"));
         (void)fprintf(to, "  (");
-        term_put_clean(to, text_of(u, "why"));
+        term_put_clean(to, json_field(u, "why"));
         (void)fprintf(to, ")\n");
     }
     if (all > n) {

@@ -102,8 +102,7 @@ static void write_status(struct request *q)
     }
     jsonw_close(&w, ']');
     jsonw_field_z(&w, "status", all ? "ok" : "degraded");
-    jsonw_close(&w, '}');
-    api_json(q, 200, &q->out);
+    api_object_end(q, 200, &w);
 }
 
 void api_status(struct request *q)

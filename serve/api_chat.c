@@ -39,7 +39,7 @@ struct chat {
     int64_t created_wall_ms, started_ms, search_ms, first_ms;
     const Rt__SearchReply *found;
     struct rewritten rewritten; /* the question standing alone; "" until and unless it is */
-    bool rewriting_over; /* tried, well or not */
+    bool rewriting_over;        /* tried, well or not */
     bool generating;
     bool begun;    /* the stream's first event is out */
     bool first;    /* the first reply has come */
@@ -317,8 +317,7 @@ static void answer_whole(struct chat *c)
     usage(&w, c);
     citations(&w, c, false);
     carrel_object(&w, c, true);
-    jsonw_close(&w, '}');
-    api_json(q, 200, &q->out);
+    api_object_end(q, 200, &w);
 }
 
 /* ---- the record ---- */

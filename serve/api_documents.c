@@ -200,7 +200,8 @@ void api_documents_list(struct request *q)
         return;
     }
     if (!api_query(q, "collection", &op->collection) || !api_query(q, "state", &op->state) ||
-        !api_query(q, "after", &op->after) || !api_query(q, "q", &op->name) || !read_limit(q, &op->limit)) {
+        !api_query(q, "after", &op->after) || !api_query(q, "q", &op->name) ||
+        !read_limit(q, &op->limit)) {
         return;
     }
     static const char *const states[] = {"queued", "working", "ready", "failed"};

@@ -93,8 +93,7 @@ static void answer(struct request *q)
     jsonw_field_int(&w, "prompt_tokens", (int64_t)e->tokens);
     jsonw_field_int(&w, "total_tokens", (int64_t)e->tokens);
     jsonw_close(&w, '}');
-    jsonw_close(&w, '}');
-    api_json(q, 200, &q->out);
+    api_object_end(q, 200, &w);
 }
 
 static void encode_next(struct request *q);

@@ -71,8 +71,7 @@ static void on_build_state(struct request *q, const ProtobufCMessage *m, const s
     jsonw_field_bool(&w, "making", build != NULL && build->wanted);
     jsonw_field_z(&w, "doing", build == NULL ? "" : build->doing);
     jsonw_field_z(&w, "last", build == NULL ? "" : build->last);
-    jsonw_close(&w, '}');
-    api_json(q, 200, &q->out);
+    api_object_end(q, 200, &w);
 }
 
 static void on_listed(struct request *q, const ProtobufCMessage *m, const struct error *err)
@@ -110,17 +109,13 @@ static void on_building(struct request *q, const ProtobufCMessage *m, const stru
 {
     const Ig__BuildEncoderReply *reply = ig_build_encoder_reply(m);
     struct jsonw w;
-    if (reply == NULL) {
-        api_fail(q, err);
+    if (!api_object(q, reply, err, &w)) {
         return;
     }
-    jsonw_init(&w, &q->out);
-    jsonw_open(&w, '{');
     jsonw_field_bool(&w, "making", reply->wanted);
     jsonw_field_z(&w, "doing", reply->doing);
     jsonw_field_z(&w, "last", reply->last);
-    jsonw_close(&w, '}');
-    api_json(q, 200, &q->out);
+    api_object_end(q, 200, &w);
 }
 
 static void on_build_body(struct request *q, const struct json *body)
@@ -160,16 +155,12 @@ void api_encoder_cancel(struct request *q)
 
 static void on_removed(struct request *q, const ProtobufCMessage *m, const struct error *err)
 {
-    if (m == NULL) {
-        api_fail(q, err);
+    struct jsonw w;
+    if (!api_object(q, m, err, &w)) {
         return;
     }
-    struct jsonw w;
-    jsonw_init(&w, &q->out);
-    jsonw_open(&w, '{');
     jsonw_field_bool(&w, "removed", true);
-    jsonw_close(&w, '}');
-    api_json(q, 200, &q->out);
+    api_object_end(q, 200, &w);
 }
 
 void api_encoder_remove(struct request *q)
@@ -190,18 +181,14 @@ static void on_promoted(struct request *q, const ProtobufCMessage *m, const stru
 {
     const Vs__PromoteReply *reply = vs_promote_reply(m);
     struct jsonw w;
-    if (reply == NULL) {
-        api_fail(q, err);
+    if (!api_object(q, reply, err, &w)) {
         return;
     }
-    jsonw_init(&w, &q->out);
-    jsonw_open(&w, '{');
     jsonw_field_z(&w, "encoder", reply->encoder);
     jsonw_field_bool(&w, "published", reply->now);
     jsonw_field_int(&w, "missing", reply->missing);
     jsonw_field_bool(&w, "comparing", reply->has_comparing && reply->comparing);
-    jsonw_close(&w, '}');
-    api_json(q, reply->now ? 200 : 202, &q->out);
+    api_object_end(q, reply->now ? 200 : 202, &w);
 }
 
 static void on_body(struct request *q, const struct json *body)

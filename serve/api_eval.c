@@ -64,13 +64,10 @@ static void run(struct jsonw *w, const Rt__EvaluationRun *r)
 static void on_state(struct request *q, const ProtobufCMessage *m, const struct error *err)
 {
     const Rt__EvaluateReply *r = rt_evaluate_reply(m);
-    if (r == NULL) {
-        api_fail(q, err);
+    struct jsonw w;
+    if (!api_object(q, r, err, &w)) {
         return;
     }
-    struct jsonw w;
-    jsonw_init(&w, &q->out);
-    jsonw_open(&w, '{');
     jsonw_field_bool(&w, "running", r->running);
     jsonw_field_int(&w, "done", r->done);
     jsonw_field_int(&w, "total", r->total);
@@ -87,8 +84,7 @@ static void on_state(struct request *q, const ProtobufCMessage *m, const struct 
         jsonw_key(&w, "difference");
         group(&w, r->difference, false);
     }
-    jsonw_close(&w, '}');
-    api_json(q, 200, &q->out);
+    api_object_end(q, 200, &w);
 }
 
 void api_eval_get(struct request *q)

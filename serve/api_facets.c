@@ -27,13 +27,10 @@ static void counts(struct jsonw *w, const char *key, Vs__FacetCount *const *list
 static void on_facets(struct request *q, const ProtobufCMessage *m, const struct error *err)
 {
     const Vs__FacetsReply *r = vs_facets_reply(m);
-    if (r == NULL) {
-        api_fail(q, err);
+    struct jsonw w;
+    if (!api_object(q, r, err, &w)) {
         return;
     }
-    struct jsonw w;
-    jsonw_init(&w, &q->out);
-    jsonw_open(&w, '{');
     jsonw_field_int(&w, "documents", r->documents);
     counts(&w, "collections", r->collections, r->n_collections);
     counts(&w, "labels", r->labels, r->n_labels);
@@ -41,8 +38,7 @@ static void on_facets(struct request *q, const ProtobufCMessage *m, const struct
     counts(&w, "languages", r->languages, r->n_languages);
     counts(&w, "formats", r->formats, r->n_formats);
     counts(&w, "years", r->years, r->n_years);
-    jsonw_close(&w, '}');
-    api_json(q, 200, &q->out);
+    api_object_end(q, 200, &w);
 }
 
 struct one_value {
@@ -105,13 +101,10 @@ void api_facets(struct request *q)
 static void on_versions(struct request *q, const ProtobufCMessage *m, const struct error *err)
 {
     const Vs__ListVersionsReply *r = vs_list_versions_reply(m);
-    if (r == NULL) {
-        api_fail(q, err);
+    struct jsonw w;
+    if (!api_object(q, r, err, &w)) {
         return;
     }
-    struct jsonw w;
-    jsonw_init(&w, &q->out);
-    jsonw_open(&w, '{');
     jsonw_key(&w, "versions");
     jsonw_open(&w, '[');
     for (size_t i = 0; i < r->n_versions; i++) {
@@ -136,8 +129,7 @@ static void on_versions(struct request *q, const ProtobufCMessage *m, const stru
         jsonw_close(&w, '}');
     }
     jsonw_close(&w, ']');
-    jsonw_close(&w, '}');
-    api_json(q, 200, &q->out);
+    api_object_end(q, 200, &w);
 }
 
 void api_document_versions(struct request *q)

@@ -22,8 +22,7 @@ static void on_saved(const struct error *err, struct buf *json, void *data)
             jsonw_init(&w, &q->out);
             jsonw_open(&w, '{');
             jsonw_field_z(&w, "verdict", names[f->verdict + 1]);
-            jsonw_close(&w, '}');
-            api_json(q, 200, &q->out);
+            api_object_end(q, 200, &w);
         } else {
             api_fail(q, err);
         }

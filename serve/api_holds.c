@@ -96,8 +96,7 @@ static void on_removed(struct request *q, const ProtobufCMessage *m, const struc
     jsonw_init(&w, &q->out);
     jsonw_open(&w, '{');
     jsonw_field_bool(&w, "removed", true);
-    jsonw_close(&w, '}');
-    api_json(q, 200, &q->out);
+    api_object_end(q, 200, &w);
 }
 
 void api_hold_remove(struct request *q)

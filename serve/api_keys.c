@@ -236,8 +236,7 @@ void api_keys_list(struct request *q)
         }
     }
     jsonw_close(&w, ']');
-    jsonw_close(&w, '}');
-    api_json(q, 200, &q->out);
+    api_object_end(q, 200, &w);
 }
 
 static enum status store_revoked(struct key_op *op, struct error *err)
@@ -255,8 +254,7 @@ static void key_revoked(struct request *q)
         jsonw_open(&w, '{');
         jsonw_field_z(&w, "id", op->user);
         jsonw_field_bool(&w, "revoked", true);
-        jsonw_close(&w, '}');
-        api_json(q, 200, &q->out);
+        api_object_end(q, 200, &w);
     }
 }
 
@@ -303,8 +301,7 @@ static void tenant_made(struct request *q)
         jsonw_init(&w, &q->out);
         jsonw_open(&w, '{');
         jsonw_field_z(&w, "tenant", op->p.tenant);
-        jsonw_close(&w, '}');
-        api_json(q, 201, &q->out);
+        api_object_end(q, 201, &w);
     }
 }
 
@@ -370,8 +367,7 @@ static void tenants_read(struct request *q)
             }
         }
         jsonw_close(&w, ']');
-        jsonw_close(&w, '}');
-        api_json(q, 200, &q->out);
+        api_object_end(q, 200, &w);
     }
     buf_deinit(&op->names);
 }

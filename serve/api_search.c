@@ -144,13 +144,10 @@ static void why_not(struct jsonw *w, const Rt__WhyNot *n)
 static void on_found(struct request *q, const ProtobufCMessage *m, const struct error *err)
 {
     const Rt__SearchReply *reply = rt_search_reply(m);
-    if (reply == NULL) {
-        api_fail(q, err);
+    struct jsonw w;
+    if (!api_object(q, reply, err, &w)) {
         return;
     }
-    struct jsonw w;
-    jsonw_init(&w, &q->out);
-    jsonw_open(&w, '{');
     jsonw_key(&w, "passages");
     jsonw_open(&w, '[');
     for (size_t i = 0; i < reply->n_passages; i++) {
@@ -184,8 +181,7 @@ static void on_found(struct request *q, const ProtobufCMessage *m, const struct 
         jsonw_field_int(&w, "reranked", reply->reranked);
     }
     jsonw_field_int(&w, "took_ms", clock_monotonic_ms() - q->http->started_ms);
-    jsonw_close(&w, '}');
-    api_json(q, 200, &q->out);
+    api_object_end(q, 200, &w);
 }
 
 static enum status read_mode(struct str mode, Rt__SearchRequest *out, struct error *err)

@@ -23,8 +23,7 @@ static void describe(struct request *q, int status, const struct principal *who,
         jsonw_field_z(&w, "csrf", session->csrf);
         jsonw_field_int(&w, "expires", session->expires_wall_ms / 1000);
     }
-    jsonw_close(&w, '}');
-    api_json(q, status, &q->out);
+    api_object_end(q, status, &w);
 }
 
 static void set_cookie(struct request *q, const char *value, int64_t seconds)
