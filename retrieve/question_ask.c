@@ -18,37 +18,18 @@ static void on_piece(struct rpc_request *r, const ProtobufCMessage *m, void *dat
     (void)r;
     struct question_ask *q = data;
     const Ge__ChatReply *reply = ge_chat_reply(m);
-    size_t len = reply == NULL || reply->delta == NULL ? 0 : strlen(reply->delta);
-    if (len > 0 && len < sizeof q->text - q->len) {
-        memcpy(q->text + q->len, reply->delta, len);
-        q->len += len;
+    if (reply != NULL && reply->delta != NULL) {
+        model_line_add(&q->line, reply->delta);
     }
-}
-
-/* One line, without the quotes that models like to put around it. */
-static void trim(struct question_ask *q)
-{
-    size_t from = 0;
-    size_t to = q->len;
-    while (from < to && strchr(" \t\r\n\"", q->text[from]) != NULL) {
-        from++;
-    }
-    for (size_t i = from; i < to; i++) {
-        to = q->text[i] == '\n' || q->text[i] == '\r' ? i : to;
-    }
-    while (to > from && strchr(" \t\"", q->text[to - 1]) != NULL) {
-        to--;
-    }
-    memmove(q->text, q->text + from, to - from);
-    q->text[to - from < QUESTION_LEAST ? 0 : to - from] = '\0';
 }
 
 static void on_finish(struct rpc_request *r, const struct error *err, void *data)
 {
     (void)r;
     struct question_ask *q = data;
-    trim(q);
-    q->done(q->data, err->code == STATUS_OK ? q->text : "", err);
+    model_line_end(&q->line);
+    bool good = err->code == STATUS_OK && strlen(q->line.text) >= QUESTION_LEAST;
+    q->done(q->data, good ? q->line.text : "", err);
 }
 
 struct rpc_request *question_ask_start(struct service *svc, struct question_ask *q,
@@ -65,7 +46,7 @@ struct rpc_request *question_ask_start(struct service *svc, struct question_ask 
     size_t n = p->heading.len < sizeof heading ? p->heading.len : sizeof heading - 1;
     memcpy(heading, p->heading.ptr, n);
     heading[n] = '\0';
-    q->len = 0;
+    q->line = (struct model_line){.len = 0};
     message.role = text_of("user");
     message.content = text_of("What would somebody ask?");
     passage.document = passage.collection = passage.format = passage.content = text_of("");

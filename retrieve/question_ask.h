@@ -3,14 +3,12 @@
 #ifndef CARREL_RETRIEVE_QUESTION_ASK_H
 #define CARREL_RETRIEVE_QUESTION_ASK_H
 
+#include "base/model_line.h"
 #include "base/service.h"
 #include "retrieve/questions.h"
 
-#define QUESTION_ASK_BYTES 400
-
 struct question_ask { /* one call; the caller's until done */
-    char text[QUESTION_ASK_BYTES];
-    size_t len;
+    struct model_line line;
     /* question: "" when none was made; UNAVAILABLE in err: there is no model to ask. */
     void (*done)(void *data, const char *question, const struct error *err);
     void *data;

@@ -19,12 +19,6 @@ struct making {
     bool failed;
 };
 
-const char *question_kind_name(enum question_kind k)
-{
-    static const char *const names[] = {"title", "heading", "term", "asked", "sentence", "model"};
-    return k < QUESTION_KINDS ? names[k] : "feedback";
-}
-
 static bool is_space(char c)
 {
     return c == ' ' || c == '\n' || c == '\t' || c == '\r';

@@ -16,9 +16,7 @@ enum question_kind {
     QUESTION_ASKED,    /* a sentence that ends in a question mark */
     QUESTION_SENTENCE, /* the longest words of the first sentence of a passage */
     QUESTION_MODEL,    /* the local model's, about one passage (question_ask.h) */
-    QUESTION_KINDS
 };
-const char *question_kind_name(enum question_kind k);
 
 struct question_passage {
     struct str text, heading; /* heading: "Leave > Parental leave", or "" */

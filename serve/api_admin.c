@@ -63,13 +63,6 @@ static void ask_all(struct request *q, void (*then)(struct request *q))
     ask_next(q);
 }
 
-/* What services tell of their work names files and tenants: it is for those who run the appliance.
- */
-static bool runs_appliance(const struct request *q)
-{
-    return strcmp(q->who->tenant, "main") == 0;
-}
-
 /* ---- status
  * -------------------------------------------------------------------------------------------- */
 
@@ -78,7 +71,7 @@ static void write_status(struct request *q)
     const struct asking *a = q->op;
     struct jsonw w;
     bool all = true;
-    bool told = runs_appliance(q);
+    bool told = api_runs_appliance(q);
     jsonw_init(&w, &q->out);
     jsonw_open(&w, '{');
     jsonw_key(&w, "services");
@@ -173,7 +166,7 @@ static void write_metrics(struct request *q)
 
 void api_metrics(struct request *q)
 {
-    if (!runs_appliance(q)) {
+    if (!api_runs_appliance(q)) {
         api_error(q, 403, NULL, "forbidden",
                   "Only administrators of the tenant \"main\" see the figures of all.");
         return;

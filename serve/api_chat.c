@@ -12,6 +12,7 @@
 
 #include "base/clock.h"
 #include "base/log.h"
+#include "base/model_line.h"
 #include "generate/generate_rpc.h"
 #include "retrieve/retrieve_rpc.h"
 #include "serve/api.h"
@@ -22,7 +23,6 @@
 #include "serve/logprobs.h"
 #include "serve/passage.h"
 #include "serve/request.h"
-#include "serve/rewritten.h"
 #include "serve/search_request.h"
 #include "serve/service.h"
 
@@ -38,8 +38,8 @@ struct chat {
     struct chat_request ask;
     int64_t created_wall_ms, started_ms, search_ms, first_ms;
     const Rt__SearchReply *found;
-    struct rewritten rewritten; /* the question standing alone; "" until and unless it is */
-    bool rewriting_over;        /* tried, well or not */
+    struct model_line rewritten; /* the question standing alone; "" until and unless it is */
+    bool rewriting_over;         /* tried, well or not */
     bool generating;
     bool begun;    /* the stream's first event is out */
     bool first;    /* the first reply has come */
@@ -569,15 +569,15 @@ static void on_rewritten_piece(struct request *q, const ProtobufCMessage *messag
     struct chat *c = q->op;
     const Ge__ChatReply *m = ge_chat_reply(message);
     if (m != NULL && m->delta != NULL) {
-        rewritten_add(&c->rewritten, m->delta);
+        model_line_add(&c->rewritten, m->delta);
     }
 }
 
 static void on_rewritten(struct request *q, const struct error *err)
 {
     struct chat *c = q->op;
-    rewritten_end(&c->rewritten, c->ask.question);
-    if (err->code != STATUS_OK || c->rewritten.text[0] == '\0') {
+    model_line_end(&c->rewritten);
+    if (err->code != STATUS_OK || str_eq(str_from(c->rewritten.text), c->ask.question)) {
         c->rewritten.text[0] = '\0';
         generate(c); /* what the earlier turns found */
         return;

@@ -13,7 +13,6 @@
 #include "serve/request.h"
 #include "serve/service.h"
 
-#define OPERATORS "main"
 #define TENANT_RULE "must be 1 to 64 lower-case letters, digits or -"
 
 struct key_op {
@@ -24,11 +23,6 @@ struct key_op {
     struct buf names; /* of tenants, each ended by NUL */
     struct error err;
 };
-
-static bool runs_appliance(const struct request *q)
-{
-    return strcmp(q->who->tenant, OPERATORS) == 0;
-}
 
 /* What ingest takes as a tenant's folder too. */
 static bool tenant_ok(struct str name)
@@ -147,9 +141,9 @@ static enum status read_key(struct request *q, const struct json *body, struct p
         return s;
     }
     tenant = tenant.ptr == NULL ? str_from(q->who->tenant) : tenant;
-    if (!str_eq(tenant, str_from(q->who->tenant)) && !runs_appliance(q)) {
+    if (!str_eq(tenant, str_from(q->who->tenant)) && !api_runs_appliance(q)) {
         return error_set(err, STATUS_FORBIDDEN,
-                         "only administrators of the tenant \"" OPERATORS
+                         "only administrators of the tenant \"" API_OPERATORS
                          "\" make keys for another tenant");
     }
     if (!tenant_ok(tenant)) {
@@ -170,7 +164,7 @@ static enum status store_key(struct key_op *op, struct error *err)
 {
     char path[PATH_MAX];
     enum status s = tenant_path(op, path, err);
-    if (s == STATUS_OK && strcmp(op->p.tenant, OPERATORS) != 0 && access(path, F_OK) != 0) {
+    if (s == STATUS_OK && strcmp(op->p.tenant, API_OPERATORS) != 0 && access(path, F_OK) != 0) {
         s = error_set(err, STATUS_INVALID,
                       "there is no tenant \"%s\": make it first (carrel tenant create %s)",
                       op->p.tenant, op->p.tenant);
@@ -229,7 +223,7 @@ void api_keys_list(struct request *q)
     jsonw_open(&w, '[');
     for (size_t i = 0; auth_at(q->serve->auth, i) != NULL; i++) {
         const struct principal *p = auth_at(q->serve->auth, i);
-        if (!p->revoked && (runs_appliance(q) || strcmp(p->tenant, q->who->tenant) == 0)) {
+        if (!p->revoked && (api_runs_appliance(q) || strcmp(p->tenant, q->who->tenant) == 0)) {
             jsonw_open(&w, '{');
             key_fields(&w, p);
             jsonw_close(&w, '}');
@@ -270,7 +264,7 @@ void api_key_revoke(struct request *q)
         return;
     }
     const struct principal *p = auth_user(q->serve->auth, id);
-    if (p == NULL || (!runs_appliance(q) && strcmp(p->tenant, q->who->tenant) != 0)) {
+    if (p == NULL || (!api_runs_appliance(q) && strcmp(p->tenant, q->who->tenant) != 0)) {
         api_error(q, 404, NULL, "not_found", "There is no such key.");
     } else if (p == q->who) {
         api_error(q, 409, NULL, "conflict", "A key cannot revoke itself: use another one.");
@@ -318,9 +312,9 @@ static void on_tenant_json(struct request *q, const struct json *body)
         api_fail(q, &op->err);
     } else if (name.ptr == NULL || !tenant_ok(name)) {
         api_error(q, 400, "tenant", "invalid", "tenant: " TENANT_RULE);
-    } else if (!runs_appliance(q)) {
+    } else if (!api_runs_appliance(q)) {
         api_error(q, 403, NULL, "forbidden",
-                  "Only administrators of the tenant \"" OPERATORS "\" make tenants.");
+                  "Only administrators of the tenant \"" API_OPERATORS "\" make tenants.");
     } else {
         (void)snprintf(op->p.tenant, sizeof op->p.tenant, "%.*s", STR_ARG(name));
         run_job(q, store_tenant, tenant_made);
@@ -362,7 +356,7 @@ static void tenants_read(struct request *q)
         jsonw_open(&w, '[');
         for (size_t at = 0; at < op->names.len; at += strlen(op->names.ptr + at) + 1) {
             const char *name = op->names.ptr + at;
-            if (runs_appliance(q) || strcmp(name, q->who->tenant) == 0) {
+            if (api_runs_appliance(q) || strcmp(name, q->who->tenant) == 0) {
                 jsonw_str(&w, str_from(name));
             }
         }

@@ -270,7 +270,13 @@ static enum status read_form(const struct json *body, struct arena *a, struct ch
     const struct json *form = jsonr_get(body, "response_format");
     struct str type = jsonr_str(jsonr_get(form, "type"));
     const struct json *schema = jsonr_get(jsonr_get(form, "json_schema"), "schema");
-    struct str grammar = jsonr_str(jsonr_get(body, "grammar"));
+    struct str grammar;
+    if (jsonr_string(body, "grammar", &grammar, err) != STATUS_OK) {
+        return err->code;
+    }
+    if (grammar.ptr != NULL && form != NULL) {
+        return error_set(err, STATUS_INVALID, "either grammar or response_format, not both");
+    }
     if (form != NULL && type.ptr == NULL) {
         return error_set(err, STATUS_INVALID, "response_format must have a type");
     }

@@ -248,6 +248,35 @@ static enum status write_unanswered(sqlite3 *db, const struct feedback_summary *
     return s;
 }
 
+/* What people wrote beside their thumbs, the newest. */
+static enum status write_comments(sqlite3 *db, const struct feedback_summary *f, struct jsonw *w,
+                                  struct error *err)
+{
+    sqlite3_stmt *st = NULL;
+    bool row = false;
+    enum status s = db_prepare(db,
+                               "SELECT comment, verdict, at_wall_ms, answer FROM feedback"
+                               " WHERE at_wall_ms >= ?1 AND comment <> ''"
+                               " ORDER BY at_wall_ms DESC LIMIT 50",
+                               &st, err);
+    jsonw_key(w, "comments");
+    jsonw_open(w, '[');
+    if (s == STATUS_OK) {
+        (void)sqlite3_bind_int64(st, 1, f->since_wall_ms);
+    }
+    while (s == STATUS_OK && (s = db_row(st, &row, err)) == STATUS_OK && row) {
+        jsonw_open(w, '{');
+        jsonw_field_str(w, "comment", db_column(st, 0));
+        jsonw_field_z(w, "verdict", sqlite3_column_int(st, 1) > 0 ? "up" : "down");
+        jsonw_field_int(w, "at", sqlite3_column_int64(st, 2) / 1000);
+        jsonw_field_str(w, "answer", db_column(st, 3));
+        jsonw_close(w, '}');
+    }
+    jsonw_close(w, ']');
+    (void)sqlite3_finalize(st);
+    return s;
+}
+
 enum status feedback_summary(sqlite3 *db, void *data, struct error *err)
 {
     struct feedback_summary *f = data;
@@ -257,6 +286,9 @@ enum status feedback_summary(sqlite3 *db, void *data, struct error *err)
     enum status s = write_counts(db, f, &w, err);
     if (s == STATUS_OK) {
         s = write_unanswered(db, f, &w, err);
+    }
+    if (s == STATUS_OK) {
+        s = write_comments(db, f, &w, err);
     }
     jsonw_close(&w, '}');
     if (s == STATUS_OK && buf_status(&f->json) != STATUS_OK) {

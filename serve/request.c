@@ -168,6 +168,11 @@ void api_object_end(struct request *q, int status, struct jsonw *w)
     api_json(q, status, &q->out);
 }
 
+bool api_runs_appliance(const struct request *q)
+{
+    return q->who->admin && strcmp(q->who->tenant, API_OPERATORS) == 0;
+}
+
 static const char *error_type(int status)
 {
     switch (status) {

@@ -85,6 +85,11 @@ static inline bool api_object(struct request *q, const void *reply, const struct
 }
 void api_out_of_memory(struct request *q);
 
+/* Is the caller an administrator of the tenant whose administrators run the appliance? What
+ * services tell of their work names files, addresses and tenants: it is for them. */
+#define API_OPERATORS "main"
+bool api_runs_appliance(const struct request *q);
+
 /* Reads the body as a JSON object, then calls `then`; answers 400, 413 or 415 by itself. */
 void api_read_json(struct request *q, void (*then)(struct request *q, const struct json *body));
 /* A decoded query parameter as text without NUL, or NULL when absent. False: 400 was answered. */

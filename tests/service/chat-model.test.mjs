@@ -71,6 +71,9 @@ test("the model answers, is named everywhere, and counts its tokens", async () =
   const engine = chat.engines.find((e) => e.name === "local");
   assert.ok(engine.ready && engine.model === j.carrel.model, JSON.stringify(engine));
   assert.match(engine.detail, /^llama, chatml template, 3 users at 6144 tokens/);
+  const reader = await a.post("/api/keys", { name: "reader", groups: ["staff"] });
+  const told = (await (await a.request("/v1/models/carrel", { key: reader.key })).json()).engines;
+  assert.ok(told.length > 0 && told.every((e) => e.detail === undefined)); // addresses and errors are the operators'
   assert.match(carrel(a.home, "ask", "How fast is the falcon?").out, /\(written by tiny \(sha256 .*, on this machine\)/);
   assert.match(carrel(a.home, "status").out, /generate .*tiny \(sha256 /);
 });
@@ -174,6 +177,10 @@ test("an answer keeps to the form asked for", async () => {
     assert.ok(["falcon", "owl"].includes(value.animal) && Number.isInteger(value.speed), words(j));
     assert.equal(j.choices[0].finish_reason, "stop");
     assert.deepEqual(j.citations, []);
+  }
+  for (const bad of [{ grammar: 5 }, { grammar: 'root ::= "x"', response_format: { type: "json_object" } }]) {
+    const r = await a.request("/v1/chat/completions", { method: "POST", body: { model: "carrel", messages: [{ role: "user", content: "?" }], ...bad } });
+    assert.equal(r.status, 400, JSON.stringify(bad));
   }
   const g = await answer(a, "How fast is the falcon?", { max_tokens: 50, grammar: 'root ::= "yes" | "no"' });
   assert.ok(["yes", "no"].includes(words(g)));

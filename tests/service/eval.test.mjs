@@ -112,9 +112,9 @@ test("a vanished document takes its questions with it; figures hold no text", as
 });
 
 test("one at a time, stopped on demand, for administrators only", async () => {
-  await a.post("/api/eval", { questions: 1000 });
+  await a.post("/api/eval", { questions: 1000, configurations: [{}, { mode: "text" }, { mode: "bm25" }, { mode: "fused" }] });
   const second = await a.request("/api/eval", { method: "POST", body: {} });
-  assert.ok([429, 503].includes(second.status), String(second.status));
+  assert.equal(second.status, 429);
   assert.equal((await a.request("/api/eval", { method: "DELETE" })).status, 200);
   const s = await finished();
   assert.match(s.failed, /stopped/);
@@ -166,7 +166,7 @@ test("an administrator sees thumbs and the questions that found nothing", async 
   const before = await a.get("/api/feedback");
   const good = await ask("Who answers requests for fire drills at the north tower?");
   for (let i = 0; i < 2; i++) assert.equal((await ask("Which quarterback won in Cincinnati?")).refused, true);
-  await a.post("/api/feedback", { answer: good.answer_id, verdict: "down" });
+  await a.post("/api/feedback", { answer: good.answer_id, verdict: "down", comment: "wrong tower" });
   await a.post("/api/feedback", { answer: good.answer_id, verdict: "up", passage: 1 });
   const s = await a.get("/api/feedback?days=7");
   assert.equal(s.answers, before.answers + 3);
@@ -175,6 +175,7 @@ test("an administrator sees thumbs and the questions that found nothing", async 
   assert.equal(s.passages_liked, before.passages_liked + 1);
   assert.equal(s.unanswered[0].question, "Which quarterback won in Cincinnati?");
   assert.equal(s.unanswered[0].times, 2);
+  assert.deepEqual([s.comments[0].comment, s.comments[0].verdict, s.comments[0].answer], ["wrong tower", "down", good.answer_id]);
   assert.equal((await a.get(`/api/answers/${s.unanswered[0].answer}`)).outcome, "refused");
   const k = await a.post("/api/keys", { name: "curious", groups: ["staff"] });
   assert.equal((await a.request("/api/feedback", { key: k.key })).status, 403);

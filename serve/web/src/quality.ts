@@ -25,7 +25,6 @@ const MODES: Record<string, string> = {
 };
 
 const modeName = (mode: string) => MODES[mode] ?? mode;
-const collectionName = (c: string) => (c === "" ? "Liked answers" : c);
 const day = (at: number) => new Date(at * 1000).toLocaleDateString("en-GB", { day: "numeric", month: "short" });
 const hour = (at: number) => new Date(at * 1000).toLocaleTimeString("en-GB", { hour: "2-digit", minute: "2-digit" });
 const moment = (at: number) => new Date(at * 1000).toLocaleString("en-GB", { day: "numeric", month: "short", year: "numeric", hour: "2-digit", minute: "2-digit" });
@@ -132,6 +131,8 @@ export class QualityView {
     this.timer = 0;
   }
 
+  private unreached = false; // the message is about a refresh that failed
+
   private failed(e: unknown): void {
     if (e instanceof ApiError && e.status === 401) return this.onSignedOut();
     this.problem.textContent = (e as Error).message;
@@ -187,9 +188,12 @@ export class QualityView {
       e = await evaluation(HISTORY);
     } catch (x) {
       this.failed(x);
+      this.unreached = true;
       this.timer = window.setTimeout(() => this.element.isConnected && void this.refresh(anew), 5 * POLL_MS);
       return;
     }
+    if (this.unreached) this.problem.hidden = true;
+    this.unreached = false;
     this.progressed(e);
     if (anew || e.runs[0]?.id !== this.runs[0]?.id) {
       this.runs = e.runs;
@@ -222,7 +226,7 @@ export class QualityView {
   private collections(): void {
     const names = [...new Set(this.runs.flatMap((r) => r.collections.map((c) => c.collection)))].sort();
     const chosen = this.collection.value;
-    this.collection.replaceChildren(h("option", { value: "all" }, "all"), ...names.map((n) => h("option", { value: `=${n}` }, collectionName(n))));
+    this.collection.replaceChildren(h("option", { value: "all" }, "all"), ...names.map((n) => h("option", { value: `=${n}` }, n)));
     if (names.includes(chosen.slice(1))) this.collection.value = chosen;
     this.collectionLabel.hidden = names.length < 2;
   }

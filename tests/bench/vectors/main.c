@@ -228,7 +228,7 @@ static size_t number(const char *s, size_t least, size_t most)
     unsigned long n = strtoul(s, &end, 10);
     if (*end != '\0' || n < least || n > most) {
         bench_die("usage: bench-vectors [store] [vectors, 1000 to 10000000 [dimensions, 8 to 4096 "
-                  "[all|faiss|none]]]");
+                  "[all|faiss|hnsw|none [M [efConstruction [seconds]]]]]]");
     }
     return n;
 }
