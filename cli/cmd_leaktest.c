@@ -19,11 +19,11 @@
 #include "base/file.h"
 #include "base/hash.h"
 #include "cli/command.h"
+#include "cli/json_field.h"
 #include "cli/leaktest.h"
 
 #define READY_MS 180000
 #define ERASED_MS 600000
-#define TENANTS_MAX 16
 #define ARENA_MAX ((size_t)4 << 20)
 
 static void pause_ms(long ms)
@@ -42,6 +42,11 @@ static void word(char out[24])
         out[2 + 2 * i] = (char)('a' + (r[i] >> 4));
     }
     out[1 + 2 * sizeof(r)] = '\0';
+}
+
+static void note(struct leaktest *t, const char *text)
+{
+    (void)json_array_append_new(t->notes, json_string(text));
 }
 
 /* ---- canaries ---- */
@@ -122,10 +127,10 @@ static enum status upload(struct leaktest *t, struct canary *c, struct error *er
     const json_t *d = json_array_get(json_object_get(j, "documents"), 0);
     if (s == STATUS_OK && (code != 201 || d == NULL)) {
         s = error_set(err, STATUS_INTERNAL, "planting %.80s: %s (%ld)", c->path,
-                      leak_field(json_object_get(j, "error"), "message"), code);
+                      json_field(json_object_get(j, "error"), "message"), code);
     }
     if (s == STATUS_OK) {
-        (void)snprintf(c->id, sizeof(c->id), "%s", leak_field(d, "id"));
+        (void)snprintf(c->id, sizeof(c->id), "%s", json_field(d, "id"));
     }
     json_decref(j);
     buf_deinit(&out);
@@ -182,8 +187,8 @@ static enum status wait_ready(struct leaktest *t, struct error *err)
         json_t *d = NULL;
         (void)snprintf(path, sizeof(path), "/api/documents/%s", c->id);
         enum status s = http_json(&leak_admin(t, c->tenant)->http, path, NULL, &d, err);
-        bool ready = strcmp(leak_field(d, "state"), "ready") == 0;
-        bool failed = strcmp(leak_field(d, "state"), "failed") == 0;
+        bool ready = strcmp(json_field(d, "state"), "ready") == 0;
+        bool failed = strcmp(json_field(d, "state"), "failed") == 0;
         json_decref(d);
         if (s != STATUS_OK) {
             return s;
@@ -212,11 +217,11 @@ static enum status erase_marked(const struct leak_reader *admin, size_t *n, stru
 
     for (size_t i = 0; i < json_array_size(documents); i++) {
         const json_t *d = json_array_get(documents, i);
-        const char *path = leak_field(d, "path");
+        const char *path = json_field(d, "path");
         const char *slash = strrchr(path, '/');
         if (strncmp(slash == NULL ? path : slash + 1, LEAK_MARK, strlen(LEAK_MARK)) == 0 &&
             json_array_size(ids) < LEAK_CANARIES) {
-            (void)json_array_append_new(ids, json_string(leak_field(d, "id")));
+            (void)json_array_append_new(ids, json_string(json_field(d, "id")));
         }
     }
     *n = json_array_size(ids);
@@ -229,9 +234,9 @@ static enum status erase_marked(const struct leak_reader *admin, size_t *n, stru
     for (bool done = *n == 0; s == STATUS_OK && !done;) {
         char path[128];
         json_t *e = NULL;
-        (void)snprintf(path, sizeof(path), "/api/erasures/%.64s", leak_field(begun, "id"));
+        (void)snprintf(path, sizeof(path), "/api/erasures/%.64s", json_field(begun, "id"));
         s = http_json(&admin->http, path, NULL, &e, err);
-        done = strcmp(leak_field(e, "state"), "done") == 0;
+        done = strcmp(json_field(e, "state"), "done") == 0;
         json_decref(e);
         if (s == STATUS_OK && !done && clock_monotonic_ms() > end) {
             s = error_set(err, STATUS_DEADLINE,
@@ -298,26 +303,24 @@ static enum status prepare(struct leaktest *t, struct error *err)
         s = leak_groups(t, err);
     }
     if (s == STATUS_OK) {
+        s = leak_keys(t, tenants, err);
+    }
+    if (s == STATUS_OK) {
         leak_untried(t, json_array_size(tenants));
     }
-
-    for (size_t i = 0; i < json_array_size(tenants) && i < TENANTS_MAX && s == STATUS_OK; i++) {
-        const char *tenant = json_string_value(json_array_get(tenants, i));
+    for (size_t i = 0; i < t->n_readers && s == STATUS_OK; i++) {
+        const struct leak_reader *admin = &t->readers[i];
         size_t n = 0;
-        s = leak_keys(t, tenant, err);
-        if (s == STATUS_OK) {
-            s = erase_marked(leak_admin(t, tenant), &n, err);
+        if (!admin->admin) {
+            continue;
         }
+        s = erase_marked(admin, &n, err);
         if (s == STATUS_OK && n > 0) {
-            (void)json_array_append_new(
-                t->notes, json_string("what a run that was broken off had planted was removed"));
+            note(t, "what a run that was broken off had planted was removed");
         }
         if (s == STATUS_OK) {
-            s = plant_all(t, tenant, err);
+            s = plant_all(t, admin->tenant, err);
         }
-    }
-    if (json_array_size(tenants) > TENANTS_MAX) {
-        (void)json_array_append_new(t->notes, json_string("only the first 16 tenants were tried"));
     }
     json_decref(list);
     return s;

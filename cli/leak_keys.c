@@ -3,16 +3,13 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "cli/json_field.h"
 #include "cli/leaktest.h"
 
 #define KEY_MARK "carrel leaktest"
 
-const char *leak_field(const json_t *o, const char *key)
-{
-    const char *s = json_string_value(json_object_get(o, key));
-
-    return s == NULL ? "" : s;
-}
+_Static_assert(3 * LEAK_TENANTS + 1 <= LEAK_READERS,
+               "of every tenant an administrator and two without groups, and nobody");
 
 static enum status make_key(struct leaktest *t, struct leak_reader *r, struct error *err)
 {
@@ -30,8 +27,8 @@ static enum status make_key(struct leaktest *t, struct leak_reader *r, struct er
     json_decref(body);
     if (s == STATUS_OK) {
         r->http = t->admin;
-        (void)snprintf(r->http.key, sizeof(r->http.key), "%s", leak_field(answer, "key"));
-        (void)snprintf(r->id, sizeof(r->id), "%s", leak_field(answer, "id"));
+        (void)snprintf(r->http.key, sizeof(r->http.key), "%s", json_field(answer, "key"));
+        (void)snprintf(r->id, sizeof(r->id), "%s", json_field(answer, "id"));
     }
     json_decref(answer);
     return s;
@@ -40,14 +37,13 @@ static enum status make_key(struct leaktest *t, struct leak_reader *r, struct er
 static enum status add_reader(struct leaktest *t, const char *tenant, const char *const *groups,
                               size_t n, bool admin, struct error *err)
 {
-    if (t->n_readers == LEAK_READERS) {
-        (void)json_array_append_new(t->notes,
-                                    json_string("not every group was tried: there are too many"));
+    if (t->n_readers == LEAK_READERS) { /* only groups': the others are made first, and fit */
+        t->groups_left_out = true;
         return STATUS_OK;
     }
     struct leak_reader *r = &t->readers[t->n_readers];
     *r = (struct leak_reader){.n_groups = n, .admin = admin};
-    (void)snprintf(r->tenant, sizeof(r->tenant), "%s", tenant);
+    (void)snprintf(r->tenant, sizeof(r->tenant), "%s", tenant == NULL ? "" : tenant);
     for (size_t i = 0; i < n; i++) {
         r->groups[i] = groups[i];
     }
@@ -132,26 +128,39 @@ void leak_untried(struct leaktest *t, size_t tenants)
                        t->groups[i]);
         note(t, text);
     }
+    if (tenants > LEAK_TENANTS) {
+        (void)snprintf(text, sizeof(text), "only the first %d of %zu tenants were tried",
+                       LEAK_TENANTS, tenants);
+        note(t, text);
+    }
     if (t->groups_left_out) {
         note(t, "not every group was tried: there are too many");
     }
 }
 
-enum status leak_keys(struct leaktest *t, const char *tenant, struct error *err)
+/* An administrator's key for each tenant before all others: what is planted has somebody who can
+ * take it away. Groups last, each in all tenants before the next. */
+enum status leak_keys(struct leaktest *t, const json_t *tenants, struct error *err)
 {
-    enum status s = add_reader(t, tenant, NULL, 0, true, err);
+    enum status s = STATUS_OK;
+    size_t n = json_array_size(tenants);
 
-    for (int i = 0; i < 2 && s == STATUS_OK; i++) { /* two: one is not shown the other's answers */
-        s = add_reader(t, tenant, NULL, 0, false, err);
+    n = n < LEAK_TENANTS ? n : LEAK_TENANTS;
+    for (size_t i = 0; i < n && s == STATUS_OK; i++) {
+        s = add_reader(t, json_string_value(json_array_get(tenants, i)), NULL, 0, true, err);
     }
-    for (size_t i = 0; i < t->n_groups && s == STATUS_OK; i++) {
-        s = add_reader(t, tenant, &t->groups[i], 1, false, err);
+    for (size_t i = 0; i < 2 * n && s == STATUS_OK; i++) { /* two: one is not shown the other's
+                                                              answers */
+        s = add_reader(t, json_string_value(json_array_get(tenants, i / 2)), NULL, 0, false, err);
     }
-    if (s == STATUS_OK && t->n_readers < LEAK_READERS && !t->nobody) {
+    if (s == STATUS_OK) {
         struct leak_reader *r = &t->readers[t->n_readers++];
         *r = (struct leak_reader){.http = t->admin};
         explicit_bzero(r->http.key, sizeof(r->http.key)); /* of no tenant, without a key */
-        t->nobody = true;
+    }
+    for (size_t i = 0; i < n * t->n_groups && s == STATUS_OK; i++) {
+        s = add_reader(t, json_string_value(json_array_get(tenants, i % n)), &t->groups[i / n], 1,
+                       false, err);
     }
     return s;
 }
@@ -186,8 +195,8 @@ enum status leak_sweep_keys(const struct leaktest *t, struct error *err)
 
     for (size_t i = 0; i < json_array_size(keys) && s == STATUS_OK; i++) {
         const json_t *k = json_array_get(keys, i);
-        if (strncmp(leak_field(k, "name"), KEY_MARK " ", strlen(KEY_MARK) + 1) == 0) {
-            s = revoke(t, leak_field(k, "id"), err);
+        if (strncmp(json_field(k, "name"), KEY_MARK " ", strlen(KEY_MARK) + 1) == 0) {
+            s = revoke(t, json_field(k, "id"), err);
         }
     }
     json_decref(list);

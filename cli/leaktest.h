@@ -7,7 +7,8 @@
 #include "cli/http.h"
 
 #define LEAK_MARK "carrel-leaktest-" /* begins the name of every file and key it makes */
-#define LEAK_CANARIES 64             /* of all tenants */
+#define LEAK_TENANTS 16
+#define LEAK_CANARIES 64 /* of all tenants */
 #define LEAK_READERS 64
 #define LEAK_GROUPS 16
 #define LEAK_FOUND 32 /* leaks that are described */
@@ -41,7 +42,7 @@ struct leaktest {
     size_t n_readers;
     const char *groups[LEAK_GROUPS]; /* of the rules; from n_ruled on only of keys */
     size_t n_groups, n_ruled;
-    bool groups_left_out, nobody;
+    bool groups_left_out;
     json_t *keys;  /* that there are, as /api/keys tells them */
     json_t *paths; /* by probe: {"path", "probes", "leaks"} */
     json_t *leaks; /* sentences */
@@ -50,13 +51,13 @@ struct leaktest {
 };
 
 /* leak_keys.c */
-/* A string of an answer, "" where there is none. */
-const char *leak_field(const json_t *o, const char *key);
 /* Every group that rules or keys name. */
 enum status leak_groups(struct leaktest *t, struct error *err) MUST_CHECK;
-/* Says in words what this appliance gives no occasion to try. */
+/* Says in words what was not tried for want of an occasion or of room. */
 void leak_untried(struct leaktest *t, size_t tenants);
-enum status leak_keys(struct leaktest *t, const char *tenant, struct error *err) MUST_CHECK;
+/* Readers of the first LEAK_TENANTS of these tenants, and nobody. */
+enum status leak_keys(struct leaktest *t, const json_t *tenants, struct error *err) MUST_CHECK;
+/* Never NULL for a tenant that leak_keys had. */
 const struct leak_reader *leak_admin(const struct leaktest *t, const char *tenant);
 /* Keys of this run, or of one that was killed. Its documents are found once there are
  * administrators' keys. */
