@@ -44,11 +44,6 @@ static void word(char out[24])
     out[1 + 2 * sizeof(r)] = '\0';
 }
 
-static void note(struct leaktest *t, const char *text)
-{
-    (void)json_array_append_new(t->notes, json_string(text));
-}
-
 /* ---- canaries ---- */
 
 /* A path that the pattern matches: its wildcards become folders of ours, its last part our name. */
@@ -141,6 +136,7 @@ static enum status plant(struct leaktest *t, const char *tenant, const struct ru
                          struct error *err)
 {
     if (t->n_canaries == LEAK_CANARIES) {
+        t->n_unplanted++;
         return STATUS_OK;
     }
     struct canary *c = &t->canaries[t->n_canaries];
@@ -151,10 +147,10 @@ static enum status plant(struct leaktest *t, const char *tenant, const struct ru
     word(c->told);
     char path[sizeof(c->path)];
     if (!place(u, c->name, path, sizeof(path))) {
-        char note[160];
-        (void)snprintf(note, sizeof(note),
+        char text[160];
+        (void)snprintf(text, sizeof(text),
                        "the rule of line %zu was not tried: no .md file fits it", u->line);
-        (void)json_array_append_new(t->notes, json_string(note));
+        leak_note(t, text);
         return STATUS_OK;
     }
     memcpy(c->path, path, sizeof(path));
@@ -206,8 +202,10 @@ static enum status wait_ready(struct leaktest *t, struct error *err)
 
 /* ---- taking away ---- */
 
-/* Erases what of this administrator's tenant has our mark in its name; *n counts it. */
-static enum status erase_marked(const struct leak_reader *admin, size_t *n, struct error *err)
+/* Erases what of this administrator's tenant has our mark in its name; *n counts it. An erasure
+ * goes on by itself when it is not waited for any more: that is no failure. */
+static enum status erase_marked(struct leaktest *t, const struct leak_reader *admin, size_t *n,
+                                struct error *err)
 {
     json_t *list = NULL;
     json_t *begun = NULL;
@@ -239,10 +237,15 @@ static enum status erase_marked(const struct leak_reader *admin, size_t *n, stru
         done = strcmp(json_field(e, "state"), "done") == 0;
         json_decref(e);
         if (s == STATUS_OK && !done && clock_monotonic_ms() > end) {
-            s = error_set(err, STATUS_DEADLINE,
-                          "the canaries' erasure is not finished; it goes on by itself");
+            char text[200];
+            (void)snprintf(text, sizeof(text),
+                           "the erasure of what was planted in tenant %s is not finished after %d "
+                           "minutes; it goes on by itself",
+                           admin->tenant, ERASED_MS / 60000);
+            leak_note(t, text);
+            done = true;
         }
-        if (!done) {
+        if (!done && s == STATUS_OK) {
             pause_ms(200);
         }
     }
@@ -260,7 +263,7 @@ static enum status take_away(struct leaktest *t, struct error *err)
 
     for (size_t i = 0; i < t->n_readers; i++) {
         size_t n = 0;
-        if (t->readers[i].admin && erase_marked(&t->readers[i], &n, &one) != STATUS_OK &&
+        if (t->readers[i].admin && erase_marked(t, &t->readers[i], &n, &one) != STATUS_OK &&
             s == STATUS_OK) {
             s = one.code;
             *err = one;
@@ -314,13 +317,20 @@ static enum status prepare(struct leaktest *t, struct error *err)
         if (!admin->admin) {
             continue;
         }
-        s = erase_marked(admin, &n, err);
+        s = erase_marked(t, admin, &n, err);
         if (s == STATUS_OK && n > 0) {
-            note(t, "what a run that was broken off had planted was removed");
+            leak_note(t, "what a run that was broken off had planted was removed");
         }
         if (s == STATUS_OK) {
             s = plant_all(t, admin->tenant, err);
         }
+    }
+    if (t->n_unplanted > 0) {
+        char text[160];
+        (void)snprintf(text, sizeof(text),
+                       "%zu places of rules were not tried: more than %d canaries are not planted",
+                       t->n_unplanted, LEAK_CANARIES);
+        leak_note(t, text);
     }
     json_decref(list);
     return s;
@@ -358,7 +368,9 @@ static enum status try_all(struct leaktest *t, struct error *err)
     return s;
 }
 
-static void report(const struct options *o, const struct leaktest *t)
+/* failed: NULL, or why the run did not get to its end; what was found until then counts all the
+ * same. */
+static void report(const struct options *o, const struct leaktest *t, const char *failed)
 {
     const char *name;
     json_t *row;
@@ -366,10 +378,12 @@ static void report(const struct options *o, const struct leaktest *t)
     const json_t *text;
 
     if (o->json) {
-        json_t *all = json_pack("{s:b, s:I, s:I, s:I, s:O, s:O, s:O}", "ok", t->n_leaks == 0,
-                                "canaries", (json_int_t)t->n_canaries, "probes",
-                                (json_int_t)t->n_probes, "leaks", (json_int_t)t->n_leaks, "paths",
-                                t->paths, "found", t->leaks, "notes", t->notes);
+        json_t *all =
+            json_pack("{s:b, s:I, s:I, s:I, s:I, s:O, s:O, s:O, s:s*}", "ok",
+                      (int)(t->n_leaks == 0 && failed == NULL), "canaries",
+                      (json_int_t)t->n_canaries, "probes", (json_int_t)t->n_probes, "leaks",
+                      (json_int_t)t->n_leaks, "untried", (json_int_t)t->n_untried, "paths",
+                      t->paths, "found", t->leaks, "notes", t->notes, "failed", failed);
         (void)json_dumpf(all, stdout, JSON_INDENT(2));
         (void)printf("\n");
         json_decref(all);
@@ -377,9 +391,14 @@ static void report(const struct options *o, const struct leaktest *t)
     }
     json_object_foreach(t->paths, name, row)
     {
-        (void)printf("%-22s %6" JSON_INTEGER_FORMAT " probes %6" JSON_INTEGER_FORMAT " leaks\n",
-                     name, json_integer_value(json_object_get(row, "probes")),
+        json_int_t untried = json_integer_value(json_object_get(row, "untried"));
+        (void)printf("%-22s %6" JSON_INTEGER_FORMAT " probes %6" JSON_INTEGER_FORMAT " leaks", name,
+                     json_integer_value(json_object_get(row, "probes")),
                      json_integer_value(json_object_get(row, "leaks")));
+        if (untried > 0) {
+            (void)printf(" %6" JSON_INTEGER_FORMAT " not tried", untried);
+        }
+        (void)printf("\n");
     }
     json_array_foreach(t->leaks, i, text)
     {
@@ -389,7 +408,8 @@ static void report(const struct options *o, const struct leaktest *t)
     {
         (void)printf("note  %s\n", json_string_value(text));
     }
-    (void)printf("%zu canaries, %zu probes, %zu leaks\n", t->n_canaries, t->n_probes, t->n_leaks);
+    (void)printf("%zu canaries, %zu probes, %zu leaks, %zu not tried\n", t->n_canaries, t->n_probes,
+                 t->n_leaks, t->n_untried);
 }
 
 static enum exit_code once(const struct options *o)
@@ -428,12 +448,13 @@ static enum exit_code once(const struct options *o)
         s = after.code;
         err = after;
     }
-    enum exit_code code = EXIT_OK;
+    enum exit_code code = t->n_leaks == 0 ? EXIT_OK : EXIT_FAILED;
+    if (begun) {
+        report(o, t, s == STATUS_OK ? NULL : err.text);
+    }
     if (s != STATUS_OK) {
-        code = command_failed(&err);
-    } else {
-        report(o, t);
-        code = t->n_leaks == 0 ? EXIT_OK : EXIT_FAILED;
+        enum exit_code failed = command_failed(&err);
+        code = code == EXIT_OK ? failed : code;
     }
     json_decref(t->paths);
     json_decref(t->leaks);

@@ -94,8 +94,17 @@ enum status leak_groups(struct leaktest *t, struct error *err)
     return s;
 }
 
-static void note(struct leaktest *t, const char *text)
+void leak_note(struct leaktest *t, const char *text)
 {
+    size_t i;
+    const json_t *said;
+
+    json_array_foreach(t->notes, i, said)
+    {
+        if (strcmp(json_string_value(said), text) == 0) {
+            return;
+        }
+    }
     (void)json_array_append_new(t->notes, json_string(text));
 }
 
@@ -114,27 +123,28 @@ void leak_untried(struct leaktest *t, size_t tenants)
     char text[700];
 
     if (tenants < 2) {
-        note(t, "not tried, for there is one tenant: reading another tenant's documents "
-                "(carrel tenant create makes a second one)");
+        leak_note(t, "not tried, for there is one tenant: reading another tenant's documents "
+                     "(carrel tenant create makes a second one)");
     }
     if (!names_readers(t)) {
-        note(t, "not tried, for no rule in access.yaml names readers: reading what is for other "
-                "groups; everybody of a tenant may read all of it");
+        leak_note(t,
+                  "not tried, for no rule in access.yaml names readers: reading what is for other "
+                  "groups; everybody of a tenant may read all of it");
     }
     for (size_t i = t->n_ruled; i < t->n_groups; i++) {
         (void)snprintf(text, sizeof(text),
                        "no rule names the group %.200s that keys have: they read what keys without "
                        "a group read",
                        t->groups[i]);
-        note(t, text);
+        leak_note(t, text);
     }
     if (tenants > LEAK_TENANTS) {
         (void)snprintf(text, sizeof(text), "only the first %d of %zu tenants were tried",
                        LEAK_TENANTS, tenants);
-        note(t, text);
+        leak_note(t, text);
     }
     if (t->groups_left_out) {
-        note(t, "not every group was tried: there are too many");
+        leak_note(t, "not every group was tried: there are too many");
     }
 }
 

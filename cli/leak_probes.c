@@ -157,20 +157,39 @@ static void leaked(struct leaktest *t, const struct probe *p, const struct canar
     }
 }
 
-static void count(struct leaktest *t, const char *name, bool leak)
+enum outcome { SILENT, LEAKED, UNTRIED };
+
+static void count(struct leaktest *t, const char *name, enum outcome what)
 {
+    static const char *const keys[] = {"probes", "leaks", "untried"};
     json_t *row = json_object_get(t->paths, name);
 
     if (row == NULL) {
-        row = json_pack("{s:i, s:i}", "probes", 0, "leaks", 0);
+        row = json_pack("{s:i, s:i, s:i}", "probes", 0, "leaks", 0, "untried", 0);
         (void)json_object_set_new(t->paths, name, row);
     }
-    const char *keys[] = {"probes", "leaks"};
-    for (size_t i = 0; i < 1 + (size_t)leak; i++) {
+    const bool adds[] = {what != UNTRIED, what == LEAKED, what == UNTRIED};
+    for (size_t i = 0; i < sizeof(keys) / sizeof(keys[0]); i++) {
         json_int_t n = json_integer_value(json_object_get(row, keys[i]));
-        (void)json_object_set_new(row, keys[i], json_integer(n + 1));
+        (void)json_object_set_new(row, keys[i], json_integer(n + (json_int_t)adds[i]));
     }
-    t->n_probes++;
+    t->n_probes += what != UNTRIED;
+    t->n_untried += what == UNTRIED;
+}
+
+/* Did nobody look whether it may be told? The appliance is busy, or a part of it is down. */
+static bool no_answer(long code)
+{
+    return code == 429 || code >= 500;
+}
+
+static void not_tried(struct leaktest *t, const char *name, long code)
+{
+    char text[160];
+
+    (void)snprintf(text, sizeof(text), "%s was not tried each time: the appliance answered %ld",
+                   name, code);
+    leak_note(t, text);
 }
 
 static enum status one(struct leaktest *t, const struct probe *p, const struct canary *c,
@@ -183,6 +202,7 @@ static enum status one(struct leaktest *t, const struct probe *p, const struct c
     struct buf got;
     struct buf absent;
     const char *how = NULL;
+    bool untried = false;
 
     buf_init(&got, BODY_MAX);
     buf_init(&absent, BODY_MAX);
@@ -201,6 +221,9 @@ static enum status one(struct leaktest *t, const struct probe *p, const struct c
             how = "was told the name of";
         } else if (!id_asked && strstr(got.ptr, c->id) != NULL) {
             how = "was told the id of";
+        } else if (no_answer(code) || no_answer(absent_code)) {
+            not_tried(t, p->name, no_answer(code) ? code : absent_code);
+            untried = true;
         } else if (p->hidden && code < 400) {
             how = "may do that with";
         } else if (p->hidden &&
@@ -209,7 +232,7 @@ static enum status one(struct leaktest *t, const struct probe *p, const struct c
                            absent.ptr, strstr(p->path, "{answer}") != NULL ? answer : id))) {
             how = "can tell from the refusal that there is";
         }
-        count(t, p->name, how != NULL);
+        count(t, p->name, untried ? UNTRIED : how != NULL ? LEAKED : SILENT);
         if (how != NULL) {
             leaked(t, p, c, r, how);
         }
@@ -278,6 +301,14 @@ enum status leak_control(struct leaktest *t, struct canary *c, const struct leak
             json_string_value(json_object_get(json_object_get(j, "carrel"), "answer_id"));
         (void)snprintf(c->answer, sizeof(c->answer), "%s", id == NULL ? "" : id);
         json_decref(j);
+    }
+    if (s == STATUS_OK && c->answer[0] == '\0') {
+        char text[900];
+        (void)snprintf(text, sizeof(text),
+                       "nobody was given an answer (%ld) from %s of tenant %s: records of answers "
+                       "were not tried with it",
+                       code, c->path, c->tenant);
+        leak_note(t, text);
     }
     buf_deinit(&got);
     return s;

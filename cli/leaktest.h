@@ -44,15 +44,18 @@ struct leaktest {
     size_t n_groups, n_ruled;
     bool groups_left_out;
     json_t *keys;  /* that there are, as /api/keys tells them */
-    json_t *paths; /* by probe: {"path", "probes", "leaks"} */
+    json_t *paths; /* by probe: {"probes", "leaks", "untried"} */
     json_t *leaks; /* sentences */
     json_t *notes;
-    size_t n_leaks, n_probes;
+    size_t n_leaks, n_probes, n_untried;
+    size_t n_unplanted; /* canaries that there was no room for */
 };
 
 /* leak_keys.c */
 /* Every group that rules or keys name. */
 enum status leak_groups(struct leaktest *t, struct error *err) MUST_CHECK;
+/* Once; a second time is passed over. */
+void leak_note(struct leaktest *t, const char *text);
 /* Says in words what was not tried for want of an occasion or of room. */
 void leak_untried(struct leaktest *t, size_t tenants);
 /* Readers of the first LEAK_TENANTS of these tenants, and nobody. */
@@ -65,13 +68,15 @@ enum status leak_sweep_keys(const struct leaktest *t, struct error *err) MUST_CH
 
 /* leak_probes.c */
 bool leak_may_read(const struct leak_reader *r, const struct canary *c);
-/* A reader finds it: otherwise silence elsewhere would prove nothing. */
+/* A reader finds it: otherwise silence elsewhere would prove nothing. Where chat gives him no
+ * answer, the answers of that document are not tried, and a note says so. */
 enum status leak_control(struct leaktest *t, struct canary *c, const struct leak_reader *r,
                          struct error *err) MUST_CHECK;
 /* The record of the answer, as somebody else who may read its document too. */
 enum status leak_probe_answer(struct leaktest *t, const struct canary *c,
                               const struct leak_reader *r, struct error *err) MUST_CHECK;
-/* Every door, as this reader who may not. */
+/* Every door, as this reader who may not. A door that answers 429 to the end, or 5xx, without
+ * having told anything, was not tried: it is counted apart. */
 enum status leak_probe(struct leaktest *t, const struct canary *c, const struct leak_reader *r,
                        struct error *err) MUST_CHECK;
 
