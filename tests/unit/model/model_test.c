@@ -11,30 +11,11 @@
 #include "tests/unit/test.h"
 
 #define TOKENS 40U
+#define VOCABULARY 320U
 
-static const struct model_writer small = {.architecture = "llama",
-                                          .type = TENSOR_F32,
-                                          .layers = 2,
-                                          .width = 64,
-                                          .feed_forward = 96,
-                                          .heads = 4,
-                                          .kv_heads = 2,
-                                          .vocabulary = 320,
-                                          .context = 128};
-
-static struct model_writer writer(const char *architecture, enum tensor_type type)
+static struct model_writer writer(const char *name, enum tensor_type type)
 {
-    struct model_writer w = small;
-    w.architecture = architecture;
-    w.type = type;
-    w.kv_heads = strcmp(architecture, "bert") == 0 ? w.heads : w.kv_heads;
-    w.layers = strcmp(architecture, "gemma3") == 0 ? 6 : w.layers; /* the sixth sees all */
-    w.experts = strcmp(architecture, "qwen3moe") == 0 ? 6 : 0;
-    if (strcmp(architecture, "mixtral") == 0) {
-        w.architecture = "llama";
-        w.experts = 4;
-    }
-    return w;
+    return model_writer_small(name, type);
 }
 
 static void write_model(const char *dir, const struct model_writer *w, char path[256])
@@ -148,7 +129,7 @@ static void agrees_with_the_reference(void **state)
         struct run r;
         uint32_t tokens[TOKENS];
         struct model_writer w = writer(model_golden[g].architecture, model_golden[g].type);
-        float *logits = calloc((size_t)TOKENS * small.vocabulary, sizeof *logits);
+        float *logits = calloc((size_t)TOKENS * VOCABULARY, sizeof *logits);
         write_model(dir, &w, path);
         open_run(&r, path, TENSOR_F32);
         tokens_of(0, tokens);
@@ -188,7 +169,7 @@ static void answers_are_the_same_bits(void **state)
         struct run r;
         uint32_t tokens[TOKENS];
         struct model_writer w = writer(architectures[a], a == 1 ? TENSOR_Q8_0 : TENSOR_F16);
-        size_t bytes = (size_t)TOKENS * small.vocabulary * sizeof(float);
+        size_t bytes = (size_t)TOKENS * VOCABULARY * sizeof(float);
         float *alone = malloc(bytes);
         float *other = malloc(bytes);
         write_model(dir, &w, path);
@@ -258,11 +239,11 @@ static void quantized_files_run(void **state)
     char made[300];
     struct error err = {0};
     test_folder(dir);
-    struct model_writer w = small;
+    struct model_writer w = writer("llama", TENSOR_F32);
     w.width = 256;
     w.feed_forward = 512;
     write_model(dir, &w, path);
-    size_t n = (size_t)TOKENS * small.vocabulary;
+    size_t n = (size_t)TOKENS * VOCABULARY;
     float *exact = calloc(n, sizeof *exact);
     float *got = calloc(n, sizeof *got);
     uint32_t tokens[TOKENS];
@@ -310,17 +291,17 @@ static void bad_models_are_refused(void **state)
     struct error err = {0};
     struct model *m = NULL;
     test_folder(dir);
-    struct model_writer w = small;
+    struct model_writer w = writer("llama", TENSOR_F32);
     w.leave_out = "blk.1.ffn_up.weight";
     write_model(dir, &w, path);
     assert_int_equal(model_open(path, &m, &err), STATUS_INVALID);
     assert_non_null(strstr(err.text, "blk.1.ffn_up.weight is missing"));
-    w = small;
+    w = writer("llama", TENSOR_F32);
     w.architecture = "mamba";
     write_model(dir, &w, path);
     assert_int_equal(model_open(path, &m, &err), STATUS_UNSUPPORTED);
     assert_non_null(strstr(err.text, "\"mamba\""));
-    w = small;
+    w = writer("llama", TENSOR_F32);
     w.heads = 3; /* 64 / 3 is no head's width */
     w.kv_heads = 3;
     write_model(dir, &w, path);
@@ -336,7 +317,8 @@ static void limits_hold(void **state)
     struct error err;
     struct run r;
     test_folder(dir);
-    write_model(dir, &small, path);
+    struct model_writer w = writer("llama", TENSOR_F32);
+    write_model(dir, &w, path);
     open_run(&r, path, TENSOR_F32);
     struct kv_sequence s = {0};
     float *logits = calloc(r.vocabulary, sizeof *logits);
