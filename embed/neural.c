@@ -17,7 +17,7 @@ void neural_scratch_init(struct neural_scratch *s)
 
 void neural_scratch_deinit(struct neural_scratch *s)
 {
-    workspace_free(s->workspace);
+    backend_close(s->backend);
     pool_free(s->pool);
     for (size_t i = 0; i < NEURAL_GROUP; i++) {
         token_list_deinit(&s->tokens[i]);
@@ -31,7 +31,7 @@ static uint32_t longest(const struct model *m)
     return context < NEURAL_TOKENS_MAX ? context : NEURAL_TOKENS_MAX;
 }
 
-/* A workspace of this model for n tokens; grows by doubling, since most texts are short. */
+/* Room in a backend of this model for n tokens; grows by doubling, since most texts are short. */
 static enum status make_room(struct neural_scratch *s, const struct model *m, uint32_t n,
                              struct error *err)
 {
@@ -42,19 +42,20 @@ static enum status make_room(struct neural_scratch *s, const struct model *m, ui
     while (room < n) {
         room *= 2;
     }
-    struct workspace *w = NULL;
-    workspace_free(s->workspace);
-    s->workspace = NULL;
+    struct backend *b = NULL;
+    backend_close(s->backend);
+    s->backend = NULL;
     s->of = NULL;
     enum status st = STATUS_OK;
     if (s->pool == NULL && s->threads > 1) {
         st = pool_new(s->threads, &s->pool, err);
     }
     if (st == STATUS_OK) {
-        st = workspace_new_with(m, room, s->pool, &w, err);
+        struct backend_options where = {.tokens = room, .pool = s->pool};
+        st = backend_open_cpu(m, &where, &b, err);
     }
     if (st == STATUS_OK) {
-        s->workspace = w;
+        s->backend = b;
         s->of = m;
         s->room = room;
     }
@@ -113,8 +114,7 @@ enum status neural_encode_group(struct neural_scratch *s, const struct model *m,
         all += tokens;
         most = tokens > most ? tokens : most;
     }
-    if (st ==
-        STATUS_OK) { /* a pass takes what fits into the workspace, the rest goes into the next */
+    if (st == STATUS_OK) { /* a pass takes what fits into the room, the rest goes into the next */
         all = all < ROOM_GROUP ? all : ROOM_GROUP;
         st = make_room(s, m, all > most ? all : most, err);
     }
@@ -124,8 +124,8 @@ enum status neural_encode_group(struct neural_scratch *s, const struct model *m,
             end++;
         }
         if (end > first) {
-            st = model_embed_many(m, s->workspace, list + first, end - first,
-                                  out + (size_t)first * r->width, err);
+            st = backend_embed(s->backend, list + first, end - first,
+                               out + (size_t)first * r->width, err);
         }
         if (end < n) {
             memset(out + (size_t)end * r->width, 0, r->width * sizeof *out);
@@ -162,7 +162,7 @@ enum status neural_score(struct neural_scratch *s, const struct model *m, struct
         st = make_room(s, m, n, err);
     }
     if (st == STATUS_OK) {
-        st = model_rank(m, s->workspace, s->tokens[0].ids, n, second, out, err);
+        st = backend_rank(s->backend, s->tokens[0].ids, n, second, out, err);
     }
     if (st == STATUS_OK) {
         count->tokens += n;

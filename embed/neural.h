@@ -4,7 +4,7 @@
 #define CARREL_EMBED_NEURAL_H
 
 #include "embed/encode.h"
-#include "model/pool.h"
+#include "model/backend.h"
 #include "model/registry.h"
 
 /* Tokens read of one text, where the model's context is not smaller. Chunks have at most 380 words:
@@ -13,8 +13,8 @@
 #define NEURAL_GROUP 8U /* texts encoded together */
 
 struct neural_scratch {
-    const struct model *of; /* what the workspace was made for; NULL: none */
-    struct workspace *workspace;
+    const struct model *of; /* what the backend was opened for; NULL: none */
+    struct backend *backend;
     uint32_t room;    /* tokens it takes */
     uint32_t threads; /* 0: the caller's alone; set before the first use */
     struct pool *pool;

@@ -176,6 +176,8 @@ void batch_end(struct runner *r)
 
 struct pass {
     struct model_piece pieces[RUNNER_USERS_MAX];
+    struct backend_pick picks[RUNNER_USERS_MAX];
+    struct error refused[RUNNER_USERS_MAX]; /* by the answer's form; code OK: not */
     struct slot *slots[RUNNER_USERS_MAX];
     size_t n;
     uint32_t tokens;
@@ -250,34 +252,48 @@ static void note_logprob(struct runner *r, struct runner_task *t, const float *l
                      t->n_top);
 }
 
-/* The token, among those that the answer's form allows. *whole: the form is complete with it. */
-static uint32_t choose(const struct runner *r, struct slot *s, const float *logits, bool *whole,
-                       struct error *err)
+/* What the next token of a piece is chosen by, among those that the answer's form allows. */
+static void ask(struct pass *p, size_t i)
 {
-    const uint64_t *allowed = NULL;
-    enum status st = s->form == NULL ? STATUS_OK : grammar_run_allowed(s->form, &allowed, err);
-    uint32_t token =
-        st == STATUS_OK ? sampler_pick(s->sampler, logits, allowed, s->written) : UINT32_MAX;
-    if (st == STATUS_OK && token == UINT32_MAX) {
-        st = error_set(err, STATUS_INTERNAL,
-                       s->form != NULL ? "no token of the vocabulary goes on in the form asked for"
-                                       : "the model gave no usable numbers");
+    struct slot *s = p->slots[i];
+    struct backend_pick *pick = &p->picks[i];
+    if (!s->begun && s->fed + p->pieces[i].n < s->task->prompt.n) {
+        return;
     }
-    if (st == STATUS_OK && s->form != NULL && !tokenizer_is_end(model_tokenizer(r->model), token)) {
-        st = grammar_run_accept(s->form, token, err);
+    pick->sampler = s->sampler;
+    pick->step = s->written;
+    pick->logits_wanted = s->task->logprobs;
+    pick->wanted = s->form == NULL ||
+                   grammar_run_allowed(s->form, &pick->allowed, &p->refused[i]) == STATUS_OK;
+}
+
+/* The token is taken, or says why there is none. *whole: the form is complete with it. */
+static enum status take(const struct runner *r, struct slot *s, const struct backend_pick *pick,
+                        bool *whole, struct error *err)
+{
+    enum status st = STATUS_OK;
+    if (pick->token == UINT32_MAX) {
+        return error_set(err, STATUS_INTERNAL,
+                         s->form != NULL
+                             ? "no token of the vocabulary goes on in the form asked for"
+                             : "the model gave no usable numbers");
+    }
+    if (s->form != NULL && !tokenizer_is_end(model_tokenizer(r->model), pick->token)) {
+        st = grammar_run_accept(s->form, pick->token, err);
         *whole = st == STATUS_OK && grammar_run_ended(s->form);
     }
-    return token;
+    return st;
 }
 
 /* The next token of an answer; the slot may be free afterwards. */
-static void pick(struct runner *r, struct slot *s, const float *logits)
+static void go_on(struct runner *r, struct slot *s, const struct backend_pick *pick,
+                  const struct error *refused)
 {
     struct runner_task *t = s->task;
-    struct error why = {0};
+    struct error why = *refused;
     bool whole = false;
-    uint32_t token = choose(r, s, logits, &whole, &why);
-    if (why.code != STATUS_OK) {
+    uint32_t token = pick->token;
+    if (why.code != STATUS_OK || take(r, s, pick, &whole, &why) != STATUS_OK) {
         end_slot(r, s, &why, NULL);
         return;
     }
@@ -286,7 +302,7 @@ static void pick(struct runner *r, struct slot *s, const float *logits)
     sampler_accept(s->sampler, token);
     bool stop = tokenizer_is_end(model_tokenizer(r->model), token);
     if (!stop) {
-        note_logprob(r, t, logits, token);
+        note_logprob(r, t, pick->logits, token);
     }
     uv_mutex_lock(&r->lock);
     t->completion_tokens = s->written;
@@ -306,7 +322,6 @@ static void pick(struct runner *r, struct slot *s, const float *logits)
 
 static void after(struct runner *r, const struct pass *p)
 {
-    uint32_t width = model_info(r->model)->vocabulary;
     for (size_t i = 0; i < p->n; i++) {
         struct slot *s = p->slots[i];
         if (!s->begun) {
@@ -319,7 +334,7 @@ static void after(struct runner *r, const struct pass *p)
             beginnings_keep(&r->beginnings, s->task->scope, s->task->prompt.ids, s->fed,
                             &s->sequence, clock_monotonic_ms());
         }
-        pick(r, s, r->logits + i * width);
+        go_on(r, s, &p->picks[i], &p->refused[i]);
     }
 }
 
@@ -331,8 +346,11 @@ void batch_pass(struct runner *r)
     if (p.n == 0) {
         return;
     }
+    for (size_t i = 0; i < p.n; i++) {
+        ask(&p, i);
+    }
     int64_t from = clock_monotonic_us();
-    enum status st = model_forward(r->model, r->workspace, r->pool, p.pieces, p.n, r->logits, &err);
+    enum status st = backend_choose(r->backend, p.pieces, p.n, p.picks, &err);
     double each = (double)(clock_monotonic_us() - from) / p.tokens;
     r->us_per_token = r->us_per_token > 0 ? .7 * r->us_per_token + .3 * each : each;
     r->passes++;

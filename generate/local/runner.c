@@ -82,26 +82,23 @@ static enum status load(struct runner *r, struct error *err)
     }
     s = find_template(r, err);
     s = s != STATUS_OK ? s : budget(r, err);
-    struct kv_shape shape = model_kv_shape(r->model, TENSOR_F16);
-    s = s != STATUS_OK ? s : kv_pool_new(&shape, r->pages, &r->pool, err);
     uint32_t threads = r->config.threads == 0 ? cores() : r->config.threads;
     s = s != STATUS_OK ? s : pool_new(threads, &r->threads, err);
-    s = s != STATUS_OK
-            ? s
-            : workspace_new_with(r->model, RUNNER_PASS_TOKENS, r->threads, &r->workspace, err);
+    struct backend_options where = {.tokens = RUNNER_PASS_TOKENS,
+                                    .pages = r->pages,
+                                    .kv_type = TENSOR_F16,
+                                    .choices = r->config.users,
+                                    .pool = r->threads};
+    s = s != STATUS_OK ? s : backend_open_cpu(r->model, &where, &r->backend, err);
     if (s != STATUS_OK) {
         return s;
     }
+    r->pool = r->backend->keys;
     beginnings_init(&r->beginnings, r->pool);
-    r->logits =
-        calloc((size_t)r->config.users * model_info(r->model)->vocabulary + 1, sizeof *r->logits);
-    if (r->logits == NULL) {
-        return error_set(err, STATUS_NO_MEMORY, "out of memory");
-    }
     uv_mutex_lock(&r->lock);
     r->shown.pages = r->shown.pages_free = r->pages;
     (void)snprintf(r->shown.model, sizeof r->shown.model, "%.64s (sha256 %.12s, %s)", record.name,
-                   record.sha256, workspace_kernels(r->workspace));
+                   record.sha256, r->backend->name);
     (void)snprintf(r->shown.detail, sizeof r->shown.detail,
                    "%s, %s template, %u users at %u tokens, %u threads",
                    model_info(r->model)->architecture, template_name(r->family), r->config.users,
@@ -333,11 +330,9 @@ void runner_stop(struct runner *r)
 void runner_free(struct runner *r)
 {
     (void)uv_thread_join(&r->thread);
-    free(r->logits);
     grammar_vocabulary_free(r->words);
-    workspace_free(r->workspace);
+    backend_close(r->backend);
     pool_free(r->threads);
-    kv_pool_free(r->pool);
     model_close(r->model);
     uv_cond_destroy(&r->wake);
     uv_mutex_destroy(&r->lock);

@@ -5,6 +5,7 @@
 #include <uv.h>
 
 #include "generate/local/runner.h"
+#include "model/backend.h"
 
 struct slot {                 /* a task at work; the model's thread only */
     struct runner_task *task; /* NULL: free */
@@ -37,13 +38,12 @@ struct runner {
     uint32_t context, pages;
     /* the thread's own */
     struct grammar_vocabulary *words; /* made when the first form is asked for */
-    struct kv_pool *pool;
     struct pool *threads;
-    struct workspace *workspace;
+    struct backend *backend; /* the model where it computes, with its pages */
+    struct kv_pool *pool;    /* of them */
     struct beginnings beginnings;
     struct list waiting;
     struct slot slots[RUNNER_USERS_MAX];
-    float *logits; /* users rows */
     uint64_t tickets;
     double us_per_token; /* of passes lately: how long a slice of a prompt takes */
     bool changed;        /* something to take */
