@@ -156,6 +156,12 @@ static enum status take_item(struct asking *q, const Vs__EraseInspectReply__Item
     if (it == NULL) {
         return STATUS_OK;
     }
+    if (m->hold != NULL) { /* it may have moved since: hold_over() sees where it stands */
+        char shown[160];
+        path_show(it->item.path, shown, sizeof shown);
+        return error_set(err, STATUS_FORBIDDEN,
+                         "an earlier version of %s is under the legal hold %s", shown, m->hold);
+    }
     it->item.chunks = m->chunks;
     it->item.versions = m->versions;
     it->item.has_hash = m->has_hash && m->hash.len == SHA256_BYTES;

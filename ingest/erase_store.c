@@ -40,11 +40,14 @@ static void on_hide_end(struct rpc_request *r, const struct error *err, void *da
 static void hide_next(struct erasing *z)
 {
     char *list[HIDE_BATCH];
+    protobuf_c_boolean stays[HIDE_BATCH];
     Vs__EraseRequest q = VS__ERASE_REQUEST__INIT;
     q.sequence = z->e.sequence;
     q.documents = list;
-    while (z->hidden < z->n_items && q.n_documents < HIDE_BATCH) {
-        list[q.n_documents++] = z->items[z->hidden++].document;
+    q.content_stays = stays;
+    for (; z->hidden < z->n_items && q.n_documents < HIDE_BATCH; z->hidden++) {
+        stays[q.n_content_stays++] = z->items[z->hidden].content_stays;
+        list[q.n_documents++] = z->items[z->hidden].document;
     }
     struct rpc_options o = erasing_options(z);
     struct rpc_callbacks cb = {.on_reply = on_hidden, .on_finish = on_hide_end};

@@ -165,7 +165,7 @@ enum status catalogue_version(struct catalogue *c, const struct location *l, con
 struct version_key {
     int64_t no, content; /* content 0: none */
     int64_t to_ms;
-    bool held; /* under a legal hold */
+    char hold[ID_CAP]; /* the legal hold over it; "": none */
 };
 /* At most cap closed versions: the oldest beyond `keep` of a document; those closed by `before_ms`
  * that come after the end and number of `after`, in that order. */
@@ -188,9 +188,17 @@ enum status catalogue_hold_set(struct catalogue *c, const char *id, enum hold_ta
                                struct str target, int64_t round, struct error *err) MUST_CHECK;
 /* Those of other rounds go. */
 enum status catalogue_holds_lift(struct catalogue *c, int64_t round, struct error *err) MUST_CHECK;
-/* Is there a hold on the document, on the path or a folder above it, or on the collection? */
+/* A hold on the document, on the path or a folder above it, or on the collection; "": none. */
 enum status catalogue_held(struct catalogue *c, struct str document, struct str path,
-                           struct str collection, bool *out, struct error *err) MUST_CHECK;
+                           struct str collection, char hold[ID_CAP], struct error *err) MUST_CHECK;
+/* Versions under a hold, where they stood then: all of one document; those that have this content
+ * and are of other documents. */
+typedef enum status (*held_visit)(struct str document, struct str path, const char *hold,
+                                  void *data, struct error *err);
+enum status catalogue_held_of(struct catalogue *c, const char *document, held_visit visit,
+                              void *data, struct error *err) MUST_CHECK;
+enum status catalogue_held_elsewhere(struct catalogue *c, int64_t content, const char *document,
+                                     held_visit visit, void *data, struct error *err) MUST_CHECK;
 
 typedef enum status (*version_visit)(const struct version *v, void *data, struct error *err);
 /* Newest first. */
@@ -316,8 +324,9 @@ enum status catalogue_vectors_check(struct catalogue *c, int64_t encoder, int64_
                                     int64_t *counted, struct error *err) MUST_CHECK;
 
 /* ---- full text ---- */
-/* Runs of the full-text index that no segment covers yet: what the chunks first..last add, as an image
- * (text_part.h). Taken from the transaction that adds the chunks, so that a kill loses nothing. */
+/* Runs of the full-text index that no segment covers yet: what the chunks first..last add, as an
+ * image (text_part.h). Taken from the transaction that adds the chunks, so that a kill loses
+ * nothing. */
 enum status catalogue_run_add(struct catalogue *c, chunk_no first, chunk_no last, struct str image,
                               struct error *err) MUST_CHECK;
 typedef enum status (*run_visit)(chunk_no first, chunk_no last, struct str image, void *data,

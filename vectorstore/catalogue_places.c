@@ -38,7 +38,22 @@ enum status catalogue_version(struct catalogue *c, const struct location *l, con
     return s;
 }
 
-/* Held is what a hold names as it was then, or as its document stands now. */
+/* A row of VERSION_KEY_COLUMNS. Held is what a hold names as it was then, or as its document stands
+ * now. */
+static void version_key(struct query *q, bool any_hold, struct version_key *k)
+{
+    *k =
+        (struct version_key){.no = col_int(q, 0), .content = col_int(q, 1), .to_ms = col_int(q, 2)};
+    if (any_hold) {
+        q->s = catalogue_held(q->c, db_column(q->st, 3), db_column(q->st, 4), db_column(q->st, 5),
+                              k->hold, q->err);
+    }
+    if (any_hold && k->hold[0] == '\0' && q->s == STATUS_OK) {
+        q->s = catalogue_held(q->c, STR(""), db_column(q->st, 6), db_column(q->st, 7), k->hold,
+                              q->err);
+    }
+}
+
 static enum status version_keys(struct query *q, struct version_key *out, size_t cap, size_t *n)
 {
     bool known = false;
@@ -47,19 +62,42 @@ static enum status version_keys(struct query *q, struct version_key *out, size_t
     q->s = q->s == STATUS_OK ? s : q->s;
     *n = 0;
     while (*n < cap && next(q)) {
-        struct version_key *k = &out[(*n)++];
-        *k = (struct version_key){
-            .no = col_int(q, 0), .content = col_int(q, 1), .to_ms = col_int(q, 2)};
-        if (holds > 0) {
-            q->s = catalogue_held(q->c, db_column(q->st, 3), db_column(q->st, 4),
-                                  db_column(q->st, 5), &k->held, q->err);
-        }
-        if (holds > 0 && !k->held && q->s == STATUS_OK) {
-            q->s = catalogue_held(q->c, STR(""), db_column(q->st, 6), db_column(q->st, 7), &k->held,
-                                  q->err);
+        version_key(q, holds > 0, &out[(*n)++]);
+    }
+    return done(q);
+}
+
+static enum status visit_held(struct query *q, held_visit visit, void *data)
+{
+    bool known = false;
+    int64_t holds = 0;
+    enum status s = catalogue_holds(q->c, &known, &holds, q->err);
+    q->s = q->s == STATUS_OK ? s : q->s;
+    while (holds > 0 && next(q)) {
+        struct version_key k;
+        version_key(q, true, &k);
+        if (q->s == STATUS_OK && k.hold[0] != '\0') {
+            q->s = visit(db_column(q->st, 3), db_column(q->st, 4), k.hold, data, q->err);
         }
     }
     return done(q);
+}
+
+enum status catalogue_held_of(struct catalogue *c, const char *document, held_visit visit,
+                              void *data, struct error *err)
+{
+    struct query q = query(c, Q_VERSION_KEYS_OF, err);
+    put_z(&q, document);
+    return visit_held(&q, visit, data);
+}
+
+enum status catalogue_held_elsewhere(struct catalogue *c, int64_t content, const char *document,
+                                     held_visit visit, void *data, struct error *err)
+{
+    struct query q = query(c, Q_VERSION_KEYS_ELSEWHERE, err);
+    put_int(&q, content);
+    put_z(&q, document);
+    return visit_held(&q, visit, data);
 }
 
 enum status catalogue_versions_excess(struct catalogue *c, const char *document, uint32_t keep,

@@ -186,9 +186,12 @@
                        " ORDER BY v.valid_to, v.no LIMIT ?4")                                      \
     X(HOLDS_STATE, "SELECT holds_known,(SELECT count(*) FROM holds) FROM state")                   \
     X(HOLDS_KNOWN, "UPDATE state SET holds_known=?1")                                              \
-    X(HOLD_ON, "SELECT 1 FROM holds WHERE kind=?1 AND target=?2 LIMIT 1")                          \
+    X(HOLD_ON, "SELECT id FROM holds WHERE kind=?1 AND target=?2 LIMIT 1")                         \
     X(HOLD_SET, "INSERT OR REPLACE INTO holds(id,kind,target,round) VALUES(?1,?2,?3,?4)")          \
     X(HOLDS_LIFT, "DELETE FROM holds WHERE round<>?1")                                             \
+    X(VERSION_KEYS_OF, "SELECT " VERSION_KEY_COLUMNS " WHERE v.document=?1")                       \
+    X(VERSION_KEYS_ELSEWHERE, "SELECT " VERSION_KEY_COLUMNS " WHERE v.content=?1 AND v.document<>?2"  \
+                              " ORDER BY v.path, v.document")                                      \
     X(VERSION_DELETE, "DELETE FROM versions WHERE no=?1")                                          \
     X(VERSION_ANY, "SELECT 1 FROM versions WHERE content=?1 LIMIT 1")                              \
     X(PLACES_ALL, "SELECT " PLACE_COLUMNS PLACE_TABLES " WHERE v.content IS NOT NULL AND k.state IN(1,3)") \

@@ -70,23 +70,65 @@ struct inspecting {
     Vs__EraseInspectReply__Item *item;
 };
 
-static enum status take_copy(const struct doc_place *l, void *data, struct error *err)
+static enum status add_copy(struct inspecting *in, struct str document, struct str where,
+                            struct error *err)
 {
-    struct inspecting *in = data;
     Vs__EraseInspectReply__Item *item = in->item;
-    if (!l->current || strcmp(l->document, item->document) == 0 || item->n_copies == COPIES_MAX) {
-        return STATUS_OK;
-    }
     Vs__EraseInspectReply__Copy *copy = arena_alloc(in->a, sizeof *copy);
-    char *path = arena_strndup(in->a, l->path.ptr, l->path.len);
+    char *path = arena_strndup(in->a, where.ptr, where.len);
     if (copy == NULL || path == NULL) {
         return error_set(err, STATUS_NO_MEMORY, "out of memory");
     }
     vs__erase_inspect_reply__copy__init(copy);
-    copy->document = arena_strdup(in->a, l->document);
-    copy->path = (ProtobufCBinaryData){.data = (uint8_t *)path, .len = l->path.len};
+    copy->document = arena_strndup(in->a, document.ptr, document.len);
+    copy->path = (ProtobufCBinaryData){.data = (uint8_t *)path, .len = where.len};
     item->copies[item->n_copies++] = copy;
     return copy->document == NULL ? error_set(err, STATUS_NO_MEMORY, "out of memory") : STATUS_OK;
+}
+
+static enum status take_copy(const struct doc_place *l, void *data, struct error *err)
+{
+    struct inspecting *in = data;
+    bool other = l->current && strcmp(l->document, in->item->document) != 0;
+    return other && in->item->n_copies < COPIES_MAX
+               ? add_copy(in, str_from(l->document), l->path, err)
+               : STATUS_OK;
+}
+
+/* A document that stood on this content before, where a hold keeps that. */
+static enum status take_held_copy(struct str document, struct str path, const char *hold,
+                                  void *data, struct error *err)
+{
+    (void)hold;
+    struct inspecting *in = data;
+    for (size_t i = 0; i < in->item->n_copies; i++) {
+        if (str_eq(document, str_from(in->item->copies[i]->document))) {
+            return STATUS_OK;
+        }
+    }
+    return in->item->n_copies < COPIES_MAX ? add_copy(in, document, path, err) : STATUS_OK;
+}
+
+/* held_visit: the first one. data: char[ID_CAP]. */
+static enum status take_hold(struct str document, struct str path, const char *hold, void *data,
+                             struct error *err)
+{
+    (void)document;
+    (void)path;
+    (void)err;
+    char *out = data;
+    if (out[0] == '\0') {
+        (void)snprintf(out, ID_CAP, "%s", hold);
+    }
+    return STATUS_OK;
+}
+
+/* "": no hold keeps the content for another document. */
+static enum status held_elsewhere(struct catalogue *c, int64_t content, const char *document,
+                                  char hold[ID_CAP], struct error *err)
+{
+    hold[0] = '\0';
+    return catalogue_held_elsewhere(c, content, document, take_hold, hold, err);
 }
 
 /* A file that is missing has nothing to be traced. */
@@ -158,10 +200,14 @@ static enum status inspect_content(struct store *s, struct catalogue *c, int64_t
     if (st == STATUS_OK) {
         st = catalogue_places(c, content, take_copy, &in, err);
     }
+    if (st == STATUS_OK) {
+        st = catalogue_held_elsewhere(c, content, item->document, take_held_copy, &in, err);
+    }
     return st == STATUS_OK ? trace_content(s, &k, key, a, item, err) : st;
 }
 
-/* What the document was before, where that is still kept and nobody else's today. */
+/* What the document was before, where that is still kept and neither somebody else's today nor
+ * held for somebody else. */
 static enum status inspect_versions(struct store *s, struct catalogue *c, int64_t current,
                                     const uint8_t *key, struct arena *a,
                                     Vs__EraseInspectReply__Item *item, struct error *err)
@@ -175,11 +221,15 @@ static enum status inspect_versions(struct store *s, struct catalogue *c, int64_
     }
     for (size_t i = 0; i < n && st == STATUS_OK; i++) {
         struct content k;
+        char hold[ID_CAP] = "";
         bool located = contents[i] == current;
         if (!located) {
             st = catalogue_content_located(c, contents[i], &located, err);
         }
-        if (st != STATUS_OK || located) {
+        if (st == STATUS_OK && !located) {
+            st = held_elsewhere(c, contents[i], item->document, hold, err);
+        }
+        if (st != STATUS_OK || located || hold[0] != '\0') {
             continue;
         }
         st = catalogue_content_by_pk(c, contents[i], a, &k, err);
@@ -201,9 +251,13 @@ static enum status inspect_one(struct store *s, struct catalogue *c, const char 
 {
     struct location l;
     int64_t versions = 0;
+    char hold[ID_CAP] = "";
     enum status st = catalogue_location_get(c, str_from(document), a, &l, err);
     if (st == STATUS_NOT_FOUND) {
         return STATUS_OK;
+    }
+    if (st == STATUS_OK) {
+        st = catalogue_held_of(c, document, take_hold, hold, err);
     }
     Vs__EraseInspectReply__Item *item = arena_alloc(a, sizeof *item);
     if (st == STATUS_OK && item == NULL) {
@@ -220,6 +274,7 @@ static enum status inspect_one(struct store *s, struct catalogue *c, const char 
                  ? error_set(err, STATUS_NO_MEMORY, "out of memory")
                  : catalogue_versions_count(c, document, &versions, err);
         item->versions = (uint32_t)versions;
+        item->hold = hold[0] == '\0' ? NULL : arena_strdup(a, hold);
     }
     if (st == STATUS_OK && l.content != 0) {
         st = inspect_content(s, c, l.content, key, a, item, err);
@@ -255,24 +310,51 @@ enum status store_erase_inspect(struct store *s, const Vs__EraseInspectRequest *
 
 /* ---- erase ---- */
 
-/* In the writer's transaction: a content that lost a place. Without another one it dies at once;
- * no version of whatever document keeps it. */
-static enum status erase_content(struct store *s, struct catalogue_state *state, int64_t content,
-                                 uint32_t *freed, struct error *err)
+enum held_asks {
+    HELD_REFUSES, /* what a hold keeps is not to be erased: CONFLICT */
+    HELD_STAYS,   /* for whom it is held it stays: the document leaves it all the same */
+};
+
+struct erasing {
+    struct store *s;
+    struct catalogue_state state;
+    uint32_t freed;
+};
+
+static enum status refuse_held(const char *document, const char *hold, struct error *err)
 {
+    return error_set(err, STATUS_CONFLICT, "the legal hold %s keeps a version that %s has or had",
+                     hold, document);
+}
+
+/* In the writer's transaction: a content that lost a place. Without another one it dies at once;
+ * no version of whatever document keeps it, but one that is held. */
+static enum status erase_content(struct erasing *z, const char *document, int64_t content,
+                                 enum held_asks held, struct error *err)
+{
+    struct store *s = z->s;
+    char hold[ID_CAP] = "";
     bool located = false;
     enum status st = catalogue_content_located(s->writer, content, &located, err);
     if (st == STATUS_OK && !located) {
-        st = catalogue_versions_forget_content(s->writer, content, err);
-        (*freed)++;
+        st = held_elsewhere(s->writer, content, document, hold, err);
     }
-    return st == STATUS_OK ? content_unlocated(s, state, content, err) : st;
+    if (st == STATUS_OK && hold[0] != '\0' && held == HELD_REFUSES) {
+        st = refuse_held(document, hold, err);
+    }
+    if (st == STATUS_OK && !located && hold[0] == '\0') {
+        st = catalogue_versions_forget_content(s->writer, content, err);
+        z->freed++;
+    }
+    return st == STATUS_OK ? content_unlocated(s, &z->state, content, err) : st;
 }
 
-/* The same: the row stays for its sequence, for a put may be on its way. */
-static enum status erase_one(struct store *s, struct catalogue_state *state, const char *document,
-                             uint64_t sequence, bool *was_there, uint32_t *freed, struct error *err)
+/* The same: the row stays for its sequence, for a put may be on its way. A content that it had
+ * before stays where a hold keeps it for another document, as where another stands on it. */
+static enum status erase_one(struct erasing *z, const char *document, uint64_t sequence,
+                             enum held_asks held, bool *was_there, struct error *err)
 {
+    struct store *s = z->s;
     struct arena a;
     struct location old = {0};
     int64_t contents[VERSION_CONTENTS_MAX];
@@ -299,12 +381,12 @@ static enum status erase_one(struct store *s, struct catalogue_state *state, con
         st = catalogue_location_set(s->writer, &gone, err);
     }
     if (st == STATUS_OK && old.content != 0) {
-        state->documents--;
-        st = erase_content(s, state, old.content, freed, err);
+        z->state.documents--;
+        st = erase_content(z, document, old.content, held, err);
     }
     for (size_t i = 0; i < n && st == STATUS_OK; i++) {
         if (contents[i] != old.content) {
-            st = erase_content(s, state, contents[i], freed, err);
+            st = erase_content(z, document, contents[i], HELD_STAYS, err);
         }
     }
     arena_reset(&a);
@@ -317,25 +399,43 @@ static void tell_counts(struct store *s, const struct catalogue_state *state)
     atomic_store(&s->chunks, (uint32_t)state->visible);
 }
 
+/* Its own versions may be held where it stood before: whoever asks was not refused for that. */
+static enum status check_own(struct store *s, const char *document, struct error *err)
+{
+    char hold[ID_CAP] = "";
+    enum status st = catalogue_held_of(s->writer, document, take_hold, hold, err);
+    return st == STATUS_OK && hold[0] != '\0' ? refuse_held(document, hold, err) : st;
+}
+
 enum status store_erase(struct store *s, const Vs__EraseRequest *m, Vs__EraseReply *out,
                         struct error *err)
 {
-    struct catalogue_state state;
-    enum status st = catalogue_begin_write(s->writer, &state, err);
-    uint32_t freed = 0;
+    struct erasing z = {.s = s};
+    enum status st = catalogue_begin_write(s->writer, &z.state, err);
+    if (st == STATUS_OK && !atomic_load(&s->holds_known)) {
+        st = error_set(err, STATUS_UNAVAILABLE,
+                       "the store has not been told yet what is under a legal hold");
+    } else if (st == STATUS_OK && m->n_content_stays > 0 && m->n_content_stays != m->n_documents) {
+        st = error_set(err, STATUS_INVALID, "an erasure: for each document, or for none");
+    }
     for (size_t i = 0; i < m->n_documents && st == STATUS_OK; i++) {
         bool there = false;
-        st = erase_one(s, &state, m->documents[i], m->sequence, &there, &freed, err);
+        bool stays = m->n_content_stays > 0 && m->content_stays[i];
+        st = check_own(s, m->documents[i], err);
+        if (st == STATUS_OK) {
+            st = erase_one(&z, m->documents[i], m->sequence, stays ? HELD_STAYS : HELD_REFUSES,
+                           &there, err);
+        }
         out->locations += there ? 1 : 0;
     }
-    state.generation++;
+    z.state.generation++;
     if (st == STATUS_OK) {
-        st = catalogue_commit(s->writer, &state, err);
+        st = catalogue_commit(s->writer, &z.state, err);
     }
     catalogue_end(s->writer);
     if (st == STATUS_OK) {
-        out->contents = freed;
-        tell_counts(s, &state);
+        out->contents = z.freed;
+        tell_counts(s, &z.state);
     }
     return st;
 }
@@ -343,25 +443,26 @@ enum status store_erase(struct store *s, const Vs__EraseRequest *m, Vs__EraseRep
 /* ---- once more, at the opening ---- */
 
 struct again {
-    struct store *s;
-    struct catalogue_state state;
+    struct erasing z;
     uint32_t n;
 };
 
+/* Nobody could refuse it: it was erased before. What the store as it is says is held for other
+ * documents stays. */
 static enum status erase_listed(const struct erased *e, void *data, struct error *err)
 {
     struct again *again = data;
+    struct catalogue *c = again->z.s->writer;
     struct arena a;
     struct location l;
-    uint32_t freed = 0;
     bool there = false;
     if (e->subject) {
         return STATUS_OK; /* answers' matter */
     }
     arena_init(&a, (size_t)1024 * 1024);
-    enum status st = catalogue_location_get(again->s->writer, str_from(e->document), &a, &l, err);
+    enum status st = catalogue_location_get(c, str_from(e->document), &a, &l, err);
     if (st == STATUS_OK && (l.content != 0 || l.path.len > 0)) { /* not erased since */
-        st = erase_one(again->s, &again->state, e->document, e->sequence, &there, &freed, err);
+        st = erase_one(&again->z, e->document, e->sequence, HELD_STAYS, &there, err);
         again->n++;
     }
     arena_reset(&a);
@@ -371,7 +472,7 @@ static enum status erase_listed(const struct erased *e, void *data, struct error
 enum status erase_again(struct store *s, struct error *err)
 {
     char home[sizeof s->dir];
-    struct again again = {.s = s};
+    struct again again = {.z = {.s = s}};
     memcpy(home, s->dir, sizeof home);
     char *tenant = strrchr(home, '/');
     if (tenant == NULL) {
@@ -383,13 +484,13 @@ enum status erase_again(struct store *s, struct error *err)
         return STATUS_OK;
     }
     *folder = '\0';
-    enum status st = catalogue_begin_write(s->writer, &again.state, err);
+    enum status st = catalogue_begin_write(s->writer, &again.z.state, err);
     if (st == STATUS_OK) {
         st = erased_read(home, tenant, erase_listed, &again, err);
     }
     if (st == STATUS_OK && again.n > 0) {
-        again.state.generation++;
-        st = catalogue_commit(s->writer, &again.state, err);
+        again.z.state.generation++;
+        st = catalogue_commit(s->writer, &again.z.state, err);
         LOG_WARN("documents that had been erased were here again, and are not any more",
                  LOG_STR("tenant", tenant), LOG_INT("documents", again.n), LOG_END);
     }

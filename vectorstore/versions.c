@@ -18,10 +18,11 @@ static enum status forget(struct store *s, struct catalogue_state *state,
 {
     enum status st = STATUS_OK;
     for (size_t i = 0; i < n && st == STATUS_OK; i++) {
-        st = keys[i].held ? STATUS_OK : catalogue_version_delete(s->writer, keys[i].no, err);
+        st = keys[i].hold[0] != '\0' ? STATUS_OK
+                                     : catalogue_version_delete(s->writer, keys[i].no, err);
     }
     for (size_t i = 0; i < n && st == STATUS_OK; i++) {
-        if (keys[i].content != 0 && !keys[i].held) {
+        if (keys[i].content != 0 && keys[i].hold[0] == '\0') {
             st = content_unlocated(s, state, keys[i].content, err);
         }
     }
@@ -68,7 +69,7 @@ static enum status expired(struct store *s, int64_t now, int64_t before, struct 
     enum status st =
         catalogue_versions_expired(s->writer, before, &s->passed, old, EXPIRED_AT_ONCE, n, err);
     for (size_t i = 0; i < *n && st == STATUS_OK; i++) {
-        *n_held += old[i].held ? 1 : 0;
+        *n_held += old[i].hold[0] != '\0' ? 1 : 0;
     }
     if (st == STATUS_OK && *n_held > 0) {
         s->passed = old[*n - 1];

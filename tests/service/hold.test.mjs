@@ -3,6 +3,7 @@
 import { after, before, test } from "node:test";
 import assert from "node:assert/strict";
 import { execFile } from "node:child_process";
+import { renameSync } from "node:fs";
 import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import { binDir, startAppliance, until } from "./appliance.mjs";
@@ -59,6 +60,31 @@ test("who is no administrator is told of no hold", async () => {
   const versions = async (k) => (await (await a.request(`/api/documents/${id}/versions`, { key: k })).json()).versions;
   assert.equal((await versions(a.key)).length, 2);
   assert.equal((await versions(key)).length, 1);
+});
+
+test("an erasure of another document with the same content does not take what is held", async () => {
+  a.drop("plain/copy.md", "# Contract\n\nThe delivery is due in Zandvoort.\n");
+  await found("Zandvoort");
+  const erase = (...more) => cli(a, "erase", "--path", "plain/copy.md", "--yes", ...more, "--json");
+  const all = await erase("--all-copies");
+  assert.notEqual(all.code, 0);
+  assert.match(all.stderr, new RegExp(a.hold));
+  const ask = await erase();
+  assert.notEqual(ask.code, 0, "what is held is a copy: somebody says that it stays");
+  const kept = await erase("--keep-copies");
+  assert.equal(kept.code, 0, kept.stderr);
+  await until("the copy is gone", async () => !(await texts("Zandvoort")).some((t) => t.includes("Zandvoort")));
+  assert.match((await asOf("Zandvoort"))[0], /Zandvoort/);
+});
+
+test("a document that was held where it stood before is not erased", async () => {
+  renameSync(join(a.watch, "cases/contract.md"), join(a.watch, "plain/contract.md"));
+  await until("it has moved", async () => (await a.documents()).some((d) => d.path === "plain/contract.md"));
+  const r = await cli(a, "erase", "--path", "plain/contract.md", "--yes");
+  assert.notEqual(r.code, 0);
+  assert.match(r.stderr, new RegExp(a.hold));
+  renameSync(join(a.watch, "plain/contract.md"), join(a.watch, "cases/contract.md"));
+  await until("it is back", async () => (await a.documents()).some((d) => d.path === "cases/contract.md"));
 });
 
 test("it outlives a kill", async () => {

@@ -273,12 +273,125 @@ static void many_held_versions_do_not_stop_the_others(void **state)
     teardown(&w);
 }
 
+/* ---- erasures ---- */
+
+static enum status erase(struct world *w, const char *document, bool stays, uint32_t *freed,
+                         struct error *err)
+{
+    Vs__EraseRequest m = VS__ERASE_REQUEST__INIT;
+    Vs__EraseReply r = VS__ERASE_REPLY__INIT;
+    protobuf_c_boolean flag = stays;
+    char id[8];
+    char *ids[] = {id};
+    (void)snprintf(id, sizeof id, "%s", document);
+    m.documents = ids;
+    m.n_documents = 1;
+    m.sequence = 1000;
+    m.content_stays = &flag;
+    m.n_content_stays = stays ? 1 : 0;
+    enum status st = store_erase(w->s, &m, &r, err);
+    *freed = r.contents;
+    return st;
+}
+
+static Vs__EraseInspectReply__Item *inspect(struct world *w, const char *document, struct arena *a)
+{
+    struct error err;
+    Vs__EraseInspectRequest m = VS__ERASE_INSPECT_REQUEST__INIT;
+    Vs__EraseInspectReply r = VS__ERASE_INSPECT_REPLY__INIT;
+    char id[8];
+    char *ids[] = {id};
+    (void)snprintf(id, sizeof id, "%s", document);
+    m.documents = ids;
+    m.n_documents = 1;
+    OK(store_erase_inspect(w->s, &m, a, &r, &err));
+    assert_int_equal(r.n_items, 1);
+    return r.items[0];
+}
+
+/* d has today what a had before, and a's versions are held: d goes, and what a had does not. */
+static void an_erasure_leaves_what_is_held_for_another_document(void **state)
+{
+    (void)state;
+    struct world w;
+    struct error err;
+    struct arena a;
+    uint32_t freed = 0;
+    setup(&w, DAY_MS);
+    (void)tell(&w, "h1", VS__HOLD_VERSIONS_REQUEST__HOLD__KIND__PATH, "cases/9", true);
+    fill(&w);
+    put(&w, "d", "plain/d.txt", "The first harbour tariff.", 7);
+    put(&w, "e", "plain/e.txt", "The first harbour tariff.", 8);
+    put(&w, "e", "plain/e.txt", "Something else altogether.", 9);
+    settle(w.s);
+    arena_init(&a, (size_t)1024 * 1024);
+    Vs__EraseInspectReply__Item *item = inspect(&w, "d", &a);
+    assert_int_equal(item->n_copies, 1);
+    assert_string_equal(item->copies[0]->document, "a");
+    assert_memory_equal(item->copies[0]->path.data, "cases/9/a.txt", 13);
+    assert_null(item->hold);
+    assert_int_equal(erase(&w, "d", false, &freed, &err), STATUS_CONFLICT);
+    assert_non_null(strstr(err.text, "h1"));
+    assert_int_equal(versions(&w, &admin, "a"), 2);
+    expect(&w, "harbour", &w.then, "first ");
+    OK(erase(&w, "d", true, &freed, &err));
+    assert_int_equal(freed, 0);
+    settle(w.s);
+    assert_int_equal(versions(&w, &admin, "a"), 2);
+    assert_int_equal(versions(&w, &admin, "d"), 0);
+    expect(&w, "harbour", &w.then, "first ");
+    expect(&w, "harbour", NULL, "second");
+    /* what a document had before and what is held for another: the same */
+    OK(erase(&w, "e", false, &freed, &err));
+    settle(w.s);
+    expect(&w, "harbour", &w.then, "first ");
+    /* no hold any more: nothing keeps it */
+    put(&w, "d", "plain/d.txt", "The first harbour tariff.", 2000);
+    (void)tell(&w, NULL, 0, NULL, true);
+    OK(erase(&w, "d", false, &freed, &err));
+    assert_int_equal(freed, 1);
+    settle(w.s);
+    expect(&w, "harbour", &w.then, "");
+    assert_verified(w.s, 3, 3);
+    arena_reset(&a);
+    teardown(&w);
+}
+
+/* It has moved out of the folder since. */
+static void a_document_that_is_held_where_it_was_is_not_erased(void **state)
+{
+    (void)state;
+    struct world w;
+    struct error err;
+    struct arena a;
+    uint32_t freed = 0;
+    setup(&w, 0);
+    (void)tell(&w, "h1", VS__HOLD_VERSIONS_REQUEST__HOLD__KIND__PATH, "cases/9", true);
+    fill(&w);
+    put(&w, "a", "plain/a.txt", "The third harbour tariff.", 7);
+    settle(w.s);
+    arena_init(&a, (size_t)1024 * 1024);
+    assert_string_equal(inspect(&w, "a", &a)->hold, "h1");
+    arena_reset(&a);
+    assert_int_equal(erase(&w, "a", true, &freed, &err), STATUS_CONFLICT);
+    assert_non_null(strstr(err.text, "h1"));
+    assert_int_equal(versions(&w, &admin, "a"), 3);
+    expect(&w, "harbour", &w.then, "first ");
+    (void)tell(&w, NULL, 0, NULL, true);
+    OK(erase(&w, "a", false, &freed, &err));
+    settle(w.s);
+    assert_int_equal(versions(&w, &admin, "a"), 0);
+    assert_verified(w.s, 2, 2);
+    teardown(&w);
+}
+
 /* What a copy holds was told by a journal that may since have learned of more. */
 static void a_copy_forgets_nothing_before_it_is_told(void **state)
 {
     (void)state;
     struct world w;
     struct error err;
+    uint32_t freed = 0;
     char copy[sizeof w.dir];
     struct store_snapshot *k = NULL;
     Vs__SnapshotReply reply = VS__SNAPSHOT_REPLY__INIT;
@@ -295,6 +408,7 @@ static void a_copy_forgets_nothing_before_it_is_told(void **state)
     store_retain_versions(w.s, 1);
     settle(w.s);
     assert_int_equal(versions(&w, &admin, "a"), 2);
+    assert_int_equal(erase(&w, "b", true, &freed, &err), STATUS_UNAVAILABLE);
     (void)tell(&w, "h1", VS__HOLD_VERSIONS_REQUEST__HOLD__KIND__DOCUMENT, "a", true);
     settle(w.s);
     assert_int_equal(versions(&w, &admin, "a"), 2);
@@ -337,6 +451,8 @@ int main(void)
         cmocka_unit_test(without_retention_a_hold_keeps_all_the_same),
         cmocka_unit_test(a_reader_notices_nothing),
         cmocka_unit_test(many_held_versions_do_not_stop_the_others),
+        cmocka_unit_test(an_erasure_leaves_what_is_held_for_another_document),
+        cmocka_unit_test(a_document_that_is_held_where_it_was_is_not_erased),
         cmocka_unit_test(a_copy_forgets_nothing_before_it_is_told),
         cmocka_unit_test(what_is_told_is_checked),
     };
