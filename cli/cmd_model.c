@@ -29,6 +29,14 @@ static enum exit_code run(const struct options *o)
     return EXIT_USAGE;
 }
 
+enum status model_kv_option(const struct options *o, enum tensor_type *out, struct error *err)
+{
+    *out = TENSOR_F16;
+    return o->kv == NULL || kv_type_parse(o->kv, out)
+               ? STATUS_OK
+               : error_set(err, STATUS_INVALID, "--kv %.20s: known are f16, q8_0 and f32", o->kv);
+}
+
 const struct command cmd_model = {
     .name = "model",
     .args =

@@ -15,6 +15,9 @@ struct model_action {
 
 /* An imported model as JSON; NULL: out of memory. */
 json_t *model_json(const struct model_record *r);
+/* --kv; f16 where it is not given. */
+enum status model_kv_option(const struct options *o, enum tensor_type *out,
+                            struct error *err) MUST_CHECK;
 enum exit_code model_import(const struct options *o);
 enum exit_code model_list(const struct options *o);
 enum exit_code model_verify(const struct options *o);

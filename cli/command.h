@@ -70,7 +70,7 @@ struct options {
     const char *subject_file; /* NULL: not given */
     const char *every, *rules;                              /* NULL: not given */
     const char *model_name, *query_prefix, *passage_prefix; /* NULL: not given */
-    const char *shape, *weights;                            /* NULL: not given */
+    const char *shape, *weights, *kv;                       /* NULL: not given */
     int context, users;                                     /* 0: not given */
     const char *source, *against;                           /* of encoders; NULL: not given */
     int dims;                                               /* 0: not given */

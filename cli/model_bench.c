@@ -44,6 +44,7 @@ struct bench {
     struct pool *pool;
     struct kv_pool *kv;
     struct kv_sequence *sequences;
+    enum tensor_type kv_type;
     float *logits;
     uint32_t *tokens;
     struct clocks load, prompted, first, generated;
@@ -105,7 +106,8 @@ static enum status open_all(struct bench *b, struct error *err)
     uint32_t pass =
         b->prompt * b->streams > MODEL_BATCH_MAX ? MODEL_BATCH_MAX : b->prompt * b->streams;
     pass = pass < 64 ? 64 : pass;
-    enum status s = pool_new(b->threads, &b->pool, err);
+    enum status s = model_kv_option(b->o, &b->kv_type, err);
+    s = s == STATUS_OK ? pool_new(b->threads, &b->pool, err) : s;
     s = s == STATUS_OK ? model_open(b->o->args[1], &b->model, err) : s;
     if (s == STATUS_OK && !model_info(b->model)->encoder) {
         pass = b->prompt > 64 ? b->prompt : 64;
@@ -127,7 +129,7 @@ static enum status open_all(struct bench *b, struct error *err)
         b->tokens[t] = (1000 + t * 7919) % i->vocabulary;
     }
     if (!i->encoder) {
-        struct kv_shape shape = model_kv_shape(b->model, TENSOR_F16);
+        struct kv_shape shape = model_kv_shape(b->model, b->kv_type);
         uint32_t pages = (b->prompt + b->generate + 2 * KV_PAGE) / KV_PAGE * b->streams;
         s = kv_pool_new(&shape, pages, &b->kv, err);
     }
@@ -247,6 +249,7 @@ static json_t *report(const struct bench *b)
         (void)json_object_set_new(r, "texts_per_cpu_s", json_real(texts / b->prompted.processor));
         return r;
     }
+    (void)json_object_set_new(r, "keys_values", json_string(kv_type_name(b->kv_type)));
     (void)json_object_set_new(r, "first_token_ms", json_real(b->first.wall * 1e3));
     if (b->generate > 0) {
         double steps = b->generate / b->generated.wall;

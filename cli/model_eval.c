@@ -62,7 +62,9 @@ static enum status run_window(struct eval *e, uint32_t *tokens, struct error *er
 static enum status open_all(struct eval *e, const struct options *o, struct error *err)
 {
     uint32_t threads = o->threads > 0 ? (uint32_t)o->threads : 1;
-    enum status s = file_read(o->args[2], &e->text, err);
+    enum tensor_type kv = TENSOR_F16;
+    enum status s = model_kv_option(o, &kv, err);
+    s = s == STATUS_OK ? file_read(o->args[2], &e->text, err) : s;
     s = s == STATUS_OK ? pool_new(threads, &e->pool, err) : s;
     s = s == STATUS_OK ? model_open(o->args[1], &e->model, err) : s;
     if (s == STATUS_OK && model_info(e->model)->encoder) {
@@ -72,7 +74,7 @@ static enum status open_all(struct eval *e, const struct options *o, struct erro
     if (s != STATUS_OK) {
         return s;
     }
-    struct kv_shape shape = model_kv_shape(e->model, TENSOR_F16);
+    struct kv_shape shape = model_kv_shape(e->model, kv);
     s = kv_pool_new(&shape, WINDOW / KV_PAGE, &e->kv, err);
     e->logits = calloc((size_t)WINDOW / 2 * model_info(e->model)->vocabulary, sizeof *e->logits);
     if (s == STATUS_OK && e->logits == NULL) {

@@ -73,14 +73,15 @@ enum exit_code model_plan(const struct options *o)
     struct model_info info;
     struct error err = {0};
     struct plan p;
-    enum status s = STATUS_OK;
+    enum tensor_type kv = TENSOR_F16;
+    enum status s = model_kv_option(o, &kv, &err);
     if ((o->n_args == 2) == (o->shape != NULL)) {
         (void)fprintf(stderr, "carrel model plan: give a FILE or --shape, one of them\n");
         return EXIT_USAGE;
     }
-    if (o->shape != NULL) {
+    if (s == STATUS_OK && o->shape != NULL) {
         s = plan_shape(o->shape, o->weights == NULL ? "Q4_K_M" : o->weights, &info, &err);
-    } else {
+    } else if (s == STATUS_OK) {
         s = model_open(o->args[1], &m, &err);
         if (s == STATUS_OK) {
             info = *model_info(m);
@@ -94,7 +95,7 @@ enum exit_code model_plan(const struct options *o)
     uint64_t memory = o->vram > 0 ? o->vram : memory_here();
     if (s == STATUS_OK) {
         struct plan_request r = {.info = &info,
-                                 .kv_type = TENSOR_F16,
+                                 .kv_type = kv,
                                  .context = (uint32_t)o->context,
                                  .users = o->users == 0 ? 1 : (uint32_t)o->users,
                                  .weights = packed,

@@ -168,6 +168,10 @@ static const struct {
      {"weights", required_argument, NULL, 54},
      "--weights TYPE",
      "plan: of that shape: Q4_K_M, Q4_0, Q6_K, Q8_0 or F16"},
+    {OPT_MODEL_PLAN,
+     {"kv", required_argument, NULL, 55},
+     "--kv TYPE",
+     "plan, bench, eval: keys and values as f16, q8_0 or f32 (f16)"},
     {OPT_MODEL_BENCH,
      {"prompt", required_argument, NULL, 150},
      "--prompt N",
@@ -324,6 +328,8 @@ static enum options_result take_plan(const struct command *c, int letter, struct
         good = size_of(optarg, &out->vram);
     } else if (letter == 53) {
         out->shape = optarg;
+    } else if (letter == 55) {
+        out->kv = optarg;
     } else {
         out->weights = optarg;
     }
@@ -390,7 +396,7 @@ static enum options_result take(const struct command *c, int letter, struct opti
     if (letter >= 1 && letter <= OPTION_FILTERS) {
         return take_filter(c, letter - 1, out);
     }
-    if (letter >= 50 && letter <= 54) {
+    if (letter >= 50 && letter <= 55) {
         return take_plan(c, letter, out);
     }
     if (letter >= 150 && letter <= 153) {

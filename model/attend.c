@@ -48,7 +48,7 @@ void attend_run(const struct kernels *k, const struct attend_job *job,
             tile.keys[i] = left < KERNEL_KEYS ? left : KERNEL_KEYS;
             tile.skip[i] = skip < KERNEL_KEYS ? skip : KERNEL_KEYS;
         }
-        k->attend(&tile, keys, values, job->halves);
+        k->attend(&tile, keys, values, job->form);
     }
     for (uint32_t i = 0; i < job->n; i++) {
         const float *sums = room->out + (size_t)i * tile.value_width;

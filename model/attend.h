@@ -16,7 +16,7 @@ struct attend_job {
     uint32_t n, key_width, value_width;
     float scale;
     float cap; /* scores become cap tanh(score / cap); 0: they stay */
-    bool halves;
+    enum attend_form form;
     const float *q_at[KERNEL_TILE];
     float *out_at[KERNEL_TILE];
     uint32_t sees[KERNEL_TILE];

@@ -379,22 +379,63 @@ static void interleave(const float *x, size_t stride, size_t columns, unsigned n
 
 /* ---- attention: Dao et al. 2022, "FlashAttention"; Milakov and Gimelshein 2018 ---- */
 
-INLINE V page_load(const void *page, size_t at, bool halves)
+INLINE V page_load(const void *page, size_t at, const enum attend_form form)
 {
-    return halves ? v_load_half((const unsigned char *)page + at * 2)
-                  : v_load((const float *)page + at);
+    return form == ATTEND_BYTES    ? v_load_s8((const unsigned char *)page + at)
+           : form == ATTEND_HALVES ? v_load_half((const unsigned char *)page + at * 2)
+                                   : v_load((const float *)page + at);
 }
 
-INLINE void page_scores(const struct attend_tile *a, const void *keys, const bool halves,
-                        const unsigned first, V *scores)
+/* Keys as bytes: each block's sum is scaled once. */
+INLINE void page_scores_bytes(const struct attend_tile *a, const unsigned char *keys,
+                              const unsigned first, V *scores)
 {
     V s[INNER];
     UNROLL for (unsigned t = 0; t < INNER; t++)
     {
         s[t] = v_zero();
     }
+    for (size_t from = 0; from < a->key_width; from += KERNEL_BLOCK) {
+        size_t end = from + KERNEL_BLOCK < a->key_width ? from + KERNEL_BLOCK : a->key_width;
+        V scale = v_load_half(keys);
+        V part[INNER];
+        keys += (size_t)KERNEL_KEYS * 2;
+        UNROLL for (unsigned t = 0; t < INNER; t++)
+        {
+            part[t] = v_zero();
+        }
+        for (size_t d = from; d < end; d++, keys += KERNEL_KEYS) {
+            V key = v_load_s8(keys);
+            UNROLL for (unsigned t = 0; t < INNER; t++)
+            {
+                part[t] = v_fma(key, v_set1(a->q[d * KERNEL_TILE + first + t]), part[t]);
+            }
+        }
+        UNROLL for (unsigned t = 0; t < INNER; t++)
+        {
+            s[t] = v_fma(part[t], scale, s[t]);
+        }
+    }
+    UNROLL for (unsigned t = 0; t < INNER; t++)
+    {
+        scores[first + t] = s[t];
+    }
+}
+
+INLINE void page_scores(const struct attend_tile *a, const void *keys, const enum attend_form form,
+                        const unsigned first, V *scores)
+{
+    if (form == ATTEND_BYTES) {
+        page_scores_bytes(a, keys, first, scores);
+        return;
+    }
+    V s[INNER];
+    UNROLL for (unsigned t = 0; t < INNER; t++)
+    {
+        s[t] = v_zero();
+    }
     for (size_t d = 0; d < a->key_width; d++) {
-        V key = page_load(keys, d * KERNEL_KEYS, halves);
+        V key = page_load(keys, d * KERNEL_KEYS, form);
         UNROLL for (unsigned t = 0; t < INNER; t++)
         {
             s[t] = v_fma(key, v_set1(a->q[d * KERNEL_TILE + first + t]), s[t]);
@@ -407,11 +448,23 @@ INLINE void page_scores(const struct attend_tile *a, const void *keys, const boo
 }
 
 /* vectors x 16 values of INNER queries. */
-INLINE void page_values(const struct attend_tile *a, const void *values, const bool halves,
-                        unsigned n_keys, const float *weights, const float *fade,
-                        const unsigned first, size_t at, const unsigned vectors)
+INLINE void page_values(const struct attend_tile *a, const void *values,
+                        const enum attend_form form, unsigned n_keys, const float *weights,
+                        const float *fade, const unsigned first, size_t at, const unsigned vectors)
 {
     V sums[INNER * 2];
+    float shares[INNER * KERNEL_KEYS];
+    const float *share_of = weights + (size_t)first * KERNEL_KEYS;
+    if (form == ATTEND_BYTES) { /* at is a multiple of 32: one scale a key */
+        V scale =
+            v_load_half((const unsigned char *)values + at / KERNEL_BLOCK * (KERNEL_KEYS * 2));
+        for (unsigned t = 0; t < INNER; t++) {
+            v_store(shares + (size_t)t * KERNEL_KEYS,
+                    v_mul(v_load(share_of + (size_t)t * KERNEL_KEYS), scale));
+        }
+        share_of = shares;
+        values = (const unsigned char *)values + ATTEND_SCALES(a->value_width);
+    }
     UNROLL for (unsigned t = 0; t < INNER; t++)
     {
         float *out = a->out + (size_t)(first + t) * a->value_width + at;
@@ -421,11 +474,11 @@ INLINE void page_values(const struct attend_tile *a, const void *values, const b
     }
     for (unsigned key = 0; key < n_keys; key++) {
         size_t from = (size_t)key * a->value_width + at;
-        V left = page_load(values, from, halves);
-        V right = vectors > 1 ? page_load(values, from + LANES, halves) : left;
+        V left = page_load(values, from, form);
+        V right = vectors > 1 ? page_load(values, from + LANES, form) : left;
         UNROLL for (unsigned t = 0; t < INNER; t++)
         {
-            V share = v_set1(weights[(first + t) * KERNEL_KEYS + key]);
+            V share = v_set1(share_of[t * KERNEL_KEYS + key]);
             sums[2 * t] = v_fma(left, share, sums[2 * t]);
             sums[2 * t + 1] = vectors > 1 ? v_fma(right, share, sums[2 * t + 1]) : right;
         }
@@ -441,7 +494,7 @@ INLINE void page_values(const struct attend_tile *a, const void *values, const b
 }
 
 INLINE void attend_page(struct attend_tile *a, const void *keys, const void *values,
-                        const bool halves)
+                        const enum attend_form form)
 {
     V scores[KERNEL_TILE];
     float weights[KERNEL_TILE * KERNEL_KEYS];
@@ -449,7 +502,7 @@ INLINE void attend_page(struct attend_tile *a, const void *keys, const void *val
     float fade[LANES] = {0};
     unsigned n_keys = 0;
     for (unsigned t = 0; t < a->n; t += INNER) {
-        page_scores(a, keys, halves, t, scores);
+        page_scores(a, keys, form, t, scores);
     }
     for (unsigned t = 0; t < a->n; t++) {
         scores[t] = a->cap > 0 ? v_cap(scores[t], a->cap) : scores[t];
@@ -471,20 +524,23 @@ INLINE void attend_page(struct attend_tile *a, const void *keys, const void *val
     for (unsigned t = 0; t < a->n; t += INNER) {
         size_t at = 0;
         for (; at + 2 * LANES <= a->value_width; at += 2 * LANES) {
-            page_values(a, values, halves, n_keys, weights, fade, t, at, 2);
+            page_values(a, values, form, n_keys, weights, fade, t, at, 2);
         }
         if (at < a->value_width) {
-            page_values(a, values, halves, n_keys, weights, fade, t, at, 1);
+            page_values(a, values, form, n_keys, weights, fade, t, at, 1);
         }
     }
 }
 
-static void attend(struct attend_tile *a, const void *keys, const void *values, bool halves)
+static void attend(struct attend_tile *a, const void *keys, const void *values,
+                   enum attend_form form)
 {
-    if (halves) {
-        attend_page(a, keys, values, true);
+    if (form == ATTEND_BYTES) {
+        attend_page(a, keys, values, ATTEND_BYTES);
+    } else if (form == ATTEND_HALVES) {
+        attend_page(a, keys, values, ATTEND_HALVES);
     } else {
-        attend_page(a, keys, values, false);
+        attend_page(a, keys, values, ATTEND_FLOATS);
     }
 }
 

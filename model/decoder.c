@@ -103,7 +103,7 @@ static void attend_tile(void *data, uint32_t chunk, uint32_t worker)
                              .value_width = i->value_width,
                              .scale = p->m->attention_scale,
                              .cap = p->m->attention_cap,
-                             .halves = kv_type(p->pool) == TENSOR_F16,
+                             .form = kv_form(p->pool),
                              .page = page_of,
                              .data = &pages};
     uint32_t row = (tile - p->w->firsts[at]) * KERNEL_TILE;

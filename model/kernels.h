@@ -42,6 +42,14 @@ enum pack_kind {
 /* A block of a float panel: float value[32][T]. */
 #define PANEL_FLOAT_BYTES(tile) ((size_t)(tile)*KERNEL_BLOCK * 4)
 
+/* How keys and values lie in a page of sixteen tokens, `keys` and `values` of `attend`:
+ * floats or halves: keys[d][16], values[16][value width, a multiple of 16];
+ * bytes (Q8_0): of keys, for every 32 of d, half scale[16] and then int8_t code[d][16] of those 32
+ * (fewer in the last); of values, half scale[every 32 of the width][16], then int8_t code[16][value
+ * width]. A value is code times scale. */
+enum attend_form { ATTEND_FLOATS, ATTEND_HALVES, ATTEND_BYTES };
+#define ATTEND_SCALES(width) (((size_t)(width) + KERNEL_BLOCK - 1) / KERNEL_BLOCK * KERNEL_KEYS * 2)
+
 /* Eight queries at most that look at the same keys, a page of sixteen at a time. */
 struct attend_tile {
     const float *q;                  /* key_width x KERNEL_TILE, scaled */
@@ -66,8 +74,9 @@ struct kernels {
                      unsigned char *panel);
     void (*interleave)(const float *x, size_t stride, size_t columns, unsigned n, unsigned tile,
                        unsigned char *panel);
-    /* One page: keys[d * 16 + k], values[k * value_width + d], as floats or halves. */
-    void (*attend)(struct attend_tile *t, const void *keys, const void *values, bool halves);
+    /* One page. */
+    void (*attend)(struct attend_tile *t, const void *keys, const void *values,
+                   enum attend_form form);
     /* As in ops.h, which is their meaning; sums run over sixteen lanes and then a fixed tree. */
     float (*dot_f32)(const float *a, const float *b, size_t n);
     void (*rms_norm)(const float *x, const float *weight, size_t n, float epsilon, float *y);

@@ -1,5 +1,6 @@
 #include "model/kv.h"
 
+#include <math.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -16,11 +17,6 @@ struct kv_pool {
     unsigned char *data;
 };
 
-static size_t value_bytes(enum tensor_type t)
-{
-    return t == TENSOR_F16 ? 2 : 4;
-}
-
 static uint32_t heads_of(const struct kv_shape *shape)
 {
     return shape->heads == 0 ? 1 : shape->heads;
@@ -32,12 +28,48 @@ static uint32_t padded(uint32_t width)
     return (width + 15) / 16 * 16;
 }
 
+/* A page's keys or values of one head. */
+static size_t part_bytes(enum tensor_type t, uint32_t width)
+{
+    size_t n = (size_t)KV_PAGE * width;
+    return t == TENSOR_Q8_0 ? n + ATTEND_SCALES(width) : n * (t == TENSOR_F16 ? 2 : 4);
+}
+
 uint64_t kv_page_bytes(const struct kv_shape *shape)
 {
     uint32_t heads = heads_of(shape);
-    return (uint64_t)shape->layers * heads * KV_PAGE *
-           (shape->key_width / heads + padded(shape->value_width / heads)) *
-           value_bytes(shape->type);
+    return (uint64_t)shape->layers * heads *
+           (part_bytes(shape->type, shape->key_width / heads) +
+            part_bytes(shape->type, padded(shape->value_width / heads)));
+}
+
+static const struct {
+    const char *name;
+    enum tensor_type type;
+    enum attend_form form;
+} types[] = {{"f32", TENSOR_F32, ATTEND_FLOATS},
+             {"f16", TENSOR_F16, ATTEND_HALVES},
+             {"q8_0", TENSOR_Q8_0, ATTEND_BYTES}};
+#define TYPES (sizeof types / sizeof types[0])
+
+bool kv_type_parse(const char *name, enum tensor_type *out)
+{
+    for (size_t i = 0; i < TYPES; i++) {
+        if (strcmp(types[i].name, name) == 0) {
+            *out = types[i].type;
+            return true;
+        }
+    }
+    return false;
+}
+
+const char *kv_type_name(enum tensor_type t)
+{
+    const char *name = "";
+    for (size_t i = 0; i < TYPES; i++) {
+        name = types[i].type == t ? types[i].name : name;
+    }
+    return name;
 }
 
 enum status kv_pool_new(const struct kv_shape *shape, uint32_t pages, struct kv_pool **out,
@@ -52,8 +84,8 @@ enum status kv_pool_new(const struct kv_shape *shape, uint32_t pages, struct kv_
     p->heads = heads_of(shape);
     p->key_width = shape->key_width / p->heads;
     p->value_width = shape->value_width / p->heads;
-    p->key_bytes = KV_PAGE * p->key_width * value_bytes(shape->type);
-    p->head_bytes = p->key_bytes + KV_PAGE * padded(p->value_width) * value_bytes(shape->type);
+    p->key_bytes = part_bytes(shape->type, p->key_width);
+    p->head_bytes = p->key_bytes + part_bytes(shape->type, padded(p->value_width));
     p->layer_bytes = p->heads * p->head_bytes;
     p->page_bytes = shape->layers * p->layer_bytes;
     p->uses = calloc((size_t)pages + 1, sizeof *p->uses);
@@ -88,6 +120,15 @@ uint32_t kv_pool_left(const struct kv_pool *p)
 enum tensor_type kv_type(const struct kv_pool *p)
 {
     return p->shape.type;
+}
+
+enum attend_form kv_form(const struct kv_pool *p)
+{
+    enum attend_form form = ATTEND_FLOATS;
+    for (size_t i = 0; i < TYPES; i++) {
+        form = types[i].type == p->shape.type ? types[i].form : form;
+    }
+    return form;
 }
 
 static bool grow(struct kv_sequence *s, uint32_t pages)
@@ -197,6 +238,47 @@ static void put_halves(const struct kv_pool *p, unsigned char *at, uint32_t slot
     }
 }
 
+/* Q8_0's rounding (ggml): the largest of a block becomes 127. Codes go to code[i * stride]. */
+static void put_block(const float *x, uint32_t n, unsigned char *scale, int8_t *code, size_t stride)
+{
+    float most = 0;
+    for (uint32_t i = 0; i < n; i++) {
+        float size = fabsf(x[i]);
+        most = size > most ? size : most;
+    }
+    float each = most / 127.0F;
+    float inverse = each > 0 ? 1.0F / each : 0.0F;
+    uint16_t half = half_from_float(each);
+    memcpy(scale, &half, sizeof half);
+    for (uint32_t i = 0; i < n; i++) {
+        code[i * stride] = (int8_t)roundf(x[i] * inverse);
+    }
+}
+
+static uint32_t block_of(uint32_t width, uint32_t from)
+{
+    return width - from < KERNEL_BLOCK ? width - from : KERNEL_BLOCK;
+}
+
+static void put_bytes(const struct kv_pool *p, unsigned char *at, uint32_t slot, const float *key,
+                      const float *value)
+{
+    unsigned char *keys = at;
+    unsigned char *scales = at + p->key_bytes;
+    int8_t *codes = (int8_t *)scales + ATTEND_SCALES(padded(p->value_width)) +
+                    (size_t)slot * padded(p->value_width);
+    for (uint32_t d = 0; d < p->key_width; d += KERNEL_BLOCK) {
+        uint32_t n = block_of(p->key_width, d);
+        unsigned char *block = keys + (size_t)KV_PAGE * 2;
+        put_block(key + d, n, keys + (size_t)slot * 2, (int8_t *)block + slot, KV_PAGE);
+        keys = block + (size_t)n * KV_PAGE;
+    }
+    for (uint32_t d = 0; d < p->value_width; d += KERNEL_BLOCK) {
+        put_block(value + d, block_of(p->value_width, d), scales + (size_t)slot * 2, codes + d, 1);
+        scales += (size_t)KV_PAGE * 2;
+    }
+}
+
 static void put_floats(const struct kv_pool *p, unsigned char *at, uint32_t slot, const float *key,
                        const float *value)
 {
@@ -215,7 +297,9 @@ void kv_put(struct kv_pool *p, const struct kv_sequence *s, uint32_t layer, uint
         unsigned char *at = head_of(p, s, layer, h, position / KV_PAGE);
         const float *k = key + (size_t)h * p->key_width;
         const float *v = value + (size_t)h * p->value_width;
-        if (p->shape.type == TENSOR_F16) {
+        if (p->shape.type == TENSOR_Q8_0) {
+            put_bytes(p, at, position % KV_PAGE, k, v);
+        } else if (p->shape.type == TENSOR_F16) {
             put_halves(p, at, position % KV_PAGE, k, v);
         } else {
             put_floats(p, at, position % KV_PAGE, k, v);

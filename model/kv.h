@@ -9,6 +9,7 @@
 #define CARREL_MODEL_KV_H
 
 #include "base/status.h"
+#include "model/kernels.h"
 #include "model/tensor.h"
 
 #define KV_PAGE 16U /* tokens */
@@ -19,7 +20,7 @@ struct kv_shape {
     uint32_t layers;
     uint32_t key_width, value_width; /* floats of a token in one layer, all heads together */
     uint32_t heads;                  /* that they belong to, in equal parts; 0 is 1 */
-    enum tensor_type type;           /* TENSOR_F32 or TENSOR_F16 */
+    enum tensor_type type;           /* TENSOR_F32, TENSOR_F16 or TENSOR_Q8_0 */
 };
 
 struct kv_sequence { /* zeroed: empty */
@@ -33,6 +34,10 @@ enum status kv_pool_new(const struct kv_shape *shape, uint32_t pages, struct kv_
 void kv_pool_free(struct kv_pool *p);           /* NULL is fine; all sequences released before */
 uint32_t kv_pool_left(const struct kv_pool *p); /* free pages */
 enum tensor_type kv_type(const struct kv_pool *p);
+enum attend_form kv_form(const struct kv_pool *p);
+/* "f32", "f16" or "q8_0", as settings and options name them. */
+bool kv_type_parse(const char *name, enum tensor_type *out);
+const char *kv_type_name(enum tensor_type t);
 uint64_t kv_page_bytes(const struct kv_shape *shape);
 
 /* Room for n more tokens, the last page this sequence's own. BUSY: the pool has too few pages;
@@ -49,7 +54,7 @@ void kv_release(struct kv_pool *p, struct kv_sequence *s);
 void kv_put(struct kv_pool *p, const struct kv_sequence *s, uint32_t layer, uint32_t position,
             const float *key, const float *value);
 /* One head's part of page `page` of the sequence, as the attention kernels read it (attend_tile in
- * kernels.h): floats or halves, keys[d][16], values[16][width rounded up to 16]. */
+ * kernels.h, where enum attend_form says how they lie). */
 void kv_page(const struct kv_pool *p, const struct kv_sequence *s, uint32_t layer, uint32_t head,
              uint32_t page, const void **keys, const void **values);
 

@@ -88,6 +88,7 @@ struct settings {
         const char *model;  /* name of an imported chat model; "" : none */
         const char *engine; /* "auto", "extractive", "local", "upstream" */
         const char *chat_template; /* "auto" or a family's name (model/template.h) */
+        const char *kv_type;       /* "f16", "q8_0" or "f32" */
         int64_t context, users, threads, queue, answer_timeout_ms; /* of the model */
         double refuse_below; /* share of the query's upper bound under which nothing answers */
         int64_t max_sentences;

@@ -434,10 +434,13 @@ enum status local_engine_new(uv_loop_t *loop, const char *home, const struct set
     e->settings = settings;
     list_init(&e->jobs);
     lane_init(&e->lane, loop, PREPARED_AT_ONCE, PREPARED_QUEUED);
+    enum tensor_type kv_type = TENSOR_F16;
+    (void)kv_type_parse(settings->generate.kv_type, &kv_type); /* the schema knows no other */
     struct runner_config c = {.home = home,
                               .model = settings->generate.model,
                               .chat_template = settings->generate.chat_template,
                               .context = (uint32_t)settings->generate.context,
+                              .kv_type = kv_type,
                               .users = (uint32_t)settings->generate.users,
                               .threads = (uint32_t)settings->generate.threads,
                               .queue = (uint32_t)settings->generate.queue,

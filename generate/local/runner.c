@@ -48,7 +48,7 @@ static enum status budget(struct runner *r, struct error *err)
     r->context =
         r->config.context == 0 || r->config.context > i->context ? i->context : r->config.context;
     struct plan_request ask = {.info = i,
-                               .kv_type = TENSOR_F16,
+                               .kv_type = r->config.kv_type,
                                .context = r->context,
                                .users = r->config.users,
                                .pass_tokens = RUNNER_PASS_TOKENS,
@@ -86,7 +86,7 @@ static enum status load(struct runner *r, struct error *err)
     s = s != STATUS_OK ? s : pool_new(threads, &r->threads, err);
     struct backend_options where = {.tokens = RUNNER_PASS_TOKENS,
                                     .pages = r->pages,
-                                    .kv_type = TENSOR_F16,
+                                    .kv_type = r->config.kv_type,
                                     .choices = r->config.users,
                                     .pool = r->threads};
     s = s != STATUS_OK ? s : backend_open_cpu(r->model, &where, &r->backend, err);
@@ -97,8 +97,10 @@ static enum status load(struct runner *r, struct error *err)
     beginnings_init(&r->beginnings, r->pool);
     uv_mutex_lock(&r->lock);
     r->shown.pages = r->shown.pages_free = r->pages;
-    (void)snprintf(r->shown.model, sizeof r->shown.model, "%.64s (sha256 %.12s, %s)", record.name,
-                   record.sha256, r->backend->name);
+    bool usual = r->config.kv_type == TENSOR_F16; /* what else there is changes answers */
+    (void)snprintf(r->shown.model, sizeof r->shown.model, "%.64s (sha256 %.12s, %s%s%s)",
+                   record.name, record.sha256, r->backend->name, usual ? "" : ", keys and values ",
+                   usual ? "" : kv_type_name(r->config.kv_type));
     (void)snprintf(r->shown.detail, sizeof r->shown.detail,
                    "%s, %s template, %u users at %u tokens, %u threads",
                    model_info(r->model)->architecture, template_name(r->family), r->config.users,

@@ -26,9 +26,10 @@ struct runner_config {
     const char *home, *model;  /* data directory; name of an imported model */
     const char *chat_template; /* a family's name, or "auto": the file's own */
     uint32_t context; /* tokens of one answer with its prompt; 0: as the model was trained */
-    uint32_t users;   /* answers at once, 1 to RUNNER_USERS_MAX */
-    uint32_t threads; /* 0: one a core */
-    uint32_t queue;   /* that may wait besides, to RUNNER_QUEUE_MAX */
+    enum tensor_type kv_type; /* of keys and values */
+    uint32_t users;           /* answers at once, 1 to RUNNER_USERS_MAX */
+    uint32_t threads;         /* 0: one a core */
+    uint32_t queue;           /* that may wait besides, to RUNNER_QUEUE_MAX */
     void (*notify)(void *data);
     void *data;
 };
