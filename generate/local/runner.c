@@ -99,7 +99,7 @@ static enum status load(struct runner *r, struct error *err)
     r->shown.pages = r->shown.pages_free = r->pages;
     bool usual = r->config.kv_type == TENSOR_F16; /* what else there is changes answers */
     (void)snprintf(r->shown.model, sizeof r->shown.model, "%.64s (sha256 %.12s, %s%s%s)",
-                   record.name, record.sha256, r->backend->name, usual ? "" : ", keys and values ",
+                   record.name, record.sha256, r->backend->name, usual ? "" : ", kv ",
                    usual ? "" : kv_type_name(r->config.kv_type));
     (void)snprintf(r->shown.detail, sizeof r->shown.detail,
                    "%s, %s template, %u users at %u tokens, %u threads",
