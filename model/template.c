@@ -1,6 +1,6 @@
 /* The families' forms, after the templates that their makers publish; where several circulate,
  * llama.cpp's llama-chat.cpp decided. */
-#include "model/template.h"
+#include "model/template_internal.h"
 
 #include <ctype.h>
 #include <stdlib.h>
@@ -128,7 +128,7 @@ enum status template_of_file(const struct gguf *g, enum template_family *out, st
 
 /* ---- pieces ---- */
 
-static void put(struct template_pieces *p, enum template_kind kind, struct str text)
+void piece_put(struct template_pieces *p, enum template_kind kind, struct str text)
 {
     if (p->failed || (text.len == 0 && kind != PIECE_END)) {
         return;
@@ -146,22 +146,22 @@ static void put(struct template_pieces *p, enum template_kind kind, struct str t
     p->items[p->n++] = (struct template_piece){.kind = kind, .text = text};
 }
 
-static void mark(struct template_pieces *p, const char *z)
+void piece_mark(struct template_pieces *p, const char *z)
 {
-    put(p, PIECE_MARK, str_from(z));
+    piece_put(p, PIECE_MARK, str_from(z));
 }
 
-static void words(struct template_pieces *p, const char *z)
+void piece_words(struct template_pieces *p, const char *z)
 {
-    put(p, PIECE_WORDS, str_from(z));
+    piece_put(p, PIECE_WORDS, str_from(z));
 }
 
-static void given(struct template_pieces *p, struct str s)
+void piece_given(struct template_pieces *p, struct str s)
 {
-    put(p, PIECE_GIVEN, s);
+    piece_put(p, PIECE_GIVEN, s);
 }
 
-static struct str trimmed(struct str s)
+struct str piece_trimmed(struct str s)
 {
     while (s.len > 0 && isspace((unsigned char)s.ptr[0])) {
         s = (struct str){s.ptr + 1, s.len - 1};
@@ -175,6 +175,7 @@ static struct str trimmed(struct str s)
 void template_pieces_deinit(struct template_pieces *p)
 {
     free(p->items);
+    arena_reset(&p->made);
     *p = (struct template_pieces){0};
 }
 
@@ -190,51 +191,51 @@ static void chatml(const struct template_message *m, size_t n, bool think, bool 
                    struct template_pieces *p)
 {
     for (size_t i = 0; i < n; i++) {
-        mark(p, "<|im_start|>");
-        words(p, role_name(m[i].role));
-        words(p, "\n");
-        given(p, m[i].content);
-        mark(p, "<|im_end|>");
-        words(p, "\n");
+        piece_mark(p, "<|im_start|>");
+        piece_words(p, role_name(m[i].role));
+        piece_words(p, "\n");
+        piece_given(p, m[i].content);
+        piece_mark(p, "<|im_end|>");
+        piece_words(p, "\n");
     }
-    mark(p, "<|im_start|>");
-    words(p, "assistant\n");
+    piece_mark(p, "<|im_start|>");
+    piece_words(p, "assistant\n");
     if (can_think && !think) {
-        mark(p, "<think>");
-        words(p, "\n\n");
-        mark(p, "</think>");
-        words(p, "\n\n");
+        piece_mark(p, "<think>");
+        piece_words(p, "\n\n");
+        piece_mark(p, "</think>");
+        piece_words(p, "\n\n");
     }
 }
 
 static void llama2(const struct template_message *m, size_t n, struct template_pieces *p)
 {
     bool inside = true;
-    mark(p, "[INST]");
-    words(p, " ");
+    piece_mark(p, "[INST]");
+    piece_words(p, " ");
     for (size_t i = 0; i < n; i++) {
         if (!inside) {
-            mark(p, "<s>");
-            mark(p, "[INST]");
-            words(p, " ");
+            piece_mark(p, "<s>");
+            piece_mark(p, "[INST]");
+            piece_words(p, " ");
             inside = true;
         }
         if (m[i].role == TEMPLATE_SYSTEM) {
-            mark(p, "<<SYS>>");
-            words(p, "\n");
-            given(p, m[i].content);
-            words(p, "\n");
-            mark(p, "<</SYS>>");
-            words(p, "\n\n");
+            piece_mark(p, "<<SYS>>");
+            piece_words(p, "\n");
+            piece_given(p, m[i].content);
+            piece_words(p, "\n");
+            piece_mark(p, "<</SYS>>");
+            piece_words(p, "\n\n");
         } else if (m[i].role == TEMPLATE_USER) {
-            given(p, trimmed(m[i].content));
-            words(p, " ");
-            mark(p, "[/INST]");
+            piece_given(p, piece_trimmed(m[i].content));
+            piece_words(p, " ");
+            piece_mark(p, "[/INST]");
         } else {
-            words(p, " ");
-            given(p, trimmed(m[i].content));
-            words(p, " ");
-            put(p, PIECE_END, STR(""));
+            piece_words(p, " ");
+            piece_given(p, piece_trimmed(m[i].content));
+            piece_words(p, " ");
+            piece_put(p, PIECE_END, STR(""));
             inside = false;
         }
     }
@@ -243,13 +244,13 @@ static void llama2(const struct template_message *m, size_t n, struct template_p
 static void llama3(const struct template_message *m, size_t n, struct template_pieces *p)
 {
     for (size_t i = 0; i <= n; i++) {
-        mark(p, "<|start_header_id|>");
-        words(p, i < n ? role_name(m[i].role) : "assistant");
-        mark(p, "<|end_header_id|>");
-        words(p, "\n\n");
+        piece_mark(p, "<|start_header_id|>");
+        piece_words(p, i < n ? role_name(m[i].role) : "assistant");
+        piece_mark(p, "<|end_header_id|>");
+        piece_words(p, "\n\n");
         if (i < n) {
-            given(p, trimmed(m[i].content));
-            mark(p, "<|eot_id|>");
+            piece_given(p, piece_trimmed(m[i].content));
+            piece_mark(p, "<|eot_id|>");
         }
     }
 }
@@ -262,21 +263,21 @@ static void mistral(const struct template_message *m, size_t n, const char *lead
     bool inside = false;
     for (size_t i = 0; i < n; i++) {
         if (!inside) {
-            words(p, lead);
-            mark(p, "[INST]");
-            words(p, trail);
+            piece_words(p, lead);
+            piece_mark(p, "[INST]");
+            piece_words(p, trail);
             inside = true;
         }
-        given(p, m[i].role == TEMPLATE_ASSISTANT ? STR("") : m[i].content);
+        piece_given(p, m[i].role == TEMPLATE_ASSISTANT ? STR("") : m[i].content);
         if (m[i].role == TEMPLATE_SYSTEM) {
-            words(p, "\n\n");
+            piece_words(p, "\n\n");
         } else if (m[i].role == TEMPLATE_USER) {
-            words(p, lead);
-            mark(p, "[/INST]");
+            piece_words(p, lead);
+            piece_mark(p, "[/INST]");
         } else {
-            words(p, trail);
-            given(p, trimmed(m[i].content));
-            put(p, PIECE_END, STR(""));
+            piece_words(p, trail);
+            piece_given(p, piece_trimmed(m[i].content));
+            piece_put(p, PIECE_END, STR(""));
             inside = false;
         }
     }
@@ -288,15 +289,15 @@ static void mistral7(const struct template_message *m, size_t n, const char *spa
     for (size_t i = 0; i < n; i++) {
         bool system = m[i].role == TEMPLATE_SYSTEM;
         if (m[i].role == TEMPLATE_ASSISTANT) {
-            words(p, space);
-            given(p, m[i].content);
-            put(p, PIECE_END, STR(""));
+            piece_words(p, space);
+            piece_given(p, m[i].content);
+            piece_put(p, PIECE_END, STR(""));
             continue;
         }
-        mark(p, system ? "[SYSTEM_PROMPT]" : "[INST]");
-        words(p, space);
-        given(p, m[i].content);
-        mark(p, system ? "[/SYSTEM_PROMPT]" : "[/INST]");
+        piece_mark(p, system ? "[SYSTEM_PROMPT]" : "[INST]");
+        piece_words(p, space);
+        piece_given(p, m[i].content);
+        piece_mark(p, system ? "[/SYSTEM_PROMPT]" : "[/INST]");
     }
 }
 
@@ -306,38 +307,38 @@ static void gemma(const struct template_message *m, size_t n, struct template_pi
     struct str system = STR("");
     for (size_t i = 0; i < n; i++) {
         if (m[i].role == TEMPLATE_SYSTEM) {
-            system = trimmed(m[i].content);
+            system = piece_trimmed(m[i].content);
             continue;
         }
-        mark(p, "<start_of_turn>");
-        words(p, m[i].role == TEMPLATE_USER ? "user\n" : "model\n");
+        piece_mark(p, "<start_of_turn>");
+        piece_words(p, m[i].role == TEMPLATE_USER ? "user\n" : "model\n");
         if (system.len > 0 && m[i].role == TEMPLATE_USER) {
-            given(p, system);
-            words(p, "\n\n");
+            piece_given(p, system);
+            piece_words(p, "\n\n");
             system = STR("");
         }
-        given(p, trimmed(m[i].content));
-        mark(p, "<end_of_turn>");
-        words(p, "\n");
+        piece_given(p, piece_trimmed(m[i].content));
+        piece_mark(p, "<end_of_turn>");
+        piece_words(p, "\n");
     }
-    mark(p, "<start_of_turn>");
-    words(p, "model\n");
+    piece_mark(p, "<start_of_turn>");
+    piece_words(p, "model\n");
 }
 
 static void role_mark(enum template_role r, struct template_pieces *p)
 {
     static const char *const marks[] = {"<|system|>", "<|user|>", "<|assistant|>"};
-    mark(p, marks[r]);
-    words(p, "\n");
+    piece_mark(p, marks[r]);
+    piece_words(p, "\n");
 }
 
 static void phi3(const struct template_message *m, size_t n, struct template_pieces *p)
 {
     for (size_t i = 0; i < n; i++) {
         role_mark(m[i].role, p);
-        given(p, m[i].content);
-        mark(p, "<|end|>");
-        words(p, "\n");
+        piece_given(p, m[i].content);
+        piece_mark(p, "<|end|>");
+        piece_words(p, "\n");
     }
     role_mark(TEMPLATE_ASSISTANT, p);
 }
@@ -346,9 +347,9 @@ static void zephyr(const struct template_message *m, size_t n, struct template_p
 {
     for (size_t i = 0; i < n; i++) {
         role_mark(m[i].role, p);
-        given(p, m[i].content);
-        put(p, PIECE_END, STR(""));
-        words(p, "\n");
+        piece_given(p, m[i].content);
+        piece_put(p, PIECE_END, STR(""));
+        piece_words(p, "\n");
     }
     role_mark(TEMPLATE_ASSISTANT, p);
 }
@@ -356,12 +357,12 @@ static void zephyr(const struct template_message *m, size_t n, struct template_p
 static void phi4(const struct template_message *m, size_t n, struct template_pieces *p)
 {
     for (size_t i = 0; i <= n; i++) {
-        mark(p, "<|im_start|>");
-        words(p, i < n ? role_name(m[i].role) : "assistant");
-        mark(p, "<|im_sep|>");
+        piece_mark(p, "<|im_start|>");
+        piece_words(p, i < n ? role_name(m[i].role) : "assistant");
+        piece_mark(p, "<|im_sep|>");
         if (i < n) {
-            given(p, m[i].content);
-            mark(p, "<|im_end|>");
+            piece_given(p, m[i].content);
+            piece_mark(p, "<|im_end|>");
         }
     }
 }
@@ -370,53 +371,53 @@ static void deepseek(const struct template_message *m, size_t n, struct template
 {
     for (size_t i = 0; i < n; i++) {
         if (m[i].role == TEMPLATE_USER) {
-            mark(p, "### Instruction:");
-            words(p, "\n");
+            piece_mark(p, "### Instruction:");
+            piece_words(p, "\n");
         } else if (m[i].role == TEMPLATE_ASSISTANT) {
-            mark(p, "### Response:");
-            words(p, "\n");
+            piece_mark(p, "### Response:");
+            piece_words(p, "\n");
         }
-        given(p, m[i].content);
-        words(p, m[i].role == TEMPLATE_SYSTEM ? "" : "\n");
+        piece_given(p, m[i].content);
+        piece_words(p, m[i].role == TEMPLATE_SYSTEM ? "" : "\n");
         if (m[i].role == TEMPLATE_ASSISTANT) {
-            mark(p, "<|EOT|>");
-            words(p, "\n");
+            piece_mark(p, "<|EOT|>");
+            piece_words(p, "\n");
         }
     }
-    mark(p, "### Response:");
-    words(p, "\n");
+    piece_mark(p, "### Response:");
+    piece_words(p, "\n");
 }
 
 static void deepseek2(const struct template_message *m, size_t n, struct template_pieces *p)
 {
     for (size_t i = 0; i < n; i++) {
         if (m[i].role != TEMPLATE_SYSTEM) {
-            mark(p, m[i].role == TEMPLATE_USER ? "User: " : "Assistant: ");
+            piece_mark(p, m[i].role == TEMPLATE_USER ? "User: " : "Assistant: ");
         }
-        given(p, m[i].content);
+        piece_given(p, m[i].content);
         if (m[i].role == TEMPLATE_ASSISTANT) {
-            put(p, PIECE_END, STR(""));
+            piece_put(p, PIECE_END, STR(""));
         } else {
-            words(p, "\n\n");
+            piece_words(p, "\n\n");
         }
     }
-    mark(p, "Assistant:");
+    piece_mark(p, "Assistant:");
 }
 
 static void deepseek3(const struct template_message *m, size_t n, struct template_pieces *p)
 {
     for (size_t i = 0; i < n; i++) {
         if (m[i].role != TEMPLATE_SYSTEM) {
-            mark(p, m[i].role == TEMPLATE_USER ? "<｜User｜>" : "<｜Assistant｜>");
+            piece_mark(p, m[i].role == TEMPLATE_USER ? "<｜User｜>" : "<｜Assistant｜>");
         }
-        given(p, m[i].content);
+        piece_given(p, m[i].content);
         if (m[i].role == TEMPLATE_SYSTEM) {
-            words(p, "\n\n");
+            piece_words(p, "\n\n");
         } else if (m[i].role == TEMPLATE_ASSISTANT) {
-            put(p, PIECE_END, STR(""));
+            piece_put(p, PIECE_END, STR(""));
         }
     }
-    mark(p, "<｜Assistant｜>");
+    piece_mark(p, "<｜Assistant｜>");
 }
 
 static void render(enum template_family f, const struct template_message *m, size_t n, bool think,
@@ -478,6 +479,7 @@ enum status template_render(enum template_family f, const struct template_messag
                             bool thinking, struct template_pieces *out, struct error *err)
 {
     *out = (struct template_pieces){0};
+    arena_init(&out->made, TEMPLATE_MADE_MAX);
     if (n == 0 || n > TEMPLATE_MESSAGES_MAX || (unsigned)f >= TEMPLATE_FAMILIES) {
         return error_set(err, STATUS_INVALID, "a conversation has 1 to %u messages",
                          TEMPLATE_MESSAGES_MAX);

@@ -8,9 +8,12 @@
 #ifndef CARREL_MODEL_TEMPLATE_H
 #define CARREL_MODEL_TEMPLATE_H
 
+#include "base/arena.h"
 #include "model/tokenizer.h"
 
 #define TEMPLATE_MESSAGES_MAX 512U
+#define TEMPLATE_TOOLS_MAX 128U
+#define TEMPLATE_MADE_MAX ((size_t)8 * 1024 * 1024) /* bytes of tools and calls, written anew */
 
 enum template_family {
     TEMPLATE_CHATML,
@@ -33,11 +36,40 @@ enum template_family {
     TEMPLATE_FAMILIES
 };
 
-enum template_role { TEMPLATE_SYSTEM, TEMPLATE_USER, TEMPLATE_ASSISTANT };
+/* How the file's template writes tools, calls and results: a family has several. */
+enum template_tools {
+    TOOLS_NONE,           /* it has no such section */
+    TOOLS_QWEN,           /* Qwen 2.5: <tools> in the system's message, <tool_call> */
+    TOOLS_QWEN_THINKING,  /* Qwen 3: the same, its thoughts left out */
+    TOOLS_HERMES,         /* Hermes 2 Pro, 3: the same marks in other words */
+    TOOLS_LLAMA3,         /* Llama 3.1 to 3.3: in the first question; one call a turn */
+    TOOLS_MISTRAL,        /* v3: [AVAILABLE_TOOLS] before the last question, [TOOL_CALLS] [{...}] */
+    TOOLS_MISTRAL_TEKKEN, /* the same without spaces */
+    TOOLS_MISTRAL_ARGS,   /* Small 3.2 and later: [TOOL_CALLS]name[CALL_ID]id[ARGS]{...} */
+    TOOLS_FORMS
+};
+
+enum template_role { TEMPLATE_SYSTEM, TEMPLATE_USER, TEMPLATE_ASSISTANT, TEMPLATE_TOOL };
+
+struct template_call { /* of a function */
+    struct str id, name;
+    struct str arguments; /* a JSON object */
+};
 
 struct template_message {
     enum template_role role;
-    struct str content; /* borrowed by the pieces */
+    struct str content;                /* borrowed by the pieces */
+    const struct template_call *calls; /* of the assistant's */
+    size_t n_calls;
+    struct str call_id; /* of a tool's: whose result the content is */
+};
+
+struct template_talk {
+    const struct template_message *messages;
+    size_t n;
+    const struct str *tools; /* declarations: {"type": "function", "function": {...}} */
+    size_t n_tools;
+    bool thinking; /* where the family can think first, let it */
 };
 
 enum template_kind {
@@ -55,7 +87,8 @@ struct template_piece {
 struct template_pieces {
     struct template_piece *items;
     size_t n, cap;
-    bool failed; /* out of memory */
+    bool failed;       /* out of memory */
+    struct arena made; /* texts that were written for it */
 };
 
 /* "chatml", "llama3", ...; the names that generate.chat_template takes. */
@@ -74,6 +107,17 @@ enum status template_of_file(const struct gguf *g, enum template_family *out,
 enum status template_render(enum template_family f, const struct template_message *messages,
                             size_t n, bool thinking, struct template_pieces *out,
                             struct error *err) MUST_CHECK;
+/* The tool section of a family's Jinja text; TOOLS_NONE where there is none that is known. With an
+ * empty text (chosen by hand): what the family usually has. */
+enum template_tools template_tools_of(enum template_family f, struct str jinja);
+const char *template_tools_name(enum template_tools form);
+/* The same for a conversation with tools; the last message may be a tool's. As the family's Jinja
+ * text writes it, token for token, but that a system message of Mistral's stays with the last
+ * question, where the template loses it behind a result (mistral-common keeps it).
+ * INVALID: as template_render, no JSON where it should be, a result without its call, or what the
+ * family cannot say (two calls in one turn of Llama's). UNSUPPORTED: TOOLS_NONE. */
+enum status template_render_tools(enum template_tools form, const struct template_talk *talk,
+                                  struct template_pieces *out, struct error *err) MUST_CHECK;
 void template_pieces_deinit(struct template_pieces *p);
 /* As one would read it; PIECE_END as "</s>". For people and tests. */
 void template_text(const struct template_pieces *p, struct buf *out);

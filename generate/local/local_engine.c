@@ -60,8 +60,8 @@ static enum status encode(struct engine_job *j, size_t n, struct error *err)
     prompt_init(&prompt);
     enum status s = prompt_build(&ask, &prompt, err);
     if (s == STATUS_OK) {
-        struct template_message m[] = {{TEMPLATE_SYSTEM, buf_view(&prompt.system)},
-                                       {TEMPLATE_USER, buf_view(&prompt.user)}};
+        struct template_message m[] = {{.role = TEMPLATE_SYSTEM, .content = buf_view(&prompt.system)},
+                                       {.role = TEMPLATE_USER, .content = buf_view(&prompt.user)}};
         s = template_render(runner_template(e->runner), m, 2, false, &pieces, err);
     }
     const struct tokenizer *t = runner_tokenizer(e->runner);
