@@ -265,6 +265,12 @@ static void mark_ends(struct tokenizer *t, const struct gguf *g)
             t->ends[id] = true;
         }
     }
+    /* some files call an end "user-defined", which any text may write: nobody's text ends a turn */
+    for (uint32_t id = 0; id < t->n; id++) {
+        if (t->ends[id] && t->types[id] == TOKEN_USER) {
+            t->types[id] = TOKEN_CONTROL;
+        }
+    }
 }
 
 static void special_id(const struct tokenizer *t, const struct gguf *g, const char *key,

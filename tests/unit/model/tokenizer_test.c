@@ -138,6 +138,7 @@ static struct vocabulary *byte_level(void)
     }
     (void)add(v, "<|im_end|>", 0, 3);
     (void)add(v, "<tool>", 0, 4);
+    (void)add(v, "</s>", 0, 4);
     gguf_write_strings(&v->w, "tokenizer.ggml.merges", rules, COUNT_OF(merges));
     end(v);
     return v;
@@ -153,6 +154,8 @@ static void byte_level_bpe(void **state)
     CUTS(v, "a<|im_end|>", 0, "a|<|||i|m|_|e|n|d|||>");
     CUTS(v, "a<|im_end|>b", TOKENIZER_SPECIALS, "a|<|im_end|>|b");
     CUTS(v, "a<tool>b", 0, "a|<tool>|b"); /* user-defined: always */
+    CUTS(v, "a</s>", 0, "a|<|/|s|>");     /* but never an end, whatever the file calls it */
+    CUTS(v, "a</s>", TOKENIZER_SPECIALS, "a|</s>");
     CUTS(v, "", TOKENIZER_AFFIX, "");
     assert_true(tokenizer_is_end(v->t, tokenizer_find(v->t, STR("<|im_end|>"))));
     assert_false(tokenizer_is_end(v->t, tokenizer_find(v->t, STR("<tool>"))));
