@@ -84,31 +84,69 @@ enum status file_sync_parent(const char *path, struct error *err)
     return s;
 }
 
-enum status file_write_atomic(const char *path, const void *data, size_t len, mode_t mode,
-                              struct error *err)
+/* Written whole and synced under a name of its own, *tmp. */
+static enum status write_beside(const char *path, const void *data, size_t len, mode_t mode,
+                                const struct stat *like, char tmp[PATH_MAX], struct error *err)
 {
-    char tmp[PATH_MAX];
-    int n = snprintf(tmp, sizeof tmp, "%s.%d.tmp", path, (int)getpid());
-    if (n < 0 || (size_t)n >= sizeof tmp) {
+    int n = snprintf(tmp, PATH_MAX, "%s.%d.tmp", path, (int)getpid());
+    if (n < 0 || n >= PATH_MAX) {
         return error_set(err, STATUS_TOO_LARGE, "%s: path too long", path);
     }
-    int fd = open(tmp, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, mode);
+    int fd = open(tmp, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC | O_NOFOLLOW, mode);
     if (fd < 0) {
         return error_errno(err, errno, "%s", tmp);
     }
     enum status s = file_write_all(fd, data, len, err);
     if (s != STATUS_OK) {
         (void)error_prefix(err, "%s", tmp);
-    } else if (fchmod(fd, mode) != 0 || fsync(fd) != 0) {
+    } else if (fchmod(fd, mode) != 0 ||
+               (like != NULL && geteuid() == 0 && fchown(fd, like->st_uid, like->st_gid) != 0) ||
+               fsync(fd) != 0) {
         s = error_errno(err, errno, "%s", tmp);
     }
     if (close(fd) != 0 && s == STATUS_OK) {
         s = error_errno(err, errno, "%s", tmp);
     }
-    if (s == STATUS_OK && rename(tmp, path) != 0) {
-        s = error_errno(err, errno, "%s", path);
-    }
     if (s != STATUS_OK) {
+        (void)unlink(tmp);
+    }
+    return s;
+}
+
+enum status file_write_atomic(const char *path, const void *data, size_t len, mode_t mode,
+                              struct error *err)
+{
+    char tmp[PATH_MAX];
+    enum status s = write_beside(path, data, len, mode, NULL, tmp, err);
+    if (s != STATUS_OK) {
+        return s;
+    }
+    if (rename(tmp, path) != 0) {
+        s = error_errno(err, errno, "%s", path);
+        (void)unlink(tmp);
+        return s;
+    }
+    return file_sync_parent(path, err);
+}
+
+enum status file_write_new(const char *path, const void *data, size_t len, mode_t mode,
+                           const struct stat *like, struct error *err)
+{
+    char tmp[PATH_MAX];
+    enum status s = write_beside(path, data, len, mode, like, tmp, err);
+    if (s != STATUS_OK) {
+        return s;
+    }
+    bool moved = renameat2(AT_FDCWD, tmp, AT_FDCWD, path, RENAME_NOREPLACE) == 0;
+    if (!moved && (errno == EINVAL || errno == ENOSYS)) { /* a file system without it */
+        moved = link(tmp, path) == 0;
+        int why = errno;
+        (void)unlink(tmp);
+        errno = why;
+    }
+    if (!moved) {
+        s = errno == EEXIST ? error_set(err, STATUS_CONFLICT, "%s: is there already", path)
+                            : error_errno(err, errno, "%s", path);
         (void)unlink(tmp);
         return s;
     }

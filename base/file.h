@@ -3,6 +3,7 @@
 #define CARREL_BASE_FILE_H
 
 #include <stddef.h>
+#include <sys/stat.h>
 #include <sys/types.h>
 
 #include "base/buf.h"
@@ -13,6 +14,10 @@ enum status file_read(const char *path, struct buf *out, struct error *err) MUST
 /* Write beside, fsync, rename over, fsync the folder: after a crash the old or the new content is there. */
 enum status file_write_atomic(const char *path, const void *data, size_t len, mode_t mode,
                               struct error *err) MUST_CHECK;
+/* The same for a file that must not be there yet: CONFLICT, and the one that is stays as it is. Made as root
+ * it belongs to whoever owns `like` (NULL: to root). */
+enum status file_write_new(const char *path, const void *data, size_t len, mode_t mode,
+                           const struct stat *like, struct error *err) MUST_CHECK;
 /* mkdir -p; an existing folder is fine. What was made is durable. */
 enum status file_mkdirs(const char *path, mode_t mode, struct error *err) MUST_CHECK;
 /* Write all of it, through short writes and EINTR. */

@@ -60,8 +60,6 @@ enum status backup_check(struct vault *v, bool progress, void (*say)(const char 
 
 /* Where the lists of what was erased lie (base/erased.h), below a home: <tenant>, <tenant>.key */
 #define ERASURES "system/erasures/"
-/* A tenant's name: [a-z0-9-], 1 to 64. */
-bool backup_tenant_ok(const char *name);
 
 /* ---- backup_stage.c: for backup_take ---- */
 

@@ -16,6 +16,7 @@
 
 #include "base/file.h"
 #include "base/settings/settings.h"
+#include "base/tenant.h"
 #include "cli/backup.h"
 #include "cli/book.h"
 #include "cli/home.h"
@@ -431,7 +432,7 @@ static enum status check_tenant(struct giving *g, struct error *err)
     char path[PATH_MAX];
     struct stat st;
     const char *as = g->w->as == NULL ? g->w->tenant : g->w->as;
-    if (!backup_tenant_ok(g->w->tenant) || !backup_tenant_ok(as)) {
+    if (!tenant_name_valid(str_from(g->w->tenant)) || !tenant_name_valid(str_from(as))) {
         return error_set(err, STATUS_INVALID,
                          "a tenant's name has 1 to 64 of the characters a-z, 0-9 and -");
     }

@@ -24,6 +24,7 @@
 #include "base/hash.h"
 #include "base/settings/settings.h"
 #include "base/str.h"
+#include "base/tenant.h"
 #include "cli/backup.h"
 #include "cli/book.h"
 #include "cli/home.h"
@@ -55,12 +56,6 @@ struct taking {
     enum status list_status;
     const char *tenant; /* whose documents are being listed */
 };
-
-bool backup_tenant_ok(const char *name)
-{
-    size_t n = strspn(name, "abcdefghijklmnopqrstuvwxyz0123456789-");
-    return n > 0 && n <= 64 && name[n] == '\0';
-}
 
 static void progress(const struct taking *t, const char *note)
 {
@@ -288,7 +283,7 @@ static enum status find_tenants(struct taking *t, struct error *err)
     }
     for (int i = 0; i < n; i++) {
         const char *name = found[i]->d_name;
-        if (s == STATUS_OK && backup_tenant_ok(name) && t->n_tenants < TENANTS_MAX &&
+        if (s == STATUS_OK && tenant_name_valid(str_from(name)) && t->n_tenants < TENANTS_MAX &&
             (t->w->tenant == NULL || strcmp(t->w->tenant, name) == 0)) {
             t->tenants[t->n_tenants] = strdup(name);
             t->n_tenants += t->tenants[t->n_tenants] != NULL ? 1 : 0;

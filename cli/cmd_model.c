@@ -48,14 +48,14 @@ const struct command cmd_model = {
         "import copies FILE (of a split model the first part) into the data directory, checks it "
         "for the role\ngiven with --as, and prints the name by which generate.model, encoder.model "
         "and reranker.model in\ncarrel.yaml choose it. verify reads every byte again. remove keeps "
-        "a model that a setting names.\nplan reckons weights, keys and values for --users at "
+        "a model that a setting names or whose vectors a tenant has, without --force.\nplan "
+        "reckons weights, keys and values for --users at "
         "--context tokens, and a pass's workspace against\n--vram (this machine's memory when left "
         "out); --shape plans for 8B, 13B, 34B or 70B without a file.\nbench "
         "measures FILE's speed here; eval how well it foretells the file TEXT (perplexity over "
-        "windows\nof 512 tokens, the second half of each). quantize writes IN, with F16 or F32 "
-        "weights, as OUT in "
-        "Q8_0, Q4_0,\nQ4_K, Q6_K or Q4_K_M.",
-    .options = OPT_HOME | OPT_JSON | OPT_MODEL | OPT_MODEL_PLAN | OPT_MODEL_BENCH,
+        "windows\nof 512 tokens, the second half of each). quantize writes IN, with F16, BF16 or "
+        "F32 weights, as OUT in\nQ8_0, Q4_0, Q4_K, Q6_K or Q4_K_M.",
+    .options = OPT_HOME | OPT_JSON | OPT_MODEL | OPT_MODEL_FORCE | OPT_MODEL_PLAN | OPT_MODEL_BENCH,
     .min_args = 1,
     .max_args = 4,
     .run = run,

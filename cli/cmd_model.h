@@ -2,8 +2,6 @@
 #ifndef CARREL_CLI_CMD_MODEL_H
 #define CARREL_CLI_CMD_MODEL_H
 
-#include <jansson.h>
-
 #include "cli/command.h"
 #include "model/registry.h"
 
@@ -13,8 +11,6 @@ struct model_action {
     enum exit_code (*run)(const struct options *o);
 };
 
-/* An imported model as JSON; NULL: out of memory. */
-json_t *model_json(const struct model_record *r);
 /* --kv; f16 where it is not given. */
 enum status model_kv_option(const struct options *o, enum tensor_type *out,
                             struct error *err) MUST_CHECK;

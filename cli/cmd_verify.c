@@ -7,6 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/tenant.h"
 #include "cli/command.h"
 #include "cli/rpc_once.h"
 #include "cli/term.h"
@@ -42,9 +43,7 @@ static void take(const ProtobufCMessage *m, void *data)
 
 static int is_tenant(const struct dirent *e)
 {
-    size_t n = strspn(e->d_name, "abcdefghijklmnopqrstuvwxyz0123456789-");
-
-    return n > 0 && n <= 64 && e->d_name[n] == '\0';
+    return tenant_name_valid(str_from(e->d_name));
 }
 
 static void print(const struct options *o, const struct report *r)

@@ -3,6 +3,7 @@
 #define CARREL_CLI_COMMAND_H
 
 #include <stdbool.h>
+#include <stddef.h>
 #include <stdint.h>
 
 #include "base/status.h"
@@ -29,14 +30,15 @@ enum option_flag {
     OPT_ADMIN = 1 << 10,
     OPT_DOCUMENT = 1 << 11,
     OPT_MODEL_PLAN = 1 << 12,
+    OPT_MODEL_FORCE = 1 << 18,
     OPT_MODEL_BENCH = 1 << 13, /* --prompt, --generate, --threads, --streams */
-    OPT_PATH = 1 << 14, /* --document, --path */
+    OPT_PATH = 1 << 14,        /* --document, --path */
     OPT_ERASE = 1 << 15,
     OPT_HOLD = 1 << 16,
     OPT_EVERY = 1 << 27,
     OPT_RULES = 1 << 28,
     OPT_ENCODER = 1 << 29, /* --dims, --model, --against, --force */
-    OPT_MODEL = 1 << 17, /* --as ROLE, --name, --query-prefix, --passage-prefix */
+    OPT_MODEL = 1 << 17,   /* --as ROLE, --name, --query-prefix, --passage-prefix */
     OPT_BACKUP_KEY = 1 << 20,
     OPT_TENANT = 1 << 21,
     OPT_WITH_WATCH = 1 << 22,
@@ -67,7 +69,7 @@ struct options {
     bool all_copies, keep_copies, dry_run, yes;
     const char *subjects[OPTION_SUBJECTS_MAX], *except[OPTION_SUBJECTS_MAX];
     int n_subjects, n_except;
-    const char *subject_file; /* NULL: not given */
+    const char *subject_file;                               /* NULL: not given */
     const char *every, *rules;                              /* NULL: not given */
     const char *model_name, *query_prefix, *passage_prefix; /* NULL: not given */
     const char *shape, *weights, *kv;                       /* NULL: not given */
@@ -75,14 +77,14 @@ struct options {
     const char *source, *against;                           /* of encoders; NULL: not given */
     int dims;                                               /* 0: not given */
     bool force;
-    uint64_t vram;                                          /* bytes; 0: not given */
+    uint64_t vram; /* bytes; 0: not given */
     struct {
         const char *values[OPTION_VALUES_MAX];
         int n;
     } filters[OPTION_FILTERS];
-    const char *from, *until, *as_of; /* NULL: not given */
+    const char *from, *until, *as_of;       /* NULL: not given */
     int prompt, generate, threads, streams; /* model bench, eval; 0, of generate -1: not given */
-    int keep;                         /* 0: not given */
+    int keep;                               /* 0: not given */
     const char *args[OPTIONS_ARGS_MAX];
     int n_args;
 };

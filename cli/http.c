@@ -89,7 +89,6 @@ struct transfer {
     struct buf text; /* the whole answer, or an error's */
     bool (*on_data)(void *data, const char *p, size_t n);
     void *data;
-    bool removes; /* DELETE */
 };
 
 static size_t take(char *p, size_t size, size_t n, void *data)
@@ -129,13 +128,56 @@ static enum status refused(const struct transfer *t, long code, struct error *er
     return s;
 }
 
-static enum status perform(const struct http *h, const char *path, const json_t *body,
-                           struct transfer *t, struct error *err)
+/* One request, whatever is done with its answer. *headers is freed by the caller after it. */
+static enum status prepare(CURL *curl, const struct http *h, const char *method, const char *path,
+                           const struct str *body, const char *type, long timeout_ms,
+                           struct curl_slist **headers, struct error *err)
 {
-    char url[512];
+    char url[2304];
     char auth[300];
+    char content[128];
+    int n = snprintf(url, sizeof(url), "%s%s", h->url, path);
+
+    if (n < 0 || (size_t)n >= sizeof(url)) {
+        return error_set(err, STATUS_TOO_LARGE, "%.80s...: too long for a request", path);
+    }
+    /* without a key there is no such header */
+    (void)snprintf(auth, sizeof(auth), "Authorization:%s%s", h->key[0] == '\0' ? "" : " Bearer ",
+                   h->key);
+    (void)snprintf(content, sizeof(content), "Content-Type: %s", type);
+    *headers = curl_slist_append(*headers, auth);
+    *headers = curl_slist_append(*headers, content);
+    *headers = curl_slist_append(*headers, "Expect:");
+    (void)curl_easy_setopt(curl, CURLOPT_URL, url);
+    (void)curl_easy_setopt(curl, CURLOPT_HTTPHEADER, *headers);
+    (void)curl_easy_setopt(curl, CURLOPT_PROXY, "");
+    (void)curl_easy_setopt(curl, CURLOPT_PROTOCOLS_STR, "http,https");
+    (void)curl_easy_setopt(curl, CURLOPT_CONNECTTIMEOUT_MS, 5000L);
+    (void)curl_easy_setopt(curl, CURLOPT_TIMEOUT_MS, timeout_ms);
+    (void)curl_easy_setopt(curl, CURLOPT_NOSIGNAL, 1L);
+    if (h->certificate[0] != '\0') {
+        (void)curl_easy_setopt(curl, CURLOPT_CAINFO, h->certificate);
+    }
+    if (body != NULL) {
+        (void)curl_easy_setopt(curl, CURLOPT_POSTFIELDSIZE_LARGE, (curl_off_t)body->len);
+        (void)curl_easy_setopt(curl, CURLOPT_POSTFIELDS, body->ptr);
+    }
+    (void)curl_easy_setopt(curl, CURLOPT_CUSTOMREQUEST, method);
+    return STATUS_OK;
+}
+
+static enum status not_sent(CURLcode rc, const struct http *h, const char *path, struct error *err)
+{
+    return error_set(err, rc == CURLE_COULDNT_CONNECT ? STATUS_UNAVAILABLE : STATUS_IO, "%s%s: %s",
+                     h->url, path, curl_easy_strerror(rc));
+}
+
+static enum status perform(const struct http *h, const char *method, const char *path,
+                           const json_t *body, struct transfer *t, struct error *err)
+{
     struct curl_slist *headers = NULL;
     char *text = body == NULL ? NULL : json_dumps(body, JSON_COMPACT);
+    struct str sent = str_from(text == NULL ? "" : text);
     long code = 0;
     enum status s = STATUS_OK;
 
@@ -144,35 +186,17 @@ static enum status perform(const struct http *h, const char *path, const json_t 
         s = error_set(err, STATUS_INVALID, "the request could not be made (is the text UTF-8?)");
         goto out;
     }
-    (void)snprintf(url, sizeof(url), "%s%s", h->url, path);
-    (void)snprintf(auth, sizeof(auth), "Authorization: Bearer %s", h->key);
-    headers = curl_slist_append(headers, auth);
-    headers = curl_slist_append(headers, "Content-Type: application/json");
-    headers = curl_slist_append(headers, "Expect:");
-    (void)curl_easy_setopt(t->curl, CURLOPT_URL, url);
-    (void)curl_easy_setopt(t->curl, CURLOPT_HTTPHEADER, headers);
-    (void)curl_easy_setopt(t->curl, CURLOPT_PROXY, "");
-    (void)curl_easy_setopt(t->curl, CURLOPT_PROTOCOLS_STR, "http,https");
-    (void)curl_easy_setopt(t->curl, CURLOPT_CONNECTTIMEOUT_MS, 5000L);
-    (void)curl_easy_setopt(t->curl, CURLOPT_TIMEOUT_MS, 900000L);
-    (void)curl_easy_setopt(t->curl, CURLOPT_NOSIGNAL, 1L);
+    s = prepare(t->curl, h, method, path, text == NULL ? NULL : &sent, "application/json", 900000L,
+                &headers, err);
+    if (s != STATUS_OK) {
+        goto out;
+    }
     (void)curl_easy_setopt(t->curl, CURLOPT_WRITEFUNCTION, take);
     (void)curl_easy_setopt(t->curl, CURLOPT_WRITEDATA, t);
-    if (h->certificate[0] != '\0') {
-        (void)curl_easy_setopt(t->curl, CURLOPT_CAINFO, h->certificate);
-    }
-    if (t->removes) {
-        (void)curl_easy_setopt(t->curl, CURLOPT_CUSTOMREQUEST, "DELETE");
-    }
-    if (text != NULL) {
-        (void)curl_easy_setopt(t->curl, CURLOPT_POSTFIELDS, text);
-        (void)curl_easy_setopt(t->curl, CURLOPT_POSTFIELDSIZE_LARGE, (curl_off_t)strlen(text));
-    }
     CURLcode rc = curl_easy_perform(t->curl);
     (void)curl_easy_getinfo(t->curl, CURLINFO_RESPONSE_CODE, &code);
     if (rc != CURLE_OK && rc != CURLE_WRITE_ERROR) {
-        s = error_set(err, rc == CURLE_COULDNT_CONNECT ? STATUS_UNAVAILABLE : STATUS_IO, "%s: %s",
-                      h->url, curl_easy_strerror(rc));
+        s = not_sent(rc, h, path, err);
     } else if (code >= 300) {
         s = refused(t, code, err);
     } else if (buf_status(&t->text) != STATUS_OK) {
@@ -187,14 +211,14 @@ out:
     return s;
 }
 
-static enum status answer_json(const struct http *h, const char *path, const json_t *body,
-                               bool removes, json_t **out, struct error *err)
+static enum status answer_json(const struct http *h, const char *method, const char *path,
+                               const json_t *body, json_t **out, struct error *err)
 {
-    struct transfer t = {.removes = removes};
+    struct transfer t = {.on_data = NULL};
     json_error_t why;
 
     buf_init(&t.text, ANSWER_MAX);
-    enum status s = perform(h, path, body, &t, err);
+    enum status s = perform(h, method, path, body, &t, err);
     if (s == STATUS_OK) {
         *out = json_loadb(buf_view(&t.text).ptr, t.text.len, 0, &why);
         if (*out == NULL) {
@@ -209,12 +233,12 @@ static enum status answer_json(const struct http *h, const char *path, const jso
 enum status http_json(const struct http *h, const char *path, const json_t *body, json_t **out,
                       struct error *err)
 {
-    return answer_json(h, path, body, false, out, err);
+    return answer_json(h, body == NULL ? "GET" : "POST", path, body, out, err);
 }
 
 enum status http_delete(const struct http *h, const char *path, json_t **out, struct error *err)
 {
-    return answer_json(h, path, NULL, true, out, err);
+    return answer_json(h, "DELETE", path, NULL, out, err);
 }
 
 enum status http_stream(const struct http *h, const char *path, const json_t *body,
@@ -224,7 +248,7 @@ enum status http_stream(const struct http *h, const char *path, const json_t *bo
     struct transfer t = {.on_data = on_data, .data = data};
 
     buf_init(&t.text, ANSWER_MAX);
-    enum status s = perform(h, path, body, &t, err);
+    enum status s = perform(h, "POST", path, body, &t, err);
     buf_deinit(&t.text);
     return s;
 }
@@ -241,45 +265,21 @@ enum status http_raw(const struct http *h, const char *method, const char *path,
                      const struct str *body, const char *type, long *code, struct buf *out,
                      struct error *err)
 {
-    char url[2048];
-    char auth[300];
-    char content[128];
+    struct curl_slist *headers = NULL;
     CURL *curl = curl_easy_init();
 
     if (curl == NULL) {
         return error_set(err, STATUS_NO_MEMORY, "out of memory");
     }
-    (void)snprintf(url, sizeof(url), "%s%s", h->url, path);
-    /* without a key there is no such header */
-    (void)snprintf(auth, sizeof(auth), "Authorization:%s%s", h->key[0] == '\0' ? "" : " Bearer ",
-                   h->key);
-    (void)snprintf(content, sizeof(content), "Content-Type: %s", type);
-    struct curl_slist *headers = curl_slist_append(NULL, auth);
-    headers = curl_slist_append(headers, "Expect:");
-    headers = curl_slist_append(headers, content);
-    (void)curl_easy_setopt(curl, CURLOPT_URL, url);
-    (void)curl_easy_setopt(curl, CURLOPT_HTTPHEADER, headers);
-    (void)curl_easy_setopt(curl, CURLOPT_PROXY, "");
-    (void)curl_easy_setopt(curl, CURLOPT_PROTOCOLS_STR, "http,https");
-    (void)curl_easy_setopt(curl, CURLOPT_CONNECTTIMEOUT_MS, 5000L);
-    (void)curl_easy_setopt(curl, CURLOPT_TIMEOUT_MS, 120000L);
-    (void)curl_easy_setopt(curl, CURLOPT_NOSIGNAL, 1L);
-    (void)curl_easy_setopt(curl, CURLOPT_WRITEFUNCTION, take_raw);
-    (void)curl_easy_setopt(curl, CURLOPT_WRITEDATA, out);
-    if (h->certificate[0] != '\0') {
-        (void)curl_easy_setopt(curl, CURLOPT_CAINFO, h->certificate);
+    enum status s = prepare(curl, h, method, path, body, type, 120000L, &headers, err);
+    if (s == STATUS_OK) {
+        (void)curl_easy_setopt(curl, CURLOPT_WRITEFUNCTION, take_raw);
+        (void)curl_easy_setopt(curl, CURLOPT_WRITEDATA, out);
+        CURLcode rc = curl_easy_perform(curl);
+        (void)curl_easy_getinfo(curl, CURLINFO_RESPONSE_CODE, code);
+        s = rc == CURLE_OK ? STATUS_OK : not_sent(rc, h, path, err);
     }
-    if (body != NULL) {
-        (void)curl_easy_setopt(curl, CURLOPT_POSTFIELDSIZE_LARGE, (curl_off_t)body->len);
-        (void)curl_easy_setopt(curl, CURLOPT_POSTFIELDS, body->ptr);
-    }
-    (void)curl_easy_setopt(curl, CURLOPT_CUSTOMREQUEST, method);
-    CURLcode rc = curl_easy_perform(curl);
-    (void)curl_easy_getinfo(curl, CURLINFO_RESPONSE_CODE, code);
     curl_slist_free_all(headers);
     curl_easy_cleanup(curl);
-    return rc == CURLE_OK
-               ? STATUS_OK
-               : error_set(err, rc == CURLE_COULDNT_CONNECT ? STATUS_UNAVAILABLE : STATUS_IO,
-                           "%s%s: %s", h->url, path, curl_easy_strerror(rc));
+    return s;
 }

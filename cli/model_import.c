@@ -1,14 +1,22 @@
 /* carrel model import|list|verify|remove: the models of a data directory. */
+#include <dirent.h>
+#include <errno.h>
+#include <limits.h>
 #include <signal.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <unistd.h>
 
 #include "base/settings/settings.h"
+#include "base/tenant.h"
 #include "cli/cmd_model.h"
 #include "cli/home.h"
 #include "cli/http.h"
+#include "cli/rpc_once.h"
 #include "cli/term.h"
+#include "vectorstore/vectorstore_rpc.h"
 
 #define SETTINGS_ARENA_MAX ((size_t)4 * 1024 * 1024)
 
@@ -20,7 +28,8 @@ static void on_interrupt(int number)
     interrupted = 1;
 }
 
-json_t *model_json(const struct model_record *r)
+/* NULL: out of memory. */
+static json_t *model_json(const struct model_record *r)
 {
     json_t *j = json_pack("{s:s, s:s, s:s, s:I, s:i, s:s, s:s, s:i, s:i, s:I}", "name", r->name,
                           "role", model_role_name(r->role), "sha256", r->sha256, "bytes",
@@ -260,7 +269,7 @@ static enum status check_unnamed(const char *home, const char *name, struct erro
         for (size_t i = 0; s == STATUS_OK && i < sizeof named / sizeof named[0]; i++) {
             if (strcmp(named[i].value, name) == 0) {
                 s = error_set(err, STATUS_CONFLICT,
-                              "%s in %s/carrel.yaml names %s: take it out there first",
+                              "%s in %s/carrel.yaml names %s: take it out there first, or --force",
                               named[i].key, home, name);
             }
         }
@@ -269,10 +278,101 @@ static enum status check_unnamed(const char *home, const char *name, struct erro
     return s;
 }
 
+/* Asking the running store: vectors of an encoder that was dropped wait for the end of their grace,
+ * nobody uses them. */
+struct use {
+    const char *encoder;
+    bool used;
+};
+
+static void on_encoders(const ProtobufCMessage *m, void *data)
+{
+    struct use *u = data;
+    const Vs__ListEncodersReply *reply = vs_list_encoders_reply(m);
+    u->used = reply == NULL;
+    for (size_t i = 0; reply != NULL && i < reply->n_encoders; i++) {
+        const Vs__ListEncodersReply__Item *e = reply->encoders[i];
+        u->used = u->used || (strcmp(e->name, u->encoder) == 0 && strcmp(e->state, "retired") != 0);
+    }
+}
+
+/* Has the tenant vectors of that encoder, searched with, kept or being made? */
+static enum status tenant_uses(const char *home, const char *tenant, const char *encoder,
+                               bool *used, struct error *err)
+{
+    char path[PATH_MAX];
+    struct use u = {.encoder = encoder, .used = true};
+    Vs__ListEncodersRequest q = VS__LIST_ENCODERS_REQUEST__INIT;
+    int n = snprintf(path, sizeof path, "%s/tenants/%s/encoder/%s", home, tenant, encoder);
+    *used = false;
+    if (n < 0 || (size_t)n >= sizeof path) {
+        return error_set(err, STATUS_TOO_LARGE, "the data directory's name is too long");
+    }
+    if (access(path, F_OK) != 0) { /* the store has a file for each encoder that it knows */
+        return errno == ENOENT || errno == ENOTDIR ? STATUS_OK
+                                                   : error_errno(err, errno, "%s", path);
+    }
+    enum status s = !home_is_running(home)
+                        ? STATUS_OK
+                        : rpc_once(home, PEER_VECTORSTORE, &vs_list_encoders_method, tenant, 0,
+                                   &q.base, on_encoders, &u, err);
+    *used = u.used;
+    return s;
+}
+
+static int is_tenant(const struct dirent *e)
+{
+    return tenant_name_valid(str_from(e->d_name));
+}
+
+/* An encoder whose vectors a tenant has stays: without it no question could be asked of them. Not
+ * so when the same is imported under another name. */
+static enum status check_unused(const char *home, const char *name, struct error *err)
+{
+    char path[PATH_MAX];
+    struct model_record r;
+    struct model_record *all = NULL;
+    struct dirent **tenants = NULL;
+    size_t same = 0;
+    size_t n_all = 0;
+    int n = 0;
+    enum status s = registry_find(home, name, &r, err);
+    if (s != STATUS_OK || r.role != MODEL_ENCODER) {
+        return s;
+    }
+    s = list(home, &all, &n_all, err);
+    for (size_t i = 0; s == STATUS_OK && i < n_all; i++) {
+        same += all[i].role == MODEL_ENCODER && strcmp(all[i].encoder, r.encoder) == 0 ? 1 : 0;
+    }
+    free(all);
+    if (s == STATUS_OK && same < 2) {
+        (void)snprintf(path, sizeof path, "%.1000s/tenants", home);
+        n = scandir(path, &tenants, is_tenant, alphasort);
+    }
+    for (int i = 0; i < n; i++) {
+        bool used = false;
+        if (s == STATUS_OK) {
+            s = tenant_uses(home, tenants[i]->d_name, r.encoder, &used, err);
+        }
+        if (used && s == STATUS_OK) {
+            s = error_set(err, STATUS_CONFLICT,
+                          "tenant %s has vectors of %s (%s): publish another encoder there and "
+                          "remove this one (`carrel encoder`), or --force",
+                          tenants[i]->d_name, name, r.encoder);
+        }
+        free(tenants[i]);
+    }
+    free(tenants);
+    return s;
+}
+
 enum exit_code model_remove(const struct options *o)
 {
     struct error err = {0};
-    enum status s = check_unnamed(o->home, o->args[1], &err);
+    enum status s = o->force ? STATUS_OK : check_unnamed(o->home, o->args[1], &err);
+    if (s == STATUS_OK && !o->force) {
+        s = check_unused(o->home, o->args[1], &err);
+    }
     if (s == STATUS_OK) {
         s = registry_remove(o->home, o->args[1], &err);
     }

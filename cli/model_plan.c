@@ -23,8 +23,9 @@ static uint64_t memory_here(void)
 static void print(const struct model_info *i, const struct plan *p, uint64_t memory)
 {
     char a[16];
-    (void)printf("%s (%s, %.2f billion parameters): %s\n", i->name[0] == '\0' ? "model" : i->name,
-                 i->architecture, (double)i->parameters * 1e-9, plan_verdict_name(p->verdict));
+    term_put_clean(stdout, i->name[0] == '\0' ? "model" : i->name); /* the file says it */
+    (void)printf(" (%s, %.2f billion parameters): %s\n", i->architecture,
+                 (double)i->parameters * 1e-9, plan_verdict_name(p->verdict));
     (void)printf("  weights          %s%s\n", size(p->weights, a),
                  p->weights == i->weight_bytes ? "" : ", packed for this processor");
     (void)printf("  vocabulary       %s\n", size(p->vocabulary, a));
@@ -50,7 +51,7 @@ static void print(const struct model_info *i, const struct plan *p, uint64_t mem
     }
 }
 
-static void print_json(const struct model_info *i, const struct plan *p, uint64_t memory)
+static bool print_json(const struct model_info *i, const struct plan *p, uint64_t memory)
 {
     json_t *o = json_pack(
         "{s:s, s:s, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:b, s:I, s:I, s:s}",
@@ -62,9 +63,13 @@ static void print_json(const struct model_info *i, const struct plan *p, uint64_
         (json_int_t)p->total, "memory", (json_int_t)memory, "fits", (int)p->fits, "most_users",
         (json_int_t)p->most_users, "largest_context", (json_int_t)p->largest_context, "verdict",
         plan_verdict_name(p->verdict));
+    if (o == NULL) {
+        return false;
+    }
     (void)json_dumpf(o, stdout, JSON_INDENT(2));
     (void)printf("\n");
     json_decref(o);
+    return true;
 }
 
 enum exit_code model_plan(const struct options *o)
@@ -103,12 +108,13 @@ enum exit_code model_plan(const struct options *o)
         s = plan_make(&r, &p, &err);
     }
     enum exit_code code = EXIT_OK;
+    if (s == STATUS_OK && o->json && !print_json(&info, &p, memory)) {
+        s = error_set(&err, STATUS_INVALID, "its names are no text that JSON can hold");
+    } else if (s == STATUS_OK && !o->json) {
+        print(&info, &p, memory);
+    }
     if (s != STATUS_OK) {
         code = command_failed(&err);
-    } else if (o->json) {
-        print_json(&info, &p, memory);
-    } else {
-        print(&info, &p, memory);
     }
     model_close(m);
     return code;

@@ -3,7 +3,6 @@
 #include "cli/tenant_key.h"
 
 #include <errno.h>
-#include <fcntl.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -12,6 +11,7 @@
 #include "base/file.h"
 #include "base/hash.h"
 #include "base/settings/settings.h"
+#include "base/tenant.h"
 
 #define ARENA ((size_t)1024 * 1024)
 #define KEY_BYTES 32
@@ -29,8 +29,7 @@ static enum status find_places(const struct options *o, const char *tenant, stru
     struct settings cfg;
     char dir[1200];
     struct stat st;
-    size_t n = strspn(tenant, "abcdefghijklmnopqrstuvwxyz0123456789-");
-    if (n == 0 || n > 64 || tenant[n] != '\0') {
+    if (!tenant_name_valid(str_from(tenant))) {
         return error_set(err, STATUS_INVALID, "that is no tenant's name; `carrel tenant list`");
     }
     arena_init(&a, ARENA);
@@ -79,27 +78,10 @@ static enum status make(const struct places *p, struct error *err)
                          "or first `carrel tenant keyless`",
                          p->folder);
     }
-    int fd = open(p->key, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW, 0600);
-    if (fd < 0) {
-        return errno == EEXIST ? error_set(err, STATUS_CONFLICT, "%.200s: is there already", p->key)
-                               : error_errno(err, errno, "%s", p->key);
-    }
+    /* beside, then under its name: a running store takes it up whole or not at all */
     random_bytes(key, sizeof key);
-    s = file_write_all(fd, key, sizeof key, err);
+    s = file_write_new(p->key, key, sizeof key, 0600, &p->home, err);
     explicit_bzero(key, sizeof key);
-    if (s == STATUS_OK && fsync(fd) != 0) {
-        s = error_errno(err, errno, "%s", p->key);
-    }
-    (void)close(fd);
-    if (s == STATUS_OK) {
-        s = hand_over(p->key, &p->home, err);
-    }
-    if (s == STATUS_OK) {
-        s = file_sync_parent(p->key, err);
-    }
-    if (s != STATUS_OK) {
-        (void)unlink(p->key);
-    }
     return s;
 }
 

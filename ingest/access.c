@@ -14,6 +14,8 @@
 #define PAGE_ROWS 256
 #define RULES_ARENA ((size_t)4 << 20)
 #define TEXT_MAX ((size_t)16384)
+#define RETRY_FIRST_MS 1000
+#define RETRY_MAX_MS 60000
 
 struct rule_set {
     struct arena arena;
@@ -41,6 +43,7 @@ struct reapply {
     int64_t at; /* cursor and count after the page; taken over when it is committed */
     uint64_t on_page;
     bool end;
+    int64_t wait_ms; /* after the last failure; 0: the page before went well */
 };
 
 static void set_release(struct rule_set *set)
@@ -119,22 +122,52 @@ static enum status run_page(struct journal *j, struct journal_op *op, struct err
     return journal_reapply(j, &r->at, PAGE_ROWS, judge_row, &r->view, &r->on_page, &r->end, err);
 }
 
+static void reapply_free(struct reapply *r)
+{
+    access_view_release(&r->view);
+    free(r);
+}
+
+/* Goes on with the page that failed, each time after a longer wait. */
+static void hold(struct reapply *r)
+{
+    struct tenant *t = r->t;
+    r->wait_ms = r->wait_ms == 0 ? RETRY_FIRST_MS : 2 * r->wait_ms;
+    r->wait_ms = r->wait_ms < RETRY_MAX_MS ? r->wait_ms : RETRY_MAX_MS;
+    t->reapply_held = r;
+    t->reapply_ms = clock_monotonic_ms() + r->wait_ms;
+    t->reapplying = false;
+}
+
+void access_forget_tenant(struct tenant *t)
+{
+    if (t->reapply_held != NULL) {
+        reapply_free(t->reapply_held);
+        t->reapply_held = NULL;
+    }
+}
+
 static void page_done(struct journal_op *op)
 {
     struct reapply *r = container_of(op, struct reapply, op);
     struct tenant *t = r->t;
-    bool go_on = op->err.code == STATUS_OK && !t->in->closing && !t->reapply_due;
-    if (op->err.code == STATUS_OK) {
-        r->cursor = r->at;
-        r->changed += r->on_page;
-    } else {
+    bool go_on = !t->in->closing && !t->reapply_due; /* with newer rules from the beginning */
+    if (op->err.code != STATUS_OK) {
         LOG_WARN("the rules of access could not be applied yet", LOG_STR("tenant", t->id),
                  LOG_STR("err", op->err.text), LOG_END);
+        if (go_on) {
+            hold(r);
+            return;
+        }
         t->reapply_due = true;
-    }
-    if (go_on && !r->end) {
-        journal_submit(&t->journal, &r->op);
-        return;
+    } else {
+        r->cursor = r->at;
+        r->changed += r->on_page;
+        r->wait_ms = 0;
+        if (go_on && !r->end) {
+            journal_submit(&t->journal, &r->op);
+            return;
+        }
     }
     if (r->changed > 0) {
         LOG_INFO("rules of access applied", LOG_STR("tenant", t->id),
@@ -142,9 +175,8 @@ static void page_done(struct journal_op *op)
         tenant_counts_stale(t);
         queue_changed(t->queue);
     }
-    access_view_release(&r->view);
-    free(r);
     t->reapplying = false;
+    reapply_free(r);
 }
 
 static void reapply(struct tenant *t)
@@ -153,6 +185,7 @@ static void reapply(struct tenant *t)
     if (r == NULL) {
         return; /* still due */
     }
+    access_forget_tenant(t); /* by older rules */
     t->reapply_due = false;
     t->reapplying = true;
     r->t = t;
@@ -273,8 +306,16 @@ void access_tick(struct ingest *in)
     list_for_each(it, &in->tenants)
     {
         struct tenant *t = list_entry(it, struct tenant, link);
-        if (t->reapply_due && !t->reapplying && !broken(t)) {
+        if (t->reapplying || broken(t)) {
+            continue;
+        }
+        if (t->reapply_due) {
             reapply(t);
+        } else if (t->reapply_held != NULL && now >= t->reapply_ms) {
+            struct reapply *r = t->reapply_held;
+            t->reapply_held = NULL;
+            t->reapplying = true;
+            journal_submit(&t->journal, &r->op);
         }
     }
 }

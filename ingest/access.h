@@ -23,6 +23,8 @@ enum status access_open(struct ingest *in, struct error *err) MUST_CHECK;
 void access_close(struct ingest *in);
 /* Looks whether the file has changed, at most every half second, and starts what follows. */
 void access_tick(struct ingest *in);
+/* Before the tenant is freed. */
+void access_forget_tenant(struct tenant *t);
 /* Looks now: a document that came after the rules were written goes by them. */
 void access_look(struct ingest *in);
 /* What is wrong with the rules, "" when nothing is. */

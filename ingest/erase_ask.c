@@ -34,7 +34,7 @@ void asking_end(struct asking *q, const struct error *err)
 
 /* ---- finding the rows ---- */
 
-bool asking_has(const struct asking *q, const char *document)
+static bool asking_has(const struct asking *q, const char *document)
 {
     for (size_t i = 0; i < q->n; i++) {
         if (strcmp(q->items[i].item.document, document) == 0) {

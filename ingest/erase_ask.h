@@ -72,7 +72,6 @@ void asking_end(struct asking *q, const struct error *err);
 /* Adds a document to those that go. */
 enum status asking_add(struct asking *q, const char *document, struct str path, uint64_t size,
                        struct error *err) MUST_CHECK;
-bool asking_has(const struct asking *q, const char *document);
 
 /* erase_find.c: looks through the trash, the store and the journal for q->set; then goes on with
  * asking_found, or ends. */

@@ -81,6 +81,8 @@ struct tenant {
     bool had_rules;   /* some document was stored under a rule */
     bool reapply_due; /* the rules have changed */
     bool reapplying;
+    struct reapply *reapply_held; /* it failed: goes on from where it was, at reapply_ms */
+    int64_t reapply_ms;
 
     struct list holdings; /* questions about holds: one at a time */
     bool holds_told;      /* the store knows what the journal has */

@@ -5,6 +5,7 @@
 #include "base/half.h"
 #include "base/log.h"
 #include "ingest/job_internal.h"
+#include "ingest/migrate.h"
 
 #define ENCODE_BATCH 64
 #define SOON_CHUNKS 8
@@ -92,7 +93,7 @@ static void encode_batch(struct job *j)
  * meanwhile, and the migration fills its vectors in. */
 static bool soon(const struct job *j)
 {
-    return strncmp(j->encoder, "gguf-", 5) != 0 || j->doc.n_chunks <= SOON_CHUNKS;
+    return !encoder_is_slow(j->encoder) || j->doc.n_chunks <= SOON_CHUNKS;
 }
 
 void job_encode(struct job *j)

@@ -164,7 +164,7 @@ static void set_start(struct migration *m)
     migrate_start_probe(m);
 }
 
-bool migrate_is_slow(const char *encoder)
+bool encoder_is_slow(const char *encoder)
 {
     return strncmp(encoder, "gguf-", 5) == 0;
 }

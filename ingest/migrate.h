@@ -17,6 +17,8 @@ void migration_free(struct migration *m);
 void migration_refit(struct migration *m, void (*done)(const char *name, void *data), void *data);
 /* The call ingest.BuildEncoder. */
 void migration_build_encoder(struct rpc_call *call, const ProtobufCMessage *m);
+/* Imported models, named "gguf-...", take up to seconds a text. */
+bool encoder_is_slow(const char *encoder);
 /* What it is doing, for people: "re-embedding 1200 of 4000 chunks"; "" when nothing. */
 const char *migration_doing(const struct migration *m);
 

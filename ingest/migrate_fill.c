@@ -200,7 +200,7 @@ static void start_encode(struct migration *m)
     q.n_texts = m->n;
     q.titles = m->titles;
     q.n_titles = m->n;
-    struct rpc_options o = migrate_options(m, migrate_is_slow(m->encoder) ? SLOW_MS : 0);
+    struct rpc_options o = migrate_options(m, encoder_is_slow(m->encoder) ? SLOW_MS : 0);
     struct rpc_callbacks cb = {.on_reply = on_encode_reply, .on_finish = on_encode_end};
     m->request = em_encode(migrate_embed(m), &o, &q, &cb, m);
     if (m->request == NULL) {
@@ -285,7 +285,7 @@ void migrate_start_scan(struct migration *m)
     Vs__ScanRequest q = VS__SCAN_REQUEST__INIT;
     q.missing_encoder = m->encoder;
     q.has_limit = 1;
-    q.limit = migrate_is_slow(m->encoder) ? SLOW_BATCH : BATCH;
+    q.limit = encoder_is_slow(m->encoder) ? SLOW_BATCH : BATCH;
     if (m->cursor.len > 0) {
         q.has_after = 1;
         q.after.data = (uint8_t *)m->cursor.ptr;

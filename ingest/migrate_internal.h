@@ -174,9 +174,6 @@ void migrate_refit_ended(struct migration *m, const char *name);
 /* The wish is over, in words. */
 void migrate_wish_ended(struct migration *m, const char *how);
 
-/* Imported models, named "gguf-...", take up to seconds a text. */
-bool migrate_is_slow(const char *encoder);
-
 /* migrate_fit.c */
 void migrate_start_fit(struct migration *m);
 void migrate_start_probe(struct migration *m);

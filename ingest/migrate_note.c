@@ -51,7 +51,9 @@ static void on_written(struct journal_op *op)
     struct note *n = container_of(op, struct note, op);
     struct migration *m = container_of(n, struct migration, note);
     n->running = false;
-    migrate_wish_noted(m, &op->err);
+    if (!n->again) { /* else what was written is an older wish: the next write tells */
+        migrate_wish_noted(m, &op->err);
+    }
     if (op->err.code != STATUS_OK) {
         LOG_WARN("the wish for a candidate is not kept: a restart forgets it or makes it twice",
                  LOG_STR("tenant", m->t->id), LOG_STR("err", op->err.text), LOG_END);

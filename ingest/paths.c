@@ -175,17 +175,3 @@ enum status path_check_upload(struct str path, struct error *err)
     }
     return STATUS_OK;
 }
-
-bool tenant_name_valid(struct str name)
-{
-    if (name.len == 0 || name.len > 64) {
-        return false;
-    }
-    for (size_t i = 0; i < name.len; i++) {
-        char c = name.ptr[i];
-        if (!((c >= 'a' && c <= 'z') || (c >= '0' && c <= '9') || c == '-')) {
-            return false;
-        }
-    }
-    return true;
-}

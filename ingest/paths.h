@@ -28,7 +28,5 @@ bool path_same_ending(struct str a, struct str b);
  * bytes, not
  * ".", "..", hidden, temporary or with control characters. */
 enum status path_check_upload(struct str path, struct error *err) MUST_CHECK;
-/* A file system name that is one folder of a tenant: [a-z0-9-]{1,64}. */
-bool tenant_name_valid(struct str name);
 
 #endif

@@ -7,6 +7,7 @@
 #include "base/clock.h"
 #include "base/file.h"
 #include "base/log.h"
+#include "base/tenant.h"
 #include "ingest/access.h"
 #include "ingest/documents.h"
 #include "ingest/erase.h"
@@ -408,6 +409,7 @@ void tenants_free(struct ingest *in)
         erasing_free(t->erasing);
         migration_free(t->migration);
         queue_free(t->queue);
+        access_forget_tenant(t);
         journal_close(t->journal.journal);
         free(t);
     }

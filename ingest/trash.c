@@ -9,6 +9,7 @@
 #include "base/clock.h"
 #include "base/file.h"
 #include "base/log.h"
+#include "base/tenant.h"
 #include "ingest/holds.h"
 #include "ingest/ingest.h"
 

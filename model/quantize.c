@@ -113,10 +113,11 @@ static enum status choose(struct job *j, struct error *err)
         j->types[i] = type_for(j, t);
         if (j->types[i] != t->type && t->type != TENSOR_F32 && t->type != TENSOR_F16 &&
             t->type != TENSOR_BF16) {
-            return error_set(err, STATUS_INVALID,
-                             "%.*s is %s already: start from the file with F16 or F32 weights",
-                             t->name.len > 64 ? 64 : (int)t->name.len, t->name.ptr,
-                             tensor_type_info(t->type)->name);
+            return error_set(
+                err, STATUS_INVALID,
+                "%.*s is %s already: start from the file with F16, BF16 or F32 weights",
+                t->name.len > 64 ? 64 : (int)t->name.len, t->name.ptr,
+                tensor_type_info(t->type)->name);
         }
         if (t->dimensions[0] > ROW_VALUES_MAX) {
             return error_set(err, STATUS_TOO_LARGE, "a row of %llu values",

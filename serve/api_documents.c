@@ -12,6 +12,7 @@
 #include "serve/search_request.h"
 #include "vectorstore/vectorstore_rpc.h"
 
+#define LIMIT_MAX 1000000
 #define NAME_BYTES_MAX 256U
 #define PIECE_BYTES_MAX ((size_t)16 * 1024 * 1024)
 
@@ -172,28 +173,10 @@ static void on_states_end(struct request *q, const struct error *err)
     on_stored_end(q, err);
 }
 
-static bool read_limit(struct request *q, int64_t *out)
-{
-    const char *text;
-    if (!api_query(q, "limit", &text)) {
-        return false;
-    }
-    *out = 0;
-    if (text == NULL) {
-        return true;
-    }
-    char *end;
-    long n = strtol(text, &end, 10);
-    if (*text == '\0' || *end != '\0' || n < 1 || n > 1000000) {
-        api_error(q, 400, "limit", "invalid", "limit must be a number from 1 to 1000000");
-        return false;
-    }
-    *out = n;
-    return true;
-}
-
 void api_documents_list(struct request *q)
 {
+    bool limited = false;
+    uint64_t limit = 0;
     struct list_op *op = arena_alloc(q->arena, sizeof *op);
     if (op == NULL) {
         api_out_of_memory(q);
@@ -201,9 +184,10 @@ void api_documents_list(struct request *q)
     }
     if (!api_query(q, "collection", &op->collection) || !api_query(q, "state", &op->state) ||
         !api_query(q, "after", &op->after) || !api_query(q, "q", &op->name) ||
-        !read_limit(q, &op->limit)) {
+        !api_query_number(q, "limit", LIMIT_MAX, &limited, &limit)) {
         return;
     }
+    op->limit = (int64_t)limit;
     static const char *const states[] = {"queued", "working", "ready", "failed"};
     bool known = op->state == NULL;
     for (size_t i = 0; !known && i < sizeof states / sizeof states[0]; i++) {

@@ -13,12 +13,7 @@
 static void interval(struct jsonw *w, const char *key, const Vs__Comparison__Interval *i)
 {
     if (i != NULL) {
-        jsonw_key(w, key);
-        jsonw_open(w, '{');
-        jsonw_field_double(w, "mean", i->mean);
-        jsonw_field_double(w, "low", i->low);
-        jsonw_field_double(w, "high", i->high);
-        jsonw_close(w, '}');
+        api_interval(w, key, i->mean, i->low, i->high);
     }
 }
 

@@ -8,6 +8,7 @@
 #include <unistd.h>
 
 #include "base/file.h"
+#include "base/tenant.h"
 #include "serve/api.h"
 #include "serve/http/jsonw.h"
 #include "serve/request.h"
@@ -23,17 +24,6 @@ struct key_op {
     struct buf names; /* of tenants, each ended by NUL */
     struct error err;
 };
-
-/* What ingest takes as a tenant's folder too. */
-static bool tenant_ok(struct str name)
-{
-    bool ok = name.len > 0 && name.len <= 64;
-    for (size_t i = 0; ok && i < name.len; i++) {
-        char c = name.ptr[i];
-        ok = (c >= 'a' && c <= 'z') || (c >= '0' && c <= '9') || c == '-';
-    }
-    return ok;
-}
 
 /* ---- blocking work ---- */
 
@@ -146,7 +136,7 @@ static enum status read_key(struct request *q, const struct json *body, struct p
                          "only administrators of the tenant \"" API_OPERATORS
                          "\" make keys for another tenant");
     }
-    if (!tenant_ok(tenant)) {
+    if (!tenant_name_valid(tenant)) {
         return error_set(err, STATUS_INVALID, "tenant: " TENANT_RULE);
     }
     (void)snprintf(p->tenant, sizeof p->tenant, "%.*s", STR_ARG(tenant));
@@ -310,7 +300,7 @@ static void on_tenant_json(struct request *q, const struct json *body)
     q->op = op;
     if (jsonr_string(body, "tenant", &name, &op->err) != STATUS_OK) {
         api_fail(q, &op->err);
-    } else if (name.ptr == NULL || !tenant_ok(name)) {
+    } else if (name.ptr == NULL || !tenant_name_valid(name)) {
         api_error(q, 400, "tenant", "invalid", "tenant: " TENANT_RULE);
     } else if (!api_runs_appliance(q)) {
         api_error(q, 403, NULL, "forbidden",
@@ -335,7 +325,7 @@ static enum status read_tenants(struct key_op *op, struct error *err)
     DIR *d = s == STATUS_OK ? opendir(path) : NULL;
     buf_init(&op->names, (size_t)1024 * 1024);
     for (const struct dirent *e = d == NULL ? NULL : readdir(d); e != NULL; e = readdir(d)) {
-        if (tenant_ok(str_from(e->d_name))) {
+        if (tenant_name_valid(str_from(e->d_name))) {
             buf_append(&op->names, e->d_name, strlen(e->d_name) + 1);
         }
     }

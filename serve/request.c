@@ -297,6 +297,16 @@ bool api_query_number(struct request *q, const char *name, uint64_t max, bool *h
     return true;
 }
 
+void api_interval(struct jsonw *w, const char *key, double mean, double low, double high)
+{
+    jsonw_key(w, key);
+    jsonw_open(w, '{');
+    jsonw_field_double(w, "mean", mean);
+    jsonw_field_double(w, "low", low);
+    jsonw_field_double(w, "high", high);
+    jsonw_close(w, '}');
+}
+
 const char *api_id(struct request *q, size_t param)
 {
     struct str p = q->match.params[param];

@@ -84,6 +84,8 @@ static inline bool api_object(struct request *q, const void *reply, const struct
     return true;
 }
 void api_out_of_memory(struct request *q);
+/* "key": a mean and the ends of its 95 % interval. */
+void api_interval(struct jsonw *w, const char *key, double mean, double low, double high);
 
 /* Is the caller an administrator of the tenant whose administrators run the appliance? What
  * services tell of their work names files, addresses and tenants: it is for them. */

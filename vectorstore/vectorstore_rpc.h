@@ -41,6 +41,6 @@ VS_METHOD(purge_vectors, "PurgeVectors", PurgeVectors, purge_vectors, RPC_UNARY,
 VS_METHOD(promote, "Promote", Promote, promote, RPC_UNARY, FROM(INGEST) | FROM(SERVE), 60000)
 VS_METHOD(hold_back, "HoldBack", HoldBack, hold_back, RPC_UNARY, FROM(INGEST), 60000)
 VS_METHOD(remove_encoder, "RemoveEncoder", RemoveEncoder, remove_encoder, RPC_UNARY, FROM(INGEST) | FROM(SERVE), 60000)
-VS_METHOD(list_encoders, "ListEncoders", ListEncoders, list_encoders, RPC_UNARY, FROM(INGEST) | FROM(EMBED) | FROM(SERVE), 5000)
+VS_METHOD(list_encoders, "ListEncoders", ListEncoders, list_encoders, RPC_UNARY, FROM(INGEST) | FROM(EMBED) | FROM(SERVE) | FROM(CLI), 5000)
 
 #endif

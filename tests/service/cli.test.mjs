@@ -93,6 +93,12 @@ test("a wrong key is told as such", async () => {
   assert.match(r.stderr, /carrel: .*\(401\)/);
 });
 
+/** What zsh completes after the command: its line, with the lists that it names. */
+function inZsh(zsh, command) {
+  const line = zsh.split("\n").find((l) => /^ +[a-z|]+\) _arguments/.test(l) && l.trim().split(")")[0].split("|").includes(command)) ?? "";
+  return line.replace(/"?\$\{?([a-z]+)(\[@\]\}"?)?/g, (_, list) => zsh.match(new RegExp(`^${list}=\\(([^]*?)\\)$`, "m"))?.[1] ?? "");
+}
+
 test("help, and what is not understood", async () => {
   const all = await run(["--help"]);
   assert.equal(all.code, 0);
@@ -110,7 +116,13 @@ test("help, and what is not understood", async () => {
       if (h.stdout.includes(`  ${option} `) && c !== "config") {
         assert.ok(bash.includes(option), `${option} in bash's completion`);
         assert.ok(page.includes(option.replaceAll("-", "\\-")), `${option} in the man page`);
+        assert.ok(inZsh(zsh, c).includes(option), `${c} ${option} in zsh's completion`);
       }
+    }
+  }
+  for (const [, c, words] of bash.matchAll(/^ +([a-z|]+)\) options='([^']*)'/gm)) {
+    for (const word of words.split(" ").filter((w) => !w.startsWith("-"))) {
+      assert.match(inZsh(zsh, c.split("|")[0]), new RegExp(`[( ]${word}[) ]`), `${c} ${word} in zsh's completion`);
     }
   }
   for (const args of [[], ["fly"], ["search"], ["search", "a", "b"], ["up", "--port", "99999"], ["docs", "--colour"], ["config", "mend"]]) {

@@ -116,6 +116,15 @@ test("a model that a setting names stays; import while running makes a candidate
     (await encoders()).some((e) => e.name === other.encoder && e.state === "candidate" && e.missing === 0));
   const dense = await a.post("/api/search", { query: "w105", mode: "dense", top_k: 3 });
   assert.notEqual(dense.encoder, other.encoder);
+
+  const used = await run(["model", "remove", "other"]);
+  assert.equal(used.code, 1);
+  assert.match(used.stderr, /tenant main has vectors of other/);
+  assert.equal((await run(["encoder", "remove", other.encoder])).code, 0);
+  const unused = await run(["model", "remove", "other"]);
+  assert.equal(unused.code, 0, unused.stderr);
+  const forced = await run(["model", "remove", "fixture-judge", "--force", "--json"]);
+  assert.deepEqual(JSON.parse(forced.stdout), { removed: "fixture-judge" }, forced.stderr);
 });
 
 test("without the reranker the fused order stands, and a note says so", { timeout: 60_000 }, async () => {

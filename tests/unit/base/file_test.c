@@ -50,11 +50,46 @@ static void test_folders(void **state)
     test_folder_remove(dir);
 }
 
+static void assert_holds(const char *path, const char *text)
+{
+    struct buf b;
+    struct error err;
+    buf_init(&b, 64);
+    assert_int_equal(file_read(path, &b, &err), STATUS_OK);
+    assert_int_equal(b.len, strlen(text));
+    assert_memory_equal(b.ptr, text, b.len);
+    buf_deinit(&b);
+}
+
+static void test_new_file(void **state)
+{
+    (void)state;
+    char dir[64];
+    char path[128];
+    struct stat st;
+    struct error err;
+    test_folder(dir);
+    assert_int_equal(stat(dir, &st), 0);
+    assert_int_equal(file_join(path, sizeof path, dir, "key", &err), STATUS_OK);
+    assert_int_equal(file_write_new(path, "first", 5, 0600, &st, &err), STATUS_OK);
+    assert_int_equal(file_write_new(path, "second", 6, 0600, &st, &err), STATUS_CONFLICT);
+    assert_holds(path, "first");
+    assert_int_equal(stat(path, &st), 0);
+    assert_int_equal(st.st_mode & 0777, 0600);
+    assert_int_equal(st.st_nlink, 1);
+    assert_int_equal(unlink(path), 0);
+    assert_int_equal(symlink("elsewhere", path), 0); /* a name is a name */
+    assert_int_equal(file_write_new(path, "third", 5, 0600, NULL, &err), STATUS_CONFLICT);
+    assert_int_equal(unlink(path), 0);
+    assert_int_equal(rmdir(dir), 0); /* nothing is left beside */
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_write_read_replace),
         cmocka_unit_test(test_folders),
+        cmocka_unit_test(test_new_file),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -1,5 +1,6 @@
 #include "tests/unit/test.h"
 
+#include "base/tenant.h"
 #include "ingest/paths.h"
 
 static void ignores_hidden_and_temporary(void **state)
