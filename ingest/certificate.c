@@ -16,7 +16,9 @@ static json_t *time_json(int64_t wall_ms)
 static json_t *item_json(const struct erasure_item *it)
 {
     static const char *const sources[] = {"was not there", "deleted",
-                                          "may not be deleted here; kept out by its hash"};
+                                          "may not be deleted here; kept out by its hash",
+                                          "was not there: another file lies there now, and stays",
+                                          "it lay in the trash, and was deleted there"};
     char path[1024];
     char hex[SHA256_HEX_CAP] = "";
     path_show(it->path, path, sizeof path);

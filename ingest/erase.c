@@ -57,7 +57,11 @@ void erasing_step_done(struct journal_op *op)
         erasing_later(z, RETRY_FIRST_MS);
         return;
     }
-    z->stale = true; /* read the book again */
+    z->stale = true;   /* read the book again */
+    if (z->replaced) { /* what lies there now is no document of ours yet */
+        z->replaced = false;
+        follow_rescan(z->t->follow);
+    }
     erasing_go_on(z);
 }
 
@@ -180,13 +184,15 @@ static void sources_work(void *data)
                         ? error_set(&z->err, STATUS_UNAVAILABLE,
                                     "the watched folder is missing: its files cannot be deleted")
                         : STATUS_OK;
+    struct erase_contents contents = {.key = z->key, .keyed = z->banned, .n = z->n_banned};
     z->n = 0;
     for (size_t i = 0; i < z->n_items && s == STATUS_OK; i++) {
-        s = erase_source(root, &z->items[i], t->uploads > 0, &z->err);
+        s = erase_source(root, &z->items[i], &contents, t->uploads > 0, &z->err);
         z->n += z->items[i].source == SOURCE_DELETED ? 1 : 0;
+        z->replaced = z->replaced || z->items[i].source == SOURCE_REPLACED;
     }
     if (s == STATUS_OK) {
-        s = erase_trash(t->in->svc->home, t->id, z->e.id, z->items, z->n_items, z->key, &z->trashed,
+        s = erase_trash(t->in->svc->home, t->id, z->items, z->n_items, &contents, &z->trashed,
                         &z->err);
     }
     z->err.code = s;
@@ -271,6 +277,9 @@ static enum status run_load(struct journal *j, struct journal_op *op, struct err
     }
     if (s == STATUS_OK) {
         s = erasure_items(j, z->e.id, &z->arena, &z->items, &z->n_items, err);
+    }
+    if (s == STATUS_OK && z->e.phase == ERASURE_SOURCES) {
+        s = erasure_stamps(j, z->e.id, z->items, z->n_items, err);
     }
     if (s == STATUS_OK) {
         s = erasure_bans(j, z->e.id, &z->arena, &z->banned, &z->n_banned, err);

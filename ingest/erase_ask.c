@@ -373,7 +373,25 @@ static void begun_done(struct journal_op *op)
     erasing_changed(t->erasing);
 }
 
-/* A content that other documents have too: it dies only with all of them. */
+/* Does a document that goes take this content with it? */
+static bool content_goes(const struct asking *q, const uint8_t hash[SHA256_BYTES])
+{
+    for (size_t i = 0; i < q->n; i++) {
+        const struct asked_item *it = &q->items[i];
+        bool goes = !it->trash && it->item.has_hash && !it->item.content_stays &&
+                    memcmp(it->item.hash, hash, SHA256_BYTES) == 0;
+        for (size_t k = 0; k < it->n_earlier && !goes; k++) {
+            goes = memcmp(it->earlier[k], hash, SHA256_BYTES) == 0;
+        }
+        if (goes) {
+            return true;
+        }
+    }
+    return false;
+}
+
+/* A content that other documents have too: it dies only with all of them. What lies in the trash
+ * goes from there in any case. */
 static size_t settle_copies(struct asking *q, const struct asked_item **first)
 {
     size_t n = 0;
@@ -390,6 +408,11 @@ static size_t settle_copies(struct asking *q, const struct asked_item **first)
         if (outside > 0 && n++ == 0) {
             *first = it;
         }
+    }
+    for (size_t i = 0; i < q->n; i++) {
+        struct asked_item *it = &q->items[i];
+        it->item.content_stays =
+            it->trash ? it->stored && !content_goes(q, it->item.hash) : it->item.content_stays;
     }
     return n;
 }
@@ -521,6 +544,7 @@ static bool copy_request(struct asking *q, const Ig__EraseRequest *r)
     }
     q->copies = r->has_copies ? r->copies : IG__ERASE_REQUEST__COPIES__ASK;
     q->dry_run = r->has_dry_run && r->dry_run;
+    q->listed = q->n_documents > 0 || (r->has_listed && r->listed);
     return q->path.len == 0 || q->path.ptr != NULL;
 }
 

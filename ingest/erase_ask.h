@@ -17,6 +17,7 @@ struct asked_item {
     size_t n_earlier;
     uint32_t passages;         /* that name the subject */
     bool before, named, trash; /* only in what it was; its path does; only a file in the trash */
+    bool stored;               /* trash: the store has its content too */
 };
 
 struct found { /* a document that names the subject, or whose text is not known */
@@ -36,6 +37,7 @@ struct asking {
     const char *by;
     char **documents; /* as asked for */
     size_t n_documents;
+    bool listed; /* they are what was shown, be it nothing */
     struct str path;
     Ig__EraseRequest__Copies copies;
     bool dry_run;

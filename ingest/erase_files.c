@@ -9,13 +9,62 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
-#include "base/erased.h"
 #include "base/file.h"
 
 #define DEPTH_MAX 24
 #define READ_BYTES ((size_t)1 << 18)
 #define DATE_LEN 10
 #define PLAIN_LOOK 8192U
+
+/* ---- contents ---- */
+
+/* Takes fd, which may be -1 with errno set. */
+static enum status hash_fd(int fd, const char *path, uint8_t out[SHA256_BYTES], struct error *err)
+{
+    struct sha256 *h = fd < 0 ? NULL : sha256_new();
+    uint8_t *b = h == NULL ? NULL : malloc(READ_BYTES);
+    enum status s = STATUS_OK;
+    if (fd < 0) {
+        return error_errno(err, errno, "%s", path);
+    }
+    if (b == NULL) {
+        s = error_set(err, STATUS_NO_MEMORY, "out of memory");
+    }
+    while (s == STATUS_OK) {
+        ssize_t n = read(fd, b, READ_BYTES);
+        if (n == 0) {
+            break;
+        }
+        if (n < 0 && errno != EINTR) {
+            s = error_errno(err, errno, "%s", path);
+        } else if (n > 0) {
+            sha256_add(h, b, (size_t)n);
+        }
+    }
+    if (h != NULL) {
+        sha256_end(h, out);
+    }
+    free(b);
+    (void)close(fd);
+    return s;
+}
+
+static enum status hash_file(const char *path, uint8_t out[SHA256_BYTES], struct error *err)
+{
+    return hash_fd(open(path, O_RDONLY | O_NOFOLLOW | O_CLOEXEC), path, out, err);
+}
+
+static int by_bytes(const void *a, const void *b)
+{
+    return memcmp(a, b, KEYED_BYTES);
+}
+
+static bool is_to_go(const struct erase_contents *c, const uint8_t hash[SHA256_BYTES])
+{
+    uint8_t keyed[KEYED_BYTES];
+    keyed_hash(c->key, hash, SHA256_BYTES, keyed);
+    return c->n > 0 && bsearch(keyed, c->keyed, c->n, KEYED_BYTES, by_bytes) != NULL;
+}
 
 /* ---- the watched folder ---- */
 
@@ -36,11 +85,61 @@ static void remove_cut_uploads(int parent)
     }
 }
 
-enum status erase_source(int root, struct erasure_item *item, bool uploads, struct error *err)
+/* Is what lies there the item's file? */
+static enum status is_its_own(int parent, const char *name, const struct stat *st,
+                              const struct erasure_item *item, const struct erase_contents *c,
+                              bool *own, struct error *err)
+{
+    struct file_stamp now = file_stamp_of(st);
+    uint8_t hash[SHA256_BYTES];
+    *own = item->has_stamp && file_stamp_equal(&item->stamp, &now);
+    if (*own || item->taken) {
+        return STATUS_OK;
+    }
+    int fd = openat(parent, name, O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_NOCTTY | O_CLOEXEC);
+    if (fd < 0 && (errno == EACCES || errno == EPERM || errno == ENOENT || errno == ELOOP)) {
+        return STATUS_OK; /* what cannot be read cannot be told to be it */
+    }
+    enum status s = hash_fd(fd, "the file", hash, err);
+    *own = s == STATUS_OK &&
+           (is_to_go(c, hash) || (item->has_hash && memcmp(hash, item->hash, sizeof hash) == 0));
+    return s;
+}
+
+static enum status remove_source(int parent, const char *name, struct erasure_item *item,
+                                 const struct erase_contents *c, struct error *err)
+{
+    struct stat st;
+    struct stat since;
+    bool own = false;
+    if (fstatat(parent, name, &st, AT_SYMLINK_NOFOLLOW) != 0 || !S_ISREG(st.st_mode)) {
+        return STATUS_OK;
+    }
+    enum status s = is_its_own(parent, name, &st, item, c, &own, err);
+    if (s != STATUS_OK || fstatat(parent, name, &since, AT_SYMLINK_NOFOLLOW) != 0) {
+        return s;
+    }
+    if (!own || since.st_ino != st.st_ino) { /* or put there while the other was read */
+        item->source = SOURCE_REPLACED;
+    } else if (unlinkat(parent, name, 0) == 0) {
+        item->source = SOURCE_DELETED;
+        (void)fsync(parent);
+    } else if (errno == EROFS || errno == EACCES || errno == EPERM) {
+        item->source = SOURCE_KEPT;
+    } else if (errno != ENOENT) {
+        s = error_errno(err, errno, "deleting the file");
+    }
+    return s;
+}
+
+enum status erase_source(int root, struct erasure_item *item, const struct erase_contents *contents,
+                         bool uploads, struct error *err)
 {
     int parent = -1;
     char name[256];
-    struct stat st;
+    if (item->source == SOURCE_TRASH) {
+        return STATUS_OK;
+    }
     item->source = SOURCE_NONE;
     if (item->path.len == 0) {
         return STATUS_OK;
@@ -56,16 +155,7 @@ enum status erase_source(int root, struct erasure_item *item, bool uploads, stru
     if (s != STATUS_OK) {
         return s;
     }
-    if (fstatat(parent, name, &st, AT_SYMLINK_NOFOLLOW) == 0 && S_ISREG(st.st_mode)) {
-        if (unlinkat(parent, name, 0) == 0) {
-            item->source = SOURCE_DELETED;
-            (void)fsync(parent);
-        } else if (errno == EROFS || errno == EACCES || errno == EPERM) {
-            item->source = SOURCE_KEPT;
-        } else if (errno != ENOENT) {
-            s = error_errno(err, errno, "deleting the file");
-        }
-    }
+    s = remove_source(parent, name, item, contents, err);
     if (!uploads) {
         remove_cut_uploads(parent);
     }
@@ -117,66 +207,10 @@ static enum status walk(struct walk *w, const char *dir, int depth, struct error
 struct trash_look {
     const struct erasure_item *items;
     size_t n_items, below; /* below: length of home/trash/<tenant>/ */
-    const char *erasure;
-    const uint8_t *key;
-    struct buf listed; /* keyed hashes of contents, sorted */
+    const struct erase_contents *contents;
+    bool unknown; /* some of which no item has the hash: every file is read */
     uint32_t n;
 };
-
-static enum status take_listed(const struct erased *e, void *data, struct error *err)
-{
-    struct trash_look *l = data;
-    if (e->content && strcmp(e->erasure, l->erasure) == 0) {
-        buf_append(&l->listed, e->keyed, sizeof e->keyed);
-    }
-    return buf_status(&l->listed) == STATUS_OK
-               ? STATUS_OK
-               : error_set(err, buf_status(&l->listed), "the list of erasures: too long");
-}
-
-static int by_bytes(const void *a, const void *b)
-{
-    return memcmp(a, b, KEYED_BYTES);
-}
-
-static bool is_listed(const struct trash_look *l, const uint8_t hash[SHA256_BYTES])
-{
-    uint8_t keyed[KEYED_BYTES];
-    keyed_hash(l->key, hash, SHA256_BYTES, keyed);
-    return bsearch(keyed, l->listed.ptr, l->listed.len / KEYED_BYTES, KEYED_BYTES, by_bytes) !=
-           NULL;
-}
-
-static enum status hash_file(const char *path, uint8_t out[SHA256_BYTES], struct error *err)
-{
-    int fd = open(path, O_RDONLY | O_NOFOLLOW | O_CLOEXEC);
-    struct sha256 *h = fd < 0 ? NULL : sha256_new();
-    uint8_t *b = h == NULL ? NULL : malloc(READ_BYTES);
-    enum status s = STATUS_OK;
-    if (fd < 0) {
-        return error_errno(err, errno, "%s", path);
-    }
-    if (b == NULL) {
-        s = error_set(err, STATUS_NO_MEMORY, "out of memory");
-    }
-    while (s == STATUS_OK) {
-        ssize_t n = read(fd, b, READ_BYTES);
-        if (n == 0) {
-            break;
-        }
-        if (n < 0 && errno != EINTR) {
-            s = error_errno(err, errno, "%s", path);
-        } else if (n > 0) {
-            sha256_add(h, b, (size_t)n);
-        }
-    }
-    if (h != NULL) {
-        sha256_end(h, out);
-    }
-    free(b);
-    (void)close(fd);
-    return s;
-}
 
 /* The trash keeps a file under its date and its path; where one lay already, with the id behind. */
 static bool same_path(const struct erasure_item *it, struct str below)
@@ -201,16 +235,19 @@ static enum status trash_file(struct walk *w, const char *path, const struct sta
     struct str inside = str_from(strlen(below) > DATE_LEN + 1 ? below + DATE_LEN + 1 : "");
     for (size_t i = 0; i < l->n_items && !match && s == STATUS_OK; i++) {
         const struct erasure_item *it = &l->items[i];
-        match = it->path.len > 0 && same_path(it, inside);
-        if (!match && it->has_hash && !it->content_stays && it->size == (uint64_t)st->st_size) {
+        bool trash = it->source == SOURCE_TRASH;
+        bool there = trash ? str_eq(it->path, inside) : it->path.len > 0 && same_path(it, inside);
+        match = there && !trash;
+        if (!match && it->has_hash && (there || !it->content_stays) &&
+            it->size == (uint64_t)st->st_size) {
             s = hashed ? STATUS_OK : hash_file(path, hash, err);
             hashed = true;
             match = s == STATUS_OK && memcmp(hash, it->hash, sizeof hash) == 0;
         }
     }
-    if (!match && s == STATUS_OK && l->listed.len > 0) {
+    if (!match && s == STATUS_OK && l->unknown) {
         s = hashed ? STATUS_OK : hash_file(path, hash, err);
-        match = s == STATUS_OK && is_listed(l, hash);
+        match = s == STATUS_OK && is_to_go(l->contents, hash);
     }
     if (match && unlink(path) != 0 && errno != ENOENT) {
         s = error_errno(err, errno, "%s", path);
@@ -219,34 +256,49 @@ static enum status trash_file(struct walk *w, const char *path, const struct sta
     return s;
 }
 
-enum status erase_trash(const char *home, const char *tenant, const char *erasure,
-                        const struct erasure_item *items, size_t n_items,
-                        const uint8_t key[KEYED_KEY_BYTES], uint32_t *n, struct error *err)
+/* Does an item have the hash of every content that goes? */
+static enum status all_known(const struct erase_contents *c, const struct erasure_item *items,
+                             size_t n_items, bool *all, struct error *err)
+{
+    uint8_t(*of_items)[KEYED_BYTES] = calloc(n_items + 1, sizeof *of_items);
+    size_t n = 0;
+    if (of_items == NULL) {
+        return error_set(err, STATUS_NO_MEMORY, "out of memory");
+    }
+    for (size_t i = 0; i < n_items; i++) {
+        if (items[i].has_hash && !items[i].content_stays) {
+            keyed_hash(c->key, items[i].hash, SHA256_BYTES, of_items[n++]);
+        }
+    }
+    qsort(of_items, n, KEYED_BYTES, by_bytes);
+    *all = true;
+    for (size_t i = 0; i < c->n && *all; i++) {
+        *all = bsearch(c->keyed[i], of_items, n, KEYED_BYTES, by_bytes) != NULL;
+    }
+    free(of_items);
+    return STATUS_OK;
+}
+
+enum status erase_trash(const char *home, const char *tenant, const struct erasure_item *items,
+                        size_t n_items, const struct erase_contents *contents, uint32_t *n,
+                        struct error *err)
 {
     char dir[PATH_MAX];
+    bool all = false;
     int len = snprintf(dir, sizeof dir, "%s/trash/%s", home, tenant);
     if (len < 0 || (size_t)len >= sizeof dir) {
         return error_set(err, STATUS_TOO_LARGE, "%s: path too long", home);
     }
+    enum status s = all_known(contents, items, n_items, &all, err);
     struct trash_look l = {.items = items,
                            .n_items = n_items,
                            .below = (size_t)len + 1,
-                           .erasure = erasure,
-                           .key = key};
+                           .contents = contents,
+                           .unknown = !all};
     struct walk w = {.file = trash_file, .data = &l};
-    bool unknown = false; /* contents that only the list can tell */
-    for (size_t i = 0; i < n_items; i++) {
-        unknown = unknown || (!items[i].has_hash && !items[i].content_stays);
-    }
-    buf_init(&l.listed, (size_t)64 << 20);
-    enum status s = unknown ? erased_read(home, tenant, take_listed, &l, err) : STATUS_OK;
-    if (s == STATUS_OK && l.listed.len > 0) {
-        qsort(l.listed.ptr, l.listed.len / KEYED_BYTES, KEYED_BYTES, by_bytes);
-    }
     if (s == STATUS_OK) {
         s = walk(&w, dir, 0, err);
     }
-    buf_deinit(&l.listed);
     *n = l.n;
     return s;
 }

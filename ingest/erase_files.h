@@ -5,15 +5,24 @@
 
 #include "ingest/erasures.h"
 
-/* Deletes the item's file. item->source tells what became of it; a file that may not be deleted is
- * no failure. uploads: some are under way, so their temporary files stay. */
-enum status erase_source(int root, struct erasure_item *item, bool uploads,
-                         struct error *err) MUST_CHECK;
-/* Deletes from the trash what has the content or the path of an item; *n how many. The contents of
- * an erasure that only the list of erasures knows (a backup was put back) are taken from there. */
-enum status erase_trash(const char *home, const char *tenant, const char *erasure,
-                        const struct erasure_item *items, size_t n_items,
-                        const uint8_t key[KEYED_KEY_BYTES], uint32_t *n,
+/* The contents of an erasure: the items' own, of their versions, and those that only the list of
+ * erasures knows (a backup was put back). Borrowed. */
+struct erase_contents {
+    const uint8_t *key;            /* KEYED_KEY_BYTES */
+    uint8_t (*keyed)[KEYED_BYTES]; /* ascending */
+    size_t n;
+};
+
+/* Deletes the item's file: the one that lay there when the erasure was asked for (item->stamp), or
+ * one whose content is to go. Whatever else lies at the path by now is another document's and stays
+ * (SOURCE_REPLACED). item->source tells what became of it; a file that may not be deleted is no
+ * failure. uploads: some are under way, so their temporary files stay. */
+enum status erase_source(int root, struct erasure_item *item, const struct erase_contents *contents,
+                         bool uploads, struct error *err) MUST_CHECK;
+/* Deletes from the trash what has the content of an item or the path of a document; of an item that
+ * is a file in the trash itself, what has both. *n how many. */
+enum status erase_trash(const char *home, const char *tenant, const struct erasure_item *items,
+                        size_t n_items, const struct erase_contents *contents, uint32_t *n,
                         struct error *err) MUST_CHECK;
 
 #define ERASE_TRASH_MAX 100000U

@@ -278,8 +278,7 @@ static enum status take_trash(struct asking *q, const struct erase_trash_file *t
         return unsearched(q, "", t->path, "a file in the trash whose text is not stored", err);
     }
     for (size_t i = 0; i < q->n && t->named; i++) {
-        if (q->items[i].item.path.len == t->path.len &&
-            memcmp(q->items[i].item.path.ptr, t->path.ptr, t->path.len) == 0) {
+        if (!q->items[i].trash && str_eq(q->items[i].item.path, t->path)) {
             return STATUS_OK; /* goes with it */
         }
     }
@@ -293,7 +292,9 @@ static enum status take_trash(struct asking *q, const struct erase_trash_file *t
         struct asked_item *it = &q->items[q->n - 1];
         it->item.has_hash = true;
         memcpy(it->item.hash, t->hash, sizeof it->item.hash);
+        it->item.source = SOURCE_TRASH;
         it->trash = true;
+        it->stored = t->stored;
         it->passages = 1;
     }
     return s;
@@ -341,5 +342,5 @@ enum status erase_find_gather(struct asking *q, struct journal *j, struct error 
                           q->except[i]);
         }
     }
-    return s == STATUS_OK && q->n_documents > 0 ? agree(q, err) : s;
+    return s == STATUS_OK && q->listed ? agree(q, err) : s;
 }

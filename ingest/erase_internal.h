@@ -53,6 +53,7 @@ struct erasing {
     bool forgotten_clean;
     bool store_clean; /* FILES: the store's file is done */
     uint32_t trashed;
+    bool replaced; /* SOURCES: other files lie where some were */
     struct erase_scan scan;
     char *certificate;
     struct error err; /* of a lane's work */

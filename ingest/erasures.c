@@ -78,7 +78,8 @@ static enum status add_item(struct journal *j, const struct erasure *e,
     sqlite3_stmt *st = NULL;
     enum status s = prepare(j,
                             "INSERT OR REPLACE INTO erasure_items(erasure,document,path,hash,size,"
-                            "chunks,versions,content_stays) VALUES(?1,?2,?3,?4,?5,?6,?7,?8)",
+                            "chunks,versions,content_stays,source)"
+                            " VALUES(?1,?2,?3,?4,?5,?6,?7,?8,?9)",
                             e->id, &st, err);
     if (s == STATUS_OK) {
         (void)sqlite3_bind_text(st, 2, it->document, -1, SQLITE_STATIC);
@@ -90,6 +91,7 @@ static enum status add_item(struct journal *j, const struct erasure *e,
         (void)sqlite3_bind_int64(st, 6, it->chunks);
         (void)sqlite3_bind_int64(st, 7, it->versions);
         (void)sqlite3_bind_int(st, 8, it->content_stays ? 1 : 0);
+        (void)sqlite3_bind_int(st, 9, (int)it->source);
     }
     return finish(st, s, err);
 }
@@ -332,6 +334,47 @@ enum status erasure_items(struct journal *j, const char *id, struct arena *a,
             s = error_set(err, STATUS_NO_MEMORY, PATH_ARENA_TEXT);
         }
         (*n)++;
+    }
+    (void)sqlite3_finalize(st);
+    return s;
+}
+
+/* Of one item: its own row, and whether the row at its path is a document's that stays. */
+static enum status read_stamp(sqlite3_stmt *st, const char *id, struct erasure_item *it,
+                              struct error *err)
+{
+    bool row = false;
+    enum status s = STATUS_OK;
+    (void)sqlite3_bind_text(st, 1, it->document, -1, SQLITE_STATIC);
+    bind_bytes(st, 2, it->path.ptr, it->path.len);
+    (void)sqlite3_bind_text(st, 3, id, -1, SQLITE_STATIC);
+    it->has_stamp = it->taken = false;
+    while (s == STATUS_OK && (s = db_row(st, &row, err)) == STATUS_OK && row) {
+        if (sqlite3_column_int(st, 0) != 0) {
+            it->has_stamp = true;
+            it->stamp = (struct file_stamp){.ino = (uint64_t)sqlite3_column_int64(st, 1),
+                                            .size = (uint64_t)sqlite3_column_int64(st, 2),
+                                            .mtime_ns = sqlite3_column_int64(st, 3),
+                                            .ctime_ns = sqlite3_column_int64(st, 4)};
+        } else {
+            it->taken = true;
+        }
+    }
+    db_reset(st);
+    return s;
+}
+
+enum status erasure_stamps(struct journal *j, const char *id, struct erasure_item *items, size_t n,
+                           struct error *err)
+{
+    sqlite3_stmt *st = NULL;
+    enum status s = prepare(j,
+                            "SELECT document=?1,ino,size,mtime_ns,ctime_ns FROM files"
+                            " WHERE document=?1 OR (path=?2 AND document NOT IN"
+                            " (SELECT document FROM erasure_items WHERE erasure=?3))",
+                            NULL, &st, err);
+    for (size_t i = 0; i < n && s == STATUS_OK; i++) {
+        s = read_stamp(st, id, &items[i], err);
     }
     (void)sqlite3_finalize(st);
     return s;

@@ -30,6 +30,8 @@ enum erased_source {                  /* numbers are stored */
                      SOURCE_NONE = 0, /* there was no file any more */
                      SOURCE_DELETED = 1,
                      SOURCE_KEPT = 2, /* it may not be deleted: its hash keeps it out */
+                     SOURCE_REPLACED = 3, /* another file lies there now: left alone */
+                     SOURCE_TRASH = 4,    /* the item is a file in the trash: it has no other */
 };
 
 struct erasure {
@@ -51,6 +53,10 @@ struct erasure_item {
     uint32_t chunks, versions;
     bool content_stays; /* it is there under another path too, and stays */
     enum erased_source source;
+    /* erasure_stamps: the file as it was when the erasure was asked for; the path is another
+     * document's by now */
+    bool has_stamp, taken;
+    struct file_stamp stamp;
 };
 
 struct erasure_place {
@@ -102,6 +108,9 @@ enum status erasure_list(struct journal *j, size_t limit, struct arena *a, struc
                          size_t *n, struct error *err) MUST_CHECK;
 enum status erasure_items(struct journal *j, const char *id, struct arena *a,
                           struct erasure_item **out, size_t *n, struct error *err) MUST_CHECK;
+/* What the journal knows of the files that lie at the items' paths. */
+enum status erasure_stamps(struct journal *j, const char *id, struct erasure_item *items, size_t n,
+                           struct error *err) MUST_CHECK;
 enum status erasure_traces(struct journal *j, const char *id, struct arena *a, struct trace **out,
                            size_t *n, struct error *err) MUST_CHECK;
 enum status erasure_places(struct journal *j, const char *id, struct arena *a,

@@ -163,6 +163,7 @@ static void on_body(struct request *q, const struct json *body)
         ask.has_path = 1;
         ask.path = pb_bytes(path);
     }
+    ask.has_listed = ask.listed = ask.n_subjects > 0 && jsonr_get(body, "documents") != NULL;
     ask.has_dry_run = 1;
     ask.dry_run = dry;
     api_unary(q, PEER_INGEST, &ig_erase_method, 0, &ask.base, on_begun);

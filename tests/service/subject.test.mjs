@@ -3,7 +3,7 @@
 import { after, before, test } from "node:test";
 import assert from "node:assert/strict";
 import { execFile, spawnSync } from "node:child_process";
-import { cpSync, existsSync, writeFileSync } from "node:fs";
+import { chownSync, cpSync, existsSync, mkdirSync, statSync, writeFileSync } from "node:fs";
 import { dirname, join } from "node:path";
 import { binDir, holding, startAppliance, until } from "./appliance.mjs";
 import { makePdf } from "./pdf.mjs";
@@ -146,4 +146,54 @@ test("what is excepted stays, and the certificate says so", async () => {
   assert.equal(c.subject.named_in_the_end_by, 0);
   assert.ok((await a.search("author of this manual")).some((p) => p.text.includes("Quillhampton")));
   assert.ok(!existsSync(join(a.watch, "q/one.md")) && existsSync(join(a.watch, "q/two.md")));
+});
+
+test("what lies in the trash goes from there; other files that lie at its path by now stay, and are documents", async () => {
+  const who = "Tessaly Orrinwood";
+  const day = (n) => new Date(Date.now() - n * 86_400_000).toISOString().slice(0, 10);
+  const trash = (n, path, text) => {
+    const at = join(a.home, "trash/main", day(n), path);
+    const { uid, gid } = statSync(join(a.home, "trash/main"));
+    mkdirSync(dirname(at), { recursive: true });
+    writeFileSync(at, text);
+    for (const made of [dirname(dirname(at)), dirname(at), at]) chownSync(made, uid, gid);
+    return at;
+  };
+  a.drop("s/left.md", `# Left\n\n${who} left in spring.\n`);
+  const { id } = await ready(a, "s/left.md");
+  assert.ok((await a.request(`/api/documents/${id}`, { method: "DELETE" })).ok);
+  await until("it is in the trash", async () => !(await a.documents()).some((d) => d.path === "s/left.md"));
+  a.drop("s/left.md", "# Left luggage\n\nThe cloakroom numbers every suitcase.\n");
+  a.drop("s/loose.md", "# Loose\n\nThe carpenter counts the planks.\n");
+  const copy = "# Copy\n\nThe beekeeper boils the frames.\n";
+  a.drop("s/copy.md", copy);
+  for (const p of ["s/left.md", "s/loose.md", "s/copy.md"]) await ready(a, p);
+  const goes = [trash(0, "s/loose.md", `Asked ${who} about the planks.\n`), trash(1, "s/loose.md", `Paid ${who} for the planks.\n`), trash(0, "s/tessaly_orrinwood.md", copy)];
+  const stays = trash(2, "s/loose.md", "Nobody was asked about the planks.\n");
+
+  const seen = await a.post("/api/erasures", { subject: who, dry_run: true });
+  assert.deepEqual(seen.documents.map((d) => [d.path, d.in_trash]).sort(), [["s/left.md", false], ["s/loose.md", true], ["s/loose.md", true], ["s/tessaly_orrinwood.md", true]]);
+  const unseen = await a.request("/api/erasures", { method: "POST", body: { subject: who, documents: [] } });
+  assert.equal(unseen.status, 409, "that nothing was shown is a list too");
+
+  const done = await cli(a, ["erase", "--subject", who, "--yes"]);
+  assert.equal(done.code, 0, done.stderr);
+  for (const f of goes) assert.ok(!existsSync(f), f);
+  assert.ok(existsSync(stays), "it names nobody");
+  for (const p of ["s/left.md", "s/loose.md", "s/copy.md"]) {
+    assert.ok(existsSync(join(a.watch, p)), p);
+    await ready(a, p);
+  }
+  for (const q of ["cloakroom", "carpenter", "beekeeper"]) assert.ok((await a.search(q)).some((p) => p.text.includes(q)), q);
+  const c = JSON.parse(done.stdout).certificate;
+  const by = Object.fromEntries(c.documents.map((d) => [d.path, d]));
+  assert.match(by["s/left.md"].source, /another file lies there now/);
+  assert.match(by["s/loose.md"].source, /in the trash/);
+  assert.match(by["s/[...].md"].content, /^stays/);
+  assert.equal(c.verification.result, "nothing found");
+  const again = "# Copy, moved\n\nThe beekeeper boils the frames twice.\n";
+  a.drop("s/copy.md", again);
+  await until("it may be changed", async () => (await a.search("beekeeper frames twice")).some((p) => p.text.includes("twice")));
+  a.drop("s/copy2.md", copy);
+  await ready(a, "s/copy2.md");
 });
