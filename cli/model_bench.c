@@ -130,8 +130,9 @@ static enum status open_all(struct bench *b, struct error *err)
     }
     if (!i->encoder) {
         struct kv_shape shape = model_kv_shape(b->model, b->kv_type);
-        uint32_t pages = (b->prompt + b->generate + 2 * KV_PAGE) / KV_PAGE * b->streams;
-        s = kv_pool_new(&shape, pages, &b->kv, err);
+        shape.pass_tokens = pass;
+        struct kv_room room = kv_room_for(&shape, b->streams, b->prompt + b->generate);
+        s = kv_pool_new_with(&shape, &room, NULL, &b->kv, err);
     }
     return s;
 }

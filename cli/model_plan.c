@@ -32,6 +32,11 @@ static void print(const struct model_info *i, const struct plan *p, uint64_t mem
     (void)printf("  keys and values  %s", size(p->keys_values, a));
     (void)printf(" for %u user%s at %u tokens: %u pages of %s each\n", p->users,
                  p->users == 1 ? "" : "s", p->context, p->pages_each, size(p->page_bytes, a));
+    if (p->window_pages_each > 0) {
+        (void)printf("                   and %u pages of %s each in %u layers that see %u tokens\n",
+                     p->window_pages_each, size(p->window_page_bytes, a), i->window_layers,
+                     i->window);
+    }
     (void)printf("  workspace        %s\n", size(p->workspace, a));
     (void)printf("  total            %s", size(p->total, a));
     (void)printf(" of %s: %s\n", size(memory, a), p->fits ? "fits" : "does not fit");
@@ -54,12 +59,15 @@ static void print(const struct model_info *i, const struct plan *p, uint64_t mem
 static bool print_json(const struct model_info *i, const struct plan *p, uint64_t memory)
 {
     json_t *o = json_pack(
-        "{s:s, s:s, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:b, s:I, s:I, s:s}",
+        "{s:s, s:s, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:b, s:I, "
+        "s:I, "
+        "s:s}",
         "name", i->name, "architecture", i->architecture, "parameters", (json_int_t)i->parameters,
         "context", (json_int_t)p->context, "users", (json_int_t)p->users, "weights",
         (json_int_t)p->weights, "vocabulary", (json_int_t)p->vocabulary, "page_bytes",
-        (json_int_t)p->page_bytes, "pages", (json_int_t)p->pages, "keys_values",
-        (json_int_t)p->keys_values, "workspace", (json_int_t)p->workspace, "total",
+        (json_int_t)p->page_bytes, "window_page_bytes", (json_int_t)p->window_page_bytes,
+        "window_pages", (json_int_t)p->window_pages_each * p->users, "pages", (json_int_t)p->pages,
+        "keys_values", (json_int_t)p->keys_values, "workspace", (json_int_t)p->workspace, "total",
         (json_int_t)p->total, "memory", (json_int_t)memory, "fits", (int)p->fits, "most_users",
         (json_int_t)p->most_users, "largest_context", (json_int_t)p->largest_context, "verdict",
         plan_verdict_name(p->verdict));

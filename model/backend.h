@@ -12,7 +12,8 @@
 
 struct backend_options {
     uint32_t tokens;          /* of a pass at most */
-    uint32_t pages;           /* of keys and values; 0: an encoder's */
+    uint32_t sequences;       /* with keys and values at once; 0: an encoder's */
+    uint32_t context;         /* tokens of each at most */
     enum tensor_type kv_type; /* of them */
     uint32_t choices;         /* pieces that a token is chosen for in a pass, at most */
     struct pool *pool;        /* borrowed; NULL: no threads */

@@ -78,9 +78,11 @@ enum status backend_open_cpu(const struct model *m, const struct backend_options
     c->b = (struct backend){.ops = &ops, .model = m};
     c->choices = o->choices;
     enum status s = STATUS_OK;
-    if (o->pages > 0) {
+    if (o->sequences > 0) {
         struct kv_shape shape = model_kv_shape(m, o->kv_type);
-        s = kv_pool_new(&shape, o->pages, &c->b.keys, err);
+        shape.pass_tokens = o->tokens;
+        struct kv_room room = kv_room_for(&shape, o->sequences, o->context);
+        s = kv_pool_new_with(&shape, &room, NULL, &c->b.keys, err);
     }
     s = s == STATUS_OK ? workspace_new_with(m, o->tokens, o->pool, &c->workspace, err) : s;
     if (s == STATUS_OK) {

@@ -210,13 +210,13 @@ static enum status check(struct pass *p, struct error *err)
     uint64_t n = 0;
     for (size_t j = 0; j < p->n_pieces; j++) {
         const struct model_piece *piece = &p->pieces[j];
-        uint64_t length = (uint64_t)piece->sequence->length + piece->n;
         n += piece->n;
         if (piece->n == 0) {
             return error_set(err, STATUS_INVALID, "a piece of no tokens");
         }
-        if (length > (uint64_t)piece->sequence->n_pages * KV_PAGE) {
-            return error_set(err, STATUS_INTERNAL, "no pages are reserved for a pass");
+        if (piece->n > kv_pass_most(p->pool, piece->sequence)) {
+            return error_set(err, STATUS_INTERNAL,
+                             "no pages are reserved for %u tokens more in a pass", piece->n);
         }
         for (uint32_t t = 0; t < piece->n; t++) {
             if (piece->tokens[t] >= p->m->info.vocabulary) {

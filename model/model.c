@@ -258,6 +258,15 @@ static void open_tensors(struct opening *o)
     }
 }
 
+static void count_windows(struct model *m)
+{
+    for (uint32_t n = 0; n < m->info.layers; n++) {
+        uint32_t window = m->layers[n].window;
+        m->info.window = window > m->info.window ? window : m->info.window;
+        m->info.window_layers += window > 0 ? 1 : 0;
+    }
+}
+
 static void count_weights(struct model *m)
 {
     for (size_t i = 0; i < gguf_tensors(m->file); i++) {
@@ -321,6 +330,7 @@ enum status model_open(const char *path, struct model **out, struct error *err)
         (void)error_prefix(err, "%s", path);
         return o.s;
     }
+    count_windows(o.m);
     count_weights(o.m);
     *out = o.m;
     return STATUS_OK;
@@ -359,11 +369,16 @@ const struct gguf *model_file(const struct model *m)
 
 struct kv_shape model_kv_shape(const struct model *m, enum tensor_type type)
 {
-    return (struct kv_shape){.layers = m->info.layers,
+    struct kv_shape shape = {.layers = m->info.layers,
                              .key_width = m->info.kv_heads * m->info.head_width,
                              .value_width = m->info.kv_heads * m->info.value_width,
                              .heads = m->info.kv_heads,
+                             .window = m->info.window,
                              .type = type};
+    for (uint32_t n = 0; n < m->info.layers; n++) {
+        shape.windowed[n / 64] |= (uint64_t)(m->layers[n].window > 0 ? 1 : 0) << n % 64;
+    }
+    return shape;
 }
 
 void matrix_row(const struct matrix *w, uint32_t row, float *out)

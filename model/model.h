@@ -29,7 +29,9 @@ struct model_info {
     char name[128];
     bool encoder;
     uint32_t layers, width, feed_forward, heads, kv_heads, head_width, value_width, vocabulary;
-    uint32_t context;               /* tokens it was trained for */
+    uint32_t context; /* tokens it was trained for */
+    uint32_t window;  /* tokens that window_layers of the layers see; 0: all see all */
+    uint32_t window_layers;
     uint32_t experts, experts_used; /* of a layer, and by a token; 0: none */
     enum model_pooling pooling;
     bool ranks; /* has a classification head with one output */
@@ -48,7 +50,7 @@ void model_close(struct model *m); /* NULL is fine */
 const struct model_info *model_info(const struct model *m);
 const struct tokenizer *model_tokenizer(const struct model *m);
 const struct gguf *model_file(const struct model *m);
-/* The shape of this decoder's keys and values. */
+/* The shape of this decoder's keys and values; pass_tokens is the caller's to set. */
 struct kv_shape model_kv_shape(const struct model *m, enum tensor_type type);
 
 uint64_t model_packed_bytes(const struct model *m); /* 0 before they are packed */

@@ -38,12 +38,34 @@ static uint64_t vocabulary_of(const struct model_info *i)
 
 /* ---- budget ---- */
 
+static uint32_t pass_of(const struct plan_request *r)
+{
+    return r->pass_tokens == 0 ? PLAN_PASS_TOKENS : r->pass_tokens;
+}
+
+static struct kv_shape keys_of(const struct plan_request *r)
+{
+    const struct model_info *i = r->info;
+    struct kv_shape kv = {.layers = i->encoder ? 0 : i->layers,
+                          .key_width = i->kv_heads * i->head_width,
+                          .value_width = i->kv_heads * i->value_width,
+                          .heads = i->kv_heads,
+                          .type = r->kv_type,
+                          .window = i->window,
+                          .pass_tokens = pass_of(r)};
+    for (uint32_t n = 0; n < i->window_layers && n < kv.layers; n++) {
+        kv.windowed[n / 64] |= UINT64_C(1) << n % 64; /* how many decides, not which */
+    }
+    return kv;
+}
+
 static uint64_t total_of(const struct plan_request *r, const struct plan *p, uint64_t users,
                          uint64_t context)
 {
-    uint64_t pages = users * ((context + KV_PAGE - 1) / KV_PAGE);
-    uint32_t pass = r->pass_tokens == 0 ? PLAN_PASS_TOKENS : r->pass_tokens;
-    return p->weights + p->vocabulary + pages * p->page_bytes + workspace_of(r->info, pass, users);
+    struct kv_shape kv = keys_of(r);
+    struct kv_room each = kv_room_for(&kv, 1, (uint32_t)context);
+    return p->weights + p->vocabulary + users * kv_room_bytes(&kv, &each) +
+           workspace_of(r->info, pass_of(r), users);
 }
 
 static uint32_t most_users(const struct plan_request *r, const struct plan *p)
@@ -97,17 +119,16 @@ enum status plan_make(const struct plan_request *r, struct plan *out, struct err
         return error_set(err, STATUS_INVALID, "a plan is for 1 to %u users at 1 to %u tokens",
                          PLAN_USERS_MAX, CONTEXT_MOST);
     }
-    struct kv_shape kv = {.layers = i->encoder ? 0 : i->layers,
-                          .key_width = i->kv_heads * i->head_width,
-                          .value_width = i->kv_heads * i->value_width,
-                          .type = r->kv_type};
-    uint32_t pass = r->pass_tokens == 0 ? PLAN_PASS_TOKENS : r->pass_tokens;
+    struct kv_shape kv = keys_of(r);
+    struct kv_room each = kv_room_for(&kv, 1, context);
     struct plan p = {.context = context,
                      .users = r->users,
                      .weights = r->weights == 0 ? i->weight_bytes : r->weights,
                      .vocabulary = vocabulary_of(i),
-                     .page_bytes = kv_page_bytes(&kv),
-                     .pages_each = (context + KV_PAGE - 1) / KV_PAGE,
+                     .page_bytes = kv_group_bytes(&kv, 0),
+                     .pages_each = each.pages[0],
+                     .window_page_bytes = kv_group_bytes(&kv, 1),
+                     .window_pages_each = each.pages[1],
                      .past_training = context > i->context};
     uint64_t pages = (uint64_t)p.pages_each * r->users;
     if (pages > UINT32_MAX) {
@@ -115,8 +136,8 @@ enum status plan_make(const struct plan_request *r, struct plan *out, struct err
                          context);
     }
     p.pages = (uint32_t)pages;
-    p.keys_values = pages * p.page_bytes;
-    p.workspace = workspace_of(i, pass, r->users);
+    p.keys_values = r->users * kv_room_bytes(&kv, &each);
+    p.workspace = workspace_of(i, pass_of(r), r->users);
     p.total = total_of(r, &p, r->users, context);
     p.fits = r->memory == 0 || p.total <= r->memory;
     p.most_users = r->memory == 0 ? PLAN_USERS_MAX : most_users(r, &p);

@@ -26,10 +26,12 @@ struct plan {
     uint32_t context, users; /* as planned for */
     uint64_t weights;
     uint64_t vocabulary;        /* tables of the tokenizer */
-    uint64_t page_bytes;        /* KV_PAGE tokens in all layers */
+    uint64_t page_bytes;        /* KV_PAGE tokens in the layers that see all (kv.h) */
     uint32_t pages_each, pages; /* of one user at the context; of all users */
-    uint64_t keys_values;       /* of all users */
-    uint64_t workspace;         /* scratch of a pass, logits and samplers of all users */
+    uint64_t window_page_bytes; /* in the layers with a window; 0: there are none */
+    uint32_t window_pages_each;
+    uint64_t keys_values; /* of all users */
+    uint64_t workspace;   /* scratch of a pass, logits and samplers of all users */
     uint64_t total;
     bool fits;
     bool past_training;       /* the context is longer than the model was trained for */

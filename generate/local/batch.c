@@ -56,7 +56,7 @@ static enum status reserve(struct runner *r, struct slot *s, struct error *err)
     const struct runner_task *t = s->task;
     uint32_t prompt = (uint32_t)t->prompt.n;
     s->fed = beginnings_find(&r->beginnings, t->scope, t->prompt.ids, prompt, clock_monotonic_ms(),
-                             &s->sequence);
+                             &s->sequence, &s->worth);
     uint32_t more = prompt - s->fed + t->max_tokens;
     enum status st = kv_reserve(r->pool, &s->sequence, more, err);
     while (st == STATUS_BUSY && beginnings_drop_one(&r->beginnings)) {
@@ -225,6 +225,7 @@ static void gather(struct runner *r, struct pass *p)
     for (struct slot *s = next_reader(r, 0); s != NULL && left > 0; s = next_reader(r, s->ticket)) {
         uint32_t n = (uint32_t)s->task->prompt.n - s->fed;
         n = n > left ? left : n;
+        n = s->fed < s->worth && s->fed + n > s->worth ? s->worth - s->fed : n;
         add(p, s, s->task->prompt.ids + s->fed, n);
         left -= n;
     }
@@ -320,6 +321,12 @@ static void go_on(struct runner *r, struct slot *s, const struct backend_pick *p
     }
 }
 
+static void keep(struct runner *r, const struct slot *s)
+{
+    beginnings_keep(&r->beginnings, s->task->scope, s->task->prompt.ids, s->fed, &s->sequence,
+                    clock_monotonic_ms());
+}
+
 static void after(struct runner *r, const struct pass *p)
 {
     for (size_t i = 0; i < p->n; i++) {
@@ -327,12 +334,14 @@ static void after(struct runner *r, const struct pass *p)
         if (!s->begun) {
             s->fed += p->pieces[i].n;
             r->read += p->pieces[i].n;
+            if (s->fed == s->worth) {
+                keep(r, s);
+            }
             if (s->fed < s->task->prompt.n) {
                 continue;
             }
             s->begun = true;
-            beginnings_keep(&r->beginnings, s->task->scope, s->task->prompt.ids, s->fed,
-                            &s->sequence, clock_monotonic_ms());
+            keep(r, s);
         }
         go_on(r, s, &p->picks[i], &p->refused[i]);
     }

@@ -31,26 +31,56 @@ static uint32_t common(const struct beginning *i, const uint32_t *tokens, uint32
     return same;
 }
 
+/* Gives up the one unused for longest, but for `but`. */
+static bool drop_other(struct beginnings *b, const struct beginning *but)
+{
+    struct beginning *oldest = NULL;
+    for (size_t k = 0; k < BEGINNINGS_MAX; k++) {
+        struct beginning *i = &b->items[k];
+        if (i->tokens != NULL && i != but && (oldest == NULL || i->used_ms < oldest->used_ms)) {
+            oldest = i;
+        }
+    }
+    if (oldest != NULL) {
+        drop(b, oldest);
+    }
+    return oldest != NULL;
+}
+
+bool beginnings_drop_one(struct beginnings *b)
+{
+    return drop_other(b, NULL);
+}
+
 uint32_t beginnings_find(struct beginnings *b, const char *scope, const uint32_t *tokens,
-                         uint32_t n, int64_t now_ms, struct kv_sequence *out)
+                         uint32_t n, int64_t now_ms, struct kv_sequence *out, uint32_t *worth)
 {
     struct beginning *best = NULL;
     uint32_t most = BEGINNINGS_LEAST - 1;
     struct error ignored = {0};
+    *worth = 0;
     for (size_t k = 0; k < BEGINNINGS_MAX && scope[0] != '\0'; k++) {
         struct beginning *i = &b->items[k];
         uint32_t same =
             i->tokens != NULL && strcmp(i->scope, scope) == 0 ? common(i, tokens, n - 1) : 0;
-        if (same > most) {
+        bool there = same > 0 && kv_can_fork(b->pool, &i->sequence, same);
+        if (!there) {
+            *worth = same > *worth ? same : *worth;
+        } else if (same > most) {
             most = same;
             best = i;
         }
     }
-    if (best == NULL || kv_fork(b->pool, &best->sequence, most, out, &ignored) != STATUS_OK) {
-        return 0; /* nothing shared: only slower */
+    *worth = *worth > most ? *worth / KV_PAGE * KV_PAGE : 0;
+    if (best == NULL) {
+        return 0;
+    }
+    enum status s = kv_fork(b->pool, &best->sequence, most, out, &ignored);
+    while (s == STATUS_BUSY && drop_other(b, best)) {
+        s = kv_fork(b->pool, &best->sequence, most, out, &ignored);
     }
     best->used_ms = now_ms;
-    return most;
+    return s == STATUS_OK ? most : 0; /* nothing shared: only slower */
 }
 
 void beginnings_keep(struct beginnings *b, const char *scope, const uint32_t *tokens, uint32_t n,
@@ -68,11 +98,12 @@ void beginnings_keep(struct beginnings *b, const char *scope, const uint32_t *to
             continue;
         }
         uint32_t same = common(i, tokens, whole);
-        if (same == whole) { /* known already */
+        if (same == whole && kv_can_fork(b->pool, &i->sequence, whole)) { /* known already */
             i->used_ms = now_ms;
             return;
         }
-        if (same == i->sequence.length) { /* the new one is longer */
+        if (same == i->sequence.length && same < whole &&
+            kv_can_fork(b->pool, sequence, same)) { /* the new one is longer */
             drop(b, i);
         }
     }
@@ -86,7 +117,12 @@ void beginnings_keep(struct beginnings *b, const char *scope, const uint32_t *to
         }
     }
     uint32_t *copy = to == NULL ? NULL : malloc(whole * sizeof *copy);
-    if (copy == NULL || kv_fork(b->pool, sequence, whole, &to->sequence, &ignored) != STATUS_OK) {
+    enum status s = copy == NULL ? STATUS_NO_MEMORY
+                                 : kv_fork(b->pool, sequence, whole, &to->sequence, &ignored);
+    if (s == STATUS_BUSY && beginnings_drop_one(b)) { /* its copy of a window for this one's */
+        s = kv_fork(b->pool, sequence, whole, &to->sequence, &ignored);
+    }
+    if (s != STATUS_OK) {
         free(copy);
         return;
     }
@@ -94,21 +130,6 @@ void beginnings_keep(struct beginnings *b, const char *scope, const uint32_t *to
     to->tokens = copy;
     to->used_ms = now_ms;
     (void)snprintf(to->scope, sizeof to->scope, "%s", scope);
-}
-
-bool beginnings_drop_one(struct beginnings *b)
-{
-    struct beginning *oldest = NULL;
-    for (size_t k = 0; k < BEGINNINGS_MAX; k++) {
-        struct beginning *i = &b->items[k];
-        if (i->tokens != NULL && (oldest == NULL || i->used_ms < oldest->used_ms)) {
-            oldest = i;
-        }
-    }
-    if (oldest != NULL) {
-        drop(b, oldest);
-    }
-    return oldest != NULL;
 }
 
 void beginnings_expire(struct beginnings *b, int64_t now_ms)

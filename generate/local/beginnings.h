@@ -27,10 +27,14 @@ struct beginnings {
 
 void beginnings_init(struct beginnings *b, struct kv_pool *pool);
 void beginnings_deinit(struct beginnings *b);
-/* out (empty) becomes what is known of these tokens' beginning, at most n - 1 of them; how many. */
+/* out (empty) becomes what is known of these tokens' beginning, at most n - 1 of them; how many.
+ * *worth: where more were the same, but the window before that place is forgotten (kv.h): a
+ * sequence that comes by there again is worth keeping, so that the next one shares it; 0: no such
+ * place. */
 uint32_t beginnings_find(struct beginnings *b, const char *scope, const uint32_t *tokens,
-                         uint32_t n, int64_t now_ms, struct kv_sequence *out);
-/* Whole pages of a sequence that holds these n tokens are kept. Nothing for an empty scope. */
+                         uint32_t n, int64_t now_ms, struct kv_sequence *out, uint32_t *worth);
+/* Whole pages of a sequence that holds these n tokens are kept. Nothing for an empty scope, nor
+ * where a window has to be copied and there is no room for it. */
 void beginnings_keep(struct beginnings *b, const char *scope, const uint32_t *tokens, uint32_t n,
                      const struct kv_sequence *sequence, int64_t now_ms);
 /* Gives up the one unused for longest. false: there is none. */

@@ -85,7 +85,8 @@ static enum status load(struct runner *r, struct error *err)
     uint32_t threads = r->config.threads == 0 ? cores() : r->config.threads;
     s = s != STATUS_OK ? s : pool_new(threads, &r->threads, err);
     struct backend_options where = {.tokens = RUNNER_PASS_TOKENS,
-                                    .pages = r->pages,
+                                    .sequences = r->config.users,
+                                    .context = r->context,
                                     .kv_type = r->config.kv_type,
                                     .choices = r->config.users,
                                     .pool = r->threads};

@@ -14,6 +14,7 @@ struct slot {                 /* a task at work; the model's thread only */
     struct text_out text;
     struct grammar_run *form; /* NULL: the answer is free */
     uint64_t ticket;          /* who came first reads first */
+    uint32_t worth;           /* keeping when so many have been read; 0: nothing besides all */
     uint32_t fed;             /* tokens of the prompt in the sequence */
     uint32_t next;            /* the token to go in, once the prompt has been read */
     uint32_t written;

@@ -138,11 +138,11 @@ static void pages_take_what_is_said(void **state)
     struct kv_shape shape = {.layers = 3, .key_width = 256, .value_width = 256, .heads = 4};
     enum tensor_type type = TENSOR_F16;
     shape.type = TENSOR_F32;
-    assert_int_equal(kv_page_bytes(&shape), 3 * KV_PAGE * 512 * 4);
+    assert_int_equal(kv_group_bytes(&shape, 0), 3 * KV_PAGE * 512 * 4);
     shape.type = TENSOR_F16;
-    assert_int_equal(kv_page_bytes(&shape), 3 * KV_PAGE * 512 * 2);
+    assert_int_equal(kv_group_bytes(&shape, 0), 3 * KV_PAGE * 512 * 2);
     shape.type = TENSOR_Q8_0;
-    assert_int_equal(kv_page_bytes(&shape), 3 * KV_PAGE * 512 / 32 * 34);
+    assert_int_equal(kv_group_bytes(&shape, 0), 3 * KV_PAGE * 512 / 32 * 34);
     assert_true(kv_type_parse("q8_0", &type));
     assert_int_equal(type, TENSOR_Q8_0);
     assert_string_equal(kv_type_name(type), "q8_0");
@@ -265,12 +265,149 @@ static void logits_are_near_those_of_floats(void **state)
     test_folder_remove(dir);
 }
 
+/* ---- layers with a window ---- */
+
+#define LONG 330U
+
+static uint32_t room_of(const struct kv_shape *shape, uint32_t tokens)
+{
+    return kv_room_for(shape, 1, tokens).pages[1];
+}
+
+static void windows_take_a_ring(void **state)
+{
+    (void)state;
+    struct kv_shape shape = {.layers = 6,
+                             .key_width = 64,
+                             .value_width = 64,
+                             .type = TENSOR_F16,
+                             .window = 512,
+                             .windowed = {0x1F},
+                             .pass_tokens = 256};
+    assert_int_equal(kv_ring(&shape), 49); /* 767 tokens from any place in a page */
+    assert_int_equal(room_of(&shape, 100), 7);
+    assert_int_equal(room_of(&shape, 8192), 49);
+    assert_int_equal(kv_room_for(&shape, 3, 8192).pages[0], 3 * 512);
+    assert_int_equal(kv_room_for(&shape, 3, 8192).pages[1], 3 * 49);
+    assert_int_equal(kv_group_bytes(&shape, 1), 5 * kv_group_bytes(&shape, 0));
+    shape.pass_tokens = 0;
+    assert_int_equal(room_of(&shape, 8192), 512);
+}
+
+/* Logits of the last token of each slice. */
+static void read_long(const struct run *r, struct kv_pool *pool, struct kv_sequence *s,
+                      const uint32_t *tokens, uint32_t end, uint32_t slice, float *last)
+{
+    struct error err = {0};
+    while (s->length < end) {
+        uint32_t left = end - s->length;
+        struct model_piece p = {s, tokens + s->length, left < slice ? left : slice, false};
+        if (model_forward(r->m, r->w, pool, &p, 1, last, &err) != STATUS_OK) {
+            fail_msg("%s", err.text);
+        }
+    }
+}
+
+static void windows_give_the_same_bits(const struct run *r, const uint32_t *tokens)
+{
+    static const uint32_t slices[] = {1, 7, 32};
+    uint32_t vocabulary = model_info(r->m)->vocabulary;
+    size_t bytes = vocabulary * sizeof(float);
+    float *all = malloc(bytes);
+    float *ring = malloc(bytes);
+    struct kv_shape shape = model_kv_shape(r->m, TENSOR_F16);
+    struct kv_pool *pool = NULL;
+    struct kv_sequence s = {0};
+    struct error err = {0};
+    assert_int_equal(kv_pool_new(&shape, LONG / KV_PAGE + 1, &pool, &err), STATUS_OK);
+    assert_int_equal(kv_reserve(pool, &s, LONG, &err), STATUS_OK);
+    read_long(r, pool, &s, tokens, LONG, TOKENS, all);
+    kv_release(pool, &s);
+    kv_pool_free(pool);
+    shape.pass_tokens = 32;
+    for (size_t i = 0; i < COUNT_OF(slices); i++) {
+        struct kv_room room = kv_room_for(&shape, 2, LONG);
+        struct kv_sequence fork = {0};
+        assert_int_equal(kv_pool_new_with(&shape, &room, NULL, &pool, &err), STATUS_OK);
+        assert_true(kv_window_left(pool) < kv_pool_left(pool) / 2);
+        assert_int_equal(kv_reserve(pool, &s, LONG, &err), STATUS_OK);
+        assert_int_equal(kv_pass_most(pool, &s), 32);
+        read_long(r, pool, &s, tokens, LONG, slices[i], ring);
+        assert_memory_equal(ring, all, bytes);
+        /* a copy of the window goes on to the same; further back it is forgotten */
+        assert_false(kv_can_fork(pool, &s, 100));
+        assert_int_equal(kv_fork(pool, &s, 100, &fork, &err), STATUS_NOT_FOUND);
+        uint32_t left = kv_pool_left(pool);
+        assert_int_equal(kv_fork(pool, &s, LONG - 9, &fork, &err), STATUS_OK);
+        assert_int_equal(kv_pool_left(pool), left);
+        assert_false(kv_can_fork(pool, &fork, 100));
+        assert_int_equal(kv_reserve(pool, &fork, 9, &err), STATUS_OK);
+        read_long(r, pool, &fork, tokens, LONG, slices[i], ring);
+        assert_memory_equal(ring, all, bytes);
+        kv_release(pool, &fork);
+        kv_release(pool, &s);
+        /* a short one shares its pages, until one of the two goes round */
+        assert_int_equal(kv_reserve(pool, &s, 50, &err), STATUS_OK);
+        read_long(r, pool, &s, tokens, 50, slices[i], ring);
+        assert_int_equal(kv_fork(pool, &s, 40, &fork, &err), STATUS_OK);
+        assert_int_equal(kv_window_left(pool), room.pages[1] - 4);
+        assert_int_equal(kv_reserve(pool, &fork, LONG - 40, &err), STATUS_OK);
+        read_long(r, pool, &fork, tokens, LONG, slices[i], ring);
+        assert_memory_equal(ring, all, bytes);
+        kv_release(pool, &fork);
+        assert_int_equal(kv_reserve(pool, &s, LONG - 50, &err), STATUS_OK);
+        read_long(r, pool, &s, tokens, LONG, slices[i], ring);
+        assert_memory_equal(ring, all, bytes);
+        assert_int_equal(kv_reserve(pool, &fork, LONG, &err), STATUS_OK);
+        struct kv_sequence third = {0};
+        assert_int_equal(kv_reserve(pool, &third, 17, &err), STATUS_BUSY);
+        kv_release(pool, &fork);
+        kv_release(pool, &s);
+        assert_int_equal(kv_pool_left(pool), room.pages[0]);
+        assert_int_equal(kv_window_left(pool), room.pages[1]);
+        kv_pool_free(pool);
+    }
+    free(all);
+    free(ring);
+}
+
+static void windows_forget_without_a_trace(void **state)
+{
+    (void)state;
+    static const char *const architectures[] = {"gemma2", "gemma3"};
+    char dir[64];
+    uint32_t tokens[LONG];
+    test_folder(dir);
+    for (uint32_t i = 0; i < LONG; i++) {
+        tokens[i] = 259 + i * 7 % 61;
+    }
+    for (size_t a = 0; a < COUNT_OF(architectures); a++) {
+        struct model_writer w = {.architecture = architectures[a],
+                                 .type = TENSOR_Q8_0,
+                                 .layers = 7,
+                                 .width = 64,
+                                 .feed_forward = 96,
+                                 .heads = 4,
+                                 .kv_heads = 2,
+                                 .vocabulary = 320,
+                                 .context = 512};
+        struct run r;
+        open_run(&r, dir, &w);
+        assert_true(model_info(r.m)->window > 0);
+        windows_give_the_same_bits(&r, tokens);
+        close_run(&r);
+    }
+    test_folder_remove(dir);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(bytes_are_near_and_the_same_bits),
         cmocka_unit_test(pages_take_what_is_said),
         cmocka_unit_test(logits_are_near_those_of_floats),
+        cmocka_unit_test(windows_take_a_ring),
+        cmocka_unit_test(windows_forget_without_a_trace),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -103,6 +103,23 @@ static void limits_are_the_last_that_fit(void **state)
     assert_int_equal(none.largest_context, 0);
 }
 
+/* Layers that see a window take a window's pages: Gemma 3's proportions. */
+static void windows_cost_less(void **state)
+{
+    (void)state;
+    struct model_info i = shape("8B", "Q4_K_M");
+    i.context = 32768;
+    i.window = 1024;
+    i.window_layers = i.layers - i.layers / 6;
+    struct plan p = make(&i, 16384, 4, 24 * GIB);
+    i.window_layers = i.window = 0;
+    struct plan whole = make(&i, 16384, 4, 24 * GIB);
+    assert_int_equal(p.window_pages_each, (1023 + PLAN_PASS_TOKENS + 15) / 16 + 1);
+    assert_int_equal(p.page_bytes + p.window_page_bytes, whole.page_bytes);
+    assert_true(p.keys_values * 4 < whole.keys_values);
+    assert_true(p.most_users > whole.most_users * 3);
+}
+
 static void nonsense_is_refused(void **state)
 {
     (void)state;
@@ -130,6 +147,7 @@ int main(void)
         cmocka_unit_test(the_table_for_24_gib),
         cmocka_unit_test(pages_are_whole),
         cmocka_unit_test(limits_are_the_last_that_fit),
+        cmocka_unit_test(windows_cost_less),
         cmocka_unit_test(nonsense_is_refused),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -20,12 +20,11 @@ static void ignore(void *data)
     (void)data;
 }
 
-static int set_up(void **state)
+static void bring(const char *name, const char *architecture)
 {
-    (void)state;
-    struct model_writer w = {.architecture = "llama",
+    struct model_writer w = {.architecture = architecture,
                              .type = TENSOR_F32,
-                             .layers = 2,
+                             .layers = 7, /* of gemma3 the sixth sees all */
                              .width = 32,
                              .feed_forward = 64,
                              .heads = 4,
@@ -37,16 +36,23 @@ static int set_up(void **state)
     struct error err;
     struct model_record record;
     char path[96];
-    test_folder(home);
     buf_init(&file, 1 << 24);
     model_write(&w, &file);
-    (void)snprintf(path, sizeof path, "%s/m.gguf", home);
+    (void)snprintf(path, sizeof path, "%s/%s.gguf", home, name);
     assert_int_equal(file_write_atomic(path, file.ptr, file.len, 0600, &err), STATUS_OK);
     buf_deinit(&file);
-    struct registry_import how = {.home = home, .path = path, .name = "m", .role = MODEL_CHAT};
+    struct registry_import how = {.home = home, .path = path, .name = name, .role = MODEL_CHAT};
     if (registry_import(&how, &record, &err) != STATUS_OK) {
         fail_msg("%s", err.text);
     }
+}
+
+static int set_up(void **state)
+{
+    (void)state;
+    test_folder(home);
+    bring("m", "llama");
+    bring("g", "gemma3");
     return 0;
 }
 
@@ -64,10 +70,10 @@ static struct runner_status status_of(struct runner *r)
     return s;
 }
 
-static struct runner *make(uint32_t users, uint32_t queue, uint32_t context)
+static struct runner *make_of(const char *model, uint32_t users, uint32_t queue, uint32_t context)
 {
     struct runner_config c = {.home = home,
-                              .model = "m",
+                              .model = model,
                               .chat_template = "auto",
                               .context = context,
                               .users = users,
@@ -83,6 +89,11 @@ static struct runner *make(uint32_t users, uint32_t queue, uint32_t context)
         fail_msg("%s", status_of(r).detail);
     }
     return r;
+}
+
+static struct runner *make(uint32_t users, uint32_t queue, uint32_t context)
+{
+    return make_of("m", users, queue, context);
 }
 
 static void end(struct runner *r)
@@ -149,6 +160,18 @@ static void free_task(struct runner_task *t)
     token_list_deinit(&t->prompt);
     buf_deinit(&t->text);
     free(t);
+}
+
+/* A prompt and an answer past the pages that layers with a window have. */
+static char *long_alone(struct runner *r, uint32_t seed, uint32_t common, uint32_t n,
+                        const char *scope, uint32_t *shared)
+{
+    struct runner_task *t = task(seed, common, n, 90, scope);
+    submit(r, t);
+    char *text = finish(r, t);
+    *shared = t->shared_tokens;
+    free_task(t);
+    return text;
 }
 
 static char *alone(struct runner *r, uint32_t seed, const char *scope)
@@ -234,6 +257,49 @@ static void beginnings_stay_within_their_scope(void **state)
     end(r);
 }
 
+/* Layers with a window keep a ring of pages. The second question finds that what it has in common
+ * with the first is forgotten, so it keeps that place; the third shares it. */
+static void windows_forget_and_answers_stay(void **state)
+{
+    (void)state;
+    char *expected[4];
+    uint32_t shared = 0;
+    struct runner *r = make_of("g", 1, 4, 1024);
+    for (uint32_t i = 0; i < 4; i++) {
+        expected[i] = long_alone(r, i, 350, 700 + i, "", &shared);
+        assert_true(strlen(expected[i]) > 10);
+    }
+    end(r);
+    for (uint32_t users = 1; users <= 4; users += 3) {
+        r = make_of("g", users, 4, 1024);
+        for (uint32_t i = 0; i < 4; i++) {
+            char *text = long_alone(r, i, 350, 700 + i, "one", &shared);
+            assert_string_equal(text, expected[i]);
+            assert_int_equal(shared, users == 1 || i < 2 ? 0 : 336);
+            free(text);
+        }
+        char *again = long_alone(r, 3, 350, 703, "one", &shared);
+        assert_string_equal(again, expected[3]);
+        assert_int_equal(shared, users == 1 ? 0 : 688);
+        free(again);
+        end(r);
+    }
+    struct runner_task *t[4];
+    r = make_of("g", 4, 4, 1024);
+    for (uint32_t i = 0; i < 4; i++) { /* at once */
+        t[i] = task(i, 350, 700 + i, 90, "one");
+        submit(r, t[i]);
+    }
+    for (uint32_t i = 0; i < 4; i++) {
+        char *text = finish(r, t[i]);
+        assert_string_equal(text, expected[i]);
+        free(text);
+        free_task(t[i]);
+        free(expected[i]);
+    }
+    end(r);
+}
+
 static void cancelled_tasks_give_their_pages_back(void **state)
 {
     (void)state;
@@ -302,6 +368,7 @@ int main(void)
         cmocka_unit_test(the_same_alone_and_among_fifteen),
         cmocka_unit_test(the_same_with_a_kept_beginning_and_after_it_went),
         cmocka_unit_test(beginnings_stay_within_their_scope),
+        cmocka_unit_test(windows_forget_and_answers_stay),
         cmocka_unit_test(cancelled_tasks_give_their_pages_back),
         cmocka_unit_test(who_waits_too_long_is_told),
     };
