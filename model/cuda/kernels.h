@@ -18,12 +18,12 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#include "base/status.h"
-#include "model/tensor.h"
-
 #ifdef __cplusplus
 extern "C" {
 #endif
+
+#include "base/status.h"
+#include "model/tensor.h"
 
 #define GPU_ABI 1U
 #define GPU_SYMBOL "carrel_cuda" /* of the plug-in: const struct gpu_ops *(void) */

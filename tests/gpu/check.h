@@ -8,6 +8,8 @@
 #include <string>
 #include <vector>
 
+#include "model/cuda/device.cuh"
+
 #define CHECK(condition)                                                                           \
     do {                                                                                           \
         check::count()++;                                                                          \
@@ -51,6 +53,17 @@ inline void fill(std::vector<float> &v, float scale)
     for (float &x : v) {
         x = number() * scale;
     }
+}
+
+/* Which thread goes first, on the emulator. */
+inline void any_order()
+{
+#ifndef __CUDACC__
+    static unsigned turn;
+    static const emulate::order orders[] = {emulate::ASCENDING, emulate::DESCENDING,
+                                            emulate::SHUFFLED};
+    emulate::set_order(orders[turn++ % 3]);
+#endif
 }
 
 inline int end(const char *name)
