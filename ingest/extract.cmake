@@ -8,8 +8,12 @@ add_library(carrel_formats STATIC ${format_sources} piece.c render.c)
 target_link_libraries(carrel_formats PUBLIC carrel_base carrel_utf8 proto_extract
   PRIVATE carrel_warnings PkgConfig::XML2 PkgConfig::ZIP PkgConfig::MD4C PkgConfig::UCHARDET m)
 
-add_executable(carrel-extract extract_main.c)
+add_executable(carrel-extract extract_main.c formats/detect.c)
 target_link_libraries(carrel-extract PRIVATE carrel_warnings carrel_formats)
+
+add_executable(bench-measure ${CMAKE_SOURCE_DIR}/tests/bench/measure.c)
+target_link_libraries(bench-measure PRIVATE carrel_warnings)
+set_target_properties(bench-measure PROPERTIES RUNTIME_OUTPUT_DIRECTORY ${CMAKE_BINARY_DIR}/tests)
 
 add_library(carrel_extract_pool STATIC extractor.c piece.c formats/detect.c)
 target_link_libraries(carrel_extract_pool PUBLIC carrel_base carrel_utf8 proto_extract

@@ -3,6 +3,8 @@
  *
  *   carrel-extract --format pdf|docx|html|md|txt [limits]
  *   carrel-extract --render PAGE --dpi N [limits]
+ *   carrel-extract --detect NAME       prints the format that a file of that name and with this
+ *                                      beginning is read as; nothing: none
  *
  * Shuts itself in first, starts the PDF tool if one is needed, seals itself, and only then looks at
  * the document. Exit status: 0 the last piece says how it went; 2 wrong arguments; 3 nobody reads
@@ -16,6 +18,7 @@
 #include <unistd.h>
 
 #include "base/sandbox/sandbox.h"
+#include "ingest/formats/detect.h"
 #include "ingest/formats/format.h"
 #include "ingest/piece.h"
 #include "ingest/render.h"
@@ -34,7 +37,8 @@ const char *__asan_default_options(void)
 #endif
 
 struct job {
-    const struct format *format; /* NULL: render */
+    const struct format *format; /* NULL: render, or detect */
+    const char *detect;
     uint32_t page, dpi;
     struct sandbox_limits limits;
 };
@@ -71,8 +75,9 @@ static bool number(const char *text, uint64_t least, uint64_t most, uint64_t *ou
 
 static bool parse_arguments(int argc, char *argv[], struct job *job)
 {
-    enum { FORMAT, RENDER, DPI, MEMORY, CPU, OUTPUT, FILES, PROCESSES };
+    enum { FORMAT, DETECT, RENDER, DPI, MEMORY, CPU, OUTPUT, FILES, PROCESSES };
     static const struct option options[] = {{"format", required_argument, NULL, FORMAT},
+                                            {"detect", required_argument, NULL, DETECT},
                                             {"render", required_argument, NULL, RENDER},
                                             {"dpi", required_argument, NULL, DPI},
                                             {"memory-mb", required_argument, NULL, MEMORY},
@@ -84,7 +89,7 @@ static bool parse_arguments(int argc, char *argv[], struct job *job)
     static const uint64_t most[] = {
         [RENDER] = 100000, [DPI] = 400,    [MEMORY] = 1048576, [CPU] = 86400,
         [OUTPUT] = 65536,  [FILES] = 4096, [PROCESSES] = 65536};
-    uint64_t got[] = {[FORMAT] = 0, [RENDER] = 0,  [DPI] = 110,  [MEMORY] = 512,
+    uint64_t got[] = {[FORMAT] = 0, [DETECT] = 0,  [RENDER] = 0, [DPI] = 110,     [MEMORY] = 512,
                       [CPU] = 60,   [OUTPUT] = 64, [FILES] = 64, [PROCESSES] = 16};
     int c;
     while ((c = getopt_long(argc, argv, "", options, NULL)) != -1) {
@@ -94,6 +99,8 @@ static bool parse_arguments(int argc, char *argv[], struct job *job)
                 fprintf(stderr, "carrel-extract: no such format: %s\n", optarg);
                 return false;
             }
+        } else if (c == DETECT) {
+            job->detect = optarg;
         } else if (c < FORMAT || c > PROCESSES || !number(optarg, 1, most[c], &got[c])) {
             fprintf(stderr, "carrel-extract: wrong argument (see the head of extract_main.c)\n");
             return false;
@@ -108,8 +115,9 @@ static bool parse_arguments(int argc, char *argv[], struct job *job)
         .open_files = (uint32_t)got[FILES],
         .processes = (uint32_t)got[PROCESSES],
     };
-    if (optind != argc || (job->format == NULL) == (job->page == 0)) {
-        fprintf(stderr, "carrel-extract: needs one of --format NAME and --render PAGE\n");
+    if (optind != argc || (job->format != NULL) + (job->page != 0) + (job->detect != NULL) != 1) {
+        fprintf(stderr,
+                "carrel-extract: needs one of --format NAME, --render PAGE and --detect NAME\n");
         return false;
     }
     return true;
@@ -236,12 +244,24 @@ static enum status run(const struct job *job, struct error *err)
     return s == STATUS_OK ? extract(job, &st, &tool, err) : s;
 }
 
+static int detect(const char *name)
+{
+    char head[FORMAT_HEAD];
+    size_t n = fread(head, 1, sizeof head, stdin);
+    const char *format = format_detect(name, head, n);
+    (void)printf("%s\n", format == NULL ? "" : format);
+    return 0;
+}
+
 int main(int argc, char *argv[])
 {
     struct job job = {0};
     struct error err = {0};
     if (!parse_arguments(argc, argv, &job)) {
         return 2;
+    }
+    if (job.detect != NULL) {
+        return detect(job.detect);
     }
     enum status s = run(&job, &err);
     Ex__Piece last = EX__PIECE__INIT;

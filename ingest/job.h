@@ -10,6 +10,7 @@
 #include "embed/embed_rpc.h"
 #include "ingest/access.h"
 #include "ingest/chunk.h"
+#include "ingest/formats/detect.h"
 #include "ingest/ingest.h"
 #include "ingest/ingest_rpc.h"
 #include "vectorstore/vectorstore_rpc.h"
@@ -46,7 +47,7 @@ struct snapshot {
     int fd; /* -1: none. Read-only, private */
     bool in_memory;
     uint8_t hash[SHA256_BYTES];
-    char head[4096]; /* first bytes, to tell the format */
+    char head[FORMAT_HEAD]; /* first bytes, to tell the format */
     size_t head_len;
 };
 

@@ -2,6 +2,7 @@
 #include <stdio.h>
 
 #include "ingest/erase.h"
+#include "ingest/formats/detect.h"
 #include "ingest/job_internal.h"
 #include "ingest/queue.h"
 
@@ -180,7 +181,7 @@ static void snapshot_done(void *data)
         char name[256];
         struct str n = path_name(j->row.path);
         (void)snprintf(name, sizeof name, "%.*s", STR_ARG(n));
-        j->format = extractor_format(name, j->snap.head, j->snap.head_len);
+        j->format = format_detect(name, j->snap.head, j->snap.head_len);
         check_ban(j);
     }
 }

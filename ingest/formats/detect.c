@@ -1,7 +1,9 @@
-/* Which format a file is, by its name and its first bytes. */
+#include "ingest/formats/detect.h"
+
+#include <string.h>
 #include <strings.h>
 
-#include "ingest/extractor.h"
+#include "base/str.h"
 
 static bool ends_with(const char *name, const char *suffix)
 {
@@ -9,7 +11,7 @@ static bool ends_with(const char *name, const char *suffix)
     return n > m && strcasecmp(name + n - m, suffix) == 0;
 }
 
-const char *extractor_format(const char *file_name, const void *head, size_t head_len)
+const char *format_detect(const char *file_name, const void *head, size_t head_len)
 {
     static const struct {
         const char *suffix, *format;

@@ -1,5 +1,6 @@
 /* The pool with the real carrel-extract, the real PDF tools, and programs that play a bad one. */
 #include "ingest/extractor.h"
+#include "ingest/formats/detect.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -327,14 +328,14 @@ static void test_many_and_cancel(void **state)
 static void test_formats(void **state)
 {
     (void)state;
-    assert_string_equal(extractor_format("a.PDF", "x", 1), "pdf");
-    assert_string_equal(extractor_format("a.docx", "%PDF-1.4", 8), "pdf");
-    assert_string_equal(extractor_format("a.docx", "PK", 2), "docx");
-    assert_string_equal(extractor_format("x.y.Markdown", "", 0), "md");
-    assert_string_equal(extractor_format("x.htm", "", 0), "html");
-    assert_null(extractor_format("x.exe", "%PDF-", 5));
-    assert_null(extractor_format(".txt", "", 0));
-    assert_null(extractor_format("noend", "", 0));
+    assert_string_equal(format_detect("a.PDF", "x", 1), "pdf");
+    assert_string_equal(format_detect("a.docx", "%PDF-1.4", 8), "pdf");
+    assert_string_equal(format_detect("a.docx", "PK", 2), "docx");
+    assert_string_equal(format_detect("x.y.Markdown", "", 0), "md");
+    assert_string_equal(format_detect("x.htm", "", 0), "html");
+    assert_null(format_detect("x.exe", "%PDF-", 5));
+    assert_null(format_detect(".txt", "", 0));
+    assert_null(format_detect("noend", "", 0));
 }
 
 static int set_up(void **state)
