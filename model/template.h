@@ -118,6 +118,9 @@ const char *template_tools_name(enum template_tools form);
  * family cannot say (two calls in one turn of Llama's). UNSUPPORTED: TOOLS_NONE. */
 enum status template_render_tools(enum template_tools form, const struct template_talk *talk,
                                   struct template_pieces *out, struct error *err) MUST_CHECK;
+/* Appends what opens a call, so that the answer can only be one (tool_grammar.h). name: of the one
+ * function, where the form writes it in the opening. false: out of memory. */
+bool template_open_call(enum template_tools form, struct str name, struct template_pieces *p);
 void template_pieces_deinit(struct template_pieces *p);
 /* As one would read it; PIECE_END as "</s>". For people and tests. */
 void template_text(const struct template_pieces *p, struct buf *out);

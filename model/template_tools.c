@@ -334,6 +334,23 @@ static void mistral(struct tool_talk *t)
     }
 }
 
+bool template_open_call(enum template_tools form, struct str name, struct template_pieces *p)
+{
+    struct tool_talk t = {.form = form, .p = p};
+    if (form == TOOLS_QWEN || form == TOOLS_QWEN_THINKING || form == TOOLS_HERMES) {
+        piece_mark(p, "<tool_call>");
+    } else if (form != TOOLS_LLAMA3 && form != TOOLS_NONE) {
+        piece_mark(p, "[TOOL_CALLS]");
+    }
+    if (form == TOOLS_MISTRAL_ARGS) {
+        piece_given(p, name);
+        piece_mark(p, "[CALL_ID]");
+        mistral_id(&t, name);
+        piece_mark(p, "[ARGS]");
+    }
+    return !p->failed;
+}
+
 /* ---- checks ---- */
 
 static bool was_called(const struct template_talk *talk, size_t before, struct str id)
