@@ -10,6 +10,7 @@
 
 #include <stdlib.h>
 
+#include "base/hash.h"
 #include "base/log.h"
 #include "base/text/text.h"
 #include "generate/extractive.h"
@@ -21,6 +22,8 @@
 #define PIECE_MAX ((size_t)8 * 1024)
 #define MESSAGES_MAX 256
 #define CHATS_MAX 256
+#define CALLS_MAX 64 /* of functions, in one answer */
+#define TOOLS_MAX 128
 #define REQUEST_ARENA_MAX ((size_t)12 * 1024 * 1024)
 
 struct chat {
@@ -34,8 +37,11 @@ struct chat {
     struct engine_job *job; /* NULL while none runs */
     struct cite *cite;
     struct buf pending;
-    size_t sent;       /* of pending */
+    size_t sent; /* of pending */
+    Ge__ToolCall *calls[CALLS_MAX]; /* in the arena */
+    size_t n_calls, calls_sent;
     bool first_sent, any_text, held, flushing, complete;
+    bool lost; /* a call of a function: no room for it */
     struct error error;
     const char *finish_reason;
     bool refused;
@@ -92,6 +98,24 @@ static bool has_form(const struct chat *c)
            (c->ask->has_json_object && c->ask->json_object);
 }
 
+static bool offers_tools(const struct chat *c)
+{
+    return c->ask->n_tools > 0 &&
+           (c->ask->tool_choice == NULL || strcmp(c->ask->tool_choice, "none") != 0);
+}
+
+/* Quoted sentences call nothing. */
+static bool must_call(const struct chat *c)
+{
+    return offers_tools(c) && c->ask->tool_choice != NULL &&
+           strcmp(c->ask->tool_choice, "required") == 0;
+}
+
+static bool is_plain(const struct chat *c)
+{
+    return c->ask->has_plain && c->ask->plain;
+}
+
 /* No answer for a person: no quoted sentences instead, and not counted. */
 static bool rewrites(const struct chat *c)
 {
@@ -137,6 +161,24 @@ static enum status send_text(struct chat *c)
     if (s == STATUS_OK) {
         c->first_sent = true;
         c->sent += len;
+    }
+    return s;
+}
+
+/* One call; after the text that came before it. */
+static enum status send_call(struct chat *c)
+{
+    Ge__ChatReply reply = GE__CHAT_REPLY__INIT;
+    Ge__Route route;
+    if (!c->first_sent) {
+        set_first(c, &reply, &route);
+    }
+    reply.calls = &c->calls[c->calls_sent];
+    reply.n_calls = 1;
+    enum status s = ge_chat_respond(c->call, &reply);
+    if (s == STATUS_OK) {
+        c->first_sent = true;
+        c->calls_sent++;
     }
     return s;
 }
@@ -193,6 +235,8 @@ static enum status send_pending(struct chat *c)
     while (s == STATUS_OK && c->call != NULL) {
         if (c->sent < c->pending.len) {
             s = send_text(c);
+        } else if (c->calls_sent < c->n_calls) {
+            s = send_call(c);
         } else if (c->complete) {
             s = send_last(c);
         } else {
@@ -261,6 +305,31 @@ static bool on_text(void *data, const char *p, size_t len)
     return !c->held;
 }
 
+static bool on_call(void *data, const char *id, struct str name, struct str arguments)
+{
+    struct chat *c = data;
+    char made[ID_CAP];
+    Ge__ToolCall *call = c->n_calls < CALLS_MAX ? arena_alloc(&c->arena, sizeof *call) : NULL;
+    if (c->call == NULL || call == NULL) {
+        c->lost = true;
+        return true;
+    }
+    id_new(made);
+    ge__tool_call__init(call);
+    call->id = id != NULL && id[0] != '\0' ? arena_strdup(&c->arena, id)
+                                           : arena_printf(&c->arena, "call_%s", made);
+    call->name = arena_strndup(&c->arena, name.ptr, name.len);
+    call->arguments = arena_strndup(&c->arena, arguments.ptr, arguments.len);
+    if (call->id == NULL || call->name == NULL || call->arguments == NULL) {
+        c->lost = true;
+        return true;
+    }
+    c->any_text = true;
+    c->calls[c->n_calls++] = call;
+    flush(c);
+    return true;
+}
+
 static enum status start_engine(struct chat *c, struct engine *e, struct error *err)
 {
     c->engine = e;
@@ -273,8 +342,8 @@ static bool fall_back(struct chat *c, const struct error *why)
 {
     bool local = c->engine == c->owner->local;
     bool callers = local && (why->code == STATUS_BUSY || why->code == STATUS_DEADLINE ||
-                             why->code == STATUS_INVALID || has_form(c));
-    if (c->engine == c->owner->extractive || callers || c->any_text || rewrites(c) ||
+                             why->code == STATUS_INVALID || has_form(c) || offers_tools(c));
+    if (c->engine == c->owner->extractive || callers || must_call(c) || is_plain(c) || c->any_text || rewrites(c) ||
         why->code == STATUS_CANCELLED || c->owner->stopping) {
         return false;
     }
@@ -321,10 +390,10 @@ static void on_finish(void *data, const struct engine_result *r)
         }
     } else if (c->call != NULL) {
         take_result(c, r);
-        if (buf_status(&c->pending) != STATUS_OK) {
+        enum status s = c->lost ? STATUS_TOO_LARGE : buf_status(&c->pending);
+        if (s != STATUS_OK) {
             struct error err = {0};
-            error_set(&err, buf_status(&c->pending), "the answer: %s",
-                      status_text(buf_status(&c->pending)));
+            error_set(&err, s, "the answer: %s", status_text(s));
             fail(c, &err);
         } else {
             flush(c);
@@ -347,7 +416,7 @@ static struct arena *room_of(void *data)
 }
 
 static const struct engine_sink sink = {
-    .text = on_text, .finish = on_finish, .given = on_given, .room = room_of};
+    .text = on_text, .call = on_call, .finish = on_finish, .given = on_given, .room = room_of};
 
 void chat_on_cancel(struct rpc_call *call)
 {
@@ -393,6 +462,9 @@ static enum status check(const Ge__ChatRequest *ask, enum route_engine *engine, 
     if (!route_engine_parse(ask->engine, engine)) {
         return error_set(err, STATUS_INVALID,
                          "there is no engine of that name; extractive, local, upstream or none");
+    }
+    if (ask->n_tools > TOOLS_MAX) {
+        return error_set(err, STATUS_TOO_LARGE, "tools: %zu; at most %d", ask->n_tools, TOOLS_MAX);
     }
     if (ask->has_make_question && ask->make_question && ask->n_passages != 1) {
         return error_set(err, STATUS_INVALID, "a question is made about one passage");
@@ -447,7 +519,10 @@ static enum status decide(struct chat *c, enum route_engine wanted, struct error
         policy.model_unready = model.ready ? NULL : model.detail;
     }
     struct route_request request = {
-        .engine = wanted, .labels = labels, .n_passages = c->ask->n_passages};
+        .engine = is_plain(c) ? ROUTE_ENGINE_LOCAL : wanted,
+        .labels = labels,
+        .n_passages = c->ask->n_passages,
+        .model_alone = offers_tools(c) || is_plain(c)};
     route_decide(&request, &policy, &c->route);
     if (c->route.held_back) {
         (void)snprintf(c->note, sizeof c->note, "%s: %s",
@@ -479,6 +554,14 @@ static void answer(struct chat *c)
         return;
     }
     g->held_back += c->route.held_back;
+    if ((is_plain(c) || (must_call(c) && c->route.verdict != ROUTE_EXTERNAL)) && !c->route.model) {
+        error_set(&err, is_plain(c) || c->route.held_back ? STATUS_UNAVAILABLE : STATUS_UNSUPPORTED,
+                  "%s: %s", is_plain(c) ? "no model answers" : "tool_choice: nobody can call a tool",
+                  c->route.reason);
+        fail(c, &err);
+        release_if_over(c);
+        return;
+    }
     if (c->route.verdict == ROUTE_REFUSE) {
         c->refused = true;
         c->finish_reason = "refused";

@@ -23,7 +23,7 @@ struct engine_description {
 
 struct engine_result {
     struct error error;        /* code STATUS_OK when the answer is complete */
-    const char *finish_reason; /* "stop", "length", "refused"; static */
+    const char *finish_reason; /* "stop", "length", "refused", "tool_calls"; static */
     const char *note;          /* for the asker; borrowed during finish; NULL: none */
     bool refused;
     /* Engines that know their citations say so, and their text is passed on untouched; the others write [n]
@@ -39,6 +39,9 @@ struct engine_sink {
     /* A piece of the answer, whole UTF-8 characters. false: enough for now, wait for resume (what was given
      * has been taken). */
     bool (*text)(void *data, const char *p, size_t len);
+    /* The answer calls a function that was offered. The strings are borrowed during the call; id NULL: none
+     * of its own. Holds as text does. */
+    bool (*call)(void *data, const char *id, struct str name, struct str arguments);
     /* Exactly once and last, never from inside start or cancel. The job is gone when it returns. */
     void (*finish)(void *data, const struct engine_result *result);
     /* Before the first text: only the first n passages are in the prompt. */

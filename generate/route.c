@@ -121,7 +121,8 @@ void route_decide(const struct route_request *request, const struct route_policy
     enum route_engine engine =
         request->engine == ROUTE_ENGINE_AUTO ? policy->engine : request->engine;
     bool configured = policy->destination[0] != '\0';
-    bool here = policy->model && policy->model_unready == NULL && request->n_passages > 0;
+    bool here = policy->model && policy->model_unready == NULL &&
+                (request->n_passages > 0 || request->model_alone);
     if (engine == ROUTE_ENGINE_EXTRACTIVE) {
         say(out, ROUTE_LOCAL,
             request->engine == ROUTE_ENGINE_EXTRACTIVE ? "the caller asked for quoted sentences"

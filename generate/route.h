@@ -20,6 +20,7 @@ struct route_request {
     enum route_engine engine; /* what the caller asked for; AUTO: the configured default */
     const char *const *labels; /* of each passage in the prompt; "" or NULL: unlabelled */
     size_t n_passages;
+    bool model_alone;          /* a model of this machine may answer without passages */
 };
 
 struct route_policy {

@@ -33,11 +33,6 @@ size_t tool_marks(enum template_tools form, struct str *out)
     return n;
 }
 
-const char *tool_opening(enum template_tools form)
-{
-    return forms[form].open;
-}
-
 void tool_reader_init(struct tool_reader *r, enum template_tools form, const struct str *names,
                       size_t n_names, const struct tool_sink *sink)
 {
@@ -54,8 +49,9 @@ void tool_reader_deinit(struct tool_reader *r)
     buf_deinit(&r->held);
 }
 
-void tool_reader_opened(struct tool_reader *r)
+void tool_reader_opened(struct tool_reader *r, struct str name)
 {
+    r->name = r->form == TOOLS_MISTRAL_ARGS ? name : STR("");
     r->state = READER_CALL;
     r->mark = 0;
 }
@@ -201,6 +197,15 @@ static bool tell_all(struct tool_reader *r, struct str body)
 
 enum reading { READING_MORE, READING_NONE, READING_DONE };
 
+static bool tell_arguments(struct tool_reader *r, struct str name, struct str body)
+{
+    struct error ignored;
+    json_t *v = json_text_parse(body, "arguments", &ignored);
+    bool ok = json_is_object(v) && tell(r, name, v);
+    json_decref(v);
+    return ok;
+}
+
 /* "{...}" or "[...]" behind white space. */
 static enum reading read_json(struct tool_reader *r, size_t from, size_t *end)
 {
@@ -217,14 +222,15 @@ static enum reading read_json(struct tool_reader *r, size_t from, size_t *end)
         return READING_MORE;
     }
     *end = from + skip + n;
-    return tell_all(r, (struct str){s.ptr + skip, n}) ? READING_DONE : READING_NONE;
+    struct str body = {s.ptr + skip, n};
+    bool ok = r->name.len > 0 ? tell_arguments(r, r->name, body) : tell_all(r, body);
+    return ok ? READING_DONE : READING_NONE;
 }
 
 /* "name[CALL_ID]id[ARGS]{...}"; some leave the id out. */
 static enum reading read_args(struct tool_reader *r, size_t from, size_t *end)
 {
     static const char args[] = "[ARGS]";
-    struct error ignored;
     struct str s = rest_of(r, from);
     const char *at = s.len > 0 ? memmem(s.ptr, s.len, args, sizeof args - 1) : NULL;
     if (at == NULL) {
@@ -244,10 +250,7 @@ static enum reading read_args(struct tool_reader *r, size_t from, size_t *end)
         return READING_MORE;
     }
     *end = from + skip + body.len;
-    json_t *v = json_text_parse(body, "arguments", &ignored);
-    bool ok = v != NULL && tell(r, name, v);
-    json_decref(v);
-    return ok ? READING_DONE : READING_NONE;
+    return tell_arguments(r, name, body) ? READING_DONE : READING_NONE;
 }
 
 /* ---- states; each returns true when it has moved on ---- */
@@ -255,11 +258,11 @@ static enum reading read_args(struct tool_reader *r, size_t from, size_t *end)
 /* A mark that opens nothing is text; what follows is looked at anew. */
 static bool no_call(struct tool_reader *r)
 {
-    r->refused = true;
     r->state = READER_TEXT;
     if (forms[r->form].open[0] == '\0') {
-        r->free = true;
+        r->free = true; /* any JSON begins so */
     } else {
+        r->refused = true;
         size_t mark = r->mark;
         r->mark = 0;
         say(r, mark);
@@ -271,8 +274,9 @@ static bool no_call(struct tool_reader *r)
 static bool on_call(struct tool_reader *r)
 {
     size_t end = 0;
-    enum reading got =
-        r->form == TOOLS_MISTRAL_ARGS ? read_args(r, r->mark, &end) : read_json(r, r->mark, &end);
+    enum reading got = r->form == TOOLS_MISTRAL_ARGS && r->name.len == 0
+                           ? read_args(r, r->mark, &end)
+                           : read_json(r, r->mark, &end);
     if (got == READING_MORE && r->held.len <= TOOL_CALL_MAX) {
         return false;
     }
@@ -281,6 +285,7 @@ static bool on_call(struct tool_reader *r)
     }
     buf_consume(&r->held, end);
     r->mark = 0;
+    r->name = STR("");
     r->state = READER_AFTER;
     return true;
 }

@@ -28,24 +28,24 @@ struct tool_reader {
     const struct tool_sink *sink; /* borrowed */
     enum tool_reader_state state;
     struct buf held;
-    size_t mark;  /* bytes of held that are the call's opening mark */
-    size_t calls; /* so far */
-    bool free;    /* no call can come any more: all is text */
-    bool refused; /* something began as a call and was none */
+    struct str name; /* where the opening had it: the answer is the arguments */
+    size_t mark;     /* bytes of held that are the call's opening mark */
+    size_t calls;    /* so far */
+    bool free;       /* no call can come any more: all is text */
+    bool refused;    /* something began as a call and was none */
 };
 
 void tool_reader_init(struct tool_reader *r, enum template_tools form, const struct str *names,
                       size_t n_names, const struct tool_sink *sink);
 void tool_reader_deinit(struct tool_reader *r);
-/* The prompt ended with the call's opening (tool_form_opening): the answer begins inside it. */
-void tool_reader_opened(struct tool_reader *r);
+/* The prompt ended with the call's opening (template_open_call, of the same name): the answer
+ * begins inside it. name: borrowed. */
+void tool_reader_opened(struct tool_reader *r, struct str name);
 void tool_reader_add(struct tool_reader *r, struct str text);
 /* The answer has ended: what is held and is no call is text. NO_MEMORY, TOO_LARGE. */
 enum status tool_reader_end(struct tool_reader *r, struct error *err) MUST_CHECK;
 
 /* The special tokens that belong to calls; at most TOOL_MARKS_MAX. */
 size_t tool_marks(enum template_tools form, struct str *out);
-/* What opens a call, "" where nothing does. */
-const char *tool_opening(enum template_tools form);
 
 #endif

@@ -69,6 +69,21 @@ static enum status reserve(struct runner *r, struct slot *s, struct error *err)
     return st;
 }
 
+/* The special tokens that open and close calls belong to the text of an answer that may call. */
+static void show_marks(const struct runner *r, struct slot *s)
+{
+    struct str marks[TOOL_MARKS_MAX];
+    size_t n = tool_marks(s->task->shown, marks), found = 0;
+    for (size_t i = 0; i < n; i++) {
+        uint32_t id = tokenizer_find(model_tokenizer(r->model), marks[i]);
+        if (id != TOKEN_NONE) {
+            s->shown[found++] = id;
+        }
+    }
+    s->text.shown = s->shown;
+    s->text.n_shown = found;
+}
+
 static enum status seat(struct runner *r, struct slot *s, struct runner_task *t, struct error *err)
 {
     s->task = t;
@@ -78,6 +93,7 @@ static enum status seat(struct runner *r, struct slot *s, struct runner_task *t,
     }
     if (st == STATUS_OK) {
         st = text_out_init(&s->text, model_tokenizer(r->model), t->stops, t->n_stops, err);
+        show_marks(r, s);
     }
     if (st == STATUS_OK && t->grammar != NULL && r->words == NULL) {
         st = grammar_vocabulary_new(model_tokenizer(r->model), &r->words, err);

@@ -7,9 +7,9 @@
 #include "base/clock.h"
 #include "base/lane.h"
 #include "generate/engine.h"
+#include "generate/local/conversation.h"
 #include "generate/local/runner.h"
-#include "generate/prompt.h"
-#include "model/json_schema.h"
+#include "model/tool_reader.h"
 
 #define PREPARED_AT_ONCE 2
 #define PREPARED_QUEUED 128
@@ -42,40 +42,32 @@ struct engine_job {
     struct logit_bias biases[BIASES_MAX];
     struct error error;
     struct grammar *grammar;
+    struct tool_reader reader; /* of an answer that may call functions */
+    struct tool_sink tool_sink;
+    struct str names[TEMPLATE_TOOLS_MAX];
     size_t n_passages; /* in the prompt */
     bool cancelled, held;
+    bool reads; /* through the reader */
+    bool full;  /* it has called as often as it may: the rest does not count */
     char note[96];
 };
 
 /* ---- the prompt (on the lane) ---- */
 
-/* The first n passages in the form that the model was trained on. */
-static enum status encode(struct engine_job *j, size_t n, struct error *err)
+/* With the first n passages, without the `skip` oldest turns. */
+static enum status encode(struct engine_job *j, size_t n, size_t skip, struct error *err)
 {
-    struct local_engine *e = j->owner;
-    Ge__ChatRequest ask = *j->ask; /* shallow: only the number of passages differs */
-    struct prompt prompt;
-    struct template_pieces pieces = {0};
-    ask.n_passages = n;
-    prompt_init(&prompt);
-    enum status s = prompt_build(&ask, &prompt, err);
-    if (s == STATUS_OK) {
-        struct template_message m[] = {{.role = TEMPLATE_SYSTEM, .content = buf_view(&prompt.system)},
-                                       {.role = TEMPLATE_USER, .content = buf_view(&prompt.user)}};
-        s = template_render(runner_template(e->runner), m, 2, false, &pieces, err);
+    struct runner *r = j->owner->runner;
+    struct conversation_model m = {.name = j->owner->settings->generate.model,
+                                   .family = runner_template(r),
+                                   .tools = runner_tools(r),
+                                   .tokenizer = runner_tokenizer(r)};
+    if (m.tokenizer == NULL) {
+        return error_set(err, STATUS_UNAVAILABLE, "the model is not ready");
     }
-    const struct tokenizer *t = runner_tokenizer(e->runner);
-    if (s == STATUS_OK && t == NULL) {
-        s = error_set(err, STATUS_UNAVAILABLE, "the model is not ready");
-    }
-    if (s == STATUS_OK) {
-        token_list_deinit(&j->task.prompt);
-        token_list_init(&j->task.prompt, TOKENIZER_TEXT_MAX);
-        s = template_encode(runner_template(e->runner), t, &pieces, &j->task.prompt, err);
-    }
-    template_pieces_deinit(&pieces);
-    prompt_deinit(&prompt);
-    return s;
+    token_list_deinit(&j->task.prompt);
+    token_list_init(&j->task.prompt, TOKENIZER_TEXT_MAX);
+    return conversation_encode(j->ask, n, skip, &m, &j->task.prompt, err);
 }
 
 /* What does not fit is left out from the end, where the passages that matter least stand. */
@@ -87,12 +79,12 @@ static enum status fit(struct engine_job *j, struct error *err)
     uint32_t answer = wanted < context / 4 ? wanted : context / 4;
     answer = answer < ANSWER_LEAST && wanted >= ANSWER_LEAST ? ANSWER_LEAST : answer;
     size_t n = j->ask->n_passages;
-    enum status s = encode(j, n, err);
+    enum status s = encode(j, n, 0, err);
     while (s == STATUS_OK && n > 1 && j->task.prompt.n + answer > context) {
         size_t room = context > answer ? context - answer : 0;
         size_t share = n * room / j->task.prompt.n;
         n = share >= n ? n - 1 : share < 1 ? 1 : share;
-        s = encode(j, n, err);
+        s = encode(j, n, 0, err);
     }
     if (s == STATUS_OK && j->task.prompt.n + answer > context) {
         s = error_set(err, STATUS_TOO_LARGE,
@@ -113,27 +105,17 @@ static enum status fit(struct engine_job *j, struct error *err)
     return s;
 }
 
-/* The form that the answer must have. */
-static enum status read_form(struct engine_job *j, struct error *err)
-{
-    const Ge__ChatRequest *ask = j->ask;
-    enum status s = STATUS_OK;
-    if (ask->json_schema != NULL) {
-        s = json_schema_grammar(str_from(ask->json_schema), &j->grammar, err);
-    } else if (ask->grammar != NULL) {
-        s = grammar_parse(str_from(ask->grammar), &j->grammar, err);
-    } else if (ask->has_json_object && ask->json_object) {
-        s = json_object_grammar(&j->grammar, err);
-    }
-    j->task.grammar = j->grammar;
-    return s == STATUS_OK ? s : error_prefix(err, "response_format");
-}
+static void init_reader(struct engine_job *j);
 
 static void prepare(void *job)
 {
     struct engine_job *j = job;
-    enum status s = read_form(j, &j->error);
-    s = s != STATUS_OK ? s : fit(j, &j->error);
+    enum status s = fit(j, &j->error); /* first: it names a model that knows no tools */
+    s = s != STATUS_OK
+            ? s
+            : conversation_form(j->ask, runner_tools(j->owner->runner), &j->grammar, &j->error);
+    j->task.grammar = j->grammar;
+    init_reader(j);
     (void)s; /* j->error carries it to the loop thread */
 }
 
@@ -184,8 +166,69 @@ static void give_logprobs(const struct engine_job *j, struct engine_result *resu
     }
 }
 
+/* ---- calls ---- */
+
+static void on_text(void *data, struct str s)
+{
+    struct engine_job *j = data;
+    bool half_call = conversation_forces(j->ask) || j->full;
+    if (!half_call && s.len > 0 && !j->sink->text(j->data, s.ptr, s.len)) {
+        j->held = true;
+    }
+}
+
+static void on_call(void *data, struct str name, struct str arguments)
+{
+    struct engine_job *j = data;
+    if (j->full) {
+        return;
+    }
+    if (!j->sink->call(j->data, NULL, name, arguments)) {
+        j->held = true;
+    }
+    if (j->ask->has_one_call && j->ask->one_call) {
+        j->full = true;
+        runner_cancel(j->owner->runner, &j->task);
+    }
+}
+
+static void init_reader(struct engine_job *j)
+{
+    const Ge__ChatRequest *ask = j->ask;
+    j->reads = conversation_offers(ask);
+    for (size_t i = 0; i < ask->n_tools && i < TEMPLATE_TOOLS_MAX; i++) {
+        j->names[i] = str_from(ask->tools[i]->name);
+    }
+    j->tool_sink = (struct tool_sink){.text = on_text, .call = on_call, .data = j};
+    enum template_tools form = runner_tools(j->owner->runner);
+    size_t n = ask->n_tools < TEMPLATE_TOOLS_MAX ? ask->n_tools : TEMPLATE_TOOLS_MAX;
+    tool_reader_init(&j->reader, form, j->names, n, &j->tool_sink);
+    j->task.shown = j->reads ? form : TOOLS_NONE;
+    if (conversation_forces(ask)) {
+        tool_reader_opened(&j->reader, ask->tool_name == NULL ? STR("") : str_from(ask->tool_name));
+    }
+}
+
+/* What the model wrote since. */
+static void read_on(struct engine_job *j, struct str text, bool done)
+{
+    struct error *err = &j->error;
+    if (!j->reads) {
+        on_text(j, text);
+        return;
+    }
+    tool_reader_add(&j->reader, text);
+    if (done && !j->full && tool_reader_end(&j->reader, err) == STATUS_OK && j->reader.refused) {
+        (void)snprintf(j->note, sizeof j->note, "%s",
+                       conversation_forces(j->ask)
+                           ? "the call of a function was cut off"
+                           : "what began as a call of a function was none and is shown as text");
+    }
+}
+
 static void free_job(struct engine_job *j)
 {
+    tool_reader_deinit(&j->reader);
     free(j->task.probs);
     grammar_free(j->grammar);
     list_remove(&j->link);
@@ -196,12 +239,14 @@ static void free_job(struct engine_job *j)
 
 static void end(struct engine_job *j)
 {
-    struct engine_result result = {
-        .error = j->error,
-        .finish_reason = j->task.finish_reason == NULL ? "stop" : j->task.finish_reason,
-        .note = j->note[0] == '\0' ? NULL : j->note,
-        .prompt_tokens = (uint32_t)j->task.prompt.n,
-        .completion_tokens = j->task.completion_tokens};
+    struct engine_result result = {.error = j->error,
+                                   .finish_reason = j->reader.calls > 0 ? "tool_calls"
+                                                    : j->task.finish_reason == NULL
+                                                        ? "stop"
+                                                        : j->task.finish_reason,
+                                   .note = j->note[0] == '\0' ? NULL : j->note,
+                                   .prompt_tokens = (uint32_t)j->task.prompt.n,
+                                   .completion_tokens = j->task.completion_tokens};
     if (j->error.code == STATUS_OK && !j->cancelled) {
         give_logprobs(j, &result);
     }
@@ -214,13 +259,15 @@ static void take(struct engine_job *j)
     struct buf text;
     buf_init(&text, RUNNER_TEXT_MAX);
     bool done = runner_take(j->owner->runner, &j->task, &text);
-    if (text.len > 0 && !j->cancelled) {
-        j->held = !j->sink->text(j->data, text.ptr, text.len);
+    if (done) {
+        j->error = j->full ? (struct error){0} : j->task.error;
+    }
+    if (!j->cancelled) {
+        read_on(j, buf_view(&text), done && j->error.code == STATUS_OK);
     }
     enum status s = buf_status(&text);
     buf_deinit(&text);
     if (done) {
-        j->error = j->task.error;
         if (s != STATUS_OK && j->error.code == STATUS_OK) {
             (void)error_set(&j->error, s, "the answer: %s", status_text(s));
         }

@@ -31,13 +31,21 @@ static uint32_t cores(void)
 
 static enum status find_template(struct runner *r, struct error *err)
 {
-    if (strcmp(r->family_name, "auto") != 0) {
-        return template_parse(r->family_name, &r->family)
-                   ? STATUS_OK
-                   : error_set(err, STATUS_INVALID, "generate.chat_template: there is no %s",
-                               r->family_name);
+    struct str jinja = STR("");
+    enum status s = STATUS_OK;
+    if (strcmp(r->family_name, "auto") == 0) {
+        s = template_of_file(model_file(r->model), &r->family, err);
+    } else if (!template_parse(r->family_name, &r->family)) {
+        s = error_set(err, STATUS_INVALID, "generate.chat_template: there is no %s",
+                      r->family_name);
     }
-    return template_of_file(model_file(r->model), &r->family, err);
+    /* a family that was chosen by hand may still be the file's own, with its tools */
+    if (s == STATUS_OK && gguf_string(model_file(r->model), "tokenizer.chat_template", &jinja)) {
+        r->tools = template_tools_of(r->family, jinja);
+    } else if (s == STATUS_OK) {
+        r->tools = template_tools_of(r->family, STR(""));
+    }
+    return s;
 }
 
 /* Refuses with the plan's figures what this machine cannot hold. */
@@ -266,6 +274,11 @@ const struct tokenizer *runner_tokenizer(struct runner *r)
 enum template_family runner_template(struct runner *r)
 {
     return r->family;
+}
+
+enum template_tools runner_tools(struct runner *r)
+{
+    return r->tools;
 }
 
 uint32_t runner_context(struct runner *r)

@@ -51,6 +51,7 @@ struct runner_task { /* the caller's, untouched by it from submit until it is to
     char scope[SCOPE_CAP];         /* whose computed beginnings it may use; "": nobody's */
     int64_t deadline_ms;           /* clock_monotonic_ms */
     const struct grammar *grammar; /* the answer is one of its texts; NULL: free */
+    enum template_tools shown;     /* whose marks are part of the text */
     bool logprobs;
     uint32_t n_top; /* likelier tokens beside each, at most SAMPLER_LOGPROBS_MAX */
     /* the runner's */
@@ -85,6 +86,7 @@ void runner_status(struct runner *r, struct runner_status *out);
 /* Fixed once the state is READY; NULL before. */
 const struct tokenizer *runner_tokenizer(struct runner *r);
 enum template_family runner_template(struct runner *r);
+enum template_tools runner_tools(struct runner *r);
 uint32_t runner_context(struct runner *r);
 uint32_t runner_vocabulary(struct runner *r);
 

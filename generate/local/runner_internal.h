@@ -6,12 +6,14 @@
 
 #include "generate/local/runner.h"
 #include "model/backend.h"
+#include "model/tool_reader.h"
 
 struct slot {                 /* a task at work; the model's thread only */
     struct runner_task *task; /* NULL: free */
     struct kv_sequence sequence;
     struct sampler *sampler;
     struct text_out text;
+    uint32_t shown[TOOL_MARKS_MAX];
     struct grammar_run *form; /* NULL: the answer is free */
     uint64_t ticket;          /* who came first reads first */
     uint32_t worth;           /* keeping when so many have been read; 0: nothing besides all */
@@ -36,6 +38,7 @@ struct runner {
     /* written before READY, fixed then */
     struct model *model;
     enum template_family family;
+    enum template_tools tools;
     uint32_t context, pages;
     /* the thread's own */
     struct grammar_vocabulary *words; /* made when the first form is asked for */

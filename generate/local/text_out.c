@@ -50,10 +50,20 @@ static void clean(struct text_out *t, size_t len)
     buf_consume(&t->raw, len);
 }
 
+static unsigned flags_of(const struct text_out *t, uint32_t token)
+{
+    for (size_t i = 0; i < t->n_shown; i++) {
+        if (t->shown[i] == token) {
+            return TOKENIZER_SPECIALS;
+        }
+    }
+    return 0;
+}
+
 bool text_out_add(struct text_out *t, uint32_t token, struct buf *out)
 {
     size_t before = t->raw.len;
-    tokenizer_piece(t->tokenizer, token, !t->begun, 0, &t->raw);
+    tokenizer_piece(t->tokenizer, token, !t->begun, flags_of(t, token), &t->raw);
     t->begun = t->begun || t->raw.len > before;
     if (t->raw.len == 0) {
         return t->stop.stopped;

@@ -9,9 +9,11 @@
 struct text_out {
     const struct tokenizer *tokenizer; /* borrowed */
     struct stop stop;
-    struct buf raw;   /* bytes of tokens, not yet whole characters */
-    struct buf clean; /* whole characters of this step */
-    bool begun;       /* a token that writes something has come */
+    struct buf raw;        /* bytes of tokens, not yet whole characters */
+    struct buf clean;      /* whole characters of this step */
+    bool begun;            /* a token that writes something has come */
+    const uint32_t *shown; /* special tokens that are part of the text; borrowed */
+    size_t n_shown;
 };
 
 /* stops are borrowed until text_out_deinit. INVALID: as stop_init. */

@@ -2,6 +2,7 @@
  * job_end is the only way out; the sink hears of it when both timers are closed, so never from inside start
  * or cancel. A try may be repeated only while nothing of the answer has been passed on. */
 #include <stdlib.h>
+#include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -50,6 +51,8 @@ struct engine_job {
     struct http_transfer *transfer;
     struct sse sse;
     struct buf piece;
+    struct openai_calls calls;
+    bool tools; /* functions were offered */
     struct engine_result result;
     size_t received, said;
     bool finished; /* [DONE], or a finish reason has come */
@@ -77,7 +80,20 @@ static void on_timer_closed(uv_handle_t *h)
     sse_deinit(&j->sse);
     buf_deinit(&j->body);
     buf_deinit(&j->piece);
+    openai_calls_deinit(&j->calls);
     free(j);
+}
+
+/* They come in pieces and go on whole, as the upstream wrote them. */
+static void give_calls(struct engine_job *j)
+{
+    for (size_t i = 0; i < j->calls.n; i++) {
+        const struct openai_call *c = &j->calls.items[i];
+        (void)j->sink->call(j->data, c->id, str_from(c->name), buf_view(&c->arguments));
+    }
+    if (j->calls.n > 0 && strcmp(j->result.finish_reason, "stop") == 0) {
+        j->result.finish_reason = "tool_calls"; /* some say "stop" */
+    }
 }
 
 /* j->result says how. Not from inside libcurl's callbacks: it frees the transfer. */
@@ -87,6 +103,9 @@ static void job_end(struct engine_job *j)
         return;
     }
     j->phase = UP_ENDED;
+    if (j->result.error.code == STATUS_OK) {
+        give_calls(j);
+    }
     if (j->transfer != NULL) {
         http_free(j->transfer);
         j->transfer = NULL;
@@ -133,7 +152,7 @@ static bool on_event(struct str event, void *data)
 {
     struct engine_job *j = data;
     buf_reset(&j->piece);
-    struct openai_piece piece = {.text = &j->piece};
+    struct openai_piece piece = {.text = &j->piece, .calls = j->tools ? &j->calls : NULL};
     if (openai_piece(event, &piece, &j->result.error) != STATUS_OK) {
         return false;
     }
@@ -215,7 +234,7 @@ static void explain(struct engine_job *j, const struct http_outcome *o)
     if (e->code != STATUS_OK) {
         return; /* reading the answer went wrong, and said why */
     }
-    if (j->finished && j->said > 0) {
+    if (j->finished && (j->said > 0 || j->calls.n > 0)) {
         return; /* complete; how the connection ended after that is nobody's concern */
     }
     if (o->error.code != STATUS_OK) {
@@ -282,6 +301,7 @@ static void ask(struct engine_job *j)
     j->tries++;
     sse_deinit(&j->sse);
     sse_init(&j->sse);
+    openai_calls_deinit(&j->calls);
     if (http_start(e->http, &r, &j->transfer, &j->result.error) != STATUS_OK) {
         job_end(j);
         return;
@@ -325,6 +345,7 @@ static enum status start(struct engine *engine, const Ge__ChatRequest *request,
     j->data = data;
     j->started_ms = clock_monotonic_ms();
     j->result.finish_reason = "stop";
+    j->tools = request->n_tools > 0;
     buf_init(&j->body, REQUEST_BYTES_MAX);
     buf_init(&j->piece, SSE_EVENT_MAX);
     sse_init(&j->sse);

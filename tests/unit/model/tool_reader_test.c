@@ -131,10 +131,17 @@ static void an_opened_call_needs_no_mark(void **state)
     struct error err;
     buf_init(&out, 65536);
     tool_reader_init(&r, TOOLS_MISTRAL, names, COUNT_OF(names), &sink);
-    tool_reader_opened(&r);
+    tool_reader_opened(&r, STR(""));
     tool_reader_add(&r, STR("[" CALL "]"));
     assert_int_equal(tool_reader_end(&r, &err), STATUS_OK);
     assert_int_equal(r.calls, 1);
+    tool_reader_deinit(&r);
+    tool_reader_init(&r, TOOLS_MISTRAL_ARGS, names, COUNT_OF(names), &sink);
+    tool_reader_opened(&r, STR("now"));
+    tool_reader_add(&r, STR("{\"a\":1"));
+    tool_reader_add(&r, STR("}"));
+    assert_int_equal(tool_reader_end(&r, &err), STATUS_OK);
+    assert_non_null(memmem(out.ptr, out.len, "<now {\"a\": 1}>", 14));
     tool_reader_deinit(&r);
     buf_deinit(&out);
 }

@@ -48,6 +48,92 @@ static void test_request(void **state)
     prompt_deinit(&p);
 }
 
+/* Functions go as the caller wrote them; of the conversation only what came after the question. */
+static void test_tools(void **state)
+{
+    (void)state;
+    Ge__ChatRequest ask = GE__CHAT_REQUEST__INIT;
+    Ge__Message m[5];
+    Ge__Message *messages[] = {&m[0], &m[1], &m[2], &m[3], &m[4]};
+    Ge__ToolCall call = GE__TOOL_CALL__INIT;
+    Ge__ToolCall *calls[] = {&call};
+    Ge__Tool tool = GE__TOOL__INIT;
+    Ge__Tool *tools[] = {&tool};
+    static char roles[][10] = {"user", "assistant", "user", "assistant", "tool"};
+    static char texts[][10] = {"before", "secret", "q", "", "wet"};
+    static char id[] = "c1", name[] = "rain", arguments[] = "{\"city\": \"Ulm\"}";
+    static char declaration[] = "{\"type\":\"function\",\"function\":{\"name\":\"rain\"}}";
+    for (size_t i = 0; i < 5; i++) {
+        ge__message__init(&m[i]);
+        m[i].role = roles[i];
+        m[i].content = texts[i];
+    }
+    call.id = id;
+    call.name = name;
+    call.arguments = arguments;
+    m[3].calls = calls;
+    m[3].n_calls = 1;
+    m[4].call_id = id;
+    tool.name = name;
+    tool.declaration = declaration;
+    ask.messages = messages;
+    ask.n_messages = 5;
+    ask.tools = tools;
+    ask.n_tools = 1;
+    ask.tool_name = name;
+    ask.has_one_call = ask.one_call = true;
+    struct prompt p;
+    struct buf out;
+    struct error err = {0};
+    prompt_init(&p);
+    buf_init(&out, 65536);
+    assert_int_equal(openai_request(&ask, &p, "m-1", &out, &err), STATUS_OK);
+    buf_char(&out, '\0');
+    assert_null(strstr(out.ptr, "secret"));
+    assert_non_null(strstr(out.ptr, "\"tools\":[{\"type\":\"function\",\"function\":{\"name\":"
+                                    "\"rain\"}}],\"tool_choice\":{\"type\":\"function\","
+                                    "\"function\":{\"name\":\"rain\"}},"
+                                    "\"parallel_tool_calls\":false"));
+    assert_non_null(strstr(out.ptr, "{\"role\":\"assistant\",\"content\":\"\",\"tool_calls\":[{"
+                                    "\"id\":\"c1\",\"type\":\"function\",\"function\":{\"name\":"
+                                    "\"rain\",\"arguments\":\"{\\\"city\\\": \\\"Ulm\\\"}\"}}]}"
+                                    ",{\"role\":\"tool\",\"tool_call_id\":\"c1\",\"content\":"
+                                    "\"wet\"}]"));
+    buf_deinit(&out);
+    prompt_deinit(&p);
+}
+
+static void test_calls_in_pieces(void **state)
+{
+    (void)state;
+    static const char *const events[] = {
+        "{\"choices\":[{\"delta\":{\"tool_calls\":[{\"index\":0,\"id\":\"a\",\"function\":{"
+        "\"name\":\"rain\",\"arguments\":\"\"}}]}}]}",
+        "{\"choices\":[{\"delta\":{\"tool_calls\":[{\"index\":0,\"function\":{\"arguments\":"
+        "\"{\\\"c\"}},{\"index\":1,\"id\":\"b\",\"function\":{\"name\":\"now\"}}]}}]}",
+        "{\"choices\":[{\"delta\":{\"tool_calls\":[{\"index\":0,\"function\":{\"arguments\":"
+        "\"\\\":1}\"}}]},\"finish_reason\":\"tool_calls\"}]}"};
+    struct buf text;
+    struct openai_calls calls = {0};
+    struct openai_piece piece = {.text = &text, .calls = &calls};
+    struct error err = {0};
+    buf_init(&text, 4096);
+    for (size_t i = 0; i < 3; i++) {
+        assert_int_equal(openai_piece(str_from(events[i]), &piece, &err), STATUS_OK);
+    }
+    assert_int_equal(calls.n, 2);
+    assert_string_equal(calls.items[0].id, "a");
+    assert_string_equal(calls.items[0].name, "rain");
+    assert_true(str_eq(buf_view(&calls.items[0].arguments), STR("{\"c\":1}")));
+    assert_string_equal(calls.items[1].name, "now");
+    assert_string_equal(piece.finish_reason, "tool_calls");
+    assert_int_equal(openai_piece(STR("{\"choices\":[{\"delta\":{\"tool_calls\":[{\"index\":7}]}}]}"),
+                                  &piece, &err),
+                     STATUS_PROTOCOL);
+    openai_calls_deinit(&calls);
+    buf_deinit(&text);
+}
+
 static const struct {
     const char *json;
     enum status status;
@@ -105,7 +191,8 @@ static void test_depth_is_limited(void **state)
 
 int main(void)
 {
-    const struct CMUnitTest tests[] = {cmocka_unit_test(test_request), cmocka_unit_test(test_pieces),
+    const struct CMUnitTest tests[] = {cmocka_unit_test(test_request), cmocka_unit_test(test_tools),
+        cmocka_unit_test(test_calls_in_pieces), cmocka_unit_test(test_pieces),
                                        cmocka_unit_test(test_depth_is_limited)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
