@@ -12,313 +12,16 @@
 
 #include "base/clock.h"
 #include "base/log.h"
-#include "base/model_line.h"
 #include "generate/generate_rpc.h"
-#include "retrieve/retrieve_rpc.h"
-#include "serve/api.h"
-#include "serve/chat_request.h"
-#include "serve/cited.h"
+#include "serve/chat_answer.h"
 #include "serve/http/jsonw.h"
-#include "serve/http/sse.h"
 #include "serve/logprobs.h"
 #include "serve/passage.h"
 #include "serve/request.h"
 #include "serve/search_request.h"
-#include "serve/service.h"
 
-#define ANSWER_BYTES_MAX ((size_t)4 * 1024 * 1024)
-#define CITED_MAX 256
 /* A rewritten question is worth this wait, and not a word more than this. */
 #define REWRITE_MS 4000
-
-struct chat {
-    struct request *q; /* NULL once answered or gone */
-    struct http_request *http;
-    char id[ID_CAP];
-    struct chat_request ask;
-    int64_t created_wall_ms, started_ms, search_ms, first_ms;
-    const Rt__SearchReply *found;
-    struct model_line rewritten; /* the question standing alone; "" until and unless it is */
-    bool rewriting_over;         /* tried, well or not */
-    bool generating;
-    bool begun;    /* the stream's first event is out */
-    bool first;    /* the first reply has come */
-    bool complete; /* the last reply has come */
-    bool paused;
-    bool recorded;
-    struct buf text; /* the answer */
-    struct rpc_request *rpc;
-    /* what generate said; all in the arena */
-    const char *engine, *model, *note, *finish_reason, *route_json;
-    const char *logprobs_json; /* NULL: none */
-    bool refused;
-    uint32_t marks_removed, prompt_tokens, completion_tokens;
-    struct {
-        uint32_t number;
-        uint32_t mark; /* code points of the answer before it, the first time */
-    } cited[CITED_MAX];
-    size_t n_cited;
-    struct error failure;
-    struct answer_record record;
-};
-
-/* ---- JSON ---- */
-
-static bool is_cited(const struct chat *c, size_t number, uint32_t *mark)
-{
-    for (size_t i = 0; i < c->n_cited; i++) {
-        if (c->cited[i].number == number) {
-            *mark = c->cited[i].mark;
-            return true;
-        }
-    }
-    return false;
-}
-
-/* Before the end nobody knows what will be cited: then all passages. */
-static void citations(struct jsonw *w, const struct chat *c, bool all)
-{
-    jsonw_key(w, "citations");
-    jsonw_open(w, '[');
-    for (size_t i = 0; i < c->found->n_passages; i++) {
-        const Vs__Passage *p = c->found->passages[i]->passage;
-        uint32_t mark = 0;
-        if (!all && !is_cited(c, i + 1, &mark)) {
-            continue;
-        }
-        jsonw_open(w, '{');
-        jsonw_field_int(w, "number", (int64_t)i + 1);
-        hex_field(w, "passage", p->chunk);
-        passage_fields(w, p, all ? 0 : cited_page(p, buf_view(&c->text), mark));
-        jsonw_close(w, '}');
-    }
-    jsonw_close(w, ']');
-}
-
-static void carrel_object(struct jsonw *w, const struct chat *c, bool last)
-{
-    jsonw_key(w, "carrel");
-    jsonw_open(w, '{');
-    jsonw_field_z(w, "answer_id", c->id);
-    jsonw_field_z(w, "engine", c->engine);
-    jsonw_field_z(w, "model", c->model);
-    if (c->route_json != NULL) {
-        jsonw_key(w, "route");
-        jsonw_raw(w, str_from(c->route_json));
-    }
-    if (c->found->n_notes > 0) {
-        jsonw_key(w, "notes");
-        jsonw_open(w, '[');
-        for (size_t i = 0; i < c->found->n_notes; i++) {
-            jsonw_str(w, str_from(c->found->notes[i]));
-        }
-        jsonw_close(w, ']');
-    }
-    jsonw_field_int(w, "widen", c->q->serve->settings->retrieve.widen);
-    if (c->rewritten.text[0] != '\0') {
-        jsonw_field_z(w, "rewritten", c->rewritten.text);
-    }
-    if (last) {
-        if (c->note != NULL && c->note[0] != '\0') {
-            jsonw_field_z(w, "note", c->note);
-        }
-        jsonw_field_bool(w, "refused", c->refused);
-        jsonw_field_int(w, "marks_removed", c->marks_removed);
-    }
-    jsonw_close(w, '}');
-}
-
-static void usage(struct jsonw *w, const struct chat *c)
-{
-    jsonw_key(w, "usage");
-    jsonw_open(w, '{');
-    jsonw_field_int(w, "prompt_tokens", c->prompt_tokens);
-    jsonw_field_int(w, "completion_tokens", c->completion_tokens);
-    jsonw_field_int(w, "total_tokens", (int64_t)c->prompt_tokens + c->completion_tokens);
-    jsonw_close(w, '}');
-}
-
-static void envelope(struct jsonw *w, const struct chat *c, const char *object)
-{
-    jsonw_open(w, '{');
-    jsonw_key(w, "id");
-    buf_printf(w->out, "\"chatcmpl-%s\"", c->id);
-    w->comma = true;
-    jsonw_field_z(w, "object", object);
-    jsonw_field_int(w, "created", c->created_wall_ms / 1000);
-    jsonw_field_z(w, "model", c->ask.model);
-}
-
-/* OpenAI knows no "refused": the answer that there is none ended as it should. */
-static const char *finish_reason(const struct chat *c)
-{
-    return c->finish_reason != NULL && strcmp(c->finish_reason, "length") == 0 ? "length" : "stop";
-}
-
-static void logprobs(struct jsonw *w, const char *json)
-{
-    jsonw_key(w, "logprobs");
-    if (json == NULL) {
-        jsonw_null(w);
-    } else {
-        jsonw_raw(w, str_from(json));
-    }
-}
-
-/* One chunk's choices; text NULL: none; role: the first; finish: the last. */
-static void choices(struct jsonw *w, const struct chat *c, const char *role, const char *text,
-                    const char *finish)
-{
-    jsonw_key(w, "choices");
-    jsonw_open(w, '[');
-    jsonw_open(w, '{');
-    jsonw_field_int(w, "index", 0);
-    jsonw_key(w, "delta");
-    jsonw_open(w, '{');
-    if (role != NULL) {
-        jsonw_field_z(w, "role", role);
-    }
-    if (text != NULL) {
-        jsonw_field_z(w, "content", text);
-    }
-    jsonw_close(w, '}');
-    logprobs(w, finish == NULL ? NULL : c->logprobs_json);
-    jsonw_field_z(w, "finish_reason", finish);
-    jsonw_close(w, '}');
-    jsonw_close(w, ']');
-}
-
-/* ---- the stream ---- */
-
-static void send_event(struct chat *c, struct buf *b)
-{
-    enum status s = buf_status(b);
-    if (s == STATUS_OK) {
-        s = sse_data(c->http, buf_view(b));
-    } else {
-        http_stream_cut(c->http);
-    }
-    if (s == STATUS_BUSY && c->rpc != NULL && !c->paused) {
-        c->paused = true;
-        rpc_request_pause(c->rpc);
-    }
-    buf_deinit(b);
-}
-
-static void on_drain(struct http_request *http)
-{
-    struct request *q = http->data;
-    struct chat *c = q->op;
-    if (c->paused && c->rpc != NULL) {
-        c->paused = false;
-        rpc_request_resume(c->rpc);
-    }
-}
-
-static void begin_stream(struct chat *c)
-{
-    struct buf b;
-    struct jsonw w;
-    c->begun = true;
-    c->http->on_drain = on_drain;
-    sse_begin(c->http);
-    buf_init(&b, ANSWER_BYTES_MAX);
-    jsonw_init(&w, &b);
-    envelope(&w, c, "chat.completion.chunk");
-    choices(&w, c, "assistant", "", NULL);
-    citations(&w, c, true);
-    carrel_object(&w, c, false);
-    jsonw_close(&w, '}');
-    send_event(c, &b);
-}
-
-static void stream_text(struct chat *c, const char *text)
-{
-    struct buf b;
-    struct jsonw w;
-    buf_init(&b, ANSWER_BYTES_MAX);
-    jsonw_init(&w, &b);
-    envelope(&w, c, "chat.completion.chunk");
-    choices(&w, c, NULL, text, NULL);
-    jsonw_close(&w, '}');
-    send_event(c, &b);
-}
-
-static void end_stream(struct chat *c)
-{
-    struct buf b;
-    struct jsonw w;
-    buf_init(&b, ANSWER_BYTES_MAX);
-    jsonw_init(&w, &b);
-    envelope(&w, c, "chat.completion.chunk");
-    choices(&w, c, NULL, NULL, finish_reason(c));
-    citations(&w, c, false);
-    carrel_object(&w, c, true);
-    jsonw_close(&w, '}');
-    send_event(c, &b);
-    if (c->ask.include_usage) {
-        buf_init(&b, 4096);
-        jsonw_init(&w, &b);
-        envelope(&w, c, "chat.completion.chunk");
-        jsonw_key(&w, "choices");
-        jsonw_open(&w, '[');
-        jsonw_close(&w, ']');
-        usage(&w, c);
-        jsonw_close(&w, '}');
-        send_event(c, &b);
-    }
-    (void)sse_data(c->http, STR("[DONE]")); /* whoever is gone is noticed by the close */
-    http_stream_end(c->http);
-}
-
-/* In the middle of a stream an error can only be one more event; no [DONE] follows it. */
-static void fail_stream(struct chat *c)
-{
-    struct buf b;
-    struct jsonw w;
-    buf_init(&b, 8192);
-    jsonw_init(&w, &b);
-    jsonw_open(&w, '{');
-    jsonw_key(&w, "error");
-    jsonw_open(&w, '{');
-    jsonw_field_z(&w, "message", c->failure.text);
-    jsonw_field_z(&w, "type", "server_error");
-    jsonw_field_z(&w, "param", NULL);
-    jsonw_field_z(&w, "code", status_name(c->failure.code));
-    jsonw_close(&w, '}');
-    jsonw_close(&w, '}');
-    send_event(c, &b);
-    http_stream_end(c->http);
-}
-
-static void answer_whole(struct chat *c)
-{
-    struct request *q = c->q;
-    struct jsonw w;
-    jsonw_init(&w, &q->out);
-    envelope(&w, c, "chat.completion");
-    jsonw_key(&w, "choices");
-    jsonw_open(&w, '[');
-    jsonw_open(&w, '{');
-    jsonw_field_int(&w, "index", 0);
-    jsonw_key(&w, "message");
-    jsonw_open(&w, '{');
-    jsonw_field_z(&w, "role", "assistant");
-    jsonw_field_str(&w, "content", buf_view(&c->text));
-    jsonw_field_z(&w, "refusal", NULL);
-    jsonw_key(&w, "annotations");
-    jsonw_open(&w, '[');
-    jsonw_close(&w, ']');
-    jsonw_close(&w, '}');
-    logprobs(&w, c->logprobs_json);
-    jsonw_field_z(&w, "finish_reason", finish_reason(c));
-    jsonw_close(&w, '}');
-    jsonw_close(&w, ']');
-    usage(&w, c);
-    citations(&w, c, false);
-    carrel_object(&w, c, true);
-    api_object_end(q, 200, &w);
-}
 
 /* ---- the record ---- */
 
@@ -413,9 +116,9 @@ static void on_recorded(const struct error *err, struct buf *json, void *data)
     if (c->q != NULL && c->complete && !http_request_gone(http)) {
         c->q->on_gone = NULL;
         if (c->ask.stream) {
-            end_stream(c);
+            chat_end_stream(c);
         } else {
-            answer_whole(c);
+            chat_answer_whole(c);
         }
     }
     buf_deinit(&c->text);
@@ -457,14 +160,14 @@ static void first_reply(struct chat *c, const Ge__ChatReply *m)
         c->route_json = take_text(c, &b);
     }
     if (c->ask.stream) {
-        begin_stream(c);
+        chat_begin_stream(c);
     }
 }
 
 static const char *logprobs_json(struct chat *c, const Ge__ChatReply *m)
 {
     struct buf b;
-    buf_init(&b, ANSWER_BYTES_MAX);
+    buf_init(&b, CHAT_ANSWER_MAX);
     logprobs_write(&b, m);
     return take_text(c, &b);
 }
@@ -479,12 +182,28 @@ static void last_reply(struct chat *c, const Ge__ChatReply *m)
     c->marks_removed = m->has_marks_removed ? m->marks_removed : 0;
     c->prompt_tokens = m->has_prompt_tokens ? m->prompt_tokens : 0;
     c->completion_tokens = m->has_completion_tokens ? m->completion_tokens : 0;
-    for (size_t i = 0; i < m->n_citations && c->n_cited < CITED_MAX; i++) {
+    for (size_t i = 0; i < m->n_citations && c->n_cited < CHAT_CITED_MAX; i++) {
         uint32_t mark;
-        if (!is_cited(c, m->citations[i]->number, &mark)) {
+        if (!chat_is_cited(c, m->citations[i]->number, &mark)) {
             c->cited[c->n_cited].number = m->citations[i]->number;
             c->cited[c->n_cited++].mark = m->citations[i]->start;
         }
+    }
+}
+
+static void take_call(struct chat *c, const Ge__ToolCall *call)
+{
+    const char *id = keep_z(c, call->id), *name = keep_z(c, call->name);
+    const char *arguments = keep_z(c, call->arguments);
+    if (c->n_calls == CHAT_CALLS_MAX || id == NULL || name == NULL || arguments == NULL) {
+        c->text.failed = STATUS_TOO_LARGE; /* told at the end */
+        return;
+    }
+    c->calls[c->n_calls].id = id;
+    c->calls[c->n_calls].name = name;
+    c->calls[c->n_calls++].arguments = arguments;
+    if (c->ask.stream) {
+        chat_stream_call(c);
     }
 }
 
@@ -501,8 +220,11 @@ static void on_piece(struct request *q, const ProtobufCMessage *message)
     if (m->delta != NULL && m->delta[0] != '\0') {
         buf_z(&c->text, m->delta);
         if (c->ask.stream) {
-            stream_text(c, m->delta);
+            chat_stream_text(c, m->delta);
         }
+    }
+    for (size_t i = 0; i < m->n_calls; i++) {
+        take_call(c, m->calls[i]);
     }
     if (m->has_last && m->last) {
         last_reply(c, m);
@@ -522,7 +244,7 @@ static void on_finished(struct request *q, const struct error *err)
     c->complete = false;
     if (err->code == STATUS_OK) {
         (void)error_set(&c->failure, STATUS_INTERNAL, "the answer broke off");
-    } else if (err->code == STATUS_UNAVAILABLE) {
+    } else if (err->code == STATUS_UNAVAILABLE && !c->ask.plain) {
         (void)error_set(
             &c->failure, STATUS_UNAVAILABLE,
             "What writes the answers (generate) is down. Search still works: POST /api/search.");
@@ -531,7 +253,11 @@ static void on_finished(struct request *q, const struct error *err)
     record(c, "failed");
     c->q = NULL;
     if (c->begun) {
-        fail_stream(c);
+        chat_fail_stream(c);
+    } else if (c->failure.code == STATUS_TOO_LARGE) { /* as OpenAI calls it */
+        api_error(q, 400, "messages", "context_length_exceeded", c->failure.text);
+    } else if (c->failure.code == STATUS_UNSUPPORTED) {
+        api_error(q, 400, NULL, "unsupported", c->failure.text);
     } else {
         api_fail(q, &c->failure);
     }
@@ -659,6 +385,20 @@ static void search(struct chat *c)
     api_unary(c->q, PEER_RETRIEVE, &rt_search_method, 0, &ask.base, on_passages);
 }
 
+/* The conversation as it is: nothing is searched, so nothing is cited. */
+static void talk(struct chat *c)
+{
+    Rt__SearchReply *none = arena_alloc(c->q->arena, sizeof *none);
+    if (none == NULL) {
+        api_out_of_memory(c->q);
+        return;
+    }
+    rt__search_reply__init(none);
+    c->found = none;
+    c->ask.ask.has_plain = c->ask.ask.plain = true;
+    generate(c);
+}
+
 static void on_json(struct request *q, const struct json *body)
 {
     struct chat *c = arena_alloc(q->arena, sizeof *c);
@@ -668,9 +408,10 @@ static void on_json(struct request *q, const struct json *body)
         api_out_of_memory(q);
         return;
     }
-    enum status s = chat_request_read(body, q->arena, &c->ask, &param, &err);
+    enum status s = chat_request_read(body, q->serve->settings->generate.model, q->arena, &c->ask,
+                                      &param, &err);
     if (s != STATUS_OK) {
-        api_error(q, status_http(s), param,
+        api_error(q, s == STATUS_UNSUPPORTED ? 400 : status_http(s), param,
                   s == STATUS_NOT_FOUND ? "model_not_found" : status_name(s), err.text);
         return;
     }
@@ -684,11 +425,15 @@ static void on_json(struct request *q, const struct json *body)
         api_out_of_memory(q);
         return;
     }
-    buf_init(&c->text, ANSWER_BYTES_MAX);
+    buf_init(&c->text, CHAT_ANSWER_MAX);
     id_new(c->id);
     q->op = c;
     q->on_gone = on_gone;
-    search(c);
+    if (c->ask.plain) {
+        talk(c);
+    } else {
+        search(c);
+    }
 }
 
 void api_chat(struct request *q)

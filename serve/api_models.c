@@ -8,6 +8,7 @@
 #include "serve/http/url.h"
 #include "serve/models.h"
 #include "serve/request.h"
+#include "serve/service.h"
 #include "vectorstore/vectorstore_rpc.h"
 
 #define MODELS_MAX 64
@@ -159,6 +160,7 @@ static void begin(struct request *q, struct str wanted)
     m->wanted = wanted;
     q->op = m;
     add(m, MODEL_CHAT);
+    add(m, q->serve->settings->generate.model); /* for a conversation without documents */
     add(m, MODEL_EMBED);
     add(m, MODEL_HASHED);
     Vs__ListEncodersRequest ask = VS__LIST_ENCODERS_REQUEST__INIT;

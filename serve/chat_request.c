@@ -75,7 +75,7 @@ static const char *known_role(struct str role)
 {
     static const char *const roles[][2] = {{"user", "user"},     {"assistant", "assistant"},
                                            {"system", "system"}, {"developer", "system"},
-                                           {"tool", ""},         {"function", ""}};
+                                           {"tool", "tool"},     {"function", ""}};
     for (size_t i = 0; role.ptr != NULL && i < sizeof roles / sizeof roles[0]; i++) {
         if (str_eq(role, str_from(roles[i][0]))) {
             return roles[i][1];
@@ -95,8 +95,8 @@ static enum status read_message(const struct json *v, size_t i, struct arena *a,
     }
     char *content;
     enum status s = read_content(jsonr_get(v, "content"), i, a, &content, err);
-    if (s != STATUS_OK || role[0] == '\0' || content[0] == '\0') {
-        return s; /* results of tools say nothing to an answer from documents */
+    if (s != STATUS_OK || role[0] == '\0') {
+        return s;
     }
     Ge__Message *m = arena_alloc(a, sizeof *m);
     if (m == NULL) {
@@ -105,6 +105,10 @@ static enum status read_message(const struct json *v, size_t i, struct arena *a,
     ge__message__init(m);
     m->role = pb_text(role);
     m->content = content;
+    s = chat_calls_read(v, i, a, m, err);
+    if (s != STATUS_OK || (content[0] == '\0' && m->n_calls == 0 && m->call_id == NULL)) {
+        return s;
+    }
     out->ask.messages[out->ask.n_messages++] = m;
     if (strcmp(role, "user") == 0) {
         if (out->question.len > 0) {
@@ -368,25 +372,26 @@ static enum status read_filter(const struct json *ours, struct arena *a, struct 
     return STATUS_OK;
 }
 
-enum status chat_request_read(const struct json *body, struct arena *a, struct chat_request *out,
-                              const char **param, struct error *err)
+enum status chat_request_read(const struct json *body, const char *here, struct arena *a,
+                              struct chat_request *out, const char **param, struct error *err)
 {
     *out = (struct chat_request){.ask = GE__CHAT_REQUEST__INIT, .filter = VS__FILTER__INIT};
     struct str model;
-    struct str collection;
+    struct str collection = {0};
     *param = "model";
     enum status s = jsonr_string(body, "model", &model, err);
     if (s == STATUS_OK && model.ptr == NULL) {
         s = error_set(err, STATUS_INVALID,
                       "model is missing: use \"carrel\" or \"carrel:<collection>\"");
     }
-    if (s == STATUS_OK && !chat_model(model, &collection)) {
+    out->plain = s == STATUS_OK && here[0] != '\0' && str_eq(model, str_from(here));
+    if (s == STATUS_OK && !out->plain && !chat_model(model, &collection)) {
         s = error_set(err, STATUS_NOT_FOUND,
                       "The model does not exist here: use \"carrel\" or \"carrel:<collection>\".");
     }
     if (s == STATUS_OK) {
         out->model = model.ptr;
-        out->collection = collection.ptr;
+        out->collection = out->plain ? NULL : collection.ptr;
         *param = "stream";
         s = jsonr_bool(body, "stream", false, &out->stream, err);
     }
@@ -419,6 +424,9 @@ enum status chat_request_read(const struct json *body, struct arena *a, struct c
     if (s == STATUS_OK) {
         *param = "carrel";
         s = read_filter(jsonr_get(body, "carrel"), a, out, err);
+    }
+    if (s == STATUS_OK) {
+        s = chat_tools_read(body, a, out, param, err);
     }
     if (s == STATUS_OK) {
         *param = "messages";

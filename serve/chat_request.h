@@ -12,6 +12,8 @@
 #define CHAT_EARLIER_MAX 8
 #define CHAT_STOPS_MAX 16
 #define CHAT_BIASES_MAX 300
+#define CHAT_TOOLS_MAX 128
+#define CHAT_CALLS_A_MESSAGE 64
 
 struct chat_request {
     const char *model;                    /* as asked */
@@ -20,16 +22,25 @@ struct chat_request {
     struct str earlier[CHAT_EARLIER_MAX]; /* earlier user turns, oldest first */
     size_t n_earlier;
     bool stream, include_usage;
+    bool plain;        /* the model of this machine was asked for: no documents */
     Vs__Filter filter; /* of the object "carrel", collection included */
     bool filtered;
     /* messages, sampling fields; ready for generate.Chat but for passages and answer id */
     Ge__ChatRequest ask;
 };
 
-/* Everything lives in a, or in the JSON document. *param names the field at fault (or NULL).
- * NOT_FOUND: the model is not known. */
-enum status chat_request_read(const struct json *body, struct arena *a, struct chat_request *out,
-                              const char **param, struct error *err) MUST_CHECK;
+/* Everything lives in a, or in the JSON document. model: the one of this machine, which can be
+ * asked for by its name; "": none. *param names the field at fault (or NULL). NOT_FOUND: the model
+ * that is asked for is not known. */
+enum status chat_request_read(const struct json *body, const char *model, struct arena *a,
+                              struct chat_request *out, const char **param,
+                              struct error *err) MUST_CHECK;
+/* chat_tools.c: tools, tool_choice and parallel_tool_calls into out->ask. */
+enum status chat_tools_read(const struct json *body, struct arena *a, struct chat_request *out,
+                            const char **param, struct error *err) MUST_CHECK;
+/* tool_calls or tool_call_id of message i; m lives in a. */
+enum status chat_calls_read(const struct json *message, size_t i, struct arena *a, Ge__Message *m,
+                            struct error *err) MUST_CHECK;
 /* "carrel", "carrel:name" -> true, with the collection or NULL. */
 bool chat_model(struct str model, struct str *collection);
 

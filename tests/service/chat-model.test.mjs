@@ -78,6 +78,17 @@ test("the model answers, is named everywhere, and counts its tokens", async () =
   assert.match(carrel(a.home, "status").out, /generate .*tiny \(sha256 /);
 });
 
+test("a model whose template knows no tools says so by name; a client that offers none is not concerned", async () => {
+  const tools = [{ type: "function", function: { name: "now" } }];
+  for (const model of ["carrel", "tiny"]) {
+    const r = await a.request("/v1/chat/completions", { method: "POST", body: ask("How fast is the falcon?", { model, tools }) });
+    assert.equal(r.status, 400);
+    assert.match((await r.json()).error.message, /the chat template of tiny \(chatml\) has no section for tools/);
+  }
+  const none = await answer(a, "How fast is the falcon?", { tools, tool_choice: "none" });
+  assert.equal(none.carrel.engine, "local");
+});
+
 test("two at once get the tokens that each gets alone; a seed repeats, another seed differs", async () => {
   const asked = [
     ["How fast is the falcon?", { temperature: 0.9, seed: 7 }],
