@@ -55,7 +55,9 @@ static void put_block(const float *x, uint32_t n, unsigned char *scale, int8_t *
     uint16_t half = half_from_float(each);
     memcpy(scale, &half, sizeof half);
     for (uint32_t i = 0; i < n; i++) {
-        code[i * stride] = (int8_t)roundf(x[i] * inverse);
+        float y = roundf(x[i] * inverse);
+        /* 0: of what is no number, or without end */
+        code[i * stride] = y >= -127 && y <= 127 ? (int8_t)y : 0;
     }
 }
 

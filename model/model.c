@@ -76,9 +76,11 @@ static void read_shape(struct opening *o)
     i->heads = opening_number(o, "attention.head_count", 0);
     i->kv_heads = opening_number(o, "attention.head_count_kv", i->heads);
     i->context = opening_number(o, "context_length", CONTEXT_DEFAULT);
-    if (o->s == STATUS_OK && (i->layers > MODEL_LAYERS_MAX || i->width > 65536 || i->heads > 1024 ||
-                              i->heads == 0 || i->kv_heads == 0 || i->feed_forward > 1048576 ||
-                              i->heads % i->kv_heads != 0 || i->context > (1U << 28))) {
+    bool some = i->layers > 0 && i->width > 0 && i->feed_forward > 0 && i->heads > 0 &&
+                i->kv_heads > 0 && i->context > 0;
+    if (o->s == STATUS_OK &&
+        (!some || i->layers > MODEL_LAYERS_MAX || i->width > 65536 || i->heads > 1024 ||
+         i->feed_forward > 1048576 || i->heads % i->kv_heads != 0 || i->context > (1U << 28))) {
         o->s = error_set(o->err, STATUS_INVALID,
                          "the model's shape makes no sense (%u layers of %u)", i->layers, i->width);
     }

@@ -2,6 +2,7 @@
  * (32-bit keys and values, flash attention off). */
 #include "model/model.h"
 
+#include <float.h>
 #include <math.h>
 
 #include "base/file.h"
@@ -302,11 +303,40 @@ static void bad_models_are_refused(void **state)
     assert_int_equal(model_open(path, &m, &err), STATUS_UNSUPPORTED);
     assert_non_null(strstr(err.text, "\"mamba\""));
     w = writer("llama", TENSOR_F32);
+    w.layers = 0;
+    write_model(dir, &w, path);
+    assert_int_equal(model_open(path, &m, &err), STATUS_INVALID);
+    w = writer("llama", TENSOR_F32);
     w.heads = 3; /* 64 / 3 is no head's width */
     w.kv_heads = 3;
     write_model(dir, &w, path);
     assert_int_equal(model_open(path, &m, &err), STATUS_INVALID);
     test_folder_remove(dir);
+}
+
+/* Damaged weights give keys that are no numbers, or without end: kept as something. */
+static void odd_keys_are_kept(void **state)
+{
+    (void)state;
+    static const float odd[] = {NAN, INFINITY, -INFINITY, 1e-44F, FLT_MAX, -FLT_MAX, 0, 1};
+    static const enum tensor_type types[] = {TENSOR_F32, TENSOR_F16, TENSOR_Q8_0};
+    for (size_t i = 0; i < COUNT_OF(types); i++) {
+        struct kv_shape shape = {
+            .layers = 1, .key_width = 64, .value_width = 64, .heads = 1, .type = types[i]};
+        struct kv_pool *pool = NULL;
+        struct kv_sequence s = {0};
+        struct error err;
+        assert_int_equal(kv_pool_new(&shape, 1, &pool, &err), STATUS_OK);
+        assert_int_equal(kv_reserve(pool, &s, KV_PAGE, &err), STATUS_OK);
+        for (uint32_t k = 0; k < COUNT_OF(odd); k++) {
+            float values[64] = {0};
+            values[k] = odd[k];
+            values[40 + k] = -odd[k];
+            kv_put(pool, &s, 0, k, values, values);
+        }
+        kv_release(pool, &s);
+        kv_pool_free(pool);
+    }
 }
 
 static void limits_hold(void **state)
@@ -355,6 +385,7 @@ int main(int argc, char **argv)
         cmocka_unit_test(answers_are_the_same_bits),
         cmocka_unit_test(quantized_files_run),
         cmocka_unit_test(bad_models_are_refused),
+        cmocka_unit_test(odd_keys_are_kept),
         cmocka_unit_test(limits_hold),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
