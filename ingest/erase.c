@@ -111,8 +111,11 @@ void erasing_failed(struct erasing *z, const struct error *err)
         return;
     }
     z->err = *err;
+    if (z->subject_set != NULL) { /* whoever it comes from: lines and journal name nobody */
+        (void)subject_masked(z->subject_set, str_from(err->text), z->err.text, sizeof z->err.text);
+    }
     LOG_WARN("an erasure is held up, will be tried again", LOG_STR("tenant", z->t->id),
-             LOG_STR("step", erasure_phase_name(z->e.phase)), LOG_STR("err", err->text), LOG_END);
+             LOG_STR("step", erasure_phase_name(z->e.phase)), LOG_STR("err", z->err.text), LOG_END);
     z->busy = true;
     z->op.run = run_failed;
     z->op.done = erasing_step_done;
@@ -173,6 +176,12 @@ struct rpc_options erasing_options(const struct erasing *z)
     return (struct rpc_options){.tenant = z->t->id, .priority = 1};
 }
 
+struct erase_contents erasing_contents(const struct erasing *z)
+{
+    return (struct erase_contents){
+        .key = z->key, .keyed = z->banned, .n = z->n_banned, .subject = z->subject_set};
+}
+
 /* ---- SOURCES ---- */
 
 static void sources_work(void *data)
@@ -184,7 +193,7 @@ static void sources_work(void *data)
                         ? error_set(&z->err, STATUS_UNAVAILABLE,
                                     "the watched folder is missing: its files cannot be deleted")
                         : STATUS_OK;
-    struct erase_contents contents = {.key = z->key, .keyed = z->banned, .n = z->n_banned};
+    struct erase_contents contents = erasing_contents(z);
     z->n = 0;
     for (size_t i = 0; i < z->n_items && s == STATUS_OK; i++) {
         s = erase_source(root, &z->items[i], &contents, t->uploads > 0, &z->err);

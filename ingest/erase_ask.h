@@ -59,8 +59,9 @@ struct asking {
     struct map by_document; /* -> struct found */
     struct erase_trash_file *trash;
     size_t n_trash;
-    size_t trash_asked; /* of which the store was asked whether it has their text */
-    int64_t next;       /* where the store goes on */
+    size_t trash_asked;  /* of which the store was asked whether it has their text, and told */
+    size_t hashes_asked; /* in the call under way */
+    int64_t next;        /* where the store goes on */
     bool found_all;
     struct asked_item *kept;
     size_t n_kept;

@@ -7,9 +7,11 @@
 #include "base/db.h"
 #include "base/log.h"
 #include "ingest/erase_internal.h"
+#include "retrieve/retrieve_rpc.h"
 #include "serve/serve_rpc.h"
 
 #define VERIFY_MAX 3
+#define FIGURES_WAIT_MS 1000 /* for the end of an evaluation, minutes perhaps */
 #define AGAIN_PLACE "times verified again"
 
 static int64_t verified_before(const struct erasing *z)
@@ -29,6 +31,45 @@ bool erase_found_before(const struct erasing *z)
 
 /* ---- ANSWERS ---- */
 
+/* Figures of evaluations stand under the names of collections: those may name the subject. */
+static void on_figures(struct rpc_request *r, const ProtobufCMessage *m, void *data)
+{
+    (void)r;
+    struct erasing *z = data;
+    const Rt__ForgetReply *reply = rt_forget_reply(m);
+    z->forgotten_clean = reply != NULL && reply->done;
+}
+
+static void on_figures_end(struct rpc_request *r, const struct error *err, void *data)
+{
+    (void)r;
+    struct erasing *z = data;
+    if (!erasing_call_ended(z, err)) {
+        return;
+    }
+    if (z->forgotten_clean) {
+        erasing_step(z, ERASURE_FILES, "answers");
+    } else {
+        erasing_later(z, FIGURES_WAIT_MS);
+    }
+}
+
+static void forget_figures(struct erasing *z)
+{
+    Rt__ForgetRequest q = RT__FORGET_REQUEST__INIT;
+    ProtobufCBinaryData marks[SUBJECTS_MAX];
+    uint8_t packed[SUBJECTS_MAX][SUBJECT_MARK_BYTES];
+    q.marks = marks;
+    q.n_marks = subject_messages(z->subject.marks, z->subject.n_marks, packed, marks);
+    q.key = (ProtobufCBinaryData){.data = z->key, .len = sizeof z->key};
+    q.has_whole = 1;
+    q.whole = erase_found_before(z);
+    struct rpc_options o = erasing_options(z);
+    struct rpc_callbacks cb = {.on_reply = on_figures, .on_finish = on_figures_end};
+    z->forgotten_clean = false;
+    erasing_called(z, rt_forget(service_client(z->t->in->svc, PEER_RETRIEVE), &o, &q, &cb, z));
+}
+
 static void on_forgotten(struct rpc_request *r, const ProtobufCMessage *m, void *data)
 {
     (void)r;
@@ -47,6 +88,8 @@ static void on_forget_end(struct rpc_request *r, const struct error *err, void *
     }
     if (!z->forgotten_clean) {
         erasing_later(z, ERASE_WAIT_MS);
+    } else if (z->subject.n_marks > 0) {
+        forget_figures(z);
     } else {
         erasing_step(z, ERASURE_FILES, "answers");
     }
@@ -125,7 +168,8 @@ static void verify_work(void *data)
 {
     struct erasing *z = data;
     const char *home = z->t->in->svc->home;
-    enum status s = erase_verify(home, z->t->id, z->items, z->n_items, z->key, z->traces,
+    struct erase_contents contents = erasing_contents(z);
+    enum status s = erase_verify(home, z->t->id, z->items, z->n_items, &contents, z->traces,
                                  z->n_traces, &z->scan, &z->err);
     if (s == STATUS_OK && (z->scan.n_residue == 0 || verified_before(z) >= VERIFY_MAX)) {
         s = erase_certificate(home, z->t->id, &z->e, z->items, z->n_items, z->places, z->n_places,

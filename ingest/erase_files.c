@@ -16,6 +16,37 @@
 #define DATE_LEN 10
 #define PLAIN_LOOK 8192U
 
+/* ---- telling ---- */
+
+static void shown(struct subject_set *subject, struct str path, char *out, size_t cap)
+{
+    char masked[PATH_MAX + 64];
+    if (subject != NULL) {
+        path.len = subject_masked(subject, path, masked, sizeof masked);
+        path.ptr = masked;
+    }
+    path_show(path, out, cap);
+}
+
+/* An error about path that repeats it: said again with the path as it may be told. */
+static void tell_masked(struct subject_set *subject, struct str path, struct error *err)
+{
+    char where[160];
+    char why[sizeof err->text] = ": it cannot be read, or not be deleted";
+    const char *last = NULL;
+    for (const char *p = strstr(err->text, ": "); p != NULL; p = strstr(p + 1, ": ")) {
+        last = p;
+    }
+    if (subject == NULL) {
+        return;
+    }
+    if (last != NULL && strlen(err->text) < sizeof err->text - 1) { /* else it was cut off */
+        memcpy(why, last, strlen(last) + 1);
+    }
+    shown(subject, path, where, sizeof where);
+    (void)error_set(err, err->code, "%s%s", where, why);
+}
+
 /* ---- contents ---- */
 
 /* Takes fd, which may be -1 with errno set. */
@@ -152,14 +183,18 @@ enum status erase_source(int root, struct erasure_item *item, const struct erase
         item->source = SOURCE_KEPT;
         return STATUS_OK;
     }
-    if (s != STATUS_OK) {
-        return s;
+    if (s == STATUS_OK) {
+        s = remove_source(parent, name, item, contents, err);
     }
-    s = remove_source(parent, name, item, contents, err);
-    if (!uploads) {
+    if (s != STATUS_OK) {
+        tell_masked(contents->subject, item->path, err);
+    }
+    if (parent >= 0 && !uploads) {
         remove_cut_uploads(parent);
     }
-    (void)close(parent);
+    if (parent >= 0) {
+        (void)close(parent);
+    }
     return s;
 }
 
@@ -169,6 +204,7 @@ struct walk {
     enum status (*file)(struct walk *w, const char *path, const struct stat *st, struct error *err);
     void *data;
     const char *skip; /* a folder's whole path, or NULL */
+    struct subject_set *subject;
 };
 
 /* Every regular file below dir; a folder that vanishes meanwhile is passed over. */
@@ -177,9 +213,12 @@ static enum status walk(struct walk *w, const char *dir, int depth, struct error
     DIR *d = depth > DEPTH_MAX ? NULL : opendir(dir);
     enum status s = STATUS_OK;
     if (d == NULL) {
-        return depth <= DEPTH_MAX && (errno == ENOENT || errno == ENOTDIR)
-                   ? STATUS_OK
-                   : error_set(err, STATUS_IO, "%s: cannot be looked through", dir);
+        if (depth <= DEPTH_MAX && (errno == ENOENT || errno == ENOTDIR)) {
+            return STATUS_OK;
+        }
+        s = error_set(err, STATUS_IO, "%s: cannot be looked through", dir);
+        tell_masked(w->subject, str_from(dir), err);
+        return s;
     }
     for (const struct dirent *e = readdir(d); e != NULL && s == STATUS_OK; e = readdir(d)) {
         char path[PATH_MAX];
@@ -196,6 +235,9 @@ static enum status walk(struct walk *w, const char *dir, int depth, struct error
             s = walk(w, path, depth + 1, err);
         } else if (S_ISREG(st.st_mode)) {
             s = w->file(w, path, &st, err);
+            if (s != STATUS_OK) {
+                tell_masked(w->subject, str_from(path), err);
+            }
         }
     }
     (void)closedir(d);
@@ -295,7 +337,7 @@ enum status erase_trash(const char *home, const char *tenant, const struct erasu
                            .below = (size_t)len + 1,
                            .contents = contents,
                            .unknown = !all};
-    struct walk w = {.file = trash_file, .data = &l};
+    struct walk w = {.file = trash_file, .data = &l, .subject = contents->subject};
     if (s == STATUS_OK) {
         s = walk(&w, dir, 0, err);
     }
@@ -369,7 +411,7 @@ enum status erase_trash_look(const char *home, const char *tenant, struct subjec
         return error_set(err, STATUS_TOO_LARGE, "%s: path too long", home);
     }
     struct trash_search f = {.set = set, .a = a, .below = (size_t)len + 1};
-    struct walk w = {.file = search_trash_file, .data = &f};
+    struct walk w = {.file = search_trash_file, .data = &f, .subject = set};
     enum status s = walk(&w, dir, 0, err);
     *out = f.list;
     *n = f.n;
@@ -383,6 +425,7 @@ struct verifying {
     const struct erasure_item *items;
     size_t n_items, home_len;
     bool blobs;
+    struct subject_set *subject;
     struct erase_scan *out;
 };
 
@@ -390,8 +433,8 @@ static void residue(struct verifying *v, const char *path)
 {
     struct erase_scan *o = v->out;
     if (o->n_residue < ERASE_RESIDUE_MAX) {
-        (void)snprintf(o->residue[o->n_residue++], sizeof o->residue[0], "%.159s",
-                       path + v->home_len + 1);
+        shown(v->subject, str_from(path + v->home_len + 1), o->residue[o->n_residue++],
+              sizeof o->residue[0]);
     }
 }
 
@@ -431,7 +474,7 @@ static enum status verify_file(struct walk *w, const char *path, const struct st
 /* The blobs of the documents that stay come first: what they share with the erased ones is theirs,
  * and is looked for no more. */
 enum status erase_verify(const char *home, const char *tenant, const struct erasure_item *items,
-                         size_t n_items, const uint8_t key[KEYED_KEY_BYTES],
+                         size_t n_items, const struct erase_contents *contents,
                          const struct trace *traces, size_t n_traces, struct erase_scan *out,
                          struct error *err)
 {
@@ -444,8 +487,9 @@ enum status erase_verify(const char *home, const char *tenant, const struct eras
                           .home_len = strlen(home),
                           .blobs = true,
                           .out = out,
-                          .set = trace_set_new(key, traces, n_traces)};
-    struct walk w = {.file = verify_file, .data = &v};
+                          .subject = contents->subject,
+                          .set = trace_set_new(contents->key, traces, n_traces)};
+    struct walk w = {.file = verify_file, .data = &v, .subject = contents->subject};
     int n = snprintf(blobs, sizeof blobs, "%s/tenants/%s/blobs", home, tenant);
     enum status s = v.set == NULL ? error_set(err, STATUS_NO_MEMORY, "out of memory") : STATUS_OK;
     if (s == STATUS_OK && (n < 0 || (size_t)n >= sizeof blobs)) {

@@ -5,12 +5,16 @@
 
 #include "ingest/erasures.h"
 
-/* The contents of an erasure: the items' own, of their versions, and those that only the list of
- * erasures knows (a backup was put back). Borrowed. */
+/* What an erasure is about, beside its items. Borrowed. */
 struct erase_contents {
-    const uint8_t *key;            /* KEYED_KEY_BYTES */
-    uint8_t (*keyed)[KEYED_BYTES]; /* ascending */
+    const uint8_t *key; /* KEYED_KEY_BYTES */
+    /* Contents: the items' own, of their versions, and those that only the list of erasures knows
+     * (a backup was put back); ascending. */
+    uint8_t (*keyed)[KEYED_BYTES];
     size_t n;
+    /* A data subject, or NULL: in paths that are told, in errors too, what names it stands as
+     * "[...]". */
+    struct subject_set *subject;
 };
 
 /* Deletes the item's file: the one that lay there when the erasure was asked for (item->stamp), or
@@ -49,7 +53,7 @@ struct erase_scan {
 };
 /* Looks for the traces in every file of the tenant, and for blobs of contents that were to go. */
 enum status erase_verify(const char *home, const char *tenant, const struct erasure_item *items,
-                         size_t n_items, const uint8_t key[KEYED_KEY_BYTES],
+                         size_t n_items, const struct erase_contents *contents,
                          const struct trace *traces, size_t n_traces, struct erase_scan *out,
                          struct error *err) MUST_CHECK;
 

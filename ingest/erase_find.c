@@ -73,9 +73,15 @@ static void on_found(struct rpc_request *r, const ProtobufCMessage *msg, void *d
     for (size_t i = 0; reply != NULL && i < reply->n_items && s == STATUS_OK; i++) {
         s = take_found(q, reply->items[i], &q->store_err);
     }
-    for (size_t i = 0; reply != NULL && i < reply->n_stored; i++) {
+    if (reply != NULL && s == STATUS_OK && reply->n_stored != q->hashes_asked) {
+        s = error_set(&q->store_err, STATUS_CORRUPT,
+                      "the store was asked about %zu files of the trash and told of %zu",
+                      q->hashes_asked, reply->n_stored);
+    }
+    for (size_t i = 0; reply != NULL && s == STATUS_OK && i < reply->n_stored; i++) {
         q->trash[q->trash_asked++].stored = reply->stored[i];
     }
+    q->hashes_asked = 0; /* a second reply to one question has nothing to tell */
     q->next = reply == NULL ? q->next : reply->next;
     q->found_all = q->found_all || (reply != NULL && reply->done);
     q->store_err.code = s;
@@ -113,6 +119,7 @@ static void find_next(struct asking *q)
         m.hashes[m.n_hashes] = (ProtobufCBinaryData){
             .data = q->trash[q->trash_asked + m.n_hashes].hash, .len = SHA256_BYTES};
     }
+    q->hashes_asked = m.n_hashes;
     struct rpc_options o = {.tenant = q->t->id};
     struct rpc_callbacks cb = {.on_reply = on_found, .on_finish = on_find_end};
     q->store_err = (struct error){.code = STATUS_OK};

@@ -82,6 +82,8 @@ void erasing_called(struct erasing *z, struct rpc_request *request);
 /* At the end of a call: false when it failed. */
 bool erasing_call_ended(struct erasing *z, const struct error *err);
 struct rpc_options erasing_options(const struct erasing *z);
+/* For erase_files.h; valid until the book is read again. */
+struct erase_contents erasing_contents(const struct erasing *z);
 /* The last journal operation of an erasure has ended. */
 void erasing_step_done(struct journal_op *op);
 

@@ -184,6 +184,59 @@ enum status eval_db_add(const char *home, const char *tenant, const struct eval_
     return s;
 }
 
+/* ---- forgetting ---- */
+
+static enum status drop_named(sqlite3 *db, struct subject_set *set, uint32_t *n, struct error *err)
+{
+    sqlite3_stmt *st = NULL;
+    sqlite3_stmt *drop = NULL;
+    bool row = false;
+    enum status s = db_prepare(db, "SELECT run, measure, collection FROM measures", &st, err);
+    if (s == STATUS_OK) {
+        s = db_prepare(db,
+                       "DELETE FROM measures WHERE run = ?1 AND measure = ?2 AND collection = ?3",
+                       &drop, err);
+    }
+    while (s == STATUS_OK && (s = db_row(st, &row, err)) == STATUS_OK && row) {
+        struct str name = db_column(st, 2);
+        if (subject_in(set, name)) {
+            (void)sqlite3_bind_int64(drop, 1, sqlite3_column_int64(st, 0));
+            (void)sqlite3_bind_int64(drop, 2, sqlite3_column_int64(st, 1));
+            (void)sqlite3_bind_text(drop, 3, name.ptr, (int)name.len, SQLITE_TRANSIENT);
+            s = db_run(drop, err);
+            db_reset(drop);
+            (*n)++;
+        }
+    }
+    (void)sqlite3_finalize(st);
+    (void)sqlite3_finalize(drop);
+    return s;
+}
+
+enum status eval_db_forget(const char *home, const char *tenant, struct subject_set *set,
+                           bool whole, uint32_t *n, bool *clean, struct error *err)
+{
+    sqlite3 *db = NULL;
+    enum status s = open_db(home, tenant, false, &db, err);
+    *n = 0;
+    *clean = true;
+    if (s != STATUS_OK || db == NULL) {
+        return s;
+    }
+    s = db_exec(db, "BEGIN IMMEDIATE", err);
+    if (s == STATUS_OK) {
+        s = drop_named(db, set, n, err);
+    }
+    if (s == STATUS_OK) {
+        s = db_exec(db, "COMMIT", err);
+    }
+    if (s == STATUS_OK) {
+        s = db_scrub(db, whole, clean, err);
+    }
+    db_close(db); /* rolls back what was not committed */
+    return s;
+}
+
 /* ---- reading ---- */
 
 static void *made(void *p, struct error *err)

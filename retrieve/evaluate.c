@@ -186,6 +186,12 @@ static struct evaluation *slot_of(struct evaluations *all, const char *tenant)
     return NULL;
 }
 
+bool evaluation_running(struct evaluations *all, const char *tenant)
+{
+    const struct evaluation *e = slot_of(all, tenant);
+    return e != NULL && e->running;
+}
+
 static struct evaluation *slot_for(struct evaluations *all, const char *tenant)
 {
     struct evaluation *e = slot_of(all, tenant);

@@ -12,5 +12,7 @@ enum status evaluations_new(struct retrieve *r, struct evaluations **out,
 void evaluations_stop(struct evaluations *e);
 void evaluations_free(struct evaluations *e); /* NULL is fine */
 void evaluate_on_request(struct rpc_call *call, const ProtobufCMessage *m);
+/* forget.c: retrieve.Forget */
+void evaluate_forget(struct rpc_call *call, const ProtobufCMessage *m);
 
 #endif

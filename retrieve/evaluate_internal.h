@@ -65,6 +65,7 @@ struct evaluations {
 
 /* The end; err NULL: it went well. */
 void evaluation_over(struct evaluation *e, const struct error *err);
+bool evaluation_running(struct evaluations *all, const char *tenant);
 void evaluation_no_memory(struct evaluation *e);
 /* Of its calls: the tenant's, in the background. */
 struct rpc_options evaluation_options(const struct evaluation *e);

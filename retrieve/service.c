@@ -141,6 +141,7 @@ static void on_snapshot(struct rpc_call *call, const ProtobufCMessage *m)
 static const struct rpc_handler handlers[] = {
     {.method = &rt_search_method, .on_request = search_on_request, .on_cancel = search_on_cancel},
     {.method = &rt_evaluate_method, .on_request = evaluate_on_request}, /* milliseconds */
+    {.method = &rt_forget_method, .on_request = evaluate_forget},
     {.method = &rt_snapshot_method, .on_request = on_snapshot, .on_cancel = snapshot_call_cancel},
 };
 

@@ -3,7 +3,7 @@
 import { after, before, test } from "node:test";
 import assert from "node:assert/strict";
 import { execFile, spawnSync } from "node:child_process";
-import { chownSync, cpSync, existsSync, mkdirSync, statSync, writeFileSync } from "node:fs";
+import { chmodSync, chownSync, cpSync, existsSync, mkdirSync, rmSync, statSync, writeFileSync } from "node:fs";
 import { dirname, join } from "node:path";
 import { binDir, holding, startAppliance, until } from "./appliance.mjs";
 import { makePdf } from "./pdf.mjs";
@@ -196,4 +196,43 @@ test("what lies in the trash goes from there; other files that lie at its path b
   await until("it may be changed", async () => (await a.search("beekeeper frames twice")).some((p) => p.text.includes("twice")));
   a.drop("s/copy2.md", copy);
   await ready(a, "s/copy2.md");
+});
+
+test("a folder named after it: no figure of an evaluation, no error and no line tells the name", async () => {
+  const who = "Perdita Kelmscott";
+  const told = ["Perdita", "perdita", "Kelmscott", "kelmscott"];
+  for (let i = 0; i < 6; i++) a.drop(`perdita-kelmscott/r${i}.md`, `# Rules for shed ${i}\n\n## Painting shed ${i} in advance\n\nA painter means the person who paints shed ${i} of the harbour. Requests are answered within ${i + 2} working days.\n`);
+  for (let i = 0; i < 6; i++) await ready(a, `perdita-kelmscott/r${i}.md`);
+  await a.post("/api/eval", { configurations: [{ mode: "bm25" }] });
+  const measured = await until("the evaluation to end", async () => {
+    const s = await a.get("/api/eval");
+    return !s.running && s;
+  });
+  assert.ok(measured.runs[0].collections.some((c) => c.collection === "perdita-kelmscott"), JSON.stringify(measured));
+  const folder = join(a.home, "trash/main", new Date().toISOString().slice(0, 10), "perdita-kelmscott");
+  const { uid, gid } = statSync(join(a.home, "trash/main"));
+  mkdirSync(folder, { recursive: true });
+  writeFileSync(join(folder, "old.txt"), "Nothing but a name of a folder.");
+  for (const made of [dirname(folder), folder, join(folder, "old.txt")]) chownSync(made, uid, gid);
+  chmodSync(folder, 0o500); // so nothing may be deleted in it
+
+  const { id } = await a.post("/api/erasures", { subject: who });
+  const held = await until("it is held up", async () => {
+    const e = await a.get(`/api/erasures/${id}`);
+    return e.error && e;
+  });
+  assert.match(held.error, /\[\.\.\.\]\/old\.txt: Permission denied/);
+  for (const t of told) assert.ok(!a.output.includes(t) && !held.error.includes(t), t);
+  chmodSync(folder, 0o700);
+  const done = await until("it is done", async () => {
+    const e = await a.get(`/api/erasures/${id}`);
+    return e.state === "done" && e;
+  });
+  for (const t of told) assert.ok(!JSON.stringify(done).includes(t) && !a.output.includes(t), t);
+  rmSync(folder, { recursive: true });
+  rmSync(join(a.watch, "perdita-kelmscott"), { recursive: true });
+  assert.deepEqual(holding(a.home, told), []);
+  const left = await a.get("/api/eval");
+  assert.equal(left.runs.length, measured.runs.length);
+  assert.deepEqual(left.runs[0].all, measured.runs[0].all);
 });

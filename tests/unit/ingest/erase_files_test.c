@@ -176,12 +176,82 @@ static void contents_known_by_their_keyed_hash(void **state)
     gone(&t);
 }
 
+static const char named[] = "Tessaly_Orrinwood.md";
+
+static struct subject_set *subject(void)
+{
+    struct subject_mark mark;
+    struct error err = {0};
+    assert_int_equal(subject_mark_make(secret, STR("tessaly orrinwood"), &mark, &err), STATUS_OK);
+    struct subject_set *set = subject_set_new(secret, &mark, 1);
+    assert_non_null(set);
+    return set;
+}
+
+/* What is told of files names nobody: not a path that could not be looked at, not one that still
+ * holds something, and not the half of it either where it is cut. */
+static void errors_and_findings_are_masked(void **state)
+{
+    (void)state;
+    struct tree t;
+    struct error err = {0};
+    struct erase_scan scan;
+    struct trace traces[64];
+    char path[512] = "tenants/main";
+    static const char text[] = "a text long enough to leave a trace in whatever file it is found";
+    make(&t);
+    struct erase_contents c = {.key = secret, .subject = subject()};
+    size_t n = traces_take(secret, str_from(text), 64, traces);
+    assert_true(n > 0);
+    put(&t, "tenants/main/Tessaly_Orrinwood.md", text);
+    size_t len = strlen(path);
+    memset(path + len, 'f', 150 - len); /* so that the name is cut */
+    path[len] = '/';
+    path[100] = '/';
+    (void)snprintf(path + 150, sizeof path - 150, "/%s", named);
+    put(&t, path, text);
+    assert_int_equal(erase_verify(t.home, "main", NULL, 0, &c, traces, n, &scan, &err), STATUS_OK);
+    assert_int_equal(scan.n_residue, 2);
+    for (size_t i = 0; i < scan.n_residue; i++) {
+        assert_null(strstr(scan.residue[i], "essal"));
+    }
+    subject_set_free(c.subject);
+    c.subject = NULL; /* an erasure of documents tells their paths */
+    assert_int_equal(erase_verify(t.home, "main", NULL, 0, &c, traces, n, &scan, &err), STATUS_OK);
+    assert_true(strstr(scan.residue[0], named) != NULL || strstr(scan.residue[1], named) != NULL);
+    gone(&t);
+}
+
+static void a_folder_too_deep_is_told_masked(void **state)
+{
+    (void)state;
+    struct tree t;
+    struct error err = {0};
+    uint32_t gone_from_trash = 0;
+    char path[512];
+    int len = snprintf(path, sizeof path, "trash/main/2026-01-01/%s", named);
+    for (int i = 0; i < 30; i++) {
+        len += snprintf(path + len, sizeof path - (size_t)len, "/d");
+    }
+    make(&t);
+    struct erase_contents c = {.key = secret, .subject = subject()};
+    put(&t, path, "x");
+    assert_int_equal(erase_trash(t.home, "main", NULL, 0, &c, &gone_from_trash, &err), STATUS_IO);
+    assert_null(strstr(err.text, "essal"));
+    assert_non_null(strstr(err.text, "[...]"));
+    assert_non_null(strstr(err.text, "cannot be looked through"));
+    subject_set_free(c.subject);
+    gone(&t);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(only_its_own_file_goes),
         cmocka_unit_test(the_trash_is_not_merged_by_path),
         cmocka_unit_test(contents_known_by_their_keyed_hash),
+        cmocka_unit_test(errors_and_findings_are_masked),
+        cmocka_unit_test(a_folder_too_deep_is_told_masked),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
