@@ -17,6 +17,7 @@
 
 #include "base/clock.h"
 #include "base/file.h"
+#include "base/glob.h"
 #include "base/hash.h"
 #include "cli/command.h"
 #include "cli/json_field.h"
@@ -71,7 +72,7 @@ static bool place(const struct rule *u, const char *name, char *out, size_t cap)
     }
     int n = snprintf(out, cap, "%s%s%s", folder, folder[0] == '\0' ? "" : "/", name);
     return n > 0 && (size_t)n < cap &&
-           (u == NULL || u->path == NULL || rules_match(u->path, str_from(out)));
+           (u == NULL || u->path == NULL || glob_match(u->path, str_from(out), 0));
 }
 
 static void judge(const struct leaktest *t, struct canary *c)

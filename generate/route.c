@@ -3,27 +3,11 @@
 #include <stdio.h>
 #include <string.h>
 
-/* From what may travel furthest to what may travel least; a label outside the list is stricter than
- * all, and no label at all strictest: nobody has said that it may leave. */
-static const char *const known_labels[] = {"public", "internal", "confidential", "restricted"};
-#define N_KNOWN (sizeof known_labels / sizeof *known_labels)
+#include "base/settings/rules.h"
 
 static bool unlabelled(const char *label)
 {
     return label == NULL || label[0] == '\0';
-}
-
-static size_t strictness(const char *label)
-{
-    if (unlabelled(label)) {
-        return N_KNOWN + 1;
-    }
-    for (size_t i = 0; i < N_KNOWN; i++) {
-        if (strcmp(label, known_labels[i]) == 0) {
-            return i;
-        }
-    }
-    return N_KNOWN;
 }
 
 static bool may_leave(const struct route_policy *p, const char *label)
@@ -46,7 +30,8 @@ static size_t find_blocker(const struct route_request *r, const struct route_pol
     size_t worst = r->n_passages;
     for (size_t i = 0; i < r->n_passages; i++) {
         if (!may_leave(p, r->labels[i]) &&
-            (worst == r->n_passages || strictness(r->labels[i]) > strictness(r->labels[worst]))) {
+            (worst == r->n_passages ||
+             rules_label_strictness(r->labels[i]) > rules_label_strictness(r->labels[worst]))) {
             worst = i;
         }
     }
@@ -114,7 +99,8 @@ void route_decide(const struct route_request *request, const struct route_policy
 {
     *out = (struct route){.strictest_label = "", .destination = ""};
     for (size_t i = 0; i < request->n_passages; i++) {
-        if (i == 0 || strictness(request->labels[i]) > strictness(out->strictest_label)) {
+        if (i == 0 || rules_label_strictness(request->labels[i]) >
+                          rules_label_strictness(out->strictest_label)) {
             out->strictest_label = unlabelled(request->labels[i]) ? "" : request->labels[i];
         }
     }

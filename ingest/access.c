@@ -62,7 +62,8 @@ static bool broken(const struct tenant *t)
 
 struct access_view access_view_take(const struct tenant *t)
 {
-    struct access_view v = {.set = t->in->access->set, .broken = broken(t), .tenant = t->id};
+    struct access_view v = {
+        .set = t->in->access->set, .broken = broken(t), .tenant = t->id, .disk = t->disk};
     if (v.set != NULL) {
         v.set->uses++;
     }
@@ -86,15 +87,16 @@ const char *access_trouble(const struct ingest *in)
     return in->access == NULL ? "" : in->access->trouble;
 }
 
-void access_judge(const struct access_view *v, struct str path, const char *collection,
-                  struct verdict *out)
+void access_judge(const struct access_view *v, const struct disk_view *folders, struct str path,
+                  const char *collection, struct verdict *out)
 {
     static const struct rules none = {0};
     if (v->broken) {
         rules_closed(out);
-    } else {
-        rules_judge(v->set == NULL ? &none : &v->set->rules, v->tenant, path, collection, out);
+        return;
     }
+    rules_judge(v->set == NULL ? &none : &v->set->rules, v->tenant, path, collection, out);
+    disk_view_tighten(folders, path, out);
 }
 
 /* ---- applying a change to what is stored ---- */
@@ -104,14 +106,20 @@ static enum status judge_row(void *data, const struct file_row *row, struct aren
 {
     const struct access_view *v = data;
     struct verdict verdict;
+    struct disk_view folders;
     struct buf text;
-    access_judge(v, row->path, row->collection, &verdict);
+    if (disk_look(v->disk, path_folder(row->path), &folders, err) != STATUS_OK) {
+        /* gone or away: it is judged when it is looked at again */
+        *out = row->access == NULL ? "" : row->access;
+        return STATUS_OK;
+    }
+    access_judge(v, &folders, row->path, row->collection, &verdict);
     buf_init(&text, TEXT_MAX);
     rules_write(&verdict, &text);
-    struct str written = buf_view(&text);
-    *out = arena_strndup(a, written.ptr == NULL ? "" : written.ptr, written.len);
+    *out = arena_strndup(a, buf_view(&text).ptr, buf_view(&text).len);
     bool ok = buf_status(&text) == STATUS_OK && *out != NULL;
     buf_deinit(&text);
+    disk_view_release(&folders);
     return ok ? STATUS_OK : error_set(err, STATUS_NO_MEMORY, "out of memory");
 }
 
@@ -188,6 +196,7 @@ static void reapply(struct tenant *t)
     access_forget_tenant(t); /* by older rules */
     t->reapply_due = false;
     t->reapplying = true;
+    disk_forget_refused(t->disk);
     r->t = t;
     r->view = access_view_take(t);
     r->op.run = run_page;

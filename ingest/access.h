@@ -1,6 +1,7 @@
 /* The rules of access (base/settings/rules.h) as ingest applies them: read when access.yaml
- * changes, put into each document's location, and into all documents again when a rule has changed.
- * Nothing is extracted or encoded for it: only locations move.
+ * changes, put into each document's location, and into all documents again when a rule, or what a
+ * folder says of itself (disk.h), has changed. Nothing is extracted or encoded for it: only
+ * locations move.
  *
  * A mistake closes: while the file cannot be read, or is gone though there were rules, what comes
  * in can be read by nobody, and what is in the store keeps the readers it has. Loop thread, but for
@@ -17,6 +18,7 @@ struct access_view {      /* may be handed to a lane */
     struct rule_set *set; /* NULL: no rules */
     bool broken;
     const char *tenant; /* of the tenant: lives as long */
+    struct disk *disk;  /* likewise */
 };
 
 enum status access_open(struct ingest *in, struct error *err) MUST_CHECK;
@@ -34,8 +36,9 @@ bool access_restricted(const struct tenant *t);
 
 struct access_view access_view_take(const struct tenant *t);
 void access_view_release(struct access_view *v); /* loop thread */
-/* For a document on its way into the store. Any thread. */
-void access_judge(const struct access_view *v, struct str path, const char *collection,
-                  struct verdict *out);
+/* For a document on its way into the store: the rules, and then what its folders say, which can
+ * only tighten it. out borrows from both. Any thread. */
+void access_judge(const struct access_view *v, const struct disk_view *folders, struct str path,
+                  const char *collection, struct verdict *out);
 
 #endif

@@ -103,9 +103,10 @@ bool document_state(const struct tenant *t, const struct file_row *row, struct a
     out->pages = row->pages;
     out->format = arena_strdup(a, row->format);
     out->title = arena_strdup(a, row->title);
-    return access_state(row->access, a, out) && out->document != NULL && out->path.data != NULL && out->collection != NULL &&
-           out->state != NULL && (error[0] == '\0' || out->error != NULL) && out->format != NULL &&
-           out->title != NULL;
+    out->has_away = out->away = disk_is_away(t->disk, row->path);
+    return access_state(row->access, a, out) && out->document != NULL && out->path.data != NULL &&
+           out->collection != NULL && out->state != NULL &&
+           (error[0] == '\0' || out->error != NULL) && out->format != NULL && out->title != NULL;
 }
 
 /* ---- List ---- */
@@ -450,8 +451,12 @@ void documents_progress(struct rpc_call *call, const ProtobufCMessage *m)
     struct follow_status f;
     follow_status(t->follow, &f);
     char doing[200] = "";
+    char folder[120] = "";
     if (f.missing) {
         (void)snprintf(doing, sizeof doing, "the watched folder is missing");
+    } else if (disk_away(t->disk, folder, sizeof folder) > 0) {
+        (void)snprintf(doing, sizeof doing, "not mounted: %s",
+                       folder[0] == '\0' ? "the watched folder" : folder);
     } else if (queue_held(t->queue)[0] != '\0') {
         (void)snprintf(doing, sizeof doing, "%.199s", queue_held(t->queue));
     } else if (erasing_doing(t->erasing)[0] != '\0') {

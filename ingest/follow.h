@@ -8,28 +8,36 @@
 #include "ingest/journal_lane.h"
 #include "ingest/watch.h"
 
+#define FOLLOW_MOUNTS                                                                              \
+    "mounts" /* the journal's note of what was mounted, as disk_take_mounts writes it */
+
 struct follow;
 
 struct follow_options {
     uv_loop_t *loop;
     const char *root;   /* folder, absolute; borrowed */
     const char *tenant; /* for log lines; borrowed */
+    struct disk *disk;  /* of the folder; borrowed, its root is set here */
     struct journal_lane *journal;
     struct lane *scans; /* where folders are read */
     int64_t settle_ms;
     int64_t rescan_s;
-    void (*on_work)(void *data); /* the journal has new work */
+    int64_t poll_s; /* instead, where events do not tell: on a network, at the limit on watches */
+    void (*on_work)(void *data);  /* the journal has new work */
+    void (*on_rules)(void *data); /* some folder says something else of its readers */
     void *data;
 };
 
 struct follow_status {
     bool missing;     /* the folder is not there: its documents are kept */
-    bool watch_limit; /* not every folder can be watched: rescanned every 30 s */
+    bool watch_limit; /* not every folder can be watched: rescanned every poll_s */
+    bool network;     /* something of it is on a network: rescanned every poll_s */
     bool unreadable;  /* some folder could not be read at the last scan */
     bool scanning;
     bool scanned; /* at least one whole scan has ended */
     size_t watched;
     size_t passed_over; /* links, devices, pipes at the last whole scan */
+    size_t ignored;     /* by a .carrelignore, then too; a folder is one */
     size_t settling;
     uint64_t lost; /* times that events were lost */
 };

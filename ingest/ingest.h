@@ -65,6 +65,7 @@ struct tenant {
     char id[65];
     char root[PATH_MAX];
     struct journal_lane journal;
+    struct disk *disk;
     struct follow *follow;
     struct queue *queue;
     struct migration *migration;

@@ -63,6 +63,7 @@ static void job_end(struct job *j)
     }
     in->extracted_bytes -= j->extracted;
     access_view_release(&j->view);
+    disk_view_release(&j->folders);
     arena_reset(&j->arena);
     free(j);
     job_extract_next(in);
@@ -178,7 +179,10 @@ void job_finish(struct job *j, enum job_outcome outcome)
         j->retry_at_ms = clock_wall_ms() + wait;
     } else if (j->outcome == OUTCOME_CHANGED) {
         /* by then it has been looked at again, under a new sequence number if it did change */
-        j->retry_at_ms = clock_wall_ms() + j->t->in->settings->ingest.settle_ms + 1000;
+        const struct settings *st = j->t->in->settings;
+        int64_t wait = j->err.code == STATUS_UNAVAILABLE ? st->ingest.poll_s * 1000
+                                                         : st->ingest.settle_ms + 1000;
+        j->retry_at_ms = clock_wall_ms() + wait;
         j->counted = false;
     }
     if (j->outcome == OUTCOME_HELD) {
@@ -252,7 +256,7 @@ enum status job_location(struct job *j, Vs__Location *l, struct error *err)
     access_look(j->t->in);
     access_view_release(&j->view);
     j->view = access_view_take(j->t);
-    access_judge(&j->view, j->row.path, j->row.collection, v);
+    access_judge(&j->view, &j->folders, j->row.path, j->row.collection, v);
     buf_init(&text, 16384);
     rules_write(v, &text);
     struct str written = buf_view(&text);
@@ -313,12 +317,12 @@ struct job *job_start(struct tenant *t, const struct file_row *row)
         if (job_snapshot(j) != STATUS_OK) {
             goto failed;
         }
+    } else if (row->op == FILE_OP_MOVE && job_move(j) != STATUS_OK) {
+        goto failed;
     }
     t->in->active++;
     t->in->active_bytes += j->charged;
-    if (row->op == FILE_OP_MOVE) {
-        job_move(j);
-    } else if (row->op != FILE_OP_PUT) {
+    if (row->op != FILE_OP_PUT && row->op != FILE_OP_MOVE) {
         job_remove(j);
     }
     return j;

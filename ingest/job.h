@@ -88,7 +88,8 @@ struct job {
     size_t piece_len;
     struct error piece_err; /* the reading thread's own */
 
-    struct access_view view; /* the rules that `verdict` borrows from */
+    struct access_view view;  /* the rules that `verdict` borrows from, */
+    struct disk_view folders; /* and what the folders above the file say */
     struct verdict verdict;
     const char *access; /* it, as rules_write; NULL: the store was told nothing */
 

@@ -25,7 +25,8 @@ enum status job_snapshot(struct job *j) MUST_CHECK;
 void job_extract_next(struct ingest *in);
 void job_encode(struct job *j);
 void job_put(struct job *j);
-void job_move(struct job *j);
+/* Starts with a look at what the folders say; fails when the lane is full. */
+enum status job_move(struct job *j) MUST_CHECK;
 /* Leaves the store. Also for a file that cannot be read, for good (j->err says why): what the store
  * still has of it is out of date. */
 void job_remove(struct job *j);

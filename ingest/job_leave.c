@@ -96,21 +96,41 @@ static void on_move_end(struct rpc_request *r, const struct error *err, void *da
     }
 }
 
-void job_move(struct job *j)
+static void look_work(void *data)
+{
+    struct job *j = data;
+    j->err = (struct error){.code = STATUS_OK};
+    j->err.code = disk_look(j->t->disk, path_folder(j->row.path), &j->folders, &j->err);
+}
+
+static void look_done(void *data)
+{
+    struct job *j = data;
+    struct rpc_options o;
+    struct rpc_callbacks cb = {.on_finish = on_move_end};
+    Vs__MoveRequest m = VS__MOVE_REQUEST__INIT;
+    Vs__Location l;
+    j->in_lane = false;
+    if (j->cancelled) {
+        job_finish(j, OUTCOME_HELD);
+    } else if (j->err.code != STATUS_OK) {
+        job_finish(j, OUTCOME_CHANGED);
+    } else if (job_location(j, &l, &j->err) != STATUS_OK) {
+        job_finish(j, OUTCOME_HELD);
+    } else {
+        m.location = &l;
+        job_options(j, &o);
+        j->request = vs_move(job_store(j), &o, &m, &cb, j);
+        if (j->request == NULL) {
+            job_finish(j, OUTCOME_HELD);
+        }
+    }
+}
+
+enum status job_move(struct job *j)
 {
     j->phase = JOB_MOVE;
-    Vs__Location l;
-    if (job_location(j, &l, &j->err) != STATUS_OK) {
-        job_finish(j, OUTCOME_HELD);
-        return;
-    }
-    Vs__MoveRequest m = VS__MOVE_REQUEST__INIT;
-    m.location = &l;
-    struct rpc_options o;
-    job_options(j, &o);
-    struct rpc_callbacks cb = {.on_finish = on_move_end};
-    j->request = vs_move(job_store(j), &o, &m, &cb, j);
-    if (j->request == NULL) {
-        job_finish(j, OUTCOME_HELD);
-    }
+    enum status s = lane_submit(&j->t->in->work, look_work, look_done, j, &j->err);
+    j->in_lane = s == STATUS_OK;
+    return s;
 }

@@ -78,11 +78,13 @@ static void snapshot_work(void *data)
     const struct ingest *in = j->t->in;
     int root = follow_root(j->t->follow);
     j->err = (struct error){.code = STATUS_OK};
-    enum status s = root < 0
-                        ? error_set(&j->err, STATUS_UNAVAILABLE, "the watched folder is missing")
-                        : snapshot_take(root, j->row.path, &j->row.stamp,
-                                        (uint64_t)in->settings->ingest.max_file_bytes,
-                                        in->svc->home, &j->snap, &j->err);
+    disk_view_release(&j->folders);
+    enum status s = disk_look(j->t->disk, path_folder(j->row.path), &j->folders, &j->err);
+    if (s == STATUS_OK) {
+        s = snapshot_take(root, j->row.path, &j->row.stamp,
+                          (uint64_t)in->settings->ingest.max_file_bytes, in->svc->home, &j->snap,
+                          &j->err);
+    }
     j->err.code = s;
 }
 

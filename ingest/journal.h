@@ -13,8 +13,8 @@
 
 #include "base/arena.h"
 #include "base/hash.h"
+#include "ingest/disk.h"
 #include "ingest/paths.h"
-#include "ingest/tree.h"
 
 struct journal;
 
@@ -60,7 +60,7 @@ enum status journal_open_reader(const char *path, struct journal **out,
 void journal_close(struct journal *j); /* NULL is fine */
 sqlite3 *journal_db(struct journal *j); /* for the lane's transactions */
 
-/* ---- what happened on the disk; root: descriptor of the tenant's folder ---- */
+/* ---- what happened on the disk; disk: of the tenant ---- */
 
 enum checked {
     CHECKED_SAME,    /* nothing new */
@@ -72,25 +72,25 @@ enum checked {
 /* Looks at path and writes down what has changed there: new, changed, replaced, gone. A folder that
  * is gone takes at most `limit` rows below it with it; *more says that there are others (call
  * again). */
-enum status journal_check(struct journal *j, int root, struct str path, size_t limit,
+enum status journal_check(struct journal *j, struct disk *disk, struct str path, size_t limit,
                           enum checked *out, bool *more, struct error *err) MUST_CHECK;
 /* The same with a stamp just taken by a scan. */
-enum status journal_seen(struct journal *j, int root, struct str path,
+enum status journal_seen(struct journal *j, struct disk *disk, struct str path,
                          const struct file_stamp *stamp, enum checked *out,
                          struct error *err) MUST_CHECK;
 /* The same for a file not yet at rest: only a document that was renamed to path (same inode, size
  * and time, its old path empty) is written down, under its own id; anything else is left for
  * journal_seen. */
-enum status journal_renamed(struct journal *j, int root, struct str path,
+enum status journal_renamed(struct journal *j, struct disk *disk, struct str path,
                             const struct file_stamp *stamp, enum checked *out,
                             struct error *err) MUST_CHECK;
 /* A rename seen by the kernel: the documents of `from` (a file or a folder) now stand at `to`.
  * Verified by inode; what does not fit is checked as if it were unrelated. */
-enum status journal_moved(struct journal *j, int root, struct str from, struct str to, size_t limit,
+enum status journal_moved(struct journal *j, struct disk *disk, struct str from, struct str to, size_t limit,
                           enum checked *out, bool *more, struct error *err) MUST_CHECK;
 /* Check rows at or below prefix ("": all) with ids above *cursor, at most limit; *end when none is
  * left. */
-enum status journal_verify(struct journal *j, int root, struct str prefix, int64_t *cursor,
+enum status journal_verify(struct journal *j, struct disk *disk, struct str prefix, int64_t *cursor,
                            size_t limit, bool *changed, bool *end, struct error *err) MUST_CHECK;
 
 /* ---- work ---- */

@@ -59,9 +59,9 @@ static enum status move_row(struct journal *j, struct file_row *r, struct str pa
 
 /* A file that was renamed while nobody watched has kept its inode, size and time, and its old place
  * is empty. It is hashed again (a known content is not extracted again). */
-static enum status find_renamed(struct journal *j, int root, const struct file_stamp *stamp,
-                                struct arena *a, struct file_row *out, bool *found,
-                                struct error *err)
+static enum status find_renamed(struct journal *j, struct disk *disk,
+                                const struct file_stamp *stamp, struct arena *a,
+                                struct file_row *out, bool *found, struct error *err)
 {
     struct file_row rows[8];
     size_t n = 0;
@@ -76,7 +76,7 @@ static enum status find_renamed(struct journal *j, int root, const struct file_s
         }
         enum tree_kind kind = TREE_MISSING;
         struct file_stamp at = {0};
-        if (tree_stat(root, rows[i].path, &kind, &at, NULL) == STATUS_OK &&
+        if (tree_stat(disk_root(disk), rows[i].path, &kind, &at, NULL) == STATUS_OK &&
             (kind != TREE_FILE || at.ino != stamp->ino)) {
             *out = rows[i];
             *found = true;
@@ -95,7 +95,7 @@ static enum status insert_new(struct journal *j, struct str path, const struct f
     return journal_insert_row(j, document, path, collection, stamp, err);
 }
 
-enum status journal_seen(struct journal *j, int root, struct str path,
+enum status journal_seen(struct journal *j, struct disk *disk, struct str path,
                          const struct file_stamp *stamp, enum checked *out, struct error *err)
 {
     struct arena a;
@@ -122,7 +122,7 @@ enum status journal_seen(struct journal *j, int root, struct str path,
         goto out;
     }
     *out = CHECKED_QUEUED;
-    s = find_renamed(j, root, stamp, &a, &r, &found, err);
+    s = find_renamed(j, disk, stamp, &a, &r, &found, err);
     if (s == STATUS_OK) {
         s = found ? move_row(j, &r, path, stamp, false, &a, err) : insert_new(j, path, stamp, err);
     }
@@ -131,7 +131,7 @@ out:
     return s;
 }
 
-enum status journal_renamed(struct journal *j, int root, struct str path,
+enum status journal_renamed(struct journal *j, struct disk *disk, struct str path,
                             const struct file_stamp *stamp, enum checked *out, struct error *err)
 {
     struct arena a;
@@ -141,7 +141,7 @@ enum status journal_renamed(struct journal *j, int root, struct str path,
     *out = CHECKED_SAME;
     enum status s = journal_row_at(j, path, &a, &r, &found, err);
     if (s == STATUS_OK && !found) {
-        s = find_renamed(j, root, stamp, &a, &r, &found, err);
+        s = find_renamed(j, disk, stamp, &a, &r, &found, err);
         if (s == STATUS_OK && found) {
             *out = CHECKED_QUEUED;
             s = move_row(j, &r, path, stamp, false, &a, err);
@@ -151,7 +151,7 @@ enum status journal_renamed(struct journal *j, int root, struct str path,
     return s;
 }
 
-enum status journal_check(struct journal *j, int root, struct str path, size_t limit,
+enum status journal_check(struct journal *j, struct disk *disk, struct str path, size_t limit,
                           enum checked *out, bool *more, struct error *err)
 {
     *more = false;
@@ -161,12 +161,12 @@ enum status journal_check(struct journal *j, int root, struct str path, size_t l
     if (path.len == 0 || path.len > INGEST_PATH_MAX) {
         return STATUS_OK;
     }
-    enum status s = tree_stat(root, path, &kind, &stamp, err);
-    if (s != STATUS_OK || (kind == TREE_FILE && path_ignored(path))) {
+    enum status s = disk_stat(disk, path, &kind, &stamp, err);
+    if (s != STATUS_OK) {
         return s;
     }
     if (kind == TREE_FILE) {
-        return journal_seen(j, root, path, &stamp, out, err);
+        return journal_seen(j, disk, path, &stamp, out, err);
     }
     if (kind == TREE_FOLDER) {
         *out = CHECKED_FOLDER;
@@ -196,7 +196,7 @@ enum status journal_check(struct journal *j, int root, struct str path, size_t l
     return s;
 }
 
-static enum status move_below(struct journal *j, int root, struct str from, struct str to,
+static enum status move_below(struct journal *j, struct disk *disk, struct str from, struct str to,
                               size_t limit, bool *more, struct error *err)
 {
     struct arena a;
@@ -218,7 +218,7 @@ static enum status move_below(struct journal *j, int root, struct str from, stru
         enum tree_kind kind = TREE_MISSING;
         struct file_stamp stamp = {0};
         bool changed;
-        s = tree_stat(root, moved, &kind, &stamp, err);
+        s = disk_stat(disk, moved, &kind, &stamp, err);
         if (s != STATUS_OK) {
             break;
         }
@@ -233,26 +233,26 @@ static enum status move_below(struct journal *j, int root, struct str from, stru
     return s;
 }
 
-enum status journal_moved(struct journal *j, int root, struct str from, struct str to, size_t limit,
-                          enum checked *out, bool *more, struct error *err)
+enum status journal_moved(struct journal *j, struct disk *disk, struct str from, struct str to,
+                          size_t limit, enum checked *out, bool *more, struct error *err)
 {
     *more = false;
     *out = CHECKED_QUEUED;
     enum tree_kind kind = TREE_MISSING;
     struct file_stamp stamp = {0};
-    enum status s = tree_stat(root, to, &kind, &stamp, err);
+    enum status s = disk_stat(disk, to, &kind, &stamp, err);
     if (s != STATUS_OK) {
         return s;
     }
     if (kind == TREE_FOLDER) {
         *out = CHECKED_FOLDER;
-        return move_below(j, root, from, to, limit, more, err);
+        return move_below(j, disk, from, to, limit, more, err);
     }
     struct arena a;
     arena_init(&a, 1 << 20);
     struct file_row r;
     bool found = false;
-    if (kind == TREE_FILE && !path_ignored(to) && to.len <= INGEST_PATH_MAX) {
+    if (kind == TREE_FILE && to.len <= INGEST_PATH_MAX) {
         s = journal_row_at(j, from, &a, &r, &found, err);
     }
     if (s == STATUS_OK && found && r.stamp.ino == stamp.ino && r.op != FILE_OP_TRASH &&
@@ -261,9 +261,9 @@ enum status journal_moved(struct journal *j, int root, struct str from, struct s
     } else if (s == STATUS_OK) {
         enum checked first;
         bool more_below = false;
-        s = journal_check(j, root, from, limit, &first, &more_below, err);
+        s = journal_check(j, disk, from, limit, &first, &more_below, err);
         if (s == STATUS_OK) {
-            s = journal_check(j, root, to, limit, out, more, err);
+            s = journal_check(j, disk, to, limit, out, more, err);
             *more = *more || more_below;
             *out = first == CHECKED_QUEUED && *out != CHECKED_FOLDER ? first : *out;
         }
@@ -278,7 +278,7 @@ static bool at_or_below(struct str path, struct str prefix)
            (str_starts(path, prefix) && (path.len == prefix.len || path.ptr[prefix.len] == '/'));
 }
 
-enum status journal_verify(struct journal *j, int root, struct str prefix, int64_t *cursor,
+enum status journal_verify(struct journal *j, struct disk *disk, struct str prefix, int64_t *cursor,
                            size_t limit, bool *changed, bool *end, struct error *err)
 {
     struct arena a;
@@ -299,7 +299,7 @@ enum status journal_verify(struct journal *j, int root, struct str prefix, int64
         *cursor = rows[i].id;
         /* one that cannot be looked at is kept: it is not known to be gone */
         if (at_or_below(rows[i].path, prefix) &&
-            tree_stat(root, rows[i].path, &kind, &stamp, NULL) == STATUS_OK && kind != TREE_FILE) {
+            disk_stat(disk, rows[i].path, &kind, &stamp, NULL) == STATUS_OK && kind != TREE_FILE) {
             s = row_gone(j, &rows[i], changed, err);
         }
     }

@@ -133,6 +133,12 @@ static struct str ending(struct str path)
     return (struct str){.ptr = name.ptr, .len = 0};
 }
 
+struct str path_folder(struct str path)
+{
+    struct str name = path_name(path);
+    return (struct str){path.ptr, path.len > name.len ? path.len - name.len - 1 : 0};
+}
+
 bool path_same_ending(struct str a, struct str b)
 {
     struct str x = ending(a);

@@ -22,6 +22,8 @@ void path_collection(struct str path, char out[INGEST_COLLECTION_CAP]);
 void path_show(struct str path, char *out, size_t cap);
 /* The part after the last '/'. */
 struct str path_name(struct str path);
+/* What is before it: the folder, "" for the tenant's own. */
+struct str path_folder(struct str path);
 /* Same ending after the last dot of the name, ignoring ASCII case. */
 bool path_same_ending(struct str a, struct str b);
 /* May an upload be written here? Relative, UTF-8, at most 8 folders deep, every component 1..200

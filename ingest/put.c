@@ -302,7 +302,10 @@ void job_put(struct job *j)
     begin.format = (char *)(uintptr_t)j->format;
     begin.pipeline = j->t->in->pipeline;
     begin.title = j->info == NULL ? NULL : j->info->title;
-    begin.language = j->info == NULL ? NULL : j->info->language;
+    const char *said = disk_view_language(&j->folders);
+    begin.language = said != NULL      ? (char *)(uintptr_t)said
+                     : j->info == NULL ? NULL
+                                       : j->info->language;
     if (j->info != NULL && j->info->has_pages) {
         begin.has_pages = 1;
         begin.pages = j->info->pages;

@@ -21,11 +21,12 @@ struct folder {
 };
 
 struct scan {
-    int root;
+    struct disk *disk;
     struct watch *watch;
     struct list folders; /* to be read; depth first */
     size_t n_folders;
     struct folder *now;
+    struct disk_view said; /* of what is in it */
     DIR *dir;
 };
 
@@ -51,13 +52,13 @@ static bool push_folder(struct scan *s, struct str base, struct str name)
     return true;
 }
 
-struct scan *scan_new(int root, struct watch *watch, struct str prefix)
+struct scan *scan_new(struct disk *disk, struct watch *watch, struct str prefix)
 {
     struct scan *s = calloc(1, sizeof *s);
     if (s == NULL) {
         return NULL;
     }
-    s->root = root;
+    s->disk = disk;
     s->watch = watch;
     list_init(&s->folders);
     if (!push_folder(s, prefix, (struct str){.ptr = "", .len = 0})) {
@@ -73,6 +74,7 @@ static void close_folder(struct scan *s)
         (void)closedir(s->dir);
         s->dir = NULL;
     }
+    disk_view_release(&s->said);
     free(s->now);
     s->now = NULL;
 }
@@ -116,7 +118,10 @@ static bool open_next(struct scan *s, struct scan_step *out)
         out->watch_limit = out->watch_limit || w == STATUS_BUSY;
     }
     int fd = -1;
-    enum status opened = tree_open(s->root, path, O_RDONLY | O_DIRECTORY, &fd, &err);
+    enum status opened = disk_look(s->disk, path, &s->said, &err);
+    if (opened == STATUS_OK) {
+        opened = tree_open(disk_root(s->disk), path, O_RDONLY | O_DIRECTORY, &fd, &err);
+    }
     if (opened == STATUS_OK) {
         s->dir = fdopendir(fd);
         if (s->dir == NULL) {
@@ -124,7 +129,9 @@ static bool open_next(struct scan *s, struct scan_step *out)
         }
     }
     if (s->dir == NULL) {
-        out->unreadable = out->unreadable || opened != STATUS_NOT_FOUND;
+        out->away = out->away || opened == STATUS_UNAVAILABLE;
+        out->unreadable =
+            out->unreadable || (opened != STATUS_NOT_FOUND && opened != STATUS_UNAVAILABLE);
         close_folder(s);
     }
     return true;
@@ -142,11 +149,8 @@ static void look_at(struct scan *s, const char *name, struct scan_step *out)
         remove_stale_upload(dirfd(s->dir), name, &st);
         return;
     }
-    if (S_ISDIR(st.st_mode)) {
-        out->unreadable = !push_folder(s, base, n) || out->unreadable;
-        return;
-    }
-    if (!S_ISREG(st.st_mode)) {
+    bool folder = S_ISDIR(st.st_mode);
+    if (!folder && !S_ISREG(st.st_mode)) {
         out->passed_over++;
         return;
     }
@@ -159,8 +163,16 @@ static void look_at(struct scan *s, const char *name, struct scan_step *out)
     memcpy(path, base.ptr, base.len);
     path[base.len] = '/';
     memcpy(path + len - n.len, n.ptr, n.len);
-    out->files[out->n++] =
-        (struct scan_file){.path = {.ptr = path, .len = len}, .stamp = file_stamp_of(&st)};
+    struct str whole = {.ptr = path, .len = len};
+    if (disk_view_ignores(&s->said, whole, folder, folder ? 0 : (uint64_t)st.st_size)) {
+        out->ignored++;
+        return;
+    }
+    if (folder) {
+        out->unreadable = !push_folder(s, base, n) || out->unreadable;
+        return;
+    }
+    out->files[out->n++] = (struct scan_file){.path = whole, .stamp = file_stamp_of(&st)};
 }
 
 void scan_run_step(struct scan *s, struct scan_step *out)

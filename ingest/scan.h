@@ -5,7 +5,7 @@
 #define CARREL_INGEST_SCAN_H
 
 #include "base/arena.h"
-#include "ingest/tree.h"
+#include "ingest/disk.h"
 #include "ingest/watch.h"
 
 #define SCAN_STEP_FILES 256
@@ -22,13 +22,16 @@ struct scan_step {
     struct scan_file files[SCAN_STEP_FILES];
     size_t n;
     size_t passed_over; /* links, devices, pipes, sockets */
+    size_t ignored;     /* by a .carrelignore: files, and folders with all in them */
     bool end;
     bool watch_limit; /* a folder could not be watched for the system's limit */
+    bool away;        /* a mounted folder is not there */
     bool unreadable;  /* a folder could not be read: what is in it is not known to be gone */
 };
 
 /* Borrows watch (NULL: only look). prefix is copied. */
-struct scan *scan_new(int root, struct watch *watch, struct str prefix); /* NULL: out of memory */
+struct scan *scan_new(struct disk *disk, struct watch *watch,
+                      struct str prefix); /* NULL: out of memory */
 void scan_free(struct scan *s);
 /* Fills out (whose arena the caller initialised). */
 void scan_run_step(struct scan *s, struct scan_step *out);

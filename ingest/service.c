@@ -165,14 +165,19 @@ static void tenant_metrics(struct buf *b, const struct tenant *t, const struct f
     metric(b, "watched_folders", labels, f->watched);
     metric(b, "watch_limit_reached", labels, f->watch_limit);
     metric(b, "watch_folder_missing", labels, f->missing);
+    metric(b, "watch_on_network", labels, f->network);
+    metric(b, "mounts_away", labels, disk_away(t->disk, NULL, 0));
+    metric(b, "folder_settings_wrong", labels, disk_trouble(t->disk, NULL, 0));
     metric(b, "events_lost_total", labels, f->lost);
     metric(b, "passed_over", labels, f->passed_over);
+    metric(b, "ignored", labels, f->ignored);
 }
 
 static void ingest_health(struct service *svc, struct service_health *out)
 {
     struct ingest *in = svc->state;
     const char *trouble = "";
+    char said[240] = "";
     const char *held = "";
     const char *doing = "";
     uint64_t queued = 0;
@@ -190,10 +195,20 @@ static void ingest_health(struct service *svc, struct service_health *out)
         queued += t->counts.queued;
         ready += t->counts.ready;
         failed += t->counts.failed;
+        char folder[160] = "";
         if (f.missing) {
             trouble = "a watched folder is missing";
+        } else if (disk_away(t->disk, folder, sizeof folder) > 0) {
+            (void)snprintf(said, sizeof said, "not mounted, its documents are kept: %s",
+                           folder[0] == '\0' ? t->id : folder);
+            trouble = said;
+        } else if (disk_trouble(t->disk, folder, sizeof folder) > 0) {
+            (void)snprintf(said, sizeof said, "%s", folder);
+            trouble = said;
         } else if (f.watch_limit) {
-            trouble = "raise fs.inotify.max_user_watches: rescanning every 30 s instead";
+            trouble = "raise fs.inotify.max_user_watches: rescanning all the time instead";
+        } else if (f.network) {
+            doing = "a folder on a network is looked through every few seconds";
         }
         held = queue_held(t->queue)[0] != '\0' ? queue_held(t->queue) : held;
         doing = migration_doing(t->migration)[0] != '\0' ? migration_doing(t->migration) : doing;

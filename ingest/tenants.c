@@ -32,6 +32,24 @@ struct tenant *tenant_find(struct ingest *in, const char *id)
     return NULL;
 }
 
+/* What was mounted in the folder when it was last looked at. */
+static enum status open_disk(struct tenant *t, struct journal *journal, struct error *err)
+{
+    enum status s = disk_new(&t->disk, err);
+    char *text = s == STATUS_OK ? malloc(DISK_MOUNTS_TEXT) : NULL;
+    if (s == STATUS_OK && text == NULL) {
+        s = error_set(err, STATUS_NO_MEMORY, "out of memory");
+    }
+    if (s == STATUS_OK) {
+        s = journal_note_get(journal, FOLLOW_MOUNTS, text, DISK_MOUNTS_TEXT, err);
+    }
+    if (s == STATUS_OK) {
+        disk_set_mounts(t->disk, str_from(text));
+    }
+    free(text);
+    return s;
+}
+
 /* ---- one tenant: what blocks is done on any thread, the rest on the loop ---- */
 
 static enum status prepare(struct ingest *in, const char *id, struct tenant **out,
@@ -68,10 +86,14 @@ static enum status prepare(struct ingest *in, const char *id, struct tenant **ou
         s = journal_has_access(journal, &t->had_rules, err);
     }
     if (s == STATUS_OK) {
+        s = open_disk(t, journal, err);
+    }
+    if (s == STATUS_OK) {
         s = erasing_prepare(in, id, journal, &t->erasing, err);
     }
     if (s != STATUS_OK) {
         journal_close(journal);
+        disk_free(t->disk);
         free(t);
         return s;
     }
@@ -86,6 +108,12 @@ static void on_work(void *data)
     queue_changed(t->queue);
 }
 
+static void on_rules(void *data)
+{
+    struct tenant *t = data;
+    t->reapply_due = true;
+}
+
 static enum status start(struct tenant *t, struct error *err)
 {
     struct ingest *in = t->in;
@@ -96,11 +124,14 @@ static enum status start(struct tenant *t, struct error *err)
         .loop = in->loop,
         .root = t->root,
         .tenant = t->id,
+        .disk = t->disk,
         .journal = &t->journal,
         .scans = &in->scans,
         .settle_ms = in->settings->ingest.settle_ms,
         .rescan_s = in->settings->ingest.rescan_s,
+        .poll_s = in->settings->ingest.poll_s,
         .on_work = on_work,
+        .on_rules = on_rules,
         .data = t,
     };
     enum status s = t->migration == NULL ? error_set(err, STATUS_NO_MEMORY, "out of memory")
@@ -411,6 +442,7 @@ void tenants_free(struct ingest *in)
         queue_free(t->queue);
         access_forget_tenant(t);
         journal_close(t->journal.journal);
+        disk_free(t->disk);
         free(t);
     }
 }

@@ -79,7 +79,19 @@ static enum status begin(struct upload *u)
     path_show(path_of(u), shown, sizeof shown);
     enum tree_kind kind = TREE_MISSING;
     struct file_stamp stamp;
-    enum status s = tree_stat(u->root, path_of(u), &kind, &stamp, &u->err);
+    struct disk_view said;
+    enum status s = disk_look(u->t->disk, path_folder(path_of(u)), &said, &u->err);
+    if (s == STATUS_OK && disk_view_ignores(&said, path_of(u), false, 0)) {
+        s = error_set(&u->err, STATUS_FORBIDDEN, "%s: a .carrelignore keeps it out", shown);
+    }
+    if (s == STATUS_OK) {
+        disk_view_release(&said);
+    } else if (s == STATUS_NOT_FOUND) {
+        s = STATUS_OK; /* its folder is yet to be made */
+    }
+    if (s == STATUS_OK) {
+        s = tree_stat(u->root, path_of(u), &kind, &stamp, &u->err);
+    }
     if (s == STATUS_OK && kind == TREE_FILE && !u->replace) {
         s = error_set(&u->err, STATUS_CONFLICT,
                       "%s is already there: choose another name, or ask to replace it", shown);
@@ -236,7 +248,7 @@ static enum status run_look(struct journal *j, struct journal_op *op, struct err
     struct upload *u = container_of(op, struct upload, op);
     enum checked found;
     bool more;
-    enum status s = journal_check(j, u->root, path_of(u), 1, &found, &more, err);
+    enum status s = journal_check(j, u->t->disk, path_of(u), 1, &found, &more, err);
     if (s == STATUS_OK) {
         s = journal_get_path(j, path_of(u), &u->arena, &u->row, err);
     }

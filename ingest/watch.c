@@ -10,6 +10,7 @@
 
 #include "base/list.h"
 #include "base/map.h"
+#include "ingest/disk.h"
 #include "ingest/paths.h"
 #include "ingest/tree.h"
 
@@ -338,6 +339,12 @@ static void on_event(struct watch *w, const struct inotify_event *e)
     memcpy(path + len, e->name, name);
     struct str p = {.ptr = path, .len = len + name};
     bool folder = (e->mask & IN_ISDIR) != 0;
+    if (!folder && disk_file_of_settings(p)) {
+        if ((e->mask & (IN_MOVED_FROM | IN_MOVED_TO | IN_DELETE | IN_CLOSE_WRITE)) != 0) {
+            w->cb.settings(w->data, p);
+        }
+        return;
+    }
     if ((e->mask & IN_MOVED_FROM) != 0) {
         move_from(w, p, e->cookie, folder);
     } else if ((e->mask & IN_MOVED_TO) != 0) {

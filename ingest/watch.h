@@ -22,6 +22,8 @@ struct watch_callbacks {
     void (*gone)(void *data, struct str path);
     /* A folder appeared: look inside it (watch_add each folder before reading it). */
     void (*folder)(void *data, struct str path);
+    /* A folder's .carrelignore or .carrel.yaml has changed, come or gone. */
+    void (*settings)(void *data, struct str path);
     /* Events were lost: look at everything. */
     void (*lost)(void *data, const char *why);
 };

@@ -39,6 +39,9 @@ void document_json(struct jsonw *w, const Ig__DocumentState *d)
     }
     jsonw_field_z(w, "label", d->label == NULL ? "" : d->label);
     texts(w, "tags", d->tags, d->n_tags);
+    if (d->has_away && d->away) {
+        jsonw_field_bool(w, "away", true);
+    }
     texts(w, "readers", d->readers, d->n_readers); /* ingest's list is for administrators */
     jsonw_close(w, '}');
 }

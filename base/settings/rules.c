@@ -6,9 +6,9 @@
 #include <yaml.h>
 
 #include "base/file.h"
+#include "base/glob.h"
 #include "base/settings/schema.h"
 
-#define PATTERN_MAX 255
 #define LABELS "public|internal|confidential|restricted"
 #define DAY_MS ((int64_t)86400000)
 
@@ -29,91 +29,6 @@ bool rules_group_valid(struct str name)
 {
     return name_bytes(name, 64) && !str_eq(name, STR(RULES_NOBODY)) &&
            !str_eq(name, STR(RULES_EVERYONE));
-}
-
-/* ---- patterns ---- */
-
-enum token_kind { TOKEN_BYTE, TOKEN_ANY, TOKEN_STAR, TOKEN_DEEP, TOKEN_FOLDERS };
-
-struct token {
-    enum token_kind kind;
-    char byte;
-};
-
-static size_t tokenize(const char *pattern, struct token *out)
-{
-    size_t n = 0;
-    size_t len = strlen(pattern);
-    len = len > PATTERN_MAX ? PATTERN_MAX : len;
-    for (size_t i = 0; i < len;) {
-        bool start = i == 0 || pattern[i - 1] == '/';
-        if (pattern[i] == '*' && i + 1 < len && pattern[i + 1] == '*') {
-            while (i < len && pattern[i] == '*') {
-                i++;
-            }
-            bool folders = start && i < len && pattern[i] == '/';
-            i += folders;
-            out[n++] = (struct token){.kind = folders ? TOKEN_FOLDERS : TOKEN_DEEP};
-        } else {
-            enum token_kind kind = pattern[i] == '*'   ? TOKEN_STAR
-                                   : pattern[i] == '?' ? TOKEN_ANY
-                                                       : TOKEN_BYTE;
-            out[n++] = (struct token){.kind = kind, .byte = pattern[i]};
-            i++;
-        }
-    }
-    if (len > 0 && pattern[len - 1] == '/') {
-        out[n++] = (struct token){.kind = TOKEN_DEEP};
-    }
-    return n;
-}
-
-/* Every place of the pattern that the path read so far may stand at: time is length times length,
- * whatever the pattern. Tokens that match nothing are stepped over at once. */
-static void step_over(const struct token *t, size_t n, bool *at, bool after_slash)
-{
-    for (size_t i = 0; i < n; i++) {
-        bool empty = t[i].kind == TOKEN_STAR || t[i].kind == TOKEN_DEEP ||
-                     (t[i].kind == TOKEN_FOLDERS && after_slash);
-        if (at[i] && empty) {
-            at[i + 1] = true;
-        }
-    }
-}
-
-bool rules_match(const char *pattern, struct str path)
-{
-    struct token t[PATTERN_MAX + 2];
-    bool now[PATTERN_MAX + 3] = {true};
-    size_t n = tokenize(pattern, t);
-    step_over(t, n, now, true);
-    for (size_t k = 0; k < path.len; k++) {
-        bool next[PATTERN_MAX + 3] = {false};
-        char c = path.ptr[k];
-        for (size_t i = 0; i < n; i++) {
-            if (!now[i]) {
-                continue;
-            }
-            switch (t[i].kind) {
-            case TOKEN_BYTE:
-                next[i + 1] = next[i + 1] || c == t[i].byte;
-                break;
-            case TOKEN_ANY:
-                next[i + 1] = next[i + 1] || c != '/';
-                break;
-            case TOKEN_STAR:
-                next[i] = next[i] || c != '/';
-                break;
-            case TOKEN_DEEP:
-            case TOKEN_FOLDERS:
-                next[i] = true;
-                break;
-            }
-        }
-        step_over(t, n, next, c == '/');
-        memcpy(now, next, sizeof now);
-    }
-    return now[n];
 }
 
 /* ---- dates ---- */
@@ -280,7 +195,7 @@ static enum status read_entry(struct reading *r, const yaml_node_t *key, const y
 {
     struct str k = text_of(key);
     if (str_eq(k, STR("path"))) {
-        enum status s = read_text(r, value, "path", PATTERN_MAX, &rule->path, err);
+        enum status s = read_text(r, value, "path", GLOB_MAX, &rule->path, err);
         return s == STATUS_OK && rule->path[0] == '/'
                    ? wrong(r, value, err,
                            "path: starts below the tenant's folder, without a / in front")
@@ -310,6 +225,18 @@ static enum status read_entry(struct reading *r, const yaml_node_t *key, const y
                  "of them");
 }
 
+/* Does a pair before p have the same key? */
+static bool said_before(struct reading *r, const yaml_node_t *n, const yaml_node_pair_t *p)
+{
+    struct str key = text_of(yaml_document_get_node(&r->doc, p->key));
+    for (const yaml_node_pair_t *q = n->data.mapping.pairs.start; q < p; q++) {
+        if (str_eq(key, text_of(yaml_document_get_node(&r->doc, q->key)))) {
+            return true;
+        }
+    }
+    return false;
+}
+
 static enum status read_rule(struct reading *r, const yaml_node_t *n, struct rule *rule,
                              struct error *err)
 {
@@ -318,13 +245,11 @@ static enum status read_rule(struct reading *r, const yaml_node_t *n, struct rul
         return wrong(r, n, err, "a rule is a group of lines such as `- path: hr/**`");
     }
     enum status s = STATUS_OK;
-    const yaml_node_pair_t *start = n->data.mapping.pairs.start;
-    for (const yaml_node_pair_t *p = start; p < n->data.mapping.pairs.top && s == STATUS_OK; p++) {
+    for (const yaml_node_pair_t *p = n->data.mapping.pairs.start;
+         p < n->data.mapping.pairs.top && s == STATUS_OK; p++) {
         const yaml_node_t *key = yaml_document_get_node(&r->doc, p->key);
-        for (const yaml_node_pair_t *q = start; q < p; q++) {
-            if (str_eq(text_of(key), text_of(yaml_document_get_node(&r->doc, q->key)))) {
-                return wrong(r, key, err, "this rule says that twice");
-            }
+        if (said_before(r, n, p)) {
+            return wrong(r, key, err, "this rule says that twice");
         }
         s = read_entry(r, key, yaml_document_get_node(&r->doc, p->value), rule, err);
     }
@@ -374,33 +299,93 @@ static enum status read_root(struct reading *r, struct rules *out, struct error 
     return s;
 }
 
+/* r->doc is the caller's to delete. */
+static enum status load_yaml(struct reading *r, struct str yaml, struct error *err)
+{
+    yaml_parser_t p;
+    yaml.ptr = yaml.ptr == NULL ? "" : yaml.ptr;
+    if (yaml.len > SETTINGS_FILE_MAX) {
+        return error_set(err, STATUS_TOO_LARGE, "%s: larger than %zu bytes", r->name,
+                         SETTINGS_FILE_MAX);
+    }
+    enum status s = settings_check_yaml(r->name, yaml, err);
+    if (s != STATUS_OK) {
+        return s;
+    }
+    if (!yaml_parser_initialize(&p)) {
+        return error_set(err, STATUS_NO_MEMORY, "%s: out of memory", r->name);
+    }
+    yaml_parser_set_input_string(&p, (const unsigned char *)yaml.ptr, yaml.len);
+    if (!yaml_parser_load(&p, &r->doc)) {
+        s = error_set(err, STATUS_INVALID, "%s:%zu: not YAML", r->name, p.problem_mark.line + 1);
+    }
+    yaml_parser_delete(&p);
+    return s;
+}
+
 enum status rules_parse(struct str yaml, const char *name, struct arena *a, struct rules *out,
                         struct error *err)
 {
     struct reading r = {.name = name, .a = a};
     struct rules fresh = {0};
-    yaml_parser_t p;
-    yaml.ptr = yaml.ptr == NULL ? "" : yaml.ptr;
-    if (yaml.len > SETTINGS_FILE_MAX) {
-        return error_set(err, STATUS_TOO_LARGE, "%s: larger than %zu bytes", name,
-                         SETTINGS_FILE_MAX);
-    }
-    enum status s = settings_check_yaml(name, yaml, err);
+    enum status s = load_yaml(&r, yaml, err);
     if (s != STATUS_OK) {
-        return s;
-    }
-    if (!yaml_parser_initialize(&p)) {
-        return error_set(err, STATUS_NO_MEMORY, "%s: out of memory", name);
-    }
-    yaml_parser_set_input_string(&p, (const unsigned char *)yaml.ptr, yaml.len);
-    if (!yaml_parser_load(&p, &r.doc)) {
-        s = error_set(err, STATUS_INVALID, "%s:%zu: not YAML", name, p.problem_mark.line + 1);
-        yaml_parser_delete(&p);
         return s;
     }
     s = read_root(&r, &fresh, err);
     yaml_document_delete(&r.doc);
-    yaml_parser_delete(&p);
+    if (s == STATUS_OK) {
+        *out = fresh;
+    }
+    return s;
+}
+
+static enum status read_folder(struct reading *r, struct folder_rule *out, struct error *err)
+{
+    const yaml_node_t *root = yaml_document_get_root_node(&r->doc);
+    if (root == NULL) {
+        return STATUS_OK; /* says nothing */
+    }
+    if (root->type != YAML_MAPPING_NODE) {
+        return wrong(r, root, err, "lines such as `language: de` or `label: confidential`");
+    }
+    enum status s = STATUS_OK;
+    for (const yaml_node_pair_t *p = root->data.mapping.pairs.start;
+         p < root->data.mapping.pairs.top && s == STATUS_OK; p++) {
+        const yaml_node_t *key = yaml_document_get_node(&r->doc, p->key);
+        const yaml_node_t *value = yaml_document_get_node(&r->doc, p->value);
+        struct str k = text_of(key);
+        if (said_before(r, root, p)) {
+            s = wrong(r, key, err, "this file says that twice");
+        } else if (str_eq(k, STR("language"))) {
+            struct str t = text_of(value);
+            bool two = t.len == 2 && t.ptr[0] >= 'a' && t.ptr[0] <= 'z' && t.ptr[1] >= 'a' &&
+                       t.ptr[1] <= 'z';
+            s = two ? read_text(r, value, "language", 2, &out->language, err)
+                    : wrong(r, value, err, "language: must be two letters such as de (ISO 639-1)");
+        } else if (str_eq(k, STR("readers")) || str_eq(k, STR("label")) || str_eq(k, STR("tags")) ||
+                   str_eq(k, STR("date"))) {
+            s = read_entry(r, key, value, &out->rule, err);
+        } else {
+            s = wrong(
+                r, key, err,
+                "a folder says language, readers, label, tags and date; this is none of them");
+        }
+    }
+    return s;
+}
+
+enum status rules_parse_folder(struct str yaml, const char *name, struct arena *a,
+                               struct folder_rule *out, struct error *err)
+{
+    struct reading r = {.name = name, .a = a};
+    struct folder_rule fresh = {0};
+    enum status s = load_yaml(&r, yaml, err);
+    if (s != STATUS_OK) {
+        return s;
+    }
+    s = read_folder(&r, &fresh, err);
+    yaml_document_delete(&r.doc);
     if (s == STATUS_OK) {
         *out = fresh;
     }
@@ -447,7 +432,7 @@ void rules_judge(const struct rules *r, const char *tenant, struct str path, con
         const struct rule *u = &r->items[i];
         if ((u->tenant != NULL && strcmp(u->tenant, tenant) != 0) ||
             (u->collection != NULL && strcmp(u->collection, collection) != 0) ||
-            (u->path != NULL && !rules_match(u->path, path))) {
+            (u->path != NULL && !glob_match(u->path, path, 0))) {
             continue;
         }
         for (size_t k = 0; u->has_readers && !readers && k < u->n_readers; k++) {
@@ -464,6 +449,68 @@ void rules_judge(const struct rules *r, const char *tenant, struct str path, con
             out->date_ms = u->date_ms;
             out->has_date = !u->date_from_path || date_in_path(path, &out->date_ms);
         }
+    }
+}
+
+unsigned rules_label_strictness(const char *label)
+{
+    static const char *const known[] = {"public", "internal", "confidential", "restricted"};
+    const unsigned n = sizeof known / sizeof *known;
+    if (label == NULL || label[0] == '\0') {
+        return n + 1;
+    }
+    for (unsigned i = 0; i < n; i++) {
+        if (strcmp(label, known[i]) == 0) {
+            return i;
+        }
+    }
+    return n;
+}
+
+/* Are all readers of the folder among those of the verdict? */
+static bool fewer_readers(const struct rule *folder, const struct verdict *v)
+{
+    for (size_t i = 0; i < folder->n_readers; i++) {
+        bool among = v->n_readers == 0 || strcmp(folder->readers[i], RULES_NOBODY) == 0;
+        for (size_t k = 0; k < v->n_readers && !among; k++) {
+            among = strcmp(folder->readers[i], v->readers[k]) == 0;
+        }
+        if (!among) {
+            return false;
+        }
+    }
+    return folder->n_readers > 0 || v->n_readers == 0;
+}
+
+void rules_tighten(const struct rule *folder, struct str path, struct verdict *v, char *refused,
+                   size_t cap)
+{
+    refused[0] = '\0';
+    if (folder->has_readers && !fewer_readers(folder, v)) {
+        (void)snprintf(refused, cap,
+                       "readers: not all of them are readers by access.yaml, and a "
+                       "folder can only make them fewer; the line has no effect");
+    } else if (folder->has_readers) {
+        v->n_readers = 0;
+        for (size_t i = 0; i < folder->n_readers; i++) {
+            add_name(v->readers, &v->n_readers, folder->readers[i]);
+        }
+    }
+    if (folder->label != NULL &&
+        rules_label_strictness(folder->label) < rules_label_strictness(v->label)) {
+        (void)snprintf(refused, cap,
+                       "label: %s lets go further than %s, which access.yaml says; the "
+                       "line has no effect",
+                       folder->label, v->label[0] == '\0' ? "no label" : v->label);
+    } else if (folder->label != NULL) {
+        v->label = folder->label;
+    }
+    for (size_t i = 0; i < folder->n_tags; i++) {
+        add_name(v->tags, &v->n_tags, folder->tags[i]);
+    }
+    if (!v->has_date && folder->has_date) {
+        v->date_ms = folder->date_ms;
+        v->has_date = !folder->date_from_path || date_in_path(path, &v->date_ms);
     }
 }
 

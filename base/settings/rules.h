@@ -22,6 +22,7 @@
 #include "base/str.h"
 
 #define RULES_FILE "access.yaml"
+#define RULES_FOLDER_FILE ".carrel.yaml"
 #define RULES_MAX 512
 #define RULES_VALUES 32 /* readers, or tags, of one document */
 #define RULES_NOBODY "nobody"
@@ -64,9 +65,25 @@ enum status rules_parse(struct str yaml, const char *name, struct arena *a, stru
 /* home/access.yaml; NOT_FOUND when there is none. */
 enum status rules_load(const char *home, struct arena *a, struct rules *out,
                        struct error *err) MUST_CHECK;
-bool rules_match(const char *pattern, struct str path);
 void rules_judge(const struct rules *r, const char *tenant, struct str path, const char *collection,
                  struct verdict *out);
+/* What a folder says of the documents in it and below (.carrel.yaml there): readers, label, tags
+ * and date as a rule does, and the language of its texts. */
+struct folder_rule {
+    struct rule rule;
+    const char *language; /* ISO 639-1; NULL: told by the text */
+};
+enum status rules_parse_folder(struct str yaml, const char *name, struct arena *a,
+                               struct folder_rule *out, struct error *err) MUST_CHECK;
+/* What is written in a folder can only tighten: readers that are among those of the verdict, a
+ * label that lets go no further. What would widen has no effect and is said in refused (""; at
+ * least 160 bytes); tags add up, a date counts where no rule gives one. */
+void rules_tighten(const struct rule *folder, struct str path, struct verdict *v, char *refused,
+                   size_t cap);
+/* From what may travel furthest to what may travel least: 0 "public" to 3 "restricted", 4 any
+ * other, 5 none: nobody has said that it may leave. */
+unsigned rules_label_strictness(const char *label);
+
 /* For when the rules cannot be read: nobody reads it. */
 void rules_closed(struct verdict *out);
 /* May somebody of these groups read it? */

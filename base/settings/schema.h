@@ -46,6 +46,8 @@ enum status settings_check_yaml(const char *name, struct str yaml, struct error 
 /* "integer", "size", ... */
 const char *setting_type_name(enum setting_type t);
 /* Is item one of the '|'-separated choices? */
+/* "20MiB" in bytes. */
+bool setting_size(struct str text, int64_t *out);
 bool setting_is_choice(const char *choices, struct str item);
 /* A scalar as written into out's field; text in a. */
 enum status setting_store(const struct setting *row, struct str text, struct arena *a,

@@ -52,6 +52,7 @@ struct settings {
         const char *watch_dir; /* "" : $home/watch */
         int64_t settle_ms;     /* a file is at rest when it has not changed for so long */
         int64_t rescan_s;
+        int64_t poll_s;
         int64_t max_file_bytes;
         int64_t workers;       /* extractors at once */
         int64_t trash_days;

@@ -79,6 +79,11 @@ static bool parse_whole(struct str text, const struct unit *units, int64_t *out)
     return false;
 }
 
+bool setting_size(struct str text, int64_t *out)
+{
+    return parse_whole(text, size_units, out);
+}
+
 static bool parse_double(struct str text, double *out)
 {
     char z[40];

@@ -48,6 +48,7 @@ export interface Doc {
   format?: string;
   title?: string;
   collection?: string;
+  away?: boolean;
 }
 
 export interface Progress {

@@ -154,7 +154,7 @@ export class DocumentsView {
         folder !== "" && h("span", { class: "folder" }, folder),
         d.error ? h("span", { class: "why" }, d.error) : null,
       ),
-      h("td", {}, h("span", { class: `state ${d.state}` }, stateWords[d.state])),
+      h("td", {}, h("span", { class: `state ${d.state}`, title: d.away ? "Its folder is not mounted: kept until it is back" : "" }, d.away ? `${stateWords[d.state]}, away` : stateWords[d.state])),
       h("td", { class: "num" }, d.state === "ready" ? String(d.chunks) : ""),
       h("td", { class: "num" }, d.size !== undefined ? size(d.size) : ""),
       h("td", { class: "num" }, h("button", { class: "quiet", type: "button", "aria-label": `Move ${d.path} to the trash`, title: "Move to the trash", onclick: () => void this.trash(d) }, icon("trash"))),

@@ -19,7 +19,9 @@ struct place {
     struct lane scans;
     struct follow *f;
     struct arena arena;
+    struct disk *disk;
     bool woken, closed;
+    int rules; /* times that on_rules was called */
     int64_t settle_ms;
 };
 
@@ -28,17 +30,25 @@ static void on_work(void *data)
     ((struct place *)data)->woken = true;
 }
 
+static void on_rules(void *data)
+{
+    ((struct place *)data)->rules++;
+}
+
 static void start_following(struct place *p)
 {
     struct error err = {0};
     struct follow_options o = {.loop = &p->loop,
                                .root = p->root,
                                .tenant = "main",
+                               .disk = p->disk,
                                .journal = &p->journal,
                                .scans = &p->scans,
                                .settle_ms = p->settle_ms,
                                .rescan_s = 3600,
+                               .poll_s = 30,
                                .on_work = on_work,
+                               .on_rules = on_rules,
                                .data = p};
     assert_int_equal(follow_new(&o, &p->f, &err), STATUS_OK);
 }
@@ -60,6 +70,7 @@ static int setup(void **state)
     assert_int_equal(journal_open(p->db, "t", &j, &err), STATUS_OK);
     journal_lane_init(&p->journal, &p->loop, j);
     lane_init(&p->scans, &p->loop, 1, 16);
+    assert_int_equal(disk_new(&p->disk, &err), STATUS_OK);
     arena_init(&p->arena, 64 << 20);
     *state = p;
     return 0;
@@ -81,6 +92,7 @@ static int teardown(void **state)
     assert_int_equal(uv_loop_close(&p->loop), 0);
     assert_true(p->closed || p->f == NULL);
     journal_close(p->journal.journal);
+    disk_free(p->disk);
     arena_reset(&p->arena);
     char cmd[128];
     (void)snprintf(cmd, sizeof cmd, "rm -rf %s", p->dir);
@@ -569,6 +581,86 @@ static void thousands_moved_at_once(void **state)
     assert_int_equal(moved, 3000);
 }
 
+static void what_is_ignored_leaves_and_comes_back(void **state)
+{
+    struct place *p = *state;
+    make_dir(p, "a/deep");
+    write_file(p, "a/one.txt", "1");
+    write_file(p, "a/two.log", "2");
+    write_file(p, "a/deep/three.log", "3");
+    write_file(p, "four.log", "4");
+    write_file(p, ".carrelignore", "/four.log\n");
+    start_following(p);
+    EXPECT(p, "a/one.txt", "a/two.log", "a/deep/three.log");
+    write_file(p, "a/.carrelignore", "*.log\n");
+    EXPECT(p, "a/one.txt");
+    write_file(p, "a/five.log", "5"); /* no event of it gets through */
+    write_file(p, "a/five.txt", "5");
+    EXPECT(p, "a/one.txt", "a/five.txt");
+    move(p, "a/one.txt", "a/one.log"); /* under a name that is ignored it is none */
+    EXPECT(p, "a/five.txt");
+    move(p, "a/.carrelignore", "a/.carrelignore~"); /* as an editor does */
+    EXPECT(p, "a/five.txt", "a/one.log", "a/two.log", "a/five.log", "a/deep/three.log");
+    write_file(p, ".carrelignore", "a/\n");
+    EXPECT(p, "four.log");
+}
+
+static void folders_tell_of_their_readers(void **state)
+{
+    struct place *p = *state;
+    make_dir(p, "a");
+    write_file(p, "a/one.txt", "1");
+    write_file(p, "a/.carrel.yaml", "readers: [hr]\n");
+    start_following(p);
+    EXPECT(p, "a/one.txt");
+    wait_scanned(p);
+    assert_int_equal(p->rules, 1);
+    write_file(p, "a/.carrel.yaml", "readers: [board]\n");
+    write_file(p, "b.txt", "b");
+    EXPECT(p, "a/one.txt", "b.txt");
+    assert_true(p->rules > 1);
+}
+
+/* An empty folder where something was mounted is not an emptied one. */
+static void documents_of_an_unmounted_folder_stay(void **state)
+{
+    struct place *p = *state;
+    struct follow_status st = {0};
+    char path[512];
+    make_dir(p, "nas/law");
+    write_file(p, "nas/law/a.txt", "a");
+    write_file(p, "own.txt", "o");
+    start_following(p);
+    EXPECT(p, "nas/law/a.txt", "own.txt");
+    follow_close(p->f, on_closed, p);
+    while (!p->closed) {
+        (void)uv_run(&p->loop, UV_RUN_ONCE);
+    }
+    path_in(p, "nas/law/a.txt", path);
+    assert_int_equal(unlink(path), 0);
+    path_in(p, "nas/law", path);
+    assert_int_equal(rmdir(path), 0);
+    disk_set_mounts(p->disk, STR("3:nas")); /* as the journal's note has it */
+    start_following(p);
+    wait_scanned(p);
+    write_file(p, "later.txt", "l");
+    EXPECT(p, "nas/law/a.txt", "own.txt", "later.txt");
+    follow_rescan(p->f);
+    for (int i = 0; i < 60 || st.scanning; i++) {
+        uv_update_time(&p->loop);
+        (void)uv_timer_start(&p->timer, on_tick, 10, 0);
+        (void)uv_run(&p->loop, UV_RUN_ONCE);
+        follow_status(p->f, &st);
+    }
+    EXPECT(p, "nas/law/a.txt", "own.txt", "later.txt");
+    assert_true(disk_is_away(p->disk, STR("nas/law/a.txt")));
+    make_dir(p, "nas/law"); /* back again, with other things */
+    write_file(p, "nas/law/b.txt", "b");
+    follow_rescan(p->f);
+    EXPECT(p, "nas/law/b.txt", "own.txt", "later.txt");
+    assert_false(disk_is_away(p->disk, STR("nas/law/a.txt")));
+}
+
 int main(void)
 {
 #define TEST(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
@@ -582,6 +674,9 @@ int main(void)
         TEST(lost_events_are_made_up_for),
         TEST(a_missing_folder_keeps_its_documents),
         TEST(found_after_being_off),
+        TEST(what_is_ignored_leaves_and_comes_back),
+        TEST(folders_tell_of_their_readers),
+        TEST(documents_of_an_unmounted_folder_stay),
         TEST(thousands_moved_at_once),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

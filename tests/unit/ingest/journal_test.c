@@ -15,6 +15,7 @@ struct place {
     char dir[64];
     char db[96];
     int root;
+    struct disk *disk;
     struct journal *j;
     struct arena arena;
 };
@@ -39,6 +40,8 @@ static int setup(void **state)
     (void)snprintf(p->db, sizeof p->db, "%s/ingest.db", p->dir);
     p->root = open(watch, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
     assert_true(p->root >= 0);
+    assert_int_equal(disk_new(&p->disk, NULL), STATUS_OK);
+    disk_set_root(p->disk, p->root);
     arena_init(&p->arena, 16 << 20);
     open_journal(p, "x1c1");
     *state = p;
@@ -50,6 +53,7 @@ static int teardown(void **state)
     struct place *p = *state;
     char cmd[128];
     journal_close(p->j);
+    disk_free(p->disk);
     (void)close(p->root);
     arena_reset(&p->arena);
     (void)snprintf(cmd, sizeof cmd, "rm -rf %s", p->dir);
@@ -75,7 +79,7 @@ static enum checked check(struct place *p, const char *path)
     enum checked out = CHECKED_SAME;
     bool more = false;
     struct error err = {0};
-    if (journal_check(p->j, p->root, str_from(path), 100, &out, &more, &err) != STATUS_OK) {
+    if (journal_check(p->j, p->disk, str_from(path), 100, &out, &more, &err) != STATUS_OK) {
         fail_msg("%s", err.text);
     }
     return out;
@@ -150,7 +154,7 @@ static void renames_keep_the_document(void **state)
     assert_int_equal(mkdirat(p->root, "law", 0700), 0);
     assert_int_equal(renameat(p->root, "a.txt", p->root, "law/b.txt"), 0);
     assert_int_equal(
-        journal_moved(p->j, p->root, STR("a.txt"), STR("law/b.txt"), 100, &out, &more, NULL),
+        journal_moved(p->j, p->disk, STR("a.txt"), STR("law/b.txt"), 100, &out, &more, NULL),
         STATUS_OK);
     struct file_row moved = take_one(p);
     assert_int_equal(moved.op, FILE_OP_MOVE);
@@ -175,7 +179,7 @@ static void renames_keep_the_document(void **state)
     finish(p, &d);
     assert_int_equal(renameat(p->root, "c.txt", p->root, "d.txt"), 0);
     assert_int_equal(
-        journal_moved(p->j, p->root, STR("c.txt"), STR("d.txt"), 100, &out, &more, NULL),
+        journal_moved(p->j, p->disk, STR("c.txt"), STR("d.txt"), 100, &out, &more, NULL),
         STATUS_OK);
     struct file_row *rows;
     assert_int_equal(take(p, &rows), 2);
@@ -214,7 +218,7 @@ static void folders_move_and_vanish(void **state)
     assert_int_equal(renameat(p->root, "f", p->root, "g"), 0);
     for (int rounds = 0; more; rounds++) {
         assert_true(rounds < 10);
-        assert_int_equal(journal_moved(p->j, p->root, STR("f"), STR("g"), 10, &out, &more, NULL),
+        assert_int_equal(journal_moved(p->j, p->disk, STR("f"), STR("g"), 10, &out, &more, NULL),
                          STATUS_OK);
     }
     n = take(p, &rows);
@@ -229,7 +233,7 @@ static void folders_move_and_vanish(void **state)
     assert_int_equal(system(cmd), 0);
     more = true;
     while (more) {
-        assert_int_equal(journal_check(p->j, p->root, STR("g"), 10, &out, &more, NULL), STATUS_OK);
+        assert_int_equal(journal_check(p->j, p->disk, STR("g"), 10, &out, &more, NULL), STATUS_OK);
     }
     n = take(p, &rows);
     assert_int_equal(n, 25);
@@ -259,7 +263,7 @@ static void verify_finds_what_is_gone(void **state)
     bool changed = false;
     bool end = false;
     while (!end) {
-        assert_int_equal(journal_verify(p->j, p->root, STR(""), &cursor, 1, &changed, &end, NULL),
+        assert_int_equal(journal_verify(p->j, p->disk, STR(""), &cursor, 1, &changed, &end, NULL),
                          STATUS_OK);
     }
     assert_true(changed);
@@ -345,7 +349,7 @@ static void killed_in_the_middle(void **state)
                 (void)snprintf(path, sizeof path, "%d-%d.txt", round, i % 40);
                 put_file(p, path, "x");
                 if (db_exec(journal_db(p->j), "BEGIN IMMEDIATE", NULL) != STATUS_OK ||
-                    journal_check(p->j, p->root, str_from(path), 10, &out, &more, NULL) !=
+                    journal_check(p->j, p->disk, str_from(path), 10, &out, &more, NULL) !=
                         STATUS_OK ||
                     db_exec(journal_db(p->j), "COMMIT", NULL) != STATUS_OK) {
                     _exit(1);

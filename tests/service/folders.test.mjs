@@ -1,0 +1,97 @@
+// What a folder says of itself: .carrelignore keeps files out, .carrel.yaml tightens who reads and never widens, both
+// take effect while the appliance runs, and what they get wrong is said in `carrel status`.
+import assert from "node:assert/strict";
+import { execFile } from "node:child_process";
+import { mkdirSync, renameSync, rmSync, symlinkSync, writeFileSync } from "node:fs";
+import { after, before, test } from "node:test";
+import { join } from "node:path";
+import { promisify } from "node:util";
+import { binDir, startAppliance, until } from "./appliance.mjs";
+
+const exec = promisify(execFile);
+const keys = {};
+let a;
+
+const carrel = async (...args) => (await exec(join(binDir, "carrel"), [...args, "--home", a.home])).stdout.trim();
+const at = (path) => join(a.home, "watch/main", path);
+function say(path, text) {
+  writeFileSync(at(`${path}~`), text);
+  renameSync(at(`${path}~`), at(path));
+}
+async function found(who) {
+  const r = await a.request("/api/search", { key: keys[who] ?? a.key, method: "POST", body: { query: "falcon nests", top_k: 50 } });
+  return (await r.json()).passages.map((p) => p.document.path).sort();
+}
+async function settlesTo(who, list) {
+  let now;
+  await until(`${who} finds ${list} (last: ${now})`, async () => JSON.stringify((now = await found(who))) === JSON.stringify(list), { timeout: 30_000 });
+}
+const detail = async () => JSON.parse(await carrel("status", "--json"));
+
+before(async () => {
+  a = await startAppliance();
+  writeFileSync(join(a.home, "access.yaml"), "access:\n  - path: hr/**\n    readers: [hr, board]\n    label: internal\n");
+  for (const [name, ...more] of [["none"], ["hr", "--groups", "hr"], ["board", "--groups", "board"]]) {
+    keys[name] = await carrel("key", "create", name, ...more);
+  }
+  mkdirSync(at("hr/pay"), { recursive: true });
+  writeFileSync(at("hr/pay/.carrel.yaml"), "readers: [hr]\nlabel: confidential\ntags: [pay]\nlanguage: en\n");
+  a.drop("hr/pay/a.md", "# Pay\n\nThe falcon nests in the payroll office.");
+  a.drop("hr/b.md", "# Plan\n\nThe falcon nests above the board room.");
+  a.drop("open/c.md", "# Note\n\nThe falcon nests on the roof.");
+  a.drop("open/d.log.md", "# Log\n\nThe falcon nests in the log.");
+  await a.settled({ n: 4 });
+});
+after(async () => {
+  await a?.stop();
+});
+
+test("a folder's own file is obeyed from the first moment", { timeout: 60_000 }, async () => {
+  await settlesTo("hr", ["hr/b.md", "hr/pay/a.md", "open/c.md", "open/d.log.md"]);
+  assert.deepEqual(await found("board"), ["hr/b.md", "open/c.md", "open/d.log.md"]);
+  assert.deepEqual(await found("none"), ["open/c.md", "open/d.log.md"]);
+  const pay = (await a.documents()).find((d) => d.path === "hr/pay/a.md");
+  assert.deepEqual([pay.label, pay.readers, pay.tags], ["confidential", ["hr"], ["pay"]]);
+});
+
+test("a line that would widen has no effect and is said", { timeout: 60_000 }, async () => {
+  say("hr/.carrel.yaml", "readers: [hr, sales]\nlabel: public\n");
+  await until("the mistake is said", async () => JSON.stringify(await detail()).includes("hr/.carrel.yaml: "), { timeout: 20_000 });
+  assert.deepEqual(await found("board"), ["hr/b.md", "open/c.md", "open/d.log.md"]);
+  const b = (await a.documents()).find((d) => d.path === "hr/b.md");
+  assert.deepEqual([b.label, b.readers], ["internal", ["hr", "board"]]);
+  rmSync(at("hr/.carrel.yaml"));
+  await until("nothing is said any more", async () => !JSON.stringify(await detail()).includes(".carrel.yaml"), { timeout: 20_000 });
+});
+
+test("a change takes effect, a mistake closes, a link is not read", { timeout: 90_000 }, async () => {
+  say("open/.carrel.yaml", "readers: [board]\n");
+  await settlesTo("none", []);
+  await settlesTo("board", ["hr/b.md", "open/c.md", "open/d.log.md"]);
+  say("open/.carrel.yaml", "readers: [board\n");
+  await settlesTo("board", ["hr/b.md"]);
+  rmSync(at("open/.carrel.yaml"));
+  await settlesTo("none", ["open/c.md", "open/d.log.md"]);
+  writeFileSync(join(a.home, "elsewhere"), "readers: [nobody]\n");
+  symlinkSync(join(a.home, "elsewhere"), at("open/.carrel.yaml"));
+  a.drop("open/e.md", "# Late\n\nThe falcon nests late.");
+  await settlesTo("none", ["open/c.md", "open/d.log.md", "open/e.md"]);
+  rmSync(at("open/.carrel.yaml"));
+  const up = await a.request("/api/documents?path=open/.carrel.yaml", { key: a.key, method: "POST", body: "readers: [nobody]" });
+  assert.equal(up.status, 400, await up.text());
+});
+
+test("a moved folder takes what it says along", { timeout: 60_000 }, async () => {
+  renameSync(at("hr/pay"), at("open/pay"));
+  await settlesTo("hr", ["hr/b.md", "open/c.md", "open/d.log.md", "open/e.md", "open/pay/a.md"]);
+  assert.deepEqual(await found("none"), ["open/c.md", "open/d.log.md", "open/e.md"]);
+});
+
+test("what is ignored leaves search, comes back, and is refused as an upload", { timeout: 60_000 }, async () => {
+  say("open/.carrelignore", "# no logs\n*.log.md\nsize > 1MiB\n");
+  await settlesTo("none", ["open/c.md", "open/e.md"]);
+  const up = await a.request("/api/documents?path=open/x.log.md", { key: a.key, method: "POST", body: "# X\n\nfalcon" });
+  assert.equal(up.status, 403, await up.text());
+  rmSync(at("open/.carrelignore"));
+  await settlesTo("none", ["open/c.md", "open/d.log.md", "open/e.md"]);
+});
