@@ -2,7 +2,9 @@
 #include "cli/cmd_model.h"
 
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 static const struct model_action actions[] = {
     {"import", 1, 1, model_import}, {"list", 0, 0, model_list}, {"verify", 0, 1, model_verify},
@@ -37,6 +39,20 @@ enum status model_kv_option(const struct options *o, enum tensor_type *out, stru
                : error_set(err, STATUS_INVALID, "--kv %.20s: known are f16, q8_0 and f32", o->kv);
 }
 
+enum status model_open_named(const struct options *o, struct model **out, struct error *err)
+{
+    struct model_record *r = NULL;
+    struct error ignored;
+    if (access(o->args[1], F_OK) != 0 && (r = calloc(1, sizeof *r)) != NULL &&
+        registry_find(o->home, o->args[1], r, &ignored) == STATUS_OK) {
+        enum status s = registry_open(o->home, r, out, err);
+        free(r);
+        return s;
+    }
+    free(r);
+    return model_open(o->args[1], out, err);
+}
+
 const struct command cmd_model = {
     .name = "model",
     .args =
@@ -53,8 +69,9 @@ const struct command cmd_model = {
         "--context tokens, and a pass's workspace against\n--vram (this machine's memory when left "
         "out); --shape plans for 8B, 13B, 34B or 70B without a file.\nbench "
         "measures FILE's speed here; eval how well it foretells the file TEXT (perplexity over "
-        "windows\nof 512 tokens, the second half of each). quantize writes IN, with F16, BF16 or "
-        "F32 weights, as OUT in\nQ8_0, Q4_0, Q4_K, Q6_K or Q4_K_M.",
+        "windows\nof 512 tokens, the second half of each); plan, bench and eval take an imported "
+        "model's name for FILE\ntoo. quantize writes IN, with F16, BF16 or F32 weights, as OUT in "
+        "Q8_0, Q4_0, Q4_K, Q6_K or\nQ4_K_M.",
     .options = OPT_HOME | OPT_JSON | OPT_MODEL | OPT_MODEL_FORCE | OPT_MODEL_PLAN | OPT_MODEL_BENCH,
     .min_args = 1,
     .max_args = 4,

@@ -14,6 +14,9 @@ struct model_action {
 /* --kv; f16 where it is not given. */
 enum status model_kv_option(const struct options *o, enum tensor_type *out,
                             struct error *err) MUST_CHECK;
+/* args[1] as a file, else as an imported model's name: with its packed weights beside it. */
+enum status model_open_named(const struct options *o, struct model **out,
+                             struct error *err) MUST_CHECK;
 enum exit_code model_import(const struct options *o);
 enum exit_code model_list(const struct options *o);
 enum exit_code model_verify(const struct options *o);

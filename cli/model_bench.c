@@ -108,7 +108,7 @@ static enum status open_all(struct bench *b, struct error *err)
     pass = pass < 64 ? 64 : pass;
     enum status s = model_kv_option(b->o, &b->kv_type, err);
     s = s == STATUS_OK ? pool_new(b->threads, &b->pool, err) : s;
-    s = s == STATUS_OK ? model_open(b->o->args[1], &b->model, err) : s;
+    s = s == STATUS_OK ? model_open_named(b->o, &b->model, err) : s;
     if (s == STATUS_OK && !model_info(b->model)->encoder) {
         pass = b->prompt > 64 ? b->prompt : 64;
     }
@@ -244,6 +244,8 @@ static json_t *report(const struct bench *b)
                           b->bytes_per_s, "machine_int8_per_s", b->ops_per_s, "prompt_tokens_per_s",
                           rate, "prompt_tokens_per_cpu_s", n / b->prompted.processor,
                           "prompt_share_of_peak", rate * work_of(i) / b->ops_per_s);
+    (void)json_object_set_new(r, "weights",
+                              json_string(model_packed_mapped(b->model) ? "mapped" : "in memory"));
     if (r == NULL || i->encoder) {
         double texts = 3.0 * b->streams;
         (void)json_object_set_new(r, "texts_per_s", json_real(texts / b->prompted.wall));

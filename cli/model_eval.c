@@ -66,7 +66,7 @@ static enum status open_all(struct eval *e, const struct options *o, struct erro
     enum status s = model_kv_option(o, &kv, err);
     s = s == STATUS_OK ? file_read(o->args[2], &e->text, err) : s;
     s = s == STATUS_OK ? pool_new(threads, &e->pool, err) : s;
-    s = s == STATUS_OK ? model_open(o->args[1], &e->model, err) : s;
+    s = s == STATUS_OK ? model_open_named(o, &e->model, err) : s;
     if (s == STATUS_OK && model_info(e->model)->encoder) {
         s = error_set(err, STATUS_INVALID, "%s foretells no text: it is an encoder", o->args[1]);
     }

@@ -29,13 +29,14 @@ static void on_interrupt(int number)
 }
 
 /* NULL: out of memory. */
-static json_t *model_json(const struct model_record *r)
+static json_t *model_json(const char *home, const struct model_record *r)
 {
-    json_t *j = json_pack("{s:s, s:s, s:s, s:I, s:i, s:s, s:s, s:i, s:i, s:I}", "name", r->name,
-                          "role", model_role_name(r->role), "sha256", r->sha256, "bytes",
-                          (json_int_t)r->bytes, "parts", (int)r->parts, "architecture",
-                          r->architecture, "title", r->title, "width", (int)r->width, "context",
-                          (int)r->context, "imported", (json_int_t)r->imported);
+    json_t *j = json_pack(
+        "{s:s, s:s, s:s, s:I, s:I, s:i, s:s, s:s, s:i, s:i, s:I}", "name", r->name, "role",
+        model_role_name(r->role), "sha256", r->sha256, "bytes", (json_int_t)r->bytes,
+        "packed_bytes", (json_int_t)registry_packed_bytes(home, r), "parts", (int)r->parts,
+        "architecture", r->architecture, "title", r->title, "width", (int)r->width, "context",
+        (int)r->context, "imported", (json_int_t)r->imported);
     if (j != NULL && r->role == MODEL_ENCODER &&
         (json_object_set_new(j, "encoder", json_string(r->encoder)) != 0 ||
          json_object_set_new(j, "query_prefix", json_string(r->query_prefix)) != 0 ||
@@ -80,13 +81,18 @@ static void print_prefix(const char *which, const char *prefix)
     }
 }
 
-static void print_record(const struct model_record *r)
+static void print_record(const char *home, const struct model_record *r)
 {
     char size[16];
+    uint64_t packed = registry_packed_bytes(home, r);
     term_bytes(r->bytes, size);
     (void)printf("%-8s  %-28s %9s  %s", model_role_name(r->role), r->name, size, r->architecture);
     if (r->role == MODEL_ENCODER) {
         (void)printf(", %u dimensions, vectors %s", r->width, r->encoder);
+    }
+    if (packed > 0) {
+        term_bytes(packed, size);
+        (void)printf(", packed %s", size);
     }
     (void)printf("\n");
     print_prefix("questions", r->query_prefix);
@@ -100,6 +106,27 @@ static bool on_progress(uint64_t done, uint64_t total, void *data)
     (void)data;
     term_progress(stderr, done < total ? done : total, total, "copying");
     return interrupted == 0;
+}
+
+static bool on_packing(uint64_t done, uint64_t total, void *data)
+{
+    (void)data;
+    term_progress(stderr, done < total ? done : total, total, "packing");
+    return interrupted == 0;
+}
+
+/* Where it fails the model is imported all the same: its weights are packed when it is used. */
+static void pack(const struct options *o, const struct model_record *r)
+{
+    struct error err = {0};
+    enum status s = registry_pack(o->home, r, on_packing, NULL, &err);
+    term_progress_end(stderr);
+    if (s != STATUS_OK) {
+        (void)fprintf(stderr,
+                      "carrel: imported, but its packed weights were not written (%s): it will be "
+                      "slower to start and take more memory until there is room for them\n",
+                      err.text);
+    }
 }
 
 /* A running appliance begins to embed the key's tenant with it, beside what is searched with now.
@@ -164,15 +191,16 @@ enum exit_code model_import(const struct options *o)
     if (s != STATUS_OK) {
         return command_failed(&err);
     }
+    pack(o, &r);
     bool candidate = start_candidate(o, &r);
     if (o->json) {
-        json_t *j = model_json(&r);
+        json_t *j = model_json(o->home, &r);
         if (j != NULL && r.role == MODEL_ENCODER) {
             (void)json_object_set_new(j, "candidate", json_boolean(candidate));
         }
         return dump(j);
     }
-    print_record(&r);
+    print_record(o->home, &r);
     say_next(&r, candidate);
     return EXIT_OK;
 }
@@ -194,11 +222,11 @@ static enum status list(const char *home, struct model_record **out, size_t *n, 
     return STATUS_OK;
 }
 
-static json_t *list_json(const struct model_record *all, size_t n)
+static json_t *list_json(const char *home, const struct model_record *all, size_t n)
 {
     json_t *models = json_array();
     for (size_t i = 0; models != NULL && i < n; i++) {
-        if (json_array_append_new(models, model_json(&all[i])) != 0) {
+        if (json_array_append_new(models, model_json(home, &all[i])) != 0) {
             json_decref(models);
             models = NULL;
         }
@@ -216,10 +244,10 @@ enum exit_code model_list(const struct options *o)
         return command_failed(&err);
     }
     if (o->json) {
-        code = dump(list_json(all, n));
+        code = dump(list_json(o->home, all, n));
     }
     for (size_t i = 0; !o->json && i < n; i++) {
-        print_record(&all[i]);
+        print_record(o->home, &all[i]);
     }
     free(all);
     return code == EXIT_OK && n == 0 ? EXIT_NOTHING : code;
@@ -241,7 +269,8 @@ enum exit_code model_verify(const struct options *o)
         s = list(o->home, &all, &n, &err);
     }
     for (size_t i = 0; s == STATUS_OK && i < n; i++) {
-        if (registry_verify(o->home, &all[i], &err) == STATUS_OK) {
+        if (registry_verify(o->home, &all[i], &err) == STATUS_OK &&
+            registry_verify_packed(o->home, &all[i], &err) == STATUS_OK) {
             (void)printf("%s: every byte is right\n", all[i].name);
         } else {
             code = command_failed(&err);

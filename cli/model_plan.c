@@ -95,7 +95,7 @@ enum exit_code model_plan(const struct options *o)
     if (s == STATUS_OK && o->shape != NULL) {
         s = plan_shape(o->shape, o->weights == NULL ? "Q4_K_M" : o->weights, &info, &err);
     } else if (s == STATUS_OK) {
-        s = model_open(o->args[1], &m, &err);
+        s = model_open_named(o, &m, &err);
         if (s == STATUS_OK) {
             info = *model_info(m);
         }

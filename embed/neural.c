@@ -3,6 +3,8 @@
 #include <math.h>
 #include <string.h>
 
+#include "base/log.h"
+
 #define ROOM_FIRST 256U
 #define ROOM_GROUP 1024U /* tokens of a pass, where no text is longer */
 #define LIST_MAX ((size_t)1 << 20)
@@ -54,6 +56,10 @@ static enum status make_room(struct neural_scratch *s, const struct model *m, ui
         struct backend_options where = {.tokens = room, .pool = s->pool};
         st = backend_open_cpu(m, &where, &b, err);
     }
+    if (st == STATUS_OK && s->told != m && model_packed_note(m)[0] != '\0') {
+        LOG_WARN("model slower to load", LOG_STR("why", model_packed_note(m)), LOG_END);
+    }
+    s->told = m;
     if (st == STATUS_OK) {
         s->backend = b;
         s->of = m;

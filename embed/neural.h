@@ -13,7 +13,8 @@
 #define NEURAL_GROUP 8U /* texts encoded together */
 
 struct neural_scratch {
-    const struct model *of; /* what the backend was opened for; NULL: none */
+    const struct model *of;   /* what the backend was opened for; NULL: none */
+    const struct model *told; /* whose note on packed weights was logged */
     struct backend *backend;
     uint32_t room;    /* tokens it takes */
     uint32_t threads; /* 0: the caller's alone; set before the first use */

@@ -343,9 +343,7 @@ void model_close(struct model *m)
     if (m != NULL) {
         tokenizer_free(m->tokenizer);
         gguf_close(m->file);
-        pack_free(m->weights->pack);
-        (void)pthread_mutex_destroy(&m->weights->lock);
-        free(m->weights);
+        weights_free(m->weights);
         for (uint32_t n = 0; m->layers != NULL && n < m->info.layers; n++) {
             free(m->layers[n].experts);
         }
@@ -386,74 +384,4 @@ struct kv_shape model_kv_shape(const struct model *m, enum tensor_type type)
 void matrix_row(const struct matrix *w, uint32_t row, float *out)
 {
     quant_decode(w->type, (const unsigned char *)w->data + row * w->row_bytes, w->columns, out);
-}
-
-/* ---- weights for the kernels ---- */
-
-#define LAYER_MATRICES 8
-#define PAGE_BYTES ((uintptr_t)4096)
-
-/* What was packed is not read in the file again, but for rows of the embedding: its pages may go,
- * and come back from the file when wanted. */
-static void leave_pages(const struct matrix *w)
-{
-    union {
-        const void *from;
-        void *to;
-        uintptr_t number;
-    } start = {.from = w->data};
-    uintptr_t end = start.number + w->row_bytes * w->rows;
-    start.number = (start.number + PAGE_BYTES - 1) / PAGE_BYTES * PAGE_BYTES;
-    end = end / PAGE_BYTES * PAGE_BYTES;
-    if (w->kind != PACK_NONE && end > start.number) {
-        (void)madvise(start.to, end - start.number, MADV_DONTNEED);
-    }
-}
-
-static enum status pack_all(const struct model *m, struct pool *pool, struct error *err)
-{
-    size_t n = (size_t)m->info.layers * (LAYER_MATRICES + (size_t)m->info.experts * 3) + 1;
-    struct matrix **all = calloc(n, sizeof *all);
-    if (all == NULL) {
-        return error_set(err, STATUS_NO_MEMORY, "out of memory");
-    }
-    size_t at = 0;
-    for (uint32_t i = 0; i < m->info.layers; i++) {
-        struct layer *l = &m->layers[i];
-        struct matrix *of_layer[LAYER_MATRICES] = {&l->query, &l->key, &l->value, &l->output,
-                                                   &l->gate,  &l->up,  &l->down,  &l->router};
-        memcpy(all + at, of_layer, sizeof of_layer);
-        at += LAYER_MATRICES;
-        for (uint32_t e = 0; l->experts != NULL && e < m->info.experts; e++) {
-            all[at++] = &l->experts[e].gate;
-            all[at++] = &l->experts[e].up;
-            all[at++] = &l->experts[e].down;
-        }
-    }
-    all[at++] = &m->weights->head;
-    enum status s = pack_new(all, at, pool, &m->weights->pack, err);
-    for (size_t i = 0; i < at && s == STATUS_OK; i++) {
-        leave_pages(all[i]);
-    }
-    free(all);
-    return s;
-}
-
-enum status model_pack(const struct model *m, struct pool *pool, struct error *err)
-{
-    enum status s = STATUS_OK;
-    (void)pthread_mutex_lock(&m->weights->lock);
-    if (m->weights->pack == NULL) {
-        s = pack_all(m, pool, err);
-    }
-    (void)pthread_mutex_unlock(&m->weights->lock);
-    return s;
-}
-
-uint64_t model_packed_bytes(const struct model *m)
-{
-    (void)pthread_mutex_lock(&m->weights->lock);
-    uint64_t bytes = m->weights->pack == NULL ? 0 : pack_bytes(m->weights->pack);
-    (void)pthread_mutex_unlock(&m->weights->lock);
-    return bytes;
 }

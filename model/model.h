@@ -53,10 +53,22 @@ const struct gguf *model_file(const struct model *m);
 /* The shape of this decoder's keys and values; pass_tokens is the caller's to set. */
 struct kv_shape model_kv_shape(const struct model *m, enum tensor_type type);
 
+/* The model's packed weights are kept in a file (pack_file.h): mapped from it when they are needed,
+ * written there first if it is missing or wrong, and packed in memory if it cannot be written.
+ * Before the first workspace. sha256: the model's; model_path: whose owner the file gets. */
+enum status model_keep_packed(struct model *m, const char *pack_path, const char *model_path,
+                              const uint8_t sha256[32], struct error *err) MUST_CHECK;
+/* Writes that file now, over what is there. INVALID: none is kept. */
+enum status model_write_packed(const struct model *m, struct pool *pool,
+                               bool (*on_progress)(uint64_t done, uint64_t total, void *data),
+                               void *data, struct error *err) MUST_CHECK;
 uint64_t model_packed_bytes(const struct model *m); /* 0 before they are packed */
+bool model_packed_mapped(const struct model *m); /* from the file: the system may take them back */
+const char *
+model_packed_note(const struct model *m); /* why not, where they should be; "": nothing */
 
 /* Scratch memory for passes of at most `tokens` tokens, with threads for as many processors as
- * there are. The first one packs the model's weights for the kernels (model_packed_bytes of
+ * there are. The first one maps the model's packed weights, or packs them (model_packed_bytes of
  * memory). */
 enum status workspace_new(const struct model *m, uint32_t tokens, struct workspace **out,
                           struct error *err) MUST_CHECK;

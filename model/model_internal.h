@@ -4,6 +4,7 @@
 
 #include <pthread.h>
 
+#include "base/hash.h"
 #include "model/attend.h"
 #include "model/matmul.h"
 #include "model/model.h"
@@ -42,10 +43,13 @@ struct rope {
 
 #define ROPES_MAX 2U
 
-/* Packed when the first workspace is made. */
+/* Packed when the first workspace is made (weights.c). */
 struct weights {
     pthread_mutex_t lock;
     struct pack *pack;
+    char *pack_path, *model_path; /* NULL: no file keeps them */
+    uint8_t sha256[SHA256_BYTES];
+    char note[400];
     struct matrix head; /* the embedding where the file has none of its own */
 };
 
@@ -130,6 +134,7 @@ void expert_room_free(struct expert_room *r); /* NULL is fine */
 /* The angles of the positions of n tokens for all pairs, of every rope. */
 void rope_angles(struct workspace *w, uint32_t pairs, uint32_t n);
 void matrix_row(const struct matrix *w, uint32_t row, float *out);
+void weights_free(struct weights *w);
 /* Packs the weights unless they are. */
 enum status model_pack(const struct model *m, struct pool *pool, struct error *err) MUST_CHECK;
 

@@ -289,8 +289,9 @@ void pack_group(const struct matrix *w, uint32_t first, uint32_t n, unsigned cha
 /* ---- a model's ---- */
 
 struct pack {
-    unsigned char *data;
-    size_t bytes;
+    unsigned char *map;
+    size_t map_bytes, bytes;
+    bool mapped; /* a file */
 };
 
 struct packing {
@@ -308,11 +309,38 @@ static void pack_chunk(void *data, uint32_t chunk, uint32_t worker)
                p->out + chunk * pack_group_bytes(pack_kind_of(p->w->type), p->w->columns));
 }
 
-static size_t packed_bytes(const struct matrix *w)
+size_t pack_matrix_bytes(const struct matrix *w)
 {
     enum pack_kind kind = w == NULL || w->data == NULL ? PACK_NONE : pack_kind_of(w->type);
     size_t groups = kind == PACK_NONE ? 0 : (w->rows + ROWS - 1) / ROWS;
     return groups == 0 ? 0 : (groups * pack_group_bytes(kind, w->columns) + 63) / 64 * 64;
+}
+
+static void point(struct matrix *w, const unsigned char *packed)
+{
+    w->kind = pack_kind_of(w->type);
+    w->packed = packed;
+    w->group_bytes = pack_group_bytes(w->kind, w->columns);
+}
+
+enum status pack_over(struct matrix *const *matrices, size_t n, void *map, size_t map_bytes,
+                      size_t start, struct pack **out, struct error *err)
+{
+    struct pack *p = calloc(1, sizeof *p);
+    if (p == NULL) {
+        return error_set(err, STATUS_NO_MEMORY, "out of memory");
+    }
+    *p = (struct pack){
+        .map = map, .map_bytes = map_bytes, .bytes = map_bytes - start, .mapped = true};
+    for (size_t i = 0; i < n; i++) {
+        size_t bytes = pack_matrix_bytes(matrices[i]);
+        if (bytes > 0) {
+            point(matrices[i], p->map + start);
+            start += bytes;
+        }
+    }
+    *out = p;
+    return STATUS_OK;
 }
 
 enum status pack_new(struct matrix *const *matrices, size_t n, struct pool *pool, struct pack **out,
@@ -323,27 +351,25 @@ enum status pack_new(struct matrix *const *matrices, size_t n, struct pool *pool
         return error_set(err, STATUS_NO_MEMORY, "out of memory");
     }
     for (size_t i = 0; i < n; i++) {
-        p->bytes += packed_bytes(matrices[i]);
+        p->bytes += pack_matrix_bytes(matrices[i]);
     }
-    void *at =
-        mmap(NULL, p->bytes + 64, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    p->map_bytes = p->bytes + 64;
+    void *at = mmap(NULL, p->map_bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
     if (at == MAP_FAILED) {
         size_t wanted = p->bytes;
         free(p);
         return error_set(err, STATUS_NO_MEMORY, "no memory for %zu MB of packed weights",
                          wanted >> 20);
     }
-    p->data = at;
-    (void)madvise(at, p->bytes + 64, MADV_HUGEPAGE); /* fewer misses where the system has them */
+    p->map = at;
+    (void)madvise(at, p->map_bytes, MADV_HUGEPAGE); /* fewer misses where the system has them */
     size_t used = 0;
     for (size_t i = 0; i < n; i++) {
-        size_t bytes = packed_bytes(matrices[i]);
+        size_t bytes = pack_matrix_bytes(matrices[i]);
         if (bytes > 0) {
-            struct packing job = {.w = matrices[i], .out = p->data + used};
+            struct packing job = {.w = matrices[i], .out = p->map + used};
             pool_run(pool, (matrices[i]->rows + ROWS - 1) / ROWS, pack_chunk, &job);
-            matrices[i]->kind = pack_kind_of(matrices[i]->type);
-            matrices[i]->packed = job.out;
-            matrices[i]->group_bytes = pack_group_bytes(matrices[i]->kind, matrices[i]->columns);
+            point(matrices[i], job.out);
             used += bytes;
         }
     }
@@ -354,7 +380,7 @@ enum status pack_new(struct matrix *const *matrices, size_t n, struct pool *pool
 void pack_free(struct pack *p)
 {
     if (p != NULL) {
-        (void)munmap(p->data, p->bytes + 64);
+        (void)munmap(p->map, p->map_bytes);
         free(p);
     }
 }
@@ -362,4 +388,9 @@ void pack_free(struct pack *p)
 size_t pack_bytes(const struct pack *p)
 {
     return p->bytes;
+}
+
+bool pack_mapped(const struct pack *p)
+{
+    return p->mapped;
 }

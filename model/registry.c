@@ -247,6 +247,9 @@ enum status registry_open(const char *home, const struct model_record *r, struct
     if (s == STATUS_OK) {
         s = model_role_check(m, r->role, err);
     }
+    if (s == STATUS_OK) {
+        s = registry_keep_packed(home, r, m, path, err);
+    }
     if (s != STATUS_OK) {
         model_close(m);
         return s;

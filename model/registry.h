@@ -2,6 +2,8 @@
  * with the role it plays. Settings name a model by that name.
  *
  *   <home>/models/<sha256>.gguf   the file, read-only; its parts as <sha256>-00001-of-00003.gguf
+ *   <home>/models/<sha256>.v1.packed  its weights as the kernels read them (pack_file.h); made anew
+ *                                 when missing
  *   <home>/models/<name>.model    one line a fact ("role encoder"), written last
  *
  * The sum is that of all parts behind each other. Two names may share a file. Every call reads the
@@ -72,9 +74,20 @@ enum status registry_find_encoder(const char *home, const char *encoder, struct 
 /* The file to open. */
 enum status registry_path(const char *home, const struct model_record *r,
                           char out[REGISTRY_PATH_CAP], struct error *err) MUST_CHECK;
-/* Opens it, after a look at the sizes. For the sums of all bytes: registry_verify. */
+/* Opens it, after a look at the sizes; its packed weights are kept beside it. For the sums of all
+ * bytes: registry_verify. */
 enum status registry_open(const char *home, const struct model_record *r, struct model **out,
                           struct error *err) MUST_CHECK;
+/* Writes the model's packed weights beside it (<sha256>.v<layout>.packed), over what is there;
+ * other layouts' go. Opening makes them too, at the first use. */
+enum status registry_pack(const char *home, const struct model_record *r,
+                          bool (*on_progress)(uint64_t done, uint64_t total, void *data),
+                          void *data, struct error *err) MUST_CHECK;
+/* Of the packed weights' file; 0: there is none. */
+uint64_t registry_packed_bytes(const char *home, const struct model_record *r);
+/* Reads every byte of it. A damaged one is taken away, which CORRUPT says; none: fine. */
+enum status registry_verify_packed(const char *home, const struct model_record *r,
+                                   struct error *err) MUST_CHECK;
 /* Reads every byte; CORRUPT: it is not the file that was imported. */
 enum status registry_verify(const char *home, const struct model_record *r,
                             struct error *err) MUST_CHECK;

@@ -102,6 +102,9 @@ static enum status load(struct runner *r, struct error *err)
     if (s != STATUS_OK) {
         return s;
     }
+    if (model_packed_note(r->model)[0] != '\0') {
+        LOG_WARN("model slower to load", LOG_STR("why", model_packed_note(r->model)), LOG_END);
+    }
     r->pool = r->backend->keys;
     beginnings_init(&r->beginnings, r->pool);
     uv_mutex_lock(&r->lock);

@@ -4,7 +4,7 @@
 import { after, before, test } from "node:test";
 import assert from "node:assert/strict";
 import { execFile, execFileSync } from "node:child_process";
-import { existsSync, mkdirSync, readdirSync } from "node:fs";
+import { closeSync, existsSync, mkdirSync, openSync, readdirSync, writeFileSync, writeSync } from "node:fs";
 import { dirname, join } from "node:path";
 import { binDir, startAppliance, temporaryHome, until } from "./appliance.mjs";
 
@@ -20,6 +20,8 @@ function run(args, env = {}) {
       done({ code: error ? error.code : 0, stdout, stderr }));
   });
 }
+
+const packed = () => readdirSync(join(home, "models")).filter((f) => f.endsWith(".v1.packed")).map((f) => join(home, "models", f)).sort();
 
 async function encoders() {
   return (await a.get("/api/encoders")).encoders;
@@ -63,7 +65,25 @@ test("import checks the role, names the model, and is listed", async () => {
   assert.equal(again.code, 0, again.stderr); // the same once more: fine
   const v = await run(["model", "verify"]);
   assert.equal(v.code, 0, v.stderr);
+  assert.ok(list.every((m) => m.packed_bytes > 4096));
+  assert.equal(packed().length, 2);
+  assert.match((await run(["model", "list"])).stdout, /packed \d/);
+  const bench = await run(["model", "bench", "fixture", "--prompt", "16", "--json"]);
+  assert.equal(bench.code, 0, bench.stderr);
+  assert.equal(JSON.parse(bench.stdout).weights, "mapped");
   assert.equal(readdirSync(join(home, "models")).filter((f) => f.endsWith(".gguf")).length, 2);
+});
+
+test("damaged packed weights are seen, taken away and made anew by whoever needs them", async () => {
+  const [first, second] = packed();
+  const at = openSync(first, "r+");
+  writeSync(at, "damage", 5000);
+  closeSync(at);
+  const v = await run(["model", "verify"]);
+  assert.equal(v.code, 1);
+  assert.match(v.stderr, /packed weights are damaged and were taken away; they are made anew/);
+  assert.deepEqual(packed(), [second]);
+  writeFileSync(second, "stale"); // refused when it is mapped: the next test's appliance makes both anew
 });
 
 test("what encoder.model names embeds the tenant and is published; nothing is mixed", { timeout: 120_000 }, async () => {
@@ -76,6 +96,9 @@ test("what encoder.model names embeds the tenant and is published; nothing is mi
   await until("the imported encoder is published", async () =>
     (await encoders()).some((e) => e.name === name && e.state === "published" && e.vectors >= 30), { timeout: 90_000 });
   const dense = await a.post("/api/search", { query: "w105 w145", mode: "dense", top_k: 5 });
+  await a.post("/api/search", { query: "winter stores", top_k: 5 }); // the reranker is opened too
+  assert.equal((await run(["model", "verify"])).code, 0);
+  assert.equal(packed().length, 2);
   assert.equal(dense.encoder, name);
   assert.equal(dense.passages.length, 5);
   a.drop("notes/late.md", "# Late\n\nw200 w201 omega arrives later.\n");

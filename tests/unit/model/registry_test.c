@@ -237,6 +237,59 @@ static void damage_is_seen(void **state)
     assert_non_null(strstr(err.text, "m.model: line 2"));
 }
 
+static void use(const struct place *p, const struct model_record *r, bool mapped)
+{
+    struct model *m = NULL;
+    struct workspace *w = NULL;
+    struct error err = {0};
+    assert_int_equal(registry_open(p->home, r, &m, &err), STATUS_OK);
+    assert_int_equal(workspace_new(m, 16, &w, &err), STATUS_OK);
+    assert_int_equal(model_packed_mapped(m), mapped);
+    workspace_free(w);
+    model_close(m);
+}
+
+/* Written at import by who asks for it, else on first use; goes with the last name; a damaged one
+ * goes when it is seen. */
+static void packed_weights_lie_beside(void **state)
+{
+    const struct place *p = *state;
+    struct model_record r;
+    struct model_record again;
+    struct error err = {0};
+    char path[256];
+    char old[256];
+    write_model(p, &small);
+    assert_int_equal(import(p, MODEL_ENCODER, "m", &r, &err), STATUS_OK);
+    assert_int_equal(registry_packed_bytes(p->home, &r), 0);
+    assert_int_equal(registry_verify_packed(p->home, &r, &err), STATUS_OK);
+    (void)snprintf(old, sizeof old, "%s/models/%s.v0.packed", p->home, r.sha256);
+    assert_int_equal(file_write_atomic(old, "old", 3, 0600, &err), STATUS_OK);
+    assert_int_equal(registry_pack(p->home, &r, NULL, NULL, &err), STATUS_OK);
+    assert_int_not_equal(access(old, F_OK), 0);
+    uint64_t bytes = registry_packed_bytes(p->home, &r);
+    assert_true(bytes > 4096);
+    use(p, &r, true);
+    assert_int_equal(registry_verify_packed(p->home, &r, &err), STATUS_OK);
+    (void)snprintf(path, sizeof path, "%s/models/%s.v1.packed", p->home, r.sha256);
+    FILE *f = fopen(path, "r+b");
+    assert_non_null(f);
+    assert_int_equal(fseek(f, -50, SEEK_END), 0);
+    assert_int_equal(fwrite("damage", 1, 6, f), 6);
+    assert_int_equal(fclose(f), 0);
+    assert_int_equal(registry_verify_packed(p->home, &r, &err), STATUS_CORRUPT);
+    assert_non_null(strstr(err.text, "made anew"));
+    assert_int_equal(registry_packed_bytes(p->home, &r), 0);
+    use(p, &r, true);
+    assert_int_equal(registry_packed_bytes(p->home, &r), bytes);
+    assert_int_equal(registry_verify_packed(p->home, &r, &err), STATUS_OK);
+    assert_int_equal(import(p, MODEL_ENCODER, "again", &again, &err), STATUS_OK);
+    assert_int_equal(registry_remove(p->home, "m", &err), STATUS_OK);
+    assert_int_equal(registry_packed_bytes(p->home, &again), bytes);
+    assert_int_equal(registry_remove(p->home, "again", &err), STATUS_OK);
+    assert_int_equal(count_files(p), 0);
+}
+
 static void families_are_told_by_their_titles(void **state)
 {
     (void)state;
@@ -268,6 +321,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(a_name_stands_for_one_file, setup, teardown),
         cmocka_unit_test_setup_teardown(what_is_wrong_leaves_nothing, setup, teardown),
         cmocka_unit_test_setup_teardown(damage_is_seen, setup, teardown),
+        cmocka_unit_test_setup_teardown(packed_weights_lie_beside, setup, teardown),
         cmocka_unit_test(families_are_told_by_their_titles),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
