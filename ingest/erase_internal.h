@@ -44,6 +44,7 @@ struct erasing {
     uint32_t freed; /* HIDE: contents without a place since */
     bool begun;     /* the phase's first call was made */
     bool waiting_fit;
+    bool fits_intact; /* FIT: none of them knows of what was erased */
     char clean[128]; /* FIT: the one that stays */
     char **fits;     /* those that go */
     size_t n_fits;

@@ -219,6 +219,7 @@ static void on_fits(struct rpc_request *r, const ProtobufCMessage *m, void *data
     struct erasing *z = data;
     const Vs__ListEncodersReply *reply = vs_list_encoders_reply(m);
     z->n_fits = 0;
+    z->fits_intact = reply != NULL;
     z->fits = reply == NULL ? NULL : arena_array(&z->arena, reply->n_encoders + 1, sizeof *z->fits);
     for (size_t i = 0; z->fits != NULL && i < reply->n_encoders; i++) {
         const char *name = reply->encoders[i]->name;
@@ -226,6 +227,8 @@ static void on_fits(struct rpc_request *r, const ProtobufCMessage *m, void *data
         if (reply->encoders[i]->fitted_on > 0 && strcmp(name, z->clean) != 0) {
             z->fits[z->n_fits] = arena_strdup(&z->arena, name);
             z->n_fits += z->fits[z->n_fits] != NULL ? 1 : 0;
+            z->fits_intact =
+                z->fits_intact && reply->encoders[i]->has_intact && reply->encoders[i]->intact;
         }
     }
 }
@@ -247,6 +250,10 @@ static void on_fits_end(struct rpc_request *r, const struct error *err, void *da
     }
     if (z->fits == NULL) {
         erasing_no_memory(z);
+    } else if (!z->begun && z->fits_intact && !migration_fitting(z->t->migration) &&
+               !erase_found_before(z)) {
+        z->n = 0; /* what was erased came after them: nothing of it is in any */
+        erasing_step(z, ERASURE_ANSWERS, "fits of the encoder");
     } else if (!z->begun) { /* fit anew, then list once more */
         z->begun = true;
         z->waiting_fit = true;

@@ -306,6 +306,11 @@ void migration_refit(struct migration *m, void (*done)(const char *name, void *d
     migrate_later(m, 1);
 }
 
+bool migration_fitting(const struct migration *m)
+{
+    return m->phase == MIGRATE_FIT || m->phase == MIGRATE_STORE;
+}
+
 static void go_on(struct migration *m)
 {
     if (m->closing || m->request != NULL) {
@@ -327,6 +332,7 @@ struct migration *migration_new(struct tenant *t)
         return NULL;
     }
     m->t = t;
+    buf_init(&m->basis, BASIS_MAX_BYTES);
     buf_init(&m->blob, FIT_MAX_BYTES);
     buf_init(&m->cursor, 4096);
     arena_init(&m->batch, BATCH_MAX_BYTES);
@@ -356,6 +362,7 @@ bool migration_idle(const struct migration *m)
 
 void migration_free(struct migration *m)
 {
+    buf_deinit(&m->basis);
     buf_deinit(&m->blob);
     buf_deinit(&m->cursor);
     arena_reset(&m->batch);

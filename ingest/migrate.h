@@ -15,6 +15,8 @@ void migration_free(struct migration *m);
  * with the name of the fit: none of the older ones knows less. "": there is too little text left to
  * fit one. */
 void migration_refit(struct migration *m, void (*done)(const char *name, void *data), void *data);
+/* Passages are being read into a fit, which is not stored yet. */
+bool migration_fitting(const struct migration *m);
 /* The call ingest.BuildEncoder. */
 void migration_build_encoder(struct rpc_call *call, const ProtobufCMessage *m);
 /* Imported models, named "gguf-...", take up to seconds a text. */

@@ -91,6 +91,10 @@ static void on_fit_scan(struct rpc_request *r, const ProtobufCMessage *msg, void
 {
     struct migration *m = data;
     const Vs__ScanReply *reply = vs_scan_reply(msg);
+    if (reply != NULL && reply->has_basis) {
+        buf_reset(&m->basis);
+        buf_append(&m->basis, reply->basis.data, reply->basis.len);
+    }
     if (reply == NULL || reply->n_items == 0 || m->request == NULL || m->held_message != NULL) {
         return;
     }
@@ -178,6 +182,7 @@ void migrate_start_fit(struct migration *m)
     const struct settings *st = m->t->in->settings;
     m->phase = MIGRATE_FIT;
     m->fit_known = m->scan_ended = m->scan_failed = false;
+    buf_reset(&m->basis);
     (void)snprintf(m->doing, sizeof m->doing, "fitting %s to %u chunks",
                    m->wish.under_way ? "a candidate" : "the encoder", m->chunks);
     Em__FitRequest first = EM__FIT_REQUEST__INIT;
@@ -298,6 +303,8 @@ static void start_store(struct migration *m)
     first.fitted_on = m->fitted_on;
     first.has_candidate = 1;
     first.candidate = m->wish.under_way;
+    first.has_basis = m->fitted_on > 0 && m->basis.len > 0 && buf_status(&m->basis) == STATUS_OK;
+    first.basis = (ProtobufCBinaryData){.data = (uint8_t *)m->basis.ptr, .len = m->basis.len};
     struct rpc_options o = migrate_options(m, 0);
     struct rpc_callbacks cb = {
         .on_reply = on_store_reply, .on_ready = on_store_ready, .on_finish = on_store_end};

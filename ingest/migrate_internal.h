@@ -38,6 +38,7 @@ enum phase {
 #define LOOK_MS 1000
 #define BATCH 64
 #define FIT_MAX_BYTES ((size_t)512 << 20)
+#define BASIS_MAX_BYTES ((size_t)256)
 #define BATCH_MAX_BYTES ((size_t)8 << 20)
 
 enum gate_step { GATE_IDLE, GATE_LOOK, GATE_START, GATE_POLL, GATE_DIFFER, GATE_DENSE };
@@ -103,6 +104,7 @@ struct migration {
     /* fit */
     struct buf blob;
     uint32_t fitted_on;
+    struct buf basis; /* of the scan, for the store */
     bool fit_known;
     bool scan_ended;
     bool scan_failed;

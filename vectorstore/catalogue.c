@@ -13,7 +13,7 @@ const char *const catalogue_statements[Q_COUNT] = {
 
 static const struct db_migration migrations[] = {
     {1, CATALOGUE_SCHEMA_1}, {2, CATALOGUE_SCHEMA_2}, {3, CATALOGUE_SCHEMA_3},
-    {4, CATALOGUE_SCHEMA_4}, {5, CATALOGUE_SCHEMA_5}};
+    {4, CATALOGUE_SCHEMA_4}, {5, CATALOGUE_SCHEMA_5}, {6, CATALOGUE_SCHEMA_6}};
 
 /* ---- life ---- */
 

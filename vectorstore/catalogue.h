@@ -98,6 +98,7 @@ struct encoder {
     int64_t retired_ms;
     enum encoder_intent intent;
     struct str comparison; /* packed; empty: none */
+    int64_t fitted_to, fitted_contents;
 };
 
 /* Opens (creating, migrating) for the one writer, or an existing file for a reader. */
@@ -286,6 +287,14 @@ enum status catalogue_encoder_add(struct catalogue *c, const struct encoder *in,
                                   struct error *err) MUST_CHECK;
 /* state, retired_ms, fitted_on */
 enum status catalogue_encoder_set(struct catalogue *c, const struct encoder *in,
+                                  struct error *err) MUST_CHECK;
+enum status catalogue_encoder_fitted(struct catalogue *c, const char *name, int64_t to,
+                                     int64_t contents, struct error *err) MUST_CHECK;
+/* The number of the last content that there ever was. */
+enum status catalogue_contents_ever(struct catalogue *c, int64_t *last,
+                                    struct error *err) MUST_CHECK;
+/* Those up to that number: all, and those that are not waiting to be removed. */
+enum status catalogue_contents_to(struct catalogue *c, int64_t last, int64_t *all, int64_t *alive,
                                   struct error *err) MUST_CHECK;
 enum status catalogue_encoder_compared(struct catalogue *c, int64_t encoder, struct str packed,
                                        struct error *err) MUST_CHECK;

@@ -129,8 +129,14 @@
     "ALTER TABLE encoders ADD COLUMN intent INTEGER NOT NULL DEFAULT 0;"                           \
     "ALTER TABLE encoders ADD COLUMN comparison BLOB NOT NULL DEFAULT x'';"
 
+/* What a fit may know: of the contents up to fitted_to there were fitted_contents, each of them there at all times
+ * since its passages were read. As long as there are so many still, it knows of none that is gone. -1: not known. */
+#define CATALOGUE_SCHEMA_6                                                                         \
+    "ALTER TABLE encoders ADD COLUMN fitted_to INTEGER NOT NULL DEFAULT -1;"                       \
+    "ALTER TABLE encoders ADD COLUMN fitted_contents INTEGER NOT NULL DEFAULT 0;"
+
 #define ENCODER_COLUMNS                                                                            \
-    "pk,name,dimensions,fitted_on,state,vectors,retired_ms,intent,comparison"
+    "pk,name,dimensions,fitted_on,state,vectors,retired_ms,intent,comparison,fitted_to,fitted_contents"
 #define CONTENT_COLUMNS "pk,id,hash,pipeline,format,title,language,pages,size,text_size,boxes,chunks,state"
 #define LOCATION_COLUMNS                                                                           \
     "document,path,source,collection,label,readers,sequence,modified_ms,excluded,content,tags,date_ms"
@@ -248,6 +254,9 @@
     X(ENCODER_ADD, "INSERT INTO encoders(name,dimensions,fitted_on,state,vectors,retired_ms,intent)" \
                    " VALUES(?1,?2,?3,?4,0,0,?5)") \
     X(ENCODER_SET, "UPDATE encoders SET state=?2,retired_ms=?3,fitted_on=?4,intent=?5 WHERE pk=?1") \
+    X(ENCODER_FITTED, "UPDATE encoders SET fitted_to=?2,fitted_contents=?3 WHERE name=?1")         \
+    X(CONTENTS_EVER, "SELECT coalesce(max(seq),0) FROM sqlite_sequence WHERE name='contents'")     \
+    X(CONTENTS_TO, "SELECT count(*),count(*) FILTER(WHERE state<>2) FROM contents WHERE pk<=?1")   \
     X(ENCODER_COMPARED, "UPDATE encoders SET comparison=?2 WHERE pk=?1")                           \
     X(ENCODER_COUNT, "UPDATE encoders SET vectors=vectors+?2 WHERE pk=?1")                         \
     X(ENCODER_DELETE, "DELETE FROM encoders WHERE pk=?1")                                          \

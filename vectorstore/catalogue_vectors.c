@@ -16,7 +16,9 @@ static enum status encoder_row(struct query *q, struct arena *a, struct encoder 
                              .vectors = col_int(q, 5),
                              .retired_ms = col_int(q, 6),
                              .intent = (enum encoder_intent)col_u32(q, 7),
-                             .comparison = col_copy(q, 8, a)};
+                             .comparison = col_copy(q, 8, a),
+                             .fitted_to = col_int(q, 9),
+                             .fitted_contents = col_int(q, 10)};
     } else if (q->s == STATUS_OK) {
         q->s = error_set(q->err, STATUS_NOT_FOUND, "no such encoder is stored");
     }
@@ -70,6 +72,37 @@ enum status catalogue_encoder_set(struct catalogue *c, const struct encoder *in,
     put_int(&q, in->fitted_on);
     put_int(&q, (int64_t)in->intent);
     return run(&q);
+}
+
+enum status catalogue_encoder_fitted(struct catalogue *c, const char *name, int64_t to,
+                                     int64_t contents, struct error *err)
+{
+    struct query q = query(c, Q_ENCODER_FITTED, err);
+    put_z(&q, name);
+    put_int(&q, to);
+    put_int(&q, contents);
+    return run(&q);
+}
+
+enum status catalogue_contents_ever(struct catalogue *c, int64_t *last, struct error *err)
+{
+    struct query q = query(c, Q_CONTENTS_EVER, err);
+    if (next(&q)) {
+        *last = col_int(&q, 0);
+    }
+    return done(&q);
+}
+
+enum status catalogue_contents_to(struct catalogue *c, int64_t last, int64_t *all, int64_t *alive,
+                                  struct error *err)
+{
+    struct query q = query(c, Q_CONTENTS_TO, err);
+    put_int(&q, last);
+    if (next(&q)) {
+        *all = col_int(&q, 0);
+        *alive = col_int(&q, 1);
+    }
+    return done(&q);
 }
 
 enum status catalogue_encoder_compared(struct catalogue *c, int64_t encoder, struct str packed,

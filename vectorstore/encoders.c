@@ -307,6 +307,76 @@ enum status store_scan(struct store *s, const char *missing_encoder, ProtobufCBi
     return st;
 }
 
+/* ---- what a fit may know ---- */
+
+enum status store_scan_basis(struct store *s, struct arena *a, ProtobufCBinaryData *out,
+                             struct error *err)
+{
+    struct reader *r = NULL;
+    struct catalogue_state state;
+    int64_t basis[2] = {0, 0}; /* the last content there ever was, how many there are */
+    int64_t alive = 0;
+    enum status st = reader_take(s, &r, &state, err);
+    if (st == STATUS_OK) {
+        st = catalogue_contents_ever(r->db, &basis[0], err);
+    }
+    if (st == STATUS_OK) {
+        st = catalogue_contents_to(r->db, basis[0], &basis[1], &alive, err);
+    }
+    reader_give(s, r);
+    out->data =
+        st == STATUS_OK ? (uint8_t *)arena_strndup(a, (const char *)basis, sizeof basis) : NULL;
+    out->len = sizeof basis;
+    return st == STATUS_OK && out->data == NULL ? error_set(err, STATUS_NO_MEMORY, "out of memory")
+                                                : st;
+}
+
+/* Contents that came since are counted as known too: the scan may have met them. Nothing went when
+ * those of then are all there, and as many more as numbers were given out since. */
+static enum status contents_since(struct store *s, const int64_t basis[2], int64_t *last,
+                                  int64_t *all, struct error *err)
+{
+    int64_t then = 0;
+    int64_t alive = 0;
+    enum status st = catalogue_contents_to(s->writer, basis[0], &then, &alive, err);
+    if (st == STATUS_OK) {
+        st = catalogue_contents_ever(s->writer, last, err);
+    }
+    if (st == STATUS_OK) {
+        st = catalogue_contents_to(s->writer, *last, all, &alive, err);
+    }
+    if (st == STATUS_OK && (then != basis[1] || *all - then != *last - basis[0])) {
+        *last = -1;
+        *all = 0;
+    }
+    return st;
+}
+
+enum status store_encoder_basis(struct store *s, const char *encoder, ProtobufCBinaryData basis,
+                                struct error *err)
+{
+    struct catalogue_state state;
+    int64_t from[2];
+    int64_t last = -1;
+    int64_t all = 0;
+    if (basis.len != sizeof from) {
+        return error_set(err, STATUS_INVALID, "not the basis of a scan");
+    }
+    memcpy(from, basis.data, sizeof from);
+    enum status st = catalogue_begin_write(s->writer, &state, err);
+    if (st == STATUS_OK) {
+        st = contents_since(s, from, &last, &all, err);
+    }
+    if (st == STATUS_OK) {
+        st = catalogue_encoder_fitted(s->writer, encoder, last, all, err);
+    }
+    if (st == STATUS_OK) {
+        st = catalogue_commit(s->writer, &state, err);
+    }
+    catalogue_end(s->writer);
+    return st;
+}
+
 /* ---- vectors ---- */
 
 static enum status put_vector(struct store *s, struct catalogue_state *state,

@@ -308,6 +308,20 @@ static Vs__Comparison *comparison_of(const struct encoder *e, struct arena *a)
                                                            (const uint8_t *)e->comparison.ptr);
 }
 
+static enum status tell_intact(struct catalogue *c, const struct encoder *e,
+                               Vs__ListEncodersReply__Item *item, struct error *err)
+{
+    int64_t all = 0;
+    int64_t alive = 0;
+    item->has_intact = 1;
+    if (e->fitted_on == 0 || e->fitted_to < 0) {
+        return STATUS_OK;
+    }
+    enum status st = catalogue_contents_to(c, e->fitted_to, &all, &alive, err);
+    item->intact = st == STATUS_OK && alive == e->fitted_contents;
+    return st;
+}
+
 enum status store_list_encoders(struct store *s, struct arena *a, Vs__ListEncodersReply *out,
                                 struct error *err)
 {
@@ -335,6 +349,7 @@ enum status store_list_encoders(struct store *s, struct arena *a, Vs__ListEncode
             item->missing = (uint32_t)(all > e.vectors ? all - e.vectors : 0);
             item->intent = (char *)(uintptr_t)encoder_intent(&e);
             item->comparison = comparison_of(&e, a);
+            st = tell_intact(r->db, &e, item, err);
             out->encoders[out->n_encoders++] = item;
         }
     }

@@ -55,15 +55,24 @@ enum status work_scan(struct op *op, struct store *s, struct error *err)
         op->left = m->has_limit && m->limit > 0 ? m->limit : UINT32_MAX;
     }
     bool last = false;
+    ProtobufCBinaryData basis = {0};
+    bool whole =
+        op->phase == 1 && op->cursor.len == 0 && !m->has_limit && m->missing_encoder == NULL;
     enum status st =
-        store_scan(s, m->missing_encoder, op->cursor,
-                   op->left < PAGE_CHUNKS ? op->left : PAGE_CHUNKS, &op->page, r, &last, err);
+        whole ? store_scan_basis(s, &op->page, &basis, err) : STATUS_OK; /* before it is read */
+    if (st == STATUS_OK) {
+        st = store_scan(s, m->missing_encoder, op->cursor,
+                        op->left < PAGE_CHUNKS ? op->left : PAGE_CHUNKS, &op->page, r, &last, err);
+    }
+    op->phase = 2;
     if (st != STATUS_OK) {
         return st;
     }
     op->left -= (uint32_t)r->n_items;
     op->last = last || op->left == 0;
     op->reply = &r->base;
+    r->has_basis = whole;
+    r->basis = basis;
     char *cursor = arena_strndup(&op->arena, (const char *)r->cursor.data, r->cursor.len);
     if (cursor == NULL) {
         return error_set(err, STATUS_NO_MEMORY, "out of memory");
@@ -227,6 +236,7 @@ struct upload {
     struct op *op;
     struct put *put; /* Put; the writer's lane's */
     struct buf fit;  /* PutEncoder */
+    struct buf basis;
     char *name;
     uint32_t dimensions, fitted_on;
     bool begun, entered, commit, ending, candidate;
@@ -266,14 +276,19 @@ static enum status encoder_piece(struct upload *u, struct store *s, struct error
         vs__put_encoder_reply__init(&u->encoder_reply);
         u->commit = true;
         u->op->reply = &u->encoder_reply.base;
-        if (!u->candidate) {
-            return store_put_encoder(s, u->name, u->dimensions, u->fitted_on, buf_view(&u->fit),
-                                     err);
-        }
         const char *state = "";
-        enum status st = store_put_candidate(s, u->name, u->dimensions, u->fitted_on,
-                                             buf_view(&u->fit), &state, err);
-        u->encoder_reply.state = (char *)(uintptr_t)state;
+        enum status st = u->candidate ? store_put_candidate(s, u->name, u->dimensions, u->fitted_on,
+                                                            buf_view(&u->fit), &state, err)
+                                      : store_put_encoder(s, u->name, u->dimensions, u->fitted_on,
+                                                          buf_view(&u->fit), err);
+        if (st == STATUS_OK && u->basis.len > 0) {
+            st = store_encoder_basis(
+                s, u->name,
+                (ProtobufCBinaryData){.data = (uint8_t *)u->basis.ptr, .len = u->basis.len}, err);
+        }
+        if (u->candidate) {
+            u->encoder_reply.state = (char *)(uintptr_t)state;
+        }
         return st;
     }
     const Vs__PutEncoderRequest *m = vs_put_encoder_request(u->op->request);
@@ -285,6 +300,9 @@ static enum status encoder_piece(struct upload *u, struct store *s, struct error
         u->dimensions = m->has_dimensions ? m->dimensions : 0;
         u->fitted_on = m->has_fitted_on ? m->fitted_on : 0;
         u->candidate = m->has_candidate && m->candidate;
+        if (m->has_basis) {
+            buf_append(&u->basis, m->basis.data, m->basis.len);
+        }
         u->begun = u->name != NULL;
     }
     if (m->has_blob) {
@@ -331,6 +349,7 @@ static void upload_free(struct upload *u)
     tenant_written(u->op->tenant);
     op_free(u->op);
     buf_deinit(&u->fit);
+    buf_deinit(&u->basis);
     free(u->name);
     free(u);
 }
@@ -419,6 +438,7 @@ static struct upload *upload_new(struct rpc_call *call)
     }
     u->op = op;
     buf_init(&u->fit, FIT_BYTES);
+    buf_init(&u->basis, 256);
     *rpc_call_data(call) = u;
     return u;
 }

@@ -89,6 +89,18 @@ test("what was erased does not come back by a copy, until it is allowed", async 
   await until("it is taken in", async () => (await a.documents()).find((d) => d.path === "secret/thrice.md" && d.state === "ready"));
 });
 
+test("what came after the fit goes without another fit; what the fit was made of does not", async () => {
+  const before = await encoderOf(a);
+  a.drop("fleeting.md", "# Fleeting\n\nA remark about marigolds that nobody keeps.");
+  const doc = await until("it is ready", async () => (await a.documents()).find((d) => d.path === "fleeting.md" && d.state === "ready"));
+  const e = await erased(a, (await a.post("/api/erasures", { documents: [doc.id] })).id);
+  assert.equal(e.certificate.certificate.verification.result, "nothing found");
+  assert.equal(await encoderOf(a), before);
+  const old = (await a.documents()).find((d) => d.path === "notes/n3.md");
+  await erased(a, (await a.post("/api/erasures", { documents: [old.id] })).id);
+  assert.notEqual(await encoderOf(a), before);
+});
+
 test("copies of the content are named, and erased or kept as wished", async () => {
   a.drop("copies/a.md", secret(3));
   a.drop("copies/b.md", secret(3));

@@ -219,9 +219,87 @@ static void growth_that_was_held_back_settles(void **state)
     assert_verified(s, 1, 3);
 }
 
+static void put(struct store *s, const char *document, uint64_t sequence, const char *text)
+{
+    struct error err;
+    Vs__PutReply r;
+    const char *texts[] = {text};
+    struct draft d = {.document = document, .sequence = sequence, .texts = texts, .n = 1};
+    OK(put_draft(s, &d, &r, &err));
+}
+
+static void erase(struct store *s, const char *document, uint64_t sequence)
+{
+    struct error err;
+    char *list[] = {(char *)(uintptr_t)document};
+    Vs__EraseRequest m = VS__ERASE_REQUEST__INIT;
+    Vs__EraseReply r = VS__ERASE_REPLY__INIT;
+    Vs__ScrubRequest step = VS__SCRUB_REQUEST__INIT;
+    Vs__ScrubReply stepped = VS__SCRUB_REPLY__INIT;
+    m.documents = list;
+    m.n_documents = 1;
+    m.sequence = sequence;
+    OK(store_erase(s, &m, &r, &err));
+    step.step = VS__SCRUB_REQUEST__STEP__CONTENTS;
+    while (!stepped.done) {
+        OK(store_scrub(s, &step, &stepped, &err));
+    }
+}
+
+static bool intact(struct store *s, const char *name)
+{
+    struct error err;
+    struct arena a;
+    bool is = false;
+    Vs__ListEncodersReply r = VS__LIST_ENCODERS_REPLY__INIT;
+    arena_init(&a, (size_t)1024 * 1024);
+    OK(store_list_encoders(s, &a, &r, &err));
+    for (size_t i = 0; i < r.n_encoders; i++) {
+        is = is || (strcmp(r.encoders[i]->name, name) == 0 && r.encoders[i]->intact);
+    }
+    arena_reset(&a);
+    return is;
+}
+
+/* What came after a fit may go again without the fit knowing of it; what it was made of may not,
+ * nor what went while it was made. */
+static void a_fit_knows_what_was_there(void **state)
+{
+    struct world *w = *state;
+    struct error err;
+    struct arena a;
+    ProtobufCBinaryData basis = {0};
+    arena_init(&a, 65536);
+    OK(store_scan_basis(w->s, &a, &basis, &err));
+    put(w->s, "meanwhile", 2, "four quinces");
+    published(w->s, "clean");
+    assert_false(intact(w->s, "clean")); /* nobody said what it was fitted on */
+    OK(store_encoder_basis(w->s, "clean", basis, &err));
+    assert_true(intact(w->s, "clean"));
+    put(w->s, "later", 3, "five medlars");
+    erase(w->s, "later", 4);
+    assert_true(intact(w->s, "clean"));
+    store_close(w->s);
+    OK(store_open(w->dir, &w->s, &err));
+    assert_true(intact(w->s, "clean"));
+    erase(w->s, "meanwhile", 5); /* the scan may have met it */
+    assert_false(intact(w->s, "clean"));
+
+    OK(store_scan_basis(w->s, &a, &basis, &err));
+    put(w->s, "short", 6, "six sloes");
+    erase(w->s, "short", 7);
+    candidate(w->s, "c1", "candidate");
+    OK(store_encoder_basis(w->s, "c1", basis, &err));
+    assert_false(intact(w->s, "c1"));
+    basis.len--;
+    assert_int_equal(store_encoder_basis(w->s, "c1", basis, &err), STATUS_INVALID);
+    arena_reset(&a);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test_setup_teardown(a_fit_knows_what_was_there, setup, teardown),
         cmocka_unit_test_setup_teardown(candidates_stand_beside, setup, teardown),
         cmocka_unit_test_setup_teardown(promotion_waits_for_the_comparison_or_not, setup, teardown),
         cmocka_unit_test_setup_teardown(growth_that_was_held_back_settles, setup, teardown),
