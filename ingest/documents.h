@@ -10,7 +10,6 @@ void documents_list(struct rpc_call *call, const ProtobufCMessage *m);
 void documents_list_ready(struct rpc_call *call);
 void documents_list_cancel(struct rpc_call *call);
 void documents_get(struct rpc_call *call, const ProtobufCMessage *m);
-void documents_progress(struct rpc_call *call, const ProtobufCMessage *m);
 void documents_delete(struct rpc_call *call, const ProtobufCMessage *m);
 void documents_delete_cancel(struct rpc_call *call);
 

@@ -11,6 +11,7 @@
 #include "ingest/extractor.h"
 #include "ingest/follow.h"
 #include "ingest/journal_lane.h"
+#include "ingest/pace.h"
 
 #define INGEST_ACTIVE_MAX 48                         /* jobs at once, all tenants */
 #define INGEST_ACTIVE_BYTES ((uint64_t)192 << 20)    /* of their originals */
@@ -73,6 +74,8 @@ struct tenant {
     size_t uploads;      /* under way */
     struct list deletes; /* struct delete_waiter */
     bool follow_closed;
+    bool paused_before; /* when the journal was opened */
+    struct pace pace;
 
     struct journal_counts counts; /* as of the last count */
     bool counting, counts_stale;
@@ -98,6 +101,7 @@ struct tenant {
 };
 
 /* tenants.c */
+#define INGEST_NOTE_PAUSED "paused" /* the journal's note: "1", or "" */
 /* NULL when there is no such tenant (tenants/<id>/ must exist). */
 struct tenant *tenant_find(struct ingest *in, const char *id);
 enum status tenants_open(struct ingest *in, struct error *err) MUST_CHECK;

@@ -117,6 +117,7 @@ static void log_outcome(const struct job *j)
         in->jobs_done++;
         in->bytes_done += j->row.stamp.size;
         in->chunks_done += j->stored_chunks;
+        pace_done(&j->t->pace, clock_monotonic_ms(), j->row.stamp.size, j->stored_chunks);
         LOG_DEBUG("document ready", LOG_STR("tenant", j->t->id), LOG_STR("doc", j->row.document),
                   LOG_INT("chunks", j->stored_chunks), LOG_END);
     } else if (j->outcome == OUTCOME_FAILED) {

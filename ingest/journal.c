@@ -54,6 +54,9 @@ static const struct db_migration migrations[] = {
      " PRIMARY KEY(erasure,mark)) STRICT, WITHOUT ROWID;"
      "CREATE TABLE erasure_kept(erasure TEXT NOT NULL, document TEXT NOT NULL, path BLOB NOT NULL,"
      " PRIMARY KEY(erasure,document)) STRICT, WITHOUT ROWID;"},
+    /* counts with pages and chunks are read from the index alone */
+    {6, "DROP INDEX files_state;"
+        "CREATE INDEX files_state ON files(state,op,size,pages,chunks);"},
 };
 
 sqlite3 *journal_db(struct journal *j)

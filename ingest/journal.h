@@ -49,7 +49,8 @@ struct file_row {
     uint32_t chunks, pages;
     const char *format, *title, *error; /* "" when none */
     int64_t changed_ms;
-    const char *access; /* what the rules said when the store was told, as rules_write; NULL: never */
+    const char
+        *access; /* what the rules said when the store was told, as rules_write; NULL: never */
 };
 
 enum status journal_open(const char *path, const char *pipeline, struct journal **out,
@@ -57,7 +58,7 @@ enum status journal_open(const char *path, const char *pipeline, struct journal 
 /* Beside the journal's lane, for reading only: no call but those of holds.h. */
 enum status journal_open_reader(const char *path, struct journal **out,
                                 struct error *err) MUST_CHECK;
-void journal_close(struct journal *j); /* NULL is fine */
+void journal_close(struct journal *j);  /* NULL is fine */
 sqlite3 *journal_db(struct journal *j); /* for the lane's transactions */
 
 /* ---- what happened on the disk; disk: of the tenant ---- */
@@ -86,8 +87,9 @@ enum status journal_renamed(struct journal *j, struct disk *disk, struct str pat
                             struct error *err) MUST_CHECK;
 /* A rename seen by the kernel: the documents of `from` (a file or a folder) now stand at `to`.
  * Verified by inode; what does not fit is checked as if it were unrelated. */
-enum status journal_moved(struct journal *j, struct disk *disk, struct str from, struct str to, size_t limit,
-                          enum checked *out, bool *more, struct error *err) MUST_CHECK;
+enum status journal_moved(struct journal *j, struct disk *disk, struct str from, struct str to,
+                          size_t limit, enum checked *out, bool *more,
+                          struct error *err) MUST_CHECK;
 /* Check rows at or below prefix ("": all) with ids above *cursor, at most limit; *end when none is
  * left. */
 enum status journal_verify(struct journal *j, struct disk *disk, struct str prefix, int64_t *cursor,
@@ -95,12 +97,18 @@ enum status journal_verify(struct journal *j, struct disk *disk, struct str pref
 
 /* ---- work ---- */
 
+/* What may be read now. Removals and moves always may. */
+struct take_limits {
+    int64_t most_bytes; /* larger files wait; INT64_MAX: none, -1: all do */
+    size_t newest;      /* only so many that came last; 0: all */
+};
+
 /* Up to limit rows that are due: removals and moves first, then small files, with every fourth
  * place for the one that waits longest. *next_ms: wall time of the next attempt among those not yet
  * due, 0: none. */
-enum status journal_take(struct journal *j, int64_t now_ms, size_t limit, struct arena *a,
-                         struct file_row **rows, size_t *n, int64_t *next_ms,
-                         struct error *err) MUST_CHECK;
+enum status journal_take(struct journal *j, int64_t now_ms, const struct take_limits *may,
+                         size_t limit, struct arena *a, struct file_row **rows, size_t *n,
+                         int64_t *next_ms, struct error *err) MUST_CHECK;
 
 struct job_result {
     const uint8_t *hash;
@@ -145,7 +153,9 @@ enum status journal_below(struct journal *j, struct str path, size_t limit, stru
 
 struct journal_counts {
     uint64_t queued, ready, failed, excluded;
-    uint64_t bytes; /* of ready files */
+    uint64_t bytes;         /* of ready files */
+    uint64_t waiting_bytes; /* of files to be read */
+    uint64_t pages, chunks; /* of ready files */
 };
 enum status journal_count(struct journal *j, struct journal_counts *out,
                           struct error *err) MUST_CHECK;
@@ -162,12 +172,14 @@ enum status journal_note_get(struct journal *j, const char *name, char *out, siz
                              struct error *err) MUST_CHECK;
 /* Whether a row was stored under a rule. */
 enum status journal_has_access(struct journal *j, bool *out, struct error *err) MUST_CHECK;
-/* Rows above *cursor, at most limit, judged anew: where the verdict is another than what the store was told, its
- * location is sent again under a new sequence number; *changed counts them. *end when none is left. */
+/* Rows above *cursor, at most limit, judged anew: where the verdict is another than what the store
+ * was told, its location is sent again under a new sequence number; *changed counts them. *end when
+ * none is left. */
 typedef enum status (*journal_judge_fn)(void *data, const struct file_row *row, struct arena *a,
                                         const char **out, struct error *err);
-enum status journal_reapply(struct journal *j, int64_t *cursor, size_t limit, journal_judge_fn judge,
-                            void *data, uint64_t *changed, bool *end, struct error *err) MUST_CHECK;
+enum status journal_reapply(struct journal *j, int64_t *cursor, size_t limit,
+                            journal_judge_fn judge, void *data, uint64_t *changed, bool *end,
+                            struct error *err) MUST_CHECK;
 
 /* ---- agreeing with the store ---- */
 

@@ -30,9 +30,13 @@
     X(restamp, "UPDATE files SET ino=?2,size=?3,mtime_ns=?4,ctime_ns=?5 WHERE id=?1")              \
     X(drop, "DELETE FROM files WHERE id=?1")                                                       \
     X(small, "SELECT " ROW_COLUMNS " FROM files INDEXED BY files_small WHERE state=0"              \
-             " AND next_attempt_ms<=?1 ORDER BY weight,wanted LIMIT ?2")                           \
+             " AND next_attempt_ms<=?1 AND (op<>1 OR (size<=?3 AND wanted>=?4))"                   \
+             " ORDER BY weight,wanted LIMIT ?2")                                                   \
     X(oldest, "SELECT " ROW_COLUMNS " FROM files INDEXED BY files_old WHERE state=0"               \
-              " AND next_attempt_ms<=?1 ORDER BY wanted LIMIT ?2")                                 \
+              " AND next_attempt_ms<=?1 AND (op<>1 OR (size<=?3 AND wanted>=?4))"                  \
+              " ORDER BY wanted LIMIT ?2")                                                         \
+    X(newest, "SELECT wanted FROM files INDEXED BY files_old WHERE state=0 AND op=1"               \
+              " ORDER BY wanted DESC LIMIT 1 OFFSET ?1")                                           \
     X(later, "SELECT min(next_attempt_ms) FROM files WHERE state=0 AND next_attempt_ms>?1")        \
     X(done, "UPDATE files SET done=max(done,?2),hash=?3,format=?4,title=?5,pages=?6,chunks=?7,"    \
             "state=iif(wanted=?2,1,state),op=iif(wanted=?2,0,op),"                                 \
@@ -53,9 +57,10 @@
                "next_attempt_ms=0,error=NULL,changed_ms=?3 WHERE id=?1 AND op NOT IN (3,4,5)")     \
     X(list, "SELECT " ROW_COLUMNS " FROM files WHERE document>?1 AND op NOT IN (3,4,5)"            \
             " AND state<>3 ORDER BY document LIMIT ?2")                                            \
-    X(count, "SELECT state,count(*),total(size) FROM files GROUP BY state")                        \
+    X(count, "SELECT state,count(*),total(iif(state=0 AND op<>1,0,size)),total(pages),"            \
+             "total(chunks) FROM files GROUP BY state")                                            \
     X(applied, "UPDATE files SET access=?2 WHERE id=?1")                                           \
-    X(note_set, "INSERT OR REPLACE INTO note VALUES(?1,?2)")                                        \
+    X(note_set, "INSERT OR REPLACE INTO note VALUES(?1,?2)")                                       \
     X(note_get, "SELECT value FROM note WHERE name=?1")                                            \
     X(has_access, "SELECT EXISTS(SELECT 1 FROM files WHERE access<>'')")                           \
     X(judged, "SELECT " ROW_COLUMNS " FROM files WHERE id>?1 AND path IS NOT NULL"                 \

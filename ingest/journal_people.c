@@ -87,10 +87,13 @@ enum status journal_count(struct journal *j, struct journal_counts *out, struct 
         switch ((enum file_state)sqlite3_column_int(j->count, 0)) {
         case FILE_QUEUED:
             out->queued = n;
+            out->waiting_bytes = (uint64_t)sqlite3_column_double(j->count, 2);
             break;
         case FILE_READY:
             out->ready = n;
             out->bytes = (uint64_t)sqlite3_column_double(j->count, 2);
+            out->pages = (uint64_t)sqlite3_column_double(j->count, 3);
+            out->chunks = (uint64_t)sqlite3_column_double(j->count, 4);
             break;
         case FILE_FAILED:
             out->failed = n;

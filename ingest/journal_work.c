@@ -2,22 +2,52 @@
 #include "base/clock.h"
 #include "ingest/journal_internal.h"
 
-enum status journal_take(struct journal *j, int64_t now_ms, size_t limit, struct arena *a,
-                         struct file_row **rows, size_t *n, int64_t *next_ms, struct error *err)
+/* The sequence number from which on a file is among the newest. */
+static enum status newest_from(struct journal *j, size_t newest, int64_t *from, struct error *err)
 {
+    bool row = false;
+    enum status s = STATUS_OK;
+    *from = 0;
+    if (newest > 0) {
+        (void)sqlite3_bind_int64(j->newest, 1, (sqlite3_int64)newest - 1);
+        s = db_row(j->newest, &row, err);
+        if (s == STATUS_OK && row) {
+            *from = sqlite3_column_int64(j->newest, 0);
+        }
+        db_reset(j->newest);
+    }
+    return s;
+}
+
+static void bind_take(sqlite3_stmt *st, int64_t now_ms, size_t limit, const struct take_limits *may,
+                      int64_t from)
+{
+    (void)sqlite3_bind_int64(st, 1, now_ms);
+    (void)sqlite3_bind_int64(st, 2, (sqlite3_int64)limit);
+    (void)sqlite3_bind_int64(st, 3, may->most_bytes);
+    (void)sqlite3_bind_int64(st, 4, from);
+}
+
+enum status journal_take(struct journal *j, int64_t now_ms, const struct take_limits *may,
+                         size_t limit, struct arena *a, struct file_row **rows, size_t *n,
+                         int64_t *next_ms, struct error *err)
+{
+    int64_t from = 0;
     *n = 0;
     *next_ms = 0;
     *rows = arena_array(a, limit, sizeof **rows);
     if (*rows == NULL) {
         return error_set(err, STATUS_NO_MEMORY, "out of memory");
     }
-    (void)sqlite3_bind_int64(j->small, 1, now_ms);
-    (void)sqlite3_bind_int64(j->small, 2, (sqlite3_int64)(limit - limit / 4));
-    enum status s = journal_rows(j->small, limit - limit / 4, a, *rows, n, err);
+    enum status s = newest_from(j, may->newest, &from, err);
+    if (s != STATUS_OK) {
+        return s;
+    }
+    bind_take(j->small, now_ms, limit - limit / 4, may, from);
+    s = journal_rows(j->small, limit - limit / 4, a, *rows, n, err);
     size_t first = *n;
     if (s == STATUS_OK && first == limit - limit / 4) {
-        (void)sqlite3_bind_int64(j->oldest, 1, now_ms);
-        (void)sqlite3_bind_int64(j->oldest, 2, (sqlite3_int64)(limit / 4));
+        bind_take(j->oldest, now_ms, limit / 4, may, from);
         s = journal_rows(j->oldest, limit, a, *rows, n, err);
     }
     size_t kept = first;

@@ -2,13 +2,16 @@
 
 #include <stdio.h>
 #include <stdlib.h>
+#include <time.h>
 
 #include "base/clock.h"
 #include "base/log.h"
+#include "base/settings/hours.h"
 #include "ingest/job.h"
 
 #define TAKE_ROWS 256
 #define ENDED_MAX 256
+#define NEWEST 100
 #define TAKE_BYTES (4U << 20)
 #define RECORD_RETRY_MS 1000
 #define HOLD_SHORT_MS 200
@@ -34,6 +37,11 @@ struct queue {
     size_t n_ended;
     bool taking, stale, wanted, closing, timer_closed;
     struct journal_op take;
+
+    bool paused;            /* by a person: only removals and moves go on */
+    struct take_limits may; /* of the page being taken */
+    int64_t heavy_s;        /* until heavy work may go on; 0: now */
+    char waits[120];        /* for what, for people; "" nothing */
 
     bool held;
     enum queue_hold hold_kind;
@@ -99,8 +107,8 @@ static enum status run_take(struct journal *j, struct journal_op *op, struct err
 {
     struct queue *q = container_of(op, struct queue, take);
     arena_reset(&q->arena);
-    return journal_take(j, clock_wall_ms(), TAKE_ROWS, &q->arena, &q->taken.rows, &q->taken.n,
-                        &q->taken.next_ms, err);
+    return journal_take(j, clock_wall_ms(), &q->may, TAKE_ROWS, &q->arena, &q->taken.rows,
+                        &q->taken.n, &q->taken.next_ms, err);
 }
 
 static bool ended_meanwhile(const struct queue *q, int64_t row)
@@ -154,6 +162,32 @@ static bool may_start(const struct queue *q, const struct file_row *row)
            in->active_bytes + row->stamp.size <= INGEST_ACTIVE_BYTES;
 }
 
+/* What may be read now, by the person who paused it and the hours of heavy work. */
+static void set_limits(struct queue *q)
+{
+    const struct settings *s = q->t->in->settings;
+    struct hours hours;
+    struct tm local;
+    time_t now = time(NULL);
+    q->may = (struct take_limits){.most_bytes = q->paused ? -1 : INT64_MAX};
+    q->waits[0] = '\0';
+    q->heavy_s = 0;
+    if (q->paused) {
+        (void)snprintf(q->waits, sizeof q->waits, "paused: `carrel queue resume` lets it go on");
+    } else if (hours_parse(str_from(s->ingest.backlog_hours), &hours) &&
+               localtime_r(&now, &local) != NULL) {
+        q->heavy_s = hours_until(&hours, &local);
+    }
+    if (q->heavy_s > 0) {
+        bool many = q->t->counts.queued > (uint64_t)s->ingest.backlog_files;
+        q->may = (struct take_limits){.most_bytes = s->ingest.backlog_file_bytes,
+                                      .newest = many ? NEWEST : 0};
+        (void)snprintf(q->waits, sizeof q->waits, "large files%s wait for %.5s",
+                       many ? " and the backlog" : "", s->ingest.backlog_hours);
+        wake_in(q, (q->heavy_s < 600 ? q->heavy_s : 600) * 1000);
+    }
+}
+
 static void queue_pump(struct queue *q)
 {
     if (q->closing) {
@@ -187,6 +221,7 @@ static void queue_pump(struct queue *q)
         q->wanted = false;
         q->stale = false;
         q->n_rows = q->next_row = q->n_ended = 0;
+        set_limits(q);
         q->take.run = run_take;
         q->take.done = take_done;
         journal_submit(&q->t->journal, &q->take);
@@ -249,7 +284,20 @@ void queue_release(struct queue *q)
 
 const char *queue_held(const struct queue *q)
 {
-    return q->held && q->hold_kind != HOLD_SHORT ? q->why : "";
+    bool waits = q->paused || (q->heavy_s > 0 && q->t->counts.queued > 0);
+    return q->held && q->hold_kind != HOLD_SHORT ? q->why : waits ? q->waits : "";
+}
+
+void queue_pause(struct queue *q, bool paused)
+{
+    q->paused = paused;
+    set_limits(q);
+    queue_changed(q); /* rows taken before go by the limits as they were */
+}
+
+bool queue_paused(const struct queue *q)
+{
+    return q->paused;
 }
 
 void queue_job_ended(struct queue *q, struct job *j)

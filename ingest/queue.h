@@ -24,6 +24,11 @@ bool queue_cancel(struct queue *q, const char *document);
 /* Why nothing is taken at present, for people; "" when work goes on. */
 const char *queue_held(const struct queue *q);
 
+/* Nothing new is read until it goes on; what is under way ends, removals and moves (of rights too)
+ * go on. */
+void queue_pause(struct queue *q, bool paused);
+bool queue_paused(const struct queue *q);
+
 /* For jobs. */
 enum queue_hold { HOLD_SHORT, HOLD_DOWN, HOLD_DISK_FULL };
 void queue_hold(struct queue *q, enum queue_hold kind, const char *why);

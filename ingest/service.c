@@ -13,6 +13,7 @@
 #include "ingest/documents.h"
 #include "ingest/erase.h"
 #include "ingest/migrate.h"
+#include "ingest/progress.h"
 #include "ingest/queue.h"
 
 #define TICK_MS 500
@@ -25,7 +26,10 @@ static const struct rpc_handler handlers[] = {
      .on_ready = documents_list_ready,
      .on_cancel = documents_list_cancel},
     {.method = &ig_get_method, .on_request = documents_get},
-    {.method = &ig_progress_method, .on_request = documents_progress},
+    {.method = &ig_progress_method, .on_request = progress_tell},
+    {.method = &ig_pause_method,
+     .on_request = progress_pause,
+     .on_cancel = progress_pause_cancel},
     {.method = &ig_upload_method,
      .on_request = upload_message,
      .on_end = upload_end,

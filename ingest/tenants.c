@@ -89,6 +89,11 @@ static enum status prepare(struct ingest *in, const char *id, struct tenant **ou
         s = open_disk(t, journal, err);
     }
     if (s == STATUS_OK) {
+        char paused[4];
+        s = journal_note_get(journal, INGEST_NOTE_PAUSED, paused, sizeof paused, err);
+        t->paused_before = s == STATUS_OK && paused[0] == '1';
+    }
+    if (s == STATUS_OK) {
         s = erasing_prepare(in, id, journal, &t->erasing, err);
     }
     if (s != STATUS_OK) {
@@ -141,6 +146,7 @@ static enum status start(struct tenant *t, struct error *err)
     }
     erasing_start(t->erasing, t);
     t->counts_stale = true;
+    queue_pause(t->queue, t->paused_before);
     t->reapply_due = access_restricted(t); /* they may have changed while nothing ran */
     list_push(&in->tenants, &t->link);
     in->n_tenants++;
@@ -278,6 +284,7 @@ static void look_done(void *job)
     if (in->closing) {
         for (size_t i = 0; i < l->n; i++) {
             erasing_free(l->found[i]->erasing);
+            disk_free(l->found[i]->disk);
             journal_close(l->found[i]->journal.journal);
             free(l->found[i]);
         }

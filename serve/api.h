@@ -13,6 +13,7 @@ void api_documents_list(struct request *q); /* api_documents.c */
 void api_document_get(struct request *q);
 void api_document_delete(struct request *q);
 void api_progress(struct request *q);
+void api_progress_pause(struct request *q);
 void api_documents_upload(struct request *q); /* api_upload.c */
 void api_document_text(struct request *q);    /* api_content.c */
 void api_document_original(struct request *q);

@@ -1,4 +1,4 @@
-/* /api/documents: the list, one document, deletion, progress. The list is streamed as ingest sends
+/* /api/documents: the list, one document, deletion. The list is streamed as ingest sends
  * it. When ingest is down, what is ready is listed from the store, with a note. */
 #include <stdlib.h>
 #include <string.h>
@@ -299,46 +299,4 @@ void api_document_delete(struct request *q)
         q->op = ask.document;
         api_unary(q, PEER_INGEST, &ig_delete_method, 0, &ask.base, on_deleted);
     }
-}
-
-static void on_progress(struct request *q, const ProtobufCMessage *m, const struct error *err)
-{
-    const Ig__ProgressReply *reply = ig_progress_reply(m);
-    struct jsonw w;
-    if (api_object(q, reply, err, &w)) {
-        jsonw_field_int(&w, "queued", reply->queued);
-        jsonw_field_int(&w, "working", reply->working);
-        jsonw_field_int(&w, "ready", reply->ready);
-        jsonw_field_int(&w, "failed", reply->failed);
-        if (reply->doing != NULL && reply->doing[0] != '\0') {
-            jsonw_field_z(&w, "doing", reply->doing);
-        }
-        api_object_end(q, 200, &w);
-    }
-}
-
-/* For readers: what they may find. What waits or has failed would tell of documents that they may
- * not. */
-static void on_counted(struct request *q, const ProtobufCMessage *m, const struct error *err)
-{
-    const Vs__FacetsReply *reply = vs_facets_reply(m);
-    struct jsonw w;
-    if (api_object(q, reply, err, &w)) {
-        jsonw_field_int(&w, "queued", 0);
-        jsonw_field_int(&w, "working", 0);
-        jsonw_field_int(&w, "ready", reply->documents);
-        jsonw_field_int(&w, "failed", 0);
-        api_object_end(q, 200, &w);
-    }
-}
-
-void api_progress(struct request *q)
-{
-    if (!q->who->admin) {
-        Vs__FacetsRequest count = VS__FACETS_REQUEST__INIT;
-        api_unary(q, PEER_VECTORSTORE, &vs_facets_method, 0, &count.base, on_counted);
-        return;
-    }
-    Ig__ProgressRequest ask = IG__PROGRESS_REQUEST__INIT;
-    api_unary(q, PEER_INGEST, &ig_progress_method, 0, &ask.base, on_progress);
 }

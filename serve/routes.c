@@ -20,6 +20,7 @@ const struct route serve_routes[] = {
     {VERB_GET, "/api/documents/{id}/versions", ACCESS_KEY, false, api_document_versions},
     {VERB_GET, "/api/facets", ACCESS_KEY, false, api_facets},
     {VERB_GET, "/api/progress", ACCESS_KEY, false, api_progress},
+    {VERB_POST, "/api/progress", ACCESS_ADMIN, true, api_progress_pause},
     {VERB_GET, "/api/answers/{id}", ACCESS_KEY, false, api_answer},
 
     {VERB_GET, "/api/erasures", ACCESS_ADMIN, false, api_erasures_list},

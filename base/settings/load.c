@@ -7,6 +7,7 @@
 #include <yaml.h>
 
 #include "base/file.h"
+#include "base/settings/hours.h"
 #include "base/settings/schema.h"
 
 #define MAX_DEPTH 6
@@ -283,6 +284,12 @@ static enum status check_together(const struct settings *s, const char **key, st
     *key = "chunk.target_words";
     if (s->chunk.target_words > s->chunk.max_words) {
         return error_set(err, STATUS_INVALID, "chunk.target_words: is more than chunk.max_words");
+    }
+    *key = "ingest.backlog_hours";
+    struct hours hours;
+    if (!hours_parse(str_from(s->ingest.backlog_hours), &hours)) {
+        return error_set(err, STATUS_INVALID,
+                         "ingest.backlog_hours: must be two times of the day such as 22:00-06:00");
     }
     *key = "generate.engine";
     if (strcmp(s->generate.engine, "upstream") == 0 && s->generate.upstream.url[0] == '\0') {

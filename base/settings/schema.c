@@ -103,6 +103,13 @@ const struct setting settings_schema[] = {
         "Every so many seconds the whole folder is compared, in case a notice was missed."),
     ROW("ingest.max_file_bytes", SIZE, ingest.max_file_bytes, KIB, 16 * GIB, "256MiB",
         "Larger files are listed as failed."),
+    ROW("ingest.backlog_hours", STRING, ingest.backlog_hours, 0, 0, "",
+        "Hours of the day, such as 22:00-06:00, in which heavy work is done: large files, and what came "
+        "first where many files wait; empty: at once."),
+    ROW("ingest.backlog_files", INT, ingest.backlog_files, 1, 10000000, "1000",
+        "Outside these hours, where more than so many files wait, only the hundred newest are read."),
+    ROW("ingest.backlog_file_bytes", SIZE, ingest.backlog_file_bytes, KIB, 16 * GIB, "16MiB",
+        "Outside these hours larger files wait."),
     ROW("ingest.workers", INT, ingest.workers, 0, 256, "2",
         "Extractors at once; 0: one a processor core."),
     ROW("ingest.trash_days", INT, ingest.trash_days, 0, 3650, "30",

@@ -54,6 +54,8 @@ struct settings {
         int64_t rescan_s;
         int64_t poll_s;
         int64_t max_file_bytes;
+        const char *backlog_hours; /* "" : always; base/settings/hours.h */
+        int64_t backlog_files, backlog_file_bytes;
         int64_t workers;       /* extractors at once */
         int64_t trash_days;
         int64_t max_attempts;

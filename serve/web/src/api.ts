@@ -57,6 +57,12 @@ export interface Progress {
   ready: number;
   failed: number;
   doing?: string;
+  paused?: boolean;
+  seconds_left?: number;
+}
+
+export async function pause(paused: boolean): Promise<void> {
+  await call("POST", "/api/progress", JSON.stringify({ paused }), { "Content-Type": "application/json" });
 }
 
 export interface Turn {

@@ -1,10 +1,15 @@
 // Every file's state, and a place to drop new ones.
 
-import { ApiError, documents, originalUrl, progress, remove, upload, type Doc, type Progress } from "./api";
+import { ApiError, documents, originalUrl, pause, progress, remove, upload, type Doc, type Progress } from "./api";
 import { fileName, h, icon, size } from "./dom";
 
 const POLL_MS = 1500;
 const SHOWN_MAX = 500;
+
+function timeLeft(seconds: number): string {
+  if (seconds < 90) return `${Math.round(seconds)} s`;
+  return seconds < 5400 ? `${Math.round(seconds / 60)} min` : `${Math.round(seconds / 3600)} h`;
+}
 
 const stateWords: Record<Doc["state"], string> = { queued: "Queued", working: "Working", ready: "Ready", failed: "Failed" };
 
@@ -17,6 +22,8 @@ export class DocumentsView {
   private readonly filter = h("input", { type: "search", placeholder: "Filter by name", "aria-label": "Filter by name" });
   private readonly problem = h("p", { class: "problem", role: "alert", hidden: true });
   private readonly empty = h("p", { class: "empty", hidden: true }, "No documents here so far. Drop files above, or copy them into the watched folder.");
+  private readonly pauser = h("button", { class: "quiet", type: "button", hidden: true, onclick: () => void this.togglePause() });
+  private paused = false;
   private all: Doc[] = [];
   private timer = 0;
   private seen = "";
@@ -43,7 +50,7 @@ export class DocumentsView {
       drop,
       this.uploads,
       this.problem,
-      h("div", { class: "tools" }, this.summary, this.filter),
+      h("div", { class: "tools" }, this.summary, this.pauser, this.filter),
       this.bar,
       h(
         "table",
@@ -91,7 +98,7 @@ export class DocumentsView {
   private async refresh(): Promise<void> {
     try {
       const p = await progress();
-      const stamp = JSON.stringify(p);
+      const stamp = JSON.stringify([p.queued, p.working, p.ready, p.failed, p.doing]);
       if (stamp !== this.seen || p.working > 0) {
         const list = await documents();
         this.all = list.documents;
@@ -126,10 +133,25 @@ export class DocumentsView {
     const parts = [`${p.ready} ready`];
     if (waiting > 0) parts.push(`${waiting} in work`);
     if (p.failed > 0) parts.push(`${p.failed} failed`);
-    if (p.doing) parts.push(p.doing);
+    if (p.paused) parts.push("paused");
+    else if (p.doing) parts.push(p.doing);
+    else if (waiting > 0 && p.seconds_left !== undefined && p.seconds_left > 5) parts.push(`${timeLeft(p.seconds_left)} left`);
+    this.paused = p.paused === true;
+    this.pauser.textContent = this.paused ? "Go on reading" : "Pause";
+    this.pauser.hidden = p.paused === undefined || (waiting === 0 && !this.paused);
     this.summary.textContent = parts.join(" · ");
     this.bar.hidden = waiting === 0;
     this.bar.value = total === 0 ? 0 : (p.ready + p.failed) / total;
+  }
+
+  private async togglePause(): Promise<void> {
+    try {
+      await pause(!this.paused);
+      await this.refresh();
+    } catch (e) {
+      this.problem.textContent = (e as Error).message;
+      this.problem.hidden = false;
+    }
   }
 
   private paint(): void {

@@ -257,7 +257,8 @@ static void test_a_chunk_ends_with_its_page(void **state)
         {EX__BLOCK__KIND__PARAGRAPH, 3, "stays with its text."},
     };
     for (size_t i = 0; i < sizeof blocks / sizeof blocks[0]; i++) {
-        Ex__Block *b = add(&d, blocks[i].kind, blocks[i].kind == EX__BLOCK__KIND__HEADING ? 1 : 0, blocks[i].text);
+        Ex__Block *b = add(&d, blocks[i].kind, blocks[i].kind == EX__BLOCK__KIND__HEADING ? 1 : 0,
+                           blocks[i].text);
         b->has_page = true;
         b->page = blocks[i].page;
     }
@@ -350,10 +351,13 @@ static void test_property(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_structure), cmocka_unit_test(test_short_sections_share),
-        cmocka_unit_test(test_sizes),     cmocka_unit_test(test_pages_and_boxes),
+        cmocka_unit_test(test_structure),
+        cmocka_unit_test(test_short_sections_share),
+        cmocka_unit_test(test_sizes),
+        cmocka_unit_test(test_pages_and_boxes),
         cmocka_unit_test(test_a_chunk_ends_with_its_page),
-        cmocka_unit_test(test_sentences), cmocka_unit_test(test_property),
+        cmocka_unit_test(test_sentences),
+        cmocka_unit_test(test_property),
     };
     return cmocka_run_group_tests_name("chunk", tests, NULL, NULL);
 }

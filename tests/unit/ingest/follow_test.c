@@ -122,7 +122,8 @@ static enum status run_look(struct journal *j, struct journal_op *op, struct err
     enum status s = STATUS_OK;
     if (l->finish_jobs) { /* play the store: everything asked for has been done */
         int64_t next;
-        s = journal_take(j, clock_wall_ms(), 4096, &l->p->arena, &l->rows, &l->n, &next, err);
+        s = journal_take(j, clock_wall_ms(), &(struct take_limits){.most_bytes = INT64_MAX}, 4096,
+                         &l->p->arena, &l->rows, &l->n, &next, err);
         for (size_t i = 0; i < l->n && s == STATUS_OK; i++) {
             static const uint8_t hash[SHA256_BYTES];
             struct job_result r = {.hash = hash, .format = "txt", .title = "", .chunks = 1};

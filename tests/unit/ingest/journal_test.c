@@ -11,6 +11,8 @@
 #include "base/file.h"
 #include "ingest/journal.h"
 
+static const struct take_limits all = {.most_bytes = INT64_MAX};
+
 struct place {
     char dir[64];
     char db[96];
@@ -89,8 +91,8 @@ static size_t take(struct place *p, struct file_row **rows)
 {
     size_t n = 0;
     int64_t next = 0;
-    assert_int_equal(journal_take(p->j, clock_wall_ms(), 64, &p->arena, rows, &n, &next, NULL),
-                     STATUS_OK);
+    assert_int_equal(
+        journal_take(p->j, clock_wall_ms(), &all, 64, &p->arena, rows, &n, &next, NULL), STATUS_OK);
     return n;
 }
 
@@ -291,8 +293,9 @@ static void failures_and_retries(void **state)
     struct file_row *rows;
     size_t n;
     int64_t next = 0;
-    assert_int_equal(journal_take(p->j, clock_wall_ms(), 64, &p->arena, &rows, &n, &next, NULL),
-                     STATUS_OK);
+    assert_int_equal(
+        journal_take(p->j, clock_wall_ms(), &all, 64, &p->arena, &rows, &n, &next, NULL),
+        STATUS_OK);
     assert_int_equal(n, 0);
     assert_true(next > clock_wall_ms());
     assert_int_equal(row_at(p, "a.txt").attempts, 1);
@@ -461,15 +464,50 @@ static void agrees_with_the_store(void **state)
     assert_string_equal(row_at(p, "lost.txt").document, stranger);
 }
 
+static size_t may_take(struct place *p, int64_t most_bytes, size_t newest, struct file_row **rows)
+{
+    struct take_limits may = {.most_bytes = most_bytes, .newest = newest};
+    size_t n = 0;
+    int64_t next = 0;
+    assert_int_equal(
+        journal_take(p->j, clock_wall_ms(), &may, 64, &p->arena, rows, &n, &next, NULL), STATUS_OK);
+    return n;
+}
+
+/* What waits for the night, and what does not wait for anything. */
+static void limits_hold_back_files_only(void **state)
+{
+    struct place *p = *state;
+    struct file_row *rows;
+    char name[32];
+    for (int i = 0; i < 10; i++) {
+        (void)snprintf(name, sizeof name, "f%d.txt", i);
+        put_file(p, name, i == 9 ? "a longer text than that of the others" : "short");
+        check(p, name);
+    }
+    assert_int_equal(may_take(p, INT64_MAX, 0, &rows), 10);
+    assert_int_equal(may_take(p, 10, 0, &rows), 9);
+    assert_int_equal(may_take(p, INT64_MAX, 3, &rows), 3);
+    assert_true(str_eq(rows[0].path, STR("f7.txt")));
+    assert_int_equal(may_take(p, 10, 3, &rows), 2);
+    assert_int_equal(may_take(p, INT64_MAX, 50, &rows), 10);
+    assert_int_equal(may_take(p, -1, 0, &rows), 0);
+    assert_int_equal(unlinkat(p->root, "f0.txt", 0), 0);
+    check(p, "f0.txt");
+    assert_int_equal(may_take(p, -1, 0, &rows), 1);
+    assert_int_equal(rows[0].op, FILE_OP_REMOVE);
+}
+
 int main(void)
 {
 #define TEST(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
     const struct CMUnitTest tests[] = {
-        TEST(new_change_and_back),     TEST(renames_keep_the_document),
-        TEST(folders_move_and_vanish), TEST(verify_finds_what_is_gone),
-        TEST(failures_and_retries),    TEST(deleted_by_people),
-        TEST(killed_in_the_middle),    TEST(another_pipeline_makes_all_anew),
-        TEST(agrees_with_the_store),   TEST(notes_outlive_the_process),
+        TEST(new_change_and_back),         TEST(renames_keep_the_document),
+        TEST(folders_move_and_vanish),     TEST(verify_finds_what_is_gone),
+        TEST(failures_and_retries),        TEST(deleted_by_people),
+        TEST(killed_in_the_middle),        TEST(another_pipeline_makes_all_anew),
+        TEST(agrees_with_the_store),       TEST(notes_outlive_the_process),
+        TEST(limits_hold_back_files_only),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
