@@ -28,10 +28,12 @@ carrel_test(unit/base/sandbox/sandbox LINK carrel_base)
 carrel_test(unit/ingest/chunk LINK carrel_chunk)
 carrel_test(unit/ingest/formats LINK carrel_formats PkgConfig::ZIP
   SOURCES ${CMAKE_SOURCE_DIR}/tests/unit/ingest/fixtures.c TIMEOUT 120)
+carrel_test(unit/ingest/text_formats LINK carrel_formats PkgConfig::ZIP
+  SOURCES ${CMAKE_SOURCE_DIR}/tests/unit/ingest/fixtures.c TIMEOUT 120)
 carrel_test(unit/ingest/extractor LINK carrel_extract_pool carrel_formats PkgConfig::ZIP
   SOURCES ${CMAKE_SOURCE_DIR}/tests/unit/ingest/fixtures.c TIMEOUT 120)
 
-foreach(format html markdown text docx bbox)
+foreach(format html markdown text docx bbox csv json mail rtf)
   carrel_fuzz(${format} LINK carrel_formats)
 endforeach()
 carrel_fuzz(chunk LINK carrel_chunk)

@@ -206,7 +206,7 @@ static bool is_sound(const Ex__Block *b)
     struct str s = {b->text.len == 0 ? "" : (const char *)b->text.data, b->text.len};
     const char *end = s.ptr + s.len;
     if ((unsigned)b->kind < EX__BLOCK__KIND__PARAGRAPH ||
-        (unsigned)b->kind > EX__BLOCK__KIND__FURNITURE ||
+        (unsigned)b->kind > EX__BLOCK__KIND__NOTE ||
         (b->has_level && (b->level < 1 || b->level > 6))) {
         return false;
     }

@@ -22,7 +22,9 @@ static void want_extract(struct job *j)
     struct ingest *in = j->t->in;
     if (j->format == NULL) {
         (void)error_set(&j->err, STATUS_UNSUPPORTED,
-                        "this kind of file cannot be read (txt, md, html, pdf and docx can)");
+                        "this kind of file cannot be read (text, Markdown, HTML, PDF, Word's docx, "
+                        "RTF, CSV, JSON "
+                        "and mail can)");
         job_remove(j);
         return;
     }

@@ -15,9 +15,12 @@ const char *format_detect(const char *file_name, const void *head, size_t head_l
 {
     static const struct {
         const char *suffix, *format;
-    } names[] = {{".txt", "txt"},     {".text", "txt"},  {".log", "txt"},  {".md", "md"},
-                 {".markdown", "md"}, {".html", "html"}, {".htm", "html"}, {".xhtml", "html"},
-                 {".pdf", "pdf"},     {".docx", "docx"}};
+    } names[] = {{".txt", "txt"},      {".text", "txt"},  {".log", "txt"},    {".md", "md"},
+                 {".markdown", "md"},  {".html", "html"}, {".htm", "html"},   {".xhtml", "html"},
+                 {".pdf", "pdf"},      {".docx", "docx"}, {".csv", "csv"},    {".tsv", "csv"},
+                 {".tab", "csv"},      {".json", "json"}, {".jsonl", "json"}, {".ndjson", "json"},
+                 {".geojson", "json"}, {".eml", "eml"},   {".mbox", "mbox"},  {".mbx", "mbox"},
+                 {".rtf", "rtf"}};
     struct str h = {head, head_len};
     const char *format = NULL;
     for (size_t i = 0; i < sizeof names / sizeof names[0] && format == NULL; i++) {
@@ -27,6 +30,9 @@ const char *format_detect(const char *file_name, const void *head, size_t head_l
      * all */
     if (format != NULL && h.len >= 5 && str_starts(h, STR("%PDF-"))) {
         return "pdf";
+    }
+    if (format != NULL && h.len >= 5 && str_starts(h, STR("{\\rtf"))) {
+        return "rtf"; /* what Word saves as .doc, often */
     }
     return format;
 }

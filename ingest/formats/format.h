@@ -45,5 +45,15 @@ enum status markdown_extract(const struct extract_input *in, struct emitter *e,
                              struct error *err) MUST_CHECK;
 enum status text_extract(const struct extract_input *in, struct emitter *e,
                          struct error *err) MUST_CHECK;
+enum status csv_extract(const struct extract_input *in, struct emitter *e,
+                        struct error *err) MUST_CHECK;
+enum status json_extract(const struct extract_input *in, struct emitter *e,
+                        struct error *err) MUST_CHECK;
+enum status eml_extract(const struct extract_input *in, struct emitter *e,
+                        struct error *err) MUST_CHECK;
+enum status mbox_extract(const struct extract_input *in, struct emitter *e,
+                        struct error *err) MUST_CHECK;
+enum status rtf_extract(const struct extract_input *in, struct emitter *e,
+                        struct error *err) MUST_CHECK;
 
 #endif

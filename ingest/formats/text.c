@@ -1,7 +1,7 @@
 /* Plain text: paragraphs end at blank lines. A text of any size goes through in pieces: UTF-8 is
  * read where it lies, other encodings are converted a stretch at a time. */
 #include "ingest/formats/charset.h"
-#include "ingest/formats/format.h"
+#include "ingest/formats/source.h"
 
 #define STRETCH (4 * 1024 * 1024)
 #define PARAGRAPH_MAX (256 * 1024) /* a paragraph longer than this is cut at a line or a space */
@@ -68,35 +68,6 @@ static void carriage_returns_to_newlines(struct buf *b)
     }
 }
 
-static bool looks_binary(struct str s, const char *charset)
-{
-    if (strncmp(charset, "UTF-16", 6) == 0 || strncmp(charset, "UTF-32", 6) == 0) {
-        return false;
-    }
-    size_t n = s.len < 65536 ? s.len : 65536;
-    size_t odd = 0;
-    for (size_t i = 0; i < n; i++) {
-        unsigned char c = (unsigned char)s.ptr[i];
-        odd += c < 9 || (c > 13 && c < 32 && c != 27) || c == 127;
-    }
-    return odd * 10 > n;
-}
-
-/* UTF-16 without a mark, as old Windows programs write it: every other byte of western text is NUL.
- */
-static const char *utf16_without_mark(struct str s)
-{
-    size_t n = (s.len < 4096 ? s.len : 4096) & ~(size_t)1;
-    size_t nul[2] = {0, 0};
-    for (size_t i = 0; i < n; i++) {
-        nul[i & 1] += s.ptr[i] == '\0';
-    }
-    if (n < 8 || (nul[0] + nul[1]) * 10 < n * 3) {
-        return NULL;
-    }
-    return nul[1] > 8 * nul[0] + 1 ? "UTF-16LE" : nul[0] > 8 * nul[1] + 1 ? "UTF-16BE" : NULL;
-}
-
 /* Ends of stretches that cut no character in half: a line's end; code units for UTF-16 and 32. */
 static size_t stretch(struct str s, const char *charset)
 {
@@ -125,12 +96,8 @@ enum status text_extract(const struct extract_input *in, struct emitter *e, stru
     enum status st = STATUS_OK;
     struct str look = s;
     look.len = look.len > STRETCH ? stretch(look, "") : look.len;
-    const char *charset = charset_guess(look, NULL, name, sizeof name, &bom);
-    if (bom == 0) {
-        const char *wide = utf16_without_mark(look);
-        charset = wide != NULL ? wide : charset;
-    }
-    if (looks_binary(s, charset)) {
+    const char *charset = text_charset(look, NULL, name, sizeof name, &bom);
+    if (text_is_binary(s, charset)) {
         return error_set(err, STATUS_INVALID,
                          "it is not text: too many of its bytes are control codes");
     }

@@ -153,7 +153,7 @@ enum status collect(enum status (*extract)(const struct extract_input *in, struc
 
 const char *collected_text(struct collected *c)
 {
-    static const char letters[] = " PHLTCKQF";
+    static const char letters[] = " PHLTCKQFN";
     struct buf b;
     buf_init(&b, 64U << 20);
     for (size_t i = 0; i < c->n; i++) {

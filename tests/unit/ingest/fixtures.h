@@ -41,7 +41,7 @@ enum status collect(enum status (*extract)(const struct extract_input *in, struc
                                            struct error *err),
                     struct str data, const struct tool_runner *tools, struct collected *c,
                     struct error *err);
-/* The blocks as text: one a line, "P text", "H2 text", "L", "T", "C", "K", "Q", "F". Lives in c. */
+/* The blocks as text: one a line, "P text", "H2 text", "L", "T", "C", "K", "Q", "F", "N". Lives in c. */
 const char *collected_text(struct collected *c);
 
 #endif

@@ -1,0 +1,290 @@
+/* The formats that are text: what honest files give, what damaged ones do not. */
+#include "tests/unit/test.h"
+
+#include "tests/unit/ingest/fixtures.h"
+
+typedef enum status (*extract_fn)(const struct extract_input *in, struct emitter *e,
+                                  struct error *err);
+
+static void expect(extract_fn f, struct str data, const char *title, const char *text)
+{
+    struct collected c;
+    struct error err = {0};
+    collected_init(&c);
+    if (collect(f, data, NULL, &c, &err) != STATUS_OK) {
+        fail_msg("%s", err.text);
+    }
+    assert_string_equal(collected_text(&c), text);
+    assert_string_equal(c.title, title);
+    collected_deinit(&c);
+}
+
+static void expect_failure(extract_fn f, struct str data, enum status code, const char *words)
+{
+    struct collected c;
+    struct error err = {0};
+    collected_init(&c);
+    assert_int_equal(collect(f, data, NULL, &c, &err), code);
+    if (strstr(err.text, words) == NULL) {
+        fail_msg("\"%s\" does not say \"%s\"", err.text, words);
+    }
+    collected_deinit(&c);
+}
+
+static enum status pass_over(void *data, const Ex__Piece *piece, struct error *err)
+{
+    (void)data, (void)piece, (void)err;
+    return STATUS_OK;
+}
+
+/* Read, or refused with a reason; nothing else. */
+static void survive(extract_fn f, struct str data)
+{
+    struct arena arena;
+    struct emitter e;
+    struct error err = {0};
+    arena_init(&arena, (size_t)64 << 20);
+    emit_init(&e, (size_t)64 << 20, pass_over, NULL);
+    struct extract_input in = {
+        .fd = -1, .data = data, .arena = &arena, .max_bytes = (size_t)64 << 20};
+    enum status s = f(&in, &e, &err);
+    if (s == STATUS_OK) {
+        s = emit_finish(&e, &err);
+    }
+    assert_true(s == STATUS_OK || err.text[0] != '\0');
+    emit_deinit(&e);
+    arena_reset(&arena);
+}
+
+/* Cut at every sixteenth; every bit of its first bytes, and some of the others, turned round. */
+static void damage(extract_fn f, struct str good)
+{
+    char *copy = malloc(good.len + 1);
+    assert_non_null(copy);
+    for (size_t i = 0; i < 16; i++) {
+        memcpy(copy, good.ptr, good.len * i / 16);
+        survive(f, (struct str){copy, good.len * i / 16});
+    }
+    for (size_t bit = 0; bit < good.len * 8; bit += bit < 1024 ? 1 : 61) {
+        memcpy(copy, good.ptr, good.len);
+        copy[bit / 8] = (char)(copy[bit / 8] ^ (1 << bit % 8));
+        survive(f, (struct str){copy, good.len});
+    }
+    free(copy);
+}
+
+static void fill(struct buf *b, const char *unit, size_t n)
+{
+    buf_init(b, (size_t)256 << 20);
+    for (size_t i = 0; i < n; i++) {
+        buf_z(b, unit);
+    }
+}
+
+/* ---- csv ---- */
+
+static void test_csv(void **state)
+{
+    (void)state;
+    expect(csv_extract, STR("name,city,age\r\n\"Ann, Dr.\",\"Bonn\r\nam Rhein\",41\r\nBo,,7\r\n"),
+           "", "T name: Ann, Dr. | city: Bonn am Rhein | age: 41\nT name: Bo | age: 7\n");
+    expect(csv_extract, STR("a;b\n1,5;\"say \"\"ha\"\" to\"\n2;x\n"), "",
+           "T a: 1,5 | b: say \"ha\" to\nT a: 2 | b: x\n");
+    expect(csv_extract, STR("Staff of 2024\n\nname\tage\nAnn\t4\n"), "",
+           "P Staff of 2024\nT name: Ann | age: 4\n");
+    expect(csv_extract, STR("1,2\n3,4\n"), "", "T 1 | 2\nT 3 | 4\n");
+    expect(csv_extract, STR("one\ntwo\n"), "", "T one\nT two\n");
+    expect(csv_extract, STR("a,b\nx,\"never closed\ny,z\n"), "",
+           "T a: x | b: \"never closed\nT a: y | b: z\n");
+    expect(csv_extract, STR("\xFF\xFEn\0,\0m\0\n\0x\0,\0\xE9\0\n\0"), "", "T n: x | m: \u00E9\n");
+    expect(csv_extract, STR("only,names\n"), "", "T only\nT names\n");
+    expect_failure(csv_extract, STR(" , ,\n,,\n"), STATUS_INVALID, "no text");
+}
+
+static void test_hostile_csv(void **state)
+{
+    struct buf b;
+    (void)state;
+    damage(csv_extract,
+           STR("name,city,age\r\n\"Ann, Dr.\",\"Bo\"\"nn\r\nam Rhein\",41\r\nBo,,7\r\n"));
+    fill(&b, "\"", 2000000); /* marks that close nothing */
+    survive(csv_extract, buf_view(&b));
+    buf_deinit(&b);
+    fill(&b, "x\",\"y", 400000);
+    survive(csv_extract, buf_view(&b));
+    buf_deinit(&b);
+    fill(&b, "c,", 1000000); /* a record of a million fields */
+    survive(csv_extract, buf_view(&b));
+    buf_deinit(&b);
+}
+
+/* ---- json ---- */
+
+static void test_json(void **state)
+{
+    (void)state;
+    expect(
+        json_extract,
+        STR("{\"name\":\"Carrel\",\"id\":12345678901234567890,\"ok\":true,\"none\":null,"
+            "\"limits\":{\"max\":1.10,\"deep\":{\"x\":\"y\"}},\"tags\":[\"a\",\"b\"],"
+            "\"people\":[{\"n\":\"Ann\",\"at\":{\"city\":\"Bonn\"},\"k\":[1,2]},{\"n\":\"Bo\"}]}"),
+        "",
+        "P name: Carrel\nid: 12345678901234567890\nok: true\n"
+        "H1 limits\nP max: 1.10\nH2 deep\nP x: y\n"
+        "H1 tags\nL a\nL b\n"
+        "H1 people\nT n: Ann | at.city: Bonn | k: 1 | k: 2\nT n: Bo\n");
+    expect(json_extract,
+           STR("{\"a\":1}\n{\"a\":{\"b\":2}}\n\n{\"a\":\"\\u00e9\\ud83d\\ude00\\n!\"}\n"), "",
+           "T a: 1\nT a.b: 2\nT a: \u00E9\U0001F600 !\n");
+    expect(json_extract, STR("[]\n[1,[2,[\"x\"]]]"), "", "L 1\nL 2\nL x\n");
+    /* what is none is text */
+    expect(json_extract, STR("{\"a\":1,\nand then it breaks"), "",
+           "P {\"a\":1,\nand then it breaks\n");
+    expect_failure(json_extract, STR("{\"a\":null,\"b\":[]}"), STATUS_INVALID, "no text");
+}
+
+static void test_hostile_json(void **state)
+{
+    struct buf b;
+    (void)state;
+    damage(json_extract,
+           STR("{\"name\":\"C\\u00e9\",\"l\":{\"m\":1.1e5},\"p\":[{\"n\":\"A\"},{\"n\":[1]}]}"));
+    fill(&b, "[", 1000000);
+    survive(json_extract, buf_view(&b));
+    buf_deinit(&b);
+    fill(&b, "{\"key\":", 1000000);
+    survive(json_extract, buf_view(&b));
+    buf_deinit(&b);
+    fill(&b, "{\"a\":[{\"b\":1}]}", 200000);
+    survive(json_extract, buf_view(&b));
+    buf_deinit(&b);
+}
+
+/* ---- mail ---- */
+
+#define MAIL                                                                                       \
+    "From: =?utf-8?Q?Anna_M=C3=BCller?= <anna@example.org>\r\n"                                    \
+    "To: Bo\r\n <bo@example.org>\r\n"                                                              \
+    "Subject: =?iso-8859-1?B?TeRy?= =?iso-8859-1?Q?z?= plan\r\n"                                   \
+    "MIME-Version: 1.0\r\n"                                                                        \
+    "Content-Type: multipart/mixed; boundary=\"outer=\"\r\n\r\n"                                   \
+    "preamble\r\n--outer=\r\n"                                                                     \
+    "Content-Type: multipart/alternative; boundary=inner\r\n\r\n"                                  \
+    "--inner\r\nContent-Type: text/plain; charset=utf-8\r\n"                                       \
+    "Content-Transfer-Encoding: quoted-printable\r\n\r\n"                                          \
+    "Gr=C3=BC=\r\n=C3=9Fe.\r\n\r\n> What was said\r\n> before.\r\nAnd an answer.\r\n"              \
+    "--inner\r\nContent-Type: text/html\r\n\r\n<p>not this one</p>\r\n--inner--\r\n"               \
+    "--outer=\r\nContent-Type: application/pdf; name=\"x.pdf\"\r\n"                                \
+    "Content-Disposition: attachment; filename*=UTF-8''M%C3%A4rz.pdf\r\n"                          \
+    "Content-Transfer-Encoding: base64\r\n\r\nJVBERi0=\r\n"                                        \
+    "--outer=\r\nContent-Type: message/rfc822\r\n\r\nSubject: Within\r\n\r\nDeep words.\r\n"       \
+    "--outer=--\r\nepilogue\r\n"
+
+static void test_mail(void **state)
+{
+    (void)state;
+    expect(eml_extract, STR(MAIL), "M\u00E4rz plan",
+           "H1 M\u00E4rz plan\n"
+           "P From: Anna M\u00FCller <anna@example.org>\nTo: Bo <bo@example.org>\n"
+           "P Gr\u00FC\u00DF"
+           "e.\nQ What was said\nbefore.\nP And an answer.\n"
+           "K Attachment: M\u00E4rz.pdf\nH3 Within\nP Deep words.\n");
+    expect(eml_extract,
+           STR("Subject: flowing\nContent-Type: text/plain; format=flowed\n\nOne \nline.\n\nTwo\n"),
+           "flowing", "H1 flowing\nP One line.\nP Two\n");
+    expect(eml_extract,
+           STR("Subject: page\nContent-Type: text/html; charset=iso-8859-1\n"
+               "Content-Transfer-Encoding: base64\n\nPGgxPkjpbGxvPC9oMT48cD5ieWU8L3A+\n"),
+           "page", "H1 page\nH1 H\u00E9llo\nP bye\n");
+    expect(
+        mbox_extract,
+        STR("From a@b Mon\nSubject: one\n\nFirst.\nFrom here it goes on.\n\nFrom c@d Tue\nSubject: "
+            "two\n\nSecond.\n"),
+        "", "H1 one\nP First.\nFrom here it goes on.\nH1 two\nP Second.\n");
+    expect_failure(eml_extract, STR("hello\nworld\n"), STATUS_INVALID, "header of a mail");
+    expect_failure(mbox_extract, STR("hello\nworld\n"), STATUS_INVALID, "header of a mail");
+}
+
+static void test_hostile_mail(void **state)
+{
+    struct buf b;
+    (void)state;
+    damage(eml_extract, STR(MAIL));
+    damage(mbox_extract, STR("From a@b Mon\n" MAIL "\nFrom c@d Tue\nSubject: two\n\nSecond.\n"));
+    buf_init(&b, (size_t)64 << 20);
+    for (int i = 0; i < 3000; i++) { /* ever deeper, each with its own boundary */
+        char part[128];
+        (void)snprintf(part, sizeof part,
+                       "Subject: x\nContent-Type: multipart/mixed; boundary=b%d\n\n--b%d\n", i, i);
+        buf_z(&b, part);
+    }
+    survive(eml_extract, buf_view(&b));
+    buf_deinit(&b);
+    fill(&b, "Content-Type: message/rfc822\n\n", 100000);
+    survive(eml_extract, buf_view(&b));
+    buf_deinit(&b);
+    fill(&b, "Subject: =?utf-8?Q?", 100000);
+    survive(eml_extract, buf_view(&b));
+    buf_deinit(&b);
+    buf_init(&b, (size_t)64 << 20);
+    buf_z(&b, "Subject: many\nContent-Type: multipart/mixed; boundary=b\n\n");
+    for (int i = 0; i < 200000; i++) {
+        buf_z(&b, "--b\n\nword\n");
+    }
+    survive(eml_extract, buf_view(&b));
+    buf_deinit(&b);
+}
+
+/* ---- rtf ---- */
+
+#define RTF                                                                                        \
+    "{\\rtf1\\ansi\\ansicpg1250\\deff0\\uc1{\\fonttbl{\\f0\\fcharset238 "                          \
+    "Arial;}{\\f1\\fcharset128 "                                                                   \
+    "Mincho;}}{\\colortbl;\\red0;}{\\stylesheet{\\s0 Normal;}{\\s3\\b heading 2;}}"                \
+    "{\\info{\\title The title}{\\author Nobody}}{\\header top of page\\par}"                      \
+    "\\pard\\s3 A head\\par\\pard\\s0 Za\\'bf\\'f3\\'b3\\u263?w {\\f1 \\'93\\'fa\\'96\\'7b} "      \
+    "\\emdash{\\v hidden}{\\*\\unknown gone} end{\\footnote A note.}.\\par"                        \
+    "{\\pard{\\listtext 1.\\tab}\\ls1 An item\\par}"                                               \
+    "\\trowd\\cellx1\\cellx2\\pard\\intbl one\\par two\\cell three\\cell\\row\\pard "              \
+    "{\\field{\\*\\fldinst HYPERLINK \"http://x.org\"}{\\fldrslt Site}}\\line \\u-10179?\\u-8704?" \
+    "{\\pict\\bin3 }}x}\\par}"
+
+static void test_rtf(void **state)
+{
+    (void)state;
+    expect(rtf_extract, STR(RTF), "The title",
+           "F top of page\nH2 A head\nP Za\u017C\u00F3\u0142\u0107w \u65E5\u672C \u2014 end.\n"
+           "N A note.\nL An item\nT one two | three\nP Site (http://x.org)\n\U0001F600\n");
+    expect(rtf_extract, STR("{\\rtf1 plain words"), "", "P plain words\n");
+    expect_failure(rtf_extract, STR("no rtf"), STATUS_INVALID, "does not begin");
+    expect_failure(rtf_extract, STR("{\\rtf1 {\\*\\x only hidden}}"), STATUS_INVALID, "no text");
+}
+
+static void test_hostile_rtf(void **state)
+{
+    struct buf b;
+    (void)state;
+    damage(rtf_extract, STR(RTF));
+    fill(&b, "{", 100000);
+    memcpy(b.ptr, "{\\rtf1 ", 7);
+    expect_failure(rtf_extract, buf_view(&b), STATUS_INVALID, "nested deeper");
+    buf_deinit(&b);
+    fill(&b, "{\\rtf1 a\\bin999999999 \\u99999 \\'f\\f9999999 \\s-5 \\fcharset128 \\ansicpg99999}",
+         9);
+    survive(rtf_extract, buf_view(&b));
+    buf_deinit(&b);
+    fill(&b, "{\\rtf1\\cell ", 10000);
+    survive(rtf_extract, buf_view(&b));
+    buf_deinit(&b);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_csv),  cmocka_unit_test(test_hostile_csv),
+        cmocka_unit_test(test_json), cmocka_unit_test(test_hostile_json),
+        cmocka_unit_test(test_mail), cmocka_unit_test(test_hostile_mail),
+        cmocka_unit_test(test_rtf),  cmocka_unit_test(test_hostile_rtf),
+    };
+    return cmocka_run_group_tests_name("text formats", tests, NULL, NULL);
+}
