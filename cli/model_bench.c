@@ -6,12 +6,12 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/resource.h>
 #include <time.h>
 
 #include "cli/cmd_model.h"
 #include "model/kernels.h"
-#include "model/model.h"
+#include "model/plan.h"
+#include "model/sampler.h"
 
 #define READ_FLOATS ((size_t)64 << 20) /* 256 MB, more than caches hold */
 #define PEAK_ROUNDS 4000000U
@@ -38,6 +38,7 @@ static struct clocks since(struct clocks start)
 
 struct bench {
     const struct options *o;
+    uint32_t pass;
     uint32_t prompt, generate, threads, streams;
     struct model *model;
     struct workspace *w;
@@ -114,6 +115,7 @@ static enum status open_all(struct bench *b, struct error *err)
     }
     s = s == STATUS_OK ? workspace_new_with(b->model, pass, b->pool, &b->w, err) : s;
     b->load = since(start);
+    b->pass = pass;
     if (s != STATUS_OK) {
         return s;
     }
@@ -217,10 +219,65 @@ static enum status run_texts(struct bench *b, struct error *err)
 
 /* ---- what came out ---- */
 
-static double memory_used(void)
+struct memory {
+    double used;  /* this process's share, its packed weights' file too */
+    double cache; /* of it the model file's mapping: rows of the embedding that were looked up */
+};
+
+/* Proportional sizes of all mappings, as the system counts them. */
+static struct memory memory_used(void)
 {
-    struct rusage u;
-    return getrusage(RUSAGE_SELF, &u) == 0 ? (double)u.ru_maxrss * 1024 : 0;
+    struct memory m = {0};
+    char line[4096];
+    bool of_model = false;
+    FILE *f = fopen("/proc/self/smaps", "re");
+    while (f != NULL && fgets(line, sizeof line, f) != NULL) {
+        char *end = NULL;
+        struct str text = str_from(line);
+        text.len -= text.len > 0 && text.ptr[text.len - 1] == '\n' ? 1 : 0;
+        (void)strtoull(line, &end, 16);
+        if (end != line && *end == '-') { /* a mapping begins */
+            of_model = str_ends(text, STR(".gguf"));
+        } else if (strncmp(line, "Pss:", 4) == 0) {
+            double bytes = (double)strtoull(line + 4, NULL, 10) * 1024;
+            m.used += bytes;
+            m.cache += of_model ? bytes : 0;
+        }
+    }
+    if (f != NULL) {
+        (void)fclose(f);
+    }
+    return m;
+}
+
+/* What carrel model plan says for as many users as there are streams; there are no samplers here.
+ */
+static double memory_planned(const struct bench *b)
+{
+    const struct model_info *i = model_info(b->model);
+    struct error ignored;
+    struct plan p;
+    struct plan_request r = {.info = i,
+                             .kv_type = b->kv_type,
+                             .context = b->prompt + b->generate,
+                             .users = b->streams,
+                             .pass_tokens = b->pass,
+                             .weights = plan_packed_weights(b->model),
+                             .vocabulary = plan_vocabulary(b->model)};
+    uint64_t absent = sampler_bytes(i->vocabulary) + (i->encoder ? i->vocabulary * 4ULL : 0);
+    return plan_make(&r, &p, &ignored) == STATUS_OK ? (double)(p.total - b->streams * absent) : 0;
+}
+
+static void report_memory(const struct bench *b, json_t *r)
+{
+    struct memory m = memory_used();
+    double planned = memory_planned(b);
+    double file = (double)plan_header(b->model);
+    double cache = m.cache > file ? m.cache - file : 0;
+    (void)json_object_set_new(r, "memory_bytes", json_real(m.used - cache));
+    (void)json_object_set_new(r, "memory_planned_bytes", json_real(planned));
+    (void)json_object_set_new(r, "memory_share_of_plan", json_real((m.used - cache) / planned));
+    (void)json_object_set_new(r, "cache_bytes", json_real(cache));
 }
 
 /* Multiplications and additions of one token, the embedding's rows only looked up. */
@@ -237,15 +294,15 @@ static json_t *report(const struct bench *b)
     const struct model_info *i = model_info(b->model);
     double n = (double)b->prompt * b->streams * (i->encoder ? 3 : 1);
     double rate = n / b->prompted.wall;
-    json_t *r = json_pack("{s:s, s:s, s:i, s:i, s:i, s:f, s:f, s:f, s:f, s:f, s:f, s:f}", "model",
-                          i->name, "kernels", workspace_kernels(b->w), "threads", (int)b->threads,
-                          "streams", (int)b->streams, "prompt", (int)b->prompt, "load_ms",
-                          b->load.wall * 1e3, "memory_bytes", memory_used(), "machine_bytes_per_s",
-                          b->bytes_per_s, "machine_int8_per_s", b->ops_per_s, "prompt_tokens_per_s",
-                          rate, "prompt_tokens_per_cpu_s", n / b->prompted.processor,
-                          "prompt_share_of_peak", rate * work_of(i) / b->ops_per_s);
+    json_t *r = json_pack(
+        "{s:s, s:s, s:i, s:i, s:i, s:f, s:f, s:f, s:f, s:f, s:f}", "model", i->name, "kernels",
+        workspace_kernels(b->w), "threads", (int)b->threads, "streams", (int)b->streams, "prompt",
+        (int)b->prompt, "load_ms", b->load.wall * 1e3, "machine_bytes_per_s", b->bytes_per_s,
+        "machine_int8_per_s", b->ops_per_s, "prompt_tokens_per_s", rate, "prompt_tokens_per_cpu_s",
+        n / b->prompted.processor, "prompt_share_of_peak", rate * work_of(i) / b->ops_per_s);
     (void)json_object_set_new(r, "weights",
                               json_string(model_packed_mapped(b->model) ? "mapped" : "in memory"));
+    report_memory(b, r);
     if (r == NULL || i->encoder) {
         double texts = 3.0 * b->streams;
         (void)json_object_set_new(r, "texts_per_s", json_real(texts / b->prompted.wall));

@@ -112,6 +112,7 @@ enum exit_code model_plan(const struct options *o)
                                  .context = (uint32_t)o->context,
                                  .users = o->users == 0 ? 1 : (uint32_t)o->users,
                                  .weights = packed,
+                                 .vocabulary = m == NULL ? 0 : plan_vocabulary(m),
                                  .memory = memory};
         s = plan_make(&r, &p, &err);
     }

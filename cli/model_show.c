@@ -73,6 +73,7 @@ static bool plan_one(const struct shown *s, struct plan *p)
     struct plan_request r = {.info = i,
                              .kv_type = TENSOR_F16,
                              .weights = plan_packed_weights(s->model),
+                             .vocabulary = plan_vocabulary(s->model),
                              .context = i->context < 4096 ? i->context : 4096,
                              .users = 1};
     struct error ignored = {0};

@@ -23,6 +23,13 @@ struct expert_room {
     uint32_t *places;       /* tokens: which results the rows of one expert are */
 };
 
+uint64_t expert_room_bytes(const struct model_info *i, uint32_t tokens)
+{
+    uint64_t each = i->experts + 2ULL * i->width + 1 +
+                    i->experts_used * (i->width + sizeof(struct choice) / sizeof(float));
+    return tokens * each * sizeof(float);
+}
+
 enum status expert_room_new(const struct model *m, uint32_t tokens, struct expert_room **out,
                             struct error *err)
 {

@@ -96,7 +96,9 @@ static enum status make_group(struct kv_pool *p, uint32_t group, uint32_t pages,
     g->page_bytes = g->layers * p->layer_bytes;
     g->uses = calloc((size_t)pages + 1, sizeof *g->uses);
     g->free_pages = calloc((size_t)pages + 1, sizeof *g->free_pages);
-    g->data = p->device.copy != NULL ? NULL : calloc((size_t)pages + 1, g->page_bytes + 1);
+    g->data = p->device.copy != NULL
+                  ? NULL
+                  : calloc(pages > 0 ? pages : 1, g->page_bytes > 0 ? g->page_bytes : 1);
     if (g->uses == NULL || g->free_pages == NULL || (g->data == NULL && p->device.copy == NULL)) {
         return error_set(err, STATUS_NO_MEMORY, "no memory for %u pages of keys and values", pages);
     }

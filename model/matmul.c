@@ -30,24 +30,35 @@ struct run {
     uint32_t first[PRODUCTS_MAX + 1];
 };
 
-enum status matmul_new(const struct kernels *kernels, struct pool *pool, uint32_t tokens,
-                       uint32_t widest, struct matmul **out, struct error *err)
+static size_t panel_blocks(const struct matmul_room *r)
+{
+    size_t vectors = ((size_t)r->tokens + KERNEL_TILE - 1) / KERNEL_TILE * KERNEL_TILE;
+    return vectors * (((size_t)r->widest + KERNEL_BLOCK - 1) / KERNEL_BLOCK);
+}
+
+uint64_t matmul_bytes(const struct matmul_room *r)
+{
+    return panel_blocks(r) *
+           ((r->quantized ? PANEL_BLOCK_BYTES(1) : 0) + (r->floats ? PANEL_FLOAT_BYTES(1) : 0));
+}
+
+enum status matmul_new(const struct kernels *kernels, struct pool *pool,
+                       const struct matmul_room *room, struct matmul **out, struct error *err)
 {
     struct matmul *m = calloc(1, sizeof *m);
-    size_t vectors = ((size_t)tokens + KERNEL_TILE - 1) / KERNEL_TILE * KERNEL_TILE;
-    size_t blocks = ((size_t)widest + KERNEL_BLOCK - 1) / KERNEL_BLOCK;
+    size_t blocks = panel_blocks(room);
     if (m != NULL) {
         m->kernels = kernels;
         m->pool = pool;
-        m->tokens = tokens;
-        m->widest = widest;
-        m->quantized = malloc(vectors * blocks * PANEL_BLOCK_BYTES(1) + 64);
-        m->floats = malloc(vectors * blocks * PANEL_FLOAT_BYTES(1) + 64);
-        m->rows = malloc(((size_t)widest + 16) * pool_threads(pool) * sizeof *m->rows);
+        m->tokens = room->tokens;
+        m->widest = room->widest;
+        m->quantized = malloc((room->quantized ? blocks * PANEL_BLOCK_BYTES(1) : 0) + 64);
+        m->floats = malloc((room->floats ? blocks * PANEL_FLOAT_BYTES(1) : 0) + 64);
+        m->rows = malloc(((size_t)room->widest + 16) * pool_threads(pool) * sizeof *m->rows);
     }
     if (m == NULL || m->quantized == NULL || m->floats == NULL || m->rows == NULL) {
         matmul_free(m);
-        return error_set(err, STATUS_NO_MEMORY, "no memory for passes of %u tokens", tokens);
+        return error_set(err, STATUS_NO_MEMORY, "no memory for passes of %u tokens", room->tokens);
     }
     *out = m;
     return STATUS_OK;

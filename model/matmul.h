@@ -10,9 +10,17 @@
 
 struct matmul; /* the room for activations as the kernels read them */
 
-/* Room for `tokens` vectors of up to `widest` floats. kernels, pool: borrowed; pool NULL: none. */
-enum status matmul_new(const struct kernels *kernels, struct pool *pool, uint32_t tokens,
-                       uint32_t widest, struct matmul **out, struct error *err) MUST_CHECK;
+struct matmul_room {
+    uint32_t tokens, widest; /* vectors of up to so many floats */
+    bool quantized, floats;  /* for matrices of these kinds */
+};
+
+/* kernels, pool: borrowed; pool NULL: none. */
+enum status matmul_new(const struct kernels *kernels, struct pool *pool,
+                       const struct matmul_room *room, struct matmul **out,
+                       struct error *err) MUST_CHECK;
+/* What it works in, but for a row of floats a thread. */
+uint64_t matmul_bytes(const struct matmul_room *room);
 void matmul_free(struct matmul *m); /* NULL is fine */
 
 struct product {

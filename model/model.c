@@ -334,6 +334,11 @@ enum status model_open(const char *path, struct model **out, struct error *err)
     }
     count_windows(o.m);
     count_weights(o.m);
+    o.s = weights_kinds(o.m, err);
+    if (o.s != STATUS_OK) {
+        model_close(o.m);
+        return o.s;
+    }
     *out = o.m;
     return STATUS_OK;
 }

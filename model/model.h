@@ -34,7 +34,8 @@ struct model_info {
     uint32_t window_layers;
     uint32_t experts, experts_used; /* of a layer, and by a token; 0: none */
     enum model_pooling pooling;
-    bool ranks; /* has a classification head with one output */
+    bool ranks;         /* has a classification head with one output */
+    bool bytes, floats; /* matrices that want activations as bytes; as floats */
     uint64_t parameters;
     uint64_t weight_bytes; /* of the tensors */
 };
@@ -76,6 +77,8 @@ enum status workspace_new(const struct model *m, uint32_t tokens, struct workspa
  */
 enum status workspace_new_with(const struct model *m, uint32_t tokens, struct pool *pool,
                                struct workspace **out, struct error *err) MUST_CHECK;
+/* What one for passes of so many tokens takes. */
+uint64_t workspace_bytes(const struct model_info *i, uint32_t tokens);
 const char *workspace_kernels(const struct workspace *w); /* "avx512": to record with an answer */
 void workspace_free(struct workspace *w);                 /* NULL is fine */
 

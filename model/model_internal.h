@@ -129,11 +129,14 @@ enum status encoder_check(const struct model *m, const struct workspace *w, cons
 void experts_run(const struct model *m, struct workspace *w, const struct layer *l, uint32_t n);
 enum status expert_room_new(const struct model *m, uint32_t tokens, struct expert_room **out,
                             struct error *err) MUST_CHECK;
+uint64_t expert_room_bytes(const struct model_info *i, uint32_t tokens);
 void expert_room_free(struct expert_room *r); /* NULL is fine */
 
 /* The angles of the positions of n tokens for all pairs, of every rope. */
 void rope_angles(struct workspace *w, uint32_t pairs, uint32_t n);
 void matrix_row(const struct matrix *w, uint32_t row, float *out);
+/* Which kinds of matrices there are, for model_info. */
+enum status weights_kinds(struct model *m, struct error *err) MUST_CHECK;
 void weights_free(struct weights *w);
 /* Packs the weights unless they are. */
 enum status model_pack(const struct model *m, struct pool *pool, struct error *err) MUST_CHECK;

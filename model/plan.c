@@ -4,36 +4,23 @@
 #include <string.h>
 
 #include "model/pack.h"
+#include "model/sampler.h"
 
 #define CONTEXT_MOST (1U << 24)
 
 /* ---- what a pass works in ---- */
 
-static uint64_t widest_heads(const struct model_info *i)
-{
-    uint64_t head = i->head_width > i->value_width ? i->head_width : i->value_width;
-    return i->heads * head;
-}
-
-/* The arrays of workspace_new, the panels of its kernels, a row of logits for each user, and each
- * user's sampler (logits, candidates and counts). */
+/* A workspace, and each user's row of logits and sampler. */
 static uint64_t workspace_of(const struct model_info *i, uint64_t tokens, uint64_t users)
 {
-    uint64_t heads = widest_heads(i);
-    uint64_t widest = i->width > i->feed_forward ? i->width : i->feed_forward;
-    uint64_t floats =
-        tokens * (2ULL * i->width + 4 * heads + 2ULL * i->feed_forward + i->head_width);
-    floats += tokens * (widest > heads ? widest : heads) * 2; /* panels of the kernels */
-    if (i->experts > 0) {
-        floats += tokens * (i->experts + (i->experts_used + 2ULL) * i->width);
-    }
-    return floats * sizeof(float) + users * i->vocabulary * (2 * sizeof(float) + 6);
+    return workspace_bytes(i, (uint32_t)tokens) +
+           users * (i->vocabulary * sizeof(float) + sampler_bytes(i->vocabulary));
 }
 
 /* Pieces, types, flags and the tables that find them: measured at 60 to 110 bytes a token. */
-static uint64_t vocabulary_of(const struct model_info *i)
+static uint64_t vocabulary_of(const struct plan_request *r)
 {
-    return i->vocabulary * UINT64_C(96);
+    return r->vocabulary > 0 ? r->vocabulary : r->info->vocabulary * UINT64_C(96);
 }
 
 /* ---- budget ---- */
@@ -124,7 +111,7 @@ enum status plan_make(const struct plan_request *r, struct plan *out, struct err
     struct plan p = {.context = context,
                      .users = r->users,
                      .weights = r->weights == 0 ? i->weight_bytes : r->weights,
-                     .vocabulary = vocabulary_of(i),
+                     .vocabulary = vocabulary_of(r),
                      .page_bytes = kv_group_bytes(&kv, 0),
                      .pages_each = each.pages[0],
                      .window_page_bytes = kv_group_bytes(&kv, 1),
@@ -147,17 +134,31 @@ enum status plan_make(const struct plan_request *r, struct plan *out, struct err
     return STATUS_OK;
 }
 
+uint64_t plan_header(const struct model *m)
+{
+    uint64_t all = gguf_file_bytes(model_file(m));
+    uint64_t tensors = model_info(m)->weight_bytes;
+    return all > tensors ? all - tensors : 0;
+}
+
+uint64_t plan_vocabulary(const struct model *m)
+{
+    return plan_header(m) + tokenizer_bytes(model_tokenizer(m));
+}
+
 uint64_t plan_packed_weights(const struct model *m)
 {
     const struct gguf *g = model_file(m);
-    bool untied = gguf_find_tensor(g, STR("output.weight")) != NULL;
+    bool looked_up = model_info(m)->encoder || gguf_find_tensor(g, STR("output.weight")) != NULL;
     uint64_t bytes = 0;
     for (size_t n = 0; n < gguf_tensors(g); n++) {
         const struct gguf_tensor *t = gguf_tensor_at(g, n);
         enum pack_kind kind = t->n_dimensions >= 2 ? pack_kind_of(t->type) : PACK_NONE;
-        bool rows_only = untied && str_eq(t->name, STR("token_embd.weight"));
+        bool rows_only = (looked_up && str_eq(t->name, STR("token_embd.weight"))) ||
+                         str_eq(t->name, STR("position_embd.weight"));
         uint64_t groups = (t->dimensions[1] + KERNEL_ROWS - 1) / KERNEL_ROWS;
-        bytes += kind == PACK_NONE || rows_only
+        bytes += rows_only ? 0
+                 : kind == PACK_NONE
                      ? t->bytes
                      : groups * pack_group_bytes(kind, t->dimensions[0]) * t->dimensions[2] *
                            t->dimensions[3]; /* experts lie behind each other */
@@ -262,6 +263,8 @@ enum status plan_shape(const char *size, const char *kind, struct model_info *ou
                            .head_width = s->width / s->heads,
                            .value_width = s->width / s->heads,
                            .vocabulary = s->vocabulary,
+                           .bytes = k->most != TENSOR_F16,
+                           .floats = k->most == TENSOR_F16,
                            .context = s->context};
     (void)snprintf(i.architecture, sizeof i.architecture, "llama");
     (void)snprintf(i.name, sizeof i.name, "%s shape, %s", s->size, k->name);

@@ -17,6 +17,7 @@ struct plan_request {
     uint32_t users;       /* answers at once, at least 1 */
     uint32_t pass_tokens; /* 0: PLAN_PASS_TOKENS */
     uint64_t weights;     /* bytes of them in memory; 0: as they lie in the file */
+    uint64_t vocabulary;  /* bytes of the tokenizer's tables; 0: about as usual */
     uint64_t memory;      /* bytes there are; 0: unlimited */
 };
 
@@ -44,8 +45,13 @@ struct plan {
 enum status plan_make(const struct plan_request *r, struct plan *out, struct error *err) MUST_CHECK;
 /* What a model's weights take on this kind of machine: packed for the processor's kernels
  * (model/pack.h), what is not packed as it lies in the file. The file itself is mapped besides: its
- * pages are cache, which the system takes back when it needs them. */
+ * pages (rows of the embedding, which are looked up token by token) are cache, which the system
+ * takes back when it needs them. */
 uint64_t plan_packed_weights(const struct model *m);
+/* What a model file holds besides its weights. */
+uint64_t plan_header(const struct model *m);
+/* The tokenizer's tables, and the part of the file that its strings lie in. */
+uint64_t plan_vocabulary(const struct model *m);
 const char *plan_verdict_name(enum plan_verdict v); /* "easy", "comfortable", "tight", "no" */
 
 /* The shapes that people speak of by their size: "8B" (Llama 3), "13B" (Llama 2), "34B" (Code

@@ -82,6 +82,11 @@ enum status sampler_new(const struct sampler_options *o, uint32_t vocabulary, st
     return STATUS_OK;
 }
 
+uint64_t sampler_bytes(uint32_t vocabulary)
+{
+    return vocabulary * (uint64_t)(sizeof(float) + sizeof(uint32_t) + sizeof(uint16_t));
+}
+
 void sampler_free(struct sampler *s)
 {
     if (s != NULL) {

@@ -47,7 +47,8 @@ struct sampler;
 /* INVALID names the option that is out of range. vocabulary: tokens, as many as logits come. */
 enum status sampler_new(const struct sampler_options *o, uint32_t vocabulary, struct sampler **out,
                         struct error *err) MUST_CHECK;
-void sampler_free(struct sampler *s); /* NULL is fine */
+uint64_t sampler_bytes(uint32_t vocabulary); /* what one takes, but for its window */
+void sampler_free(struct sampler *s);        /* NULL is fine */
 /* A token of the prompt or of the answer counts as seen from now on. */
 void sampler_accept(struct sampler *s, uint32_t token);
 /* The token for step `step` (0 is the first of the answer). logits are not changed. allowed: one

@@ -420,6 +420,16 @@ enum status tokenizer_new(const struct gguf *g, struct tokenizer **out, struct e
     return STATUS_OK;
 }
 
+uint64_t tokenizer_bytes(const struct tokenizer *t)
+{
+    uint64_t each = sizeof *t->pieces + sizeof *t->types + sizeof *t->ends + sizeof *t->strip_left +
+                    sizeof *t->strip_right + (t->scores == NULL ? 0 : sizeof *t->scores);
+    uint64_t slots = (uint64_t)t->by_piece.mask + 1 +
+                     (t->by_merge.slots == NULL ? 0 : (uint64_t)t->by_merge.mask + 1);
+    return t->n * each + slots * sizeof(uint32_t) + t->n_merges * sizeof *t->merges +
+           t->n_charsmap * sizeof *t->charsmap;
+}
+
 void tokenizer_free(struct tokenizer *t)
 {
     if (t == NULL) {

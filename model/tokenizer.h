@@ -36,7 +36,8 @@ void token_list_deinit(struct token_list *l);
  * does not know. */
 enum status tokenizer_new(const struct gguf *g, struct tokenizer **out,
                           struct error *err) MUST_CHECK;
-void tokenizer_free(struct tokenizer *t); /* NULL is fine */
+uint64_t tokenizer_bytes(const struct tokenizer *t); /* of its tables; the strings are the file's */
+void tokenizer_free(struct tokenizer *t);            /* NULL is fine */
 
 enum tokenizer_kind tokenizer_kind(const struct tokenizer *t);
 const char *tokenizer_name(const struct tokenizer *t); /* "byte-level BPE (llama-bpe)" */

@@ -53,6 +53,23 @@ static struct matrix **list_matrices(const struct model *m, size_t *n)
     return all;
 }
 
+enum status weights_kinds(struct model *m, struct error *err)
+{
+    size_t n = 0;
+    struct matrix **all = list_matrices(m, &n);
+    if (all == NULL) {
+        return error_set(err, STATUS_NO_MEMORY, "out of memory");
+    }
+    for (size_t i = 0; i < n; i++) {
+        enum pack_kind kind = all[i]->data == NULL ? PACK_NONE : pack_kind_of(all[i]->type);
+        bool floats = kind == PACK_F32 || kind == PACK_F16 || kind == PACK_BF16;
+        m->info.floats = m->info.floats || floats;
+        m->info.bytes = m->info.bytes || (kind != PACK_NONE && !floats);
+    }
+    free(all);
+    return STATUS_OK;
+}
+
 static enum status pack_in_memory(const struct model *m, struct matrix *const *all, size_t n,
                                   struct pool *pool, struct error *err)
 {

@@ -45,20 +45,64 @@ static bool make_ropes(const struct model *m, struct workspace *w)
     return good;
 }
 
+/* Floats of a token's queries and attended values, and of its keys and values. */
+static size_t query_floats(const struct model_info *i)
+{
+    return (size_t)i->heads * (i->head_width > i->value_width ? i->head_width : i->value_width);
+}
+
+static size_t key_floats(const struct model_info *i)
+{
+    return i->encoder ? query_floats(i) : query_floats(i) / i->heads * i->kv_heads;
+}
+
+static size_t encoder_page(const struct model_info *i)
+{
+    return (size_t)i->heads * KV_PAGE * (i->head_width + ATTEND_PADDED(i->value_width));
+}
+
+static uint32_t encoder_pages(const struct model_info *i, uint32_t tokens)
+{
+    return i->encoder ? tokens / KV_PAGE + SPARE_PAGES : 0;
+}
+
+static uint32_t widest_input(const struct model_info *i)
+{
+    uint32_t heads = i->heads * i->value_width;
+    uint32_t widest = i->width > i->feed_forward ? i->width : i->feed_forward;
+    return heads > widest ? heads : widest;
+}
+
+static struct matmul_room matmul_room_of(const struct model_info *i, uint32_t tokens)
+{
+    return (struct matmul_room){
+        .tokens = tokens, .widest = widest_input(i), .quantized = i->bytes, .floats = i->floats};
+}
+
+/* What make_arrays, make_ropes and those they call take. */
+uint64_t workspace_bytes(const struct model_info *i, uint32_t tokens)
+{
+    uint64_t ropes = i->window_layers > 0 ? 2 : 1;
+    uint64_t n = 2ULL * i->width + 2 * query_floats(i) + 2 * key_floats(i) +
+                 2ULL * i->feed_forward + ropes * i->head_width + 4; /* and four numbers */
+    struct matmul_room room = matmul_room_of(i, tokens);
+    n = n * tokens + encoder_pages(i, tokens) * encoder_page(i);
+    return n * sizeof(float) + matmul_bytes(&room) +
+           (i->experts > 0 ? expert_room_bytes(i, tokens) : 0);
+}
+
 static bool make_arrays(const struct model *m, struct workspace *w)
 {
     const struct model_info *i = &m->info;
     uint32_t tokens = w->tokens;
     uint32_t widest = i->width > i->feed_forward ? i->width : i->feed_forward;
-    size_t heads =
-        (size_t)i->heads * (i->head_width > i->value_width ? i->head_width : i->value_width);
-    size_t page = (size_t)i->heads * KV_PAGE * (i->head_width + ATTEND_PADDED(i->value_width));
+    size_t heads = query_floats(i);
     widest = heads > widest ? (uint32_t)heads : widest;
     w->x = floats(tokens, i->width);
     w->h = floats(tokens, i->width);
     w->q = floats(tokens, heads);
-    w->k = floats(tokens, heads);
-    w->v = floats(tokens, heads);
+    w->k = floats(tokens, key_floats(i));
+    w->v = floats(tokens, key_floats(i));
     w->attended = floats(tokens, heads);
     w->gate = floats(tokens, i->feed_forward);
     w->up = floats(tokens, i->feed_forward);
@@ -67,19 +111,12 @@ static bool make_arrays(const struct model *m, struct workspace *w)
     w->first_tokens = calloc((size_t)tokens + 2, sizeof *w->first_tokens);
     w->positions = calloc((size_t)tokens + 1, sizeof *w->positions);
     w->owners = calloc((size_t)tokens + 1, sizeof *w->owners);
-    w->n_pages = i->encoder ? tokens / KV_PAGE + SPARE_PAGES : 0;
-    w->pages = floats(w->n_pages, page);
+    w->n_pages = encoder_pages(i, tokens);
+    w->pages = floats(w->n_pages, encoder_page(i));
     return w->x != NULL && w->h != NULL && w->q != NULL && w->k != NULL && w->v != NULL &&
            w->attended != NULL && w->gate != NULL && w->up != NULL && w->row != NULL &&
            w->firsts != NULL && w->first_tokens != NULL && w->positions != NULL &&
            w->owners != NULL && w->pages != NULL && make_ropes(m, w) && make_rooms(i, w);
-}
-
-static uint32_t widest_input(const struct model_info *i)
-{
-    uint32_t heads = i->heads * i->value_width;
-    uint32_t widest = i->width > i->feed_forward ? i->width : i->feed_forward;
-    return heads > widest ? heads : widest;
 }
 
 enum status workspace_new_with(const struct model *m, uint32_t tokens, struct pool *pool,
@@ -95,9 +132,10 @@ enum status workspace_new_with(const struct model *m, uint32_t tokens, struct po
     w->tokens = tokens;
     w->kernels = kernels_choose();
     w->pool = pool;
+    struct matmul_room room = matmul_room_of(&m->info, tokens);
     enum status s = model_pack(m, pool, err);
     if (s == STATUS_OK) {
-        s = matmul_new(w->kernels, pool, tokens, widest_input(&m->info), &w->matmul, err);
+        s = matmul_new(w->kernels, pool, &room, &w->matmul, err);
     }
     if (s == STATUS_OK && m->info.experts > 0) {
         s = expert_room_new(m, tokens, &w->expert_room, err);

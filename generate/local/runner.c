@@ -61,6 +61,7 @@ static enum status budget(struct runner *r, struct error *err)
                                .users = r->config.users,
                                .pass_tokens = RUNNER_PASS_TOKENS,
                                .weights = plan_packed_weights(r->model),
+                               .vocabulary = plan_vocabulary(r->model),
                                .memory = memory_here()};
     enum status s = plan_make(&ask, &p, err);
     if (s == STATUS_OK && !p.fits) {

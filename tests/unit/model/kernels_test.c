@@ -98,7 +98,9 @@ static void run_matrix(const struct kernels *k, struct pool *pool, const struct 
     struct matmul *m = NULL;
     struct error err;
     struct product p = {w, bias, y};
-    assert_int_equal(matmul_new(k, pool, n, w->columns, &m, &err), STATUS_OK);
+    struct matmul_room room = {
+        .tokens = n, .widest = w->columns, .quantized = true, .floats = true};
+    assert_int_equal(matmul_new(k, pool, &room, &m, &err), STATUS_OK);
     matmul_run(m, x, n, &p, 1);
     matmul_free(m);
 }
