@@ -1,6 +1,7 @@
 #include "cli/http.h"
 
 #include <curl/curl.h>
+#include <errno.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
@@ -172,13 +173,34 @@ static enum status not_sent(CURLcode rc, const struct http *h, const char *path,
                      h->url, path, curl_easy_strerror(rc));
 }
 
+/* Sends it, and tells what became of it. */
+static enum status run(const struct http *h, const char *path, struct transfer *t,
+                       struct error *err)
+{
+    long code = 0;
+
+    (void)curl_easy_setopt(t->curl, CURLOPT_WRITEFUNCTION, take);
+    (void)curl_easy_setopt(t->curl, CURLOPT_WRITEDATA, t);
+    CURLcode rc = curl_easy_perform(t->curl);
+    (void)curl_easy_getinfo(t->curl, CURLINFO_RESPONSE_CODE, &code);
+    if (code >= 300) { /* also where it was refused before all of it was sent */
+        return refused(t, code, err);
+    }
+    if (rc != CURLE_OK && rc != CURLE_WRITE_ERROR) {
+        return not_sent(rc, h, path, err);
+    }
+    return buf_status(&t->text) == STATUS_OK
+               ? STATUS_OK
+               : error_set(err, STATUS_TOO_LARGE, "the answer is larger than %zu bytes",
+                           ANSWER_MAX);
+}
+
 static enum status perform(const struct http *h, const char *method, const char *path,
                            const json_t *body, struct transfer *t, struct error *err)
 {
     struct curl_slist *headers = NULL;
     char *text = body == NULL ? NULL : json_dumps(body, JSON_COMPACT);
     struct str sent = str_from(text == NULL ? "" : text);
-    long code = 0;
     enum status s = STATUS_OK;
 
     t->curl = curl_easy_init();
@@ -191,17 +213,7 @@ static enum status perform(const struct http *h, const char *method, const char 
     if (s != STATUS_OK) {
         goto out;
     }
-    (void)curl_easy_setopt(t->curl, CURLOPT_WRITEFUNCTION, take);
-    (void)curl_easy_setopt(t->curl, CURLOPT_WRITEDATA, t);
-    CURLcode rc = curl_easy_perform(t->curl);
-    (void)curl_easy_getinfo(t->curl, CURLINFO_RESPONSE_CODE, &code);
-    if (rc != CURLE_OK && rc != CURLE_WRITE_ERROR) {
-        s = not_sent(rc, h, path, err);
-    } else if (code >= 300) {
-        s = refused(t, code, err);
-    } else if (buf_status(&t->text) != STATUS_OK) {
-        s = error_set(err, STATUS_TOO_LARGE, "the answer is larger than %zu bytes", ANSWER_MAX);
-    }
+    s = run(h, path, t, err);
 out:
     curl_slist_free_all(headers);
     if (t->curl != NULL) {
@@ -211,20 +223,26 @@ out:
     return s;
 }
 
+static enum status parse_answer(const struct http *h, const char *path, const struct transfer *t,
+                                json_t **out, struct error *err)
+{
+    json_error_t why;
+
+    *out = json_loadb(buf_view(&t->text).ptr, t->text.len, 0, &why);
+    return *out != NULL ? STATUS_OK
+                        : error_set(err, STATUS_PROTOCOL, "%s%s: the answer is no JSON: %s", h->url,
+                                    path, why.text);
+}
+
 static enum status answer_json(const struct http *h, const char *method, const char *path,
                                const json_t *body, json_t **out, struct error *err)
 {
     struct transfer t = {.on_data = NULL};
-    json_error_t why;
 
     buf_init(&t.text, ANSWER_MAX);
     enum status s = perform(h, method, path, body, &t, err);
     if (s == STATUS_OK) {
-        *out = json_loadb(buf_view(&t.text).ptr, t.text.len, 0, &why);
-        if (*out == NULL) {
-            s = error_set(err, STATUS_PROTOCOL, "%s%s: the answer is no JSON: %s", h->url, path,
-                          why.text);
-        }
+        s = parse_answer(h, path, &t, out, err);
     }
     buf_deinit(&t.text);
     return s;
@@ -249,6 +267,45 @@ enum status http_stream(const struct http *h, const char *path, const json_t *bo
 
     buf_init(&t.text, ANSWER_MAX);
     enum status s = perform(h, "POST", path, body, &t, err);
+    buf_deinit(&t.text);
+    return s;
+}
+
+static size_t give(char *p, size_t size, size_t n, void *data)
+{
+    const int *fd = data;
+    ssize_t got;
+
+    do {
+        got = read(*fd, p, size * n);
+    } while (got < 0 && errno == EINTR);
+    return got < 0 ? CURL_READFUNC_ABORT : (size_t)got;
+}
+
+enum status http_upload(const struct http *h, const char *path, int fd, int64_t bytes, json_t **out,
+                        struct error *err)
+{
+    struct transfer t = {.curl = curl_easy_init()};
+    struct curl_slist *headers = NULL;
+
+    if (t.curl == NULL) {
+        return error_set(err, STATUS_NO_MEMORY, "out of memory");
+    }
+    buf_init(&t.text, ANSWER_MAX);
+    enum status s =
+        prepare(t.curl, h, "POST", path, NULL, "application/octet-stream", 3600000L, &headers, err);
+    if (s == STATUS_OK) {
+        (void)curl_easy_setopt(t.curl, CURLOPT_POST, 1L);
+        (void)curl_easy_setopt(t.curl, CURLOPT_READFUNCTION, give);
+        (void)curl_easy_setopt(t.curl, CURLOPT_READDATA, &fd);
+        (void)curl_easy_setopt(t.curl, CURLOPT_POSTFIELDSIZE_LARGE, (curl_off_t)bytes);
+        s = run(h, path, &t, err);
+    }
+    if (s == STATUS_OK) {
+        s = parse_answer(h, path, &t, out, err);
+    }
+    curl_slist_free_all(headers);
+    curl_easy_cleanup(t.curl);
     buf_deinit(&t.text);
     return s;
 }

@@ -188,6 +188,18 @@ static const struct {
      {"streams", required_argument, NULL, 153},
      "--streams N",
      "bench: answers, or an encoder's texts, at once (1)"},
+    {OPT_INGEST,
+     {"to", required_argument, NULL, 70},
+     "--to FOLDER",
+     "folder below the watched one, whose first part is the collection (default: none)"},
+    {OPT_INGEST,
+     {"as", required_argument, NULL, 'A'},
+     "--as NAME",
+     "the file's name; needed where - is read"},
+    {OPT_INGEST,
+     {"replace", no_argument, NULL, 71},
+     "--replace",
+     "files of the same name that are there already"},
     {OPT_EVERY,
      {"every", required_argument, NULL, 'e'},
      "--every TIME",
@@ -475,6 +487,12 @@ static enum options_result take(const struct command *c, int letter, struct opti
         return OPTIONS_OK;
     case 62:
         out->passage_prefix = optarg;
+        return OPTIONS_OK;
+    case 70:
+        out->to = optarg;
+        return OPTIONS_OK;
+    case 71:
+        out->replace = true;
         return OPTIONS_OK;
     case 201:
         return take_one_of(c, "subject", out->subjects, &out->n_subjects);
