@@ -1,7 +1,7 @@
-/* The imported models that embed has open: encoders by the name of their vectors, rerankers by their
- * name in the settings. Opened when first asked for (mapped: what is read comes from the page cache)
- * and shared by all tenants; the least recently used is closed when there are too many. Any thread;
- * opening blocks. */
+/* The imported models that embed has open: encoders by the name of their vectors, rerankers by
+ * their name in the settings. Opened when first asked for (mapped: what is read comes from the page
+ * cache) and shared by all tenants; the least recently used is closed when there are too many. Any
+ * thread; opening blocks. */
 #ifndef CARREL_EMBED_MODELS_H
 #define CARREL_EMBED_MODELS_H
 
@@ -28,6 +28,7 @@ enum status models_reranker(struct models *m, const char *name, struct open_mode
 void models_let_go(struct models *m, struct open_model *o);
 const struct model *open_model(const struct open_model *o);
 const struct model_record *open_record(const struct open_model *o);
+/* At once, also while a model is being opened. */
 size_t models_open(struct models *m);
 
 #endif

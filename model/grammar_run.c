@@ -8,10 +8,15 @@
 
 #define BOTTOM 0U /* the stack with nothing left to read */
 #define CLOSURE_MAX (1U << 16)
-#define CHECK_MAX (1U << 24)
-#define READINGS_MAX 4096U /* stacks in one state */
+#define CLOSURE_WORK_MAX (1U << 20) /* ways looked at in one: a rule may have very many */
+#define CHECK_MAX (1U << 25)
+#define STEP_WORK_MAX (1U << 22) /* for one token: the model waits for it, and so does everybody   \
+                                  */
+#define READINGS_MAX 4096U       /* stacks in one state */
 #define STATES_SOFT 2048U
 #define STATES_HARD (8U * STATES_SOFT)
+#define SETS_SOFT (1U << 19)
+#define SETS_HARD (8U * SETS_SOFT)
 #define NODES_SOFT (1U << 18)
 #define NODES_HARD (8U * NODES_SOFT)
 #define MASKS 256U
@@ -49,7 +54,7 @@ struct automaton {
     uint32_t *found;
     uint32_t n_found;
     uint32_t epoch;
-    uint64_t steps;
+    uint64_t steps; /* work done so far */
 };
 
 struct grammar_run {
@@ -182,12 +187,13 @@ static enum status want(struct automaton *a, uint32_t node, struct error *err)
 static enum status run_closure(struct automaton *a, struct error *err)
 {
     const struct grammar *g = a->g;
+    const uint64_t enough = a->steps + CLOSURE_WORK_MAX;
     enum status s = STATUS_OK;
     for (uint32_t step = 0; a->n_todo > 0 && s == STATUS_OK; step++) {
         uint32_t n = a->todo[--a->n_todo];
         struct node top = a->nodes[n];
         a->steps++;
-        if (step == CLOSURE_MAX) {
+        if (step == CLOSURE_MAX || a->steps > enough) {
             return too_many(err);
         }
         if (n == BOTTOM || g->elements[top.at].kind == ELEMENT_CLASS) {
@@ -203,6 +209,7 @@ static enum status run_closure(struct automaton *a, struct error *err)
         for (uint32_t i = r->first; i != GRAMMAR_NONE && s == STATUS_OK;
              i = g->alternates[i].next) {
             uint32_t into;
+            a->steps++;
             s = stack_of(a, g->alternates[i].start, after, &into, err);
             if (s == STATUS_OK) {
                 s = want(a, into, err);
@@ -233,7 +240,7 @@ static enum status intern(struct automaton *a, uint32_t *out, struct error *err)
         *out = (uint32_t)known - 1;
         return STATUS_OK;
     }
-    if (a->n_states >= STATES_HARD) {
+    if (a->n_states >= STATES_HARD || a->n_sets + a->n_found > SETS_HARD) {
         return too_many(err);
     }
     struct state *p = grown(a->states, a->n_states + 1, &a->cap_states, sizeof *p);
@@ -272,6 +279,7 @@ static enum status compute(struct automaton *a, uint32_t from, unsigned group, u
 {
     enum status s = STATUS_OK;
     unsigned byte = a->g->sample[group];
+    a->steps += a->states[from].n;
     begin_closure(a);
     for (uint32_t i = 0; i < a->states[from].n && s == STATUS_OK; i++) {
         uint32_t n = a->sets[a->states[from].first + i];
@@ -456,6 +464,10 @@ static enum status carry_stack(struct automaton *a, const struct automaton *old,
     for (uint32_t n = node; n != BOTTOM; n = old->nodes[n].below) {
         depth++;
     }
+    a->steps += depth;
+    if (a->steps > STEP_WORK_MAX) { /* a's first steps: it was just begun */
+        return too_many(err);
+    }
     uint32_t *chain = calloc((size_t)depth + 1, sizeof *chain);
     if (chain == NULL) {
         return error_set(err, STATUS_NO_MEMORY, "out of memory");
@@ -476,7 +488,7 @@ static enum status carry_stack(struct automaton *a, const struct automaton *old,
 /* Where the table has grown large only the state that is needed goes on. */
 static enum status tidy(struct grammar_run *r, struct error *err)
 {
-    if (r->a.n_states < STATES_SOFT && r->a.n_nodes < NODES_SOFT) {
+    if (r->a.n_states < STATES_SOFT && r->a.n_nodes < NODES_SOFT && r->a.n_sets < SETS_SOFT) {
         return STATUS_OK;
     }
     struct automaton a;
@@ -512,6 +524,7 @@ static enum status tidy(struct grammar_run *r, struct error *err)
 static enum status walk(struct grammar_run *r, uint64_t *mask, struct error *err)
 {
     const struct grammar_vocabulary *v = r->v;
+    const uint64_t enough = r->a.steps + STEP_WORK_MAX;
     enum status s = STATUS_OK;
     memset(mask, 0, r->words * sizeof *mask);
     r->path[0] = r->state;
@@ -521,6 +534,9 @@ static enum status walk(struct grammar_run *r, uint64_t *mask, struct error *err
         s = step(&r->a, r->path[n->depth - 1], n->byte, &to, err);
         if (s != STATUS_OK) {
             return s;
+        }
+        if (r->a.steps > enough) {
+            return too_many(err);
         }
         if (to == DEAD) {
             i = n->end;

@@ -7,6 +7,8 @@
 #include "model/json_schema_internal.h"
 
 #define DEPTH_MAX 64U
+#define COPIED_MAX ((size_t)4 << 20)
+#define VALUE_WEIGHT 64U
 
 static const char common[] =
     "ws ::= | \" \" | \"\\n\" [ \\t]{0,40}\n"
@@ -132,6 +134,33 @@ static enum status resolve(struct schema *c, const json_t *s, const json_t **out
     return at == NULL ? schema_wrong_key(c, STATUS_INVALID, "$ref", "leads to nothing") : STATUS_OK;
 }
 
+/* About the bytes that a copy takes; more than most: as soon as that is certain. */
+static size_t weigh(const json_t *v, size_t most)
+{
+    size_t n = VALUE_WEIGHT + json_string_length(v);
+    for (size_t i = 0; i < json_array_size(v) && n <= most; i++) {
+        n += weigh(json_array_get(v, i), most - n);
+    }
+    void *it = json_object_iter((json_t *)(uintptr_t)v);
+    for (; it != NULL && n <= most; it = json_object_iter_next((json_t *)(uintptr_t)v, it)) {
+        n += strlen(json_object_iter_key(it));
+        n += n <= most ? weigh(json_object_iter_value(it), most - n) : 0;
+    }
+    return n;
+}
+
+/* Parts of allOf are copied wherever they are named, which may be often: a short schema would take
+ * all memory. */
+static enum status may_copy(struct schema *c, const json_t *v)
+{
+    c->copied += weigh(v, COPIED_MAX - c->copied);
+    if (c->copied > COPIED_MAX) {
+        c->copied = COPIED_MAX;
+        return schema_wrong_key(c, STATUS_TOO_LARGE, "allOf", "has too much in it, or too often");
+    }
+    return STATUS_OK;
+}
+
 /* Members of part into whole; a keyword that both have with different values does not fit. */
 static enum status merge_part(struct schema *c, json_t *whole, const json_t *part)
 {
@@ -178,10 +207,14 @@ static enum status all_of(struct schema *c, const json_t *s, struct buf *b)
     if (!json_is_array(list) || json_array_size(list) == 0) {
         return schema_wrong_key(c, STATUS_INVALID, "allOf", "is not a list of schemas");
     }
+    enum status st = may_copy(c, s);
+    if (st != STATUS_OK) {
+        return st;
+    }
     json_t *whole = json_deep_copy(s);
-    enum status st = whole == NULL || json_object_del(whole, "allOf") != 0
-                         ? error_set(c->err, STATUS_NO_MEMORY, "out of memory")
-                         : STATUS_OK;
+    if (whole == NULL || json_object_del(whole, "allOf") != 0) {
+        st = error_set(c->err, STATUS_NO_MEMORY, "out of memory");
+    }
     json_array_foreach(list, i, v)
     {
         for (unsigned hops = 0; st == STATUS_OK && json_object_get(v, "$ref") != NULL; hops++) {
@@ -193,6 +226,9 @@ static enum status all_of(struct schema *c, const json_t *s, struct buf *b)
         }
         if (st == STATUS_OK && json_object_get(v, "allOf") != NULL) {
             st = schema_wrong_key(c, STATUS_UNSUPPORTED, "allOf", "within allOf");
+        }
+        if (st == STATUS_OK) {
+            st = may_copy(c, v);
         }
         if (st == STATUS_OK) {
             st = merge_part(c, whole, v);

@@ -18,6 +18,7 @@ struct schema {
     struct buf *out;
     struct map known; /* address of a schema -> rule + 1 */
     json_t *merged;   /* what allOf made: kept, so that no address comes twice */
+    size_t copied;    /* for merged, by weigh() */
     unsigned rules, depth;
     struct buf place; /* JSON pointer of what is being read */
     struct error *err;

@@ -167,8 +167,8 @@ static void fractions_of(struct buf *b, const struct interval *i)
     static const char any[] = "\".\" [0-9]{1,15} ";
     static const char above[] = "\".\" [0-9]{0,7} [1-9] [0-9]{0,7} ";
     double most = (double)SCHEMA_WHOLE_MAX;
-    double low = i->low < -most ? -most : ceil(i->low);
-    double high = i->high > most ? most : floor(i->high);
+    double low = i->low < -most ? -most : i->low > most ? most + 1 : ceil(i->low);
+    double high = i->high > most ? most : i->high < -most ? -most - 1 : floor(i->high);
     int64_t from = low < 0 ? 0 : (int64_t)low;
     if (high - 1 >= (double)from) {
         buf_z(b, "| ");
@@ -327,6 +327,17 @@ static enum status add_member(struct schema *c, struct members *m, const char *n
     return STATUS_OK;
 }
 
+/* A name may be required twice, say by two parts of allOf. */
+static bool is_member(const struct members *m, const char *name)
+{
+    for (size_t i = 0; i < m->n; i++) {
+        if (str_eq(m->names[i], str_from(name))) {
+            return true;
+        }
+    }
+    return false;
+}
+
 static enum status collect(struct schema *c, const json_t *s, struct members *m)
 {
     const json_t *properties = json_object_get(s, "properties");
@@ -355,7 +366,7 @@ static enum status collect(struct schema *c, const json_t *s, struct members *m)
         if (st == STATUS_OK && !json_is_string(v)) {
             st = schema_wrong_key(c, STATUS_INVALID, "required", "holds something that is no name");
         }
-        if (st == STATUS_OK && json_object_get(properties, json_string_value(v)) == NULL) {
+        if (st == STATUS_OK && !is_member(m, json_string_value(v))) {
             st = add_member(c, m, json_string_value(v), NULL, true);
         }
     }

@@ -247,6 +247,12 @@ enum status registry_open(const char *home, const struct model_record *r, struct
     if (s == STATUS_OK) {
         s = model_role_check(m, r->role, err);
     }
+    if (s == STATUS_OK && model_info(m)->width != r->width) { /* vectors are given room by it */
+        s = error_set(err, STATUS_CORRUPT,
+                      "model %s: its record speaks of vectors of %u numbers, the file makes %u: "
+                      "import it again",
+                      r->name, r->width, model_info(m)->width);
+    }
     if (s == STATUS_OK) {
         s = registry_keep_packed(home, r, m, path, err);
     }

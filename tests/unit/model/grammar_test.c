@@ -288,6 +288,67 @@ static void a_long_answer_goes_on(void **state)
     grammar_vocabulary_free(v);
 }
 
+/* What a short grammar asks for must not take long: people wait for the same thread. */
+
+static void a_rule_of_very_many_ways_is_refused(void **state)
+{
+    struct buf text;
+    struct grammar *g = NULL;
+    struct error err;
+    (void)state;
+    buf_init(&text, GRAMMAR_TEXT_MAX);
+    buf_z(&text, "root ::= ");
+    for (unsigned i = 0; i < 200; i++) {
+        buf_z(&text, "x ");
+    }
+    buf_z(&text, "\nx ::= \"a\" ");
+    for (unsigned i = 0; i < 200000; i++) {
+        buf_char(&text, '|');
+    }
+    assert_int_equal(grammar_parse(buf_view(&text), &g, &err), STATUS_INVALID);
+    assert_non_null(strstr(err.text, "too many ways to begin"));
+    buf_deinit(&text);
+}
+
+/* After k letters there are k + 1 ways to have come there. */
+static const char ambiguous[] = "root ::= a b\na ::= \"a\"{0,4000}\nb ::= \"a\"{0,4000}";
+
+static void ways_to_read_are_bounded(void **state)
+{
+    static char text[4000];
+    struct error err;
+    bool yes = false;
+    (void)state;
+    struct grammar *g = parse(ambiguous);
+    memset(text, 'a', sizeof text);
+    assert_int_equal(grammar_matches(g, (struct str){text, 1000}, &yes, &err), STATUS_OK);
+    assert_true(yes);
+    assert_int_equal(grammar_matches(g, (struct str){text, sizeof text}, &yes, &err),
+                     STATUS_TOO_LARGE);
+    grammar_free(g);
+}
+
+static void work_for_a_token_is_bounded(void **state)
+{
+    static char text[2500];
+    static const bool none[2] = {false};
+    struct str two[2] = {{text, 1}, {text, sizeof text}};
+    struct grammar_vocabulary *v;
+    struct grammar_run *r;
+    struct error err;
+    const uint64_t *mask;
+    (void)state;
+    struct grammar *g = parse(ambiguous);
+    memset(text, 'a', sizeof text);
+    assert_int_equal(grammar_vocabulary_of(two, none, 2, &v, &err), STATUS_OK);
+    assert_int_equal(grammar_run_new(g, v, &r, &err), STATUS_OK);
+    assert_int_equal(grammar_run_allowed(r, &mask, &err), STATUS_TOO_LARGE);
+    assert_non_null(strstr(err.text, "make it simpler"));
+    grammar_run_free(r);
+    grammar_vocabulary_free(v);
+    grammar_free(g);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -297,6 +358,9 @@ int main(void)
         cmocka_unit_test(masks_are_what_can_be_taken),
         cmocka_unit_test(a_refused_token_changes_nothing),
         cmocka_unit_test(a_long_answer_goes_on),
+        cmocka_unit_test(a_rule_of_very_many_ways_is_refused),
+        cmocka_unit_test(ways_to_read_are_bounded),
+        cmocka_unit_test(work_for_a_token_is_bounded),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

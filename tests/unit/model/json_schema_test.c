@@ -32,6 +32,9 @@ static void values_of_a_schema(void **state)
          {"\"a\\\"b\"", "1", "null", "{\"x\":[]}"},
          {"\"a\"", "2"}},
         {"{\"const\":\"ja\"}", {"\"ja\""}, {"\"nein\""}},
+        {"{\"required\":[\"a\",\"a\"],\"additionalProperties\":false}",
+         {"{\"a\":1}"},
+         {"{}", "{\"a\":1,\"a\":1}"}},
         {"{\"type\":[\"integer\",\"null\"]}", {"-12", "0", "null"}, {"1.5", "00", "\"1\""}},
         {"{\"type\":\"integer\",\"minimum\":-5,\"maximum\":123}",
          {"-5", "-1", "0", "9", "10", "99", "100", "123"},
@@ -152,6 +155,9 @@ static void what_cannot_be_decoded_to_is_named(void **state)
         {"{\"$ref\":\"#\"}", "has no text that ends"},
         {"{\"type\":\"integer\",\"minimum\":5,\"maximum\":4}", "bounds"},
         {"{\"type\":\"number\",\"minimum\":0.2,\"maximum\":0.8}", "bounds"},
+        {"{\"type\":\"number\",\"minimum\":1e300}", "bounds"},
+        {"{\"type\":\"number\",\"maximum\":-1e300}", "bounds"},
+        {"{\"type\":\"integer\",\"minimum\":1e300}", "bounds"},
         {"{\"type\":\"string\",\"minLength\":5000}", "4096"},
         {"{\"type\":\"string\",\"minLength\":3,\"maxLength\":1}", "below"},
         {"{\"type\":\"string\",\"minLength\":-1}", "whole number"},
@@ -173,6 +179,28 @@ static void what_cannot_be_decoded_to_is_named(void **state)
             fail_msg("%s: says \"%s\"", cases[i].schema, err.text);
         }
     }
+}
+
+/* A part of allOf is copied wherever it is named: a short schema must not take all memory. */
+static void copies_are_bounded(void **state)
+{
+    struct buf text;
+    struct grammar *g = NULL;
+    struct error err;
+    (void)state;
+    buf_init(&text, GRAMMAR_TEXT_MAX);
+    buf_z(&text, "{\"$defs\":{\"big\":{\"type\":\"null\",\"description\":\"");
+    for (unsigned i = 0; i < 400000; i++) {
+        buf_char(&text, 'x');
+    }
+    buf_z(&text, "\"}},\"anyOf\":[");
+    for (unsigned i = 0; i < 100; i++) {
+        buf_printf(&text, "%s{\"allOf\":[{\"$ref\":\"#/$defs/big\"}]}", i > 0 ? "," : "");
+    }
+    buf_z(&text, "]}");
+    assert_int_equal(json_schema_grammar(buf_view(&text), &g, &err), STATUS_TOO_LARGE);
+    assert_non_null(strstr(err.text, "allOf"));
+    buf_deinit(&text);
 }
 
 /* Random answers, byte by byte, are JSON. */
@@ -251,6 +279,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(values_of_a_schema),
         cmocka_unit_test(what_cannot_be_decoded_to_is_named),
+        cmocka_unit_test(copies_are_bounded),
         cmocka_unit_test(random_answers_are_json),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -103,6 +103,9 @@ static void imported_is_found_and_opens(void **state)
     struct model *m;
     assert_int_equal(registry_open(p->home, &r, &m, &err), STATUS_OK);
     model_close(m);
+    again.width = 16; /* room for half a vector */
+    assert_int_equal(registry_open(p->home, &again, &m, &err), STATUS_CORRUPT);
+    assert_non_null(strstr(err.text, "the file makes 32"));
     assert_int_equal(registry_verify(p->home, &r, &err), STATUS_OK);
     assert_int_equal(count_files(p), 2);
     char path[REGISTRY_PATH_CAP];
