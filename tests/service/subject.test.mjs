@@ -236,3 +236,50 @@ test("a folder named after it: no figure of an evaluation, no error and no line 
   assert.equal(left.runs.length, measured.runs.length);
   assert.deepEqual(left.runs[0].all, measured.runs[0].all);
 });
+
+test("ingest is killed in the middle of it, again and again: it goes on, and what it is about is not lost", async () => {
+  const who = ["Ottoline Brackwater", "KV-5571190"];
+  const told = ["Ottoline", "ottoline", "Brackwater", "brackwater", "5571190"];
+  for (let i = 0; i < 4; i++) a.drop(`k/r${i}.md`, `# Round ${i}\n\nOttoline Brackwater walked ${i} miles.\n`);
+  a.drop("k/account.md", "# Account\n\nNumber kv 5571190 is in order.\n");
+  a.drop("k/ottoline_brackwater.md", "# Walks\n\nThe path along the dyke is closed.\n");
+  for (const p of ["k/r0.md", "k/r1.md", "k/r2.md", "k/r3.md", "k/account.md", "k/ottoline_brackwater.md"]) await ready(a, p);
+  const before = (await a.documents()).filter((d) => d.state === "ready").length;
+  const ingest = async () => {
+    const shown = await cli(a, ["status", "--json"]);
+    const s = shown.stdout.startsWith("{") && JSON.parse(shown.stdout).services?.find((x) => x.name === "ingest");
+    return s && s.state === "ready" && s.pid;
+  };
+  const steps = new Set();
+  const state = () => a.get("/api/erasures").then((r) => r.erasures[0]).catch(() => null);
+  let pid = await until("ingest is there", ingest);
+  const { id } = await a.post("/api/erasures", { subject: who });
+  for (let kill = 0; kill < 4; kill++) {
+    process.kill(pid, "SIGKILL");
+    const last = pid;
+    pid = await until("ingest is there again", async () => {
+      const p = await ingest();
+      return p && p !== last && p;
+    });
+    const e = await until("it tells how far it is", async () => {
+      const now = await state();
+      return now && now.id === id && now;
+    });
+    steps.add(e.step);
+    if (e.state === "done") break;
+  }
+  const done = await until("it is done", async () => {
+    const e = await a.get(`/api/erasures/${id}`).catch(() => null);
+    return e && e.state === "done" && e;
+  });
+  const c = done.certificate.certificate;
+  assert.equal(c.verification.result, "nothing found", [...steps].join(", "));
+  assert.equal(c.documents.length, 6);
+  assert.equal(c.subject.identifiers_keyed.length, 2);
+  assert.equal(c.subject.named_in_the_end_by, 0);
+  assert.ok(c.documents.some((d) => d.path === "k/[...].md"));
+  assert.ok(c.documents.every((d) => d.source === "deleted" || d.source === "was not there"));
+  for (const t of told) assert.ok(!JSON.stringify(done).includes(t) && !a.output.includes(t), t);
+  assert.deepEqual(holding(a.home, told), []);
+  assert.equal((await a.documents()).filter((d) => d.state === "ready").length, before - 6);
+});
