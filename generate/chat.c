@@ -479,8 +479,9 @@ static enum status check(const Ge__ChatRequest *ask, enum route_engine *engine, 
     return STATUS_OK;
 }
 
-/* The message is ours only until on_request returns, so it is packed and unpacked into the arena. */
-static const Ge__ChatRequest *copy_request(struct arena *a, const Ge__ChatRequest *ask)
+/* The message is ours only until on_request returns, so it is packed and unpacked into the arena. What a
+ * model computes is shared within the call's tenant at most, whatever the message calls its scope. */
+static const Ge__ChatRequest *copy_request(struct arena *a, const Ge__ChatRequest *ask, const char *tenant)
 {
     size_t len = ge__chat_request__get_packed_size(ask);
     uint8_t *packed = arena_alloc(a, len + 1);
@@ -489,7 +490,12 @@ static const Ge__ChatRequest *copy_request(struct arena *a, const Ge__ChatReques
     }
     ProtobufCAllocator allocator;
     arena_protobuf(a, &allocator);
-    return ge__chat_request__unpack(&allocator, ge__chat_request__pack(ask, packed), packed);
+    Ge__ChatRequest *copy =
+        ge__chat_request__unpack(&allocator, ge__chat_request__pack(ask, packed), packed);
+    if (copy != NULL && copy->scope != NULL && strcmp(copy->scope, tenant) != 0) {
+        copy->scope = NULL;
+    }
+    return copy;
 }
 
 static enum status decide(struct chat *c, enum route_engine wanted, struct error *err)
@@ -622,7 +628,7 @@ void chat_on_request(struct rpc_call *call, const ProtobufCMessage *m)
     list_push(&g->chats, &c->link);
     g->n_calls++;
     c->cite = calloc(1, sizeof *c->cite);
-    c->ask = copy_request(&c->arena, ask);
+    c->ask = copy_request(&c->arena, ask, rpc_call_tenant(call));
     if (c->cite == NULL || c->ask == NULL) {
         error_set(&err, STATUS_NO_MEMORY, "out of memory for the request");
     }
