@@ -133,7 +133,8 @@ static enum status is_its_own(int parent, const char *name, const struct stat *s
     }
     enum status s = hash_fd(fd, "the file", hash, err);
     *own = s == STATUS_OK &&
-           (is_to_go(c, hash) || (item->has_hash && memcmp(hash, item->hash, sizeof hash) == 0));
+           (is_to_go(c, hash) || (item->has_hash && memcmp(hash, item->hash, sizeof hash) == 0) ||
+            (item->has_was && memcmp(hash, item->was, sizeof hash) == 0));
     return s;
 }
 

@@ -102,7 +102,7 @@ static enum status withdraw(struct journal *j, const struct erasure *e, const ch
 {
     sqlite3_stmt *st = NULL;
     enum status s = prepare(j,
-                            "UPDATE files SET state=3,op=0,wanted=?2,done=?2,hash=NULL,title=NULL,"
+                            "UPDATE files SET state=3,op=0,wanted=?2,done=?2,title=NULL,"
                             "error=NULL,chunks=0,pages=0,attempts=0,next_attempt_ms=0,"
                             "changed_ms=?3 WHERE document=?1",
                             document, &st, err);
@@ -348,7 +348,7 @@ static enum status read_stamp(sqlite3_stmt *st, const char *id, struct erasure_i
     (void)sqlite3_bind_text(st, 1, it->document, -1, SQLITE_STATIC);
     bind_bytes(st, 2, it->path.ptr, it->path.len);
     (void)sqlite3_bind_text(st, 3, id, -1, SQLITE_STATIC);
-    it->has_stamp = it->taken = false;
+    it->has_stamp = it->has_was = it->taken = false;
     while (s == STATUS_OK && (s = db_row(st, &row, err)) == STATUS_OK && row) {
         if (sqlite3_column_int(st, 0) != 0) {
             it->has_stamp = true;
@@ -356,6 +356,11 @@ static enum status read_stamp(sqlite3_stmt *st, const char *id, struct erasure_i
                                             .size = (uint64_t)sqlite3_column_int64(st, 2),
                                             .mtime_ns = sqlite3_column_int64(st, 3),
                                             .ctime_ns = sqlite3_column_int64(st, 4)};
+            struct str hash = db_column(st, 5);
+            it->has_was = hash.len == SHA256_BYTES;
+            if (it->has_was) {
+                memcpy(it->was, hash.ptr, SHA256_BYTES);
+            }
         } else {
             it->taken = true;
         }
@@ -369,7 +374,7 @@ enum status erasure_stamps(struct journal *j, const char *id, struct erasure_ite
 {
     sqlite3_stmt *st = NULL;
     enum status s = prepare(j,
-                            "SELECT document=?1,ino,size,mtime_ns,ctime_ns FROM files"
+                            "SELECT document=?1,ino,size,mtime_ns,ctime_ns,hash FROM files"
                             " WHERE document=?1 OR (path=?2 AND document NOT IN"
                             " (SELECT document FROM erasure_items WHERE erasure=?3))",
                             NULL, &st, err);
@@ -509,7 +514,11 @@ enum status erasure_source(struct journal *j, const char *id, const struct erasu
     if (s == STATUS_OK && item->source != SOURCE_KEPT) {
         s = prepare(j, "DELETE FROM files WHERE document=?1", item->document, &st, err);
         s = finish(st, s, err);
-    } else if (s == STATUS_OK && shut_out) {
+    } else if (s == STATUS_OK) {
+        s = prepare(j, "UPDATE files SET hash=NULL WHERE document=?1", item->document, &st, err);
+        s = finish(st, s, err);
+    }
+    if (s == STATUS_OK && shut_out) {
         (void)snprintf(why, sizeof why,
                        "erased (erasure %s); its file may not be deleted here: delete it yourself, "
                        "it is not taken in again",

@@ -29,7 +29,7 @@ enum erasure_phase {                   /* numbers are stored; in the order in wh
 enum erased_source {                  /* numbers are stored */
                      SOURCE_NONE = 0, /* there was no file any more */
                      SOURCE_DELETED = 1,
-                     SOURCE_KEPT = 2, /* it may not be deleted: its hash keeps it out */
+                     SOURCE_KEPT = 2,     /* it may not be deleted: its hash keeps it out */
                      SOURCE_REPLACED = 3, /* another file lies there now: left alone */
                      SOURCE_TRASH = 4,    /* the item is a file in the trash: it has no other */
 };
@@ -57,6 +57,8 @@ struct erasure_item {
      * document's by now */
     bool has_stamp, taken;
     struct file_stamp stamp;
+    bool has_was; /* what it held when it was last read; after a restore the stamp is another */
+    uint8_t was[SHA256_BYTES];
 };
 
 struct erasure_place {

@@ -191,13 +191,24 @@ test("killed in the middle it goes on at the next start", async () => {
 });
 
 test("a backup from before is put right before it is served", async () => {
+  const there = (p) => until(`${p} is ready`, async () => (await a.documents()).some((d) => d.path === p && d.state === "ready"));
+  const twice = "# Tides\n\nThe harbour master reads the tide gauge at noon.\n";
   a.drop("old/o.md", secret(7));
-  await until("it is ready", async () => (await a.documents()).some((d) => d.path === "old/o.md" && d.state === "ready"));
+  a.drop("twice/one.md", twice);
+  a.drop("twice/other.md", twice);
+  a.drop("since/s.md", "# Since\n\nThe lighthouse keeper oils the lamp.\n");
+  for (const p of ["old/o.md", "twice/one.md", "twice/other.md", "since/s.md"]) await there(p);
   const target = join(dirname(a.home), "backups");
   const taken = await cli(a, "backup", target);
   assert.equal(taken.code, 0, taken.stderr);
   const { id } = await a.post("/api/erasures", { path: "old" });
   await erased(a, id);
+  const place = await a.post("/api/erasures", { path: "twice/one.md", copies: "keep" });
+  await erased(a, place.id);
+  a.drop("since/s.md", "# Since\n\nThe lighthouse keeper sold the lamp.\n");
+  await until("it has changed", async () => (await a.search("lighthouse keeper sold")).some((p) => p.text.includes("sold the lamp")));
+  const changed = await a.post("/api/erasures", { path: "since/s.md" });
+  await erased(a, changed.id);
   const again = join(dirname(a.home), "again");
   const given = spawnSync(join(binDir, "carrel"), ["restore", target, "--into", again], { encoding: "utf8" });
   assert.equal(given.status, 0, given.stderr);
@@ -214,6 +225,11 @@ test("a backup from before is put right before it is served", async () => {
     const e = await erased(b, id);
     assert.equal(e.certificate.certificate.verification.result, "nothing found");
     assert.deepEqual(holding(again, forms(7)), []);
+    for (const more of [place, changed]) await erased(b, more.id);
+    assert.ok(existsSync(join(b.watch, "twice/other.md")), "the copy that was to stay");
+    for (const p of ["old/o.md", "twice/one.md", "since/s.md"]) assert.ok(!existsSync(join(b.watch, p)), p);
+    const left = (await b.documents()).map((d) => d.path);
+    assert.ok(left.includes("twice/other.md") && !left.includes("twice/one.md") && !left.includes("since/s.md"), String(left));
   } finally {
     await b.stop({ keep: true });
   }

@@ -110,6 +110,13 @@ static void only_its_own_file_goes(void **state)
     it.stamp = file_stamp_of(&st);
     assert_int_equal(erase(&t, &it, &former), SOURCE_DELETED);
 
+    put(&t, "w/a/doc.txt", "as the backup has it"); /* what the journal knows it held */
+    it.has_stamp = false;
+    assert_int_equal(erase(&t, &it, &former), SOURCE_REPLACED);
+    it.has_was = true;
+    sha256_of("as the backup has it", 20, it.was);
+    assert_int_equal(erase(&t, &it, &former), SOURCE_DELETED);
+
     put(&t, "w/a/doc.txt", "the document"); /* the same content, but a document that stays has it */
     it = item_of("a/doc.txt", "the document");
     it.taken = true;
