@@ -7,6 +7,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "base/buf.h"
@@ -259,12 +260,23 @@ static enum status put_tensor(struct job *j, size_t index, struct error *err)
     return s == STATUS_OK ? flush(j, err) : s;
 }
 
-static enum status write_all(struct job *j, const char *out, struct error *err)
+static bool same_file(const char *a, const char *b)
+{
+    struct stat x;
+    struct stat y;
+    return stat(a, &x) == 0 && stat(b, &y) == 0 && x.st_dev == y.st_dev && x.st_ino == y.st_ino;
+}
+
+static enum status write_all(struct job *j, const char *in, const char *out, struct error *err)
 {
     int n = snprintf(j->beside, sizeof j->beside, "%s.part", out);
     if (n <= 0 || (size_t)n >= sizeof j->beside) {
         j->beside[0] = '\0';
         return error_set(err, STATUS_TOO_LARGE, "the name is too long");
+    }
+    if (same_file(in, j->beside)) { /* it would be cut while it is read */
+        return error_set(err, STATUS_INVALID, "%s is read: choose another name for what is made",
+                         j->beside);
     }
     j->fd = open(j->beside, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0644);
     if (j->fd < 0) {
@@ -315,7 +327,7 @@ enum status model_quantize_file(const char *in, const char *out, const char *typ
     if (s == STATUS_OK && j.row == NULL) {
         s = error_set(err, STATUS_NO_MEMORY, "out of memory");
     }
-    s = s == STATUS_OK ? write_all(&j, out, err) : s;
+    s = s == STATUS_OK ? write_all(&j, in, out, err) : s;
     if (j.fd >= 0) {
         (void)close(j.fd);
         (void)unlink(j.beside);

@@ -279,6 +279,14 @@ static void quantized_files_run(void **state)
     (void)snprintf(path, sizeof path, "%s/Q8_0.gguf", dir);
     assert_int_equal(model_quantize_file(path, made, "Q4_0", &err), STATUS_INVALID);
     assert_non_null(strstr(err.text, "already"));
+    (void)snprintf(made, sizeof made, "%s/own.gguf.part", dir); /* where own.gguf would be written */
+    assert_int_equal(rename(path, made), 0);
+    (void)snprintf(path, sizeof path, "%s/own.gguf.part", dir);
+    made[strlen(made) - 5] = '\0';
+    assert_int_equal(model_quantize_file(path, made, "Q8_0", &err), STATUS_INVALID);
+    assert_non_null(strstr(err.text, "another name"));
+    open_run(&r, path, TENSOR_F32); /* it is whole */
+    close_run(&r);
     free(exact);
     free(got);
     test_folder_remove(dir);
