@@ -125,12 +125,12 @@ void blob_remove(const char *path)
     (void)unlink(path); /* what stays is swept at the next open */
 }
 
-enum status blobs_sweep(const struct blobs *b, bool (*wanted)(const char *name, void *data),
-                        void *data, struct error *err)
+enum status blobs_sweep(const char *dir, bool (*wanted)(const char *name, void *data), void *data,
+                        struct error *err)
 {
-    DIR *d = opendir(b->dir);
+    DIR *d = opendir(dir);
     if (d == NULL) {
-        return error_errno(err, errno, "%s", b->dir);
+        return error_errno(err, errno, "%s", dir);
     }
     for (const struct dirent *e = readdir(d); e != NULL; e = readdir(d)) {
         if (e->d_name[0] != '.' && !wanted(e->d_name, data)) {

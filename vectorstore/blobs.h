@@ -44,9 +44,9 @@ enum status blob_finish(struct blob_writer *w, const char *path, struct error *e
 void blob_end(struct blob_writer *w);
 enum status blobs_sync(const struct blobs *b, struct error *err) MUST_CHECK;
 void blob_remove(const char *path);
-/* Removes every file that wanted() does not want, temporary ones included. */
-enum status blobs_sweep(const struct blobs *b, bool (*wanted)(const char *name, void *data),
-                        void *data, struct error *err) MUST_CHECK;
+/* Removes every file of a folder that wanted() does not want, temporary ones included. */
+enum status blobs_sweep(const char *dir, bool (*wanted)(const char *name, void *data), void *data,
+                        struct error *err) MUST_CHECK;
 /* [A-Za-z0-9._-], 1 to 64 characters, not starting with a dot. */
 bool blobs_name_ok(const char *name);
 

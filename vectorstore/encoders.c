@@ -92,7 +92,7 @@ enum status store_encoder_path(struct store *s, const char *encoder, char *path,
     return STATUS_OK;
 }
 
-/* In a transaction. */
+/* In a transaction. What is being built and would come back as one is one. */
 static enum status count_candidates(struct store *s, struct arena *a, size_t *n, struct error *err)
 {
     struct encoder e = {0};
@@ -100,7 +100,9 @@ static enum status count_candidates(struct store *s, struct arena *a, size_t *n,
     *n = 0;
     while (st == STATUS_OK) {
         st = catalogue_encoder_after(s->writer, e.pk, a, &e, err);
-        *n += st == STATUS_OK && e.state == ENCODER_CANDIDATE ? 1 : 0;
+        bool back = st == STATUS_OK && e.state == ENCODER_BUILDING && e.retired_ms == 0 &&
+                    e.intent != ENCODER_BY_GROWTH;
+        *n += back || (st == STATUS_OK && e.state == ENCODER_CANDIDATE) ? 1 : 0;
     }
     return st == STATUS_NOT_FOUND ? STATUS_OK : st;
 }
@@ -141,7 +143,7 @@ static enum status add_encoder(struct store *s, struct encoder *e, struct arena 
         e->retired_ms = 0;
         st = catalogue_encoder_set(s->writer, e, err);
     }
-    return st == STATUS_OK && !candidate ? encoder_drop_building(s, in.name, a, err) : st;
+    return st == STATUS_OK && !candidate ? encoder_put_back_others(s, in.name, a, err) : st;
 }
 
 static enum status put_encoder(struct store *s, struct encoder *e, struct str blob,
@@ -159,12 +161,12 @@ static enum status put_encoder(struct store *s, struct encoder *e, struct str bl
     int n = snprintf(path, sizeof path, "%s/encoder/%s", s->dir, e->name);
     enum status st = n < 0 || (size_t)n >= sizeof path
                          ? error_set(err, STATUS_TOO_LARGE, "%s: path too long", s->dir)
-                         : file_write_atomic(path, blob.ptr, blob.len, 0600, err);
-    if (st == STATUS_OK) {
-        st = catalogue_begin_write(s->writer, &state, err);
-    }
+                         : catalogue_begin_write(s->writer, &state, err);
     if (st == STATUS_OK) {
         st = add_encoder(s, e, &a, err);
+    }
+    if (st == STATUS_OK) { /* what is refused leaves nothing, and a row is never without its fit */
+        st = file_write_atomic(path, blob.ptr, blob.len, 0600, err);
     }
     if (st == STATUS_OK) {
         st = catalogue_commit(s->writer, &state, err);
@@ -425,16 +427,10 @@ enum status store_put_vectors(struct store *s, const Vs__PutVectorsRequest *m,
 {
     struct arena a;
     struct catalogue_state state;
-    struct encoder e;
+    struct encoder e = {0};
     uint32_t n = 0;
     arena_init(&a, (size_t)1024 * 1024);
-    enum status st = catalogue_begin_write(s->writer, &state, err);
-    if (st == STATUS_OK) {
-        st = catalogue_encoder_by_name(s->writer, str_from(m->encoder), &a, &e, err);
-    }
-    if (st == STATUS_OK && e.state == ENCODER_RETIRED) {
-        st = error_set(err, STATUS_CONFLICT, "the encoder %s is retired", m->encoder);
-    }
+    enum status st = encoder_begin(s, m->encoder, &a, &state, &e, err);
     for (size_t i = 0; i < m->n_items && st == STATUS_OK; i++) {
         bool stored;
         st = put_vector(s, &state, &e, m->items[i], &stored, err);

@@ -21,17 +21,38 @@ const char *encoder_intent(const struct encoder *e)
     return names[(unsigned)e->intent < 3 ? e->intent : ENCODER_BY_GROWTH];
 }
 
-enum status encoder_drop_building(struct store *s, const char *except, struct arena *a,
-                                  struct error *err)
+enum status encoder_begin(struct store *s, const char *name, struct arena *a,
+                          struct catalogue_state *state, struct encoder *e, struct error *err)
+{
+    enum status st = catalogue_begin_write(s->writer, state, err);
+    if (st == STATUS_OK) {
+        st = catalogue_encoder_by_name(s->writer, str_from(name), a, e, err);
+    }
+    if (st == STATUS_NOT_FOUND) {
+        st = error_set(err, st, "there is no such encoder (`carrel encoder list`)");
+    } else if (st == STATUS_OK && e->state == ENCODER_RETIRED) {
+        st = error_set(err, STATUS_CONFLICT, "the encoder %s is retired", e->name);
+    }
+    return st;
+}
+
+enum status encoder_put_back(struct store *s, struct encoder *e, struct error *err)
+{
+    e->state = e->retired_ms > 0                ? ENCODER_KEPT
+               : e->intent == ENCODER_BY_GROWTH ? ENCODER_RETIRED
+                                                : ENCODER_CANDIDATE;
+    return catalogue_encoder_set(s->writer, e, err);
+}
+
+enum status encoder_put_back_others(struct store *s, const char *but, struct arena *a,
+                                    struct error *err)
 {
     struct encoder e = {0};
     enum status st = STATUS_OK;
     while (st == STATUS_OK) {
         st = catalogue_encoder_after(s->writer, e.pk, a, &e, err);
-        if (st == STATUS_OK && e.state == ENCODER_BUILDING && strcmp(e.name, except) != 0) {
-            e.state = ENCODER_RETIRED;
-            e.retired_ms = 0;
-            st = catalogue_encoder_set(s->writer, &e, err);
+        if (st == STATUS_OK && e.state == ENCODER_BUILDING && strcmp(e.name, but) != 0) {
+            st = encoder_put_back(s, &e, err);
         }
     }
     return st == STATUS_NOT_FOUND ? STATUS_OK : st;
@@ -78,12 +99,27 @@ static enum status set_comparison(struct store *s, const struct encoder *e, cons
     size_t len = vs__comparison__get_packed_size(m);
     uint8_t *packed = len > COMPARISON_BYTES ? NULL : arena_alloc(a, len + 1);
     if (packed == NULL) {
-        return error_set(err, STATUS_TOO_LARGE, "a comparison must be shorter than %u bytes",
-                         COMPARISON_BYTES);
+        return len > COMPARISON_BYTES
+                   ? error_set(err, STATUS_TOO_LARGE, "a comparison must be shorter than %u bytes",
+                               COMPARISON_BYTES)
+                   : error_set(err, STATUS_NO_MEMORY, "out of memory");
     }
     (void)vs__comparison__pack(m, packed);
     return catalogue_encoder_compared(s->writer, e->pk,
                                       (struct str){.ptr = (const char *)packed, .len = len}, err);
+}
+
+/* Begins like encoder_begin, with the one that was published before. */
+static enum status begin_kept(struct store *s, struct arena *a, struct catalogue_state *state,
+                              struct encoder *e, struct error *err)
+{
+    enum status st = catalogue_begin_write(s->writer, state, err);
+    if (st == STATUS_OK) {
+        st = catalogue_encoder_by_state(s->writer, ENCODER_KEPT, a, e, err);
+    }
+    return st == STATUS_NOT_FOUND
+               ? error_set(err, st, "no earlier encoder is kept (encoder.keep_days)")
+               : st;
 }
 
 enum status store_promote(struct store *s, const Vs__PromoteRequest *m, struct arena *a,
@@ -94,18 +130,8 @@ enum status store_promote(struct store *s, const Vs__PromoteRequest *m, struct a
     int64_t missing = 0;
     bool comparing = false;
     bool named = m->encoder != NULL && m->encoder[0] != '\0';
-    enum status st = catalogue_begin_write(s->writer, &state, err);
-    if (st == STATUS_OK) {
-        st = named ? catalogue_encoder_by_name(s->writer, str_from(m->encoder), a, &e, err)
-                   : catalogue_encoder_by_state(s->writer, ENCODER_KEPT, a, &e, err);
-    }
-    if (st == STATUS_NOT_FOUND) {
-        st = error_set(err, st,
-                       named ? "there is no such encoder (`carrel encoder list`)"
-                             : "no earlier encoder is kept (encoder.keep_days)");
-    } else if (st == STATUS_OK && e.state == ENCODER_RETIRED) {
-        st = error_set(err, STATUS_CONFLICT, "the encoder %s is retired", e.name);
-    }
+    enum status st = named ? encoder_begin(s, m->encoder, a, &state, &e, err)
+                           : begin_kept(s, a, &state, &e, err);
     bool published = st == STATUS_OK && e.state == ENCODER_PUBLISHED;
     if (st == STATUS_OK) {
         st = catalogue_missing(s->writer, e.pk, &missing, err);
@@ -115,13 +141,15 @@ enum status store_promote(struct store *s, const Vs__PromoteRequest *m, struct a
     }
     bool now = missing == 0 && !comparing;
     if (st == STATUS_OK && e.state != ENCODER_PUBLISHED) {
-        st = now ? step_back(s, clock_wall_ms(), e.pk, a, err)
-                 : encoder_drop_building(s, e.name, a, err);
+        st = encoder_put_back_others(s, e.name, a, err); /* or it would publish itself later */
+        if (st == STATUS_OK && now) {
+            st = step_back(s, clock_wall_ms(), e.pk, a, err);
+        }
         /* a person chose it: growth counts from now, or the next fit would undo the choice */
         e.fitted_on = grown_to(&e, &state);
         e.state = now ? ENCODER_PUBLISHED : ENCODER_BUILDING;
         e.intent = comparing ? ENCODER_ASKED : ENCODER_FORCED;
-        e.retired_ms = comparing ? e.retired_ms : 0; /* so that it can go back to where it was */
+        e.retired_ms = now ? 0 : e.retired_ms; /* so that it can go back to where it was */
         if (st == STATUS_OK) {
             st = catalogue_encoder_set(s->writer, &e, err);
         }
@@ -147,16 +175,10 @@ enum status store_publish(struct store *s, const Vs__PublishRequest *m, Vs__Publ
 {
     struct arena a;
     struct catalogue_state state;
-    struct encoder e;
+    struct encoder e = {0};
     int64_t missing = 0;
     arena_init(&a, (size_t)1024 * 1024);
-    enum status st = catalogue_begin_write(s->writer, &state, err);
-    if (st == STATUS_OK) {
-        st = catalogue_encoder_by_name(s->writer, str_from(m->encoder), &a, &e, err);
-    }
-    if (st == STATUS_OK && e.state == ENCODER_RETIRED) {
-        st = error_set(err, STATUS_CONFLICT, "the encoder %s is retired", m->encoder);
-    }
+    enum status st = encoder_begin(s, m->encoder, &a, &state, &e, err);
     if (st == STATUS_OK && e.state != ENCODER_PUBLISHED) {
         st = catalogue_missing(s->writer, e.pk, &missing, err);
         if (st == STATUS_OK && missing > 0) {
@@ -227,9 +249,11 @@ static enum status hold_back(struct store *s, struct encoder *e,
     if (st == STATUS_OK && !candidate && e->intent == ENCODER_BY_GROWTH) {
         st = settle_growth(s, state, e->pk, a, err);
     }
-    if (st == STATUS_OK && !candidate) {
-        e->state = e->retired_ms > 0 ? ENCODER_KEPT : ENCODER_CANDIDATE;
+    if (st == STATUS_OK && !candidate && e->intent == ENCODER_BY_GROWTH) {
+        e->state = ENCODER_CANDIDATE; /* the figures are there to be looked at */
         st = catalogue_encoder_set(s->writer, e, err);
+    } else if (st == STATUS_OK && !candidate) {
+        st = encoder_put_back(s, e, err);
     }
     return st == STATUS_OK ? set_comparison(s, e, comparison, a, err) : st;
 }
@@ -265,13 +289,10 @@ static enum status put_aside(struct store *s, const char *name, const Vs__Compar
 {
     struct arena a;
     struct catalogue_state state;
-    struct encoder e;
+    struct encoder e = {0};
     arena_init(&a, (size_t)1024 * 1024);
-    enum status st = catalogue_begin_write(s->writer, &state, err);
-    if (st == STATUS_OK) {
-        st = catalogue_encoder_by_name(s->writer, str_from(name), &a, &e, err);
-    }
-    if (st == STATUS_NOT_FOUND || (st == STATUS_OK && e.state == ENCODER_RETIRED)) {
+    enum status st = encoder_begin(s, name, &a, &state, &e, err);
+    if (st == STATUS_CONFLICT) { /* as one that is gone */
         st = error_set(err, STATUS_NOT_FOUND, "there is no such encoder (`carrel encoder list`)");
     }
     if (st == STATUS_OK) {

@@ -61,6 +61,20 @@ static bool blob_wanted(const char *name, void *data)
     return (rest[0] == '\0' ? original : structure) > 0;
 }
 
+/* Without a row: of a put that was cut off between the fit and its row, or refused by a version
+ * before, which wrote the fit first. */
+static bool fit_wanted(const char *name, void *data)
+{
+    struct store *s = data;
+    struct arena a;
+    struct encoder e;
+    struct error err;
+    arena_init(&a, (size_t)64 * 1024);
+    enum status st = catalogue_encoder_by_name(s->writer, str_from(name), &a, &e, &err);
+    arena_reset(&a);
+    return st != STATUS_NOT_FOUND; /* in doubt it stays */
+}
+
 /* The marker is there while the store is open: found at the opening, it was not closed in order. */
 static enum status sweep(struct store *s, struct error *err)
 {
@@ -72,7 +86,7 @@ static enum status sweep(struct store *s, struct error *err)
     if (access(marker, F_OK) == 0) {
         st = sweep_contents(s, err);
         if (st == STATUS_OK) {
-            st = blobs_sweep(&s->blobs, blob_wanted, s, err);
+            st = blobs_sweep(s->blobs.dir, blob_wanted, s, err);
         }
         if (st != STATUS_OK && st != STATUS_CORRUPT) { /* no room, say: reading must go on */
             LOG_WARN("what a crash left could not be removed; the next start tries again",
@@ -141,6 +155,12 @@ static enum status open_parts(struct store *s, struct error *err)
     }
     if (st == STATUS_OK) {
         st = erase_again(s, err);
+    }
+    if (st == STATUS_OK) {
+        st = file_join(path, sizeof path, s->dir, "encoder", err);
+    }
+    if (st == STATUS_OK) { /* a handful of files */
+        st = blobs_sweep(path, fit_wanted, s, err);
     }
     return st == STATUS_OK ? sweep(s, err) : st;
 }

@@ -105,9 +105,17 @@ enum status content_forget_segments(struct store *s, struct arena *a, struct err
 
 /* ---- promote.c ---- */
 
-/* In the writer's transaction: whatever else was being built is dropped by the next housekeeping. */
-enum status encoder_drop_building(struct store *s, const char *except, struct arena *a,
-                                  struct error *err) MUST_CHECK;
+/* Begins the writer's transaction (catalogue_end() is the caller's, however it went) with the
+ * encoder of that name. NOT_FOUND; CONFLICT: it is retired, and in *e all the same. */
+enum status encoder_begin(struct store *s, const char *name, struct arena *a,
+                          struct catalogue_state *state, struct encoder *e,
+                          struct error *err) MUST_CHECK;
+/* In the writer's transaction: one that is not to be published after all goes back to where it was:
+ * kept for a rollback, a candidate where somebody asked for it, else away. The second: every one
+ * that is being built but the one of that name. */
+enum status encoder_put_back(struct store *s, struct encoder *e, struct error *err) MUST_CHECK;
+enum status encoder_put_back_others(struct store *s, const char *but, struct arena *a,
+                                    struct error *err) MUST_CHECK;
 const char *encoder_state_name(enum encoder_state state);
 /* "growth", "asked", "forced". */
 const char *encoder_intent(const struct encoder *e);

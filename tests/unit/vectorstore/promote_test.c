@@ -2,6 +2,7 @@
 #include "fixture.h"
 
 #include "base/clock.h"
+#include "base/file.h"
 
 #define DIMS 4U
 
@@ -296,6 +297,71 @@ static void a_fit_knows_what_was_there(void **state)
     arena_reset(&a);
 }
 
+/* What was promoted and waits goes back when something else takes its place: nothing is lost, and
+ * it does not publish itself later. */
+static void what_waits_goes_back_to_where_it_was(void **state)
+{
+    struct store *s = ((struct world *)*state)->s;
+    published(s, "old");
+    candidate(s, "c1", "candidate");
+    fill(s, "c1");
+    candidate(s, "c2", "candidate");
+    fill(s, "c2");
+    assert_false(promote(s, "c1", true).now); /* waits to be compared */
+    assert_true(promote(s, "c2", false).now);
+    stand(s, "old kept, c1 candidate, c2 published");
+    assert_false(promote(s, "c1", true).now);
+    assert_false(promote(s, "old", true).now); /* the other branch */
+    stand(s, "old building, c1 candidate, c2 published");
+    struct error err;
+    OK(store_put_encoder(s, "growth", DIMS, 3, STR("fit"), &err));
+    stand(s, "old kept, c1 candidate, c2 published, growth building");
+    candidate(s, "c3", "candidate");
+    assert_false(promote(s, "c3", false).now); /* for lack of vectors */
+    stand(s, "old kept, c1 candidate, c2 published, c3 building");
+    published(s, "next");
+    settle(s);
+    stand(s, "c1 candidate, c2 kept, c3 candidate, next published");
+    assert_true(promote(s, "c1", false).now); /* its vectors are all there */
+    assert_verified(s, 1, 3);
+}
+
+static bool has_fit(const struct world *w, const char *name)
+{
+    char path[128];
+    (void)snprintf(path, sizeof path, "%s/encoder/%s", w->dir, name);
+    return access(path, F_OK) == 0;
+}
+
+static void a_refused_encoder_leaves_no_file(void **state)
+{
+    struct world *w = *state;
+    struct error err;
+    char path[128];
+    const char *is;
+    published(w->s, "old");
+    candidate(w->s, "c1", "candidate");
+    candidate(w->s, "c2", "candidate");
+    candidate(w->s, "c3", "candidate");
+    assert_false(promote(w->s, "c3", true).now); /* it may come back: still one of three */
+    assert_int_equal(store_put_candidate(w->s, "c4", DIMS, 3, STR("fit"), &is, &err),
+                     STATUS_CONFLICT);
+    assert_false(has_fit(w, "c4"));
+    assert_int_equal(store_put_encoder(w->s, "c1", DIMS + 1, 3, STR("other"), &err),
+                     STATUS_CONFLICT);
+    /* one that a version before left, and a temporary one */
+    (void)snprintf(path, sizeof path, "%s/encoder/c4", w->dir);
+    OK(file_write_atomic(path, "fit", 3, 0600, &err));
+    (void)snprintf(path, sizeof path, "%s/encoder/c5.1.tmp", w->dir);
+    OK(file_write_atomic(path, "fit", 3, 0600, &err));
+    store_close(w->s);
+    OK(store_open(w->dir, &w->s, &err));
+    assert_false(has_fit(w, "c4"));
+    assert_false(has_fit(w, "c5.1.tmp"));
+    assert_true(has_fit(w, "c1"));
+    assert_true(has_fit(w, "old"));
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -303,6 +369,8 @@ int main(void)
         cmocka_unit_test_setup_teardown(candidates_stand_beside, setup, teardown),
         cmocka_unit_test_setup_teardown(promotion_waits_for_the_comparison_or_not, setup, teardown),
         cmocka_unit_test_setup_teardown(growth_that_was_held_back_settles, setup, teardown),
+        cmocka_unit_test_setup_teardown(what_waits_goes_back_to_where_it_was, setup, teardown),
+        cmocka_unit_test_setup_teardown(a_refused_encoder_leaves_no_file, setup, teardown),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
