@@ -5,9 +5,9 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/half.h"
 #include "base/hash.h"
 #include "base/text/text.h"
-#include "base/half.h"
 
 #define BAG_MAX ((size_t)65536)
 #define AVERAGE_LENGTH_MAX 1e6F
@@ -54,13 +54,6 @@ static struct str term_at(const struct lsa_model *m, size_t i)
     return (struct str){.ptr = m->strings + from, .len = to - from};
 }
 
-static int compare(struct str a, struct str b)
-{
-    size_t n = a.len < b.len ? a.len : b.len;
-    int c = n == 0 ? 0 : memcmp(a.ptr, b.ptr, n);
-    return c != 0 ? c : (a.len > b.len) - (a.len < b.len);
-}
-
 static enum status damaged(struct error *err, const char *what)
 {
     return error_set(err, STATUS_CORRUPT, "the encoder's fit is damaged: %s", what);
@@ -101,7 +94,7 @@ static enum status check_terms(const struct lsa_model *m, uint32_t string_bytes,
         if (from >= to || to > string_bytes) {
             return damaged(err, "a term's place is wrong");
         }
-        if (i > 0 && compare(term_at(m, i - 1), term_at(m, i)) >= 0) {
+        if (i > 0 && str_compare(term_at(m, i - 1), term_at(m, i)) >= 0) {
             return damaged(err, "its terms are not sorted");
         }
         float idf = read_f32(m->idf + 4 * i);
@@ -208,7 +201,7 @@ static bool lookup(const struct lsa_model *m, struct str stem, uint32_t *out)
     size_t low = 0, high = m->terms;
     while (low < high) {
         size_t middle = low + (high - low) / 2;
-        int c = compare(term_at(m, middle), stem);
+        int c = str_compare(term_at(m, middle), stem);
         if (c == 0) {
             *out = (uint32_t)middle;
             return true;

@@ -62,6 +62,8 @@ struct asking {
     size_t trash_asked;  /* of which the store was asked whether it has their text, and told */
     size_t hashes_asked; /* in the call under way */
     int64_t next;        /* where the store goes on */
+    char names_next[ID_CAP];
+    bool names; /* there, among paths and tags */
     bool found_all;
     struct asked_item *kept;
     size_t n_kept;

@@ -83,6 +83,10 @@ static void on_found(struct rpc_request *r, const ProtobufCMessage *msg, void *d
     }
     q->hashes_asked = 0; /* a second reply to one question has nothing to tell */
     q->next = reply == NULL ? q->next : reply->next;
+    if (reply != NULL && reply->names_next != NULL) {
+        (void)snprintf(q->names_next, sizeof q->names_next, "%s", reply->names_next);
+        q->names = true;
+    }
     q->found_all = q->found_all || (reply != NULL && reply->done);
     q->store_err.code = s;
 }
@@ -114,6 +118,7 @@ static void find_next(struct asking *q)
     m.n_marks = q->found_all ? 0 : subject_messages(q->marks, q->n_marks, packed, marks);
     m.has_after = 1;
     m.after = q->next;
+    m.names_after = q->names ? q->names_next : NULL;
     m.hashes = arena_array(&q->arena, hashes + 1, sizeof *m.hashes);
     for (; m.hashes != NULL && m.n_hashes < hashes; m.n_hashes++) {
         m.hashes[m.n_hashes] = (ProtobufCBinaryData){

@@ -13,10 +13,7 @@ static int by_bytes(const void *a, const void *b, void *data)
     uint32_t y = *(const uint32_t *)b;
     struct str s = grammar_vocabulary_bytes(v, x);
     struct str t = grammar_vocabulary_bytes(v, y);
-    int c = memcmp(s.ptr, t.ptr, s.len < t.len ? s.len : t.len);
-    if (c == 0) {
-        c = (s.len > t.len) - (s.len < t.len);
-    }
+    int c = str_compare(s, t);
     return c != 0 ? c : (x > y) - (x < y);
 }
 

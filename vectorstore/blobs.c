@@ -5,6 +5,8 @@
 #include <fcntl.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "base/file.h"
@@ -111,6 +113,36 @@ void blob_end(struct blob_writer *w)
         w->open = false;
     }
     buf_deinit(&w->pending);
+}
+
+enum status blob_look(const struct blobs *b, const uint8_t hash[SHA256_BYTES], const char *pipeline,
+                      enum blob_kind kind, struct blob_view *out, struct error *err)
+{
+    char path[1300];
+    struct stat there;
+    *out = (struct blob_view){.data = STR("")};
+    enum status s = blobs_path(b, hash, pipeline, kind, path, sizeof path, err);
+    int fd = s == STATUS_OK ? open(path, O_RDONLY | O_CLOEXEC) : -1;
+    if (fd >= 0 && fstat(fd, &there) == 0) {
+        size_t len = (size_t)there.st_size;
+        void *p = len == 0 ? NULL : mmap(NULL, len, PROT_READ, MAP_PRIVATE, fd, 0);
+        out->there = p != MAP_FAILED;
+        if (out->there && len > 0) {
+            out->data = (struct str){.ptr = p, .len = len};
+        }
+    }
+    if (fd >= 0) {
+        (void)close(fd);
+    }
+    return s;
+}
+
+void blob_looked(struct blob_view *v)
+{
+    if (v->data.len > 0) {
+        (void)munmap((void *)(uintptr_t)v->data.ptr, v->data.len);
+    }
+    *v = (struct blob_view){.data = STR("")};
 }
 
 enum status blobs_sync(const struct blobs *b, struct error *err)

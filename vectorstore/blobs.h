@@ -32,6 +32,14 @@ enum status blobs_open(struct blobs *b, const char *tenant_dir, struct error *er
 enum status blobs_path(const struct blobs *b, const uint8_t hash[SHA256_BYTES],
                        const char *pipeline, enum blob_kind kind, char *out, size_t cap,
                        struct error *err) MUST_CHECK;
+/* A whole blob in memory, to be read once. there false: it is missing or cannot be read. */
+struct blob_view {
+    struct str data;
+    bool there;
+};
+enum status blob_look(const struct blobs *b, const uint8_t hash[SHA256_BYTES], const char *pipeline,
+                      enum blob_kind kind, struct blob_view *out, struct error *err) MUST_CHECK;
+void blob_looked(struct blob_view *v);
 enum status blob_begin(const struct blobs *b, struct blob_writer *w, struct error *err) MUST_CHECK;
 enum status blob_add(struct blob_writer *w, const void *p, size_t len,
                      struct error *err) MUST_CHECK;

@@ -361,10 +361,12 @@ enum status catalogue_versions_forget(struct catalogue *c, const char *document,
 /* Of any document. */
 enum status catalogue_versions_forget_content(struct catalogue *c, int64_t content,
                                               struct error *err) MUST_CHECK;
-/* Every path and set of tags that a document has or had. */
+/* Every path and set of tags that the documents after `after` ("": from the first) have or had, so
+ * many documents; last: where to go on, "": that were all. */
 typedef enum status (*name_visit)(const char *document, struct str path, struct str tags,
                                   void *data, struct error *err);
-enum status catalogue_names(struct catalogue *c, name_visit visit, void *data,
+enum status catalogue_names(struct catalogue *c, struct str after, uint32_t documents,
+                            char last[ID_CAP], name_visit visit, void *data,
                             struct error *err) MUST_CHECK;
 /* Outside a transaction: what was deleted leaves the file (base/db.h). */
 enum status catalogue_scrub(struct catalogue *c, bool whole, bool *done,

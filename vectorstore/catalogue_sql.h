@@ -1,9 +1,9 @@
-/* All SQL of the store: the schema and every statement, each with the name catalogue*.c know it by. Row numbers
- * (contents.pk, chunks.no, encoders.pk, terms.id) never leave vectorstore.
+/* All SQL of the store: the schema and every statement, each with the name catalogue*.c know it by.
+ * Row numbers (contents.pk, chunks.no, encoders.pk, terms.id) never leave vectorstore.
  *
- * What is derived lives in the same file and changes in the same transactions as the truth it is derived from:
- * what a row in `chunks` adds to full text is in text_runs until a segment holds it; when the row goes, its
- * postings wait for a merge and are hidden by the visibility bitmap. */
+ * What is derived lives in the same file and changes in the same transactions as the truth it is
+ * derived from: what a row in `chunks` adds to full text is in text_runs until a segment holds it;
+ * when the row goes, its postings wait for a merge and are hidden by the visibility bitmap. */
 #ifndef CARREL_VECTORSTORE_CATALOGUE_SQL_H
 #define CARREL_VECTORSTORE_CATALOGUE_SQL_H
 
@@ -13,17 +13,21 @@
     " next_vector INTEGER NOT NULL, next_term INTEGER NOT NULL, next_gram INTEGER NOT NULL,"       \
     " gram_base INTEGER NOT NULL, indexed INTEGER NOT NULL, length_total INTEGER NOT NULL,"        \
     " gram_length_total INTEGER NOT NULL, plain_length_total INTEGER NOT NULL,"                    \
-    " purge_debt INTEGER NOT NULL, analyzer INTEGER NOT NULL, reindex_from INTEGER NOT NULL) STRICT;" \
-    "INSERT INTO state VALUES(1,0,0,0,1,1,1,1,1,0,0,0,0,0,0,0);"                                   \
-    /* state: 0 being put, 1 published, 2 without a location, waiting to be removed */             \
+    " purge_debt INTEGER NOT NULL, analyzer INTEGER NOT NULL, reindex_from INTEGER NOT NULL) "     \
+    "STRICT;"                                                                                      \
+    "INSERT INTO state VALUES(1,0,0,0,1,1,1,1,1,0,0,0,0,0,0,0);" /* state: 0 being put, 1          \
+                                                                    published, 2 without a         \
+                                                                    location, waiting to be        \
+                                                                    removed */                     \
     "CREATE TABLE contents(pk INTEGER PRIMARY KEY AUTOINCREMENT, id TEXT NOT NULL UNIQUE,"         \
     " hash BLOB NOT NULL, pipeline TEXT NOT NULL, format TEXT NOT NULL, title TEXT NOT NULL,"      \
     " language TEXT NOT NULL, pages INTEGER NOT NULL, size INTEGER NOT NULL,"                      \
     " text_size INTEGER NOT NULL, boxes INTEGER NOT NULL, chunks INTEGER NOT NULL,"                \
     " state INTEGER NOT NULL) STRICT;"                                                             \
     "CREATE INDEX contents_hash ON contents(hash, pipeline);"                                      \
-    "CREATE INDEX contents_unsettled ON contents(state) WHERE state<>1;"                           \
-    /* content NULL: removed; the row stays for its sequence */                                    \
+    "CREATE INDEX contents_unsettled ON contents(state) WHERE state<>1;" /* content NULL: removed; \
+                                                                            the row stays for its  \
+                                                                            sequence */            \
     "CREATE TABLE locations(document TEXT PRIMARY KEY, path BLOB NOT NULL, source TEXT NOT NULL,"  \
     " collection TEXT NOT NULL, label TEXT NOT NULL, readers BLOB NOT NULL,"                       \
     " sequence INTEGER NOT NULL, modified_ms INTEGER NOT NULL, excluded INTEGER NOT NULL,"         \
@@ -32,15 +36,16 @@
     "CREATE TABLE versions(document TEXT NOT NULL, valid_from INTEGER NOT NULL,"                   \
     " sequence INTEGER NOT NULL, valid_to INTEGER, hash BLOB NOT NULL, path BLOB NOT NULL,"        \
     " PRIMARY KEY(document, sequence, valid_from)) STRICT, WITHOUT ROWID;"                         \
-    "CREATE TABLE chunks(no INTEGER PRIMARY KEY, content INTEGER NOT NULL REFERENCES contents(pk),"\
+    "CREATE TABLE chunks(no INTEGER PRIMARY KEY, content INTEGER NOT NULL REFERENCES "             \
+    "contents(pk),"                                                                                \
     " ordinal INTEGER NOT NULL, first INTEGER NOT NULL, last INTEGER NOT NULL,"                    \
     " byte INTEGER NOT NULL, page INTEGER NOT NULL, page_end INTEGER NOT NULL,"                    \
     " length INTEGER NOT NULL, gram_length INTEGER NOT NULL, heading TEXT NOT NULL,"               \
     " text BLOB NOT NULL) STRICT;"                                                                 \
     "CREATE UNIQUE INDEX chunks_content ON chunks(content, ordinal);"                              \
     "CREATE TABLE spans(content INTEGER NOT NULL, first INTEGER NOT NULL, last INTEGER NOT NULL,"  \
-    " PRIMARY KEY(content, first)) STRICT, WITHOUT ROWID;"                                         \
-    /* state: 0 building, 1 published, 2 retired */                                                \
+    " PRIMARY KEY(content, first)) STRICT, WITHOUT ROWID;" /* state: 0 building, 1 published, 2    \
+                                                              retired */                           \
     "CREATE TABLE encoders(pk INTEGER PRIMARY KEY AUTOINCREMENT, name TEXT NOT NULL UNIQUE,"       \
     " dimensions INTEGER NOT NULL, fitted_on INTEGER NOT NULL, state INTEGER NOT NULL,"            \
     " vectors INTEGER NOT NULL, retired_ms INTEGER NOT NULL) STRICT;"                              \
@@ -50,27 +55,32 @@
     "CREATE TABLE content_encoders(content INTEGER NOT NULL, encoder INTEGER NOT NULL,"            \
     " n INTEGER NOT NULL, PRIMARY KEY(content, encoder)) STRICT, WITHOUT ROWID;"                   \
     "CREATE TABLE terms(term BLOB PRIMARY KEY, id INTEGER NOT NULL, df INTEGER NOT NULL,"          \
-    " blocks INTEGER NOT NULL) STRICT, WITHOUT ROWID;"                                             \
-    /* no: terms.id * 2^20 + number within the term */                                             \
+    " blocks INTEGER NOT NULL) STRICT, WITHOUT ROWID;" /* no: terms.id * 2^20 + number within the  \
+                                                          term */                                  \
     "CREATE TABLE blocks(no INTEGER PRIMARY KEY, block BLOB NOT NULL) STRICT;"                     \
     "CREATE TABLE gram_pages(page INTEGER PRIMARY KEY, counts BLOB NOT NULL) STRICT;"              \
-    "CREATE TABLE gram_log(seq INTEGER PRIMARY KEY, sign INTEGER NOT NULL, counts BLOB NOT NULL) STRICT;" \
-    "CREATE TABLE languages(language TEXT PRIMARY KEY, chunks INTEGER NOT NULL) STRICT, WITHOUT ROWID;" \
+    "CREATE TABLE gram_log(seq INTEGER PRIMARY KEY, sign INTEGER NOT NULL, counts BLOB NOT NULL) " \
+    "STRICT;"                                                                                      \
+    "CREATE TABLE languages(language TEXT PRIMARY KEY, chunks INTEGER NOT NULL) STRICT, WITHOUT "  \
+    "ROWID;"                                                                                       \
     "CREATE TABLE purge(one INTEGER PRIMARY KEY CHECK(one=1), after BLOB NOT NULL) STRICT;"
 
-/* Versions know their content and what they were called; tags and dates; a log of what changed that decides who
- * finds what (triggers write it, so that no way of changing a row goes past it). contents.state 3: without a
- * location, kept for its versions. */
+/* Versions know their content and what they were called; tags and dates; a log of what changed that
+ * decides who finds what (triggers write it, so that no way of changing a row goes past it).
+ * contents.state 3: without a location, kept for its versions. */
 #define CATALOGUE_SCHEMA_2                                                                         \
     "ALTER TABLE state ADD COLUMN retained INTEGER NOT NULL DEFAULT 0;"                            \
     "ALTER TABLE state ADD COLUMN versions_from INTEGER NOT NULL DEFAULT 0;"                       \
     "ALTER TABLE locations ADD COLUMN tags BLOB NOT NULL DEFAULT x'';"                             \
     "ALTER TABLE locations ADD COLUMN date_ms INTEGER;"                                            \
     "CREATE TABLE versions_2(no INTEGER PRIMARY KEY, document TEXT NOT NULL,"                      \
-    " valid_from INTEGER NOT NULL, valid_to INTEGER, sequence INTEGER NOT NULL, hash BLOB NOT NULL," \
+    " valid_from INTEGER NOT NULL, valid_to INTEGER, sequence INTEGER NOT NULL, hash BLOB NOT "    \
+    "NULL,"                                                                                        \
     " path BLOB NOT NULL, content INTEGER, collection TEXT NOT NULL, label TEXT NOT NULL,"         \
     " tags BLOB NOT NULL, date_ms INTEGER NOT NULL) STRICT;"                                       \
-    "INSERT INTO versions_2(document,valid_from,valid_to,sequence,hash,path,content,collection,label,tags,date_ms)" \
+    "INSERT INTO "                                                                                 \
+    "versions_2(document,valid_from,valid_to,sequence,hash,path,content,collection,label,tags,"    \
+    "date_ms)"                                                                                     \
     " SELECT v.document,v.valid_from,v.valid_to,v.sequence,v.hash,v.path,"                         \
     " CASE WHEN v.valid_to IS NULL THEN l.content END,l.collection,l.label,x'',l.modified_ms"      \
     " FROM versions v JOIN locations l ON l.document=v.document;"                                  \
@@ -88,34 +98,43 @@
     " INSERT INTO touched(content) VALUES(old.content); END;"                                      \
     "CREATE TRIGGER touched_version AFTER INSERT ON versions WHEN new.content IS NOT NULL BEGIN"   \
     " INSERT INTO touched(content) VALUES(new.content); END;"                                      \
-    "CREATE TRIGGER touched_version_set AFTER UPDATE ON versions WHEN old.content IS NOT NULL BEGIN" \
+    "CREATE TRIGGER touched_version_set AFTER UPDATE ON versions WHEN old.content IS NOT NULL "    \
+    "BEGIN"                                                                                        \
     " INSERT INTO touched(content) VALUES(old.content);"                                           \
     " INSERT INTO touched(content) SELECT new.content WHERE new.content IS NOT old.content"        \
     " AND new.content IS NOT NULL; END;"                                                           \
-    "CREATE TRIGGER touched_version_gone AFTER DELETE ON versions WHEN old.content IS NOT NULL BEGIN" \
+    "CREATE TRIGGER touched_version_gone AFTER DELETE ON versions WHEN old.content IS NOT NULL "   \
+    "BEGIN"                                                                                        \
     " INSERT INTO touched(content) VALUES(old.content); END;"                                      \
     "CREATE TRIGGER touched_location AFTER INSERT ON locations BEGIN INSERT INTO touched(content)" \
-    " SELECT DISTINCT content FROM versions WHERE document=new.document AND content IS NOT NULL; END;" \
-    "CREATE TRIGGER touched_location_set AFTER UPDATE ON locations BEGIN INSERT INTO touched(content)" \
-    " SELECT DISTINCT content FROM versions WHERE document=new.document AND content IS NOT NULL; END;" \
-    "CREATE TRIGGER touched_location_gone AFTER DELETE ON locations BEGIN INSERT INTO touched(content)" \
-    " SELECT DISTINCT content FROM versions WHERE document=old.document AND content IS NOT NULL; END;" \
+    " SELECT DISTINCT content FROM versions WHERE document=new.document AND content IS NOT NULL; " \
+    "END;"                                                                                         \
+    "CREATE TRIGGER touched_location_set AFTER UPDATE ON locations BEGIN INSERT INTO "             \
+    "touched(content)"                                                                             \
+    " SELECT DISTINCT content FROM versions WHERE document=new.document AND content IS NOT NULL; " \
+    "END;"                                                                                         \
+    "CREATE TRIGGER touched_location_gone AFTER DELETE ON locations BEGIN INSERT INTO "            \
+    "touched(content)"                                                                             \
+    " SELECT DISTINCT content FROM versions WHERE document=old.document AND content IS NOT NULL; " \
+    "END;"                                                                                         \
     "CREATE TRIGGER touched_content AFTER UPDATE OF state,language,format ON contents BEGIN"       \
     " INSERT INTO touched(content) VALUES(new.pk); END;"
 
-/* Full text lives in segments; here are only the runs that none covers yet. What was indexed before is made again
- * from the chunks, in the background. */
+/* Full text lives in segments; here are only the runs that none covers yet. What was indexed before
+ * is made again from the chunks, in the background. */
 #define CATALOGUE_SCHEMA_3                                                                         \
-    "DROP TABLE terms; DROP TABLE blocks; DROP TABLE gram_pages; DROP TABLE gram_log; DROP TABLE purge;" \
+    "DROP TABLE terms; DROP TABLE blocks; DROP TABLE gram_pages; DROP TABLE gram_log; DROP TABLE " \
+    "purge;"                                                                                       \
     "ALTER TABLE state DROP COLUMN next_term; ALTER TABLE state DROP COLUMN next_gram;"            \
     "ALTER TABLE state DROP COLUMN gram_base; ALTER TABLE state DROP COLUMN indexed;"              \
     "ALTER TABLE state DROP COLUMN length_total; ALTER TABLE state DROP COLUMN gram_length_total;" \
     "ALTER TABLE state DROP COLUMN plain_length_total; ALTER TABLE state DROP COLUMN purge_debt;"  \
     "ALTER TABLE state DROP COLUMN analyzer; ALTER TABLE state DROP COLUMN reindex_from;"          \
-    "CREATE TABLE text_runs(first INTEGER PRIMARY KEY, last INTEGER NOT NULL, image BLOB NOT NULL) STRICT;"
+    "CREATE TABLE text_runs(first INTEGER PRIMARY KEY, last INTEGER NOT NULL, image BLOB NOT "     \
+    "NULL) STRICT;"
 
-/* Legal holds over versions: told by ingest, whose journal is the truth. Until it has told them (holds_known 0)
- * no version of an older store is forgotten. */
+/* Legal holds over versions: told by ingest, whose journal is the truth. Until it has told them
+ * (holds_known 0) no version of an older store is forgotten. */
 #define CATALOGUE_SCHEMA_4                                                                         \
     "CREATE TABLE holds(id TEXT PRIMARY KEY, kind INTEGER NOT NULL, target BLOB NOT NULL,"         \
     " round INTEGER NOT NULL) STRICT, WITHOUT ROWID;"                                              \
@@ -123,8 +142,8 @@
     "ALTER TABLE state ADD COLUMN holds_known INTEGER NOT NULL DEFAULT 0;"                         \
     "UPDATE state SET holds_known=NOT EXISTS(SELECT 1 FROM versions);"
 
-/* Encoders beside the published one. encoders.state 4: filled, and published only when a person says so. intent:
- * enum encoder_intent. comparison: a packed vs.Comparison, the last one. */
+/* Encoders beside the published one. encoders.state 4: filled, and published only when a person
+ * says so. intent: enum encoder_intent. comparison: a packed vs.Comparison, the last one. */
 #define CATALOGUE_SCHEMA_5                                                                         \
     "ALTER TABLE encoders ADD COLUMN intent INTEGER NOT NULL DEFAULT 0;"                           \
     "ALTER TABLE encoders ADD COLUMN comparison BLOB NOT NULL DEFAULT x'';"
@@ -139,7 +158,8 @@
     "pk,name,dimensions,fitted_on,state,vectors,retired_ms,intent,comparison,fitted_to,fitted_contents"
 #define CONTENT_COLUMNS "pk,id,hash,pipeline,format,title,language,pages,size,text_size,boxes,chunks,state"
 #define LOCATION_COLUMNS                                                                           \
-    "document,path,source,collection,label,readers,sequence,modified_ms,excluded,content,tags,date_ms"
+    "document,path,source,collection,label,readers,sequence,modified_ms,excluded,content,tags,"    \
+    "date_ms"
 #define CHUNK_COLUMNS                                                                              \
     "no,content,ordinal,first,last,byte,page,page_end,length,gram_length,heading,text"
 
@@ -157,17 +177,22 @@
     " FROM versions v LEFT JOIN locations l ON l.document=v.document"
 
 #define CATALOGUE_STATEMENTS(X)                                                                    \
-    X(STATE_GET, "SELECT generation,documents,visible,next_chunk,next_vector,retained,versions_from FROM state") \
+    X(STATE_GET,                                                                                   \
+      "SELECT generation,documents,visible,next_chunk,next_vector,retained,versions_from FROM "    \
+      "state")                                                                                     \
     X(STATE_SET, "UPDATE state SET generation=?1,documents=?2,visible=?3,next_chunk=?4,"           \
                  "next_vector=?5,retained=?6,versions_from=?7")                                    \
-    X(CONTENT_FIND, "SELECT " CONTENT_COLUMNS " FROM contents WHERE hash=?1 AND pipeline=?2 AND state IN(1,3)") \
+    X(CONTENT_FIND,                                                                                \
+      "SELECT " CONTENT_COLUMNS " FROM contents WHERE hash=?1 AND pipeline=?2 AND state IN(1,3)")  \
     X(CONTENT_BY_PK, "SELECT " CONTENT_COLUMNS " FROM contents WHERE pk=?1")                       \
     X(CONTENT_BY_ID, "SELECT " CONTENT_COLUMNS " FROM contents WHERE id=?1")                       \
     X(CONTENT_AFTER, "SELECT " CONTENT_COLUMNS " FROM contents WHERE pk>?1 ORDER BY pk LIMIT 1")   \
-    X(CONTENT_UNSETTLED, "SELECT " CONTENT_COLUMNS " FROM contents WHERE state=?1 AND state<>1 LIMIT 1") \
+    X(CONTENT_UNSETTLED,                                                                           \
+      "SELECT " CONTENT_COLUMNS " FROM contents WHERE state=?1 AND state<>1 LIMIT 1")              \
     X(CONTENT_ADD, "INSERT INTO contents(id,hash,pipeline,format,title,language,pages,size,"       \
                    "text_size,boxes,chunks,state) VALUES(?1,?2,?3,?4,?5,?6,?7,?8,?9,?10,?11,?12)") \
-    X(CONTENT_UPDATE, "UPDATE contents SET language=?2,text_size=?3,boxes=?4,chunks=?5,state=?6 WHERE pk=?1") \
+    X(CONTENT_UPDATE,                                                                              \
+      "UPDATE contents SET language=?2,text_size=?3,boxes=?4,chunks=?5,state=?6 WHERE pk=?1")      \
     X(CONTENT_DELETE, "DELETE FROM contents WHERE pk=?1")                                          \
     X(CONTENT_USES, "SELECT count(*), sum(pipeline=?2) FROM contents WHERE hash=?1")               \
     X(LOCATION_GET, "SELECT " LOCATION_COLUMNS " FROM locations WHERE document=?1")                \
@@ -182,33 +207,40 @@
                       " content IS NOT NULL ORDER BY document LIMIT 1")                            \
     X(LOCATION_ANY, "SELECT 1 FROM locations WHERE content=?1 LIMIT 1")                            \
     X(LOCATION_COUNT, "SELECT count(*) FROM locations WHERE content IS NOT NULL")                  \
-    X(VERSION_OPEN, "INSERT INTO versions(document,valid_from,sequence,hash,path,content,collection,label,tags,date_ms)" \
-                    " VALUES(?1,?2,?3,?4,?5,?6,?7,?8,?9,?10)")                                     \
+    X(VERSION_OPEN,                                                                                \
+      "INSERT INTO "                                                                               \
+      "versions(document,valid_from,sequence,hash,path,content,collection,label,tags,date_ms)"     \
+      " VALUES(?1,?2,?3,?4,?5,?6,?7,?8,?9,?10)")                                                   \
     X(VERSION_LAST, "SELECT max(coalesce(valid_to,valid_from)) FROM versions WHERE document=?1")   \
     X(VERSION_CLOSE, "UPDATE versions SET valid_to=?2 WHERE document=?1 AND valid_to IS NULL")     \
-    X(VERSION_EXCESS, "SELECT " VERSION_KEY_COLUMNS " WHERE v.document=?1 AND v.valid_to IS NOT NULL" \
-                      " ORDER BY v.valid_from DESC, v.no DESC LIMIT 16 OFFSET ?2")                 \
-    X(VERSION_EXPIRED, "SELECT " VERSION_KEY_COLUMNS " WHERE v.valid_to<=?1 AND (v.valid_to,v.no)>(?2,?3)" \
-                       " ORDER BY v.valid_to, v.no LIMIT ?4")                                      \
+    X(VERSION_EXCESS,                                                                              \
+      "SELECT " VERSION_KEY_COLUMNS " WHERE v.document=?1 AND v.valid_to IS NOT NULL"              \
+      " ORDER BY v.valid_from DESC, v.no DESC LIMIT 16 OFFSET ?2")                                 \
+    X(VERSION_EXPIRED,                                                                             \
+      "SELECT " VERSION_KEY_COLUMNS " WHERE v.valid_to<=?1 AND (v.valid_to,v.no)>(?2,?3)"          \
+      " ORDER BY v.valid_to, v.no LIMIT ?4")                                                       \
     X(HOLDS_STATE, "SELECT holds_known,(SELECT count(*) FROM holds) FROM state")                   \
     X(HOLDS_KNOWN, "UPDATE state SET holds_known=?1")                                              \
     X(HOLD_ON, "SELECT id FROM holds WHERE kind=?1 AND target=?2 LIMIT 1")                         \
     X(HOLD_SET, "INSERT OR REPLACE INTO holds(id,kind,target,round) VALUES(?1,?2,?3,?4)")          \
     X(HOLDS_LIFT, "DELETE FROM holds WHERE round<>?1")                                             \
     X(VERSION_KEYS_OF, "SELECT " VERSION_KEY_COLUMNS " WHERE v.document=?1")                       \
-    X(VERSION_KEYS_ELSEWHERE, "SELECT " VERSION_KEY_COLUMNS " WHERE v.content=?1 AND v.document<>?2"  \
-                              " ORDER BY v.path, v.document")                                      \
+    X(VERSION_KEYS_ELSEWHERE,                                                                      \
+      "SELECT " VERSION_KEY_COLUMNS " WHERE v.content=?1 AND v.document<>?2"                       \
+      " ORDER BY v.path, v.document")                                                              \
     X(VERSION_DELETE, "DELETE FROM versions WHERE no=?1")                                          \
     X(VERSION_ANY, "SELECT 1 FROM versions WHERE content=?1 LIMIT 1")                              \
-    X(PLACES_ALL, "SELECT " PLACE_COLUMNS PLACE_TABLES " WHERE v.content IS NOT NULL AND k.state IN(1,3)") \
+    X(PLACES_ALL,                                                                                  \
+      "SELECT " PLACE_COLUMNS PLACE_TABLES " WHERE v.content IS NOT NULL AND k.state IN(1,3)")     \
     X(PLACES_OF, "SELECT " PLACE_COLUMNS PLACE_TABLES " WHERE v.content=?1 AND k.state IN(1,3)"    \
                  " ORDER BY v.path, v.document")                                                   \
     X(PLACE_AT, "SELECT " PLACE_COLUMNS PLACE_TABLES " WHERE v.document=?1 AND v.valid_from<=?2"   \
                 " AND coalesce(v.valid_to,9223372036854775807)>?2 AND k.state IN(1,3)"             \
                 " ORDER BY v.valid_from DESC, v.no DESC LIMIT 1")                                  \
-    X(PLACE_AFTER_AT, "SELECT " PLACE_COLUMNS PLACE_TABLES " WHERE v.document>?1 AND v.valid_from<=?2" \
-                      " AND coalesce(v.valid_to,9223372036854775807)>?2 AND k.state IN(1,3)"       \
-                      " ORDER BY v.document, v.valid_from LIMIT 1")                                 \
+    X(PLACE_AFTER_AT,                                                                              \
+      "SELECT " PLACE_COLUMNS PLACE_TABLES " WHERE v.document>?1 AND v.valid_from<=?2"             \
+      " AND coalesce(v.valid_to,9223372036854775807)>?2 AND k.state IN(1,3)"                       \
+      " ORDER BY v.document, v.valid_from LIMIT 1")                                                \
     X(VERSIONS_OF, "SELECT v.valid_from,coalesce(v.valid_to,9223372036854775807),v.hash,v.path,"   \
                    "coalesce(k.title,''),v.collection,v.label,v.tags,v.date_ms,k.state IN(1,3)"    \
                    " FROM versions v LEFT JOIN contents k ON k.pk=v.content WHERE v.document=?1"   \
@@ -219,26 +251,38 @@
     X(TOUCHED_PRUNE, "DELETE FROM touched WHERE seq<?1")                                           \
     X(VERSION_OPEN_COUNT, "SELECT count(*) FROM versions WHERE valid_to IS NULL")                  \
     X(VERSION_COUNT, "SELECT count(*) FROM versions WHERE document=?1")                            \
-    X(VERSION_CONTENTS, "SELECT DISTINCT content FROM versions WHERE document=?1 AND content IS NOT NULL LIMIT 1000") \
-    X(NAMES_ALL, "SELECT document,path,tags FROM locations WHERE length(path)>0 OR length(tags)>0"  \
-                 " UNION SELECT document,path,tags FROM versions")                                 \
+    X(VERSION_CONTENTS, "SELECT DISTINCT content FROM versions WHERE document=?1 AND content IS "  \
+                        "NOT NULL LIMIT 1000")                                                     \
+    X(NAMES_BOUND,                                                                                 \
+      "SELECT max(document),count(*) FROM (SELECT document FROM locations WHERE document>?1"       \
+      " ORDER BY document LIMIT ?2)")                                                              \
+    X(NAMES_SOME,                                                                                  \
+      "SELECT document,path,tags FROM locations WHERE document>?1 AND document<=?2"                \
+      " AND (length(path)>0 OR length(tags)>0)"                                                    \
+      " UNION SELECT document,path,tags FROM versions WHERE document>?1 AND document<=?2")         \
     X(VERSION_FORGET, "DELETE FROM versions WHERE document=?1")                                    \
     X(VERSION_FORGET_CONTENT, "DELETE FROM versions WHERE content=?1")                             \
-    X(CHUNK_ADD, "INSERT INTO chunks(" CHUNK_COLUMNS ") VALUES(?1,?2,?3,?4,?5,?6,?7,?8,?9,?10,?11,?12)") \
+    X(CHUNK_ADD,                                                                                   \
+      "INSERT INTO chunks(" CHUNK_COLUMNS ") VALUES(?1,?2,?3,?4,?5,?6,?7,?8,?9,?10,?11,?12)")      \
     X(CHUNK_GET, "SELECT " CHUNK_COLUMNS " FROM chunks WHERE no=?1")                               \
     X(CHUNK_BY_ORDINAL, "SELECT " CHUNK_COLUMNS " FROM chunks WHERE content=?1 AND ordinal=?2")    \
-    X(CHUNKS_OF, "SELECT " CHUNK_COLUMNS " FROM chunks WHERE content=?1 AND ordinal>=?2 ORDER BY ordinal LIMIT ?3") \
+    X(CHUNKS_OF, "SELECT " CHUNK_COLUMNS                                                           \
+                 " FROM chunks WHERE content=?1 AND ordinal>=?2 ORDER BY ordinal LIMIT ?3")        \
     X(CHUNKS_AFTER, "SELECT " CHUNK_COLUMNS " FROM chunks WHERE no>=?1 ORDER BY no LIMIT ?2")      \
-    X(CHUNKS_PUBLISHED, "SELECT c.no,c.content,c.ordinal,c.first,c.last,c.byte,c.page,c.page_end,c.length," \
-                        "c.gram_length,c.heading,c.text FROM chunks c JOIN contents t ON t.pk=c.content"    \
-                        " WHERE c.no>=?1 AND t.state IN(1,3) ORDER BY c.no LIMIT ?2")                    \
-    X(CHUNKS_MISSING, "SELECT c.no,c.content,c.ordinal,c.first,c.last,c.byte,c.page,c.page_end,c.length,"   \
-                      "c.gram_length,c.heading,c.text FROM chunks c JOIN contents t ON t.pk=c.content"      \
-                      " WHERE c.no>=?1 AND t.state IN(1,3) AND NOT EXISTS(SELECT 1 FROM vectors v WHERE" \
-                      " v.chunk=c.no AND v.encoder=?3) ORDER BY c.no LIMIT ?2")                    \
-    X(CHUNK_RESCORE, "SELECT c.text,t.title,c.heading,t.language,c.length,c.gram_length FROM chunks c" \
-                     " JOIN contents t ON t.pk=c.content WHERE c.no=?1")                           \
-    X(CHUNK_NAME, "SELECT t.id,c.ordinal FROM chunks c JOIN contents t ON t.pk=c.content WHERE c.no=?1") \
+    X(CHUNKS_PUBLISHED,                                                                            \
+      "SELECT c.no,c.content,c.ordinal,c.first,c.last,c.byte,c.page,c.page_end,c.length,"          \
+      "c.gram_length,c.heading,c.text FROM chunks c JOIN contents t ON t.pk=c.content"             \
+      " WHERE c.no>=?1 AND t.state IN(1,3) ORDER BY c.no LIMIT ?2")                                \
+    X(CHUNKS_MISSING,                                                                              \
+      "SELECT c.no,c.content,c.ordinal,c.first,c.last,c.byte,c.page,c.page_end,c.length,"          \
+      "c.gram_length,c.heading,c.text FROM chunks c JOIN contents t ON t.pk=c.content"             \
+      " WHERE c.no>=?1 AND t.state IN(1,3) AND NOT EXISTS(SELECT 1 FROM vectors v WHERE"           \
+      " v.chunk=c.no AND v.encoder=?3) ORDER BY c.no LIMIT ?2")                                    \
+    X(CHUNK_RESCORE,                                                                               \
+      "SELECT c.text,t.title,c.heading,t.language,c.length,c.gram_length FROM chunks c"            \
+      " JOIN contents t ON t.pk=c.content WHERE c.no=?1")                                          \
+    X(CHUNK_NAME,                                                                                  \
+      "SELECT t.id,c.ordinal FROM chunks c JOIN contents t ON t.pk=c.content WHERE c.no=?1")       \
     X(CHUNK_COUNT_OF, "SELECT count(*) FROM chunks WHERE content=?1")                              \
     X(CHUNK_DELETE, "DELETE FROM chunks WHERE no=?1")                                              \
     X(SPAN_ADD, "INSERT INTO spans VALUES(?1,?2,?3)")                                              \
@@ -246,10 +290,10 @@
     X(SPANS_ALL, "SELECT first,last FROM spans")                                                   \
     X(SPANS_EACH, "SELECT content,first,last FROM spans ORDER BY content,first")                   \
     X(SPANS_OF, "SELECT content,first,last FROM spans WHERE content=?1 ORDER BY first")            \
-    X(ENCODER_BY_NAME, "SELECT " ENCODER_COLUMNS " FROM encoders WHERE name=?1") \
-    X(ENCODER_BY_STATE, "SELECT " ENCODER_COLUMNS " FROM encoders" \
+    X(ENCODER_BY_NAME, "SELECT " ENCODER_COLUMNS " FROM encoders WHERE name=?1")                   \
+    X(ENCODER_BY_STATE, "SELECT " ENCODER_COLUMNS " FROM encoders"                                 \
                         " WHERE state=?1 ORDER BY pk DESC LIMIT 1")                                \
-    X(ENCODER_AFTER, "SELECT " ENCODER_COLUMNS " FROM encoders"  \
+    X(ENCODER_AFTER, "SELECT " ENCODER_COLUMNS " FROM encoders"                                    \
                      " WHERE pk>?1 ORDER BY pk LIMIT 1")                                           \
     X(ENCODER_ADD, "INSERT INTO encoders(name,dimensions,fitted_on,state,vectors,retired_ms,intent)" \
                    " VALUES(?1,?2,?3,?4,0,0,?5)") \
@@ -262,28 +306,38 @@
     X(ENCODER_DELETE, "DELETE FROM encoders WHERE pk=?1")                                          \
     X(VECTOR_ADD, "INSERT OR IGNORE INTO vectors VALUES(?1,?2,?3,?4)")                             \
     X(VECTOR_HAS, "SELECT 1 FROM vectors WHERE chunk=?1 AND encoder=?2")                           \
-    X(VECTORS_BETWEEN, "SELECT seq,chunk,vector FROM vectors WHERE encoder=?1 AND seq>?2 AND seq<=?3 ORDER BY seq") \
-    X(VECTORS_COUNT_BETWEEN, "SELECT count(*),max(seq) FROM vectors WHERE encoder=?1 AND seq>?2 AND seq<=?3") \
+    X(VECTORS_BETWEEN,                                                                             \
+      "SELECT seq,chunk,vector FROM vectors WHERE encoder=?1 AND seq>?2 AND seq<=?3 ORDER BY seq") \
+    X(VECTORS_COUNT_BETWEEN,                                                                       \
+      "SELECT count(*),max(seq) FROM vectors WHERE encoder=?1 AND seq>?2 AND seq<=?3")             \
     X(VECTORS_OF_CHUNK, "SELECT encoder,seq FROM vectors WHERE chunk=?1")                          \
     X(VECTOR_DELETE, "DELETE FROM vectors WHERE encoder=?1 AND seq=?2")                            \
-    X(VECTORS_DELETE_SOME, "DELETE FROM vectors WHERE encoder=?1 AND seq IN (SELECT seq FROM vectors" \
-                           " WHERE encoder=?1 ORDER BY seq LIMIT ?2)")                             \
-    X(CONTENT_ENCODER_ADD, "INSERT INTO content_encoders VALUES(?1,?2,?3) ON CONFLICT DO UPDATE SET n=n+?3") \
+    X(VECTORS_DELETE_SOME,                                                                         \
+      "DELETE FROM vectors WHERE encoder=?1 AND seq IN (SELECT seq FROM vectors"                   \
+      " WHERE encoder=?1 ORDER BY seq LIMIT ?2)")                                                  \
+    X(CONTENT_ENCODER_ADD,                                                                         \
+      "INSERT INTO content_encoders VALUES(?1,?2,?3) ON CONFLICT DO UPDATE SET n=n+?3")            \
     X(CONTENT_ENCODERS, "SELECT encoder,n FROM content_encoders WHERE content=?1")                 \
     X(CONTENT_ENCODERS_DELETE, "DELETE FROM content_encoders WHERE content=?1")                    \
     X(CONTENT_ENCODERS_FORGET, "DELETE FROM content_encoders WHERE encoder=?1")                    \
-    X(MISSING_COUNT, "SELECT count(*) FROM chunks c JOIN contents t ON t.pk=c.content WHERE t.state IN(1,3) AND" \
-                     " NOT EXISTS(SELECT 1 FROM vectors v WHERE v.chunk=c.no AND v.encoder=?1)")   \
-    X(VECTORS_STRAY, "SELECT count(*) FROM vectors v WHERE NOT EXISTS(SELECT 1 FROM chunks c WHERE c.no=v.chunk)" \
-                     " OR NOT EXISTS(SELECT 1 FROM encoders e WHERE e.pk=v.encoder)")              \
-    X(VECTORS_COUNTED, "SELECT count(*) FROM vectors v JOIN chunks c ON c.no=v.chunk JOIN contents t" \
-                       " ON t.pk=c.content WHERE v.encoder=?1 AND t.state IN(1,3)")                      \
+    X(MISSING_COUNT,                                                                               \
+      "SELECT count(*) FROM chunks c JOIN contents t ON t.pk=c.content WHERE t.state IN(1,3) AND"  \
+      " NOT EXISTS(SELECT 1 FROM vectors v WHERE v.chunk=c.no AND v.encoder=?1)")                  \
+    X(VECTORS_STRAY,                                                                               \
+      "SELECT count(*) FROM vectors v WHERE NOT EXISTS(SELECT 1 FROM chunks c WHERE c.no=v.chunk)" \
+      " OR NOT EXISTS(SELECT 1 FROM encoders e WHERE e.pk=v.encoder)")                             \
+    X(VECTORS_COUNTED,                                                                             \
+      "SELECT count(*) FROM vectors v JOIN chunks c ON c.no=v.chunk JOIN contents t"               \
+      " ON t.pk=c.content WHERE v.encoder=?1 AND t.state IN(1,3)")                                 \
     X(RUN_ADD, "INSERT OR REPLACE INTO text_runs VALUES(?1,?2,?3)")                                \
     X(RUNS, "SELECT first,last FROM text_runs WHERE first>=?1 ORDER BY first LIMIT ?2")            \
-    X(RUNS_IMAGES, "SELECT first,last,image FROM text_runs WHERE first>=?1 ORDER BY first LIMIT ?2") \
+    X(RUNS_IMAGES,                                                                                 \
+      "SELECT first,last,image FROM text_runs WHERE first>=?1 ORDER BY first LIMIT ?2")            \
     X(RUN_DELETE, "DELETE FROM text_runs WHERE first=?1")                                          \
-    X(LANGUAGE_ADD, "INSERT INTO languages VALUES(?1,?2) ON CONFLICT DO UPDATE SET chunks=chunks+?2") \
-    X(LANGUAGES, "SELECT language,chunks FROM languages WHERE chunks>0 ORDER BY chunks DESC, language LIMIT 16") \
+    X(LANGUAGE_ADD,                                                                                \
+      "INSERT INTO languages VALUES(?1,?2) ON CONFLICT DO UPDATE SET chunks=chunks+?2")            \
+    X(LANGUAGES, "SELECT language,chunks FROM languages WHERE chunks>0 ORDER BY chunks DESC, "     \
+                 "language LIMIT 16")                                                              \
     X(INTEGRITY, "PRAGMA quick_check(1)")
 
 #endif

@@ -4,12 +4,8 @@
  *
  * A store that is opened looks at the tenant's list of erasures first: where a backup from before
  * was put back, what it names leaves search before the first question is answered. */
-#include <fcntl.h>
 #include <stdio.h>
 #include <string.h>
-#include <sys/mman.h>
-#include <sys/stat.h>
-#include <unistd.h>
 
 #include "base/erased.h"
 #include "base/log.h"
@@ -136,24 +132,14 @@ static enum status trace_file(struct store *s, const struct content *k, enum blo
                               const uint8_t *key, struct arena *a,
                               Vs__EraseInspectReply__Item *item, struct error *err)
 {
-    char path[1300];
-    struct stat there;
     struct trace found[TRACES_MAX];
-    enum status st = blobs_path(&s->blobs, k->hash, k->pipeline, kind, path, sizeof path, err);
-    int fd = st == STATUS_OK ? open(path, O_RDONLY | O_CLOEXEC) : -1;
-    if (st != STATUS_OK || fd < 0) {
-        return st;
-    }
+    struct blob_view v;
     size_t n = 0;
-    if (fstat(fd, &there) == 0 && there.st_size >= TRACE_BYTES) {
-        void *p = mmap(NULL, (size_t)there.st_size, PROT_READ, MAP_PRIVATE, fd, 0);
-        if (p != MAP_FAILED) {
-            n = traces_take(key, (struct str){.ptr = p, .len = (size_t)there.st_size}, TRACES_MAX,
-                            found);
-            (void)munmap(p, (size_t)there.st_size);
-        }
+    enum status st = blob_look(&s->blobs, k->hash, k->pipeline, kind, &v, err);
+    if (st == STATUS_OK && v.data.len >= TRACE_BYTES) {
+        n = traces_take(key, v.data, TRACES_MAX, found);
     }
-    (void)close(fd);
+    blob_looked(&v);
     for (size_t i = 0; i < n && item->n_traces < ITEM_TRACES_MAX; i++) {
         Vs__Trace *t = arena_alloc(a, sizeof *t);
         uint8_t *keyed = arena_alloc(a, sizeof found[i].keyed);

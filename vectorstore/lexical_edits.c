@@ -71,15 +71,6 @@ uint32_t lexical_form_apart(const struct lexical_spelling *word, struct str form
     return edits;
 }
 
-uint32_t lexical_edits(struct str a, struct str b, uint32_t most)
-{
-    struct lexical_spelling x;
-    struct lexical_spelling y;
-    lexical_spell(a, &x);
-    lexical_spell(b, &y);
-    return lexical_apart(&x, &y, most);
-}
-
 uint32_t lexical_trigrams(const struct lexical_spelling *s, uint32_t out[LEXICAL_SPELL_POINTS])
 {
     for (uint32_t i = 0; i < s->n; i++) {

@@ -23,7 +23,6 @@ uint32_t lexical_apart(const struct lexical_spelling *a, const struct lexical_sp
  */
 uint32_t lexical_form_apart(const struct lexical_spelling *word, struct str form, struct str stem,
                             uint32_t most);
-uint32_t lexical_edits(struct str a, struct str b, uint32_t most);
 
 /* Its trigrams as hashes, ends included (_wo, wor, ..., rd_): as many as letters. */
 uint32_t lexical_trigrams(const struct lexical_spelling *s, uint32_t out[LEXICAL_SPELL_POINTS]);

@@ -4,20 +4,13 @@
 
 #include "vectorstore/lexical_internal.h"
 
-static int compare(struct str a, struct str b)
-{
-    size_t n = a.len < b.len ? a.len : b.len;
-    int c = n == 0 ? 0 : memcmp(a.ptr, b.ptr, n);
-    return c != 0 ? c : a.len < b.len ? -1 : a.len > b.len ? 1 : 0;
-}
-
 static const struct lexical_posting *find(const struct lexical_entry *e, struct str term)
 {
     size_t low = 0;
     size_t high = e->n_postings;
     while (low < high) {
         size_t mid = low + (high - low) / 2;
-        int c = compare(e->postings[mid].term, term);
+        int c = str_compare(e->postings[mid].term, term);
         if (c == 0) {
             return &e->postings[mid];
         }

@@ -176,7 +176,8 @@ static bool seen_before(struct builder *b, uint64_t id)
     return false;
 }
 
-bool lexical_is_form(const struct text_token *t)
+/* A word of which texts have forms. */
+static bool is_form(const struct text_token *t)
 {
     size_t points = 0;
     if (t->kind != TEXT_WORD || t->function_word || t->norm.len > LEXICAL_FORM_BYTES) {
@@ -194,7 +195,7 @@ bool lexical_is_form(const struct text_token *t)
 
 static void add_form(struct builder *b, const struct text_token *t)
 {
-    if (seen_before(b, t->id) || !lexical_is_form(t)) {
+    if (seen_before(b, t->id) || !is_form(t)) {
         return;
     }
     if (b->n_forms == b->cap_forms) {

@@ -90,8 +90,6 @@ enum status lexical_split_compounds(struct text_analyzer *t, const struct lexica
                                     size_t n, struct arena *a, lexical_part_fn part, void *data,
                                     struct error *err) MUST_CHECK;
 bool lexical_in_letters(struct str norm); /* no digit in it */
-/* A word of which texts have forms. */
-bool lexical_is_form(const struct text_token *t);
 /* To the power above, unless `plain`. */
 float lexical_idf(uint64_t n, uint64_t df, bool plain);
 

@@ -106,8 +106,9 @@ static const char *main_language(struct text_analyzer *t, const struct lexical_s
     return found[0] != '\0' || source->n_languages == 0 ? found : source->languages[0];
 }
 
-static void read_text(struct reading *r, struct text_analyzer *t,
-                      const struct lexical_source *source, struct str text)
+/* Returns the language that it was read in. */
+static const char *read_text(struct reading *r, struct text_analyzer *t,
+                             const struct lexical_source *source, struct str text)
 {
     const char *language = main_language(t, source, text);
     r->n = 0;
@@ -119,6 +120,7 @@ static void read_text(struct reading *r, struct text_analyzer *t,
         r->at = 0;
         text_analyze(t, text, source->languages[i], on_token, r);
     }
+    return language;
 }
 
 enum status lexical_words(struct text_analyzer *t, const struct lexical_source *source,
@@ -131,7 +133,7 @@ enum status lexical_words(struct text_analyzer *t, const struct lexical_source *
     if (r.tokens == NULL) {
         return error_set(err, STATUS_NO_MEMORY, "search: out of memory");
     }
-    read_text(&r, t, source, text);
+    (void)read_text(&r, t, source, text);
     *out = r.tokens;
     *n = r.n;
     return r.failed ? error_set(err, STATUS_NO_MEMORY, "search: out of memory") : STATUS_OK;
@@ -331,23 +333,22 @@ enum status lexical_plan_make(struct text_analyzer *t, const struct lexical_sour
         r.gram_slots == NULL) {
         return error_set(err, STATUS_NO_MEMORY, "search: out of memory");
     }
-    read_text(&r, t, source, q->text);
+    const char *language = read_text(&r, t, source, q->text);
     add_words(&r, 1, true);
     r.gram_weight = 1;
-    text_analyze(t, q->text, main_language(t, source, q->text), on_gram_token, &r);
+    text_analyze(t, q->text, language, on_gram_token, &r);
     float earlier = earlier_weight(out);
-    enum status s = r.failed || q->plain
-                        ? STATUS_OK
-                        : lexical_split_compounds(t, source, main_language(t, source, q->text),
-                                                  r.tokens, r.n, a, on_part, out, err);
+    enum status s = r.failed || q->plain ? STATUS_OK
+                                         : lexical_split_compounds(t, source, language, r.tokens,
+                                                                   r.n, a, on_part, out, err);
     if (s != STATUS_OK) {
         return s;
     }
     for (size_t i = 0; i < q->n_earlier && !q->plain && !r.failed; i++) {
-        read_text(&r, t, source, q->earlier[i]);
+        language = read_text(&r, t, source, q->earlier[i]);
         add_words(&r, earlier, false);
         r.gram_weight = earlier;
-        text_analyze(t, q->earlier[i], main_language(t, source, q->earlier[i]), on_gram_token, &r);
+        text_analyze(t, q->earlier[i], language, on_gram_token, &r);
     }
     if (r.failed) {
         return error_set(err, STATUS_NO_MEMORY, "search: out of memory");

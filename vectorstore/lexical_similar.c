@@ -1,7 +1,10 @@
 /* Misspelled words. A word of the question that no visible chunk has is also looked for as the
  * words that differ from it by an edit (two in long words), at a lower weight. Spellings are
- * compared with spellings; what is then looked for is the stem. Only spellings that a visible chunk
- * has count: nothing depends on a word that only others may read. */
+ * compared with spellings; what is then looked for is the stem. A spelling counts only where a
+ * visible chunk is known to have it, and of equally near ones those come first whose own chunks,
+ * of which the index keeps a few, are visible; the others' texts are looked into, a few for each
+ * word. So which word is taken is decided among visible ones; that there is a nearer word which
+ * only others may read can still cost one of those looks, and counts of chunks are everybody's. */
 #include <stdlib.h>
 #include <string.h>
 
@@ -10,8 +13,7 @@
 #define TWO_EDITS_FROM 8U  /* letters; below LEXICAL_FORM_POINTS there are too many neighbours */
 #define LOOKED_AT_MAX 512U /* forms considered for one word */
 #define WORDS_MAX 8U       /* words of a question that are corrected */
-#define TEXTS_MAX 8U       /* read to see whether one has the form */
-#define TEXTS_IN_ALL 64U
+#define TEXTS_MAX 8U       /* read for one word, to see whether one has a form */
 
 struct neighbour {
     struct lexical_form f;
@@ -130,7 +132,6 @@ static enum status text_has(struct looking *l, chunk_no n, struct neighbour *c, 
 /* The form's own chunks are others': a few visible ones of its stem are read. */
 static enum status look_into_texts(struct looking *l, struct neighbour *c, struct error *err)
 {
-    uint32_t left = TEXTS_MAX;
     enum status s = STATUS_OK;
     for (size_t part = 0; part < l->source->n_parts && s == STATUS_OK; part++) {
         struct lexical_list list;
@@ -143,11 +144,10 @@ static enum status look_into_texts(struct looking *l, struct neighbour *c, struc
         for (uint32_t b = 0; b < r.n_blocks && s == STATUS_OK; b++) {
             s = lexical_list_block(&r, b, &p, err);
             for (uint32_t i = 0; s == STATUS_OK && i < p.n; i++) {
-                if (c->visible || left == 0 || l->texts == 0) {
+                if (c->visible || l->texts == 0) {
                     return STATUS_OK;
                 }
                 if (lexical_allowed(&l->source->allowed, (uint64_t)list.base + p.chunk[i])) {
-                    left--;
                     s = text_has(l, list.base + p.chunk[i], c, err);
                 }
             }
@@ -158,24 +158,24 @@ static enum status look_into_texts(struct looking *l, struct neighbour *c, struc
 
 /* ---- the likeliest ---- */
 
-static bool likelier(const struct neighbour *a, const struct neighbour *b)
+static uint32_t rank(const struct neighbour *c)
 {
-    if (a->edits + a->other_start != b->edits + b->other_start) {
-        return a->edits + a->other_start < b->edits + b->other_start;
-    }
-    if (a->df != b->df) {
-        return a->df > b->df;
-    }
-    size_t n = a->f.form.len < b->f.form.len ? a->f.form.len : b->f.form.len;
-    int c = memcmp(a->f.form.ptr, b->f.form.ptr, n);
-    return c != 0 ? c < 0 : a->f.form.len < b->f.form.len;
+    return c->edits + c->other_start;
+}
+
+static int by_rank(const void *x, const void *y)
+{
+    return (int)rank(x) - (int)rank(y);
 }
 
 static int by_likelihood(const void *x, const void *y)
 {
     const struct neighbour *a = x;
     const struct neighbour *b = y;
-    return likelier(b, a) - likelier(a, b);
+    if (a->visible != b->visible) {
+        return b->visible - a->visible;
+    }
+    return a->df != b->df ? (a->df < b->df) - (a->df > b->df) : str_compare(a->f.form, b->f.form);
 }
 
 static bool chosen_already(struct neighbour *const *best, size_t n, struct str stem)
@@ -188,19 +188,20 @@ static bool chosen_already(struct neighbour *const *best, size_t n, struct str s
     return false;
 }
 
-/* The best of the visible ones, of one number of edits. */
-static enum status choose(struct looking *l, struct neighbour *best[LEXICAL_SIMILAR_MAX], size_t *n,
-                          struct error *err)
+/* Of equally near ones; how frequent the others are nobody has to know. */
+static enum status choose_among(struct looking *l, struct neighbour *found, size_t n_found,
+                                struct neighbour *best[LEXICAL_SIMILAR_MAX], size_t *n,
+                                struct error *err)
 {
     enum status s = STATUS_OK;
-    for (size_t i = 0; i < l->n && s == STATUS_OK; i++) {
-        s = lexical_df(l->source, l->found[i].f.stem, &l->found[i].df, err);
+    for (size_t i = 0; i < n_found && s == STATUS_OK; i++) {
+        s = lexical_df(l->source, found[i].f.stem, &found[i].df, err);
     }
-    if (s == STATUS_OK && l->n > 0) {
-        qsort(l->found, l->n, sizeof *l->found, by_likelihood);
+    if (s == STATUS_OK) {
+        qsort(found, n_found, sizeof *found, by_likelihood);
     }
-    for (size_t i = 0; i < l->n && *n < LEXICAL_SIMILAR_MAX && s == STATUS_OK; i++) {
-        struct neighbour *c = &l->found[i];
+    for (size_t i = 0; i < n_found && *n < LEXICAL_SIMILAR_MAX && s == STATUS_OK; i++) {
+        struct neighbour *c = &found[i];
         if (c->df == 0 || (*n > 0 && c->edits != best[0]->edits) ||
             chosen_already(best, *n, c->f.stem)) {
             continue;
@@ -211,6 +212,22 @@ static enum status choose(struct looking *l, struct neighbour *best[LEXICAL_SIMI
         if (s == STATUS_OK && c->visible) {
             best[(*n)++] = c;
         }
+    }
+    return s;
+}
+
+/* The best of the visible ones, of one number of edits. */
+static enum status choose(struct looking *l, struct neighbour *best[LEXICAL_SIMILAR_MAX], size_t *n,
+                          struct error *err)
+{
+    enum status s = STATUS_OK;
+    if (l->n > 0) {
+        qsort(l->found, l->n, sizeof *l->found, by_rank);
+    }
+    for (size_t i = 0, end; i < l->n && *n < LEXICAL_SIMILAR_MAX && s == STATUS_OK; i = end) {
+        for (end = i; end < l->n && rank(&l->found[end]) == rank(&l->found[i]); end++) {
+        }
+        s = choose_among(l, l->found + i, end - i, best, n, err);
     }
     return s;
 }
@@ -252,7 +269,7 @@ enum status lexical_find_similar(struct text_analyzer *t, const struct lexical_s
 {
     struct neighbour *best[LEXICAL_SIMILAR_MAX];
     size_t n = 0;
-    struct looking l = {.source = source, .t = t, .a = a, .texts = TEXTS_IN_ALL / WORDS_MAX};
+    struct looking l = {.source = source, .t = t, .a = a, .texts = TEXTS_MAX};
     if (source->similar == NULL || p->n_similar == WORDS_MAX) {
         return STATUS_OK;
     }

@@ -1,11 +1,8 @@
 /* Looking for a data subject: every content's text as a whole (no boundary of passages hides
- * anything), its headings and title, its original where that is plain text, and in the last step
+ * anything), its headings and title, its original where that is plain text, and in the last steps
  * every path and tag that a document has or had. Nothing is ranked or left out. */
-#include <fcntl.h>
+#include <stdio.h>
 #include <string.h>
-#include <sys/mman.h>
-#include <sys/stat.h>
-#include <unistd.h>
 
 #include "base/text/subject.h"
 #include "vectorstore/catalogue_query.h"
@@ -15,15 +12,29 @@
 #define STEP_CONTENTS 2000U
 #define STEP_ITEMS 2000U /* a step ends behind the content that exceeds it */
 #define ITEMS_MAX 20000U /* of one reply */
+#define STEP_NAMES 512U  /* documents */
 #define HASHES_MAX 4096U
 #define PLAIN_LOOK 8192U
 #define CHUNKS_MAX UINT32_C(10000000)
 
-enum status catalogue_names(struct catalogue *c, name_visit visit, void *data, struct error *err)
+enum status catalogue_names(struct catalogue *c, struct str after, uint32_t documents,
+                            char last[ID_CAP], name_visit visit, void *data, struct error *err)
 {
     struct arena a;
     arena_init(&a, (size_t)1024 * 1024);
-    struct query q = query(c, Q_NAMES_ALL, err);
+    struct query bound = query(c, Q_NAMES_BOUND, err);
+    put_text(&bound, after);
+    put_int(&bound, documents);
+    last[0] = '\0';
+    if (next(&bound) && col_int(&bound, 1) == (int64_t)documents) {
+        struct str id = db_column(bound.st, 0);
+        (void)snprintf(last, ID_CAP, "%.*s", STR_ARG(id));
+    }
+    enum status s = done(&bound);
+    struct query q = query(c, Q_NAMES_SOME, err);
+    q.s = q.s == STATUS_OK ? s : q.s;
+    put_text(&q, after);
+    put_z(&q, last[0] == '\0' ? "\xF4\x8F\xBF\xBF" : last); /* above every id */
     while (next(&q)) {
         const char *document = col_copy(&q, 0, &a).ptr;
         struct str path = col_copy(&q, 1, &a);
@@ -51,35 +62,22 @@ struct finding {
 
 /* ---- one content ---- */
 
-/* Where files are missing or damaged it is not known what they hold: *read false. */
+/* *there false: what it holds is not known; NULL: nobody has to know. */
 static enum status look_in_file(struct finding *f, const struct content *k, enum blob_kind kind,
-                                bool *read, struct error *err)
+                                bool *there, struct error *err)
 {
-    char path[1300];
-    struct stat there;
-    enum status st = blobs_path(&f->s->blobs, k->hash, k->pipeline, kind, path, sizeof path, err);
-    int fd = st == STATUS_OK ? open(path, O_RDONLY | O_CLOEXEC) : -1;
-    *read = false;
-    if (st != STATUS_OK || fd < 0) {
-        return st;
+    struct blob_view v;
+    enum status st = blob_look(&f->s->blobs, k->hash, k->pipeline, kind, &v, err);
+    size_t look = v.data.len < PLAIN_LOOK ? v.data.len : PLAIN_LOOK;
+    bool plain = look > 0 && (kind == BLOB_TEXT || memchr(v.data.ptr, '\0', look) == NULL);
+    if (st == STATUS_OK && plain) {
+        f->named = f->named || subject_in(f->set, v.data);
+        f->bytes += v.data.len;
     }
-    if (fstat(fd, &there) == 0 && there.st_size == 0) {
-        *read = true;
-    } else if (fstat(fd, &there) == 0) {
-        size_t len = (size_t)there.st_size;
-        void *p = mmap(NULL, len, PROT_READ, MAP_PRIVATE, fd, 0);
-        if (p != MAP_FAILED) {
-            bool plain =
-                kind == BLOB_TEXT || memchr(p, '\0', len < PLAIN_LOOK ? len : PLAIN_LOOK) == NULL;
-            if (plain) {
-                f->named = f->named || subject_in(f->set, (struct str){.ptr = p, .len = len});
-                f->bytes += len;
-            }
-            *read = true;
-            (void)munmap(p, len);
-        }
+    if (there != NULL) {
+        *there = v.there;
     }
-    (void)close(fd);
+    blob_looked(&v);
     return st;
 }
 
@@ -96,12 +94,11 @@ static enum status count_passage(const struct stored_chunk *k, void *data, struc
 static enum status look_in(struct finding *f, const struct content *k, struct error *err)
 {
     bool text = false;
-    bool original = false;
     f->named = f->unread = false;
     f->passages = 0;
     enum status st = look_in_file(f, k, BLOB_TEXT, &text, err);
     if (st == STATUS_OK && !f->named) {
-        st = look_in_file(f, k, BLOB_ORIGINAL, &original, err);
+        st = look_in_file(f, k, BLOB_ORIGINAL, NULL, err);
     }
     f->named = f->named || subject_in(f->set, str_from(k->title));
     if (st == STATUS_OK && (f->named || !text)) {
@@ -250,6 +247,7 @@ enum status store_find_subject(struct store *s, const Vs__FindSubjectRequest *m,
 {
     struct finding f = {.s = s, .a = a, .out = out};
     struct catalogue_state state;
+    char last[ID_CAP] = "";
     bool end = m->n_marks == 0;
     out->next = m->has_after ? m->after : 0;
     enum status st = open_set(m, &f.set, err);
@@ -261,11 +259,15 @@ enum status store_find_subject(struct store *s, const Vs__FindSubjectRequest *m,
     if (st == STATUS_OK) {
         st = which_are_stored(&f, m, err);
     }
-    if (st == STATUS_OK && !end) {
+    if (st == STATUS_OK && !end && m->names_after == NULL) {
         st = step(&f, &out->next, &end, err);
-    }
-    if (st == STATUS_OK && end && m->n_marks > 0) {
-        st = catalogue_names(f.r->db, take_name, &f, err);
+        out->names_next = end ? arena_strdup(a, "") : NULL;
+        end = false;
+    } else if (st == STATUS_OK && !end) {
+        st = catalogue_names(f.r->db, str_from(m->names_after), STEP_NAMES, last, take_name, &f,
+                             err);
+        end = last[0] == '\0';
+        out->names_next = end ? NULL : arena_strdup(a, last);
     }
     out->done = end;
     reader_give(s, f.r);

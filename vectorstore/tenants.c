@@ -300,17 +300,28 @@ static void seal_work(void *job)
     }
 }
 
-/* Whoever waits comes before the one that has just sealed. */
-static void seal_waiting(struct tenants *all)
+struct tenant *tenant_next_to_seal(const struct tenants *all)
 {
     size_t pos = 0;
     struct str key;
     void *value;
-    while (all->n_sealing < TENANTS_SEALING && map_next(&all->by_name, &pos, &key, &value)) {
+    struct tenant *next = NULL;
+    while (map_next(&all->by_name, &pos, &key, &value)) {
         struct tenant *t = value;
-        if (t->waiting && !t->closing) {
-            seal(t);
-        }
+        bool waits = t->waiting != 0 && !t->closing;
+        next = waits && (next == NULL || t->waiting < next->waiting) ? t : next;
+    }
+    return next;
+}
+
+/* Whoever waits comes before the one that has just sealed. */
+static void seal_waiting(struct tenants *all)
+{
+    struct tenant *t = tenant_next_to_seal(all);
+    while (t != NULL && all->n_sealing < TENANTS_SEALING) {
+        t->waiting = 0; /* whether it works out or not: the tick asks again */
+        seal(t);
+        t = tenant_next_to_seal(all);
     }
 }
 
@@ -334,9 +345,13 @@ static void seal_done(void *job)
 static void seal(struct tenant *t)
 {
     struct error err;
-    t->waiting = !t->sealing && t->all->n_sealing >= TENANTS_SEALING;
-    if (!t->sealing && !t->waiting &&
-        lane_submit(&t->seal, seal_work, seal_done, t, &err) == STATUS_OK) {
+    bool wait = !t->sealing && t->all->n_sealing >= TENANTS_SEALING;
+    if (wait && t->waiting == 0) {
+        t->waiting = ++t->all->sealing_asked;
+    } else if (!wait) {
+        t->waiting = 0;
+    }
+    if (!t->sealing && !wait && lane_submit(&t->seal, seal_work, seal_done, t, &err) == STATUS_OK) {
         t->sealing = true;
         t->all->n_sealing++;
         t->refs++;

@@ -29,7 +29,8 @@ struct tenants {
     struct map by_name;
     struct segment_cache *decrypted; /* of tenants that have a key */
     uv_timer_t timer;
-    uint32_t n_sealing; /* tenants that seal now, at most TENANTS_SEALING */
+    uint32_t n_sealing;     /* tenants that seal now, at most TENANTS_SEALING */
+    uint64_t sealing_asked; /* how often somebody had to wait for it */
     bool stopping;
 };
 
@@ -39,7 +40,7 @@ struct tenant {
     struct lane write, read, seal;
     uint32_t refs; /* calls that hold it */
     bool maintaining, sealing, closing;
-    bool waiting;           /* to seal, until another has done */
+    uint64_t waiting;       /* to seal, until another has done: its number in the queue; 0: no */
     bool more, due, sealed; /* what the last job of each kind found */
     int64_t used_ms;
     pthread_mutex_t lock;
@@ -62,6 +63,8 @@ void tenant_leave(struct tenant *t);
 /* Work for the sealing lane is about to be queued: a sealing that runs there makes way (loop
  * thread; store_purge_waits). */
 void tenant_purge_waits(struct tenant *t, bool waits);
+/* Of those that wait for a sealing to end the one that has waited longest; NULL: nobody does. */
+struct tenant *tenant_next_to_seal(const struct tenants *all);
 /* After something was written: housekeeping and sealing behind what is queued. */
 void tenant_written(struct tenant *t);
 

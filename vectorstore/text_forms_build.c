@@ -16,17 +16,10 @@ static enum status out_of_memory(struct error *err)
     return error_set(err, STATUS_NO_MEMORY, "indexing: out of memory");
 }
 
-static int compare(struct str a, struct str b)
-{
-    size_t n = a.len < b.len ? a.len : b.len;
-    int c = n == 0 ? 0 : memcmp(a.ptr, b.ptr, n);
-    return c != 0 ? c : (a.len > b.len) - (a.len < b.len);
-}
-
 static int compare_forms(const struct lexical_form *a, const struct lexical_form *b)
 {
-    int c = compare(a->form, b->form);
-    return c != 0 ? c : compare(a->stem, b->stem);
+    int c = str_compare(a->form, b->form);
+    return c != 0 ? c : str_compare(a->stem, b->stem);
 }
 
 /* ---- writing ---- */
@@ -233,6 +226,15 @@ static enum status write_trigrams(struct text_forms_writer *w, struct buf *out, 
     return made ? STATUS_OK : out_of_memory(err);
 }
 
+/* They may be hundreds of megabytes: the memory goes, not a copy. */
+static void hand_over(struct buf *from, struct buf *to)
+{
+    struct buf empty = *to;
+    *to = *from;
+    buf_reset(&empty);
+    *from = empty;
+}
+
 enum status text_forms_finish(struct text_forms_writer *w, struct buf *forms, struct buf *index,
                               struct buf *trigrams, struct error *err)
 {
@@ -241,12 +243,11 @@ enum status text_forms_finish(struct text_forms_writer *w, struct buf *forms, st
         return STATUS_OK;
     }
     buf_append(&w->index, &end, sizeof end);
-    buf_str(index, buf_view(&w->index));
-    buf_str(forms, buf_view(&w->forms));
-    if (buf_status(&w->index) != STATUS_OK || buf_status(index) != STATUS_OK ||
-        buf_status(forms) != STATUS_OK) {
+    if (buf_status(&w->index) != STATUS_OK) {
         return out_of_memory(err);
     }
+    hand_over(&w->index, index);
+    hand_over(&w->forms, forms);
     return w->n_pairs > 0 ? write_trigrams(w, trigrams, err) : STATUS_OK;
 }
 

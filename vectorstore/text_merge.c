@@ -71,13 +71,6 @@ static enum status take_list(struct merging *m, const struct lexical_list *list,
     return s;
 }
 
-static int compare_terms(struct str a, struct str b)
-{
-    size_t n = a.len < b.len ? a.len : b.len;
-    int c = n == 0 ? 0 : memcmp(a.ptr, b.ptr, n);
-    return c != 0 ? c : (a.len > b.len) - (a.len < b.len);
-}
-
 static enum status merge_term(struct merging *m, size_t least, struct error *err)
 {
     enum status s = STATUS_OK;
@@ -111,7 +104,7 @@ static enum status merge_terms(struct merging *m, struct error *err)
         size_t least = m->n;
         for (size_t i = 0; i < m->n; i++) {
             if (m->sources[i].more &&
-                (least == m->n || compare_terms(m->sources[i].term, m->sources[least].term) < 0)) {
+                (least == m->n || str_compare(m->sources[i].term, m->sources[least].term) < 0)) {
                 least = i;
             }
         }

@@ -290,13 +290,6 @@ static enum status view_group(struct text_part *p, uint64_t group, struct segmen
     return text_part_view(p, TEXT_TERMS, here.terms, past.terms - here.terms, out, err);
 }
 
-static int compare(struct str a, struct str b)
-{
-    size_t n = a.len < b.len ? a.len : b.len;
-    int c = n == 0 ? 0 : memcmp(a.ptr, b.ptr, n);
-    return c != 0 ? c : (a.len > b.len) - (a.len < b.len);
-}
-
 /* The last group whose first term is not above `term`. */
 static enum status find_group(struct text_part *p, struct str term, uint64_t *out,
                               struct error *err)
@@ -313,7 +306,7 @@ static enum status find_group(struct text_part *p, struct str term, uint64_t *ou
         if (s == STATUS_OK) {
             if (!read_entry(&v, &at, &e)) {
                 s = damaged(p, "a damaged group of words", err);
-            } else if (compare(e.rest, term) <= 0) {
+            } else if (str_compare(e.rest, term) <= 0) {
                 low = middle;
             } else {
                 high = middle;
