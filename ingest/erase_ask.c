@@ -62,6 +62,8 @@ enum status asking_add(struct asking *q, const char *document, struct str path, 
                                      : STATUS_OK;
 }
 
+/* Where they stand, and, once the store has been asked, where they stood: it is told of a lifted
+ * hold a moment later than the journal. */
 static enum status refuse_held(struct asking *q, struct journal *j, struct error *err)
 {
     struct hold *holds = NULL;
@@ -70,6 +72,7 @@ static enum status refuse_held(struct asking *q, struct journal *j, struct error
     for (size_t i = 0; i < q->n && n > 0 && s == STATUS_OK; i++) {
         const struct erasure_item *it = &q->items[i].item;
         const struct hold *h = hold_over(holds, n, it->document, it->path);
+        h = h == NULL && q->items[i].hold != NULL ? hold_named(holds, n, q->items[i].hold) : h;
         s = h == NULL ? STATUS_OK : hold_refuse(h, it->path, err);
     }
     return s;
@@ -156,12 +159,7 @@ static enum status take_item(struct asking *q, const Vs__EraseInspectReply__Item
     if (it == NULL) {
         return STATUS_OK;
     }
-    if (m->hold != NULL) { /* it may have moved since: hold_over() sees where it stands */
-        char shown[160];
-        path_show(it->item.path, shown, sizeof shown);
-        return error_set(err, STATUS_FORBIDDEN,
-                         "an earlier version of %s is under the legal hold %s", shown, m->hold);
-    }
+    it->hold = m->hold == NULL ? NULL : arena_strdup(&q->arena, m->hold);
     it->item.chunks = m->chunks;
     it->item.versions = m->versions;
     it->item.has_hash = m->has_hash && m->hash.len == SHA256_BYTES;

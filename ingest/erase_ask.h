@@ -15,6 +15,7 @@ struct asked_item {
     size_t n_copies;
     uint8_t (*earlier)[SHA256_BYTES]; /* contents of its versions */
     size_t n_earlier;
+    const char *hold;          /* over one of its versions, as the store knows it; NULL: none */
     uint32_t passages;         /* that name the subject */
     bool before, named, trash; /* only in what it was; its path does; only a file in the trash */
     bool stored;               /* trash: the store has its content too */

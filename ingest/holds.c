@@ -149,6 +149,16 @@ const struct hold *hold_over(const struct hold *list, size_t n, const char *docu
     return NULL;
 }
 
+const struct hold *hold_named(const struct hold *list, size_t n, const char *id)
+{
+    for (size_t i = 0; i < n; i++) {
+        if (strcmp(list[i].id, id) == 0) {
+            return &list[i];
+        }
+    }
+    return NULL;
+}
+
 enum status hold_refuse(const struct hold *h, struct str path, struct error *err)
 {
     char shown[160];

@@ -32,6 +32,8 @@ enum status hold_list(struct journal *j, struct arena *a, struct hold **out, siz
 /* The first hold over this document at this path; NULL: none. document may be "". */
 const struct hold *hold_over(const struct hold *list, size_t n, const char *document,
                              struct str path);
+/* The one of that id; NULL: it was lifted. */
+const struct hold *hold_named(const struct hold *list, size_t n, const char *id);
 /* FORBIDDEN, naming the hold. */
 enum status hold_refuse(const struct hold *h, struct str path, struct error *err);
 
