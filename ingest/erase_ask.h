@@ -6,6 +6,7 @@
 
 #include "base/map.h"
 #include "ingest/erase.h"
+#include "ingest/subject_cursor.h"
 
 #define UNSEARCHED_MAX 200U
 
@@ -62,10 +63,7 @@ struct asking {
     size_t n_trash;
     size_t trash_asked;  /* of which the store was asked whether it has their text, and told */
     size_t hashes_asked; /* in the call under way */
-    int64_t next;        /* where the store goes on */
-    char names_next[ID_CAP];
-    bool names; /* there, among paths and tags */
-    bool found_all;
+    struct subject_cursor cursor; /* where the store goes on; done with all */
     struct asked_item *kept;
     size_t n_kept;
     Ig__Unsearched *unsearched; /* UNSEARCHED_MAX */

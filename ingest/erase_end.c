@@ -240,8 +240,9 @@ static void on_named(struct rpc_request *r, const ProtobufCMessage *m, void *dat
         const Vs__FindSubjectReply__Item *it = reply->items[i];
         z->named_since += !it->unread && !was_to_stay(z, it->document) ? 1 : 0;
     }
-    z->find_after = reply == NULL ? z->find_after : reply->next;
-    z->found_all = reply != NULL && reply->done;
+    if (reply != NULL) {
+        subject_cursor_take(&z->cursor, reply);
+    }
 }
 
 static void on_named_end(struct rpc_request *r, const struct error *err, void *data)
@@ -251,7 +252,7 @@ static void on_named_end(struct rpc_request *r, const struct error *err, void *d
     if (!erasing_call_ended(z, err)) {
         return;
     }
-    if (z->found_all) {
+    if (z->cursor.done) {
         (void)erasing_lane(z, verify_work, verify_done);
     } else {
         ask_again(z);
@@ -266,8 +267,7 @@ static void ask_again(struct erasing *z)
     q.key = (ProtobufCBinaryData){.data = z->key, .len = sizeof z->key};
     q.marks = marks;
     q.n_marks = subject_messages(z->subject.marks, z->subject.n_marks, packed, marks);
-    q.has_after = 1;
-    q.after = z->find_after;
+    subject_cursor_ask(&z->cursor, &q);
     struct rpc_options o = erasing_options(z);
     struct rpc_callbacks cb = {.on_reply = on_named, .on_finish = on_named_end};
     erasing_called(
@@ -277,8 +277,7 @@ static void ask_again(struct erasing *z)
 void erase_prove(struct erasing *z)
 {
     z->named_since = 0;
-    z->find_after = 0;
-    z->found_all = false;
+    z->cursor = (struct subject_cursor){.after = 0};
     if (z->subject.n_marks > 0) {
         ask_again(z);
     } else {

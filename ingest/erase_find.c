@@ -82,12 +82,9 @@ static void on_found(struct rpc_request *r, const ProtobufCMessage *msg, void *d
         q->trash[q->trash_asked++].stored = reply->stored[i];
     }
     q->hashes_asked = 0; /* a second reply to one question has nothing to tell */
-    q->next = reply == NULL ? q->next : reply->next;
-    if (reply != NULL && reply->names_next != NULL) {
-        (void)snprintf(q->names_next, sizeof q->names_next, "%s", reply->names_next);
-        q->names = true;
+    if (reply != NULL && !q->cursor.done) {
+        subject_cursor_take(&q->cursor, reply);
     }
-    q->found_all = q->found_all || (reply != NULL && reply->done);
     q->store_err.code = s;
 }
 
@@ -98,7 +95,7 @@ static void on_find_end(struct rpc_request *r, const struct error *err, void *da
     q->request = NULL;
     if (err->code != STATUS_OK || q->store_err.code != STATUS_OK) {
         asking_end(q, err->code != STATUS_OK ? err : &q->store_err);
-    } else if (q->found_all && q->trash_asked == q->n_trash) {
+    } else if (q->cursor.done && q->trash_asked == q->n_trash) {
         asking_found(q);
     } else {
         find_next(q);
@@ -115,10 +112,8 @@ static void find_next(struct asking *q)
     m.key.data = (uint8_t *)(uintptr_t)erasing_key(q->t->erasing);
     m.key.len = KEYED_KEY_BYTES;
     m.marks = marks;
-    m.n_marks = q->found_all ? 0 : subject_messages(q->marks, q->n_marks, packed, marks);
-    m.has_after = 1;
-    m.after = q->next;
-    m.names_after = q->names ? q->names_next : NULL;
+    m.n_marks = q->cursor.done ? 0 : subject_messages(q->marks, q->n_marks, packed, marks);
+    subject_cursor_ask(&q->cursor, &m);
     m.hashes = arena_array(&q->arena, hashes + 1, sizeof *m.hashes);
     for (; m.hashes != NULL && m.n_hashes < hashes; m.n_hashes++) {
         m.hashes[m.n_hashes] = (ProtobufCBinaryData){

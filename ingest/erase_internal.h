@@ -7,6 +7,7 @@
 
 #include "ingest/erase.h"
 #include "ingest/erase_files.h"
+#include "ingest/subject_cursor.h"
 #include "vectorstore/vectorstore_rpc.h"
 
 #define ERASE_ARENA ((size_t)64 << 20)
@@ -34,8 +35,7 @@ struct erasing {
     struct erasure_subject subject;  /* in the arena */
     struct subject_set *subject_set; /* owned; NULL: about none */
     size_t named_since;              /* VERIFY */
-    int64_t find_after;
-    bool found_all;
+    struct subject_cursor cursor;
     struct erasure_place *places;
     size_t n_places;
 
