@@ -20,6 +20,8 @@ struct encode_call {
     char served[32];  /* the name that these go by */
     float *vectors;   /* the call's; of an imported model: ours */
     size_t words;
+    bool whole;   /* nothing is cut */
+    size_t first; /* the number of the first text */
     struct neural_count count;
     struct error error;
 };
@@ -100,6 +102,8 @@ static enum status encode_all(struct encode_call *c, struct model_lane *l)
     for (size_t i = 0; s == STATUS_OK && i < c->n_texts; i += NEURAL_GROUP) {
         size_t left = c->n_texts - i;
         uint32_t n = left < NEURAL_GROUP ? (uint32_t)left : NEURAL_GROUP;
+        l->scratch.whole = c->whole;
+        l->scratch.first = c->first + i;
         s = rpc_call_cancelled(c->call)
                 ? error_set(&c->error, STATUS_CANCELLED, "the caller went away")
                 : neural_encode_group(&l->scratch, open_model(l->held), r, &c->texts[i], n,
@@ -194,6 +198,8 @@ static struct encode_call *encode_copy(struct rpc_call *call, const Em__EncodeRe
                               .waiter = {.on_fit = encode_on_fit},
                               .texts = texts,
                               .n_texts = ask->n_texts,
+                              .whole = ask->has_whole && ask->whole,
+                              .first = ask->has_first ? ask->first : 0,
                               .query = ask->kind == EM__ENCODE_REQUEST__KIND__QUERY};
     for (size_t i = 0; i < ask->n_texts; i++) {
         texts[i].text = (struct str){

@@ -88,12 +88,18 @@ static enum status read_group(struct neural_scratch *s, const struct model *m,
                               uint32_t n, bool query, struct neural_count *count, struct error *err)
 {
     enum status st = STATUS_OK;
+    size_t first = s->first;
     for (uint32_t i = 0; i < n && st == STATUS_OK; i++) {
         struct model_text text = {.prefix = str_from(query ? r->query_prefix : r->passage_prefix),
                                   .title = texts[i].title,
                                   .text = texts[i].text};
         bool cut = false;
-        st = model_text_tokens(m, &text, longest(m), &s->tokens[i], &cut, err);
+        st = model_text_tokens(m, &text, s->whole ? 0 : longest(m), &s->tokens[i], &cut, err);
+        if (st == STATUS_OK && s->whole && s->tokens[i].n > longest(m)) {
+            st = error_set(err, STATUS_TOO_LARGE,
+                           "input[%zu] has %zu tokens; %s reads %u at most (truncate cuts it there)",
+                           first + i, s->tokens[i].n, r->name, longest(m));
+        }
         count->tokens += s->tokens[i].n;
         count->cut += cut;
     }

@@ -16,7 +16,9 @@ struct neural_scratch {
     const struct model *of;   /* what the backend was opened for; NULL: none */
     const struct model *told; /* whose note on packed weights was logged */
     struct backend *backend;
-    uint32_t room;    /* tokens it takes */
+    uint32_t room; /* tokens it takes */
+    bool whole;    /* a text that is longer than is read is an error, not cut; set before a call */
+    size_t first;  /* the number of the call's first text, for that error */
     uint32_t threads; /* 0: the caller's alone; set before the first use */
     struct pool *pool;
     struct token_list tokens[NEURAL_GROUP];
@@ -34,7 +36,7 @@ enum status neural_encode(struct neural_scratch *s, const struct model *m,
                           const struct model_record *r, const struct encode_text *t, bool query,
                           float *out, struct neural_count *count, struct error *err) MUST_CHECK;
 /* The same for up to NEURAL_GROUP texts, faster than one by one, with the same bits. out: a row a
- * text. */
+ * text. TOO_LARGE (whole): names the text, its tokens and the limit. */
 enum status neural_encode_group(struct neural_scratch *s, const struct model *m,
                                 const struct model_record *r, const struct encode_text *texts,
                                 uint32_t n, bool query, float *out, struct neural_count *count,

@@ -23,8 +23,8 @@ struct embeddings {
     char answered[80];
     size_t dimensions, wanted; /* wanted 0: all */
     float *vectors;
-    uint64_t tokens;
-    bool base64;
+    uint64_t tokens, cut;
+    bool base64, truncate;
 };
 
 static void base64(struct buf *out, const uint8_t *p, size_t len)
@@ -93,6 +93,12 @@ static void answer(struct request *q)
     jsonw_field_int(&w, "prompt_tokens", (int64_t)e->tokens);
     jsonw_field_int(&w, "total_tokens", (int64_t)e->tokens);
     jsonw_close(&w, '}');
+    if (e->cut > 0) {
+        jsonw_key(&w, "carrel");
+        jsonw_open(&w, '{');
+        jsonw_field_int(&w, "truncated", (int64_t)e->cut);
+        jsonw_close(&w, '}');
+    }
     api_object_end(q, 200, &w);
 }
 
@@ -105,6 +111,8 @@ static void on_encoded(struct request *q, const ProtobufCMessage *m, const struc
     if (reply == NULL) {
         if (err->code == STATUS_NOT_FOUND) {
             api_error(q, 404, "model", "model_not_found", "This encoder is not known any more.");
+        } else if (err->code == STATUS_TOO_LARGE) { /* as OpenAI calls it */
+            api_error(q, 400, "input", "context_length_exceeded", err->text);
         } else {
             api_fail(q, err);
         }
@@ -125,6 +133,7 @@ static void on_encoded(struct request *q, const ProtobufCMessage *m, const struc
     memcpy(e->vectors + e->done * e->dimensions, reply->vectors, reply->n_vectors * sizeof(float));
     e->done += count;
     e->tokens += reply->tokens;
+    e->cut += reply->has_cut ? reply->cut : 0;
     if (e->done == e->n) {
         answer(q);
     } else {
@@ -140,6 +149,9 @@ static void encode_next(struct request *q)
     ask.encoder = pb_text(e->encoder);
     ask.kind = EM__ENCODE_REQUEST__KIND__PASSAGE;
     ask.texts = e->texts + e->done;
+    ask.has_whole = ask.has_first = true;
+    ask.whole = !e->truncate;
+    ask.first = (uint32_t)e->done;
     while (e->done + ask.n_texts < e->n && ask.n_texts < CALL_TEXTS_MAX &&
            (ask.n_texts == 0 || bytes + ask.texts[ask.n_texts].len <= CALL_BYTES_MAX)) {
         bytes += ask.texts[ask.n_texts++].len;
@@ -222,6 +234,10 @@ static enum status read_request(const struct json *body, struct embeddings *e, s
         s = jsonr_int(body, "dimensions", 1, 4096, 0, &wanted, err);
     }
     if (s == STATUS_OK) {
+        *param = "truncate";
+        s = jsonr_bool(body, "truncate", e->truncate, &e->truncate, err);
+    }
+    if (s == STATUS_OK) {
         e->wanted = (size_t)wanted;
         *param = "input";
         s = read_inputs(jsonr_get(body, "input"), e, a, err);
@@ -239,6 +255,7 @@ static void on_json(struct request *q, const struct json *body)
         api_out_of_memory(q);
         return;
     }
+    e->truncate = q->serve->settings->encoder.truncate;
     enum status s = read_request(body, e, q->arena, &param, &model, &err);
     if (s != STATUS_OK) {
         api_error(q, status_http(s), param,

@@ -163,6 +163,11 @@ const struct setting settings_schema[] = {
     TEXT("encoder.model", encoder.model, "",
          "An imported encoder (carrel model import --as encoder) by its name: every tenant is "
          "embedded with it, in the background; empty: the built-in encoder."),
+    FLAG(
+        "encoder.truncate", encoder.truncate, "false",
+        "POST /v1/embeddings cuts a text that is longer than an imported encoder reads; else it is "
+        "refused with the counts. A request's own truncate comes first. Documents' passages are "
+        "always cut."),
 
     TEXT("reranker.model", reranker.model, "",
          "An imported reranker (carrel model import --as reranker) by its name: it reads the best "
@@ -207,6 +212,10 @@ const struct setting settings_schema[] = {
         "Processor cores that the model may use; 0: all there are. Answers do not depend on it."),
     ROW("generate.queue", INT, generate.queue, 0, 1024, "16",
         "Questions that may wait for the model besides; more are told to come again (429)."),
+    ONE_OF(
+        "generate.long_conversation", ENUM, generate.long_conversation, "refuse|shorten", "refuse",
+        "A conversation that does not fit into generate.context: refused with the counts, or its "
+        "oldest turns are left out (the answer's note says so)."),
     ROW("generate.answer_timeout", DURATION, generate.answer_timeout_ms, SECOND, HOUR, "300s",
         "Longest answer of the model, waiting included."),
     ROW("generate.refuse_below", DOUBLE, generate.refuse_below, 0, 1, "0.20",

@@ -77,6 +77,7 @@ struct settings {
         bool gate;         /* compared before it takes another's place */
         int64_t refit_growth_percent; /* refit when the collection has grown by this since the fit */
         const char *model;            /* name of an imported encoder; "" : the built-in one */
+        bool truncate;                /* what an API embeds: cut what is longer than it reads */
     } encoder;
     struct {
         const char *model; /* name of an imported reranker; "" : none */
@@ -92,6 +93,7 @@ struct settings {
         const char *engine; /* "auto", "extractive", "local", "upstream" */
         const char *chat_template; /* "auto" or a family's name (model/template.h) */
         const char *kv_type;       /* "f16", "q8_0" or "f32" */
+        const char *long_conversation; /* "refuse" or "shorten" */
         int64_t context, users, threads, queue, answer_timeout_ms; /* of the model */
         double refuse_below; /* share of the query's upper bound under which nothing answers */
         int64_t max_sentences;

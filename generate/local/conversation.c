@@ -44,7 +44,7 @@ size_t conversation_turns(const Ge__ChatRequest *ask)
     for (size_t i = 0; i < ask->n_messages; i++) {
         n += is(ask->messages[i]->role, "user") ? 1 : 0;
     }
-    return n > 0 && is_plain(ask) ? n - 1 : 0;
+    return n > 0 ? n - 1 : 0;
 }
 
 /* ---- messages ---- */
@@ -137,6 +137,27 @@ static enum status take_grounded(struct conversation *c, const struct prompt *p,
     return s;
 }
 
+/* Without the oldest questions. Shallow. */
+static enum status leave_out(struct conversation *c, size_t skip, Ge__ChatRequest *ask,
+                             struct error *err)
+{
+    Ge__Message **kept = arena_array(&c->arena, ask->n_messages + 1, sizeof *kept);
+    size_t n = 0;
+    if (kept == NULL) {
+        return out_of_memory(err);
+    }
+    for (size_t i = 0; i < ask->n_messages; i++) {
+        bool question = is(ask->messages[i]->role, "user");
+        if (!question || skip == 0) {
+            kept[n++] = ask->messages[i];
+        }
+        skip -= question && skip > 0 ? 1 : 0;
+    }
+    ask->messages = kept;
+    ask->n_messages = n;
+    return STATUS_OK;
+}
+
 /* ---- the prompt ---- */
 
 static enum status take_tools(struct conversation *c, struct error *err)
@@ -188,7 +209,7 @@ enum status conversation_encode(const Ge__ChatRequest *ask, size_t n_passages, s
                                 struct error *err)
 {
     struct conversation c = {.ask = ask};
-    Ge__ChatRequest fewer = *ask; /* shallow: only the number of passages differs */
+    Ge__ChatRequest fewer = *ask; /* shallow */
     struct prompt prompt;
     struct template_pieces pieces = {0};
     fewer.n_passages = n_passages;
@@ -200,7 +221,8 @@ enum status conversation_encode(const Ge__ChatRequest *ask, size_t n_passages, s
     if (s == STATUS_OK && is_plain(ask)) {
         s = take_all(&c, skip, err);
     } else if (s == STATUS_OK) {
-        s = prompt_build(&fewer, &prompt, err);
+        s = skip == 0 ? STATUS_OK : leave_out(&c, skip, &fewer, err);
+        s = s != STATUS_OK ? s : prompt_build(&fewer, &prompt, err);
         s = s != STATUS_OK ? s : take_grounded(&c, &prompt, err);
     }
     s = s != STATUS_OK ? s : render(&c, m, &pieces, err);

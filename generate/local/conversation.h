@@ -18,8 +18,8 @@ struct conversation_model {
 bool conversation_offers(const Ge__ChatRequest *ask);
 /* The answer can only be a call: tool_choice "required", or one function named. */
 bool conversation_forces(const Ge__ChatRequest *ask);
-/* Turns that can be left out from the beginning of a plain conversation: a question of the user's
- * with all that came to it, but for the last. */
+/* Turns that can be left out from the beginning: a question of the user's with all that came to it,
+ * but for the last. */
 size_t conversation_turns(const Ge__ChatRequest *ask);
 
 /* Token ids of the prompt with the first n passages, without the `skip` oldest turns. out is empty

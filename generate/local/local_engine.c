@@ -45,7 +45,8 @@ struct engine_job {
     struct tool_reader reader; /* of an answer that may call functions */
     struct tool_sink tool_sink;
     struct str names[TEMPLATE_TOOLS_MAX];
-    size_t n_passages; /* in the prompt */
+    size_t n_passages;     /* in the prompt */
+    size_t turns_left_out; /* the oldest, of a long conversation */
     bool cancelled, held;
     bool reads; /* through the reader */
     bool full;  /* it has called as often as it may: the rest does not count */
@@ -71,6 +72,48 @@ static enum status encode(struct engine_job *j, size_t n, size_t skip, struct er
 }
 
 /* What does not fit is left out from the end, where the passages that matter least stand. */
+static enum status fit_passages(struct engine_job *j, uint32_t room, struct error *err)
+{
+    size_t n = j->ask->n_passages;
+    enum status s = encode(j, n, 0, err);
+    while (s == STATUS_OK && n > 1 && j->task.prompt.n > room) {
+        size_t share = n * room / j->task.prompt.n;
+        n = share >= n ? n - 1 : share < 1 ? 1 : share;
+        s = encode(j, n, 0, err);
+    }
+    j->n_passages = n;
+    return s;
+}
+
+/* Where the settings say so, the oldest turns are left out: the fewest that do. */
+static enum status fit_turns(struct engine_job *j, uint32_t room, struct error *err)
+{
+    size_t low = 1, high = conversation_turns(j->ask), n = j->n_passages;
+    enum status s = high == 0 ? STATUS_OK : encode(j, n, high, err);
+    if (s != STATUS_OK || high == 0 || j->task.prompt.n > room) {
+        return s;
+    }
+    while (s == STATUS_OK && low < high) {
+        size_t middle = (low + high) / 2;
+        s = encode(j, n, middle, err);
+        low = j->task.prompt.n > room ? middle + 1 : low;
+        high = j->task.prompt.n > room ? high : middle;
+    }
+    j->turns_left_out = high;
+    return s == STATUS_OK ? encode(j, n, high, err) : s;
+}
+
+static enum status too_long(const struct engine_job *j, uint32_t context, uint32_t answer,
+                            struct error *err)
+{
+    return error_set(err, STATUS_TOO_LARGE,
+                     "%s %zu tokens, and an answer needs %u: the model's context is %u "
+                     "(generate.context)",
+                     j->ask->n_passages > 0 ? "the question with one passage has"
+                                            : "the conversation has",
+                     j->task.prompt.n, answer, context);
+}
+
 static enum status fit(struct engine_job *j, struct error *err)
 {
     uint32_t context = runner_context(j->owner->runner);
@@ -78,19 +121,14 @@ static enum status fit(struct engine_job *j, struct error *err)
         j->ask->has_max_tokens && j->ask->max_tokens > 0 ? j->ask->max_tokens : ANSWER_TOKENS;
     uint32_t answer = wanted < context / 4 ? wanted : context / 4;
     answer = answer < ANSWER_LEAST && wanted >= ANSWER_LEAST ? ANSWER_LEAST : answer;
-    size_t n = j->ask->n_passages;
-    enum status s = encode(j, n, 0, err);
-    while (s == STATUS_OK && n > 1 && j->task.prompt.n + answer > context) {
-        size_t room = context > answer ? context - answer : 0;
-        size_t share = n * room / j->task.prompt.n;
-        n = share >= n ? n - 1 : share < 1 ? 1 : share;
-        s = encode(j, n, 0, err);
+    uint32_t room = context > answer ? context - answer : 0;
+    bool shorten = strcmp(j->owner->settings->generate.long_conversation, "shorten") == 0;
+    enum status s = fit_passages(j, room, err);
+    if (s == STATUS_OK && j->task.prompt.n > room && shorten) {
+        s = fit_turns(j, room, err);
     }
-    if (s == STATUS_OK && j->task.prompt.n + answer > context) {
-        s = error_set(err, STATUS_TOO_LARGE,
-                      "the question with one passage has %zu tokens; the context is %u "
-                      "(generate.context)",
-                      j->task.prompt.n, context);
+    if (s == STATUS_OK && j->task.prompt.n > room) {
+        s = too_long(j, context, answer, err);
     }
     if (s == STATUS_OK) {
         uint32_t left = context - (uint32_t)j->task.prompt.n;
@@ -100,7 +138,6 @@ static enum status fit(struct engine_job *j, struct error *err)
                              "logprobs: at most %u in one answer; lower max_tokens or top_logprobs",
                              LOGPROBS_MOST);
         }
-        j->n_passages = n;
     }
     return s;
 }
@@ -318,6 +355,11 @@ static void prepared(void *job)
     struct engine_job *j = job;
     if (j->cancelled) {
         (void)error_set(&j->error, STATUS_CANCELLED, "the caller went away");
+    }
+    if (j->error.code == STATUS_OK && j->turns_left_out > 0) {
+        (void)snprintf(j->note, sizeof j->note,
+                       "the oldest %zu turns were left out: the model's context is %u tokens",
+                       j->turns_left_out, runner_context(j->owner->runner));
     }
     if (j->error.code == STATUS_OK && j->n_passages < j->ask->n_passages) {
         (void)snprintf(j->note, sizeof j->note,

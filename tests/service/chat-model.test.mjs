@@ -89,6 +89,23 @@ test("a model whose template knows no tools says so by name; a client that offer
   assert.equal(none.carrel.engine, "local");
 });
 
+test("a conversation that is longer than the context is refused with the counts", async () => {
+  const turn = (n) => [{ role: "user", content: `${n} ${"owl ".repeat(800)}` }, { role: "assistant", content: "Yes." }];
+  const messages = [...turn(1), ...turn(2), { role: "user", content: "How fast is the falcon?" }];
+  for (const stream of [false, true]) {
+    const r = await a.request("/v1/chat/completions", { method: "POST", body: { model: "tiny", messages, stream } });
+    assert.equal(r.status, 400);
+    const { error } = await r.json();
+    assert.equal(error.code, "context_length_exceeded");
+    assert.match(error.message, /the conversation has \d{4} tokens, and an answer needs 1024: the model's context is 6144/);
+  }
+  const fits = await a.post("/v1/chat/completions", { model: "tiny", messages: messages.slice(2), max_tokens: 4 });
+  assert.equal(fits.carrel.note, undefined);
+  // with documents the question comes first: what cannot be read is quoted, and said
+  const grounded = await answer(a, "How fast is the falcon?", { messages: [...messages.slice(0, 4), { role: "user", content: "owl ".repeat(480) }] });
+  assert.ok(grounded.carrel.engine === "local" || /tokens/.test(grounded.carrel.note), JSON.stringify(grounded.carrel));
+});
+
 test("two at once get the tokens that each gets alone; a seed repeats, another seed differs", async () => {
   const asked = [
     ["How fast is the falcon?", { temperature: 0.9, seed: 7 }],
@@ -301,7 +318,7 @@ test("a damaged or missing model is refused by name, and answers are quoted, vis
 test("passages that do not fit into the context are left out, and the note says so", async () => {
   const home = temporaryHome();
   assert.equal(carrel(home, "model", "import", join(dir, "tiny.gguf"), "--as", "chat", "--name", "tiny").code, 0);
-  const x = await stocked(settings().replace("context: 6144", "context: 1900"), home);
+  const x = await stocked(settings("  long_conversation: shorten\n").replace("context: 6144", "context: 1900"), home);
   try {
     for (const n of ["one", "two", "three"]) {
       x.drop(`${n}.md`, `# Falcons ${n}\n\nThe falcon of ${n} is fast. ${`It dives ${n} times a day over the ${n} hills. `.repeat(12)}\n`);
@@ -311,6 +328,15 @@ test("passages that do not fit into the context are left out, and the note says 
     const j = await answer(x, "How fast is the falcon?");
     assert.equal(j.carrel.engine, "local");
     assert.match(j.carrel.note, /^only \d of \d passages fit into the model's context$/);
+    // ... and so are the oldest turns of a conversation, where the setting says so: as if they had not been
+    const turn = (n) => [{ role: "user", content: `${n} ${"owl ".repeat(100)}` }, { role: "assistant", content: "Yes." }];
+    const talk = (...messages) => x.post("/v1/chat/completions", { model: "tiny", messages: [{ role: "system", content: "Be brief." }, ...messages, { role: "user", content: "Why?" }], max_tokens: 20 });
+    const long = await talk(...turn(1), ...turn(2), ...turn(3), ...turn(4));
+    assert.match(long.carrel.note, /^the oldest 2 turns were left out: the model's context is 1900 tokens$/);
+    const short = await talk(...turn(3), ...turn(4));
+    assert.deepEqual([words(long), long.usage], [words(short), short.usage]);
+    const r = await x.request("/v1/chat/completions", { method: "POST", body: { model: "tiny", messages: [{ role: "user", content: "owl ".repeat(480) }] } });
+    assert.equal((await r.json()).error.code, "context_length_exceeded"); // the question itself is never cut
     assert.ok(j.usage.prompt_tokens + 24 <= 1900);
   } finally {
     await x.stop();

@@ -127,6 +127,33 @@ test("the reranker orders, says so, and can be left out", { timeout: 60_000 }, a
   assert.match(e.stdout, /put in order by the reranker fixture-judge/);
 });
 
+test("what is longer than a model reads is refused with the counts, or cut where that is asked for", { timeout: 60_000 }, async () => {
+  const name = JSON.parse((await run(["model", "list", "--json"])).stdout).models[0].encoder;
+  const words = (n) => Array.from({ length: n }, (_, i) => `w${3 + (i % 300)}`).join(" ");
+  const embed = (input, more) => a.request("/v1/embeddings", { method: "POST", body: { model: name, input, ...more } });
+  const many = [...Array(300).fill("w5 w6"), words(400), "w7"]; // beyond the first call to embed
+  const long = await embed(many);
+  assert.equal(long.status, 400);
+  const { error } = await long.json();
+  assert.equal(error.code, "context_length_exceeded");
+  assert.match(error.message, /^input\[300\] has 40\d tokens; fixture reads 128 at most/);
+  const cut = await (await embed(many, { truncate: true })).json();
+  assert.equal(cut.data.length, 302);
+  assert.deepEqual(cut.carrel, { truncated: 1 });
+  const short = await (await embed("w5 w6")).json();
+  assert.equal(short.carrel, undefined);
+  const huge = await embed(words(100_000), { truncate: true });
+  assert.equal(huge.status, 400);
+  assert.match((await huge.json()).error.message, /input\[0\] is longer than 262144 bytes/);
+  const builtin = await a.request("/v1/embeddings", { method: "POST", body: { model: "carrel-hash", input: words(40_000) } });
+  assert.equal(builtin.status, 200); // counts words, however many
+  a.drop("notes/long.md", `# Long\n\n${words(1500)} winter stores.\n`); // passages of more tokens than the judge reads
+  await a.settled({ n: 32 });
+  const ranked = await a.post("/api/search", { query: `winter stores ${words(150)}`, top_k: 5, fold: false });
+  assert.equal(ranked.reranked, 8);
+  assert.ok(ranked.passages.every((p) => Number.isFinite(p.why.rerank_score)));
+});
+
 test("a model that a setting names stays; import while running makes a candidate", { timeout: 60_000 }, async () => {
   const held = await run(["model", "remove", "fixture"]);
   assert.equal(held.code, 1);
