@@ -2,6 +2,8 @@
 #ifndef CARREL_CLI_BACKUP_H
 #define CARREL_CLI_BACKUP_H
 
+#include <jansson.h>
+
 #include "cli/vault.h"
 
 struct backup_wish {
@@ -9,6 +11,7 @@ struct backup_wish {
     const char *key_file; /* NULL: not encrypted */
     const char *tenant;   /* NULL: all, and the settings, users and keys */
     bool with_watch;      /* everything in the watched folder, not only what is stored of it */
+    bool with_models;     /* also the files of the models that are needed */
     int keep;             /* 0: all earlier ones stay */
     bool progress;
 };
@@ -19,6 +22,7 @@ struct backup_result {
     uint64_t new_pieces, stored_bytes; /* written for it */
     uint64_t removed_backups, removed_pieces, freed_bytes;
     unsigned tenants;
+    unsigned models; /* that are needed */
 };
 
 /* The appliance must be running. */
@@ -37,6 +41,7 @@ struct restore_wish {
 struct restore_result {
     char id[BOOK_ID_CAP];
     uint64_t files, bytes;
+    json_t *missing; /* models that must be imported again (backup_models.h); json_decref */
     bool files_skipped; /* the watched folder lies elsewhere: documents' files were not made */
 };
 

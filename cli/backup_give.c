@@ -18,6 +18,7 @@
 #include "base/settings/settings.h"
 #include "base/tenant.h"
 #include "cli/backup.h"
+#include "cli/backup_models.h"
 #include "cli/book.h"
 #include "cli/home.h"
 #include "cli/term.h"
@@ -499,6 +500,18 @@ static enum status finish_whole(struct giving *g, struct error *err)
     return s == STATUS_OK ? name_it(g->tmp, g->w->home, err) : s;
 }
 
+/* What is restored answers without them, but not as it did. */
+static enum status tell_missing(struct giving *g, struct error *err)
+{
+    struct book *b = NULL;
+    enum status s = book_open(g->vault, g->out->id, &b, err);
+    json_t *head = s == STATUS_OK ? json_loads(book_head(b), 0, NULL) : NULL;
+    g->out->missing = head == NULL ? NULL : backup_models_missing(head, g->w->home);
+    json_decref(head);
+    book_close(b);
+    return s;
+}
+
 enum status backup_give(const struct restore_wish *w, struct restore_result *out, struct error *err)
 {
     struct error ignored;
@@ -539,7 +552,9 @@ enum status backup_give(const struct restore_wish *w, struct restore_result *out
         s = sync_tmp(g, err);
         s = s == STATUS_OK ? name_tenant(g, err) : s;
     }
-    if (s != STATUS_OK && begun) {
+    if (s == STATUS_OK) {
+        s = tell_missing(g, err);
+    } else if (begun) {
         if (file_remove_tree(g->tmp, &ignored) != STATUS_OK) {
             (void)fprintf(stderr, "carrel: %s stays behind: %s\n", g->tmp, ignored.text);
         }

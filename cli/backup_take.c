@@ -26,6 +26,7 @@
 #include "base/str.h"
 #include "base/tenant.h"
 #include "cli/backup.h"
+#include "cli/backup_models.h"
 #include "cli/book.h"
 #include "cli/home.h"
 #include "cli/rpc_once.h"
@@ -37,7 +38,14 @@
 #define DB_PIECE_BYTES ((size_t)128 * 1024) /* pages change here and there */
 #define SETTINGS_ARENA ((size_t)4 * 1024 * 1024)
 
-enum part { PART_STAGED, PART_DOCUMENTS, PART_PLAIN, PART_WATCH, PART_TRASH }; /* stored */
+enum part {
+    PART_STAGED,
+    PART_DOCUMENTS,
+    PART_PLAIN,
+    PART_WATCH,
+    PART_TRASH,
+    PART_MODELS
+}; /* stored */
 
 struct taking {
     const struct backup_wish *w;
@@ -54,6 +62,8 @@ struct taking {
     uint64_t total, done; /* bytes, for the progress bar */
     struct error list_err;
     enum status list_status;
+    struct model_record models[REGISTRY_MAX]; /* that are needed */
+    size_t n_models;
     const char *tenant; /* whose documents are being listed */
 };
 
@@ -481,6 +491,23 @@ static enum status each_trash(struct taking *t, walk_fn visit, struct error *err
     return s;
 }
 
+static enum status each_model_file(struct taking *t, walk_fn visit, struct error *err)
+{
+    char(*names)[REGISTRY_PATH_CAP] = calloc(BACKUP_MODEL_FILES_MAX, sizeof *names);
+    char path[PATH_MAX];
+    size_t n = 0;
+    enum status s = names == NULL ? error_set(err, STATUS_NO_MEMORY, "out of memory") : STATUS_OK;
+    if (s == STATUS_OK && t->w->with_models) {
+        s = backup_models_files(t->w->home, t->models, t->n_models, names, &n, err);
+    }
+    for (size_t i = 0; i < n && s == STATUS_OK; i++) {
+        s = file_join(path, sizeof path, t->w->home, names[i], err);
+        s = s == STATUS_OK ? visit(t, PART_MODELS, path, names[i], err) : s;
+    }
+    free(names);
+    return s;
+}
+
 static enum status each_staged(struct taking *t, walk_fn visit, struct error *err)
 {
     static const char *const names[] = {"system", "tenants"};
@@ -505,7 +532,8 @@ static char *head_of(const struct taking *t, int64_t now)
                           CARREL_VERSION, "whole", t->w->tenant == NULL ? 1 : 0, "with_watch",
                           t->w->with_watch ? 1 : 0, "n_tenants", (json_int_t)t->n_tenants,
                           "tenants", tenants);
-    char *text = j == NULL ? NULL : json_dumps(j, JSON_COMPACT);
+    bool told = j != NULL && backup_models_describe(j, t->models, t->n_models) == 0;
+    char *text = !told ? NULL : json_dumps(j, JSON_COMPACT);
     json_decref(j);
     return text;
 }
@@ -540,6 +568,9 @@ static enum status store_all(struct taking *t, int64_t now, struct error *err)
         s = each_trash(t, count_file, err);
     }
     if (s == STATUS_OK) {
+        s = each_model_file(t, count_file, err);
+    }
+    if (s == STATUS_OK) {
         s = each_staged(t, take_file, err);
     }
     if (s == STATUS_OK) {
@@ -553,6 +584,9 @@ static enum status store_all(struct taking *t, int64_t now, struct error *err)
     }
     if (s == STATUS_OK) {
         s = each_trash(t, take_file, err);
+    }
+    if (s == STATUS_OK) {
+        s = each_model_file(t, take_file, err);
     }
     if (s == STATUS_OK) {
         progress(t, "making it durable");
@@ -633,6 +667,10 @@ enum status backup_take(const struct backup_wish *w, struct backup_result *out, 
     }
     if (s == STATUS_OK) {
         s = stage(t, err);
+        if (s == STATUS_OK) {
+            s = backup_models_find(w->home, t->tenants, t->n_tenants, t->models, &t->n_models, err);
+        }
+        out->models = (unsigned)t->n_models;
         if (s == STATUS_OK) {
             s = store_all(t, now, err);
         }

@@ -28,6 +28,7 @@ static enum exit_code take(const struct options *o)
                                   .key_file = o->key_file,
                                   .tenant = o->tenant,
                                   .with_watch = o->with_watch,
+                                  .with_models = o->with_models,
                                   .keep = o->keep,
                                   .progress = !o->json && isatty(STDERR_FILENO) == 1};
     int64_t began = clock_monotonic_ms();
@@ -36,9 +37,10 @@ static enum exit_code take(const struct options *o)
     }
     int64_t ms = clock_monotonic_ms() - began;
     if (o->json) {
-        dump(json_pack("{s:s,s:i,s:I,s:I,s:I,s:I,s:I,s:I,s:I,s:I}", "backup", r.id, "tenants",
-                       (int)r.tenants, "files", (json_int_t)r.files, "bytes", (json_int_t)r.bytes,
-                       "new_pieces", (json_int_t)r.new_pieces, "stored_bytes",
+        dump(json_pack("{s:s,s:i,s:i,s:b,s:I,s:I,s:I,s:I,s:I,s:I,s:I,s:I}", "backup", r.id,
+                       "tenants", (int)r.tenants, "models", (int)r.models, "model_files",
+                       o->with_models ? 1 : 0, "files", (json_int_t)r.files, "bytes",
+                       (json_int_t)r.bytes, "new_pieces", (json_int_t)r.new_pieces, "stored_bytes",
                        (json_int_t)r.stored_bytes, "removed_backups", (json_int_t)r.removed_backups,
                        "removed_pieces", (json_int_t)r.removed_pieces, "freed_bytes",
                        (json_int_t)r.freed_bytes, "ms", (json_int_t)ms));
@@ -53,6 +55,10 @@ static enum exit_code take(const struct options *o)
     (void)printf("backup %s: %" PRIu64 " files, %s, of which %s new, in %" PRId64 ".%" PRId64
                  " s\n",
                  r.id, r.files, all, stored, ms / 1000, ms % 1000 / 100);
+    if (r.models > 0 && !o->with_models) {
+        (void)printf("%u model%s named and not copied (--models copies)\n", r.models,
+                     r.models == 1 ? " is" : "s are");
+    }
     if (r.removed_backups > 0) {
         (void)printf("%" PRIu64 " older ones removed, %s freed\n", r.removed_backups, freed);
     }
@@ -159,7 +165,9 @@ const struct command cmd_backup = {
     .help = "TARGET is a folder on another disk. What is there already is not copied again. With a "
             "key, the backup is\nencrypted (make one: head -c 32 /dev/urandom | base64 > FILE; "
             "without it nothing can be restored).\nThe watched folder's other files come along "
-            "with --with-watch; documents always do.\n`backup check` reads every byte; exit code 1 "
+            "with --with-watch; documents always do.\nModels that are in use are named with their "
+            "sums; "
+            "--models copies their files too.\n`backup check` reads every byte; exit code 1 "
             "when something is damaged.",
     .options = OPT_HOME | OPT_JSON | OPT_BACKUP_KEY | OPT_TENANT | OPT_WITH_WATCH | OPT_KEEP,
     .min_args = 1,

@@ -63,7 +63,7 @@ struct options {
     int top_k;                               /* 0: not given */
     const char *key_file;                    /* NULL: not given */
     const char *tenant, *into, *as, *backup; /* NULL: not given */
-    bool with_watch, admin;
+    bool with_watch, with_models, admin;
     const char *groups;                                       /* NULL: not given */
     const char *document;                                     /* NULL: not given */
     const char *path, *held_collection, *reason, *public_key; /* NULL: not given */

@@ -86,6 +86,10 @@ static const struct {
      {"with-watch", no_argument, NULL, 'W'},
      "--with-watch",
      "also what lies in the watched folder and is no document"},
+    {OPT_WITH_WATCH,
+     {"models", no_argument, NULL, 'M'},
+     "--models",
+     "also the files of the models in use"},
     {OPT_KEEP,
      {"keep", required_argument, NULL, 'n'},
      "--keep N",
@@ -503,6 +507,9 @@ static enum options_result take(const struct command *c, int letter, struct opti
         return take_one_of(c, "except", out->except, &out->n_except);
     case 'W':
         out->with_watch = true;
+        return OPTIONS_OK;
+    case 'M':
+        out->with_models = true;
         return OPTIONS_OK;
     case 't':
         out->tenant = optarg;

@@ -21,7 +21,7 @@ _carrel() {
     search) options='--home --json --key-file --top-k --collection --label --tag --language --format --under --from --until --as-of --help' ;;
     explain) options='--home --json --key-file --top-k --document --collection --label --tag --language --format --under --from --until --as-of --help' ;;
     ask) options='--home --json --key-file --collection --label --tag --language --format --under --from --until --as-of --help' ;;
-    backup) options='list check --home --json --key-file --tenant --with-watch --keep --help' ;;
+    backup) options='list check --home --json --key-file --tenant --with-watch --models --keep --help' ;;
     restore) options='--home --json --key-file --tenant --into --as --backup --help' ;;
     key) options='create list revoke --home --json --key-file --groups --tenant --admin --help' ;;
     tenant) options='create list key keyless --home --json --key-file --help' ;;

@@ -179,6 +179,52 @@ test("one tenant out of one appliance into another, under another name, while bo
   }
 }));
 
+test("models are named with their sums, or come along; a restore tells what must be imported again", { timeout: 120_000 }, () => withFolder(async (dir) => {
+  const target = join(dir, "backups");
+  const home = temporaryHome();
+  const writer = join(dirname(binDir), "tests/write-model");
+  const file = join(dir, "tiny.gguf");
+  execFileSync(writer, [file, "title=tiny"]);
+  execFileSync(writer, [join(dir, "other.gguf"), "title=other", "layers=3"]);
+  execFileSync(join(dirname(binDir), "tests/fixture-model"), [join(dir, "encoder.gguf"), "bert"]);
+  carrel(["model", "import", file, "--as", "chat", "--name", "tiny", "--home", home]);
+  carrel(["model", "import", join(dir, "other.gguf"), "--as", "chat", "--name", "other", "--home", home]); // nobody uses it
+  carrel(["model", "import", join(dir, "encoder.gguf"), "--as", "encoder", "--name", "words", "--passage-prefix", "it's: ", "--home", home]);
+  const models = JSON.parse(carrel(["model", "list", "--json", "--home", home]).out).models;
+  const a = await startAppliance({ home, config: "generate:\n  model: tiny\nencoder:\n  model: words\n" });
+  try {
+    a.drop("one.md", content(1));
+    await a.settled({ n: 1 });
+    const named = carrel(["backup", target, "--home", home]);
+    assert.match(named.out, /2 models are named and not copied/);
+    const one = carrel(["backup", target, "--home", home, "--tenant", "main", "--json"]).json();
+    assert.deepEqual([one.models, one.model_files], [2, false]);
+    const bare = join(dir, "bare");
+    const told = carrel(["restore", target, "--into", bare, "--json"]).json().missing_models;
+    assert.deepEqual(told.map((m) => [m.name, m.role, m.sha256]), models.filter((m) => m.name !== "other").map((m) => [m.name, m.role, m.sha256]));
+    assert.equal(told.find((m) => m.name === "words").import, `carrel model import FILE --as encoder --name words --query-prefix '' --passage-prefix 'it'\\''s: '`);
+    const said = carrel(["restore", target, "--into", join(dir, "bare2")]);
+    assert.match(said.out, new RegExp(`model tiny is not here .*sha256 ${models.find((m) => m.name === "tiny").sha256}`));
+    // the command that is told brings the same vectors back
+    const encoder = models.find((m) => m.name === "words").encoder;
+    execFileSync("sh", ["-c", told.find((m) => m.name === "words").import.replace("carrel", join(binDir, "carrel")).replace("FILE", join(dir, "encoder.gguf")) + ` --home ${bare}`]);
+    assert.equal(JSON.parse(carrel(["model", "list", "--json", "--home", bare]).out).models.find((m) => m.name === "words").encoder, encoder);
+
+    const withFiles = carrel(["backup", target, "--home", home, "--models", "--json"]).json();
+    assert.equal(withFiles.model_files, true);
+    const again = carrel(["backup", target, "--home", home, "--models", "--json"]).json();
+    assert.ok(again.stored_bytes < withFiles.stored_bytes / 4, "their pieces are there already");
+    const full = join(dir, "full");
+    assert.deepEqual(carrel(["restore", target, "--into", full, "--json"]).json().missing_models, []);
+    assert.equal(carrel(["model", "verify", "--home", full]).code, 0);
+    assert.deepEqual(JSON.parse(carrel(["model", "list", "--json", "--home", full]).out).models.map((m) => m.name).sort(), ["tiny", "words"]);
+    // into an appliance that has them, nothing is missing
+    assert.deepEqual(carrel(["restore", target, "--home", home, "--tenant", "main", "--as", "copy", "--json"]).json().missing_models, []);
+  } finally {
+    await a.stop();
+  }
+}));
+
 test("a backup that is killed leaves the earlier one whole; a full disk gives a clear error", { timeout: 300_000, skip: process.getuid() === 0 ? false : "needs root to mount a small tmpfs" }, () => withFolder(async (dir) => {
   const target = join(dir, "backups");
   const a = await startAppliance();
