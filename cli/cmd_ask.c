@@ -81,6 +81,7 @@ static void print_end(const struct ask *a)
         term_put_clean(stdout, model);
         (void)printf(strcmp(engine, "local") == 0 ? ", on this machine)\n" : ", elsewhere)\n");
     }
+    models_print(stdout, json_object_get(a->about, "search"));
     if (note != NULL && note[0] != '\0') {
         (void)printf("\n(");
         term_put_clean(stdout, note);

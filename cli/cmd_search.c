@@ -82,6 +82,7 @@ static enum exit_code run(const struct options *o)
         print(list);
     }
     if (!o->json) {
+        models_print(stderr, answer);
         print_notes(json_object_get(answer, "notes"));
     }
     json_decref(answer);

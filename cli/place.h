@@ -6,5 +6,7 @@
 #include <stdio.h>
 
 void place_print(FILE *f, const json_t *passage);
+/* "(found by ..., put in order by ...)": the imported models of a search; nothing without any. */
+void models_print(FILE *f, const json_t *search);
 
 #endif

@@ -17,6 +17,7 @@ struct encode_call {
     bool query;
     uint32_t dimensions;
     const char *name; /* of an imported model's vectors; NULL: a fit's or hashed */
+    char line[NEURAL_LINE_CAP]; /* which imported model */
     char served[32];  /* the name that these go by */
     float *vectors;   /* the call's; of an imported model: ours */
     size_t words;
@@ -41,6 +42,7 @@ static void encode_finish(struct encode_call *c)
         reply.vectors = c->vectors;
         reply.tokens = (uint32_t)(c->words < UINT32_MAX ? c->words : UINT32_MAX);
         reply.has_cut = c->name != NULL;
+        reply.model = c->name == NULL ? NULL : c->line;
         reply.cut = (uint32_t)c->count.cut;
         e->texts += c->n_texts;
         e->cut += c->count.cut;
@@ -111,6 +113,7 @@ static enum status encode_all(struct encode_call *c, struct model_lane *l)
                                       &c->error);
     }
     c->words = (size_t)c->count.tokens;
+    neural_line(&l->scratch, r, c->line);
     return s;
 }
 

@@ -1,6 +1,7 @@
 #include "embed/neural.h"
 
 #include <math.h>
+#include <stdio.h>
 #include <string.h>
 
 #include "base/log.h"
@@ -66,6 +67,13 @@ static enum status make_room(struct neural_scratch *s, const struct model *m, ui
         s->room = room;
     }
     return st;
+}
+
+void neural_line(const struct neural_scratch *s, const struct model_record *r,
+                 char out[NEURAL_LINE_CAP])
+{
+    (void)snprintf(out, NEURAL_LINE_CAP, "%s (sha256 %.12s, %s)", r->name, r->sha256,
+                   s->backend == NULL ? "not run" : s->backend->name);
 }
 
 static enum status check_numbers(const struct model_record *r, const float *v, size_t n,

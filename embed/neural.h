@@ -41,6 +41,10 @@ enum status neural_encode_group(struct neural_scratch *s, const struct model *m,
                                 const struct model_record *r, const struct encode_text *texts,
                                 uint32_t n, bool query, float *out, struct neural_count *count,
                                 struct error *err) MUST_CHECK;
+#define NEURAL_LINE_CAP 200
+/* "name (sha256 0123456789ab, avx512)": which model it is and what computes it, once it has. */
+void neural_line(const struct neural_scratch *s, const struct model_record *r,
+                 char out[NEURAL_LINE_CAP]);
 enum status neural_score(struct neural_scratch *s, const struct model *m, struct str query,
                          struct str passage, float *out, struct neural_count *count,
                          struct error *err) MUST_CHECK;

@@ -16,6 +16,7 @@ struct rerank_call {
     float *scores;
     int64_t until_ms; /* clock_monotonic_ms */
     char model[REGISTRY_NAME_CAP], sha256[SHA256_HEX_CAP];
+    char line[NEURAL_LINE_CAP];
     struct neural_count count;
     int64_t took_us;
     struct error error;
@@ -61,6 +62,7 @@ static void rerank_work(void *job) /* on the lane */
         (void)snprintf(c->model, sizeof c->model, "%s", open_record(l->held)->name);
         (void)snprintf(c->sha256, sizeof c->sha256, "%s", open_record(l->held)->sha256);
         s = score_all(c, l);
+        neural_line(&l->scratch, open_record(l->held), c->line);
     }
     c->error.code = s;
 }
@@ -73,6 +75,7 @@ static void rerank_done(void *job)
         Em__RerankReply reply = EM__RERANK_REPLY__INIT;
         reply.model = c->model;
         reply.sha256 = c->sha256;
+        reply.line = c->line;
         reply.scores = c->scores;
         reply.n_scores = c->scored;
         reply.tokens = (uint32_t)c->count.tokens;

@@ -32,6 +32,7 @@ static void on_reply(struct rpc_request *r, const ProtobufCMessage *m, void *dat
     }
     ask->scores = arena_array(ask->a, reply->n_scores + 1, sizeof *ask->scores);
     ask->model = arena_strdup(ask->a, reply->model);
+    ask->line = reply->line == NULL ? NULL : arena_strdup(ask->a, reply->line);
     if (ask->scores != NULL && ask->model != NULL) {
         memcpy(ask->scores, reply->scores, reply->n_scores * sizeof *ask->scores);
         ask->n_scores = reply->n_scores;

@@ -20,6 +20,7 @@ struct rerank_ask {
     void *data;
     /* out */
     char *model; /* of the reranker; NULL: nothing was reordered */
+    char *line;  /* the same with its sum and what computed it */
     char *note;  /* why not, or why not all; NULL: nothing to say */
     uint32_t n_reranked;
     /* private */

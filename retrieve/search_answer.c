@@ -146,6 +146,7 @@ static void on_reranked(void *data, struct rerank_ask *ask)
     struct search *s = data;
     search_note(s, ask->note);
     s->reply.reranker = ask->model;
+    s->reply.reranker_model = ask->model == NULL ? NULL : ask->line;
     s->reply.has_reranked = ask->model != NULL;
     s->reply.reranked = ask->n_reranked;
     answer(s);

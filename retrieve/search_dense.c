@@ -67,6 +67,7 @@ static void on_encode_reply(struct rpc_request *r, const ProtobufCMessage *m, vo
     if (e == NULL || e->n_vectors == 0) {
         return;
     }
+    s->reply.encoder_model = e->model == NULL ? NULL : arena_strdup(s->a, e->model);
     s->vector = arena_array(s->a, e->n_vectors, sizeof(float));
     if (s->vector != NULL) {
         memcpy(s->vector, e->vectors, e->n_vectors * sizeof(float));

@@ -26,6 +26,7 @@ static const struct db_migration migrations[] = {
         " passage INTEGER NOT NULL, verdict INTEGER NOT NULL, comment TEXT NOT NULL,"
         " at_wall_ms INTEGER NOT NULL, PRIMARY KEY(answer, passage)) STRICT, WITHOUT ROWID;"},
     {4, "CREATE INDEX answers_by_user ON answers(user, id);"},
+    {5, "ALTER TABLE answers ADD COLUMN search TEXT NOT NULL DEFAULT '';"},
 };
 
 struct tenant_db { /* touched by the lane's work only */
@@ -124,7 +125,7 @@ static enum status write_record(sqlite3 *db, const struct answer_record *r, stru
     enum status s =
         db_prepare(db,
                    "INSERT OR REPLACE INTO answers SELECT"
-                   " ?1,?2,?3,?4,?5,?6,?7,?8,?9,?10,?11,?12,?13,?14,?15,?16,?17,?18,?19"
+                   " ?1,?2,?3,?4,?5,?6,?7,?8,?9,?10,?11,?12,?13,?14,?15,?16,?17,?18,?19,?20"
                    " WHERE NOT (json_valid(?9) AND EXISTS(SELECT 1 FROM json_each(?9) p"
                    " JOIN erased e ON e.document = json_extract(p.value, '$.document')))",
                    &st, err);
@@ -142,6 +143,7 @@ static enum status write_record(sqlite3 *db, const struct answer_record *r, stru
         for (int i = 0; i < 6; i++) {
             (void)sqlite3_bind_int64(st, 14 + i, numbers[i]);
         }
+        (void)sqlite3_bind_text(st, 20, r->search == NULL ? "" : r->search, -1, SQLITE_STATIC);
         s = db_run(st, err);
     }
     (void)sqlite3_finalize(st);
@@ -171,6 +173,7 @@ static void record_json(struct jsonw *w, sqlite3_stmt *st)
         jsonw_field_str(w, texts[i], db_column(st, 3 + i));
     }
     json_column(w, "route", db_column(st, 7));
+    json_column(w, "search", db_column(st, 19));
     json_column(w, "passages", db_column(st, 8));
     json_column(w, "cited", db_column(st, 9));
     jsonw_field_str(w, "outcome", db_column(st, 10));

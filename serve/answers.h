@@ -19,6 +19,7 @@ struct answer_record {
     const char *asked_model; /* "carrel:handbook" */
     const char *engine, *model;
     const char *route;    /* JSON object */
+    const char *search;   /* JSON object: what found the passages; NULL: nothing was searched */
     const char *passages; /* JSON array: number, document, passage, hash, label */
     const char *cited;    /* JSON array of numbers */
     const char *outcome;  /* "answered", "refused", "cancelled", "failed" */

@@ -86,6 +86,7 @@ static void record(struct chat *c, const char *outcome)
         .engine = c->engine,
         .model = c->model,
         .route = c->route_json,
+        .search = c->search_json,
         .passages = passages_json(c),
         .cited = cited_json(c),
         .outcome = outcome,
@@ -346,6 +347,18 @@ static void rewrite(struct chat *c)
     (void)api_start(q, PEER_GENERATE, &ge_chat_method, REWRITE_MS, &ask.base, &how);
 }
 
+static const char *search_json(struct chat *c)
+{
+    struct buf b;
+    struct jsonw w;
+    buf_init(&b, 4096);
+    jsonw_init(&w, &b);
+    jsonw_open(&w, '{');
+    search_models(&w, c->found);
+    jsonw_close(&w, '}');
+    return take_text(c, &b);
+}
+
 static void on_passages(struct request *q, const ProtobufCMessage *m, const struct error *err)
 {
     struct chat *c = q->op;
@@ -360,6 +373,7 @@ static void on_passages(struct request *q, const ProtobufCMessage *m, const stru
         api_fail(q, err);
         return;
     }
+    c->search_json = search_json(c);
     if (c->ask.n_earlier > 0 && c->found->n_passages > 0 && !c->rewriting_over) {
         rewrite(c);
     } else {

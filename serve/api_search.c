@@ -175,11 +175,7 @@ static void on_found(struct request *q, const ProtobufCMessage *m, const struct 
     }
     jsonw_field_int(&w, "matched", reply->matched);
     jsonw_field_double(&w, "upper_bound_share", (double)reply->upper_bound_share);
-    jsonw_field_z(&w, "encoder", reply->encoder);
-    if (reply->reranker != NULL) {
-        jsonw_field_z(&w, "reranker", reply->reranker);
-        jsonw_field_int(&w, "reranked", reply->reranked);
-    }
+    search_models(&w, reply);
     jsonw_field_int(&w, "took_ms", clock_monotonic_ms() - q->http->started_ms);
     api_object_end(q, 200, &w);
 }

@@ -50,6 +50,10 @@ static void carrel_object(struct jsonw *w, const struct chat *c, bool last)
         jsonw_key(w, "route");
         jsonw_raw(w, str_from(c->route_json));
     }
+    if (c->search_json != NULL) {
+        jsonw_key(w, "search");
+        jsonw_raw(w, str_from(c->search_json));
+    }
     if (c->found->n_notes > 0) {
         jsonw_key(w, "notes");
         jsonw_open(w, '[');

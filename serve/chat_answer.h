@@ -32,6 +32,7 @@ struct chat {
     struct rpc_request *rpc;
     /* what generate said; all in the arena */
     const char *engine, *model, *note, *finish_reason, *route_json;
+    const char *search_json; /* which models found the passages; NULL: nothing was searched */
     const char *logprobs_json; /* NULL: none */
     bool refused;
     uint32_t marks_removed, prompt_tokens, completion_tokens;

@@ -19,3 +19,16 @@ enum status search_query(struct str query, const char *param, Rt__SearchRequest 
     out->query = pb_bytes(query);
     return STATUS_OK;
 }
+
+void search_models(struct jsonw *w, const Rt__SearchReply *reply)
+{
+    jsonw_field_z(w, "encoder", reply->encoder);
+    if (reply->encoder_model != NULL) {
+        jsonw_field_z(w, "encoder_model", reply->encoder_model);
+    }
+    if (reply->reranker != NULL) {
+        jsonw_field_z(w, "reranker", reply->reranker);
+        jsonw_field_z(w, "reranker_model", reply->reranker_model);
+        jsonw_field_int(w, "reranked", reply->reranked);
+    }
+}

@@ -4,6 +4,7 @@
 
 #include "base/arena.h"
 #include "retrieve.pb-c.h"
+#include "serve/http/jsonw.h"
 #include "serve/json.h"
 
 #define SEARCH_QUERY_BYTES_MAX ((size_t)32 * 1024)
@@ -27,5 +28,8 @@ static inline ProtobufCBinaryData pb_bytes(struct str s)
 {
     return (ProtobufCBinaryData){.len = s.len, .data = (uint8_t *)(void *)pb_text(s.ptr)};
 }
+
+/* Which encoder and reranker searched: encoder, encoder_model, reranker, reranker_model, reranked. */
+void search_models(struct jsonw *w, const Rt__SearchReply *reply);
 
 #endif

@@ -127,6 +127,26 @@ test("the reranker orders, says so, and can be left out", { timeout: 60_000 }, a
   assert.match(e.stdout, /put in order by the reranker fixture-judge/);
 });
 
+test("search, answers, their record and the command line name the models with sum and kernels", { timeout: 60_000 }, async () => {
+  const list = JSON.parse((await run(["model", "list", "--json"])).stdout).models;
+  const line = (name) => new RegExp(`^${name} \\(sha256 ${list.find((m) => m.name === name).sha256.slice(0, 12)}, (scalar|avx2|avx512)\\)$`);
+  const found = await a.post("/api/search", { query: "winter stores" });
+  assert.match(found.encoder_model, line("fixture"));
+  assert.match(found.reranker_model, line("fixture-judge"));
+  const answer = await a.post("/v1/chat/completions", { model: "carrel", messages: [{ role: "user", content: "Who keeps the winter stores?" }] });
+  const { search } = answer.carrel;
+  assert.match(search.encoder, /^gguf-/);
+  assert.match(search.encoder_model, line("fixture"));
+  assert.match(search.reranker_model, line("fixture-judge"));
+  const record = await a.get(`/api/answers/${answer.carrel.answer_id}`);
+  assert.deepEqual(record.search, search);
+  for (const [args, to] of [[["search", "winter stores"], "stderr"], [["ask", "Who keeps the winter stores?"], "stdout"]]) {
+    assert.match((await run(args))[to], /\(found by fixture \(sha256 .*\), put in order by fixture-judge \(sha256 .*\)\)/);
+  }
+  const without = await a.post("/api/search", { query: "winter stores", mode: "text", rerank: false });
+  assert.equal(without.reranker_model, undefined);
+});
+
 test("what is longer than a model reads is refused with the counts, or cut where that is asked for", { timeout: 60_000 }, async () => {
   const name = JSON.parse((await run(["model", "list", "--json"])).stdout).models[0].encoder;
   const words = (n) => Array.from({ length: n }, (_, i) => `w${3 + (i % 300)}`).join(" ");

@@ -35,6 +35,7 @@ export interface Answer {
   rewritten?: string;
   widen?: number; // neighbours joined to each passage
   route?: { verdict: string; reason: string };
+  search?: { encoder: string; encoder_model?: string; reranker?: string; reranker_model?: string };
 }
 
 export interface Doc {

@@ -175,9 +175,18 @@ export class AskView {
         : a.engine
           ? `Written by ${a.model || a.engine}${a.route?.verdict === "external" ? ", outside this machine (allowed by policy)" : ""}.`
           : "";
+    const found = foundBy(a.search);
     const read = a.rewritten ? `Read as: ${a.rewritten}` : "";
-    for (const line of [read, a.note ?? "", how]) if (line !== "") foot.append(h("span", {}, line));
+    for (const line of [read, a.note ?? "", how, found]) if (line !== "") foot.append(h("span", {}, line));
   }
+}
+
+/** Imported models that found the passages; the built-in encoder needs no naming. */
+function foundBy(search: Answer["search"]): string {
+  const by = search?.encoder_model ? [`found by ${search.encoder_model}`] : [];
+  if (search?.reranker_model) by.push(`put in order by ${search.reranker_model}`);
+  const line = by.join(", ");
+  return line === "" ? "" : `Passages ${line}.`;
 }
 
 /** What a question was narrowed to, above its answer. */
