@@ -96,11 +96,11 @@ const struct setting settings_schema[] = {
          "directory."),
     ROW("ingest.settle_ms", INT, ingest.settle_ms, 10, 600000, "300",
         "A file is at rest, and is read, when it has not changed for so many milliseconds."),
+    ROW("ingest.rescan_s", INT, ingest.rescan_s, 1, 7 * 86400, "300",
+        "Every so many seconds the whole folder is compared, in case a notice was missed."),
     ROW("ingest.poll_s", INT, ingest.poll_s, 1, 86400, "30",
         "The same where nothing tells of changes: folders on a network (NFS, SMB, FUSE), or more of "
         "them than the system watches."),
-    ROW("ingest.rescan_s", INT, ingest.rescan_s, 1, 7 * 86400, "300",
-        "Every so many seconds the whole folder is compared, in case a notice was missed."),
     ROW("ingest.max_file_bytes", SIZE, ingest.max_file_bytes, KIB, 16 * GIB, "256MiB",
         "Larger files are listed as failed."),
     ROW("ingest.backlog_hours", STRING, ingest.backlog_hours, 0, 0, "",
