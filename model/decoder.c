@@ -93,10 +93,11 @@ static void attend_tile(void *data, uint32_t chunk, uint32_t worker)
 {
     const struct pass *p = data;
     const struct model_info *i = &p->m->info;
-    uint32_t tile = chunk / i->kv_heads;
-    uint32_t kv_head = chunk % i->kv_heads;
     uint32_t group = i->heads / i->kv_heads;
-    uint32_t at = piece_of_tile(p->w, (uint32_t)p->n_pieces, tile);
+    uint32_t at = piece_of_tile(p->w, (uint32_t)p->n_pieces, chunk / i->kv_heads);
+    uint32_t tiles = p->w->firsts[at + 1] - p->w->firsts[at];
+    uint32_t place = chunk - p->w->firsts[at] * i->kv_heads; /* head by head: its keys stay near */
+    uint32_t kv_head = place / tiles;
     const struct model_piece *piece = &p->pieces[at];
     struct pages pages = {.p = p, .s = piece->sequence, .head = kv_head};
     struct attend_job job = {.key_width = i->head_width,
@@ -106,7 +107,7 @@ static void attend_tile(void *data, uint32_t chunk, uint32_t worker)
                              .form = kv_form(p->pool),
                              .page = page_of,
                              .data = &pages};
-    uint32_t row = (tile - p->w->firsts[at]) * KERNEL_TILE;
+    uint32_t row = place % tiles * KERNEL_TILE;
     for (; row < piece->n * group && job.n < KERNEL_TILE; row++, job.n++) {
         uint32_t token = p->w->first_tokens[at] + row / group;
         uint32_t head = kv_head * group + row % group;

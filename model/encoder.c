@@ -98,16 +98,17 @@ static void attend_tile(void *data, uint32_t chunk, uint32_t worker)
 {
     const struct pass *p = data;
     const struct model_info *i = &p->m->info;
-    uint32_t tile = chunk / i->heads;
-    uint32_t text = piece_of_tile(p->w, p->n_texts, tile);
+    uint32_t text = piece_of_tile(p->w, p->n_texts, chunk / i->heads);
+    uint32_t tiles = p->w->firsts[text + 1] - p->w->firsts[text];
+    uint32_t place = chunk - p->w->firsts[text] * i->heads; /* head by head: its keys stay near */
     uint32_t first = p->w->first_tokens[text];
-    struct pages pages = {.p = p, .first = p->w->owners[first], .head = chunk % i->heads};
+    struct pages pages = {.p = p, .first = p->w->owners[first], .head = place / tiles};
     struct attend_job job = {.key_width = i->head_width,
                              .value_width = i->head_width,
                              .scale = 1.0F / sqrtf((float)i->head_width),
                              .page = page_of,
                              .data = &pages};
-    uint32_t t = (tile - p->w->firsts[text]) * KERNEL_TILE;
+    uint32_t t = place % tiles * KERNEL_TILE;
     for (; t < p->texts[text].n && job.n < KERNEL_TILE; t++, job.n++) {
         size_t at = ((size_t)(first + t) * i->heads + pages.head) * i->head_width;
         job.q_at[job.n] = p->w->q + at;
@@ -264,14 +265,19 @@ void encoder_forward(const struct model *m, struct workspace *w, const uint32_t 
     run(&p);
 }
 
-/* How many of the texts go into one pass. */
+/* How many of the texts go into one pass: no more than keep every thread's activations in its
+ * core's cache, beyond which more texts make each slower. */
+#define PASS_TOKENS 256U /* a thread */
+
 static uint32_t fitting(const struct workspace *w, const struct model_tokens *texts, size_t n_texts,
                         uint32_t *tokens)
 {
+    uint32_t most = PASS_TOKENS * pool_threads(w->pool);
     uint32_t n = 0;
     uint32_t pages = 0;
     *tokens = 0;
-    while (n < n_texts && *tokens + texts[n].n <= w->tokens &&
+    most = most < w->tokens ? most : w->tokens;
+    while (n < n_texts && *tokens + texts[n].n <= (n == 0 ? w->tokens : most) &&
            pages + pages_of(texts[n].n) <= w->n_pages) {
         *tokens += texts[n].n;
         pages += pages_of(texts[n++].n);

@@ -120,12 +120,24 @@ static void make_panel(void *data, uint32_t panel, uint32_t worker)
 static void put_sums(const struct product *p, const float *sums, uint32_t group, uint32_t token,
                      uint32_t n)
 {
+    size_t columns = p->w->rows;
     uint32_t row = group * KERNEL_ROWS;
     uint32_t rows = p->w->rows - row < KERNEL_ROWS ? p->w->rows - row : KERNEL_ROWS;
-    for (uint32_t t = 0; t < n; t++, sums += KERNEL_ROWS) {
-        float *y = p->y + (size_t)(token + t) * p->w->rows + row;
-        for (uint32_t k = 0; k < rows; k++) {
-            y[k] = p->bias == NULL ? sums[k] : sums[k] + p->bias[row + k];
+    const float *bias = p->bias == NULL ? NULL : p->bias + row;
+    float *y = p->y + token * columns + row;
+    for (uint32_t t = 0; t < n; t++, sums += KERNEL_ROWS, y += columns) {
+        if (rows == KERNEL_ROWS && bias == NULL) {
+            memcpy(y, sums, KERNEL_ROWS * sizeof *y);
+        } else if (bias == NULL) {
+            memcpy(y, sums, rows * sizeof *y);
+        } else if (rows == KERNEL_ROWS) { /* of a known length: in vectors */
+            for (uint32_t k = 0; k < KERNEL_ROWS; k++) {
+                y[k] = sums[k] + bias[k];
+            }
+        } else {
+            for (uint32_t k = 0; k < rows; k++) {
+                y[k] = sums[k] + bias[k];
+            }
         }
     }
 }

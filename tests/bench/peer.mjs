@@ -1,83 +1,94 @@
 #!/usr/bin/env node
-// Our speed beside node-llama-cpp's engine on the same GGUF file, turn by turn in one run: medians and ratios.
-// Usage: peer.mjs FILE.gguf NODE_MODULES [--prompt N] [--generate N] [--threads N] [--streams N] [--rounds N]
-// NODE_MODULES: where `npm install --ignore-scripts node-llama-cpp@3.22.1` put its packages. Processor time counts
-// beside the clock's: other programs change it less. An encoder's file measures texts of --prompt tokens.
+// Every figure of the model runtime beside its peers, in one table: node-llama-cpp's engine (llama.cpp) on the same files,
+// same threads, in one process turn by turn, and ONNX Runtime's 32-bit products for embeddings.
+//
+// Usage: peer.mjs FOLDER [NODE_MODULES] [--quick] [--only TEXT]
+// FOLDER: where the models are; those missing are made (random weights in the shapes of Qwen2.5-0.5B, Llama-3.2-1B and
+// MiniLM-L6; 9 GB in all). NODE_MODULES: the engine's (tests/peer/install; tests/peer/node_modules unless told), where
+// `npm install --no-save --ignore-scripts onnxruntime-node@1.30.0` may put the other peer. --only: the files whose names
+// hold TEXT. Figures by processor time stand beside the clock's: other programs change them less.
 
-import { execFileSync } from "node:child_process";
+import { execFileSync, spawnSync } from "node:child_process";
+import { existsSync, mkdirSync, readFileSync } from "node:fs";
 import { join, resolve } from "node:path";
-import { pathToFileURL } from "node:url";
-import { option, quantile } from "./corpus.mjs";
+import { onnxRate } from "./onnx.mjs";
 
-const [file, modules] = process.argv.slice(2);
-if (modules === undefined) {
-  console.error("usage: peer.mjs FILE.gguf NODE_MODULES [--prompt N] [--generate N] [--threads N] [--streams N] [--rounds N]");
+const args = process.argv.slice(2).filter((a, i, all) => !a.startsWith("--") && all[i - 1] !== "--only");
+const quick = process.argv.includes("--quick");
+const only = process.argv.includes("--only") ? process.argv[process.argv.indexOf("--only") + 1] : "";
+const folder = args[0];
+if (folder === undefined) {
+  console.error("usage: peer.mjs FOLDER [NODE_MODULES] [--quick] [--only TEXT]");
   process.exit(2);
 }
-const prompt = option("prompt", 512);
-const generate = option("generate", 32);
-const threads = option("threads", 1);
-const streams = option("streams", 1);
-const rounds = option("rounds", 5);
-const carrel = join(process.env.CARREL_BIN ?? join(import.meta.dirname, "../../build/release/bin"), "carrel");
-const { getLlama, LlamaLogLevel } = await import(pathToFileURL(resolve(modules, "node-llama-cpp/dist/index.js")).href);
+const modules = resolve(args[1] ?? join(import.meta.dirname, "../peer/node_modules"));
+const bin = process.env.CARREL_BIN ?? join(import.meta.dirname, "../../build/release/bin");
+const program = (name) => join(bin, name);
 
-function ours() {
-  const args = ["model", "bench", file, "--json"];
-  for (const [name, n] of Object.entries({ prompt, generate, threads, streams })) args.push(`--${name}`, String(n));
-  return JSON.parse(execFileSync(carrel, args, { encoding: "utf8" }));
+const shapes = {
+  minilm: "architecture=bert layers=6 width=384 feed_forward=1536 heads=12 kv_heads=12 vocabulary=30522 context=512",
+  qwen05b: "architecture=qwen2 layers=24 width=896 feed_forward=4864 heads=14 kv_heads=2 vocabulary=151936 context=32768",
+  llama1b: "architecture=llama layers=16 width=2048 feed_forward=8192 heads=32 kv_heads=8 vocabulary=128256 context=131072",
+};
+const types = { minilm: ["Q8_0"], qwen05b: ["Q8_0", "Q4_0", "Q4_K_M"], llama1b: ["Q8_0", "Q4_0", "Q4_K_M"] };
+
+function model(shape, type) {
+  const file = join(folder, `${shape}-${type}.gguf`);
+  if (existsSync(file)) return file;
+  mkdirSync(folder, { recursive: true });
+  const whole = join(folder, `${shape}-F16.gguf`);
+  if (!existsSync(whole)) {
+    execFileSync(program("bench-write-model"), [whole, "type=F16", ...shapes[shape].split(" ")], { stdio: "inherit" });
+  }
+  execFileSync(program("carrel"), ["model", "quantize", whole, file, type], { stdio: ["ignore", "ignore", "inherit"] });
+  return file;
 }
 
-async function timed(n, work) {
-  const cpu = process.cpuUsage();
-  const start = performance.now();
-  await work();
-  const used = process.cpuUsage(cpu);
-  return { wall: (n / (performance.now() - start)) * 1000, cpu: (n / (used.user + used.system)) * 1e6 };
+// The share of the processors that everything else took since the last call.
+let before;
+function others() {
+  const f = readFileSync("/proc/stat", "utf8").split("\n")[0].trim().split(/\s+/).slice(1, 9).map(Number);
+  const total = f.reduce((a, b) => a + b, 0);
+  const idle = f[3] + f[4];
+  const steal = f[7];
+  const last = before ?? { total, idle, steal };
+  before = { total, idle, steal };
+  return { busy: 1 - (idle - last.idle) / (total - last.total), stolen: (steal - last.steal) / (total - last.total) };
 }
 
-const llama = await getLlama({ gpu: false, build: "never", skipDownload: true, logLevel: LlamaLogLevel.error });
-const model = await llama.loadModel({ modelPath: file });
-const encoder = model.fileInfo.metadata.general.architecture.includes("bert");
-const tokens = (n, from) => Array.from({ length: n }, (_, i) => 1000 + ((from + i * 7919) % 20000));
-
-async function texts() {
-  const context = await model.createEmbeddingContext({ contextSize: prompt + 8, batchSize: prompt + 8, threads });
-  const one = (i) => context.getEmbeddingFor(tokens(prompt - 2, i));
-  await one(0);
-  return async () => ({ texts: await timed(8, async () => { for (let i = 0; i < 8; i++) await one(i + 1); }) });
-}
-
-async function answers() {
-  const context = await model.createContext({ contextSize: prompt + generate + 16, batchSize: prompt, sequences: streams, threads });
-  const sequences = Array.from({ length: streams }, () => context.getSequence());
-  return async () => {
-    for (const s of sequences) await s.clearHistory();
-    const out = { prompt: await timed(prompt * streams, async () => {
-      for (const [i, s] of sequences.entries()) await s.evaluateWithoutGeneratingNewTokens(tokens(prompt, i));
-    }) };
-    out.generate = await timed(generate * streams, () => Promise.all(sequences.map(async (s) => {
-      let n = 0;
-      for await (const _ of s.evaluate([1000], { temperature: 0, yieldEogToken: true })) if (++n === generate) break;
-    })));
-    return out;
-  };
-}
-
-const peer = await (encoder ? texts() : answers());
-const rows = {};
-for (let i = 0; i < rounds; i++) {
-  const a = ours();
-  const b = await peer();
-  for (const [what, theirs] of Object.entries(b)) {
-    const name = what === "texts" ? "texts" : `${what}_tokens`;
-    const add = (key, x, y) => (rows[key] ??= []).push([x / y, x, y]);
-    add(`${what}, clock`, a[`${name}_per_s`], theirs.wall);
-    add(`${what}, processor`, a[`${name}_per_cpu_s`], theirs.cpu);
+async function onnx() {
+  const file = model("minilm", "Q8_0");
+  for (const tokens of [128, 512]) {
+    const rates = [];
+    for (let i = 0; i < (quick ? 2 : 4); i++) {
+      const peer = await onnxRate(modules, tokens, 1);
+      const out = execFileSync(program("carrel"), ["model", "bench", file, "--prompt", String(tokens), "--threads", "1", "--json"]);
+      const work = 2 * tokens * 6 * (4 * 384 * 384 + 2 * 384 * 1536);
+      const ours = JSON.parse(out);
+      rates.push([(ours.texts_per_cpu_s * work) / peer.cpu, ours.texts_per_s * work, peer.wall, ours.texts_per_cpu_s * work, peer.cpu]);
+    }
+    rates.sort((a, b) => a[0] - b[0]);
+    const [ratio, ...r] = rates[rates.length >> 1];
+    const [ow, pw, oc, pc] = r.map((x) => (x * 1e-9).toFixed(0));
+    console.log(`texts of ${tokens} beside ONNX Runtime's fp32 products, 1 thread: GFLOP/s ${ow} / ${pw}, by processor time ${oc} / ${pc}, ` +
+      `ratio ${ratio.toFixed(2)} (aim 1) ${ratio < 1 ? "MISSED" : ""}`);
   }
 }
-for (const [name, list] of Object.entries(rows)) {
-  const at = (k) => quantile(list.map((r) => r[k]), 0.5);
-  console.log(`${name.padEnd(22)} ours ${at(1).toFixed(1)}/s  peer ${at(2).toFixed(1)}/s  ratio ${at(0).toFixed(2)} (${list.map((r) => r[0].toFixed(2)).join(" ")})`);
+
+for (const [shape, list] of Object.entries(types)) {
+  for (const type of list) {
+    if (!`${shape}-${type}`.includes(only)) continue;
+    const file = model(shape, type);
+    others();
+    spawnSync(program("bench-peer"), [modules, file, ...(quick ? ["--quick"] : [])], { stdio: "inherit" });
+    const o = others();
+    console.log(`(processors ${(o.busy * 100).toFixed(0)}% busy meanwhile, ${(o.stolen * 100).toFixed(0)}% taken by the host's other guests)\n`);
+  }
 }
-await llama.dispose();
+if ("onnx minilm".includes(only)) {
+  try {
+    await onnx();
+  } catch (e) {
+    console.log(`ONNX Runtime is not compared: ${e.message.split("\n")[0]} (npm install --no-save --ignore-scripts onnxruntime-node@1.30.0 in ${resolve(modules, "..")})`);
+  }
+}
