@@ -26,6 +26,8 @@ void attend_run(const struct kernels *k, const struct attend_job *job,
                                .value_width = ATTEND_PADDED(job->value_width)};
     uint32_t most = 0;
     uint32_t least = UINT32_MAX;
+    uint32_t whole_from = 0; /* from here to there everybody sees all */
+    uint32_t whole_to = UINT32_MAX;
     memset(room->q, 0, (size_t)job->key_width * KERNEL_TILE * sizeof *room->q);
     memset(room->out, 0, (size_t)tile.value_width * KERNEL_TILE * sizeof *room->out);
     for (uint32_t i = 0; i < KERNEL_TILE; i++) {
@@ -34,6 +36,8 @@ void attend_run(const struct kernels *k, const struct attend_job *job,
     for (uint32_t i = 0; i < job->n; i++) {
         most = job->sees[i] > most ? job->sees[i] : most;
         least = job->from[i] < least ? job->from[i] : least;
+        whole_from = job->from[i] > whole_from ? job->from[i] : whole_from;
+        whole_to = job->sees[i] < whole_to ? job->sees[i] : whole_to;
         for (uint32_t d = 0; d < job->key_width; d++) {
             room->q[(size_t)d * KERNEL_TILE + i] = job->q_at[i][d] * job->scale;
         }
@@ -42,7 +46,8 @@ void attend_run(const struct kernels *k, const struct attend_job *job,
         const void *keys = NULL;
         const void *values = NULL;
         job->page(job->data, from / KERNEL_KEYS, &keys, &values);
-        for (uint32_t i = 0; i < job->n; i++) {
+        tile.partly = from < whole_from || from + KERNEL_KEYS > whole_to;
+        for (uint32_t i = 0; i < job->n && tile.partly; i++) {
             uint32_t left = job->sees[i] > from ? job->sees[i] - from : 0;
             uint32_t skip = job->from[i] > from ? job->from[i] - from : 0;
             tile.keys[i] = left < KERNEL_KEYS ? left : KERNEL_KEYS;

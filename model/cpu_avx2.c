@@ -156,6 +156,15 @@ OP float v_largest(V v)
     y = _mm_max_ps(y, _mm_movehl_ps(y, y));
     return _mm_cvtss_f32(_mm_max_ss(y, _mm_shuffle_ps(y, y, 1)));
 }
+/* lane t: the largest of x[t] */
+OP V v_largest_of(const V x[8])
+{
+    float most[8];
+    for (int t = 0; t < 8; t++) {
+        most[t] = v_largest(x[t]);
+    }
+    return v_load_some(most, 8);
+}
 OP V v_from_i(I x)
 {
     return (V){_mm256_cvtepi32_ps(x.a), _mm256_cvtepi32_ps(x.b)};

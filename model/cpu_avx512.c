@@ -122,6 +122,24 @@ OP float v_largest(V a)
     y = _mm_max_ps(y, _mm_movehl_ps(y, y));
     return _mm_cvtss_f32(_mm_max_ss(y, _mm_shuffle_ps(y, y, 1)));
 }
+/* lane t: the largest of x[t] */
+OP V v_largest_of(const V x[8])
+{
+    V a[4];
+    V b[2];
+    for (int i = 0; i < 4; i++) { /* halves of x[i] and x[i + 4] */
+        a[i] = _mm512_max_ps(_mm512_shuffle_f32x4(x[i], x[i + 4], 0x44),
+                             _mm512_shuffle_f32x4(x[i], x[i + 4], 0xEE));
+    }
+    for (int i = 0; i < 2; i++) { /* quarters: of 2 i, 2 i + 4, 2 i + 1, 2 i + 5 */
+        b[i] = _mm512_max_ps(_mm512_shuffle_f32x4(a[2 * i], a[2 * i + 1], 0x88),
+                             _mm512_shuffle_f32x4(a[2 * i], a[2 * i + 1], 0xDD));
+    }
+    V c = _mm512_max_ps(_mm512_shuffle_ps(b[0], b[1], 0x44), _mm512_shuffle_ps(b[0], b[1], 0xEE));
+    V d = _mm512_max_ps(_mm512_shuffle_ps(c, c, 0x88), _mm512_shuffle_ps(c, c, 0xDD));
+    const I order = _mm512_setr_epi32(0, 8, 1, 9, 4, 12, 5, 13, 0, 8, 1, 9, 4, 12, 5, 13);
+    return _mm512_permutexvar_ps(order, d);
+}
 OP V v_from_i(I a)
 {
     return _mm512_cvtepi32_ps(a);

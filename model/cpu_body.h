@@ -472,13 +472,13 @@ INLINE void page_values(const struct attend_tile *a, const void *values,
         sums[2 * t + 1] =
             vectors > 1 ? v_mul(v_load(out + LANES), v_set1(fade[first + t])) : v_zero();
     }
-    for (unsigned key = 0; key < n_keys; key++) {
-        size_t from = (size_t)key * a->value_width + at;
+    for (size_t key = 0; key < n_keys; key++) {
+        size_t from = key * a->value_width + at;
         V left = page_load(values, from, form);
         V right = vectors > 1 ? page_load(values, from + LANES, form) : left;
         UNROLL for (unsigned t = 0; t < INNER; t++)
         {
-            V share = v_set1(share_of[t * KERNEL_KEYS + key]);
+            V share = v_set1(share_of[(size_t)t * KERNEL_KEYS + key]);
             sums[2 * t] = v_fma(left, share, sums[2 * t]);
             sums[2 * t + 1] = vectors > 1 ? v_fma(right, share, sums[2 * t + 1]) : right;
         }
@@ -498,30 +498,36 @@ INLINE void attend_page(struct attend_tile *a, const void *keys, const void *val
 {
     V scores[KERNEL_TILE];
     float weights[KERNEL_TILE * KERNEL_KEYS];
-    float most[LANES] = {0};
-    float fade[LANES] = {0};
-    unsigned n_keys = 0;
-    for (unsigned t = 0; t < a->n; t += INNER) {
+    float most[LANES];
+    float fade[LANES];
+    unsigned n_keys = a->partly ? 0 : KERNEL_KEYS;
+    const unsigned n = INNER == KERNEL_TILE ? KERNEL_TILE : (a->n + INNER - 1) / INNER * INNER;
+    for (unsigned t = n; t < KERNEL_TILE; t++) {
+        scores[t] = v_zero();
+    }
+    for (unsigned t = 0; t < n; t += INNER) {
         page_scores(a, keys, form, t, scores);
     }
-    for (unsigned t = 0; t < a->n; t++) {
-        scores[t] = a->cap > 0 ? v_cap(scores[t], a->cap) : scores[t];
+    for (unsigned t = 0; t < n && a->cap > 0; t++) {
+        scores[t] = v_cap(scores[t], a->cap);
+    }
+    for (unsigned t = 0; t < a->n && a->partly; t++) {
         scores[t] = v_first(scores[t], a->keys[t], -INFINITY);
         scores[t] = a->skip[t] > 0 ? v_from(scores[t], a->skip[t], -INFINITY) : scores[t];
-        float here = v_largest(scores[t]);
-        most[t] = here > a->most[t] ? here : a->most[t];
-        fade[t] = a->most[t] - most[t];
-        a->most[t] = most[t];
         n_keys = a->keys[t] > n_keys ? a->keys[t] : n_keys;
     }
-    v_store(fade, v_exp(v_load(fade)));
-    for (unsigned t = 0; t < KERNEL_TILE; t++) {
-        V w = t < a->n ? v_exp(v_sub(scores[t], v_set1(most[t]))) : v_zero();
+    V before = v_load_some(a->most, KERNEL_TILE);
+    V now = v_max(v_largest_of(scores), before);
+    v_store_some(a->most, now, KERNEL_TILE);
+    v_store(most, now);
+    v_store(fade, v_exp(v_sub(before, now)));
+    for (unsigned t = 0; t < n; t++) {
+        V w = v_exp(v_sub(scores[t], v_set1(most[t])));
         v_store(weights + (size_t)t * KERNEL_KEYS, w);
         float *sum = a->sum + (size_t)t * KERNEL_KEYS;
         v_store(sum, v_fma(v_load(sum), v_set1(fade[t]), w));
     }
-    for (unsigned t = 0; t < a->n; t += INNER) {
+    for (unsigned t = 0; t < n; t += INNER) {
         size_t at = 0;
         for (; at + 2 * LANES <= a->value_width; at += 2 * LANES) {
             page_values(a, values, form, n_keys, weights, fade, t, at, 2);

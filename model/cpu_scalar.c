@@ -188,6 +188,15 @@ OP float v_largest(V a)
     }
     return a.at[0];
 }
+/* lane t: the largest of x[t] */
+OP V v_largest_of(const V x[8])
+{
+    float most[8];
+    for (int t = 0; t < 8; t++) {
+        most[t] = v_largest(x[t]);
+    }
+    return v_load_some(most, 8);
+}
 OP V v_from_i(I a)
 {
     V r;

@@ -54,9 +54,10 @@ enum attend_form { ATTEND_FLOATS, ATTEND_HALVES, ATTEND_BYTES };
 struct attend_tile {
     const float *q;                  /* key_width x KERNEL_TILE, scaled */
     float *out;                      /* KERNEL_TILE x value_width, not yet divided by sum */
-    uint32_t n;                      /* queries */
+    uint32_t n;                      /* queries; q of the others is 0 */
     uint32_t key_width, value_width; /* value_width: a multiple of 16 */
     float cap;                       /* scores become cap tanh(score / cap); 0: they stay */
+    bool partly;                     /* some query sees less than the whole page: */
     uint32_t keys[KERNEL_TILE];      /* of this page that each query sees: 0 to 16 */
     uint32_t skip[KERNEL_TILE];      /* but not the first so many */
     float most[KERNEL_TILE];         /* largest score so far; -INFINITY at first */
