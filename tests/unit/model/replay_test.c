@@ -15,14 +15,16 @@
 #define ALL (PROMPT + ANSWER)
 #define OTHERS 15U
 #define SLICE_MAX 512U
+#define FEW 64U
 #define VOCABULARY 320U
 #define PAGES ((OTHERS + 2) * (ALL + 64) / KV_PAGE + 64)
 
 struct machine {
     struct model *m;
     struct pool *threads;
-    struct workspace *w[2]; /* one thread, two */
-    struct kv_pool *kv;
+    struct workspace *w[2];   /* one thread, two */
+    struct kv_pool *pools[2]; /* for passes of 512 tokens, of 64 */
+    struct kv_pool *kv;       /* the one in use */
 };
 
 struct answer {
@@ -58,13 +60,18 @@ static void open_machine(struct machine *r, const char *path, enum tensor_type k
     assert_int_equal(pool_new(2, &r->threads, &err), STATUS_OK);
     assert_int_equal(workspace_new_with(r->m, 1024, NULL, &r->w[0], &err), STATUS_OK);
     assert_int_equal(workspace_new_with(r->m, 1024, r->threads, &r->w[1], &err), STATUS_OK);
-    assert_int_equal(kv_pool_new(&shape, PAGES, &r->kv, &err), STATUS_OK);
+    for (uint32_t i = 0; i < 2; i++) { /* the rings of layers with a window are as long */
+        shape.pass_tokens = i == 0 ? SLICE_MAX : FEW;
+        assert_int_equal(kv_pool_new(&shape, PAGES, &r->pools[i], &err), STATUS_OK);
+    }
 }
 
 static void close_machine(struct machine *r)
 {
-    assert_int_equal(kv_pool_left(r->kv), PAGES);
-    kv_pool_free(r->kv);
+    for (uint32_t i = 0; i < 2; i++) {
+        assert_int_equal(kv_pool_left(r->pools[i]), PAGES);
+        kv_pool_free(r->pools[i]);
+    }
     workspace_free(r->w[0]);
     workspace_free(r->w[1]);
     pool_free(r->threads);
@@ -134,8 +141,12 @@ static void answer(struct machine *r, const struct conditions *c, struct answer 
     for (uint32_t i = 0; i < PROMPT; i++) {
         a->tokens[i] = i == 0 ? 1 : token_at(0, i);
     }
+    r->kv = r->pools[c->slice <= FEW ? 1 : 0];
+    for (uint32_t at = 0; at < c->prefix; at += FEW) {
+        uint32_t n = c->prefix - at < FEW ? c->prefix - at : FEW;
+        pass(r, &alone, &beside, &holder, a->tokens + at, n, a->logits + (size_t)at * VOCABULARY);
+    }
     if (c->prefix > 0) {
-        pass(r, &alone, &beside, &holder, a->tokens, c->prefix, a->logits);
         assert_int_equal(kv_fork(r->kv, &holder, c->prefix, &s, &err), STATUS_OK);
     }
     for (uint32_t at = c->prefix; at < PROMPT; at += c->slice) {
