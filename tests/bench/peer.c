@@ -1,10 +1,11 @@
-/* bench-peer MODULES FILE.gguf [--quick]
+/* bench-peer MODULES FILE.gguf [--quick] [--one]
  *
  * Our speed beside llama.cpp's engine on the same file, in one process, turn by turn: medians of
  * the turns' ratios. A decoder: a prompt of 512 tokens and decoding with one thread and two, eight
  * streams; two threads beside a busy neighbour against one. An encoder: texts of 128 and 512
  * tokens, alone and in batches. Figures by the clock, then by processor time, which other programs
- * change less. MODULES: where tests/peer/install put the engine's package. */
+ * change less. MODULES: where tests/peer/install put the engine's package. --quick: one
+ * turn instead of three; --one: the rows of one thread, which others beside us change least. */
 #include <math.h>
 #include <signal.h>
 #include <stdio.h>
@@ -35,7 +36,7 @@ struct side {
 
 struct bench {
     const char *path;
-    uint32_t turns, generate;
+    uint32_t turns, generate, threads;
     struct model *model;
     struct pool *pool;
     struct workspace *w[3]; /* by threads */
@@ -322,7 +323,7 @@ static void decoder_rows(struct bench *b)
     bool q8 = strstr(b->path, "Q8_0") != NULL;
     double bytes = (double)model_packed_bytes(b->model);
     char what[64];
-    for (uint32_t t = 1; t <= 2; t++) {
+    for (uint32_t t = 1; t <= b->threads; t++) {
         (void)snprintf(what, sizeof what, "decoding, %u thread%s", t, t > 1 ? "s" : "");
         struct machine before = measure_machine(b, t);
         struct clocks r = row(b, what, &decoding[0], t, &decoding[1], t, 1.15);
@@ -332,6 +333,9 @@ static void decoder_rows(struct bench *b)
         r = row(b, what, &prompt[0], t, &prompt[1], t, q8 ? 2 : 1.3);
         before = measure_machine(b, t);
         share("int8 GOP/s", r.cpu * b->work, before.ops_per_s, after.ops_per_s, .4);
+    }
+    if (b->threads < 2) {
+        return;
     }
     (void)row(b, "eight streams, 2 threads", &streams[0], 2, &streams[1], 2, 1.3);
     (void)printf("\n");
@@ -357,7 +361,7 @@ static void encoder_rows(struct bench *b)
     struct side texts[] = {{our_texts, b}, {peer_texts, b}};
     char what[64];
     for (uint32_t i = 0; i < 2; i++) {
-        for (uint32_t t = 1; t <= 2; t++) {
+        for (uint32_t t = 1; t <= b->threads; t++) {
             struct clocks alone = {0};
             b->n = lengths[i];
             for (uint32_t k = 0; k < 2; k++) {
@@ -429,14 +433,18 @@ static void open_all(struct bench *b, const char *modules)
 
 int main(int argc, char **argv)
 {
-    static struct bench b = {.turns = 5, .generate = 32};
+    static struct bench b = {.turns = 3, .generate = 32, .threads = 2};
     if (argc < 3) {
-        (void)fprintf(stderr, "usage: bench-peer MODULES FILE.gguf [--quick]\n");
+        (void)fprintf(stderr, "usage: bench-peer MODULES FILE.gguf [--quick] [--one]\n");
         return 2;
     }
-    if (argc > 3 && strcmp(argv[3], "--quick") == 0) {
-        b.turns = 3;
-        b.generate = 16;
+    for (int i = 3; i < argc; i++) {
+        if (strcmp(argv[i], "--quick") == 0) {
+            b.turns = 1;
+            b.generate = 16;
+        } else if (strcmp(argv[i], "--one") == 0) {
+            b.threads = 1;
+        }
     }
     b.path = argv[2];
     (void)setvbuf(stdout, NULL, _IOLBF, 0);

@@ -2,11 +2,12 @@
 // Every figure of the model runtime beside its peers, in one table: node-llama-cpp's engine (llama.cpp) on the same files,
 // same threads, in one process turn by turn, and ONNX Runtime's 32-bit products for embeddings.
 //
-// Usage: peer.mjs FOLDER [NODE_MODULES] [--quick] [--only TEXT]
+// Usage: peer.mjs FOLDER [NODE_MODULES] [--quick] [--one] [--only TEXT]
 // FOLDER: where the models are; those missing are made (random weights in the shapes of Qwen2.5-0.5B, Llama-3.2-1B and
 // MiniLM-L6; 9 GB in all). NODE_MODULES: the engine's (tests/peer/install; tests/peer/node_modules unless told), where
 // `npm install --no-save --ignore-scripts onnxruntime-node@1.30.0` may put the other peer. --only: the files whose names
-// hold TEXT. Figures by processor time stand beside the clock's: other programs change them less.
+// hold TEXT; --one: rows of one thread; --quick: one turn instead of three. Figures by processor time stand beside the
+// clock's: other programs change them less.
 
 import { execFileSync, spawnSync } from "node:child_process";
 import { existsSync, mkdirSync, readFileSync } from "node:fs";
@@ -15,10 +16,11 @@ import { onnxRate } from "./onnx.mjs";
 
 const args = process.argv.slice(2).filter((a, i, all) => !a.startsWith("--") && all[i - 1] !== "--only");
 const quick = process.argv.includes("--quick");
+const flags = ["--quick", "--one"].filter((f) => process.argv.includes(f));
 const only = process.argv.includes("--only") ? process.argv[process.argv.indexOf("--only") + 1] : "";
 const folder = args[0];
 if (folder === undefined) {
-  console.error("usage: peer.mjs FOLDER [NODE_MODULES] [--quick] [--only TEXT]");
+  console.error("usage: peer.mjs FOLDER [NODE_MODULES] [--quick] [--one] [--only TEXT]");
   process.exit(2);
 }
 const modules = resolve(args[1] ?? join(import.meta.dirname, "../peer/node_modules"));
@@ -80,7 +82,7 @@ for (const [shape, list] of Object.entries(types)) {
     if (!`${shape}-${type}`.includes(only)) continue;
     const file = model(shape, type);
     others();
-    spawnSync(program("bench-peer"), [modules, file, ...(quick ? ["--quick"] : [])], { stdio: "inherit" });
+    spawnSync(program("bench-peer"), [modules, file, ...flags], { stdio: "inherit" });
     const o = others();
     console.log(`(processors ${(o.busy * 100).toFixed(0)}% busy meanwhile, ${(o.stolen * 100).toFixed(0)}% taken by the host's other guests)\n`);
   }
