@@ -69,7 +69,8 @@ static void run_decoder(const struct model *m, struct workspace *w, const uint32
     struct kv_sequence s = {0};
     struct kv_pool *kv = NULL;
     struct error err;
-    if (kv_page_bytes(&shape) * PAGES > LARGE_BYTES ||
+    struct kv_room room = kv_room_for(&shape, 1, PAGES * KV_PAGE);
+    if (kv_room_bytes(&shape, &room) > LARGE_BYTES ||
         kv_pool_new(&shape, PAGES, &kv, &err) != STATUS_OK) {
         return;
     }
