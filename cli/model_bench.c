@@ -6,6 +6,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <time.h>
 
 #include "cli/cmd_model.h"
@@ -79,10 +80,12 @@ static enum status measure_machine(struct bench *b, struct error *err)
 {
     struct reading r = {.threads = b->threads};
     uint64_t operations[POOL_THREADS_MAX] = {0};
-    float *x = calloc(READ_FLOATS, sizeof *x);
+    float *x = aligned_alloc((size_t)2 << 20, READ_FLOATS * sizeof *x);
     if (x == NULL) {
         return error_set(err, STATUS_NO_MEMORY, "no memory to measure the machine");
     }
+    /* with small pages their look-up would be measured */
+    (void)madvise(x, READ_FLOATS * sizeof *x, MADV_HUGEPAGE);
     memset(x, 1, READ_FLOATS * sizeof *x);
     r.x = x;
     for (int i = 0; i < 3; i++) {

@@ -11,6 +11,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
@@ -420,8 +421,9 @@ static void open_all(struct bench *b, const char *modules)
                    (double)i->width * i->kv_heads * (i->head_width + i->value_width) +
                    (double)i->width * i->feed_forward * (i->encoder ? 2 : 3);
     b->work = 2 * layer * i->layers;
-    b->floats = calloc(READ_FLOATS, sizeof *b->floats);
-    if (b->floats != NULL) {
+    b->floats = aligned_alloc((size_t)2 << 20, READ_FLOATS * sizeof *b->floats);
+    if (b->floats != NULL) { /* with small pages their look-up would be measured */
+        (void)madvise(b->floats, READ_FLOATS * sizeof *b->floats, MADV_HUGEPAGE);
         memset(b->floats, 1, READ_FLOATS * sizeof *b->floats);
     }
     if (b->out == NULL || b->floats == NULL || !engine_open(modules, &b->engine, reason)) {
