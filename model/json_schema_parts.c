@@ -6,6 +6,7 @@
 #include "model/json_schema_internal.h"
 
 #define PROPERTIES_MAX 1000U
+#define REQUIRED_MAX (4U * PROPERTIES_MAX) /* parts of allOf may name one again */
 
 /* ---- counts ---- */
 
@@ -349,6 +350,9 @@ static enum status collect(struct schema *c, const json_t *s, struct members *m)
     if ((properties != NULL && !json_is_object(properties)) ||
         (list != NULL && !json_is_array(list))) {
         return schema_wrong(c, STATUS_INVALID, "properties is an object and required a list");
+    }
+    if (json_array_size(list) > REQUIRED_MAX) { /* each is looked for among all */
+        return schema_wrong_key(c, STATUS_TOO_LARGE, "required", "has more than 4000 names");
     }
     void *it = json_object_iter((json_t *)(uintptr_t)properties);
     for (; it != NULL && st == STATUS_OK;

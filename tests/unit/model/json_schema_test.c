@@ -200,6 +200,14 @@ static void copies_are_bounded(void **state)
     buf_z(&text, "]}");
     assert_int_equal(json_schema_grammar(buf_view(&text), &g, &err), STATUS_TOO_LARGE);
     assert_non_null(strstr(err.text, "allOf"));
+    buf_reset(&text);
+    buf_z(&text, "{\"required\":[\"a\"");
+    for (unsigned i = 0; i < 4000; i++) {
+        buf_z(&text, ",\"a\"");
+    }
+    buf_z(&text, "]}");
+    assert_int_equal(json_schema_grammar(buf_view(&text), &g, &err), STATUS_TOO_LARGE);
+    assert_non_null(strstr(err.text, "more than 4000 names"));
     buf_deinit(&text);
 }
 
