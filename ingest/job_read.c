@@ -23,8 +23,8 @@ static void want_extract(struct job *j)
     if (j->format == NULL) {
         (void)error_set(&j->err, STATUS_UNSUPPORTED,
                         "this kind of file cannot be read (text, Markdown, HTML, PDF, Word's docx, "
-                        "RTF, CSV, JSON "
-                        "and mail can)");
+                        "RTF, CSV, JSON, "
+                        "XML, mail, reStructuredText, AsciiDoc and source code can)");
         job_remove(j);
         return;
     }

@@ -55,5 +55,13 @@ enum status mbox_extract(const struct extract_input *in, struct emitter *e,
                         struct error *err) MUST_CHECK;
 enum status rtf_extract(const struct extract_input *in, struct emitter *e,
                         struct error *err) MUST_CHECK;
+enum status xml_extract(const struct extract_input *in, struct emitter *e,
+                        struct error *err) MUST_CHECK;
+enum status code_extract(const struct extract_input *in, struct emitter *e,
+                        struct error *err) MUST_CHECK;
+enum status rst_extract(const struct extract_input *in, struct emitter *e,
+                        struct error *err) MUST_CHECK;
+enum status asciidoc_extract(const struct extract_input *in, struct emitter *e,
+                        struct error *err) MUST_CHECK;
 
 #endif

@@ -3,10 +3,11 @@
 #include "ingest/formats/format.h"
 
 static const struct format formats[] = {
-    {"pdf", pdf_extract},     {"docx", docx_extract}, {"html", html_extract},
-    {"md", markdown_extract}, {"txt", text_extract},  {"csv", csv_extract},
-    {"json", json_extract},   {"eml", eml_extract},   {"mbox", mbox_extract},
-    {"rtf", rtf_extract},
+    {"pdf", pdf_extract},     {"docx", docx_extract},         {"html", html_extract},
+    {"md", markdown_extract}, {"txt", text_extract},          {"csv", csv_extract},
+    {"json", json_extract},   {"eml", eml_extract},           {"mbox", mbox_extract},
+    {"rtf", rtf_extract},     {"xml", xml_extract},           {"code", code_extract},
+    {"rst", rst_extract},     {"asciidoc", asciidoc_extract},
 };
 
 const struct format *format_find(const char *name)

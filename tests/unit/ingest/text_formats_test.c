@@ -278,13 +278,167 @@ static void test_hostile_rtf(void **state)
     buf_deinit(&b);
 }
 
+/* ---- xml ---- */
+
+#define JATS                                                                                       \
+    "<?xml version=\"1.0\"?><!DOCTYPE article PUBLIC \"-//NLM\" \"nowhere.dtd\"><article>"         \
+    "<front><article-title>On <i>birds</i></article-title></front><body><sec><title>One</title>"   \
+    "<p><b>Bold</b> at first, CO<sub>2</sub>, and <unknown>more</unknown>&nbsp;here.</p>"          \
+    "<list><list-item><p>item</p></list-item></list>"                                              \
+    "<table><tr><th>a</th><th>b</th></tr><tr><td>1</td><td><b>2</b></td></tr></table>"             \
+    "<sec><title>Two</title><p>x &lt; y<![CDATA[ & "                                               \
+    "z]]></p><fn><p>noted</p></fn></sec></sec></body></article>"
+
+static void test_xml(void **state)
+{
+    (void)state;
+    expect(xml_extract, STR(JATS), "On birds",
+           "H1 On birds\nH2 One\nP Bold at first, CO2, and more \u00A0here.\nP item\nT a | b\nT 1 | "
+           "2\nH3 Two\nP x < y & z\nP noted\n");
+    expect(xml_extract,
+           STR("<people at='now'><person id='1' born='1950'><name>Ann</name><home><city>Bonn</city>"
+               "</home></person><person><name>Bo</name></person></people>"),
+           "", "T people.at: now\nT person.born: 1950 | name: Ann | home.city: Bonn\nT name: Bo\n");
+    expect(xml_extract,
+           STR("<rss><channel><item><title>News</title><description>&lt;p&gt;One "
+               "&lt;b&gt;two&lt;/b&gt;&lt;/p&gt;</description></item></channel></rss>"),
+           "News", "H1 News\nP One two\n");
+    expect(xml_extract, STR("\xFF\xFE<\0a\0>\0\xE9\0<\0/\0a\0>\0"), "", "T a: \u00E9\n");
+    expect_failure(xml_extract, STR("no xml"), STATUS_INVALID, "no text");
+    expect_failure(
+        xml_extract,
+        STR("<!DOCTYPE x [<!ENTITY a \"aaaaaaaaaa\"><!ENTITY b \"&a;&a;&a;\">]><x>&b;</x>"),
+        STATUS_INVALID, "no text");
+    expect_failure(xml_extract, STR("<!DOCTYPE x [<!ENTITY a SYSTEM \"/etc/passwd\">]><x>&a;</x>"),
+                   STATUS_INVALID, "no text");
+}
+
+static void test_hostile_xml(void **state)
+{
+    struct buf b;
+    (void)state;
+    damage(xml_extract, STR(JATS));
+    fill(&b, "<a>", 500000);
+    survive(xml_extract, buf_view(&b));
+    buf_deinit(&b);
+    fill(&b, "<a b='c'>x<b/>", 200000);
+    survive(xml_extract, buf_view(&b));
+    buf_deinit(&b);
+}
+
+/* ---- code ---- */
+
+#define SOURCE                                                                                     \
+    "/* What it does. */\n#include <stdio.h>\n\nstatic int a;\n\n/* Adds. */\nint add(int x)\n{\n" \
+    "    return x + a;\n}\n\nint sub(int x)\n{\n    return x - a;\n}\n"
+
+static void test_code(void **state)
+{
+    (void)state;
+    expect(code_extract, STR(SOURCE), "",
+           "H1 static int a;\n"
+           "C /* What it does. */\n#include <stdio.h>\n\nstatic int a;\n"
+           "H1 int add(int x)\nC /* Adds. */\nint add(int x)\n{\n    return x + a;\n}\n"
+           "H1 int sub(int x)\nC int sub(int x)\n{\n    return x - a;\n}\n");
+    expect(
+        code_extract,
+        STR("import os\n\nclass A:\n    def f(self):\n        pass\n\n    # second\n    def "
+            "g(self):\n        pass\n"),
+        "",
+        "H1 class A:\nC import os\n\nclass A:\nH1 def f(self):\nC     def f(self):\n        pass\n"
+        "H1 def g(self):\nC     # second\n    def g(self):\n        pass\n");
+}
+
+static void test_hostile_code(void **state)
+{
+    struct buf b;
+    (void)state;
+    damage(code_extract, STR(SOURCE));
+    fill(&b, "// never ends, ", 500000);
+    buf_z(&b, "\nint f(void)\n{\n}\n");
+    survive(code_extract, buf_view(&b));
+    buf_deinit(&b);
+    fill(&b, "# x\ndef f():\n", 200000);
+    survive(code_extract, buf_view(&b));
+    buf_deinit(&b);
+}
+
+/* ---- reStructuredText ---- */
+
+#define RST                                                                                        \
+    "=====\nGuide\n=====\n\nFirst part\n----------\n\nSome *words*, ``code``, a `link "            \
+    "<http://x>`_ and :ref:`this`.\nThey go on.\n\n- one\n- two\n  more\n\n1. first\n\nAn "        \
+    "example::\n\n    x = *y*\n\n      z\n\nAfter.\n\n.. a comment\n   goes on\n\n.. "             \
+    "code-block:: c\n   :linenos:\n\n   int x;\n\n.. note:: Take care.\n\n.. [1] At the foot.\n\n" \
+    "+---+---+\n| a | b |\n+===+===+\n| 1 | 2 |\n+---+---+\n\n===  ====\nk    v\n===  ====\nx    " \
+    "y z\n===  ====\n\nSecond part\n-----------\n\nEnd.\n"
+
+static void test_rst(void **state)
+{
+    (void)state;
+    expect(rst_extract, STR(RST), "Guide",
+           "H1 Guide\nH2 First part\nP Some words, code, a link and this.\nThey go on.\nL one\nL "
+           "two\nmore\nL first\nP An example:\nC     x = *y*\n\n      z\nP After.\nC    int x;\nP "
+           "Take care.\nN At the foot.\nT a | b\nT 1 | 2\nT k | v\nT x | y z\nH2 Second part\nP "
+           "End.\n");
+}
+
+static void test_hostile_rst(void **state)
+{
+    struct buf b;
+    (void)state;
+    damage(rst_extract, STR(RST));
+    fill(&b, "==\n", 300000);
+    survive(rst_extract, buf_view(&b));
+    buf_deinit(&b);
+    fill(&b, "`", 300000);
+    survive(rst_extract, buf_view(&b));
+    buf_deinit(&b);
+}
+
+/* ---- AsciiDoc ---- */
+
+#define ADOC                                                                                       \
+    "= Guide\n:toc:\n\n// a comment\n== Part *one*\n\nSome *bold*, _slanted_ and `code`, "         \
+    "https://x.org[a site], link:y.html[more] and <<id,there>>.\n\n.The list\n* one\n** two\n. "   \
+    "three\n\n[source,c]\n----\nint *x;\n\ny\n----\n\n____\nSaid.\n____\n\n|===\n|a "              \
+    "|b\n\n|1\n|2\n"                                                                               \
+    "|===\n\nimage::x.png[A picture]\n\n////\nnot this\n////\n\n2 * 3 is a_b_c.\n"
+
+static void test_asciidoc(void **state)
+{
+    (void)state;
+    expect(
+        asciidoc_extract, STR(ADOC), "Guide",
+        "H1 Guide\nH2 Part one\nP Some bold, slanted and code, a site, more and there.\nK The "
+        "list\nL one\nL two\nL three\nC int *x;\n\ny\nQ Said.\nT a | b\nT 1 | 2\nK A picture\nP 2 "
+        "* 3 is a_b_c.\n");
+}
+
+static void test_hostile_asciidoc(void **state)
+{
+    struct buf b;
+    (void)state;
+    damage(asciidoc_extract, STR(ADOC));
+    fill(&b, "link:", 200000);
+    survive(asciidoc_extract, buf_view(&b));
+    buf_deinit(&b);
+    fill(&b, "|===\n|a |b\n", 100000);
+    survive(asciidoc_extract, buf_view(&b));
+    buf_deinit(&b);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_csv),  cmocka_unit_test(test_hostile_csv),
-        cmocka_unit_test(test_json), cmocka_unit_test(test_hostile_json),
-        cmocka_unit_test(test_mail), cmocka_unit_test(test_hostile_mail),
-        cmocka_unit_test(test_rtf),  cmocka_unit_test(test_hostile_rtf),
+        cmocka_unit_test(test_csv),      cmocka_unit_test(test_hostile_csv),
+        cmocka_unit_test(test_json),     cmocka_unit_test(test_hostile_json),
+        cmocka_unit_test(test_mail),     cmocka_unit_test(test_hostile_mail),
+        cmocka_unit_test(test_rtf),      cmocka_unit_test(test_hostile_rtf),
+        cmocka_unit_test(test_xml),      cmocka_unit_test(test_hostile_xml),
+        cmocka_unit_test(test_code),     cmocka_unit_test(test_hostile_code),
+        cmocka_unit_test(test_rst),      cmocka_unit_test(test_hostile_rst),
+        cmocka_unit_test(test_asciidoc), cmocka_unit_test(test_hostile_asciidoc),
     };
     return cmocka_run_group_tests_name("text formats", tests, NULL, NULL);
 }
