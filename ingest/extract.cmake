@@ -37,3 +37,6 @@ foreach(format html markdown text docx bbox csv json mail rtf xml code rst ascii
   carrel_fuzz(${format} LINK carrel_formats)
 endforeach()
 carrel_fuzz(chunk LINK carrel_chunk)
+carrel_fuzz(office LINK carrel_formats PkgConfig::ZIP)
+carrel_test(unit/ingest/office LINK carrel_formats PkgConfig::ZIP
+  SOURCES ${CMAKE_SOURCE_DIR}/tests/unit/ingest/fixtures.c TIMEOUT 120)

@@ -22,9 +22,9 @@ static void want_extract(struct job *j)
     struct ingest *in = j->t->in;
     if (j->format == NULL) {
         (void)error_set(&j->err, STATUS_UNSUPPORTED,
-                        "this kind of file cannot be read (text, Markdown, HTML, PDF, Word's docx, "
-                        "RTF, CSV, JSON, "
-                        "XML, mail, reStructuredText, AsciiDoc and source code can)");
+                        "this kind of file cannot be read (text, Markdown, HTML, PDF, Office and "
+                        "OpenDocument files, books, RTF, CSV, JSON, XML, mail, reStructuredText, "
+                        "AsciiDoc and source code can)");
         job_remove(j);
         return;
     }

@@ -205,9 +205,23 @@ static const char *safe_type(const char *format)
     if (strcmp(format, "txt") == 0 || strcmp(format, "md") == 0) {
         return "text/plain; charset=utf-8";
     }
-    return strcmp(format, "docx") == 0
-               ? "application/vnd.openxmlformats-officedocument.wordprocessingml.document"
-               : "application/octet-stream";
+    static const struct {
+        const char *format, *type;
+    } office[] = {
+        {"docx", "application/vnd.openxmlformats-officedocument.wordprocessingml.document"},
+        {"xlsx", "application/vnd.openxmlformats-officedocument.spreadsheetml.sheet"},
+        {"pptx", "application/vnd.openxmlformats-officedocument.presentationml.presentation"},
+        {"odt", "application/vnd.oasis.opendocument.text"},
+        {"ods", "application/vnd.oasis.opendocument.spreadsheet"},
+        {"odp", "application/vnd.oasis.opendocument.presentation"},
+        {"epub", "application/epub+zip"},
+    };
+    for (size_t i = 0; i < sizeof office / sizeof office[0]; i++) {
+        if (strcmp(format, office[i].format) == 0) {
+            return office[i].type;
+        }
+    }
+    return "application/octet-stream";
 }
 
 /* attachment; filename="ascii"; filename*=UTF-8''percent-encoded (RFC 6266) */

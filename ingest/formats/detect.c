@@ -91,7 +91,27 @@ const char *format_detect(const char *file_name, const void *head, size_t head_l
                  {".scss", "code"},
                  {".dart", "code"},
                  {".groovy", "code"},
-                 {".cmake", "code"}};
+                 {".cmake", "code"},
+                 {".docm", "docx"},
+                 {".dotx", "docx"},
+                 {".xlsx", "xlsx"},
+                 {".xlsm", "xlsx"},
+                 {".xltx", "xlsx"},
+                 {".xlsb", "xlsx"},
+                 {".pptx", "pptx"},
+                 {".pptm", "pptx"},
+                 {".ppsx", "pptx"},
+                 {".potx", "pptx"},
+                 {".odt", "odt"},
+                 {".ott", "odt"},
+                 {".fodt", "odt"},
+                 {".ods", "ods"},
+                 {".ots", "ods"},
+                 {".fods", "ods"},
+                 {".odp", "odp"},
+                 {".otp", "odp"},
+                 {".fodp", "odp"},
+                 {".epub", "epub"}};
     struct str h = {head, head_len};
     const char *format = NULL;
     for (size_t i = 0; i < sizeof names / sizeof names[0] && format == NULL; i++) {

@@ -39,6 +39,15 @@ enum status pdf_extract(const struct extract_input *in, struct emitter *e,
                         struct error *err) MUST_CHECK;
 enum status docx_extract(const struct extract_input *in, struct emitter *e,
                          struct error *err) MUST_CHECK;
+enum status xlsx_extract(const struct extract_input *in, struct emitter *e,
+                         struct error *err) MUST_CHECK;
+enum status pptx_extract(const struct extract_input *in, struct emitter *e,
+                         struct error *err) MUST_CHECK;
+/* Texts, sheets and presentations. */
+enum status odf_extract(const struct extract_input *in, struct emitter *e,
+                        struct error *err) MUST_CHECK;
+enum status epub_extract(const struct extract_input *in, struct emitter *e,
+                         struct error *err) MUST_CHECK;
 enum status html_extract(const struct extract_input *in, struct emitter *e,
                          struct error *err) MUST_CHECK;
 enum status markdown_extract(const struct extract_input *in, struct emitter *e,

@@ -7,7 +7,9 @@ static const struct format formats[] = {
     {"md", markdown_extract}, {"txt", text_extract},          {"csv", csv_extract},
     {"json", json_extract},   {"eml", eml_extract},           {"mbox", mbox_extract},
     {"rtf", rtf_extract},     {"xml", xml_extract},           {"code", code_extract},
-    {"rst", rst_extract},     {"asciidoc", asciidoc_extract},
+    {"rst", rst_extract},     {"asciidoc", asciidoc_extract}, {"xlsx", xlsx_extract},
+    {"pptx", pptx_extract},   {"odt", odf_extract},           {"ods", odf_extract},
+    {"odp", odf_extract},     {"epub", epub_extract},
 };
 
 const struct format *format_find(const char *name)

@@ -9,7 +9,7 @@
 #include <strings.h>
 
 #include "ingest/formats/charset.h"
-#include "ingest/formats/format.h"
+#include "ingest/formats/html.h"
 #include "ingest/utf8.h"
 
 enum role {
@@ -52,7 +52,8 @@ static const struct {
     {"svg", SKIP},        {"iframe", SKIP},      {"object", SKIP},
     {"button", SKIP},     {"select", SKIP},      {"textarea", SKIP},
     {"head", SKIP},       {"dialog", SKIP},      {"canvas", SKIP},
-    {"audio", SKIP},      {"video", SKIP},
+    {"audio", SKIP},      {"video", SKIP},       {"rt", SKIP},
+    {"rp", SKIP},
 };
 
 static enum role role_of(const xmlNode *n)
@@ -161,6 +162,14 @@ static uint64_t count_letters(const xmlChar *s)
     return c;
 }
 
+/* A book's footnote stands in an aside that says so (EPUB 3.3, structural semantics). */
+static bool is_note(const xmlNode *n)
+{
+    const char *type = attribute(n, "epub:type");
+    return type != NULL && strcasestr(type, "note") != NULL &&
+           strcmp((const char *)n->name, "aside") == 0;
+}
+
 /* An element has been walked: decide on it and tell its parent. */
 static void judge(xmlNode *n)
 {
@@ -172,7 +181,7 @@ static void judge(xmlNode *n)
     bool furniture = r != INLINE && r != HEADING && strcmp((const char *)n->name, "body") != 0 &&
                      strcmp((const char *)n->name, "html") != 0 && links * 2 > text &&
                      named_as_furniture(n);
-    if (r == SKIP || furniture || is_hidden(n)) {
+    if ((r == SKIP && !is_note(n)) || furniture || is_hidden(n)) {
         set_note(n, text, links, marks | MARK_SKIPPED);
         return;
     }
@@ -496,43 +505,68 @@ static htmlDocPtr parse_page(struct str utf8)
     return doc;
 }
 
-enum status html_extract(const struct extract_input *in, struct emitter *e, struct error *err)
+/* The page as a tree; *out NULL: it is empty. */
+static enum status open_page(struct str data, uint64_t max_bytes, htmlDocPtr *out,
+                             struct error *err)
 {
     char name[64], declared[64];
     size_t bom;
-    const char *charset = charset_guess(
-        in->data, declared_charset(in->data, declared, sizeof declared), name, sizeof name, &bom);
-    struct str data = {in->data.ptr + bom, in->data.len - bom};
+    const char *charset = charset_guess(data, declared_charset(data, declared, sizeof declared),
+                                        name, sizeof name, &bom);
     struct buf decoded, clean;
-    htmlDocPtr doc = NULL;
-    buf_init(&decoded, in->max_bytes);
-    buf_init(&clean, in->max_bytes);
-    enum status s = charset_decode(data, charset, &decoded, err);
-    if (s != STATUS_OK) {
-        goto out;
+    *out = NULL;
+    buf_init(&decoded, max_bytes);
+    buf_init(&clean, max_bytes);
+    enum status s =
+        charset_decode((struct str){data.ptr + bom, data.len - bom}, charset, &decoded, err);
+    if (s == STATUS_OK) {
+        utf8_clean(&clean, buf_view(&decoded));
     }
-    utf8_clean(&clean, buf_view(&decoded));
     buf_deinit(&decoded);
-    if (buf_status(&clean) != STATUS_OK || clean.len > INT32_MAX) {
-        s = error_set(err, STATUS_TOO_LARGE, "the page is too large for the memory allowed");
-        goto out;
+    bool large = buf_status(&clean) != STATUS_OK || clean.len > INT32_MAX;
+    if (s == STATUS_OK && !large && clean.len > 0) {
+        *out = parse_page(buf_view(&clean));
+        large = *out == NULL;
     }
-    if (clean.len == 0) {
-        s = error_set(err, STATUS_INVALID, "no text was found in it");
-        goto out;
-    }
-    doc = parse_page(buf_view(&clean));
     buf_deinit(&clean);
-    if (doc == NULL) {
-        s = error_set(err, STATUS_TOO_LARGE, "the page is too large for the memory allowed");
-        goto out;
+    return s == STATUS_OK && large
+               ? error_set(err, STATUS_TOO_LARGE, "the page is too large for the memory allowed")
+               : s;
+}
+
+enum status html_extract(const struct extract_input *in, struct emitter *e, struct error *err)
+{
+    htmlDocPtr doc = NULL;
+    enum status s = open_page(in->data, in->max_bytes, &doc, err);
+    if (s == STATUS_OK) {
+        s = doc == NULL ? error_set(err, STATUS_INVALID, "no text was found in it")
+                        : emit_page(doc, e, in->max_bytes, err);
     }
-    s = emit_page(doc, e, in->max_bytes, err);
-out:
     if (doc != NULL) {
         xmlFreeDoc(doc);
     }
-    buf_deinit(&decoded);
-    buf_deinit(&clean);
+    return s;
+}
+
+enum status html_chapter(struct str page, uint64_t max_bytes, struct emitter *e, struct error *err)
+{
+    htmlDocPtr doc = NULL;
+    struct page p = {.e = e};
+    struct landmarks l = {0};
+    enum status s = open_page(page, max_bytes, &doc, err);
+    xmlNode *root = doc == NULL ? NULL : xmlDocGetRootElement(doc);
+    buf_init(&p.text, max_bytes);
+    if (s == STATUS_OK && root != NULL) {
+        count(root);
+        find_landmarks(root, &l);
+        walk(&p, l.body != NULL ? l.body : root);
+    }
+    if (s == STATUS_OK && buf_status(&p.text) != STATUS_OK) {
+        s = error_set(err, STATUS_TOO_LARGE, "a chapter is too large for the memory allowed");
+    }
+    buf_deinit(&p.text);
+    if (doc != NULL) {
+        xmlFreeDoc(doc);
+    }
     return s;
 }

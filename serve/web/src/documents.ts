@@ -39,7 +39,7 @@ export class DocumentsView {
       { class: "drop", type: "button", onclick: () => pick.click() },
       icon("upload"),
       h("strong", {}, "Drop documents here"),
-      h("span", {}, "or press to choose: PDF, Word, web pages, mail, tables, text"),
+      h("span", {}, "or press to choose: PDF, Word, tables, slides, books, web pages, mail, text"),
     );
     this.filter.addEventListener("input", () => this.paint());
     this.element = h(

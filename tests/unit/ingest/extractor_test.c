@@ -331,6 +331,9 @@ static void test_formats(void **state)
     assert_string_equal(format_detect("a.PDF", "x", 1), "pdf");
     assert_string_equal(format_detect("a.docx", "%PDF-1.4", 8), "pdf");
     assert_string_equal(format_detect("a.docx", "PK", 2), "docx");
+    assert_string_equal(format_detect("a.XLSM", "PK", 2), "xlsx");
+    assert_string_equal(format_detect("a.fodp", "<", 1), "odp");
+    assert_string_equal(format_detect("a.epub", "PK", 2), "epub");
     assert_string_equal(format_detect("x.y.Markdown", "", 0), "md");
     assert_string_equal(format_detect("x.htm", "", 0), "html");
     assert_null(format_detect("x.exe", "%PDF-", 5));

@@ -1,0 +1,552 @@
+/* Workbooks, presentations, OpenDocument files and books, made here: what is read of them, and that
+ * whatever is done to them ends with text or with a reason. */
+#include "tests/unit/ingest/fixtures.h"
+
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+#include "ingest/formats/xlsx_format.h"
+
+typedef enum status (*extract_fn)(const struct extract_input *in, struct emitter *e,
+                                  struct error *err);
+
+static void expect_text(extract_fn extract, struct str data, const char *title, const char *text)
+{
+    struct collected c;
+    struct error err = {0};
+    collected_init(&c);
+    enum status s = collect(extract, data, NULL, &c, &err);
+    assert_string_equal(err.text, "");
+    assert_int_equal(s, STATUS_OK);
+    assert_string_equal(c.title, title);
+    assert_string_equal(collected_text(&c), text);
+    collected_deinit(&c);
+}
+
+static enum status outcome(extract_fn extract, struct str data, struct error *err)
+{
+    struct collected *c = malloc(sizeof *c);
+    assert_non_null(c);
+    collected_init(c);
+    enum status s = collect(extract, data, NULL, c, err);
+    collected_deinit(c);
+    free(c);
+    return s;
+}
+
+static void expect_refusal(extract_fn extract, const char *const *parts, enum status code,
+                           const char *words)
+{
+    struct buf b;
+    struct error err = {0};
+    make_docx(parts, &b);
+    assert_int_equal(outcome(extract, buf_view(&b), &err), code);
+    if (strstr(err.text, words) == NULL) {
+        fail_msg("\"%s\" does not say \"%s\"", err.text, words);
+    }
+    buf_deinit(&b);
+}
+
+/* Cut anywhere and with any bits turned over it is read or refused with a reason. */
+static void harm(extract_fn extract, struct str whole)
+{
+    char *copy = malloc(whole.len + 1);
+    uint64_t random = 7;
+    assert_non_null(copy);
+    for (size_t i = 0; i < 16; i++) {
+        struct error err = {0};
+        enum status s = outcome(extract, (struct str){whole.ptr, whole.len * i / 16}, &err);
+        assert_true(s != STATUS_OK && err.text[0] != '\0');
+    }
+    for (size_t i = 0; i < 400; i++) {
+        struct error err = {0};
+        memcpy(copy, whole.ptr, whole.len);
+        for (size_t k = 0; k < 1 + i % 4; k++) {
+            random = random * UINT64_C(6364136223846793005) + 1442695040888963407U;
+            copy[(random >> 33) % whole.len] ^= (char)(1U << (random >> 30 & 7));
+        }
+        enum status s = outcome(extract, (struct str){copy, whole.len}, &err);
+        assert_true(s == STATUS_OK || err.text[0] != '\0');
+    }
+    free(copy);
+}
+
+#define BOMB                                                                                       \
+    "<!DOCTYPE x [<!ENTITY a \"aaaaaaaaaa\"><!ENTITY b \"&a;&a;&a;&a;&a;&a;&a;&a;\">]><x>&b;</x>"
+#define DEEP_STEP "<a><a><a><a><a><a><a><a><a><a>"
+#define DEEP_100                                                                                   \
+    DEEP_STEP DEEP_STEP DEEP_STEP DEEP_STEP DEEP_STEP DEEP_STEP DEEP_STEP DEEP_STEP DEEP_STEP      \
+        DEEP_STEP
+#define DEEP "<x>" DEEP_100 DEEP_100 DEEP_100
+
+/* The part that the format cannot do without: a bomb of entities, of nesting, of bytes. */
+static void attack(extract_fn extract, const char *const *others, const char *part)
+{
+    const char *parts[32];
+    size_t n = 0;
+    char *zeros = malloc((size_t)48 << 20);
+    assert_non_null(zeros);
+    for (; others[n] != NULL; n++) {
+        parts[n] = others[n];
+    }
+    parts[n] = part;
+    parts[n + 2] = NULL;
+    parts[n + 1] = BOMB;
+    expect_refusal(extract, parts, STATUS_INVALID, "entities");
+    parts[n + 1] = DEEP;
+    expect_refusal(extract, parts, STATUS_INVALID, "deep");
+    memset(zeros, ' ', ((size_t)48 << 20) - 1);
+    memcpy(zeros, "<x>", 3);
+    zeros[((size_t)48 << 20) - 1] = '\0';
+    parts[n + 1] = zeros;
+    expect_refusal(extract, parts, STATUS_TOO_LARGE, "unpacks to");
+    free(zeros);
+    expect_refusal(extract, others, STATUS_INVALID, "missing");
+}
+
+#define REL(id, type, target)                                                                      \
+    "<Relationship Id=\"" id                                                                       \
+    "\" Type=\"http://schemas.openxmlformats.org/officeDocument/2006/relationships/" type          \
+    "\" Target=\"" target "\"/>"
+#define RELS(all)                                                                                  \
+    "<Relationships xmlns=\"http://schemas.openxmlformats.org/package/2006/relationships\">" all   \
+    "</Relationships>"
+#define S_NS "xmlns=\"http://schemas.openxmlformats.org/spreadsheetml/2006/main\""
+#define R_NS "xmlns:r=\"http://schemas.openxmlformats.org/officeDocument/2006/relationships\""
+#define A_NS "xmlns:a=\"http://schemas.openxmlformats.org/drawingml/2006/main\""
+#define P_NS "xmlns:p=\"http://schemas.openxmlformats.org/presentationml/2006/main\""
+#define CORE                                                                                       \
+    "<cp:coreProperties xmlns:cp=\"c\" xmlns:dc=\"d\"><dc:title>The &amp; title</dc:title>"        \
+    "</cp:coreProperties>"
+
+/* ---- workbooks ---- */
+
+static const char *const workbook[] = {
+    "docProps/core.xml",
+    CORE,
+    "xl/_rels/workbook.xml.rels",
+    RELS(REL("r1", "worksheet", "worksheets/a.xml") REL("r2", "worksheet", "/xl/worksheets/b.xml")
+             REL("r3", "sharedStrings", "strings.xml") REL("r4", "styles", "styles.xml")),
+    "xl/strings.xml",
+    "<sst " S_NS "><si><t>Year</t></si><si><r><t>Duc</t></r><r><t>ks_x000D_seen</t></r><rPh><t>no"
+    "</t></rPh></si><si><t>_x005F_x</t></si></sst>",
+    "xl/styles.xml",
+    "<styleSheet " S_NS "><numFmts><numFmt numFmtId=\"170\" formatCode=\"[$-F]dd/mm/yy;@\"/>"
+    "</numFmts><cellStyleXfs><xf numFmtId=\"9\"/></cellStyleXfs><cellXfs><xf numFmtId=\"0\"/>"
+    "<xf numFmtId=\"170\"/><xf numFmtId=\"10\"/><xf numFmtId=\"22\"/></cellXfs></styleSheet>",
+    "xl/worksheets/a.xml",
+    "<worksheet " S_NS "><sheetData><row><c r=\"A1\" t=\"s\"><v>0</v></c><c r=\"C1\" t=\"s\"><v>1"
+    "</v></c></row><row/><row><c r=\"A3\" s=\"1\"><v>45351</v></c><c r=\"B3\" s=\"2\"><v>0.125</v>"
+    "</c><c r=\"C3\" s=\"3\"><v>1.5</v></c><c r=\"D3\"><f>1+1</f><v>0.30000000000000004</v></c>"
+    "<c r=\"E3\" t=\"b\"><v>1</v></c><c r=\"F3\" t=\"e\"><v>#N/A</v></c>"
+    "<c r=\"G3\" t=\"inlineStr\"><is><t>in line</t></is></c><c r=\"H3\" t=\"s\"><v>99</v></c></row>"
+    "<row><c t=\"s\"><v>2</v></c><c r=\"XFD4\"><v>7</v></c></row></sheetData></worksheet>",
+    "xl/worksheets/_rels/a.xml.rels",
+    RELS(REL("r1", "comments", "../comments1.xml") REL("r2", "drawing", "../drawings/d.xml")),
+    "xl/comments1.xml",
+    "<comments " S_NS "><authors><author>Nobody</author></authors><commentList><comment "
+    "ref=\"C1\"><text><r><t>Counted </t></r><r><t>twice.</t></r></text></comment></commentList>"
+    "</comments>",
+    "xl/drawings/d.xml",
+    "<xdr:wsDr xmlns:xdr=\"x\" " A_NS "><xdr:sp><xdr:txBody><a:p><a:r><a:t>In a box</a:t></a:r>"
+    "</a:p></xdr:txBody></xdr:sp></xdr:wsDr>",
+    "xl/worksheets/b.xml",
+    "<worksheet " S_NS "><sheetData/></worksheet>",
+    NULL};
+
+static const char book[] =
+    "<workbook " S_NS " " R_NS "><sheets><sheet name=\"Counts\" sheetId=\"1\" r:id=\"r1\"/>"
+    "<sheet name=\"Empty\" sheetId=\"2\" r:id=\"r2\"/><sheet name=\"Lost\" r:id=\"r9\"/></sheets>"
+    "</workbook>";
+
+static void make(const char *const *others, const char *name, const char *part, struct buf *out)
+{
+    const char *parts[32];
+    size_t n = 0;
+    for (; others[n] != NULL; n++) {
+        parts[n] = others[n];
+    }
+    parts[n] = name;
+    parts[n + 1] = part;
+    parts[n + 2] = NULL;
+    make_docx(parts, out);
+}
+
+static void test_workbook(void **state)
+{
+    struct buf b;
+    struct buf row;
+    (void)state;
+    make(workbook, "xl/workbook.xml", book, &b);
+    buf_init(&row, 4096);
+    buf_z(&row, "H1 Counts\nT Year |  | Ducks seen\n"
+                "T 2024-02-29 | 12.5% | 1900-01-01 12:00 | 0.3 | TRUE | #N/A | in line\nT _x");
+    for (size_t i = 0; i < 65; i++) { /* the gap is bounded */
+        buf_z(&row, " | ");
+    }
+    buf_z(&row, "7\nN C1: Counted twice.\nP In a box\n");
+    expect_text(xlsx_extract, buf_view(&b), "The & title", row.ptr);
+    harm(xlsx_extract, buf_view(&b));
+    buf_deinit(&row);
+    buf_deinit(&b);
+    attack(xlsx_extract, workbook, "xl/workbook.xml");
+}
+
+static void shows(const char *value, const char *code, const char *expected)
+{
+    struct buf b;
+    buf_init(&b, 256);
+    xlsx_show(&b, str_from(value), xlsx_custom_format(str_from(code)), false);
+    buf_char(&b, '\0');
+    assert_string_equal(b.ptr, expected);
+    buf_deinit(&b);
+}
+
+static void test_number_formats(void **state)
+{
+    (void)state;
+    shows("45351", "yyyy-mm-dd", "2024-02-29");
+    shows("1", "dd.mm.yyyy", "1900-01-01");
+    shows("59", "d/m/yy", "1900-02-28");
+    shows("61", "d/m/yy", "1900-03-01");
+    shows("45351.5", "yyyy-mm-dd hh:mm", "2024-02-29 12:00");
+    shows("45351.9999999", "yyyy hh:mm", "2024-03-01 00:00");
+    shows("0.75", "h:mm AM/PM", "18:00");
+    shows("1.25", "[h]:mm:ss", "30:00");
+    shows("0.07", "0.00%", "7%");
+    shows("12", "\"day\" 0", "12");
+    shows("12", "[Red]0;[Blue]-0", "12");
+    shows("45351", "mmm", "2024-02-29");
+    shows("-5", "yyyy", "-5");
+    shows("1e300", "yyyy", "1e+300");
+    shows("nan", "0", "nan");
+    shows("12x", "0", "12x");
+    shows("", "0", "");
+    assert_int_equal(xlsx_builtin_format(14), XLSX_DATE);
+    assert_int_equal(xlsx_builtin_format(46), XLSX_ELAPSED);
+    struct buf b;
+    buf_init(&b, 64);
+    xlsx_show(&b, STR("0"), XLSX_DATE, true);
+    assert_true(str_eq(buf_view(&b), STR("1904-01-01")));
+    buf_deinit(&b);
+}
+
+/* ---- presentations ---- */
+
+#define AP(text) "<a:p><a:r><a:t>" text "</a:t></a:r></a:p>"
+#define SP(ph, paragraphs)                                                                         \
+    "<p:sp><p:nvSpPr><p:nvPr>" ph "</p:nvPr></p:nvSpPr><p:txBody>" paragraphs "</p:txBody></p:sp>"
+
+static const char *const presentation[] = {
+    "docProps/core.xml",
+    CORE,
+    "ppt/_rels/presentation.xml.rels",
+    RELS(REL("r1", "slide", "slides/one.xml") REL("r2", "slide", "slides/two.xml")),
+    "ppt/slides/two.xml",
+    "<p:sld " P_NS " " A_NS "><p:cSld><p:spTree>" SP(
+        "<p:ph type=\"body\"/>",
+        AP("First point") "<a:p><a:pPr><a:buNone/></a:pPr><a:r><a:t>No point</a:t></a:r></a:p>")
+        SP("<p:ph type=\"title\"/>", AP("Second slide")) SP("<p:ph type=\"sldNum\"/>", AP("2"))
+            SP("", "<a:p><a:r><a:t>A box</a:t></a:r><a:br/><a:fld><a:t>of two "
+                   "lines</a:t></a:fld></a:p>") "<p:graphicFrame><a:tbl><a:tr><a:tc>" AP("a")
+                AP("b") "</a:tc><a:tc>" AP("c") "</a:tc></a:tr>"
+                                                "<a:tr><a:tc/><a:tc/></a:tr></a:tbl></"
+                                                "p:graphicFrame></p:spTree></p:cSld></p:sld>",
+    "ppt/slides/_rels/two.xml.rels",
+    RELS(REL("r1", "notesSlide", "../notes/n.xml") REL("r2", "comments", "../comments/c.xml")
+             REL("r3", "diagramData", "../diagrams/d.xml") REL("r4", "slideLayout", "../l.xml")),
+    "ppt/notes/n.xml",
+    "<p:notes " P_NS " " A_NS ">" SP("<p:ph type=\"sldImg\"/>", "")
+        SP("<p:ph type=\"body\"/>", AP("Say it slowly."))
+            SP("<p:ph type=\"sldNum\"/>", AP("2")) "</p:notes>",
+    "ppt/comments/c.xml",
+    "<p:cmLst " P_NS "><p:cm><p:pos/><p:text>Is that so?</p:text></p:cm></p:cmLst>",
+    "ppt/diagrams/d.xml",
+    "<d:dataModel xmlns:d=\"http://schemas.openxmlformats.org/drawingml/2006/diagram\" " A_NS
+    "><d:ptLst><d:pt><d:t>" AP("In a diagram") "</d:t></d:pt></d:ptLst></d:dataModel>",
+    "ppt/l.xml",
+    "<p:sldLayout " P_NS " " A_NS ">" SP("", AP("Click here")) "</p:sldLayout>",
+    "ppt/slides/one.xml",
+    "<p:sld " P_NS " " A_NS ">" SP("<p:ph type=\"ctrTitle\"/>", AP("First slide")) "</p:sld>",
+    NULL};
+
+static const char show[] = "<p:presentation " P_NS " " R_NS "><p:sldIdLst><p:sldId id=\"9\" "
+                           "r:id=\"r1\"/><p:sldId id=\"3\" r:id=\"r2\"/><p:sldId id=\"4\" "
+                           "r:id=\"none\"/></p:sldIdLst></p:presentation>";
+
+static void test_presentation(void **state)
+{
+    struct buf b;
+    struct collected c;
+    struct error err = {0};
+    (void)state;
+    make(presentation, "ppt/presentation.xml", show, &b);
+    expect_text(pptx_extract, buf_view(&b), "The & title",
+                "H1 First slide\nH1 Second slide\nL First point\nP No point\nF 2\n"
+                "P A box\nof two lines\nT a b | c\nP In a diagram\nN Say it slowly.\n"
+                "N Is that so?\n");
+    collected_init(&c);
+    assert_int_equal(collect(pptx_extract, buf_view(&b), NULL, &c, &err), STATUS_OK);
+    assert_int_equal(c.pages, 3);
+    assert_int_equal(c.blocks[0]->page, 1);
+    assert_int_equal(c.blocks[1]->page, 2);
+    collected_deinit(&c);
+    harm(pptx_extract, buf_view(&b));
+    buf_deinit(&b);
+    attack(pptx_extract, presentation, "ppt/presentation.xml");
+}
+
+/* ---- OpenDocument ---- */
+
+#define ODF_NS                                                                                     \
+    "xmlns:office=\"urn:oasis:names:tc:opendocument:xmlns:office:1.0\" "                           \
+    "xmlns:text=\"urn:oasis:names:tc:opendocument:xmlns:text:1.0\" "                               \
+    "xmlns:table=\"urn:oasis:names:tc:opendocument:xmlns:table:1.0\" "                             \
+    "xmlns:draw=\"urn:oasis:names:tc:opendocument:xmlns:drawing:1.0\" "                            \
+    "xmlns:style=\"urn:oasis:names:tc:opendocument:xmlns:style:1.0\" "                             \
+    "xmlns:presentation=\"urn:oasis:names:tc:opendocument:xmlns:presentation:1.0\" "               \
+    "xmlns:dc=\"http://purl.org/dc/elements/1.1/\""
+#define TP(text) "<text:p>" text "</text:p>"
+#define META "<office:meta><dc:title>Ducks</dc:title><dc:language>en-GB</dc:language></office:meta>"
+#define STYLES                                                                                     \
+    "<office:styles><style:style style:name=\"Kapitel\" "                                          \
+    "style:parent-style-name=\"Heading_20_2\"/>"                                                   \
+    "<style:style style:name=\"Heading_20_2\" style:default-outline-level=\"2\"/></office:styles>" \
+    "<office:master-styles><style:master-page><style:header>" TP(                                  \
+        "Every page") "</style:header>" TP("Click to add") "</style:master-page></"                \
+                                                           "office:master-styles>"
+#define TEXT_BODY                                                                                                                                                                                                                                                                                                                                  \
+    "<office:body><office:text><text:tracked-changes><text:changed-region>" TP(                                                                                                                                                                                                                                                                    \
+        "deleted") "</text:changed-region></text:tracked-changes><text:h "                                                                                                                                                                                                                                                                         \
+                   "text:outline-level=\"1\">Birds</text:h>"                                                                                                                                                                                                                                                                                       \
+                   "<text:p text:style-name=\"Kapitel\">Ducks</text:p>"                                                                                                                                                                                                                                                                            \
+                   "<text:p>One<text:s text:c=\"2\"/>two\n   "                                                                                                                                                                                                                                                                                     \
+                   "three<text:tab/>four<text:line-break/>five<text:note>"                                                                                                                                                                                                                                                                         \
+                   "<text:note-citation>1</text:note-citation><text:note-body>" TP("A footnote.") "</text:note-body></text:note> six<office:annotation><dc:creator>Nobody</dc:creator>" TP("A comment.") "</office:annotation><draw:frame><draw:text-box>" TP("In a box") "</draw:text-box></draw:frame>.</text:p><text:list><text:list-item>" TP( \
+                       "item") "<text:list>"                                                                                                                                                                                                                                                                                                       \
+                               "<text:list-item>" TP(                                                                                                                                                                                                                                                                                              \
+                                   "below") "</text:list-item></text:list></text:list-item></"                                                                                                                                                                                                                                                     \
+                                            "text:list>"                                                                                                                                                                                                                                                                                           \
+                                            "<table:table "                                                                                                                                                                                                                                                                                        \
+                                            "table:name=\"T\"><table:table-row><table:table-"                                                                                                                                                                                                                                                      \
+                                            "cell>" TP("a")                                                                                                                                                                                                                                                                                        \
+                                                TP("b") "</"                                                                                                                                                                                                                                                                                       \
+                                                        "table:table-cell><table:table-cell><"                                                                                                                                                                                                                                                     \
+                                                        "table:table><table:table-row><table:"                                                                                                                                                                                                                                                     \
+                                                        "table-cell>" TP(                                                                                                                                                                                                                                                                          \
+                                                            "inner") "</table:table-cell></"                                                                                                                                                                                                                                                       \
+                                                                     "table:table-row></"                                                                                                                                                                                                                                                          \
+                                                                     "table:table></"                                                                                                                                                                                                                                                              \
+                                                                     "table:table-cell>"                                                                                                                                                                                                                                                           \
+                                                                     "</table:table-row></"                                                                                                                                                                                                                                                        \
+                                                                     "table:table>" TP("")                                                                                                                                                                                                                                                         \
+                                                                         TP("The end.") "</"                                                                                                                                                                                                                                                       \
+                                                                                        "office:"                                                                                                                                                                                                                                                  \
+                                                                                        "text></"                                                                                                                                                                                                                                                  \
+                                                                                        "office:"                                                                                                                                                                                                                                                  \
+                                                                                        "body>"
+#define TEXT_READ                                                                                  \
+    "H1 Birds\nF Every page\nH2 Ducks\nP One two three four\nfive six.\nN A footnote.\n"           \
+    "N A comment.\nP In a box\nL item\nL below\nT a b | inner\nP The end.\n"
+
+static void test_open_text(void **state)
+{
+    struct buf b;
+    static const char *const parts[] = {
+        "mimetype",   "application/vnd.oasis.opendocument.text",
+        "meta.xml",   "<office:document-meta " ODF_NS ">" META "</office:document-meta>",
+        "styles.xml", "<office:document-styles " ODF_NS ">" STYLES "</office:document-styles>",
+        NULL};
+    static const char flat[] = "<?xml version=\"1.0\"?><office:document " ODF_NS
+                               ">" META STYLES TEXT_BODY "</office:document>";
+    (void)state;
+    make(parts, "content.xml",
+         "<office:document-content " ODF_NS ">" TEXT_BODY "</office:document-content>", &b);
+    expect_text(odf_extract, buf_view(&b), "Ducks", TEXT_READ);
+    expect_text(odf_extract, STR(flat), "Ducks", TEXT_READ);
+    harm(odf_extract, buf_view(&b));
+    harm(odf_extract, (struct str){flat, sizeof flat - 1});
+    buf_deinit(&b);
+    attack(odf_extract, parts, "content.xml");
+    static const char *const locked[] = {
+        "META-INF/manifest.xml",
+        "<m:manifest xmlns:m=\"m\"><m:file-entry><m:encryption-data/></m:file-entry></m:manifest>",
+        "content.xml", "garbage", NULL};
+    expect_refusal(odf_extract, locked, STATUS_UNSUPPORTED, "password");
+}
+
+static void test_open_sheet(void **state)
+{
+    static const char sheet[] =
+        "<office:document " ODF_NS "><office:body><office:spreadsheet><table:table "
+        "table:name=\"Empty\"><table:table-row><table:table-cell/></table:table-row></table:table>"
+        "<table:table table:name=\"Counts\"><table:table-row "
+        "table:number-rows-repeated=\"1048576\"><table:table-cell "
+        "table:number-columns-repeated=\"16384\"/></table:table-row><table:table-row>"
+        "<table:table-cell table:number-columns-repeated=\"2\"/><table:table-cell>" TP(
+            "2024") "<office:annotation>" TP("A guess.") "</office:annotation></table:table-cell>"
+                                                         "<table:covered-table-cell/"
+                                                         "><table:table-cell>" TP(
+                                                             "12 %") "</table:table-cell>"
+                                                                     "</table:table-row></"
+                                                                     "table:table></"
+                                                                     "office:spreadsheet></"
+                                                                     "office:body></"
+                                                                     "office:document>";
+    (void)state;
+    expect_text(odf_extract, STR(sheet), "", "H1 Counts\nT  |  | 2024 |  | 12 %\nN A guess.\n");
+    harm(odf_extract, (struct str){sheet, sizeof sheet - 1});
+}
+
+static void test_open_presentation(void **state)
+{
+    static const char slides[] =
+        "<office:document " ODF_NS "><office:body><office:presentation><draw:page><draw:frame "
+        "presentation:class=\"title\"><draw:text-box>" TP(
+            "A slide") "</draw:text-box></draw:frame>"
+                       "<draw:frame><draw:text-box><text:list><text:list-item>" TP(
+                           "point") "</text:list-item></text:list></draw:text-box></"
+                                    "draw:frame><draw:custom-shape>" TP("shape") "</"
+                                                                                 "draw:custom-"
+                                                                                 "shape><"
+                                                                                 "presentation:"
+                                                                                 "notes><draw:"
+                                                                                 "frame "
+                                                                                 "presentation:"
+                                                                                 "class=\"notes\">"
+                                                                                 "<draw:text-"
+                                                                                 "box>" TP(
+                                                                                     "Slowly.") "</"
+                                                                                                "dr"
+                                                                                                "aw"
+                                                                                                ":t"
+                                                                                                "ex"
+                                                                                                "t-"
+                                                                                                "bo"
+                                                                                                "x>"
+                                                                                                "</"
+                                                                                                "dr"
+                                                                                                "aw"
+                                                                                                ":f"
+                                                                                                "ra"
+                                                                                                "me"
+                                                                                                "><"
+                                                                                                "/p"
+                                                                                                "re"
+                                                                                                "se"
+                                                                                                "nt"
+                                                                                                "at"
+                                                                                                "io"
+                                                                                                "n:"
+                                                                                                "no"
+                                                                                                "te"
+                                                                                                "s>"
+                                                                                                "</"
+                                                                                                "dr"
+                                                                                                "aw"
+                                                                                                ":p"
+                                                                                                "ag"
+                                                                                                "e>"
+                                                                                                "</"
+                                                                                                "of"
+                                                                                                "fi"
+                                                                                                "ce"
+                                                                                                ":p"
+                                                                                                "re"
+                                                                                                "se"
+                                                                                                "nt"
+                                                                                                "at"
+                                                                                                "io"
+                                                                                                "n>"
+                                                                                                "</"
+                                                                                                "of"
+                                                                                                "fi"
+                                                                                                "ce"
+                                                                                                ":b"
+                                                                                                "od"
+                                                                                                "y>"
+                                                                                                "</"
+                                                                                                "of"
+                                                                                                "fi"
+                                                                                                "ce"
+                                                                                                ":d"
+                                                                                                "oc"
+                                                                                                "um"
+                                                                                                "en"
+                                                                                                "t"
+                                                                                                ">";
+    (void)state;
+    expect_text(odf_extract, STR(slides), "", "H1 A slide\nL point\nP shape\nN Slowly.\n");
+    harm(odf_extract, (struct str){slides, sizeof slides - 1});
+}
+
+/* ---- books ---- */
+
+#define OPF "OPS/book.opf"
+
+static void test_book(void **state)
+{
+    struct buf b;
+    static const char *const parts[] = {
+        "META-INF/container.xml",
+        "<container xmlns=\"c\"><rootfiles><rootfile full-path=\"" OPF
+        "\"/></rootfiles></container>",
+        "META-INF/encryption.xml",
+        "<encryption><EncryptedData><EncryptionMethod "
+        "Algorithm=\"http://www.idpf.org/2008/embedding\"/><CipherReference URI=\"f.otf\"/>"
+        "</EncryptedData></encryption>",
+        "OPS/text/one two.xhtml",
+        "<!DOCTYPE html><html xmlns=\"h\"><head><title/></head><body><h1>One</h1><p>It <ruby>be"
+        "<rt>no</rt></ruby>gan.</p><nav><a href=\"x\">away</a></nav></body></html>",
+        "OPS/b.html",
+        "<html xmlns:epub=\"e\"><body><h2>Two</h2><p>It ended.</p><aside epub:type=\"footnote\"><p>"
+        "Not so.</p></aside></body></html>",
+        NULL};
+    static const char opf[] =
+        "<package xmlns=\"o\" xmlns:dc=\"d\"><metadata><dc:title>A "
+        "&lt;book&gt;</dc:title><dc:title>"
+        "second</dc:title><dc:language>fr</dc:language></metadata><manifest><item id=\"b\" "
+        "href=\"b.html\" media-type=\"text/html\"/><item id=\"a\" "
+        "href=\"./text/one%20two.xhtml#top\" "
+        "media-type=\"application/xhtml+xml\"/><item id=\"p\" href=\"p.png\" "
+        "media-type=\"image/png\"/>"
+        "<item id=\"out\" href=\"../../../etc/passwd\" media-type=\"text/html\"/></manifest><spine>"
+        "<itemref idref=\"a\"/><itemref idref=\"p\"/><itemref idref=\"gone\"/><itemref "
+        "idref=\"out\"/><itemref idref=\"b\"/></spine></package>";
+    (void)state;
+    make(parts, OPF, opf, &b);
+    expect_text(epub_extract, buf_view(&b), "A <book>",
+                "H1 One\nP It began.\nH2 Two\nP It ended.\nP Not so.\n");
+    harm(epub_extract, buf_view(&b));
+    buf_deinit(&b);
+    attack(epub_extract, parts, OPF);
+    static const char *const locked[] = {
+        "META-INF/container.xml",
+        parts[1],
+        "META-INF/encryption.xml",
+        "<e><EncryptedData><EncryptionMethod Algorithm=\"aes256-cbc\"/><CipherReference "
+        "URI=\"b.html\"/></EncryptedData></e>",
+        OPF,
+        opf,
+        NULL};
+    expect_refusal(epub_extract, locked, STATUS_UNSUPPORTED, "DRM");
+    static const char *const nowhere[] = {
+        "META-INF/container.xml", "<c><rootfile full-path=\"../../etc/passwd\"/></c>", NULL};
+    expect_refusal(epub_extract, nowhere, STATUS_INVALID, "where it begins");
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_workbook),     cmocka_unit_test(test_number_formats),
+        cmocka_unit_test(test_presentation), cmocka_unit_test(test_open_text),
+        cmocka_unit_test(test_open_sheet),   cmocka_unit_test(test_open_presentation),
+        cmocka_unit_test(test_book),
+    };
+    return cmocka_run_group_tests_name("office", tests, NULL, NULL);
+}
