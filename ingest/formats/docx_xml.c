@@ -1,11 +1,11 @@
 #include "ingest/formats/docx_xml.h"
 
-#include <libxml/parser.h>
-#include <libxml/parserInternals.h>
 #include <stdlib.h>
+#include <string.h>
 #include <strings.h>
 
-#define DEPTH_MAX 256
+#include "ingest/formats/numbering.h"
+
 #define PARAGRAPHS_MAX 8 /* text boxes stand within paragraphs */
 #define STYLES_MAX 4096
 #define TEXT_MAX (8U * 1024 * 1024) /* one paragraph or row */
@@ -13,110 +13,137 @@
 struct style {
     struct style *next;
     const char *id, *based_on, *name;
-    int outline; /* 0..8, -1: none said */
-    bool numbered;
+    int outline;      /* 0..8, -1: none said */
+    long list, level; /* of its numbering, -1: none said, 0: none */
 };
 
 struct paragraph {
     struct buf text;
     const char *style;
     int outline;
-    bool numbered;
+    long list, level;
+};
+
+struct later {
+    struct later *next;
+    struct emit_block block;
 };
 
 struct docx_reader {
     struct arena *arena;
     struct emitter *e;
     enum docx_part part;
-    xmlParserCtxtPtr ctxt;
-    struct error err; /* found in a callback */
-    bool attack;
-    unsigned depth;
-    unsigned skip_from; /* depth of the element that is left out with all below; 0: none */
-    bool in_text;       /* character data counts */
-    bool vanished;      /* the run is hidden text, which Word does not show either */
+    bool in_text;  /* character data counts */
+    bool vanished; /* the run is hidden text, which Word does not show either */
     struct paragraph paragraphs[PARAGRAPHS_MAX];
     unsigned n_paragraphs;
+    struct later *first, **last; /* boxes of the paragraph at hand, which follow it */
     unsigned tables, cells;
+    bool row_deleted, in_row_properties;
     struct buf row;
     struct style *styles;
     struct style *style; /* being read */
     size_t n_styles;
-    struct buf title, language;
-    struct buf *property; /* being read */
+    struct numbering numbering;
+    uint32_t scheme, list, level; /* being read */
+    bool in_list;
+    struct str title, language;
+    struct buf own_language; /* as the styles have it */
 };
 
-static void fail(struct docx_reader *r, enum status code, const char *text)
+static bool is(const char *name, const char *what)
 {
-    if (r->err.code == STATUS_OK) {
-        error_set(&r->err, code, "%s", text);
+    return strcmp(name, what) == 0;
+}
+
+/* The attribute of that local name, into the arena; NULL: not there. */
+static const char *attribute(struct sax *x, const struct sax_attributes *a, const char *name)
+{
+    struct docx_reader *r = x->data;
+    struct str v = sax_attribute(a, name);
+    const char *value = v.ptr == NULL ? NULL : arena_strndup(r->arena, v.ptr, v.len);
+    if (v.ptr != NULL && value == NULL) {
+        sax_fail(x, STATUS_NO_MEMORY, "out of memory");
     }
-    xmlStopParser(r->ctxt);
+    return value;
 }
 
-static bool is(const xmlChar *name, const char *what)
+static int small_number(const struct sax_attributes *a)
 {
-    return strcmp((const char *)name, what) == 0;
+    return (int)sax_number(sax_attribute(a, "val"), 9, -1);
 }
 
-/* The attribute of that local name, into the arena; NULL: not there. SAX2 gives five pointers an
- * attribute. */
-static const char *attribute(struct docx_reader *r, int n, const xmlChar **a, const char *name)
+static long list_number(const struct sax_attributes *a)
 {
-    for (int i = 0; i < n; i++) {
-        if (is(a[5 * i], name)) {
-            const char *value = arena_strndup(r->arena, (const char *)a[5 * i + 3],
-                                              (size_t)(a[5 * i + 4] - a[5 * i + 3]));
-            if (value == NULL) {
-                fail(r, STATUS_NO_MEMORY, "out of memory");
-            }
-            return value;
-        }
-    }
-    return NULL;
-}
-
-static bool is_off(const char *value)
-{
-    return value != NULL && (strcmp(value, "0") == 0 || strcasecmp(value, "false") == 0 ||
-                             strcasecmp(value, "off") == 0 || strcasecmp(value, "none") == 0);
-}
-
-static int small_number(const char *value)
-{
-    char *end = NULL;
-    long v = value == NULL ? -1 : strtol(value, &end, 10);
-    return end != NULL && end != value && v >= 0 && v <= 9 ? (int)v : -1;
+    return sax_number(sax_attribute(a, "val"), INT32_MAX, 0);
 }
 
 /* --- styles --- */
 
-static void style_start(struct docx_reader *r, const xmlChar *name, int n, const xmlChar **a)
+static void style_start(struct sax *x, struct docx_reader *r, const char *name,
+                        const struct sax_attributes *a)
 {
     if (is(name, "style") && r->n_styles < STYLES_MAX) {
         r->style = arena_alloc(r->arena, sizeof *r->style);
         if (r->style == NULL) {
-            fail(r, STATUS_NO_MEMORY, "out of memory");
+            sax_fail(x, STATUS_NO_MEMORY, "out of memory");
             return;
         }
-        r->style->id = attribute(r, n, a, "styleId");
-        r->style->outline = -1;
+        *r->style = (struct style){
+            .id = attribute(x, a, "styleId"), .outline = -1, .list = -1, .level = -1};
         r->style->next = r->styles;
         r->styles = r->style;
         r->n_styles++;
-    } else if (is(name, "lang") && r->language.len == 0) {
-        const char *v = attribute(r, n, a, "val");
-        buf_z(&r->language, v == NULL ? "" : v);
+    } else if (is(name, "lang") && r->own_language.len == 0) {
+        struct str v = sax_attribute(a, "val");
+        buf_str(&r->own_language, v.ptr == NULL ? STR("") : v);
     } else if (r->style == NULL) {
         return;
     } else if (is(name, "name")) {
-        r->style->name = attribute(r, n, a, "val");
+        r->style->name = attribute(x, a, "val");
     } else if (is(name, "basedOn")) {
-        r->style->based_on = attribute(r, n, a, "val");
+        r->style->based_on = attribute(x, a, "val");
     } else if (is(name, "outlineLvl")) {
-        r->style->outline = small_number(attribute(r, n, a, "val"));
+        r->style->outline = small_number(a);
     } else if (is(name, "numId")) {
-        r->style->numbered = !is_off(attribute(r, n, a, "val"));
+        r->style->list = list_number(a);
+    } else if (is(name, "ilvl")) {
+        r->style->level = small_number(a);
+    }
+}
+
+/* --- numbering --- */
+
+static void numbering_start(struct sax *x, struct docx_reader *r, const char *name,
+                            const struct sax_attributes *a)
+{
+    struct numbering_level *l = numbering_level(&r->numbering, r->scheme, r->level);
+    struct str val = sax_attribute(a, "val");
+    if (is(name, "abstractNum")) {
+        r->in_list = false;
+        r->scheme = (uint32_t)sax_number(sax_attribute(a, "abstractNumId"), INT32_MAX, 0);
+        r->level = 0;
+    } else if (is(name, "num")) {
+        r->in_list = true;
+        r->list = (uint32_t)sax_number(sax_attribute(a, "numId"), INT32_MAX, 0);
+    } else if (is(name, "lvl") || is(name, "lvlOverride")) {
+        r->level = (uint32_t)sax_number(sax_attribute(a, "ilvl"), 100, 100);
+    } else if (is(name, "abstractNumId")) {
+        r->scheme = (uint32_t)sax_number(val, INT32_MAX, 0);
+        numbering_list(&r->numbering, r->list, r->scheme);
+    } else if (is(name, "startOverride")) {
+        numbering_restart(&r->numbering, r->list, r->level, (uint32_t)sax_number(val, 1000000, 1));
+    } else if (l == NULL || r->in_list) { /* what a list changes of its scheme is rare */
+        return;
+    } else if (is(name, "start")) {
+        l->start = (uint32_t)sax_number(val, 1000000, 1);
+    } else if (is(name, "numFmt")) {
+        l->format = numbering_format_of(val);
+    } else if (is(name, "isLgl")) {
+        l->legal = !sax_is_off(val);
+    } else if (is(name, "lvlText")) {
+        const char *text = attribute(x, a, "val");
+        l->text = str_from(text == NULL ? "" : text);
     }
 }
 
@@ -128,6 +155,24 @@ static const struct style *find_style(const struct docx_reader *r, const char *i
         }
     }
     return NULL;
+}
+
+/* Which list the paragraph is of, and how deep: by its own words, else its styles'. */
+static bool list_of(const struct docx_reader *r, const struct paragraph *p, uint32_t *list,
+                    uint32_t *level)
+{
+    long in = p->list;
+    long deep = p->level;
+    const char *id = p->style;
+    for (int i = 0; i < 16 && id != NULL && (in < 0 || deep < 0); i++) {
+        const struct style *s = find_style(r, id);
+        in = in < 0 && s != NULL ? s->list : in;
+        deep = deep < 0 && s != NULL ? s->level : deep;
+        id = s == NULL ? NULL : s->based_on;
+    }
+    *list = in <= 0 ? 0 : (uint32_t)in;
+    *level = deep < 0 ? 0 : (uint32_t)deep;
+    return in > 0;
 }
 
 static bool name_has(const char *name, const char *word)
@@ -162,7 +207,8 @@ static uint32_t heading_level(const struct docx_reader *r, const struct paragrap
 
 static Ex__Block__Kind kind_of(const struct docx_reader *r, const struct paragraph *p)
 {
-    bool numbered = p->numbered;
+    uint32_t list, level;
+    bool numbered = list_of(r, p, &list, &level);
     const char *id = p->style;
     for (int i = 0; i < 16 && id != NULL; i++) {
         const struct style *s = find_style(r, id);
@@ -177,7 +223,7 @@ static Ex__Block__Kind kind_of(const struct docx_reader *r, const struct paragra
             name_has(name, "code block")) {
             return EX__BLOCK__KIND__CODE;
         }
-        if (strncasecmp(name, "list", 4) == 0 || (s != NULL && s->numbered)) {
+        if (strncasecmp(name, "list", 4) == 0) {
             numbered = true;
         }
         id = s == NULL ? NULL : s->based_on;
@@ -192,10 +238,11 @@ static struct paragraph *current(struct docx_reader *r)
     return r->n_paragraphs == 0 ? NULL : &r->paragraphs[r->n_paragraphs - 1];
 }
 
-static void open_paragraph(struct docx_reader *r)
+static void open_paragraph(struct sax *x, struct docx_reader *r)
 {
     if (r->n_paragraphs == PARAGRAPHS_MAX) {
-        fail(r, STATUS_INVALID, "the Word file nests text boxes too deeply");
+        x->attack = true;
+        sax_fail(x, STATUS_INVALID, "the Word file nests text boxes too deeply");
         return;
     }
     struct paragraph *p = &r->paragraphs[r->n_paragraphs++];
@@ -205,52 +252,105 @@ static void open_paragraph(struct docx_reader *r)
     buf_reset(&p->text);
     p->style = NULL;
     p->outline = -1;
-    p->numbered = false;
+    p->list = p->level = -1;
 }
 
-static void close_paragraph(struct docx_reader *r)
+/* Cell text: its paragraphs on one line. */
+static void put_in_row(struct docx_reader *r, struct str s)
+{
+    if (s.len > 0 && r->row.len > 0 && r->row.ptr[r->row.len - 1] != ' ') {
+        buf_char(&r->row, ' ');
+    }
+    for (size_t i = 0; i < s.len; i++) {
+        buf_char(&r->row, s.ptr[i] == '\n' || s.ptr[i] == '\t' ? ' ' : s.ptr[i]);
+    }
+}
+
+static void flush(struct docx_reader *r)
+{
+    for (const struct later *l = r->first; l != NULL; l = l->next) {
+        emit(r->e, &l->block);
+    }
+    r->first = NULL;
+    r->last = &r->first;
+}
+
+/* A box stands within the paragraph that it is anchored in, and follows it. */
+static void put_block(struct sax *x, struct docx_reader *r, const struct emit_block *b)
+{
+    if (r->n_paragraphs == 0) {
+        emit(r->e, b);
+        flush(r);
+        return;
+    }
+    struct later *l = arena_alloc(r->arena, sizeof *l);
+    const char *copy = arena_strndup(r->arena, b->text.ptr, b->text.len);
+    if (l == NULL || copy == NULL) {
+        sax_fail(x, STATUS_TOO_LARGE, "reading it needs more memory than the limit");
+        return;
+    }
+    *l = (struct later){.block = *b};
+    l->block.text.ptr = copy;
+    *r->last = l;
+    r->last = &l->next;
+}
+
+static Ex__Block__Kind kind_here(const struct docx_reader *r, const struct paragraph *p,
+                                 uint32_t *level)
+{
+    *level = r->part == DOCX_BODY ? heading_level(r, p) : 0;
+    return r->part == DOCX_FURNITURE                           ? EX__BLOCK__KIND__FURNITURE
+           : r->part == DOCX_NOTES || r->part == DOCX_COMMENTS ? EX__BLOCK__KIND__NOTE
+           : *level > 0                                        ? EX__BLOCK__KIND__HEADING
+                                                               : kind_of(r, p);
+}
+
+static void close_paragraph(struct sax *x, struct docx_reader *r)
 {
     struct paragraph *p = current(r);
+    struct emit_block b = {.page = 0};
+    struct buf squeezed;
+    uint32_t list, deep;
     if (p == NULL) {
         return;
     }
     r->n_paragraphs--;
     if (buf_status(&p->text) != STATUS_OK) {
-        fail(r, STATUS_TOO_LARGE, "one of its paragraphs is larger than 8 MB");
+        sax_fail(x, STATUS_TOO_LARGE, "one of its paragraphs is larger than 8 MB");
         return;
     }
-    if (r->tables > 0) { /* cell text: its paragraphs on one line */
-        struct str s = buf_view(&p->text);
-        if (s.len > 0 && r->row.len > 0 && r->row.ptr[r->row.len - 1] != ' ') {
-            buf_char(&r->row, ' ');
-        }
-        for (size_t i = 0; i < s.len; i++) {
-            buf_char(&r->row, s.ptr[i] == '\n' || s.ptr[i] == '\t' ? ' ' : s.ptr[i]);
-        }
+    buf_init(&squeezed, TEXT_MAX + 4096);
+    b.kind = kind_here(r, p, &b.level);
+    bool said = p->text.len > 0 && list_of(r, p, &list, &deep); /* an empty one has no number */
+    if (said) {
+        numbering_next(&r->numbering, list, deep, &squeezed);
+        buf_z(&squeezed, squeezed.len > 0 ? " " : "");
+    }
+    if (r->tables > 0) {
+        put_in_row(r, buf_view(&squeezed));
+        put_in_row(r, buf_view(&p->text));
+        buf_deinit(&squeezed);
         return;
     }
-    uint32_t level = r->part == DOCX_BODY ? heading_level(r, p) : 0;
-    struct buf squeezed;
-    buf_init(&squeezed, TEXT_MAX + 16);
-    Ex__Block__Kind kind = level > 0 ? EX__BLOCK__KIND__HEADING : kind_of(r, p);
-    if (kind == EX__BLOCK__KIND__CODE) {
+    if (b.kind == EX__BLOCK__KIND__CODE) {
         buf_str(&squeezed, buf_view(&p->text));
     } else {
         text_squeeze(&squeezed, buf_view(&p->text), true);
     }
+    b.text = buf_view(&squeezed);
     emit_document(r->e, "docx",
-                  r->title.len > 0 ? buf_view(&r->title)
-                  : level > 0      ? buf_view(&squeezed)
+                  r->title.len > 0 ? r->title
+                  : b.level > 0    ? b.text
                                    : STR(""),
-                  buf_view(&r->language), 0);
-    emit_text(r->e, kind, level, buf_view(&squeezed));
+                  r->language.len > 0 ? r->language : buf_view(&r->own_language), 0);
+    put_block(x, r, &b);
     buf_deinit(&squeezed);
 }
 
-static void close_row(struct docx_reader *r)
+static void close_row(struct sax *x, struct docx_reader *r)
 {
     if (buf_status(&r->row) != STATUS_OK) {
-        fail(r, STATUS_TOO_LARGE, "one of its table rows is larger than 8 MB");
+        sax_fail(x, STATUS_TOO_LARGE, "one of its table rows is larger than 8 MB");
         return;
     }
     struct str s = buf_view(&r->row);
@@ -258,9 +358,15 @@ static void close_row(struct docx_reader *r)
     for (size_t i = 0; i < s.len; i++) {
         letters += s.ptr[i] != ' ' && s.ptr[i] != '|';
     }
-    emit_document(r->e, "docx", buf_view(&r->title), buf_view(&r->language), 0);
-    if (letters > 0) {
-        emit_text(r->e, EX__BLOCK__KIND__TABLE_ROW, 0, s);
+    emit_document(r->e, "docx", r->title,
+                  r->language.len > 0 ? r->language : buf_view(&r->own_language), 0);
+    if (letters > 0 && !r->row_deleted) {
+        bool body = r->part == DOCX_BODY;
+        struct emit_block b = {.kind = body                        ? EX__BLOCK__KIND__TABLE_ROW
+                                       : r->part == DOCX_FURNITURE ? EX__BLOCK__KIND__FURNITURE
+                                                                   : EX__BLOCK__KIND__NOTE,
+                               .text = s};
+        put_block(x, r, &b);
     }
     buf_reset(&r->row);
 }
@@ -273,29 +379,33 @@ static void put(struct docx_reader *r, const char *z)
     }
 }
 
-static void paragraph_property(struct docx_reader *r, const xmlChar *name, int n, const xmlChar **a)
+static void paragraph_property(struct sax *x, struct docx_reader *r, const char *name,
+                               const struct sax_attributes *a)
 {
     struct paragraph *p = current(r);
     if (p == NULL) {
         return;
     }
     if (is(name, "pStyle")) {
-        p->style = attribute(r, n, a, "val");
+        p->style = attribute(x, a, "val");
     } else if (is(name, "outlineLvl")) {
-        p->outline = small_number(attribute(r, n, a, "val"));
+        p->outline = small_number(a);
     } else if (is(name, "numId")) {
-        p->numbered = !is_off(attribute(r, n, a, "val"));
+        p->list = list_number(a);
+    } else if (is(name, "ilvl")) {
+        p->level = small_number(a);
     }
 }
 
-static void body_start(struct docx_reader *r, const xmlChar *name, int n, const xmlChar **a)
+static void body_start(struct sax *x, struct docx_reader *r, const char *name,
+                       const struct sax_attributes *a)
 {
     if (is(name, "p")) {
-        open_paragraph(r);
+        open_paragraph(x, r);
     } else if (is(name, "r")) {
         r->vanished = false;
     } else if (is(name, "vanish")) {
-        r->vanished = !is_off(attribute(r, n, a, "val"));
+        r->vanished = !sax_is_off(sax_attribute(a, "val"));
     } else if (is(name, "t")) {
         r->in_text = !r->vanished;
     } else if (is(name, "tab") || is(name, "ptab")) {
@@ -309,130 +419,95 @@ static void body_start(struct docx_reader *r, const xmlChar *name, int n, const 
     } else if (is(name, "tr") && r->tables == 1) {
         buf_reset(&r->row);
         r->cells = 0;
+        r->row_deleted = false;
     } else if (is(name, "tc") && r->tables == 1) {
         buf_z(&r->row, r->cells++ > 0 ? " | " : "");
+    } else if (is(name, "trPr")) {
+        r->in_row_properties = true;
+    } else if (is(name, "del") && r->in_row_properties) {
+        r->row_deleted = r->row_deleted || r->tables == 1;
     } else if (is(name, "del") || is(name, "moveFrom") || is(name, "Fallback") ||
                is(name, "pPrChange") || is(name, "rPrChange") || is(name, "tabs")) {
-        r->skip_from = r->depth; /* deleted, or said twice, or how it once looked; tab stops */
+        sax_skip(x); /* deleted, or said twice, or how it once looked; tab stops */
     } else if (r->part == DOCX_NOTES && (is(name, "footnote") || is(name, "endnote"))) {
-        const char *type = attribute(r, n, a, "type");
+        const char *type = attribute(x, a, "type");
         if (type != NULL && strcasestr(type, "separator") != NULL) {
-            r->skip_from = r->depth;
+            sax_skip(x);
         }
     } else {
-        paragraph_property(r, name, n, a);
+        paragraph_property(x, r, name, a);
     }
 }
 
-static void body_end(struct docx_reader *r, const xmlChar *name)
+static void body_end(struct sax *x, struct docx_reader *r, const char *name)
 {
     if (is(name, "p")) {
-        close_paragraph(r);
+        close_paragraph(x, r);
     } else if (is(name, "t")) {
         r->in_text = false;
     } else if (is(name, "tbl")) {
         r->tables -= r->tables > 0;
     } else if (is(name, "tr") && r->tables == 1) {
-        close_row(r);
+        close_row(x, r);
+    } else if (is(name, "trPr")) {
+        r->in_row_properties = false;
     }
 }
 
-/* --- SAX --- */
+/* --- parts --- */
 
-static void on_start(void *ctx, const xmlChar *name, const xmlChar *prefix, const xmlChar *uri,
-                     int n_ns, const xmlChar **ns, int n, int n_defaulted, const xmlChar **a)
+static void on_start(struct sax *x, const char *name, const char *uri,
+                     const struct sax_attributes *a)
 {
-    struct docx_reader *r = ((xmlParserCtxtPtr)ctx)->_private;
-    (void)prefix, (void)uri, (void)n_ns, (void)ns, (void)n_defaulted;
-    if (++r->depth > DEPTH_MAX) {
-        r->attack = true;
-        fail(r, STATUS_INVALID, "the Word file's XML is nested too deeply");
-        return;
-    }
-    if (r->skip_from != 0) {
-        return;
-    }
+    struct docx_reader *r = x->data;
+    (void)uri;
     switch (r->part) {
-    case DOCX_CORE:
-        r->property = is(name, "title") ? &r->title : is(name, "language") ? &r->language : NULL;
-        break;
     case DOCX_STYLES:
-        style_start(r, name, n, a);
+        style_start(x, r, name, a);
+        break;
+    case DOCX_NUMBERING:
+        numbering_start(x, r, name, a);
         break;
     case DOCX_BODY:
     case DOCX_NOTES:
-        body_start(r, name, n, a);
+    case DOCX_COMMENTS:
+    case DOCX_FURNITURE:
+        body_start(x, r, name, a);
         break;
     }
-    if (emit_failed(r->e)) {
-        xmlStopParser(r->ctxt);
-    }
 }
 
-static void on_end(void *ctx, const xmlChar *name, const xmlChar *prefix, const xmlChar *uri)
+static void on_end(struct sax *x, const char *name, const char *uri)
 {
-    struct docx_reader *r = ((xmlParserCtxtPtr)ctx)->_private;
-    (void)prefix, (void)uri;
-    bool skipped = r->skip_from != 0;
-    if (r->skip_from == r->depth) {
-        r->skip_from = 0;
-    }
-    r->depth -= r->depth > 0;
-    if (skipped) {
-        return;
-    }
-    if (r->part == DOCX_CORE) {
-        r->property = NULL;
-    } else if (r->part == DOCX_STYLES) {
+    struct docx_reader *r = x->data;
+    (void)uri;
+    if (r->part == DOCX_STYLES) {
         r->style = is(name, "style") ? NULL : r->style;
-    } else {
-        body_end(r, name);
+    } else if (r->part != DOCX_NUMBERING) {
+        body_end(x, r, name);
     }
 }
 
-static void on_characters(void *ctx, const xmlChar *p, int len)
+static void on_text(struct sax *x, struct str text)
 {
-    struct docx_reader *r = ((xmlParserCtxtPtr)ctx)->_private;
-    if (r->skip_from != 0) {
-        return;
-    }
-    if (r->property != NULL) {
-        buf_append(r->property, p, (size_t)len);
-    } else if (r->in_text && current(r) != NULL) {
-        buf_append(&current(r)->text, p, (size_t)len);
+    struct docx_reader *r = x->data;
+    if (r->in_text && current(r) != NULL) {
+        buf_str(&current(r)->text, text);
     }
 }
 
-static void on_doctype(void *ctx, const xmlChar *name, const xmlChar *public_id,
-                       const xmlChar *system_id)
-{
-    struct docx_reader *r = ((xmlParserCtxtPtr)ctx)->_private;
-    (void)name, (void)public_id, (void)system_id;
-    r->attack = true;
-    fail(r, STATUS_INVALID,
-         "the Word file declares XML entities, which no honest one does: it was not read");
-}
-
-static xmlEntityPtr on_entity(void *ctx, const xmlChar *name)
-{
-    (void)ctx;
-    return xmlGetPredefinedEntity(name);
-}
-
-static void on_error(void *ctx, xmlErrorPtr e)
-{
-    (void)ctx, (void)e; /* read from the context at the end */
-}
-
-struct docx_reader *docx_reader_new(struct arena *a, struct emitter *e)
+struct docx_reader *docx_reader_new(struct arena *a, struct emitter *e, struct str title,
+                                    struct str language)
 {
     struct docx_reader *r = calloc(1, sizeof *r);
     if (r != NULL) {
-        r->arena = a;
+        r->arena = r->numbering.arena = a;
         r->e = e;
+        r->title = title;
+        r->language = language;
+        r->last = &r->first;
         buf_init(&r->row, TEXT_MAX);
-        buf_init(&r->title, 4096);
-        buf_init(&r->language, 64);
+        buf_init(&r->own_language, 64);
     }
     return r;
 }
@@ -446,91 +521,24 @@ void docx_reader_free(struct docx_reader *r)
         buf_deinit(&r->paragraphs[i].text);
     }
     buf_deinit(&r->row);
-    buf_deinit(&r->title);
-    buf_deinit(&r->language);
+    buf_deinit(&r->own_language);
     free(r);
 }
 
-void docx_reader_part(struct docx_reader *r, enum docx_part part)
+enum status docx_reader_read(struct docx_reader *r, enum docx_part part, struct package *p,
+                             const char *name, bool *found, struct error *err)
 {
+    static const struct sax_handler handler = {.start = on_start, .end = on_end, .text = on_text};
+    struct sax x = {.handler = &handler, .data = r, .e = r->e};
     r->part = part;
-    r->depth = r->skip_from = r->n_paragraphs = r->tables = 0;
-    r->in_text = false;
-    r->property = NULL;
+    r->n_paragraphs = r->tables = 0;
+    r->in_text = r->in_row_properties = false;
     r->style = NULL;
-    r->err = (struct error){0};
-    r->attack = false;
     buf_reset(&r->row);
-}
-
-enum status docx_reader_begin(struct docx_reader *r, struct error *err)
-{
-    xmlSAXHandler sax;
-    memset(&sax, 0, sizeof sax);
-    sax.initialized = XML_SAX2_MAGIC;
-    sax.startElementNs = on_start;
-    sax.endElementNs = on_end;
-    sax.characters = on_characters;
-    sax.ignorableWhitespace = on_characters;
-    sax.cdataBlock = on_characters;
-    sax.internalSubset = on_doctype;
-    sax.getEntity = on_entity;
-    sax.serror = on_error;
-    r->ctxt = xmlCreatePushParserCtxt(&sax, NULL, NULL, 0, NULL);
-    if (r->ctxt == NULL) {
-        return error_set(err, STATUS_NO_MEMORY, "out of memory");
+    enum status s =
+        part == DOCX_BODY ? sax_read(&x, p, name, found, err) : sax_read_help(&x, p, name, err);
+    if (s == STATUS_OK && part != DOCX_STYLES && part != DOCX_NUMBERING) {
+        flush(r);
     }
-    r->ctxt->_private = r;
-    (void)xmlCtxtUseOptions(r->ctxt, XML_PARSE_NONET);
-    return STATUS_OK;
-}
-
-enum status docx_reader_feed(struct docx_reader *r, struct str piece, struct error *err)
-{
-    int rc = xmlParseChunk(r->ctxt, piece.ptr, (int)piece.len, 0);
-    if (r->err.code != STATUS_OK) {
-        if (err != NULL) {
-            *err = r->err;
-        }
-        return r->err.code;
-    }
-    if (emit_failed(r->e)) {
-        return STATUS_OK;
-    }
-    if (rc == XML_ERR_NO_MEMORY) {
-        return error_set(err, STATUS_TOO_LARGE, "reading it needs more memory than the limit");
-    }
-    if (rc != 0 && !r->ctxt->wellFormed) {
-        return error_set(err, STATUS_INVALID, "the Word file is damaged: its XML is malformed");
-    }
-    return STATUS_OK;
-}
-
-enum status docx_reader_end(struct docx_reader *r, enum status s, struct error *err)
-{
-    if (r->ctxt == NULL) {
-        return s;
-    }
-    if (s == STATUS_OK && !emit_failed(r->e)) {
-        (void)xmlParseChunk(r->ctxt, "", 0, 1);
-        if (r->err.code != STATUS_OK) {
-            s = r->err.code;
-            if (err != NULL) {
-                *err = r->err;
-            }
-        } else if (!r->ctxt->wellFormed) {
-            s = error_set(err, STATUS_INVALID, "the Word file is damaged: its XML is malformed");
-        }
-    }
-    if (r->ctxt->myDoc != NULL) {
-        xmlFreeDoc(r->ctxt->myDoc);
-    }
-    xmlFreeParserCtxt(r->ctxt);
-    r->ctxt = NULL;
     return s;
-}
-
-bool docx_reader_harmless(const struct docx_reader *r)
-{
-    return !r->attack;
 }

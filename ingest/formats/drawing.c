@@ -174,7 +174,7 @@ enum status drawing_parse(struct str xml, struct arena *a, struct drawing_text *
                           struct error *err)
 {
     struct reading r;
-    struct sax x = {.handler = &handler, .data = &r, .what = "the drawing"};
+    struct sax x = {.handler = &handler, .data = &r, .what = "drawing"};
     begin(&r, a, out);
     enum status s = sax_parse(&x, xml, err);
     end(&r);

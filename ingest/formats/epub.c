@@ -197,7 +197,7 @@ enum status epub_extract(const struct extract_input *in, struct emitter *e, stru
     buf_init(&b.title, 4096);
     buf_init(&b.language, 64);
     buf_init(&title, 4096);
-    enum status s = package_open(in, "the book", &b.p, err);
+    enum status s = package_open(in, "book", &b.p, err);
     if (s == STATUS_OK) {
         s = read_directory(&b, err);
     }

@@ -504,7 +504,7 @@ static enum status read_zipped(struct odf *r, const struct extract_input *in, st
 {
     struct package *p = NULL;
     bool found = false;
-    enum status s = package_open(in, "the OpenDocument file", &p, err);
+    enum status s = package_open(in, "OpenDocument file", &p, err);
     if (s == STATUS_OK) {
         s = sax_read_help(x, p, "META-INF/manifest.xml", err);
     }
@@ -542,7 +542,7 @@ static void deinit(struct odf *r)
 enum status odf_extract(const struct extract_input *in, struct emitter *e, struct error *err)
 {
     struct odf r = {.arena = in->arena, .e = e};
-    struct sax x = {.handler = &handler, .data = &r, .e = e, .what = "the OpenDocument file"};
+    struct sax x = {.handler = &handler, .data = &r, .e = e, .what = "OpenDocument file"};
     buf_init(&r.row, TEXT_MAX);
     buf_init(&r.title, 4096);
     buf_init(&r.language, 64);

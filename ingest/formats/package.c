@@ -18,12 +18,12 @@ enum status package_open(const struct extract_input *in, const char *what, struc
 {
     if (str_starts(in->data, STR("\xD0\xCF\x11\xE0"))) {
         return error_set(err, STATUS_UNSUPPORTED,
-                         "%s is encrypted or was saved by an old program: save it in today's "
+                         "the %s is encrypted or was saved by an old program: save it in today's "
                          "format without a password",
                          what);
     }
     if (!str_starts(in->data, STR("PK"))) {
-        return error_set(err, STATUS_INVALID, "%s is none, whatever its name says", what);
+        return error_set(err, STATUS_INVALID, "it is no %s, whatever its name says", what);
     }
     struct package *p = calloc(1, sizeof *p);
     if (p == NULL) {
@@ -41,7 +41,7 @@ enum status package_open(const struct extract_input *in, const char *what, struc
             zip_source_free(src);
         }
         free(p);
-        s = error_set(err, STATUS_INVALID, "%s is damaged: its directory cannot be read", what);
+        s = error_set(err, STATUS_INVALID, "the %s is damaged: its directory cannot be read", what);
     } else {
         p->what = what;
         p->budget = p->max = in->max_bytes;
@@ -71,7 +71,7 @@ const char *package_what(const struct package *p)
 
 static enum status damaged(const struct package *p, struct error *err)
 {
-    return error_set(err, STATUS_INVALID, "%s is damaged: a part of it cannot be unpacked",
+    return error_set(err, STATUS_INVALID, "the %s is damaged: a part of it cannot be unpacked",
                      p->what);
 }
 
@@ -82,7 +82,7 @@ static enum status check(const struct package *p, const zip_stat_t *st, struct e
     bool swollen = sized && st->size > SMALL_PART && (st->valid & ZIP_STAT_COMP_SIZE) != 0 &&
                    st->size / RATIO_MAX > st->comp_size;
     if ((st->valid & ZIP_STAT_ENCRYPTION_METHOD) != 0 && st->encryption_method != ZIP_EM_NONE) {
-        return error_set(err, STATUS_UNSUPPORTED, "%s is encrypted: save it without a password",
+        return error_set(err, STATUS_UNSUPPORTED, "the %s is encrypted: save it without a password",
                          p->what);
     }
     if (sized && (st->size > p->budget || swollen)) {

@@ -12,7 +12,7 @@
 
 struct package;
 
-/* what: the kind as its owner calls it, with an article: "the Word file"; it must outlive the
+/* what: the kind as its owner calls it: "Word file"; it must outlive the
  * package. INVALID: no archive, or a damaged one; UNSUPPORTED: an encrypted one, or what was saved
  * by a program of before 2007. Owned (package_close); borrows the input. */
 enum status package_open(const struct extract_input *in, const char *what, struct package **out,

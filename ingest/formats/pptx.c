@@ -137,7 +137,7 @@ enum status pptx_extract(const struct extract_input *in, struct emitter *e, stru
 {
     struct show w = {.arena = in->arena, .e = e};
     w.last = &w.slides;
-    enum status s = package_open(in, "the presentation", &w.p, err);
+    enum status s = package_open(in, "presentation", &w.p, err);
     if (s == STATUS_OK) {
         s = read_show(&w, err);
     }

@@ -91,7 +91,7 @@ static void on_start(void *ctx, const xmlChar *name, const xmlChar *prefix, cons
     (void)prefix, (void)n_ns, (void)ns, (void)n_defaulted;
     if (++x->depth > SAX_DEPTH_MAX) {
         char said[200];
-        (void)snprintf(said, sizeof said, "%s's XML is nested too deeply", x->what);
+        (void)snprintf(said, sizeof said, "the %s's XML is nested too deeply", x->what);
         x->attack = true;
         sax_fail(x, STATUS_INVALID, said);
         return;
@@ -129,7 +129,8 @@ static void refuse_entities(struct sax *x)
 {
     char said[200];
     (void)snprintf(said, sizeof said,
-                   "%s declares XML entities, which no honest one does: it was not read", x->what);
+                   "the %s declares XML entities, which no honest one does: it was not read",
+                   x->what);
     x->attack = true;
     sax_fail(x, STATUS_INVALID, said);
 }
@@ -190,7 +191,7 @@ enum status sax_begin(struct sax *x, struct error *err)
 
 static enum status malformed(const struct sax *x, struct error *err)
 {
-    return error_set(err, STATUS_INVALID, "%s is damaged: its XML is malformed", x->what);
+    return error_set(err, STATUS_INVALID, "the %s is damaged: its XML is malformed", x->what);
 }
 
 static enum status own_error(const struct sax *x, struct error *err)

@@ -29,7 +29,7 @@ struct sax {
     const struct sax_handler *handler;
     void *data;        /* the handler's */
     struct emitter *e; /* when it has failed the parser stops; NULL: none */
-    const char *what;  /* "the Word file", for what is said of it */
+    const char *what;  /* "Word file", for what is said of it */
     unsigned depth;    /* of the element at hand, from 1 */
     unsigned skip;     /* depth of the element that is left out with all below; 0: none */
     bool attack;       /* it failed for what no honest file has */

@@ -369,9 +369,10 @@ static enum status read_part(struct book *b, const struct sax_handler *handler, 
         return sax_read_help(&x, b->p, part, err);
     }
     enum status s = sax_read(&x, b->p, part, &found, err);
-    return s == STATUS_OK && !found ? error_set(err, STATUS_INVALID, "%s is damaged: %s is missing",
-                                                package_what(b->p), part)
-                                    : s;
+    return s == STATUS_OK && !found
+               ? error_set(err, STATUS_INVALID, "the %s is damaged: %s is missing",
+                           package_what(b->p), part)
+               : s;
 }
 
 static enum status read_beside(struct book *b, struct error *err)
@@ -459,7 +460,7 @@ enum status xlsx_extract(const struct extract_input *in, struct emitter *e, stru
     b.last_sheet = &b.sheets;
     buf_init(&b.text, TEXT_MAX);
     buf_init(&b.row, TEXT_MAX);
-    enum status s = package_open(in, "the workbook", &b.p, err);
+    enum status s = package_open(in, "workbook", &b.p, err);
     if (s == STATUS_OK) {
         s = read_book(&b, err);
     }

@@ -200,7 +200,7 @@ static void test_docx(void **state)
     (void)state;
     make_docx(parts, &b);
     expect(docx_extract, buf_view(&b), "The & title",
-           "H1 Chapter\nH3 Section\nP Hello link new <tab>\nL item\nT a b | c\nP end\nP A note.\n");
+           "H1 Chapter\nH3 Section\nP Hello link new <tab>\nL item\nT a b | c\nP end\nN A note.\n");
     /* cut anywhere, it fails with a reason or is read, and nothing else */
     for (size_t i = 1; i < 16; i++) {
         struct collected c;

@@ -10,6 +10,7 @@
 
 #include <cmocka.h>
 
+#include "ingest/formats/numbering.h"
 #include "ingest/formats/xlsx_format.h"
 
 typedef enum status (*extract_fn)(const struct extract_input *in, struct emitter *e,
@@ -485,6 +486,128 @@ static void test_open_presentation(void **state)
     harm(odf_extract, (struct str){slides, sizeof slides - 1});
 }
 
+/* ---- Word ---- */
+
+#define W(text) "<w:p><w:r><w:t>" text "</w:t></w:r></w:p>"
+#define ITEM(level, list, text)                                                                    \
+    "<w:p><w:pPr><w:numPr><w:ilvl w:val=\"" level "\"/><w:numId w:val=\"" list                     \
+    "\"/></w:numPr></w:pPr><w:r><w:t>" text "</w:t></w:r></w:p>"
+#define LEVEL(n, format, text)                                                                     \
+    "<w:lvl w:ilvl=\"" n "\"><w:start w:val=\"1\"/><w:numFmt w:val=\"" format                      \
+    "\"/><w:lvlText w:val=\"" text "\"/></w:lvl>"
+
+static const char *const word[] = {
+    "_rels/.rels",
+    RELS(REL("r1", "officeDocument", "word/document2.xml")),
+    "word/_rels/document2.xml.rels",
+    RELS(REL("r1", "styles", "s.xml") REL("r2", "numbering", "n.xml") REL("r3", "header", "h1.xml")
+             REL("r4", "comments", "c.xml") REL("r5", "footer", "f1.xml")),
+    "word/s.xml",
+    "<w:styles xmlns:w=\"w\"><w:style w:styleId=\"H1\"><w:name w:val=\"heading "
+    "1\"/><w:pPr><w:numPr>"
+    "<w:numId w:val=\"1\"/></w:numPr></w:pPr></w:style><w:style w:styleId=\"H2\"><w:name "
+    "w:val=\"heading 2\"/><w:basedOn w:val=\"H1\"/><w:pPr><w:numPr><w:ilvl w:val=\"1\"/></w:numPr>"
+    "</w:pPr></w:style></w:styles>",
+    "word/n.xml",
+    "<w:numbering xmlns:w=\"w\"><w:abstractNum w:abstractNumId=\"7\">" LEVEL("0", "upperRoman",
+                                                                             "Article %1:")
+        LEVEL("1", "decimal",
+              "%1.%2") "</w:abstractNum>"
+                       "<w:abstractNum w:abstractNumId=\"8\">" LEVEL("0", "decimal", "%1.")
+                           LEVEL("1", "lowerLetter", "%2)") LEVEL(
+                               "2", "bullet", "o") "</w:abstractNum>"
+                                                   "<w:num w:numId=\"1\"><w:abstractNumId "
+                                                   "w:val=\"7\"/></w:num><w:num w:numId=\"2\">"
+                                                   "<w:abstractNumId w:val=\"8\"/></w:num><w:num "
+                                                   "w:numId=\"3\"><w:abstractNumId w:val=\"8\"/>"
+                                                   "<w:lvlOverride w:ilvl=\"0\"><w:startOverride "
+                                                   "w:val=\"1\"/></w:lvlOverride></w:num>"
+                                                   "</w:numbering>",
+    "word/h1.xml",
+    "<w:hdr xmlns:w=\"w\">" W("Confidential") "</w:hdr>",
+    "word/f1.xml",
+    "<w:ftr xmlns:w=\"w\">" W("Page") "</w:ftr>",
+    "word/c.xml",
+    "<w:comments xmlns:w=\"w\"><w:comment w:author=\"Nobody\">" W("Is that so?") "</w:comment>"
+                                                                                 "</w:comments>",
+    NULL};
+
+static const char word_body[] =
+    "<w:document xmlns:w=\"w\" xmlns:mc=\"m\"><w:body>"
+    "<w:p><w:pPr><w:pStyle w:val=\"H1\"/></w:pPr><w:r><w:t>Scope</w:t></w:r></w:p>"
+    "<w:p><w:pPr><w:pStyle w:val=\"H1\"/></w:pPr><w:r><w:t>Terms</w:t></w:r></w:p>"
+    "<w:p><w:pPr><w:pStyle w:val=\"H2\"/></w:pPr><w:r><w:t>Price</w:t></w:r></w:p>" ITEM(
+        "0", "2", "one") ITEM("1", "2", "below") ITEM("1", "2", "again") ITEM("2", "2", "dot")
+        ITEM("0", "2", "two") ITEM("1", "2", "anew") ITEM("0", "3", "restarted")
+            ITEM("0", "0", "none") "<w:p><w:r><w:t>Before "
+                                   "</w:t></"
+                                   "w:r><w:r><mc:AlternateContent><mc:Choice><w:txbxContent>" W("In"
+                                                                                                " a"
+                                                                                                " b"
+                                                                                                "o"
+                                                                                                "x") "</w:txbxContent></mc:Choice><mc:Fallback>" W(
+                                       "In a box") "</mc:Fallback>"
+                                                   "</mc:AlternateContent></"
+                                                   "w:r><w:moveFrom><w:r><w:t>away</w:t></w:r></"
+                                                   "w:moveFrom><w:ins><w:r><w:t>"
+                                                   "after.</w:t></w:r></w:ins></w:p>"
+                                                   "<w:tbl><w:tr><w:tc>" ITEM(
+                                                       "0", "3",
+                                                       "cell") "</w:tc></w:tr><w:tr><w:trPr><w:del/"
+                                                               "></w:trPr><w:tc>" W("gone") "</"
+                                                                                            "w:tc><"
+                                                                                            "/w:tr>"
+                                                                                            "<w:tr>"
+                                                                                            "<w:"
+                                                                                            "trPr><"
+                                                                                            "w:ins/"
+                                                                                            "></"
+                                                                                            "w:"
+                                                                                            "trPr><"
+                                                                                            "w:"
+                                                                                            "tc>" W("new") "</w:tc></w:tr></w:tbl>"
+                                                                                                           "</w:body></w:document>";
+
+static void test_word(void **state)
+{
+    struct buf b;
+    (void)state;
+    make(word, "word/document2.xml", word_body, &b);
+    expect_text(docx_extract, buf_view(&b), "Article I: Scope",
+                "H1 Article I: Scope\nH1 Article II: Terms\nH2 II.1 Price\nL 1. one\nL a) below\n"
+                "L b) again\nL dot\nL 2. two\nL a) anew\nL 1. restarted\nP none\n"
+                "P Before after.\nP In a box\nT 2. cell\nT new\nN Is that so?\nF Confidential\n"
+                "F Page\n");
+    harm(docx_extract, buf_view(&b));
+    buf_deinit(&b);
+    attack(docx_extract, word, "word/document2.xml");
+}
+
+static void writes(uint32_t v, const char *format, const char *expected)
+{
+    struct buf b;
+    buf_init(&b, 64);
+    numbering_write(&b, v, numbering_format_of(str_from(format)));
+    assert_true(str_eq(buf_view(&b), str_from(expected)));
+    buf_deinit(&b);
+}
+
+static void test_numbers(void **state)
+{
+    (void)state;
+    writes(12, "decimal", "12");
+    writes(7, "decimalZero", "07");
+    writes(26, "lowerLetter", "z");
+    writes(28, "upperLetter", "BB");
+    writes(1000000, "lowerLetter", "1000000");
+    writes(1994, "lowerRoman", "mcmxciv");
+    writes(4, "upperRoman", "IV");
+    writes(0, "upperRoman", "0");
+    writes(5000, "upperRoman", "5000");
+    writes(3, "bullet", "");
+    writes(3, "cardinalText", "3");
+}
+
 /* ---- books ---- */
 
 #define OPF "OPS/book.opf"
@@ -546,6 +669,7 @@ int main(void)
         cmocka_unit_test(test_workbook),     cmocka_unit_test(test_number_formats),
         cmocka_unit_test(test_presentation), cmocka_unit_test(test_open_text),
         cmocka_unit_test(test_open_sheet),   cmocka_unit_test(test_open_presentation),
+        cmocka_unit_test(test_word),         cmocka_unit_test(test_numbers),
         cmocka_unit_test(test_book),
     };
     return cmocka_run_group_tests_name("office", tests, NULL, NULL);
