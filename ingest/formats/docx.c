@@ -1,5 +1,6 @@
 /* Word files: the styles (which are headings, lists, code), how lists are numbered, the document,
  * its notes and comments, what stands on every page; each part where the relationships say. */
+#include "ingest/formats/chart.h"
 #include "ingest/formats/docx_xml.h"
 #include "ingest/formats/ooxml.h"
 
@@ -29,8 +30,25 @@ static enum status read_beside(struct docx_reader *r, struct package *p,
     return s;
 }
 
+static enum status read_charts(struct package *p, const struct ooxml_relation *list,
+                               struct arena *a, struct emitter *e, struct error *err)
+{
+    enum status s = STATUS_OK;
+    for (const struct ooxml_relation *k = list; k != NULL && s == STATUS_OK; k = k->next) {
+        struct drawing_text text = {.first = NULL};
+        if (str_eq(str_from(k->type), STR("chart"))) {
+            s = chart_read(p, k->target, a, &text, err);
+        }
+        for (const struct drawing_block *b = text.first; b != NULL; b = b->next) {
+            emit_text(e, b->kind, 0, b->text);
+        }
+    }
+    return s;
+}
+
 static enum status read_document(struct docx_reader *r, struct package *p, const char *name,
-                                 struct arena *a, struct emitter *e, struct error *err)
+                                 struct str title, struct arena *a, struct emitter *e,
+                                 struct error *err)
 {
     struct ooxml_relation *list = NULL;
     bool found = false;
@@ -48,6 +66,10 @@ static enum status read_document(struct docx_reader *r, struct package *p, const
     }
     if (s == STATUS_OK && !found) {
         s = error_set(err, STATUS_INVALID, "it is no Word file: %s is missing", name);
+    }
+    if (s == STATUS_OK) {
+        emit_document(e, "docx", title, STR(""), 0); /* where the text has not */
+        s = read_charts(p, list, a, e, err);
     }
     return s == STATUS_OK && !emit_failed(e) ? read_beside(r, p, list, err) : s;
 }
@@ -70,7 +92,7 @@ enum status docx_extract(const struct extract_input *in, struct emitter *e, stru
         s = r == NULL
                 ? error_set(err, STATUS_NO_MEMORY, "out of memory")
                 : read_document(r, p, ooxml_by_type(top, "officeDocument", "word/document.xml"),
-                                in->arena, e, err);
+                                buf_view(&core.title), in->arena, e, err);
         docx_reader_free(r);
     }
     ooxml_core_deinit(&core);

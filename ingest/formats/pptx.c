@@ -3,7 +3,7 @@
  * page is the slide. */
 #include <string.h>
 
-#include "ingest/formats/drawing.h"
+#include "ingest/formats/chart.h"
 #include "ingest/formats/ooxml.h"
 
 #define SLIDES_MAX 10000U
@@ -55,13 +55,14 @@ static void put(struct show *w, const struct drawing_block *b)
     emit(w->e, &block);
 }
 
-enum part { SLIDE, DIAGRAM, NOTES, COMMENTS };
+enum part { SLIDE, DIAGRAM, CHART, NOTES, COMMENTS };
 
 /* Of a page of notes only what was written: the slide's picture and number are on it too. */
 static enum status put_part(struct show *w, const char *name, enum part part, struct error *err)
 {
     struct drawing_text text;
-    enum status s = drawing_read(w->p, name, w->arena, &text, err);
+    enum status s = part == CHART ? chart_read(w->p, name, w->arena, &text, err)
+                                  : drawing_read(w->p, name, w->arena, &text, err);
     for (const struct drawing_block *b = text.first; b != NULL && part == SLIDE; b = b->next) {
         if (b->place == DRAWING_TITLE) {
             put(w, b);
@@ -89,7 +90,8 @@ static enum status put_slide(struct show *w, const char *part, struct error *err
     static const struct {
         const char *name;
         enum part part;
-    } types[] = {{"diagramData", DIAGRAM}, {"notesSlide", NOTES}, {"comments", COMMENTS}};
+    } types[] = {
+        {"diagramData", DIAGRAM}, {"chart", CHART}, {"notesSlide", NOTES}, {"comments", COMMENTS}};
     for (size_t i = 0; i < sizeof types / sizeof types[0]; i++) {
         for (const struct ooxml_relation *r = list; r != NULL && s == STATUS_OK; r = r->next) {
             if (strcmp(r->type, types[i].name) == 0) {

@@ -4,7 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "ingest/formats/drawing.h"
+#include "ingest/formats/chart.h"
 #include "ingest/formats/ooxml.h"
 #include "ingest/formats/xlsx_format.h"
 
@@ -375,6 +375,32 @@ static enum status read_part(struct book *b, const struct sax_handler *handler, 
                : s;
 }
 
+static void emit_text_of(struct book *b, const struct drawing_text *text)
+{
+    for (const struct drawing_block *k = text->first; k != NULL; k = k->next) {
+        emit_here(b, k->kind, k->text);
+    }
+}
+
+/* Boxes and charts. */
+static enum status read_drawing(struct book *b, const char *part, struct error *err)
+{
+    struct ooxml_relation *list = NULL;
+    struct drawing_text text;
+    enum status s = drawing_read(b->p, part, b->arena, &text, err);
+    if (s == STATUS_OK) {
+        emit_text_of(b, &text);
+        s = ooxml_relations(b->p, b->arena, part, &list, err);
+    }
+    for (const struct ooxml_relation *r = list; r != NULL && s == STATUS_OK; r = r->next) {
+        if (strcmp(r->type, "chart") == 0) {
+            s = chart_read(b->p, r->target, b->arena, &text, err);
+            emit_text_of(b, &text);
+        }
+    }
+    return s;
+}
+
 static enum status read_beside(struct book *b, struct error *err)
 {
     static const struct sax_handler comments = {
@@ -387,11 +413,7 @@ static enum status read_beside(struct book *b, struct error *err)
         if (comment) {
             s = read_part(b, &comments, r->target, false, err);
         } else if (strcmp(r->type, "drawing") == 0) {
-            struct drawing_text text;
-            s = drawing_read(b->p, r->target, b->arena, &text, err);
-            for (const struct drawing_block *k = text.first; k != NULL; k = k->next) {
-                emit_here(b, k->kind, k->text);
-            }
+            s = read_drawing(b, r->target, err);
         }
     }
     return s;

@@ -125,6 +125,19 @@ static void attack(extract_fn extract, const char *const *others, const char *pa
     "<cp:coreProperties xmlns:cp=\"c\" xmlns:dc=\"d\"><dc:title>The &amp; title</dc:title>"        \
     "</cp:coreProperties>"
 
+#define CHART                                                                                      \
+    "<c:chartSpace xmlns:c=\"c\" " A_NS "><c:chart><c:title><c:tx><c:rich><a:p><a:r><a:t>Ducks "   \
+    "</a:t></a:r><a:r><a:t>seen</a:t></a:r></a:p></c:rich></c:tx></"                               \
+    "c:title><c:ser><c:tx><c:strRef>"                                                              \
+    "<c:f>S!A1</c:f><c:strCache><c:pt "                                                            \
+    "idx=\"0\"><c:v>wild</c:v></c:pt></c:strCache></c:strRef></c:tx>"                              \
+    "<c:cat><c:strCache><c:pt idx=\"0\"><c:v>2019</c:v></c:pt><c:pt "                              \
+    "idx=\"2\"><c:v>2021</c:v></c:pt>"                                                             \
+    "</c:strCache></c:cat><c:val><c:numCache><c:formatCode>0</c:formatCode><c:pt "                 \
+    "idx=\"0\"><c:v>120"                                                                           \
+    "</c:v></c:pt><c:pt idx=\"2\"><c:v>150</c:v></c:pt><c:pt idx=\"99999\"><c:v>9</c:v></c:pt>"    \
+    "</c:numCache></c:val></c:ser></c:chart></c:chartSpace>"
+
 /* ---- workbooks ---- */
 
 static const char *const workbook[] = {
@@ -156,6 +169,10 @@ static const char *const workbook[] = {
     "xl/drawings/d.xml",
     "<xdr:wsDr xmlns:xdr=\"x\" " A_NS "><xdr:sp><xdr:txBody><a:p><a:r><a:t>In a box</a:t></a:r>"
     "</a:p></xdr:txBody></xdr:sp></xdr:wsDr>",
+    "xl/drawings/_rels/d.xml.rels",
+    RELS(REL("r1", "chart", "../charts/c.xml")),
+    "xl/charts/c.xml",
+    CHART,
     "xl/worksheets/b.xml",
     "<worksheet " S_NS "><sheetData/></worksheet>",
     NULL};
@@ -190,7 +207,9 @@ static void test_workbook(void **state)
     for (size_t i = 0; i < 65; i++) { /* the gap is bounded */
         buf_z(&row, " | ");
     }
-    buf_z(&row, "7\nN C1: Counted twice.\nP In a box\n");
+    buf_z(&row,
+          "7\nN C1: Counted twice.\nP In a box\nK Ducks seen\nT  | wild\nT 2019 | 120\nT 2021 "
+          "| 150\n");
     expect_text(xlsx_extract, buf_view(&b), "The & title", row.ptr);
     harm(xlsx_extract, buf_view(&b));
     buf_deinit(&row);
@@ -538,35 +557,56 @@ static const char word_body[] =
     "<w:p><w:pPr><w:pStyle w:val=\"H1\"/></w:pPr><w:r><w:t>Terms</w:t></w:r></w:p>"
     "<w:p><w:pPr><w:pStyle w:val=\"H2\"/></w:pPr><w:r><w:t>Price</w:t></w:r></w:p>" ITEM(
         "0", "2", "one") ITEM("1", "2", "below") ITEM("1", "2", "again") ITEM("2", "2", "dot")
-        ITEM("0", "2", "two") ITEM("1", "2", "anew") ITEM("0", "3", "restarted")
-            ITEM("0", "0", "none") "<w:p><w:r><w:t>Before "
-                                   "</w:t></"
-                                   "w:r><w:r><mc:AlternateContent><mc:Choice><w:txbxContent>" W("In"
-                                                                                                " a"
-                                                                                                " b"
-                                                                                                "o"
-                                                                                                "x") "</w:txbxContent></mc:Choice><mc:Fallback>" W(
-                                       "In a box") "</mc:Fallback>"
-                                                   "</mc:AlternateContent></"
-                                                   "w:r><w:moveFrom><w:r><w:t>away</w:t></w:r></"
-                                                   "w:moveFrom><w:ins><w:r><w:t>"
-                                                   "after.</w:t></w:r></w:ins></w:p>"
-                                                   "<w:tbl><w:tr><w:tc>" ITEM(
-                                                       "0", "3",
-                                                       "cell") "</w:tc></w:tr><w:tr><w:trPr><w:del/"
-                                                               "></w:trPr><w:tc>" W("gone") "</"
-                                                                                            "w:tc><"
-                                                                                            "/w:tr>"
-                                                                                            "<w:tr>"
-                                                                                            "<w:"
-                                                                                            "trPr><"
-                                                                                            "w:ins/"
-                                                                                            "></"
-                                                                                            "w:"
-                                                                                            "trPr><"
-                                                                                            "w:"
-                                                                                            "tc>" W("new") "</w:tc></w:tr></w:tbl>"
-                                                                                                           "</w:body></w:document>";
+        ITEM("0", "2", "two") ITEM("1", "2", "anew") ITEM("0", "3", "restarted") ITEM(
+            "0", "0",
+            "none") "<w:p><w:r><w:t>Before "
+                    "</w:t></"
+                    "w:r><w:r><mc:AlternateContent><mc:Choice><w:txbxContent>" W(
+                        "In"
+                        " a"
+                        " b"
+                        "o"
+                        "x") "</w:txbxContent></mc:Choice><mc:Fallback>" W("In a box") "</"
+                                                                                       "mc:"
+                                                                                       "Fallback>"
+                                                                                       "</"
+                                                                                       "mc:"
+                                                                                       "AlternateCo"
+                                                                                       "ntent></"
+                                                                                       "w:r><w:"
+                                                                                       "moveFrom><"
+                                                                                       "w:r><w:t>"
+                                                                                       "away</"
+                                                                                       "w:t></"
+                                                                                       "w:r></"
+                                                                                       "w:moveFrom>"
+                                                                                       "<w:ins><w:"
+                                                                                       "r><w:t>"
+                                                                                       "after.</"
+                                                                                       "w:t></"
+                                                                                       "w:r></"
+                                                                                       "w:ins></"
+                                                                                       "w:p>"
+                                                                                       "<w:tbl><w:"
+                                                                                       "tr><w:"
+                                                                                       "tc>" ITEM(
+                                                                                           "0", "3",
+                                                                                           "cell") "</w:tc></w:tr><w:tr><w:trPr><w:del/"
+                                                                                                   "></w:trPr><w:tc>" W(
+                                                                                                       "gone") "</"
+                                                                                                               "w:tc><"
+                                                                                                               "/w:tr>"
+                                                                                                               "<w:tr>"
+                                                                                                               "<w:"
+                                                                                                               "trPr><"
+                                                                                                               "w:ins/"
+                                                                                                               "></"
+                                                                                                               "w:"
+                                                                                                               "trPr><"
+                                                                                                               "w:"
+                                                                                                               "tc>" W(
+                                                                                                                   "new") "</w:tc></w:tr></w:tbl>"
+                                                                                                                          "</w:body></w:document>";
 
 static void test_word(void **state)
 {
