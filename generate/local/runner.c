@@ -67,7 +67,8 @@ static enum status budget(struct runner *r, struct error *err)
     if (s == STATUS_OK && !p.fits) {
         return error_set(err, STATUS_NO_MEMORY,
                          "needs %.1f GiB of %.1f GiB for %u users at %u tokens: lower "
-                         "generate.users or generate.context (carrel model plan)",
+                         "generate.users or generate.context, or keep keys and values as q8_0 "
+                         "(generate.kv_type; carrel model plan)",
                          (double)p.total * 0x1p-30, (double)ask.memory * 0x1p-30, p.users,
                          p.context);
     }

@@ -4,7 +4,7 @@
 import { after, before, test } from "node:test";
 import assert from "node:assert/strict";
 import { execFile, execFileSync } from "node:child_process";
-import { closeSync, existsSync, mkdirSync, openSync, readdirSync, writeFileSync, writeSync } from "node:fs";
+import { closeSync, existsSync, mkdirSync, openSync, readdirSync, rmdirSync, writeFileSync, writeSync } from "node:fs";
 import { dirname, join } from "node:path";
 import { binDir, startAppliance, temporaryHome, until } from "./appliance.mjs";
 
@@ -12,6 +12,7 @@ const fixture = join(dirname(binDir), "tests/fixture-model");
 const home = temporaryHome();
 let a;
 let files;
+let blocked;
 
 function run(args, env = {}) {
   return new Promise((done) => {
@@ -83,7 +84,10 @@ test("damaged packed weights are seen, taken away and made anew by whoever needs
   assert.equal(v.code, 1);
   assert.match(v.stderr, /packed weights are damaged and were taken away; they are made anew/);
   assert.deepEqual(packed(), [second]);
-  writeFileSync(second, "stale"); // refused when it is mapped: the next test's appliance makes both anew
+  // The next test's appliance refuses this one and makes it anew, and cannot write the other.
+  writeFileSync(second, "stale");
+  blocked = `${first}.making`;
+  mkdirSync(blocked);
 });
 
 test("what encoder.model names embeds the tenant and is published; nothing is mixed", { timeout: 120_000 }, async () => {
@@ -98,7 +102,9 @@ test("what encoder.model names embeds the tenant and is published; nothing is mi
   const dense = await a.post("/api/search", { query: "w105 w145", mode: "dense", top_k: 5 });
   await a.post("/api/search", { query: "winter stores", top_k: 5 }); // the reranker is opened too
   assert.equal((await run(["model", "verify"])).code, 0);
-  assert.equal(packed().length, 2);
+  await until("who cannot write them says so and packs in memory", () => /weights are packed in memory/.test(a.output));
+  assert.equal(packed().length, 1);
+  rmdirSync(blocked);
   assert.equal(dense.encoder, name);
   assert.equal(dense.passages.length, 5);
   a.drop("notes/late.md", "# Late\n\nw200 w201 omega arrives later.\n");
