@@ -144,7 +144,8 @@ static json_t *schema_of(enum template_tools form, const struct tool_offer *offe
 }
 
 /* The schema's own root becomes a part. */
-static enum status with_space(const char *space, struct buf *gbnf, struct error *err)
+static enum status with_root(const char *before, const char *other, struct buf *gbnf,
+                             struct error *err)
 {
     static const char root[] = "root ::= ";
     char *at = gbnf->len == 0 ? NULL : memmem(gbnf->ptr, gbnf->len, root, sizeof root - 1);
@@ -152,16 +153,17 @@ static enum status with_space(const char *space, struct buf *gbnf, struct error 
         return error_set(err, STATUS_INTERNAL, "a grammar without a root");
     }
     memcpy(at, "call", 4);
-    buf_printf(gbnf, "root ::= \"%s\" call\n", space);
+    buf_printf(gbnf, "root ::= \"%s\" call%s\n", before, other);
     return buf_status(gbnf) == STATUS_OK
                ? STATUS_OK
                : error_set(err, buf_status(gbnf), "the tools make too large a grammar");
 }
 
-enum status tool_grammar(enum template_tools form, const struct tool_offer *offers, size_t n,
-                         bool one, struct grammar **out, struct error *err)
+static enum status make(enum template_tools form, const struct tool_offer *offers, size_t n,
+                        bool one, const char *other, struct grammar **out, struct error *err)
 {
-    struct buf text, gbnf;
+    struct buf text;
+    struct buf gbnf;
     *out = NULL;
     if (n == 0 || (n > 1 && form == TOOLS_MISTRAL_ARGS)) {
         return error_set(err, STATUS_UNSUPPORTED,
@@ -178,14 +180,24 @@ enum status tool_grammar(enum template_tools form, const struct tool_offer *offe
     s = s == STATUS_OK ? json_schema_gbnf(buf_view(&text), &gbnf, err)
                        : error_set(err, s, "the tools make too large a grammar");
     bool marked = form == TOOLS_QWEN || form == TOOLS_QWEN_THINKING || form == TOOLS_HERMES;
-    s = s != STATUS_OK ? s
-                       : with_space(marked                  ? "\\n"
-                                    : form == TOOLS_MISTRAL ? " "
-                                                            : "",
-                                    &gbnf, err);
+    const char *before = marked ? "\\n" : form == TOOLS_MISTRAL ? " " : "";
+    s = s != STATUS_OK ? s : with_root(before, other, &gbnf, err);
     s = s != STATUS_OK ? s : grammar_parse(buf_view(&gbnf), out, err);
     buf_deinit(&text);
     buf_deinit(&gbnf);
     json_decref(schema);
     return s;
+}
+
+enum status tool_grammar(enum template_tools form, const struct tool_offer *offers, size_t n,
+                         bool one, struct grammar **out, struct error *err)
+{
+    return make(form, offers, n, one, "", out, err);
+}
+
+enum status tool_grammar_or_text(enum template_tools form, const struct tool_offer *offers,
+                                 size_t n, struct grammar **out, struct error *err)
+{
+    return make(form, offers, n, true, " | [^{ \\t\\r\\n] anything*\nanything ::= [^\\x00]", out,
+                err);
 }

@@ -78,6 +78,8 @@ static void show_marks(const struct runner *r, struct slot *s)
         uint32_t id = tokenizer_find(model_tokenizer(r->model), marks[i]);
         if (id != TOKEN_NONE) {
             s->shown[found++] = id;
+        } else if (i == 0) {
+            s->shown[found++] = TOKEN_NONE; /* the opening is the first */
         }
     }
     s->text.shown = s->shown;
@@ -95,7 +97,8 @@ static enum status seat(struct runner *r, struct slot *s, struct runner_task *t,
         st = text_out_init(&s->text, model_tokenizer(r->model), t->stops, t->n_stops, err);
         show_marks(r, s);
     }
-    if (st == STATUS_OK && t->grammar != NULL && r->words == NULL) {
+    bool held = t->grammar != NULL || t->call_grammar != NULL;
+    if (st == STATUS_OK && held && r->words == NULL) {
         st = grammar_vocabulary_new(model_tokenizer(r->model), &r->words, err);
     }
     if (st == STATUS_OK && t->grammar != NULL) {
@@ -104,6 +107,7 @@ static enum status seat(struct runner *r, struct slot *s, struct runner_task *t,
     if (st != STATUS_OK) {
         kv_release(r->pool, &s->sequence);
         sampler_free(s->sampler);
+        text_out_deinit(&s->text);
         *s = (struct slot){0};
         return st;
     }
@@ -285,6 +289,17 @@ static void ask(struct pass *p, size_t i)
 }
 
 /* The token is taken, or says why there is none. *whole: the form is complete with it. */
+/* The opening mark, where it is one token: from here on the call's grammar holds. Where it is
+ * words, nothing does, and what comes is only checked. */
+static enum status begin_call(const struct runner *r, struct slot *s, uint32_t token,
+                              struct error *err)
+{
+    bool opens = s->task->call_grammar != NULL && s->form == NULL && s->text.n_shown > 0 &&
+                 token == s->shown[0];
+    s->calling = s->calling || opens;
+    return opens ? grammar_run_new(s->task->call_grammar, r->words, &s->form, err) : STATUS_OK;
+}
+
 static enum status take(const struct runner *r, struct slot *s, const struct backend_pick *pick,
                         bool *whole, struct error *err)
 {
@@ -298,6 +313,13 @@ static enum status take(const struct runner *r, struct slot *s, const struct bac
     if (s->form != NULL && !tokenizer_is_end(model_tokenizer(r->model), pick->token)) {
         st = grammar_run_accept(s->form, pick->token, err);
         *whole = st == STATUS_OK && grammar_run_ended(s->form);
+    }
+    if (*whole && s->calling) { /* the answer goes on, free again */
+        grammar_run_free(s->form);
+        s->form = NULL;
+        s->calling = *whole = false;
+    } else if (st == STATUS_OK) {
+        st = begin_call(r, s, pick->token, err);
     }
     return st;
 }

@@ -236,17 +236,26 @@ enum status conversation_encode(const Ge__ChatRequest *ask, size_t n_passages, s
 
 /* ---- the form ---- */
 
+static size_t gather(const Ge__ChatRequest *ask, struct tool_offer *offers, bool *strict)
+{
+    size_t n = 0;
+    *strict = false;
+    for (size_t i = 0; i < ask->n_tools && n < TEMPLATE_TOOLS_MAX; i++) {
+        const Ge__Tool *t = ask->tools[i];
+        if (ask->tool_name == NULL || strcmp(ask->tool_name, t->name) == 0) {
+            offers[n] = (struct tool_offer){text(t->declaration), t->has_strict && t->strict};
+            *strict = *strict || offers[n++].strict;
+        }
+    }
+    return n;
+}
+
 static enum status call_form(const Ge__ChatRequest *ask, enum template_tools tools,
                              struct grammar **out, struct error *err)
 {
     struct tool_offer offers[TEMPLATE_TOOLS_MAX];
-    size_t n = 0;
-    for (size_t i = 0; i < ask->n_tools && n < TEMPLATE_TOOLS_MAX; i++) {
-        const Ge__Tool *t = ask->tools[i];
-        if (ask->tool_name == NULL || strcmp(ask->tool_name, t->name) == 0) {
-            offers[n++] = (struct tool_offer){text(t->declaration), t->has_strict && t->strict};
-        }
-    }
+    bool strict = false;
+    size_t n = gather(ask, offers, &strict);
     if (n == 0) {
         return error_set(err, STATUS_INVALID, "tool_choice: no tool is called %s", ask->tool_name);
     }
@@ -254,11 +263,28 @@ static enum status call_form(const Ge__ChatRequest *ask, enum template_tools too
     return s == STATUS_OK ? s : error_prefix(err, "tool_choice");
 }
 
+/* The model calls when it likes, but what it calls then keeps to the schemas. */
+static enum status strict_form(const Ge__ChatRequest *ask, enum template_tools tools,
+                               struct grammar **out, struct grammar **call, struct error *err)
+{
+    struct tool_offer offers[TEMPLATE_TOOLS_MAX];
+    bool strict = false;
+    size_t n = gather(ask, offers, &strict);
+    if (!strict || tools == TOOLS_NONE || tools == TOOLS_MISTRAL_ARGS) {
+        return STATUS_OK; /* the last writes the name before it is held to anything */
+    }
+    enum status s =
+        tools == TOOLS_LLAMA3
+            ? tool_grammar_or_text(tools, offers, n, out, err)
+            : tool_grammar(tools, offers, n, ask->has_one_call && ask->one_call, call, err);
+    return s == STATUS_OK ? s : error_prefix(err, "tools");
+}
+
 enum status conversation_form(const Ge__ChatRequest *ask, enum template_tools tools,
-                              struct grammar **out, struct error *err)
+                              struct grammar **out, struct grammar **call, struct error *err)
 {
     enum status s = STATUS_OK;
-    *out = NULL;
+    *out = *call = NULL;
     if (conversation_forces(ask) && tools != TOOLS_NONE) {
         return call_form(ask, tools, out, err);
     }
@@ -268,6 +294,8 @@ enum status conversation_form(const Ge__ChatRequest *ask, enum template_tools to
         s = grammar_parse(str_from(ask->grammar), out, err);
     } else if (ask->has_json_object && ask->json_object) {
         s = json_object_grammar(out, err);
+    } else if (conversation_offers(ask)) {
+        return strict_form(ask, tools, out, call, err);
     }
     return s == STATUS_OK ? s : error_prefix(err, "response_format");
 }

@@ -28,8 +28,11 @@ size_t conversation_turns(const Ge__ChatRequest *ask);
 enum status conversation_encode(const Ge__ChatRequest *ask, size_t n_passages, size_t skip,
                                 const struct conversation_model *m, struct token_list *out,
                                 struct error *err) MUST_CHECK;
-/* What the answer must look like; *out NULL: nothing in particular. Errors name the field. */
+/* What the answer must look like; *out NULL: nothing in particular. *call: what a call must look
+ * like that the model opens by itself, where a function is strict; NULL: free. Errors name the
+ * field. */
 enum status conversation_form(const Ge__ChatRequest *ask, enum template_tools tools,
-                              struct grammar **out, struct error *err) MUST_CHECK;
+                              struct grammar **out, struct grammar **call,
+                              struct error *err) MUST_CHECK;
 
 #endif

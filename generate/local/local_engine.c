@@ -41,7 +41,7 @@ struct engine_job {
     struct str stops[STOP_STRINGS_MAX];
     struct logit_bias biases[BIASES_MAX];
     struct error error;
-    struct grammar *grammar;
+    struct grammar *grammar, *call_grammar;
     struct tool_reader reader; /* of an answer that may call functions */
     struct tool_sink tool_sink;
     struct str names[TEMPLATE_TOOLS_MAX];
@@ -148,10 +148,11 @@ static void prepare(void *job)
 {
     struct engine_job *j = job;
     enum status s = fit(j, &j->error); /* first: it names a model that knows no tools */
-    s = s != STATUS_OK
-            ? s
-            : conversation_form(j->ask, runner_tools(j->owner->runner), &j->grammar, &j->error);
+    s = s != STATUS_OK ? s
+                       : conversation_form(j->ask, runner_tools(j->owner->runner), &j->grammar,
+                                           &j->call_grammar, &j->error);
     j->task.grammar = j->grammar;
+    j->task.call_grammar = j->call_grammar;
     init_reader(j);
     (void)s; /* j->error carries it to the loop thread */
 }
@@ -268,6 +269,7 @@ static void free_job(struct engine_job *j)
     tool_reader_deinit(&j->reader);
     free(j->task.probs);
     grammar_free(j->grammar);
+    grammar_free(j->call_grammar);
     list_remove(&j->link);
     token_list_deinit(&j->task.prompt);
     buf_deinit(&j->task.text);

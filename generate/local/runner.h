@@ -48,10 +48,11 @@ struct runner_task { /* the caller's, untouched by it from submit until it is to
     struct sampler_options sampling;
     const struct str *stops;
     size_t n_stops;
-    char scope[SCOPE_CAP];         /* whose computed beginnings it may use; "": nobody's */
-    int64_t deadline_ms;           /* clock_monotonic_ms */
-    const struct grammar *grammar; /* the answer is one of its texts; NULL: free */
-    enum template_tools shown;     /* whose marks are part of the text */
+    char scope[SCOPE_CAP];              /* whose computed beginnings it may use; "": nobody's */
+    int64_t deadline_ms;                /* clock_monotonic_ms */
+    const struct grammar *grammar;      /* the answer is one of its texts; NULL: free */
+    const struct grammar *call_grammar; /* a call is, once the model has opened it; NULL: free */
+    enum template_tools shown;          /* whose marks are part of the text */
     bool logprobs;
     uint32_t n_top; /* likelier tokens beside each, at most SAMPLER_LOGPROBS_MAX */
     /* the runner's */

@@ -15,6 +15,7 @@ struct slot {                 /* a task at work; the model's thread only */
     struct text_out text;
     uint32_t shown[TOOL_MARKS_MAX];
     struct grammar_run *form; /* NULL: the answer is free */
+    bool calling;             /* form is of a call that the model has opened */
     uint64_t ticket;          /* who came first reads first */
     uint32_t worth;           /* keeping when so many have been read; 0: nothing besides all */
     uint32_t fed;             /* tokens of the prompt in the sequence */

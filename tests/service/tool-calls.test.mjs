@@ -16,7 +16,7 @@ let a;
 before(async () => {
   const home = temporaryHome();
   const file = join(dir, "tiny.gguf");
-  const w = spawnSync(resolve(binDir, "../tests/write-model"), [file, "title=tiny", `template=${jinja}`], { encoding: "utf8" });
+  const w = spawnSync(resolve(binDir, "../tests/write-model"), [file, "title=tiny", "mark=<tool_call>", `template=${jinja}`], { encoding: "utf8" });
   assert.equal(w.status, 0, w.stderr);
   const r = spawnSync(join(binDir, "carrel"), ["model", "import", file, "--as", "chat", "--name", "tiny", "--home", home], { encoding: "utf8" });
   assert.equal(r.status, 0, r.stderr);
@@ -119,6 +119,25 @@ test("text and several calls are told apart; half a mark never leaves", async ()
   assert.deepEqual(deltas(events).filter((p) => p.id).map((p) => [p.index, p.function.name]), [[0, "rain"], [1, "now"]]);
   const one = await ask({ ...written(text), parallel_tool_calls: false });
   assert.equal(one.choices[0].message.tool_calls.length, 1);
+});
+
+/** Token 511 of the fixture opens a call: the bias makes the model write it wherever it may. */
+const eager = { logit_bias: { 511: 100 }, parallel_tool_calls: false, temperature: 1.5 };
+
+test("a strict function's arguments keep to its schema also where the model calls by itself", async () => {
+  const strict = { ...rain, function: { ...rain.function, strict: true } };
+  for (let seed = 1; seed < 5; seed++) {
+    const j = await ask({ tools: [strict], ...eager, seed });
+    assert.equal(j.choices[0].finish_reason, "tool_calls", JSON.stringify(j));
+    checkCall(j.choices[0].message.tool_calls[0], ["rain"]);
+  }
+  const loose = await ask({ tools: [rain], ...eager, seed: 1, max_tokens: 20 });
+  assert.equal(loose.choices[0].message.tool_calls, undefined); // noise, and so it is text
+  assert.match(loose.choices[0].message.content, /^<tool_call>/);
+  const several = await ask({ tools: [strict], ...eager, parallel_tool_calls: true, seed: 2, max_tokens: 400 });
+  const calls = several.choices[0].message.tool_calls;
+  assert.ok(calls.length > 1, "the answer goes on behind a call");
+  for (const c of calls) checkCall(c, ["rain"]);
 });
 
 test("what is no call of a function that was offered is text, and the note says so", async () => {

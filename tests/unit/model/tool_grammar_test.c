@@ -61,6 +61,31 @@ static void an_answer_can_only_be_a_call_of_what_was_offered(void **state)
     }
 }
 
+/* Llama's calls have no mark: what begins with a brace is one, all else is free. */
+static void without_a_mark_text_stays_free(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *text;
+        bool good;
+    } rows[] = {{"It rains.\n{\"a\": 1}", true},
+                {"{\"name\": \"now\", \"parameters\": {}}", true},
+                {"{\"a\": 1}", false},
+                {" {\"a\": 1}", false},
+                {"{\"name\": \"now\", \"parameters\": {}} and", false}};
+    struct grammar *g = NULL;
+    struct error err = {0};
+    assert_int_equal(tool_grammar_or_text(TOOLS_LLAMA3, offers, 2, &g, &err), STATUS_OK);
+    for (size_t k = 0; k < COUNT_OF(rows); k++) {
+        bool good = false;
+        assert_int_equal(grammar_matches(g, str_from(rows[k].text), &good, &err), STATUS_OK);
+        if (good != rows[k].good) {
+            fail_msg("%s is %s", rows[k].text, good ? "taken" : "refused");
+        }
+    }
+    grammar_free(g);
+}
+
 static void what_cannot_be_kept_to_is_said_with_the_name(void **state)
 {
     (void)state;
@@ -81,6 +106,7 @@ int main(void)
 {
     const struct CMUnitTest cases[] = {
         cmocka_unit_test(an_answer_can_only_be_a_call_of_what_was_offered),
+        cmocka_unit_test(without_a_mark_text_stays_free),
         cmocka_unit_test(what_cannot_be_kept_to_is_said_with_the_name),
     };
     return cmocka_run_group_tests(cases, NULL, NULL);
