@@ -22,6 +22,7 @@ struct shown {
     size_t n_types;
     uint64_t parameters, bytes;
     const char *template_family; /* NULL: none or not recognised */
+    const char *template_tools;  /* how it writes tools; "none": it does not */
     struct error template_error;
 };
 
@@ -57,7 +58,10 @@ static void find_template(struct shown *s)
 {
     enum template_family f = TEMPLATE_CHATML;
     if (template_of_file(s->file, &f, &s->template_error) == STATUS_OK) {
+        struct str jinja = STR("");
+        (void)gguf_string(s->file, "tokenizer.chat_template", &jinja);
         s->template_family = template_name(f);
+        s->template_tools = template_tools_name(template_tools_of(f, jinja));
     }
 }
 
@@ -117,6 +121,9 @@ static void print(const struct shown *s, const char *path)
     }
     (void)printf("  template      %s\n",
                  s->template_family != NULL ? s->template_family : s->template_error.text);
+    if (s->template_tools != NULL) {
+        (void)printf("  tools         %s\n", s->template_tools);
+    }
     struct plan p;
     if (is_decoder(s) && plan_one(s, &p)) {
         char b[16];
@@ -145,6 +152,9 @@ static json_t *as_json(const struct shown *s, const char *path)
                           (json_int_t)s->bytes, "gguf_version", (int)gguf_version(s->file), "parts",
                           (json_int_t)gguf_parts(s->file), "types", types, "runs",
                           (int)(s->model != NULL), "template", s->template_family);
+    if (o != NULL && s->template_tools != NULL) {
+        (void)json_object_set_new(o, "tools", json_string(s->template_tools));
+    }
     if (o != NULL && s->template_family == NULL) {
         (void)json_object_set_new(o, "template_problem", json_string(s->template_error.text));
     }

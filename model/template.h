@@ -45,7 +45,8 @@ enum template_tools {
     TOOLS_LLAMA3,         /* Llama 3.1 to 3.3: in the first question; one call a turn */
     TOOLS_MISTRAL,        /* v3: [AVAILABLE_TOOLS] before the last question, [TOOL_CALLS] [{...}] */
     TOOLS_MISTRAL_TEKKEN, /* the same without spaces */
-    TOOLS_MISTRAL_ARGS,   /* Small 3.2 and later: [TOOL_CALLS]name[CALL_ID]id[ARGS]{...} */
+    TOOLS_MISTRAL_ARGS,   /* Small 3.2: [TOOL_CALLS]name[CALL_ID]id[ARGS]{...} */
+    TOOLS_MISTRAL_NAMED,  /* Ministral 3: the same without ids; tools behind the system's message */
     TOOLS_FORMS
 };
 
@@ -107,6 +108,11 @@ enum status template_of_file(const struct gguf *g, enum template_family *out,
 enum status template_render(enum template_family f, const struct template_message *messages,
                             size_t n, bool thinking, struct template_pieces *out,
                             struct error *err) MUST_CHECK;
+/* The form writes a call's name before its arguments, outside of any JSON. */
+static inline bool template_names_first(enum template_tools form)
+{
+    return form == TOOLS_MISTRAL_ARGS || form == TOOLS_MISTRAL_NAMED;
+}
 /* The tool section of a family's Jinja text; TOOLS_NONE where there is none that is known. With an
  * empty text (chosen by hand): what the family usually has. */
 enum template_tools template_tools_of(enum template_family f, struct str jinja);

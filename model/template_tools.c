@@ -43,7 +43,9 @@ enum template_tools template_tools_of(enum template_family f, struct str j)
         return TOOLS_LLAMA3;
     }
     if (has(j, "[AVAILABLE_TOOLS]") && has(j, "[ARGS]")) {
-        return has(j, "[CALL_ID]") ? TOOLS_MISTRAL_ARGS : TOOLS_NONE;
+        return has(j, "[CALL_ID]")          ? TOOLS_MISTRAL_ARGS
+               : has(j, "tools_definition") ? TOOLS_MISTRAL_NAMED
+                                            : TOOLS_NONE;
     }
     if (has(j, "[AVAILABLE_TOOLS]") && !has(j, "[SYSTEM_PROMPT]")) {
         return has(j, "[AVAILABLE_TOOLS] [") ? TOOLS_MISTRAL : TOOLS_MISTRAL_TEKKEN;
@@ -53,9 +55,9 @@ enum template_tools template_tools_of(enum template_family f, struct str j)
 
 const char *template_tools_name(enum template_tools form)
 {
-    static const char *const names[TOOLS_FORMS] = {"none",           "qwen",        "qwen-thinking",
-                                                   "hermes",         "llama3",      "mistral",
-                                                   "mistral-tekken", "mistral-args"};
+    static const char *const names[TOOLS_FORMS] = {
+        "none",    "qwen",           "qwen-thinking", "hermes",       "llama3",
+        "mistral", "mistral-tekken", "mistral-args",  "mistral-named"};
     return (unsigned)form < TOOLS_FORMS ? names[form] : "none";
 }
 
@@ -232,7 +234,7 @@ static void mistral_tools(struct tool_talk *t, const char *space)
     piece_words(t->p, "[");
     for (size_t i = 0; i < t->talk->n_tools; i++) {
         piece_words(t->p, i == 0 ? "" : ", ");
-        if (t->form == TOOLS_MISTRAL_ARGS) {
+        if (template_names_first(t->form)) {
             tool_json(t, t->tools[i], 0);
         } else {
             mistral_tool(t, t->tools[i]);
@@ -244,7 +246,8 @@ static void mistral_tools(struct tool_talk *t, const char *space)
 
 static void mistral_calls(struct tool_talk *t, const struct template_message *m, const char *space)
 {
-    bool args = t->form == TOOLS_MISTRAL_ARGS;
+    bool args = template_names_first(t->form);
+    piece_given(t->p, t->form == TOOLS_MISTRAL_NAMED ? m->content : STR(""));
     if (!args) {
         piece_mark(t->p, "[TOOL_CALLS]");
         piece_words(t->p, space);
@@ -254,8 +257,10 @@ static void mistral_calls(struct tool_talk *t, const struct template_message *m,
         if (args) {
             piece_mark(t->p, "[TOOL_CALLS]");
             piece_given(t->p, c->name);
-            piece_mark(t->p, "[CALL_ID]");
-            mistral_id(t, c->id);
+            if (t->form == TOOLS_MISTRAL_ARGS) {
+                piece_mark(t->p, "[CALL_ID]");
+                mistral_id(t, c->id);
+            }
             piece_mark(t->p, "[ARGS]");
             tool_arguments(t, c);
             continue;
@@ -275,9 +280,11 @@ static void mistral_calls(struct tool_talk *t, const struct template_message *m,
 static void mistral_result(struct tool_talk *t, const struct template_message *m, const char *space)
 {
     piece_mark(t->p, "[TOOL_RESULTS]");
-    if (t->form == TOOLS_MISTRAL_ARGS) {
-        mistral_id(t, m->call_id);
-        piece_mark(t->p, "[TOOL_CONTENT]");
+    if (template_names_first(t->form)) {
+        if (t->form == TOOLS_MISTRAL_ARGS) {
+            mistral_id(t, m->call_id);
+            piece_mark(t->p, "[TOOL_CONTENT]");
+        }
         piece_given(t->p, m->content);
     } else {
         piece_words(t->p, space);
@@ -294,12 +301,12 @@ static void mistral_question(struct tool_talk *t, const struct template_message 
                              const char *space)
 {
     const struct template_message *system = t->talk->messages;
-    if (last && t->talk->n_tools > 0) {
+    if (last && t->talk->n_tools > 0 && t->form != TOOLS_MISTRAL_NAMED) {
         mistral_tools(t, space);
     }
     piece_mark(t->p, "[INST]");
     piece_words(t->p, space);
-    if (last && system->role == TEMPLATE_SYSTEM && t->form != TOOLS_MISTRAL_ARGS) {
+    if (last && system->role == TEMPLATE_SYSTEM && !template_names_first(t->form)) {
         piece_given(t->p, system->content);
         piece_words(t->p, "\n\n");
     }
@@ -315,7 +322,11 @@ static void mistral(struct tool_talk *t)
     while (last > 0 && m[last - 1].role != TEMPLATE_USER) {
         last--;
     }
+    size_t declared = m[0].role == TEMPLATE_SYSTEM ? 1 : 0;
     for (size_t i = 0; i < t->talk->n; i++) {
+        if (i == declared && t->form == TOOLS_MISTRAL_NAMED && t->talk->n_tools > 0) {
+            mistral_tools(t, space);
+        }
         if (m[i].role == TEMPLATE_USER) {
             mistral_question(t, &m[i], i + 1 == last, space);
         } else if (m[i].role == TEMPLATE_TOOL) {
@@ -326,7 +337,7 @@ static void mistral(struct tool_talk *t)
             piece_words(t->p, space);
             piece_given(t->p, m[i].content);
             piece_put(t->p, PIECE_END, STR(""));
-        } else if (t->form == TOOLS_MISTRAL_ARGS) {
+        } else if (template_names_first(t->form)) {
             piece_mark(t->p, "[SYSTEM_PROMPT]");
             piece_given(t->p, m[i].content);
             piece_mark(t->p, "[/SYSTEM_PROMPT]");
@@ -342,10 +353,12 @@ bool template_open_call(enum template_tools form, struct str name, struct templa
     } else if (form != TOOLS_LLAMA3 && form != TOOLS_NONE) {
         piece_mark(p, "[TOOL_CALLS]");
     }
-    if (form == TOOLS_MISTRAL_ARGS) {
+    if (template_names_first(form)) {
         piece_given(p, name);
-        piece_mark(p, "[CALL_ID]");
-        mistral_id(&t, name);
+        if (form == TOOLS_MISTRAL_ARGS) {
+            piece_mark(p, "[CALL_ID]");
+            mistral_id(&t, name);
+        }
         piece_mark(p, "[ARGS]");
     }
     return !p->failed;
@@ -456,6 +469,7 @@ static void render(struct tool_talk *t)
     case TOOLS_MISTRAL:
     case TOOLS_MISTRAL_TEKKEN:
     case TOOLS_MISTRAL_ARGS:
+    case TOOLS_MISTRAL_NAMED:
     case TOOLS_NONE:
     case TOOLS_FORMS:
         mistral(t);

@@ -114,7 +114,7 @@ static json_t *schema_of(enum template_tools form, const struct tool_offer *offe
     const char *member = form == TOOLS_LLAMA3 ? "parameters" : "arguments";
     char place[PLACE_CAP];
     json_t *name = NULL;
-    if (form == TOOLS_MISTRAL_ARGS) { /* the name stands in the prompt */
+    if (template_names_first(form)) { /* the name stands in the prompt */
         json_t *p = parameters_of(offers, &name, err);
         if (p != NULL && usable(offers, name, &p, err) != STATUS_OK) {
             json_decref(p);
@@ -165,7 +165,7 @@ static enum status make(enum template_tools form, const struct tool_offer *offer
     struct buf text;
     struct buf gbnf;
     *out = NULL;
-    if (n == 0 || (n > 1 && form == TOOLS_MISTRAL_ARGS)) {
+    if (n == 0 || (n > 1 && template_names_first(form))) {
         return error_set(err, STATUS_UNSUPPORTED,
                          "this model's template can only be held to one function: name it");
     }

@@ -18,6 +18,7 @@ static const struct {
     [TOOLS_MISTRAL] = {"[TOOL_CALLS]", "", "arguments", {NULL}},
     [TOOLS_MISTRAL_TEKKEN] = {"[TOOL_CALLS]", "", "arguments", {NULL}},
     [TOOLS_MISTRAL_ARGS] = {"[TOOL_CALLS]", "", "arguments", {"[CALL_ID]", "[ARGS]"}},
+    [TOOLS_MISTRAL_NAMED] = {"[TOOL_CALLS]", "", "arguments", {"[ARGS]"}},
 };
 
 size_t tool_marks(enum template_tools form, struct str *out)
@@ -51,7 +52,7 @@ void tool_reader_deinit(struct tool_reader *r)
 
 void tool_reader_opened(struct tool_reader *r, struct str name)
 {
-    r->name = r->form == TOOLS_MISTRAL_ARGS ? name : STR("");
+    r->name = template_names_first(r->form) ? name : STR("");
     r->state = READER_CALL;
     r->mark = 0;
 }
@@ -274,7 +275,7 @@ static bool no_call(struct tool_reader *r)
 static bool on_call(struct tool_reader *r)
 {
     size_t end = 0;
-    enum reading got = r->form == TOOLS_MISTRAL_ARGS && r->name.len == 0
+    enum reading got = template_names_first(r->form) && r->name.len == 0
                            ? read_args(r, r->mark, &end)
                            : read_json(r, r->mark, &end);
     if (got == READING_MORE && r->held.len <= TOOL_CALL_MAX) {

@@ -270,8 +270,8 @@ static enum status strict_form(const Ge__ChatRequest *ask, enum template_tools t
     struct tool_offer offers[TEMPLATE_TOOLS_MAX];
     bool strict = false;
     size_t n = gather(ask, offers, &strict);
-    if (!strict || tools == TOOLS_NONE || tools == TOOLS_MISTRAL_ARGS) {
-        return STATUS_OK; /* the last writes the name before it is held to anything */
+    if (!strict || tools == TOOLS_NONE || template_names_first(tools)) {
+        return STATUS_OK; /* names come before anything can be held to */
     }
     enum status s =
         tools == TOOLS_LLAMA3

@@ -166,6 +166,14 @@ test("chat: a collection as model; nothing to say; parts, null content, tools an
   });
   assert.equal(r.status, 200, await r.clone().text());
   assert.match((await r.json()).choices[0].message.content, /\w/);
+  // quoted sentences call nothing: no effect where that may be, and said where it must not
+  const tools = [{ type: "function", function: { name: "f" } }];
+  const forced = await chat({ messages: user("When is the espresso machine descaled?"), tools, tool_choice: "required" });
+  assert.equal(forced.status, 400);
+  assert.match((await forced.json()).error.message, /nobody can call a tool: no upstream is configured/);
+  const offered = await (await chat({ messages: user("When is the espresso machine descaled?"), tools })).json();
+  assert.equal(offered.carrel.engine, "extractive");
+  assert.equal(offered.choices[0].message.tool_calls, undefined);
   const unknown = await chat({ model: "gpt-4o", messages: user("x") });
   assert.equal(unknown.status, 404);
   assert.equal((await unknown.json()).error.code, "model_not_found");

@@ -1,5 +1,5 @@
-/* The upstream engine against a server that behaves as upstreams do on bad days, through a real egress, all
- * on one loop. The server does what the model's name says. */
+/* The upstream engine against a server that behaves as upstreams do on bad days, through a real
+ * egress, all on one loop. The server does what the model's name says. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -29,7 +29,8 @@ struct world {
     bool key_seen;
 };
 
-/* ---- the server ---------------------------------------------------------------------------------- */
+/* ---- the server
+ * ---------------------------------------------------------------------------------- */
 
 struct visitor {
     struct world *world;
@@ -43,6 +44,7 @@ struct visitor {
 
 #define PIECE(text) "data: {\"choices\":[{\"delta\":{\"content\":\"" text "\"}}]}\n\n"
 #define HEAD "HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nConnection: close\r\n\r\n"
+#define CALL(piece) "data: {\"choices\":[{\"delta\":{\"tool_calls\":[" piece "]}}]}\n\n"
 #define DONE "data: {\"choices\":[{\"delta\":{},\"finish_reason\":\"stop\"}]}\n\ndata: [DONE]\n\n"
 
 static void on_peer_closed(uv_handle_t *h)
@@ -81,8 +83,8 @@ static void send_text(struct visitor *p, const char *text, bool last)
     buf_z(&p->out, text);
     uv_buf_t b = uv_buf_init(p->out.ptr, (unsigned)p->out.len);
     p->write.data = p;
-    assert_int_equal(uv_write(&p->write, (uv_stream_t *)&p->tcp, &b, 1, last ? on_sent_last : on_sent),
-                     0);
+    assert_int_equal(
+        uv_write(&p->write, (uv_stream_t *)&p->tcp, &b, 1, last ? on_sent_last : on_sent), 0);
 }
 
 static void on_drip(uv_timer_t *t)
@@ -100,7 +102,8 @@ static void answer(struct visitor *p, const char *model)
     } else if (strcmp(model, "busy-once") == 0) {
         send_text(p, "HTTP/1.1 429 Slow down\r\nRetry-After: 1\r\nContent-Length: 0\r\n\r\n", true);
     } else if (strcmp(model, "busy-long") == 0) {
-        send_text(p, "HTTP/1.1 429 Slow down\r\nRetry-After: 3600\r\nContent-Length: 0\r\n\r\n", true);
+        send_text(p, "HTTP/1.1 429 Slow down\r\nRetry-After: 3600\r\nContent-Length: 0\r\n\r\n",
+                  true);
     } else if (strcmp(model, "broken-once") == 0 || strcmp(model, "broken") == 0) {
         send_text(p, "HTTP/1.1 500 Oops\r\nContent-Length: 5\r\n\r\noops!", true);
     } else if (strcmp(model, "denied") == 0) {
@@ -108,16 +111,32 @@ static void answer(struct visitor *p, const char *model)
     } else if (strcmp(model, "cut") == 0) {
         send_text(p, HEAD PIECE("Leave is "), true);
     } else if (strcmp(model, "cut-early") == 0) {
-        send_text(p, "HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\n"
-                     "Transfer-Encoding: chunked\r\n\r\n5\r\nda",
+        send_text(p,
+                  "HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\n"
+                  "Transfer-Encoding: chunked\r\n\r\n5\r\nda",
                   true);
     } else if (strcmp(model, "page") == 0) {
-        send_text(p, "HTTP/1.1 200 OK\r\nContent-Type: text/html\r\nContent-Length: 6\r\n\r\n<html>",
+        send_text(p,
+                  "HTTP/1.1 200 OK\r\nContent-Type: text/html\r\nContent-Length: 6\r\n\r\n<html>",
                   true);
     } else if (strcmp(model, "garbage") == 0) {
         send_text(p, HEAD "data: {nonsense\n\n", true);
     } else if (strcmp(model, "moved") == 0) {
-        send_text(p, "HTTP/1.1 307 Moved\r\nLocation: http://127.0.0.1:1/\r\nContent-Length: 0\r\n\r\n",
+        send_text(
+            p, "HTTP/1.1 307 Moved\r\nLocation: http://127.0.0.1:1/\r\nContent-Length: 0\r\n\r\n",
+            true);
+    } else if (strcmp(model, "calls") == 0) {
+        send_text(p,
+                  HEAD PIECE("Let me see. ") CALL(
+                      "{\"index\":0,\"id\":\"c1\",\"type\":\"function\",\"function\":{"
+                      "\"name\":\"rain\",\"arguments\":\"\"}}")
+                      CALL("{\"index\":0,\"function\":{\"arguments\":\"{\\\"city\\\":\"}}")
+                          CALL("{\"index\":0,\"function\":{\"arguments\":\"1}\"}}")
+                              CALL("{\"index\":1,\"id\":\"c2\",\"function\":{\"name\":\"now\","
+                                   "\"arguments\":\"{}\"}}") "data: "
+                                                             "{\"choices\":[{\"delta\":{},\"finish_"
+                                                             "reason\":\"tool_calls\"}]}\n\n"
+                                                             "data: [DONE]\n\n",
                   true);
     } else if (strcmp(model, "drip") == 0) {
         (void)uv_timer_start(&p->timer, on_drip, 0, 30);
@@ -143,7 +162,8 @@ static void on_bytes(uv_stream_t *s, ssize_t n, const uv_buf_t *b)
     }
     p->in.len += (size_t)n;
     p->in.ptr[p->in.len] = '\0';
-    const char *body = strstr(p->in.ptr, "\r\n\r\n"), *length = strstr(p->in.ptr, "Content-Length: ");
+    const char *body = strstr(p->in.ptr, "\r\n\r\n"),
+               *length = strstr(p->in.ptr, "Content-Length: ");
     if (p->answered || body == NULL || length == NULL ||
         strlen(body + 4) < strtoul(length + 16, NULL, 10)) {
         return;
@@ -214,7 +234,8 @@ static int teardown(void **state)
     return 0;
 }
 
-/* ---- one question -------------------------------------------------------------------------------- */
+/* ---- one question
+ * -------------------------------------------------------------------------------- */
 
 struct question {
     struct engine *engine;
@@ -274,12 +295,19 @@ static void on_finish(void *data, const struct engine_result *r)
     }
 }
 
-static const struct engine_sink sink = {.text = on_text, .finish = on_finish};
+static bool on_call(void *data, const char *id, struct str name, struct str arguments)
+{
+    struct question *q = data;
+    buf_printf(&q->text, "<%s %.*s %.*s>", id, STR_ARG(name), STR_ARG(arguments));
+    return true;
+}
+
+static const struct engine_sink sink = {.text = on_text, .call = on_call, .finish = on_finish};
 
 struct options {
     const char *model;
     bool no_egress, no_private, other_destination;
-    bool hold, cancel_in_text;
+    bool hold, cancel_in_text, tools;
     unsigned cancel_after_ms;
     int64_t idle_ms, total_ms;
 };
@@ -328,13 +356,22 @@ static void ask(struct world *w, const struct options *o, struct question *q)
     request.answer_id = id;
     request.messages = messages;
     request.n_messages = 1;
+    char name[] = "rain";
+    char declaration[] = "{\"type\":\"function\",\"function\":{\"name\":\"rain\"}}";
+    Ge__Tool tool = GE__TOOL__INIT;
+    Ge__Tool *tools[] = {&tool};
+    tool.name = name;
+    tool.declaration = declaration;
+    request.tools = tools;
+    request.n_tools = o->tools ? 1 : 0;
     w->requests = w->dropped = 0;
     (void)uv_timer_init(&w->loop, &q->timer);
     q->timer.data = q;
     if (o->cancel_after_ms > 0 || o->hold) {
         (void)uv_timer_start(&q->timer, on_timer, o->hold ? 150 : o->cancel_after_ms, 0);
     }
-    assert_int_equal(q->engine->ops->start(q->engine, &request, &sink, q, &q->job, &err), STATUS_OK);
+    assert_int_equal(q->engine->ops->start(q->engine, &request, &sink, q, &q->job, &err),
+                     STATUS_OK);
     assert_false(q->finished); /* never from inside start */
     unsigned closed = o->no_egress ? 1 : 2;
     while (q->closed < closed) {
@@ -365,6 +402,19 @@ static void test_streams_an_answer(void **state)
     assert_int_equal(w->requests, 1);
 }
 
+/* They come in pieces and go on whole, behind the text; to whom nothing was offered, nothing. */
+static void test_calls_of_functions(void **state)
+{
+    struct world *w = *state;
+    struct question q;
+    ask(w, &(struct options){.model = "calls", .tools = true}, &q);
+    assert_int_equal(q.error.code, STATUS_OK);
+    assert_string_equal(buf_view(&q.text).ptr, "Let me see. <c1 rain {\"city\":1}><c2 now {}>");
+    assert_string_equal(q.finish_reason, "tool_calls");
+    buf_deinit(&q.text);
+    expect(w, &(struct options){.model = "calls"}, STATUS_OK, "Let me see. ", NULL);
+}
+
 static void test_tries_again_when_told_to(void **state)
 {
     struct world *w = *state;
@@ -386,8 +436,8 @@ static void test_gives_up_in_time(void **state)
     expect(w, &(struct options){.model = "denied"}, STATUS_UNAVAILABLE, "", "key_file");
     assert_int_equal(w->requests, 1);
     expect(w, &(struct options){.model = "moved"}, STATUS_UNAVAILABLE, "", "HTTP 307");
-    expect(w, &(struct options){.model = "hang", .idle_ms = 200, .total_ms = 60000}, STATUS_DEADLINE, "",
-           "idle_timeout_ms");
+    expect(w, &(struct options){.model = "hang", .idle_ms = 200, .total_ms = 60000},
+           STATUS_DEADLINE, "", "idle_timeout_ms");
     expect(w, &(struct options){.model = "hang", .total_ms = 300}, STATUS_DEADLINE, "",
            "total_timeout_ms");
 }
@@ -479,6 +529,7 @@ static void test_a_key_that_others_can_read_is_refused(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {TEST(test_streams_an_answer),
+                                       TEST(test_calls_of_functions),
                                        TEST(test_tries_again_when_told_to),
                                        TEST(test_gives_up_in_time),
                                        TEST(test_broken_answers_are_said),

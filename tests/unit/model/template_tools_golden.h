@@ -980,6 +980,47 @@ static const struct {
      "\", \"function\": {\"name\": \"now\", \"description\": \"Time\", \"parameters\": {\"t"
      "ype\": \"object\", \"properties\": {}}}}][/AVAILABLE_TOOLS][INST]Thanks. And now?[/IN"
      "ST]"},
+    {"mistral-named",
+     "first",
+     "[SYSTEM_PROMPT]Be brief.[/SYSTEM_PROMPT][AVAILABLE_TOOLS][{\"type\": \"function\", "
+     "\"function\": {\"name\": \"get_weather\", \"description\": \"Weather of a été city."
+     "\", \"parameters\": {\"type\": \"object\", \"properties\": {\"city\": {\"type\": \"st"
+     "ring\", \"description\": \"A city\"}, \"days\": {\"type\": [\"integer\", \"string\"],"
+     " \"minimum\": 1, \"description\": \" how many \"}}, \"required\": [\"city\"], \"addit"
+     "ionalProperties\": false}}}, {\"type\": \"function\", \"function\": {\"name\": \"list"
+     "_files\", \"description\": \"Files\", \"parameters\": {\"type\": \"object\", \"proper"
+     "ties\": {\"tags\": {\"type\": \"array\", \"items\": {\"type\": \"string\"}, \"descrip"
+     "tion\": \"All\"}, \"share\": {\"type\": \"number\", \"default\": 0.1, \"description"
+     "\": \"x\"}, \"more\": {\"type\": \"object\", \"description\": \"y\"}, \"map\": {\"typ"
+     "e\": \"object\", \"additionalProperties\": {\"type\": \"boolean\"}, \"description\": "
+     "\"z\"}}}}}, {\"type\": \"function\", \"function\": {\"name\": \"now\", \"description"
+     "\": \"Time\", \"parameters\": {\"type\": \"object\", \"properties\": {}}}}][/AVAILABL"
+     "E_TOOLS][INST]Rain in Köln?[/INST]"},
+    {"mistral-named",
+     "result",
+     "[SYSTEM_PROMPT]Be brief.[/SYSTEM_PROMPT][INST]Rain in Köln?[/INST][TOOL_CALLS]get_wea"
+     "ther[ARGS]{\"city\": \"Köln\", \"days\": 2}</s>[TOOL_RESULTS]{\"mm\": 1.5, \"note\": "
+     "\"wet\n"
+     "day\"}[/TOOL_RESULTS]"},
+    {"mistral-named",
+     "several",
+     "[SYSTEM_PROMPT]Be brief.[/SYSTEM_PROMPT][AVAILABLE_TOOLS][{\"type\": \"function\", "
+     "\"function\": {\"name\": \"get_weather\", \"description\": \"Weather of a été city."
+     "\", \"parameters\": {\"type\": \"object\", \"properties\": {\"city\": {\"type\": \"st"
+     "ring\", \"description\": \"A city\"}, \"days\": {\"type\": [\"integer\", \"string\"],"
+     " \"minimum\": 1, \"description\": \" how many \"}}, \"required\": [\"city\"], \"addit"
+     "ionalProperties\": false}}}, {\"type\": \"function\", \"function\": {\"name\": \"list"
+     "_files\", \"description\": \"Files\", \"parameters\": {\"type\": \"object\", \"proper"
+     "ties\": {\"tags\": {\"type\": \"array\", \"items\": {\"type\": \"string\"}, \"descrip"
+     "tion\": \"All\"}, \"share\": {\"type\": \"number\", \"default\": 0.1, \"description"
+     "\": \"x\"}, \"more\": {\"type\": \"object\", \"description\": \"y\"}, \"map\": {\"typ"
+     "e\": \"object\", \"additionalProperties\": {\"type\": \"boolean\"}, \"description\": "
+     "\"z\"}}}}}, {\"type\": \"function\", \"function\": {\"name\": \"now\", \"description"
+     "\": \"Time\", \"parameters\": {\"type\": \"object\", \"properties\": {}}}}][/AVAILABL"
+     "E_TOOLS][INST]Rain in Köln?[/INST]Let me look.[TOOL_CALLS]get_weather[ARGS]{\"city\":"
+     " \"Bonn\"}[TOOL_CALLS]list_files[ARGS]{\"tags\": [\"a\", \"b\"], \"share\": 0.25}</s>"
+     "[TOOL_RESULTS]dry[/TOOL_RESULTS][TOOL_RESULTS][][/TOOL_RESULTS]It is dry.</s>[INST]Th"
+     "anks. And now?[/INST]"},
 };
 /* clang-format on */
 

@@ -139,6 +139,8 @@ static void forms_are_told_by_their_marks(void **state)
         {TEMPLATE_MISTRAL_V3_TEKKEN, "{{- \"[AVAILABLE_TOOLS][\" }}", TOOLS_MISTRAL_TEKKEN},
         {TEMPLATE_MISTRAL_V7_TEKKEN, "[SYSTEM_PROMPT][AVAILABLE_TOOLS][CALL_ID][ARGS]",
          TOOLS_MISTRAL_ARGS},
+        {TEMPLATE_MISTRAL_V7_TEKKEN, "[SYSTEM_PROMPT] tools_definition [AVAILABLE_TOOLS][ARGS]",
+         TOOLS_MISTRAL_NAMED},
         {TEMPLATE_GEMMA, "<start_of_turn>", TOOLS_NONE},
         {TEMPLATE_QWEN, "", TOOLS_QWEN},
         {TEMPLATE_LLAMA3, "", TOOLS_NONE},

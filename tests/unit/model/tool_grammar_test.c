@@ -45,6 +45,7 @@ static void an_answer_can_only_be_a_call_of_what_was_offered(void **state)
         {TOOLS_MISTRAL_TEKKEN, 2, false, "[" RAIN ", " RAIN "]", true},
         {TOOLS_MISTRAL_ARGS, 1, true, "{\"city\": \"Ulm\", \"days\": 3}", true},
         {TOOLS_MISTRAL_ARGS, 1, true, "{\"days\": 3}", false},
+        {TOOLS_MISTRAL_NAMED, 1, true, "{\"city\": \"Ulm\"}", true},
     };
     for (size_t k = 0; k < COUNT_OF(rows); k++) {
         struct grammar *g = NULL;

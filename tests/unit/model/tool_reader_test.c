@@ -58,6 +58,8 @@ static const struct {
      "Ok[TOOL_CALLS]rain[CALL_ID]abcdefghi[ARGS]{\"city\":\"a\"}"
      "[TOOL_CALLS]now[ARGS]{}",
      "Ok<rain {\"city\": \"a\"}><now {}>", 2},
+    {TOOLS_MISTRAL_NAMED, "[TOOL_CALLS]rain[ARGS]{\"city\":\"a\"}[TOOL_CALLS]now[ARGS]{}",
+     "<rain {\"city\": \"a\"}><now {}>", 2},
     {TOOLS_MISTRAL_ARGS, "[TOOL_CALLS]rm[ARGS]{}", "[TOOL_CALLS]rm[ARGS]{}", 0},
     {TOOLS_NONE, "<tool_call>" CALL, "<tool_call>" CALL, 0},
 };
