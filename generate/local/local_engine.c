@@ -256,7 +256,8 @@ static void read_on(struct engine_job *j, struct str text, bool done)
         return;
     }
     tool_reader_add(&j->reader, text);
-    if (done && !j->full && tool_reader_end(&j->reader, err) == STATUS_OK && j->reader.refused) {
+    if (done && !j->full && tool_reader_end(&j->reader, err) == STATUS_OK && j->reader.refused &&
+        j->note[0] == '\0') {
         (void)snprintf(j->note, sizeof j->note, "%s",
                        conversation_forces(j->ask)
                            ? "the call of a function was cut off"
