@@ -13,6 +13,7 @@ struct sampler {
     uint16_t *seen;       /* by token: how often within the window */
     uint32_t *last;       /* ring of the window's tokens */
     size_t n_last, next_last;
+    uint64_t *listed; /* one bit a token, for sampler_touched; 0 between calls */
     struct logit_bias *biases;
 };
 
@@ -69,8 +70,9 @@ enum status sampler_new(const struct sampler_options *o, uint32_t vocabulary, st
     s->seen = calloc((size_t)vocabulary + 1, sizeof *s->seen);
     s->last = calloc((size_t)o->window + 1, sizeof *s->last);
     s->biases = calloc(o->n_biases + 1, sizeof *s->biases);
+    s->listed = calloc((size_t)vocabulary / 64 + 1, sizeof *s->listed);
     if (s->logits == NULL || s->candidates == NULL || s->seen == NULL || s->last == NULL ||
-        s->biases == NULL) {
+        s->biases == NULL || s->listed == NULL) {
         sampler_free(s);
         return error_set(err, STATUS_NO_MEMORY, "out of memory");
     }
@@ -95,6 +97,7 @@ void sampler_free(struct sampler *s)
         free(s->seen);
         free(s->last);
         free(s->biases);
+        free(s->listed);
         free(s);
     }
 }
@@ -253,6 +256,137 @@ uint32_t sampler_pick(struct sampler *s, const float *logits, const uint64_t *al
     }
     size_t taken = take_nucleus(s, n, most, total);
     return draw(s, n, taken, most, step);
+}
+
+/* ---- from the likeliest alone ---- */
+
+/* How far a sum in another order, or a device's exp, may be off: then the choice is the host's. */
+#define DOUBT 1e-9
+
+const struct sampler_options *sampler_given(const struct sampler *s)
+{
+    return &s->o;
+}
+
+/* Was it listed before? It is now. */
+static bool list_once(struct sampler *s, uint32_t token)
+{
+    bool before = (s->listed[token / 64] >> token % 64 & 1U) != 0;
+    s->listed[token / 64] |= UINT64_C(1) << token % 64;
+    return before;
+}
+
+static bool penalised(const struct sampler_options *o)
+{
+    return o->repetition_penalty < 1 || o->repetition_penalty > 1 || o->presence_penalty < 0 ||
+           o->presence_penalty > 0 || o->frequency_penalty < 0 || o->frequency_penalty > 0;
+}
+
+bool sampler_touched(struct sampler *s, struct sampler_touched *out, size_t *n)
+{
+    size_t found = 0;
+    bool single = true;
+    for (size_t i = 0; i < s->o.n_biases; i++) {
+        uint32_t token = s->biases[i].token;
+        single = !list_once(s, token) && single;
+        out[found++] = (struct sampler_touched){
+            .token = token,
+            .bias = s->biases[i].bias,
+            .seen = penalised(&s->o) && s->n_last > 0 ? s->seen[token] : 0};
+    }
+    for (size_t i = 0; i < s->n_last && penalised(&s->o); i++) {
+        if (!list_once(s, s->last[i])) {
+            out[found++] =
+                (struct sampler_touched){.token = s->last[i], .seen = s->seen[s->last[i]]};
+        }
+    }
+    for (size_t i = 0; i < found; i++) {
+        s->listed[out[i].token / 64] = 0;
+    }
+    *n = found;
+    return single;
+}
+
+static double share_of(const struct sampler *s, const struct sampler_top *t, size_t i)
+{
+    return exp(((double)t->top[i].logit - (double)t->top[0].logit) / (double)s->o.temperature);
+}
+
+/* How many of the likeliest sampler_pick keeps, and the sum of their shares. false: not known. With
+ * *all, what was kept goes on behind the end of top, and the sum is of all of it. */
+static bool keep(const struct sampler *s, const struct sampler_top *t, size_t *kept, double *sum,
+                 bool *all)
+{
+    size_t limit = s->o.top_k == 0 || s->o.top_k > t->candidates ? t->candidates : s->o.top_k;
+    double total = t->total;
+    *sum = 0;
+    *all = false;
+    if (limit < t->candidates && s->o.top_p < 1) { /* top-p is a share of what top-k has left */
+        if (limit > t->n) {
+            return false;
+        }
+        total = 0;
+        for (size_t i = 0; i < limit; i++) {
+            total += share_of(s, t, i);
+        }
+    }
+    for (size_t i = 0; i < limit; i++) {
+        double edge = (double)s->o.top_p * total;
+        if (i == t->n) { /* there are more than came */
+            bool unlimited = limit == t->candidates && !(s->o.top_p < 1) && !(s->o.min_p > 0);
+            *sum = total;
+            *kept = i;
+            *all = unlimited;
+            return unlimited;
+        }
+        double share = share_of(s, t, i);
+        if (i > 0 && share < (double)s->o.min_p) {
+            *kept = i;
+            return true;
+        }
+        if (i > 0 && *sum >= edge * (1 - DOUBT)) {
+            /* surely over, or what may follow is too little to matter */
+            *kept = i;
+            return *sum > edge * (1 + DOUBT) || share * (double)(limit - i) <= DOUBT * *sum;
+        }
+        *sum += share;
+    }
+    *kept = limit;
+    return true;
+}
+
+bool sampler_pick_top(const struct sampler *s, const struct sampler_top *t, uint64_t step,
+                      uint32_t *token)
+{
+    size_t kept = 0;
+    double sum = 0;
+    bool all = false;
+    if (t->candidates == 0) {
+        *token = UINT32_MAX;
+        return true;
+    }
+    if (!(s->o.temperature > 0)) {
+        *token = t->top[0].token;
+        return true;
+    }
+    if (!isfinite(t->top[0].logit) || !keep(s, t, &kept, &sum, &all)) {
+        return false;
+    }
+    double doubt = DOUBT * 4 * sum;
+    double r = random_of(s->o.seed, step) * sum;
+    for (size_t i = 0; i < kept; i++) {
+        double share = share_of(s, t, i);
+        bool last = i + 1 == kept && !all; /* rounding may leave it the rest */
+        if (r < doubt && i > 0) {
+            return false; /* at the border to the one before */
+        }
+        r -= share;
+        if (r < -doubt || last) {
+            *token = t->top[i].token;
+            return true;
+        }
+    }
+    return false;
 }
 
 void sampler_logprobs(const float *logits, uint32_t vocabulary, uint32_t token, float *own,

@@ -8,6 +8,7 @@
 #ifndef CARREL_MODEL_SAMPLER_H
 #define CARREL_MODEL_SAMPLER_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -55,6 +56,34 @@ void sampler_accept(struct sampler *s, uint32_t token);
  * bit a token, a constraint's; NULL: all. UINT32_MAX when nothing is allowed. */
 uint32_t sampler_pick(struct sampler *s, const float *logits, const uint64_t *allowed,
                       uint64_t step);
+
+/* ---- the same choice from the likeliest alone: a device need not send whole rows ---- */
+
+struct sampler_touched { /* a token whose logit is changed before the choice */
+    uint32_t token;
+    float bias;    /* added first */
+    uint32_t seen; /* then the penalties for so many times; 0: none */
+};
+#define SAMPLER_TOUCHED_MAX (SAMPLER_BIASES_MAX + SAMPLER_WINDOW_MAX)
+/* The tokens that sampler_pick would change, each once, into out (room for SAMPLER_TOUCHED_MAX).
+ * false: a list cannot say it (a token with two biases); sampler_pick must choose. */
+bool sampler_touched(struct sampler *s, struct sampler_touched *out, size_t *n);
+const struct sampler_options *sampler_given(const struct sampler *s);
+
+struct sampler_candidate {
+    float logit; /* changed as said above */
+    uint32_t token;
+};
+struct sampler_top {
+    const struct sampler_candidate *top; /* likeliest first, of equals the lower id */
+    size_t n;
+    size_t candidates; /* allowed tokens whose logits are numbers; n of them are in top */
+    double total; /* of exp((logit - largest) / temperature) over all of them, within 1e-10 of it */
+};
+/* The token that sampler_pick takes of these logits, UINT32_MAX where nothing is allowed. false:
+ * the likeliest do not tell, sampler_pick must choose. */
+bool sampler_pick_top(const struct sampler *s, const struct sampler_top *top, uint64_t step,
+                      uint32_t *token);
 
 /* Log probabilities under the model itself, without bias, penalties or temperature: of `token` into
  * *own, and the n likeliest (at most SAMPLER_LOGPROBS_MAX), likeliest first. */

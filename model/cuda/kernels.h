@@ -31,6 +31,7 @@ extern "C" {
 #define GPU_PRODUCTS_MAX 4U
 #define GPU_PAGE 16U   /* tokens of a page of keys and values */
 #define GPU_SPLIT 256U /* keys of one part of a sum over keys: parts are added in their order */
+#define GPU_TILE 64U   /* queries of a tile at most, where a token has no more heads of one key */
 #define GPU_TOP 64U    /* likeliest tokens that come back of a row of logits */
 
 struct gpu; /* one device, its stream and scratch; one thread at a time */
@@ -63,6 +64,10 @@ struct gpu_batch {
     const uint32_t *tokens;    /* n ids */
     const uint32_t *positions; /* n; GPU_NONE: no token, its row's results are not used */
     const uint32_t *owners;    /* n: which row of the tables */
+    /* Tokens of one owner behind each other: n_tiles pairs of the first row and how many; GPU_NONE:
+     * none. At most tile_tokens each. They decide who works together, never the bits. */
+    const uint32_t *tiles;
+    uint32_t n_tiles, tile_tokens;
 };
 
 /* Keys and values of one layer. A page of a head: keys [GPU_PAGE][key_width], then values
@@ -76,6 +81,30 @@ struct gpu_keys {
     const uint32_t *table; /* owners x table_width: page numbers by position / GPU_PAGE */
     uint32_t table_width;
 };
+
+#ifdef __CUDACC__
+#define GPU_BOTH __host__ __device__
+#else
+#define GPU_BOTH
+#endif
+
+/* GPU_PAGE rows of a head's keys, or of its values: bytes of the rows, and with their scales. */
+GPU_BOTH static inline uint64_t gpu_codes_bytes(uint32_t type, uint32_t width)
+{
+    return type == TENSOR_Q8_0 ? (uint64_t)GPU_PAGE * ((width + 31) / 32 * 32)
+                               : (uint64_t)GPU_PAGE * width * 2;
+}
+GPU_BOTH static inline uint64_t gpu_rows_bytes(uint32_t type, uint32_t width)
+{
+    return gpu_codes_bytes(type, width) +
+           (type == TENSOR_Q8_0 ? (uint64_t)GPU_PAGE * ((width + 31) / 32) * 2 : 0);
+}
+/* One head's part of a page; the heads' parts lie behind each other. */
+GPU_BOTH static inline uint64_t gpu_head_bytes(uint32_t type, uint32_t key_width,
+                                               uint32_t value_width)
+{
+    return gpu_rows_bytes(type, key_width) + gpu_rows_bytes(type, value_width);
+}
 
 struct gpu_attend {
     const struct gpu_batch *batch;
@@ -116,7 +145,7 @@ struct gpu_sampling { /* of one row */
     uint32_t masked; /* 1: the row's bits of the masks say which tokens are allowed */
 };
 struct gpu_choice {
-    uint32_t n;          /* candidates in `top`, fewer than GPU_TOP only when there are no more */
+    uint32_t n;          /* of `top`; fewer than GPU_TOP only when there are no more candidates */
     uint32_t candidates; /* tokens allowed that are numbers */
     double total; /* of exp((logit - largest) / temperature) over the candidates; 0 for greedy */
     struct {
@@ -205,11 +234,11 @@ struct gpu_ops {
     enum status (*mix)(struct gpu *g, const float *results, const float *shares, uint32_t n,
                        uint32_t used, uint32_t width, float *h, struct error *err);
 
-    /* ---- the choice: logits are changed ---- */
-    enum status (*choose)(struct gpu *g, float *logits, uint32_t rows, uint32_t vocabulary,
-                          const struct gpu_sampling *samplings, const struct gpu_touched *touched,
-                          uint32_t n_touched, const uint64_t *masks, struct gpu_choice *out,
-                          struct error *err);
+    /* ---- the choice; room: as large as the logits, and changed ---- */
+    enum status (*choose)(struct gpu *g, const float *logits, float *room, uint32_t rows,
+                          uint32_t vocabulary, const struct gpu_sampling *samplings,
+                          const struct gpu_touched *touched, uint32_t n_touched,
+                          const uint64_t *masks, struct gpu_choice *out, struct error *err);
 
     /* ---- captured work ---- */
     /* *known: it ran again. Otherwise what is asked for until graph_end is captured, and runs
