@@ -1,5 +1,37 @@
 #include "model/backend.h"
 
+#include <string.h>
+
+#include "model/cuda/cuda.h"
+
+bool backend_device_parse(const char *name, enum backend_device *out)
+{
+    static const char *const names[] = {"auto", "cpu", "cuda"};
+    for (size_t i = 0; i < sizeof names / sizeof names[0]; i++) {
+        if (strcmp(name, names[i]) == 0) {
+            *out = (enum backend_device)i;
+            return true;
+        }
+    }
+    return false;
+}
+
+enum status backend_open(const struct model *m, const struct backend_options *o,
+                         struct backend **out, struct error *why, struct error *err)
+{
+    struct error ignored;
+    why = why == NULL ? &ignored : why;
+    *why = (struct error){0};
+    if (o->device == BACKEND_CPU || (o->device == BACKEND_AUTO && o->gpu_layers == 0)) {
+        return backend_open_cpu(m, o, out, err);
+    }
+    if (o->device == BACKEND_CUDA) {
+        return backend_open_cuda(m, o, out, err);
+    }
+    return backend_open_cuda(m, o, out, why) == STATUS_OK ? STATUS_OK
+                                                          : backend_open_cpu(m, o, out, err);
+}
+
 void backend_close(struct backend *b)
 {
     if (b != NULL) {

@@ -10,6 +10,12 @@
 #include "model/model.h"
 #include "model/sampler.h"
 
+#define BACKEND_LAYERS_FIT UINT32_MAX
+
+/* AUTO: a GPU where there is one that can run the model, else the processor. */
+enum backend_device { BACKEND_AUTO, BACKEND_CPU, BACKEND_CUDA };
+bool backend_device_parse(const char *name, enum backend_device *out); /* "auto", "cpu", "cuda" */
+
 struct backend_options {
     uint32_t tokens;          /* of a pass at most */
     uint32_t sequences;       /* with keys and values at once; 0: an encoder's */
@@ -17,6 +23,8 @@ struct backend_options {
     enum tensor_type kv_type; /* of them */
     uint32_t choices;         /* pieces that a token is chosen for in a pass, at most */
     struct pool *pool;        /* borrowed; NULL: no threads */
+    enum backend_device device;
+    uint32_t gpu_layers; /* at most so many on a GPU; BACKEND_LAYERS_FIT: as many as fit */
 };
 
 /* What a piece's next token is to be chosen by. */
@@ -53,6 +61,11 @@ struct backend { /* the first member of each one's own */
     char name[64];             /* "avx512": the kernels and the layers' place */
 };
 
+/* On the device that the options name. why: for AUTO, why the processor was taken (empty where
+ * there was nothing to say); may be NULL. UNAVAILABLE, NO_MEMORY: the device that was named cannot.
+ */
+enum status backend_open(const struct model *m, const struct backend_options *o,
+                         struct backend **out, struct error *why, struct error *err) MUST_CHECK;
 /* The processor's. INVALID: more tokens than MODEL_BATCH_MAX; NO_MEMORY: says for what. */
 enum status backend_open_cpu(const struct model *m, const struct backend_options *o,
                              struct backend **out, struct error *err) MUST_CHECK;

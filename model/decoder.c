@@ -206,32 +206,39 @@ static void read_out(const struct pass *p, float *logits)
     }
 }
 
-static enum status check(struct pass *p, struct error *err)
+enum status pieces_check(const struct model *m, uint32_t most, const struct kv_pool *pool,
+                         const struct model_piece *pieces, size_t n_pieces, uint32_t *n,
+                         struct error *err)
 {
-    uint64_t n = 0;
-    for (size_t j = 0; j < p->n_pieces; j++) {
-        const struct model_piece *piece = &p->pieces[j];
-        n += piece->n;
+    uint64_t all = 0;
+    for (size_t j = 0; j < n_pieces; j++) {
+        const struct model_piece *piece = &pieces[j];
+        all += piece->n;
         if (piece->n == 0) {
             return error_set(err, STATUS_INVALID, "a piece of no tokens");
         }
-        if (piece->n > kv_pass_most(p->pool, piece->sequence)) {
+        if (piece->n > kv_pass_most(pool, piece->sequence)) {
             return error_set(err, STATUS_INTERNAL,
                              "no pages are reserved for %u tokens more in a pass", piece->n);
         }
         for (uint32_t t = 0; t < piece->n; t++) {
-            if (piece->tokens[t] >= p->m->info.vocabulary) {
+            if (piece->tokens[t] >= m->info.vocabulary) {
                 return error_set(err, STATUS_INVALID, "token %u is not in the vocabulary",
                                  piece->tokens[t]);
             }
         }
     }
-    if (n == 0 || n > p->w->tokens || p->m->info.encoder) {
+    if (all == 0 || all > most || m->info.encoder) {
         return error_set(err, STATUS_INVALID, "a pass of %llu tokens, at most %u",
-                         (unsigned long long)n, p->w->tokens);
+                         (unsigned long long)all, most);
     }
-    p->n = (uint32_t)n;
+    *n = (uint32_t)all;
     return STATUS_OK;
+}
+
+static enum status check(struct pass *p, struct error *err)
+{
+    return pieces_check(p->m, p->w->tokens, p->pool, p->pieces, p->n_pieces, &p->n, err);
 }
 
 /* Where each token stands, and each piece's tiles. */
@@ -256,14 +263,13 @@ static void lay_out(const struct pass *p)
     rope_angles(w, p->m->rope_width / 2, p->n);
 }
 
-/* All layers; w->h has the rows behind the last norm. */
-static void run(struct pass *p)
+/* The layers from p->layer on; w->h has the rows behind the last norm. */
+static void run_layers(struct pass *p)
 {
     const struct model *m = p->m;
-    lay_out(p);
-    p->norm = m->layers[0].attention_norm;
+    p->norm = p->layer == m->info.layers ? m->last_norm : m->layers[p->layer].attention_norm;
     for_tokens(p->w, p->n, norm_tokens, p);
-    for (p->layer = 0; p->layer < m->info.layers; p->layer++) {
+    for (; p->layer < m->info.layers; p->layer++) {
         bool last = p->layer + 1 == m->info.layers;
         p->l = &m->layers[p->layer];
         attention(p);
@@ -275,6 +281,13 @@ static void run(struct pass *p)
         p->post_norm = p->l->feed_forward_post_norm;
         for_tokens(p->w, p->n, add_and_norm_tokens, p);
     }
+}
+
+static void run(struct pass *p)
+{
+    lay_out(p);
+    p->layer = 0;
+    run_layers(p);
 }
 
 enum status decoder_embed(const struct model *m, struct workspace *w, const uint32_t *tokens,
@@ -314,6 +327,26 @@ enum status model_forward(const struct model *m, struct workspace *w, struct kv_
         return s;
     }
     run(&p);
+    read_out(&p, logits);
+    for (size_t j = 0; j < n_pieces; j++) {
+        pieces[j].sequence->length += pieces[j].n;
+    }
+    return STATUS_OK;
+}
+
+enum status decoder_rest(const struct model *m, struct workspace *w, struct kv_pool *pool,
+                         const struct model_piece *pieces, size_t n_pieces, uint32_t first,
+                         const float *x, float *logits, struct error *err)
+{
+    struct pass p = {.m = m, .w = w, .pool = pool, .pieces = pieces, .n_pieces = n_pieces};
+    enum status s = check(&p, err);
+    if (s != STATUS_OK) {
+        return s;
+    }
+    lay_out(&p);
+    memcpy(w->x, x, (size_t)p.n * m->info.width * sizeof *x);
+    p.layer = first;
+    run_layers(&p);
     read_out(&p, logits);
     for (size_t j = 0; j < n_pieces; j++) {
         pieces[j].sequence->length += pieces[j].n;

@@ -15,10 +15,11 @@ static size_t part_bytes(enum tensor_type t, uint32_t width)
     return t == TENSOR_Q8_0 ? n + ATTEND_SCALES(width) : n * (t == TENSOR_F16 ? 2 : 4);
 }
 
-static uint32_t layers_of(const struct kv_shape *shape, uint32_t group)
+/* From layer `first` on. */
+static uint32_t layers_of(const struct kv_shape *shape, uint32_t group, uint32_t first)
 {
     uint32_t n = 0;
-    for (uint32_t i = 0; i < shape->layers; i++) {
+    for (uint32_t i = first; i < shape->layers; i++) {
         n += kv_windowed(shape, i) == (group == 1) ? 1 : 0;
     }
     return n;
@@ -32,7 +33,7 @@ static uint32_t pages_of(uint64_t tokens)
 uint64_t kv_group_bytes(const struct kv_shape *shape, uint32_t group)
 {
     uint32_t heads = heads_of(shape);
-    return (uint64_t)layers_of(shape, group) * heads *
+    return (uint64_t)layers_of(shape, group, 0) * heads *
            (part_bytes(shape->type, shape->key_width / heads) +
             part_bytes(shape->type, kv_padded(shape->value_width / heads)));
 }
@@ -49,7 +50,7 @@ struct kv_room kv_room_for(const struct kv_shape *shape, uint32_t sequences, uin
 {
     uint32_t pages = pages_of(tokens);
     uint32_t ring = kv_ring(shape);
-    bool two = layers_of(shape, 1) > 0;
+    bool two = layers_of(shape, 1, 0) > 0;
     return (struct kv_room){
         {sequences * pages, two ? sequences * (pages < ring ? pages : ring) : 0}};
 }
@@ -92,14 +93,12 @@ static enum status make_group(struct kv_pool *p, uint32_t group, uint32_t pages,
 {
     struct group *g = &p->groups[group];
     g->n = g->n_free = pages;
-    g->layers = layers_of(&p->shape, group);
-    g->page_bytes = g->layers * p->layer_bytes;
+    g->layers = layers_of(&p->shape, group, 0);
+    g->page_bytes = layers_of(&p->shape, group, p->device.layers) * p->layer_bytes;
     g->uses = calloc((size_t)pages + 1, sizeof *g->uses);
     g->free_pages = calloc((size_t)pages + 1, sizeof *g->free_pages);
-    g->data = p->device.copy != NULL
-                  ? NULL
-                  : calloc(pages > 0 ? pages : 1, g->page_bytes > 0 ? g->page_bytes : 1);
-    if (g->uses == NULL || g->free_pages == NULL || (g->data == NULL && p->device.copy == NULL)) {
+    g->data = calloc(pages > 0 ? pages : 1, g->page_bytes > 0 ? g->page_bytes : 1);
+    if (g->uses == NULL || g->free_pages == NULL || g->data == NULL) {
         return error_set(err, STATUS_NO_MEMORY, "no memory for %u pages of keys and values", pages);
     }
     for (uint32_t i = 0; i < pages; i++) {
@@ -113,7 +112,7 @@ enum status kv_pool_new_with(const struct kv_shape *shape, const struct kv_room 
                              struct error *err)
 {
     struct kv_pool *p = calloc(1, sizeof *p);
-    uint16_t places[KV_GROUPS] = {0};
+    uint16_t side[KV_GROUPS] = {0};
     enum status s = STATUS_OK;
     if (p == NULL || shape->layers > KV_LAYERS_MAX) {
         free(p);
@@ -130,10 +129,14 @@ enum status kv_pool_new_with(const struct kv_shape *shape, const struct kv_room 
     p->head_bytes = p->key_bytes + part_bytes(shape->type, kv_padded(p->value_width));
     p->layer_bytes = p->heads * p->head_bytes;
     for (uint32_t i = 0; i < shape->layers; i++) {
-        p->places[i] = places[kv_windowed(shape, i) ? 1 : 0]++;
+        if (i == p->device.layers) {
+            memset(side, 0, sizeof side);
+        }
+        p->places[i] = side[kv_windowed(shape, i) ? 1 : 0]++;
     }
     for (uint32_t group = 0; s == STATUS_OK && group < KV_GROUPS; group++) {
-        s = make_group(p, group, group == 1 && places[1] == 0 ? 0 : room->pages[group], err);
+        s = make_group(p, group, group == 1 && layers_of(shape, 1, 0) == 0 ? 0 : room->pages[group],
+                       err);
     }
     if (s != STATUS_OK) {
         kv_pool_free(p);
@@ -222,7 +225,8 @@ static void copy_page(struct kv_pool *p, uint32_t group, uint32_t to, uint32_t f
     struct group *g = &p->groups[group];
     if (p->device.copy != NULL) {
         p->device.copy(p->device.data, group, to, from);
-    } else {
+    }
+    if (g->page_bytes > 0) {
         memcpy(g->data + to * g->page_bytes, g->data + from * g->page_bytes, g->page_bytes);
     }
 }

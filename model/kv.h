@@ -49,11 +49,12 @@ struct kv_sequence { /* zeroed: empty */
     uint32_t length;       /* tokens whose keys and values are there */
 };
 
-/* Where pages lie when not in the pool's own memory: a copy of one page, done before the next pass.
- * The device has pages[group] of kv_group_bytes each. */
+/* Where the pages of the first `layers` layers lie when not in the pool's own memory: a copy of one
+ * page, done before the next pass. Layers count their places in a page apart on both sides. */
 struct kv_device {
     void (*copy)(void *data, uint32_t group, uint32_t to, uint32_t from);
     void *data;
+    uint32_t layers;
 };
 
 struct kv_room {
@@ -71,7 +72,7 @@ uint32_t kv_ring(const struct kv_shape *shape);
 /* With that many pages in each group that has layers. */
 enum status kv_pool_new(const struct kv_shape *shape, uint32_t pages, struct kv_pool **out,
                         struct error *err) MUST_CHECK;
-/* device: NULL: in the pool's own memory. With one, kv_put and kv_page are not for use. */
+/* device: NULL: all in the pool's own memory. kv_put and kv_page are not for a device's layers. */
 enum status kv_pool_new_with(const struct kv_shape *shape, const struct kv_room *room,
                              const struct kv_device *device, struct kv_pool **out,
                              struct error *err) MUST_CHECK;
@@ -98,7 +99,7 @@ enum status kv_fork(struct kv_pool *p, const struct kv_sequence *from, uint32_t 
                     struct kv_sequence *out, struct error *err) MUST_CHECK;
 void kv_release(struct kv_pool *p, struct kv_sequence *s);
 
-/* A layer's group, and its place among that group's layers. */
+/* A layer's group, and its place among that group's layers on the same side. */
 uint32_t kv_group(const struct kv_pool *p, uint32_t layer, uint32_t *place);
 /* The number in the layer's group of page `page` of the sequence. */
 uint32_t kv_page_number(const struct kv_pool *p, const struct kv_sequence *s, uint32_t layer,

@@ -121,6 +121,16 @@ void pool_rows(const struct model *m, const struct workspace *w, const float *ro
  * Embedding). */
 enum status decoder_embed(const struct model *m, struct workspace *w, const uint32_t *tokens,
                           uint32_t n, float *out, struct error *err) MUST_CHECK;
+/* Are the pieces what a pass of at most `most` tokens takes, and is there room? *n: their tokens.
+ */
+enum status pieces_check(const struct model *m, uint32_t most, const struct kv_pool *pool,
+                         const struct model_piece *pieces, size_t n_pieces, uint32_t *n,
+                         struct error *err) MUST_CHECK;
+/* model_forward's layers from `first` on, the ones before having left x (a row a token): for a
+ * device that has those. */
+enum status decoder_rest(const struct model *m, struct workspace *w, struct kv_pool *pool,
+                         const struct model_piece *pieces, size_t n_pieces, uint32_t first,
+                         const float *x, float *logits, struct error *err) MUST_CHECK;
 /* Are these n tokens what the encoder and the workspace take? */
 enum status encoder_check(const struct model *m, const struct workspace *w, const uint32_t *tokens,
                           uint32_t n, struct error *err) MUST_CHECK;
@@ -132,6 +142,8 @@ enum status expert_room_new(const struct model *m, uint32_t tokens, struct exper
 uint64_t expert_room_bytes(const struct model_info *i, uint32_t tokens);
 void expert_room_free(struct expert_room *r); /* NULL is fine */
 
+/* The frequencies of a rope's pairs. */
+void rope_frequencies(const struct model *m, uint32_t which, double *out);
 /* The angles of the positions of n tokens for all pairs, of every rope. */
 void rope_angles(struct workspace *w, uint32_t pairs, uint32_t n);
 void matrix_row(const struct matrix *w, uint32_t row, float *out);

@@ -25,6 +25,15 @@ static bool make_rooms(const struct model_info *i, struct workspace *w)
     return good;
 }
 
+void rope_frequencies(const struct model *m, uint32_t which, double *out)
+{
+    const struct rope *rope = &m->ropes[which];
+    for (size_t i = 0; i < m->rope_width / 2; i++) {
+        out[i] = pow((double)rope->base, -2.0 * (double)i / (double)m->rope_width) /
+                 (double)rope->scale / (rope->factors == NULL ? 1 : (double)rope->factors[i]);
+    }
+}
+
 static bool make_ropes(const struct model *m, struct workspace *w)
 {
     size_t pairs = m->rope_width / 2;
@@ -36,10 +45,8 @@ static bool make_ropes(const struct model *m, struct workspace *w)
         w->sines[r] = floats(w->tokens, m->info.head_width / 2);
         w->frequencies[r] = calloc(pairs + 1, sizeof **w->frequencies);
         good = good && w->cosines[r] != NULL && w->sines[r] != NULL && w->frequencies[r] != NULL;
-        for (size_t i = 0; w->frequencies[r] != NULL && i < pairs; i++) {
-            w->frequencies[r][i] =
-                pow((double)rope->base, -2.0 * (double)i / (double)m->rope_width) /
-                (double)rope->scale / (rope->factors == NULL ? 1 : (double)rope->factors[i]);
+        if (w->frequencies[r] != NULL) {
+            rope_frequencies(m, r, w->frequencies[r]);
         }
     }
     return good;

@@ -14,11 +14,16 @@ constexpr unsigned CHOOSE_SEGMENT = 4096; // tokens sorted together
 constexpr unsigned CHOOSE_SEGMENTS = CHOOSE_SEGMENT / GPU_TOP;
 constexpr unsigned CHOOSE_VOCABULARY = CHOOSE_SEGMENT * CHOOSE_SEGMENTS; // at most
 
+__device__ __forceinline__ bool is_number(float v)
+{
+    return v == v;
+}
+
 // Tokens by their logit, of equals the lower id first, as numbers that compare alike; 0: none.
 __device__ __forceinline__ uint64_t order_of(float logit, uint32_t token)
 {
     uint32_t bits = __float_as_uint(logit == 0 ? 0.0F : logit); // -0 is 0
-    if (isnan(logit)) {
+    if (!is_number(logit)) {
         return 0;
     }
     bits = (bits & 0x80000000U) != 0 ? ~bits : bits | 0x80000000U;
@@ -150,7 +155,7 @@ __global__ void choose_sums(const float *room, uint32_t vocabulary, const gpu_sa
     double sum = 0;
     for (unsigned i = threadIdx.x; temperature > 0 && i < CHOOSE_SEGMENT; i += CHOOSE_THREADS) {
         uint32_t token = blockIdx.x * CHOOSE_SEGMENT + i;
-        if (token < vocabulary && !isnan(row[token])) {
+        if (token < vocabulary && is_number(row[token])) {
             sum += exp((static_cast<double>(row[token]) - most) / temperature);
         }
     }

@@ -169,11 +169,12 @@ struct gpu_ops {
     enum status (*allocate)(struct gpu *g, uint64_t bytes, void **out, struct error *err);
     void (*release)(struct gpu *g, void *p); /* NULL is fine */
     /* Scratch of the operations for batches of at most `rows` rows of at most `widest` floats,
-     * attention of at most `most` keys included. Once, before the first of them. */
-    uint64_t (*scratch_bytes)(uint32_t rows, uint32_t widest, uint32_t heads, uint32_t value_width,
-                              uint32_t most);
-    enum status (*scratch)(struct gpu *g, uint32_t rows, uint32_t widest, uint32_t heads,
-                           uint32_t value_width, uint32_t most, struct error *err);
+     * attention over at most `most` keys and choices for `choices` rows. Before the first of them.
+     */
+    uint64_t (*scratch_bytes)(uint32_t rows, uint32_t choices, uint32_t widest, uint32_t heads,
+                              uint32_t value_width, uint32_t most);
+    enum status (*scratch)(struct gpu *g, uint32_t rows, uint32_t choices, uint32_t widest,
+                           uint32_t heads, uint32_t value_width, uint32_t most, struct error *err);
     /* Host memory that the device reads and writes by itself (pinned). */
     enum status (*host_allocate)(struct gpu *g, uint64_t bytes, void **out, struct error *err);
     void (*host_release)(struct gpu *g, void *p);
@@ -200,6 +201,8 @@ struct gpu_ops {
                  void *out);
 
     /* ---- the pass ---- */
+    /* Can heads of these widths, so many experts (0: none) and tokens be had here? */
+    bool (*takes)(uint32_t key_width, uint32_t value_width, uint32_t experts, uint32_t vocabulary);
     /* x[t] = row tokens[t] of the table, times scale. */
     enum status (*embed)(struct gpu *g, const struct gpu_matrix *table, const struct gpu_batch *b,
                          float scale, float *x, struct error *err);

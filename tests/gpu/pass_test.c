@@ -1,0 +1,365 @@
+/* Whole models on the emulated device: logits beside the processor's, the same bits however a
+ * prompt is sliced and whoever is beside it, tokens as the sampler takes them, and the first layers
+ * alone on the device. */
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/file.h"
+#include "model/backend.h"
+#include "model/cuda/cuda.h"
+#include "tests/fixture/model_writer.h"
+#include "tests/unit/test.h"
+
+#define TOKENS 24U
+#define CONTEXT 64U
+#define PASS 32U
+
+struct rig {
+    struct model *m;
+    struct backend *cpu, *gpu;
+    uint32_t vocabulary;
+};
+
+static void write_model(const char *dir, const struct model_writer *w, char path[256])
+{
+    struct buf file;
+    struct error err;
+    buf_init(&file, 64 << 20);
+    model_write(w, &file);
+    (void)snprintf(path, 256, "%s/%s.gguf", dir, w->architecture);
+    assert_int_equal(file_write_atomic(path, file.ptr, file.len, 0600, &err), STATUS_OK);
+    buf_deinit(&file);
+}
+
+static void open_rig(struct rig *r, const char *dir, const char *name, enum tensor_type type,
+                     enum tensor_type kv, uint32_t gpu_layers)
+{
+    char path[256];
+    struct error err = {0};
+    struct model_writer w = model_writer_small(name, type);
+    struct backend_options o = {.tokens = PASS,
+                                .sequences = 4,
+                                .context = CONTEXT,
+                                .kv_type = kv,
+                                .choices = 4,
+                                .gpu_layers = gpu_layers};
+    write_model(dir, &w, path);
+    assert_int_equal(model_open(path, &r->m, &err), STATUS_OK);
+    assert_int_equal(backend_open_cpu(r->m, &o, &r->cpu, &err), STATUS_OK);
+    if (cuda_open_with(carrel_cuda(), NULL, r->m, &o, &r->gpu, &err) != STATUS_OK) {
+        fail_msg("%s: %s", name, err.text);
+    }
+    r->vocabulary = model_info(r->m)->vocabulary;
+}
+
+static void close_rig(struct rig *r)
+{
+    backend_close(r->gpu);
+    backend_close(r->cpu);
+    model_close(r->m);
+}
+
+static void tokens_of(uint32_t first, uint32_t n, uint32_t *out)
+{
+    for (uint32_t i = 0; i < n; i++) {
+        out[i] = i == 0 ? 1 : 259 + (first + i * 7) % 61;
+    }
+}
+
+static void pass(struct backend *b, const struct model_piece *pieces, size_t n, float *logits)
+{
+    struct error err = {0};
+    if (backend_forward(b, pieces, n, logits, &err) != STATUS_OK) {
+        fail_msg("%s", err.text);
+    }
+}
+
+/* All logits of one text, `slice` tokens a pass. */
+static void run_sliced(struct rig *r, struct backend *b, uint32_t slice, float *logits)
+{
+    struct kv_sequence s = {0};
+    struct error err;
+    uint32_t tokens[TOKENS];
+    tokens_of(0, TOKENS, tokens);
+    assert_int_equal(kv_reserve(b->keys, &s, TOKENS, &err), STATUS_OK);
+    for (uint32_t at = 0; at < TOKENS; at += slice) {
+        struct model_piece p = {&s, tokens + at, TOKENS - at < slice ? TOKENS - at : slice, true};
+        pass(b, &p, 1, logits + (size_t)at * r->vocabulary);
+    }
+    kv_release(b->keys, &s);
+}
+
+/* The largest difference, as a share of the largest logit. */
+static float apart(const float *a, const float *b, size_t n)
+{
+    float most = 0;
+    float scale = 1e-6F;
+    for (size_t i = 0; i < n; i++) {
+        float d = fabsf(a[i] - b[i]);
+        most = d > most || isnan(d) ? d : most;
+        scale = fabsf(a[i]) > scale ? fabsf(a[i]) : scale;
+    }
+    return most / scale;
+}
+
+/* Activations beside 8-bit weights are rounded to bytes: where one lies at a border, the two sides
+ * round it apart, which is what the bound allows for. */
+static void test_logits(void **state)
+{
+    static const struct {
+        const char *name;
+        enum tensor_type type, kv;
+    } rows[] = {{"llama", TENSOR_F32, TENSOR_F16},   {"llama", TENSOR_Q8_0, TENSOR_Q8_0},
+                {"qwen2", TENSOR_Q4_0, TENSOR_F16},  {"qwen3", TENSOR_F16, TENSOR_F16},
+                {"gemma2", TENSOR_Q8_0, TENSOR_F16}, {"gemma3", TENSOR_F32, TENSOR_F16},
+                {"phi3", TENSOR_Q8_0, TENSOR_F16},   {"mixtral", TENSOR_Q8_0, TENSOR_F16},
+                {"qwen3moe", TENSOR_F32, TENSOR_F16}};
+    char dir[64];
+    (void)state;
+    test_folder(dir);
+    for (size_t i = 0; i < COUNT_OF(rows); i++) {
+        struct rig r;
+        open_rig(&r, dir, rows[i].name, rows[i].type, rows[i].kv, BACKEND_LAYERS_FIT);
+        size_t n = (size_t)TOKENS * r.vocabulary;
+        float *want = calloc(n, sizeof *want);
+        float *got = calloc(n, sizeof *got);
+        run_sliced(&r, r.cpu, TOKENS, want);
+        run_sliced(&r, r.gpu, TOKENS, got);
+        float far = apart(want, got, n);
+        print_message("%-9s %s: %g apart, %s\n", rows[i].name, tensor_type_info(rows[i].type)->name,
+                      (double)far, r.gpu->name);
+        assert_true(far < 2e-3F);
+        free(want);
+        free(got);
+        close_rig(&r);
+    }
+    test_folder_remove(dir);
+}
+
+static const char *const some[] = {"llama", "gemma2", "mixtral"};
+
+static void test_slices(void **state)
+{
+    static const uint32_t slices[] = {1, 7, 16};
+    char dir[64];
+    (void)state;
+    test_folder(dir);
+    for (size_t i = 0; i < COUNT_OF(some); i++) {
+        struct rig r;
+        open_rig(&r, dir, some[i], TENSOR_Q8_0, TENSOR_F16, BACKEND_LAYERS_FIT);
+        size_t n = (size_t)TOKENS * r.vocabulary;
+        float *want = calloc(n, sizeof *want);
+        float *got = calloc(n, sizeof *got);
+        run_sliced(&r, r.gpu, TOKENS, want);
+        for (size_t k = 0; k < COUNT_OF(slices); k++) {
+            memset(got, 0, n * sizeof *got);
+            run_sliced(&r, r.gpu, slices[k], got);
+            assert_memory_equal(got, want, n * sizeof *got);
+        }
+        free(want);
+        free(got);
+        close_rig(&r);
+    }
+    test_folder_remove(dir);
+}
+
+/* A text that goes on from another's beginning, beside two others of which one is being read: the
+ * bits that it has alone. */
+static void test_neighbours(void **state)
+{
+    char dir[64];
+    (void)state;
+    test_folder(dir);
+    for (size_t i = 0; i < COUNT_OF(some); i++) {
+        struct rig r;
+        struct error err;
+        struct kv_sequence first = {0};
+        struct kv_sequence s[3] = {{0}, {0}, {0}};
+        uint32_t tokens[3][TOKENS];
+        open_rig(&r, dir, some[i], TENSOR_F32, TENSOR_F16, BACKEND_LAYERS_FIT);
+        size_t row = r.vocabulary;
+        float *alone = calloc(TOKENS * row, sizeof *alone);
+        float *logits = calloc(4 * row, sizeof *logits);
+        run_sliced(&r, r.gpu, TOKENS, alone);
+        for (uint32_t k = 0; k < 3; k++) {
+            tokens_of(k * 5, TOKENS, tokens[k]);
+        }
+        /* 20 of the 24 tokens, then a fork in the middle of a page */
+        assert_int_equal(kv_reserve(r.gpu->keys, &first, 20, &err), STATUS_OK);
+        struct model_piece beginning = {&first, tokens[0], 20, false};
+        pass(r.gpu, &beginning, 1, logits);
+        assert_int_equal(kv_fork(r.gpu->keys, &first, 18, &s[0], &err), STATUS_OK);
+        for (uint32_t k = 0; k < 3; k++) {
+            assert_int_equal(kv_reserve(r.gpu->keys, &s[k], TOKENS, &err), STATUS_OK);
+        }
+        struct model_piece read[] = {{&s[1], tokens[1], 9, false}, {&s[2], tokens[2], 3, false}};
+        pass(r.gpu, read, 2, logits);
+        for (uint32_t at = 18; at < TOKENS; at++) {
+            struct model_piece p[] = {{&s[1], tokens[1] + at - 9, 1, false},
+                                      {&s[0], tokens[0] + at, 1, false},
+                                      {&s[2], tokens[2] + 3, 2, false}};
+            uint32_t n = at == 20 ? 3 : 2; /* once beside a slice of a prompt */
+            pass(r.gpu, p, n, logits);
+            assert_memory_equal(logits + row, alone + at * row, row * sizeof *logits);
+        }
+        /* the one it came from goes on as if nothing had been */
+        assert_int_equal(kv_reserve(r.gpu->keys, &first, 1, &err), STATUS_OK);
+        struct model_piece go_on = {&first, tokens[0] + 20, 1, false};
+        pass(r.gpu, &go_on, 1, logits);
+        assert_memory_equal(logits, alone + 20 * row, row * sizeof *logits);
+        kv_release(r.gpu->keys, &first);
+        for (uint32_t k = 0; k < 3; k++) {
+            kv_release(r.gpu->keys, &s[k]);
+        }
+        free(alone);
+        free(logits);
+        close_rig(&r);
+    }
+    test_folder_remove(dir);
+}
+
+/* Every way of choosing: the token that the sampler takes of the same row. */
+static void test_choices(void **state)
+{
+    struct logit_bias bias[] = {{270, 8}, {280, -100}};
+    struct logit_bias twice[] = {{270, 1}, {270, 1}};
+    const struct sampler_options options[] = {
+        {.temperature = 0, .top_p = 1, .repetition_penalty = 1},
+        {.temperature = 1, .top_p = 1, .repetition_penalty = 1, .seed = 3},
+        {.temperature = .7F, .top_p = .9F, .top_k = 40, .repetition_penalty = 1.1F, .window = 64},
+        {.temperature = 1.3F, .top_p = .8F, .min_p = .05F, .repetition_penalty = 1, .seed = 9},
+        {.temperature = .5F,
+         .top_p = 1,
+         .repetition_penalty = 1,
+         .presence_penalty = .5F,
+         .frequency_penalty = .3F,
+         .window = 16,
+         .biases = bias,
+         .n_biases = 2},
+        {.temperature = 0, .top_p = 1, .repetition_penalty = 1, .biases = twice, .n_biases = 2}};
+    char dir[64];
+    struct rig r;
+    struct error err;
+    (void)state;
+    test_folder(dir);
+    open_rig(&r, dir, "llama", TENSOR_Q8_0, TENSOR_F16, BACKEND_LAYERS_FIT);
+    uint64_t allowed[8] = {0};
+    for (uint32_t t = 0; t < r.vocabulary; t += 3) {
+        allowed[t / 64] |= UINT64_C(1) << t % 64;
+    }
+    for (size_t i = 0; i < 2 * COUNT_OF(options); i++) {
+        struct sampler *sampler = NULL;
+        struct kv_sequence s = {0};
+        struct kv_sequence other = {0};
+        bool masked = i >= COUNT_OF(options);
+        assert_int_equal(sampler_new(&options[i % COUNT_OF(options)], r.vocabulary, &sampler, &err),
+                         STATUS_OK);
+        assert_int_equal(kv_reserve(r.gpu->keys, &s, TOKENS, &err), STATUS_OK);
+        assert_int_equal(kv_reserve(r.gpu->keys, &other, 2 * TOKENS, &err), STATUS_OK);
+        uint32_t token = 1;
+        uint32_t text[2] = {5, 6};
+        for (uint32_t step = 0; step < 6; step++) {
+            struct model_piece p[] = {{&other, text, 2, false}, {&s, &token, 1, false}};
+            struct backend_pick picks[2] = {{.wanted = false},
+                                            {.sampler = sampler,
+                                             .allowed = masked ? allowed : NULL,
+                                             .step = step,
+                                             .wanted = true,
+                                             .logits_wanted = true}};
+            size_t from = step % 2; /* alone, as a captured step is, and beside a prompt */
+            assert_int_equal(backend_choose(r.gpu, p + from, 2 - from, picks + from, &err),
+                             STATUS_OK);
+            assert_non_null(picks[1].logits);
+            token = picks[1].token;
+            assert_int_equal(token,
+                             sampler_pick(sampler, picks[1].logits, masked ? allowed : NULL, step));
+            assert_true(!masked || token % 3 == 0);
+            sampler_accept(sampler, token);
+        }
+        kv_release(r.gpu->keys, &s);
+        kv_release(r.gpu->keys, &other);
+        sampler_free(sampler);
+    }
+    close_rig(&r);
+    test_folder_remove(dir);
+}
+
+/* The first layer on the device, the others and the head on the processor. */
+static void test_some_layers(void **state)
+{
+    static const char *const names[] = {"qwen2", "gemma3"};
+    char dir[64];
+    (void)state;
+    test_folder(dir);
+    for (size_t i = 0; i < COUNT_OF(names); i++) {
+        struct rig r;
+        open_rig(&r, dir, names[i], TENSOR_F16, TENSOR_F16, i == 0 ? 1 : 4);
+        assert_non_null(strstr(r.gpu->name, i == 0 ? "1 of 2 layers, " : "4 of 6 layers, "));
+        size_t n = (size_t)TOKENS * r.vocabulary;
+        float *want = calloc(n, sizeof *want);
+        float *got = calloc(n, sizeof *got);
+        float *sliced = calloc(n, sizeof *sliced);
+        run_sliced(&r, r.cpu, TOKENS, want);
+        run_sliced(&r, r.gpu, TOKENS, got);
+        run_sliced(&r, r.gpu, 5, sliced);
+        assert_true(apart(want, got, n) < 2e-3F);
+        assert_memory_equal(got, sliced, n * sizeof *got);
+        free(want);
+        free(got);
+        free(sliced);
+        close_rig(&r);
+    }
+    test_folder_remove(dir);
+}
+
+static void test_refusals(void **state)
+{
+    char dir[64];
+    char path[256];
+    struct error err = {0};
+    struct model *m = NULL;
+    struct backend *b = NULL;
+    struct model_writer w = model_writer_small("llama", TENSOR_Q8_0);
+    struct backend_options o = {.tokens = PASS,
+                                .sequences = 4096,
+                                .context = 1U << 20,
+                                .kv_type = TENSOR_F16,
+                                .choices = 4,
+                                .gpu_layers = BACKEND_LAYERS_FIT};
+    (void)state;
+    test_folder(dir);
+    write_model(dir, &w, path);
+    assert_int_equal(model_open(path, &m, &err), STATUS_OK);
+    /* the emulated device has a GiB: the plan's figures say why not */
+    assert_int_equal(cuda_open_with(carrel_cuda(), NULL, m, &o, &b, &err), STATUS_NO_MEMORY);
+    assert_non_null(strstr(err.text, "2 layers need"));
+    assert_non_null(strstr(err.text, "keys and values"));
+    o.sequences = 4;
+    o.context = CONTEXT;
+    o.kv_type = TENSOR_F32;
+    assert_int_equal(cuda_open_with(carrel_cuda(), NULL, m, &o, &b, &err), STATUS_UNSUPPORTED);
+    o.kv_type = TENSOR_F16;
+    assert_int_equal(cuda_open_with(carrel_cuda(), NULL, m, &o, &b, &err), STATUS_OK);
+    struct kv_sequence s = {0};
+    uint32_t token = model_info(m)->vocabulary;
+    struct model_piece p = {&s, &token, 1, false};
+    float logits[512];
+    assert_int_equal(kv_reserve(b->keys, &s, 1, &err), STATUS_OK);
+    assert_int_equal(backend_forward(b, &p, 1, logits, &err), STATUS_INVALID);
+    assert_int_equal(s.length, 0);
+    kv_release(b->keys, &s);
+    backend_close(b);
+    model_close(m);
+    test_folder_remove(dir);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_logits),      cmocka_unit_test(test_slices),
+        cmocka_unit_test(test_neighbours),  cmocka_unit_test(test_choices),
+        cmocka_unit_test(test_some_layers), cmocka_unit_test(test_refusals),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
