@@ -32,6 +32,8 @@ struct attend_job {
     float *parts; // n x heads x splits x (value_width + 2): the sums, the maximum, the weights' sum
 };
 
+#include "model/cuda/attend_mma.cuh"
+
 // What a query has so far; the eight threads of its row agree on most and sum.
 template <unsigned Dims> struct attend_state {
     float most, sum;
@@ -67,8 +69,8 @@ template <unsigned Dims> __device__ __forceinline__ void clear_state(attend_stat
     }
 }
 
-// Rows `from` to from + ATTEND_KEYS of the owner's keys (or values) as floats, `stride` apart. Those
-// of pages before `begin`, which may be gone, and from `end` on are zeros.
+// Rows `from` to from + ATTEND_KEYS of the owner's keys (or values) as floats, `stride` apart.
+// Those of pages before `begin`, which may be gone, and from `end` on are zeros.
 __device__ __forceinline__ void load_rows(const attend_job &j, uint32_t owner, uint32_t kv_head,
                                           bool keys, uint32_t from, uint32_t begin, uint32_t end,
                                           float *to, uint32_t stride)
@@ -91,8 +93,8 @@ __device__ __forceinline__ void load_rows(const attend_job &j, uint32_t owner, u
         for (uint32_t d = threadIdx.x % 16 * 8; wide && d < width; d += 128) {
             uint4 eight = make_uint4(0, 0, 0, 0);
             if (there) {
-                eight = *reinterpret_cast<const uint4 *>(rows +
-                                                         (static_cast<size_t>(slot) * width + d) * 2);
+                eight = *reinterpret_cast<const uint4 *>(
+                    rows + (static_cast<size_t>(slot) * width + d) * 2);
             }
             const uint32_t pairs[4] = {eight.x, eight.y, eight.z, eight.w};
             GPU_UNROLL
@@ -121,13 +123,12 @@ __device__ __forceinline__ void load_rows(const attend_job &j, uint32_t owner, u
     }
 }
 
-// One row's part: keys of the whole tile from `begin` to `end` that lie in it, of which the row sees
-// those from `sees_from` to `sees`. All threads of the block take part.
+// One row's part: keys of the whole tile from `begin` to `end` that lie in it, of which the row
+// sees those from `sees_from` to `sees`. All threads of the block take part.
 template <unsigned Dims>
-__device__ __forceinline__ void attend_part(const attend_job &j, uint32_t owner, uint32_t kv_head,
-                                            uint32_t split, uint32_t begin, uint32_t end,
-                                            uint32_t sees_from, uint32_t sees, float *shared,
-                                            attend_state<Dims> &s)
+__device__ __forceinline__ void
+attend_part(const attend_job &j, uint32_t owner, uint32_t kv_head, uint32_t split, uint32_t begin,
+            uint32_t end, uint32_t sees_from, uint32_t sees, float *shared, attend_state<Dims> &s)
 {
     const uint32_t key_stride = j.key_width + 1; // odd where widths are even: no two in one bank
     const uint32_t value_stride = j.value_width + 1;
@@ -234,7 +235,8 @@ template <unsigned Dims, bool Split> __global__ void attend_tiles(attend_job j, 
         uint32_t d = i % j.key_width;
         float v = 0;
         if (r <= last) {
-            size_t from = static_cast<size_t>(token + r / group) * j.heads + kv_head * group + r % group;
+            size_t from =
+                static_cast<size_t>(token + r / group) * j.heads + kv_head * group + r % group;
             v = __fmul_rn(j.q[from * j.key_width + d], j.scale);
         }
         shared[i / j.key_width * stride + d] = v;
@@ -302,8 +304,7 @@ static inline uint64_t attend_parts_bytes(uint64_t queries, uint32_t most, uint3
 static inline uint64_t attend_scratch_bytes(uint32_t rows, uint32_t heads, uint32_t value_width,
                                             uint32_t most)
 {
-    uint64_t bytes =
-        attend_parts_bytes(static_cast<uint64_t>(rows) * heads, most, value_width);
+    uint64_t bytes = attend_parts_bytes(static_cast<uint64_t>(rows) * heads, most, value_width);
     return bytes < ATTEND_PARTS_BYTES ? bytes : ATTEND_PARTS_BYTES;
 }
 
@@ -339,6 +340,20 @@ static inline void attend_launch(cudaStream_t stream, const attend_job &j, const
     }
 }
 
+// On the matrix units; few tiles of few queries get a block a part.
+static inline void attend_mma_run(cudaStream_t stream, const attend_job &j, const gpu_attend *a)
+{
+    uint64_t queries = static_cast<uint64_t>(a->batch->n) * j.heads;
+    uint32_t group = j.heads / j.kv_heads;
+    uint32_t slices = (a->batch->tile_tokens * group + 63) / 64;
+    bool splits = a->batch->n_tiles * slices * j.kv_heads < ATTEND_BLOCKS &&
+                  attend_parts_bytes(queries, a->most, j.value_width) <= ATTEND_PARTS_BYTES;
+    attend_mma_launch(stream, j, a->batch->n_tiles, a->batch->tile_tokens, splits);
+    if (splits) {
+        GPU_LAUNCH(attend_merge, dim3(a->batch->n, j.heads), dim3(ATTEND_THREADS), 0, stream, j);
+    }
+}
+
 static inline void attend_run(cudaStream_t stream, void *scratch, const gpu_attend *a)
 {
     const gpu_keys *k = a->keys;
@@ -362,7 +377,9 @@ static inline void attend_run(cudaStream_t stream, void *scratch, const gpu_atte
     j.q = a->q;
     j.out = a->out;
     j.parts = static_cast<float *>(scratch);
-    if (j.value_width <= 64) {
+    if (attend_mma_takes(j.type, j.key_width, j.value_width)) {
+        attend_mma_run(stream, j, a);
+    } else if (j.value_width <= 64) {
         attend_launch<8>(stream, j, a);
     } else if (j.value_width <= 128) {
         attend_launch<16>(stream, j, a);

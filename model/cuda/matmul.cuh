@@ -1,6 +1,7 @@
-// Matrices times activations, on the device. For every type, every number of tokens and every tile
-// the result has the bits of the processor's kernels (model/kernels.h): integer sums of 32 products
-// are exact, and the float sums that follow go over the columns in their order everywhere.
+// Matrices times activations, on the device. For every number of tokens and every tile a result has
+// the same bits. Those of quantized types, F32 and Q2_K are the processor's (model/kernels.h):
+// integer sums of 32 products are exact, and the float sums that follow go over the columns in
+// their order everywhere. F16 and BF16 are as close as single precision lies to it.
 //
 // Host functions launch on the stream that they are given and check nothing: cudaGetLastError
 // tells.
@@ -8,6 +9,7 @@
 #define CARREL_MODEL_CUDA_MATMUL_CUH
 
 #include "model/cuda/matmul_floats.cuh"
+#include "model/cuda/matmul_halves.cuh"
 #include "model/cuda/matmul_tiles.cuh"
 
 extern "C" {
@@ -67,7 +69,7 @@ inline void matmul_pack(uint32_t type, uint32_t columns, uint32_t n, const void 
 // For passes of at most `rows` tokens and matrices of at most `widest` columns.
 inline uint64_t matmul_scratch_bytes(uint32_t rows, uint32_t widest)
 {
-    return panel_bytes(rows, widest);
+    return (panel_bytes(rows, widest) + 15) / 16 * 16 + halves_panel_bytes(rows, widest);
 }
 
 #define MATMUL_QUANTIZED(X)                                                                        \
@@ -81,8 +83,7 @@ inline uint64_t matmul_scratch_bytes(uint32_t rows, uint32_t widest)
     X(PACK_Q6_K)                                                                                   \
     X(PACK_IQ4_NL)                                                                                 \
     X(PACK_IQ4_XS)
-#define MATMUL_FLOATS(X)                                                                           \
-    X(PACK_F32)                                                                                    \
+#define MATMUL_HALVES(X)                                                                           \
     X(PACK_F16)                                                                                    \
     X(PACK_BF16)
 
@@ -125,17 +126,30 @@ inline void matmul_quantized(cudaStream_t stream, const gpu_panel &p, const gpu_
 }
 
 template <pack_kind P>
-inline void matmul_floats(cudaStream_t stream, const float *x, uint32_t n,
-                          const gpu_product *products, uint32_t n_products)
+inline void matmul_halves(cudaStream_t stream, const halves_panel &p, const gpu_product *products,
+                          uint32_t n_products)
+{
+    if (p.n < MATMUL_SMALL_FROM) {
+        launch_halves_8<P>(stream, matmul_rows(products, n_products, 1), p);
+    } else if (p.n < MATMUL_LARGE_FROM) {
+        launch_halves_tiles<P, halves_small>(
+            stream, matmul_rows(products, n_products, halves_small::ALL_GROUPS), p);
+    } else {
+        launch_halves_tiles<P, halves_large>(
+            stream, matmul_rows(products, n_products, halves_large::ALL_GROUPS), p);
+    }
+}
+
+inline void matmul_singles(cudaStream_t stream, const float *x, uint32_t n,
+                           const gpu_product *products, uint32_t n_products)
 {
     uint32_t columns = products[0].w->columns;
     if (n <= 2) {
-        launch_float_vectors<P, 1>(stream, matmul_rows(products, n_products, 1), x, columns, n);
+        launch_float_vectors<1>(stream, matmul_rows(products, n_products, 1), x, columns, n);
     } else if (n < MATMUL_SMALL_FROM) {
-        launch_float_vectors<P, 8>(stream, matmul_rows(products, n_products, 1), x, columns, n);
+        launch_float_vectors<8>(stream, matmul_rows(products, n_products, 1), x, columns, n);
     } else {
-        launch_float_tiles<P>(stream, matmul_rows(products, n_products, FLOAT_GROUPS), x, columns,
-                              n);
+        launch_float_tiles(stream, matmul_rows(products, n_products, FLOAT_GROUPS), x, columns, n);
     }
 }
 
@@ -144,35 +158,41 @@ inline void matmul_floats(cudaStream_t stream, const float *x, uint32_t n,
 inline void matmul_run(cudaStream_t stream, void *scratch, const float *x, uint32_t n,
                        const gpu_product *products, uint32_t n_products)
 {
+    uint32_t columns = products[0].w->columns;
     gpu_panel p = {};
+    halves_panel h = halves_panel_at(static_cast<unsigned char *>(scratch) +
+                                         (panel_bytes(n, columns) + 15) / 16 * 16,
+                                     n, columns);
     for (uint32_t from = 0, to = 0; from < n_products; from = to) {
         uint32_t type = products[from].w->type;
-        pack_kind kind = matmul_kind(type);
         while (to < n_products && products[to].w->type == type) {
             to++;
         }
-        bool floats = kind == PACK_F32 || kind == PACK_F16 || kind == PACK_BF16;
-        if (kind != PACK_NONE && !floats && p.bytes == nullptr) {
-            p = panel_at(scratch, n, products[from].w->columns);
-            panel_make(stream, p, x);
-        }
-        switch (kind) {
+        const gpu_product *some = products + from;
+        switch (matmul_kind(type)) {
 #define MATMUL_CASE(kind)                                                                          \
     case kind:                                                                                     \
-        matmul_quantized<kind>(stream, p, products + from, to - from);                             \
+        if (p.bytes == nullptr) {                                                                  \
+            p = panel_at(scratch, n, columns);                                                     \
+            panel_make(stream, p, x);                                                              \
+        }                                                                                          \
+        matmul_quantized<kind>(stream, p, some, to - from);                                        \
         break;
             MATMUL_QUANTIZED(MATMUL_CASE)
 #undef MATMUL_CASE
 #define MATMUL_CASE(kind)                                                                          \
     case kind:                                                                                     \
-        matmul_floats<kind>(stream, x, n, products + from, to - from);                             \
+        halves_panel_make<kind>(stream, h, x);                                                     \
+        matmul_halves<kind>(stream, h, some, to - from);                                           \
         break;
-            MATMUL_FLOATS(MATMUL_CASE)
+            MATMUL_HALVES(MATMUL_CASE)
 #undef MATMUL_CASE
+        case PACK_F32:
+            matmul_singles(stream, x, n, some, to - from);
+            break;
         case PACK_NONE: // Q2_K: matmul_group_bytes lets nothing else through
         case PACK_KINDS:
-            launch_q2_k(stream, matmul_rows(products + from, to - from, 1), x,
-                        products[from].w->columns, n);
+            launch_q2_k(stream, matmul_rows(some, to - from, 1), x, columns, n);
             break;
         }
     }
@@ -223,7 +243,8 @@ inline void matmul_embed(cudaStream_t stream, const gpu_matrix *table, const gpu
         break;
     switch (matmul_kind(table->type)) {
         MATMUL_QUANTIZED(MATMUL_CASE)
-        MATMUL_FLOATS(MATMUL_CASE)
+        MATMUL_HALVES(MATMUL_CASE)
+        MATMUL_CASE(PACK_F32)
         MATMUL_CASE(PACK_NONE)
     case PACK_KINDS:
         break;

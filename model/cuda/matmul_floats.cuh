@@ -1,7 +1,7 @@
-// Float weights (packed: [column][16 rows]) and rows of Q2_K, which stay as in their file: sums in
-// single precision, in the order of the processor's kernels. A packed row's sum is made of the sums
-// of its blocks of 32 columns, each from zero, added in their order; a row of Q2_K of sixteen sums
-// of every sixteenth column, added as a tree.
+// Weights in single precision (packed: [column][16 rows]) and rows of Q2_K, which stay as in their
+// file: sums in single precision, in the order of the processor's kernels. A packed row's sum is
+// made of the sums of its blocks of 32 columns, each from zero, added in their order; a row of Q2_K
+// of sixteen sums of every sixteenth column, added as a tree.
 #ifndef CARREL_MODEL_CUDA_MATMUL_FLOATS_CUH
 #define CARREL_MODEL_CUDA_MATMUL_FLOATS_CUH
 
@@ -29,7 +29,7 @@ __device__ __forceinline__ float float_weight(const unsigned char *group, size_t
 // ---- few tokens ----
 
 // As multiply_vectors, with the blocks' own sums in place of products and scales.
-template <pack_kind P, unsigned T>
+template <unsigned T>
 __global__ void __launch_bounds__(VECTOR_THREADS)
     multiply_float_vectors(gpu_rows r, const float *x, uint32_t columns, uint32_t n)
 {
@@ -50,7 +50,7 @@ __global__ void __launch_bounds__(VECTOR_THREADS)
             GPU_UNROLL
             for (unsigned c = 0; c < BLOCK; c++) {
                 size_t column = static_cast<size_t>(from + mine) * BLOCK + c;
-                float w = float_weight<P>(group, column, row);
+                float w = float_weight<PACK_F32>(group, column, row);
                 GPU_UNROLL
                 for (unsigned t = 0; t < T; t++) {
                     bool there = column < columns && first_token + t < n;
@@ -79,14 +79,13 @@ __global__ void __launch_bounds__(VECTOR_THREADS)
     }
 }
 
-template <pack_kind P, unsigned T>
+template <unsigned T>
 inline void launch_float_vectors(cudaStream_t stream, const gpu_rows &r, const float *x,
                                  uint32_t columns, uint32_t n)
 {
     constexpr size_t shared = 2 * sizeof(float) * (VECTOR_THREADS / GROUP) * T * GROUP;
     dim3 grid(r.first[GPU_PRODUCTS_MAX], (n + T - 1) / T);
-    GPU_LAUNCH((multiply_float_vectors<P, T>), grid, VECTOR_THREADS, shared, stream, r, x, columns,
-               n);
+    GPU_LAUNCH(multiply_float_vectors<T>, grid, VECTOR_THREADS, shared, stream, r, x, columns, n);
 }
 
 // ---- many tokens: 64 rows x 64 tokens, four by four a thread ----
@@ -101,7 +100,6 @@ struct float_stage {
     float x[BLOCK][FLOAT_STRIDE];
 };
 
-template <pack_kind P>
 __global__ void __launch_bounds__(FLOAT_THREADS)
     multiply_float_tiles(gpu_rows r, const float *x, uint32_t columns, uint32_t n)
 {
@@ -121,9 +119,10 @@ __global__ void __launch_bounds__(FLOAT_THREADS)
             unsigned group = i / (BLOCK * GROUP);
             unsigned c = i / GROUP % BLOCK;
             s.w[c][group * GROUP + i % GROUP] =
-                group < groups ? float_weight<P>(w + group * r.group_bytes,
-                                                 static_cast<size_t>(b) * BLOCK + c, i % GROUP)
-                               : 0.0F;
+                group < groups
+                    ? float_weight<PACK_F32>(w + group * r.group_bytes,
+                                             static_cast<size_t>(b) * BLOCK + c, i % GROUP)
+                    : 0.0F;
         }
         for (unsigned i = threadIdx.x; i < BLOCK * FLOAT_TOKENS; i += FLOAT_THREADS) {
             unsigned token = first_token + i / BLOCK;
@@ -163,12 +162,11 @@ __global__ void __launch_bounds__(FLOAT_THREADS)
     }
 }
 
-template <pack_kind P>
 inline void launch_float_tiles(cudaStream_t stream, const gpu_rows &r, const float *x,
                                uint32_t columns, uint32_t n)
 {
     dim3 grid((n + FLOAT_TOKENS - 1) / FLOAT_TOKENS, r.first[GPU_PRODUCTS_MAX]);
-    GPU_LAUNCH((multiply_float_tiles<P>), grid, FLOAT_THREADS, sizeof(float_stage), stream, r, x,
+    GPU_LAUNCH(multiply_float_tiles, grid, FLOAT_THREADS, sizeof(float_stage), stream, r, x,
                columns, n);
 }
 

@@ -110,7 +110,8 @@ __global__ void __launch_bounds__(QUANTIZE_THREADS) quantize_rows(gpu_panel p, c
 
 inline void panel_make(cudaStream_t stream, const gpu_panel &p, const float *x)
 {
-    dim3 grid((p.blocks + QUANTIZE_THREADS / 8 - 1) / (QUANTIZE_THREADS / 8), p.padded);
+    uint32_t tokens = p.n <= 2 ? p.n : p.padded; // one and two are multiplied without the padding
+    dim3 grid((p.blocks + QUANTIZE_THREADS / 8 - 1) / (QUANTIZE_THREADS / 8), tokens);
     GPU_LAUNCH(quantize_rows, grid, QUANTIZE_THREADS, 0, stream, p, x);
 }
 

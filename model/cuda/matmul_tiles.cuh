@@ -172,6 +172,29 @@ multiply_tile(const tile_stage<P, Shape> &s, unsigned block, unsigned first_grou
     }
 }
 
+// A warp's results, from first_row and first_token on, into place.
+template <typename Shape>
+__device__ __forceinline__ void store_tile(const gpu_rows &r, unsigned which, unsigned first_row,
+                                           unsigned first_token, unsigned n,
+                                           const float (&sums)[Shape::GROUPS][Shape::PARTS][4])
+{
+    unsigned lane = threadIdx.x % 32;
+    const float *bias = r.bias[which];
+    GPU_UNROLL
+    for (unsigned i = 0; i < Shape::GROUPS * Shape::PARTS * 4; i++) {
+        unsigned group = i / (Shape::PARTS * 4);
+        unsigned part = i / 4 % Shape::PARTS;
+        unsigned c = i % 4;
+        unsigned row = first_row + group * GROUP + lane / 4 * 2 + c / 2;
+        unsigned token = first_token + 8 * part + lane % 4 * 2 + c % 2;
+        if (row < r.rows[which] && token < n) {
+            float sum = sums[group][part][c];
+            r.y[which][static_cast<size_t>(token) * r.rows[which] + row] =
+                bias == nullptr ? sum : __fadd_rn(sum, bias[row]);
+        }
+    }
+}
+
 // blockIdx.x: the tokens, so that thread blocks that run together share weights; blockIdx.y: the
 // rows.
 template <pack_kind P, typename Shape>
@@ -217,21 +240,8 @@ __global__ void __launch_bounds__(Shape::THREADS) multiply_tiles(gpu_rows r, gpu
     }
     cp_async_wait<0>();
 
-    unsigned lane = threadIdx.x % 32;
-    for (unsigned i = 0; i < Shape::GROUPS; i++) {
-        for (unsigned part = 0; part < Shape::PARTS; part++) {
-            for (unsigned c = 0; c < 4; c++) {
-                unsigned row = (first_group + my_group + i) * GROUP + lane / 4 * 2 + c / 2;
-                unsigned token = first_token + my_token + 8 * part + lane % 4 * 2 + c % 2;
-                if (row < r.rows[which] && token < p.n) {
-                    float sum = sums[i][part][c];
-                    const float *bias = r.bias[which];
-                    r.y[which][static_cast<size_t>(token) * r.rows[which] + row] =
-                        bias == nullptr ? sum : __fadd_rn(sum, bias[row]);
-                }
-            }
-        }
-    }
+    store_tile<Shape>(r, which, (first_group + my_group) * GROUP, first_token + my_token, p.n,
+                      sums);
 }
 
 template <pack_kind P, typename Shape>

@@ -97,14 +97,14 @@ __device__ __forceinline__ void multiply_block(const row_block<P> &r, const gpu_
             dot = __dp4a(static_cast<int>(fours[f]), a[f], dot);
         }
         place[0] = __int2float_rn(dots[0]);
-        place[1] = __fmul_rn(r.scale[0], scale);
+        place[1] = __fmul_rn(scale_of<P>(r, 0), scale);
         if (k.sixteens) {
             place[product_floats<P>() - 2] = __int2float_rn(dots[1]);
-            place[product_floats<P>() - 1] = __fmul_rn(r.scale[1], scale);
+            place[product_floats<P>() - 1] = __fmul_rn(scale_of<P>(r, 1), scale);
         }
     }
     if (k.minima != 0) {
-        out.minima[at * GROUP + row] = r.minimum;
+        out.minima[at * GROUP + row] = minimum_of<P>(r);
     }
 }
 
@@ -174,6 +174,20 @@ __device__ __forceinline__ float add_round(float sum, const vector_round<P, T> &
     return sum;
 }
 
+// Half a warp's two blocks of the round that begins with block `from`.
+template <pack_kind P, unsigned T>
+__device__ __forceinline__ void load_round(const unsigned char *group, unsigned from,
+                                           unsigned blocks, unsigned row, row_block<P> (&w)[2])
+{
+    GPU_UNROLL
+    for (unsigned u = 0; u < 2; u++) {
+        unsigned at = from + u * (round_blocks<T>() / 2) + threadIdx.x / GROUP;
+        if (at < blocks) {
+            load_row<P>(group, at, row, w[u]);
+        }
+    }
+}
+
 // blockIdx.x: the group; blockIdx.y: T tokens.
 template <pack_kind P, unsigned T>
 __global__ void __launch_bounds__(VECTOR_THREADS) multiply_vectors(gpu_rows r, gpu_panel p)
@@ -187,23 +201,18 @@ __global__ void __launch_bounds__(VECTOR_THREADS) multiply_vectors(gpu_rows r, g
     unsigned row = threadIdx.x % GROUP;
     unsigned token = threadIdx.x / GROUP; // of the sum that this thread adds, if below T
     float sum = 0;
+    row_block<P> w[2];
+    if constexpr (T != 8) {
+        load_round<P, T>(group, 0, p.blocks, row, w);
+    }
     for (unsigned from = 0, i = 0; from < p.blocks; from += BLOCKS, i++) {
-        vector_round<P, T> round(room + i % 2 * round_floats<P, T>());
+        const vector_round<P, T> round(room + i % 2 * round_floats<P, T>());
         if constexpr (T == 8) {
             unsigned at = threadIdx.x / 32;
             if (from + at < p.blocks) {
-
                 multiply_block_8<P>(group, p, first_token, from + at, at, threadIdx.x % 32, round);
             }
         } else {
-            row_block<P> w[2];
-            GPU_UNROLL
-            for (unsigned u = 0; u < 2; u++) {
-                unsigned at = u * (BLOCKS / 2) + threadIdx.x / GROUP;
-                if (from + at < p.blocks) {
-                    load_row<P>(group, from + at, row, w[u]);
-                }
-            }
             GPU_UNROLL
             for (unsigned u = 0; u < 2; u++) {
                 unsigned at = u * (BLOCKS / 2) + threadIdx.x / GROUP;
@@ -211,6 +220,7 @@ __global__ void __launch_bounds__(VECTOR_THREADS) multiply_vectors(gpu_rows r, g
                     multiply_block<P, T>(w[u], p, first_token, from + at, at, row, round);
                 }
             }
+            load_round<P, T>(group, from + BLOCKS, p.blocks, row, w); // under way meanwhile
         }
         __syncthreads(); // also: the sums of the round before last are done
         if (token < T) {

@@ -118,12 +118,13 @@ template <pack_kind P> __device__ __forceinline__ uint32_t unbiased(uint32_t cod
 
 // ---- one row of a block, for products of four bytes ----
 
+// As it comes from memory: nothing is computed until all of a round's reads are on their way.
 template <pack_kind P> struct row_block {
     static constexpr unsigned WORDS = kind_of(P).bits == 8 ? 8 : 4;
     uint32_t codes[WORDS];
     uint32_t high[kind_of(P).high == 1 ? 8 : 2];
-    float scale[2];
-    float minimum;
+    unsigned short scale, minimum; // halves; a super-block's where there is one
+    unsigned char scales[2];       // of the block; the second: its minimum, or of its last sixteen
 };
 
 template <pack_kind P>
@@ -134,6 +135,7 @@ __device__ __forceinline__ void load_row(const unsigned char *group, unsigned bl
     const unsigned char *segment = segment_of<P>(group, block);
     const unsigned char *b = block_of<P>(segment, block);
     const unsigned char *codes = b + scale_bytes(k);
+    const unsigned char *halves = k.super ? segment : b;
     GPU_UNROLL
     for (unsigned i = 0; i < row_block<P>::WORDS; i++) {
         r.codes[i] = read<uint32_t>(codes + 64 * i + 4 * row);
@@ -146,18 +148,25 @@ __device__ __forceinline__ void load_row(const unsigned char *group, unsigned bl
     for (unsigned i = 0; k.high == 2 && i < 2; i++) {
         r.high[i] = read<uint32_t>(codes + 256 + 64 * i + 4 * row);
     }
-    if (!k.super) {
-        r.scale[0] = half_at(b + 2 * row);
-        r.minimum = k.minima != 0 ? half_at(b + 32 + 2 * row) : 0.0F;
-    } else if (k.minima != 0) {
-        r.scale[0] = __fmul_rn(half_at(segment + 2 * row), static_cast<float>(b[row]));
-        r.minimum = __fmul_rn(half_at(segment + 32 + 2 * row), static_cast<float>(b[16 + row]));
-    } else {
-        float d = half_at(segment + 2 * row);
-        r.scale[0] = __fmul_rn(d, static_cast<float>(static_cast<int8_t>(b[row])));
-        r.scale[1] =
-            k.sixteens ? __fmul_rn(d, static_cast<float>(static_cast<int8_t>(b[16 + row]))) : 0.0F;
-    }
+    r.scale = read<unsigned short>(halves + 2 * row);
+    r.minimum = k.minima != 0 ? read<unsigned short>(halves + 32 + 2 * row) : 0;
+    r.scales[0] = k.super ? b[row] : 0;
+    r.scales[1] = k.super && scale_bytes(k) == 32 ? b[16 + row] : 0;
+}
+
+// The scale of half h of the block, and its minimum.
+template <pack_kind P> __device__ __forceinline__ float scale_of(const row_block<P> &r, unsigned h)
+{
+    constexpr gpu_kind k = kind_of(P);
+    float scale = __half2float(__ushort_as_half(r.scale));
+    return !k.super        ? scale
+           : k.minima != 0 ? __fmul_rn(scale, static_cast<float>(r.scales[0]))
+                           : __fmul_rn(scale, static_cast<float>(static_cast<int8_t>(r.scales[h])));
+}
+template <pack_kind P> __device__ __forceinline__ float minimum_of(const row_block<P> &r)
+{
+    float minimum = __half2float(__ushort_as_half(r.minimum));
+    return kind_of(P).super ? __fmul_rn(minimum, static_cast<float>(r.scales[1])) : minimum;
 }
 
 // The codes of all eight fours; Q8_0's and IQ4's are the values.
@@ -297,10 +306,10 @@ __device__ __forceinline__ float value_of(const unsigned char *group, unsigned c
     int code = k.bits == 8 || k.lookup ? static_cast<int8_t>(four >> 8 * (within % 4))
                                        : static_cast<int>(four >> 8 * (within % 4) & 255);
     code -= k.bits == 8 || k.bias == 0 ? 0 : 1 << k.bias;
-    float scale = k.sixteens && within >= 16 ? r.scale[1] : r.scale[0];
+    float scale = scale_of<P>(r, k.sixteens && within >= 16 ? 1 : 0);
     float value = __fmul_rn(scale, static_cast<float>(code));
-    return k.minima == 1   ? __fadd_rn(value, r.minimum)
-           : k.minima == 2 ? __fsub_rn(value, r.minimum)
+    return k.minima == 1   ? __fadd_rn(value, minimum_of<P>(r))
+           : k.minima == 2 ? __fsub_rn(value, minimum_of<P>(r))
                            : value;
 }
 

@@ -1,12 +1,72 @@
 /* Products of every type against the processor's scalar kernels, bit for bit: one token, a few, and
- * as many as the tiles take, with odd sizes; several matrices in one call; each token alone gives
- * what it gives among others. Rows of the embedding are compared with the decoder of the files. */
+ * as many as the tiles take, with odd sizes; several matrices in one call. F16 and BF16, which the
+ * matrix units add, against double precision, and each token alone against what it gives among
+ * others. Rows of the embedding are compared with the decoder of the files. */
 #include "tests/gpu/matrices.h"
 
 using check::weights;
 
 namespace
 {
+/* The processor's bits. */
+void same_bits(const weights &w, uint32_t n, const float *x, const float *bias,
+               const std::vector<float> &y)
+{
+    for (size_t t = 0; t < n; t++) {
+        std::vector<float> expected = w.reference(x + t * w.columns, bias);
+        for (size_t r = 0; r < w.rows; r++) {
+            if (memcmp(&y[t * w.rows + r], &expected[r], sizeof(float)) != 0) {
+                std::fprintf(stderr, "%s %u x %u, token %zu of %u, row %zu: %.9g, not %.9g\n",
+                             tensor_type_info(w.type)->name, w.columns, w.rows, t, n, r,
+                             static_cast<double>(y[t * w.rows + r]),
+                             static_cast<double>(expected[r]));
+                CHECK(!"the bits of the processor");
+            }
+        }
+        check::count() += w.rows;
+    }
+}
+
+/* What n tokens give through one matrix. */
+std::vector<float> run_alone(const weights &w, uint32_t n, const float *x, const float *bias)
+{
+    std::vector<float> copy(x, x + size_t{n} * w.columns);
+    std::vector<float> b(w.rows);
+    if (bias != nullptr) {
+        b.assign(bias, bias + w.rows);
+    }
+    device_array<float> on_x(copy), on_bias(b), y(size_t{n} * w.rows);
+    device_array<unsigned char> scratch(matmul_scratch_bytes(n, w.columns)), packed(w.packed);
+    gpu_matrix m = {static_cast<uint32_t>(w.type), w.columns, w.rows, w.packed.size(),
+                    packed.get()};
+    gpu_product p = {&m, bias == nullptr ? nullptr : on_bias.get(), y.get()};
+    matmul_run(nullptr, scratch.get(), on_x.get(), n, &p, 1);
+    return y.host();
+}
+
+/* Near double precision, and the last token's bits alone. */
+void near_double(const weights &w, uint32_t n, const float *x, const float *bias,
+                 const std::vector<float> &y)
+{
+    std::vector<float> row(w.columns);
+    for (size_t r = 0; r < w.rows; r++) {
+        quant_decode(w.type, w.file.data() + r * w.row_bytes, w.columns, row.data());
+        for (size_t t = 0; t < n; t++) {
+            double sum = bias == nullptr ? 0 : static_cast<double>(bias[r]);
+            double size = fabs(sum);
+            for (size_t c = 0; c < w.columns; c++) {
+                double product =
+                    static_cast<double>(row[c]) * static_cast<double>(x[t * w.columns + c]);
+                sum += product;
+                size += fabs(product);
+            }
+            CHECK(fabs(static_cast<double>(y[t * w.rows + r]) - sum) <= 1e-6 * size + 1e-7);
+        }
+    }
+    std::vector<float> alone = run_alone(w, 1, x + size_t{n - 1} * w.columns, bias);
+    CHECK(memcmp(alone.data(), &y[size_t{n - 1} * w.rows], w.rows * sizeof(float)) == 0);
+}
+
 /* n tokens through matrices of the same columns. */
 void one_call(const std::vector<const weights *> &all, uint32_t n, bool biased)
 {
@@ -36,19 +96,11 @@ void one_call(const std::vector<const weights *> &all, uint32_t n, bool biased)
     for (size_t i = 0; i < all.size(); i++) {
         const weights &w = *all[i];
         std::vector<float> y = ys[i]->host();
-        for (size_t t = 0; t < n; t++) {
-            std::vector<float> expected =
-                w.reference(x.data() + t * columns, biased ? biases[i].data() : nullptr);
-            for (size_t r = 0; r < w.rows; r++) {
-                if (memcmp(&y[t * w.rows + r], &expected[r], sizeof(float)) != 0) {
-                    std::fprintf(stderr, "%s %u x %u, token %zu of %u, row %zu: %.9g, not %.9g\n",
-                                 tensor_type_info(w.type)->name, w.columns, w.rows, t, n, r,
-                                 static_cast<double>(y[t * w.rows + r]),
-                                 static_cast<double>(expected[r]));
-                    CHECK(!"the bits of the processor");
-                }
-            }
-            check::count() += w.rows;
+        const float *bias = biased ? biases[i].data() : nullptr;
+        if (w.type == TENSOR_F16 || w.type == TENSOR_BF16) {
+            near_double(w, n, x.data(), bias, y);
+        } else {
+            same_bits(w, n, x.data(), bias, y);
         }
         delete ys[i];
         delete on_biases[i];
@@ -118,7 +170,10 @@ void embeddings(tensor_type type)
     device_array<uint32_t> on_tokens(tokens), on_positions(positions);
     device_array<float> x(size_t{n} * w.columns);
     gpu_matrix m = {static_cast<uint32_t>(type), w.columns, w.rows, w.packed.size(), packed.get()};
-    gpu_batch b = {n, on_tokens.get(), on_positions.get(), on_tokens.get()};
+    gpu_batch b = {};
+    b.n = n;
+    b.tokens = on_tokens.get();
+    b.positions = on_positions.get();
     matmul_embed(nullptr, &m, &b, 1.5F, x.get());
     std::vector<float> got = x.host();
     for (size_t t = 0; t < n; t++) {

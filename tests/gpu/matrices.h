@@ -1,52 +1,14 @@
-/* Random matrices of every type, what the processor's scalar kernels make of them, and arrays that
- * lie on the device. */
+/* Random matrices of every type and what the processor's scalar kernels make of them. */
 #ifndef CARREL_TESTS_GPU_MATRICES_H
 #define CARREL_TESTS_GPU_MATRICES_H
 
 #include "model/cuda/matmul.cuh"
-#include "tests/gpu/check.h"
+#include "tests/gpu/device_array.h"
 
 extern "C" {
 #include "base/half.h"
 #include "model/quant.h"
 }
-
-/* n values on the device, copied there from a vector and back. */
-template <typename T> class device_array
-{
-  public:
-    explicit device_array(size_t n) : n_(n)
-    {
-        CHECK(cudaMalloc(&p_, n * sizeof(T)) == cudaSuccess);
-        CHECK(cudaMemset(p_, 0xFF, n * sizeof(T)) == cudaSuccess);
-    }
-    explicit device_array(const std::vector<T> &from) : device_array(from.size())
-    {
-        CHECK(cudaMemcpy(p_, from.data(), n_ * sizeof(T), cudaMemcpyHostToDevice) == cudaSuccess);
-    }
-    device_array(const device_array &) = delete;
-    device_array &operator=(const device_array &) = delete;
-    ~device_array()
-    {
-        (void)cudaFree(p_);
-    }
-    T *get() const
-    {
-        return p_;
-    }
-    std::vector<T> host() const
-    {
-        std::vector<T> v(n_);
-        CHECK(cudaDeviceSynchronize() == cudaSuccess);
-        CHECK(cudaGetLastError() == cudaSuccess);
-        CHECK(cudaMemcpy(v.data(), p_, n_ * sizeof(T), cudaMemcpyDeviceToHost) == cudaSuccess);
-        return v;
-    }
-
-  private:
-    size_t n_;
-    T *p_ = nullptr;
-};
 
 namespace check
 {

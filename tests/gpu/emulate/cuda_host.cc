@@ -283,6 +283,31 @@ std::string stuck()
 
 /* ---- a block and a grid ---- */
 
+void run_ready(const std::vector<unsigned> &order)
+{
+    for (unsigned i : order) {
+        if (the().threads[i].now == READY) {
+            run(the().threads[i]);
+        }
+    }
+}
+
+/* Each warp as far as it comes without the others, the first (or the last) before all. */
+void run_warps()
+{
+    machine &m = the();
+    unsigned warps = (m.n + 31) / 32;
+    for (unsigned w : turns(warps)) {
+        std::vector<unsigned> lanes = turns(w * 32 + 32 <= m.n ? 32 : m.n - w * 32);
+        for (unsigned &lane : lanes) {
+            lane += w * 32;
+        }
+        do {
+            run_ready(lanes);
+        } while (serve_warp(w * 32));
+    }
+}
+
 std::string run_block()
 {
     machine &m = the();
@@ -301,13 +326,13 @@ std::string run_block()
     }
     while (more) {
         more = false;
-        for (unsigned i : turns(m.n)) {
-            if (m.threads[i].now == READY) {
-                run(m.threads[i]);
+        if (m.order == emulate::SHUFFLED) {
+            run_ready(turns(m.n));
+            for (unsigned warp = 0; warp < m.n; warp += 32) {
+                more = serve_warp(warp) || more;
             }
-        }
-        for (unsigned warp = 0; warp < m.n; warp += 32) {
-            more = serve_warp(warp) || more;
+        } else {
+            run_warps();
         }
         more = more || serve_barrier();
     }

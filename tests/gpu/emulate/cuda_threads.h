@@ -28,7 +28,8 @@ using cudaStream_t = struct emulate_stream *;
 namespace emulate
 {
 enum order { ASCENDING, DESCENDING, SHUFFLED };
-/* Which thread, and which block, goes first. */
+/* Which block, which warp and which thread goes first. In the first two a warp runs as far as it
+ * can before the next one begins; shuffled, all go on side by side. */
 void set_order(order o, uint32_t seed = 1);
 
 uint3 thread_at();
