@@ -2,6 +2,8 @@
 #ifndef CARREL_CLI_CMD_MODEL_H
 #define CARREL_CLI_CMD_MODEL_H
 
+#include <jansson.h>
+
 #include "cli/command.h"
 #include "model/registry.h"
 
@@ -26,5 +28,12 @@ enum exit_code model_bench(const struct options *o);
 enum exit_code model_quantize(const struct options *o);
 enum exit_code model_eval(const struct options *o);
 enum exit_code model_plan(const struct options *o);
+
+/* What a GPU of this machine could take of the model for so many users at that context: a line
+ * behind the label, or an object; or why there is none. */
+void model_print_gpu(const char *label, const struct model *m, enum tensor_type kv_type,
+                     uint32_t users, uint32_t context);
+json_t *model_gpu_json(const struct model *m, enum tensor_type kv_type, uint32_t users,
+                       uint32_t context);
 
 #endif

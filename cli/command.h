@@ -31,7 +31,7 @@ enum option_flag {
     OPT_DOCUMENT = 1 << 11,
     OPT_MODEL_PLAN = 1 << 12,
     OPT_MODEL_FORCE = 1 << 18,
-    OPT_MODEL_BENCH = 1 << 13, /* --prompt, --generate, --threads, --streams */
+    OPT_MODEL_BENCH = 1 << 13, /* --prompt, --generate, --threads, --streams, --device */
     OPT_PATH = 1 << 14,        /* --document, --path */
     OPT_ERASE = 1 << 15,
     OPT_HOLD = 1 << 16,
@@ -75,7 +75,7 @@ struct options {
     bool replace;
     const char *every, *rules;                              /* NULL: not given */
     const char *model_name, *query_prefix, *passage_prefix; /* NULL: not given */
-    const char *shape, *weights, *kv;                       /* NULL: not given */
+    const char *shape, *weights, *kv, *device;              /* NULL: not given */
     int context, users;                                     /* 0: not given */
     const char *source, *against;                           /* of encoders; NULL: not given */
     int dims;                                               /* 0: not given */

@@ -18,6 +18,7 @@
 #include "cli/net.h"
 #include "cli/paths.h"
 #include "cli/term.h"
+#include "model/cuda/cuda.h"
 
 #define MEMORY_LOW ((uint64_t)1024 * 1024 * 1024)
 #define SPACE_LOW ((uint64_t)1024 * 1024 * 1024)
@@ -259,8 +260,33 @@ void doctor_tools(struct doctor *d)
     }
 }
 
+/* Is there the GPU that settings want? None is fine where they do not. */
+static void check_gpu(struct doctor *d)
+{
+    struct gpu_info gpu;
+    struct error err = {0};
+    const char *device = d->settings == NULL ? "auto" : d->settings->generate.device;
+    bool wanted = strcmp(device, "cuda") == 0;
+    if (strcmp(device, "cpu") == 0) {
+        return;
+    }
+    if (cuda_probe(&gpu, &err) == STATUS_OK) {
+        SAY(doctor_add(d, "gpu", FINDING_OK),
+            "%s, CUDA %d.%d, %.1f of %.1f GiB free, driver for CUDA %d.%d", gpu.name, gpu.major,
+            gpu.minor, (double)gpu.memory_free * 0x1p-30, (double)gpu.memory * 0x1p-30,
+            gpu.driver / 1000, gpu.driver % 1000 / 10);
+        return;
+    }
+    struct finding *f = doctor_add(d, "gpu", wanted ? FINDING_WRONG : FINDING_OK);
+    SAY(f, "models run on the processor: %.200s", err.text);
+    if (wanted) {
+        MEND(f, "generate.device is cuda: mend that, or set auto or cpu");
+    }
+}
+
 void doctor_models(struct doctor *d)
 {
+    check_gpu(d);
     struct finding *f = doctor_add(d, "models", FINDING_OK);
 
     SAY(f, "no model files: vectors come from the built-in encoder, fitted to your own documents");

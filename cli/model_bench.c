@@ -10,6 +10,8 @@
 #include <time.h>
 
 #include "cli/cmd_model.h"
+#include "model/backend.h"
+#include "model/cuda/cuda.h"
 #include "model/kernels.h"
 #include "model/plan.h"
 #include "model/sampler.h"
@@ -42,9 +44,9 @@ struct bench {
     uint32_t pass;
     uint32_t prompt, generate, threads, streams;
     struct model *model;
-    struct workspace *w;
+    struct backend *backend;
     struct pool *pool;
-    struct kv_pool *kv;
+    enum backend_device device;
     struct kv_sequence *sequences;
     enum tensor_type kv_type;
     float *logits;
@@ -78,6 +80,9 @@ static void multiply_part(void *data, uint32_t chunk, uint32_t worker)
 
 static enum status measure_machine(struct bench *b, struct error *err)
 {
+    if (b->device == BACKEND_CUDA) {
+        return cuda_measure(b->backend, &b->bytes_per_s, err);
+    }
     struct reading r = {.threads = b->threads};
     uint64_t operations[POOL_THREADS_MAX] = {0};
     float *x = aligned_alloc((size_t)2 << 20, READ_FLOATS * sizeof *x);
@@ -111,12 +116,26 @@ static enum status open_all(struct bench *b, struct error *err)
         b->prompt * b->streams > MODEL_BATCH_MAX ? MODEL_BATCH_MAX : b->prompt * b->streams;
     pass = pass < 64 ? 64 : pass;
     enum status s = model_kv_option(b->o, &b->kv_type, err);
+    if (s == STATUS_OK && b->o->device != NULL && !backend_device_parse(b->o->device, &b->device)) {
+        s = error_set(err, STATUS_INVALID, "--device %.20s: known are cpu and cuda", b->o->device);
+    }
     s = s == STATUS_OK ? pool_new(b->threads, &b->pool, err) : s;
     s = s == STATUS_OK ? model_open_named(b->o, &b->model, err) : s;
     if (s == STATUS_OK && !model_info(b->model)->encoder) {
         pass = b->prompt > 64 ? b->prompt : 64;
     }
-    s = s == STATUS_OK ? workspace_new_with(b->model, pass, b->pool, &b->w, err) : s;
+    if (s == STATUS_OK) {
+        bool encoder = model_info(b->model)->encoder;
+        struct backend_options where = {.tokens = pass,
+                                        .sequences = encoder ? 0 : b->streams,
+                                        .context = b->prompt + b->generate,
+                                        .kv_type = b->kv_type,
+                                        .choices = b->device == BACKEND_CUDA ? b->streams : 0,
+                                        .pool = b->pool,
+                                        .device = b->device,
+                                        .gpu_layers = BACKEND_LAYERS_FIT};
+        s = backend_open(b->model, &where, &b->backend, err);
+    }
     b->load = since(start);
     b->pass = pass;
     if (s != STATUS_OK) {
@@ -133,25 +152,19 @@ static enum status open_all(struct bench *b, struct error *err)
     for (uint32_t t = 0; t < b->prompt + b->streams; t++) {
         b->tokens[t] = (1000 + t * 7919) % i->vocabulary;
     }
-    if (!i->encoder) {
-        struct kv_shape shape = model_kv_shape(b->model, b->kv_type);
-        shape.pass_tokens = pass;
-        struct kv_room room = kv_room_for(&shape, b->streams, b->prompt + b->generate);
-        s = kv_pool_new_with(&shape, &room, NULL, &b->kv, err);
-    }
     return s;
 }
 
 static void close_all(struct bench *b)
 {
-    for (uint32_t i = 0; b->kv != NULL && i < b->streams; i++) {
-        kv_release(b->kv, &b->sequences[i]);
+    bool keys = b->backend != NULL && b->backend->keys != NULL && b->sequences != NULL;
+    for (uint32_t i = 0; keys && i < b->streams; i++) {
+        kv_release(b->backend->keys, &b->sequences[i]);
     }
-    kv_pool_free(b->kv);
     free(b->sequences);
     free(b->logits);
     free(b->tokens);
-    workspace_free(b->w);
+    backend_close(b->backend);
     model_close(b->model);
     pool_free(b->pool);
 }
@@ -161,10 +174,10 @@ static enum status run_prompts(struct bench *b, struct error *err)
     enum status s = STATUS_OK;
     for (uint32_t i = 0; i < b->streams && s == STATUS_OK; i++) {
         struct model_piece piece = {&b->sequences[i], b->tokens + i, b->prompt, false};
-        s = kv_reserve(b->kv, piece.sequence, b->prompt + b->generate, err);
+        s = kv_reserve(b->backend->keys, piece.sequence, b->prompt + b->generate, err);
         struct clocks start = now();
         if (s == STATUS_OK) {
-            s = model_forward(b->model, b->w, b->kv, &piece, 1, b->logits, err);
+            s = backend_forward(b->backend, &piece, 1, b->logits, err);
         }
         struct clocks took = since(start);
         b->first = i == 0 ? took : b->first;
@@ -195,7 +208,7 @@ static enum status run_answers(struct bench *b, struct error *err)
     }
     struct clocks start = now();
     for (uint32_t t = 0; t < b->generate && s == STATUS_OK; t++) {
-        s = model_forward(b->model, b->w, b->kv, pieces, b->streams, b->logits, err);
+        s = backend_forward(b->backend, pieces, b->streams, b->logits, err);
         for (uint32_t i = 0; i < b->streams && s == STATUS_OK; i++) {
             next[i] = likeliest(b->logits + (size_t)i * vocabulary, vocabulary);
         }
@@ -211,10 +224,10 @@ static enum status run_texts(struct bench *b, struct error *err)
     for (uint32_t i = 0; i < b->streams; i++) {
         texts[i] = (struct model_tokens){b->tokens + i, b->prompt};
     }
-    s = model_embed_many(b->model, b->w, texts, b->streams, b->logits, err);
+    s = backend_embed(b->backend, texts, b->streams, b->logits, err);
     struct clocks start = now();
     for (int i = 0; i < 3 && s == STATUS_OK; i++) {
-        s = model_embed_many(b->model, b->w, texts, b->streams, b->logits, err);
+        s = backend_embed(b->backend, texts, b->streams, b->logits, err);
     }
     b->prompted = since(start);
     return s;
@@ -297,14 +310,20 @@ static json_t *report(const struct bench *b)
     const struct model_info *i = model_info(b->model);
     double n = (double)b->prompt * b->streams * (i->encoder ? 3 : 1);
     double rate = n / b->prompted.wall;
-    json_t *r = json_pack(
-        "{s:s, s:s, s:i, s:i, s:i, s:f, s:f, s:f, s:f, s:f, s:f}", "model", i->name, "kernels",
-        workspace_kernels(b->w), "threads", (int)b->threads, "streams", (int)b->streams, "prompt",
-        (int)b->prompt, "load_ms", b->load.wall * 1e3, "machine_bytes_per_s", b->bytes_per_s,
-        "machine_int8_per_s", b->ops_per_s, "prompt_tokens_per_s", rate, "prompt_tokens_per_cpu_s",
-        n / b->prompted.processor, "prompt_share_of_peak", rate * work_of(i) / b->ops_per_s);
+    json_t *r = json_pack("{s:s, s:s, s:i, s:i, s:i, s:f, s:f, s:f, s:f}", "model", i->name,
+                          "kernels", b->backend->name, "threads", (int)b->threads, "streams",
+                          (int)b->streams, "prompt", (int)b->prompt, "load_ms", b->load.wall * 1e3,
+                          "machine_bytes_per_s", b->bytes_per_s, "prompt_tokens_per_s", rate,
+                          "prompt_tokens_per_cpu_s", n / b->prompted.processor);
     (void)json_object_set_new(r, "weights",
-                              json_string(model_packed_mapped(b->model) ? "mapped" : "in memory"));
+                              json_string(b->device == BACKEND_CUDA       ? "on the GPU"
+                                          : model_packed_mapped(b->model) ? "mapped"
+                                                                          : "in memory"));
+    if (b->ops_per_s > 0) { /* the processor's; a GPU's is measured by tests/gpu/run.sh */
+        (void)json_object_set_new(r, "machine_int8_per_s", json_real(b->ops_per_s));
+        (void)json_object_set_new(r, "prompt_share_of_peak",
+                                  json_real(rate * work_of(i) / b->ops_per_s));
+    }
     report_memory(b, r);
     if (r == NULL || i->encoder) {
         double texts = 3.0 * b->streams;
@@ -321,9 +340,8 @@ static json_t *report(const struct bench *b)
         (void)json_object_set_new(r, "generate_tokens_per_s", json_real(steps * b->streams));
         (void)json_object_set_new(r, "generate_tokens_per_cpu_s",
                                   json_real(tokens / b->generated.processor));
-        (void)json_object_set_new(
-            r, "generate_share_of_bandwidth",
-            json_real(steps * (double)model_packed_bytes(b->model) / b->bytes_per_s));
+        (void)json_object_set_new(r, "generate_share_of_bandwidth",
+                                  json_real(steps * (double)b->backend->bytes / b->bytes_per_s));
     }
     return r;
 }

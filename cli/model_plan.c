@@ -56,7 +56,9 @@ static void print(const struct model_info *i, const struct plan *p, uint64_t mem
     }
 }
 
-static bool print_json(const struct model_info *i, const struct plan *p, uint64_t memory)
+/* gpu: taken; NULL: not said. */
+static bool print_json(const struct model_info *i, const struct plan *p, uint64_t memory,
+                       json_t *gpu)
 {
     json_t *o = json_pack(
         "{s:s, s:s, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:b, s:I, "
@@ -72,7 +74,11 @@ static bool print_json(const struct model_info *i, const struct plan *p, uint64_
         (json_int_t)p->most_users, "largest_context", (json_int_t)p->largest_context, "verdict",
         plan_verdict_name(p->verdict));
     if (o == NULL) {
+        json_decref(gpu);
         return false;
+    }
+    if (gpu != NULL) {
+        (void)json_object_set_new(o, "gpu", gpu);
     }
     (void)json_dumpf(o, stdout, JSON_INDENT(2));
     (void)printf("\n");
@@ -117,10 +123,15 @@ enum exit_code model_plan(const struct options *o)
         s = plan_make(&r, &p, &err);
     }
     enum exit_code code = EXIT_OK;
-    if (s == STATUS_OK && o->json && !print_json(&info, &p, memory)) {
+    bool here = s == STATUS_OK && m != NULL && o->vram == 0;
+    json_t *gpu = here && o->json ? model_gpu_json(m, kv, p.users, p.context) : NULL;
+    if (s == STATUS_OK && o->json && !print_json(&info, &p, memory, gpu)) {
         s = error_set(&err, STATUS_INVALID, "its names are no text that JSON can hold");
     } else if (s == STATUS_OK && !o->json) {
         print(&info, &p, memory);
+        if (here) {
+            model_print_gpu("  gpu              ", m, kv, p.users, p.context);
+        }
     }
     if (s != STATUS_OK) {
         code = command_failed(&err);

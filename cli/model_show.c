@@ -129,6 +129,7 @@ static void print(const struct shown *s, const char *path)
         char b[16];
         (void)printf("  memory        %s for one user at %u tokens; each more: %s\n",
                      size(p.total, a), p.context, size(p.keys_values, b));
+        model_print_gpu("  gpu           ", s->model, TENSOR_F16, 1, p.context);
     }
 }
 
@@ -173,6 +174,7 @@ static json_t *as_json(const struct shown *s, const char *path)
     struct plan p;
     if (o != NULL && is_decoder(s) && plan_one(s, &p)) {
         (void)json_object_set_new(o, "memory_bytes", json_integer((json_int_t)p.total));
+        (void)json_object_set_new(o, "gpu", model_gpu_json(s->model, TENSOR_F16, 1, p.context));
     }
     return o;
 }

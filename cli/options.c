@@ -192,6 +192,10 @@ static const struct {
      {"streams", required_argument, NULL, 153},
      "--streams N",
      "bench: answers, or an encoder's texts, at once (1)"},
+    {OPT_MODEL_BENCH,
+     {"device", required_argument, NULL, 154},
+     "--device DEVICE",
+     "bench: cpu or cuda (cpu)"},
     {OPT_INGEST,
      {"to", required_argument, NULL, 70},
      "--to FOLDER",
@@ -402,6 +406,10 @@ static enum options_result take_bench(const struct command *c, int letter, struc
     int *const to[] = {&out->prompt, &out->generate, &out->threads, &out->streams};
     static const int most[] = {4096, 4096, 64, 64};
     int i = letter - 150;
+    if (letter == 154) {
+        out->device = optarg;
+        return OPTIONS_OK;
+    }
     if (!whole_number(optarg, i == 1 ? 0 : 1, most[i], to[i])) {
         (void)fprintf(stderr, "carrel %s: %s: must be a number up to %d\n", c->name, optarg,
                       most[i]);
@@ -419,7 +427,7 @@ static enum options_result take(const struct command *c, int letter, struct opti
     if (letter >= 50 && letter <= 55) {
         return take_plan(c, letter, out);
     }
-    if (letter >= 150 && letter <= 153) {
+    if (letter >= 150 && letter <= 154) {
         return take_bench(c, letter, out);
     }
     if (letter >= 130 && letter <= 133) {

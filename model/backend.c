@@ -17,19 +17,10 @@ bool backend_device_parse(const char *name, enum backend_device *out)
 }
 
 enum status backend_open(const struct model *m, const struct backend_options *o,
-                         struct backend **out, struct error *why, struct error *err)
+                         struct backend **out, struct error *err)
 {
-    struct error ignored;
-    why = why == NULL ? &ignored : why;
-    *why = (struct error){0};
-    if (o->device == BACKEND_CPU || (o->device == BACKEND_AUTO && o->gpu_layers == 0)) {
-        return backend_open_cpu(m, o, out, err);
-    }
-    if (o->device == BACKEND_CUDA) {
-        return backend_open_cuda(m, o, out, err);
-    }
-    return backend_open_cuda(m, o, out, why) == STATUS_OK ? STATUS_OK
-                                                          : backend_open_cpu(m, o, out, err);
+    return o->device == BACKEND_CUDA ? backend_open_cuda(m, o, out, err)
+                                     : backend_open_cpu(m, o, out, err);
 }
 
 void backend_close(struct backend *b)

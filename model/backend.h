@@ -12,7 +12,8 @@
 
 #define BACKEND_LAYERS_FIT UINT32_MAX
 
-/* AUTO: a GPU where there is one that can run the model, else the processor. */
+/* AUTO: a GPU where there is one that can run the model, else the processor; whoever
+ * asks tries. */
 enum backend_device { BACKEND_AUTO, BACKEND_CPU, BACKEND_CUDA };
 bool backend_device_parse(const char *name, enum backend_device *out); /* "auto", "cpu", "cuda" */
 
@@ -61,11 +62,10 @@ struct backend { /* the first member of each one's own */
     char name[64];             /* "avx512": the kernels and the layers' place */
 };
 
-/* On the device that the options name. why: for AUTO, why the processor was taken (empty where
- * there was nothing to say); may be NULL. UNAVAILABLE, NO_MEMORY: the device that was named cannot.
- */
+/* On the device that the options name (AUTO is CPU). UNAVAILABLE, UNSUPPORTED, NO_MEMORY: why that
+ * GPU cannot; the processor may. */
 enum status backend_open(const struct model *m, const struct backend_options *o,
-                         struct backend **out, struct error *why, struct error *err) MUST_CHECK;
+                         struct backend **out, struct error *err) MUST_CHECK;
 /* The processor's. INVALID: more tokens than MODEL_BATCH_MAX; NO_MEMORY: says for what. */
 enum status backend_open_cpu(const struct model *m, const struct backend_options *o,
                              struct backend **out, struct error *err) MUST_CHECK;

@@ -210,6 +210,14 @@ const struct setting settings_schema[] = {
            "a small loss; f32 twice as much."),
     ROW("generate.threads", INT, generate.threads, 0, 64, "0",
         "Processor cores that the model may use; 0: all there are. Answers do not depend on it."),
+    ONE_OF(
+        "generate.device", ENUM, generate.device, "auto|cpu|cuda", "auto",
+        "Where the model runs: an NVIDIA GPU (cuda; driver 580 or newer), the processor (cpu), or "
+        "auto: a GPU where there is one that can run the model, else the processor."),
+    ROW("generate.gpu_layers", INT, generate.gpu_layers, -1, 256, "-1",
+        "Layers of the model on the GPU, the first so many; the processor has the rest. -1: as "
+        "many "
+        "as fit."),
     ROW("generate.queue", INT, generate.queue, 0, 1024, "16",
         "Questions that may wait for the model besides; more are told to come again (429)."),
     ONE_OF(

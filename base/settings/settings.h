@@ -94,6 +94,8 @@ struct settings {
         const char *chat_template; /* "auto" or a family's name (model/template.h) */
         const char *kv_type;       /* "f16", "q8_0" or "f32" */
         const char *long_conversation; /* "refuse" or "shorten" */
+        const char *device;            /* "auto", "cpu" or "cuda" */
+        int64_t gpu_layers;            /* -1: as many as fit */
         int64_t context, users, threads, queue, answer_timeout_ms; /* of the model */
         double refuse_below; /* share of the query's upper bound under which nothing answers */
         int64_t max_sentences;

@@ -528,11 +528,16 @@ enum status local_engine_new(uv_loop_t *loop, const char *home, const struct set
     lane_init(&e->lane, loop, PREPARED_AT_ONCE, PREPARED_QUEUED);
     enum tensor_type kv_type = TENSOR_F16;
     (void)kv_type_parse(settings->generate.kv_type, &kv_type); /* the schema knows no other */
+    enum backend_device device = BACKEND_AUTO;
+    (void)backend_device_parse(settings->generate.device, &device);
+    int64_t layers = settings->generate.gpu_layers;
     struct runner_config c = {.home = home,
                               .model = settings->generate.model,
                               .chat_template = settings->generate.chat_template,
                               .context = (uint32_t)settings->generate.context,
                               .kv_type = kv_type,
+                              .device = device,
+                              .gpu_layers = layers < 0 ? BACKEND_LAYERS_FIT : (uint32_t)layers,
                               .users = (uint32_t)settings->generate.users,
                               .threads = (uint32_t)settings->generate.threads,
                               .queue = (uint32_t)settings->generate.queue,

@@ -48,11 +48,10 @@ static enum status find_template(struct runner *r, struct error *err)
     return s;
 }
 
-/* Refuses with the plan's figures what this machine cannot hold. */
-static enum status budget(struct runner *r, struct error *err)
+/* The memory that the model needs, and how long its texts may be. */
+static enum status budget(struct runner *r, struct plan *p, uint64_t memory, struct error *err)
 {
     const struct model_info *i = model_info(r->model);
-    struct plan p;
     r->context =
         r->config.context == 0 || r->config.context > i->context ? i->context : r->config.context;
     struct plan_request ask = {.info = i,
@@ -62,18 +61,47 @@ static enum status budget(struct runner *r, struct error *err)
                                .pass_tokens = RUNNER_PASS_TOKENS,
                                .weights = plan_packed_weights(r->model),
                                .vocabulary = plan_vocabulary(r->model),
-                               .memory = memory_here()};
-    enum status s = plan_make(&ask, &p, err);
-    if (s == STATUS_OK && !p.fits) {
+                               .memory = memory};
+    enum status s = plan_make(&ask, p, err);
+    r->pages = s == STATUS_OK ? p->pages : 0;
+    return s;
+}
+
+/* On a GPU where settings want one and there is one; else on the processor, or refused with the
+ * plan's figures. */
+static enum status open_backend(struct runner *r, struct error *err)
+{
+    uint64_t memory = memory_here();
+    struct plan p;
+    struct error why = {0};
+    enum status s = budget(r, &p, memory, err);
+    struct backend_options where = {.tokens = RUNNER_PASS_TOKENS,
+                                    .sequences = r->config.users,
+                                    .context = r->context,
+                                    .kv_type = r->config.kv_type,
+                                    .choices = r->config.users,
+                                    .pool = r->threads,
+                                    .device = BACKEND_CUDA,
+                                    .gpu_layers = r->config.gpu_layers};
+    if (s != STATUS_OK || r->config.device == BACKEND_CUDA) {
+        return s != STATUS_OK ? s : backend_open(r->model, &where, &r->backend, err);
+    }
+    if (r->config.device == BACKEND_AUTO && where.gpu_layers > 0) {
+        if (backend_open(r->model, &where, &r->backend, &why) == STATUS_OK) {
+            return STATUS_OK;
+        }
+        LOG_INFO("the model runs on the processor", LOG_STR("no_gpu", why.text), LOG_END);
+    }
+    if (!p.fits) {
         return error_set(err, STATUS_NO_MEMORY,
                          "needs %.1f GiB of %.1f GiB for %u users at %u tokens: lower "
                          "generate.users or generate.context, or keep keys and values as q8_0 "
                          "(generate.kv_type; carrel model plan)",
-                         (double)p.total * 0x1p-30, (double)ask.memory * 0x1p-30, p.users,
+                         (double)p.total * 0x1p-30, (double)memory * 0x1p-30, p.users,
                          p.context);
     }
-    r->pages = s == STATUS_OK ? p.pages : 0;
-    return s;
+    where.device = BACKEND_CPU;
+    return backend_open(r->model, &where, &r->backend, err);
 }
 
 static enum status load(struct runner *r, struct error *err)
@@ -91,16 +119,9 @@ static enum status load(struct runner *r, struct error *err)
         return s;
     }
     s = find_template(r, err);
-    s = s != STATUS_OK ? s : budget(r, err);
     uint32_t threads = r->config.threads == 0 ? cores() : r->config.threads;
     s = s != STATUS_OK ? s : pool_new(threads, &r->threads, err);
-    struct backend_options where = {.tokens = RUNNER_PASS_TOKENS,
-                                    .sequences = r->config.users,
-                                    .context = r->context,
-                                    .kv_type = r->config.kv_type,
-                                    .choices = r->config.users,
-                                    .pool = r->threads};
-    s = s != STATUS_OK ? s : backend_open_cpu(r->model, &where, &r->backend, err);
+    s = s != STATUS_OK ? s : open_backend(r, err);
     if (s != STATUS_OK) {
         return s;
     }

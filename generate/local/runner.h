@@ -12,6 +12,7 @@
 #include "base/list.h"
 #include "generate/local/beginnings.h"
 #include "generate/local/text_out.h"
+#include "model/backend.h"
 #include "model/grammar.h"
 #include "model/model.h"
 #include "model/sampler.h"
@@ -27,9 +28,11 @@ struct runner_config {
     const char *chat_template; /* a family's name, or "auto": the file's own */
     uint32_t context; /* tokens of one answer with its prompt; 0: as the model was trained */
     enum tensor_type kv_type; /* of keys and values */
-    uint32_t users;           /* answers at once, 1 to RUNNER_USERS_MAX */
-    uint32_t threads;         /* 0: one a core */
-    uint32_t queue;           /* that may wait besides, to RUNNER_QUEUE_MAX */
+    enum backend_device device;
+    uint32_t gpu_layers; /* at most; BACKEND_LAYERS_FIT: as many as fit */
+    uint32_t users;      /* answers at once, 1 to RUNNER_USERS_MAX */
+    uint32_t threads;    /* 0: one a core */
+    uint32_t queue;      /* that may wait besides, to RUNNER_QUEUE_MAX */
     void (*notify)(void *data);
     void *data;
 };

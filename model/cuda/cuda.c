@@ -5,6 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/clock.h"
 #include "model/cuda/cuda_internal.h"
 
 /* Left alone: captured graphs, modules and what other programs take meanwhile. */
@@ -83,7 +84,7 @@ static uint64_t arrays(struct cuda *c)
         array(c, &at, &c->scores, rows * i->experts, f);
         array(c, &at, &c->shares, rows * i->experts_used, f);
         array(c, &at, &c->chosen, rows * i->experts_used, sizeof *c->chosen);
-        array(c, &at, &c->places, 2 * (uint64_t)c->tokens, sizeof *c->places);
+        array(c, &at, &c->places, 2 * (uint64_t)c->places_most, sizeof *c->places);
         array(c, &at, &c->results, rows * i->experts_used * i->width, f);
         array(c, &at, &c->expert_in, rows * i->width, f);
         array(c, &at, &c->expert_out, rows * i->width, f);
@@ -104,20 +105,16 @@ static uint64_t group_bytes(const struct cuda *c, const struct kv_shape *shape, 
     return n * c->layer_bytes;
 }
 
-struct need {
-    uint64_t weights, keys, scratch, all;
-};
-
 /* With so many layers on the device. false: it cannot have them. */
 static bool need_of(struct cuda *c, const struct kv_shape *shape, const struct kv_room *room,
-                    uint32_t layers, struct need *out)
+                    uint32_t layers, struct cuda_need *out)
 {
     const struct model_info *i = &c->m->info;
     struct cuda counted = *c;
     counted.scratch = NULL;
     counted.layers = layers;
     counted.whole = layers == i->layers;
-    struct need n = {.weights = cuda_weight_bytes(&counted, layers)};
+    struct cuda_need n = {.weights = cuda_weight_bytes(&counted, layers)};
     for (uint32_t g = 0; g < KV_GROUPS; g++) {
         n.keys += room->pages[g] * group_bytes(c, shape, g, layers);
     }
@@ -142,8 +139,8 @@ static enum status choose_layers(struct cuda *c, const struct backend_options *o
     reserve =
         reserve > RESERVE_LEAST || c->info.memory < 4 * RESERVE_LEAST ? reserve : RESERVE_LEAST;
     uint64_t room_there = c->info.memory_free > reserve ? c->info.memory_free - reserve : 0;
-    struct need n = {0};
-    struct need all = {0};
+    struct cuda_need n = {0};
+    struct cuda_need all = {0};
     uint32_t layers = most;
     if (!need_of(c, shape, room, most, &all)) {
         return error_set(err, STATUS_UNSUPPORTED, "a type of tensor that the GPU's kernels lack");
@@ -162,6 +159,7 @@ static enum status choose_layers(struct cuda *c, const struct backend_options *o
     }
     c->layers = layers;
     c->whole = layers == c->m->info.layers;
+    c->need = n;
     return STATUS_OK;
 }
 
@@ -206,7 +204,7 @@ static enum status pinned(struct cuda *c, struct error *err)
     } all[] = {
         {&c->host_batch, c->batch_words * sizeof *c->host_batch},
         {&c->host_chosen, chosen * sizeof *c->host_chosen},
-        {&c->host_places, 2 * (uint64_t)c->tokens * sizeof *c->host_places},
+        {&c->host_places, 2 * (uint64_t)c->places_most * sizeof *c->host_places},
         {&c->host_samplings, c->choices * sizeof *c->host_samplings},
         {&c->host_touched, (uint64_t)c->choices * SAMPLER_TOUCHED_MAX * sizeof *c->host_touched},
         {&c->host_masks, c->choices * words * sizeof *c->host_masks},
@@ -262,14 +260,23 @@ static void close_cuda(struct backend *b)
     free(c);
 }
 
+/* How many layers, and what they need. */
+static enum status reckon(struct cuda *c, const struct backend_options *o, struct kv_shape *shape,
+                          struct kv_room *room, struct error *err)
+{
+    uint32_t layers = c->m->info.layers;
+    *shape = model_kv_shape(c->m, o->kv_type);
+    shape->pass_tokens = o->tokens;
+    *room = kv_room_for(shape, o->sequences, o->context);
+    return choose_layers(c, o, shape, room, o->gpu_layers < layers ? o->gpu_layers : layers, err);
+}
+
 static enum status open_parts(struct cuda *c, const struct backend_options *o, struct error *err)
 {
     const struct model_info *i = &c->m->info;
-    struct kv_shape shape = model_kv_shape(c->m, o->kv_type);
-    shape.pass_tokens = o->tokens;
-    struct kv_room room = kv_room_for(&shape, o->sequences, o->context);
-    uint32_t most = o->gpu_layers < i->layers ? o->gpu_layers : i->layers;
-    enum status s = choose_layers(c, o, &shape, &room, most, err);
+    struct kv_shape shape;
+    struct kv_room room;
+    enum status s = reckon(c, o, &shape, &room, err);
     s = s == STATUS_OK ? cuda_weights(c, o->pool, err) : s;
     s = s == STATUS_OK ? open_pages(c, &shape, &room, err) : s;
     s = s == STATUS_OK ? open_scratch(c, err) : s;
@@ -302,7 +309,8 @@ static enum status check_model(const struct model *m, const struct gpu_ops *ops,
     if (i->encoder) {
         return error_set(err, STATUS_UNSUPPORTED, "encoders run on the processor");
     }
-    if (!ops->takes(i->head_width, i->value_width, i->experts, i->vocabulary)) {
+    if (i->experts > CUDA_EXPERTS_MAX ||
+        !ops->takes(i->head_width, i->value_width, i->experts, i->vocabulary)) {
         return error_set(err, STATUS_UNSUPPORTED,
                          "the GPU's kernels take no heads of %u and %u, %u experts, %u tokens",
                          i->head_width, i->value_width, i->experts, i->vocabulary);
@@ -419,33 +427,43 @@ static const struct backend_ops cuda_ops = {.name = "cuda",
                                             .rank = rank,
                                             .close = close_cuda};
 
-enum status cuda_open_with(const struct gpu_ops *ops, void *plug_in, const struct model *m,
-                           const struct backend_options *o, struct backend **out, struct error *err)
+/* What does not need the device's memory. */
+static enum status prepare(struct cuda *c, const struct gpu_ops *ops, const struct model *m,
+                           const struct backend_options *o, struct error *err)
 {
-    struct cuda *c = calloc(1, sizeof *c);
-    enum status s = c == NULL ? error_set(err, STATUS_NO_MEMORY, "out of memory") : STATUS_OK;
-    if (s != STATUS_OK) {
-        cuda_plug_in_close(plug_in);
-        return s;
-    }
     c->b = (struct backend){.ops = &cuda_ops, .model = m};
     c->ops = ops;
-    c->plug_in = plug_in;
     c->m = m;
     c->tokens = o->tokens;
     c->context = o->context;
     c->kv_type = o->kv_type;
-    s = check_model(m, ops, o, err);
-    s = s == STATUS_OK ? ops->probe(0, &c->info, err) : s;
-    s = s == STATUS_OK ? ops->open(0, &c->gpu, err) : s;
+    c->places_most = o->tokens * m->info.experts_used;
+    c->choices = power_above(o->choices); /* a captured step has a power of two of rows */
+    enum status s = check_model(m, ops, o, err);
     if (s == STATUS_OK) {
-        c->choices = power_above(o->choices); /* a captured step has a power of two of rows */
         c->batch_words = cuda_batch_words(o->tokens, o->sequences, o->context);
         c->layer_bytes = (uint64_t)m->info.kv_heads *
                          gpu_head_bytes(o->kv_type, m->info.head_width, m->info.value_width);
-        c->touched_room = calloc(SAMPLER_TOUCHED_MAX, sizeof *c->touched_room);
-        s = c->touched_room == NULL ? error_set(err, STATUS_NO_MEMORY, "out of memory") : s;
+        s = ops->probe(0, &c->info, err);
     }
+    return s;
+}
+
+enum status cuda_open_with(const struct gpu_ops *ops, void *plug_in, const struct model *m,
+                           const struct backend_options *o, struct backend **out, struct error *err)
+{
+    struct cuda *c = calloc(1, sizeof *c);
+    struct sampler_touched *room = calloc(SAMPLER_TOUCHED_MAX, sizeof *room);
+    if (c == NULL || room == NULL) {
+        free(c);
+        free(room);
+        cuda_plug_in_close(plug_in);
+        return error_set(err, STATUS_NO_MEMORY, "out of memory");
+    }
+    c->plug_in = plug_in;
+    c->touched_room = room;
+    enum status s = prepare(c, ops, m, o, err);
+    s = s == STATUS_OK ? ops->open(0, &c->gpu, err) : s;
     s = s == STATUS_OK ? open_parts(c, o, err) : s;
     if (s != STATUS_OK) {
         close_cuda(&c->b);
@@ -471,5 +489,53 @@ enum status cuda_probe(struct gpu_info *out, struct error *err)
     enum status s = cuda_plug_in(&plug_in, &ops, err);
     s = s == STATUS_OK ? ops->probe(0, out, err) : s;
     cuda_plug_in_close(plug_in);
+    return s;
+}
+
+enum status cuda_fit(const struct model *m, const struct backend_options *o, struct cuda_fit *out,
+                     struct error *err)
+{
+    struct cuda c = {0};
+    const struct gpu_ops *ops = NULL;
+    void *plug_in = NULL;
+    struct kv_shape shape;
+    struct kv_room room;
+    enum status s = cuda_plug_in(&plug_in, &ops, err);
+    s = s == STATUS_OK ? prepare(&c, ops, m, o, err) : s;
+    s = s == STATUS_OK ? reckon(&c, o, &shape, &room, err) : s;
+    if (s == STATUS_OK) {
+        *out = (struct cuda_fit){.gpu = c.info,
+                                 .layers = c.layers,
+                                 .weights = c.need.weights,
+                                 .keys_values = c.need.keys,
+                                 .pass = c.need.scratch};
+    }
+    cuda_plug_in_close(plug_in);
+    return s;
+}
+
+#define MEASURED_BYTES ((uint64_t)512 << 20)
+#define MEASURED_TIMES 20
+
+enum status cuda_measure(struct backend *b, double *bytes_per_s, struct error *err)
+{
+    struct cuda *c = cuda_of(b);
+    void *from = NULL;
+    void *to = NULL;
+    int64_t start = 0;
+    enum status s = c->ops->allocate(c->gpu, MEASURED_BYTES, &from, err);
+    s = s == STATUS_OK ? c->ops->allocate(c->gpu, MEASURED_BYTES, &to, err) : s;
+    for (int i = 0; i <= MEASURED_TIMES && s == STATUS_OK; i++) {
+        if (i == 1) { /* the first is for warming up */
+            s = c->ops->finish(c->gpu, err);
+            start = clock_monotonic_us();
+        }
+        s = s == STATUS_OK ? c->ops->copy(c->gpu, to, from, MEASURED_BYTES, err) : s;
+    }
+    s = s == STATUS_OK ? c->ops->finish(c->gpu, err) : s;
+    double us = (double)(clock_monotonic_us() - start);
+    *bytes_per_s = 2.0 * MEASURED_TIMES * (double)MEASURED_BYTES * 1e6 / (us > 0 ? us : 1);
+    c->ops->release(c->gpu, from);
+    c->ops->release(c->gpu, to);
     return s;
 }

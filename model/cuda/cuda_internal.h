@@ -10,6 +10,7 @@
 
 #define CUDA_ROWS_GRAPH 64U /* answers at once whose step is captured */
 #define CUDA_CHOICES_MAX 256U
+#define CUDA_EXPERTS_MAX 512U /* of a layer */
 
 struct gpu_expert {
     struct gpu_matrix gate, up, down;
@@ -24,6 +25,10 @@ struct gpu_layer {
     float *query_bias, *key_bias, *value_bias, *output_bias, *up_bias, *down_bias;
 };
 
+struct cuda_need { /* bytes on the device */
+    uint64_t weights, keys, scratch, all;
+};
+
 struct cuda {
     struct backend b;
     const struct gpu_ops *ops;
@@ -33,7 +38,8 @@ struct cuda {
     const struct model *m;
     uint32_t tokens, choices, context;
     uint32_t layers; /* the first so many are on the device */
-    bool whole;      /* all of them, and the embedding and the head */
+    struct cuda_need need;
+    bool whole; /* all of them, and the embedding and the head */
     struct gpu_layer *layer;
     struct gpu_matrix embedding, head;
     float *last_norm;
@@ -63,6 +69,7 @@ struct cuda {
     struct gpu_choice *host_picked;
     float *host_x, *host_logits; /* one of a pass's rows; one row */
     struct workspace *workspace; /* of the layers that are the processor's; NULL: none */
+    uint32_t places_most;        /* tokens of a pass times experts of a token */
     struct error broken;         /* a copy of a page failed */
     uint32_t n_touched;
     struct sampler_touched *touched_room; /* of one sampler */

@@ -51,7 +51,7 @@ enum status cuda_plug_in(void **handle, const struct gpu_ops **out, struct error
     } symbol;
     if (!find(path)) {
         return error_set(err, STATUS_UNAVAILABLE,
-                         "there is no " PLUG_IN " beside the program: it was built without nvcc");
+                         "there is no " PLUG_IN " beside the program: it is built where nvcc is");
     }
     void *h = dlopen(path, RTLD_NOW | RTLD_LOCAL);
     if (h == NULL) {

@@ -82,37 +82,38 @@ static void attention(struct run *r, const struct gpu_layer *l, uint32_t layer)
 
 /* ---- experts ---- */
 
-/* Rows of the tokens that chose the expert, as places of results; how many. */
-static uint32_t gather(const struct cuda *c, uint32_t expert, uint32_t n)
+/* The tokens of each expert behind each other: host_places says which row to read, and behind
+ * places_most of them which result to write. firsts: experts + 1. */
+static void sort_by_expert(const struct cuda *c, uint32_t n, uint32_t *firsts)
 {
     uint32_t used = c->m->info.experts_used;
-    uint32_t rows = 0;
-    for (uint32_t i = 0; i < n * used; i++) {
-        if (c->host_chosen[i] == expert) {
-            c->host_places[rows] = i / used;              /* read from */
-            c->host_places[(size_t)c->tokens + rows] = i; /* written to */
-            rows++;
+    uint32_t at = 0;
+    for (uint32_t e = 0; e < c->m->info.experts; e++) {
+        firsts[e] = at;
+        for (uint32_t i = 0; i < n * used; i++) {
+            if (c->host_chosen[i] == e) {
+                c->host_places[at] = i / used;
+                c->host_places[c->places_most + at] = i;
+                at++;
+            }
         }
     }
-    return rows;
+    firsts[c->m->info.experts] = at;
 }
 
-static void one_expert(struct run *r, const struct gpu_expert *x, uint32_t rows)
+static void one_expert(struct run *r, const struct gpu_expert *x, uint32_t first, uint32_t rows)
 {
     struct cuda *c = r->c;
     uint32_t width = c->m->info.width;
     const struct gpu_product in[] = {{&x->gate, NULL, c->gate}, {&x->up, NULL, c->up}};
     const struct gpu_product out = {&x->down, NULL, c->expert_out};
-    const uint32_t *to = c->places + c->tokens;
-    ASK(r, to_device(c->gpu, c->places, c->host_places, rows * sizeof *c->places, r->err));
-    ASK(r, to_device(c->gpu, c->places + c->tokens, c->host_places + c->tokens,
-                     rows * sizeof *c->places, r->err));
-    ASK(r, gather(c->gpu, c->expert_in, c->h, c->places, rows, width, r->err));
+    const uint32_t *from = c->places + first;
+    const uint32_t *to = c->places + c->places_most + first;
+    ASK(r, gather(c->gpu, c->expert_in, c->h, from, rows, width, r->err));
     multiply(r, c->expert_in, rows, in, 2);
     ASK(r, gate(c->gpu, c->gate, c->up, (uint64_t)rows * c->m->expert_width, false, r->err));
     multiply(r, c->gate, rows, &out, 1);
     ASK(r, scatter(c->gpu, c->results, c->expert_out, to, rows, width, r->err));
-    ASK(r, finish(c->gpu, r->err)); /* the places are written again for the next one */
 }
 
 static void experts(struct run *r, const struct gpu_layer *l)
@@ -120,16 +121,23 @@ static void experts(struct run *r, const struct gpu_layer *l)
     struct cuda *c = r->c;
     const struct model_info *i = &c->m->info;
     uint32_t n = r->p->batch.n;
+    uint32_t firsts[CUDA_EXPERTS_MAX + 1];
+    uint64_t bytes = (uint64_t)n * i->experts_used * sizeof *c->chosen;
     const struct gpu_product scores = {&l->router, NULL, c->scores};
     multiply(r, c->h, n, &scores, 1);
     ASK(r, route(c->gpu, c->scores, n, i->experts, i->experts_used, c->chosen, c->shares, r->err));
-    ASK(r, to_host(c->gpu, c->host_chosen, c->chosen,
-                   (uint64_t)n * i->experts_used * sizeof *c->chosen, r->err));
+    ASK(r, to_host(c->gpu, c->host_chosen, c->chosen, bytes, r->err));
     ASK(r, finish(c->gpu, r->err));
+    if (r->s != STATUS_OK) {
+        return;
+    }
+    sort_by_expert(c, n, firsts);
+    ASK(r, to_device(c->gpu, c->places, c->host_places, bytes, r->err));
+    ASK(r, to_device(c->gpu, c->places + c->places_most, c->host_places + c->places_most, bytes,
+                     r->err));
     for (uint32_t e = 0; e < i->experts && r->s == STATUS_OK; e++) {
-        uint32_t rows = gather(c, e, n);
-        if (rows > 0) {
-            one_expert(r, &l->experts[e], rows);
+        if (firsts[e + 1] > firsts[e]) {
+            one_expert(r, &l->experts[e], firsts[e], firsts[e + 1] - firsts[e]);
         }
     }
     ASK(r, mix(c->gpu, c->results, c->shares, n, i->experts_used, i->width, c->h, r->err));

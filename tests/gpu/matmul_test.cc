@@ -174,6 +174,7 @@ void embeddings(tensor_type type)
     b.n = n;
     b.tokens = on_tokens.get();
     b.positions = on_positions.get();
+    b.owners = on_tokens.get();
     matmul_embed(nullptr, &m, &b, 1.5F, x.get());
     std::vector<float> got = x.host();
     for (size_t t = 0; t < n; t++) {

@@ -362,6 +362,37 @@ static void who_waits_too_long_is_told(void **state)
     free_task(late);
 }
 
+/* The sanitizers' build has no plug-in for a GPU: the setting that demands one says what is missing,
+ * the one that would like one goes on with the processor. */
+static void a_device_that_is_not_there(void **state)
+{
+    struct runner_config c = {.home = home,
+                              .model = "m",
+                              .chat_template = "auto",
+                              .context = 256,
+                              .users = 1,
+                              .device = BACKEND_CUDA,
+                              .gpu_layers = BACKEND_LAYERS_FIT,
+                              .notify = ignore};
+    struct runner *r = NULL;
+    struct error err;
+    (void)state;
+    assert_int_equal(runner_new(&c, &r, &err), STATUS_OK);
+    for (int i = 0; i < WAIT_MS && status_of(r).state == RUNNER_LOADING; i++) {
+        (void)usleep(1000);
+    }
+    assert_int_equal(status_of(r).state, RUNNER_FAILED);
+    assert_non_null(strstr(status_of(r).detail, "carrel-cuda.so"));
+    end(r);
+    c.device = BACKEND_AUTO;
+    assert_int_equal(runner_new(&c, &r, &err), STATUS_OK);
+    for (int i = 0; i < WAIT_MS && status_of(r).state == RUNNER_LOADING; i++) {
+        (void)usleep(1000);
+    }
+    assert_int_equal(status_of(r).state, RUNNER_READY);
+    end(r);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -371,6 +402,7 @@ int main(void)
         cmocka_unit_test(windows_forget_and_answers_stay),
         cmocka_unit_test(cancelled_tasks_give_their_pages_back),
         cmocka_unit_test(who_waits_too_long_is_told),
+        cmocka_unit_test(a_device_that_is_not_there),
     };
     return cmocka_run_group_tests(tests, set_up, tear_down);
 }
