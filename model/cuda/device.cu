@@ -35,6 +35,8 @@ struct gpu {
     cudaEvent_t marks[MARKS];
     unsigned char *scratch; // of matmul, attention and the choice, behind each other
     uint64_t attend_at, choose_at;
+    const float *panel_of; // the rows whose bytes the scratch begins with; nullptr: none
+    uint32_t panel_rows, panel_width;
     captured graphs[GRAPHS];
     uint32_t n_graphs, capturing; // GRAPHS: none is
     bool lost;
@@ -272,6 +274,7 @@ enum status make_scratch(gpu *g, uint32_t rows, uint32_t choices, uint32_t wides
         g, scratch_bytes(rows, choices, widest, heads, value_width, most), &p, err);
     if (s == STATUS_OK) {
         (void)cudaFree(g->scratch);
+        g->panel_of = nullptr;
         g->scratch = static_cast<unsigned char *>(p);
         g->attend_at = aligned(matmul_scratch_bytes(rows, widest));
         g->choose_at =
@@ -361,18 +364,39 @@ enum status embed(gpu *g, const gpu_matrix *table, const gpu_batch *b, float sca
     RUN(g, "rows of the embedding", matmul_embed(g->stream, table, b, scale, x));
 }
 
+// The panel that holds n rows of x as bytes once the kernel at hand has run, so that the product that
+// follows need not make it. Rows that are no whole blocks have none.
+gpu_panel panel_for(gpu *g, const float *x, uint32_t n, uint32_t width)
+{
+    bool whole = width % BLOCK == 0;
+    g->panel_of = whole ? x : nullptr;
+    g->panel_rows = n;
+    g->panel_width = width;
+    return whole ? panel_at(g->scratch, n, width) : gpu_panel{};
+}
+
 enum status norm(gpu *g, float *x, float *h, const float *weight, const float *post, bool add,
                  uint32_t n, uint32_t width, float epsilon, struct error *err)
 {
+    gpu_panel panel = weight == nullptr ? gpu_panel{} : panel_for(g, h, n, width);
+    auto wide = norm_rows<NORM_THREADS>;
+    auto narrow = norm_rows<PLAIN_THREADS>;
+    if (width >= NORM_WIDE) {
+        RUN(g, "norms",
+            GPU_LAUNCH(wide, dim3(n), dim3(NORM_THREADS), 0, g->stream, x, h, weight, post, add,
+                       width, epsilon, panel));
+    }
     RUN(g, "norms",
-        GPU_LAUNCH(norm_rows, dim3(n), dim3(PLAIN_THREADS), 0, g->stream, x, h, weight, post, add,
-                   width, epsilon));
+        GPU_LAUNCH(narrow, dim3(n), dim3(PLAIN_THREADS), 0, g->stream, x, h, weight, post, add,
+                   width, epsilon, panel));
 }
 
 enum status multiply(gpu *g, const float *x, uint32_t n, const gpu_product *products,
                      uint32_t n_products, struct error *err)
 {
-    RUN(g, "matrices", matmul_run(g->stream, g->scratch, x, n, products, n_products));
+    bool ready = g->panel_of == x && g->panel_rows == n && g->panel_width == products[0].w->columns;
+    g->panel_of = ready ? x : nullptr; // another's now, or of floats
+    RUN(g, "matrices", matmul_run(g->stream, g->scratch, x, n, products, n_products, ready));
 }
 
 enum status angles(gpu *g, const gpu_batch *b, const double *frequencies, uint32_t pairs,
@@ -421,11 +445,14 @@ enum status attend(gpu *g, const gpu_attend *a, struct error *err)
     RUN(g, "attention", attend_run(g->stream, g->scratch + g->attend_at, a));
 }
 
-enum status gate(gpu *g, float *values, const float *up, uint64_t n, bool gelu, struct error *err)
+enum status gate(gpu *g, float *values, const float *up, uint32_t n, uint32_t width, bool gelu,
+                 struct error *err)
 {
+    uint64_t all = static_cast<uint64_t>(n) * width;
+    gpu_panel panel = panel_for(g, values, n, width);
     RUN(g, "gates",
-        GPU_LAUNCH(gate_values, dim3(blocks_for(n)), dim3(PLAIN_THREADS), 0, g->stream, values, up,
-                   n, gelu));
+        GPU_LAUNCH(gate_values, dim3(blocks_for(all)), dim3(PLAIN_THREADS), 0, g->stream, values,
+                   up, all, width, gelu, panel));
 }
 
 enum status cap(gpu *g, float *x, uint64_t n, float most, struct error *err)
@@ -508,6 +535,7 @@ enum status graph_begin(gpu *g, const gpu_graph_key *key, bool *known, struct er
     }
     captured *c = graph_of(g, key);
     *known = false;
+    g->panel_of = nullptr;
 #ifdef __CUDACC__
     if (c->exec != nullptr) {
         *known = true;

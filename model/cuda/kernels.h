@@ -219,9 +219,9 @@ struct gpu_ops {
                           struct error *err);
     enum status (*place)(struct gpu *g, const struct gpu_place *p, struct error *err);
     enum status (*attend)(struct gpu *g, const struct gpu_attend *a, struct error *err);
-    /* gate = silu(gate) * up, or gelu. */
-    enum status (*gate)(struct gpu *g, float *gate, const float *up, uint64_t n, bool gelu,
-                        struct error *err);
+    /* gate = silu(gate) * up, or gelu: n rows of `width`. */
+    enum status (*gate)(struct gpu *g, float *gate, const float *up, uint32_t n, uint32_t width,
+                        bool gelu, struct error *err);
     /* x = cap tanh(x / cap) */
     enum status (*cap)(struct gpu *g, float *x, uint64_t n, float cap, struct error *err);
     /* to[i] = from[rows[i]] (or zeros: GPU_NONE) for n rows. */

@@ -154,12 +154,12 @@ inline void matmul_singles(cudaStream_t stream, const float *x, uint32_t n,
 }
 
 // y = W x + bias for n tokens and matrices of the same columns. scratch: matmul_scratch_bytes,
-// aligned to 16; x may not lie in it.
+// aligned to 16; x may not lie in it. ready: the panel at its beginning is of x already (panel_put).
 inline void matmul_run(cudaStream_t stream, void *scratch, const float *x, uint32_t n,
-                       const gpu_product *products, uint32_t n_products)
+                       const gpu_product *products, uint32_t n_products, bool ready = false)
 {
     uint32_t columns = products[0].w->columns;
-    gpu_panel p = {};
+    gpu_panel p = ready ? panel_at(scratch, n, columns) : gpu_panel{};
     halves_panel h = halves_panel_at(static_cast<unsigned char *>(scratch) +
                                          (panel_bytes(n, columns) + 15) / 16 * 16,
                                      n, columns);

@@ -108,6 +108,38 @@ __global__ void __launch_bounds__(QUANTIZE_THREADS) quantize_rows(gpu_panel p, c
     }
 }
 
+// The same by a warp that has a block's columns, one a lane: for kernels that make the rows.
+__device__ __forceinline__ void panel_put(const gpu_panel &p, unsigned token, unsigned block,
+                                          float v)
+{
+    unsigned lane = threadIdx.x % 32;
+    float most = fabsf(v);
+    GPU_UNROLL
+    for (int bit = 1; bit < 32; bit *= 2) {
+        most = larger(__shfl_xor_sync(0xffffffffU, most, bit), most);
+    }
+    bool some = most > 1e-30F;
+    float scale = some ? __fdiv_rn(most, 127.0F) : 0.0F;
+    int q = byte_of(v, some ? __fdiv_rn(127.0F, most) : 0.0F);
+    int sum = q;
+    GPU_UNROLL
+    for (int bit = 1; bit < 16; bit *= 2) {
+        sum += __shfl_xor_sync(0xffffffffU, sum, bit);
+    }
+    int all = sum + __shfl_xor_sync(0xffffffffU, sum, 16);
+    size_t at = static_cast<size_t>(block) * p.padded + token;
+    p.bytes[static_cast<size_t>(token) * p.blocks * BLOCK + block * BLOCK + lane] =
+        static_cast<int8_t>(q);
+    if (lane == 0) {
+        p.scales[at] = scale;
+        p.scaled_sums[at] = __fmul_rn(scale, __int2float_rn(all));
+        p.sums[at] = all;
+    }
+    if (lane % 16 == 0) {
+        p.halves[2 * at + lane / 16] = sum;
+    }
+}
+
 inline void panel_make(cudaStream_t stream, const gpu_panel &p, const float *x)
 {
     uint32_t tokens = p.n <= 2 ? p.n : p.padded; // one and two are multiplied without the padding

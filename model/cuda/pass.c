@@ -111,7 +111,7 @@ static void one_expert(struct run *r, const struct gpu_expert *x, uint32_t first
     const uint32_t *to = c->places + c->places_most + first;
     ASK(r, gather(c->gpu, c->expert_in, c->h, from, rows, width, r->err));
     multiply(r, c->expert_in, rows, in, 2);
-    ASK(r, gate(c->gpu, c->gate, c->up, (uint64_t)rows * c->m->expert_width, false, r->err));
+    ASK(r, gate(c->gpu, c->gate, c->up, rows, c->m->expert_width, false, r->err));
     multiply(r, c->gate, rows, &out, 1);
     ASK(r, scatter(c->gpu, c->results, c->expert_out, to, rows, width, r->err));
 }
@@ -154,8 +154,7 @@ static void feed_forward(struct run *r, const struct gpu_layer *l)
         return;
     }
     multiply(r, c->h, n, in, 2);
-    ASK(r, gate(c->gpu, c->gate, c->up, (uint64_t)n * c->m->info.feed_forward, c->m->gelu_gate,
-                r->err));
+    ASK(r, gate(c->gpu, c->gate, c->up, n, c->m->info.feed_forward, c->m->gelu_gate, r->err));
     multiply(r, c->gate, n, &out, 1);
 }
 

@@ -5,8 +5,11 @@
 #define CARREL_MODEL_CUDA_PLAIN_CUH
 
 #include "model/cuda/device.cuh"
+#include "model/cuda/matmul_quantize.cuh"
 
 constexpr unsigned PLAIN_THREADS = 256;
+constexpr unsigned NORM_THREADS = 1024; // of a wide row
+constexpr uint32_t NORM_WIDE = 2048;
 constexpr unsigned PLACE_THREADS = 128;
 constexpr unsigned PLACE_WIDEST = 1024; // of a head
 constexpr unsigned EXPERTS_MOST = 512;
@@ -36,22 +39,25 @@ __device__ __forceinline__ float rms_scale(float squares, uint32_t width, float 
     return __fdiv_rn(1.0F, __fsqrt_rn(__fadd_rn(mean, epsilon)));
 }
 
-// A block a row: x += h (normed by post where there is one), then h = rms_norm(x) * weight.
-__global__ void norm_rows(float *x, float *h, const float *weight, const float *post, bool add,
-                          uint32_t width, float epsilon)
+// A block a row: x += h (normed by post where there is one), then h = rms_norm(x) * weight, and its
+// bytes into the panel that the next product reads (bytes nullptr: none is made).
+template <unsigned Threads>
+__global__ void __launch_bounds__(Threads)
+    norm_rows(float *x, float *h, const float *weight, const float *post, bool add, uint32_t width,
+              float epsilon, gpu_panel panel)
 {
     float *xr = x + static_cast<size_t>(blockIdx.x) * width;
     float *hr = h + static_cast<size_t>(blockIdx.x) * width;
     float squares = 0;
     float scale = 1;
     if (add && post != nullptr) {
-        for (uint32_t i = threadIdx.x; i < width; i += PLAIN_THREADS) {
+        for (uint32_t i = threadIdx.x; i < width; i += Threads) {
             squares = __fmaf_rn(hr[i], hr[i], squares);
         }
-        scale = rms_scale(block_sum<PLAIN_THREADS>(squares), width, epsilon);
+        scale = rms_scale(block_sum<Threads>(squares), width, epsilon);
     }
     squares = 0;
-    for (uint32_t i = threadIdx.x; i < width; i += PLAIN_THREADS) {
+    for (uint32_t i = threadIdx.x; i < width; i += Threads) {
         float v = xr[i];
         if (add) {
             float more = post == nullptr ? hr[i] : __fmul_rn(__fmul_rn(hr[i], scale), post[i]);
@@ -63,9 +69,13 @@ __global__ void norm_rows(float *x, float *h, const float *weight, const float *
     if (weight == nullptr) {
         return;
     }
-    scale = rms_scale(block_sum<PLAIN_THREADS>(squares), width, epsilon);
-    for (uint32_t i = threadIdx.x; i < width; i += PLAIN_THREADS) {
-        hr[i] = __fmul_rn(__fmul_rn(xr[i], scale), weight[i]); // each thread reads what it wrote
+    scale = rms_scale(block_sum<Threads>(squares), width, epsilon);
+    for (uint32_t i = threadIdx.x; i < width; i += Threads) { // whole warps: width is of blocks
+        float v = __fmul_rn(__fmul_rn(xr[i], scale), weight[i]); // each reads what it wrote
+        hr[i] = v;
+        if (panel.bytes != nullptr) {
+            panel_put(panel, blockIdx.x, i / BLOCK, v);
+        }
     }
 }
 
@@ -201,12 +211,14 @@ __global__ void place_heads(place_job j)
             head, width);
 }
 
-// gate = silu(gate) * up, or with the Gaussian error's tangent form (Hendrycks and Gimpel 2016).
-__global__ void gate_values(float *gate, const float *up, uint64_t n, bool gelu)
+// gate = silu(gate) * up, or with the Gaussian error's tangent form (Hendrycks and Gimpel 2016), for
+// rows of `width`; the bytes of the rows as norm_rows makes them.
+__global__ void gate_values(float *gate, const float *up, uint64_t n, uint32_t width, bool gelu,
+                            gpu_panel panel)
 {
     uint64_t i = static_cast<uint64_t>(blockIdx.x) * PLAIN_THREADS + threadIdx.x;
     if (i >= n) {
-        return;
+        return; // with a panel: whole warps
     }
     float g = gate[i];
     float u = g;
@@ -214,7 +226,12 @@ __global__ void gate_values(float *gate, const float *up, uint64_t n, bool gelu)
         float cube = __fmul_rn(__fmul_rn(g, g), g);
         u = __fmul_rn(1.5957691216057308F, __fmaf_rn(cube, 0.044715F, g));
     }
-    gate[i] = __fmul_rn(__fdiv_rn(g, __fadd_rn(1.0F, expf(-u))), up[i]);
+    float v = __fmul_rn(__fdiv_rn(g, __fadd_rn(1.0F, expf(-u))), up[i]);
+    gate[i] = v;
+    if (panel.bytes != nullptr) {
+        panel_put(panel, static_cast<unsigned>(i / width), static_cast<unsigned>(i % width / BLOCK),
+                  v);
+    }
 }
 
 __global__ void cap_values(float *x, uint64_t n, float cap)
