@@ -8,13 +8,18 @@
 
 #define PAGES_OF_SPLIT (GPU_SPLIT / GPU_PAGE)
 
-static uint32_t power_above(uint32_t n)
+uint32_t cuda_power_above(uint32_t n)
 {
     uint32_t p = 1;
     while (p < n) {
         p *= 2;
     }
     return p;
+}
+
+uint32_t cuda_most(uint32_t keys)
+{
+    return cuda_power_above((keys + GPU_SPLIT - 1) / GPU_SPLIT) * GPU_SPLIT;
 }
 
 static uint32_t tile_tokens_of(const struct model *m)
@@ -31,7 +36,7 @@ static uint64_t words_of(uint32_t rows, uint32_t owners, uint32_t width)
 
 uint64_t cuda_batch_words(uint32_t tokens, uint32_t owners, uint32_t context)
 {
-    uint32_t splits = power_above((context + GPU_SPLIT - 1) / GPU_SPLIT);
+    uint32_t splits = cuda_most(context) / GPU_SPLIT;
     uint32_t rows = tokens > CUDA_ROWS_GRAPH ? tokens : CUDA_ROWS_GRAPH;
     return words_of(rows, owners > CUDA_ROWS_GRAPH ? owners : CUDA_ROWS_GRAPH,
                     splits * PAGES_OF_SPLIT);
@@ -139,12 +144,12 @@ static void measure(struct cuda *c, struct cuda_pass *p)
         p->n += piece->n;
         step = step && piece->n == 1;
     }
-    uint32_t splits = power_above((p->most + GPU_SPLIT - 1) / GPU_SPLIT);
     p->captured = step;
-    p->most = splits * GPU_SPLIT;
+    p->most = cuda_most(p->most);
+    uint32_t splits = p->most / GPU_SPLIT;
     p->table_width = splits * PAGES_OF_SPLIT;
     p->key_splits = splits;
-    p->key_rows = step ? power_above(p->n) : p->n;
+    p->key_rows = step ? cuda_power_above(p->n) : p->n;
 }
 
 enum status cuda_batch(struct cuda *c, const struct model_piece *pieces, size_t n,

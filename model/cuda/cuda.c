@@ -119,7 +119,7 @@ static bool need_of(struct cuda *c, const struct kv_shape *shape, const struct k
         n.keys += room->pages[g] * group_bytes(c, shape, g, layers);
     }
     n.scratch = arrays(&counted) + c->ops->scratch_bytes(rows_of(c), c->choices, widest_of(c->m),
-                                                         i->heads, i->value_width, c->context);
+                                                         i->heads, i->value_width, c->most);
     n.all = n.weights + n.keys + n.scratch;
     *out = n;
     return n.weights > 0;
@@ -231,7 +231,7 @@ static enum status open_scratch(struct cuda *c, struct error *err)
     }
     if (s == STATUS_OK) {
         s = c->ops->scratch(c->gpu, rows_of(c), c->choices, widest_of(c->m), i->heads,
-                            i->value_width, c->context, err);
+                            i->value_width, c->most, err);
     }
     return s == STATUS_OK ? pinned(c, err) : s;
 }
@@ -291,15 +291,6 @@ static enum status open_parts(struct cuda *c, const struct backend_options *o, s
                        c->whole ? "" : workspace_kernels(c->workspace));
     }
     return s;
-}
-
-static uint32_t power_above(uint32_t n)
-{
-    uint32_t p = 1;
-    while (p < n) {
-        p *= 2;
-    }
-    return p;
 }
 
 static enum status check_model(const struct model *m, const struct gpu_ops *ops,
@@ -435,10 +426,10 @@ static enum status prepare(struct cuda *c, const struct gpu_ops *ops, const stru
     c->ops = ops;
     c->m = m;
     c->tokens = o->tokens;
-    c->context = o->context;
+    c->most = cuda_most(o->context);
     c->kv_type = o->kv_type;
     c->places_most = o->tokens * m->info.experts_used;
-    c->choices = power_above(o->choices); /* a captured step has a power of two of rows */
+    c->choices = cuda_power_above(o->choices); /* a captured step has a power of two of rows */
     enum status s = check_model(m, ops, o, err);
     if (s == STATUS_OK) {
         c->batch_words = cuda_batch_words(o->tokens, o->sequences, o->context);

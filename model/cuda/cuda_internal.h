@@ -36,7 +36,8 @@ struct cuda {
     struct gpu *gpu;
     struct gpu_info info;
     const struct model *m;
-    uint32_t tokens, choices, context;
+    uint32_t tokens, choices;
+    uint32_t most;   /* keys of a query, cuda_most of the context */
     uint32_t layers; /* the first so many are on the device */
     struct cuda_need need;
     bool whole; /* all of them, and the embedding and the head */
@@ -102,6 +103,9 @@ void cuda_weights_free(struct cuda *c);
 enum status cuda_batch(struct cuda *c, const struct model_piece *pieces, size_t n,
                        const struct backend_pick *picks, struct cuda_pass *out,
                        struct error *err) MUST_CHECK;
+uint32_t cuda_power_above(uint32_t n); /* or equal */
+/* Keys that a pass whose queries see so many is laid out for: a power of two of parts. */
+uint32_t cuda_most(uint32_t keys);
 /* Words of the largest batch. */
 uint64_t cuda_batch_words(uint32_t tokens, uint32_t owners, uint32_t context);
 

@@ -51,15 +51,16 @@ static void write_model(const char *dir, const struct model_writer *w, char path
     buf_deinit(&file);
 }
 
-static void open_rig(struct rig *r, const char *dir, const char *name, enum tensor_type type,
-                     enum tensor_type kv, uint32_t gpu_layers)
+static void open_rig_for(struct rig *r, const char *dir, const char *name, enum tensor_type type,
+                         enum tensor_type kv, uint32_t gpu_layers, uint32_t context)
 {
     char path[256];
     struct error err = {0};
     struct model_writer w = model_writer_small(name, type);
+    w.context = context > w.context ? context : w.context;
     struct backend_options o = {.tokens = PASS,
                                 .sequences = 4,
-                                .context = CONTEXT,
+                                .context = context,
                                 .kv_type = kv,
                                 .choices = 4,
                                 .gpu_layers = gpu_layers};
@@ -70,6 +71,12 @@ static void open_rig(struct rig *r, const char *dir, const char *name, enum tens
         fail_msg("%s: %s", name, err.text);
     }
     r->vocabulary = model_info(r->m)->vocabulary;
+}
+
+static void open_rig(struct rig *r, const char *dir, const char *name, enum tensor_type type,
+                     enum tensor_type kv, uint32_t gpu_layers)
+{
+    open_rig_for(r, dir, name, type, kv, gpu_layers, CONTEXT);
 }
 
 static void close_rig(struct rig *r)
@@ -332,6 +339,65 @@ static void test_some_layers(void **state)
     test_folder_remove(dir);
 }
 
+#define LONG 530U /* three parts of keys, more than a window and its ring */
+
+/* Reads a long text but for its last three tokens. */
+static void read_long(struct backend *b, const uint32_t *tokens, struct kv_sequence *s)
+{
+    struct error err;
+    float logits[512];
+    assert_int_equal(kv_reserve(b->keys, s, LONG, &err), STATUS_OK);
+    for (uint32_t at = 0; at < LONG - 3;) {
+        uint32_t n = LONG - 3 - at < PASS ? LONG - 3 - at : PASS;
+        struct model_piece p = {s, tokens + at, n, false};
+        pass(b, &p, 1, logits);
+        at += n;
+    }
+}
+
+/* The last three tokens of a long text, at once and one by one (as a step of answers is): the same
+ * bits, and the processor's logits. */
+static void test_long_texts(void **state)
+{
+    char dir[64];
+    struct rig r;
+    struct error err;
+    struct kv_sequence s = {0};
+    struct kv_sequence fork = {0};
+    struct kv_sequence there = {0};
+    uint32_t tokens[LONG];
+    (void)state;
+    test_folder(dir);
+    open_rig_for(&r, dir, "gemma2", TENSOR_F16, TENSOR_F16, BACKEND_LAYERS_FIT, LONG + 30);
+    size_t row = r.vocabulary;
+    float *want = calloc(3 * row, sizeof *want);
+    float *got = calloc(3 * row, sizeof *got);
+    float *single = calloc(3 * row, sizeof *single);
+    tokens_of(3, LONG, tokens);
+    read_long(r.cpu, tokens, &there);
+    read_long(r.gpu, tokens, &s);
+    assert_int_equal(kv_fork(r.gpu->keys, &s, LONG - 3, &fork, &err), STATUS_OK);
+    assert_int_equal(kv_reserve(r.gpu->keys, &fork, 3, &err), STATUS_OK);
+    struct model_piece last[] = {{&there, tokens + LONG - 3, 3, true},
+                                 {&s, tokens + LONG - 3, 3, true}};
+    pass(r.cpu, &last[0], 1, want);
+    pass(r.gpu, &last[1], 1, got);
+    for (uint32_t t = 0; t < 3; t++) {
+        struct model_piece one = {&fork, tokens + LONG - 3 + t, 1, false};
+        pass(r.gpu, &one, 1, single + t * row);
+    }
+    assert_true(apart(want, got, 3 * row) < 2e-3F);
+    assert_memory_equal(got, single, 3 * row * sizeof *got);
+    kv_release(r.gpu->keys, &s);
+    kv_release(r.gpu->keys, &fork);
+    kv_release(r.cpu->keys, &there);
+    free(want);
+    free(got);
+    free(single);
+    close_rig(&r);
+    test_folder_remove(dir);
+}
+
 static void test_refusals(void **state)
 {
     char dir[64];
@@ -378,7 +444,8 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_logits),      cmocka_unit_test(test_slices),
         cmocka_unit_test(test_neighbours),  cmocka_unit_test(test_choices),
-        cmocka_unit_test(test_some_layers), cmocka_unit_test(test_refusals),
+        cmocka_unit_test(test_some_layers), cmocka_unit_test(test_long_texts),
+        cmocka_unit_test(test_refusals),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
