@@ -31,7 +31,7 @@ _carrel() {
     hold) options='add list remove --home --json --key-file --document --path --collection --reason --help' ;;
     leaktest) options='--home --json --key-file --every --rules --help' ;;
     encoder) options='list build cancel compare promote rollback remove --dims --model --against --force --watch --home --json --key-file --help' ;;
-    model) options='import list verify remove show plan bench eval quantize --prompt --generate --threads --streams --context --users --vram --shape --weights --kv --home --json --as --name --query-prefix --passage-prefix --force --help' ;;
+    model) options='import list verify remove show plan bench eval quantize --prompt --generate --threads --streams --device --context --users --vram --shape --weights --kv --home --json --as --name --query-prefix --passage-prefix --force --help' ;;
     config) options='check default reference --home --help' ;;
     esac
     mapfile -t COMPREPLY < <(compgen -W "$options" -- "$cur")
