@@ -130,10 +130,12 @@ static void put_sums(const struct product *p, const float *sums, uint32_t group,
             memcpy(y, sums, KERNEL_ROWS * sizeof *y);
         } else if (bias == NULL) {
             memcpy(y, sums, rows * sizeof *y);
-        } else if (rows == KERNEL_ROWS) { /* of a known length: in vectors */
+        } else if (rows == KERNEL_ROWS) { /* of a known length and apart from y: in vectors */
+            float made[KERNEL_ROWS];
             for (uint32_t k = 0; k < KERNEL_ROWS; k++) {
-                y[k] = sums[k] + bias[k];
+                made[k] = sums[k] + bias[k];
             }
+            memcpy(y, made, sizeof made);
         } else {
             for (uint32_t k = 0; k < rows; k++) {
                 y[k] = sums[k] + bias[k];
