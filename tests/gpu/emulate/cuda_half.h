@@ -59,12 +59,12 @@ inline uint16_t half_bits(double v)
 
 inline float half_value(uint16_t h)
 {
-    int exponent = h >> 10 & 31;
-    double mantissa = h & 0x3ff;
-    double v = exponent == 0    ? std::ldexp(mantissa, -24)
-               : exponent == 31 ? (mantissa > 0 ? std::nan("") : HUGE_VAL)
-                                : std::ldexp(mantissa + 1024, exponent - 25);
-    return static_cast<float>((h & 0x8000) != 0 ? -v : v);
+    bool finite = (h & 0x7c00) != 0x7c00;
+    uint32_t bits = static_cast<uint32_t>(h & 0x7fff) << 13 | (finite ? 0 : 0x7f800000U);
+    float f;
+    std::memcpy(&f, &bits, sizeof f);
+    f = finite ? f * 0x1p112F : f; /* from a bias of 15 to 127, denormals included */
+    return (h & 0x8000) != 0 ? -f : f;
 }
 
 inline uint16_t bfloat_bits(double v)

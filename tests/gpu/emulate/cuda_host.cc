@@ -15,7 +15,7 @@
 #include <ucontext.h>
 #endif
 #if defined(__SANITIZE_ADDRESS__)
-#include <sanitizer/common_interface_defs.h>
+#include <sanitizer/asan_interface.h>
 #endif
 
 namespace
@@ -117,10 +117,11 @@ struct machine {
     unsigned char *stacks = nullptr;
 };
 
+machine only;
+
 machine &the()
 {
-    static machine m;
-    return m;
+    return only;
 }
 
 void back_to_scheduler(bool ends)
@@ -308,6 +309,16 @@ void run_warps()
     }
 }
 
+/* Threads that never came to their end leave marks of AddressSanitizer on their stacks. */
+void forget_stacks()
+{
+#if defined(__SANITIZE_ADDRESS__)
+    for (unsigned i = 0; i < the().n; i++) {
+        __asan_unpoison_memory_region(the().threads[i].stack, stack_bytes);
+    }
+#endif
+}
+
 std::string run_block()
 {
     machine &m = the();
@@ -338,6 +349,7 @@ std::string run_block()
     }
     for (unsigned i = 0; i < m.n; i++) {
         if (m.threads[i].now != DONE) {
+            forget_stacks();
             return stuck();
         }
     }

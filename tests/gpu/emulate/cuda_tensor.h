@@ -54,13 +54,22 @@ inline int b_byte(const void *const *in, int k, int column)
 template <float (*Value)(uint16_t)>
 inline void multiply_halves(unsigned, const void *const *in, void *const *out)
 {
-    each_element(in, out, [in](int row, int column, uint32_t start) {
+    double a[16][16]; /* [row][k] */
+    double b[8][16];  /* [column][k] */
+    for (int i = 0; i < 16; i++) {
+        for (int k = 0; k < 16; k++) {
+            a[i][k] = static_cast<double>(Value(a_half(in, i, k)));
+            if (i < 8) {
+                b[i][k] = static_cast<double>(Value(b_half(in, k, i)));
+            }
+        }
+    }
+    each_element(in, out, [&](int row, int column, uint32_t start) {
         float sum;
         std::memcpy(&sum, &start, sizeof sum);
         double exact = 0;
         for (int k = 0; k < 16; k++) {
-            exact += static_cast<double>(Value(a_half(in, row, k))) *
-                     static_cast<double>(Value(b_half(in, k, column)));
+            exact += a[row][k] * b[column][k];
         }
         sum = static_cast<float>(static_cast<double>(sum) + exact);
         std::memcpy(&start, &sum, sizeof sum);
@@ -70,9 +79,19 @@ inline void multiply_halves(unsigned, const void *const *in, void *const *out)
 
 template <int Depth> inline void multiply_bytes(unsigned, const void *const *in, void *const *out)
 {
-    each_element(in, out, [in](int row, int column, uint32_t sum) {
+    int a[16][Depth];
+    int b[8][Depth];
+    for (int i = 0; i < 16; i++) {
         for (int k = 0; k < Depth; k++) {
-            sum += static_cast<uint32_t>(a_byte(in, row, k) * b_byte(in, k, column));
+            a[i][k] = a_byte(in, i, k);
+            if (i < 8) {
+                b[i][k] = b_byte(in, k, i);
+            }
+        }
+    }
+    each_element(in, out, [&](int row, int column, uint32_t sum) {
+        for (int k = 0; k < Depth; k++) {
+            sum += static_cast<uint32_t>(a[row][k] * b[column][k]);
         }
         return sum; /* wraps */
     });
