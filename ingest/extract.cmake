@@ -33,7 +33,7 @@ carrel_test(unit/ingest/text_formats LINK carrel_formats PkgConfig::ZIP
 carrel_test(unit/ingest/extractor LINK carrel_extract_pool carrel_formats PkgConfig::ZIP
   SOURCES ${CMAKE_SOURCE_DIR}/tests/unit/ingest/fixtures.c TIMEOUT 120)
 
-foreach(format html markdown text bbox csv json mail rtf xml code rst asciidoc)
+foreach(format html markdown text bbox csv json mail rtf xml code rst asciidoc subtitles)
   carrel_fuzz(${format} LINK carrel_formats)
 endforeach()
 carrel_fuzz(chunk LINK carrel_chunk)

@@ -24,7 +24,7 @@ static void want_extract(struct job *j)
         (void)error_set(&j->err, STATUS_UNSUPPORTED,
                         "this kind of file cannot be read (text, Markdown, HTML, PDF, Office and "
                         "OpenDocument files, books, RTF, CSV, JSON, XML, mail, reStructuredText, "
-                        "AsciiDoc and source code can)");
+                        "AsciiDoc, subtitles and source code can)");
         job_remove(j);
         return;
     }

@@ -72,5 +72,7 @@ enum status rst_extract(const struct extract_input *in, struct emitter *e,
                         struct error *err) MUST_CHECK;
 enum status asciidoc_extract(const struct extract_input *in, struct emitter *e,
                         struct error *err) MUST_CHECK;
+enum status subtitles_extract(const struct extract_input *in, struct emitter *e,
+                              struct error *err) MUST_CHECK;
 
 #endif

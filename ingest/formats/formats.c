@@ -9,7 +9,7 @@ static const struct format formats[] = {
     {"rtf", rtf_extract},     {"xml", xml_extract},           {"code", code_extract},
     {"rst", rst_extract},     {"asciidoc", asciidoc_extract}, {"xlsx", xlsx_extract},
     {"pptx", pptx_extract},   {"odt", odf_extract},           {"ods", odf_extract},
-    {"odp", odf_extract},     {"epub", epub_extract},
+    {"odp", odf_extract},     {"epub", epub_extract},         {"subtitles", subtitles_extract},
 };
 
 const struct format *format_find(const char *name)

@@ -49,15 +49,11 @@ static bool hex4(const char *p, const char *end, uint32_t *out)
         return false;
     }
     for (int i = 0; i < 4; i++) {
-        char c = p[i];
-        uint32_t d = c >= '0' && c <= '9'   ? (uint32_t)(c - '0')
-                     : c >= 'a' && c <= 'f' ? (uint32_t)(c - 'a' + 10)
-                     : c >= 'A' && c <= 'F' ? (uint32_t)(c - 'A' + 10)
-                                            : 16;
-        if (d > 15) {
+        int d = text_hex(p[i]);
+        if (d < 0) {
             return false;
         }
-        v = v * 16 + d;
+        v = v * 16 + (uint32_t)d;
     }
     *out = v;
     return true;

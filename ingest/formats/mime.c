@@ -103,21 +103,14 @@ static void decode_base64(struct str s, struct buf *out)
     }
 }
 
-static int digit16(char c)
-{
-    return c >= '0' && c <= '9'   ? c - '0'
-           : c >= 'A' && c <= 'F' ? c - 'A' + 10
-           : c >= 'a' && c <= 'f' ? c - 'a' + 10
-                                  : -1;
-}
-
 /* in_word: '_' is a space. */
 static void decode_quoted(struct str s, bool in_word, struct buf *out)
 {
     for (size_t i = 0; i < s.len; i++) {
         char c = s.ptr[i];
-        if (c == '=' && i + 2 < s.len && digit16(s.ptr[i + 1]) >= 0 && digit16(s.ptr[i + 2]) >= 0) {
-            buf_char(out, (char)(digit16(s.ptr[i + 1]) * 16 + digit16(s.ptr[i + 2])));
+        if (c == '=' && i + 2 < s.len && text_hex(s.ptr[i + 1]) >= 0 &&
+            text_hex(s.ptr[i + 2]) >= 0) {
+            buf_char(out, (char)(text_hex(s.ptr[i + 1]) * 16 + text_hex(s.ptr[i + 2])));
             i += 2;
         } else if (c == '=' && !in_word) {
             size_t k = i + 1;
@@ -311,9 +304,9 @@ static void decode_percent(struct str s, char charset[64], bool first, struct bu
         }
     }
     for (size_t i = 0; i < s.len; i++) {
-        if (s.ptr[i] == '%' && i + 2 < s.len && digit16(s.ptr[i + 1]) >= 0 &&
-            digit16(s.ptr[i + 2]) >= 0) {
-            buf_char(out, (char)(digit16(s.ptr[i + 1]) * 16 + digit16(s.ptr[i + 2])));
+        if (s.ptr[i] == '%' && i + 2 < s.len && text_hex(s.ptr[i + 1]) >= 0 &&
+            text_hex(s.ptr[i + 2]) >= 0) {
+            buf_char(out, (char)(text_hex(s.ptr[i + 1]) * 16 + text_hex(s.ptr[i + 2])));
             i += 2;
         } else {
             buf_char(out, s.ptr[i]);

@@ -417,20 +417,12 @@ static void on_word(struct rtf *r, const char *word, bool has, long n)
 
 /* ---- syntax ---- */
 
-static int digit16(char c)
-{
-    return c >= '0' && c <= '9'   ? c - '0'
-           : c >= 'a' && c <= 'f' ? c - 'a' + 10
-           : c >= 'A' && c <= 'F' ? c - 'A' + 10
-                                  : -1;
-}
-
 static void read_symbol(struct rtf *r)
 {
     char c = *r->p++;
     if (c == '\'') {
-        if (r->end - r->p >= 2 && digit16(r->p[0]) >= 0 && digit16(r->p[1]) >= 0) {
-            put_byte(r, (char)(digit16(r->p[0]) * 16 + digit16(r->p[1])));
+        if (r->end - r->p >= 2 && text_hex(r->p[0]) >= 0 && text_hex(r->p[1]) >= 0) {
+            put_byte(r, (char)(text_hex(r->p[0]) * 16 + text_hex(r->p[1])));
             r->p += 2;
         }
         return;

@@ -84,6 +84,14 @@ bool source_line(struct str text, size_t *at, struct str *line)
     return true;
 }
 
+int text_hex(char c)
+{
+    return c >= '0' && c <= '9'   ? c - '0'
+           : c >= 'a' && c <= 'f' ? c - 'a' + 10
+           : c >= 'A' && c <= 'F' ? c - 'A' + 10
+                                  : -1;
+}
+
 struct str text_trim(struct str s)
 {
     while (s.len > 0 && strchr(" \t\r\n", s.ptr[0]) != NULL && s.ptr[0] != '\0') {

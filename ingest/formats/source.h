@@ -24,6 +24,8 @@ void source_close(struct source *s);
 /* The line at *at without its end (LF, CR LF, CR), *at behind it; false at the end. */
 bool source_line(struct str text, size_t *at, struct str *line);
 
+/* The value of a hexadecimal digit; -1: it is none. */
+int text_hex(char c);
 /* s without white space at its ends. */
 struct str text_trim(struct str s);
 

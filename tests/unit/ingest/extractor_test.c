@@ -337,6 +337,11 @@ static void test_formats(void **state)
     assert_string_equal(format_detect("x.y.Markdown", "", 0), "md");
     assert_string_equal(format_detect("x.htm", "", 0), "html");
     assert_null(format_detect("x.exe", "%PDF-", 5));
+    assert_string_equal(format_detect("letter.docx", "{\\rtf1", 6), "rtf");
+    assert_string_equal(format_detect("t.TSV", "a\tb", 3), "csv");
+    assert_string_equal(format_detect("m.mbox", "From ", 5), "mbox");
+    assert_string_equal(format_detect("x.nxml", "<", 1), "xml");
+    assert_string_equal(format_detect("x.py", "", 0), "code");
     assert_null(format_detect(".txt", "", 0));
     assert_null(format_detect("noend", "", 0));
 }

@@ -292,9 +292,10 @@ static void test_hostile_rtf(void **state)
 static void test_xml(void **state)
 {
     (void)state;
-    expect(xml_extract, STR(JATS), "On birds",
-           "H1 On birds\nH2 One\nP Bold at first, CO2, and more \u00A0here.\nP item\nT a | b\nT 1 | "
-           "2\nH3 Two\nP x < y & z\nP noted\n");
+    expect(
+        xml_extract, STR(JATS), "On birds",
+        "H1 On birds\nH2 One\nP Bold at first, CO2, and more \u00A0here.\nP item\nT a | b\nT 1 | "
+        "2\nH3 Two\nP x < y & z\nP noted\n");
     expect(xml_extract,
            STR("<people at='now'><person id='1' born='1950'><name>Ann</name><home><city>Bonn</city>"
                "</home></person><person><name>Bo</name></person></people>"),
@@ -428,17 +429,47 @@ static void test_hostile_asciidoc(void **state)
     buf_deinit(&b);
 }
 
+/* ---- subtitles ---- */
+
+#define VTT                                                                                        \
+    "WEBVTT\n\nNOTE by nobody\n\n00:11.000 --> 00:13.000\n<v Ann>We are "                          \
+    "<i>here</i>\n\n2\n00:13.000 "                                                                 \
+    "--> 00:16.000 align:left\n<v Ann>at last.\n- 1 < 2\n\n00:17.000 --> 00:18.000\n<v.loud "      \
+    "Bo>Yes!\n"
+
+static void test_subtitles(void **state)
+{
+    (void)state;
+    expect(subtitles_extract, STR(VTT), "", "P Ann: We are here at last. - 1 < 2\nP Bo: Yes!\n");
+    expect(subtitles_extract,
+           STR("1\r\n00:00:01,000 --> 00:00:02,000\r\nFirst\r\nline.\r\n\r\n2\r\n00:00:03,000 --> "
+               "00:00:04,000\r\n<b>Second.</b>\r\n"),
+           "", "P First line. Second.\n");
+    expect_failure(subtitles_extract, STR("WEBVTT\n\nNOTE nothing\n"), STATUS_INVALID, "no text");
+}
+
+static void test_hostile_subtitles(void **state)
+{
+    struct buf b;
+    (void)state;
+    damage(subtitles_extract, STR(VTT));
+    fill(&b, "-->\n<<<<<<<< <v x>y\n", 100000);
+    survive(subtitles_extract, buf_view(&b));
+    buf_deinit(&b);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_csv),      cmocka_unit_test(test_hostile_csv),
-        cmocka_unit_test(test_json),     cmocka_unit_test(test_hostile_json),
-        cmocka_unit_test(test_mail),     cmocka_unit_test(test_hostile_mail),
-        cmocka_unit_test(test_rtf),      cmocka_unit_test(test_hostile_rtf),
-        cmocka_unit_test(test_xml),      cmocka_unit_test(test_hostile_xml),
-        cmocka_unit_test(test_code),     cmocka_unit_test(test_hostile_code),
-        cmocka_unit_test(test_rst),      cmocka_unit_test(test_hostile_rst),
-        cmocka_unit_test(test_asciidoc), cmocka_unit_test(test_hostile_asciidoc),
+        cmocka_unit_test(test_csv),       cmocka_unit_test(test_hostile_csv),
+        cmocka_unit_test(test_json),      cmocka_unit_test(test_hostile_json),
+        cmocka_unit_test(test_mail),      cmocka_unit_test(test_hostile_mail),
+        cmocka_unit_test(test_rtf),       cmocka_unit_test(test_hostile_rtf),
+        cmocka_unit_test(test_xml),       cmocka_unit_test(test_hostile_xml),
+        cmocka_unit_test(test_code),      cmocka_unit_test(test_hostile_code),
+        cmocka_unit_test(test_rst),       cmocka_unit_test(test_hostile_rst),
+        cmocka_unit_test(test_asciidoc),  cmocka_unit_test(test_hostile_asciidoc),
+        cmocka_unit_test(test_subtitles), cmocka_unit_test(test_hostile_subtitles),
     };
     return cmocka_run_group_tests_name("text formats", tests, NULL, NULL);
 }
