@@ -74,7 +74,7 @@ static void on_start(void *ctx, const xmlChar *name, const xmlChar *prefix, cons
     } else if (is(name, "word") && p->line != NULL) {
         struct bbox b = box_of(n, a);
         p->line->size = b.y1 - b.y0 > p->line->size ? b.y1 - b.y0 : p->line->size;
-        if (p->text.len > 0) {
+        if (p->text.len > 0 && p->text.ptr[p->text.len - 1] != ' ') {
             buf_char(&p->text, ' ');
         }
         p->in_word = true;
@@ -137,6 +137,9 @@ static void on_end(void *ctx, const xmlChar *name, const xmlChar *prefix, const 
     if (is(name, "word")) {
         p->in_word = false;
     } else if (is(name, "line") && p->line != NULL) {
+        while (p->text.len > 0 && p->text.ptr[p->text.len - 1] == ' ') {
+            p->text.len--;
+        }
         p->line->text = keep_text(p);
         p->line->letters = (uint32_t)utf8_count(p->line->text);
         if (p->line->text.len > 0) {
@@ -158,7 +161,12 @@ static void on_characters(void *ctx, const xmlChar *s, int len)
 {
     struct bbox_parser *p = ((xmlParserCtxtPtr)ctx)->_private;
     if ((p->in_word && p->line != NULL) || p->in_title) {
-        buf_append(&p->text, s, (size_t)len);
+        for (int i = 0; i < len; i++) { /* one space, and none at the beginning */
+            bool blank = s[i] == ' ' && (p->text.len == 0 || p->text.ptr[p->text.len - 1] == ' ');
+            if (!blank || p->in_title) {
+                buf_char(&p->text, (char)s[i]);
+            }
+        }
     }
 }
 
@@ -248,6 +256,15 @@ static enum status parse(struct bbox_parser *p, bool last, struct error *err)
     return p->err.code;
 }
 
+/* A font may have its space at a place that has no character: the words stay words. */
+static void controls_to_spaces(struct buf *b)
+{
+    for (size_t i = 0; i < b->len; i++) {
+        unsigned char c = (unsigned char)b->ptr[i];
+        b->ptr[i] = c < ' ' && c != '\t' && c != '\n' && c != '\r' ? ' ' : b->ptr[i];
+    }
+}
+
 enum status bbox_feed(struct bbox_parser *p, struct str piece, struct error *err)
 {
     while (piece.len > 0) {
@@ -256,6 +273,7 @@ enum status bbox_feed(struct bbox_parser *p, struct str piece, struct error *err
         buf_init(&joined, part.len + sizeof p->tail + 1);
         buf_append(&joined, p->tail, p->n_tail);
         buf_str(&joined, part);
+        controls_to_spaces(&joined);
         struct str s = buf_view(&joined);
         p->n_tail = cut_character(s);
         s.len -= p->n_tail;

@@ -310,6 +310,23 @@ static const char bbox_text[] =
                                 WORD("72", "112", "122", "\u05D2\u05D1\u05D0")
                                     WORD("80", "112", "122", "\u2022")))) "</doc></body></html>";
 
+/* A font whose space has no character. */
+static void test_bbox_spaces(void **state)
+{
+    static const char text[] =
+        "<html><body><doc><page width=\"595\" height=\"842\"><flow>" ONE_LINE(
+            "100", "110", "two\x02words,\x02\x02three\x02") "</flow></page></doc></body></html>";
+    struct collected c;
+    struct error err = {0};
+    struct played p = {text, 7};
+    struct tool_runner r = {.run = play, .data = &p};
+    (void)state;
+    collected_init(&c);
+    assert_int_equal(collect(pdf_extract, STR(""), &r, &c, &err), STATUS_OK);
+    assert_string_equal(collected_text(&c), "P two words, three\n");
+    collected_deinit(&c);
+}
+
 static void test_bbox(void **state)
 {
     (void)state;
@@ -343,6 +360,7 @@ int main(void)
         cmocka_unit_test(test_markdown),     cmocka_unit_test(test_html),
         cmocka_unit_test(test_hostile_html), cmocka_unit_test(test_docx),
         cmocka_unit_test(test_hostile_docx), cmocka_unit_test(test_bbox),
+        cmocka_unit_test(test_bbox_spaces),
     };
     return cmocka_run_group_tests_name("formats", tests, NULL, NULL);
 }
