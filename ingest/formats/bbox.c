@@ -8,6 +8,9 @@
 #include "ingest/formats/bidi.h"
 #include "ingest/utf8.h"
 
+/* parts of the smaller word's height: less is no blank */
+#define TOUCHING 0.02F
+#define TOUCHING_INDEX 0.08F
 #define LINE_MAX_BYTES (1024 * 1024)
 #define PAGES_MAX 100000
 #define DEPTH_MAX 64
@@ -18,7 +21,9 @@ struct bbox_parser {
     xmlParserCtxtPtr ctxt;
     struct error err;
     unsigned depth;
-    char tail[4]; /* a character cut by the border of a piece */
+    char tail[4];     /* a character cut by the border of a piece */
+    struct bbox word; /* the last one of the line */
+    bool rtl;         /* in it something runs from the right */
     size_t n_tail;
     struct buf clean;
     struct buf text; /* of the line or the title */
@@ -63,6 +68,20 @@ static struct bbox box_of(int n, const xmlChar **a)
                          number(n, a, "yMax")};
 }
 
+/* Of other size, as an index is, or other font, and close behind: no blank stands between. Where
+ * script runs from the right the boxes do not tell. */
+static bool touches(const struct bbox_parser *p, const struct bbox *b)
+{
+    float one = p->word.y1 - p->word.y0;
+    float two = b->y1 - b->y0;
+    float small = one < two ? one : two;
+    float large = one < two ? two : one;
+    float near = small < 0.9F * large ? TOUCHING_INDEX : TOUCHING;
+    bool beside = b->y0 < p->word.y1 && b->y1 > p->word.y0; /* not so where the text is turned */
+    float gap = b->x0 - p->word.x1;
+    return !p->rtl && beside && gap < near * small && gap > -small / 2;
+}
+
 static void on_start(void *ctx, const xmlChar *name, const xmlChar *prefix, const xmlChar *uri,
                      int n_ns, const xmlChar **ns, int n, int n_defaulted, const xmlChar **a)
 {
@@ -74,14 +93,16 @@ static void on_start(void *ctx, const xmlChar *name, const xmlChar *prefix, cons
     } else if (is(name, "word") && p->line != NULL) {
         struct bbox b = box_of(n, a);
         p->line->size = b.y1 - b.y0 > p->line->size ? b.y1 - b.y0 : p->line->size;
-        if (p->text.len > 0 && p->text.ptr[p->text.len - 1] != ' ') {
+        if (p->text.len > 0 && p->text.ptr[p->text.len - 1] != ' ' && !touches(p, &b)) {
             buf_char(&p->text, ' ');
         }
+        p->word = b;
         p->in_word = true;
     } else if (is(name, "line") && p->block != NULL) {
         got = p->line = arena_alloc(p->arena, sizeof *p->line);
         if (p->line != NULL) {
             p->line->box = box_of(n, a);
+            p->rtl = false;
             buf_reset(&p->text);
         }
     } else if (is(name, "block") && p->page != NULL) {
@@ -162,6 +183,9 @@ static void on_characters(void *ctx, const xmlChar *s, int len)
     struct bbox_parser *p = ((xmlParserCtxtPtr)ctx)->_private;
     if ((p->in_word && p->line != NULL) || p->in_title) {
         for (int i = 0; i < len; i++) { /* one space, and none at the beginning */
+            /* Hebrew, Arabic and their like, and the shapes that Arabic letters take */
+            p->rtl = p->rtl || (s[i] >= 0xD6 && s[i] <= 0xDF) ||
+                     (s[i] == 0xEF && i + 1 < len && s[i + 1] >= 0xAD && s[i + 1] <= 0xBB);
             bool blank = s[i] == ' ' && (p->text.len == 0 || p->text.ptr[p->text.len - 1] == ' ');
             if (!blank || p->in_title) {
                 buf_char(&p->text, (char)s[i]);

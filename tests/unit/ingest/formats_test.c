@@ -353,6 +353,33 @@ static void test_bbox(void **state)
     }
 }
 
+#define PLACED(x0, x1, y0, y1, text)                                                               \
+    "<word xMin=\"" x0 "\" yMin=\"" y0 "\" xMax=\"" x1 "\" yMax=\"" y1 "\">" text "</word>"
+
+/* An index belongs to its letter; a word that is set close is one all the same, and so are turned
+ * ones. */
+static void test_bbox_indices(void **state)
+{
+    static const char text[] = "<html><body><doc><page width=\"595\" height=\"842\"><flow>" BLOCK(
+        "100", "110",
+        LINE("100", "110",
+             PLACED("72", "77", "100", "110", "x") PLACED("77.2", "80", "104", "111", "12")
+                 PLACED("82", "90", "100", "110", "of") PLACED("91", "99", "100", "110", "all"))
+            LINE("200", "300",
+                 PLACED("72", "82", "200", "240", "up") PLACED(
+                     "72", "82", "245", "290", "wards"))) "</flow></page></doc></body></html>";
+    struct collected c;
+    struct error err = {0};
+    struct played p = {text, 1000};
+    struct tool_runner r = {.run = play, .data = &p};
+    (void)state;
+    collected_init(&c);
+    assert_int_equal(collect(pdf_extract, STR(""), &r, &c, &err), STATUS_OK);
+    assert_non_null(strstr(collected_text(&c), "x12 of all"));
+    assert_non_null(strstr(collected_text(&c), "up wards"));
+    collected_deinit(&c);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -360,7 +387,7 @@ int main(void)
         cmocka_unit_test(test_markdown),     cmocka_unit_test(test_html),
         cmocka_unit_test(test_hostile_html), cmocka_unit_test(test_docx),
         cmocka_unit_test(test_hostile_docx), cmocka_unit_test(test_bbox),
-        cmocka_unit_test(test_bbox_spaces),
+        cmocka_unit_test(test_bbox_spaces),  cmocka_unit_test(test_bbox_indices),
     };
     return cmocka_run_group_tests_name("formats", tests, NULL, NULL);
 }
