@@ -175,7 +175,8 @@ enum status pack_file_open(const char *path, const uint8_t sha256[SHA256_BYTES],
     if (s != STATUS_OK) {
         return s;
     }
-    (void)madvise(map, bytes, MADV_WILLNEED);
+    (void)madvise(map, bytes,
+                  MADV_HUGEPAGE); /* read in large pages, where file systems have them */
     s = pack_over(matrices, n, map, bytes, PACK_FILE_START, out, err);
     if (s != STATUS_OK) {
         (void)munmap(map, bytes);
@@ -215,6 +216,8 @@ struct making {
     struct header header;
     struct sha256 *sum;
     unsigned char *room;
+    unsigned char *out; /* what is written next, PIECE bytes at a time: files get large pages */
+    size_t n_out;
     uint64_t done;
     const struct pack_progress *progress;
     struct pool *pool;
@@ -234,12 +237,26 @@ static void pack_piece(void *data, uint32_t chunk, uint32_t worker)
                m->room + chunk * pack_group_bytes(pack_kind_of(m->w->type), m->w->columns));
 }
 
+static enum status flush(struct making *m)
+{
+    enum status s = file_write_all(m->fd, m->out, m->n_out, m->err);
+    m->n_out = 0;
+    return s;
+}
+
 static enum status put(struct making *m, size_t bytes)
 {
     const struct pack_progress *p = m->progress;
+    enum status s = STATUS_OK;
     sha256_add(m->sum, m->room, bytes);
     m->done += bytes;
-    enum status s = file_write_all(m->fd, m->room, bytes, m->err);
+    for (size_t at = 0; s == STATUS_OK && at < bytes;) {
+        size_t n = bytes - at < PIECE - m->n_out ? bytes - at : PIECE - m->n_out;
+        memcpy(m->out + m->n_out, m->room + at, n);
+        m->n_out += n;
+        at += n;
+        s = m->n_out == PIECE ? flush(m) : s;
+    }
     if (s == STATUS_OK && p != NULL && p->on_progress != NULL &&
         !p->on_progress(m->done, m->header.bytes, p->data)) {
         s = error_set(m->err, STATUS_CANCELLED, "packing was stopped; nothing is left of it");
@@ -289,9 +306,11 @@ static enum status fill(struct making *m, struct matrix *const *matrices, size_t
     enum status s = STATUS_OK;
     m->sum = sha256_new();
     m->room = malloc(PIECE);
-    if (m->sum == NULL || m->room == NULL) {
+    m->out = calloc(1, PIECE);
+    m->n_out = PACK_FILE_START; /* the header comes last */
+    if (m->sum == NULL || m->room == NULL || m->out == NULL) {
         s = error_set(m->err, STATUS_NO_MEMORY, "out of memory");
-    } else if (ftruncate(m->fd, 0) != 0 || lseek(m->fd, PACK_FILE_START, SEEK_SET) < 0) {
+    } else if (ftruncate(m->fd, 0) != 0 || lseek(m->fd, 0, SEEK_SET) < 0) {
         s = error_errno(m->err, errno, "%s", m->path);
     } else {
         /* no room is known at once; where a file system cannot say, writing will */
@@ -301,10 +320,12 @@ static enum status fill(struct making *m, struct matrix *const *matrices, size_t
     for (size_t i = 0; s == STATUS_OK && i < n; i++) {
         s = put_matrix(m, matrices[i]);
     }
+    s = s == STATUS_OK ? flush(m) : s;
     if (m->sum != NULL) {
         sha256_end(m->sum, m->header.data);
     }
     free(m->room);
+    free(m->out);
     s = s == STATUS_OK ? put_header(m) : s;
     if (s == STATUS_OK && fsync(m->fd) != 0) {
         s = error_errno(m->err, errno, "%s", m->path);
