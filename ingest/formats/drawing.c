@@ -1,18 +1,27 @@
 #include "ingest/formats/drawing.h"
 
+#include <stdio.h>
 #include <string.h>
+
+#include "ingest/formats/numbering.h"
 
 #define TEXT_MAX (8U * 1024 * 1024)
 #define PARAGRAPHS_MAX 100000U
+#define LEVELS 9
 
 struct reading {
     struct arena *arena;
     struct drawing_text *out;
     size_t n;
-    struct buf text, row;
+    struct buf text, row, label;
     enum drawing_place place;
     bool in_text, in_paragraph;
     bool listed, plain; /* the paragraph says that it has a bullet, or none */
+    int level;          /* of the paragraph */
+    uint32_t number;    /* of the paragraph, 0: none */
+    enum numbering_format format;
+    char before[2], after[2]; /* its number */
+    uint32_t counts[LEVELS];  /* of the box at hand */
     unsigned tables, cells;
 };
 
@@ -25,8 +34,9 @@ static void add(struct sax *x, struct reading *r, Ex__Block__Kind kind, struct b
         return;
     }
     buf_init(&squeezed, TEXT_MAX + 16);
+    buf_str(&squeezed, buf_view(&r->label));
     text_squeeze(&squeezed, buf_view(from), lines);
-    if (squeezed.len > 0) {
+    if (squeezed.len > r->label.len) {
         struct drawing_block *b = arena_alloc(r->arena, sizeof *b);
         const char *copy = arena_strndup(r->arena, squeezed.ptr, squeezed.len);
         if (b == NULL || copy == NULL) {
@@ -40,6 +50,7 @@ static void add(struct sax *x, struct reading *r, Ex__Block__Kind kind, struct b
         }
     }
     buf_deinit(&squeezed);
+    buf_reset(&r->label);
     buf_reset(from);
 }
 
@@ -60,10 +71,48 @@ static enum drawing_place place_of(struct str type)
     return DRAWING_BODY;
 }
 
+/* "alphaLcParenR": how it is written, and what stands around it. */
+static void numbered(struct reading *r, const struct sax_attributes *a)
+{
+    struct str type = sax_attribute(a, "type");
+    uint32_t start = (uint32_t)sax_number(sax_attribute(a, "startAt"), 32767, 1);
+    r->format = str_starts(type, STR("alphaLc"))   ? NUMBERING_LOWER_LETTER
+                : str_starts(type, STR("alphaUc")) ? NUMBERING_UPPER_LETTER
+                : str_starts(type, STR("romanLc")) ? NUMBERING_LOWER_ROMAN
+                : str_starts(type, STR("romanUc")) ? NUMBERING_UPPER_ROMAN
+                                                   : NUMBERING_DECIMAL;
+    bool both = str_ends(type, STR("ParenBoth"));
+    (void)snprintf(r->before, sizeof r->before, "%s", both ? "(" : "");
+    (void)snprintf(r->after, sizeof r->after, "%s",
+                   both || str_ends(type, STR("ParenR")) ? ")"
+                   : str_ends(type, STR("Period"))       ? "."
+                                                         : "");
+    uint32_t *count = &r->counts[r->level];
+    *count = *count == 0 ? start : *count + 1;
+    r->number = *count;
+    r->listed = true;
+}
+
+/* Before its text. What has no number ends the counting at its level, what stands higher that of
+ * all below. */
+static void put_number(struct reading *r, struct buf *out)
+{
+    for (int i = r->number > 0 ? r->level + 1 : r->level; i < LEVELS; i++) {
+        r->counts[i] = 0;
+    }
+    if (r->number > 0) {
+        buf_z(out, r->before);
+        numbering_write(out, r->number, r->format);
+        buf_printf(out, "%s ", r->after);
+    }
+}
+
 static void paragraph_begin(struct reading *r)
 {
     r->in_paragraph = true;
     r->listed = r->plain = false;
+    r->level = 0;
+    r->number = 0;
     buf_reset(&r->text);
 }
 
@@ -74,6 +123,7 @@ static void on_start(struct sax *x, const char *name, const char *uri,
     bool main = sax_uri_ends(uri, "/main");
     if (strcmp(name, "sp") == 0 || strcmp(name, "graphicFrame") == 0) {
         r->place = DRAWING_SHAPE;
+        memset(r->counts, 0, sizeof r->counts);
     } else if (strcmp(name, "ph") == 0) {
         r->place = place_of(sax_attribute(a, "type"));
     } else if (strcmp(name, "Fallback") == 0) {
@@ -96,8 +146,11 @@ static void on_start(struct sax *x, const char *name, const char *uri,
         buf_char(&r->text, '\n');
     } else if (strcmp(name, "buNone") == 0) {
         r->plain = true;
-    } else if (strcmp(name, "buChar") == 0 || strcmp(name, "buAutoNum") == 0 ||
-               strcmp(name, "buBlip") == 0) {
+    } else if (strcmp(name, "pPr") == 0) {
+        r->level = (int)sax_number(sax_attribute(a, "lvl"), LEVELS - 1, 0);
+    } else if (strcmp(name, "buAutoNum") == 0 && r->in_paragraph) {
+        numbered(r, a);
+    } else if (strcmp(name, "buChar") == 0 || strcmp(name, "buBlip") == 0) {
         r->listed = true;
     }
 }
@@ -115,6 +168,9 @@ static void on_end(struct sax *x, const char *name, const char *uri)
             buf_z(&r->row, first ? "" : " ");
             text_squeeze(&r->row, buf_view(&r->text), false);
             return;
+        }
+        if (r->text.len > 0) {
+            put_number(r, &r->label);
         }
         bool item = r->listed || (r->place == DRAWING_BODY && !r->plain);
         add(x, r, item ? EX__BLOCK__KIND__LIST_ITEM : EX__BLOCK__KIND__PARAGRAPH, &r->text, true);
@@ -151,12 +207,14 @@ static void begin(struct reading *r, struct arena *a, struct drawing_text *out)
     out->last = &out->first;
     buf_init(&r->text, TEXT_MAX);
     buf_init(&r->row, TEXT_MAX);
+    buf_init(&r->label, 256);
 }
 
 static void end(struct reading *r)
 {
     buf_deinit(&r->text);
     buf_deinit(&r->row);
+    buf_deinit(&r->label);
 }
 
 enum status drawing_read(struct package *p, const char *name, struct arena *a,

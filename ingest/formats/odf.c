@@ -6,7 +6,7 @@
 #include <string.h>
 #include <strings.h>
 
-#include "ingest/formats/sax.h"
+#include "ingest/formats/odf_lists.h"
 
 #define TEXT_MAX (8U * 1024 * 1024)
 #define PARAGRAPHS_MAX 8U /* within one another */
@@ -32,6 +32,7 @@ struct paragraph {
     uint32_t level;
     bool item;
     unsigned depth; /* of its element */
+    size_t label;   /* bytes of its number */
 };
 
 struct odf {
@@ -46,7 +47,8 @@ struct odf {
     const char *kind; /* odt, ods, odp */
     struct paragraph paragraphs[PARAGRAPHS_MAX];
     unsigned n_paragraphs;
-    unsigned lists, tables, furniture, notes, boxes;
+    struct odf_lists lists;
+    unsigned tables, furniture, notes, boxes;
     bool is_title; /* the frame at hand */
     uint32_t page;
     struct buf row;
@@ -192,8 +194,17 @@ static void open_paragraph(struct sax *x, struct odf *r, const char *name,
     p->level = heading ? (uint32_t)sax_number(sax_attribute(a, "outline-level"), 10, 1)
                : r->is_title && r->notes == 0 ? 1
                                               : 0;
-    p->item = r->lists > 0 && r->notes == 0;
+    p->item = r->lists.depth > 0 && r->notes == 0;
     p->depth = x->depth;
+    p->label = 0;
+    if (r->notes == 0 && r->furniture == 0) {
+        if (heading && !sax_attribute_on(a, "is-list-header")) {
+            odf_lists_heading(&r->lists, p->level, &p->text);
+        } else if (!heading) {
+            odf_lists_label(&r->lists, &p->text);
+        }
+        p->label = p->text.len;
+    }
 }
 
 /* A cell's paragraphs are one line; what is anchored in it follows the row. */
@@ -238,7 +249,7 @@ static void close_paragraph(struct sax *x, struct odf *r)
         text_squeeze(&squeezed, buf_view(&p->text), true);
     }
     b.text = buf_view(&squeezed);
-    if (squeezed.len > 0) {
+    if (p->text.len > p->label) { /* a number alone is nothing */
         put(x, r, &b);
     }
     buf_deinit(&squeezed);
@@ -357,12 +368,16 @@ static void text_start(struct sax *x, struct odf *r, const char *name,
     } else if (strcmp(name, "line-break") == 0) {
         put_text(r, "\n", 1);
     } else if (strcmp(name, "list") == 0) {
-        r->lists++;
+        odf_lists_begin(&r->lists, a);
+    } else if (strcmp(name, "list-item") == 0) {
+        odf_lists_item(&r->lists, a);
     } else if (strcmp(name, "note-body") == 0) {
         r->notes++;
     } else if (strcmp(name, "tracked-changes") == 0 || strcmp(name, "note-citation") == 0 ||
                strcmp(name, "ruby-text") == 0) {
         sax_skip(x); /* deleted; a number; how it is read aloud */
+    } else {
+        odf_lists_style(&r->lists, name, a);
     }
 }
 
@@ -448,7 +463,7 @@ static void on_end(struct sax *x, const char *name, const char *uri)
         if (current(r) != NULL && current(r)->depth == x->depth) {
             close_paragraph(x, r);
         } else if (strcmp(name, "list") == 0) {
-            leave(&r->lists);
+            odf_lists_end(&r->lists);
         } else if (strcmp(name, "note-body") == 0) {
             leave(&r->notes);
         }
@@ -518,7 +533,7 @@ static enum status read_zipped(struct odf *r, const struct extract_input *in, st
     if (s == STATUS_OK) {
         s = sax_read_help(x, p, "styles.xml", err);
     }
-    r->n_paragraphs = r->lists = r->tables = r->notes = r->boxes = r->furniture = 0;
+    r->n_paragraphs = r->lists.depth = r->tables = r->notes = r->boxes = r->furniture = 0;
     if (s == STATUS_OK) {
         s = sax_read(x, p, "content.xml", &found, err);
     }
@@ -541,7 +556,7 @@ static void deinit(struct odf *r)
 
 enum status odf_extract(const struct extract_input *in, struct emitter *e, struct error *err)
 {
-    struct odf r = {.arena = in->arena, .e = e};
+    struct odf r = {.arena = in->arena, .e = e, .lists = {.numbering = {.arena = in->arena}}};
     struct sax x = {.handler = &handler, .data = &r, .e = e, .what = "OpenDocument file"};
     buf_init(&r.row, TEXT_MAX);
     buf_init(&r.title, 4096);

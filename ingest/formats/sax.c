@@ -82,6 +82,12 @@ bool sax_is_off(struct str value)
     return false;
 }
 
+bool sax_attribute_on(const struct sax_attributes *a, const char *name)
+{
+    struct str v = sax_attribute(a, name);
+    return v.ptr != NULL && !sax_is_off(v);
+}
+
 /* ---- libxml2's side ---- */
 
 static void on_start(void *ctx, const xmlChar *name, const xmlChar *prefix, const xmlChar *uri,

@@ -45,6 +45,8 @@ bool sax_uri_ends(const char *uri, const char *end);
 /* A non-negative number; `otherwise` where there is none or it is above most. */
 long sax_number(struct str value, long most, long otherwise);
 bool sax_is_off(struct str value); /* 0, false, off, none */
+/* The attribute is there and not off. */
+bool sax_attribute_on(const struct sax_attributes *a, const char *name);
 /* In start: the element and all below it are passed over, its end too. */
 void sax_skip(struct sax *x);
 /* In a callback: reading ends with this. */

@@ -270,7 +270,12 @@ static const char *const presentation[] = {
     "ppt/slides/two.xml",
     "<p:sld " P_NS " " A_NS "><p:cSld><p:spTree>" SP(
         "<p:ph type=\"body\"/>",
-        AP("First point") "<a:p><a:pPr><a:buNone/></a:pPr><a:r><a:t>No point</a:t></a:r></a:p>")
+        "<a:p><a:pPr lvl=\"0\"><a:buAutoNum type=\"romanUcPeriod\" "
+        "startAt=\"3\"/></a:pPr><a:r><a:t>third"
+        "</a:t></a:r></a:p><a:p><a:pPr lvl=\"1\"><a:buAutoNum type=\"alphaLcParenBoth\"/></a:pPr>"
+        "<a:r><a:t>below</a:t></a:r></a:p><a:p><a:pPr><a:buAutoNum type=\"romanUcPeriod\" "
+        "startAt=\"3\"/></a:pPr><a:r><a:t>fourth</a:t></a:r></a:p>" AP(
+            "First point") "<a:p><a:pPr><a:buNone/></a:pPr><a:r><a:t>No point</a:t></a:r></a:p>")
         SP("<p:ph type=\"title\"/>", AP("Second slide")) SP("<p:ph type=\"sldNum\"/>", AP("2"))
             SP("", "<a:p><a:r><a:t>A box</a:t></a:r><a:br/><a:fld><a:t>of two "
                    "lines</a:t></a:fld></a:p>") "<p:graphicFrame><a:tbl><a:tr><a:tc>" AP("a")
@@ -307,7 +312,8 @@ static void test_presentation(void **state)
     (void)state;
     make(presentation, "ppt/presentation.xml", show, &b);
     expect_text(pptx_extract, buf_view(&b), "The & title",
-                "H1 First slide\nH1 Second slide\nL First point\nP No point\nF 2\n"
+                "H1 First slide\nH1 Second slide\nL III. third\nL (a) below\nL IV. fourth\nL First "
+                "point\nP No point\nF 2\n"
                 "P A box\nof two lines\nT a b | c\nP In a diagram\nN Say it slowly.\n"
                 "N Is that so?\n");
     collected_init(&c);
@@ -398,6 +404,50 @@ static void test_open_text(void **state)
         "<m:manifest xmlns:m=\"m\"><m:file-entry><m:encryption-data/></m:file-entry></m:manifest>",
         "content.xml", "garbage", NULL};
     expect_refusal(odf_extract, locked, STATUS_UNSUPPORTED, "password");
+}
+
+#define LI(inside) "<text:list-item>" inside "</text:list-item>"
+
+static void test_open_lists(void **state)
+{
+    static const char text[] =
+        "<office:document " ODF_NS "><office:styles><text:outline-style><text:outline-level-style "
+        "text:level=\"1\" style:num-format=\"I\" style:num-suffix=\".\"/><text:outline-level-style "
+        "text:level=\"2\" style:num-format=\"1\" text:display-levels=\"2\"/></text:outline-style>"
+        "<text:list-style style:name=\"N\"><text:list-level-style-number text:level=\"1\" "
+        "style:num-format=\"1\" style:num-suffix=\")\"/><text:list-level-style-number "
+        "text:level=\"2\" "
+        "style:num-format=\"a\" style:num-prefix=\"(\" style:num-suffix=\")\"/></text:list-style>"
+        "<text:list-style style:name=\"B\"><text:list-level-style-bullet text:level=\"1\"/>"
+        "</text:list-style></office:styles><office:body><office:text>"
+        "<text:h text:outline-level=\"1\">First</text:h><text:h "
+        "text:outline-level=\"2\">Part</text:h>"
+        "<text:h text:outline-level=\"1\" text:is-list-header=\"true\">Not counted</text:h>"
+        "<text:list text:style-name=\"N\">" LI(
+            TP("one") TP("more of it") "<text:list>" LI(TP("below")) LI(TP("again")) "</text:list>")
+            LI(TP("two") "<text:list>" LI(TP("anew")) "</text:list>") "</text:list><text:list "
+                                                                      "text:style-name=\"N\">" LI(TP(
+                                                                          "restarted")) "</"
+                                                                                        "text:list>"
+                                                                                        "<text:"
+                                                                                        "list "
+                                                                                        "text:"
+                                                                                        "style-"
+                                                                                        "name="
+                                                                                        "\"N\" "
+                                                                                        "text:"
+                                                                                        "continue-"
+                                                                                        "numbering="
+                                                                                        "\"true\""
+                                                                                        ">" LI(TP("continued")) "</text:list><text:list text:style-name=\"B\">" LI(
+                                                                                            TP("do"
+                                                                                               "t")) "</text:list>"
+                                                                                                     "</office:text></office:body></office:document>";
+    (void)state;
+    expect_text(odf_extract, STR(text), "",
+                "H1 I. First\nH2 I.1 Part\nH1 Not counted\nL 1) one\nL more of it\nL (a) below\n"
+                "L (b) again\nL 2) two\nL (a) anew\nL 1) restarted\nL 2) continued\nL dot\n");
+    harm(odf_extract, (struct str){text, sizeof text - 1});
 }
 
 static void test_open_sheet(void **state)
@@ -706,11 +756,11 @@ static void test_book(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_workbook),     cmocka_unit_test(test_number_formats),
-        cmocka_unit_test(test_presentation), cmocka_unit_test(test_open_text),
-        cmocka_unit_test(test_open_sheet),   cmocka_unit_test(test_open_presentation),
-        cmocka_unit_test(test_word),         cmocka_unit_test(test_numbers),
-        cmocka_unit_test(test_book),
+        cmocka_unit_test(test_workbook),          cmocka_unit_test(test_number_formats),
+        cmocka_unit_test(test_presentation),      cmocka_unit_test(test_open_text),
+        cmocka_unit_test(test_open_lists),        cmocka_unit_test(test_open_sheet),
+        cmocka_unit_test(test_open_presentation), cmocka_unit_test(test_word),
+        cmocka_unit_test(test_numbers),           cmocka_unit_test(test_book),
     };
     return cmocka_run_group_tests_name("office", tests, NULL, NULL);
 }
