@@ -71,6 +71,13 @@ void vectors_lose(struct vectors *v, int64_t encoder, const char *name, const ch
 /* Under lock: drops tail rows up to and including that number. */
 void tail_drop_until(struct tail *t, int64_t until);
 void tail_clear(struct tail *t);
+/* A reference. */
+void tail_block_drop(struct tail_block *b);
+/* Under lock: has the tail been read up to that number? */
+bool vectors_is_ready(struct vectors *v, int64_t encoder, int64_t until);
+/* The tail up to what the reader sees. Takes loading. */
+enum status vectors_refresh(struct vectors *v, struct catalogue *c, int64_t until,
+                            const struct encoder *e, struct error *err) MUST_CHECK;
 int64_t sealed_until(const struct encoder_vectors *ev);
 void vectors_path(const struct vectors *v, const char *name, char out[VECTORS_PATH]);
 

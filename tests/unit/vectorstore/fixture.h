@@ -11,6 +11,7 @@
 #include <string.h>
 
 #include <cmocka.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "base/clock.h"
@@ -254,6 +255,27 @@ static inline void drop_dir(const char *dir)
     char command[128];
     (void)snprintf(command, sizeof command, "rm -rf '%s'", dir);
     assert_int_equal(system(command), 0);
+}
+
+static inline void pause_ms(long ms)
+{
+    const struct timespec t = {.tv_nsec = ms * 1000000};
+    (void)nanosleep(&t, NULL);
+}
+
+static inline char *z(const char *s)
+{
+    return (char *)(uintptr_t)s;
+}
+
+static inline void add_encoder(struct store *s, uint32_t dimensions)
+{
+    struct error err;
+    Vs__PublishRequest m = VS__PUBLISH_REQUEST__INIT;
+    Vs__PublishReply r = VS__PUBLISH_REPLY__INIT;
+    OK(store_put_encoder(s, "e1", dimensions, 1, STR("fit"), &err));
+    m.encoder = z("e1");
+    OK(store_publish(s, &m, &r, &err));
 }
 
 #endif

@@ -16,11 +16,6 @@ struct world {
     int64_t then;
 };
 
-static void pause_ms(long ms)
-{
-    (void)usleep((useconds_t)(ms * 1000));
-}
-
 static uint32_t tell(struct world *w, const char *id, Vs__HoldVersionsRequest__Hold__Kind kind,
                      const char *target, bool complete)
 {
