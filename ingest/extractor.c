@@ -52,7 +52,7 @@ struct extraction {
     struct list link; /* in the lane's queue or the pool's running list */
     enum phase phase;
     int fd;
-    char format[8]; /* "" : render */
+    const char *format; /* as format_detect names it; NULL: render */
     uint32_t page, dpi;
     uv_process_t process;
     uv_pipe_t out, errs;
@@ -146,7 +146,8 @@ static void explain_end(struct extraction *x)
         error_set(&e, STATUS_INVALID, "the extractor failed on it (exit status %lld)",
                   (long long)x->exit_code);
     }
-    LOG_WARN("extractor ended badly", LOG_STR("err", e.text), LOG_STR("format", x->format),
+    LOG_WARN("extractor ended badly", LOG_STR("err", e.text),
+             LOG_STR("format", x->format == NULL ? "render" : x->format),
              LOG_STR("stderr", x->errs_kept), LOG_END);
     fail(x, &e);
 }
@@ -381,7 +382,7 @@ static void fill_arguments(const struct extraction *x, struct arguments *a)
     memset(a, 0, sizeof *a);
     (void)snprintf(a->text[0], sizeof a->text[0], "carrel-extract");
     a->list[a->n++] = a->text[0];
-    if (x->format[0] != '\0') {
+    if (x->format != NULL) {
         (void)snprintf(a->text[a->n], sizeof a->text[a->n], "--format=%s", x->format);
         a->list[a->n] = a->text[a->n];
         a->n++;
@@ -518,7 +519,7 @@ struct extraction *extractor_start(struct extractor_pool *p, int fd, const char 
     if (x == NULL) {
         return NULL;
     }
-    (void)snprintf(x->format, sizeof x->format, "%s", format);
+    x->format = format;
     x->arena = a;
     x->done = done;
     x->data = data;

@@ -27,8 +27,8 @@ struct extracted {
 enum status extractor_pool_new(uv_loop_t *loop, const struct settings *settings, const char *program,
                                struct extractor_pool **out, struct error *err) MUST_CHECK;
 void extractor_pool_close(struct extractor_pool *p, void (*on_closed)(void *data), void *data);
-/* Extract from fd (takes it; read from its start). done runs once, later, on the loop; out is valid for as
- * long as a is. Queues when all workers are busy (bounded: BUSY). NULL with err set when it could not start. */
+/* Extract from fd (takes it; read from its start). format: as format_detect names it, static. done runs
+ * once, later, on the loop; out is valid for as long as a is. Queues when all workers are busy (bounded: BUSY). NULL with err set when it could not start. */
 typedef void (*extract_done_fn)(const struct error *err, const struct extracted *out, void *data);
 struct extraction *extractor_start(struct extractor_pool *p, int fd, const char *format, struct arena *a,
                                    extract_done_fn done, void *data, struct error *err);

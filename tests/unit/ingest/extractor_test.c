@@ -325,6 +325,18 @@ static void test_many_and_cancel(void **state)
     assert_int_equal(r.done, 18);
 }
 
+/* Names of every length get through. */
+static void test_long_name(void **state)
+{
+    struct run r;
+    (void)state;
+    begin(&r, REAL);
+    extract(&r, "asciidoc", STR("= Title\n\nA paragraph.\n"));
+    assert_int_equal(r.failed, 0);
+    assert_string_equal(r.out.document->format, "asciidoc");
+    end(&r);
+}
+
 static void test_formats(void **state)
 {
     (void)state;
@@ -367,6 +379,7 @@ int main(void)
         cmocka_unit_test(test_pdf),          cmocka_unit_test(test_encrypted_pdf),
         cmocka_unit_test(test_render),       cmocka_unit_test(test_limits),
         cmocka_unit_test(test_bad_programs), cmocka_unit_test(test_many_and_cancel),
+        cmocka_unit_test(test_long_name),
         cmocka_unit_test(test_formats),
     };
     return cmocka_run_group_tests_name("extractor", tests, set_up, tear_down);
