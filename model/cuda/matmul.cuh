@@ -87,6 +87,18 @@ inline uint64_t matmul_scratch_bytes(uint32_t rows, uint32_t widest)
     X(PACK_F16)                                                                                    \
     X(PACK_BF16)
 
+// May a block of this device share so much? Large tiles want 110 to 160 KB: compute capability 8.0
+// and 9.0 have it; 8.6 and 8.9 take the small ones, with the same bits.
+inline bool matmul_shares(size_t bytes)
+{
+    int device = 0;
+    int most = 0;
+    return cudaGetDevice(&device) == cudaSuccess &&
+           cudaDeviceGetAttribute(&most, cudaDevAttrMaxSharedMemoryPerBlockOptin, device) ==
+               cudaSuccess &&
+           bytes <= static_cast<size_t>(most);
+}
+
 // Thread blocks of `groups` groups of rows each.
 inline gpu_rows matmul_rows(const gpu_product *products, uint32_t n, unsigned groups)
 {
@@ -116,7 +128,8 @@ inline void matmul_quantized(cudaStream_t stream, const gpu_panel &p, const gpu_
         launch_vectors<P, 2>(stream, matmul_rows(products, n_products, 1), p);
     } else if (p.n < MATMUL_SMALL_FROM) {
         launch_vectors<P, 8>(stream, matmul_rows(products, n_products, 1), p);
-    } else if (p.n < MATMUL_LARGE_FROM) {
+    } else if (p.n < MATMUL_LARGE_FROM ||
+               !matmul_shares(tile_large::STAGES * tile_stage<P, tile_large>::ALL)) {
         launch_tiles<P, tile_small>(stream,
                                     matmul_rows(products, n_products, tile_small::ALL_GROUPS), p);
     } else {
@@ -131,7 +144,8 @@ inline void matmul_halves(cudaStream_t stream, const halves_panel &p, const gpu_
 {
     if (p.n < MATMUL_SMALL_FROM) {
         launch_halves_8<P>(stream, matmul_rows(products, n_products, 1), p);
-    } else if (p.n < MATMUL_LARGE_FROM) {
+    } else if (p.n < MATMUL_LARGE_FROM ||
+               !matmul_shares(halves_large::STAGES * halves_stage<P, halves_large>::ALL)) {
         launch_halves_tiles<P, halves_small>(
             stream, matmul_rows(products, n_products, halves_small::ALL_GROUPS), p);
     } else {
@@ -154,7 +168,8 @@ inline void matmul_singles(cudaStream_t stream, const float *x, uint32_t n,
 }
 
 // y = W x + bias for n tokens and matrices of the same columns. scratch: matmul_scratch_bytes,
-// aligned to 16; x may not lie in it. ready: the panel at its beginning is of x already (panel_put).
+// aligned to 16; x may not lie in it. ready: the panel at its beginning is of x already
+// (panel_put).
 inline void matmul_run(cudaStream_t stream, void *scratch, const float *x, uint32_t n,
                        const gpu_product *products, uint32_t n_products, bool ready = false)
 {

@@ -230,7 +230,7 @@ constexpr unsigned HALVES_COLUMNS = HALVES_BLOCKS * BLOCK;
 // A token's row of a stage: 32 bytes more than its columns, so that reads lie in different banks.
 constexpr unsigned HALVES_STRIDE = HALVES_COLUMNS * 2 + 32;
 using halves_large = tile_shape<4, 2, 2, 8, 2>;
-using halves_small = tile_shape<2, 2, 1, 4, 3>;
+using halves_small = tile_shape<2, 2, 1, 4, 2>;
 
 template <pack_kind P, typename Shape> struct halves_stage {
     static constexpr unsigned WEIGHTS = Shape::ALL_GROUPS * HALVES_COLUMNS * 32;

@@ -124,6 +124,19 @@ void odd_shapes(tensor_type type)
     one_call({&w}, 131, true);
 }
 
+/* A device whose blocks share less, as those of 8.6: other tiles, the same bits. */
+void small_device(tensor_type type)
+{
+#ifndef __CUDACC__
+    weights w(type, 256, 35);
+    emulate::set_shared_most(99 << 10);
+    one_call({&w}, 100, false);
+    emulate::set_shared_most(227 << 10);
+#else
+    (void)type;
+#endif
+}
+
 void several_at_once()
 {
     for (uint32_t n : {1U, 5U, 40U}) {
@@ -191,6 +204,7 @@ int main()
 {
     for (tensor_type type : check::types) {
         odd_shapes(type);
+        small_device(type);
         embeddings(type);
     }
     several_at_once();

@@ -23,7 +23,6 @@ namespace
 constexpr size_t stack_bytes = 256 << 10;
 constexpr unsigned most_threads = 1024;
 constexpr size_t shared_default = 48 << 10;
-constexpr size_t shared_most = 227 << 10;
 
 /* ---- switching stacks ---- */
 
@@ -114,6 +113,7 @@ struct machine {
     bool expected = false;
     cudaError_t last = cudaSuccess;
     std::map<const void *, size_t> allowed;
+    size_t shared_most = 227 << 10; /* of compute capability 9.0 */
     unsigned char *stacks = nullptr;
 };
 
@@ -452,9 +452,19 @@ void expect_failure(bool expected)
     the().expected = expected;
 }
 
+void set_shared_most(size_t bytes)
+{
+    the().shared_most = bytes;
+}
+
+size_t shared_most()
+{
+    return the().shared_most;
+}
+
 cudaError_t allow_shared(const void *kernel, size_t bytes)
 {
-    if (bytes > shared_most) {
+    if (bytes > the().shared_most) {
         return failed("more shared memory than a multiprocessor has", cudaErrorInvalidValue);
     }
     the().allowed[kernel] = bytes > shared_default ? bytes : shared_default;

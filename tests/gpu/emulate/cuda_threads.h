@@ -45,6 +45,9 @@ const std::string &report();
 void clear_report();
 /* false: failing launches print their report to standard error. */
 void expect_failure(bool expected);
+/* What a block of the device may share: 227 KiB unless set. */
+void set_shared_most(size_t bytes);
+size_t shared_most();
 /* The most dynamic shared memory that a kernel may be launched with: 48 KiB unless raised. */
 cudaError_t allow_shared(const void *kernel, size_t bytes);
 
