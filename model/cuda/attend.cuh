@@ -354,7 +354,9 @@ static inline void attend_mma_run(cudaStream_t stream, const attend_job &j, cons
     }
 }
 
-static inline void attend_run(cudaStream_t stream, void *scratch, const gpu_attend *a)
+// shared: bytes that a block of this device may share, which decides between the two ways.
+static inline void attend_run(cudaStream_t stream, void *scratch, const gpu_attend *a,
+                              size_t shared = SIZE_MAX)
 {
     const gpu_keys *k = a->keys;
     attend_job j = {};
@@ -377,7 +379,8 @@ static inline void attend_run(cudaStream_t stream, void *scratch, const gpu_atte
     j.q = a->q;
     j.out = a->out;
     j.parts = static_cast<float *>(scratch);
-    if (attend_mma_takes(j.type, j.key_width, j.value_width)) {
+    if (attend_mma_takes(j.type, j.key_width, j.value_width) &&
+        attend_mma_most(j.key_width, j.value_width) <= shared) {
         attend_mma_run(stream, j, a);
     } else if (j.value_width <= 64) {
         attend_launch<8>(stream, j, a);

@@ -377,6 +377,12 @@ static inline bool attend_mma_takes(uint32_t type, uint32_t key_width, uint32_t 
            value_width > 0 && key_width <= MMA_WIDEST && value_width <= MMA_WIDEST;
 }
 
+// The shared memory of a block at most, of an answer or of a prompt.
+static inline size_t attend_mma_most(uint32_t key_width, uint32_t value_width)
+{
+    return mma_room_bytes(value_width <= 128 ? 4 : 2, key_width, value_width, false);
+}
+
 template <unsigned Values, unsigned Warps, bool Split>
 static inline void attend_mma_as(cudaStream_t stream, const attend_job &j, uint32_t tiles,
                                  uint32_t tile_tokens)

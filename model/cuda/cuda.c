@@ -294,14 +294,15 @@ static enum status open_parts(struct cuda *c, const struct backend_options *o, s
 }
 
 static enum status check_model(const struct model *m, const struct gpu_ops *ops,
-                               const struct backend_options *o, struct error *err)
+                               const struct gpu_info *on, const struct backend_options *o,
+                               struct error *err)
 {
     const struct model_info *i = &m->info;
     if (i->encoder) {
         return error_set(err, STATUS_UNSUPPORTED, "encoders run on the processor");
     }
     if (i->experts > CUDA_EXPERTS_MAX ||
-        !ops->takes(i->head_width, i->value_width, i->experts, i->vocabulary)) {
+        !ops->takes(on, i->head_width, i->value_width, i->experts, i->vocabulary)) {
         return error_set(err, STATUS_UNSUPPORTED,
                          "the GPU's kernels take no heads of %u and %u, %u experts, %u tokens",
                          i->head_width, i->value_width, i->experts, i->vocabulary);
@@ -430,12 +431,12 @@ static enum status prepare(struct cuda *c, const struct gpu_ops *ops, const stru
     c->kv_type = o->kv_type;
     c->places_most = o->tokens * m->info.experts_used;
     c->choices = cuda_power_above(o->choices); /* a captured step has a power of two of rows */
-    enum status s = check_model(m, ops, o, err);
+    enum status s = ops->probe(0, &c->info, err);
+    s = s == STATUS_OK ? check_model(m, ops, &c->info, o, err) : s;
     if (s == STATUS_OK) {
         c->batch_words = cuda_batch_words(o->tokens, o->sequences, o->context);
         c->layer_bytes = (uint64_t)m->info.kv_heads *
                          gpu_head_bytes(o->kv_type, m->info.head_width, m->info.value_width);
-        s = ops->probe(0, &c->info, err);
     }
     return s;
 }

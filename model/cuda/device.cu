@@ -31,6 +31,7 @@ struct captured { // a step
 
 struct gpu {
     int index;
+    uint32_t shared; // bytes that a block may share
     cudaStream_t stream;
     cudaEvent_t marks[MARKS];
     unsigned char *scratch; // of matmul, attention and the choice, behind each other
@@ -152,6 +153,7 @@ enum status probe(int index, struct gpu_info *out, struct error *err)
     i.major = p.major;
     i.minor = p.minor;
     i.processors = static_cast<uint32_t>(p.multiProcessorCount);
+    i.shared = static_cast<uint32_t>(p.sharedMemPerBlockOptin);
     if (p.major * 10 + p.minor < CAPABILITY) {
         return fail(err, STATUS_UNAVAILABLE,
                     "the GPU %.60s has compute capability %d.%d: 8.0 is the least", i.name, p.major,
@@ -223,6 +225,7 @@ enum status open_device(int index, struct gpu **out, struct error *err)
         return fail(err, STATUS_NO_MEMORY, "out of memory");
     }
     g->index = index;
+    g->shared = info.shared;
     g->capturing = GRAPHS;
     s = make_stream(g, err);
     if (s != STATUS_OK) {
@@ -442,7 +445,7 @@ enum status place(gpu *g, const gpu_place *p, struct error *err)
 
 enum status attend(gpu *g, const gpu_attend *a, struct error *err)
 {
-    RUN(g, "attention", attend_run(g->stream, g->scratch + g->attend_at, a));
+    RUN(g, "attention", attend_run(g->stream, g->scratch + g->attend_at, a, g->shared));
 }
 
 enum status gate(gpu *g, float *values, const float *up, uint32_t n, uint32_t width, bool gelu,
@@ -491,9 +494,10 @@ enum status mix(gpu *g, const float *results, const float *shares, uint32_t n, u
                    width, h));
 }
 
-bool takes(uint32_t key_width, uint32_t value_width, uint32_t experts, uint32_t vocabulary)
+bool takes(const gpu_info *on, uint32_t key_width, uint32_t value_width, uint32_t experts,
+           uint32_t vocabulary)
 {
-    return key_width <= HEAD_WIDEST && value_width <= HEAD_WIDEST && experts <= EXPERTS_MOST &&
+    return attend_shared_bytes(key_width, value_width) <= on->shared && key_width <= HEAD_WIDEST && value_width <= HEAD_WIDEST && experts <= EXPERTS_MOST &&
            vocabulary <= CHOOSE_VOCABULARY;
 }
 

@@ -41,6 +41,7 @@ struct gpu_info {
     int index, major, minor; /* compute capability */
     int driver, runtime;     /* 13000: CUDA 13.0 */
     uint32_t processors;
+    uint32_t shared; /* bytes that a block may share: 227 KiB on a 9.0, 99 on an 8.6 */
     uint64_t memory, memory_free;
 };
 
@@ -201,8 +202,9 @@ struct gpu_ops {
                  void *out);
 
     /* ---- the pass ---- */
-    /* Can heads of these widths, so many experts (0: none) and tokens be had here? */
-    bool (*takes)(uint32_t key_width, uint32_t value_width, uint32_t experts, uint32_t vocabulary);
+    /* Can heads of these widths, so many experts (0: none) and tokens be had there? */
+    bool (*takes)(const struct gpu_info *on, uint32_t key_width, uint32_t value_width,
+                  uint32_t experts, uint32_t vocabulary);
     /* x[t] = row tokens[t] of the table, times scale. */
     enum status (*embed)(struct gpu *g, const struct gpu_matrix *table, const struct gpu_batch *b,
                          float scale, float *x, struct error *err);

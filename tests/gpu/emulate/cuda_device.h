@@ -8,6 +8,7 @@
 struct cudaDeviceProp {
     char name[256];
     int major, minor, multiProcessorCount;
+    size_t sharedMemPerBlockOptin;
 };
 struct emulate_event {
 };
@@ -33,7 +34,7 @@ static inline cudaError_t cudaGetDeviceCount(int *n)
 }
 static inline cudaError_t cudaGetDeviceProperties(cudaDeviceProp *p, int)
 {
-    *p = cudaDeviceProp{"emulated on the processor", 9, 0, 1};
+    *p = cudaDeviceProp{"emulated on the processor", 9, 0, 1, 227 << 10};
     return cudaSuccess;
 }
 static inline cudaError_t cudaSetDevice(int)
