@@ -19,6 +19,7 @@
 #include "cli/paths.h"
 #include "cli/term.h"
 #include "model/cuda/cuda.h"
+#include "model/registry.h"
 
 #define MEMORY_LOW ((uint64_t)1024 * 1024 * 1024)
 #define SPACE_LOW ((uint64_t)1024 * 1024 * 1024)
@@ -284,20 +285,57 @@ static void check_gpu(struct doctor *d)
     }
 }
 
+/* The model that a setting names: is it there, and for that? */
+static void check_model(struct doctor *d, const char *setting, const char *name,
+                        enum model_role role, const char *does)
+{
+    struct model_record r;
+    struct error err = {0};
+    if (registry_find(d->home, name, &r, &err) != STATUS_OK) {
+        struct finding *f = doctor_add(d, "models", FINDING_WRONG);
+        SAY(f, "%s: %.250s", setting, err.text);
+        MEND(f, "bring it in (`carrel model import FILE --as %s --name %.64s`), or change %s",
+             model_role_name(role), name, setting);
+    } else if (r.role != role) {
+        struct finding *f = doctor_add(d, "models", FINDING_WRONG);
+        SAY(f, "%s: %.64s was brought in as %s", setting, name, model_role_name(r.role));
+        MEND(f, "bring it in once more --as %s under another name", model_role_name(role));
+    } else {
+        SAY(doctor_add(d, "models", FINDING_OK), "%s by %.64s (sha256 %.12s), on this machine",
+            does, r.name, r.sha256);
+    }
+}
+
 void doctor_models(struct doctor *d)
 {
     check_gpu(d);
-    struct finding *f = doctor_add(d, "models", FINDING_OK);
+    const struct settings *set = d->settings;
+    bool encoder = set != NULL && set->encoder.model[0] != '\0';
 
-    SAY(f, "no model files: vectors come from the built-in encoder, fitted to your own documents");
-    if (d->settings == NULL) {
+    if (encoder) {
+        check_model(d, "encoder.model", set->encoder.model, MODEL_ENCODER, "vectors");
+    } else {
+        SAY(doctor_add(d, "models", FINDING_OK),
+            "vectors come from the built-in encoder, fitted to your own documents");
+    }
+    if (set == NULL) {
         return;
+    }
+    if (set->reranker.model[0] != '\0') {
+        check_model(d, "reranker.model", set->reranker.model, MODEL_RERANKER,
+                    "the best are read again");
+    }
+    bool local = set->generate.model[0] != '\0';
+    if (local) {
+        check_model(d, "generate.model", set->generate.model, MODEL_CHAT, "answers");
     }
     const struct upstream_settings *up = &d->settings->generate.upstream;
     bool used = up->url[0] != '\0' && strcmp(d->settings->generate.engine, "extractive") != 0;
-    f = doctor_add(d, "models", FINDING_OK);
+    struct finding *f = used || !local ? doctor_add(d, "models", FINDING_OK) : NULL;
     if (!used) {
-        SAY(f, "answers are quoted from the documents; nothing leaves this machine");
+        if (f != NULL) {
+            SAY(f, "answers are quoted from the documents; nothing leaves this machine");
+        }
         return;
     }
     SAY(f, "answers by %.80s at %.120s for passages labelled with one of %zu labels", up->model,

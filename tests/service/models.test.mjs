@@ -214,5 +214,8 @@ test("without the reranker the fused order stands, and a note says so", { timeou
   assert.equal(found.passages.length, 3, JSON.stringify(found));
   assert.equal(found.reranker, undefined);
   assert.ok(found.notes.some((n) => /reranker/.test(n) && /nobody/.test(n)), found.notes.join("; "));
+  const doctor = (await run(["doctor"])).stdout;
+  assert.match(doctor, /models +vectors by fixture \(sha256 [0-9a-f]{12}\)/);
+  assert.match(doctor, /models +reranker\.model: [^]*-> bring it in \(`carrel model import FILE --as reranker --name nobody`\)/);
   assert.ok(existsSync(join(home, "models")));
 });
