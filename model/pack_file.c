@@ -107,7 +107,7 @@ static enum status header_of(const uint8_t sha256[SHA256_BYTES], struct matrix *
 static enum status map_whole(const char *path, void **map, size_t *bytes, struct error *err)
 {
     struct stat st;
-    int fd = open(path, O_RDONLY | O_CLOEXEC);
+    int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK); /* a pipe would wait for its writer */
     enum status s = STATUS_OK;
     if (fd < 0) {
         return errno == ENOENT ? error_set(err, STATUS_NOT_FOUND, "%s is not there", path)

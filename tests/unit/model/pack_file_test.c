@@ -5,6 +5,7 @@
 #include <dirent.h>
 #include <signal.h>
 #include <sys/resource.h>
+#include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -219,6 +220,20 @@ static void what_is_wrong_is_refused(void **state)
     free_matrices(&m);
 }
 
+/* Nobody writes into it: whoever opened it would wait for ever. */
+static void a_pipe_in_its_place_is_refused_and_replaced(void **state)
+{
+    const struct place *p = *state;
+    struct matrices m;
+    struct error err = {0};
+    make_matrices(&m);
+    assert_int_equal(mkfifo(p->packed, 0600), 0);
+    refused(p, &m, sum_of_model, "too short");
+    make(p, &m);
+    assert_int_equal(pack_file_verify(p->packed, sum_of_model, &err), STATUS_OK);
+    free_matrices(&m);
+}
+
 static bool stop(uint64_t done, uint64_t total, void *data)
 {
     uint64_t *most = data;
@@ -373,6 +388,8 @@ int main(void)
         cmocka_unit_test_setup_teardown(a_file_holds_what_memory_would, setup, teardown),
         cmocka_unit_test_setup_teardown(the_layout_is_the_one_its_number_says, setup, teardown),
         cmocka_unit_test_setup_teardown(what_is_wrong_is_refused, setup, teardown),
+        cmocka_unit_test_setup_teardown(a_pipe_in_its_place_is_refused_and_replaced, setup,
+                                        teardown),
         cmocka_unit_test_setup_teardown(a_stopped_one_leaves_nothing, setup, teardown),
         cmocka_unit_test_setup_teardown(several_make_it_once, setup, teardown),
         cmocka_unit_test_setup_teardown(a_model_answers_the_same_from_it, setup, teardown),
