@@ -5,6 +5,8 @@
 
 #include "model/json_text.h"
 
+#define PIECE ((size_t)32 * 1024)
+
 static const struct {
     const char *open, *close; /* marks; "" where there are none */
     const char *arguments;    /* the member that holds them */
@@ -42,7 +44,7 @@ void tool_reader_init(struct tool_reader *r, enum template_tools form, const str
                               .n_names = n_names,
                               .sink = sink,
                               .free = form == TOOLS_NONE || n_names == 0};
-    buf_init(&r->held, TOOL_CALL_MAX + 65536);
+    buf_init(&r->held, TOOL_CALL_MAX + 2 * PIECE);
 }
 
 void tool_reader_deinit(struct tool_reader *r)
@@ -356,14 +358,19 @@ static bool on_text(struct tool_reader *r)
     return true;
 }
 
+/* Piece by piece: what has gathered behind a slow reader may be more than is ever held. */
 void tool_reader_add(struct tool_reader *r, struct str text)
 {
-    buf_str(&r->held, text);
-    bool more = buf_status(&r->held) == STATUS_OK;
-    while (more) {
-        more = r->state == READER_TEXT   ? on_text(r)
-               : r->state == READER_CALL ? on_call(r)
-                                         : on_after(r);
+    for (size_t at = 0; at < text.len && buf_status(&r->held) == STATUS_OK;) {
+        size_t n = text.len - at < PIECE ? text.len - at : PIECE;
+        buf_append(&r->held, text.ptr + at, n);
+        at += n;
+        bool more = buf_status(&r->held) == STATUS_OK;
+        while (more) {
+            more = r->state == READER_TEXT   ? on_text(r)
+                   : r->state == READER_CALL ? on_call(r)
+                                             : on_after(r);
+        }
     }
 }
 

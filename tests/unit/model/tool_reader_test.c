@@ -168,6 +168,29 @@ static void an_endless_call_is_text(void **state)
     buf_deinit(&out);
 }
 
+/* What gathers while the reader of the answer is slow comes at once, however much it is. */
+static void much_at_once_is_read_as_little_by_little(void **state)
+{
+    (void)state;
+    static char text[4 * TOOL_CALL_MAX];
+    static const char call[] = "<tool_call>" CALL "</tool_call>";
+    struct buf out;
+    struct tool_sink sink = {.text = on_text, .call = on_call, .data = &out};
+    struct tool_reader r;
+    struct error err;
+    memset(text, 'a', sizeof text);
+    memcpy(text + sizeof text / 2, call, sizeof call - 1);
+    buf_init(&out, 2 * sizeof text);
+    tool_reader_init(&r, TOOLS_QWEN, names, COUNT_OF(names), &sink);
+    tool_reader_add(&r, (struct str){text, sizeof text});
+    assert_int_equal(tool_reader_end(&r, &err), STATUS_OK);
+    assert_int_equal(r.calls, 1);
+    assert_int_equal(out.len,
+                     sizeof text - (sizeof call - 1) + strlen("<rain {\"city\": \"Koln\"}>") + 1);
+    tool_reader_deinit(&r);
+    buf_deinit(&out);
+}
+
 int main(void)
 {
     const struct CMUnitTest cases[] = {
@@ -175,6 +198,7 @@ int main(void)
         cmocka_unit_test(text_goes_on_and_half_marks_stay),
         cmocka_unit_test(an_opened_call_needs_no_mark),
         cmocka_unit_test(an_endless_call_is_text),
+        cmocka_unit_test(much_at_once_is_read_as_little_by_little),
     };
     return cmocka_run_group_tests(cases, NULL, NULL);
 }
