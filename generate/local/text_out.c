@@ -65,6 +65,10 @@ bool text_out_add(struct text_out *t, uint32_t token, struct buf *out)
     size_t before = t->raw.len;
     tokenizer_piece(t->tokenizer, token, !t->begun, flags_of(t, token), &t->raw);
     t->begun = t->begun || t->raw.len > before;
+    if (buf_status(&t->raw) != STATUS_OK) { /* a vocabulary's token of many pages */
+        out->failed = buf_status(&t->raw);
+        return true;
+    }
     if (t->raw.len == 0) {
         return t->stop.stopped;
     }

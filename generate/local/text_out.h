@@ -20,7 +20,8 @@ struct text_out {
 enum status text_out_init(struct text_out *t, const struct tokenizer *tokenizer,
                           const struct str *stops, size_t n_stops, struct error *err) MUST_CHECK;
 void text_out_deinit(struct text_out *t);
-/* Appends to out what may go on. True: a stop string has come. */
+/* Appends to out what may go on. True: a stop string has come, or out's status says why no more
+ * can. */
 bool text_out_add(struct text_out *t, uint32_t token, struct buf *out);
 /* The answer has ended: the rest goes on. */
 void text_out_end(struct text_out *t, struct buf *out);

@@ -9,8 +9,9 @@ struct vocabulary {
     struct tokenizer *t;
 };
 
-/* The fixture's: token 3 + b is the byte b, 300 is "w300", 2 ends a text. */
-static void open_vocabulary(struct vocabulary *v)
+/* The fixture's: token 3 + b is the byte b, 300 is "w300", 2 ends a text. last: what 399 is
+ * written; NULL: as the others. */
+static void open_vocabulary_with(struct vocabulary *v, const char *last)
 {
     struct model_writer w = {.architecture = "llama",
                              .type = TENSOR_F32,
@@ -20,12 +21,18 @@ static void open_vocabulary(struct vocabulary *v)
                              .heads = 2,
                              .kv_heads = 1,
                              .vocabulary = 400,
-                             .context = 64};
+                             .context = 64,
+                             .mark = last};
     struct error err;
     buf_init(&v->file, 1 << 24);
     model_write(&w, &v->file);
     assert_int_equal(gguf_read(v->file.ptr, v->file.len, "fixture", &v->g, &err), STATUS_OK);
     assert_int_equal(tokenizer_new(v->g, &v->t, &err), STATUS_OK);
+}
+
+static void open_vocabulary(struct vocabulary *v)
+{
+    open_vocabulary_with(v, NULL);
 }
 
 static void close_vocabulary(struct vocabulary *v)
@@ -102,12 +109,34 @@ static void stop_strings_end_it(void **state)
     close_vocabulary(&v);
 }
 
+/* A hostile vocabulary: the answer fails instead of going on without its text. */
+static void a_token_of_many_pages_is_an_error(void **state)
+{
+    (void)state;
+    static char piece[70001];
+    struct vocabulary v;
+    struct text_out t;
+    struct buf out;
+    struct error err;
+    memset(piece, 'x', sizeof piece - 1);
+    open_vocabulary_with(&v, piece);
+    buf_init(&out, 1 << 20);
+    assert_int_equal(text_out_init(&t, v.t, NULL, 0, &err), STATUS_OK);
+    assert_false(text_out_add(&t, 3U + 'a', &out));
+    assert_true(text_out_add(&t, 399, &out));
+    assert_int_equal(buf_status(&out), STATUS_TOO_LARGE);
+    text_out_deinit(&t);
+    buf_deinit(&out);
+    close_vocabulary(&v);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(characters_stay_whole),
         cmocka_unit_test(what_is_no_utf8_is_marked),
         cmocka_unit_test(stop_strings_end_it),
+        cmocka_unit_test(a_token_of_many_pages_is_an_error),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
