@@ -160,9 +160,10 @@ enum status cuda_batch(struct cuda *c, const struct model_piece *pieces, size_t 
     measure(c, &p);
     l.rows = p.key_rows;
     l.owners = p.captured ? p.key_rows : (uint32_t)n;
-    if (words_of(l.rows, l.owners, p.table_width) > c->batch_words) {
+    if (words_of(l.rows, l.owners, p.table_width) > c->batch_words || p.most > c->most) {
         return error_set(err, STATUS_INVALID,
-                         "a pass of %u tokens of %zu texts, more than asked for", p.n, n);
+                         "a pass of %u tokens of %zu texts that see up to %u, more than asked for",
+                         p.n, n, p.most);
     }
     p.batch.tile_tokens = p.captured ? 1 : tile_tokens_of(c->m);
     place_parts(&l);

@@ -143,7 +143,8 @@ static enum status choose_layers(struct cuda *c, const struct backend_options *o
     struct cuda_need all = {0};
     uint32_t layers = most;
     if (!need_of(c, shape, room, most, &all)) {
-        return error_set(err, STATUS_UNSUPPORTED, "a type of tensor that the GPU's kernels lack");
+        return error_set(err, STATUS_UNSUPPORTED,
+                         "a type of tensor that the GPU's kernels lack, or rows too wide for them");
     }
     for (n = all; layers > 0 && n.all > room_there; layers--) {
         (void)need_of(c, shape, room, layers - 1, &n);

@@ -95,7 +95,8 @@ static void matrix(struct walk *w, const struct matrix *from, struct gpu_matrix 
     uint64_t bytes = ops->matrix_bytes(from->type, from->columns, from->rows);
     uint64_t at = w->at;
     w->at += aligned(bytes);
-    w->impossible = w->impossible || bytes == 0;
+    uint64_t group = ops->group_bytes(from->type, from->columns);
+    w->impossible = w->impossible || bytes == 0 || group == 0 || group > RING_BYTES;
     if (w->count) {
         return;
     }
@@ -104,8 +105,7 @@ static void matrix(struct walk *w, const struct matrix *from, struct gpu_matrix 
                               .rows = from->rows,
                               .bytes = bytes,
                               .data = (unsigned char *)w->c->weights + at};
-    struct packing p = {
-        .ops = ops, .from = from, .group_bytes = ops->group_bytes(from->type, from->columns)};
+    struct packing p = {.ops = ops, .from = from, .group_bytes = group};
     uint32_t groups = (from->rows + ops->group_rows - 1) / ops->group_rows;
     uint32_t some = (uint32_t)(RING_BYTES / p.group_bytes);
     some = some > POOL_CHUNKS_MAX ? POOL_CHUNKS_MAX : some;

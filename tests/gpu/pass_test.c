@@ -439,13 +439,77 @@ static void test_refusals(void **state)
     test_folder_remove(dir);
 }
 
+static uint64_t wide_group(uint32_t type, uint32_t columns)
+{
+    (void)type;
+    return (uint64_t)columns << 20;
+}
+
+/* Rows of which no group goes through the buffers, as a file may have them. */
+static void test_wide_rows(void **state)
+{
+    char dir[64];
+    char path[256];
+    struct error err = {0};
+    struct model *m = NULL;
+    struct backend *b = NULL;
+    struct model_writer w = model_writer_small("llama", TENSOR_Q8_0);
+    struct gpu_ops ops = *device();
+    struct backend_options o = {.tokens = PASS,
+                                .sequences = 4,
+                                .context = CONTEXT,
+                                .kv_type = TENSOR_F16,
+                                .choices = 4,
+                                .gpu_layers = BACKEND_LAYERS_FIT};
+    (void)state;
+    test_folder(dir);
+    write_model(dir, &w, path);
+    assert_int_equal(model_open(path, &m, &err), STATUS_OK);
+    ops.group_bytes = wide_group;
+    assert_int_equal(cuda_open_with(&ops, NULL, m, &o, &b, &err), STATUS_UNSUPPORTED);
+    model_close(m);
+    test_folder_remove(dir);
+}
+
+/* All pages of all for one text: the scratch is for the context that was asked for. */
+static void test_longer_than_asked(void **state)
+{
+    struct rig r;
+    char dir[64];
+    struct kv_sequence s = {0};
+    struct error err;
+    uint32_t tokens[PASS];
+    float *logits = calloc(512, sizeof *logits);
+    (void)state;
+    assert_non_null(logits);
+    test_folder(dir);
+    open_rig_for(&r, dir, "llama", TENSOR_Q8_0, TENSOR_F16, BACKEND_LAYERS_FIT, 256);
+    tokens_of(0, PASS, tokens);
+    struct model_piece p = {&s, tokens, PASS, false};
+    assert_int_equal(kv_reserve(r.gpu->keys, &s, 512, &err), STATUS_OK);
+    while (s.length < 256) {
+        pass(r.gpu, &p, 1, logits);
+    }
+    assert_int_equal(backend_forward(r.gpu, &p, 1, logits, &err), STATUS_INVALID);
+    assert_int_equal(s.length, 256);
+    kv_release(r.gpu->keys, &s);
+    close_rig(&r);
+    free(logits);
+    test_folder_remove(dir);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_logits),      cmocka_unit_test(test_slices),
-        cmocka_unit_test(test_neighbours),  cmocka_unit_test(test_choices),
-        cmocka_unit_test(test_some_layers), cmocka_unit_test(test_long_texts),
+        cmocka_unit_test(test_logits),
+        cmocka_unit_test(test_slices),
+        cmocka_unit_test(test_neighbours),
+        cmocka_unit_test(test_choices),
+        cmocka_unit_test(test_some_layers),
+        cmocka_unit_test(test_long_texts),
         cmocka_unit_test(test_refusals),
+        cmocka_unit_test(test_wide_rows),
+        cmocka_unit_test(test_longer_than_asked),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
