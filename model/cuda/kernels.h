@@ -25,7 +25,7 @@ extern "C" {
 #include "base/status.h"
 #include "model/tensor.h"
 
-#define GPU_ABI 1U
+#define GPU_ABI 2U               /* raise it with every change of what is declared here */
 #define GPU_SYMBOL "carrel_cuda" /* of the plug-in: const struct gpu_ops *(void) */
 #define GPU_NONE UINT32_MAX      /* a row of a batch that no token is in */
 #define GPU_PRODUCTS_MAX 4U
