@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # On a machine with an NVIDIA GPU and nvcc: builds the kernels' tests for it, compares every kernel
-# with the processor's scalar ones, and prints the speed table. Needs nothing but nvcc and a C compiler.
+# with the processor's scalar ones, and prints the speed table. Needs nothing but nvcc and a C compiler;
+# where the rest of Carrel can be built (scripts/packages.txt), whole models run through the plug-in too.
 #   tests/gpu/run.sh [folder for what is built]     (default build/gpu)
 #   tests/gpu/run.sh --compile [folder]             builds only, for sm_80, sm_90 and PTX
 set -euo pipefail
@@ -47,6 +48,13 @@ build tests/gpu/speed.cu speed
 for t in "${tests[@]}"; do
   "$out/test-$t"
 done
+
+if cmake --preset debug -B "$out/all" >"$out/cmake.log" 2>&1; then
+  cmake --build "$out/all" --target cuda_plug_in test-gpu-pass >"$out/build.log" 2>&1 || { tail -30 "$out/build.log"; exit 1; }
+  CARREL_CUDA_PLUG_IN=$(realpath "$out/all/bin/carrel-cuda.so") "$out/all/tests/test-gpu-pass"
+else
+  echo "whole models are left out: Carrel cannot be configured here ($out/cmake.log)"
+fi
 "$out/speed"
 
 # The same arithmetic by PyTorch, where it is there: the ceiling that other runtimes reach.
