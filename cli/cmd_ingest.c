@@ -23,6 +23,7 @@ struct ingest {
     struct http h;
     json_t *list; /* what was taken, as the API tells it */
     json_t *refused;
+    size_t n_refused;
     uint64_t done, total;
     struct error fatal; /* the appliance is gone */
 };
@@ -48,7 +49,19 @@ static enum status request_path(const struct ingest *in, const char *name, struc
 
 static void refuse(struct ingest *in, const char *name, const char *why)
 {
-    (void)json_array_append_new(in->refused, json_pack("{s:s,s:s}", "path", name, "error", why));
+    json_t *told = json_pack("{s:s,s:s}", "path", name, "error", why);
+
+    if (told == NULL) { /* a name that is no text */
+        char shown[1024];
+        size_t n = 0;
+        for (const char *p = name; *p != '\0' && n + 5 < sizeof(shown); p++) {
+            unsigned char c = (unsigned char)*p;
+            n += (size_t)snprintf(shown + n, 5, c < ' ' || c > '~' ? "\\x%02x" : "%c", c);
+        }
+        told = json_pack("{s:s,s:s}", "path", shown, "error", "its name is not UTF-8");
+    }
+    in->n_refused++;
+    (void)json_array_append_new(in->refused, told);
     if (!in->o->json) {
         term_progress_end(stderr);
         (void)fprintf(stderr, "carrel ingest: ");
@@ -91,11 +104,13 @@ static void send_file(struct ingest *in, const char *file, const char *name)
 {
     struct error err = {0};
     struct stat st;
-    int fd = open(file, O_RDONLY | O_CLOEXEC | O_NOCTTY);
+    int fd = open(file, O_RDONLY | O_CLOEXEC | O_NOCTTY | O_NONBLOCK); /* a pipe has no end */
 
     if (fd < 0 || fstat(fd, &st) != 0) {
         (void)error_errno(&err, errno, "cannot be read");
         refuse(in, name, err.text);
+    } else if (!S_ISREG(st.st_mode)) {
+        refuse(in, name, "is no file (standard input goes with - and --as NAME)");
     } else {
         send_one(in, fd, (int64_t)st.st_size, name);
     }
@@ -112,9 +127,11 @@ static void send_tree(struct ingest *in, const char *root, bool count)
     const char *slash = copy == NULL ? NULL : strrchr(copy, '/');
     const char *base = slash == NULL ? root : slash + 1;
     size_t skip = strlen(root);
+    errno = 0;
     FTS *t = fts_open(paths, FTS_PHYSICAL | FTS_NOCHDIR, NULL);
+    FTSENT *e;
 
-    for (FTSENT *e = t == NULL ? NULL : fts_read(t); e != NULL && in->fatal.code == STATUS_OK;
+    for (e = t == NULL ? NULL : fts_read(t); e != NULL && in->fatal.code == STATUS_OK;
          e = fts_read(t)) {
         if (e->fts_level > 0 && e->fts_name[0] == '.') {
             (void)fts_set(t, e, FTS_SKIP);
@@ -131,11 +148,13 @@ static void send_tree(struct ingest *in, const char *root, bool count)
             } else {
                 send_file(in, e->fts_accpath, name);
             }
-        } else if (!count && (e->fts_info == FTS_DNR || e->fts_info == FTS_ERR)) {
-            refuse(in, e->fts_path, strerror(e->fts_errno));
+        } else if (!count && (e->fts_info == FTS_DNR || e->fts_info == FTS_ERR ||
+                              e->fts_info == FTS_NS || e->fts_info == FTS_DC)) {
+            refuse(in, e->fts_path,
+                   e->fts_info == FTS_DC ? "leads back into itself" : strerror(e->fts_errno));
         }
     }
-    if (t == NULL && !count) {
+    if (e == NULL && errno != 0 && !count) { /* it could not go on; at the end errno is 0 */
         refuse(in, root, strerror(errno));
     }
     if (t != NULL) {
@@ -183,7 +202,7 @@ static enum status wait_read(struct ingest *in, struct error *err)
             return s;
         }
         const char *state = json_field(d, "state");
-        if (strcmp(state, "ready") == 0 || strcmp(state, "failed") == 0) {
+        if (strcmp(state, "queued") != 0 && strcmp(state, "working") != 0) {
             (void)json_array_set_new(in->list, i++, d);
         } else {
             json_decref(d);
@@ -255,7 +274,7 @@ static enum exit_code run(const struct options *o)
     }
     explicit_bzero(in.h.key, sizeof(in.h.key));
     size_t failed = print(&in);
-    bool all = json_array_size(in.refused) == 0 && failed == 0;
+    bool all = in.n_refused == 0 && failed == 0;
     json_decref(in.list);
     json_decref(in.refused);
     if (s != STATUS_OK) {

@@ -96,7 +96,14 @@ enum status home_watch(const char *home, const struct settings *s, char *out, si
     if (st == STATUS_OK) {
         st = file_join(out, cap, root, "main", err);
     }
+    /* Where documents were read before, a missing folder is a disk that is not mounted: an empty one
+     * in its place would look as if all of them had been deleted. */
     if (st == STATUS_OK) {
+        st = file_join(root, sizeof(root), home, "tenants/main/ingest.db", err);
+    }
+    if (st == STATUS_OK && access(out, F_OK) != 0 && access(root, F_OK) == 0) {
+        *ours = false;
+    } else if (st == STATUS_OK) {
         *ours = s->ingest.watch_dir[0] == '\0' || access(out, F_OK) != 0;
         st = file_mkdirs(out, 0755, err);
     }

@@ -108,15 +108,14 @@ static enum status judge_row(void *data, const struct file_row *row, struct aren
     struct verdict verdict;
     struct disk_view folders;
     struct buf text;
-    if (disk_look(v->disk, path_folder(row->path), &folders, err) != STATUS_OK) {
-        /* gone or away: it is judged when it is looked at again */
-        *out = row->access == NULL ? "" : row->access;
-        return STATUS_OK;
-    }
+    bool seen = disk_look(v->disk, path_folder(row->path), &folders, err) == STATUS_OK;
     access_judge(v, &folders, row->path, row->collection, &verdict);
+    if (!seen && row->access != NULL) { /* gone or away: what its folders said goes on to hold */
+        rules_narrow(&verdict, row->access, a);
+    }
     buf_init(&text, TEXT_MAX);
     rules_write(&verdict, &text);
-    *out = arena_strndup(a, buf_view(&text).ptr, buf_view(&text).len);
+    *out = buf_view(&text).len == 0 ? "" : arena_strndup(a, buf_view(&text).ptr, text.len);
     bool ok = buf_status(&text) == STATUS_OK && *out != NULL;
     buf_deinit(&text);
     disk_view_release(&folders);

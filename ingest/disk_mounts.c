@@ -41,7 +41,8 @@ static bool is_network(int fd)
     return false;
 }
 
-/* Does nothing lie in it but what is hidden? */
+/* Does nothing lie in it but what is hidden? One that cannot be read may be anything, a share whose
+ * server does not answer too: it counts as empty, so that nothing is taken for gone. */
 static bool is_empty(int folder)
 {
     int fd = openat(folder, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
@@ -50,7 +51,7 @@ static bool is_empty(int folder)
         if (fd >= 0) {
             (void)close(fd);
         }
-        return false;
+        return true;
     }
     bool empty = true;
     for (const struct dirent *e = readdir(dir); e != NULL && empty; e = readdir(dir)) {
@@ -109,10 +110,13 @@ enum status disk_check_mount(struct disk *d, struct str path, int fd, struct err
     if (mounted && m == NULL) {
         mount_add(d, path, network);
     } else if (mounted) {
+        d->rules_changed = d->rules_changed || m->away; /* rules came while nobody could look */
         m->away = false;
         m->network = network;
     } else if (m != NULL) {
+        bool was_away = m->away;
         m->away = fd < 0 || is_empty(fd);
+        d->rules_changed = d->rules_changed || (was_away && !m->away);
         if (m->away) {
             s = away(err, path);
         } else {

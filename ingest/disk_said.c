@@ -20,13 +20,18 @@ void disk_said_release(struct disk_said *s)
     }
 }
 
-static void stamp_at(int folder, const char *name, struct file_stamp *out)
+/* What cannot be looked at is not taken for missing: it may say that few may read. */
+static enum status stamp_at(int folder, const char *name, struct file_stamp *out, struct error *err)
 {
     struct stat st;
     *out = (struct file_stamp){0};
-    if (fstatat(folder, name, &st, AT_SYMLINK_NOFOLLOW) == 0 && S_ISREG(st.st_mode)) {
+    if (fstatat(folder, name, &st, AT_SYMLINK_NOFOLLOW) != 0) {
+        return errno == ENOENT ? STATUS_OK : error_errno(err, errno, "%s", name);
+    }
+    if (S_ISREG(st.st_mode)) {
         *out = file_stamp_of(&st);
     }
+    return STATUS_OK;
 }
 
 /* The file's text; *stamp becomes that of what was read. */
@@ -108,12 +113,16 @@ enum status disk_said_of(struct disk *d, int fd, struct str folder, struct disk_
                          struct error *err)
 {
     struct file_stamp ignore, rule;
-    stamp_at(fd, IGNORE_FILE, &ignore);
-    stamp_at(fd, RULES_FOLDER_FILE, &rule);
-    enum status status = STATUS_OK;
+    enum status status = stamp_at(fd, IGNORE_FILE, &ignore, err);
+    if (status == STATUS_OK) {
+        status = stamp_at(fd, RULES_FOLDER_FILE, &rule, err);
+    }
+    *out = NULL;
+    if (status != STATUS_OK) {
+        return status;
+    }
     uv_mutex_lock(&d->lock);
     struct disk_said *was = map_get(&d->said, folder);
-    *out = NULL;
     if (was != NULL && file_stamp_equal(&was->ignore_stamp, &ignore) &&
         file_stamp_equal(&was->rule_stamp, &rule)) {
         *out = was;

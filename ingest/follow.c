@@ -25,11 +25,15 @@ bool follow_open_root(struct follow *f)
         f->st.missing = true;
         return false;
     }
+    bool back = f->st.missing;
     f->missing_said = false;
     f->st.missing = false;
     if (f->root < 0) {
         f->root = fd;
         disk_set_root(f->o.disk, fd);
+        if (back) { /* rules may have changed while nobody could look at what is in it */
+            f->o.on_rules(f->o.data);
+        }
         return true;
     }
     struct stat now;
@@ -37,8 +41,12 @@ bool follow_open_root(struct follow *f)
     if (fstat(fd, &now) == 0 && fstat(f->root, &was) == 0 &&
         (now.st_ino != was.st_ino || now.st_dev != was.st_dev)) {
         (void)dup3(fd, f->root, O_CLOEXEC);
+        back = true;
     }
     (void)close(fd);
+    if (back) {
+        f->o.on_rules(f->o.data);
+    }
     return true;
 }
 

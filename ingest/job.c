@@ -92,6 +92,9 @@ static enum status run_record(struct journal *jl, struct journal_op *op, struct 
         };
         return journal_done(jl, r->id, r->wanted, &result, err);
     case OUTCOME_MOVED:
+        if (r->op == FILE_OP_MOVE_PUT) {
+            return journal_moved_put(jl, r->id, r->wanted, err);
+        }
         return journal_moved_done(jl, r->id, r->wanted, err);
     case OUTCOME_REMOVED:
         return journal_removed(jl, r->id, r->wanted, false, err);
@@ -248,6 +251,21 @@ void job_store_failed(struct job *j, const struct error *err)
     job_retry_counted(j);
 }
 
+static void look_work(void *data)
+{
+    struct job *j = data;
+    j->err = (struct error){.code = STATUS_OK};
+    disk_view_release(&j->folders);
+    j->err.code = disk_look(j->t->disk, path_folder(j->row.path), &j->folders, &j->err);
+}
+
+enum status job_look(struct job *j, void (*done)(void *data))
+{
+    enum status s = lane_submit(&j->t->in->work, look_work, done, j, &j->err);
+    j->in_lane = s == STATUS_OK;
+    return s;
+}
+
 /* Asked as late as can be: the rules that hold when the store is told. A change after this gives
  * the row a new sequence number, so that the store is told again. */
 enum status job_location(struct job *j, Vs__Location *l, struct error *err)
@@ -258,6 +276,9 @@ enum status job_location(struct job *j, Vs__Location *l, struct error *err)
     access_view_release(&j->view);
     j->view = access_view_take(j->t);
     access_judge(&j->view, &j->folders, j->row.path, j->row.collection, v);
+    if (j->unseen && j->row.access != NULL) {
+        rules_narrow(v, j->row.access, &j->arena);
+    }
     buf_init(&text, 16384);
     rules_write(v, &text);
     struct str written = buf_view(&text);
@@ -297,7 +318,14 @@ static bool copy_row(struct job *j, const struct file_row *row)
     j->row.title = arena_strdup(&j->arena, row->title);
     j->row.format = "";
     j->row.error = "";
-    return j->row.path.ptr != NULL && j->row.collection != NULL && j->row.title != NULL;
+    j->row.access = row->access == NULL ? NULL : arena_strdup(&j->arena, row->access);
+    return j->row.path.ptr != NULL && j->row.collection != NULL && j->row.title != NULL &&
+           (j->row.access != NULL || row->access == NULL);
+}
+
+static bool moves(enum file_op op)
+{
+    return op == FILE_OP_MOVE || op == FILE_OP_MOVE_PUT;
 }
 
 struct job *job_start(struct tenant *t, const struct file_row *row)
@@ -318,12 +346,12 @@ struct job *job_start(struct tenant *t, const struct file_row *row)
         if (job_snapshot(j) != STATUS_OK) {
             goto failed;
         }
-    } else if (row->op == FILE_OP_MOVE && job_move(j) != STATUS_OK) {
+    } else if (moves(row->op) && job_move(j) != STATUS_OK) {
         goto failed;
     }
     t->in->active++;
     t->in->active_bytes += j->charged;
-    if (row->op != FILE_OP_PUT && row->op != FILE_OP_MOVE) {
+    if (row->op != FILE_OP_PUT && !moves(row->op)) {
         job_remove(j);
     }
     return j;

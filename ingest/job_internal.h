@@ -16,6 +16,9 @@ struct rpc_client *job_store(const struct job *j);
 void job_options(const struct job *j, struct rpc_options *o);
 /* Asks the rules; borrows j. NO_MEMORY. */
 enum status job_location(struct job *j, Vs__Location *out, struct error *err) MUST_CHECK;
+/* Asks the folders above the file anew, on a lane; then done, with j->err. Fails when it is full.
+ */
+enum status job_look(struct job *j, void (*done)(void *data)) MUST_CHECK;
 /* The store said that it has the content, and has not: do the whole way. */
 void job_put_unknown(struct job *j);
 

@@ -96,13 +96,6 @@ static void on_move_end(struct rpc_request *r, const struct error *err, void *da
     }
 }
 
-static void look_work(void *data)
-{
-    struct job *j = data;
-    j->err = (struct error){.code = STATUS_OK};
-    j->err.code = disk_look(j->t->disk, path_folder(j->row.path), &j->folders, &j->err);
-}
-
 static void look_done(void *data)
 {
     struct job *j = data;
@@ -111,9 +104,10 @@ static void look_done(void *data)
     Vs__MoveRequest m = VS__MOVE_REQUEST__INIT;
     Vs__Location l;
     j->in_lane = false;
+    j->unseen = j->err.code != STATUS_OK; /* away: fewer readers must not wait until it is back */
     if (j->cancelled) {
         job_finish(j, OUTCOME_HELD);
-    } else if (j->err.code != STATUS_OK) {
+    } else if (j->err.code == STATUS_NOT_FOUND) {
         job_finish(j, OUTCOME_CHANGED);
     } else if (job_location(j, &l, &j->err) != STATUS_OK) {
         job_finish(j, OUTCOME_HELD);
@@ -130,7 +124,5 @@ static void look_done(void *data)
 enum status job_move(struct job *j)
 {
     j->phase = JOB_MOVE;
-    enum status s = lane_submit(&j->t->in->work, look_work, look_done, j, &j->err);
-    j->in_lane = s == STATUS_OK;
-    return s;
+    return job_look(j, look_done);
 }

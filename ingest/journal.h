@@ -25,6 +25,7 @@ enum file_op { /* what the store still has to be told; numbers are stored */
                FILE_OP_REMOVE = 3,  /* gone from the folder */
                FILE_OP_TRASH = 4,   /* deleted by a person: leave search, then move the file away */
                FILE_OP_EXCLUDE = 5, /* deleted by a person in a read-only folder */
+               FILE_OP_MOVE_PUT = 6, /* who may read the version it has, then the new one */
 };
 
 enum file_state { /* numbers are stored; "working" is known only to the process that works */
@@ -121,6 +122,9 @@ enum status journal_done(struct journal *j, int64_t id, uint64_t sequence,
 /* A move reached the store. */
 enum status journal_moved_done(struct journal *j, int64_t id, uint64_t sequence,
                                struct error *err) MUST_CHECK;
+/* That of a FILE_OP_MOVE_PUT did: a put is next. */
+enum status journal_moved_put(struct journal *j, int64_t id, uint64_t sequence,
+                              struct error *err) MUST_CHECK;
 /* The store has forgotten it: the row goes (or becomes excluded) unless it has changed meanwhile.
  */
 enum status journal_removed(struct journal *j, int64_t id, uint64_t sequence, bool excluded,

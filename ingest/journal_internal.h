@@ -48,16 +48,19 @@
     X(excluded, "UPDATE files SET done=?2,state=3,op=0,hash=NULL,chunks=0,error=NULL,"             \
                 "changed_ms=?3 WHERE id=?1 AND wanted=?2")                                         \
     X(unstored, "UPDATE files SET done=max(done,?2),hash=NULL,chunks=0,"                           \
-                "op=iif(op=2,1,op) WHERE id=?1")                                                   \
+                "op=iif(op IN (2,6),1,op) WHERE id=?1")                                            \
     X(failed, "UPDATE files SET done=?2,state=2,op=0,hash=NULL,chunks=0,error=?3,changed_ms=?4"    \
               " WHERE id=?1 AND wanted=?2")                                                        \
     X(retry, "UPDATE files SET error=?3,next_attempt_ms=?4,attempts=attempts+?5,changed_ms=?6"     \
              " WHERE id=?1 AND wanted=?2")                                                         \
+    X(moved_put, "UPDATE files SET done=max(done,?2),op=iif(wanted=?2,1,op),"                      \
+                 "weight=iif(wanted=?2,size,weight),wanted=iif(wanted=?2,?3,wanted)"               \
+                 " WHERE id=?1")                                                                   \
     X(requeue, "UPDATE files SET op=1,state=0,wanted=?2,weight=size,attempts=0,"                   \
                "next_attempt_ms=0,error=NULL,changed_ms=?3 WHERE id=?1 AND op NOT IN (3,4,5)")     \
     X(list, "SELECT " ROW_COLUMNS " FROM files WHERE document>?1 AND op NOT IN (3,4,5)"            \
             " AND state<>3 ORDER BY document LIMIT ?2")                                            \
-    X(count, "SELECT state,count(*),total(iif(state=0 AND op<>1,0,size)),total(pages),"            \
+    X(count, "SELECT state,count(*),total(iif(state=0 AND op NOT IN (1,6),0,size)),total(pages),"  \
              "total(chunks) FROM files GROUP BY state")                                            \
     X(applied, "UPDATE files SET access=?2 WHERE id=?1")                                           \
     X(note_set, "INSERT OR REPLACE INTO note VALUES(?1,?2)")                                       \
@@ -65,8 +68,9 @@
     X(has_access, "SELECT EXISTS(SELECT 1 FROM files WHERE access<>'')")                           \
     X(judged, "SELECT " ROW_COLUMNS " FROM files WHERE id>?1 AND path IS NOT NULL"                 \
               " AND op NOT IN (3,4,5) AND state<>3 ORDER BY id LIMIT ?2")                          \
-    X(relocate, "UPDATE files SET op=iif(state=1,2,op),weight=iif(state=1,0,weight),state=0,"      \
-                "wanted=?2,attempts=0,next_attempt_ms=0,error=NULL,changed_ms=?3 WHERE id=?1")     \
+    X(relocate, "UPDATE files SET op=iif(state=1,2,iif(op=1 AND access<>?4,6,op)),"                \
+                "weight=iif(state=1 OR (op=1 AND access<>?4),0,weight),state=0,wanted=?2,"         \
+                "attempts=0,next_attempt_ms=0,error=NULL,changed_ms=?3 WHERE id=?1")               \
     X(seen, "INSERT OR IGNORE INTO temp.stored(document) VALUES(?1)")
 
 struct journal {

@@ -94,6 +94,18 @@ enum status journal_moved_done(struct journal *j, int64_t id, uint64_t sequence,
     return db_run(j->moved, err);
 }
 
+enum status journal_moved_put(struct journal *j, int64_t id, uint64_t sequence, struct error *err)
+{
+    uint64_t next = 0;
+    enum status s = journal_next_sequence(j, &next, err);
+    if (s == STATUS_OK) {
+        journal_bind_job(j->moved_put, id, sequence);
+        (void)sqlite3_bind_int64(j->moved_put, 3, (sqlite3_int64)next);
+        s = db_run(j->moved_put, err);
+    }
+    return s;
+}
+
 enum status journal_removed(struct journal *j, int64_t id, uint64_t sequence, bool excluded,
                             struct error *err)
 {
@@ -193,7 +205,8 @@ enum status journal_has_access(struct journal *j, bool *out, struct error *err)
 }
 
 /* A document that is ready moves; one on its way gets a new number, so that a job that has already
- * asked the rules as they were does it again; one that failed is in no store: only what is known of
+ * asked the rules as they were does it again, and where the store has an older version of it that
+ * one moves first: the reading may be paused; one that failed is in no store: only what is known of
  * it changes. */
 static enum status judge_one(struct journal *j, const struct file_row *row, const char *access,
                              uint64_t *changed, struct error *err)
@@ -212,6 +225,7 @@ static enum status judge_one(struct journal *j, const struct file_row *row, cons
     if (s == STATUS_OK) {
         journal_bind_job(j->relocate, row->id, sequence);
         (void)sqlite3_bind_int64(j->relocate, 3, clock_wall_ms());
+        (void)sqlite3_bind_text(j->relocate, 4, access, -1, SQLITE_STATIC);
         s = db_run(j->relocate, err);
         (*changed)++;
     }

@@ -286,9 +286,8 @@ static void pump(struct job *j)
     job_store_failed(j, &err);
 }
 
-void job_put(struct job *j)
+static void put_begin(struct job *j)
 {
-    j->phase = JOB_PUT;
     Vs__Location l;
     if (job_location(j, &l, &j->err) != STATUS_OK) {
         job_finish(j, OUTCOME_HELD);
@@ -327,4 +326,28 @@ void job_put(struct job *j)
     j->stage = j->known ? PUT_COMMIT : PUT_ORIGINAL;
     j->offset = 0;
     pump(j);
+}
+
+static void look_done(void *data)
+{
+    struct job *j = data;
+    j->in_lane = false;
+    if (j->cancelled) {
+        job_finish(j, OUTCOME_HELD);
+    } else if (j->err.code == STATUS_NOT_FOUND || j->err.code == STATUS_UNAVAILABLE) {
+        job_finish(j, OUTCOME_CHANGED);
+    } else if (j->err.code != STATUS_OK) {
+        job_retry_counted(j);
+    } else {
+        put_begin(j);
+    }
+}
+
+/* Reading and encoding may have taken minutes, in which a folder has said that fewer may read. */
+void job_put(struct job *j)
+{
+    j->phase = JOB_PUT;
+    if (job_look(j, look_done) != STATUS_OK) {
+        job_finish(j, OUTCOME_HELD);
+    }
 }

@@ -1,6 +1,7 @@
 #include "base/settings/rules.h"
 
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 #include <yaml.h>
@@ -518,6 +519,75 @@ void rules_closed(struct verdict *out)
 {
     *out = (struct verdict){.label = "restricted"};
     out->readers[out->n_readers++] = RULES_NOBODY;
+}
+
+/* The names of one part of what rules_write wrote; false: out of memory. */
+static bool read_list(struct str part, struct arena *a, const char **out, size_t *n)
+{
+    *n = 0;
+    while (part.len > 0) {
+        const char *comma = memchr(part.ptr, ',', part.len);
+        size_t len = comma == NULL ? part.len : (size_t)(comma - part.ptr);
+        const char *name = arena_strndup(a, part.ptr, len);
+        if (name == NULL || *n == RULES_VALUES) {
+            return false;
+        }
+        out[(*n)++] = name;
+        len += comma != NULL;
+        part = (struct str){part.ptr + len, part.len - len};
+    }
+    return true;
+}
+
+/* Its parts may also be missing: "" is a verdict that says nothing. */
+static bool read_written(const char *written, struct arena *a, struct verdict *out)
+{
+    struct str part[4] = {{"", 0}, {"", 0}, {"", 0}, {"", 0}};
+    *out = (struct verdict){.label = ""};
+    for (size_t i = 0; i < 4 && *written != '\0'; i++) {
+        size_t len = strcspn(written, "|");
+        part[i] = (struct str){written, len};
+        written += len + (written[len] == '|');
+    }
+    char date[24];
+    (void)snprintf(date, sizeof date, "%.*s", STR_ARG(part[3]));
+    out->has_date = part[3].len > 0;
+    out->date_ms = strtoll(date, NULL, 10);
+    out->label = part[1].len == 0 ? "" : arena_strndup(a, part[1].ptr, part[1].len);
+    return out->label != NULL && read_list(part[0], a, out->readers, &out->n_readers) &&
+           read_list(part[2], a, out->tags, &out->n_tags);
+}
+
+void rules_narrow(struct verdict *v, const char *written, struct arena *a)
+{
+    struct verdict was;
+    if (!read_written(written, a, &was)) {
+        rules_closed(v);
+        return;
+    }
+    struct verdict both = *v;
+    both.n_readers = 0;
+    for (size_t i = 0; i < was.n_readers; i++) {
+        if (v->n_readers == 0 || rules_readable(v, &was.readers[i], 1)) {
+            add_name(both.readers, &both.n_readers, was.readers[i]);
+        }
+    }
+    if (was.n_readers > 0 && both.n_readers == 0) {
+        add_name(both.readers, &both.n_readers, RULES_NOBODY);
+    }
+    if (was.n_readers > 0) {
+        *v = both;
+    }
+    if (rules_label_strictness(was.label) > rules_label_strictness(v->label)) {
+        v->label = was.label;
+    }
+    for (size_t i = 0; i < was.n_tags; i++) {
+        add_name(v->tags, &v->n_tags, was.tags[i]);
+    }
+    if (!v->has_date) {
+        v->has_date = was.has_date;
+        v->date_ms = was.date_ms;
+    }
 }
 
 bool rules_readable(const struct verdict *v, const char *const *groups, size_t n_groups)

@@ -84,6 +84,10 @@ void rules_tighten(const struct rule *folder, struct str path, struct verdict *v
  * other, 5 none: nobody has said that it may leave. */
 unsigned rules_label_strictness(const char *label);
 
+/* For what a folder says and cannot be asked for now: v lets nobody read and no text leave beyond
+ * what `written` (rules_write) let. a holds the texts; closed when it is full. */
+void rules_narrow(struct verdict *v, const char *written, struct arena *a);
+
 /* For when the rules cannot be read: nobody reads it. */
 void rules_closed(struct verdict *out);
 /* May somebody of these groups read it? */

@@ -40,6 +40,7 @@ struct kept { /* a document */
     char collection[128];
     char hash[SHA256_HEX_CAP];
     uint64_t sequence;
+    uint32_t for_all; /* puts and moves by which everybody may read it */
     bool there;
     uint32_t puts;
 };
@@ -59,6 +60,9 @@ struct store {
     /* the encoder */
     char encoder[64], building[64];
     uint32_t fitted_on, fits, encoded;
+    bool arriving;     /* documents are: */
+    uint32_t told;     /* the chunks it tells of meanwhile */
+    char closing[192]; /* a folder's settings that are written at the next lookup */
     char held[64], verdict[16];
     /* evaluations */
     uint32_t evaluations, questions;
@@ -107,6 +111,13 @@ static void on_has(struct rpc_call *call, const ProtobufCMessage *m)
         return;
     }
     assert_int_equal(q->hash.len, SHA256_BYTES);
+    if (s->closing[0] != '\0') {
+        FILE *f = fopen(s->closing, "we");
+        assert_non_null(f);
+        assert_true(fputs("readers: [nobody]\n", f) >= 0);
+        assert_int_equal(fclose(f), 0);
+        s->closing[0] = '\0';
+    }
     sha256_hex(q->hash.data, hex);
     const struct content *c = map_get(&s->contents, str_from(hex));
     reply.present = c != NULL;
@@ -121,6 +132,7 @@ static void take_location(struct kept *k, const Vs__Location *l)
     (void)snprintf(k->path, sizeof k->path, "%.*s", (int)l->path.len, (const char *)l->path.data);
     (void)snprintf(k->collection, sizeof k->collection, "%s", l->collection);
     k->sequence = l->sequence;
+    k->for_all += l->n_readers == 0;
 }
 
 static void on_put(struct rpc_call *call, const ProtobufCMessage *m)
@@ -187,8 +199,10 @@ static void on_put_end(struct rpc_call *call)
     reply.applied = p->location.sequence > d->sequence;
     if (reply.applied) {
         uint32_t puts = d->puts;
+        uint32_t for_all = d->for_all;
         *d = p->location;
         d->puts = puts + 1;
+        d->for_all += for_all;
         d->there = true;
         s->applied++;
     }
@@ -356,7 +370,7 @@ static void on_status(struct rpc_call *call, const ProtobufCMessage *m)
     const char *filling = s->building[0] != '\0' ? s->building : s->encoder;
     Vs__StatusReply reply = VS__STATUS_REPLY__INIT;
     reply.documents = (uint32_t)s->n;
-    reply.chunks = count_chunks(s, NULL);
+    reply.chunks = s->arriving ? s->told : count_chunks(s, NULL);
     reply.encoder = s->encoder;
     reply.dimensions = DIMENSIONS;
     reply.fitted_on = s->fitted_on;
@@ -1000,15 +1014,23 @@ static void uploads_and_deletes(void **state)
     assert_int_equal(delete_document(w, up.id).err.code, STATUS_NOT_FOUND);
 }
 
+/* The store tells of them when all are there: it is growth by so many, however fast they come. */
 static void grow(struct world *w, int from, int to)
 {
     char name[64];
     char text[96];
+    w->store.told = count_chunks(&w->store, NULL);
+    w->store.arriving = true;
     for (int i = from; i < to; i++) {
         (void)snprintf(name, sizeof name, "%d.txt", i);
         (void)snprintf(text, sizeof text, "Sentence number %d about the theatre.\n", i);
         write_file(w, name, text);
     }
+    for (int i = from; i < to; i++) {
+        (void)snprintf(name, sizeof name, "%d.txt", i);
+        (void)until_state(w, name, "ready");
+    }
+    w->store.arriving = false;
 }
 
 static void until_settled(struct world *w, const char *is, const char *expected)
@@ -1161,14 +1183,33 @@ static void in_a_read_only_folder_deleted_is_excluded(void **state)
     assert_int_equal(listed, 1);
 }
 
+static void a_folder_closes_while_a_file_is_read(void **state)
+{
+    struct world *w = *state;
+    write_file(w, "first.txt", "A sentence that everybody may read.\n");
+    (void)until_state(w, "first.txt", "ready");
+    assert_int_equal(stored(w, "first.txt")->for_all, 1);
+    int n = snprintf(w->store.closing, sizeof w->store.closing, "%s/pay/.carrel.yaml", w->watch);
+    assert_true(n > 0 && (size_t)n < sizeof w->store.closing);
+    write_file(w, "pay/slip.txt", "A sentence that nobody may read.\n");
+    (void)until_state(w, "pay/slip.txt", "ready");
+    assert_string_equal(w->store.closing, "");
+    assert_int_equal(stored(w, "pay/slip.txt")->for_all, 0); /* not for a moment */
+}
+
 int main(void)
 {
 #define TEST(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
     const struct CMUnitTest tests[] = {
-        TEST(files_become_documents), TEST(back_to_earlier_content_with_kills),
-        TEST(killed_among_many),      TEST(a_part_is_down_or_full),
-        TEST(uploads_and_deletes),    TEST(the_encoder_is_fitted_filled_and_published),
-        TEST(pages_have_pictures),    TEST(in_a_read_only_folder_deleted_is_excluded),
+        TEST(files_become_documents),
+        TEST(back_to_earlier_content_with_kills),
+        TEST(killed_among_many),
+        TEST(a_part_is_down_or_full),
+        TEST(uploads_and_deletes),
+        TEST(the_encoder_is_fitted_filled_and_published),
+        TEST(pages_have_pictures),
+        TEST(in_a_read_only_folder_deleted_is_excluded),
+        TEST(a_folder_closes_while_a_file_is_read),
     };
     assert_true(signal(SIGPIPE, SIG_IGN) != SIG_ERR); /* peers are killed here */
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -1,7 +1,7 @@
 // The queue: paused by a person, over a restart too; heavy work kept for hours; what progress tells.
 import assert from "node:assert/strict";
 import { execFile } from "node:child_process";
-import { rmSync } from "node:fs";
+import { renameSync, rmSync, writeFileSync } from "node:fs";
 import { test } from "node:test";
 import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
@@ -58,6 +58,59 @@ test("outside the hours large files wait and small ones do not", { timeout: 120_
     assert.equal(await state("large.md"), "queued");
     const p = await (await a.request("/api/progress", { key: a.key })).json();
     assert.match(p.doing, new RegExp(`wait for ${at(3)}`));
+  } finally {
+    await a.stop();
+  }
+});
+
+test("who may read takes effect while reading is paused, for a version that is about to be replaced too", { timeout: 120_000 }, async () => {
+  const a = await startAppliance();
+  const carrel = async (...args) => (await exec(join(binDir, "carrel"), [...args, "--home", a.home])).stdout.trim();
+  try {
+    a.drop("a.md", text(1));
+    await a.settled({ n: 1 });
+    const key = await carrel("key", "create", "none");
+    const found = async () =>
+      (await (await a.request("/api/search", { key, method: "POST", body: { query: "falcon nests" } })).json()).passages.map((p) => p.document.path);
+    assert.deepEqual(await found(), ["a.md"]);
+    await carrel("queue", "pause");
+    a.drop("a.md", text(1) + " And again.");
+    const state = async () => (await a.documents())[0].state;
+    await until("the new version waits", async () => (await state()) === "queued");
+    writeFileSync(join(a.home, "access.yaml"), "access:\n  - path: '**'\n    readers: [hr]\n");
+    await until("nobody else finds the old one", async () => (await found()).length === 0, { timeout: 20_000 });
+    assert.equal(await state(), "queued");
+    await carrel("queue", "resume");
+    await until("the new version is ready", async () => (await state()) === "ready");
+    assert.deepEqual(await found(), []);
+  } finally {
+    await a.stop();
+  }
+});
+
+test("rules take effect where the folder is away: fewer at once, more when it is back", { timeout: 120_000 }, async () => {
+  const config = "ingest:\n  poll_s: 5\n  rescan_s: 60\n";
+  let a = await startAppliance({ config });
+  const { home } = a;
+  const rules = (yaml) => writeFileSync(join(home, "access.yaml"), yaml);
+  try {
+    a.drop("a.md", text(1));
+    await a.settled({ n: 1 });
+    const key = (await exec(join(binDir, "carrel"), ["key", "create", "none", "--home", home])).stdout.trim();
+    const found = async () =>
+      (await (await a.request("/api/search", { key, method: "POST", body: { query: "falcon nests" } })).json()).passages.map((p) => p.document.path);
+    assert.deepEqual(await found(), ["a.md"]);
+    await a.stop({ keep: true });
+    renameSync(join(home, "watch/main"), join(home, "watch-main-away"));
+    rules("access:\n  - path: '**'\n    readers: [hr]\n");
+    a = await startAppliance({ home, config });
+    await until("it is closed", async () => (await a.documents())[0]?.readers?.[0] === "hr", { timeout: 30_000 });
+    assert.deepEqual(await found(), []);
+    rules("access: []\n");
+    await sleep(2000);
+    assert.deepEqual(await found(), []);
+    renameSync(join(home, "watch-main-away"), join(home, "watch/main"));
+    await until("it is open again", async () => (await found())[0] === "a.md", { timeout: 90_000 });
   } finally {
     await a.stop();
   }

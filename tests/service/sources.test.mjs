@@ -1,6 +1,6 @@
 // carrel ingest: files, folders and standard input through the API, refusals told one by one.
 import assert from "node:assert/strict";
-import { spawn } from "node:child_process";
+import { execFileSync, spawn } from "node:child_process";
 import { mkdirSync, mkdtempSync, rmSync, symlinkSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { after, before, test } from "node:test";
@@ -64,4 +64,16 @@ test("each that cannot be taken or read is told, the others go", { timeout: 90_0
   assert.deepEqual(documents.map((d) => [d.path, d.state]), [["odd.xyz", "failed"], ["a.md", "ready"]]);
   assert.equal(refused.length, 1);
   assert.match(refused[0].error, /No such file/);
+});
+
+test("what is no file and what has no name in UTF-8 is told, and fails", { timeout: 90_000 }, async () => {
+  execFileSync("mkfifo", [join(dir, "pipe.md")]);
+  const odd = join(dir, "names");
+  mkdirSync(odd);
+  writeFileSync(Buffer.concat([Buffer.from(join(odd, "caf")), Buffer.from([0xe9]), Buffer.from(".md")]), "# Latin 1");
+  const r = await carrel(["ingest", join(dir, "pipe.md"), odd, "--json"]);
+  assert.equal(r.code, 1, r.err);
+  const { documents, refused } = JSON.parse(r.out);
+  assert.deepEqual(documents, []);
+  assert.deepEqual(refused.map((x) => x.path), ["pipe.md", "names/caf\\xe9.md"]);
 });

@@ -4,6 +4,7 @@
 
 #include <fcntl.h>
 #include <sched.h>
+#include <sys/fsuid.h>
 #include <sys/mount.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -251,6 +252,68 @@ static void what_was_mounted_is_away(void **state)
     buf_deinit(&kept);
 }
 
+/* As somebody whom modes of files bind, which root is not. */
+static void bound_by_modes(const struct place *p)
+{
+    if (geteuid() == 0) {
+        assert_int_equal(chmod(p->dir, 0711), 0);
+        (void)setfsuid(65534);
+    }
+}
+
+static void free_of_modes(void)
+{
+    if (geteuid() == 0) {
+        (void)setfsuid(0);
+    }
+}
+
+static void mode(const struct place *p, const char *name, mode_t m)
+{
+    char path[256];
+    path_of(p, name, path);
+    assert_int_equal(chmod(path, m), 0);
+}
+
+static void what_cannot_be_asked_says_not_nothing(void **state)
+{
+    struct place *p = *state;
+    struct disk_view v;
+    folder(p, "hr");
+    put(p, "hr/.carrel.yaml", "readers: [hr]\n");
+    put(p, "hr/a.txt", "1");
+    assert_int_equal(kind_of(p, "hr/a.txt"), TREE_FILE);
+    assert_true(disk_take_rules_changed(p->disk));
+    mode(p, "hr", 0600);
+    bound_by_modes(p);
+    struct error err = {0};
+    enum status s = disk_look(p->disk, STR("hr"), &v, &err);
+    enum status file = status_of(p, "hr/a.txt");
+    free_of_modes();
+    mode(p, "hr", 0700);
+    assert_int_equal(s, STATUS_FORBIDDEN);
+    assert_int_equal(file, STATUS_FORBIDDEN);
+    assert_false(disk_take_rules_changed(p->disk));
+}
+
+static void a_mount_that_cannot_be_read_is_away(void **state)
+{
+    struct place *p = *state;
+    folder(p, "share");
+    put(p, "share/a.txt", "1");
+    disk_set_mounts(p->disk, STR("5:share"));
+    mode(p, "share", geteuid() == 0 ? 0711 : 0300);
+    bound_by_modes(p);
+    enum status s = status_of(p, "share/b.txt");
+    free_of_modes();
+    mode(p, "share", 0700);
+    assert_int_equal(s, STATUS_UNAVAILABLE); /* the server may not answer: nothing is gone */
+    assert_int_equal(disk_away(p->disk, NULL, 0), 1);
+    assert_false(disk_take_rules_changed(p->disk));
+    assert_int_equal(kind_of(p, "share/a.txt"), TREE_FILE);
+    assert_true(disk_take_rules_changed(p->disk)); /* rules came while nobody could look */
+}
+
 static void broken_notes_are_no_mounts(void **state)
 {
     struct place *p = *state;
@@ -294,6 +357,8 @@ int main(void)
         cmocka_unit_test_setup_teardown(a_folder_only_tightens, setup, teardown),
         cmocka_unit_test_setup_teardown(a_mistake_closes, setup, teardown),
         cmocka_unit_test_setup_teardown(what_was_mounted_is_away, setup, teardown),
+        cmocka_unit_test_setup_teardown(what_cannot_be_asked_says_not_nothing, setup, teardown),
+        cmocka_unit_test_setup_teardown(a_mount_that_cannot_be_read_is_away, setup, teardown),
         cmocka_unit_test_setup_teardown(broken_notes_are_no_mounts, setup, teardown),
         cmocka_unit_test_setup_teardown(a_real_mount_goes_and_comes_back, setup, teardown),
     };

@@ -498,15 +498,78 @@ static void limits_hold_back_files_only(void **state)
     assert_int_equal(rows[0].op, FILE_OP_REMOVE);
 }
 
+static enum status for_hr(void *data, const struct file_row *row, struct arena *a, const char **out,
+                          struct error *err)
+{
+    (void)data;
+    (void)row;
+    (void)a;
+    (void)err;
+    *out = "hr|||";
+    return STATUS_OK;
+}
+
+static uint64_t reapply(struct place *p)
+{
+    int64_t cursor = 0;
+    uint64_t changed = 0;
+    bool end = false;
+    assert_int_equal(journal_reapply(p->j, &cursor, 64, for_hr, NULL, &changed, &end, NULL),
+                     STATUS_OK);
+    assert_true(end);
+    return changed;
+}
+
+static void rights_do_not_wait_for_the_new_version(void **state)
+{
+    struct place *p = *state;
+    struct file_row *rows;
+    put_file(p, "a.txt", "A");
+    (void)check(p, "a.txt");
+    struct file_row r = take_one(p);
+    assert_int_equal(journal_applied(p->j, r.id, "", NULL), STATUS_OK);
+    finish(p, &r);
+    put_file(p, "new.txt", "N");
+    (void)check(p, "new.txt");
+    put_file(p, "a.txt", "B");
+    (void)check(p, "a.txt");
+    assert_int_equal(may_take(p, -1, 0, &rows), 0); /* reading is paused */
+    assert_int_equal(reapply(p), 2);
+    assert_int_equal(may_take(p, -1, 0, &rows), 1);
+    struct file_row move = rows[0];
+    assert_int_equal(move.id, r.id);
+    assert_int_equal(move.op, FILE_OP_MOVE_PUT);
+    assert_int_equal(journal_applied(p->j, move.id, "hr|||", NULL), STATUS_OK);
+    assert_int_equal(journal_moved_put(p->j, move.id, move.wanted, NULL), STATUS_OK);
+    assert_int_equal(may_take(p, -1, 0, &rows), 0);
+    struct file_row put = row_at(p, "a.txt");
+    assert_int_equal(put.op, FILE_OP_PUT);
+    assert_int_equal(put.state, FILE_QUEUED);
+    assert_true(put.wanted > move.wanted);
+    assert_int_equal(reapply(p), 2); /* a job that asked before asks again; nothing moves */
+    assert_int_equal(may_take(p, -1, 0, &rows), 0);
+    put = row_at(p, "a.txt");
+    finish(p, &put);
+    assert_int_equal(row_at(p, "a.txt").state, FILE_READY);
+    assert_int_equal(journal_moved_put(p->j, move.id, move.wanted, NULL), STATUS_OK); /* late */
+    assert_int_equal(row_at(p, "a.txt").state, FILE_READY);
+}
+
 int main(void)
 {
 #define TEST(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
     const struct CMUnitTest tests[] = {
-        TEST(new_change_and_back),         TEST(renames_keep_the_document),
-        TEST(folders_move_and_vanish),     TEST(verify_finds_what_is_gone),
-        TEST(failures_and_retries),        TEST(deleted_by_people),
-        TEST(killed_in_the_middle),        TEST(another_pipeline_makes_all_anew),
-        TEST(agrees_with_the_store),       TEST(notes_outlive_the_process),
+        TEST(new_change_and_back),
+        TEST(renames_keep_the_document),
+        TEST(folders_move_and_vanish),
+        TEST(verify_finds_what_is_gone),
+        TEST(failures_and_retries),
+        TEST(deleted_by_people),
+        TEST(killed_in_the_middle),
+        TEST(another_pipeline_makes_all_anew),
+        TEST(agrees_with_the_store),
+        TEST(notes_outlive_the_process),
+        TEST(rights_do_not_wait_for_the_new_version),
         TEST(limits_hold_back_files_only),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

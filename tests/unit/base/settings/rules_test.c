@@ -146,9 +146,48 @@ static void mistakes(void **state)
     assert_int_equal(r.n, 0);
 }
 
+/* What a folder said goes on to hold where it cannot be asked. */
+static void narrowed(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *rules, *written, *is;
+    } cases[] = {
+        {"{path: '**', readers: [hr, board]}", "hr,sales|||", "hr|||"},
+        {"{path: '**', readers: [board]}", "hr|||", "nobody|||"},
+        {"{path: '**', readers: [everyone]}", "hr,sales|||", "hr,sales|||"},
+        {"{path: '**', readers: [hr]}", "", "hr|||"},
+        {"{path: '**', readers: [hr], label: internal}", "hr|confidential||", "hr|confidential||"},
+        {"{path: '**', readers: [hr], label: restricted}", "hr|internal||", "hr|restricted||"},
+        {"{path: '**', readers: [hr], label: public}", "hr|||", "hr|||"},
+        {"{path: '**', tags: [a]}", "nobody||b,a|5000", "nobody||a,b|5000"},
+        {"{path: '**', tags: [a]}", "x|confidential|", "x||a|"},
+    };
+    for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+        struct arena texts;
+        struct rules r = {0};
+        struct verdict v;
+        struct buf b;
+        char yaml[160];
+        struct error err = {0};
+        arena_init(&texts, 1 << 20);
+        buf_init(&b, 4096);
+        (void)snprintf(yaml, sizeof yaml, "access:\n  - %s\n", cases[i].rules);
+        assert_int_equal(rules_parse(str_from(yaml), "access.yaml", &texts, &r, &err), STATUS_OK);
+        rules_judge(&r, "main", STR("a.md"), "default", &v);
+        rules_narrow(&v, cases[i].written, &texts);
+        rules_write(&v, &b);
+        buf_char(&b, '\0');
+        assert_string_equal(b.ptr, cases[i].is);
+        buf_deinit(&b);
+        arena_reset(&texts);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(narrowed),
         cmocka_unit_test(patterns),
         cmocka_unit_test(verdicts),
         cmocka_unit_test(mistakes),
