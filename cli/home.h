@@ -14,7 +14,8 @@
  * commented carrel.yaml where there is none (*wrote_config tells). `say` gets sentences for people.
  */
 enum status home_prepare(const char *home, bool *wrote_config, struct error *err) MUST_CHECK;
-/* The watched folder of the first tenant, made where it is missing; out gets its name, *ours
+/* The watched folder of the first tenant, made where it is missing and no document was ever read
+ * from it; out gets its name, *ours
  * whether it is the appliance's to own (in the data directory, or made just now). */
 enum status home_watch(const char *home, const struct settings *s, char *out, size_t cap,
                        bool *ours, struct error *err) MUST_CHECK;
