@@ -197,7 +197,7 @@ static enum status pinned(struct cuda *c, struct error *err)
 {
     const struct model_info *i = &c->m->info;
     size_t words = ((size_t)i->vocabulary + 63) / 64;
-    uint64_t logits = c->whole ? (uint64_t)c->choices * i->vocabulary : 1;
+    uint64_t logits = (uint64_t)c->choices * i->vocabulary; /* the processor's too */
     uint64_t chosen = (uint64_t)rows_of(c) * (i->experts_used + 1);
     const struct {
         void *to;

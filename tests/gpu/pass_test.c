@@ -311,6 +311,31 @@ static void test_choices(void **state)
     test_folder_remove(dir);
 }
 
+/* Two texts at once, whose next tokens the processor chooses. */
+static void choose_beside(struct rig *r)
+{
+    const struct sampler_options o = {
+        .temperature = 1, .top_p = 1, .repetition_penalty = 1, .seed = 5};
+    struct sampler *sampler = NULL;
+    struct kv_sequence s[2] = {{0}, {0}};
+    struct error err;
+    uint32_t text[4] = {1, 270, 275, 280};
+    struct model_piece p[] = {{&s[0], text, 4, false}, {&s[1], text, 2, false}};
+    struct backend_pick picks[2] = {{.wanted = true}, {.wanted = true, .step = 1}};
+    assert_int_equal(sampler_new(&o, r->vocabulary, &sampler, &err), STATUS_OK);
+    for (size_t i = 0; i < 2; i++) {
+        picks[i].sampler = sampler;
+        assert_int_equal(kv_reserve(r->gpu->keys, &s[i], 4, &err), STATUS_OK);
+    }
+    assert_int_equal(backend_choose(r->gpu, p, 2, picks, &err), STATUS_OK);
+    for (size_t i = 0; i < 2; i++) {
+        assert_int_equal(picks[i].token, sampler_pick(sampler, picks[i].logits, NULL, i));
+        assert_int_equal(s[i].length, i == 0 ? 4 : 2);
+        kv_release(r->gpu->keys, &s[i]);
+    }
+    sampler_free(sampler);
+}
+
 /* The first layer on the device, the others and the head on the processor. */
 static void test_some_layers(void **state)
 {
@@ -331,6 +356,7 @@ static void test_some_layers(void **state)
         run_sliced(&r, r.gpu, 5, sliced);
         assert_true(apart(want, got, n) < 2e-3F);
         assert_memory_equal(got, sliced, n * sizeof *got);
+        choose_beside(&r);
         free(want);
         free(got);
         free(sliced);
