@@ -112,6 +112,7 @@ static enum status read_lines(struct code *c, struct str text, struct error *err
             finish_part(c);
             buf_str(&c->part, buf_view(&rest));
             buf_deinit(&rest);
+            comment = comment > 0 ? 1 : 0;
         } else if (s.len == 0 && c->part.len > PART_BYTES) {
             finish_part(c);
             comment = 0;

@@ -108,13 +108,21 @@ static bool starts(struct str s, size_t i, const char *z)
     return s.len - i >= n && memcmp(s.ptr + i, z, n) == 0;
 }
 
+/* How far a text was searched, so that signs that come again and again without their ends cost no
+ * more: from the sign last seen on no target ends before `target`, no reference before `reference`.
+ */
+struct searched {
+    size_t target, reference;
+};
+
 /* "target[text]" at i: the text, or the target where there is none; 0: it is not that. */
-static size_t put_macro(struct str s, size_t i, struct buf *out)
+static size_t put_macro(struct str s, size_t i, struct searched *seen, struct buf *out)
 {
-    size_t open = i;
+    size_t open = i > seen->target ? i : seen->target;
     while (open < s.len && open - i < SPAN_MAX && s.ptr[open] != '[' && !is_space(&s, open)) {
         open++;
     }
+    seen->target = open;
     size_t close = open < s.len && s.ptr[open] == '[' ? find(s, open, ']') : s.len;
     if (close >= s.len) {
         return 0;
@@ -127,13 +135,14 @@ static size_t put_macro(struct str s, size_t i, struct buf *out)
     return close + 1 - i;
 }
 
-static size_t put_cross_reference(struct str s, size_t i, struct buf *out)
+static size_t put_cross_reference(struct str s, size_t i, struct searched *seen, struct buf *out)
 {
-    size_t end = i + 2;
+    size_t end = i + 2 > seen->reference ? i + 2 : seen->reference;
     while (end + 1 < s.len && end - i < SPAN_MAX && (s.ptr[end] != '>' || s.ptr[end + 1] != '>')) {
         end++;
     }
-    if (end + 1 >= s.len || s.ptr[end] != '>') {
+    seen->reference = end;
+    if (end + 1 >= s.len || s.ptr[end] != '>' || s.ptr[end + 1] != '>') {
         return 0;
     }
     struct str inner = {s.ptr + i + 2, end - i - 2};
@@ -151,6 +160,7 @@ void inline_asciidoc(struct str s, struct buf *out)
     static const char *const macros[] = {
         "link:", "xref:",     "mailto:", "image:", "kbd:",      "btn:",
         "menu:", "footnote:", "pass:",   "stem:",  "latexmath:"};
+    struct searched seen = {0, 0};
     for (size_t i = 0; i < s.len; i++) {
         char c = s.ptr[i];
         bool begins = i == 0 || !is_word(&s, i - 1);
@@ -159,16 +169,16 @@ void inline_asciidoc(struct str s, struct buf *out)
             for (size_t k = 0; k < sizeof macros / sizeof macros[0] && used == 0; k++) {
                 if (starts(s, i, macros[k])) {
                     size_t n = strlen(macros[k]);
-                    used = put_macro(s, i + n, out);
+                    used = put_macro(s, i + n, &seen, out);
                     used += used > 0 ? n : 0;
                 }
             }
             if (used == 0 && (starts(s, i, "http://") || starts(s, i, "https://"))) {
-                used = put_macro(s, i, out);
+                used = put_macro(s, i, &seen, out);
             }
         }
         if (used == 0 && c == '<' && starts(s, i, "<<")) {
-            used = put_cross_reference(s, i, out);
+            used = put_cross_reference(s, i, &seen, out);
         }
         if (used > 0) {
             i += used - 1;

@@ -150,14 +150,13 @@ static void put_simple_row(struct rst *r, struct str line)
     buf_init(&row, line.len * 4 + 16);
     for (size_t i = 0; i < r->columns.len && i < line.len;) {
         size_t end = i;
-        while (end < r->columns.len && r->columns.ptr[end] == '=') {
+        while (end < r->columns.len && end < line.len && r->columns.ptr[end] == '=') {
             end++;
         }
-        bool last = end >= r->columns.len;
-        size_t to = last || end > line.len ? line.len : end;
+        size_t to = end >= r->columns.len ? line.len : end;
         buf_z(&row, row.len > 0 ? " | " : "");
         buf_str(&row, text_trim((struct str){line.ptr + i, to - i}));
-        while (end < r->columns.len && r->columns.ptr[end] == ' ') {
+        while (end < r->columns.len && end < line.len && r->columns.ptr[end] == ' ') {
             end++;
         }
         i = end;

@@ -341,6 +341,9 @@ static void test_code(void **state)
            "C /* What it does. */\n#include <stdio.h>\n\nstatic int a;\n"
            "H1 int add(int x)\nC /* Adds. */\nint add(int x)\n{\n    return x + a;\n}\n"
            "H1 int sub(int x)\nC int sub(int x)\n{\n    return x - a;\n}\n");
+    expect(code_extract, STR("int f()\n{\n}\n# one\n@x(1)\n@y(2)\ndef g():\n    pass\n"), "",
+           "H1 int f()\nC int f()\n{\n}\nH1 def g():\nC # one\n@x(1)\n@y(2)\ndef g():\n    "
+           "pass\n");
     expect(
         code_extract,
         STR("import os\n\nclass A:\n    def f(self):\n        pass\n\n    # second\n    def "
@@ -395,6 +398,13 @@ static void test_hostile_rst(void **state)
     fill(&b, "`", 300000);
     survive(rst_extract, buf_view(&b));
     buf_deinit(&b);
+    fill(&b, "=", 1000000); /* a border far wider than its many rows */
+    buf_z(&b, " ==\n");
+    for (size_t i = 0; i < 250000; i++) {
+        buf_z(&b, "a b\n");
+    }
+    survive(rst_extract, buf_view(&b));
+    buf_deinit(&b);
 }
 
 /* ---- AsciiDoc ---- */
@@ -416,12 +426,24 @@ static void test_asciidoc(void **state)
         "* 3 is a_b_c.\n");
 }
 
+/* What one sign was searched for without success is not searched again, and not passed over. */
+static void test_open_asciidoc(void **state)
+{
+    (void)state;
+    expect(asciidoc_extract,
+           STR("link:a link:b[two] and << x <<y,z>> > <<w>, https://c https://d[four]\n"), "",
+           "P link:a two and z > <<w>, https://c four\n");
+}
+
 static void test_hostile_asciidoc(void **state)
 {
     struct buf b;
     (void)state;
     damage(asciidoc_extract, STR(ADOC));
     fill(&b, "link:", 200000);
+    survive(asciidoc_extract, buf_view(&b));
+    buf_deinit(&b);
+    fill(&b, "<<", 1000000);
     survive(asciidoc_extract, buf_view(&b));
     buf_deinit(&b);
     fill(&b, "|===\n|a |b\n", 100000);
@@ -461,15 +483,25 @@ static void test_hostile_subtitles(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_csv),       cmocka_unit_test(test_hostile_csv),
-        cmocka_unit_test(test_json),      cmocka_unit_test(test_hostile_json),
-        cmocka_unit_test(test_mail),      cmocka_unit_test(test_hostile_mail),
-        cmocka_unit_test(test_rtf),       cmocka_unit_test(test_hostile_rtf),
-        cmocka_unit_test(test_xml),       cmocka_unit_test(test_hostile_xml),
-        cmocka_unit_test(test_code),      cmocka_unit_test(test_hostile_code),
-        cmocka_unit_test(test_rst),       cmocka_unit_test(test_hostile_rst),
-        cmocka_unit_test(test_asciidoc),  cmocka_unit_test(test_hostile_asciidoc),
-        cmocka_unit_test(test_subtitles), cmocka_unit_test(test_hostile_subtitles),
+        cmocka_unit_test(test_csv),
+        cmocka_unit_test(test_hostile_csv),
+        cmocka_unit_test(test_json),
+        cmocka_unit_test(test_hostile_json),
+        cmocka_unit_test(test_mail),
+        cmocka_unit_test(test_hostile_mail),
+        cmocka_unit_test(test_rtf),
+        cmocka_unit_test(test_hostile_rtf),
+        cmocka_unit_test(test_xml),
+        cmocka_unit_test(test_hostile_xml),
+        cmocka_unit_test(test_code),
+        cmocka_unit_test(test_hostile_code),
+        cmocka_unit_test(test_rst),
+        cmocka_unit_test(test_hostile_rst),
+        cmocka_unit_test(test_asciidoc),
+        cmocka_unit_test(test_hostile_asciidoc),
+        cmocka_unit_test(test_open_asciidoc),
+        cmocka_unit_test(test_subtitles),
+        cmocka_unit_test(test_hostile_subtitles),
     };
     return cmocka_run_group_tests_name("text formats", tests, NULL, NULL);
 }
