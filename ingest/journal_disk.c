@@ -49,7 +49,10 @@ static enum status move_row(struct journal *j, struct file_row *r, struct str pa
                         r->stamp.mtime_ns == stamp->mtime_ns && path_same_ending(r->path, path);
     if (r->state != FILE_EXCLUDED) {
         bool settled = r->state == FILE_READY || (r->state == FILE_QUEUED && r->op == FILE_OP_MOVE);
-        r->op = settled && same_content ? FILE_OP_MOVE : FILE_OP_PUT;
+        /* where it lies now fewer may read it: that does not wait for the reading */
+        r->op = settled && same_content ? FILE_OP_MOVE
+                : r->access != NULL     ? FILE_OP_MOVE_PUT
+                                        : FILE_OP_PUT;
         r->state = FILE_QUEUED;
     }
     r->path = path;
@@ -114,7 +117,8 @@ enum status journal_seen(struct journal *j, struct disk *disk, struct str path,
             (condemned && r.stamp.ino == stamp->ino && r.stamp.mtime_ns == stamp->mtime_ns)) {
             goto out;
         }
-        r.op = FILE_OP_PUT;
+        bool moves = r.op == FILE_OP_MOVE || r.op == FILE_OP_MOVE_PUT;
+        r.op = moves ? FILE_OP_MOVE_PUT : FILE_OP_PUT;
         r.state = FILE_QUEUED;
         r.stamp = *stamp;
         *out = CHECKED_QUEUED;

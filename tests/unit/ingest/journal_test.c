@@ -555,6 +555,28 @@ static void rights_do_not_wait_for_the_new_version(void **state)
     assert_int_equal(row_at(p, "a.txt").state, FILE_READY);
 }
 
+static void a_move_does_not_wait_for_the_new_version(void **state)
+{
+    struct place *p = *state;
+    struct file_row *rows;
+    put_file(p, "a.txt", "A");
+    (void)check(p, "a.txt");
+    struct file_row r = take_one(p);
+    assert_int_equal(journal_applied(p->j, r.id, "", NULL), STATUS_OK);
+    finish(p, &r);
+    put_file(p, "a.txt", "B");
+    (void)check(p, "a.txt");
+    assert_int_equal(renameat(p->root, "a.txt", p->root, "b.txt"), 0);
+    (void)check(p, "b.txt");
+    assert_int_equal(may_take(p, -1, 0, &rows), 1);
+    assert_int_equal(rows[0].id, r.id);
+    assert_int_equal(rows[0].op, FILE_OP_MOVE_PUT);
+    assert_true(str_eq(rows[0].path, STR("b.txt")));
+    put_file(p, "b.txt", "C");
+    (void)check(p, "b.txt");
+    assert_int_equal(may_take(p, -1, 0, &rows), 1);
+}
+
 int main(void)
 {
 #define TEST(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
@@ -570,6 +592,7 @@ int main(void)
         TEST(agrees_with_the_store),
         TEST(notes_outlive_the_process),
         TEST(rights_do_not_wait_for_the_new_version),
+        TEST(a_move_does_not_wait_for_the_new_version),
         TEST(limits_hold_back_files_only),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
