@@ -40,3 +40,5 @@ carrel_fuzz(chunk LINK carrel_chunk)
 carrel_fuzz(office LINK carrel_formats PkgConfig::ZIP)
 carrel_test(unit/ingest/office LINK carrel_formats PkgConfig::ZIP
   SOURCES ${CMAKE_SOURCE_DIR}/tests/unit/ingest/fixtures.c TIMEOUT 120)
+carrel_test(unit/ingest/office_cost LINK carrel_formats PkgConfig::ZIP
+  SOURCES ${CMAKE_SOURCE_DIR}/tests/unit/ingest/fixtures.c TIMEOUT 120)

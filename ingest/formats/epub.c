@@ -1,6 +1,7 @@
 /* Books (EPUB 2 and 3): the container names the package document, that one lists the chapters in
  * their order, and each chapter is a page. Fonts may be obfuscated; what a publisher has locked is
  * told, not guessed at. */
+#include <stdlib.h>
 #include <string.h>
 
 #include "ingest/formats/html.h"
@@ -10,6 +11,7 @@
 
 struct item {
     struct item *next;
+    size_t at; /* its place among them */
     const char *id, *href;
     bool page;
 };
@@ -23,7 +25,9 @@ struct book {
     struct arena *arena;
     struct package *p;
     char opf[PACKAGE_NAME_MAX]; /* the package document */
-    struct item *items, **last_item;
+    struct item *items;         /* by reading, the last first */
+    const struct item **by_id;
+    size_t n_items;
     struct chapter *chapters, **last_chapter;
     size_t n;
     struct buf title, language;
@@ -91,13 +95,15 @@ static void opf_start(struct sax *x, const char *name, const char *uri,
             sax_fail(x, STATUS_NO_MEMORY, "out of memory");
             return;
         }
-        *i = (struct item){.id = keep(x, b, sax_attribute(a, "id")),
+        *i = (struct item){.at = b->n_items,
+                           .id = keep(x, b, sax_attribute(a, "id")),
                            .href = keep(x, b, sax_attribute(a, "href")),
                            .page = str_eq(type, STR("application/xhtml+xml")) ||
                                    str_eq(type, STR("text/html")) ||
                                    str_eq(type, STR("application/x-dtbook+xml"))};
-        *b->last_item = i;
-        b->last_item = &i->next;
+        i->next = b->items;
+        b->items = i;
+        b->n_items++;
         b->n++;
     } else if (strcmp(name, "itemref") == 0 && b->n < ITEMS_MAX) {
         struct chapter *c = arena_alloc(b->arena, sizeof *c);
@@ -159,13 +165,41 @@ static enum status read_directory(struct book *b, struct error *err)
     return s;
 }
 
+static int by_id(const void *a, const void *b)
+{
+    const struct item *const *x = a, *const *y = b;
+    int order = strcmp((*x)->id, (*y)->id);
+    return order != 0 ? order : ((*x)->at > (*y)->at) - ((*x)->at < (*y)->at);
+}
+
+/* The spine names thousands of items in a large book: they are found in a sorted list. */
+static enum status sort_items(struct book *b, struct error *err)
+{
+    size_t n = 0;
+    b->by_id = arena_array(b->arena, b->n_items + 1, sizeof(const struct item *));
+    if (b->by_id == NULL) {
+        return error_set(err, STATUS_NO_MEMORY, "out of memory");
+    }
+    for (const struct item *i = b->items; i != NULL; i = i->next) {
+        b->by_id[n++] = i;
+    }
+    qsort(b->by_id, n, sizeof(const struct item *), by_id);
+    return STATUS_OK;
+}
+
+/* Of several with one id the first. */
 static const struct item *find_item(const struct book *b, const char *id)
 {
-    const struct item *i = b->items;
-    while (i != NULL && strcmp(i->id, id) != 0) {
-        i = i->next;
+    size_t from = 0;
+    for (size_t to = b->n_items; from < to;) {
+        size_t middle = from + (to - from) / 2;
+        if (strcmp(b->by_id[middle]->id, id) < 0) {
+            from = middle + 1;
+        } else {
+            to = middle;
+        }
     }
-    return i;
+    return from < b->n_items && strcmp(b->by_id[from]->id, id) == 0 ? b->by_id[from] : NULL;
 }
 
 /* A chapter that is missing is passed over: books with one are still books. */
@@ -192,7 +226,6 @@ enum status epub_extract(const struct extract_input *in, struct emitter *e, stru
 {
     struct book b = {.arena = in->arena};
     struct buf title;
-    b.last_item = &b.items;
     b.last_chapter = &b.chapters;
     buf_init(&b.title, 4096);
     buf_init(&b.language, 64);
@@ -200,6 +233,9 @@ enum status epub_extract(const struct extract_input *in, struct emitter *e, stru
     enum status s = package_open(in, "book", &b.p, err);
     if (s == STATUS_OK) {
         s = read_directory(&b, err);
+    }
+    if (s == STATUS_OK) {
+        s = sort_items(&b, err);
     }
     if (s == STATUS_OK) {
         text_squeeze(&title, buf_view(&b.title), false);

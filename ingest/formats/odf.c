@@ -6,11 +6,13 @@
 #include <string.h>
 #include <strings.h>
 
+#include "base/map.h"
 #include "ingest/formats/odf_lists.h"
 
 #define TEXT_MAX (8U * 1024 * 1024)
 #define PARAGRAPHS_MAX 8U /* within one another */
 #define STYLES_MAX 16384U
+#define STYLE_LISTS 4096U /* by hash: each paragraph asks for its style and those above it */
 #define PARENTS_MAX 16U
 #define SPACES_MAX 1000L
 #define CELLS_MAX 64L /* empty ones written between two */
@@ -38,7 +40,7 @@ struct paragraph {
 struct odf {
     struct arena *arena;
     struct emitter *e;
-    struct style *styles;
+    struct style **styles; /* STYLE_LISTS, the last defined first */
     size_t n_styles;
     struct buf title, language;
     struct buf *property; /* being read */
@@ -82,25 +84,33 @@ static const char *keep(struct sax *x, struct odf *r, struct str s)
 
 /* ---- styles ---- */
 
+static struct style **list_of(const struct odf *r, const char *name)
+{
+    return &r->styles[hash64(name, strlen(name)) % STYLE_LISTS];
+}
+
 static void on_style(struct sax *x, struct odf *r, const struct sax_attributes *a)
 {
     struct style *s = r->n_styles < STYLES_MAX ? arena_alloc(r->arena, sizeof *s) : NULL;
     if (s == NULL) {
         return;
     }
-    *s = (struct style){.next = r->styles,
-                        .name = keep(x, r, sax_attribute_ns(a, "name", STYLE_NS)),
+    *s = (struct style){.name = keep(x, r, sax_attribute_ns(a, "name", STYLE_NS)),
                         .parent = keep(x, r, sax_attribute(a, "parent-style-name")),
                         .level =
                             (uint32_t)sax_number(sax_attribute(a, "default-outline-level"), 10, 0)};
-    r->styles = s;
+    if (s->name != NULL) {
+        struct style **list = list_of(r, s->name);
+        s->next = *list;
+        *list = s;
+    }
     r->n_styles++;
 }
 
 static const struct style *find_style(const struct odf *r, const char *name)
 {
-    const struct style *s = r->styles;
-    while (s != NULL && (s->name == NULL || strcmp(s->name, name) != 0)) {
+    const struct style *s = *list_of(r, name);
+    while (s != NULL && strcmp(s->name, name) != 0) {
         s = s->next;
     }
     return s;
@@ -558,6 +568,11 @@ enum status odf_extract(const struct extract_input *in, struct emitter *e, struc
 {
     struct odf r = {.arena = in->arena, .e = e, .lists = {.numbering = {.arena = in->arena}}};
     struct sax x = {.handler = &handler, .data = &r, .e = e, .what = "OpenDocument file"};
+    r.styles = arena_array(in->arena, STYLE_LISTS, sizeof(struct style *));
+    if (r.styles == NULL) {
+        return error_set(err, STATUS_NO_MEMORY, "out of memory");
+    }
+    memset(r.styles, 0, STYLE_LISTS * sizeof(struct style *));
     buf_init(&r.row, TEXT_MAX);
     buf_init(&r.title, 4096);
     buf_init(&r.language, 64);

@@ -13,6 +13,7 @@
 #define COLUMNS_MAX 16384U
 #define SHEETS_MAX 1024U
 #define FORMATS_MAX 65536U
+#define CUSTOMS_MAX 4096U /* Excel writes 250 at most; each cell format looks through them */
 
 struct sheet {
     struct sheet *next;
@@ -36,7 +37,9 @@ struct book {
     struct str *strings;
     size_t n_strings, cap_strings;
     struct custom *customs;
-    uint8_t *formats; /* of a cell's style */
+    size_t n_customs;
+    uint64_t shared_left; /* bytes of shared strings that cells may still show */
+    uint8_t *formats;     /* of a cell's style */
     size_t n_formats, cap_formats;
     bool in_xfs;
     struct buf text; /* of the string, cell or comment at hand */
@@ -106,6 +109,9 @@ static void style_start(struct sax *x, const char *name, const char *uri,
     struct book *b = x->data;
     (void)uri;
     if (strcmp(name, "numFmt") == 0) {
+        if (b->n_customs == CUSTOMS_MAX) {
+            return;
+        }
         struct custom *c = arena_alloc(b->arena, sizeof *c);
         if (c == NULL) {
             no_memory(x);
@@ -115,6 +121,7 @@ static void style_start(struct sax *x, const char *name, const char *uri,
                              .id = (uint32_t)sax_number(sax_attribute(a, "numFmtId"), INT32_MAX, 0),
                              .format = xlsx_custom_format(sax_attribute(a, "formatCode"))};
         b->customs = c;
+        b->n_customs++;
     } else if (strcmp(name, "cellXfs") == 0) {
         b->in_xfs = true;
     } else if (strcmp(name, "xf") == 0 && b->in_xfs && b->n_formats < FORMATS_MAX) {
@@ -267,7 +274,7 @@ static void cell_start(struct sax *x, const char *name, const char *uri,
     b->in_text = strcmp(name, "v") == 0 || strcmp(name, "t") == 0;
 }
 
-static void put_cell(struct book *b)
+static void put_cell(struct sax *x, struct book *b)
 {
     struct str v = buf_view(&b->text);
     struct str shown = v;
@@ -276,6 +283,11 @@ static void put_cell(struct book *b)
     if (b->type == 's') {
         size_t i = (size_t)sax_number(v, (long)b->n_strings, (long)b->n_strings);
         shown = i < b->n_strings ? b->strings[i] : STR("");
+        if (shown.len > b->shared_left) { /* blanks, which would never be too much text */
+            sax_fail(x, STATUS_TOO_LARGE, "its cells hold more text than the memory allowed");
+            shown = STR("");
+        }
+        b->shared_left -= shown.len;
     } else if (b->type == 'b') {
         shown = str_eq(v, STR("1")) ? STR("TRUE") : STR("FALSE");
     } else if (b->type == 'n' && v.len < 64) {
@@ -316,7 +328,7 @@ static void cell_end(struct sax *x, const char *name, const char *uri)
     (void)uri;
     b->in_text = false;
     if (strcmp(name, "c") == 0) {
-        put_cell(b);
+        put_cell(x, b);
     } else if (strcmp(name, "row") == 0) {
         put_row(x, b);
     }
@@ -478,7 +490,7 @@ static enum status read_book(struct book *b, struct error *err)
 
 enum status xlsx_extract(const struct extract_input *in, struct emitter *e, struct error *err)
 {
-    struct book b = {.arena = in->arena, .e = e};
+    struct book b = {.arena = in->arena, .e = e, .shared_left = in->max_bytes};
     b.last_sheet = &b.sheets;
     buf_init(&b.text, TEXT_MAX);
     buf_init(&b.row, TEXT_MAX);

@@ -1,0 +1,150 @@
+/* Office files made to cost far more than their size: tables of formats, styles and items that are
+ * asked for again and again, text that is shown often and never counts. */
+#include "tests/unit/ingest/fixtures.h"
+
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+typedef enum status (*extract_fn)(const struct extract_input *in, struct emitter *e,
+                                  struct error *err);
+
+static enum status pass_over(void *data, const Ex__Piece *piece, struct error *err)
+{
+    (void)data, (void)piece, (void)err;
+    return STATUS_OK;
+}
+
+static enum status outcome(extract_fn extract, const char *const *parts, struct error *err)
+{
+    struct arena arena;
+    struct emitter e;
+    struct buf b;
+    make_docx(parts, &b);
+    arena_init(&arena, (size_t)64 << 20);
+    emit_init(&e, (size_t)64 << 20, pass_over, NULL);
+    struct extract_input in = {
+        .fd = -1, .data = buf_view(&b), .arena = &arena, .max_bytes = (size_t)64 << 20};
+    enum status s = extract(&in, &e, err);
+    if (s == STATUS_OK) {
+        s = emit_finish(&e, err);
+    }
+    emit_deinit(&e);
+    arena_reset(&arena);
+    buf_deinit(&b);
+    return s;
+}
+
+/* "before", the piece n times, "after". */
+static void add(struct buf *b, const char *before, const char *piece, size_t n, const char *after)
+{
+    buf_z(b, before);
+    for (size_t i = 0; i < n; i++) {
+        buf_z(b, piece);
+    }
+    buf_z(b, after);
+}
+
+static const char *text_of(struct buf *b)
+{
+    buf_char(b, '\0');
+    assert_int_equal(buf_status(b), STATUS_OK);
+    return b->ptr;
+}
+
+#define SHEETS                                                                                     \
+    "xl/workbook.xml",                                                                             \
+        "<workbook xmlns:r=\"x/relationships\"><sheets><sheet name=\"s\" r:id=\"r\"/></sheets>"    \
+        "</workbook>",                                                                             \
+        "xl/_rels/workbook.xml.rels",                                                              \
+        "<R><Relationship Id=\"r\" Type=\"/worksheet\" Target=\"s.xml\"/></R>"
+
+static void test_many_formats(void **state)
+{
+    struct buf styles;
+    struct error err = {0};
+    (void)state;
+    buf_init(&styles, (size_t)64 << 20);
+    add(&styles, "<s>", "<numFmt numFmtId=\"200\" formatCode=\"0\"/>", 100000, "<cellXfs>");
+    add(&styles, "", "<xf numFmtId=\"3\"/>", 60000, "</cellXfs></s>");
+    const char *const parts[] = {
+        SHEETS, "xl/styles.xml", text_of(&styles), "xl/s.xml", "<w><row><c><v>1</v></c></row></w>",
+        NULL};
+    assert_int_equal(outcome(xlsx_extract, parts, &err), STATUS_OK);
+    buf_deinit(&styles);
+}
+
+static void test_blank_strings(void **state)
+{
+    struct buf strings, sheet;
+    struct error err = {0};
+    (void)state;
+    buf_init(&strings, (size_t)64 << 20);
+    buf_init(&sheet, (size_t)64 << 20);
+    add(&strings, "<s><si><t>", "          ", 100000, "</t></si></s>");
+    add(&sheet, "<w>", "<row><c t=\"s\"><v>0</v></c></row>", 50000, "</w>");
+    const char *const parts[] = {SHEETS,     "xl/sharedStrings.xml", text_of(&strings),
+                                 "xl/s.xml", text_of(&sheet),        NULL};
+    assert_int_equal(outcome(xlsx_extract, parts, &err), STATUS_TOO_LARGE);
+    assert_non_null(strstr(err.text, "more text"));
+    buf_deinit(&strings);
+    buf_deinit(&sheet);
+}
+
+static void test_many_styles(void **state)
+{
+    struct buf b;
+    struct error err = {0};
+    (void)state;
+    buf_init(&b, (size_t)64 << 20);
+    buf_z(&b, "<office:d xmlns:text=\"xmlns:text:1.0\" xmlns:office=\"xmlns:office:1.0\" "
+              "xmlns:style=\"xmlns:style:1.0\">");
+    for (unsigned i = 0; i < 16000; i++) {
+        buf_printf(&b, "<style:style style:name=\"s%u\" style:parent-style-name=\"s%u\"/>", i,
+                   i < 15 ? i + 1 : i);
+    }
+    add(&b, "<office:text>", "<text:p text:style-name=\"s0\">a</text:p>", 50000,
+        "</office:text></office:d>");
+    const char *const parts[] = {"content.xml", text_of(&b), NULL};
+    assert_int_equal(outcome(odf_extract, parts, &err), STATUS_OK);
+    buf_deinit(&b);
+}
+
+static void test_many_items(void **state)
+{
+    struct buf b;
+    struct error err = {0};
+    (void)state;
+    buf_init(&b, (size_t)64 << 20);
+    add(&b, "<p>", "", 0, "");
+    for (unsigned i = 0; i < 32000; i++) {
+        buf_printf(&b, "<item id=\"i%u\" href=\"gone\" media-type=\"text/html\"/>", i);
+    }
+    buf_z(&b, "<item id=\"a\" href=\"a.html\" media-type=\"text/html\"/>"
+              "<item id=\"a\" href=\"b.html\" media-type=\"text/html\"/>");
+    add(&b, "", "<itemref idref=\"zz\"/>", 32000, "<itemref idref=\"a\"/></p>");
+    const char *const parts[] = {"META-INF/container.xml",
+                                 "<c><rootfile full-path=\"a.opf\"/></c>",
+                                 "a.opf",
+                                 text_of(&b),
+                                 "a.html",
+                                 "<html><p>The first is meant.</p></html>",
+                                 NULL};
+    assert_int_equal(outcome(epub_extract, parts, &err), STATUS_OK);
+    buf_deinit(&b);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_many_formats),
+        cmocka_unit_test(test_blank_strings),
+        cmocka_unit_test(test_many_styles),
+        cmocka_unit_test(test_many_items),
+    };
+    return cmocka_run_group_tests_name("costly office files", tests, NULL, NULL);
+}
