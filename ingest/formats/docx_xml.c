@@ -4,10 +4,12 @@
 #include <string.h>
 #include <strings.h>
 
+#include "base/map.h"
 #include "ingest/formats/numbering.h"
 
 #define PARAGRAPHS_MAX 8 /* text boxes stand within paragraphs */
 #define STYLES_MAX 4096
+#define STYLE_LISTS 1024U /* by hash: each paragraph asks for its style and those above it */
 #define TEXT_MAX (8U * 1024 * 1024) /* one paragraph or row */
 
 struct style {
@@ -41,8 +43,8 @@ struct docx_reader {
     unsigned tables, cells;
     bool row_deleted, in_row_properties;
     struct buf row;
-    struct style *styles;
-    struct style *style; /* being read */
+    struct style *styles[STYLE_LISTS]; /* the last defined first */
+    struct style *style;               /* being read */
     size_t n_styles;
     struct numbering numbering;
     uint32_t scheme, list, level; /* being read */
@@ -80,6 +82,11 @@ static long list_number(const struct sax_attributes *a)
 
 /* --- styles --- */
 
+static size_t slot_of(const char *id)
+{
+    return hash64(id, strlen(id)) % STYLE_LISTS;
+}
+
 static void style_start(struct sax *x, struct docx_reader *r, const char *name,
                         const struct sax_attributes *a)
 {
@@ -91,8 +98,11 @@ static void style_start(struct sax *x, struct docx_reader *r, const char *name,
         }
         *r->style = (struct style){
             .id = attribute(x, a, "styleId"), .outline = -1, .list = -1, .level = -1};
-        r->style->next = r->styles;
-        r->styles = r->style;
+        if (r->style->id != NULL) {
+            struct style **list = &r->styles[slot_of(r->style->id)];
+            r->style->next = *list;
+            *list = r->style;
+        }
         r->n_styles++;
     } else if (is(name, "lang") && r->own_language.len == 0) {
         struct str v = sax_attribute(a, "val");
@@ -149,12 +159,11 @@ static void numbering_start(struct sax *x, struct docx_reader *r, const char *na
 
 static const struct style *find_style(const struct docx_reader *r, const char *id)
 {
-    for (const struct style *s = r->styles; id != NULL && s != NULL; s = s->next) {
-        if (s->id != NULL && strcmp(s->id, id) == 0) {
-            return s;
-        }
+    const struct style *s = id == NULL ? NULL : r->styles[slot_of(id)];
+    while (s != NULL && strcmp(s->id, id) != 0) {
+        s = s->next;
     }
-    return NULL;
+    return s;
 }
 
 /* Which list the paragraph is of, and how deep: by its own words, else its styles'. */

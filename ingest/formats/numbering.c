@@ -2,6 +2,8 @@
 
 #include <string.h>
 
+#include "base/map.h"
+
 #define ENTRIES_MAX 16384U
 #define LETTERS_MAX 26U * 16U
 
@@ -41,20 +43,26 @@ enum numbering_format numbering_format_of(struct str name)
     return NUMBERING_DECIMAL;
 }
 
+static size_t slot_of(uint32_t id)
+{
+    return hash64(&id, sizeof id) % NUMBERING_SLOTS;
+}
+
 static struct numbering_scheme *scheme_of(struct numbering *n, uint32_t id)
 {
-    struct numbering_scheme *s = n->schemes;
+    struct numbering_scheme **slot = &n->schemes[slot_of(id)];
+    struct numbering_scheme *s = *slot;
     while (s != NULL && s->id != id) {
         s = s->next;
     }
     if (s == NULL && n->n < ENTRIES_MAX) {
         s = arena_alloc(n->arena, sizeof *s);
         if (s != NULL) {
-            *s = (struct numbering_scheme){.next = n->schemes, .id = id};
+            *s = (struct numbering_scheme){.next = *slot, .id = id};
             for (size_t i = 0; i < NUMBERING_LEVELS; i++) {
                 s->levels[i] = (struct numbering_level){.format = NUMBERING_NONE, .start = 1};
             }
-            n->schemes = s;
+            *slot = s;
             n->n++;
         }
     }
@@ -69,7 +77,7 @@ struct numbering_level *numbering_level(struct numbering *n, uint32_t scheme, ui
 
 static struct numbering_list *find_list(const struct numbering *n, uint32_t id)
 {
-    struct numbering_list *l = n->lists;
+    struct numbering_list *l = n->lists[slot_of(id)];
     while (l != NULL && l->id != id) {
         l = l->next;
     }
@@ -82,8 +90,9 @@ void numbering_list(struct numbering *n, uint32_t list, uint32_t scheme)
     struct numbering_list *l =
         s == NULL || n->n >= ENTRIES_MAX ? NULL : arena_alloc(n->arena, sizeof *l);
     if (l != NULL) {
-        *l = (struct numbering_list){.next = n->lists, .id = list, .scheme = s};
-        n->lists = l;
+        struct numbering_list **slot = &n->lists[slot_of(list)];
+        *l = (struct numbering_list){.next = *slot, .id = list, .scheme = s};
+        *slot = l;
         n->n++;
     }
 }

@@ -11,6 +11,7 @@
 #include "base/str.h"
 
 #define NUMBERING_LEVELS 9U
+#define NUMBERING_SLOTS 1024U /* a power of two; lists and schemes by their numbers */
 
 enum numbering_format {
     NUMBERING_DECIMAL,
@@ -32,8 +33,8 @@ struct numbering_level {
 
 struct numbering {
     struct arena *arena;
-    struct numbering_scheme *schemes;
-    struct numbering_list *lists;
+    struct numbering_scheme *schemes[NUMBERING_SLOTS]; /* the last made first */
+    struct numbering_list *lists[NUMBERING_SLOTS];
     uint32_t n;
 };
 

@@ -2,6 +2,8 @@
 
 #include <string.h>
 
+#include "base/map.h"
+
 #define STYLES_MAX 4096U
 #define OUTLINE 1U /* the style of headings; those with names follow */
 
@@ -14,7 +16,8 @@ struct odf_list_style {
 /* Made when new; 0: too many, or no memory. */
 static uint32_t style_of(struct odf_lists *l, struct str name)
 {
-    struct odf_list_style *s = l->styles;
+    struct odf_list_style **slot = &l->styles[hash64(name.ptr, name.len) % ODF_LISTS_SLOTS];
+    struct odf_list_style *s = *slot;
     while (s != NULL && !str_eq(s->name, name)) {
         s = s->next;
     }
@@ -25,8 +28,8 @@ static uint32_t style_of(struct odf_lists *l, struct str name)
             return 0;
         }
         *s = (struct odf_list_style){
-            .next = l->styles, .name = {copy, name.len}, .id = OUTLINE + ++l->n_styles};
-        l->styles = s;
+            .next = *slot, .name = {copy, name.len}, .id = OUTLINE + ++l->n_styles};
+        *slot = s;
         numbering_list(&l->numbering, s->id, s->id);
     }
     return s == NULL ? 0 : s->id;

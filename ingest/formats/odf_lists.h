@@ -8,11 +8,13 @@
 
 #define ODF_LISTS_DEEP 10U
 
+#define ODF_LISTS_SLOTS 256U
+
 struct odf_list_style;
 
 struct odf_lists {
     struct numbering numbering;
-    struct odf_list_style *styles;
+    struct odf_list_style *styles[ODF_LISTS_SLOTS]; /* by their names, the last made first */
     uint32_t n_styles;
     uint32_t style;                /* being read, 0: none */
     uint32_t open[ODF_LISTS_DEEP]; /* the style of each list around the place at hand */

@@ -114,6 +114,42 @@ static void test_many_styles(void **state)
     buf_deinit(&b);
 }
 
+#define W "xmlns:w=\"http://schemas.openxmlformats.org/wordprocessingml/2006/main\""
+
+static void test_many_word_styles(void **state)
+{
+    struct buf styles, lists, body;
+    struct error err = {0};
+    (void)state;
+    buf_init(&styles, (size_t)64 << 20);
+    buf_init(&lists, (size_t)64 << 20);
+    buf_init(&body, (size_t)64 << 20);
+    buf_z(&styles, "<w:styles " W ">");
+    buf_z(&lists, "<w:numbering " W "><w:abstractNum w:abstractNumId=\"1\"/>");
+    for (unsigned i = 0; i < 16000; i++) {
+        buf_printf(&styles, "<w:style w:styleId=\"s%u\"><w:basedOn w:val=\"s%u\"/></w:style>", i,
+                   i + 1);
+        buf_printf(&lists, "<w:num w:numId=\"%u\"><w:abstractNumId w:val=\"1\"/></w:num>", i + 1);
+    }
+    buf_z(&styles, "</w:styles>");
+    buf_z(&lists, "</w:numbering>");
+    add(&body, "<w:document " W "><w:body>",
+        "<w:p><w:pPr><w:pStyle w:val=\"s0\"/><w:numPr><w:ilvl w:val=\"0\"/><w:numId "
+        "w:val=\"1\"/></w:numPr></w:pPr><w:r><w:t>a</w:t></w:r></w:p>",
+        100000, "</w:body></w:document>");
+    const char *const parts[] = {"word/styles.xml",
+                                 text_of(&styles),
+                                 "word/numbering.xml",
+                                 text_of(&lists),
+                                 "word/document.xml",
+                                 text_of(&body),
+                                 NULL};
+    assert_int_equal(outcome(docx_extract, parts, &err), STATUS_OK);
+    buf_deinit(&styles);
+    buf_deinit(&lists);
+    buf_deinit(&body);
+}
+
 static void test_many_items(void **state)
 {
     struct buf b;
@@ -141,9 +177,8 @@ static void test_many_items(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_many_formats),
-        cmocka_unit_test(test_blank_strings),
-        cmocka_unit_test(test_many_styles),
+        cmocka_unit_test(test_many_formats), cmocka_unit_test(test_blank_strings),
+        cmocka_unit_test(test_many_styles),  cmocka_unit_test(test_many_word_styles),
         cmocka_unit_test(test_many_items),
     };
     return cmocka_run_group_tests_name("costly office files", tests, NULL, NULL);
