@@ -6,29 +6,17 @@
 #include "base/glob.h"
 #include "base/settings/schema.h"
 
-static struct str trim(struct str s)
-{
-    while (s.len > 0 && (s.ptr[0] == ' ' || s.ptr[0] == '\t')) {
-        s.ptr++;
-        s.len--;
-    }
-    while (s.len > 0 && (s.ptr[s.len - 1] == ' ' || s.ptr[s.len - 1] == '\t')) {
-        s.len--;
-    }
-    return s;
-}
-
 /* `size > 20MiB`; false: it is a pattern. */
 static bool by_size(struct str line, struct ignore_rule *out, bool *wrong)
 {
     if (!str_starts(line, STR("size"))) {
         return false;
     }
-    struct str rest = trim((struct str){line.ptr + 4, line.len - 4});
+    struct str rest = str_trim((struct str){line.ptr + 4, line.len - 4});
     if (rest.len == 0 || rest.ptr[0] != '>') {
         return false;
     }
-    rest = trim((struct str){rest.ptr + 1, rest.len - 1});
+    rest = str_trim((struct str){rest.ptr + 1, rest.len - 1});
     int64_t bytes = 0;
     *wrong = !setting_size(rest, &bytes) || bytes < 0;
     *out = (struct ignore_rule){.size = (uint64_t)bytes};

@@ -12,6 +12,8 @@
 /* NULL with INVALID or TOO_LARGE (too deep) when it is no JSON. Free with json_decref. what: how
  * errors call it. */
 json_t *json_text_parse(struct str text, const char *what, struct error *err) MUST_CHECK;
+/* jansson recurses: is this text nested deeper than most? */
+bool json_text_too_deep(struct str json, unsigned most);
 /* Appends. indent 0: on one line. */
 void json_text_write(const json_t *v, unsigned indent, struct buf *out);
 

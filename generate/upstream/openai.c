@@ -4,6 +4,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "model/json_text.h"
+
 static int append(const char *p, size_t len, void *data)
 {
     struct buf *out = data;
@@ -124,29 +126,6 @@ enum status openai_request(const Ge__ChatRequest *ask, const struct prompt *prom
     return s;
 }
 
-/* jansson recurses on depth up to 2048; nothing honest here is deeper than a few. */
-static bool too_deep(struct str json)
-{
-    int depth = 0;
-    bool in_string = false;
-    for (size_t i = 0; i < json.len; i++) {
-        char c = json.ptr[i];
-        if (in_string) {
-            i += c == '\\';
-            in_string = c != '"';
-        } else if (c == '"') {
-            in_string = true;
-        } else if (c == '{' || c == '[') {
-            if (++depth > OPENAI_DEPTH_MAX) {
-                return true;
-            }
-        } else if (c == '}' || c == ']') {
-            depth--;
-        }
-    }
-    return false;
-}
-
 static uint32_t count(const json_t *usage, const char *key)
 {
     json_int_t n = json_integer_value(json_object_get(usage, key));
@@ -217,7 +196,8 @@ enum status openai_piece(struct str json, struct openai_piece *out, struct error
         out->done = true;
         return STATUS_OK;
     }
-    json_t *piece = too_deep(json) ? NULL : json_loadb(json.ptr, json.len, 0, NULL);
+    json_t *piece =
+        json_text_too_deep(json, OPENAI_DEPTH_MAX) ? NULL : json_loadb(json.ptr, json.len, 0, NULL);
     enum status s = STATUS_OK;
     const json_t *choices = json_object_get(piece, "choices");
     const json_t *usage = json_object_get(piece, "usage");

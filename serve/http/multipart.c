@@ -97,18 +97,6 @@ static enum multipart_event fail(struct multipart *m, const char *reason)
     return MULTIPART_BAD;
 }
 
-static struct str trim(struct str s)
-{
-    while (s.len > 0 && (s.ptr[0] == ' ' || s.ptr[0] == '\t')) {
-        s.ptr++;
-        s.len--;
-    }
-    while (s.len > 0 && (s.ptr[s.len - 1] == ' ' || s.ptr[s.len - 1] == '\t')) {
-        s.len--;
-    }
-    return s;
-}
-
 /* A header line of a part, without its end. */
 static bool header_line(struct multipart *m)
 {
@@ -117,7 +105,7 @@ static bool header_line(struct multipart *m)
         return false;
     }
     struct str name = {m->line, (size_t)(colon - m->line)};
-    struct str v = trim((struct str){colon + 1, m->line_len - name.len - 1});
+    struct str v = str_trim((struct str){colon + 1, m->line_len - name.len - 1});
     if (name.len == 19 && strncasecmp(name.ptr, "content-disposition", 19) == 0) {
         size_t n;
         if (v.len < 9 || strncasecmp(v.ptr, "form-data", 9) != 0 ||
