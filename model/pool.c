@@ -56,8 +56,10 @@ static bool has_work(uint64_t work)
     return next_of(work) < chunks_of(work);
 }
 
-static void take_chunks(struct pool *p, uint32_t worker)
+/* How many it took. */
+static uint32_t take_chunks(struct pool *p, uint32_t worker)
 {
+    uint32_t taken = 0;
     uint64_t work = atomic_load(&p->work);
     while (has_work(work)) {
         pool_fn fn = atomic_load(&p->fn);
@@ -66,6 +68,7 @@ static void take_chunks(struct pool *p, uint32_t worker)
             continue;
         }
         fn(data, next_of(work), worker);
+        taken++;
         if (atomic_fetch_add(&p->done, 1) + 1 == chunks_of(work) && atomic_load(&p->waiting)) {
             (void)pthread_mutex_lock(&p->lock);
             (void)pthread_cond_signal(&p->all_done);
@@ -73,6 +76,7 @@ static void take_chunks(struct pool *p, uint32_t worker)
         }
         work = atomic_load(&p->work);
     }
+    return taken;
 }
 
 static void sleep_until_work(struct pool *p)
@@ -97,7 +101,7 @@ static void *worker_main(void *data)
 {
     struct worker *w = data;
     while (!atomic_load(&w->pool->stop)) {
-        take_chunks(w->pool, w->number);
+        (void)take_chunks(w->pool, w->number);
         sleep_until_work(w->pool);
     }
     return NULL;
@@ -161,7 +165,9 @@ static int64_t now_ns(void)
     return (int64_t)t.tv_sec * 1000000000 + t.tv_nsec;
 }
 
-static void wait_until_done(struct pool *p, uint32_t chunks)
+/* chunk_ns: what one takes here. To wait for the others' last chunks is fair; who waits longer than
+ * two of them waits for a thread that a neighbour holds up. */
+static void wait_until_done(struct pool *p, uint32_t chunks, int64_t chunk_ns)
 {
     for (int i = 0; i < SPINS; i++) {
         if (atomic_load(&p->done) == chunks) {
@@ -178,6 +184,9 @@ static void wait_until_done(struct pool *p, uint32_t chunks)
     atomic_store(&p->waiting, false);
     (void)pthread_mutex_unlock(&p->lock);
     int64_t end = now_ns();
+    if (end - start <= 2 * chunk_ns) {
+        return;
+    }
     bool again = start - p->last_alone < SOON_NS;
     p->factor = !again ? ALONE_LEAST : p->factor < ALONE_MOST ? p->factor * 2 : ALONE_MOST;
     int64_t alone = (end - start) * p->factor;
@@ -218,8 +227,9 @@ void pool_run(struct pool *p, uint32_t chunks, pool_fn fn, void *data)
             (void)pthread_cond_broadcast(&p->more);
             (void)pthread_mutex_unlock(&p->lock);
         }
-        take_chunks(p, 0);
-        wait_until_done(p, chunks);
+        int64_t start = now_ns();
+        uint32_t taken = take_chunks(p, 0);
+        wait_until_done(p, chunks, taken == 0 ? 0 : (now_ns() - start) / taken);
     }
     (void)pthread_mutex_unlock(&p->busy);
 }
