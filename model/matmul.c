@@ -11,6 +11,7 @@
 #define CHUNK_BYTES_FEW ((size_t)96 << 10)   /* of weights, for few vectors: even shares */
 #define CHUNK_BYTES_MANY ((size_t)192 << 10) /* for many: what a core's cache holds */
 #define FEW KERNEL_TILE
+#define SHARES 4U /* a thread's of many vectors: the last ones are over nearly together */
 
 struct matmul {
     const struct kernels *kernels;
@@ -200,6 +201,18 @@ static void make_products(void *data, uint32_t chunk, uint32_t worker)
     }
 }
 
+/* Sixteen rows each. A small matrix and many vectors: no more than leaves every thread its part. */
+static uint32_t groups_of_chunk(const struct matmul *m, const struct matrix *w, uint32_t n)
+{
+    size_t target = n <= FEW ? CHUNK_BYTES_FEW : CHUNK_BYTES_MANY;
+    size_t bytes = w->kind == PACK_NONE ? w->row_bytes * KERNEL_ROWS : w->group_bytes;
+    uint32_t threads = pool_threads(m->pool);
+    uint32_t groups = bytes >= target ? 1 : (uint32_t)(target / (bytes + 1));
+    uint32_t share = threads == 1 || n <= FEW ? UINT32_MAX : groups_of(w) / (threads * SHARES);
+    share = share == 0 ? 1 : share;
+    return groups < share ? groups : share;
+}
+
 void matmul_run(struct matmul *m, const float *x, uint32_t n, const struct product *products,
                 uint32_t n_products)
 {
@@ -210,13 +223,11 @@ void matmul_run(struct matmul *m, const float *x, uint32_t n, const struct produ
                     .n_products = n_products,
                     .panels = (n + KERNEL_TILE - 1) / KERNEL_TILE,
                     .columns = products[0].w->columns};
-    size_t target = n <= FEW ? CHUNK_BYTES_FEW : CHUNK_BYTES_MANY;
     for (uint32_t i = 0; i < n_products; i++) {
         const struct matrix *w = products[i].w;
-        size_t bytes = w->kind == PACK_NONE ? w->row_bytes * KERNEL_ROWS : w->group_bytes;
         r.floats = r.floats || is_float(w);
         r.quantized = r.quantized || (!is_float(w) && w->kind != PACK_NONE);
-        r.groups[i] = bytes >= target ? 1 : (uint32_t)(target / (bytes + 1));
+        r.groups[i] = groups_of_chunk(m, w, n);
         r.first[i + 1] = r.first[i] + (groups_of(w) + r.groups[i] - 1) / r.groups[i];
     }
     if (r.floats || r.quantized) {
