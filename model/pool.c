@@ -165,12 +165,20 @@ static int64_t now_ns(void)
     return (int64_t)t.tv_sec * 1000000000 + t.tv_nsec;
 }
 
-/* chunk_ns: what one takes here. To wait for the others' last chunks is fair; who waits longer than
- * two of them waits for a thread that a neighbour holds up. */
-static void wait_until_done(struct pool *p, uint32_t chunks, int64_t chunk_ns)
+bool pool_held_up(const struct pool_share *s)
+{
+    if (s->taken == 0) {
+        return false;
+    }
+    uint32_t fair = (s->chunks - s->taken) / 2; /* chunks' time */
+    return s->waited_ns > s->worked_ns * (fair > 2 ? fair : 2) / s->taken;
+}
+
+/* s: what the caller did of it; waited_ns is filled in. */
+static void wait_until_done(struct pool *p, struct pool_share *s)
 {
     for (int i = 0; i < SPINS; i++) {
-        if (atomic_load(&p->done) == chunks) {
+        if (atomic_load(&p->done) == s->chunks) {
             return;
         }
         PAUSE();
@@ -178,13 +186,14 @@ static void wait_until_done(struct pool *p, uint32_t chunks, int64_t chunk_ns)
     int64_t start = now_ns();
     (void)pthread_mutex_lock(&p->lock);
     atomic_store(&p->waiting, true);
-    while (atomic_load(&p->done) != chunks) {
+    while (atomic_load(&p->done) != s->chunks) {
         (void)pthread_cond_wait(&p->all_done, &p->lock);
     }
     atomic_store(&p->waiting, false);
     (void)pthread_mutex_unlock(&p->lock);
     int64_t end = now_ns();
-    if (end - start <= 2 * chunk_ns) {
+    s->waited_ns = end - start;
+    if (!pool_held_up(s)) {
         return;
     }
     bool again = start - p->last_alone < SOON_NS;
@@ -228,8 +237,9 @@ void pool_run(struct pool *p, uint32_t chunks, pool_fn fn, void *data)
             (void)pthread_mutex_unlock(&p->lock);
         }
         int64_t start = now_ns();
-        uint32_t taken = take_chunks(p, 0);
-        wait_until_done(p, chunks, taken == 0 ? 0 : (now_ns() - start) / taken);
+        struct pool_share s = {.chunks = chunks, .taken = take_chunks(p, 0)};
+        s.worked_ns = now_ns() - start;
+        wait_until_done(p, &s);
     }
     (void)pthread_mutex_unlock(&p->busy);
 }

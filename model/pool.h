@@ -5,6 +5,7 @@
 #ifndef CARREL_MODEL_POOL_H
 #define CARREL_MODEL_POOL_H
 
+#include <stdbool.h>
 #include <stdint.h>
 
 #include "base/status.h"
@@ -24,5 +25,15 @@ uint32_t pool_threads(const struct pool *p); /* NULL: 1 */
  * another thread's job in it: all by the caller, as worker 0. */
 typedef void (*pool_fn)(void *data, uint32_t chunk, uint32_t worker);
 void pool_run(struct pool *p, uint32_t chunks, pool_fn fn, void *data);
+
+/* What a caller did of a job, and how long it then waited for the others. */
+struct pool_share {
+    uint32_t chunks, taken; /* of the job; by the caller */
+    int64_t worked_ns, waited_ns;
+};
+/* Does a neighbour hold the others up, so that the caller is better off alone? To wait for their
+ * last chunks is fair, and what they took off it may cost half of what it saved. A caller that took
+ * none came late itself. */
+bool pool_held_up(const struct pool_share *s);
 
 #endif
