@@ -1,9 +1,11 @@
 /* One tenant's folder as it stands on the disk: what is there, what its folders say of themselves
  * in .carrelignore (ignore.h) and .carrel.yaml (rules_parse_folder), and where other file systems
- * are mounted in it. Any thread; calls look at the disk and may block.
+ * are mounted in it. Any thread; calls look at the disk and may block, those under "without
+ * looking" never.
  *
  * What a folder says counts for all that is in and below it. A file of settings that is a link is
- * not read. One that cannot be understood closes: nobody reads what is below it until it is mended.
+ * not read. A .carrel.yaml that cannot be understood, or is empty as in the middle of a write,
+ * closes: nobody reads what is below it until it is mended.
  *
  * Where something was mounted and is no longer, an empty folder or none is left: what stood there
  * is away, not gone, and is UNAVAILABLE until it is mounted again or files of its own lie there. */

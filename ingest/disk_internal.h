@@ -30,7 +30,7 @@ struct mount {
 
 struct disk {
     int root;
-    uv_mutex_t lock; /* of all below */
+    uv_mutex_t lock; /* of all below; the loop takes it too: nobody looks at the disk under it */
     struct map said; /* folder -> struct disk_said */
     struct mount mounts[DISK_MOUNTS_MAX];
     size_t n_mounts;

@@ -100,11 +100,16 @@ static enum status away(struct error *err, struct str path)
                      path.len == 0 ? "the watched folder" : shown);
 }
 
+/* Looks at the disk without the lock, which a share that hangs would keep for long. */
 enum status disk_check_mount(struct disk *d, struct str path, int fd, struct error *err)
 {
     bool mounted = fd >= 0 && is_mounted(fd);
-    bool network = mounted && is_network(fd);
-    enum status s = STATUS_OK;
+    bool network = fd >= 0 && (mounted || path.len == 0) && is_network(fd);
+    uv_mutex_lock(&d->lock);
+    bool was_mounted = mount_at(d, path) != NULL;
+    uv_mutex_unlock(&d->lock);
+    bool left = !mounted && was_mounted; /* is it away, or an ordinary folder now? */
+    bool gone = left && (fd < 0 || is_empty(fd));
     uv_mutex_lock(&d->lock);
     struct mount *m = mount_at(d, path);
     if (mounted && m == NULL) {
@@ -113,21 +118,17 @@ enum status disk_check_mount(struct disk *d, struct str path, int fd, struct err
         d->rules_changed = d->rules_changed || m->away; /* rules came while nobody could look */
         m->away = false;
         m->network = network;
-    } else if (m != NULL) {
-        bool was_away = m->away;
-        m->away = fd < 0 || is_empty(fd);
-        d->rules_changed = d->rules_changed || (was_away && !m->away);
-        if (m->away) {
-            s = away(err, path);
-        } else {
-            mount_forget(d, m); /* an ordinary folder now */
-        }
+    } else if (gone && m != NULL) {
+        m->away = true;
+    } else if (left && m != NULL) {
+        d->rules_changed = d->rules_changed || m->away;
+        mount_forget(d, m);
     }
     if (path.len == 0 && fd >= 0 && !mounted) {
-        d->network = is_network(fd);
+        d->network = network;
     }
     uv_mutex_unlock(&d->lock);
-    return s;
+    return gone ? away(err, path) : STATUS_OK;
 }
 
 bool disk_is_away(struct disk *d, struct str path)

@@ -76,6 +76,16 @@ static void said_wrong(struct disk_said *s, struct str folder, const struct erro
                    (int)(sizeof s->wrong - sizeof shown - 2), err->text);
 }
 
+/* A file that is being written anew is empty for a moment: it must not open what it closed. */
+static enum status empty_closes(const struct buf *text, struct error *err)
+{
+    return text->len > 0 ? STATUS_OK
+                         : error_set(err, STATUS_INVALID,
+                                     RULES_FOLDER_FILE ": is empty: delete it, or write what it is "
+                                                       "to say");
+}
+
+/* Not under the lock: a share that hangs may keep it for long. */
 static struct disk_said *said_read(int fd, struct str folder, const struct file_stamp *ignore,
                                    const struct file_stamp *rule)
 {
@@ -100,6 +110,7 @@ static struct disk_said *said_read(int fd, struct str folder, const struct file_
     text.len = 0;
     if (rule->ino != 0 &&
         (read_at(fd, RULES_FOLDER_FILE, &s->rule_stamp, &text, &err) != STATUS_OK ||
+         empty_closes(&text, &err) != STATUS_OK ||
          rules_parse_folder(buf_view(&text), RULES_FOLDER_FILE, &s->arena, &s->rule, &err) !=
              STATUS_OK)) {
         s->closed = true;
@@ -109,10 +120,45 @@ static struct disk_said *said_read(int fd, struct str folder, const struct file_
     return s;
 }
 
+/* What is kept of the folder, NULL: nothing; *known: it is what the files with these stamps say. */
+static struct disk_said *kept_of(struct disk *d, struct str folder, const struct file_stamp *ignore,
+                                 const struct file_stamp *rule, bool *known)
+{
+    uv_mutex_lock(&d->lock);
+    struct disk_said *s = map_get(&d->said, folder);
+    *known = s == NULL ? ignore->ino == 0 && rule->ino == 0
+                       : file_stamp_equal(&s->ignore_stamp, ignore) &&
+                             file_stamp_equal(&s->rule_stamp, rule);
+    if (s != NULL && *known) {
+        s->uses++;
+    }
+    uv_mutex_unlock(&d->lock);
+    return *known ? s : NULL;
+}
+
+/* What was read takes the place of what was kept. fresh: NULL, nothing is said any more. */
+static void keep(struct disk *d, struct str folder, struct disk_said *fresh)
+{
+    static const struct file_stamp none = {0};
+    uv_mutex_lock(&d->lock);
+    struct disk_said *was = map_remove(&d->said, folder);
+    if (!file_stamp_equal(was == NULL ? &none : &was->rule_stamp,
+                          fresh == NULL ? &none : &fresh->rule_stamp)) {
+        d->rules_changed = true;
+    }
+    disk_said_release(was);
+    if (fresh != NULL && d->said.len < SAID_KEPT &&
+        map_put(&d->said, folder, fresh, NULL) == STATUS_OK) {
+        fresh->uses++;
+    }
+    uv_mutex_unlock(&d->lock);
+}
+
 enum status disk_said_of(struct disk *d, int fd, struct str folder, struct disk_said **out,
                          struct error *err)
 {
     struct file_stamp ignore, rule;
+    bool known = false;
     enum status status = stamp_at(fd, IGNORE_FILE, &ignore, err);
     if (status == STATUS_OK) {
         status = stamp_at(fd, RULES_FOLDER_FILE, &rule, err);
@@ -121,31 +167,18 @@ enum status disk_said_of(struct disk *d, int fd, struct str folder, struct disk_
     if (status != STATUS_OK) {
         return status;
     }
-    uv_mutex_lock(&d->lock);
-    struct disk_said *was = map_get(&d->said, folder);
-    if (was != NULL && file_stamp_equal(&was->ignore_stamp, &ignore) &&
-        file_stamp_equal(&was->rule_stamp, &rule)) {
-        *out = was;
-        was->uses++;
-    } else if (was != NULL || ignore.ino != 0 || rule.ino != 0) {
-        static const struct file_stamp none = {0};
-        struct disk_said *fresh =
-            ignore.ino != 0 || rule.ino != 0 ? said_read(fd, folder, &ignore, &rule) : NULL;
-        if (!file_stamp_equal(was == NULL ? &none : &was->rule_stamp, &rule)) {
-            d->rules_changed = true;
-        }
-        (void)map_remove(&d->said, folder);
-        disk_said_release(was);
-        if (fresh == NULL && (ignore.ino != 0 || rule.ino != 0)) {
-            status = error_set(err, STATUS_NO_MEMORY, "out of memory");
-        } else if (fresh != NULL) {
-            *out = fresh;
-            fresh->uses +=
-                d->said.len < SAID_KEPT && map_put(&d->said, folder, fresh, NULL) == STATUS_OK;
-        }
+    *out = kept_of(d, folder, &ignore, &rule, &known);
+    if (known) {
+        return STATUS_OK;
     }
-    uv_mutex_unlock(&d->lock);
-    return status;
+    bool says = ignore.ino != 0 || rule.ino != 0;
+    struct disk_said *fresh = says ? said_read(fd, folder, &ignore, &rule) : NULL;
+    if (says && fresh == NULL) {
+        return error_set(err, STATUS_NO_MEMORY, "out of memory");
+    }
+    keep(d, folder, fresh);
+    *out = fresh;
+    return STATUS_OK;
 }
 
 void disk_view_release(struct disk_view *v)

@@ -2,12 +2,17 @@
  */
 #include "tests/unit/test.h"
 
+#include <errno.h>
 #include <fcntl.h>
 #include <sched.h>
+#include <semaphore.h>
+#include <stdatomic.h>
 #include <sys/fsuid.h>
 #include <sys/mount.h>
 #include <sys/stat.h>
+#include <time.h>
 #include <unistd.h>
+#include <uv.h>
 
 #include "base/file.h"
 #include "ingest/disk.h"
@@ -222,6 +227,27 @@ static void a_mistake_closes(void **state)
     disk_view_release(&v);
 }
 
+static void a_file_cut_to_nothing_closes(void **state)
+{
+    struct place *p = *state;
+    char out[256];
+    char text[256] = "";
+    const char *label;
+    folder(p, "open");
+    put(p, "open/.carrel.yaml", "readers: [sales]\n");
+    assert_string_equal(readers(p, "open/a.txt", RULES, out, &label), "sales");
+    assert_true(disk_take_rules_changed(p->disk));
+    put(p, "open/.carrel.yaml", ""); /* as in the middle of a write */
+    assert_string_equal(readers(p, "open/a.txt", RULES, out, &label), "nobody");
+    assert_true(disk_take_rules_changed(p->disk));
+    assert_int_equal(disk_trouble(p->disk, text, sizeof text), 1);
+    assert_non_null(strstr(text, "open/.carrel.yaml: is empty"));
+    put(p, "open/.carrel.yaml", "# nothing yet\n");
+    assert_string_equal(readers(p, "open/a.txt", RULES, out, &label), "");
+    assert_int_equal(disk_trouble(p->disk, text, sizeof text), 0);
+    assert_true(disk_take_rules_changed(p->disk));
+}
+
 static void what_was_mounted_is_away(void **state)
 {
     struct place *p = *state;
@@ -349,6 +375,99 @@ static void a_real_mount_goes_and_comes_back(void **state)
     assert_int_equal(umount(at), 0);
 }
 
+/* ---- a share that hangs: files are not opened until they may be, or for HANG_S seconds ---- */
+
+#define HANG_S 5
+
+static struct {
+    sem_t reached, free;
+    atomic_bool on, gave_up;
+} hang;
+
+int __real_openat(int dir, const char *name, int flags);
+int __wrap_openat(int dir, const char *name, int flags);
+
+/* The linker puts it in the place of openat; nothing in this program makes a file by it. */
+int __wrap_openat(int dir, const char *name, int flags)
+{
+    struct timespec until;
+    if ((flags & O_PATH) == 0 && atomic_exchange(&hang.on, false)) {
+        (void)sem_post(&hang.reached);
+        (void)clock_gettime(CLOCK_REALTIME, &until);
+        until.tv_sec += HANG_S;
+        while (sem_timedwait(&hang.free, &until) != 0) {
+            if (errno != EINTR) {
+                atomic_store(&hang.gave_up, true);
+                break;
+            }
+        }
+    }
+    return __real_openat(dir, name, flags);
+}
+
+struct asking {
+    struct disk *disk;
+    enum tree_kind kind;
+    enum status status;
+};
+
+static void ask(void *data)
+{
+    struct asking *a = data;
+    struct file_stamp stamp;
+    a->status = disk_stat(a->disk, STR("share/a.txt"), &a->kind, &stamp, NULL);
+}
+
+/* Another thread asks for share/a.txt and hangs; what needs no look is answered meanwhile. */
+static struct asking answered_while_it_hangs(struct place *p)
+{
+    struct asking a = {.disk = p->disk};
+    struct disk_view own;
+    uv_thread_t thread;
+    char text[64] = "";
+    assert_int_equal(sem_init(&hang.reached, 0, 0), 0);
+    assert_int_equal(sem_init(&hang.free, 0, 0), 0);
+    atomic_store(&hang.gave_up, false);
+    atomic_store(&hang.on, true);
+    assert_int_equal(uv_thread_create(&thread, ask, &a), 0);
+    while (sem_wait(&hang.reached) != 0) {
+    }
+    assert_false(disk_is_away(p->disk, STR("own/a.txt")));
+    assert_int_equal(disk_away(p->disk, text, sizeof text), 0);
+    assert_int_equal(disk_trouble(p->disk, text, sizeof text), 0);
+    assert_int_equal(disk_look(p->disk, STR("own"), &own, NULL), STATUS_OK);
+    assert_int_equal(own.n, 1);
+    disk_view_release(&own);
+    assert_false(atomic_load(&hang.gave_up));
+    assert_int_equal(sem_post(&hang.free), 0);
+    assert_int_equal(uv_thread_join(&thread), 0);
+    (void)sem_destroy(&hang.reached);
+    (void)sem_destroy(&hang.free);
+    return a;
+}
+
+static void a_share_that_hangs_keeps_nobody_waiting(void **state)
+{
+    struct place *p = *state;
+    struct disk_view v;
+    folder(p, "share");
+    folder(p, "own");
+    put(p, "share/a.txt", "1");
+    put(p, "own/.carrel.yaml", "readers: [hr]\n");
+    assert_int_equal(disk_look(p->disk, STR("own"), &v, NULL), STATUS_OK);
+    disk_view_release(&v);
+    put(p, "share/.carrel.yaml", "language: de\n"); /* to be read */
+    struct asking a = answered_while_it_hangs(p);
+    assert_int_equal(a.status, STATUS_OK);
+    assert_int_equal(a.kind, TREE_FILE);
+
+    disk_set_mounts(p->disk, STR("5:share")); /* is it empty? */
+    a = answered_while_it_hangs(p);
+    assert_int_equal(a.status, STATUS_OK);
+    assert_int_equal(a.kind, TREE_FILE);
+    assert_true(disk_mounts(p->disk, NULL) > 1); /* an ordinary folder: forgotten */
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -356,9 +475,11 @@ int main(void)
         cmocka_unit_test_setup_teardown(links_say_nothing, setup, teardown),
         cmocka_unit_test_setup_teardown(a_folder_only_tightens, setup, teardown),
         cmocka_unit_test_setup_teardown(a_mistake_closes, setup, teardown),
+        cmocka_unit_test_setup_teardown(a_file_cut_to_nothing_closes, setup, teardown),
         cmocka_unit_test_setup_teardown(what_was_mounted_is_away, setup, teardown),
         cmocka_unit_test_setup_teardown(what_cannot_be_asked_says_not_nothing, setup, teardown),
         cmocka_unit_test_setup_teardown(a_mount_that_cannot_be_read_is_away, setup, teardown),
+        cmocka_unit_test_setup_teardown(a_share_that_hangs_keeps_nobody_waiting, setup, teardown),
         cmocka_unit_test_setup_teardown(broken_notes_are_no_mounts, setup, teardown),
         cmocka_unit_test_setup_teardown(a_real_mount_goes_and_comes_back, setup, teardown),
     };
