@@ -6,6 +6,7 @@
 
 #include "base/buf.h"
 #include "ingest/formats/bidi.h"
+#include "ingest/formats/xml_push.h"
 #include "ingest/utf8.h"
 
 /* parts of the smaller word's height: less is no blank */
@@ -194,17 +195,6 @@ static void on_characters(void *ctx, const xmlChar *s, int len)
     }
 }
 
-static xmlEntityPtr on_entity(void *ctx, const xmlChar *name)
-{
-    (void)ctx;
-    return xmlGetPredefinedEntity(name);
-}
-
-static void on_error(void *ctx, xmlErrorPtr e)
-{
-    (void)ctx, (void)e; /* the parser recovers; what matters is what was read */
-}
-
 struct bbox_parser *bbox_parser_new(struct arena *a, struct bbox_document *out)
 {
     struct bbox_parser *p = calloc(1, sizeof *p);
@@ -215,8 +205,8 @@ struct bbox_parser *bbox_parser_new(struct arena *a, struct bbox_document *out)
     sax.endElementNs = on_end;
     sax.characters = on_characters;
     sax.ignorableWhitespace = on_characters;
-    sax.getEntity = on_entity;
-    sax.serror = on_error;
+    sax.getEntity = xml_push_entity;
+    sax.serror = xml_push_error;
     if (p == NULL) {
         return NULL;
     }

@@ -16,7 +16,7 @@ void sax_fail(struct sax *x, enum status code, const char *text)
     if (x->err.code == STATUS_OK) {
         error_set(&x->err, code, "%s", text);
     }
-    xmlStopParser(x->ctxt);
+    xmlStopParser(x->push.ctxt);
 }
 
 bool sax_stopped(const struct sax *x)
@@ -90,16 +90,30 @@ bool sax_attribute_on(const struct sax_attributes *a, const char *name)
 
 /* ---- libxml2's side ---- */
 
+static void fail_attack(struct sax *x, const char *what)
+{
+    char said[200];
+    (void)snprintf(said, sizeof said, "the %s %s", x->what, what);
+    x->attack = true;
+    sax_fail(x, STATUS_INVALID, said);
+}
+
+static void refuse_attributes(struct sax *x)
+{
+    fail_attack(x, "has an element with more attributes than any honest one: it was not read");
+}
+
 static void on_start(void *ctx, const xmlChar *name, const xmlChar *prefix, const xmlChar *uri,
                      int n_ns, const xmlChar **ns, int n, int n_defaulted, const xmlChar **a)
 {
     struct sax *x = self(ctx);
-    (void)prefix, (void)n_ns, (void)ns, (void)n_defaulted;
+    (void)prefix, (void)ns, (void)n_defaulted;
     if (++x->depth > SAX_DEPTH_MAX) {
-        char said[200];
-        (void)snprintf(said, sizeof said, "the %s's XML is nested too deeply", x->what);
-        x->attack = true;
-        sax_fail(x, STATUS_INVALID, said);
+        fail_attack(x, "is nested too deeply: it was not read");
+        return;
+    }
+    if (xml_push_too_many(n, n_ns)) {
+        refuse_attributes(x);
         return;
     }
     if (x->skip == 0 && x->handler->start != NULL) {
@@ -133,12 +147,7 @@ static void on_characters(void *ctx, const xmlChar *p, int len)
 
 static void refuse_entities(struct sax *x)
 {
-    char said[200];
-    (void)snprintf(said, sizeof said,
-                   "the %s declares XML entities, which no honest one does: it was not read",
-                   x->what);
-    x->attack = true;
-    sax_fail(x, STATUS_INVALID, said);
+    fail_attack(x, "declares XML entities, which no honest one does: it was not read");
 }
 
 static void on_doctype(void *ctx, const xmlChar *name, const xmlChar *public_id,
@@ -158,17 +167,6 @@ static void on_entity_declared(void *ctx, const xmlChar *name, int type, const x
     refuse_entities(self(ctx));
 }
 
-static xmlEntityPtr on_entity(void *ctx, const xmlChar *name)
-{
-    (void)ctx;
-    return xmlGetPredefinedEntity(name);
-}
-
-static void on_error(void *ctx, xmlErrorPtr e)
-{
-    (void)ctx, (void)e; /* read from the context at the end */
-}
-
 enum status sax_begin(struct sax *x, struct error *err)
 {
     xmlSAXHandler sax;
@@ -181,17 +179,18 @@ enum status sax_begin(struct sax *x, struct error *err)
     sax.cdataBlock = on_characters;
     sax.internalSubset = on_doctype;
     sax.entityDecl = on_entity_declared;
-    sax.getEntity = on_entity;
-    sax.serror = on_error;
+    sax.getEntity = xml_push_entity;
+    sax.serror = xml_push_error;
     x->depth = x->skip = 0;
     x->attack = false;
     x->err = (struct error){.code = STATUS_OK};
-    x->ctxt = xmlCreatePushParserCtxt(&sax, NULL, NULL, 0, NULL);
-    if (x->ctxt == NULL) {
+    xmlParserCtxtPtr ctxt = xmlCreatePushParserCtxt(&sax, NULL, NULL, 0, NULL);
+    x->push = (struct xml_push){.ctxt = ctxt};
+    if (ctxt == NULL) {
         return error_set(err, STATUS_NO_MEMORY, "out of memory");
     }
-    ((xmlParserCtxtPtr)x->ctxt)->_private = x;
-    (void)xmlCtxtUseOptions(x->ctxt, XML_PARSE_NONET);
+    ctxt->_private = x;
+    (void)xmlCtxtUseOptions(ctxt, XML_PARSE_NONET);
     return STATUS_OK;
 }
 
@@ -210,26 +209,28 @@ static enum status own_error(const struct sax *x, struct error *err)
 
 enum status sax_feed(struct sax *x, struct str piece, struct error *err)
 {
-    xmlParserCtxtPtr ctxt = x->ctxt;
+    const xmlParserCtxt *ctxt = x->push.ctxt;
     if (x->e != NULL && emit_failed(x->e)) {
         return STATUS_OK; /* the emitter tells */
     }
-    int rc = xmlParseChunk(ctxt, piece.ptr, (int)piece.len, 0);
+    if (!xml_push(&x->push, piece)) {
+        refuse_attributes(x);
+    }
     if (x->err.code != STATUS_OK) {
         return own_error(x, err);
     }
     if (x->e != NULL && emit_failed(x->e)) {
         return STATUS_OK;
     }
-    if (rc == XML_ERR_NO_MEMORY) {
+    if (ctxt->errNo == XML_ERR_NO_MEMORY) {
         return error_set(err, STATUS_TOO_LARGE, "reading it needs more memory than the limit");
     }
-    return rc != 0 && !ctxt->wellFormed ? malformed(x, err) : STATUS_OK;
+    return ctxt->errNo != 0 && !ctxt->wellFormed ? malformed(x, err) : STATUS_OK;
 }
 
 enum status sax_end(struct sax *x, enum status s, struct error *err)
 {
-    xmlParserCtxtPtr ctxt = x->ctxt;
+    xmlParserCtxtPtr ctxt = x->push.ctxt;
     if (ctxt == NULL) {
         return s;
     }
@@ -245,17 +246,15 @@ enum status sax_end(struct sax *x, enum status s, struct error *err)
         xmlFreeDoc(ctxt->myDoc);
     }
     xmlFreeParserCtxt(ctxt);
-    x->ctxt = NULL;
+    x->push.ctxt = NULL;
     return s;
 }
 
 enum status sax_parse(struct sax *x, struct str xml, struct error *err)
 {
-    const size_t step = (size_t)1 << 20;
     enum status s = sax_begin(x, err);
-    for (size_t at = 0; s == STATUS_OK && at < xml.len; at += step) {
-        size_t n = xml.len - at < step ? xml.len - at : step;
-        s = sax_feed(x, (struct str){xml.ptr + at, n}, err);
+    if (s == STATUS_OK) {
+        s = sax_feed(x, xml, err);
     }
     return sax_end(x, s, err);
 }

@@ -1,12 +1,13 @@
 /* XML through libxml2's SAX parser, fed in pieces: no tree, nothing loaded from anywhere, entities
- * refused, nesting bounded. Elements are told by their local names; the namespace is there where
- * two vocabularies use the same one. */
+ * refused, nesting and attributes bounded. Elements are told by their local names; the namespace is
+ * there where two vocabularies use the same one. */
 #ifndef CARREL_INGEST_FORMATS_SAX_H
 #define CARREL_INGEST_FORMATS_SAX_H
 
 #include <stdbool.h>
 
 #include "ingest/formats/package.h"
+#include "ingest/formats/xml_push.h"
 
 #define SAX_DEPTH_MAX 256U
 
@@ -34,7 +35,7 @@ struct sax {
     unsigned skip;     /* depth of the element that is left out with all below; 0: none */
     bool attack;       /* it failed for what no honest file has */
     struct error err;  /* found in a callback */
-    void *ctxt;
+    struct xml_push push;
 };
 
 /* The value of the attribute of that local name; NULL pointer: it is not there. */

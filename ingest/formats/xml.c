@@ -12,13 +12,13 @@
 #include <strings.h>
 
 #include "ingest/formats/source.h"
+#include "ingest/formats/xml_push.h"
 #include "ingest/utf8.h"
 
 #define DEPTH_MAX 256
 #define NAME_CAP 48
-#define VALUE_MAX 400          /* a longer text is a paragraph of its own */
-#define RECORD_BYTES 4096      /* a longer record is handed on in parts */
-#define FEED ((size_t)1 << 20) /* bytes at once */
+#define VALUE_MAX 400     /* a longer text is a paragraph of its own */
+#define RECORD_BYTES 4096 /* a longer record is handed on in parts */
 
 enum role {
     NONE,
@@ -57,6 +57,7 @@ struct xml {
     bool space;
     struct buf text, pairs, row;
     unsigned cells;
+    bool crowded; /* an element has too many attributes */
     enum status html;
 };
 
@@ -288,7 +289,12 @@ static void on_start(void *data, const xmlChar *local, const xmlChar *prefix, co
                      int n_ns, const xmlChar **ns, int n, int n_default, const xmlChar **a)
 {
     struct xml *x = data;
-    (void)prefix, (void)uri, (void)n_ns, (void)ns, (void)n_default;
+    (void)prefix, (void)uri, (void)ns, (void)n_default;
+    if (xml_push_too_many(n, n_ns)) {
+        x->crowded = true;
+        xmlStopParser(x->ctxt);
+        return;
+    }
     if (x->depth == DEPTH_MAX) {
         x->beyond++;
         return;
@@ -387,12 +393,6 @@ static void on_reference(void *data, const xmlChar *name)
     }
 }
 
-static xmlEntityPtr predefined(void *data, const xmlChar *name)
-{
-    (void)data;
-    return xmlGetPredefinedEntity(name);
-}
-
 static xmlParserInputPtr no_entity(void *data, const xmlChar *public_id, const xmlChar *system_id)
 {
     (void)data, (void)public_id, (void)system_id;
@@ -414,23 +414,20 @@ static bool parse(struct xml *x)
                          .cdataBlock = on_text,
                          .ignorableWhitespace = on_text,
                          .reference = on_reference,
-                         .getEntity = predefined,
+                         .getEntity = xml_push_entity,
                          .resolveEntity = no_entity,
                          .warning = on_error,
                          .error = on_error};
     struct str s = x->in->data;
-    size_t head = s.len < 4 ? s.len : 4;
+    size_t head = s.len < 4 ? s.len : 4; /* which tell the encoding */
     x->ctxt = xmlCreatePushParserCtxt(&sax, x, s.ptr, (int)head, NULL);
     if (x->ctxt == NULL) {
         return false;
     }
     (void)xmlCtxtUseOptions(x->ctxt, XML_PARSE_NONET | XML_PARSE_RECOVER | XML_PARSE_NOERROR |
                                          XML_PARSE_NOWARNING);
-    for (size_t at = head; at < s.len && x->ctxt->instate != XML_PARSER_EOF;) {
-        size_t n = s.len - at < FEED ? s.len - at : FEED;
-        (void)xmlParseChunk(x->ctxt, s.ptr + at, (int)n, 0);
-        at += n;
-    }
+    struct xml_push push = {.ctxt = x->ctxt};
+    x->crowded = !xml_push(&push, (struct str){s.ptr + head, s.len - head}) || x->crowded;
     (void)xmlParseChunk(x->ctxt, NULL, 0, 1);
     bool good = x->ctxt->errNo != XML_ERR_NO_MEMORY;
     if (x->ctxt->myDoc != NULL) {
@@ -457,12 +454,15 @@ enum status xml_extract(const struct extract_input *in, struct emitter *e, struc
     bool memory = parse(x);
     x->e = e;
     memset(x->stack, 0, sizeof x->stack);
-    memory = memory && parse(x);
+    memory = memory && (x->crowded || parse(x));
     finish_block(x);
     flush_pairs(x);
     if (!memory || x->html != STATUS_OK || buf_status(&x->text) != STATUS_OK ||
         buf_status(&x->pairs) != STATUS_OK || buf_status(&x->row) != STATUS_OK) {
         s = error_set(err, STATUS_TOO_LARGE, "it is too large for the memory allowed");
+    } else if (x->crowded) {
+        s = error_set(err, STATUS_INVALID,
+                      "an element of it has more attributes than any honest one");
     } else if (e->blocks_out == 0 && !emit_failed(e)) {
         s = error_set(err, STATUS_INVALID, "no text was found in it, or it is no sound XML");
     }

@@ -1,14 +1,8 @@
 /* Office files made to cost far more than their size: tables of formats, styles and items that are
  * asked for again and again, text that is shown often and never counts. */
+#include "tests/unit/test.h"
+
 #include "tests/unit/ingest/fixtures.h"
-
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdlib.h>
-#include <string.h>
-
-#include <cmocka.h>
 
 typedef enum status (*extract_fn)(const struct extract_input *in, struct emitter *e,
                                   struct error *err);
@@ -174,12 +168,73 @@ static void test_many_items(void **state)
     buf_deinit(&b);
 }
 
+/* One after the other they are compared with all before: half a million would take minutes. */
+static void test_many_attributes(void **state)
+{
+    static const char *const forms[] = {" a", " xmlns:a"};
+    (void)state;
+    for (size_t k = 0; k < COUNT_OF(forms); k++) {
+        struct buf b;
+        struct error err = {0};
+        buf_init(&b, (size_t)64 << 20);
+        buf_z(&b, "<w:document " W "><w:body");
+        for (unsigned i = 0; i < 500000; i++) {
+            buf_printf(&b, "%s%u='u'", forms[k], i);
+        }
+        buf_z(&b, "/></w:document>");
+        const char *const parts[] = {"word/document.xml", text_of(&b), NULL};
+        assert_int_equal(outcome(docx_extract, parts, &err), STATUS_INVALID);
+        assert_non_null(strstr(err.text, "more attributes"));
+        buf_deinit(&b);
+    }
+}
+
+/* Whole in one step of the parser, in scope for all that stands in them; and what is honest. */
+static void test_some_attributes(void **state)
+{
+    (void)state;
+    for (unsigned n = 400; n <= 600; n += 200) {
+        struct buf b;
+        struct error err = {0};
+        buf_init(&b, (size_t)1 << 20);
+        buf_z(&b, "<w:document " W "><w:body><w:p");
+        for (unsigned i = 0; i < n; i++) {
+            buf_printf(&b, " a%u=\"it's > 1 \"", i);
+        }
+        buf_z(&b, "><w:r><w:t>a</w:t></w:r></w:p></w:body></w:document>");
+        const char *const parts[] = {"word/document.xml", text_of(&b), NULL};
+        assert_int_equal(outcome(docx_extract, parts, &err), n < 512 ? STATUS_OK : STATUS_INVALID);
+        buf_deinit(&b);
+    }
+}
+
+static void test_nested_namespaces(void **state)
+{
+    struct buf b;
+    struct error err = {0};
+    (void)state;
+    buf_init(&b, (size_t)8 << 20);
+    buf_z(&b, "<w:document " W ">");
+    for (unsigned i = 0; i < 200; i++) {
+        buf_z(&b, "<w:body");
+        for (unsigned k = 0; k < 200; k++) {
+            buf_printf(&b, " xmlns:a%ux%u='u'", i, k);
+        }
+        buf_z(&b, ">");
+    }
+    const char *const parts[] = {"word/document.xml", text_of(&b), NULL};
+    assert_int_equal(outcome(docx_extract, parts, &err), STATUS_INVALID);
+    assert_non_null(strstr(err.text, "more attributes"));
+    buf_deinit(&b);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_many_formats), cmocka_unit_test(test_blank_strings),
-        cmocka_unit_test(test_many_styles),  cmocka_unit_test(test_many_word_styles),
-        cmocka_unit_test(test_many_items),
+        cmocka_unit_test(test_many_formats),    cmocka_unit_test(test_blank_strings),
+        cmocka_unit_test(test_many_styles),     cmocka_unit_test(test_many_word_styles),
+        cmocka_unit_test(test_many_items),      cmocka_unit_test(test_many_attributes),
+        cmocka_unit_test(test_some_attributes), cmocka_unit_test(test_nested_namespaces),
     };
     return cmocka_run_group_tests_name("costly office files", tests, NULL, NULL);
 }

@@ -325,6 +325,14 @@ static void test_hostile_xml(void **state)
     fill(&b, "<a b='c'>x<b/>", 200000);
     survive(xml_extract, buf_view(&b));
     buf_deinit(&b);
+    buf_init(&b, (size_t)16 << 20);
+    buf_z(&b, "<p");
+    for (unsigned i = 0; i < 500000; i++) { /* each would be compared with all before it */
+        buf_printf(&b, " a%u='1'", i);
+    }
+    buf_z(&b, ">text</p>");
+    expect_failure(xml_extract, buf_view(&b), STATUS_INVALID, "more attributes");
+    buf_deinit(&b);
 }
 
 /* ---- code ---- */
