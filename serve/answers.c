@@ -27,6 +27,7 @@ static const struct db_migration migrations[] = {
         " at_wall_ms INTEGER NOT NULL, PRIMARY KEY(answer, passage)) STRICT, WITHOUT ROWID;"},
     {4, "CREATE INDEX answers_by_user ON answers(user, id);"},
     {5, "ALTER TABLE answers ADD COLUMN search TEXT NOT NULL DEFAULT '';"},
+    {6, "ALTER TABLE answers ADD COLUMN calls TEXT NOT NULL DEFAULT '';"},
 };
 
 struct tenant_db { /* touched by the lane's work only */
@@ -125,7 +126,7 @@ static enum status write_record(sqlite3 *db, const struct answer_record *r, stru
     enum status s =
         db_prepare(db,
                    "INSERT OR REPLACE INTO answers SELECT"
-                   " ?1,?2,?3,?4,?5,?6,?7,?8,?9,?10,?11,?12,?13,?14,?15,?16,?17,?18,?19,?20"
+                   " ?1,?2,?3,?4,?5,?6,?7,?8,?9,?10,?11,?12,?13,?14,?15,?16,?17,?18,?19,?20,?21"
                    " WHERE NOT (json_valid(?9) AND EXISTS(SELECT 1 FROM json_each(?9) p"
                    " JOIN erased e ON e.document = json_extract(p.value, '$.document')))",
                    &st, err);
@@ -144,6 +145,7 @@ static enum status write_record(sqlite3 *db, const struct answer_record *r, stru
             (void)sqlite3_bind_int64(st, 14 + i, numbers[i]);
         }
         (void)sqlite3_bind_text(st, 20, r->search == NULL ? "" : r->search, -1, SQLITE_STATIC);
+        (void)sqlite3_bind_text(st, 21, r->calls == NULL ? "" : r->calls, -1, SQLITE_STATIC);
         s = db_run(st, err);
     }
     (void)sqlite3_finalize(st);
@@ -176,6 +178,9 @@ static void record_json(struct jsonw *w, sqlite3_stmt *st)
     json_column(w, "search", db_column(st, 19));
     json_column(w, "passages", db_column(st, 8));
     json_column(w, "cited", db_column(st, 9));
+    if (db_column(st, 20).len > 0) {
+        json_column(w, "calls", db_column(st, 20));
+    }
     jsonw_field_str(w, "outcome", db_column(st, 10));
     for (int i = 11; i < 13; i++) {
         struct str t = db_column(st, i);

@@ -22,6 +22,7 @@ struct answer_record {
     const char *search;   /* JSON object: what found the passages; NULL: nothing was searched */
     const char *passages; /* JSON array: number, document, passage, hash, label */
     const char *cited;    /* JSON array of numbers */
+    const char *calls;    /* JSON array of the functions' names; NULL: none was called */
     const char *outcome;  /* "answered", "refused", "cancelled", "failed" */
     const char *error, *note;
     int64_t created_wall_ms, search_ms, first_ms, total_ms;

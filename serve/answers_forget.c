@@ -47,7 +47,7 @@ static enum status drop_named(sqlite3 *db, struct forgetting *f, struct error *e
     bool row = false;
     enum status s = db_prepare(
         db,
-        "SELECT rowid, user, question, asked_model, error, note,"
+        "SELECT rowid, user, question, asked_model, error, note, calls,"
         " CASE WHEN json_valid(route) THEN (SELECT group_concat(t.value, char(10))"
         " FROM json_tree(route) t WHERE t.type='text') ELSE route END,"
         " CASE WHEN json_valid(passages) THEN (SELECT group_concat(t.value, char(10))"

@@ -2,10 +2,11 @@
  *
  *   api_chat      read and check the request
  *   on_passages   retrieve.Search has answered; in a conversation a language model that may have
- * these passages rewrites the question (generate.Chat, standing_question), and both are searched:
- * the citations are written once, generate.Chat starts on_piece      route and engine come with the
- * first reply (the stream begins), then text on_finished   generate is through: the record is
- * written (answers.h) ... on_recorded   ... and then the last event, or the whole answer, goes out
+ *                 these passages rewrites the question (generate.Chat, standing_question), and both
+ *                 are searched: the citations are written once, generate.Chat starts
+ *   on_piece      route and engine come with the first reply (the stream begins), then text, calls
+ *   on_finished   generate is through: the record is written (answers.h) ...
+ *   on_recorded   ... and then the last event, or the whole answer, goes out
  *
  * A client that leaves cancels both calls; the record then says "cancelled". */
 #include <stdlib.h>
@@ -68,6 +69,24 @@ static const char *cited_json(struct chat *c)
     return take_text(c, &b);
 }
 
+/* Which functions, not with what: arguments may hold what the passages say. */
+static const char *calls_json(struct chat *c)
+{
+    struct buf b;
+    struct jsonw w;
+    if (c->n_calls == 0) {
+        return NULL;
+    }
+    buf_init(&b, 16384);
+    jsonw_init(&w, &b);
+    jsonw_open(&w, '[');
+    for (size_t i = 0; i < c->n_calls; i++) {
+        jsonw_str(&w, str_from(c->calls[i].name));
+    }
+    jsonw_close(&w, ']');
+    return take_text(c, &b);
+}
+
 static void on_recorded(const struct error *err, struct buf *json, void *data);
 
 /* Once a chat, whatever became of it. The request's memory is held until the record is written. */
@@ -89,6 +108,7 @@ static void record(struct chat *c, const char *outcome)
         .search = c->search_json,
         .passages = passages_json(c),
         .cited = cited_json(c),
+        .calls = calls_json(c),
         .outcome = outcome,
         .error = c->failure.text,
         .note = c->note,

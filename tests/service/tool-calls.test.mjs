@@ -114,6 +114,9 @@ test("text and several calls are told apart; half a mark never leaves", async ()
   assert.equal(j.choices[0].message.content, "Let me see <tool.\n");
   assert.deepEqual(j.choices[0].message.tool_calls.map((c) => [c.function.name, JSON.parse(c.function.arguments)]), [["rain", { city: "Bonn", days: 2 }], ["now", {}]]);
   assert.equal(j.choices[0].finish_reason, "tool_calls");
+  const record = await a.get(`/api/answers/${j.carrel.answer_id}`);
+  assert.deepEqual(record.calls, ["rain", "now"]);
+  assert.ok(!JSON.stringify(record).includes("Bonn"), "arguments are not kept");
   const events = await stream(written(text));
   assert.equal(events.map((e) => e.choices?.[0]?.delta?.content ?? "").join(""), "Let me see <tool.\n");
   assert.deepEqual(deltas(events).filter((p) => p.id).map((p) => [p.index, p.function.name]), [[0, "rain"], [1, "now"]]);
@@ -147,6 +150,7 @@ test("what is no call of a function that was offered is text, and the note says 
     assert.equal(j.choices[0].finish_reason, "stop");
     assert.equal(j.choices[0].message.tool_calls, undefined);
     assert.match(j.carrel.note, /began as a call/);
+    assert.equal((await a.get(`/api/answers/${j.carrel.answer_id}`)).calls, undefined);
   }
   const none = await ask({ ...written(call("now", "{}")), tool_choice: "none" });
   assert.equal(none.choices[0].message.content, call("now", "{}")); // nothing is offered, so nothing is called
