@@ -218,29 +218,23 @@ static enum status write_counts(sqlite3 *db, const struct feedback_summary *f, s
     return s;
 }
 
-/* The same question asked twice is one, at its last time: max() decides which row id is of. */
-static enum status write_unanswered(sqlite3 *db, const struct feedback_summary *f, struct jsonw *w,
-                                    struct error *err)
+/* "key": what the rows of sql say, each an object. Its ?1: since when, ?2: how many. */
+static enum status write_list(sqlite3 *db, const struct feedback_summary *f, const char *key,
+                              const char *sql, void (*fields)(struct jsonw *w, sqlite3_stmt *st),
+                              struct jsonw *w, struct error *err)
 {
     sqlite3_stmt *st = NULL;
     bool row = false;
-    enum status s = db_prepare(db,
-                               "SELECT question, count(*), max(created_wall_ms), id FROM answers"
-                               " WHERE created_wall_ms >= ?1 AND outcome = 'refused'"
-                               " AND length(question) BETWEEN 1 AND 4000"
-                               " GROUP BY question ORDER BY 3 DESC LIMIT 50",
-                               &st, err);
-    jsonw_key(w, "unanswered");
+    enum status s = db_prepare(db, sql, &st, err);
+    jsonw_key(w, key);
     jsonw_open(w, '[');
     if (s == STATUS_OK) {
         (void)sqlite3_bind_int64(st, 1, f->since_wall_ms);
+        (void)sqlite3_bind_int(st, 2, FEEDBACK_LISTED_MAX);
     }
     while (s == STATUS_OK && (s = db_row(st, &row, err)) == STATUS_OK && row) {
         jsonw_open(w, '{');
-        jsonw_field_str(w, "question", db_column(st, 0));
-        jsonw_field_int(w, "times", sqlite3_column_int64(st, 1));
-        jsonw_field_int(w, "at", sqlite3_column_int64(st, 2) / 1000);
-        jsonw_field_str(w, "answer", db_column(st, 3));
+        fields(w, st);
         jsonw_close(w, '}');
     }
     jsonw_close(w, ']');
@@ -248,33 +242,31 @@ static enum status write_unanswered(sqlite3 *db, const struct feedback_summary *
     return s;
 }
 
-/* What people wrote beside their thumbs, the newest. */
-static enum status write_comments(sqlite3 *db, const struct feedback_summary *f, struct jsonw *w,
-                                  struct error *err)
+/* The same question asked twice is one, at its last time: max() decides which row id is of. */
+#define UNANSWERED                                                                                 \
+    "SELECT question, count(*), max(created_wall_ms), id FROM answers"                             \
+    " WHERE created_wall_ms >= ?1 AND outcome = 'refused'"                                         \
+    " AND length(question) BETWEEN 1 AND 4000 GROUP BY question ORDER BY 3 DESC LIMIT ?2"
+
+static void unanswered_fields(struct jsonw *w, sqlite3_stmt *st)
 {
-    sqlite3_stmt *st = NULL;
-    bool row = false;
-    enum status s = db_prepare(db,
-                               "SELECT comment, verdict, at_wall_ms, answer FROM feedback"
-                               " WHERE at_wall_ms >= ?1 AND comment <> ''"
-                               " ORDER BY at_wall_ms DESC LIMIT 50",
-                               &st, err);
-    jsonw_key(w, "comments");
-    jsonw_open(w, '[');
-    if (s == STATUS_OK) {
-        (void)sqlite3_bind_int64(st, 1, f->since_wall_ms);
-    }
-    while (s == STATUS_OK && (s = db_row(st, &row, err)) == STATUS_OK && row) {
-        jsonw_open(w, '{');
-        jsonw_field_str(w, "comment", db_column(st, 0));
-        jsonw_field_z(w, "verdict", sqlite3_column_int(st, 1) > 0 ? "up" : "down");
-        jsonw_field_int(w, "at", sqlite3_column_int64(st, 2) / 1000);
-        jsonw_field_str(w, "answer", db_column(st, 3));
-        jsonw_close(w, '}');
-    }
-    jsonw_close(w, ']');
-    (void)sqlite3_finalize(st);
-    return s;
+    jsonw_field_str(w, "question", db_column(st, 0));
+    jsonw_field_int(w, "times", sqlite3_column_int64(st, 1));
+    jsonw_field_int(w, "at", sqlite3_column_int64(st, 2) / 1000);
+    jsonw_field_str(w, "answer", db_column(st, 3));
+}
+
+/* What people wrote beside their thumbs, the newest. */
+#define COMMENTS                                                                                   \
+    "SELECT comment, verdict, at_wall_ms, answer FROM feedback"                                    \
+    " WHERE at_wall_ms >= ?1 AND comment <> '' ORDER BY at_wall_ms DESC LIMIT ?2"
+
+static void comment_fields(struct jsonw *w, sqlite3_stmt *st)
+{
+    jsonw_field_str(w, "comment", db_column(st, 0));
+    jsonw_field_z(w, "verdict", sqlite3_column_int(st, 1) > 0 ? "up" : "down");
+    jsonw_field_int(w, "at", sqlite3_column_int64(st, 2) / 1000);
+    jsonw_field_str(w, "answer", db_column(st, 3));
 }
 
 enum status feedback_summary(sqlite3 *db, void *data, struct error *err)
@@ -285,10 +277,10 @@ enum status feedback_summary(sqlite3 *db, void *data, struct error *err)
     jsonw_open(&w, '{');
     enum status s = write_counts(db, f, &w, err);
     if (s == STATUS_OK) {
-        s = write_unanswered(db, f, &w, err);
+        s = write_list(db, f, "unanswered", UNANSWERED, unanswered_fields, &w, err);
     }
     if (s == STATUS_OK) {
-        s = write_comments(db, f, &w, err);
+        s = write_list(db, f, "comments", COMMENTS, comment_fields, &w, err);
     }
     jsonw_close(&w, '}');
     if (s == STATUS_OK && buf_status(&f->json) != STATUS_OK) {

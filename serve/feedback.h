@@ -32,10 +32,11 @@ struct feedback_judged {
  * that they cite, except those of passages that were disliked. */
 enum status feedback_judged(sqlite3 *db, void *data, struct error *err) MUST_CHECK;
 
-#define FEEDBACK_UNANSWERED_MAX 50
+#define FEEDBACK_LISTED_MAX 50
 
 /* What an administrator is told of a tenant's answers since a time: how many there were, how many
- * said that the documents do not tell, thumbs, and the questions of those that did not. */
+ * said that the documents do not tell, thumbs, and of the questions of those that did not and of
+ * people's remarks the newest FEEDBACK_LISTED_MAX. */
 struct feedback_summary {
     int64_t since_wall_ms;
     struct buf json; /* an object; the caller's to init and deinit */
