@@ -38,7 +38,7 @@ static void add(struct models *m, const char *name)
 }
 
 /* Who writes the answers, and what could. */
-static void write_engines(struct jsonw *w, const Ge__DescribeReply *d, bool operator)
+static void write_engines(struct jsonw *w, const Ge__DescribeReply *d, bool told)
 {
     jsonw_field_z(w, "answers", d->default_engine);
     jsonw_key(w, "engines");
@@ -48,7 +48,7 @@ static void write_engines(struct jsonw *w, const Ge__DescribeReply *d, bool oper
         jsonw_field_z(w, "name", d->engines[i]->name);
         jsonw_field_z(w, "model", d->engines[i]->model);
         jsonw_field_bool(w, "ready", d->engines[i]->ready);
-        if (operator&& d->engines[i]->detail != NULL) {
+        if (told && d->engines[i]->detail != NULL) {
             jsonw_field_z(w, "detail", d->engines[i]->detail);
         }
         jsonw_close(w, '}');
@@ -56,7 +56,7 @@ static void write_engines(struct jsonw *w, const Ge__DescribeReply *d, bool oper
     jsonw_close(w, ']');
 }
 
-static void write_model(struct jsonw *w, const struct models *m, const char *name, bool operator)
+static void write_model(struct jsonw *w, const struct models *m, const char *name, bool told)
 {
     jsonw_open(w, '{');
     jsonw_field_z(w, "id", name);
@@ -67,7 +67,7 @@ static void write_model(struct jsonw *w, const struct models *m, const char *nam
         jsonw_field_z(w, "alias_of", m->published[0] == '\0' ? MODEL_HASHED : m->published);
     }
     if (strcmp(name, MODEL_CHAT) == 0 && m->writers != NULL) {
-        write_engines(w, m->writers, operator);
+        write_engines(w, m->writers, told);
     }
     jsonw_close(w, '}');
 }
@@ -75,7 +75,7 @@ static void write_model(struct jsonw *w, const struct models *m, const char *nam
 static void answer(struct request *q)
 {
     const struct models *m = q->op;
-    bool operator= api_runs_appliance(q);
+    bool told = api_runs_appliance(q);
     struct jsonw w;
     jsonw_init(&w, &q->out);
     if (m->wanted.ptr != NULL) {
@@ -93,14 +93,14 @@ static void answer(struct request *q)
             api_error(q, 404, "model", "model_not_found", "The model does not exist here.");
             return;
         }
-        write_model(&w, m, found, operator);
+        write_model(&w, m, found, told);
     } else {
         jsonw_open(&w, '{');
         jsonw_field_z(&w, "object", "list");
         jsonw_key(&w, "data");
         jsonw_open(&w, '[');
         for (size_t i = 0; i < m->n; i++) {
-            write_model(&w, m, m->names[i], operator);
+            write_model(&w, m, m->names[i], told);
         }
         jsonw_close(&w, ']');
         jsonw_close(&w, '}');

@@ -134,14 +134,17 @@ enum status store_status(struct store *s, struct arena *a, Vs__StatusReply *out,
 /* Path of the encoder's blob. */
 enum status store_encoder_path(struct store *s, const char *encoder, char *path, size_t cap,
                                struct error *err) MUST_CHECK;
-/* One page of at most `page` chunks; *last when nothing follows. */
-/* What was there before a scan over all passages, for store_encoder_basis after it: 16 bytes in a. */
+/* What was there before a scan over all passages, for store_encoder_basis after it: 16 bytes in a.
+ */
 enum status store_scan_basis(struct store *s, struct arena *a, ProtobufCBinaryData *out,
                              struct error *err) MUST_CHECK;
-/* The stored encoder was fitted on such a scan and on nothing else. From here on its row tells whether it
- * may know of a text that is gone; not where something went while it was read and fitted. */
+/* The stored encoder was fitted on such a scan and on nothing else. From here on its row tells
+ * whether it may know of a text that is gone; not where something went while it was read and
+ * fitted.
+ */
 enum status store_encoder_basis(struct store *s, const char *encoder, ProtobufCBinaryData basis,
                                 struct error *err) MUST_CHECK;
+/* One page of at most `page` chunks; *last when nothing follows. */
 enum status store_scan(struct store *s, const char *missing_encoder, ProtobufCBinaryData after,
                        uint32_t page, struct arena *a, Vs__ScanReply *out, bool *last,
                        struct error *err) MUST_CHECK;
