@@ -245,28 +245,80 @@ static void test_neighbours(void **state)
     test_folder_remove(dir);
 }
 
-/* Every way of choosing: the token that the sampler takes of the same row. */
+#define STEPS 7U
+
+/* An answer of STEPS tokens, in steps of its own and beside a prompt. With `rows` each token is the
+ * sampler's of the row that came along. Returns how many tokens came without a row: those that the
+ * device's likeliest told. */
+static uint32_t choose_answer(struct rig *r, const struct sampler_options *o,
+                              const uint64_t *allowed, bool rows, uint32_t tokens[STEPS])
+{
+    struct sampler *sampler = NULL;
+    struct kv_sequence s = {0};
+    struct kv_sequence other = {0};
+    struct error err;
+    uint32_t token = 1;
+    uint32_t told = 0;
+    uint32_t text[2] = {5, 6};
+    assert_int_equal(sampler_new(o, r->vocabulary, &sampler, &err), STATUS_OK);
+    assert_int_equal(kv_reserve(r->gpu->keys, &s, TOKENS, &err), STATUS_OK);
+    assert_int_equal(kv_reserve(r->gpu->keys, &other, 2 * TOKENS, &err), STATUS_OK);
+    for (uint32_t step = 0; step < STEPS; step++) {
+        struct model_piece p[] = {{&other, text, 2, false}, {&s, &token, 1, false}};
+        struct backend_pick picks[2] = {{.wanted = false},
+                                        {.sampler = sampler,
+                                         .allowed = allowed,
+                                         .step = step,
+                                         .wanted = true,
+                                         .logits_wanted = rows}};
+        size_t from = step < 4 ? 1 : 0; /* alone, as a captured step is, and beside a prompt */
+        assert_int_equal(backend_choose(r->gpu, p + from, 2 - from, picks + from, &err), STATUS_OK);
+        token = picks[1].token;
+        if (rows) {
+            assert_non_null(picks[1].logits);
+            assert_int_equal(token, sampler_pick(sampler, picks[1].logits, allowed, step));
+        }
+        assert_true(allowed == NULL || token % 3 == 0);
+        sampler_accept(sampler, token);
+        tokens[step] = token;
+        told += picks[1].logits == NULL ? 1 : 0;
+    }
+    kv_release(r->gpu->keys, &s);
+    kv_release(r->gpu->keys, &other);
+    sampler_free(sampler);
+    return told;
+}
+
+/* Every way of choosing: the token that the sampler takes of the same row, and the same again where
+ * only the likeliest come back. */
 static void test_choices(void **state)
 {
     struct logit_bias bias[] = {{270, 8}, {280, -100}};
     struct logit_bias twice[] = {{270, 1}, {270, 1}};
-    const struct sampler_options options[] = {
-        {.temperature = 0, .top_p = 1, .repetition_penalty = 1},
-        {.temperature = 1, .top_p = 1, .repetition_penalty = 1, .seed = 3},
-        {.temperature = .7F, .top_p = .9F, .top_k = 40, .repetition_penalty = 1.1F, .window = 64},
-        {.temperature = 1.3F, .top_p = .8F, .min_p = .05F, .repetition_penalty = 1, .seed = 9},
-        {.temperature = .5F,
-         .top_p = 1,
-         .repetition_penalty = 1,
-         .presence_penalty = .5F,
-         .frequency_penalty = .3F,
-         .window = 16,
-         .biases = bias,
-         .n_biases = 2},
-        {.temperature = 0, .top_p = 1, .repetition_penalty = 1, .biases = twice, .n_biases = 2}};
+    const struct {
+        struct sampler_options o;
+        uint32_t told[2]; /* at least so many tokens by the likeliest alone; under a mask */
+    } rows[] = {
+        {{.temperature = 0, .top_p = 1, .repetition_penalty = 1}, {STEPS, STEPS}},
+        {{.temperature = 1, .top_p = 1, .repetition_penalty = 1, .seed = 3}, {0, 0}},
+        {{.temperature = .7F, .top_p = .9F, .top_k = 40, .repetition_penalty = 1.1F, .window = 64},
+         {STEPS, STEPS}},
+        {{.temperature = 1.3F, .top_p = .8F, .min_p = .05F, .repetition_penalty = 1, .seed = 9},
+         {1, 1}},
+        {{.temperature = .5F,
+          .top_p = 1,
+          .repetition_penalty = 1,
+          .presence_penalty = .5F,
+          .frequency_penalty = .3F,
+          .window = 16,
+          .biases = bias,
+          .n_biases = 2},
+         {1, 0}},
+        /* two biases of one token: the host's */
+        {{.temperature = 0, .top_p = 1, .repetition_penalty = 1, .biases = twice, .n_biases = 2},
+         {0, 0}}};
     char dir[64];
     struct rig r;
-    struct error err;
     (void)state;
     test_folder(dir);
     open_rig(&r, dir, "llama", TENSOR_Q8_0, TENSOR_F16, BACKEND_LAYERS_FIT);
@@ -274,38 +326,16 @@ static void test_choices(void **state)
     for (uint32_t t = 0; t < r.vocabulary; t += 3) {
         allowed[t / 64] |= UINT64_C(1) << t % 64;
     }
-    for (size_t i = 0; i < 2 * COUNT_OF(options); i++) {
-        struct sampler *sampler = NULL;
-        struct kv_sequence s = {0};
-        struct kv_sequence other = {0};
-        bool masked = i >= COUNT_OF(options);
-        assert_int_equal(sampler_new(&options[i % COUNT_OF(options)], r.vocabulary, &sampler, &err),
-                         STATUS_OK);
-        assert_int_equal(kv_reserve(r.gpu->keys, &s, TOKENS, &err), STATUS_OK);
-        assert_int_equal(kv_reserve(r.gpu->keys, &other, 2 * TOKENS, &err), STATUS_OK);
-        uint32_t token = 1;
-        uint32_t text[2] = {5, 6};
-        for (uint32_t step = 0; step < 7; step++) {
-            struct model_piece p[] = {{&other, text, 2, false}, {&s, &token, 1, false}};
-            struct backend_pick picks[2] = {{.wanted = false},
-                                            {.sampler = sampler,
-                                             .allowed = masked ? allowed : NULL,
-                                             .step = step,
-                                             .wanted = true,
-                                             .logits_wanted = true}};
-            size_t from = step < 4 ? 1 : 0; /* alone, as a captured step is, and beside a prompt */
-            assert_int_equal(backend_choose(r.gpu, p + from, 2 - from, picks + from, &err),
-                             STATUS_OK);
-            assert_non_null(picks[1].logits);
-            token = picks[1].token;
-            assert_int_equal(token,
-                             sampler_pick(sampler, picks[1].logits, masked ? allowed : NULL, step));
-            assert_true(!masked || token % 3 == 0);
-            sampler_accept(sampler, token);
-        }
-        kv_release(r.gpu->keys, &s);
-        kv_release(r.gpu->keys, &other);
-        sampler_free(sampler);
+    for (size_t i = 0; i < 2 * COUNT_OF(rows); i++) {
+        const uint64_t *mask = i < COUNT_OF(rows) ? NULL : allowed;
+        uint32_t wanted[STEPS];
+        uint32_t got[STEPS];
+        const struct sampler_options *o = &rows[i % COUNT_OF(rows)].o;
+        assert_int_equal(choose_answer(&r, o, mask, true, wanted), 0);
+        uint32_t told = choose_answer(&r, o, mask, false, got);
+        assert_memory_equal(got, wanted, sizeof got);
+        print_message("choices %zu: %u of %u told by the likeliest\n", i, told, STEPS);
+        assert_true(told >= rows[i % COUNT_OF(rows)].told[i / COUNT_OF(rows)]);
     }
     close_rig(&r);
     test_folder_remove(dir);
