@@ -1,5 +1,5 @@
 /* One document format: how it is recognised and how it yields blocks. A new format is one file here
- * and one row in formats.c; docs/contributing.md walks through it.
+ * and one row in formats.def; docs/contributing.md walks through it.
  *
  * Parsers are plain functions over a memory range that hand blocks to an emitter; they run inside
  * the sandbox, allocate from one arena with a ceiling, recurse on nothing that a document controls,
