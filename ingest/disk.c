@@ -114,6 +114,7 @@ static enum status descend(struct disk *d, struct str folder, struct disk_view *
             s = s == STATUS_OK ? look_error(failed, here, err) : s;
             break;
         }
+        v->place = maildir_enter(fd, v->place, path_name(here));
         (void)close(fd);
         fd = next;
         s = look_at(d, fd, here, v, err);
@@ -158,7 +159,8 @@ static enum status stat_in(struct disk *d, int fd, const struct disk_view *v, st
     bool folder = S_ISDIR(st.st_mode);
     *out = file_stamp_of(&st);
     *kind = !folder && !S_ISREG(st.st_mode) ? TREE_OTHER
-            : path_ignored(path) || disk_view_ignores(v, path, folder, folder ? 0 : out->size)
+            : maildir_passes_over(fd, v->place, name, folder) ||
+                    disk_view_ignores(v, path, folder, folder ? 0 : out->size)
                 ? TREE_OTHER
             : folder ? TREE_FOLDER
                      : TREE_FILE;

@@ -14,6 +14,7 @@
 
 #include "base/buf.h"
 #include "base/settings/rules.h"
+#include "ingest/maildir.h"
 #include "ingest/tree.h"
 
 #define DISK_SAID_MAX 32   /* folders above a file that say something */
@@ -25,6 +26,7 @@ struct disk_said; /* what one folder says; shared and counted */
 
 struct disk_view { /* what is said of the files in a folder */
     struct disk *disk;
+    enum maildir_place place; /* what the folder is to a maildir */
     struct disk_said *said[DISK_SAID_MAX]; /* from the top down */
     size_t n;
 };

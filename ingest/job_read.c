@@ -185,7 +185,9 @@ static void snapshot_done(void *data)
         char name[256];
         struct str n = path_name(j->row.path);
         (void)snprintf(name, sizeof name, "%.*s", STR_ARG(n));
-        j->format = format_detect(name, j->snap.head, j->snap.head_len);
+        j->format = j->folders.place == MAILDIR_MAIL
+                        ? "eml"
+                        : format_detect(name, j->snap.head, j->snap.head_len);
         check_ban(j);
     }
 }

@@ -3,6 +3,7 @@
 #include <stdio.h>
 
 #include "base/text/text.h"
+#include "ingest/maildir.h"
 
 #define UPLOAD_DEPTH_MAX 9
 #define UPLOAD_NAME_MAX 200
@@ -54,17 +55,23 @@ bool name_ignored(struct str name)
     return false;
 }
 
-bool path_ignored(struct str path)
+bool path_ignored(struct str path, bool folder)
 {
+    bool hidden = false; /* the component before */
     if (path.len == 0) {
         return true;
     }
     while (path.len > 0) {
-        if (name_ignored(next_component(&path))) {
+        struct str name = next_component(&path);
+        if (hidden && !maildir_part(name)) {
+            return true;
+        }
+        hidden = name.len > 1 && name.ptr[0] == '.';
+        if (!hidden && name_ignored(name)) {
             return true;
         }
     }
-    return false;
+    return hidden && !folder;
 }
 
 /* Length of the valid UTF-8 sequence at the start of s; 0 when there is none. */
@@ -141,6 +148,9 @@ struct str path_folder(struct str path)
 
 bool path_same_ending(struct str a, struct str b)
 {
+    if (maildir_same_message(a, b)) {
+        return true;
+    }
     struct str x = ending(a);
     struct str y = ending(b);
     return x.len == y.len && ends_ignoring_case(x, y);

@@ -113,12 +113,16 @@ static bool open_next(struct scan *s, struct scan_step *out)
     s->n_folders--;
     struct str path = {.ptr = s->now->path, .len = s->now->len};
     struct error err;
+    int fd = -1;
+    enum status opened = disk_look(s->disk, path, &s->said, &err);
+    if (opened == STATUS_OK && s->said.place == MAILDIR_PASSED) { /* an event named it */
+        close_folder(s);
+        return true;
+    }
     if (s->watch != NULL) {
         enum status w = watch_add(s->watch, path, &err);
         out->watch_limit = out->watch_limit || w == STATUS_BUSY;
     }
-    int fd = -1;
-    enum status opened = disk_look(s->disk, path, &s->said, &err);
     if (opened == STATUS_OK) {
         opened = tree_open(disk_root(s->disk), path, O_RDONLY | O_DIRECTORY, &fd, &err);
     }
@@ -145,11 +149,11 @@ static void look_at(struct scan *s, const char *name, struct scan_step *out)
     if (fstatat(dirfd(s->dir), name, &st, AT_SYMLINK_NOFOLLOW) != 0) {
         return; /* gone again */
     }
-    if (name_ignored(n)) {
+    bool folder = S_ISDIR(st.st_mode);
+    if (maildir_passes_over(dirfd(s->dir), s->said.place, n, folder)) {
         remove_stale_upload(dirfd(s->dir), name, &st);
         return;
     }
-    bool folder = S_ISDIR(st.st_mode);
     if (!folder && !S_ISREG(st.st_mode)) {
         out->passed_over++;
         return;

@@ -11,6 +11,7 @@
 #include "base/list.h"
 #include "base/map.h"
 #include "ingest/disk.h"
+#include "ingest/maildir.h"
 #include "ingest/paths.h"
 #include "ingest/tree.h"
 
@@ -267,6 +268,16 @@ static void move_from(struct watch *w, struct str path, uint32_t cookie, bool fo
     arm_timer(w);
 }
 
+/* What cur, new and tmp are to the folder that holds them is known when the last of them is made.
+ */
+static void new_folder(struct watch *w, struct str path)
+{
+    if (maildir_part(path_name(path))) {
+        w->cb.folder(w->data, path_folder(path));
+    }
+    w->cb.folder(w->data, path);
+}
+
 static void move_to(struct watch *w, struct str path, uint32_t cookie, bool folder)
 {
     list_for_each(it, &w->moves)
@@ -278,8 +289,8 @@ static void move_to(struct watch *w, struct str path, uint32_t cookie, bool fold
         list_remove(&m->link);
         w->n_moves--;
         struct str from = {.ptr = m->path, .len = m->len};
-        bool was_ignored = path_ignored(from);
-        bool is_ignored = path_ignored(path);
+        bool was_ignored = path_ignored(from, folder);
+        bool is_ignored = path_ignored(path, folder);
         if (folder && is_ignored) {
             unwatch(w, from);
         } else if (folder && !was_ignored) {
@@ -290,16 +301,16 @@ static void move_to(struct watch *w, struct str path, uint32_t cookie, bool fold
         } else if (!was_ignored) {
             w->cb.moved(w->data, from, path, folder);
         } else if (folder) {
-            w->cb.folder(w->data, path);
+            new_folder(w, path);
         } else {
             w->cb.touched(w->data, path, true);
         }
         free(m);
         return;
     }
-    if (!path_ignored(path)) {
+    if (!path_ignored(path, folder)) {
         if (folder) {
-            w->cb.folder(w->data, path);
+            new_folder(w, path);
         } else {
             w->cb.touched(w->data, path, true);
         }
@@ -349,13 +360,13 @@ static void on_event(struct watch *w, const struct inotify_event *e)
         move_from(w, p, e->cookie, folder);
     } else if ((e->mask & IN_MOVED_TO) != 0) {
         move_to(w, p, e->cookie, folder);
-    } else if (path_ignored(p)) {
+    } else if (path_ignored(p, folder)) {
         return;
     } else if ((e->mask & IN_DELETE) != 0) {
         w->cb.gone(w->data, p);
     } else if (folder) {
         if ((e->mask & (IN_CREATE | IN_ATTRIB)) != 0) { /* ATTRIB: it may have become readable */
-            w->cb.folder(w->data, p);
+            new_folder(w, p);
         }
     } else {
         w->cb.touched(w->data, p, (e->mask & IN_CLOSE_WRITE) != 0);

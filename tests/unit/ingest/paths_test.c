@@ -10,15 +10,19 @@ static void ignores_hidden_and_temporary(void **state)
         const char *path;
         bool ignored;
     } cases[] = {
-        {"a.txt", false},        {"x/a.txt", false},      {".a", true},
-        {"x/.git/a.txt", true},  {"a.txt~", true},        {"a.SWP", true},
-        {"a.tmp", true},         {"a.part", true},        {"a.crdownload", true},
-        {"~$report.docx", true}, {"x.tmp/a.txt", true},   {"tmp", false},
-        {"a\nb.txt", false},     {"\xff\xfe.txt", false}, {"", true},
+        {"a.txt", false},         {"x/a.txt", false},      {".a", true},
+        {"x/.git/a.txt", true},   {"a.txt~", true},        {"a.SWP", true},
+        {"a.tmp", true},          {"a.part", true},        {"a.crdownload", true},
+        {"~$report.docx", true},  {"x.tmp/a.txt", true},   {"tmp", false},
+        {"a\nb.txt", false},      {"\xff\xfe.txt", false}, {"", true},
+        {"m/.Sent/cur/1", false}, {".Sent/x/cur/1", true}, {"m/.Sent/.a/cur/1", true},
     };
     for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
-        assert_int_equal(path_ignored(str_from(cases[i].path)), cases[i].ignored);
+        assert_int_equal(path_ignored(str_from(cases[i].path), false), cases[i].ignored);
     }
+    assert_false(path_ignored(STR("m/.Sent"), true)); /* the disk must tell */
+    assert_true(path_ignored(STR("m/.Sent"), false));
+    assert_true(path_ignored(STR("."), true));
 }
 
 static void collection_is_the_first_folder(void **state)
@@ -72,6 +76,10 @@ static void endings(void **state)
     assert_true(path_same_ending(STR("a.TXT"), STR("x/b.txt")));
     assert_false(path_same_ending(STR("a.txt"), STR("a.md")));
     assert_true(path_same_ending(STR("x.d/readme"), STR("notes")));
+    assert_true(path_same_ending(STR("m/new/1.M2.host"), STR("m/cur/1.M2.host:2,S")));
+    assert_true(path_same_ending(STR("m/cur/1.M2.host:2,S"), STR("m/.Old/cur/1.M2.host:2,RS")));
+    assert_false(path_same_ending(STR("m/cur/1.M2.host:2,S"), STR("m/cur/1.M3.host:2,RS")));
+    assert_false(path_same_ending(STR("m/x/1.M2.host:2,S"), STR("m/x/1.M2.host:2,RS")));
     assert_true(tenant_name_valid(STR("main-2")));
     assert_false(tenant_name_valid(STR("Main")));
     assert_false(tenant_name_valid(STR("..")));
