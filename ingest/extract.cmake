@@ -15,7 +15,7 @@ add_executable(bench-measure ${CMAKE_SOURCE_DIR}/tests/bench/measure.c)
 target_link_libraries(bench-measure PRIVATE carrel_warnings)
 set_target_properties(bench-measure PROPERTIES RUNTIME_OUTPUT_DIRECTORY ${CMAKE_BINARY_DIR}/tests)
 
-add_library(carrel_extract_pool STATIC extractor.c piece.c formats/detect.c)
+add_library(carrel_extract_pool STATIC extractor.c piece.c formats/detect.c formats/binary.c)
 target_link_libraries(carrel_extract_pool PUBLIC carrel_base carrel_utf8 proto_extract
   PRIVATE carrel_warnings)
 add_dependencies(carrel_extract_pool carrel-extract)

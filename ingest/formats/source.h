@@ -3,12 +3,11 @@
 #ifndef CARREL_INGEST_FORMATS_SOURCE_H
 #define CARREL_INGEST_FORMATS_SOURCE_H
 
+#include "ingest/formats/binary.h"
 #include "ingest/formats/format.h"
 
 /* charset_guess, and UTF-16 without a mark. */
 const char *text_charset(struct str s, const char *declared, char *out, size_t cap, size_t *bom);
-/* Too many control codes among its first bytes for a text in that encoding. */
-bool text_is_binary(struct str s, const char *charset);
 
 struct source {
     struct str text; /* without a byte order mark; bad bytes, NUL and CR may be in it: the emitter

@@ -348,7 +348,6 @@ static void test_formats(void **state)
     assert_string_equal(format_detect("a.epub", "PK", 2), "epub");
     assert_string_equal(format_detect("x.y.Markdown", "", 0), "md");
     assert_string_equal(format_detect("x.htm", "", 0), "html");
-    assert_null(format_detect("x.exe", "%PDF-", 5));
     assert_string_equal(format_detect("letter.docx", "{\\rtf1", 6), "rtf");
     assert_string_equal(format_detect("t.TSV", "a\tb", 3), "csv");
     assert_string_equal(format_detect("m.mbox", "From ", 5), "mbox");
@@ -356,6 +355,66 @@ static void test_formats(void **state)
     assert_string_equal(format_detect("x.py", "", 0), "code");
     assert_null(format_detect(".txt", "", 0));
     assert_null(format_detect("noend", "", 0));
+}
+
+static void detects(const char *name, struct str head, const char *format)
+{
+    const char *got = format_detect(name, head.ptr, head.len);
+    if (format == NULL ? got != NULL : got == NULL || strcmp(got, format) != 0) {
+        fail_msg("%s is %s, not %s", name, got == NULL ? "nothing" : got,
+                 format == NULL ? "nothing" : format);
+    }
+}
+
+/* What a file is where its name says nothing, or something else. */
+static void test_detect_by_content(void **state)
+{
+#define MAIL                                                                                       \
+    "Return-Path: <a@b.de>\r\nReceived: from x\r\n\tby y; Sat\r\nFrom: A <a@b.de>\r\n\r\nHi\r\n"
+    (void)state;
+    detects("1732200000.M1P2.host.de:2,S", STR(MAIL), "eml");
+    detects("1732200000.M1P2.box.pl", STR(MAIL), "eml");
+    detects("1732200000.M1P2V3.mx,S=1234", STR("From: a\nTo: b\nSubject: c\n\nd"), "eml");
+    detects("answer.txt", STR(MAIL), "txt");
+    detects("notes", STR("To: do\nmilk, eggs, and bread for the week\n"), "txt");
+    detects("archive-2003", STR("From a@b Sat Jan  3 01:05:34 1996\nSubject: x\n\ny\n"), "mbox");
+    detects("README", STR("# Carrel\n\nReads documents.\n"), "txt");
+    detects("LIESMICH",
+            STR("Gr\xFC\xDF"
+                "e aus M\xFCnchen, ganz in Latin-1\n"),
+            "txt");
+    detects("wide", STR("\xFF\xFEh\0i\0"), "txt");
+    detects("wide", STR("H\0e\0l\0l\0o\0 \0w\0o\0r\0l\0d\0"), "txt");
+    detects("settings.conf", STR("[core]\nname = value\n"), "txt");
+    detects("tool", STR("#!/bin/sh\nexit 0\n"), "code");
+    detects("page", STR("\n <!DOCTYPE HTML>\n<html>"), "html");
+    detects("page", STR("<?xml version=\"1.0\"?><html xmlns=\"x\">"), "html");
+    detects("feed", STR("\xEF\xBB\xBF<?xml version=\"1.0\"?><rss>"), "xml");
+    detects("data", STR("{\n \"a\": 1}"), "json");
+    detects("data", STR("[ {\"a\": 1}]"), "json");
+    detects("refs", STR("[1] Smith, 1990. [2] Jones.\n"), "txt");
+    detects("report", STR("%PDF-1.4\n"), "pdf");
+    detects("report.exe", STR("%PDF-1.4\n"), "pdf");
+    detects("report", STR("\r\n  %PDF-1.4\n"), "pdf");
+    detects("letter", STR("{\\rtf1 x}"), "rtf");
+    detects("book",
+            STR("PK\3\4\24\0\0\0\0\0\0\0\0\0\0\0\0\0\24\0\0\0\24\0\0\0\10\0\0\0mimetypeapplication/"
+                "epub+zip"),
+            "epub");
+    detects(
+        "sheet.docx",
+        STR("PK\3\4\24\0\0\0\0\0\0\0\0\0\0\0\0\0\24\0\0\0\24\0\0\0\17\0\0\0xl/workbook.xml....."),
+        "xlsx");
+    detects("export.docx", STR("<html><body><p>Not Word at all</p>"), "html");
+    detects("plain.docx", STR("Only some words, and no archive.\n"), "txt");
+    /* no text, no format */
+    detects("program", STR("\177ELF\2\1\1\0\0\0\0\0\0\0\0\0\3\0\76\0"), NULL);
+    detects("noise.bin", STR("\1\2\3\4\5\6\7\1\2\3\4\5\6\7\1\2\3\4\5\6\7"), NULL);
+    detects("empty", STR(""), NULL);
+    detects("blank", STR(" \n\t\n"), NULL);
+    /* binary and damaged: the reader of the kind that it is called tells what is wrong */
+    detects("a.docx", STR("\0\1\2\3\4\5\6\7\0\1\2\3\4\5\6\7\0\1"), "docx");
+#undef MAIL
 }
 
 static int set_up(void **state)
@@ -376,11 +435,15 @@ static int tear_down(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_pdf),          cmocka_unit_test(test_encrypted_pdf),
-        cmocka_unit_test(test_render),       cmocka_unit_test(test_limits),
-        cmocka_unit_test(test_bad_programs), cmocka_unit_test(test_many_and_cancel),
+        cmocka_unit_test(test_pdf),
+        cmocka_unit_test(test_encrypted_pdf),
+        cmocka_unit_test(test_render),
+        cmocka_unit_test(test_limits),
+        cmocka_unit_test(test_bad_programs),
+        cmocka_unit_test(test_many_and_cancel),
         cmocka_unit_test(test_long_name),
         cmocka_unit_test(test_formats),
+        cmocka_unit_test(test_detect_by_content),
     };
     return cmocka_run_group_tests_name("extractor", tests, set_up, tear_down);
 }
