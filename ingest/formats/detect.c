@@ -278,6 +278,8 @@ static const char *by_text(struct str h)
 
 /* Formats that no text is: what is called so and is text was misnamed. */
 #define BINARY " pdf docx xlsx pptx epub doc xls ppt msg rtf image "
+/* What is called so holds nothing to read, whatever its first bytes happen to be. */
+#define PROGRAMS " .exe .dll .com .sys .so .o .a "
 /* Members of an archive may be an unpacked document's; it stays what it is called. */
 #define KEEPS_ZIP " archive zip tar sevenzip gz "
 
@@ -307,12 +309,13 @@ const char *format_detect(const char *file_name, const void *head, size_t head_l
     if (named == NULL) {
         const char *pdf =
             h.len < 5 ? NULL : memmem(h.ptr, h.len < JUNK_MAX ? h.len : JUNK_MAX, "%PDF-", 5);
-        return pdf != NULL ? by_ending(".pdf") : by_text(h);
+        bool program = dot != NULL && is_one_of(dot, PROGRAMS);
+        return pdf != NULL ? by_ending(".pdf") : program ? NULL : by_text(h);
     }
     if (is_maildir_name(file_name) && is_mail(h)) {
         return by_ending(".eml");
     }
-    if (is_one_of(named, BINARY) && h.len >= 16) {
+    if (is_one_of(named, BINARY) && h.len >= 16 && !str_starts(h, STR("PK"))) {
         const char *text = misnamed(named, h);
         /* a PDF may have junk in front, and so may RTF */
         bool own = strcmp(named, "pdf") == 0 || strcmp(named, "rtf") == 0;

@@ -410,8 +410,10 @@ static void test_detect_by_content(void **state)
     /* no text, no format */
     detects("program", STR("\177ELF\2\1\1\0\0\0\0\0\0\0\0\0\3\0\76\0"), NULL);
     detects("noise.bin", STR("\1\2\3\4\5\6\7\1\2\3\4\5\6\7\1\2\3\4\5\6\7"), NULL);
+    detects("program.exe", STR("MZ and some words that look like text"), NULL);
     detects("empty", STR(""), NULL);
     detects("blank", STR(" \n\t\n"), NULL);
+    detects("a.docx", STR("PK nothing of the kind, but some words"), "docx");
     /* binary and damaged: the reader of the kind that it is called tells what is wrong */
     detects("a.docx", STR("\0\1\2\3\4\5\6\7\0\1\2\3\4\5\6\7\0\1"), "docx");
 #undef MAIL
