@@ -30,9 +30,12 @@ carrel_test(unit/ingest/formats LINK carrel_formats PkgConfig::ZIP
   SOURCES ${CMAKE_SOURCE_DIR}/tests/unit/ingest/fixtures.c TIMEOUT 120)
 carrel_test(unit/ingest/text_formats LINK carrel_formats PkgConfig::ZIP
   SOURCES ${CMAKE_SOURCE_DIR}/tests/unit/ingest/fixtures.c TIMEOUT 120)
+carrel_test(unit/ingest/info LINK carrel_formats PkgConfig::ZIP
+  SOURCES ${CMAKE_SOURCE_DIR}/tests/unit/ingest/fixtures.c TIMEOUT 120)
 carrel_test(unit/ingest/extractor LINK carrel_extract_pool carrel_formats PkgConfig::ZIP
   SOURCES ${CMAKE_SOURCE_DIR}/tests/unit/ingest/fixtures.c TIMEOUT 120)
 
+carrel_fuzz(dates LINK carrel_formats)
 foreach(format html markdown text bbox csv json mail rtf xml code rst asciidoc subtitles)
   carrel_fuzz(${format} LINK carrel_formats)
 endforeach()

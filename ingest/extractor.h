@@ -12,7 +12,7 @@
 #include "extract.pb-c.h"
 
 /* Changes whenever the same file would give other blocks or chunks: part of "pipeline" in the store. */
-#define EXTRACTOR_VERSION 4
+#define EXTRACTOR_VERSION 5
 
 struct extractor_pool;
 struct extraction;

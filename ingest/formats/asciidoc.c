@@ -1,5 +1,6 @@
 /* AsciiDoc: titles by their signs, delimited blocks, lists, tables, block titles as captions.
  * Attributes and comments are left out, and what is included from other files. */
+#include "ingest/formats/fields.h"
 #include "ingest/formats/inline.h"
 #include "ingest/formats/source.h"
 
@@ -178,6 +179,9 @@ static void read_text(struct adoc *d, struct str line)
         return; /* a comment */
     } else if (at_start && s.ptr[0] == ':' && s.len > 2 &&
                memchr(s.ptr + 1, ':', s.len - 1) != NULL) {
+        if (d->e->blocks_out < FIELD_BLOCKS) {
+            emit_field_line(d->e, s);
+        }
         return; /* an attribute */
     } else if (s.ptr[0] == '[' && s.ptr[s.len - 1] == ']' && at_start) {
         return; /* what the next block is like */

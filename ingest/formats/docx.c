@@ -87,6 +87,7 @@ enum status docx_extract(const struct extract_input *in, struct emitter *e, stru
         s = ooxml_core_read(p, top, &core, err);
     }
     if (s == STATUS_OK) {
+        ooxml_core_emit(&core, e);
         struct docx_reader *r =
             docx_reader_new(in->arena, e, buf_view(&core.title), buf_view(&core.language));
         s = r == NULL

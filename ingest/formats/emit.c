@@ -1,10 +1,13 @@
 #include "ingest/formats/emit.h"
 
 #include <stdlib.h>
+#include <strings.h>
 
+#include "ingest/formats/dates.h"
 #include "ingest/utf8.h"
 
 #define BATCH_BYTES (256 * 1024)
+#define INFO_BYTES 1000U
 
 void emit_init(struct emitter *e, uint64_t max_bytes,
                enum status (*sink)(void *data, const Ex__Piece *piece, struct error *err),
@@ -16,11 +19,19 @@ void emit_init(struct emitter *e, uint64_t max_bytes,
     e->left = max_bytes;
     e->max = max_bytes;
     buf_init(&e->text, EMIT_BLOCK_MAX + BATCH_BYTES + 64);
+    buf_init(&e->info.title, 4096);
+    buf_init(&e->info.language, 64);
+    buf_init(&e->info.author, 4096);
+    buf_init(&e->info.keywords, 4096);
 }
 
 void emit_deinit(struct emitter *e)
 {
     buf_deinit(&e->text);
+    buf_deinit(&e->info.title);
+    buf_deinit(&e->info.language);
+    buf_deinit(&e->info.author);
+    buf_deinit(&e->info.keywords);
     free(e->lines);
     e->lines = NULL;
 }
@@ -71,43 +82,164 @@ static void flush(struct emitter *e)
     buf_reset(&e->text);
 }
 
+/* ---- what the document says of itself ---- */
+
+/* NULL where there is nothing; the text is the buffer's. */
+static char *said(struct emitter *e, struct buf *b)
+{
+    if (b->len == 0) {
+        return NULL;
+    }
+    buf_char(b, '\0');
+    if (buf_status(b) != STATUS_OK) {
+        error_set(&e->err, STATUS_NO_MEMORY, "out of memory");
+        return NULL;
+    }
+    b->len--;
+    return b->ptr;
+}
+
+static void send_info(struct emitter *e)
+{
+    Ex__Document d = EX__DOCUMENT__INIT;
+    d.format = (char *)(uintptr_t)e->info.format;
+    d.title = said(e, &e->info.title);
+    d.language = said(e, &e->info.language);
+    d.author = said(e, &e->info.author);
+    d.keywords = said(e, &e->info.keywords);
+    d.has_pages = e->info.pages > 0;
+    d.pages = e->info.pages;
+    d.has_created_ms = e->info.has_date[EMIT_CREATED];
+    d.created_ms = e->info.date_ms[EMIT_CREATED];
+    d.has_modified_ms = e->info.has_date[EMIT_MODIFIED];
+    d.modified_ms = e->info.date_ms[EMIT_MODIFIED];
+    e->info.late = false;
+    if (!emit_failed(e)) {
+        Ex__Piece piece = EX__PIECE__INIT;
+        piece.document = &d;
+        (void)!e->sink(e->data, &piece, &e->err);
+    }
+}
+
+/* Cleaned, on one line, at most INFO_BYTES of it, cut between characters. */
+static void tidy(struct buf *out, struct str s)
+{
+    struct buf clean;
+    buf_init(&clean, 4096);
+    if (s.len > INFO_BYTES) {
+        s.len = INFO_BYTES;
+        while (s.len > INFO_BYTES - 4 && ((unsigned char)s.ptr[s.len] & 0xC0) == 0x80) {
+            s.len--;
+        }
+    }
+    utf8_clean(&clean, s);
+    text_squeeze(out, buf_view(&clean), false);
+    buf_deinit(&clean);
+}
+
+/* Whether the list has the part already, letters' case (ASCII) aside. */
+static bool has_part(const struct buf *list, struct str part)
+{
+    for (size_t i = 0; i < list->len;) {
+        const char *end = memchr(list->ptr + i, ';', list->len - i);
+        size_t n = end == NULL ? list->len - i : (size_t)(end - list->ptr) - i;
+        if (n == part.len && strncasecmp(list->ptr + i, part.ptr, n) == 0) {
+            return true;
+        }
+        i += n + 2;
+    }
+    return false;
+}
+
+static void add_parts(struct emitter *e, struct buf *list, struct str s)
+{
+    struct buf whole;
+    buf_init(&whole, 4096);
+    tidy(&whole, s);
+    struct str left = buf_view(&whole);
+    while (left.len > 0 && !emit_failed(e)) {
+        const char *end = memchr(left.ptr, ';', left.len);
+        size_t n = end == NULL ? left.len : (size_t)(end - left.ptr);
+        struct str part = str_trim((struct str){left.ptr, n});
+        if (part.len > 0 && list->len + part.len + 2 <= INFO_BYTES && !has_part(list, part)) {
+            buf_z(list, list->len > 0 ? "; " : "");
+            buf_str(list, part);
+            e->info.late = e->document_out;
+        }
+        n += n < left.len ? 1 : 0;
+        left.ptr += n;
+        left.len -= n;
+    }
+    buf_deinit(&whole);
+}
+
+void emit_author(struct emitter *e, struct str name)
+{
+    add_parts(e, &e->info.author, name);
+}
+
+void emit_keywords(struct emitter *e, struct str words)
+{
+    add_parts(e, &e->info.keywords, words);
+}
+
+void emit_date_ms(struct emitter *e, enum emit_date which, int64_t ms)
+{
+    if (!e->info.has_date[which]) {
+        e->info.has_date[which] = true;
+        e->info.date_ms[which] = ms;
+        e->info.late = e->document_out;
+    }
+}
+
+void emit_title(struct emitter *e, struct str title)
+{
+    if (e->info.title.len == 0) {
+        tidy(&e->info.title, title);
+        e->info.late = e->document_out;
+    }
+}
+
+void emit_language(struct emitter *e, struct str language)
+{
+    if (e->info.language.len == 0) {
+        language.len = language.len > 16 ? 16 : language.len;
+        utf8_clean(&e->info.language, language);
+        e->info.late = e->document_out;
+    }
+}
+
+void emit_pages(struct emitter *e, uint32_t pages)
+{
+    if (e->info.pages == 0 && pages > 0) {
+        e->info.pages = pages;
+        e->info.late = e->document_out;
+    }
+}
+
+void emit_date(struct emitter *e, enum emit_date which, struct str date)
+{
+    int64_t ms;
+    if (date_read(date, &ms)) {
+        emit_date_ms(e, which, ms);
+    }
+}
+
 void emit_document(struct emitter *e, const char *format, struct str title, struct str language,
                    uint32_t pages)
 {
     if (emit_failed(e) || e->document_out) {
         return;
     }
-    struct buf t, l, f;
-    buf_init(&t, 4096);
-    buf_init(&l, 64);
-    buf_init(&f, 64);
-    title.len = title.len > 1000 ? 1000 : title.len;
-    language.len = language.len > 16 ? 16 : language.len;
-    struct buf clean;
-    buf_init(&clean, 4096);
-    utf8_clean(&clean, title);
-    text_squeeze(&t, buf_view(&clean), false);
-    utf8_clean(&l, language);
-    buf_z(&f, format);
-    if (buf_status(&t) == STATUS_OK && buf_status(&l) == STATUS_OK && buf_status(&f) == STATUS_OK) {
-        Ex__Document d = EX__DOCUMENT__INIT;
-        d.format = f.ptr;
-        d.title = t.len > 0 ? t.ptr : NULL;
-        d.language = l.len > 0 ? l.ptr : NULL;
-        d.has_pages = pages > 0;
-        d.pages = pages;
-        Ex__Piece piece = EX__PIECE__INIT;
-        piece.document = &d;
-        (void)!e->sink(e->data, &piece, &e->err);
-    } else {
-        error_set(&e->err, STATUS_NO_MEMORY, "out of memory");
-    }
+    e->info.format = format;
+    emit_title(e, title);
+    emit_language(e, language);
+    emit_pages(e, pages);
     e->document_out = true;
-    buf_deinit(&clean);
-    buf_deinit(&t);
-    buf_deinit(&l);
-    buf_deinit(&f);
+    send_info(e);
 }
+
+/* ---- blocks ---- */
 
 static bool keep_lines(struct emitter *e, const struct emit_block *b)
 {
@@ -210,6 +342,9 @@ void emit_text(struct emitter *e, Ex__Block__Kind kind, uint32_t level, struct s
 enum status emit_finish(struct emitter *e, struct error *err)
 {
     flush(e);
+    if (e->info.late && !emit_failed(e)) {
+        send_info(e);
+    }
     if (!emit_failed(e) && e->blocks_out == 0) {
         error_set(&e->err, STATUS_INVALID, "no text was found in it");
     }

@@ -23,6 +23,14 @@ struct emitter {
     uint64_t left; /* bytes of text that may still come out */
     uint64_t max;
     bool document_out;
+    struct { /* what the document says of itself; `format` is static */
+        const char *format;
+        struct buf title, language, author, keywords;
+        uint32_t pages;
+        int64_t date_ms[2]; /* by enum emit_date */
+        bool has_date[2];
+        bool late; /* something was said behind emit_document */
+    } info;
     size_t blocks_out; /* other than FURNITURE */
     struct buf text;   /* of the batch */
     size_t n;
@@ -36,6 +44,8 @@ struct emitter {
     size_t n_lines, cap_lines;
     struct error err;
 };
+
+enum emit_date { EMIT_CREATED, EMIT_MODIFIED };
 
 struct emit_block {
     Ex__Block__Kind kind;
@@ -51,9 +61,22 @@ void emit_init(struct emitter *e, uint64_t max_bytes,
                enum status (*sink)(void *data, const Ex__Piece *piece, struct error *err),
                void *data);
 void emit_deinit(struct emitter *e);
-/* Before any block; title and language may be empty, pages 0. */
+/* Before any block; title and language may be empty, pages 0. The first call counts. format:
+ * static. */
 void emit_document(struct emitter *e, const char *format, struct str title, struct str language,
                    uint32_t pages);
+/* What else the document says of itself, at any time before emit_finish. Empty ones are passed
+ * over. Names of authors add up, also those divided by ";" in one call, each once, within 1,000
+ * bytes; keywords likewise. Of each date the first that can be read counts (dates.h says which
+ * are). */
+void emit_author(struct emitter *e, struct str name);
+void emit_keywords(struct emitter *e, struct str words);
+void emit_date(struct emitter *e, enum emit_date which, struct str date);
+/* Where emit_document could not say. */
+void emit_title(struct emitter *e, struct str title);
+void emit_language(struct emitter *e, struct str language);
+void emit_pages(struct emitter *e, uint32_t pages);
+void emit_date_ms(struct emitter *e, enum emit_date which, int64_t ms);
 void emit(struct emitter *e, const struct emit_block *b);
 /* The usual block: a text and nothing else. */
 void emit_text(struct emitter *e, Ex__Block__Kind kind, uint32_t level, struct str text);

@@ -30,7 +30,7 @@ struct book {
     size_t n_items;
     struct chapter *chapters, **last_chapter;
     size_t n;
-    struct buf title, language;
+    struct buf title, language, author, keywords, created, modified;
     struct buf *property;
     bool has_title, has_language;
     bool locked, font; /* the method at hand is for fonts */
@@ -76,6 +76,13 @@ static void encryption_start(struct sax *x, const char *name, const char *uri,
 
 /* ---- the package document ---- */
 
+/* One more of several. */
+static struct buf *next_of(struct buf *list)
+{
+    buf_z(list, list->len > 0 ? "; " : "");
+    return list;
+}
+
 static void opf_start(struct sax *x, const char *name, const char *uri,
                       const struct sax_attributes *a)
 {
@@ -88,6 +95,18 @@ static void opf_start(struct sax *x, const char *name, const char *uri,
     } else if (strcmp(name, "language") == 0 && !b->has_language) {
         b->property = &b->language;
         b->has_language = true;
+    } else if (strcmp(name, "creator") == 0) {
+        b->property = next_of(&b->author);
+    } else if (strcmp(name, "subject") == 0) {
+        b->property = next_of(&b->keywords);
+    } else if (strcmp(name, "date") == 0) {
+        bool changed = str_eq(sax_attribute(a, "event"), STR("modification"));
+        struct buf *into = changed ? &b->modified : &b->created;
+        b->property = into->len == 0 ? into : NULL;
+    } else if (strcmp(name, "meta") == 0 &&
+               str_eq(sax_attribute(a, "property"), STR("dcterms:modified"))) {
+        buf_reset(&b->modified);
+        b->property = &b->modified;
     } else if (strcmp(name, "item") == 0 && b->n < ITEMS_MAX) {
         struct item *i = arena_alloc(b->arena, sizeof *i);
         struct str type = sax_attribute(a, "media-type");
@@ -229,6 +248,10 @@ enum status epub_extract(const struct extract_input *in, struct emitter *e, stru
     b.last_chapter = &b.chapters;
     buf_init(&b.title, 4096);
     buf_init(&b.language, 64);
+    buf_init(&b.author, 4096);
+    buf_init(&b.keywords, 4096);
+    buf_init(&b.created, 128);
+    buf_init(&b.modified, 128);
     buf_init(&title, 4096);
     enum status s = package_open(in, "book", &b.p, err);
     if (s == STATUS_OK) {
@@ -239,6 +262,10 @@ enum status epub_extract(const struct extract_input *in, struct emitter *e, stru
     }
     if (s == STATUS_OK) {
         text_squeeze(&title, buf_view(&b.title), false);
+        emit_author(e, buf_view(&b.author));
+        emit_keywords(e, buf_view(&b.keywords));
+        emit_date(e, EMIT_CREATED, buf_view(&b.created));
+        emit_date(e, EMIT_MODIFIED, buf_view(&b.modified));
         emit_document(e, "epub", buf_view(&title), buf_view(&b.language), 0);
     }
     for (const struct chapter *c = b.chapters; c != NULL && s == STATUS_OK && !emit_failed(e);
@@ -248,6 +275,10 @@ enum status epub_extract(const struct extract_input *in, struct emitter *e, stru
     package_close(b.p);
     buf_deinit(&b.title);
     buf_deinit(&b.language);
+    buf_deinit(&b.author);
+    buf_deinit(&b.keywords);
+    buf_deinit(&b.created);
+    buf_deinit(&b.modified);
     buf_deinit(&title);
     return s;
 }

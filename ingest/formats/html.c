@@ -9,6 +9,7 @@
 #include <strings.h>
 
 #include "ingest/formats/charset.h"
+#include "ingest/formats/fields.h"
 #include "ingest/formats/html.h"
 #include "ingest/utf8.h"
 
@@ -450,6 +451,28 @@ static const char *declared_charset(struct str s, char *out, size_t cap)
     return NULL;
 }
 
+/* <meta name= or property= or itemprop= or http-equiv= content=>, of the head. */
+static void emit_meta(const xmlNode *html, struct emitter *e)
+{
+    static const char *const names[] = {"name", "property", "itemprop", "http-equiv"};
+    const xmlNode *head = html == NULL ? NULL : html->children;
+    while (head != NULL && strcmp((const char *)head->name, "head") != 0) {
+        head = head->next;
+    }
+    for (const xmlNode *n = head == NULL ? NULL : head->children; n != NULL; n = n->next) {
+        const char *content =
+            n->type == XML_ELEMENT_NODE && strcmp((const char *)n->name, "meta") == 0
+                ? attribute(n, "content")
+                : NULL;
+        for (size_t i = 0; content != NULL && i < sizeof names / sizeof names[0]; i++) {
+            const char *name = attribute(n, names[i]);
+            if (name != NULL) {
+                emit_field(e, str_from(name), str_from(content));
+            }
+        }
+    }
+}
+
 static enum status emit_page(htmlDocPtr doc, struct emitter *e, uint64_t max_bytes,
                              struct error *err)
 {
@@ -466,6 +489,7 @@ static enum status emit_page(htmlDocPtr doc, struct emitter *e, uint64_t max_byt
     const char *title = l.title != NULL && l.title->children != NULL
                             ? (const char *)l.title->children->content
                             : NULL;
+    emit_meta(l.html, e);
     emit_document(e, "html", str_from(title), str_from(language), 0);
     const xmlNode *top = subject(&l, root);
     walk(&p, top);

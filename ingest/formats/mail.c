@@ -8,6 +8,7 @@
 #include <strings.h>
 
 #include "ingest/formats/charset.h"
+#include "ingest/formats/fields.h"
 #include "ingest/formats/mime.h"
 #include "ingest/formats/source.h"
 
@@ -257,6 +258,14 @@ static void emit_header(struct mail *m, struct str header, unsigned depth, const
     struct buf text;
     buf_init(&text, (size_t)1 << 20);
     mime_decode_words(mime_field(header, "Subject"), &text);
+    if (depth == 0 && strcmp(format, "mbox") != 0) { /* of a mailbox nobody is the author */
+        struct buf from;
+        buf_init(&from, (size_t)1 << 20);
+        mime_decode_words(mime_field(header, "From"), &from);
+        emit_author(m->e, field_person(buf_view(&from)));
+        emit_date(m->e, EMIT_CREATED, mime_field(header, "Date"));
+        buf_deinit(&from);
+    }
     emit_document(m->e, format, buf_view(&text), STR(""), 0);
     emit_text(m->e, EX__BLOCK__KIND__HEADING, depth < 5 ? depth + 1 : 6, buf_view(&text));
     buf_reset(&text);

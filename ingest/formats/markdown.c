@@ -5,6 +5,7 @@
 #include <stdlib.h>
 
 #include "ingest/formats/charset.h"
+#include "ingest/formats/fields.h"
 #include "ingest/formats/format.h"
 #include "ingest/utf8.h"
 
@@ -165,33 +166,58 @@ static struct str next_line(struct str *rest)
     return line;
 }
 
-/* A YAML block between two lines of dashes: its `title:` is read, the rest is not text. */
-static void skip_front_matter(struct str *s, struct str *title)
+/* Where the YAML block between two lines of dashes ends; NULL pointer: there is none. */
+static struct str front_matter(struct str s)
 {
-    struct str rest = *s;
+    struct str rest = s;
     if (!str_eq(next_line(&rest), STR("---"))) {
-        return;
+        return (struct str){NULL, 0};
     }
     for (int lines = 0; rest.len > 0 && lines < 200; lines++) {
+        const char *from = rest.ptr;
         struct str line = next_line(&rest);
         if (str_eq(line, STR("---")) || str_eq(line, STR("..."))) {
-            *s = rest;
-            return;
-        }
-        if (str_starts(line, STR("title:"))) {
-            line.ptr += 6;
-            line.len -= 6;
-            while (line.len > 0 && strchr(" \t\"'", line.ptr[0]) != NULL) {
-                line.ptr++;
-                line.len--;
-            }
-            while (line.len > 0 && strchr(" \t\"'", line.ptr[line.len - 1]) != NULL) {
-                line.len--;
-            }
-            *title = line;
+            return (struct str){s.ptr, (size_t)(from - s.ptr)};
         }
     }
-    title->len = 0; /* no end: it was a rule, not front matter */
+    return (struct str){NULL, 0}; /* no end: it was a rule, not front matter */
+}
+
+/* Its fields, one a line, lists in brackets or one item a line; the block is not text. */
+static void skip_front_matter(struct str *s, struct str *title, struct emitter *e)
+{
+    struct str block = front_matter(*s);
+    struct str name = {"", 0};
+    if (block.ptr == NULL) {
+        return;
+    }
+    s->ptr += block.len;
+    s->len -= block.len;
+    (void)next_line(s);
+    (void)next_line(&block);
+    while (block.len > 0) {
+        struct str line = next_line(&block);
+        struct str item = str_trim(line);
+        const char *colon = line.len == 0 ? NULL : memchr(line.ptr, ':', line.len);
+        if (str_starts(item, STR("- "))) {
+            emit_field(e, name, (struct str){item.ptr + 2, item.len - 2});
+        } else if (colon != NULL && line.ptr[0] != ' ' && line.ptr[0] != '\t') {
+            name = (struct str){line.ptr, (size_t)(colon - line.ptr)};
+            struct str value = {colon + 1, (size_t)(line.ptr + line.len - colon) - 1};
+            if (str_eq(name, STR("title"))) {
+                while (value.len > 0 && strchr(" \t\"'", value.ptr[0]) != NULL) {
+                    value.ptr++;
+                    value.len--;
+                }
+                while (value.len > 0 && strchr(" \t\"'", value.ptr[value.len - 1]) != NULL) {
+                    value.len--;
+                }
+                *title = value;
+            } else {
+                emit_field(e, name, value);
+            }
+        }
+    }
 }
 
 enum status markdown_extract(const struct extract_input *in, struct emitter *e, struct error *err)
@@ -217,7 +243,7 @@ enum status markdown_extract(const struct extract_input *in, struct emitter *e, 
                       (unsigned long long)(in->max_bytes >> 20));
         goto out;
     }
-    skip_front_matter(&data, &m.title);
+    skip_front_matter(&data, &m.title, e);
     MD_PARSER parser = {
         .flags = MD_DIALECT_GITHUB,
         .enter_block = on_enter_block,

@@ -42,7 +42,7 @@ struct odf {
     struct emitter *e;
     struct style **styles; /* STYLE_LISTS, the last defined first */
     size_t n_styles;
-    struct buf title, language;
+    struct buf title, language, author, keywords, created, modified;
     struct buf *property; /* being read */
     uint32_t pages;
     bool meta, body;
@@ -345,6 +345,10 @@ static void body_begin(struct odf *r, const char *kind)
         r->first = NULL;
         r->last = &r->first;
     }
+    emit_author(r->e, buf_view(&r->author));
+    emit_keywords(r->e, buf_view(&r->keywords));
+    emit_date(r->e, EMIT_CREATED, buf_view(&r->created));
+    emit_date(r->e, EMIT_MODIFIED, buf_view(&r->modified));
     emit_document(r->e, kind, buf_view(&r->title), buf_view(&r->language), r->pages);
 }
 
@@ -410,6 +414,36 @@ static void draw_start(struct odf *r, const char *name, const struct sax_attribu
     }
 }
 
+/* A property of the document: its text will be kept. False: it is none of those. The author is who
+ * wrote it first, where that is said; dc:creator is who saved it last. */
+static bool begin_property(struct odf *r, const char *name)
+{
+    const struct {
+        const char *name;
+        struct buf *into;
+    } known[] = {
+        {"title", &r->title},           {"language", &r->language}, {"initial-creator", &r->author},
+        {"creator", &r->author},        {"subject", &r->keywords},  {"keyword", &r->keywords},
+        {"creation-date", &r->created}, {"date", &r->modified}};
+    for (size_t i = 0; i < sizeof known / sizeof known[0]; i++) {
+        struct buf *b = known[i].into;
+        if (strcmp(name, known[i].name) != 0) {
+            continue;
+        }
+        if (b == &r->author && strcmp(name, "creator") == 0 && b->len > 0) {
+            return true;
+        }
+        if (b == &r->author) {
+            buf_reset(b);
+        } else if (b == &r->keywords && b->len > 0) {
+            buf_z(b, "; ");
+        }
+        r->property = b;
+        return true;
+    }
+    return false;
+}
+
 static void on_start(struct sax *x, const char *name, const char *uri,
                      const struct sax_attributes *a)
 {
@@ -431,10 +465,8 @@ static void on_start(struct sax *x, const char *name, const char *uri,
         } else if (strncmp(name, "header", 6) == 0 || strncmp(name, "footer", 6) == 0) {
             r->furniture++;
         }
-    } else if (r->meta && strcmp(name, "title") == 0) {
-        r->property = &r->title;
-    } else if (r->meta && strcmp(name, "language") == 0) {
-        r->property = &r->language;
+    } else if (r->meta && begin_property(r, name)) {
+        return;
     } else if (strcmp(name, "encryption-data") == 0) {
         r->encrypted = true;
     } else if (r->body) {
@@ -562,6 +594,10 @@ static void deinit(struct odf *r)
     buf_deinit(&r->row);
     buf_deinit(&r->title);
     buf_deinit(&r->language);
+    buf_deinit(&r->author);
+    buf_deinit(&r->keywords);
+    buf_deinit(&r->created);
+    buf_deinit(&r->modified);
 }
 
 enum status odf_extract(const struct extract_input *in, struct emitter *e, struct error *err)
@@ -576,6 +612,10 @@ enum status odf_extract(const struct extract_input *in, struct emitter *e, struc
     buf_init(&r.row, TEXT_MAX);
     buf_init(&r.title, 4096);
     buf_init(&r.language, 64);
+    buf_init(&r.author, 4096);
+    buf_init(&r.keywords, 4096);
+    buf_init(&r.created, 128);
+    buf_init(&r.modified, 128);
     r.last = &r.first;
     bool flat = str_starts(in->data, STR("<")) || str_starts(in->data, STR("\xEF\xBB\xBF<"));
     enum status s = flat ? sax_parse(&x, in->data, err) : read_zipped(&r, in, &x, err);

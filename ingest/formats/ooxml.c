@@ -91,6 +91,7 @@ const char *ooxml_by_type(const struct ooxml_relation *list, const char *type,
 struct reading {
     struct ooxml_core *core;
     struct buf *into;
+    bool application; /* docProps/app.xml is read */
 };
 
 static void core_start(struct sax *x, const char *name, const char *uri,
@@ -98,9 +99,20 @@ static void core_start(struct sax *x, const char *name, const char *uri,
 {
     struct reading *r = x->data;
     (void)uri, (void)a;
-    r->into = strcmp(name, "title") == 0      ? &r->core->title
-              : strcmp(name, "language") == 0 ? &r->core->language
-                                              : NULL;
+    struct ooxml_core *c = r->core;
+    const struct {
+        const char *name;
+        struct buf *into;
+    } known[] = {{"title", &c->title},      {"language", &c->language}, {"creator", &c->author},
+                 {"subject", &c->keywords}, {"keywords", &c->keywords}, {"created", &c->created},
+                 {"modified", &c->modified}};
+    r->into = r->application && strcmp(name, "Pages") == 0 ? &c->pages : NULL;
+    for (size_t i = 0; i < sizeof known / sizeof known[0] && !r->application; i++) {
+        r->into = strcmp(name, known[i].name) == 0 ? known[i].into : r->into;
+    }
+    if (r->into == &c->keywords && c->keywords.len > 0) {
+        buf_z(&c->keywords, "; ");
+    }
 }
 
 static void core_end(struct sax *x, const char *name, const char *uri)
@@ -127,11 +139,37 @@ enum status ooxml_core_read(struct package *p, const struct ooxml_relation *list
     struct sax x = {.handler = &handler, .data = &r};
     buf_init(&out->title, 4096);
     buf_init(&out->language, 64);
-    return sax_read_help(&x, p, ooxml_by_type(list, "core-properties", "docProps/core.xml"), err);
+    buf_init(&out->author, 4096);
+    buf_init(&out->keywords, 4096);
+    buf_init(&out->created, 128);
+    buf_init(&out->modified, 128);
+    buf_init(&out->pages, 64);
+    enum status s =
+        sax_read_help(&x, p, ooxml_by_type(list, "core-properties", "docProps/core.xml"), err);
+    if (s == STATUS_OK) {
+        r = (struct reading){.core = out, .application = true};
+        s = sax_read_help(&x, p, ooxml_by_type(list, "extended-properties", "docProps/app.xml"),
+                          err);
+    }
+    return s;
+}
+
+void ooxml_core_emit(const struct ooxml_core *c, struct emitter *e)
+{
+    emit_author(e, buf_view(&c->author));
+    emit_keywords(e, buf_view(&c->keywords));
+    emit_date(e, EMIT_CREATED, buf_view(&c->created));
+    emit_date(e, EMIT_MODIFIED, buf_view(&c->modified));
+    emit_pages(e, (uint32_t)sax_number(buf_view(&c->pages), 1000000, 0));
 }
 
 void ooxml_core_deinit(struct ooxml_core *c)
 {
     buf_deinit(&c->title);
     buf_deinit(&c->language);
+    buf_deinit(&c->author);
+    buf_deinit(&c->keywords);
+    buf_deinit(&c->created);
+    buf_deinit(&c->modified);
+    buf_deinit(&c->pages);
 }

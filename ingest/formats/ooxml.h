@@ -24,11 +24,15 @@ const char *ooxml_by_type(const struct ooxml_relation *list, const char *type,
 
 struct ooxml_core {
     struct buf title, language;
+    struct buf author, keywords, created, modified;
+    struct buf pages; /* as the program that saved it counted them */
 };
 
 /* Initialises *out, which is the caller's to ooxml_core_deinit however it went. */
 enum status ooxml_core_read(struct package *p, const struct ooxml_relation *list,
                             struct ooxml_core *out, struct error *err) MUST_CHECK;
+/* Authors, dates, keywords and pages to the emitter: before emit_document. */
+void ooxml_core_emit(const struct ooxml_core *c, struct emitter *e);
 void ooxml_core_deinit(struct ooxml_core *c);
 
 #endif

@@ -124,6 +124,7 @@ static enum status read_show(struct show *w, struct error *err)
         s = error_set(err, STATUS_INVALID, "it is no presentation: %s is missing", part);
     }
     if (s == STATUS_OK) {
+        ooxml_core_emit(&core, w->e);
         emit_document(w->e, "pptx", buf_view(&core.title), buf_view(&core.language), w->n);
     }
     for (const struct slide *k = w->slides; k != NULL && s == STATUS_OK && !emit_failed(w->e);

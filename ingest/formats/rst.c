@@ -1,6 +1,7 @@
 /* reStructuredText: titles by the lines under (and over) them, their level by the order in which
  * those come first; lists, literal blocks, grid and simple tables, footnotes, directives. Comments
  * are left out. */
+#include "ingest/formats/fields.h"
 #include "ingest/formats/inline.h"
 #include "ingest/formats/source.h"
 #include "ingest/utf8.h"
@@ -89,7 +90,7 @@ static void finish_block(struct rst *r)
     r->kind = EX__BLOCK__KIND__PARAGRAPH;
 }
 
-static void emit_title(struct rst *r, struct str title, char mark, bool over)
+static void put_title(struct rst *r, struct str title, char mark, bool over)
 {
     size_t level = 0;
     while (level < r->n_styles &&
@@ -226,6 +227,9 @@ static void read_text(struct rst *r, struct str line)
         read_explicit(r, s, indent);
         return;
     }
+    if (r->e->blocks_out < FIELD_BLOCKS && indent == 0) {
+        emit_field_line(r->e, s); /* it stays text as well */
+    }
     size_t mark = item_mark(s);
     if (mark > 0) {
         finish_block(r);
@@ -268,7 +272,7 @@ static bool read_structure(struct rst *r, struct str text, size_t *at, struct st
     if (mark != '\0' && has_third && border(text_trim(third)) == mark && text_trim(next).len > 0 &&
         text_trim(third).len >= text_trim(next).len) {
         finish_block(r);
-        emit_title(r, next, mark, true);
+        put_title(r, next, mark, true);
         *at = end;
         return true;
     }
@@ -277,7 +281,7 @@ static bool read_structure(struct rst *r, struct str text, size_t *at, struct st
         char below = border(under);
         if (below != '\0' && under.len >= utf8_count(s)) {
             finish_block(r);
-            emit_title(r, line, below, false);
+            put_title(r, line, below, false);
             *at = after;
             return true;
         }

@@ -8,6 +8,7 @@
 #include <strings.h>
 
 #include "ingest/formats/charset.h"
+#include "ingest/formats/dates.h"
 #include "ingest/formats/source.h"
 #include "ingest/utf8.h"
 
@@ -16,7 +17,20 @@
 #define STYLES_MAX 1024
 #define NUMBER_MAX 1000000000L
 
-enum destination { BODY, SKIP, FONTS, STYLES, TITLE, LINK, NOTE, FURNITURE };
+enum destination {
+    BODY,
+    SKIP,
+    FONTS,
+    STYLES,
+    LINK,
+    NOTE,
+    FURNITURE,
+    TITLE, /* from here on: what \info says */
+    AUTHOR,
+    KEYWORDS,
+    CREATED,
+    REVISED
+};
 
 struct state {
     uint8_t to; /* enum destination */
@@ -47,7 +61,8 @@ struct rtf {
     uint16_t fonts[FONTS_MAX];
     uint8_t levels[STYLES_MAX]; /* of a style: 1..6, 0: no heading */
     long font, style;           /* in the tables: whose entry is being read */
-    struct buf name;            /* of that style, or the document's title */
+    struct buf name;            /* of that style, or what \info says */
+    int64_t time[5];            /* of \creatim and \revtim: year to minute */
     struct buf title;
     struct buf link; /* where the field that is open leads, */
     size_t field;    /* and how deep it is; 0: none */
@@ -74,10 +89,14 @@ static struct buf *place(struct rtf *r)
         return &r->furniture.text;
     case STYLES:
     case TITLE:
+    case AUTHOR:
+    case KEYWORDS:
     case LINK:
         return &r->name;
     case FONTS:
     case SKIP:
+    case CREATED:
+    case REVISED:
         break;
     }
     return NULL;
@@ -325,13 +344,16 @@ static bool set_destination(struct rtf *r, const char *word)
                  {"rxe", SKIP},          {"nonesttables", SKIP}, {"atnid", SKIP},
                  {"atnauthor", SKIP},    {"private", SKIP},      {"template", SKIP},
                  {"generator", SKIP},    {"latentstyles", SKIP}, {"xmlnstbl", SKIP},
-                 {"mmathPr", SKIP},      {"pnseclvl", SKIP},     {"sp", SKIP}};
+                 {"mmathPr", SKIP},      {"pnseclvl", SKIP},     {"sp", SKIP},
+                 {"author", AUTHOR},     {"keywords", KEYWORDS}, {"subject", KEYWORDS},
+                 {"creatim", CREATED},   {"revtim", REVISED}};
     for (size_t i = 0; i < sizeof known / sizeof known[0]; i++) {
         if (strcmp(word, known[i].word) != 0) {
             continue;
         }
-        /* what lies in a thing that is passed over stays so, but for the title in \info */
-        if (r->now.to != SKIP || known[i].to == TITLE) {
+        /* what lies in a thing that is passed over stays so, but for what \info says */
+        if (r->now.to != SKIP || known[i].to >= TITLE) {
+            memset(r->time, 0, sizeof r->time);
             r->now.to = (uint8_t)known[i].to;
             r->font = r->style = -1;
         }
@@ -385,6 +407,16 @@ static bool end_something(struct rtf *r, const char *word)
     return true;
 }
 
+static void set_time(struct rtf *r, const char *word, long n)
+{
+    static const char *const parts[] = {"yr", "mo", "dy", "hr", "min"};
+    for (size_t i = 0; i < sizeof parts / sizeof parts[0]; i++) {
+        if (strcmp(word, parts[i]) == 0) {
+            r->time[i] = n;
+        }
+    }
+}
+
 static void on_word(struct rtf *r, const char *word, bool has, long n)
 {
     bool star = r->star;
@@ -409,7 +441,9 @@ static void on_word(struct rtf *r, const char *word, bool has, long n)
         r->now.to = SKIP;
         return;
     }
-    if (r->now.to != SKIP && !put_symbol(r, word) && !end_something(r, word)) {
+    if (r->now.to == CREATED || r->now.to == REVISED) {
+        set_time(r, word, n);
+    } else if (r->now.to != SKIP && !put_symbol(r, word) && !end_something(r, word)) {
         set_paragraph(r, word, has, n);
         set_font(r, word, has, n);
     }
@@ -510,6 +544,23 @@ static void put_link(struct rtf *r)
     r->field = 0;
 }
 
+/* A group of \info ends. */
+static void keep_info(struct rtf *r, enum destination what)
+{
+    const int64_t *t = r->time;
+    int64_t ms;
+    if (what == TITLE) {
+        buf_str(&r->title, buf_view(&r->name));
+    } else if (what == AUTHOR) {
+        emit_author(r->e, buf_view(&r->name));
+    } else if (what == KEYWORDS) {
+        emit_keywords(r->e, buf_view(&r->name));
+    } else if (date_make(t[0], t[1], t[2], t[3], t[4], 0, &ms)) {
+        emit_date_ms(r->e, what == CREATED ? EMIT_CREATED : EMIT_MODIFIED, ms);
+    }
+    buf_reset(&r->name);
+}
+
 static void close_group(struct rtf *r)
 {
     decode_pending(r);
@@ -518,9 +569,8 @@ static void close_group(struct rtf *r)
     if (was == STYLES) {
         end_entry(r);
     }
-    if (was == TITLE && before != TITLE) {
-        buf_str(&r->title, buf_view(&r->name));
-        buf_reset(&r->name);
+    if (was >= TITLE && before != was) {
+        keep_info(r, was);
     }
     if (was == LINK && before != LINK) {
         keep_link(r);

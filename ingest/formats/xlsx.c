@@ -481,6 +481,7 @@ static enum status read_book(struct book *b, struct error *err)
                       err);
     }
     if (s == STATUS_OK) {
+        ooxml_core_emit(&core, b->e);
         emit_document(b->e, "xlsx", buf_view(&core.title), buf_view(&core.language), b->n_sheets);
         s = read_sheets(b, err);
     }

@@ -12,6 +12,7 @@
 #include <strings.h>
 
 #include "ingest/formats/source.h"
+#include "ingest/formats/xml_info.h"
 #include "ingest/formats/xml_push.h"
 #include "ingest/utf8.h"
 
@@ -57,6 +58,7 @@ struct xml {
     bool space;
     struct buf text, pairs, row;
     unsigned cells;
+    struct xml_info info;
     bool crowded; /* an element has too many attributes */
     enum status html;
 };
@@ -311,6 +313,7 @@ static void on_start(void *data, const xmlChar *local, const xmlChar *prefix, co
         look_for_records(x, el);
         return;
     }
+    xml_info_start(&x->info, x->depth, el->name, n, a);
     if (x->skip > 0) {
         return;
     }
@@ -350,6 +353,9 @@ static void on_end(void *data, const xmlChar *local, const xmlChar *prefix, cons
         return;
     }
     const struct element *el = &x->stack[x->depth];
+    if (x->e != NULL) {
+        xml_info_end(&x->info, x->depth, el->name, x->e);
+    }
     if (x->e != NULL && x->skip == 0) {
         if (x->block == x->depth) {
             finish_block(x);
@@ -373,6 +379,9 @@ static void on_end(void *data, const xmlChar *local, const xmlChar *prefix, cons
 static void on_text(void *data, const xmlChar *text, int len)
 {
     struct xml *x = data;
+    if (x->e != NULL) {
+        xml_info_text(&x->info, (struct str){(const char *)text, (size_t)len});
+    }
     if (x->e != NULL && x->skip == 0 && x->depth > 0) {
         put_text(x, (struct str){(const char *)text, (size_t)len});
     }
@@ -451,6 +460,7 @@ enum status xml_extract(const struct extract_input *in, struct emitter *e, struc
     buf_init(&x->text, in->max_bytes);
     buf_init(&x->pairs, in->max_bytes);
     buf_init(&x->row, in->max_bytes);
+    xml_info_init(&x->info);
     bool memory = parse(x);
     x->e = e;
     memset(x->stack, 0, sizeof x->stack);
@@ -469,5 +479,6 @@ enum status xml_extract(const struct extract_input *in, struct emitter *e, struc
     buf_deinit(&x->text);
     buf_deinit(&x->pairs);
     buf_deinit(&x->row);
+    xml_info_deinit(&x->info);
     return s;
 }

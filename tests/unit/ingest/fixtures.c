@@ -113,7 +113,13 @@ static enum status on_piece(void *data, const Ex__Piece *piece, struct error *er
             arena_strdup(&c->arena, piece->document->title == NULL ? "" : piece->document->title);
         c->language = arena_strdup(
             &c->arena, piece->document->language == NULL ? "" : piece->document->language);
+        c->author =
+            arena_strdup(&c->arena, piece->document->author == NULL ? "" : piece->document->author);
+        c->keywords = arena_strdup(
+            &c->arena, piece->document->keywords == NULL ? "" : piece->document->keywords);
         c->pages = piece->document->pages;
+        c->created_ms = piece->document->created_ms;
+        c->modified_ms = piece->document->modified_ms;
     }
     for (size_t i = 0; i < piece->n_blocks; i++) {
         ProtobufCAllocator allocator;

@@ -28,8 +28,9 @@ void make_docx(const char *const *parts, struct buf *out);
 
 struct collected {
     struct arena arena;
-    char *title, *language;
+    char *title, *language, *author, *keywords; /* "": not said */
     uint32_t pages;
+    int64_t created_ms, modified_ms; /* 0: not said */
     Ex__Block *blocks[COLLECTED_MAX]; /* copies */
     size_t n;
 };
