@@ -25,7 +25,8 @@ struct backend_options {
     uint32_t choices;         /* pieces that a token is chosen for in a pass, at most */
     struct pool *pool;        /* borrowed; NULL: no threads */
     enum backend_device device;
-    uint32_t gpu_layers; /* at most so many on a GPU; BACKEND_LAYERS_FIT: as many as fit */
+    uint32_t gpu_layers; /* on a GPU, of those there are; BACKEND_LAYERS_FIT: as many as fit */
+    uint64_t memory; /* bytes of the processor's, for what a GPU has not; 0: whatever there is */
 };
 
 /* What a piece's next token is to be chosen by. */

@@ -146,7 +146,27 @@ uint64_t plan_vocabulary(const struct model *m)
     return plan_header(m) + tokenizer_bytes(model_tokenizer(m));
 }
 
+/* "blk.7.attn_q.weight": is it of one of the first `layers`? */
+static bool of_first(struct str name, uint32_t layers)
+{
+    struct str before = STR("blk.");
+    uint64_t n = 0;
+    size_t i = before.len;
+    if (!str_starts(name, before)) {
+        return false;
+    }
+    for (; i < name.len && name.ptr[i] >= '0' && name.ptr[i] <= '9' && n < layers; i++) {
+        n = n * 10 + (uint64_t)(name.ptr[i] - '0');
+    }
+    return i > before.len && n < layers;
+}
+
 uint64_t plan_packed_weights(const struct model *m)
+{
+    return plan_packed_from(m, 0);
+}
+
+uint64_t plan_packed_from(const struct model *m, uint32_t layer)
 {
     const struct gguf *g = model_file(m);
     bool looked_up = model_info(m)->encoder || gguf_find_tensor(g, STR("output.weight")) != NULL;
@@ -157,7 +177,7 @@ uint64_t plan_packed_weights(const struct model *m)
         bool rows_only = (looked_up && str_eq(t->name, STR("token_embd.weight"))) ||
                          str_eq(t->name, STR("position_embd.weight"));
         uint64_t groups = (t->dimensions[1] + KERNEL_ROWS - 1) / KERNEL_ROWS;
-        bytes += rows_only ? 0
+        bytes += rows_only || of_first(t->name, layer) ? 0
                  : kind == PACK_NONE
                      ? t->bytes
                      : groups * pack_group_bytes(kind, t->dimensions[0]) * t->dimensions[2] *

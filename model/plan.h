@@ -48,6 +48,8 @@ enum status plan_make(const struct plan_request *r, struct plan *out, struct err
  * pages (rows of the embedding, which are looked up token by token) are cache, which the system
  * takes back when it needs them. */
 uint64_t plan_packed_weights(const struct model *m);
+/* Of them what is not of the first `layer` layers. */
+uint64_t plan_packed_from(const struct model *m, uint32_t layer);
 /* What a model file holds besides its weights. */
 uint64_t plan_header(const struct model *m);
 /* The tokenizer's tables, and the part of the file that its strings lie in. */

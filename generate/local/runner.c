@@ -82,7 +82,8 @@ static enum status open_backend(struct runner *r, struct error *err)
                                     .choices = r->config.users,
                                     .pool = r->threads,
                                     .device = BACKEND_CUDA,
-                                    .gpu_layers = r->config.gpu_layers};
+                                    .gpu_layers = r->config.gpu_layers,
+                                    .memory = memory};
     if (s != STATUS_OK || r->config.device == BACKEND_CUDA) {
         return s != STATUS_OK ? s : backend_open(r->model, &where, &r->backend, err);
     }

@@ -7,6 +7,7 @@
 
 #include "base/clock.h"
 #include "model/cuda/cuda_internal.h"
+#include "model/plan.h"
 
 /* Left alone: captured graphs, modules and what other programs take meanwhile. */
 #define RESERVE_LEAST ((uint64_t)384 << 20)
@@ -130,6 +131,38 @@ static double gib(uint64_t bytes)
     return (double)bytes * 0x1p-30;
 }
 
+/* What the layers that are left to the processor take there, beside the memory it has. */
+static enum status check_host(const struct cuda *c, const struct backend_options *o,
+                              const struct kv_shape *shape, const struct kv_room *room,
+                              struct error *err)
+{
+    const struct model *m = c->m;
+    uint32_t all = m->info.layers;
+    /* packed in memory they are packed whole */
+    uint32_t from = m->weights->pack_path == NULL ? 0 : c->layers;
+    uint64_t weights = plan_packed_from(m, from) + plan_vocabulary(m);
+    uint64_t pass = workspace_bytes(&m->info, o->tokens) +
+                    (uint64_t)o->choices * m->info.vocabulary * sizeof(float);
+    uint64_t keys = 0;
+    for (uint32_t g = 0; g < KV_GROUPS; g++) {
+        uint64_t there = group_bytes(c, shape, g, all);
+        uint64_t here = there - group_bytes(c, shape, g, c->layers);
+        keys += there == 0
+                    ? 0
+                    : room->pages[g] * (kv_group_bytes(shape, g) / (there / c->layer_bytes)) *
+                          (here / c->layer_bytes);
+    }
+    if (o->memory == 0 || weights + keys + pass <= o->memory) {
+        return STATUS_OK;
+    }
+    return error_set(err, STATUS_NO_MEMORY,
+                     "%u of %u layers fit on the GPU; the others need %.1f GiB of the processor's "
+                     "memory (weights %.1f, keys and values %.1f, a pass %.1f) of %.1f: lower "
+                     "generate.users or generate.context",
+                     c->layers, all, gib(weights + keys + pass), gib(weights), gib(keys), gib(pass),
+                     gib(o->memory));
+}
+
 /* The most layers that fit, or as many as were asked for. */
 static enum status choose_layers(struct cuda *c, const struct backend_options *o,
                                  const struct kv_shape *shape, const struct kv_room *room,
@@ -161,7 +194,7 @@ static enum status choose_layers(struct cuda *c, const struct backend_options *o
     c->layers = layers;
     c->whole = layers == c->m->info.layers;
     c->need = n;
-    return STATUS_OK;
+    return c->whole ? STATUS_OK : check_host(c, o, shape, room, err);
 }
 
 /* ---- opening ---- */
@@ -261,26 +294,42 @@ static void close_cuda(struct backend *b)
     free(c);
 }
 
-/* How many layers, and what they need. */
-static enum status reckon(struct cuda *c, const struct backend_options *o, struct kv_shape *shape,
-                          struct kv_room *room, struct error *err)
+/* How many layers, at most `most`, and what they need. */
+static enum status reckon(struct cuda *c, const struct backend_options *o, uint32_t most,
+                          struct kv_shape *shape, struct kv_room *room, struct error *err)
 {
-    uint32_t layers = c->m->info.layers;
     *shape = model_kv_shape(c->m, o->kv_type);
     shape->pass_tokens = o->tokens;
     *room = kv_room_for(shape, o->sequences, o->context);
-    return choose_layers(c, o, shape, room, o->gpu_layers < layers ? o->gpu_layers : layers, err);
+    return choose_layers(c, o, shape, room, most, err);
 }
 
-static enum status open_parts(struct cuda *c, const struct backend_options *o, struct error *err)
+static uint32_t layers_asked(const struct model *m, const struct backend_options *o)
+{
+    return o->gpu_layers < m->info.layers ? o->gpu_layers : m->info.layers;
+}
+
+/* most: in: layers; out, after NO_MEMORY: so many were reckoned to fit and the device refused them,
+ * 0: that was not the cause. */
+static enum status open_parts(struct cuda *c, const struct backend_options *o, uint32_t *most,
+                              struct error *err)
 {
     const struct model_info *i = &c->m->info;
     struct kv_shape shape;
     struct kv_room room;
-    enum status s = reckon(c, o, &shape, &room, err);
-    s = s == STATUS_OK ? cuda_weights(c, o->pool, err) : s;
+    enum status s = reckon(c, o, *most, &shape, &room, err);
+    *most = s == STATUS_OK ? c->layers : 0;
     s = s == STATUS_OK ? open_pages(c, &shape, &room, err) : s;
     s = s == STATUS_OK ? open_scratch(c, err) : s;
+    s = s == STATUS_OK ? cuda_weights(c, o->pool, err) : s; /* last: what is refused was not sent */
+    if (s == STATUS_NO_MEMORY && *most > 0) {
+        return error_prefix(err,
+                            "%u layers need %.1f GiB on the GPU (weights %.1f, keys and values "
+                            "%.1f, a pass %.1f), %.1f were free",
+                            c->layers, gib(c->need.all), gib(c->need.weights), gib(c->need.keys),
+                            gib(c->need.scratch), gib(c->info.memory_free));
+    }
+    *most = 0;
     if (s == STATUS_OK && !c->whole) {
         s = workspace_new_with(c->m, o->tokens, o->pool, &c->workspace, err);
     }
@@ -442,26 +491,51 @@ static enum status prepare(struct cuda *c, const struct gpu_ops *ops, const stru
     return s;
 }
 
-enum status cuda_open_with(const struct gpu_ops *ops, void *plug_in, const struct model *m,
-                           const struct backend_options *o, struct backend **out, struct error *err)
+/* most: as open_parts has it. */
+static enum status open_once(const struct gpu_ops *ops, const struct model *m,
+                             const struct backend_options *o, uint32_t *most, struct cuda **out,
+                             struct error *err)
 {
+    uint32_t layers = *most;
     struct cuda *c = calloc(1, sizeof *c);
     struct sampler_touched *room = calloc(SAMPLER_TOUCHED_MAX, sizeof *room);
+    *most = 0;
     if (c == NULL || room == NULL) {
         free(c);
         free(room);
-        cuda_plug_in_close(plug_in);
         return error_set(err, STATUS_NO_MEMORY, "out of memory");
     }
-    c->plug_in = plug_in;
     c->touched_room = room;
     enum status s = prepare(c, ops, m, o, err);
     s = s == STATUS_OK ? ops->open(0, &c->gpu, err) : s;
-    s = s == STATUS_OK ? open_parts(c, o, err) : s;
+    if (s == STATUS_OK) {
+        s = open_parts(c, o, &layers, err);
+        *most = layers;
+    }
     if (s != STATUS_OK) {
         close_cuda(&c->b);
         return s;
     }
+    *out = c;
+    return STATUS_OK;
+}
+
+enum status cuda_open_with(const struct gpu_ops *ops, void *plug_in, const struct model *m,
+                           const struct backend_options *o, struct backend **out, struct error *err)
+{
+    struct cuda *c = NULL;
+    uint32_t layers = layers_asked(m, o);
+    enum status s = open_once(ops, m, o, &layers, &c, err);
+    /* the free memory is no promise: it lies in pieces, and others take of it */
+    while (s == STATUS_NO_MEMORY && o->gpu_layers == BACKEND_LAYERS_FIT && layers > 1) {
+        layers -= 1 + layers / 8;
+        s = open_once(ops, m, o, &layers, &c, err);
+    }
+    if (s != STATUS_OK) {
+        cuda_plug_in_close(plug_in);
+        return s;
+    }
+    c->plug_in = plug_in;
     *out = &c->b;
     return STATUS_OK;
 }
@@ -495,7 +569,7 @@ enum status cuda_fit(const struct model *m, const struct backend_options *o, str
     struct kv_room room;
     enum status s = cuda_plug_in(&plug_in, &ops, err);
     s = s == STATUS_OK ? prepare(&c, ops, m, o, err) : s;
-    s = s == STATUS_OK ? reckon(&c, o, &shape, &room, err) : s;
+    s = s == STATUS_OK ? reckon(&c, o, layers_asked(m, o), &shape, &room, err) : s;
     if (s == STATUS_OK) {
         *out = (struct cuda_fit){.gpu = c.info,
                                  .layers = c.layers,

@@ -68,7 +68,7 @@ struct cuda {
     struct gpu_touched *host_touched;
     uint64_t *host_masks;
     struct gpu_choice *host_picked;
-    float *host_x, *host_logits; /* one of a pass's rows; one row */
+    float *host_x, *host_logits; /* rows of a pass; rows of `choices` */
     struct workspace *workspace; /* of the layers that are the processor's; NULL: none */
     uint32_t places_most;        /* tokens of a pass times experts of a token */
     struct error broken;         /* a copy of a page failed */

@@ -10,6 +10,7 @@
 #include "base/file.h"
 #include "model/backend.h"
 #include "model/cuda/cuda.h"
+#include "model/plan.h"
 #include "tests/fixture/model_writer.h"
 #include "tests/unit/test.h"
 
@@ -454,30 +455,43 @@ static void test_long_texts(void **state)
     test_folder_remove(dir);
 }
 
-static void test_refusals(void **state)
+static struct backend_options small_options(void)
 {
-    char dir[64];
+    return (struct backend_options){.tokens = PASS,
+                                    .sequences = 4,
+                                    .context = CONTEXT,
+                                    .kv_type = TENSOR_F16,
+                                    .choices = 4,
+                                    .gpu_layers = BACKEND_LAYERS_FIT};
+}
+
+static struct model *small_model(const char *dir, const char *name, enum tensor_type type)
+{
     char path[256];
     struct error err = {0};
     struct model *m = NULL;
-    struct backend *b = NULL;
-    struct model_writer w = model_writer_small("llama", TENSOR_Q8_0);
-    struct backend_options o = {.tokens = PASS,
-                                .sequences = 4096,
-                                .context = 1U << 20,
-                                .kv_type = TENSOR_F16,
-                                .choices = 4,
-                                .gpu_layers = BACKEND_LAYERS_FIT};
-    (void)state;
-    test_folder(dir);
+    struct model_writer w = model_writer_small(name, type);
     write_model(dir, &w, path);
     assert_int_equal(model_open(path, &m, &err), STATUS_OK);
+    return m;
+}
+
+static void test_refusals(void **state)
+{
+    char dir[64];
+    struct error err = {0};
+    struct backend *b = NULL;
+    struct backend_options o = small_options();
+    (void)state;
+    test_folder(dir);
+    struct model *m = small_model(dir, "llama", TENSOR_Q8_0);
+    o.sequences = 4096;
+    o.context = 1U << 20;
     /* more than any device has: the plan's figures say so */
     assert_int_equal(cuda_open_with(device(), NULL, m, &o, &b, &err), STATUS_NO_MEMORY);
     assert_non_null(strstr(err.text, "2 layers need"));
     assert_non_null(strstr(err.text, "keys and values"));
-    o.sequences = 4;
-    o.context = CONTEXT;
+    o = small_options();
     o.kv_type = TENSOR_F32;
     assert_int_equal(cuda_open_with(device(), NULL, m, &o, &b, &err), STATUS_UNSUPPORTED);
     o.kv_type = TENSOR_F16;
@@ -495,6 +509,128 @@ static void test_refusals(void **state)
     test_folder_remove(dir);
 }
 
+/* A device that says it has room and refuses what is past the limit, as one does that others use or
+ * whose room lies in pieces. */
+static uint64_t memory_limit, memory_used, memory_sizes[64];
+static void *memory_given[64];
+static uint32_t memory_refused;
+
+static enum status allocate_some(struct gpu *g, uint64_t bytes, void **out, struct error *err)
+{
+    size_t n = 0;
+    if (memory_used + bytes > memory_limit) {
+        memory_refused++;
+        return error_set(err, STATUS_NO_MEMORY, "the device is short of memory");
+    }
+    enum status s = device()->allocate(g, bytes, out, err);
+    while (n < COUNT_OF(memory_given) && memory_given[n] != NULL) {
+        n++;
+    }
+    if (s == STATUS_OK && *out != NULL) {
+        assert_true(n < COUNT_OF(memory_given));
+        memory_given[n] = *out;
+        memory_sizes[n] = bytes;
+        memory_used += bytes;
+    }
+    return s;
+}
+
+static void release_some(struct gpu *g, void *data)
+{
+    for (size_t n = 0; data != NULL && n < COUNT_OF(memory_given); n++) {
+        if (memory_given[n] == data) {
+            memory_given[n] = NULL;
+            memory_used -= memory_sizes[n];
+        }
+    }
+    device()->release(g, data);
+}
+
+/* What is refused though it was reckoned to fit: fewer layers, and where so many are asked for or
+ * none would go, the plan's figures. */
+static void test_refused_memory(void **state)
+{
+    char dir[64];
+    struct error err = {0};
+    struct rig r = {0};
+    struct gpu_ops ops = *device();
+    struct backend_options o = small_options();
+    (void)state;
+    test_folder(dir);
+    ops.allocate = allocate_some;
+    ops.release = release_some;
+    memory_limit = UINT64_MAX;
+    r.m = small_model(dir, "gemma3", TENSOR_F16);
+    r.vocabulary = model_info(r.m)->vocabulary;
+    assert_int_equal(backend_open_cpu(r.m, &o, &r.cpu, &err), STATUS_OK);
+    assert_int_equal(cuda_open_with(&ops, NULL, r.m, &o, &r.gpu, &err), STATUS_OK);
+    assert_non_null(strstr(r.gpu->name, "6 of 6 layers"));
+    memory_limit = memory_used - 1;
+    backend_close(r.gpu);
+    assert_int_equal(memory_used, 0);
+    memory_refused = 0;
+    o.gpu_layers = 6; /* as a setting: those or none */
+    assert_int_equal(cuda_open_with(&ops, NULL, r.m, &o, &r.gpu, &err), STATUS_NO_MEMORY);
+    assert_non_null(strstr(err.text, "6 layers need"));
+    assert_non_null(strstr(err.text, "keys and values"));
+    assert_int_equal(memory_refused, 1);
+    assert_int_equal(memory_used, 0);
+    o.gpu_layers = BACKEND_LAYERS_FIT;
+    assert_int_equal(cuda_open_with(&ops, NULL, r.m, &o, &r.gpu, &err), STATUS_OK);
+    assert_non_null(strstr(r.gpu->name, "5 of 6 layers, "));
+    assert_int_equal(memory_refused, 2);
+    size_t n = (size_t)TOKENS * r.vocabulary;
+    float *want = calloc(n, sizeof *want);
+    float *got = calloc(n, sizeof *got);
+    run_sliced(&r, r.cpu, TOKENS, want);
+    run_sliced(&r, r.gpu, TOKENS, got);
+    assert_true(apart(want, got, n) < 2e-3F);
+    free(want);
+    free(got);
+    backend_close(r.gpu);
+    memory_limit = 0;
+    assert_int_equal(cuda_open_with(&ops, NULL, r.m, &o, &r.gpu, &err), STATUS_NO_MEMORY);
+    assert_non_null(strstr(err.text, "1 layers need"));
+    assert_int_equal(memory_refused, 8);
+    assert_int_equal(memory_used, 0);
+    backend_close(r.cpu);
+    model_close(r.m);
+    test_folder_remove(dir);
+}
+
+/* The layers that the GPU has not must have room on the processor's side. */
+static void test_memory_of_the_rest(void **state)
+{
+    char dir[64];
+    struct error err = {0};
+    struct backend *b = NULL;
+    struct backend_options o = small_options();
+    (void)state;
+    test_folder(dir);
+    struct model *m = small_model(dir, "gemma3", TENSOR_Q8_0);
+    o.gpu_layers = 4;
+    o.memory = 1 << 12;
+    assert_int_equal(cuda_open_with(device(), NULL, m, &o, &b, &err), STATUS_NO_MEMORY);
+    assert_non_null(strstr(err.text, "4 of 6 layers fit on the GPU"));
+    assert_non_null(strstr(err.text, "keys and values"));
+    o.memory = UINT64_C(1) << 40;
+    assert_int_equal(cuda_open_with(device(), NULL, m, &o, &b, &err), STATUS_OK);
+    backend_close(b);
+    o.memory = 1 << 12; /* nothing is left to it */
+    o.gpu_layers = BACKEND_LAYERS_FIT;
+    assert_int_equal(cuda_open_with(device(), NULL, m, &o, &b, &err), STATUS_OK);
+    backend_close(b);
+    /* every layer counts once */
+    uint64_t left = plan_packed_from(m, 0);
+    assert_int_equal(left, plan_packed_weights(m));
+    uint64_t each = left - plan_packed_from(m, 1);
+    assert_true(each > 0);
+    assert_int_equal(plan_packed_from(m, 6), left - 6 * each);
+    assert_int_equal(plan_packed_from(m, 12), left - 6 * each);
+    model_close(m);
+    test_folder_remove(dir);
+}
+
 static uint64_t wide_group(uint32_t type, uint32_t columns)
 {
     (void)type;
@@ -505,22 +641,13 @@ static uint64_t wide_group(uint32_t type, uint32_t columns)
 static void test_wide_rows(void **state)
 {
     char dir[64];
-    char path[256];
     struct error err = {0};
-    struct model *m = NULL;
     struct backend *b = NULL;
-    struct model_writer w = model_writer_small("llama", TENSOR_Q8_0);
     struct gpu_ops ops = *device();
-    struct backend_options o = {.tokens = PASS,
-                                .sequences = 4,
-                                .context = CONTEXT,
-                                .kv_type = TENSOR_F16,
-                                .choices = 4,
-                                .gpu_layers = BACKEND_LAYERS_FIT};
+    struct backend_options o = small_options();
     (void)state;
     test_folder(dir);
-    write_model(dir, &w, path);
-    assert_int_equal(model_open(path, &m, &err), STATUS_OK);
+    struct model *m = small_model(dir, "llama", TENSOR_Q8_0);
     ops.group_bytes = wide_group;
     assert_int_equal(cuda_open_with(&ops, NULL, m, &o, &b, &err), STATUS_UNSUPPORTED);
     model_close(m);
@@ -564,6 +691,8 @@ int main(void)
         cmocka_unit_test(test_some_layers),
         cmocka_unit_test(test_long_texts),
         cmocka_unit_test(test_refusals),
+        cmocka_unit_test(test_refused_memory),
+        cmocka_unit_test(test_memory_of_the_rest),
         cmocka_unit_test(test_wide_rows),
         cmocka_unit_test(test_longer_than_asked),
     };
