@@ -4,9 +4,9 @@ list(FILTER format_sources EXCLUDE REGEX detect)
 add_library(carrel_utf8 STATIC utf8.c)
 target_link_libraries(carrel_utf8 PUBLIC carrel_base PRIVATE carrel_warnings)
 
-add_library(carrel_formats STATIC ${format_sources} piece.c render.c)
-target_link_libraries(carrel_formats PUBLIC carrel_base carrel_utf8 proto_extract
-  PRIVATE carrel_warnings PkgConfig::XML2 PkgConfig::ZIP PkgConfig::MD4C PkgConfig::UCHARDET m)
+add_library(carrel_formats STATIC ${format_sources} piece.c render.c member_name.c)
+target_link_libraries(carrel_formats PUBLIC carrel_base carrel_text carrel_utf8 proto_extract
+  PRIVATE carrel_warnings PkgConfig::XML2 PkgConfig::ZIP PkgConfig::MD4C PkgConfig::UCHARDET PkgConfig::ARCHIVE m)
 
 add_executable(carrel-extract extract_main.c formats/detect.c)
 target_link_libraries(carrel-extract PRIVATE carrel_warnings carrel_formats)
@@ -36,7 +36,7 @@ carrel_test(unit/ingest/extractor LINK carrel_extract_pool carrel_formats PkgCon
   SOURCES ${CMAKE_SOURCE_DIR}/tests/unit/ingest/fixtures.c TIMEOUT 120)
 
 carrel_fuzz(dates LINK carrel_formats)
-foreach(format html markdown text bbox csv json mail rtf xml code rst asciidoc subtitles)
+foreach(format archive html markdown text bbox csv json mail rtf xml code rst asciidoc subtitles)
   carrel_fuzz(${format} LINK carrel_formats)
 endforeach()
 carrel_fuzz(chunk LINK carrel_chunk)
@@ -45,3 +45,4 @@ carrel_test(unit/ingest/office LINK carrel_formats PkgConfig::ZIP
   SOURCES ${CMAKE_SOURCE_DIR}/tests/unit/ingest/fixtures.c TIMEOUT 120)
 carrel_test(unit/ingest/office_cost LINK carrel_formats PkgConfig::ZIP
   SOURCES ${CMAKE_SOURCE_DIR}/tests/unit/ingest/fixtures.c TIMEOUT 120)
+carrel_test(unit/ingest/archive LINK carrel_formats PkgConfig::ARCHIVE)

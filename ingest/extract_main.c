@@ -1,7 +1,9 @@
 /* carrel-extract: one document on standard input, ex.Piece messages on standard output, nothing
  * else.
  *
- *   carrel-extract --format pdf|docx|html|md|txt [limits]
+ *   carrel-extract --format pdf|docx|html|md|txt [limits] [--members N --unpacked-kb N]
+ *                                      with --members what lies in archives and is attached to
+ *                                      mails comes out too, so many with so many bytes
  *   carrel-extract --render PAGE --dpi N [limits]
  *   carrel-extract --detect NAME       prints the format that a file of that name and with this
  *                                      beginning is read as; nothing: none
@@ -40,6 +42,8 @@ struct job {
     const struct format *format; /* NULL: render, or detect */
     const char *detect;
     uint32_t page, dpi;
+    bool unpack;                /* members of containers come out, */
+    uint64_t members, unpacked; /* so many with so many bytes */
     struct sandbox_limits limits;
 };
 
@@ -75,7 +79,7 @@ static bool number(const char *text, uint64_t least, uint64_t most, uint64_t *ou
 
 static bool parse_arguments(int argc, char *argv[], struct job *job)
 {
-    enum { FORMAT, DETECT, RENDER, DPI, MEMORY, CPU, OUTPUT, FILES, PROCESSES };
+    enum { FORMAT, DETECT, RENDER, DPI, MEMORY, CPU, OUTPUT, FILES, PROCESSES, MEMBERS, UNPACKED };
     static const struct option options[] = {{"format", required_argument, NULL, FORMAT},
                                             {"detect", required_argument, NULL, DETECT},
                                             {"render", required_argument, NULL, RENDER},
@@ -85,12 +89,16 @@ static bool parse_arguments(int argc, char *argv[], struct job *job)
                                             {"output-mb", required_argument, NULL, OUTPUT},
                                             {"open-files", required_argument, NULL, FILES},
                                             {"processes", required_argument, NULL, PROCESSES},
+                                            {"members", required_argument, NULL, MEMBERS},
+                                            {"unpacked-kb", required_argument, NULL, UNPACKED},
                                             {NULL, 0, NULL, 0}};
     static const uint64_t most[] = {
-        [RENDER] = 100000, [DPI] = 400,    [MEMORY] = 1048576, [CPU] = 86400,
-        [OUTPUT] = 65536,  [FILES] = 4096, [PROCESSES] = 65536};
-    uint64_t got[] = {[FORMAT] = 0, [DETECT] = 0,  [RENDER] = 0, [DPI] = 110,     [MEMORY] = 512,
-                      [CPU] = 60,   [OUTPUT] = 64, [FILES] = 64, [PROCESSES] = 16};
+        [RENDER] = 100000,   [DPI] = 400,         [MEMORY] = 1048576,
+        [CPU] = 86400,       [OUTPUT] = 65536,    [FILES] = 4096,
+        [PROCESSES] = 65536, [MEMBERS] = 1000000, [UNPACKED] = (uint64_t)1 << 32};
+    uint64_t got[] = {
+        [FORMAT] = 0,  [DETECT] = 0, [RENDER] = 0,     [DPI] = 110,   [MEMORY] = 512, [CPU] = 60,
+        [OUTPUT] = 64, [FILES] = 64, [PROCESSES] = 16, [MEMBERS] = 0, [UNPACKED] = 0};
     int c;
     while ((c = getopt_long(argc, argv, "", options, NULL)) != -1) {
         if (c == FORMAT) {
@@ -101,13 +109,18 @@ static bool parse_arguments(int argc, char *argv[], struct job *job)
             }
         } else if (c == DETECT) {
             job->detect = optarg;
-        } else if (c < FORMAT || c > PROCESSES || !number(optarg, 1, most[c], &got[c])) {
+        } else if (c < FORMAT || c > UNPACKED ||
+                   !number(optarg, c >= MEMBERS ? 0 : 1, most[c], &got[c])) {
             fprintf(stderr, "carrel-extract: wrong argument (see the head of extract_main.c)\n");
             return false;
+        } else if (c == MEMBERS) {
+            job->unpack = true;
         }
     }
     job->page = (uint32_t)got[RENDER];
     job->dpi = (uint32_t)got[DPI];
+    job->members = got[MEMBERS];
+    job->unpacked = got[UNPACKED] << 10;
     job->limits = (struct sandbox_limits){
         .memory_bytes = got[MEMORY] << 20,
         .output_bytes = got[OUTPUT] << 20,
@@ -192,10 +205,14 @@ static enum status extract(const struct job *job, const struct stat *st, struct 
         .arena = &arena,
         .max_bytes = job->limits.memory_bytes / 4,
         .tools = needs_tool(job) ? &runner : NULL,
+        .cpu_s = job->limits.cpu_s,
     };
     arena_init(&arena, job->limits.memory_bytes / 2);
     buf_init(&held, job->limits.memory_bytes / 2);
     emit_init(&e, job->limits.output_bytes, sink, NULL);
+    if (job->unpack) {
+        emit_children_allow(&e, job->members, job->unpacked);
+    }
     enum status s = STATUS_OK;
     if (job->format == NULL) {
         s = render_page(&runner, job->page, job->dpi, sink, NULL, err);

@@ -345,7 +345,8 @@ enum status emit_finish(struct emitter *e, struct error *err)
     if (e->info.late && !emit_failed(e)) {
         send_info(e);
     }
-    if (!emit_failed(e) && e->blocks_out == 0) {
+    emit_children_finish(e);
+    if (!emit_failed(e) && e->blocks_out == 0 && e->children.out == 0) {
         error_set(&e->err, STATUS_INVALID, "no text was found in it");
     }
     if (emit_failed(e) && err != NULL) {

@@ -15,6 +15,9 @@
 
 #define EMIT_BLOCK_MAX (1024 * 1024)
 #define EMIT_BATCH 64
+#define EMIT_CHILD_PIECE (256 * 1024)
+#define EMIT_NOTES_MAX 12
+#define EMIT_NOTE_CAP 300
 
 struct emitter {
     /* One piece; its memory is valid only during the call. */
@@ -42,6 +45,15 @@ struct emitter {
     } batch[EMIT_BATCH];
     Ex__Line *lines; /* of the batch */
     size_t n_lines, cap_lines;
+    struct emit_children {       /* emit_child.c */
+        uint64_t members, bytes; /* that may still come out */
+        uint64_t members_max, bytes_max;
+        uint64_t out;         /* whole ones */
+        uint64_t over_number; /* left out: there were too many, */
+        uint64_t over_bytes;  /* or too much was in them */
+        bool wanted, inside;
+        size_t notes;
+    } children;
     struct error err;
 };
 
@@ -80,9 +92,30 @@ void emit_date_ms(struct emitter *e, enum emit_date which, int64_t ms);
 void emit(struct emitter *e, const struct emit_block *b);
 /* The usual block: a text and nothing else. */
 void emit_text(struct emitter *e, Ex__Block__Kind kind, uint32_t level, struct str text);
-/* Hands on what is left and tells how it went. INVALID when no text was found. */
+/* Hands on what is left and tells how it went. INVALID when neither text nor a child was found. */
 enum status emit_finish(struct emitter *e, struct error *err) MUST_CHECK;
 bool emit_failed(const struct emitter *e);
+
+/* ---- members of a container: they become documents of their own ---- */
+
+/* How many may come out and with how many bytes; without this call none does, and nothing is said
+ * of those left out. members 0: none does, and how many were left out is said. */
+void emit_children_allow(struct emitter *e, uint64_t members, uint64_t bytes);
+/* A member begins; the one before has ended. name: as the container has it, any bytes; "": named
+ * after the container. size and modified_ms: 0 where not known. False: it is not taken, go on with
+ * the next (and do not unpack it). */
+bool emit_child_begin(struct emitter *e, struct str name, uint64_t size, int64_t modified_ms);
+/* False: it is too much, the member is left out; no emit_child_end for it. */
+bool emit_child_data(struct emitter *e, struct str bytes);
+void emit_child_end(struct emitter *e);
+/* Instead of the end: what came of it is damaged. */
+void emit_child_drop(struct emitter *e);
+/* All of it at once; true: it was taken. */
+bool emit_child(struct emitter *e, struct str name, struct str bytes, int64_t modified_ms);
+/* What of the document was left out, in words for its owner; at most EMIT_NOTES_MAX of them. */
+void emit_note(struct emitter *e, const char *format, ...) PRINTF_LIKE(2, 3);
+/* emit_finish: the notes of what was left out. */
+void emit_children_finish(struct emitter *e);
 
 /* Runs of white space become one space, ends are trimmed; newlines stay newlines when keep_lines.
  */

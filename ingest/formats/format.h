@@ -25,6 +25,7 @@ struct extract_input {
     struct arena *arena;
     uint64_t max_bytes;              /* of anything unpacked: archive members, a tool's output */
     const struct tool_runner *tools; /* NULL where none may be started */
+    uint32_t cpu_s; /* processor time it may have; 0: no limit that is known */
 };
 
 struct format {
@@ -74,5 +75,21 @@ enum status asciidoc_extract(const struct extract_input *in, struct emitter *e,
                         struct error *err) MUST_CHECK;
 enum status subtitles_extract(const struct extract_input *in, struct emitter *e,
                               struct error *err) MUST_CHECK;
+
+/* Archives of many files; "gz" also reads a single compressed one. */
+enum status zip_extract(const struct extract_input *in, struct emitter *e,
+                        struct error *err) MUST_CHECK;
+enum status tar_extract(const struct extract_input *in, struct emitter *e,
+                        struct error *err) MUST_CHECK;
+enum status sevenzip_extract(const struct extract_input *in, struct emitter *e,
+                        struct error *err) MUST_CHECK;
+enum status rar_extract(const struct extract_input *in, struct emitter *e,
+                        struct error *err) MUST_CHECK;
+enum status cab_extract(const struct extract_input *in, struct emitter *e,
+                        struct error *err) MUST_CHECK;
+enum status iso_extract(const struct extract_input *in, struct emitter *e,
+                        struct error *err) MUST_CHECK;
+enum status gz_extract(const struct extract_input *in, struct emitter *e,
+                        struct error *err) MUST_CHECK;
 
 #endif

@@ -1,7 +1,8 @@
 /* Mail: one message (RFC 5322 with MIME) or a mailbox of them (mbox). A message is a heading with
  * its subject, a paragraph of who, to whom and when, and its body; of alternatives the plain one.
  * Lines that quote are quotes, so that an answer is found by what it says. What is attached is
- * named, and a message within a message read.
+ * named and goes out as a child; a message forwarded within a message is read as part of it, one
+ * attached to it is a child.
  *
  * Parts wait on a list and are taken one by one: how deep they are nested costs no stack. */
 #include <stdio.h>
@@ -17,6 +18,7 @@
 #define CHILDREN_MAX 1000
 #define BOUNDARY_CAP 256
 #define TYPE_CAP 128
+#define NAME_CAP 512
 
 struct part {
     struct str bytes; /* header and body */
@@ -225,16 +227,39 @@ static void push_parts(struct mail *m, const struct part *p, struct str body, co
     }
 }
 
-static void emit_attachment(struct mail *m, struct str content_type, struct str disposition)
+static bool file_name(struct str content_type, struct str disposition, char name[NAME_CAP])
 {
-    char name[512] = "";
-    char line[600];
-    if ((mime_parameter(disposition, "filename", name, sizeof name) ||
-         mime_parameter(content_type, "name", name, sizeof name)) &&
-        name[0] != '\0') {
+    name[0] = '\0';
+    return (mime_parameter(disposition, "filename", name, NAME_CAP) ||
+            mime_parameter(content_type, "name", name, NAME_CAP)) &&
+           name[0] != '\0';
+}
+
+/* What is attached is named in the message's text and goes out as a document of its own. One
+ * without a name is taken where it was attached, not where it is a picture of the layout. */
+static void emit_attachment(struct mail *m, struct str raw, const char *encoding, const char *type,
+                            struct str content_type, struct str disposition)
+{
+    char name[NAME_CAP];
+    char line[NAME_CAP + 32];
+    struct buf bytes;
+    bool named = file_name(content_type, disposition, name);
+    if (named) {
         int n = snprintf(line, sizeof line, "Attachment: %s", name);
         emit_text(m->e, EX__BLOCK__KIND__CAPTION, 0, (struct str){line, (size_t)n});
+    } else if (is(type, "message/")) {
+        (void)snprintf(name, sizeof name, "message.eml");
+    } else {
+        return;
     }
+    buf_init(&bytes, m->in->data.len + 1);
+    mime_decode(raw, encoding, &bytes);
+    if (buf_status(&bytes) != STATUS_OK) {
+        emit_note(m->e, "the attachment %.100s was left out: it needs too much memory", name);
+    } else if (bytes.len > 0) {
+        (void)emit_child(m->e, str_from(name), buf_view(&bytes), 0);
+    }
+    buf_deinit(&bytes);
 }
 
 static void put_field(struct str header, const char *name, struct buf *out)
@@ -300,14 +325,14 @@ static enum status read_part(struct mail *m, const struct part *p, const char *f
         push_parts(m, p, body, type, boundary);
         return STATUS_OK;
     }
-    if (is(type, "message/rfc822")) {
+    if (is(type, "message/rfc822") && !is(kind, "attachment")) {
         push(m, body, p->depth + 1, true);
         return STATUS_OK;
     }
     bool text = type[0] == '\0' || is(type, "text/plain") || is(type, "text/html") ||
                 is(type, "text/enriched") || strchr(type, '/') == NULL || is(type, "multipart/");
     if (!text || is(kind, "attachment")) {
-        emit_attachment(m, content_type, disposition);
+        emit_attachment(m, body, encoding, type, content_type, disposition);
         return STATUS_OK;
     }
     return emit_body(m, body, content_type, type, encoding, err);

@@ -12,7 +12,15 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t len);
 
 static enum status check_piece(void *data, const Ex__Piece *piece, struct error *err)
 {
-    (void)data, (void)err;
+    bool *inside = data;
+    const Ex__Child *k = piece->child;
+    (void)err;
+    if (k != NULL) { /* begin, data, end or drop */
+        if (k->has_name == *inside || k->data.len > EMIT_CHILD_PIECE) {
+            abort();
+        }
+        *inside = !k->has_end && !k->has_drop;
+    }
     for (size_t i = 0; i < piece->n_blocks; i++) {
         const Ex__Block *b = piece->blocks[i];
         const char *p = (const char *)b->text.data, *end = p + b->text.len;
@@ -45,7 +53,9 @@ static inline int fuzz_format(enum status (*extract)(const struct extract_input 
     struct emitter e;
     struct error err = {0};
     arena_init(&arena, 64U << 20);
-    emit_init(&e, 8U << 20, check_piece, NULL);
+    bool inside = false;
+    emit_init(&e, 8U << 20, check_piece, &inside);
+    emit_children_allow(&e, 1000, 8U << 20);
     struct extract_input in = {.fd = -1,
                                .data = {len == 0 ? "" : (const char *)data, len},
                                .arena = &arena,
