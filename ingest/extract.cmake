@@ -26,6 +26,7 @@ target_link_libraries(carrel_chunk PUBLIC carrel_base carrel_utf8 proto_extract
 
 carrel_test(unit/base/sandbox/sandbox LINK carrel_base)
 carrel_test(unit/ingest/chunk LINK carrel_chunk)
+carrel_test(unit/ingest/ocr LINK carrel_formats)
 carrel_test(unit/ingest/formats LINK carrel_formats PkgConfig::ZIP
   SOURCES ${CMAKE_SOURCE_DIR}/tests/unit/ingest/fixtures.c TIMEOUT 120)
 carrel_test(unit/ingest/text_formats LINK carrel_formats PkgConfig::ZIP
@@ -36,7 +37,7 @@ carrel_test(unit/ingest/extractor LINK carrel_extract_pool carrel_formats PkgCon
   SOURCES ${CMAKE_SOURCE_DIR}/tests/unit/ingest/fixtures.c TIMEOUT 120)
 
 carrel_fuzz(dates LINK carrel_formats)
-foreach(format archive html markdown text bbox csv json mail rtf xml code rst asciidoc subtitles)
+foreach(format archive html markdown text bbox csv json mail rtf xml code rst asciidoc subtitles ocr)
   carrel_fuzz(${format} LINK carrel_formats)
 endforeach()
 carrel_fuzz(chunk LINK carrel_chunk)

@@ -4,13 +4,15 @@
  *   carrel-extract --format pdf|docx|html|md|txt [limits] [--members N --unpacked-kb N]
  *                                      with --members what lies in archives and is attached to
  *                                      mails comes out too, so many with so many bytes
- *   carrel-extract --render PAGE --dpi N [limits]
+ *   carrel-extract --ocr PAGE --languages eng+deu [--dpi N | --picture] [--min-confidence N]
+ *                                      the page's text, read from its picture
+ *   carrel-extract --render PAGE --dpi N [--picture] [limits]
  *   carrel-extract --detect NAME       prints the format that a file of that name and with this
  *                                      beginning is read as; nothing: none
  *
- * Shuts itself in first, starts the PDF tool if one is needed, seals itself, and only then looks at
- * the document. Exit status: 0 the last piece says how it went; 2 wrong arguments; 3 nobody reads
- * the output. */
+ * --picture: the document is a picture file and no PDF. Shuts itself in first, starts the tools if
+ * any are needed, seals itself, and only then looks at the document. Exit status: 0 the last piece
+ * says how it went; 2 wrong arguments; 3 nobody reads the output. */
 #include <errno.h>
 #include <getopt.h>
 #include <stdio.h>
@@ -20,8 +22,10 @@
 #include <unistd.h>
 
 #include "base/sandbox/sandbox.h"
+#include "base/tessdata.h"
 #include "ingest/formats/detect.h"
 #include "ingest/formats/format.h"
+#include "ingest/formats/ocr.h"
 #include "ingest/piece.h"
 #include "ingest/render.h"
 
@@ -39,9 +43,12 @@ const char *__asan_default_options(void)
 #endif
 
 struct job {
-    const struct format *format; /* NULL: render, or detect */
+    const struct format *format; /* NULL: one of the others */
     const char *detect;
-    uint32_t page, dpi;
+    uint32_t render, ocr; /* pages; 0: not that */
+    uint32_t dpi, min_confidence;
+    const char *languages;
+    bool picture;
     bool unpack;                /* members of containers come out, */
     uint64_t members, unpacked; /* so many with so many bytes */
     struct sandbox_limits limits;
@@ -54,6 +61,9 @@ static const char *const readable[] = {"/usr/lib",
                                        "/usr/share/fonts",
                                        "/usr/local/share/fonts",
                                        "/usr/share/fontconfig",
+                                       "/usr/share/tesseract-ocr",
+                                       "/usr/share/tessdata",
+                                       "/usr/share/tesseract",
                                        "/var/cache/fontconfig",
                                        "/etc/fonts",
                                        "/etc/ld.so.cache",
@@ -62,8 +72,9 @@ static const char *const readable[] = {"/usr/lib",
                                        "/dev/null",
                                        "/dev/urandom",
                                        NULL};
-static const char *const executables[] = {PDFTOTEXT, PDFTOPPM, "/lib64/ld-linux-x86-64.so.2",
-                                          "/lib/ld-linux-aarch64.so.1", NULL};
+static const char *const executables[] = {
+    PDFTOTEXT, PDFTOPPM, TESSERACT, "/lib64/ld-linux-x86-64.so.2", "/lib/ld-linux-aarch64.so.1",
+    NULL};
 
 static bool number(const char *text, uint64_t least, uint64_t most, uint64_t *out)
 {
@@ -79,10 +90,30 @@ static bool number(const char *text, uint64_t least, uint64_t most, uint64_t *ou
 
 static bool parse_arguments(int argc, char *argv[], struct job *job)
 {
-    enum { FORMAT, DETECT, RENDER, DPI, MEMORY, CPU, OUTPUT, FILES, PROCESSES, MEMBERS, UNPACKED };
+    enum {
+        FORMAT,
+        DETECT,
+        LANGUAGES,
+        PICTURE,
+        RENDER, /* from here on numbers */
+        OCR,
+        CONFIDENCE,
+        DPI,
+        MEMORY,
+        CPU,
+        OUTPUT,
+        FILES,
+        PROCESSES,
+        MEMBERS,
+        UNPACKED
+    };
     static const struct option options[] = {{"format", required_argument, NULL, FORMAT},
                                             {"detect", required_argument, NULL, DETECT},
                                             {"render", required_argument, NULL, RENDER},
+                                            {"languages", required_argument, NULL, LANGUAGES},
+                                            {"picture", no_argument, NULL, PICTURE},
+                                            {"ocr", required_argument, NULL, OCR},
+                                            {"min-confidence", required_argument, NULL, CONFIDENCE},
                                             {"dpi", required_argument, NULL, DPI},
                                             {"memory-mb", required_argument, NULL, MEMORY},
                                             {"cpu-s", required_argument, NULL, CPU},
@@ -92,12 +123,19 @@ static bool parse_arguments(int argc, char *argv[], struct job *job)
                                             {"members", required_argument, NULL, MEMBERS},
                                             {"unpacked-kb", required_argument, NULL, UNPACKED},
                                             {NULL, 0, NULL, 0}};
-    static const uint64_t most[] = {
-        [RENDER] = 100000,   [DPI] = 400,         [MEMORY] = 1048576,
-        [CPU] = 86400,       [OUTPUT] = 65536,    [FILES] = 4096,
-        [PROCESSES] = 65536, [MEMBERS] = 1000000, [UNPACKED] = (uint64_t)1 << 32};
+    static const uint64_t most[] = {[RENDER] = 100000,
+                                    [OCR] = 100000,
+                                    [CONFIDENCE] = 100,
+                                    [DPI] = 600,
+                                    [MEMORY] = 1048576,
+                                    [CPU] = 86400,
+                                    [OUTPUT] = 65536,
+                                    [FILES] = 4096,
+                                    [PROCESSES] = 65536,
+                                    [MEMBERS] = 1000000,
+                                    [UNPACKED] = (uint64_t)1 << 32};
     uint64_t got[] = {
-        [FORMAT] = 0,  [DETECT] = 0, [RENDER] = 0,     [DPI] = 110,   [MEMORY] = 512, [CPU] = 60,
+        [RENDER] = 0,  [OCR] = 0,    [CONFIDENCE] = 0, [DPI] = 0,     [MEMORY] = 512, [CPU] = 60,
         [OUTPUT] = 64, [FILES] = 64, [PROCESSES] = 16, [MEMBERS] = 0, [UNPACKED] = 0};
     int c;
     while ((c = getopt_long(argc, argv, "", options, NULL)) != -1) {
@@ -109,7 +147,11 @@ static bool parse_arguments(int argc, char *argv[], struct job *job)
             }
         } else if (c == DETECT) {
             job->detect = optarg;
-        } else if (c < FORMAT || c > UNPACKED ||
+        } else if (c == LANGUAGES && tessdata_valid(optarg)) {
+            job->languages = optarg;
+        } else if (c == PICTURE) {
+            job->picture = true;
+        } else if (c < RENDER || c > UNPACKED ||
                    !number(optarg, c >= MEMBERS ? 0 : 1, most[c], &got[c])) {
             fprintf(stderr, "carrel-extract: wrong argument (see the head of extract_main.c)\n");
             return false;
@@ -117,8 +159,10 @@ static bool parse_arguments(int argc, char *argv[], struct job *job)
             job->unpack = true;
         }
     }
-    job->page = (uint32_t)got[RENDER];
-    job->dpi = (uint32_t)got[DPI];
+    job->render = (uint32_t)got[RENDER];
+    job->ocr = (uint32_t)got[OCR];
+    job->min_confidence = (uint32_t)got[CONFIDENCE];
+    job->dpi = (uint32_t)(got[DPI] != 0 ? got[DPI] : job->ocr != 0 ? 300 : 110);
     job->members = got[MEMBERS];
     job->unpacked = got[UNPACKED] << 10;
     job->limits = (struct sandbox_limits){
@@ -128,9 +172,11 @@ static bool parse_arguments(int argc, char *argv[], struct job *job)
         .open_files = (uint32_t)got[FILES],
         .processes = (uint32_t)got[PROCESSES],
     };
-    if (optind != argc || (job->format != NULL) + (job->page != 0) + (job->detect != NULL) != 1) {
-        fprintf(stderr,
-                "carrel-extract: needs one of --format NAME, --render PAGE and --detect NAME\n");
+    if (optind != argc ||
+        (job->format != NULL) + (job->render != 0) + (job->ocr != 0) + (job->detect != NULL) != 1 ||
+        (job->ocr != 0 && job->languages == NULL)) {
+        fprintf(stderr, "carrel-extract: needs one of --format NAME, --render PAGE, --ocr PAGE "
+                        "--languages LIST and --detect NAME\n");
         return false;
     }
     return true;
@@ -141,10 +187,41 @@ static bool needs_tool(const struct job *job)
     return job->format == NULL || job->format->extract == pdf_extract;
 }
 
+/* A page's picture for reading, or a file that is one: to tesseract, which writes a table of words.
+ */
+static enum status start_ocr(const struct job *job, struct tool *tool, struct error *err)
+{
+    char page[16], dpi[16], frame[40];
+    struct tessdata installed;
+    tessdata_look(&installed);
+    (void)snprintf(page, sizeof page, "%u", (unsigned)job->ocr);
+    (void)snprintf(dpi, sizeof dpi, "%u", (unsigned)job->dpi);
+    (void)snprintf(frame, sizeof frame, "tessedit_page_number=%u", (unsigned)job->ocr - 1);
+    const char *draw[] = {PDFTOPPM, "-gray", "-r", dpi, "-f", page, "-l", page, "-", NULL};
+    const char *read[20] = {TESSERACT,
+                            "stdin",
+                            "stdout",
+                            "-l",
+                            job->languages,
+                            "--psm",
+                            installed.orientation ? "1" : "3",
+                            "--tessdata-dir",
+                            installed.folder == NULL ? "/" : installed.folder,
+                            "-c",
+                            "tessedit_create_tsv=1"};
+    size_t n = 11;
+    read[n++] = job->picture ? "-c" : "--dpi"; /* a file mostly tells its own */
+    read[n++] = job->picture ? frame : dpi;
+    return tool_start_two(tool, job->picture ? NULL : draw, read, STDIN_FILENO, &job->limits, err);
+}
+
 static enum status start_tool(const struct job *job, struct tool *tool, struct error *err)
 {
     char page[16], dpi[16];
-    (void)snprintf(page, sizeof page, "%u", (unsigned)job->page);
+    if (job->ocr != 0) {
+        return start_ocr(job, tool, err);
+    }
+    (void)snprintf(page, sizeof page, "%u", (unsigned)job->render);
     (void)snprintf(dpi, sizeof dpi, "%u", (unsigned)job->dpi);
     const char *text[] = {PDFTOTEXT, "-bbox-layout", "-", "-", NULL};
     const char *picture[] = {PDFTOPPM, "-png", "-r", dpi, "-f", page, "-l", page, "-", NULL};
@@ -214,8 +291,20 @@ static enum status extract(const struct job *job, const struct stat *st, struct 
         emit_children_allow(&e, job->members, job->unpacked);
     }
     enum status s = STATUS_OK;
-    if (job->format == NULL) {
-        s = render_page(&runner, job->page, job->dpi, sink, NULL, err);
+    if (job->render != 0) {
+        s = render_page(&runner, job->render, job->dpi, sink, NULL, err);
+        goto out;
+    }
+    if (job->ocr != 0) {
+        struct ocr_options o = {
+            .page = job->ocr,
+            .scale = job->picture ? 1 : 72.0F / (float)job->dpi,
+            .min_confidence = (float)job->min_confidence,
+        };
+        s = ocr_page(&runner, &o, &arena, &e, err);
+        if (s == STATUS_OK) {
+            s = emit_finish(&e, err);
+        }
         goto out;
     }
     if (!needs_tool(job)) {

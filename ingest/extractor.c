@@ -16,14 +16,16 @@
 #include "base/list.h"
 #include "base/log.h"
 #include "base/sandbox/sandbox.h"
+#include "base/tessdata.h"
 #include "ingest/piece.h"
 #include "ingest/utf8.h"
 
 #define QUEUE_MAX 256
 #define RENDERS_AT_ONCE 2 /* beside the workers: somebody is waiting for the page */
+#define PAGES_MAX 100000U
 #define RENDER_MAX (80U * 1024 * 1024)
 #define STDERR_KEPT 400
-#define ARGS_MAX 20
+#define ARGS_MAX 24
 
 enum phase { QUEUED, RUNNING, ENDED };
 
@@ -52,8 +54,11 @@ struct extraction {
     struct list link; /* in the lane's queue or the pool's running list */
     enum phase phase;
     int fd;
-    const char *format; /* as format_detect names it; NULL: render */
+    const char *format; /* as format_detect names it; NULL: a page is read or drawn */
     uint32_t page, dpi;
+    char languages[TESSDATA_LIST]; /* "": drawn, not read */
+    uint32_t min_confidence;
+    bool picture;
     uv_process_t process;
     uv_pipe_t out, errs;
     uv_timer_t timer;
@@ -70,7 +75,7 @@ struct extraction {
     struct arena *arena; /* the caller's; &own for a rendering */
     struct arena own;
     struct extracted result;
-    size_t cap_blocks;
+    size_t cap_blocks, cap_unread;
     struct buf png;
     float width, height;
     extract_done_fn done;
@@ -147,7 +152,9 @@ static void explain_end(struct extraction *x)
                   (long long)x->exit_code);
     }
     LOG_WARN("extractor ended badly", LOG_STR("err", e.text),
-             LOG_STR("format", x->format == NULL ? "render" : x->format),
+             LOG_STR("format", x->format != NULL         ? x->format
+                               : x->languages[0] != '\0' ? "ocr"
+                                                         : "render"),
              LOG_STR("stderr", x->errs_kept), LOG_END);
     fail(x, &e);
 }
@@ -252,6 +259,33 @@ static enum status keep_blocks(struct extraction *x, Ex__Piece *piece, struct er
     return STATUS_OK;
 }
 
+/* In order and each once, so that whoever reads them need not look. */
+static enum status keep_unread(struct extraction *x, const Ex__Piece *piece, struct error *err)
+{
+    struct extracted *r = &x->result;
+    if (r->n_unread + piece->n_unread > x->cap_unread) {
+        size_t cap = (r->n_unread + piece->n_unread) * 2;
+        Ex__UnreadPage **grown = arena_array(x->arena, cap, sizeof(Ex__UnreadPage *));
+        if (grown == NULL) {
+            return error_set(err, STATUS_TOO_LARGE, "it has too many pages for the memory allowed");
+        }
+        if (r->n_unread > 0) {
+            memcpy(grown, r->unread, r->n_unread * sizeof(Ex__UnreadPage *));
+        }
+        r->unread = grown;
+        x->cap_unread = cap;
+    }
+    for (size_t i = 0; i < piece->n_unread; i++) {
+        Ex__UnreadPage *u = piece->unread[i];
+        uint32_t before = r->n_unread == 0 ? 0 : r->unread[r->n_unread - 1]->page;
+        if (u->page <= before || u->page > PAGES_MAX || !(u->width > 0 && u->height > 0)) {
+            return error_set(err, STATUS_PROTOCOL, "the extractor gave a malformed answer");
+        }
+        r->unread[r->n_unread++] = u;
+    }
+    return STATUS_OK;
+}
+
 static enum status take_piece(struct extraction *x, Ex__Piece *piece, struct error *err)
 {
     if (piece->document != NULL) {
@@ -277,7 +311,8 @@ static enum status take_piece(struct extraction *x, Ex__Piece *piece, struct err
     if (buf_status(&x->png) != STATUS_OK) {
         return error_set(err, STATUS_TOO_LARGE, "the page's picture is too large");
     }
-    return keep_blocks(x, piece, err);
+    enum status s = keep_unread(x, piece, err);
+    return s == STATUS_OK ? keep_blocks(x, piece, err) : s;
 }
 
 static enum status take_bytes(struct extraction *x, const char *p, size_t len, struct error *err)
@@ -376,7 +411,14 @@ static void add_number(struct arguments *a, const char *name, int64_t value)
     a->n++;
 }
 
-static void fill_arguments(const struct extraction *x, struct arguments *a)
+static void add_text(struct arguments *a, const char *text)
+{
+    (void)snprintf(a->text[a->n], sizeof a->text[a->n], "%s", text);
+    a->list[a->n] = a->text[a->n];
+    a->n++;
+}
+
+static void fill_arguments(struct extraction *x, struct arguments *a)
 {
     const struct extractor_pool *p = x->pool;
     memset(a, 0, sizeof *a);
@@ -387,8 +429,18 @@ static void fill_arguments(const struct extraction *x, struct arguments *a)
         a->list[a->n] = a->text[a->n];
         a->n++;
     } else {
-        add_number(a, "render", x->page);
+        add_number(a, x->languages[0] != '\0' ? "ocr" : "render", x->page);
         add_number(a, "dpi", x->dpi);
+    }
+    if (x->languages[0] != '\0') {
+        add_text(a, "--languages");
+        a->list[a->n++] = x->languages;
+    }
+    if (x->min_confidence > 0) {
+        add_number(a, "min-confidence", x->min_confidence);
+    }
+    if (x->picture) {
+        add_text(a, "--picture");
     }
     add_number(a, "memory-mb", p->memory_mb);
     add_number(a, "cpu-s", p->cpu_s);
@@ -520,6 +572,25 @@ struct extraction *extractor_start(struct extractor_pool *p, int fd, const char 
         return NULL;
     }
     x->format = format;
+    x->arena = a;
+    x->done = done;
+    x->data = data;
+    return admit(x, err);
+}
+
+struct extraction *extractor_ocr(struct extractor_pool *p, int fd, const struct ocr_request *q,
+                                 struct arena *a, extract_done_fn done, void *data,
+                                 struct error *err)
+{
+    struct extraction *x = new_extraction(p, &p->extracts, fd, err);
+    if (x == NULL) {
+        return NULL;
+    }
+    x->page = q->page;
+    x->dpi = q->dpi;
+    x->min_confidence = q->min_confidence > 100 ? 100 : q->min_confidence;
+    x->picture = q->picture;
+    (void)snprintf(x->languages, sizeof x->languages, "%s", q->languages);
     x->arena = a;
     x->done = done;
     x->data = data;

@@ -21,6 +21,8 @@ struct extracted {
     const Ex__Document *document;
     Ex__Block **blocks; /* n_blocks; everything lives in the arena handed in */
     size_t n_blocks;
+    Ex__UnreadPage **unread; /* n_unread: pages to be read by extractor_ocr, in order */
+    size_t n_unread;
 };
 
 /* program: path of carrel-extract. */
@@ -32,6 +34,16 @@ void extractor_pool_close(struct extractor_pool *p, void (*on_closed)(void *data
 typedef void (*extract_done_fn)(const struct error *err, const struct extracted *out, void *data);
 struct extraction *extractor_start(struct extractor_pool *p, int fd, const char *format, struct arena *a,
                                    extract_done_fn done, void *data, struct error *err);
+/* One page of fd (takes it) read from its picture; among the other extractions and as many at once.
+ * out has the page's blocks, none when nothing stands on it. q is copied. */
+struct ocr_request {
+    uint32_t page, dpi, min_confidence;
+    bool picture;          /* the document is a picture file, and the page one of its frames */
+    const char *languages; /* as tessdata_choose gives them */
+};
+struct extraction *extractor_ocr(struct extractor_pool *p, int fd, const struct ocr_request *q,
+                                 struct arena *a, extract_done_fn done, void *data,
+                                 struct error *err);
 /* Kills the child; done will not run. */
 void extractor_cancel(struct extraction *e);
 

@@ -8,6 +8,7 @@
 
 #define BATCH_BYTES (256 * 1024)
 #define INFO_BYTES 1000U
+#define UNREAD_BATCH 256
 
 void emit_init(struct emitter *e, uint64_t max_bytes,
                enum status (*sink)(void *data, const Ex__Piece *piece, struct error *err),
@@ -68,6 +69,8 @@ static void flush(struct emitter *e)
         blocks[i].level = e->batch[i].level;
         blocks[i].has_page = e->batch[i].page != 0;
         blocks[i].page = e->batch[i].page;
+        blocks[i].has_confidence = e->batch[i].confidence > 0;
+        blocks[i].confidence = e->batch[i].confidence;
         blocks[i].n_lines = e->batch[i].n_lines;
         blocks[i].lines = e->batch[i].n_lines > 0 ? line_ptrs + e->batch[i].line : NULL;
         block_ptrs[i] = &blocks[i];
@@ -296,6 +299,7 @@ static void emit_one(struct emitter *e, const struct emit_block *b)
     e->batch[e->n].len = len;
     e->batch[e->n].line = e->n_lines;
     e->batch[e->n].n_lines = b->n_lines;
+    e->batch[e->n].confidence = b->confidence;
     e->n_lines += b->n_lines;
     e->n++;
 }
@@ -339,6 +343,23 @@ void emit_text(struct emitter *e, Ex__Block__Kind kind, uint32_t level, struct s
     emit(e, &b);
 }
 
+void emit_unread(struct emitter *e, const Ex__UnreadPage *pages, size_t n)
+{
+    Ex__UnreadPage copies[UNREAD_BATCH];
+    Ex__UnreadPage *list[UNREAD_BATCH];
+    for (size_t at = 0; at < n && !emit_failed(e); at += UNREAD_BATCH) {
+        Ex__Piece piece = EX__PIECE__INIT;
+        piece.n_unread = n - at < UNREAD_BATCH ? n - at : UNREAD_BATCH;
+        piece.unread = list;
+        for (size_t i = 0; i < piece.n_unread; i++) {
+            copies[i] = pages[at + i];
+            list[i] = &copies[i];
+        }
+        (void)!e->sink(e->data, &piece, &e->err);
+    }
+    e->unread_out += n;
+}
+
 enum status emit_finish(struct emitter *e, struct error *err)
 {
     flush(e);
@@ -346,7 +367,8 @@ enum status emit_finish(struct emitter *e, struct error *err)
         send_info(e);
     }
     emit_children_finish(e);
-    if (!emit_failed(e) && e->blocks_out == 0 && e->children.out == 0) {
+    bool none = e->blocks_out == 0 && e->children.out == 0 && e->unread_out == 0;
+    if (!emit_failed(e) && none && !e->may_be_empty) {
         error_set(&e->err, STATUS_INVALID, "no text was found in it");
     }
     if (emit_failed(e) && err != NULL) {

@@ -35,6 +35,8 @@ struct emitter {
         bool late; /* something was said behind emit_document */
     } info;
     size_t blocks_out; /* other than FURNITURE */
+    size_t unread_out; /* pages */
+    bool may_be_empty; /* no text is a result and no failure */
     struct buf text;   /* of the batch */
     size_t n;
     struct {
@@ -42,6 +44,7 @@ struct emitter {
         uint32_t level, page;
         size_t start, len;
         size_t line, n_lines;
+        float confidence;
     } batch[EMIT_BATCH];
     Ex__Line *lines; /* of the batch */
     size_t n_lines, cap_lines;
@@ -67,6 +70,7 @@ struct emit_block {
     /* Their ranges count code points of `text`, which then must be clean already. */
     const Ex__Line *lines;
     size_t n_lines;
+    float confidence; /* above 0: read from a picture */
 };
 
 void emit_init(struct emitter *e, uint64_t max_bytes,
@@ -92,6 +96,8 @@ void emit_date_ms(struct emitter *e, enum emit_date which, int64_t ms);
 void emit(struct emitter *e, const struct emit_block *b);
 /* The usual block: a text and nothing else. */
 void emit_text(struct emitter *e, Ex__Block__Kind kind, uint32_t level, struct str text);
+/* Pages that must be read from their pictures, in order; called once. Then no text is no failure. */
+void emit_unread(struct emitter *e, const Ex__UnreadPage *pages, size_t n);
 /* Hands on what is left and tells how it went. INVALID when neither text nor a child was found. */
 enum status emit_finish(struct emitter *e, struct error *err) MUST_CHECK;
 bool emit_failed(const struct emitter *e);

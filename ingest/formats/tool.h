@@ -1,5 +1,6 @@
-/* Running one of the well-known tools beside the parser, in the same sandbox. It starts once,
- * before the parser seals itself; the tool reads the document on its standard input. */
+/* Running one of the well-known tools beside the parser, in the same sandbox, or two with a pipe
+ * between them. They start once, before the parser seals itself; the first reads the document on
+ * its standard input. */
 #ifndef CARREL_INGEST_FORMATS_TOOL_H
 #define CARREL_INGEST_FORMATS_TOOL_H
 
@@ -11,9 +12,12 @@
 
 struct tool {
     int pid;
+    int feeder; /* the first of two; 0: none */
+    const char *name, *feeder_name;
     int out, errs;
     size_t complaint_len;
-    char complaint[TOOL_COMPLAINT_MAX]; /* the beginning of its standard error, NUL-terminated */
+    char complaint[TOOL_COMPLAINT_MAX]; /* the beginning of what they wrote to standard error,
+                                           NUL-terminated */
 };
 
 struct tool_runner { /* an interface, so that a test can play the tool */
@@ -27,6 +31,10 @@ struct tool_runner { /* an interface, so that a test can play the tool */
 /* argv[0] is the path; fd becomes its standard input. Forks: before sandbox_seal_parser. */
 enum status tool_start(struct tool *t, const char *const argv[], int fd,
                        const struct sandbox_limits *limits, struct error *err) MUST_CHECK;
+/* first reads fd and what it writes is second's standard input. */
+enum status tool_start_two(struct tool *t, const char *const first[], const char *const second[],
+                           int fd, const struct sandbox_limits *limits,
+                           struct error *err) MUST_CHECK;
 /* The run of a runner whose data is a started struct tool. A tool that ends badly gives a failure
  * that says in plain words what it did, from its exit status and what it wrote to standard error.
  */
