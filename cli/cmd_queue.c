@@ -51,6 +51,16 @@ static void print(const json_t *p)
     (void)printf("ready    %" PRIu64 " files, %" PRIu64 " pages, %" PRIu64 " chunks\n",
                  number(p, "ready"), number(p, "pages"), number(p, "chunks"));
     (void)printf("failed   %" PRIu64 " files\n", number(p, "failed"));
+    term_bytes(number(p, "bytes"), bytes);
+    if (json_object_get(p, "quota_bytes") != NULL) {
+        char most[16];
+        term_bytes(number(p, "quota_bytes"), most);
+        (void)printf("room     %s of %s taken", bytes, most);
+        if (number(p, "without_room") > 0) {
+            (void)printf(", %" PRIu64 " files wait for room", number(p, "without_room"));
+        }
+        (void)printf("\n");
+    }
     if (waiting(p) > 0 && text[0] != '\0') {
         (void)printf("pace     %s\n", text);
     }

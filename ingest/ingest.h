@@ -78,6 +78,14 @@ struct tenant {
     struct pace pace;
 
     struct journal_counts counts; /* as of the last count */
+    uint64_t quota;               /* bytes of its documents; 0: no limit */
+    uint64_t quota_pending;       /* of files that were let in and are not ready yet */
+    uint64_t upload_bytes;        /* of uploads under way */
+    uint64_t quota_seen, quota_seen_failed, quota_asked; /* quota.c, looking for what waits */
+    uint64_t quota_found, quota_queued, quota_waiting;
+    bool quota_looking;
+    struct journal_op quota_op;
+    bool counted_late; /* something was added to counts while they were made */
     bool counting, counts_stale;
     struct journal_op count_op;
     struct journal_counts counted;

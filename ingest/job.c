@@ -6,6 +6,7 @@
 #include "base/log.h"
 #include "ingest/job_internal.h"
 #include "ingest/queue.h"
+#include "ingest/quota.h"
 
 #define RETRY_FIRST_MS 1000
 #define RETRY_MAX_MS 300000
@@ -56,6 +57,11 @@ static void job_end(struct job *j)
     struct ingest *in = j->t->in;
     in->active--;
     in->active_bytes -= j->charged;
+    j->t->quota_pending -= j->charged;
+    if (j->outcome == OUTCOME_DONE) {
+        j->t->counts.bytes += j->charged;
+        j->t->counted_late = true;
+    }
     answer_deletes(j);
     queue_job_ended(j->t->queue, j);
     if (j->snap.fd >= 0) {
@@ -341,7 +347,9 @@ struct job *job_start(struct tenant *t, const struct file_row *row)
     if (!copy_row(j, row)) {
         goto failed;
     }
-    if (row->op == FILE_OP_PUT) {
+    bool room =
+        row->op != FILE_OP_PUT || quota_check_file(t, row->stamp.size, &j->err) == STATUS_OK;
+    if (row->op == FILE_OP_PUT && room) {
         j->charged = row->stamp.size;
         if (job_snapshot(j) != STATUS_OK) {
             goto failed;
@@ -351,7 +359,8 @@ struct job *job_start(struct tenant *t, const struct file_row *row)
     }
     t->in->active++;
     t->in->active_bytes += j->charged;
-    if (row->op != FILE_OP_PUT && !moves(row->op)) {
+    t->quota_pending += j->charged;
+    if (!room || (row->op != FILE_OP_PUT && !moves(row->op))) {
         job_remove(j);
     }
     return j;

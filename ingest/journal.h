@@ -159,10 +159,20 @@ struct journal_counts {
     uint64_t queued, ready, failed, excluded;
     uint64_t bytes;         /* of ready files */
     uint64_t waiting_bytes; /* of files to be read */
+    uint64_t failed_bytes;
     uint64_t pages, chunks; /* of ready files */
 };
 enum status journal_count(struct journal *j, struct journal_counts *out,
                           struct error *err) MUST_CHECK;
+
+/* Files that failed for want of room begin so (quota.h); they wait for it. */
+#define JOURNAL_NO_ROOM "no room: "
+/* How many, and the smallest's size; 0: none. */
+enum status journal_without_room(struct journal *j, uint64_t *n, uint64_t *least,
+                                 struct error *err) MUST_CHECK;
+/* Those of at most `room` bytes are queued again; *n counts them. */
+enum status journal_has_room(struct journal *j, uint64_t room, uint64_t *n,
+                             struct error *err) MUST_CHECK;
 
 /* ---- rules of access ---- */
 

@@ -62,6 +62,11 @@
             " AND state<>3 ORDER BY document LIMIT ?2")                                            \
     X(count, "SELECT state,count(*),total(iif(state=0 AND op NOT IN (1,6),0,size)),total(pages),"  \
              "total(chunks) FROM files GROUP BY state")                                            \
+    X(without_room, "SELECT count(*),coalesce(min(size),0) FROM files WHERE state=2"               \
+                    " AND error>='no room: ' AND error<'no room;'")                                \
+    X(has_room, "UPDATE files SET op=1,state=0,weight=size,attempts=0,next_attempt_ms=0,"          \
+                "error=NULL,wanted=(SELECT value FROM counter WHERE name='sequence')+id"           \
+                " WHERE state=2 AND error>='no room: ' AND error<'no room;' AND size<=?1")         \
     X(applied, "UPDATE files SET access=?2 WHERE id=?1")                                           \
     X(note_set, "INSERT OR REPLACE INTO note VALUES(?1,?2)")                                       \
     X(note_get, "SELECT value FROM note WHERE name=?1")                                            \

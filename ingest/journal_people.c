@@ -97,11 +97,40 @@ enum status journal_count(struct journal *j, struct journal_counts *out, struct 
             break;
         case FILE_FAILED:
             out->failed = n;
+            out->failed_bytes = (uint64_t)sqlite3_column_double(j->count, 2);
             break;
         case FILE_EXCLUDED:
             out->excluded = n;
             break;
         }
+    }
+    return s;
+}
+
+/* ---- room ---- */
+
+enum status journal_without_room(struct journal *j, uint64_t *n, uint64_t *least, struct error *err)
+{
+    bool row = false;
+    enum status s = db_row(j->without_room, &row, err);
+    if (s == STATUS_OK && row) {
+        *n = (uint64_t)sqlite3_column_int64(j->without_room, 0);
+        *least = (uint64_t)sqlite3_column_int64(j->without_room, 1);
+    }
+    db_reset(j->without_room);
+    return s;
+}
+
+enum status journal_has_room(struct journal *j, uint64_t room, uint64_t *n, struct error *err)
+{
+    (void)sqlite3_bind_int64(j->has_room, 1, room > INT64_MAX ? INT64_MAX : (sqlite3_int64)room);
+    enum status s = db_run(j->has_room, err);
+    if (s == STATUS_OK) {
+        *n = (uint64_t)sqlite3_changes64(j->db);
+        s = db_exec(j->db,
+                    "UPDATE counter SET value=value+(SELECT coalesce(max(id),0) FROM files)"
+                    " WHERE name='sequence'",
+                    err);
     }
     return s;
 }

@@ -10,6 +10,7 @@
 #include "ingest/erase.h"
 #include "ingest/migrate.h"
 #include "ingest/queue.h"
+#include "ingest/quota.h"
 
 void progress_tell(struct rpc_call *call, const ProtobufCMessage *m)
 {
@@ -56,6 +57,12 @@ void progress_tell(struct rpc_call *call, const ProtobufCMessage *m)
     reply.chunks_per_s = pace.chunks_per_s;
     reply.has_left_s = pace.left_s >= 0 && queue_held(t->queue)[0] == '\0';
     reply.left_s = reply.has_left_s ? (uint32_t)pace.left_s : 0;
+    reply.has_bytes = 1;
+    reply.bytes = quota_used(t);
+    reply.has_quota_bytes = t->quota > 0;
+    reply.quota_bytes = t->quota;
+    reply.has_without_room = t->quota_waiting > 0;
+    reply.without_room = (uint32_t)t->quota_waiting;
     char shown[400];
     path_show(str_from(doing), shown, sizeof shown);
     if (shown[0] != '\0') {

@@ -165,6 +165,8 @@ static void tenant_metrics(struct buf *b, const struct tenant *t, const struct f
     }
     (void)snprintf(labels, sizeof labels, "{tenant=\"%s\"}", t->id);
     metric(b, "bytes", labels, t->counts.bytes);
+    metric(b, "quota_bytes", labels, t->quota);
+    metric(b, "without_room", labels, t->quota_waiting);
     metric(b, "working", labels, queue_working(t->queue));
     metric(b, "watched_folders", labels, f->watched);
     metric(b, "watch_limit_reached", labels, f->watch_limit);
@@ -208,6 +210,10 @@ static void ingest_health(struct service *svc, struct service_health *out)
             trouble = said;
         } else if (disk_trouble(t->disk, folder, sizeof folder) > 0) {
             (void)snprintf(said, sizeof said, "%s", folder);
+            trouble = said;
+        } else if (t->quota_waiting > 0) {
+            (void)snprintf(said, sizeof said, "tenant %s is at its quota: %llu documents wait for room",
+                           t->id, (unsigned long long)t->quota_waiting);
             trouble = said;
         } else if (f.watch_limit) {
             trouble = "raise fs.inotify.max_user_watches: rescanning all the time instead";

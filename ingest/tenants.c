@@ -14,6 +14,7 @@
 #include "ingest/ingest.h"
 #include "ingest/migrate.h"
 #include "ingest/queue.h"
+#include "ingest/quota.h"
 
 #define FIRST_TENANT "main"
 #define TENANTS_MAX 256
@@ -67,6 +68,8 @@ static enum status prepare(struct ingest *in, const char *id, struct tenant **ou
     list_init(&t->deletes);
     list_init(&t->holdings);
     (void)snprintf(t->id, sizeof t->id, "%.64s", id);
+    t->quota = (uint64_t)settings_quota(in->settings, t->id);
+    t->quota_seen_failed = UINT64_MAX; /* not looked yet */
     enum status s = file_join(t->root, sizeof t->root, in->watch_dir, id, err);
     int n = snprintf(path, sizeof path, "%s/tenants/%s/ingest.db", in->svc->home, id);
     if (s == STATUS_OK && (n < 0 || (size_t)n >= sizeof path)) {
@@ -84,6 +87,9 @@ static enum status prepare(struct ingest *in, const char *id, struct tenant **ou
     }
     if (s == STATUS_OK) {
         s = journal_has_access(journal, &t->had_rules, err);
+    }
+    if (s == STATUS_OK) {
+        s = journal_count(journal, &t->counts, err); /* the quota counts from the first file on */
     }
     if (s == STATUS_OK) {
         s = open_disk(t, journal, err);
@@ -349,8 +355,17 @@ static void count_done(struct journal_op *op)
 {
     struct tenant *t = container_of(op, struct tenant, count_op);
     t->counting = false;
-    if (op->err.code == STATUS_OK) {
-        t->counts = t->counted;
+    if (op->err.code != STATUS_OK) {
+        return;
+    }
+    struct journal_counts before = t->counts;
+    t->counts = t->counted;
+    if (t->counted_late) { /* never less than there is; the next count is exact */
+        t->counts.bytes = before.bytes > t->counts.bytes ? before.bytes : t->counts.bytes;
+        t->counts.waiting_bytes = before.waiting_bytes > t->counts.waiting_bytes
+                                      ? before.waiting_bytes
+                                      : t->counts.waiting_bytes;
+        t->counts_stale = true;
     }
 }
 
@@ -363,11 +378,12 @@ void tenants_tick(struct ingest *in)
         struct tenant *t = list_entry(it, struct tenant, link);
         if (t->counts_stale && !t->counting) {
             t->counting = true;
-            t->counts_stale = false;
+            t->counts_stale = t->counted_late = false;
             t->count_op.run = run_count;
             t->count_op.done = count_done;
             journal_submit(&t->journal, &t->count_op);
         }
+        quota_tick(t);
         holds_tick(t);
         if (!t->reconciled && !t->reconciling && now >= t->reconcile_due) {
             reconcile_start(t);
@@ -420,7 +436,8 @@ bool tenants_closed(const struct ingest *in)
     {
         struct tenant *t = list_entry(it, struct tenant, link);
         if (!erasing_idle(t->erasing) || !migration_idle(t->migration) || !queue_idle(t->queue) ||
-            t->reconciling || t->counting || !list_empty(&t->holdings) || t->reapplying) {
+            t->reconciling || t->counting || !quota_idle(t) || !list_empty(&t->holdings) ||
+            t->reapplying) {
             all = false;
         } else if (t->follow != NULL && lane_idle(&in->work)) {
             struct follow *f = t->follow;

@@ -10,6 +10,7 @@
 #include "base/file.h"
 #include "ingest/documents.h"
 #include "ingest/queue.h"
+#include "ingest/quota.h"
 
 struct upload {
     struct rpc_call *call;
@@ -22,6 +23,7 @@ struct upload {
     size_t path_len;
     bool replace, placed;
     uint64_t received, max;
+    uint64_t replaced; /* bytes of the file that it takes the place of; written by the lane */
     uint8_t *data;
     size_t data_len;
     bool busy, ended, gone;
@@ -47,6 +49,7 @@ static void upload_free(struct upload *u)
         (void)close(u->dir);
     }
     u->t->uploads--;
+    u->t->upload_bytes -= u->received;
     free(u->path);
     free(u->data);
     arena_reset(&u->arena);
@@ -92,6 +95,7 @@ static enum status begin(struct upload *u)
     if (s == STATUS_OK) {
         s = tree_stat(u->root, path_of(u), &kind, &stamp, &u->err);
     }
+    u->replaced = s == STATUS_OK && kind == TREE_FILE ? stamp.size : 0;
     if (s == STATUS_OK && kind == TREE_FILE && !u->replace) {
         s = error_set(&u->err, STATUS_CONFLICT,
                       "%s is already there: choose another name, or ask to replace it", shown);
@@ -140,6 +144,8 @@ static void write_done(void *job)
         u->err.code = STATUS_CANCELLED;
     }
     if (u->err.code != STATUS_OK) {
+        finish(u, &u->err);
+    } else if (quota_check_upload(u->t, 0, u->replaced, &u->err) != STATUS_OK) {
         finish(u, &u->err);
     } else if (u->ended) {
         start_place(u);
@@ -222,6 +228,7 @@ void upload_message(struct rpc_call *call, const ProtobufCMessage *m)
     }
     if (s == STATUS_OK && q->has_data && q->data.len > 0) {
         u->received += q->data.len;
+        u->t->upload_bytes += q->data.len;
         if (u->received > u->max) {
             s = error_set(&u->err, STATUS_TOO_LARGE, "the file is larger than the limit of %llu MB",
                           (unsigned long long)(u->max >> 20));
@@ -268,6 +275,8 @@ static void look_done(struct journal_op *op)
         finish(u, &op->err);
         return;
     }
+    t->counts.waiting_bytes += u->received;
+    t->counted_late = true;
     queue_changed(t->queue);
     struct rpc_call *call = u->call;
     *rpc_call_data(call) = NULL;

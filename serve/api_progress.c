@@ -21,6 +21,11 @@ static void on_progress(struct request *q, const ProtobufCMessage *m, const stru
     jsonw_field_int(&w, "waiting_bytes", (int64_t)reply->waiting_bytes);
     jsonw_field_int(&w, "pages", (int64_t)reply->pages);
     jsonw_field_int(&w, "chunks", (int64_t)reply->chunks);
+    jsonw_field_int(&w, "bytes", (int64_t)reply->bytes);
+    if (reply->has_quota_bytes) {
+        jsonw_field_int(&w, "quota_bytes", (int64_t)reply->quota_bytes);
+        jsonw_field_int(&w, "without_room", reply->without_room);
+    }
     if (reply->has_files_per_s) {
         jsonw_field_double(&w, "files_per_second", reply->files_per_s);
         jsonw_field_double(&w, "chunks_per_second", reply->chunks_per_s);

@@ -19,6 +19,7 @@ struct load {
     struct arena *a;
     struct settings *out;
     yaml_document_t doc;
+    const char *home;
     size_t lines[SETTINGS_MAX_ROWS]; /* where each key was set; 0: not */
 };
 
@@ -133,7 +134,7 @@ static bool is_null(const yaml_node_t *n)
 }
 
 static enum status read_list(struct load *l, const struct setting *row, const yaml_node_t *n,
-                             struct error *err)
+                             void *out, struct error *err)
 {
     if (n->type != YAML_SEQUENCE_NODE) {
         return error_set(err, STATUS_INVALID, "%s: must be a list, such as [public]", row->path);
@@ -148,26 +149,29 @@ static enum status read_list(struct load *l, const struct setting *row, const ya
     }
     for (size_t i = 0; i < count; i++) {
         const yaml_node_t *item = yaml_document_get_node(&l->doc, n->data.sequence.items.start[i]);
-        if (item == NULL || item->type != YAML_SCALAR_NODE ||
-            !setting_is_choice(row->choices, scalar_text(item))) {
-            return error_set(err, STATUS_INVALID, "%s: entry %zu is not one of %s", row->path,
-                             i + 1, row->choices);
+        bool text = item != NULL && item->type == YAML_SCALAR_NODE &&
+                    memchr(scalar_text(item).ptr, '\0', scalar_text(item).len) == NULL;
+        if (!text ||
+            (row->choices != NULL && !setting_is_choice(row->choices, scalar_text(item)))) {
+            return error_set(err, STATUS_INVALID, "%s: entry %zu is not %s%s", row->path, i + 1,
+                             row->choices == NULL ? "text" : "one of ",
+                             row->choices == NULL ? "" : row->choices);
         }
         items[i] = arena_strndup(l->a, scalar_text(item).ptr, scalar_text(item).len);
         if (items[i] == NULL) {
             return error_set(err, STATUS_NO_MEMORY, "%s: out of memory", row->path);
         }
     }
-    *(struct string_list *)(void *)((char *)l->out + row->offset) =
+    *(struct string_list *)(void *)((char *)out + row->offset) =
         (struct string_list){.items = items, .n = count};
     return STATUS_OK;
 }
 
 static enum status read_value(struct load *l, const struct setting *row, const yaml_node_t *n,
-                              struct error *err)
+                              void *out, struct error *err)
 {
     if (row->type == SETTING_LIST) {
-        return read_list(l, row, n, err);
+        return read_list(l, row, n, out, err);
     }
     if (n->type != YAML_SCALAR_NODE) {
         return error_set(err, STATUS_INVALID, "%s: must be one value (%s)", row->path,
@@ -182,7 +186,114 @@ static enum status read_value(struct load *l, const struct setting *row, const y
         return error_set(err, STATUS_INVALID, "%s: must be a %s, without quotes", row->path,
                          setting_type_name(row->type));
     }
-    return setting_store(row, scalar_text(n), l->a, l->out, err);
+    return setting_store(row, scalar_text(n), l->home, l->a, out, err);
+}
+
+/* ---- lists of groups ---- */
+
+static const struct setting *item_row(const struct setting_list *list, struct str key)
+{
+    for (size_t i = 0; i < list->n_rows; i++) {
+        if (str_eq(key, str_from(list->rows[i].path))) {
+            return &list->rows[i];
+        }
+    }
+    return NULL;
+}
+
+static enum status read_item(struct load *l, const struct setting_list *list, const yaml_node_t *n,
+                             char *item, struct error *err)
+{
+    bool seen[SETTINGS_ITEM_ROWS] = {false};
+    size_t line = n->start_mark.line + 1;
+    enum status s = STATUS_OK;
+    if (n->type != YAML_MAPPING_NODE) {
+        (void)error_set(err, STATUS_INVALID,
+                        "%s: each entry is a group of lines, the first `- %s:`", list->path,
+                        list->rows[0].path);
+        return at(l->name, line, err);
+    }
+    for (size_t i = 0; i < list->n_rows && s == STATUS_OK; i++) {
+        const struct setting *row = &list->rows[i];
+        s = setting_store(row, str_from(row->fallback), l->home, l->a, item, err);
+    }
+    for (const yaml_node_pair_t *p = n->data.mapping.pairs.start;
+         p < n->data.mapping.pairs.top && s == STATUS_OK; p++) {
+        const yaml_node_t *key = yaml_document_get_node(&l->doc, p->key);
+        struct str k = key->type == YAML_SCALAR_NODE ? scalar_text(key) : STR("?");
+        const struct setting *row = item_row(list, k);
+        line = key->start_mark.line + 1;
+        if (row == NULL) {
+            s = error_set(err, STATUS_INVALID, "%s: there is no such setting in %s",
+                          k.len > 60 ? "?" : k.ptr, list->path);
+        } else if (seen[row - list->rows]) {
+            s = error_set(err, STATUS_INVALID, "%s: is there twice", row->path);
+        } else {
+            seen[row - list->rows] = true;
+            s = read_value(l, row, yaml_document_get_node(&l->doc, p->value), item, err);
+        }
+    }
+    if (s == STATUS_OK) {
+        line = n->start_mark.line + 1;
+        s = list->check(item, l->a, err);
+    }
+    if (s != STATUS_OK) {
+        (void)error_prefix(err, "%s", list->path);
+        return at(l->name, line, err);
+    }
+    return STATUS_OK;
+}
+
+static enum status read_items(struct load *l, const struct setting_list *list, const yaml_node_t *n,
+                              struct error *err)
+{
+    size_t count = 0;
+    size_t line = n->start_mark.line + 1;
+    if (n->type == YAML_SCALAR_NODE && is_null(n)) {
+        return STATUS_OK; /* every line is commented out */
+    }
+    if (n->type == YAML_SEQUENCE_NODE) {
+        count = (size_t)(n->data.sequence.items.top - n->data.sequence.items.start);
+    }
+    if (n->type != YAML_SEQUENCE_NODE || count > list->max_items) {
+        (void)error_set(err, STATUS_INVALID, "%s: must be a list of at most %zu entries",
+                        list->path, list->max_items);
+        return at(l->name, line, err);
+    }
+    char *items = arena_array(l->a, count + 1, list->item_bytes);
+    if (items == NULL) {
+        return error_set(err, STATUS_NO_MEMORY, "%s: out of memory", list->path);
+    }
+    memset(items, 0, (count + 1) * list->item_bytes);
+    for (size_t i = 0; i < count; i++) {
+        const yaml_node_t *item = yaml_document_get_node(&l->doc, n->data.sequence.items.start[i]);
+        char *here = items + i * list->item_bytes;
+        enum status s = read_item(l, list, item, here, err);
+        if (s != STATUS_OK) {
+            return s;
+        }
+        for (size_t k = 0; k < i; k++) { /* the name is the first field */
+            const char *const *a = (const char *const *)(void *)here;
+            const char *const *b = (const char *const *)(void *)(items + k * list->item_bytes);
+            if (strcmp(*a, *b) == 0) {
+                (void)error_set(err, STATUS_INVALID, "%s: %.64s is there twice", list->path, *a);
+                return at(l->name, item->start_mark.line + 1, err);
+            }
+        }
+    }
+    *(void **)(void *)((char *)l->out + list->items) = items;
+    *(size_t *)(void *)((char *)l->out + list->n_items) = count;
+    return STATUS_OK;
+}
+
+static const struct setting_list *find_list(const char *path)
+{
+    for (size_t i = 0; i < settings_lists_n; i++) {
+        if (strcmp(settings_lists[i].path, path) == 0) {
+            return &settings_lists[i];
+        }
+    }
+    return NULL;
 }
 
 static enum status read_mapping(struct load *l, const char *prefix, const yaml_node_t *n, int depth,
@@ -206,9 +317,13 @@ static enum status read_entry(struct load *l, const char *prefix, const yaml_nod
             s = error_set(err, STATUS_INVALID, "%s: already set on line %zu", path, *seen);
         } else {
             *seen = line;
-            s = read_value(l, row, value, err);
+            s = read_value(l, row, value, l->out, err);
         }
         return s == STATUS_OK ? s : at(l->name, line, err);
+    }
+    const struct setting_list *list = find_list(path);
+    if (list != NULL) {
+        return read_items(l, list, value, err);
     }
     if (!is_section(path)) {
         (void)error_set(err, STATUS_INVALID,
@@ -320,7 +435,8 @@ static enum status set_defaults(const char *home, struct arena *a, struct settin
         return error_set(err, STATUS_NO_MEMORY, "settings: out of memory");
     }
     for (size_t i = 0; i < settings_schema_n && s == STATUS_OK; i++) {
-        s = setting_store(&settings_schema[i], str_from(settings_schema[i].fallback), a, out, err);
+        s = setting_store(&settings_schema[i], str_from(settings_schema[i].fallback), home, a, out,
+                          err);
     }
     return s;
 }
@@ -329,7 +445,7 @@ enum status settings_parse(const char *home, struct str yaml, const char *name, 
                            struct settings *out, struct error *err)
 {
     struct settings fresh;
-    struct load l = {.name = name, .a = a, .out = &fresh};
+    struct load l = {.name = name, .a = a, .out = &fresh, .home = home};
     struct error own = {0};
     yaml_parser_t p;
     const char *key = NULL;

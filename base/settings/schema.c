@@ -117,6 +117,11 @@ const struct setting settings_schema[] = {
     ROW("ingest.max_attempts", INT, ingest.max_attempts, 1, 100, "5",
         "A document whose reading fails for a passing reason is tried again so often."),
 
+    ROW("ingest.quota", SIZE, ingest.quota_bytes, 0, 1024.0 * 1024 * GIB, "0",
+        "The documents of one tenant may take so many bytes, as they lie in its folder; what is "
+        "above waits, and is taken when there is room. 0: no limit. `tenants:` has others for "
+        "some."),
+
     ROW("store.retain_versions_days", INT, store.retain_versions_days, 0, 3650, "30",
         "A version of a document that was replaced or deleted is kept for so many days, found only "
         "by "

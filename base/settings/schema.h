@@ -22,7 +22,7 @@ struct setting {
     enum setting_type type;
     size_t offset;        /* in struct settings */
     double min, max;      /* numbers, in the unit stored */
-    const char *choices;  /* "a|b|c" for enums and lists, otherwise NULL */
+    const char *choices;  /* "a|b|c" for enums and lists, otherwise NULL (a list: any text) */
     const char *fallback; /* as one would write it in the file */
     const char *help;
 };
@@ -49,8 +49,23 @@ const char *setting_type_name(enum setting_type t);
 /* "20MiB" in bytes. */
 bool setting_size(struct str text, int64_t *out);
 bool setting_is_choice(const char *choices, struct str item);
-/* A scalar as written into out's field; text in a. */
-enum status setting_store(const struct setting *row, struct str text, struct arena *a,
-                          struct settings *out, struct error *err) MUST_CHECK;
+/* A scalar as written into the field of out, the struct that the row's offset counts in; text in a.
+ * home: what relative paths count from. */
+enum status setting_store(const struct setting *row, struct str text, const char *home,
+                          struct arena *a, void *out, struct error *err) MUST_CHECK;
+
+/* Lists of groups of settings, each a table of rows of its own. Names in `path` stand alone. */
+struct setting_list {
+    const char *path, *help;
+    const struct setting *rows; /* the first is the name, which must be given */
+    size_t n_rows;
+    size_t item_bytes, max_items;
+    size_t items, n_items; /* offsets in struct settings: a pointer, a size_t */
+    enum status (*check)(void *item, struct arena *a, struct error *err);
+    const char *example; /* for the default file, without the mark of a comment */
+};
+extern const struct setting_list settings_lists[];
+extern const size_t settings_lists_n;
+#define SETTINGS_ITEM_ROWS 24
 
 #endif

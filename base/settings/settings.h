@@ -27,6 +27,26 @@ struct upstream_settings {
     bool allow_private_address; /* egress refuses private addresses unless this is true */
 };
 
+/* What one tenant is granted. Its name is the first field, as in all lists of settings. */
+struct tenant_settings {
+    const char *name;
+    int64_t quota_bytes; /* of its documents; 0: no limit */
+};
+
+/* Somewhere else that documents are fetched from (ingest/sources.h). */
+struct source_settings {
+    const char *name;
+    const char *tenant, *folder; /* where they land: watch/<tenant>/<folder>/ */
+    const char *kind;            /* "http-index", "webdav" or "s3" */
+    const char *url;
+    const char *bucket, *prefix, *region;   /* of s3 */
+    const char *credentials_file, *ca_file; /* "" none; absolute */
+    const char *label;                      /* "" none */
+    struct string_list include, exclude;    /* patterns of paths below the url; none: all */
+    int64_t interval_ms, idle_timeout_ms, max_file_bytes, max_files;
+    bool allow_private_address;
+};
+
 struct settings {
     const char *home; /* where it was read from */
     const char *log_level;
@@ -59,7 +79,12 @@ struct settings {
         int64_t workers;       /* extractors at once */
         int64_t trash_days;
         int64_t max_attempts;
+        int64_t quota_bytes; /* of one tenant's documents; 0: no limit */
     } ingest;
+    struct tenant_settings *tenants;
+    size_t n_tenants;
+    struct source_settings *sources;
+    size_t n_sources;
     struct {
         int64_t retain_versions_days;
         const char *key_dir;  /* of the tenants' keys */
@@ -110,6 +135,8 @@ enum status settings_load(const char *home, struct arena *a, struct settings *ou
 /* The same from text; `name` is used in messages. */
 enum status settings_parse(const char *home, struct str yaml, const char *name, struct arena *a,
                            struct settings *out, struct error *err) MUST_CHECK;
+/* What a tenant's documents may take, its own line or everybody's; 0: no limit. */
+int64_t settings_quota(const struct settings *s, const char *tenant);
 /* The commented default file, and the reference page docs/config.md. */
 void settings_write_default(struct buf *out);
 void settings_write_reference(struct buf *out);

@@ -142,8 +142,8 @@ static enum status store_text(const struct setting *row, struct str text, const 
     return STATUS_OK;
 }
 
-enum status setting_store(const struct setting *row, struct str text, struct arena *a,
-                          struct settings *out, struct error *err)
+enum status setting_store(const struct setting *row, struct str text, const char *home,
+                          struct arena *a, void *out, struct error *err)
 {
     void *field = (char *)out + row->offset;
     int64_t whole = 0;
@@ -184,7 +184,7 @@ enum status setting_store(const struct setting *row, struct str text, struct are
     case SETTING_STRING:
     case SETTING_PATH:
     case SETTING_ENUM:
-        return store_text(row, text, out->home, a, field, err);
+        return store_text(row, text, home, a, field, err);
     case SETTING_LIST: /* the only fallback written as text is the empty list */
         *(struct string_list *)field = (struct string_list){0};
         return STATUS_OK;

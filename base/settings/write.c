@@ -69,6 +69,19 @@ static void write_default_rows(struct buf *out, const char *section, const char 
     }
 }
 
+static void write_default_list(struct buf *out, const struct setting_list *l)
+{
+    buf_char(out, '\n');
+    write_folded(out, "# ", l->help, 92);
+    buf_printf(out, "%s:\n", l->path);
+    for (const char *p = l->example; *p != '\0';) {
+        size_t n = strcspn(p, "\n");
+        size_t indent = strspn(p, " ");
+        buf_printf(out, "  %.*s#%.*s\n", (int)indent, p, (int)(n - indent), p + indent);
+        p += n + (p[n] == '\n');
+    }
+}
+
 void settings_write_default(struct buf *out)
 {
     buf_z(out, "# Carrel's settings. Every line shows the default: remove the # before a name to "
@@ -81,6 +94,9 @@ void settings_write_default(struct buf *out)
         const char *indent = inner ? "  " : "";
         buf_printf(out, "\n%s# %s\n%s%s:\n", indent, s->help, indent, last_name(s->path));
         write_default_rows(out, s->path, inner ? "    " : "  ");
+    }
+    for (size_t i = 0; i < settings_lists_n; i++) {
+        write_default_list(out, &settings_lists[i]);
     }
 }
 
@@ -120,7 +136,8 @@ static void write_kind(struct buf *out, const struct setting *row)
         }
         return;
     }
-    if (is_text(row) || row->type == SETTING_BOOL) {
+    if (is_text(row) || row->type == SETTING_BOOL || row->type == SETTING_LIST) {
+        buf_z(out, row->type == SETTING_LIST ? " texts" : "");
         return;
     }
     buf_z(out, ", ");
@@ -129,18 +146,38 @@ static void write_kind(struct buf *out, const struct setting *row)
     write_number(out, row, row->max);
 }
 
+#define TABLE_HEAD "| setting | kind | default | meaning |\n| --- | --- | --- | --- |\n"
+
+static void write_reference_row(struct buf *out, const struct setting *row)
+{
+    buf_printf(out, "| `%s` | ", row->path);
+    write_kind(out, row);
+    buf_printf(out, " | `%s` | ", row->fallback[0] == '\0' ? "\"\"" : row->fallback);
+    buf_printf(out, "%s |\n", row->help);
+}
+
 static void write_reference_rows(struct buf *out, const char *section)
 {
-    buf_z(out, "| setting | kind | default | meaning |\n| --- | --- | --- | --- |\n");
+    buf_z(out, TABLE_HEAD);
     for (size_t i = 0; i < settings_schema_n; i++) {
-        const struct setting *row = &settings_schema[i];
-        if (!in_section(row, section)) {
-            continue;
+        if (in_section(&settings_schema[i], section)) {
+            write_reference_row(out, &settings_schema[i]);
         }
-        buf_printf(out, "| `%s` | ", row->path);
-        write_kind(out, row);
-        buf_printf(out, " | `%s` | ", row->fallback[0] == '\0' ? "\"\"" : row->fallback);
-        buf_printf(out, "%s |\n", row->help);
+    }
+}
+
+static void write_reference_list(struct buf *out, const struct setting_list *l)
+{
+    buf_printf(out, "\n## %s\n\n%s A list: each entry begins with `- name:`.\n\n```yaml\n%s:\n",
+               l->path, l->help, l->path);
+    for (const char *p = l->example; *p != '\0';) {
+        size_t n = strcspn(p, "\n");
+        buf_printf(out, "  %.*s\n", (int)n, p);
+        p += n + (p[n] == '\n');
+    }
+    buf_z(out, "```\n\n" TABLE_HEAD);
+    for (size_t i = 0; i < l->n_rows; i++) {
+        write_reference_row(out, &l->rows[i]);
     }
 }
 
@@ -168,5 +205,8 @@ void settings_write_reference(struct buf *out)
     for (size_t i = 0; i < settings_sections_n; i++) {
         buf_printf(out, "\n## %s\n\n%s\n\n", settings_sections[i].path, settings_sections[i].help);
         write_reference_rows(out, settings_sections[i].path);
+    }
+    for (size_t i = 0; i < settings_lists_n; i++) {
+        write_reference_list(out, &settings_lists[i]);
     }
 }

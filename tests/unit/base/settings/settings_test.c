@@ -153,6 +153,60 @@ static void test_too_large(void **state)
     arena_reset(&a);
 }
 
+static void test_lists(void **state)
+{
+    (void)state;
+    static const char good[] =
+        "ingest:\n  quota: 1GiB\n"
+        "tenants:\n  - name: law\n    quota: 2MiB\n  - {name: hr}\n"
+        "sources:\n"
+        "  - name: wiki\n    url: https://wiki.example.org/docs/\n    include: [\"**/*.md\"]\n"
+        "    credentials_file: keys/wiki\n"
+        "  - name: scans\n    kind: s3\n    url: http://127.0.0.1:9000\n    bucket: b\n"
+        "    folder: in/scans\n    allow_private_address: true\n    label: internal\n";
+    static const struct {
+        const char *text, *says;
+    } bad[] = {
+        {"tenants:\n  - name: law\n  - name: law\n", "carrel.yaml:3: tenants: law is there twice"},
+        {"tenants:\n  - quota: 1MiB\n", "carrel.yaml:2: tenants: name"},
+        {"tenants:\n  - name: law\n    quote: 1\n",
+         "carrel.yaml:3: tenants: quote: there is no such setting"},
+        {"tenants: {}\n", "must be a list"},
+        {"tenants:\n  - law\n", "each entry is a group of lines"},
+        {"sources:\n  - name: a\n    url: ftp://x\n", "url: must start with https"},
+        {"sources:\n  - name: a\n    url: https://u:p@x/\n", "url: may not hold a user"},
+        {"sources:\n  - name: a\n    kind: s3\n    url: https://x\n", "bucket: must be named"},
+        {"sources:\n  - name: a\n    url: https://x\n    folder: ../b\n", "folder: is a path"},
+        {"sources:\n  - name: a\n    url: https://x\n    folder: b/.c\n", "folder: is a path"},
+        {"sources:\n  - name: a\n    url: http://x\n    credentials_file: k\n",
+         "cross the network"},
+        {"sources:\n  - name: a\n    url: https://x\n    label: secret\n", "label: "},
+        {"sources:\n  - name: a\n    kind: s3\n    kind: s3\n", "kind: is there twice"},
+    };
+    struct arena a;
+    struct settings s;
+    struct error err = {0};
+    assert_int_equal(parse(good, &a, &s, &err), STATUS_OK);
+    assert_int_equal(settings_quota(&s, "law"), 2 << 20);
+    assert_int_equal(settings_quota(&s, "hr"), 0);
+    assert_int_equal(settings_quota(&s, "main"), 1 << 30);
+    assert_int_equal(s.n_sources, 2);
+    assert_string_equal(s.sources[0].kind, "http-index");
+    assert_string_equal(s.sources[0].folder, "wiki");
+    assert_string_equal(s.sources[0].credentials_file, "/home/x/keys/wiki");
+    assert_string_equal(s.sources[0].include.items[0], "**/*.md");
+    assert_string_equal(s.sources[1].folder, "in/scans");
+    assert_int_equal(s.sources[1].interval_ms, 900000);
+    arena_reset(&a);
+    for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) {
+        assert_int_equal(parse(bad[i].text, &a, &s, &err), STATUS_INVALID);
+        if (strstr(err.text, bad[i].says) == NULL) {
+            fail_msg("%s\nsays: %s", bad[i].text, err.text);
+        }
+        arena_reset(&a);
+    }
+}
+
 /* The default file, with its comments taken off, is what one gets without a file. */
 static void test_default_file(void **state)
 {
@@ -210,9 +264,13 @@ static void test_reference_names_every_section(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_defaults),     cmocka_unit_test(test_values),
-        cmocka_unit_test(test_refusals),     cmocka_unit_test(test_too_large),
-        cmocka_unit_test(test_default_file), cmocka_unit_test(test_reference_names_every_section),
+        cmocka_unit_test(test_defaults),
+        cmocka_unit_test(test_values),
+        cmocka_unit_test(test_refusals),
+        cmocka_unit_test(test_too_large),
+        cmocka_unit_test(test_default_file),
+        cmocka_unit_test(test_lists),
+        cmocka_unit_test(test_reference_names_every_section),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
