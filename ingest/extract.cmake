@@ -29,6 +29,8 @@ carrel_test(unit/ingest/chunk LINK carrel_chunk)
 carrel_test(unit/ingest/ocr LINK carrel_formats)
 carrel_test(unit/ingest/formats LINK carrel_formats PkgConfig::ZIP
   SOURCES ${CMAKE_SOURCE_DIR}/tests/unit/ingest/fixtures.c TIMEOUT 120)
+carrel_test(unit/ingest/pdf_layout LINK carrel_formats PkgConfig::ZIP
+  SOURCES ${CMAKE_SOURCE_DIR}/tests/unit/ingest/fixtures.c TIMEOUT 120)
 carrel_test(unit/ingest/text_formats LINK carrel_formats PkgConfig::ZIP
   SOURCES ${CMAKE_SOURCE_DIR}/tests/unit/ingest/fixtures.c TIMEOUT 120)
 carrel_test(unit/ingest/info LINK carrel_formats PkgConfig::ZIP

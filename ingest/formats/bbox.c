@@ -24,11 +24,13 @@ struct bbox_parser {
     unsigned depth;
     char tail[4];     /* a character cut by the border of a piece */
     struct bbox word; /* the last one of the line */
-    bool rtl;         /* in it something runs from the right */
+    uint32_t word_start;
+    bool rtl; /* in it something runs from the right */
     size_t n_tail;
     struct buf clean;
     struct buf text; /* of the line or the title */
     struct buf logical;
+    struct buf words; /* struct bbox_word, of the line */
     bool in_word, in_title;
     struct bbox_page *page, **next_page;
     struct bbox_block *block, **next_block;
@@ -99,12 +101,14 @@ static void on_start(void *ctx, const xmlChar *name, const xmlChar *prefix, cons
         }
         p->word = b;
         p->in_word = true;
+        p->word_start = (uint32_t)p->text.len;
     } else if (is(name, "line") && p->block != NULL) {
         got = p->line = arena_alloc(p->arena, sizeof *p->line);
         if (p->line != NULL) {
             p->line->box = box_of(n, a);
             p->rtl = false;
             buf_reset(&p->text);
+            buf_reset(&p->words);
         }
     } else if (is(name, "block") && p->page != NULL) {
         got = p->block = arena_alloc(p->arena, sizeof *p->block);
@@ -151,23 +155,65 @@ static struct str keep_text(struct bbox_parser *p)
     return (struct str){z, p->logical.len};
 }
 
+static void keep_word(struct bbox_parser *p)
+{
+    struct bbox_word w = {p->word, p->word_start, (uint32_t)p->text.len};
+    buf_append(&p->words, (const char *)&w, sizeof w);
+}
+
+/* Four letters that are higher than wide run up or down. */
+static bool is_turned(const struct bbox_line *l)
+{
+    return l->letters > 3 && l->box.y1 - l->box.y0 > 1.5F * (l->box.x1 - l->box.x0);
+}
+
+static void keep_line(struct bbox_parser *p)
+{
+    struct bbox_line *l = p->line;
+    while (p->text.len > 0 && p->text.ptr[p->text.len - 1] == ' ') {
+        p->text.len--;
+    }
+    l->text = keep_text(p);
+    l->letters = (uint32_t)utf8_count(l->text);
+    l->turned = is_turned(l);
+    if (l->turned) {
+        l->size = l->box.x1 - l->box.x0;
+    }
+    bool as_read = str_eq(l->text, buf_view(&p->text));
+    size_t n = p->words.len / sizeof *l->words;
+    if (as_read && !l->turned && n > 0 && buf_status(&p->words) == STATUS_OK) {
+        l->words = arena_array(p->arena, n, sizeof *l->words);
+        if (l->words == NULL) {
+            fail(p, STATUS_TOO_LARGE, "reading it needs more memory than the limit");
+            return;
+        }
+        memcpy(l->words, p->words.ptr, n * sizeof *l->words);
+        while (n > 0 && l->words[n - 1].start >= l->text.len) {
+            n--; /* blanks at the end */
+        }
+        l->n_words = (uint32_t)n;
+        if (n > 0 && l->words[n - 1].end > l->text.len) {
+            l->words[n - 1].end = (uint32_t)l->text.len;
+        }
+    }
+    if (l->text.len > 0) {
+        *p->next_line = l;
+        p->next_line = &l->next;
+    }
+}
+
 static void on_end(void *ctx, const xmlChar *name, const xmlChar *prefix, const xmlChar *uri)
 {
     struct bbox_parser *p = ((xmlParserCtxtPtr)ctx)->_private;
     (void)prefix, (void)uri;
     p->depth -= p->depth > 0;
     if (is(name, "word")) {
+        if (p->in_word && p->line != NULL) {
+            keep_word(p);
+        }
         p->in_word = false;
     } else if (is(name, "line") && p->line != NULL) {
-        while (p->text.len > 0 && p->text.ptr[p->text.len - 1] == ' ') {
-            p->text.len--;
-        }
-        p->line->text = keep_text(p);
-        p->line->letters = (uint32_t)utf8_count(p->line->text);
-        if (p->line->text.len > 0) {
-            *p->next_line = p->line;
-            p->next_line = &p->line->next;
-        }
+        keep_line(p);
         p->line = NULL;
     } else if (is(name, "block")) {
         p->block = NULL;
@@ -222,6 +268,7 @@ struct bbox_parser *bbox_parser_new(struct arena *a, struct bbox_document *out)
     *out = (struct bbox_document){.title = STR("")};
     p->next_page = &out->pages;
     buf_init(&p->text, LINE_MAX_BYTES);
+    buf_init(&p->words, LINE_MAX_BYTES);
     buf_init(&p->logical, 2 * LINE_MAX_BYTES);
     buf_init(&p->clean, 4 * 1024 * 1024);
     return p;
@@ -237,6 +284,7 @@ void bbox_parser_free(struct bbox_parser *p)
     }
     xmlFreeParserCtxt(p->ctxt);
     buf_deinit(&p->text);
+    buf_deinit(&p->words);
     buf_deinit(&p->logical);
     buf_deinit(&p->clean);
     free(p);

@@ -11,12 +11,21 @@ struct bbox {
     float x0, y0, x1, y1;
 };
 
+struct bbox_word {
+    struct bbox box;
+    uint32_t start, end; /* bytes of the line's text */
+};
+
 struct bbox_line {
     struct bbox_line *next;
     struct bbox box;
-    float size; /* height of its tallest word: near the font's size */
+    float size; /* height of its tallest word: near the font's size; of turned text the width */
     struct str text;
-    uint32_t letters; /* code points */
+    uint32_t letters;    /* code points */
+    bool turned;         /* runs up or down the page */
+    struct table *table; /* for the layout's use */
+    uint32_t n_words;    /* 0 where the words' order on the page is not that of the text */
+    struct bbox_word *words;
 };
 
 struct bbox_block {

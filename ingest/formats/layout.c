@@ -3,6 +3,7 @@
 #include <math.h>
 #include <stdlib.h>
 
+#include "ingest/formats/tables.h"
 #include "ingest/utf8.h"
 
 #define EDGES 3           /* blocks at either end of a page that may be furniture */
@@ -311,7 +312,7 @@ struct writer {
     uint32_t page;
 };
 
-static bool add_line(struct writer *w, const struct bbox_line *l, struct str text)
+static bool add_line(struct writer *w, const struct bbox *box, struct str text)
 {
     if (w->n_lines == w->cap_lines) {
         size_t cap = w->cap_lines == 0 ? 64 : w->cap_lines * 2;
@@ -325,10 +326,10 @@ static bool add_line(struct writer *w, const struct bbox_line *l, struct str tex
     Ex__Line *out = &w->lines[w->n_lines++];
     ex__line__init(out);
     out->page = w->page;
-    out->x0 = l->box.x0;
-    out->y0 = l->box.y0;
-    out->x1 = l->box.x1;
-    out->y1 = l->box.y1;
+    out->x0 = box->x0;
+    out->y0 = box->y0;
+    out->x1 = box->x1;
+    out->y1 = box->y1;
     out->start = w->points;
     w->points += (uint32_t)utf8_count(text);
     out->end = w->points;
@@ -345,10 +346,68 @@ static uint32_t heading_level(const struct writer *w, float size, size_t n_lines
     return ratio >= 1.7F ? 1 : ratio >= 1.3F ? 2 : 3;
 }
 
+/* "Title . . . . 12", as in a table of contents. */
+static bool leader(struct str s, struct str *title, struct str *page)
+{
+    size_t to = s.len, dots = 0;
+    while (to > 0 && s.len - to < 7 && s.ptr[to - 1] != ' ' && s.ptr[to - 1] != '.') {
+        to--;
+    }
+    size_t at = to;
+    while (at > 0 && (s.ptr[at - 1] == ' ' || s.ptr[at - 1] == '.')) {
+        dots += s.ptr[--at] == '.';
+    }
+    *title = (struct str){s.ptr, at};
+    *page = (struct str){s.ptr + to, s.len - to};
+    return dots >= 4 && at > 0 && page->len > 0;
+}
+
+static bool is_leader(const struct bbox_line *l)
+{
+    struct str title, page;
+    return leader(l->text, &title, &page);
+}
+
+static void put(struct writer *w, const char *text)
+{
+    buf_z(&w->text, text);
+    w->points += (uint32_t)strlen(text);
+}
+
+static bool emit_as_row(struct writer *w)
+{
+    struct emit_block b = {
+        .kind = EX__BLOCK__KIND__TABLE_ROW,
+        .text = buf_view(&w->text),
+        .page = w->page,
+        .lines = w->lines,
+        .n_lines = w->n_lines,
+    };
+    emit(w->e, &b);
+    return buf_status(&w->text) == STATUS_OK;
+}
+
+static bool emit_leader(struct writer *w, const struct bbox_line *l)
+{
+    struct str title, page;
+    (void)leader(l->text, &title, &page);
+    buf_reset(&w->text);
+    w->n_lines = 0;
+    w->points = 0;
+    if (!add_line(w, &l->box, title)) {
+        return false;
+    }
+    put(w, " | ");
+    return add_line(w, &l->box, page) && emit_as_row(w);
+}
+
 /* The lines from `first` up to, not including, `end` as one block. */
 static bool emit_lines(struct writer *w, const struct bbox_line *first, const struct bbox_line *end,
                        bool furniture)
 {
+    if (first->next == end && !furniture && is_leader(first)) {
+        return emit_leader(w, first);
+    }
     buf_reset(&w->text);
     w->n_lines = 0;
     w->points = 0;
@@ -366,7 +425,7 @@ static bool emit_lines(struct writer *w, const struct bbox_line *first, const st
             hyphen = 0;
         }
         text.len -= hyphen;
-        if (!add_line(w, l, text)) {
+        if (!add_line(w, &l->box, text)) {
             return false;
         }
         if (more && hyphen == 0) {
@@ -393,11 +452,50 @@ static bool emit_lines(struct writer *w, const struct bbox_line *first, const st
     return buf_status(&w->text) == STATUS_OK;
 }
 
-/* Another paragraph starts where the type changes size or a bullet stands. */
+/* Another paragraph starts where the type changes size, a bullet stands or an entry of a table of
+ * contents ends. */
 static bool starts_block(const struct bbox_line *prev, const struct bbox_line *l)
 {
     float a = prev->size, b = l->size;
-    return bullet(l->text) > 0 || a > b * 1.15F || b > a * 1.15F;
+    return bullet(l->text) > 0 || a > b * 1.15F || b > a * 1.15F || is_leader(prev) || is_leader(l);
+}
+
+/* "cell | cell", with a box for each stretch of a cell. */
+static bool emit_row(struct writer *w, const struct table_row *row)
+{
+    buf_reset(&w->text);
+    w->n_lines = 0;
+    w->points = 0;
+    uint32_t column = 0;
+    for (uint32_t i = 0; i < row->n; i++) {
+        const struct table_piece *p = &row->pieces[i];
+        const struct table_piece *next = i + 1 < row->n ? p + 1 : NULL;
+        struct str text = {p->line->text.ptr + p->start, p->end - p->start};
+        for (; column < p->column; column++) {
+            put(w, w->points == 0 ? "| " : " | ");
+        }
+        if (next != NULL && next->column == column && next->line != p->line) {
+            struct str after = {next->line->text.ptr + next->start, next->end - next->start};
+            text.len -= line_end_hyphen(text, after);
+        }
+        if (!add_line(w, &p->box, text)) {
+            return false;
+        }
+        if (next != NULL && next->column == column && text.len == p->end - p->start) {
+            put(w, " ");
+        }
+    }
+    return emit_as_row(w);
+}
+
+static bool emit_table(struct writer *w, struct table *t)
+{
+    bool ok = true;
+    for (uint32_t i = 0; i < t->n_rows && ok && !t->emitted; i++) {
+        ok = emit_row(w, &t->rows[i]);
+    }
+    t->emitted = true;
+    return ok;
 }
 
 static bool emit_blocks(struct writer *w, const struct bbox_document *d, bool furniture)
@@ -411,12 +509,17 @@ static bool emit_blocks(struct writer *w, const struct bbox_document *d, bool fu
             }
             const struct bbox_line *first = b->lines;
             for (const struct bbox_line *l = first; l != NULL; l = l->next) {
-                if (l->next == NULL || (!furniture && starts_block(l, l->next))) {
-                    if (emit_failed(w->e) || !emit_lines(w, first, l->next, furniture)) {
-                        return emit_failed(w->e);
-                    }
-                    first = l->next;
+                bool ends = l->next == NULL || l->next->table != NULL || l->table != NULL;
+                if (!ends && (furniture || !starts_block(l, l->next))) {
+                    continue;
                 }
+                bool ok = !emit_failed(w->e) &&
+                          (l->table != NULL ? emit_table(w, l->table)
+                                            : emit_lines(w, first, l->next, furniture));
+                if (!ok) {
+                    return emit_failed(w->e);
+                }
+                first = l->next;
             }
         }
     }
@@ -432,6 +535,9 @@ enum status layout_emit(struct bbox_document *d, struct arena *a, struct emitter
     enum status s = mark_furniture(d, a, err);
     if (s == STATUS_OK) {
         s = find_hyphenated(d, a, &compounds, err);
+    }
+    for (struct bbox_page *p = d->pages; p != NULL && s == STATUS_OK; p = p->next) {
+        s = tables_find(p, a, err);
     }
     if (s != STATUS_OK) {
         return s;
