@@ -2,6 +2,8 @@
 
 #include <string.h>
 
+#include "base/text/text.h"
+
 static bool among(struct str v, char *const *names, size_t n)
 {
     for (size_t i = 0; i < n; i++) {
@@ -82,6 +84,19 @@ enum status access_check(const Vs__Filter *f, struct error *err)
     }
     if (st == STATUS_OK) {
         st = check_names(f->names, f->n_names, "names", &bytes, err);
+    }
+    if (st == STATUS_OK) {
+        st = check_names(f->authors, f->n_authors, "authors", &bytes, err);
+    }
+    if (st == STATUS_OK && f->n_hashes > ACCESS_VALUES) {
+        st = error_set(err, STATUS_TOO_LARGE, "the filter has %zu hashes; at most %u are taken",
+                       f->n_hashes, ACCESS_VALUES);
+    }
+    for (size_t i = 0; i < f->n_hashes && st == STATUS_OK; i++) {
+        bytes += f->hashes[i].len + 8;
+        if (f->hashes[i].len < 4 || f->hashes[i].len > 32) {
+            st = error_set(err, STATUS_INVALID, "a hash in the filter has 4 to 32 bytes");
+        }
     }
     if (st == STATUS_OK && f->n_under > ACCESS_VALUES) {
         st = error_set(err, STATUS_TOO_LARGE, "the filter has %zu paths; at most %u are taken",
@@ -199,6 +214,47 @@ bool access_name(const Vs__Filter *f, struct str path)
     return n == 0;
 }
 
+bool access_author(const Vs__Filter *f, struct str author)
+{
+    size_t n = f == NULL ? 0 : f->n_authors;
+    for (size_t i = 0; i < n; i++) {
+        if (text_names(author, str_from(f->authors[i]))) {
+            return true;
+        }
+    }
+    return n == 0;
+}
+
+bool access_pages(const Vs__Filter *f, uint32_t pages)
+{
+    if (f == NULL || (!f->has_pages_from && !f->has_pages_to)) {
+        return true;
+    }
+    return pages > 0 && (!f->has_pages_from || pages >= f->pages_from) &&
+           (!f->has_pages_to || pages <= f->pages_to);
+}
+
+bool access_hash(const Vs__Filter *f, uint64_t hash)
+{
+    size_t n = f == NULL ? 0 : f->n_hashes;
+    for (size_t i = 0; i < n; i++) {
+        size_t len = f->hashes[i].len < 8 ? f->hashes[i].len : 8;
+        uint64_t given = hash_head(f->hashes[i].data, len);
+        if (len > 0 && given >> (64 - 8 * len) == hash >> (64 - 8 * len)) {
+            return true;
+        }
+    }
+    return n == 0;
+}
+
+int64_t access_date_of(const struct location *l, const struct content *k)
+{
+    return l->dated                       ? l->date_ms
+           : k != NULL && k->has_modified ? k->modified_ms
+           : k != NULL && k->has_created  ? k->created_ms
+                                          : l->modified_ms;
+}
+
 bool access_time(const Vs__Filter *f, bool current, int64_t from_ms, int64_t to_ms)
 {
     if (f == NULL || !f->has_as_of_ms) {
@@ -213,8 +269,9 @@ bool access_place(const struct doc_place *p, const struct caller *caller, const 
            access_readers(p->readers, caller) && access_collection(f, str_from(p->collection)) &&
            access_label(f, str_from(p->label)) && access_tags(f, p->tags) &&
            access_language(f, str_from(p->language)) && access_format(f, str_from(p->format)) &&
-           access_date(f, p->date_ms) && access_document(f, p->document) &&
-           access_path(f, p->path) && access_name(f, p->path);
+           access_author(f, str_from(p->author)) && access_pages(f, p->pages) &&
+           access_hash(f, p->hash) && access_date(f, p->date_ms) &&
+           access_document(f, p->document) && access_path(f, p->path) && access_name(f, p->path);
 }
 
 bool access_location(const struct location *l, const struct content *k, const struct caller *caller,
@@ -225,6 +282,9 @@ bool access_location(const struct location *l, const struct content *k, const st
     return !l->excluded && access_readers(l->readers, caller) &&
            access_collection(f, str_from(l->collection)) && access_label(f, str_from(l->label)) &&
            access_tags(f, l->tags) && access_language(f, language) && access_format(f, format) &&
-           access_date(f, l->date_ms) && access_document(f, l->document) &&
+           access_author(f, k == NULL ? STR("") : str_from(k->author)) &&
+           access_pages(f, k == NULL ? 0 : k->pages) &&
+           access_hash(f, k == NULL ? 0 : hash_head(k->hash, sizeof k->hash)) &&
+           access_date(f, access_date_of(l, k)) && access_document(f, l->document) &&
            access_path(f, l->path) && access_name(f, l->path);
 }

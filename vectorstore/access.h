@@ -30,11 +30,18 @@ bool access_document(const Vs__Filter *f, const char *document);
 bool access_path(const Vs__Filter *f, struct str path);
 /* The last part of the path. */
 bool access_name(const Vs__Filter *f, struct str path);
+bool access_author(const Vs__Filter *f, struct str author);
+bool access_pages(const Vs__Filter *f, uint32_t pages);
+/* hash: the first eight bytes of the file's, as hash_head gives them. */
+bool access_hash(const Vs__Filter *f, uint64_t hash);
 /* The times of a place against as_of; without one only the current place counts. */
 bool access_time(const Vs__Filter *f, bool current, int64_t from_ms, int64_t to_ms);
 /* All of it. */
 bool access_place(const struct doc_place *p, const struct caller *caller, const Vs__Filter *f);
-/* A document where it stands now; k may be NULL where the filter asks for no language or format. */
+/* The date that filters mean: a rule's, else the one that the document says (changed, or else made or sent),
+ * else the file's. */
+int64_t access_date_of(const struct location *l, const struct content *k);
+/* A document where it stands now; k may be NULL where the filter asks for nothing of its content. */
 bool access_location(const struct location *l, const struct content *k, const struct caller *caller,
                      const Vs__Filter *f);
 

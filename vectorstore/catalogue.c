@@ -11,9 +11,10 @@ const char *const catalogue_statements[Q_COUNT] = {
 #undef AS_SQL
 };
 
-static const struct db_migration migrations[] = {
-    {1, CATALOGUE_SCHEMA_1}, {2, CATALOGUE_SCHEMA_2}, {3, CATALOGUE_SCHEMA_3},
-    {4, CATALOGUE_SCHEMA_4}, {5, CATALOGUE_SCHEMA_5}, {6, CATALOGUE_SCHEMA_6}};
+static const struct db_migration migrations[] = {{1, CATALOGUE_SCHEMA_1}, {2, CATALOGUE_SCHEMA_2},
+                                                 {3, CATALOGUE_SCHEMA_3}, {4, CATALOGUE_SCHEMA_4},
+                                                 {5, CATALOGUE_SCHEMA_5}, {6, CATALOGUE_SCHEMA_6},
+                                                 {7, CATALOGUE_SCHEMA_7}};
 
 /* ---- life ---- */
 
@@ -160,6 +161,12 @@ static enum status content_row(struct query *q, struct arena *a, struct content 
     k.boxes = col_u32(q, 10);
     k.chunks = col_u32(q, 11);
     k.state = (enum content_state)col_u32(q, 12);
+    k.author = col_copy(q, 13, a).ptr;
+    k.keywords = col_copy(q, 14, a).ptr;
+    k.has_created = sqlite3_column_type(q->st, 15) != SQLITE_NULL;
+    k.created_ms = col_int(q, 15); /* NULL reads as 0 */
+    k.has_modified = sqlite3_column_type(q->st, 16) != SQLITE_NULL;
+    k.modified_ms = col_int(q, 16);
     if (q->s == STATUS_OK) {
         *out = k;
     }
@@ -224,6 +231,10 @@ enum status catalogue_content_add(struct catalogue *c, const struct content *in,
     put_int(&q, in->boxes);
     put_int(&q, in->chunks);
     put_int(&q, (int64_t)in->state);
+    put_z(&q, in->author);
+    put_z(&q, in->keywords);
+    put_maybe(&q, in->has_created, in->created_ms);
+    put_maybe(&q, in->has_modified, in->modified_ms);
     enum status s = run(&q);
     if (s == STATUS_OK) {
         *pk = sqlite3_last_insert_rowid(c->db);
@@ -341,11 +352,7 @@ enum status catalogue_location_set(struct catalogue *c, const struct location *i
         put_int(&q, in->content);
     }
     put_blob(&q, in->tags);
-    if (in->dated) {
-        put_int(&q, in->date_ms);
-    } else {
-        put_null(&q);
-    }
+    put_maybe(&q, in->dated, in->date_ms);
     return run(&q);
 }
 

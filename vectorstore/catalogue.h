@@ -43,6 +43,9 @@ struct content {
     char id[ID_CAP];
     uint8_t hash[SHA256_BYTES];
     const char *pipeline, *format, *title, *language;
+    const char *author, *keywords; /* "": it says none, as its dates */
+    int64_t created_ms, modified_ms;
+    bool has_created, has_modified;
     uint32_t pages, boxes, chunks;
     uint64_t size, text_size;
     enum content_state state;
@@ -52,7 +55,7 @@ struct location {
     const char *document, *source, *collection, *label;
     struct str path;
     struct str readers, tags; /* names, each ended by NUL */
-    bool dated;               /* date_ms is the document's own; else modified_ms stands for it */
+    bool dated;               /* by a rule; else date_ms is modified_ms, and its own date goes before it */
     int64_t date_ms;
     uint64_t sequence;
     int64_t modified_ms;
@@ -64,8 +67,10 @@ struct location {
  * it today. */
 struct doc_place {
     int64_t content;
-    const char *document, *collection, *label, *label_now, *language, *format;
+    const char *document, *collection, *label, *label_now, *language, *format, *author;
     struct str path, tags, readers;
+    uint32_t pages;
+    uint64_t hash; /* its first eight bytes, the first one highest */
     int64_t date_ms;
     int64_t from_ms, to_ms; /* to_ms INT64_MAX while it is the latest */
     bool excluded;          /* today */
@@ -100,6 +105,16 @@ struct encoder {
     struct str comparison; /* packed; empty: none */
     int64_t fitted_to, fitted_contents;
 };
+
+/* The first eight bytes as a number that orders as they do; what is missing counts as 0. */
+static inline uint64_t hash_head(const void *p, size_t len)
+{
+    uint64_t h = 0;
+    for (size_t i = 0; i < 8; i++) {
+        h = h << 8 | (i < len ? ((const uint8_t *)p)[i] : 0);
+    }
+    return h;
+}
 
 /* Opens (creating, migrating) for the one writer, or an existing file for a reader. */
 enum status catalogue_open(const char *path, bool writer, struct catalogue **out,

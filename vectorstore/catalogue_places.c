@@ -32,7 +32,8 @@ enum status catalogue_version(struct catalogue *c, const struct location *l, con
         put_z(&open, l->collection);
         put_z(&open, l->label);
         put_blob(&open, l->tags);
-        put_int(&open, l->dated ? l->date_ms : l->modified_ms);
+        put_maybe(&open, l->dated, l->date_ms);
+        put_int(&open, l->modified_ms);
         s = run(&open);
     }
     return s;
@@ -186,6 +187,9 @@ static void place_columns(struct query *q, struct arena *a, struct doc_place *ou
     out->language = col_copy(q, 12, a).ptr;
     out->format = col_copy(q, 13, a).ptr;
     out->current = col_int(q, 14) != 0;
+    out->author = col_copy(q, 15, a).ptr;
+    out->pages = col_u32(q, 16);
+    out->hash = hash_head(db_column(q->st, 17).ptr, db_column(q->st, 17).len);
 }
 
 enum status catalogue_places(struct catalogue *c, int64_t content, place_visit visit, void *data,

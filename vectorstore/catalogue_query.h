@@ -82,6 +82,15 @@ static inline void put_null(struct query *q)
     }
 }
 
+static inline void put_maybe(struct query *q, bool there, int64_t v)
+{
+    if (there) {
+        put_int(q, v);
+    } else {
+        put_null(q);
+    }
+}
+
 static inline void put_bytes(struct query *q, const void *p, size_t n)
 {
     put_blob(q, (struct str){.ptr = p, .len = n});

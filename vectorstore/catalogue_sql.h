@@ -154,9 +154,18 @@
     "ALTER TABLE encoders ADD COLUMN fitted_to INTEGER NOT NULL DEFAULT -1;"                       \
     "ALTER TABLE encoders ADD COLUMN fitted_contents INTEGER NOT NULL DEFAULT 0;"
 
+/* What a document says of itself. Dates are NULL where it says none. */
+#define CATALOGUE_SCHEMA_7                                                                         \
+    "ALTER TABLE contents ADD COLUMN author TEXT NOT NULL DEFAULT '';"                             \
+    "ALTER TABLE contents ADD COLUMN keywords TEXT NOT NULL DEFAULT '';"                           \
+    "ALTER TABLE contents ADD COLUMN created_ms INTEGER;"                                          \
+    "ALTER TABLE contents ADD COLUMN modified_ms INTEGER;"
+
 #define ENCODER_COLUMNS                                                                            \
     "pk,name,dimensions,fitted_on,state,vectors,retired_ms,intent,comparison,fitted_to,fitted_contents"
-#define CONTENT_COLUMNS "pk,id,hash,pipeline,format,title,language,pages,size,text_size,boxes,chunks,state"
+#define CONTENT_COLUMNS                                                                            \
+    "pk,id,hash,pipeline,format,title,language,pages,size,text_size,boxes,chunks,state,"           \
+    "author,keywords,created_ms,modified_ms"
 #define LOCATION_COLUMNS                                                                           \
     "document,path,source,collection,label,readers,sequence,modified_ms,excluded,content,tags,"    \
     "date_ms"
@@ -167,7 +176,7 @@
 #define PLACE_COLUMNS                                                                              \
     "v.content,v.document,v.path,v.collection,v.label,v.tags,v.date_ms,v.valid_from,"              \
     "coalesce(v.valid_to,9223372036854775807),l.readers,l.excluded,l.label,k.language,k.format,"   \
-    "v.valid_to IS NULL AND l.content IS v.content"
+    "v.valid_to IS NULL AND l.content IS v.content,k.author,k.pages,k.hash"
 #define PLACE_TABLES                                                                               \
     " FROM versions v JOIN locations l ON l.document=v.document JOIN contents k ON k.pk=v.content"
 
@@ -190,7 +199,8 @@
     X(CONTENT_UNSETTLED,                                                                           \
       "SELECT " CONTENT_COLUMNS " FROM contents WHERE state=?1 AND state<>1 LIMIT 1")              \
     X(CONTENT_ADD, "INSERT INTO contents(id,hash,pipeline,format,title,language,pages,size,"       \
-                   "text_size,boxes,chunks,state) VALUES(?1,?2,?3,?4,?5,?6,?7,?8,?9,?10,?11,?12)") \
+                   "text_size,boxes,chunks,state,author,keywords,created_ms,modified_ms)"        \
+                   " VALUES(?1,?2,?3,?4,?5,?6,?7,?8,?9,?10,?11,?12,?13,?14,?15,?16)") \
     X(CONTENT_UPDATE,                                                                              \
       "UPDATE contents SET language=?2,text_size=?3,boxes=?4,chunks=?5,state=?6 WHERE pk=?1")      \
     X(CONTENT_DELETE, "DELETE FROM contents WHERE pk=?1")                                          \
@@ -210,7 +220,8 @@
     X(VERSION_OPEN,                                                                                \
       "INSERT INTO "                                                                               \
       "versions(document,valid_from,sequence,hash,path,content,collection,label,tags,date_ms)"     \
-      " VALUES(?1,?2,?3,?4,?5,?6,?7,?8,?9,?10)")                                                   \
+      " VALUES(?1,?2,?3,?4,?5,?6,?7,?8,?9,coalesce(?10,(SELECT coalesce(modified_ms,created_ms)"   \
+      " FROM contents WHERE pk=?6),?11))") /* a rule's date, the document's own, the file's */     \
     X(VERSION_LAST, "SELECT max(coalesce(valid_to,valid_from)) FROM versions WHERE document=?1")   \
     X(VERSION_CLOSE, "UPDATE versions SET valid_to=?2 WHERE document=?1 AND valid_to IS NULL")     \
     X(VERSION_EXCESS,                                                                              \

@@ -37,7 +37,17 @@ enum status document_info(const struct location *l, const struct content *k, str
     out->has_pages = k->pages > 0;
     out->pages = k->pages;
     out->size = k->size;
-    if (loc->document == NULL || loc->path.data == NULL || loc->source == NULL ||
+    out->author = arena_strdup(a, k->author);
+    out->has_created_ms = k->has_created;
+    out->created_ms = k->created_ms;
+    out->has_modified_ms = k->has_modified;
+    out->modified_ms = k->modified_ms;
+    out->keywords = arena_strdup(a, k->keywords);
+    out->language = arena_strdup(a, k->language);
+    out->has_date_ms = true;
+    out->date_ms = access_date_of(l, k);
+    if (out->author == NULL || out->keywords == NULL || out->language == NULL ||
+        loc->document == NULL || loc->path.data == NULL || loc->source == NULL ||
         loc->collection == NULL || loc->label == NULL || out->hash.data == NULL ||
         out->format == NULL || out->title == NULL) {
         return error_set(err, STATUS_NO_MEMORY, "out of memory");

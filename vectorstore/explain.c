@@ -56,10 +56,12 @@ static enum status add_conditions(struct wanted *w, const struct location *l,
     if (f == NULL) {
         return STATUS_OK;
     }
-    Vs__Filter one[9];
-    const char *const names[9] = {"collection", "label", "tag",  "language", "format",
-                                  "document",   "under", "from", "until"};
-    for (size_t i = 0; i < 9; i++) {
+    enum { KINDS = 12 };
+    Vs__Filter one[KINDS];
+    const char *const names[KINDS] = {"collection", "label",    "tag",   "language",
+                                      "format",     "document", "under", "from",
+                                      "until",      "author",   "pages", "hash"};
+    for (size_t i = 0; i < KINDS; i++) {
         vs__filter__init(&one[i]);
     }
     one[0].n_collections = f->n_collections;
@@ -80,8 +82,16 @@ static enum status add_conditions(struct wanted *w, const struct location *l,
     one[7].from_ms = f->from_ms;
     one[8].has_until_ms = f->has_until_ms;
     one[8].until_ms = f->until_ms;
-    w->out->filtered = arena_array(a, 9, sizeof *w->out->filtered);
-    for (size_t i = 0; i < 9; i++) {
+    one[9].n_authors = f->n_authors;
+    one[9].authors = f->authors;
+    one[10].has_pages_from = f->has_pages_from;
+    one[10].pages_from = f->pages_from;
+    one[10].has_pages_to = f->has_pages_to;
+    one[10].pages_to = f->pages_to;
+    one[11].n_hashes = f->n_hashes;
+    one[11].hashes = f->hashes;
+    w->out->filtered = arena_array(a, KINDS, sizeof *w->out->filtered);
+    for (size_t i = 0; i < KINDS; i++) {
         if (w->out->filtered == NULL) {
             return error_set(err, STATUS_NO_MEMORY, "out of memory");
         }

@@ -23,6 +23,7 @@ struct locating {
     struct arena *a;
     struct str document, path; /* ptr NULL: none that the caller may read */
     const char *collection;
+    int64_t date_ms;
     size_t label;
 };
 
@@ -52,6 +53,7 @@ static enum status see_place(const struct doc_place *p, void *data, struct error
     lo->path.len = p->path.len;
     lo->path.ptr = arena_strndup(lo->a, p->path.ptr, p->path.len);
     lo->collection = arena_strdup(lo->a, p->collection);
+    lo->date_ms = p->date_ms;
     if (lo->document.ptr == NULL || lo->path.ptr == NULL || lo->collection == NULL) {
         return error_set(err, STATUS_NO_MEMORY, "out of memory");
     }
@@ -170,9 +172,16 @@ static enum status describe(const struct content *k, const struct stored_chunk *
     p->label = arena_strdup(a, lo->label < LABELS ? labels[lo->label] : "");
     p->format = arena_strdup(a, k->format);
     p->content = arena_strdup(a, k->id);
+    p->author = arena_strdup(a, k->author);
+    p->language = arena_strdup(a, k->language);
+    p->has_date_ms = true;
+    p->date_ms = lo->date_ms;
+    p->has_pages = k->pages > 0;
+    p->pages = k->pages;
     if (p->document == NULL || p->path.data == NULL || p->collection == NULL || p->title == NULL ||
         p->heading_path == NULL || p->text.data == NULL || p->hash.data == NULL ||
-        p->label == NULL || p->format == NULL || p->content == NULL) {
+        p->label == NULL || p->format == NULL || p->content == NULL || p->author == NULL ||
+        p->language == NULL) {
         return error_set(err, STATUS_NO_MEMORY, "the passages are too large for one reply");
     }
     return STATUS_OK;

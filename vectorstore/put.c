@@ -21,6 +21,7 @@
 #define BATCH_ARENA ((size_t)16 * 1024 * 1024)
 #define NAME_BYTES 256U
 #define TITLE_BYTES ((size_t)64 * 1024)
+#define SAID_BYTES ((size_t)4096)
 
 /* ---- checks ---- */
 
@@ -41,6 +42,10 @@ static enum status check(const Vs__PutRequest__Begin *b, struct error *err)
     if ((b->title != NULL && strlen(b->title) > TITLE_BYTES) ||
         (b->language != NULL && strlen(b->language) > 16)) {
         return error_set(err, STATUS_INVALID, "put: title or language is too long");
+    }
+    if ((b->author != NULL && strlen(b->author) > SAID_BYTES) ||
+        (b->keywords != NULL && strlen(b->keywords) > SAID_BYTES)) {
+        return error_set(err, STATUS_INVALID, "put: author or keywords are too long");
     }
     return STATUS_OK;
 }
@@ -64,6 +69,12 @@ static enum status copy_begin(struct put *p, const Vs__PutRequest__Begin *b, str
                          .format = arena_strdup(a, b->format),
                          .title = arena_strdup(a, b->title == NULL ? "" : b->title),
                          .language = arena_strdup(a, b->language == NULL ? "" : b->language),
+                         .author = arena_strdup(a, b->author == NULL ? "" : b->author),
+                         .keywords = arena_strdup(a, b->keywords == NULL ? "" : b->keywords),
+                         .has_created = b->has_created_ms,
+                         .created_ms = b->created_ms,
+                         .has_modified = b->has_modified_ms,
+                         .modified_ms = b->modified_ms,
                          .pages = b->has_pages ? b->pages : 0,
                          .size = b->size,
                          .state = CONTENT_STAGED};
@@ -72,7 +83,7 @@ static enum status copy_begin(struct put *p, const Vs__PutRequest__Begin *b, str
     if (p->location.document == NULL || p->location.path.ptr == NULL ||
         p->location.source == NULL || p->location.collection == NULL || p->location.label == NULL ||
         p->content.pipeline == NULL || p->content.format == NULL || p->content.title == NULL ||
-        p->content.language == NULL) {
+        p->content.language == NULL || p->content.author == NULL || p->content.keywords == NULL) {
         return error_set(err, STATUS_TOO_LARGE,
                          "put: the description of the document is too large");
     }
@@ -466,6 +477,13 @@ enum status store_put_commit(struct put *p, Vs__PutReply *out, struct error *err
         out->chunks = p->content.chunks;
     }
     return s;
+}
+
+enum status store_put_stored(const struct put *p, struct arena *a, Vs__DocumentInfo *out,
+                             struct error *err)
+{
+    static const struct asker appliance = {.caller = NULL};
+    return store_document(p->s, &appliance, p->location.document, NULL, a, out, err);
 }
 
 void store_put_end(struct put *p)

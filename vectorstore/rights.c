@@ -167,9 +167,12 @@ static enum status add_place(const struct doc_place *p, void *data, struct error
                                         [RK_LABEL] = str_from(p->label),
                                         [RK_TAGS] = p->tags,
                                         [RK_LANGUAGE] = str_from(p->language),
-                                        [RK_FORMAT] = str_from(p->format)};
+                                        [RK_FORMAT] = str_from(p->format),
+                                        [RK_AUTHOR] = str_from(p->author)};
     struct str document = str_from(p->document);
-    struct row row = {.date_ms = p->date_ms,
+    struct row row = {.pages = p->pages,
+                      .hash = p->hash,
+                      .date_ms = p->date_ms,
                       .from_ms = p->from_ms,
                       .to_ms = p->to_ms,
                       .document_hash = hash64(document.ptr, document.len),
@@ -356,6 +359,18 @@ static void key_names(struct buf *key, char kind, char *const *names, size_t n)
     }
 }
 
+static void key_bytes(struct buf *key, const ProtobufCBinaryData *list, size_t n)
+{
+    uint64_t count = n;
+    buf_append(key, &count, sizeof count);
+    for (size_t i = 0; i < n; i++) {
+        uint64_t len = list[i].len;
+        buf_append(key, &len, sizeof len);
+        buf_append(key, list[i].data, list[i].len);
+    }
+}
+
+/* Whatever the answer depends on: a new kind of filter belongs here too. */
 static void make_key(const struct caller *caller, const Vs__Filter *f, struct buf *key)
 {
     buf_char(key, caller == NULL ? 'a' : 'c');
@@ -371,17 +386,15 @@ static void make_key(const struct caller *caller, const Vs__Filter *f, struct bu
     key_names(key, 'f', f->formats, f->n_formats);
     key_names(key, 'd', f->documents, f->n_documents);
     key_names(key, 'n', f->names, f->n_names);
-    uint64_t count = f->n_under;
-    buf_append(key, &count, sizeof count);
-    for (size_t i = 0; i < f->n_under; i++) {
-        uint64_t len = f->under[i].len;
-        buf_append(key, &len, sizeof len);
-        buf_append(key, f->under[i].data, f->under[i].len);
-    }
-    const int64_t times[6] = {f->has_from_ms,  f->has_from_ms ? f->from_ms : 0,
-                              f->has_until_ms, f->has_until_ms ? f->until_ms : 0,
-                              f->has_as_of_ms, f->has_as_of_ms ? f->as_of_ms : 0};
-    buf_append(key, times, sizeof times);
+    key_names(key, 'w', f->authors, f->n_authors);
+    key_bytes(key, f->under, f->n_under);
+    key_bytes(key, f->hashes, f->n_hashes);
+    const int64_t numbers[10] = {f->has_from_ms,    f->has_from_ms ? f->from_ms : 0,
+                                 f->has_until_ms,   f->has_until_ms ? f->until_ms : 0,
+                                 f->has_as_of_ms,   f->has_as_of_ms ? f->as_of_ms : 0,
+                                 f->has_pages_from, f->has_pages_from ? f->pages_from : 0,
+                                 f->has_pages_to,   f->has_pages_to ? f->pages_to : 0};
+    buf_append(key, numbers, sizeof numbers);
 }
 
 static void set_spans(struct visible *v, const struct held *h)

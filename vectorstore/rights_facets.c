@@ -90,9 +90,10 @@ static enum status list_words(struct listing *l, const struct words *w, const ui
     return st;
 }
 
-/* Sets of tags were counted; here each tag gets the counts of its sets. */
-static enum status list_tags(struct listing *l, const struct words *w, const uint32_t *counts,
-                             size_t *n, Vs__FacetCount ***out, struct error *err)
+/* Sets of tags, or of authors, were counted; here each one gets the counts of its sets. */
+static enum status list_sets(struct listing *l, const struct words *w, char end,
+                             const uint32_t *counts, size_t *n, Vs__FacetCount ***out,
+                             struct error *err)
 {
     struct map sums;
     size_t pos = 0;
@@ -103,10 +104,11 @@ static enum status list_tags(struct listing *l, const struct words *w, const uin
     for (uint32_t i = 0; i < w->n && st == STATUS_OK; i++) {
         struct str left = w->list[i];
         while (counts[i] > 0 && left.len > 0 && st == STATUS_OK) {
-            size_t len = strnlen(left.ptr, left.len);
-            name = (struct str){.ptr = left.ptr, .len = len};
+            const char *at = memchr(left.ptr, end, left.len);
+            size_t len = at == NULL ? left.len : (size_t)(at - left.ptr);
+            name = str_trim((struct str){.ptr = left.ptr, .len = len});
             uintptr_t sum = (uintptr_t)map_get(&sums, name) + counts[i];
-            if (map_put(&sums, name, (void *)sum, NULL) != STATUS_OK) {
+            if (name.len > 0 && map_put(&sums, name, (void *)sum, NULL) != STATUS_OK) {
                 st = error_set(err, STATUS_NO_MEMORY, "out of memory");
             }
             len += len < left.len ? 1 : 0;
@@ -206,7 +208,11 @@ enum status rights_facets(struct rights *r, struct catalogue *c,
         st = list_words(&l, &w[RK_LABEL], n.words[RK_LABEL], &out->n_labels, &out->labels, err);
     }
     if (st == STATUS_OK) {
-        st = list_tags(&l, &w[RK_TAGS], n.words[RK_TAGS], &out->n_tags, &out->tags, err);
+        st = list_sets(&l, &w[RK_TAGS], '\0', n.words[RK_TAGS], &out->n_tags, &out->tags, err);
+    }
+    if (st == STATUS_OK) {
+        st = list_sets(&l, &w[RK_AUTHOR], ';', n.words[RK_AUTHOR], &out->n_authors, &out->authors,
+                       err);
     }
     if (st == STATUS_OK) {
         st = list_words(&l, &w[RK_LANGUAGE], n.words[RK_LANGUAGE], &out->n_languages,

@@ -17,7 +17,7 @@ struct words {
     uint32_t n, cap;
 };
 
-enum rights_kind { RK_READERS, RK_COLLECTION, RK_LABEL, RK_TAGS, RK_LANGUAGE, RK_FORMAT, RK_KINDS };
+enum rights_kind { RK_READERS, RK_COLLECTION, RK_LABEL, RK_TAGS, RK_LANGUAGE, RK_FORMAT, RK_AUTHOR, RK_KINDS };
 
 struct span {
     chunk_no first, last;
@@ -33,8 +33,10 @@ struct held { /* a content */
 struct row { /* a place */
     uint32_t content, next;
     uint32_t word[RK_KINDS];
+    uint32_t pages;
     int64_t date_ms, from_ms, to_ms;
     uint64_t document_hash;
+    uint64_t hash; /* of the file, its first eight bytes */
     char *names; /* document, then path */
     uint32_t document_len, path_len;
     bool used, current, excluded;

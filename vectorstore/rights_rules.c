@@ -21,6 +21,8 @@ static bool word_passes(const struct rules *rules, enum rights_kind kind, struct
         return access_language(f, word);
     case RK_FORMAT:
         return access_format(f, word);
+    case RK_AUTHOR:
+        return access_author(f, word);
     case RK_KINDS:
         break;
     }
@@ -141,7 +143,8 @@ bool rules_pass(const struct rights *r, const struct rules *rules, const struct 
 {
     if (!row->used || row->excluded ||
         !access_time(rules->filter, row->current, row->from_ms, row->to_ms) ||
-        !access_date(rules->filter, row->date_ms)) {
+        !access_date(rules->filter, row->date_ms) || !access_pages(rules->filter, row->pages) ||
+        !access_hash(rules->filter, row->hash)) {
         return false;
     }
     for (size_t k = 0; k < RK_KINDS; k++) {

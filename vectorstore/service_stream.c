@@ -241,6 +241,7 @@ struct upload {
     uint32_t dimensions, fitted_on;
     bool begun, entered, commit, ending, candidate;
     Vs__PutReply put_reply;
+    Vs__DocumentInfo stored; /* of it */
     Vs__PutEncoderReply encoder_reply;
 };
 
@@ -261,6 +262,10 @@ static enum status put_piece(struct upload *u, struct store *s, struct error *er
     if (st == STATUS_OK && m->has_commit && m->commit) {
         vs__put_reply__init(&u->put_reply);
         st = store_put_commit(u->put, &u->put_reply, err);
+        if (st == STATUS_OK && u->put_reply.applied) {
+            st = store_put_stored(u->put, &u->op->page, &u->stored, err);
+            u->put_reply.stored = st == STATUS_OK ? &u->stored : NULL;
+        }
         u->commit = true;
         u->op->reply = &u->put_reply.base;
     }

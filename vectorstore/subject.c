@@ -100,7 +100,8 @@ static enum status look_in(struct finding *f, const struct content *k, struct er
     if (st == STATUS_OK && !f->named) {
         st = look_in_file(f, k, BLOB_ORIGINAL, NULL, err);
     }
-    f->named = f->named || subject_in(f->set, str_from(k->title));
+    f->named = f->named || subject_in(f->set, str_from(k->title)) ||
+               subject_in(f->set, str_from(k->author)) || subject_in(f->set, str_from(k->keywords));
     if (st == STATUS_OK && (f->named || !text)) {
         st = catalogue_chunks_of(f->r->db, k->pk, 0, CHUNKS_MAX, count_passage, f, err);
     }

@@ -73,6 +73,10 @@ bool text_language_known(const char *language);
 typedef void (*text_gram_fn)(uint64_t gram, void *data);
 void text_grams(const struct text_token *t, text_gram_fn fn, void *data);
 
+/* Does one of the names, divided by ";", have every word of `words`? "berg, anna" is in "Änne Berg; Anna Maria
+ * Berg". At most 64 characters of a word count. */
+bool text_names(struct str names, struct str words);
+
 /* Checks and measures. */
 bool text_utf8_valid(struct str s);    /* no NUL, no surrogate, nothing over-long */
 size_t text_code_points(struct str s); /* of valid UTF-8 */

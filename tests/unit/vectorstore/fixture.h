@@ -40,6 +40,9 @@ struct draft { /* what a test says about a document */
     const float *vectors; /* n x dimensions, or NULL */
     uint32_t dimensions;
     bool known, excluded;
+    const char *author, *keywords;
+    int64_t created_ms, modified_ms, date_ms, file_ms; /* 0: not said; date_ms: by a rule */
+    uint32_t pages;
 };
 
 static inline void hash_draft(const struct draft *d, uint8_t out[SHA256_BYTES], uint64_t *size)
@@ -76,6 +79,17 @@ static inline enum status begin_draft(struct store *s, const struct draft *d, st
     l.sequence = d->sequence;
     l.has_excluded = true;
     l.excluded = d->excluded;
+    l.has_date_wall_ms = d->date_ms != 0;
+    l.date_wall_ms = d->date_ms;
+    l.modified_wall_ms = d->file_ms;
+    b.author = (char *)(uintptr_t)d->author;
+    b.keywords = (char *)(uintptr_t)d->keywords;
+    b.has_created_ms = d->created_ms != 0;
+    b.created_ms = d->created_ms;
+    b.has_modified_ms = d->modified_ms != 0;
+    b.modified_ms = d->modified_ms;
+    b.has_pages = d->pages != 0;
+    b.pages = d->pages;
     b.location = &l;
     hash_draft(d, hash, &b.size);
     b.hash = (ProtobufCBinaryData){.data = hash, .len = sizeof hash};
