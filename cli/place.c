@@ -9,7 +9,11 @@ void place_print(FILE *f, const json_t *passage)
     json_int_t page = json_integer_value(json_object_get(passage, "page"));
 
     term_put_clean(f, path == NULL ? "?" : path);
-    if (page > 0) {
+    const char *unit = json_string_value(json_object_get(passage, "unit"));
+    if (unit != NULL) {
+        (void)fputs(", ", f);
+        term_put_clean(f, unit);
+    } else if (page > 0) {
         (void)fprintf(f, " p.%" JSON_INTEGER_FORMAT, page);
     }
 }

@@ -118,8 +118,9 @@ static enum status take_passages(struct engine_job *j, const Ge__ChatRequest *as
     for (size_t i = 0; i < ask->n_passages; i++) {
         const Vs__Passage *p = ask->passages[i];
         const char *title =
-            arena_printf(&j->arena, "%s %s", p->title == NULL ? "" : p->title,
-                         p->heading_path == NULL ? "" : p->heading_path);
+            arena_printf(&j->arena, "%s %s %s", p->title == NULL ? "" : p->title,
+                         p->heading_path == NULL ? "" : p->heading_path,
+                         p->context == NULL ? "" : p->context);
         if (title == NULL) {
             return error_set(err, STATUS_NO_MEMORY, "out of memory");
         }

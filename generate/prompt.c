@@ -94,10 +94,15 @@ static void put_passage(struct buf *out, size_t number, const Vs__Passage *p)
     buf_printf(out, "<passage number=\"%zu\"", number);
     put_attribute(out, "document", p->title);
     put_attribute(out, "section", p->heading_path);
-    if (p->has_page && p->page > 0) {
+    put_attribute(out, "part", p->unit);
+    if (p->unit == NULL && p->has_page && p->page > 0) {
         buf_printf(out, " page=\"%u\"", p->page);
     }
     buf_z(out, ">\n");
+    if (p->context != NULL && p->context[0] != '\0') { /* the columns' names, what leads in */
+        put_quoted(out, str_from(p->context));
+        buf_z(out, "\n");
+    }
     put_quoted(out, (struct str){.ptr = (const char *)p->text.data, .len = p->text.len});
     buf_z(out, "\n</passage>\n");
 }

@@ -20,9 +20,9 @@ target_link_libraries(carrel_extract_pool PUBLIC carrel_base carrel_utf8 proto_e
   PRIVATE carrel_warnings)
 add_dependencies(carrel_extract_pool carrel-extract)
 
-add_library(carrel_chunk STATIC chunk.c sentence.c)
+add_library(carrel_chunk STATIC chunk.c chunk_group.c chunk_table.c chunk_text.c sentence.c)
 target_link_libraries(carrel_chunk PUBLIC carrel_base carrel_utf8 proto_extract
-  PRIVATE carrel_warnings PkgConfig::PCRE2)
+  PRIVATE carrel_warnings PkgConfig::PCRE2 PkgConfig::UTF8PROC)
 
 carrel_test(unit/base/sandbox/sandbox LINK carrel_base)
 carrel_test(unit/ingest/chunk LINK carrel_chunk)

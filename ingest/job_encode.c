@@ -65,8 +65,11 @@ static void encode_batch(struct job *j)
         const char *heading = c->heading_path == NULL ? "" : c->heading_path;
         texts[n].data = (uint8_t *)(uintptr_t)c->text.ptr;
         texts[n].len = c->text.len;
-        titles[n] = arena_printf(&j->arena, "%s%s%s", title,
-                                 title[0] != '\0' && heading[0] != '\0' ? "\n" : "", heading);
+        const char *below = c->context[0] == '\0' ? "" : "\n"; /* as the store scans them */
+        titles[n] =
+            arena_printf(&j->arena, "%s%s%s%s%s", title,
+                         title[0] != '\0' && (heading[0] != '\0' || below[0] != '\0') ? "\n" : "",
+                         heading, below, c->context);
         if (titles[n] == NULL) {
             j->encoder[0] = '\0';
             job_put(j);

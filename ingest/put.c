@@ -201,6 +201,8 @@ static void fill_chunk(const struct job *j, size_t i, Vs__Chunk *out)
     out->text.data = (uint8_t *)(uintptr_t)c->text.ptr;
     out->text.len = c->text.len;
     out->heading_path = (char *)(uintptr_t)(c->heading_path == NULL ? "" : c->heading_path);
+    out->context = c->context[0] == '\0' ? NULL : (char *)(uintptr_t)c->context;
+    out->unit = c->unit[0] == '\0' ? NULL : (char *)(uintptr_t)c->unit;
     out->has_page = out->has_page_end = c->page != 0;
     out->page = c->page;
     out->page_end = c->page_end;

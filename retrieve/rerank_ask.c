@@ -107,8 +107,9 @@ static char *title_of(const Vs__Passage *p, struct arena *a)
 {
     const char *title = p->title == NULL ? "" : p->title;
     const char *heading = p->heading_path == NULL ? "" : p->heading_path;
-    return arena_printf(a, "%s%s%s", title, title[0] != '\0' && heading[0] != '\0' ? "\n" : "",
-                        heading);
+    const char *context = p->context == NULL ? "" : p->context;
+    return arena_printf(a, "%s%s%s%s%s", title, title[0] != '\0' && heading[0] != '\0' ? "\n" : "",
+                        heading, context[0] != '\0' ? "\n" : "", context);
 }
 
 bool rerank_ask_start(struct rerank_ask *ask)

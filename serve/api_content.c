@@ -133,6 +133,9 @@ static void chunk_json(struct jsonw *w, const Vs__Chunk *k)
     if (k->has_page && k->page > 0) {
         jsonw_field_int(w, "page", k->page);
     }
+    if (k->unit != NULL && k->unit[0] != '\0') {
+        jsonw_field_z(w, "unit", k->unit);
+    }
     if (k->heading_path != NULL && k->heading_path[0] != '\0') {
         jsonw_field_z(w, "heading_path", k->heading_path);
     }

@@ -49,7 +49,13 @@ void passage_fields(struct jsonw *w, const Vs__Passage *p, uint32_t page)
     } else {
         jsonw_field_z(w, "page", NULL);
     }
+    if (p->unit != NULL && p->unit[0] != '\0') {
+        jsonw_field_z(w, "unit", p->unit);
+    }
     jsonw_field_z(w, "heading_path", p->heading_path);
+    if (p->context != NULL && p->context[0] != '\0') {
+        jsonw_field_z(w, "context", p->context);
+    }
     jsonw_field_str(w, "text", str_of_bytes(p->text));
     jsonw_field_int(w, "start", p->start);
     jsonw_field_int(w, "end", p->end);

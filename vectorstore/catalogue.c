@@ -14,7 +14,7 @@ const char *const catalogue_statements[Q_COUNT] = {
 static const struct db_migration migrations[] = {{1, CATALOGUE_SCHEMA_1}, {2, CATALOGUE_SCHEMA_2},
                                                  {3, CATALOGUE_SCHEMA_3}, {4, CATALOGUE_SCHEMA_4},
                                                  {5, CATALOGUE_SCHEMA_5}, {6, CATALOGUE_SCHEMA_6},
-                                                 {7, CATALOGUE_SCHEMA_7}};
+                                                 {7, CATALOGUE_SCHEMA_7}, {8, CATALOGUE_SCHEMA_8}};
 
 /* ---- life ---- */
 
@@ -395,6 +395,7 @@ enum status catalogue_chunk_add(struct catalogue *c, const struct stored_chunk *
     put_int(&q, in->gram_length);
     put_text(&q, in->heading);
     put_blob(&q, in->text);
+    put_text(&q, in->unit);
     return run(&q);
 }
 
@@ -411,7 +412,8 @@ static struct stored_chunk chunk_columns(const struct query *q)
                                  .length = col_u32(q, 8),
                                  .gram_length = col_u32(q, 9),
                                  .heading = db_column(q->st, 10),
-                                 .text = db_column(q->st, 11)};
+                                 .text = db_column(q->st, 11),
+                                 .unit = db_column(q->st, 12)};
 }
 
 static enum status chunk_row(struct query *q, struct arena *a, struct stored_chunk *out)
@@ -420,6 +422,7 @@ static enum status chunk_row(struct query *q, struct arena *a, struct stored_chu
         struct stored_chunk k = chunk_columns(q);
         k.heading = col_copy(q, 10, a);
         k.text = col_copy(q, 11, a);
+        k.unit = col_copy(q, 12, a);
         if (q->s == STATUS_OK) {
             *out = k;
         }

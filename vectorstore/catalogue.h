@@ -90,8 +90,9 @@ struct stored_chunk {
     chunk_no no;
     int64_t content;
     uint32_t ordinal, start, end, page, page_end, length, gram_length;
-    int64_t byte; /* offset of its text in the content's text blob; -1 unknown */
-    struct str heading, text;
+    int64_t byte;       /* offset of its text in the content's text blob; -1 unknown */
+    struct str heading; /* heading path; on further lines context, see chunk_context */
+    struct str text, unit;
 };
 
 struct encoder {

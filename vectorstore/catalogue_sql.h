@@ -161,6 +161,10 @@
     "ALTER TABLE contents ADD COLUMN created_ms INTEGER;"                                          \
     "ALTER TABLE contents ADD COLUMN modified_ms INTEGER;"
 
+/* chunks.unit: the part of the document, as people say it ("slide 4"). chunks.heading has further lines, which are
+ * context: what the text needs from before its range. */
+#define CATALOGUE_SCHEMA_8 "ALTER TABLE chunks ADD COLUMN unit TEXT NOT NULL DEFAULT '';"
+
 #define ENCODER_COLUMNS                                                                            \
     "pk,name,dimensions,fitted_on,state,vectors,retired_ms,intent,comparison,fitted_to,fitted_contents"
 #define CONTENT_COLUMNS                                                                            \
@@ -170,7 +174,7 @@
     "document,path,source,collection,label,readers,sequence,modified_ms,excluded,content,tags,"    \
     "date_ms"
 #define CHUNK_COLUMNS                                                                              \
-    "no,content,ordinal,first,last,byte,page,page_end,length,gram_length,heading,text"
+    "no,content,ordinal,first,last,byte,page,page_end,length,gram_length,heading,text,unit"
 
 /* A version as a place where a content stood, with the readers that its document has today. */
 #define PLACE_COLUMNS                                                                              \
@@ -274,7 +278,7 @@
     X(VERSION_FORGET, "DELETE FROM versions WHERE document=?1")                                    \
     X(VERSION_FORGET_CONTENT, "DELETE FROM versions WHERE content=?1")                             \
     X(CHUNK_ADD,                                                                                   \
-      "INSERT INTO chunks(" CHUNK_COLUMNS ") VALUES(?1,?2,?3,?4,?5,?6,?7,?8,?9,?10,?11,?12)")      \
+      "INSERT INTO chunks(" CHUNK_COLUMNS ") VALUES(?1,?2,?3,?4,?5,?6,?7,?8,?9,?10,?11,?12,?13)")  \
     X(CHUNK_GET, "SELECT " CHUNK_COLUMNS " FROM chunks WHERE no=?1")                               \
     X(CHUNK_BY_ORDINAL, "SELECT " CHUNK_COLUMNS " FROM chunks WHERE content=?1 AND ordinal=?2")    \
     X(CHUNKS_OF, "SELECT " CHUNK_COLUMNS                                                           \
@@ -282,11 +286,11 @@
     X(CHUNKS_AFTER, "SELECT " CHUNK_COLUMNS " FROM chunks WHERE no>=?1 ORDER BY no LIMIT ?2")      \
     X(CHUNKS_PUBLISHED,                                                                            \
       "SELECT c.no,c.content,c.ordinal,c.first,c.last,c.byte,c.page,c.page_end,c.length,"          \
-      "c.gram_length,c.heading,c.text FROM chunks c JOIN contents t ON t.pk=c.content"             \
+      "c.gram_length,c.heading,c.text,c.unit FROM chunks c JOIN contents t ON t.pk=c.content"             \
       " WHERE c.no>=?1 AND t.state IN(1,3) ORDER BY c.no LIMIT ?2")                                \
     X(CHUNKS_MISSING,                                                                              \
       "SELECT c.no,c.content,c.ordinal,c.first,c.last,c.byte,c.page,c.page_end,c.length,"          \
-      "c.gram_length,c.heading,c.text FROM chunks c JOIN contents t ON t.pk=c.content"             \
+      "c.gram_length,c.heading,c.text,c.unit FROM chunks c JOIN contents t ON t.pk=c.content"             \
       " WHERE c.no>=?1 AND t.state IN(1,3) AND NOT EXISTS(SELECT 1 FROM vectors v WHERE"           \
       " v.chunk=c.no AND v.encoder=?3) ORDER BY c.no LIMIT ?2")                                    \
     X(CHUNK_RESCORE,                                                                               \

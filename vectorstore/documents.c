@@ -292,8 +292,11 @@ static enum status take_chunk(const struct stored_chunk *k, void *data, struct e
     struct taking *t = data;
     Vs__Chunk *m = arena_alloc(t->a, sizeof *m);
     char *text = arena_strndup(t->a, k->text.ptr, k->text.len);
-    char *heading = arena_strndup(t->a, k->heading.ptr, k->heading.len);
-    if (m == NULL || text == NULL || heading == NULL) {
+    struct str path, context = chunk_context(k->heading, &path);
+    char *heading = arena_strndup(t->a, path.ptr, path.len);
+    char *said = arena_strndup(t->a, context.ptr, context.len);
+    char *unit = arena_strndup(t->a, k->unit.ptr, k->unit.len);
+    if (m == NULL || text == NULL || heading == NULL || said == NULL || unit == NULL) {
         return error_set(err, STATUS_NO_MEMORY, "out of memory");
     }
     vs__chunk__init(m);
@@ -302,6 +305,8 @@ static enum status take_chunk(const struct stored_chunk *k, void *data, struct e
     m->end = k->end;
     m->text = (ProtobufCBinaryData){.data = (uint8_t *)text, .len = k->text.len};
     m->heading_path = heading;
+    m->context = context.len > 0 ? said : NULL;
+    m->unit = k->unit.len > 0 ? unit : NULL;
     m->has_page = m->has_page_end = k->page > 0;
     m->page = k->page;
     m->page_end = k->page_end;

@@ -62,29 +62,54 @@ static enum status see_place(const struct doc_place *p, void *data, struct error
 
 struct joining {
     struct arena *a;
+    struct str unit;     /* pieces of others do not count */
+    const char *context; /* of the first piece */
     struct buf text;
     bool any, placed; /* placed: every piece knows its place in the text */
     uint32_t start, end, page, page_end;
     int64_t byte, byte_end;
 };
 
+/* s without its first n code points. */
+static struct str skip_points(struct str s, uint32_t n)
+{
+    while (n > 0 && s.len > 0) {
+        size_t i = 1;
+        while (i < s.len && ((unsigned char)s.ptr[i] & 0xC0U) == 0x80U) {
+            i++;
+        }
+        s.ptr += i;
+        s.len -= i;
+        n--;
+    }
+    return s;
+}
+
 static enum status join(const struct stored_chunk *k, void *data, struct error *err)
 {
     struct joining *j = data;
+    struct str text = k->text;
+    if (!str_eq(k->unit, j->unit)) {
+        return STATUS_OK;
+    }
     if (!j->any) {
+        struct str path, context = chunk_context(k->heading, &path);
         j->any = j->placed = true;
         j->start = k->start;
         j->page = k->page;
         j->byte = k->byte;
+        j->context = arena_strndup(j->a, context.ptr, context.len);
     } else if (k->start > j->end) {
         buf_z(&j->text, "\n\n");
+    } else {
+        text = skip_points(text, j->end - k->start); /* the two overlap */
     }
-    buf_str(&j->text, k->text);
+    buf_str(&j->text, text);
     j->placed = j->placed && k->byte >= 0;
     j->end = k->end;
     j->page_end = k->page_end > k->page ? k->page_end : k->page;
     j->byte_end = k->byte + (int64_t)k->text.len;
-    return buf_status(&j->text) == STATUS_OK
+    return buf_status(&j->text) == STATUS_OK && j->context != NULL
                ? STATUS_OK
                : error_set(err, STATUS_TOO_LARGE, "a passage is too large to widen");
 }
@@ -159,7 +184,11 @@ static enum status describe(const struct content *k, const struct stored_chunk *
                                     .len = lo->path.len};
     p->collection = arena_strdup(a, lo->collection);
     p->title = arena_strdup(a, k->title);
-    p->heading_path = arena_strndup(a, chunk->heading.ptr, chunk->heading.len);
+    struct str path, context = chunk_context(chunk->heading, &path);
+    (void)context; /* of the chunk; the passage may begin before it */
+    p->heading_path = arena_strndup(a, path.ptr, path.len);
+    p->unit = chunk->unit.len == 0 ? NULL : arena_strndup(a, chunk->unit.ptr, chunk->unit.len);
+    p->context = j->context == NULL || j->context[0] == '\0' ? NULL : arena_strdup(a, j->context);
     p->has_page = p->has_page_end = j->page > 0;
     p->page = j->page;
     p->page_end = j->page_end;
@@ -217,6 +246,7 @@ static enum status fetch_one(struct store *s, struct reader *r, const struct ask
     buf_init(&j.text, PASSAGE_BYTES);
     if (st == STATUS_OK) {
         uint32_t from = ordinal > widen ? ordinal - widen : 0;
+        j.unit = chunk.unit;
         st = catalogue_chunks_of(r->db, k.pk, from, ordinal - from + widen + 1, join, &j, err);
     }
     Vs__Passage *p = arena_alloc(a, sizeof *p);

@@ -22,6 +22,7 @@
 #define NAME_BYTES 256U
 #define TITLE_BYTES ((size_t)64 * 1024)
 #define SAID_BYTES ((size_t)4096)
+#define UNIT_BYTES 1024U
 
 /* ---- checks ---- */
 
@@ -245,12 +246,30 @@ static enum status take_vector(struct put *p, const Vs__Chunk *m, struct put_chu
     return STATUS_OK;
 }
 
+/* Stored as one: context is indexed, encoded and scored as headings are. In the batch's arena. */
+static const char *heading_with_context(struct put *p, const Vs__Chunk *m)
+{
+    const char *context = m->context == NULL ? "" : m->context;
+    char *heading = arena_strdup(&p->batch, m->heading_path == NULL ? "" : m->heading_path);
+    for (char *c = heading; c != NULL && *c != '\0'; c++) {
+        *c = *c == '\n' ? ' ' : *c;
+    }
+    return heading == NULL || context[0] == '\0'
+               ? heading
+               : arena_printf(&p->batch, "%s\n%s", heading, context);
+}
+
 static enum status add_chunk(struct put *p, const Vs__Chunk *m, struct error *err)
 {
     struct str text = {.ptr = (const char *)m->text.data, .len = m->text.len};
-    const char *heading = m->heading_path == NULL ? "" : m->heading_path;
+    const char *heading = heading_with_context(p, m);
+    const char *unit = m->unit == NULL ? "" : m->unit;
+    if (heading == NULL) {
+        return error_set(err, STATUS_NO_MEMORY, "put: out of memory");
+    }
     if (m->ordinal != p->next_ordinal || m->start > m->end || text.len > STORE_CHUNK_BYTES ||
-        strlen(heading) > STORE_CHUNK_BYTES || !text_utf8_valid(text)) {
+        strlen(heading) > STORE_CHUNK_BYTES || strlen(unit) > UNIT_BYTES ||
+        !text_utf8_valid(text)) {
         return error_set(err, STATUS_INVALID,
                          "put: passage %u is out of order, too long or not UTF-8", m->ordinal);
     }
@@ -262,9 +281,10 @@ static enum status add_chunk(struct put *p, const Vs__Chunk *m, struct error *er
                 .page = m->has_page ? m->page : 0,
                 .page_end = m->has_page_end ? m->page_end : 0,
                 .text = {.ptr = arena_strndup(&p->batch, text.ptr, text.len), .len = text.len},
-                .heading = str_from(arena_strdup(&p->batch, heading))},
+                .heading = str_from(heading),
+                .unit = str_from(arena_strdup(&p->batch, unit))},
         .vector = STR("")};
-    if (k->row.text.ptr == NULL || k->row.heading.ptr == NULL) {
+    if (k->row.text.ptr == NULL || k->row.unit.ptr == NULL) {
         return error_set(err, STATUS_NO_MEMORY, "put: out of memory");
     }
     enum status s = take_vector(p, m, k, err);

@@ -84,6 +84,14 @@ enum status index_purge_all(struct store *s, bool begin, bool *more, struct erro
 /* [seal] One step of sealing, filling holes, making stale parts again, merging; *done: there may be
  * another. */
 enum status index_seal(struct store *s, bool *done, struct error *err) MUST_CHECK;
+/* What a stored heading holds behind the heading path, which *path becomes; empty: nothing. */
+static inline struct str chunk_context(struct str heading, struct str *path)
+{
+    const char *line = heading.len == 0 ? NULL : memchr(heading.ptr, '\n', heading.len);
+    size_t len = line == NULL ? heading.len : (size_t)(line - heading.ptr);
+    *path = (struct str){heading.ptr, len};
+    return line == NULL ? STR("") : (struct str){line + 1, heading.len - len - 1};
+}
 /* Title as indexed and re-scored: document title and heading path. */
 struct str index_title(const char *title, struct str heading, struct buf *scratch);
 

@@ -71,6 +71,12 @@ static void flush(struct emitter *e)
         blocks[i].page = e->batch[i].page;
         blocks[i].has_confidence = e->batch[i].confidence > 0;
         blocks[i].confidence = e->batch[i].confidence;
+        blocks[i].has_unit = blocks[i].has_unit_kind = e->batch[i].unit != 0;
+        blocks[i].unit = e->batch[i].unit;
+        blocks[i].unit_kind = e->batch[i].unit_kind;
+        blocks[i].has_unit_name = e->batch[i].name_len > 0;
+        blocks[i].unit_name.data = (uint8_t *)e->text.ptr + e->batch[i].name;
+        blocks[i].unit_name.len = e->batch[i].name_len;
         blocks[i].n_lines = e->batch[i].n_lines;
         blocks[i].lines = e->batch[i].n_lines > 0 ? line_ptrs + e->batch[i].line : NULL;
         block_ptrs[i] = &blocks[i];
@@ -262,6 +268,40 @@ static bool keep_lines(struct emitter *e, const struct emit_block *b)
     return true;
 }
 
+void emit_unit(struct emitter *e, Ex__Block__Unit kind, struct str name)
+{
+    struct buf clean;
+    buf_init(&clean, 65536);
+    utf8_clean(&clean, (struct str){name.ptr, name.len < 8192 ? name.len : 8192});
+    struct str s = buf_view(&clean);
+    if (s.len > sizeof e->unit.name) {
+        s.len = sizeof e->unit.name;
+        while (s.len > 0 && ((unsigned char)s.ptr[s.len] & 0xC0) == 0x80) {
+            s.len--;
+        }
+    }
+    memcpy(e->unit.name, s.ptr, s.len);
+    e->unit.name_len = s.len;
+    e->unit.kind = kind;
+    e->unit.named = false;
+    e->unit.n++;
+    buf_deinit(&clean);
+}
+
+/* Of the block that is being added, e->batch[e->n]. */
+static void note_unit(struct emitter *e)
+{
+    bool first = e->unit.n != 0 && !e->unit.named;
+    e->batch[e->n].unit = e->unit.n;
+    e->batch[e->n].unit_kind = e->unit.n == 0 ? EX__BLOCK__UNIT__SLIDE : e->unit.kind;
+    e->batch[e->n].name = e->text.len;
+    e->batch[e->n].name_len = first ? e->unit.name_len : 0;
+    if (first) {
+        buf_append(&e->text, e->unit.name, e->unit.name_len);
+        e->unit.named = true;
+    }
+}
+
 static void emit_one(struct emitter *e, const struct emit_block *b)
 {
     if (e->n == EMIT_BATCH || e->text.len > BATCH_BYTES) {
@@ -301,6 +341,7 @@ static void emit_one(struct emitter *e, const struct emit_block *b)
     e->batch[e->n].n_lines = b->n_lines;
     e->batch[e->n].confidence = b->confidence;
     e->n_lines += b->n_lines;
+    note_unit(e);
     e->n++;
 }
 

@@ -18,6 +18,7 @@
 #define EMIT_CHILD_PIECE (256 * 1024)
 #define EMIT_NOTES_MAX 12
 #define EMIT_NOTE_CAP 300
+#define EMIT_UNIT_NAME 480 /* bytes; the rest is cut off */
 
 struct emitter {
     /* One piece; its memory is valid only during the call. */
@@ -45,6 +46,9 @@ struct emitter {
         size_t start, len;
         size_t line, n_lines;
         float confidence;
+        uint32_t unit;
+        Ex__Block__Unit unit_kind;
+        size_t name, name_len; /* of the unit, in `text`, on its first block */
     } batch[EMIT_BATCH];
     Ex__Line *lines; /* of the batch */
     size_t n_lines, cap_lines;
@@ -57,6 +61,13 @@ struct emitter {
         bool wanted, inside;
         size_t notes;
     } children;
+    struct {
+        uint32_t n; /* 0: none has begun */
+        Ex__Block__Unit kind;
+        char name[EMIT_UNIT_NAME];
+        size_t name_len;
+        bool named; /* its first block is out */
+    } unit;
     struct error err;
 };
 
@@ -94,6 +105,9 @@ void emit_language(struct emitter *e, struct str language);
 void emit_pages(struct emitter *e, uint32_t pages);
 void emit_date_ms(struct emitter *e, enum emit_date which, int64_t ms);
 void emit(struct emitter *e, const struct emit_block *b);
+/* What follows is a part of its own: a slide, a sheet, a mail, a chapter. name: "Q3", "Re: offer";
+ * empty: its number among those that have begun. One without blocks leaves no trace. */
+void emit_unit(struct emitter *e, Ex__Block__Unit kind, struct str name);
 /* The usual block: a text and nothing else. */
 void emit_text(struct emitter *e, Ex__Block__Kind kind, uint32_t level, struct str text);
 /* Pages that must be read from their pictures, in order; called once. Then no text is no failure. */

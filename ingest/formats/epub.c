@@ -235,6 +235,7 @@ static enum status read_chapter(struct book *b, const char *id, const struct ext
     buf_init(&page, in->max_bytes);
     enum status s = package_load(b->p, name, &page, &found, err);
     if (s == STATUS_OK && found) {
+        emit_unit(e, EX__BLOCK__UNIT__CHAPTER, STR(""));
         s = html_chapter(buf_view(&page), in->max_bytes, e, err);
     }
     buf_deinit(&page);

@@ -292,6 +292,9 @@ static void emit_header(struct mail *m, struct str header, unsigned depth, const
         buf_deinit(&from);
     }
     emit_document(m->e, format, buf_view(&text), STR(""), 0);
+    if (depth == 0) {
+        emit_unit(m->e, EX__BLOCK__UNIT__MESSAGE, buf_view(&text));
+    }
     emit_text(m->e, EX__BLOCK__KIND__HEADING, depth < 5 ? depth + 1 : 6, buf_view(&text));
     buf_reset(&text);
     for (size_t i = 0; i < sizeof shown / sizeof shown[0]; i++) {

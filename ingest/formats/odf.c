@@ -296,6 +296,7 @@ static void close_row(struct sax *x, struct odf *r)
                                      .page = r->page,
                                      .text = str_from(r->sheet)};
         r->sheet = NULL;
+        emit_unit(r->e, EX__BLOCK__UNIT__SHEET, heading.text);
         emit(r->e, &heading);
     }
     if (!r->blank && outer) {
@@ -406,6 +407,7 @@ static void draw_start(struct odf *r, const char *name, const struct sax_attribu
 {
     if (strcmp(name, "page") == 0) {
         r->page++;
+        emit_unit(r->e, EX__BLOCK__UNIT__SLIDE, STR(""));
     } else if (strcmp(name, "frame") == 0 || strcmp(name, "custom-shape") == 0) {
         struct str class = sax_attribute_ns(a, "class", SHOW_NS);
         r->is_title = str_eq(class, STR("title"));

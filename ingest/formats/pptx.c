@@ -19,6 +19,7 @@ struct show {
     struct package *p;
     struct ooxml_relation *relations;
     struct slide *slides, **last;
+    const struct drawing_block *shapes; /* of the slide */
     uint32_t n, page;
 };
 
@@ -68,8 +69,12 @@ static enum status put_part(struct show *w, const char *name, enum part part, st
             put(w, b);
         }
     }
+    if (part == SLIDE) {
+        w->shapes = text.first;
+    }
     for (struct drawing_block *b = text.first; b != NULL; b = b->next) {
-        bool said = part == NOTES ? b->place == DRAWING_BODY : b->place != DRAWING_TITLE;
+        bool said = part == NOTES ? b->place == DRAWING_BODY
+                                  : b->place != DRAWING_TITLE && b->place != DRAWING_FURNITURE;
         if (part == NOTES || part == COMMENTS) {
             b->kind = EX__BLOCK__KIND__NOTE;
         }
@@ -83,6 +88,7 @@ static enum status put_part(struct show *w, const char *name, enum part part, st
 static enum status put_slide(struct show *w, const char *part, struct error *err)
 {
     struct ooxml_relation *list = NULL;
+    w->shapes = NULL;
     enum status s = put_part(w, part, SLIDE, err);
     if (s == STATUS_OK) {
         s = ooxml_relations(w->p, w->arena, part, &list, err);
@@ -97,6 +103,11 @@ static enum status put_slide(struct show *w, const char *part, struct error *err
             if (strcmp(r->type, types[i].name) == 0) {
                 s = put_part(w, r->target, types[i].part, err);
             }
+        }
+    }
+    for (const struct drawing_block *b = w->shapes; b != NULL && s == STATUS_OK; b = b->next) {
+        if (b->place == DRAWING_FURNITURE) { /* last, so that the slide is one piece */
+            put(w, b);
         }
     }
     return s;
@@ -130,6 +141,7 @@ static enum status read_show(struct show *w, struct error *err)
     for (const struct slide *k = w->slides; k != NULL && s == STATUS_OK && !emit_failed(w->e);
          k = k->next) {
         w->page++;
+        emit_unit(w->e, EX__BLOCK__UNIT__SLIDE, STR(""));
         s = k->part == NULL ? STATUS_OK : put_slide(w, k->part, err);
     }
     ooxml_core_deinit(&core);

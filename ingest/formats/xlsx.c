@@ -226,6 +226,7 @@ static void emit_here(struct book *b, Ex__Block__Kind kind, struct str text)
                                      .page = b->page,
                                      .text = str_from(b->sheet->name)};
         b->named = true;
+        emit_unit(b->e, EX__BLOCK__UNIT__SHEET, heading.text);
         emit(b->e, &heading);
     }
     emit(b->e, &block);

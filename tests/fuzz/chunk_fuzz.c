@@ -36,7 +36,7 @@ static void check(const struct chunked_document *d)
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t len)
 {
-    static const struct chunk_options options = {20, 38, 40};
+    static const struct chunk_options options = {20, 38, 40, 0};
     Ex__Block blocks[BLOCKS_MAX];
     const Ex__Block *ptrs[BLOCKS_MAX];
     Ex__Line lines[BLOCKS_MAX], *line_ptrs[BLOCKS_MAX];

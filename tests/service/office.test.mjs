@@ -48,18 +48,19 @@ test("each is found, with page and heading, at its place in the text", async () 
   a.drop("tides.epub", book);
   await a.settled({ n: 4 });
   const cases = [
-    ["passengers of the Zandvoort ferry", "ferries.xlsx", /Zandvoort \| 417/, 2, /Ferries/],
-    ["crane of Purmerend", "harbour.pptx", /painted green/, 1, /Harbour plan/],
-    ["welder Ottoline", "harbour.pptx", /Ottoline/, 1, null],
+    ["passengers of the Zandvoort ferry", "ferries.xlsx", /Zandvoort \| 417/, 2, /Ferries/, "sheet Ferries"],
+    ["crane of Purmerend", "harbour.pptx", /painted green/, 1, /Harbour plan/, "slide 1"],
+    ["welder Ottoline", "harbour.pptx", /Ottoline/, 1, null, "slide 1"],
     ["bridge of Enkhuizen", "bridges.odt", /opens at noon/, null, /Bridges/],
     ["tide at Medemblik", "tides.epub", /tide is late/, null, /Low water/],
   ];
-  for (const [q, path, words, page, heading] of cases) {
+  for (const [q, path, words, page, heading, unit] of cases) {
     const p = (await a.search(q)).find((x) => x.document.path === path);
     assert.ok(p, `${path} is found by ${q}`);
     assert.match(p.text, words);
     if (page) assert.equal(p.page, page);
     if (heading) assert.match(p.heading_path, heading);
+    assert.equal(p.unit, unit);
     const whole = await a.get(`/api/documents/${p.document.id}/text`);
     assert.equal([...whole.text].slice(p.start, p.end).join(""), p.text, `${path}: the text stands at its range`);
   }

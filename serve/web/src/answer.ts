@@ -29,7 +29,7 @@ function marks(numbers: string, citations: Citation[], open: OpenCitation, raw: 
     .filter((c): c is Citation => c !== undefined);
   if (found.length === 0) return [raw];
   return found.map((c) => {
-    const where = `${c.document.title || c.document.path}${c.page ? `, page ${c.page}` : ""}`;
+    const where = `${c.document.title || c.document.path}${c.unit ? `, ${c.unit}` : c.page ? `, page ${c.page}` : ""}`;
     const button: HTMLButtonElement = h(
       "button",
       {

@@ -20,6 +20,10 @@ export interface Citation {
   document: { id: string; path: string; title?: string };
   page?: number;
   heading_path?: string;
+  /** The part of the document: "slide 4", "sheet Q3", "message Re: offer". */
+  unit?: string;
+  /** What the text needs from before it: a table's header row, the words that lead in a list. */
+  context?: string;
   text: string;
   start: number;
   end: number;
@@ -159,7 +163,7 @@ export function upload(file: File, onProgress: (share: number) => void): Promise
 
 export interface DocumentText {
   text: string;
-  chunks: { start: number; end: number; page?: number; heading_path?: string }[];
+  chunks: { start: number; end: number; page?: number; unit?: string; heading_path?: string }[];
 }
 
 export async function documentText(id: string): Promise<DocumentText> {

@@ -78,7 +78,7 @@ export class Viewer {
   }
 
   private describe(c: Citation, page?: number): void {
-    const parts = [c.document.path, page ? `page ${page}` : "", c.heading_path ?? ""];
+    const parts = [c.document.path, c.unit ?? (page ? `page ${page}` : ""), c.heading_path ?? ""];
     this.where.textContent = parts.filter((p) => p !== "").join(" · ");
   }
 

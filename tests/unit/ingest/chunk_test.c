@@ -12,11 +12,12 @@
 #include "ingest/sentence.h"
 #include "ingest/utf8.h"
 
-static const struct chunk_options options = {200, 380, 400};
+static const struct chunk_options usual = {200, 380, 400, 0};
 
 #define BLOCKS_MAX 600
 
 struct doc {
+    struct chunk_options options;
     struct arena arena;
     const Ex__Block *blocks[BLOCKS_MAX];
     size_t n;
@@ -26,6 +27,7 @@ struct doc {
 static void doc_init(struct doc *d)
 {
     memset(d, 0, sizeof *d);
+    d->options = usual;
     arena_init(&d->arena, 256U << 20);
 }
 
@@ -83,29 +85,107 @@ static size_t words_in(struct str s)
     return words;
 }
 
-/* What must hold of every document: ranges and texts agree, chunks are in order, do not overlap,
- * cover all that is neither blank nor furniture, and keep the limit. */
+/* Text without its white space. */
+static void without_spaces(struct buf *b)
+{
+    size_t n = 0;
+    for (size_t i = 0; i < b->len;) {
+        size_t len;
+        uint32_t c = utf8_next(b->ptr + i, b->ptr + b->len, &len);
+        if (!utf8_is_space(c)) {
+            memmove(b->ptr + n, b->ptr + i, len);
+            n += len;
+        }
+        i += len;
+    }
+    b->len = n;
+}
+
+static void same_without_spaces(struct buf *kept, struct buf *expected)
+{
+    without_spaces(kept);
+    without_spaces(expected);
+    assert_int_equal(kept->len, expected->len);
+    if (kept->len > 0) {
+        assert_memory_equal(kept->ptr, expected->ptr, kept->len);
+    }
+}
+
+/* The block that holds this code point of the text. */
+static const struct chunk_block *block_at(const struct chunked_document *d, uint32_t point)
+{
+    for (size_t i = 0; i < d->n_blocks; i++) {
+        if (point >= d->blocks[i].start && point < d->blocks[i].end) {
+            return &d->blocks[i];
+        }
+    }
+    return NULL;
+}
+
+static void check_chunk(const struct doc *d, const struct chunk *k)
+{
+    struct str text = d->out.text;
+    size_t from = byte_at(text, k->start), to = byte_at(text, k->end);
+    assert_int_equal(to - from, k->text.len);
+    assert_memory_equal(text.ptr + from, k->text.ptr, k->text.len);
+    assert_true(words_in(k->text) <= d->options.max_words);
+    assert_true(utf8_count(k->text) <= d->options.max_words * 42);
+    const struct chunk_block *first = block_at(&d->out, k->start);
+    const struct chunk_block *last = block_at(&d->out, k->end - 1);
+    assert_non_null(first);
+    assert_non_null(last);
+    assert_int_equal(first->unit, last->unit);
+    assert_string_equal(k->unit, first->unit == 0 ? "" : d->out.units[first->unit - 1]);
+}
+
+/* The same chunks again out of the stored table. */
+static void check_stored(struct doc *d)
+{
+    struct error err = {0};
+    struct str table;
+    struct chunked_document again = {
+        .text = d->out.text, .boxes = d->out.boxes, .n_boxes = d->out.n_boxes};
+    assert_int_equal(chunk_table_write(&d->out, &d->arena, &table, &err), STATUS_OK);
+    assert_int_equal(chunk_table_read(table, &d->arena, &again, &err), STATUS_OK);
+    assert_int_equal(chunk_cut(&again, &d->options, &d->arena, &err), STATUS_OK);
+    assert_int_equal(again.n_chunks, d->out.n_chunks);
+    for (size_t i = 0; i < again.n_chunks; i++) {
+        const struct chunk *a = &again.chunks[i], *b = &d->out.chunks[i];
+        assert_int_equal(a->start, b->start);
+        assert_int_equal(a->end, b->end);
+        assert_int_equal(a->page, b->page);
+        assert_int_equal(a->page_end, b->page_end);
+        assert_string_equal(a->heading_path, b->heading_path);
+        assert_string_equal(a->context, b->context);
+        assert_string_equal(a->unit, b->unit);
+    }
+}
+
+/* What must hold of every document: ranges and texts agree, chunks are in order, overlap by no more
+ * than was asked, cover all that is neither blank nor furniture, keep the limit, join no two units.
+ */
 static void check(struct doc *d)
 {
     struct error err = {0};
-    if (chunk_document(d->blocks, d->n, &options, &d->arena, &d->out, &err) != STATUS_OK) {
+    if (chunk_document(d->blocks, d->n, &d->options, &d->arena, &d->out, &err) != STATUS_OK) {
         fail_msg("%s", err.text);
     }
     struct str text = d->out.text;
-    uint32_t at = 0;
+    uint32_t begun = 0, at = 0;
     struct buf kept, expected;
     buf_init(&kept, 128U << 20);
     buf_init(&expected, 128U << 20);
     for (size_t i = 0; i < d->out.n_chunks; i++) {
         const struct chunk *k = &d->out.chunks[i];
-        assert_true(k->start >= at && k->end > k->start);
-        size_t from = byte_at(text, k->start), to = byte_at(text, k->end);
-        assert_int_equal(to - from, k->text.len);
-        assert_memory_equal(text.ptr + from, k->text.ptr, k->text.len);
-        assert_true(words_in(k->text) <= options.max_words);
-        assert_true(utf8_count(k->text) <= options.max_words * 42);
+        check_chunk(d, k);
+        assert_true(i == 0 || (k->start > begun && k->end > at));
+        uint32_t fresh = k->start > at ? k->start : at;
+        size_t from = byte_at(text, fresh), to = byte_at(text, k->end);
+        size_t again = from - byte_at(text, k->start);
+        assert_true(words_in((struct str){k->text.ptr, again}) <= d->options.overlap_words);
+        buf_append(&kept, text.ptr + from, to - from);
+        begun = k->start;
         at = k->end;
-        buf_str(&kept, k->text);
     }
     for (size_t i = 0; i < d->n; i++) {
         if (d->blocks[i]->kind != EX__BLOCK__KIND__FURNITURE) {
@@ -113,26 +193,10 @@ static void check(struct doc *d)
                        (struct str){(char *)d->blocks[i]->text.data, d->blocks[i]->text.len});
         }
     }
-    struct buf *bufs[] = {&kept, &expected};
-    for (size_t b = 0; b < 2; b++) { /* spaces aside */
-        size_t n = 0;
-        for (size_t i = 0; i < bufs[b]->len;) {
-            size_t len;
-            uint32_t c = utf8_next(bufs[b]->ptr + i, bufs[b]->ptr + bufs[b]->len, &len);
-            if (!utf8_is_space(c)) {
-                memmove(bufs[b]->ptr + n, bufs[b]->ptr + i, len);
-                n += len;
-            }
-            i += len;
-        }
-        bufs[b]->len = n;
-    }
-    assert_int_equal(kept.len, expected.len);
-    if (kept.len > 0) {
-        assert_memory_equal(kept.ptr, expected.ptr, kept.len);
-    }
+    same_without_spaces(&kept, &expected);
     buf_deinit(&kept);
     buf_deinit(&expected);
+    check_stored(d);
 }
 
 static void test_structure(void **state)
@@ -271,26 +335,191 @@ static void test_a_chunk_ends_with_its_page(void **state)
     arena_reset(&d.arena);
 }
 
-static void test_sentences(void **state)
+/* A table that is split says its columns again, beside the text. */
+static void test_a_split_table_repeats_its_header(void **state)
 {
-    static const struct {
-        const char *text;
-        size_t n;
-    } cases[] = {
-        {"One. Two! Three?", 3},
-        {"Dr. Smith met Mr. J. Doe. They left.", 2},
-        {"Das gilt z.B. f\u00FCr alle. Am 3. M\u00E4rz auch.", 2},
-        {"M. Dupont est l\u00E0. Voir p.ex. ceci.", 2},
-        {"Costs 3.50 each. See e.g. this one.", 2},
-        {"\u4ECA\u5929\u5F88\u597D\u3002\u660E\u5929\u5462\uFF1F\u597D\uFF01", 3},
-        {"He said \u201CGo.\u201D Then he went.", 2},
-        {"line one\nline two", 2},
-        {"no end", 1},
-    };
+    struct doc d;
     (void)state;
+    doc_init(&d);
+    add(&d, EX__BLOCK__KIND__HEADING, 1, "Prices");
+    add(&d, EX__BLOCK__KIND__PARAGRAPH, 0, "These hold. All parts in stock:");
+    add(&d, EX__BLOCK__KIND__TABLE_ROW, 0, "Part | Price");
+    for (int i = 0; i < 150; i++) {
+        add(&d, EX__BLOCK__KIND__TABLE_ROW, 0, "Bolt of steel | 12.50");
+    }
+    add(&d, EX__BLOCK__KIND__PARAGRAPH, 0, many(&d, "Something else follows. ", 70));
+    check(&d);
+    assert_true(d.out.n_chunks > 3);
+    assert_string_equal(d.out.chunks[0].context, "");
+    assert_true(str_starts(d.out.chunks[0].text, STR("Prices\n\nThese hold.")));
+    assert_string_equal(d.out.chunks[1].context, "All parts in stock:\nPart | Price");
+    assert_true(str_starts(d.out.chunks[1].text, STR("Bolt")));
+    assert_string_equal(d.out.chunks[d.out.n_chunks - 1].context, "");
+    d.n = 0; /* rows that name their columns themselves */
+    for (int i = 0; i < 150; i++) {
+        add(&d, EX__BLOCK__KIND__TABLE_ROW, 0, "part: bolt | kind: steel");
+    }
+    check(&d);
+    assert_true(d.out.n_chunks > 1);
+    assert_string_equal(d.out.chunks[1].context, "");
+    d.n = 0; /* figures from the first row on: nothing names the columns */
+    for (int i = 0; i < 150; i++) {
+        add(&d, EX__BLOCK__KIND__TABLE_ROW, 0, "Lyon | 1990 | 12 | 14");
+    }
+    check(&d);
+    assert_true(d.out.n_chunks > 1);
+    assert_string_equal(d.out.chunks[1].context, "");
+    arena_reset(&d.arena);
+}
+
+static void test_what_leads_in_stays_with_it(void **state)
+{
+    struct doc d;
+    (void)state;
+    doc_init(&d);
+    add(&d, EX__BLOCK__KIND__PARAGRAPH, 0, many(&d, "Before it. ", 80));
+    add(&d, EX__BLOCK__KIND__PARAGRAPH, 0, "For the journey you need:");
+    add(&d, EX__BLOCK__KIND__LIST_ITEM, 0, many(&d, "a passport and ", 20));
+    add(&d, EX__BLOCK__KIND__LIST_ITEM, 0, many(&d, "a ticket and ", 20));
+    check(&d);
+    assert_int_equal(d.out.n_chunks, 2);
+    assert_true(str_starts(d.out.chunks[1].text, STR("For the journey")));
+    assert_string_equal(d.out.chunks[1].context, "");
+    d.n = 0;
+    add(&d, EX__BLOCK__KIND__PARAGRAPH, 0, "It takes long. You need:");
+    for (int i = 0; i < 30; i++) {
+        add(&d, EX__BLOCK__KIND__LIST_ITEM, 0, many(&d, "a passport and ", 5));
+    }
+    check(&d);
+    assert_true(d.out.n_chunks > 1);
+    assert_string_equal(d.out.chunks[1].context, "You need:");
+    d.n = 0; /* a caption above, and one below */
+    add(&d, EX__BLOCK__KIND__PARAGRAPH, 0, many(&d, "Before it. ", 80));
+    add(&d, EX__BLOCK__KIND__CAPTION, 0, many(&d, "Table of the parts ", 8));
+    add(&d, EX__BLOCK__KIND__TABLE_ROW, 0, "Part | Price");
+    add(&d, EX__BLOCK__KIND__TABLE_ROW, 0, many(&d, "bolt ", 100));
+    check(&d);
+    assert_int_equal(d.out.n_chunks, 2);
+    assert_true(str_starts(d.out.chunks[1].text, STR("Table of the parts")));
+    d.n = 0;
+    add(&d, EX__BLOCK__KIND__TABLE_ROW, 0, many(&d, "bolt ", 190));
+    add(&d, EX__BLOCK__KIND__CAPTION, 0, many(&d, "Table of the parts ", 8));
+    check(&d);
+    assert_int_equal(d.out.n_chunks, 1);
+    arena_reset(&d.arena);
+}
+
+static void test_code_is_cut_at_lines(void **state)
+{
+    struct doc d;
+    (void)state;
+    doc_init(&d);
+    add(&d, EX__BLOCK__KIND__CODE, 0, many(&d, "call(a, b); next. And so on;\n", 100));
+    check(&d);
+    assert_true(d.out.n_chunks > 1);
+    for (size_t i = 0; i < d.out.n_chunks; i++) {
+        assert_true(str_starts(d.out.chunks[i].text, STR("call(")));
+        assert_true(str_ends(d.out.chunks[i].text, STR("on;")));
+    }
+    arena_reset(&d.arena);
+}
+
+static Ex__Block *add_in(struct doc *d, uint32_t unit, Ex__Block__Unit kind, const char *name,
+                         Ex__Block__Kind what, const char *text)
+{
+    Ex__Block *b = add(d, what, what == EX__BLOCK__KIND__HEADING ? 1 : 0, text);
+    b->has_unit = b->has_unit_kind = b->has_unit_name = true;
+    b->unit = unit;
+    b->unit_kind = kind;
+    b->unit_name.data = (uint8_t *)arena_strdup(&d->arena, name);
+    b->unit_name.len = strlen(name);
+    return b;
+}
+
+static void test_units(void **state)
+{
+    struct doc d;
+    (void)state;
+    doc_init(&d);
+    /* a slide that fits is one chunk, though it is above the target; small ones are not put
+     * together */
+    add_in(&d, 1, EX__BLOCK__UNIT__SLIDE, "", EX__BLOCK__KIND__HEADING, "Plan");
+    add_in(&d, 1, EX__BLOCK__UNIT__SLIDE, "", EX__BLOCK__KIND__PARAGRAPH, many(&d, "word ", 180));
+    add_in(&d, 1, EX__BLOCK__UNIT__SLIDE, "", EX__BLOCK__KIND__PARAGRAPH, many(&d, "word ", 180));
+    add_in(&d, 2, EX__BLOCK__UNIT__SLIDE, "", EX__BLOCK__KIND__HEADING, "Costs");
+    add_in(&d, 3, EX__BLOCK__UNIT__SLIDE, "", EX__BLOCK__KIND__PARAGRAPH, "They rise.");
+    add_in(&d, 4, EX__BLOCK__UNIT__SHEET, "Q3\n2026", EX__BLOCK__KIND__PARAGRAPH, "12");
+    add_in(&d, 5, EX__BLOCK__UNIT__MESSAGE, "Re: offer", EX__BLOCK__KIND__PARAGRAPH, "We accept.");
+    add(&d, EX__BLOCK__KIND__PARAGRAPH, 0, "Of none.");
+    check(&d);
+    assert_int_equal(d.out.n_chunks, 6);
+    assert_string_equal(d.out.chunks[0].unit, "slide 1");
+    assert_string_equal(d.out.chunks[1].unit, "slide 2");
+    assert_string_equal(d.out.chunks[3].unit, "sheet Q3 2026");
+    assert_string_equal(d.out.chunks[4].unit, "message Re: offer");
+    assert_string_equal(d.out.chunks[5].unit, "");
+    arena_reset(&d.arena);
+}
+
+static void test_overlap(void **state)
+{
+    struct doc d;
+    (void)state;
+    doc_init(&d);
+    d.options.overlap_words = 30;
+    for (int i = 0; i < 3; i++) {
+        add(&d, EX__BLOCK__KIND__HEADING, 1, "Chapter");
+        add(&d, EX__BLOCK__KIND__PARAGRAPH, 0, many(&d, "This one has six words. ", 100));
+    }
+    check(&d);
+    size_t reaching = 0;
+    for (size_t i = 1; i < d.out.n_chunks; i++) {
+        const struct chunk *k = &d.out.chunks[i], *before = k - 1;
+        bool heading = str_starts(k->text, STR("Chapter"));
+        assert_true(heading ? k->start > before->end : k->start < before->end);
+        assert_true(heading || str_starts(k->text, STR("This")));
+        reaching += !heading;
+    }
+    assert_true(reaching > 3);
+    arena_reset(&d.arena);
+}
+
+/* Thai has no stops and no spaces between words: cut at its spaces, and if need be at whole
+ * characters. */
+static void test_thai(void **state)
+{
+    struct doc d;
+    (void)state;
+    doc_init(&d);
+    add(&d, EX__BLOCK__KIND__PARAGRAPH, 0,
+        many(&d,
+             "\u0E20\u0E32\u0E29\u0E32\u0E44\u0E17\u0E22\u0E40\u0E1B\u0E47\u0E19\u0E20\u0E32\u0E29"
+             "\u0E32 ",
+             200));
+    check(&d);
+    assert_true(d.out.n_chunks > 2);
+    for (size_t i = 0; i < d.out.n_chunks; i++) {
+        assert_true(str_starts(d.out.chunks[i].text, STR("\u0E20\u0E32\u0E29\u0E32\u0E44")));
+    }
+    d.n = 0; /* no space at all: a vowel sign stays on its letter */
+    add(&d, EX__BLOCK__KIND__PARAGRAPH, 0, many(&d, "\u0E17\u0E35\u0E48", 1000));
+    check(&d);
+    for (size_t i = 0; i < d.out.n_chunks; i++) {
+        assert_true(str_starts(d.out.chunks[i].text, STR("\u0E17\u0E35\u0E48")));
+    }
+    arena_reset(&d.arena);
+}
+
+struct sentences {
+    const char *text;
+    size_t n;
+};
+
+static void count_sentences(const struct sentences *cases, size_t n_cases)
+{
     struct sentence_splitter *s;
     assert_int_equal(sentence_splitter_new(&s, NULL), STATUS_OK);
-    for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+    for (size_t i = 0; i < n_cases; i++) {
         struct str t = str_from(cases[i].text);
         size_t n = 0;
         for (size_t at = 0; at < t.len; n++) {
@@ -304,9 +533,100 @@ static void test_sentences(void **state)
     }
     sentence_splitter_free(s);
 }
+#define COUNT(cases) count_sentences(cases, sizeof(cases) / sizeof((cases)[0]))
 
-/* Random documents out of awkward pieces; the property must hold of each. */
-static void test_property(void **state)
+static void test_sentences_en(void **state)
+{
+    static const struct sentences cases[] = {
+        {"One. Two! Three?", 3},
+        {"Dr. Smith met Mr. J. Doe. They left.", 2},
+        {"Costs 3.50 each. See e.g. this one.", 2},
+        {"He said \u201CGo.\u201D Then he went.", 2},
+        {"Bring pens, paper, etc. Then begin.", 2},
+        {"Pens, paper, etc. are there.", 1},
+        {"See Fig. 3 and No. 7 in Vol. II. Then go on.", 2},
+        {"He said no. They left.", 2},
+        {"\u201CWho?\u201D he asked. Nobody knew.", 2},
+        {"Smith et al. show it. Others do not.", 2},
+        {"At 5 p.m. the U.S. team met. It rained.", 2},
+        {"Well \u2026 that was it. Done.", 2},
+        {"line one\nline two", 2},
+        {"no end", 1},
+    };
+    (void)state;
+    COUNT(cases);
+}
+
+static void test_sentences_de(void **state)
+{
+    static const struct sentences cases[] = {
+        {"Das gilt z.B. f\u00FCr alle. Am 3. M\u00E4rz auch.", 2},
+        {"Das gilt z. B. hier. Dort nicht.", 2},
+        {"Nach \u00A7 5 Abs. 2 Nr. 3 gilt das. Sonst nicht.", 2},
+        {"Frau Dr. M\u00FCller und Hr. Prof. Kurz kamen. Dann ging es los.", 2},
+        {"Stifte, Papier usw. liegen bereit. Danke.", 2},
+        {"Das kostet ca. 3 Mio. Euro inkl. Steuern. Es lohnt sich.", 2},
+        {"\u201EHalt!\u201C rief er. Sie lief weiter.", 2},
+    };
+    (void)state;
+    COUNT(cases);
+}
+
+static void test_sentences_fr_es_it(void **state)
+{
+    static const struct sentences cases[] = {
+        {"M. Dupont est l\u00E0. Voir p.ex. ceci.", 2},
+        {"Mme Martin habite bd. Voltaire. Elle part en janv. prochain.", 2},
+        {"Voir art. 5 et chap. IV. Ensuite, l\u2019annexe.", 2},
+        {"N\u00E9 v. 50 av. J.-C. \u00E0 Rome. Mort ailleurs.", 2},
+        {"El Sr. G\u00F3mez y la Sra. Ruiz llegaron. \u00BFQui\u00E9n falta? Nadie.", 3},
+        {"V\u00E9ase la p\u00E1g. 12 y el art. 3. Despu\u00E9s, el anexo.", 2},
+        {"Vive en la Avda. Mayor, n\u00FAm. 7. Llame a Uds. mismos.", 2},
+        {"Il sig. Rossi e la dott.ssa Bianchi sono qui. Bene.", 2},
+        {"Vedi pag. 4 e l\u2019art. 9 del cap. II. Grazie.", 2},
+        {"Carta, penne ecc. sono pronti. Andiamo.", 2},
+        {"La Ferri S.p.A. di Torino vende. Tutti comprano.", 2},
+    };
+    (void)state;
+    COUNT(cases);
+}
+
+static void test_sentences_of_other_scripts(void **state)
+{
+    static const struct sentences cases[] = {
+        {"\u4ECA\u5929\u5F88\u597D\u3002\u660E\u5929\u5462\uFF1F\u597D\uFF01", 3},
+        {"\u4ED6\u8BF4\uFF1A\u201C\u8D70\u3002\u201D\u7136\u540E\u8D70\u4E86\u3002", 2},
+        {"\u300C\u884C\u304F\u3002\u300D\u3068\u8A00\u3063\u305F\u3002", 2},
+        /* Hindi, with and without a space behind the danda */
+        {"\u092F\u0939 \u090F\u0915 \u0939\u0948\u0964 \u0935\u0939 \u0926\u094B "
+         "\u0939\u0948\u0964\u0924\u0940\u0928",
+         3},
+        /* Arabic, Urdu */
+        {"\u0645\u0646 \u0623\u0646\u062A\u061F \u0623\u0646\u0627 \u0647\u0646\u0627. "
+         "\u0634\u0643\u0631\u0627.",
+         3},
+        {"\u06CC\u06C1 \u06C1\u06D2\u06D4 \u0648\u06C1 \u06C1\u06D2\u06D4", 2},
+        /* Thai: a space between phrases; none before a figure or the mark that repeats */
+        {"\u0E27\u0E31\u0E19\u0E19\u0E35\u0E49\u0E1D\u0E19\u0E15\u0E01 "
+         "\u0E1E\u0E23\u0E38\u0E48\u0E07\u0E19\u0E35\u0E49\u0E41\u0E14\u0E14\u0E2D\u0E2D\u0E01",
+         2},
+        {"\u0E15\u0E48\u0E32\u0E07 \u0E46 10 \u0E19\u0E32\u0E17\u0E35", 1},
+        /* Khmer, Burmese, Armenian */
+        {"\u1781\u17D2\u1789\u17BB\u17C6\u17D4\u17A2\u17D2\u1793\u1780\u17D4", 2},
+        {"\u1000\u102C\u104B\u1000\u102C\u104B", 2},
+        {"\u0535\u057D\u0589 \u0534\u0578\u0582\u0589", 2},
+        /* Russian: a small letter goes on */
+        {"\u041E\u043D \u0438 \u0442. \u0434. \u043F\u0440\u0438\u0448\u0451\u043B. "
+         "\u041E\u043D\u0430 \u043D\u0435\u0442.",
+         2},
+    };
+    (void)state;
+    COUNT(cases);
+}
+
+/* Random documents out of awkward pieces, with units, pages and boxes, under several settings; the
+ * property must hold of each. */
+static void random_block(struct doc *d, unsigned *seed, int round, uint32_t unit)
 {
     static const char *const pieces[] = {
         "word ",
@@ -323,29 +643,100 @@ static void test_property(void **state)
         "\xE2\x80",
         "e\u0301 ",
         "\u0E44\u0E17\u0E22",
+        "\u0E17\u0E35\u0E48 \u0E17",
         "! ",
-        "| cell | "};
+        "to be done: ",
+        "cell | cell "};
+    struct buf b;
+    buf_init(&b, 1U << 20);
+    int length = rand_r(seed) % (round % 7 == 0 ? 2000 : 60);
+    for (int k = 0; k < length; k++) {
+        buf_z(&b, pieces[(size_t)rand_r(seed) % (sizeof pieces / sizeof pieces[0])]);
+    }
+    int kind = 1 + rand_r(seed) % 9;
+    Ex__Block *block =
+        add(d, (Ex__Block__Kind)kind, kind == 2 ? 1 + (uint32_t)(rand_r(seed) % 6) : 0,
+            b.ptr == NULL ? "" : b.ptr);
+    block->has_unit = block->has_unit_kind = unit != 0;
+    block->unit = unit;
+    block->unit_kind = (Ex__Block__Unit)(1 + unit % 4);
+    if (rand_r(seed) % 3 == 0) {
+        block->has_page = true;
+        block->page = 1 + unit;
+        Ex__Line *l = arena_alloc(&d->arena, sizeof *l);
+        Ex__Line **list = arena_alloc(&d->arena, sizeof(Ex__Line *));
+        assert_true(l != NULL && list != NULL);
+        ex__line__init(l);
+        l->page = block->page;
+        l->start = (uint32_t)(rand_r(seed) % 10);
+        l->end = l->start + (uint32_t)(rand_r(seed) % 100);
+        list[0] = l;
+        block->lines = list;
+        block->n_lines = 1;
+    }
+    buf_deinit(&b);
+}
+
+static void check_boxes(const struct doc *d)
+{
+    size_t box = 0;
+    for (size_t i = 0; i < d->out.n_blocks; i++) {
+        const struct chunk_block *b = &d->out.blocks[i];
+        for (size_t k = 0; k < b->n_boxes; k++, box++) {
+            assert_true(d->out.boxes[box].start >= b->start && d->out.boxes[box].end <= b->end);
+        }
+    }
+    assert_int_equal(box, d->out.n_boxes);
+}
+
+static void test_property(void **state)
+{
+    static const struct chunk_options settings[] = {
+        {200, 380, 400, 0}, {200, 380, 400, 60}, {40, 80, 60, 30}, {20, 40, 50, 10}};
     unsigned seed = 12345;
     (void)state;
-    for (int round = 0; round < 60; round++) {
+    for (int round = 0; round < 80; round++) {
         struct doc d;
         doc_init(&d);
+        d.options = settings[(size_t)round % 4];
         size_t n = 1 + (size_t)(rand_r(&seed) % 40);
+        uint32_t unit = round % 3 == 0 ? 1 : 0;
         for (size_t i = 0; i < n; i++) {
-            struct buf b;
-            buf_init(&b, 1U << 20);
-            int length = rand_r(&seed) % (round % 7 == 0 ? 2000 : 60);
-            for (int k = 0; k < length; k++) {
-                buf_z(&b, pieces[(size_t)rand_r(&seed) % (sizeof pieces / sizeof pieces[0])]);
-            }
-            int kind = 1 + rand_r(&seed) % 8;
-            add(&d, (Ex__Block__Kind)kind, kind == 2 ? 1 + (uint32_t)(rand_r(&seed) % 6) : 0,
-                b.ptr == NULL ? "" : b.ptr);
-            buf_deinit(&b);
+            random_block(&d, &seed, round, unit);
+            unit += unit != 0 && rand_r(&seed) % 4 == 0;
         }
         check(&d);
+        check_boxes(&d);
         arena_reset(&d.arena);
     }
+}
+
+static void test_a_damaged_table_is_refused(void **state)
+{
+    struct doc d;
+    struct error err = {0};
+    struct str table;
+    (void)state;
+    doc_init(&d);
+    add_in(&d, 1, EX__BLOCK__UNIT__SHEET, "Q3", EX__BLOCK__KIND__PARAGRAPH, "Some text.");
+    add(&d, EX__BLOCK__KIND__PARAGRAPH, 0, "And more of it.");
+    check(&d);
+    assert_int_equal(chunk_table_write(&d.out, &d.arena, &table, &err), STATUS_OK);
+    struct chunked_document again = {.text = {d.out.text.ptr, d.out.text.len - 3}};
+    assert_int_equal(chunk_table_read(table, &d.arena, &again, &err), STATUS_CORRUPT);
+    for (size_t i = 0; i < table.len; i++) {
+        for (unsigned bit = 0; bit < 8; bit++) {
+            char *bent = arena_strndup(&d.arena, table.ptr, table.len);
+            assert_non_null(bent);
+            bent[i] = (char)(bent[i] ^ (1 << bit));
+            again = (struct chunked_document){.text = d.out.text};
+            if (chunk_table_read((struct str){bent, table.len}, &d.arena, &again, &err) ==
+                STATUS_OK) {
+                assert_int_equal(chunk_cut(&again, &usual, &d.arena, &err), STATUS_OK);
+            }
+        }
+    }
+    arena_reset(&d.arena);
 }
 
 int main(void)
@@ -356,8 +747,18 @@ int main(void)
         cmocka_unit_test(test_sizes),
         cmocka_unit_test(test_pages_and_boxes),
         cmocka_unit_test(test_a_chunk_ends_with_its_page),
-        cmocka_unit_test(test_sentences),
+        cmocka_unit_test(test_a_split_table_repeats_its_header),
+        cmocka_unit_test(test_what_leads_in_stays_with_it),
+        cmocka_unit_test(test_code_is_cut_at_lines),
+        cmocka_unit_test(test_units),
+        cmocka_unit_test(test_overlap),
+        cmocka_unit_test(test_thai),
+        cmocka_unit_test(test_sentences_en),
+        cmocka_unit_test(test_sentences_de),
+        cmocka_unit_test(test_sentences_fr_es_it),
+        cmocka_unit_test(test_sentences_of_other_scripts),
         cmocka_unit_test(test_property),
+        cmocka_unit_test(test_a_damaged_table_is_refused),
     };
     return cmocka_run_group_tests_name("chunk", tests, NULL, NULL);
 }

@@ -313,14 +313,18 @@ static void test_presentation(void **state)
     make(presentation, "ppt/presentation.xml", show, &b);
     expect_text(pptx_extract, buf_view(&b), "The & title",
                 "H1 First slide\nH1 Second slide\nL III. third\nL (a) below\nL IV. fourth\nL First "
-                "point\nP No point\nF 2\n"
+                "point\nP No point\n"
                 "P A box\nof two lines\nT a b | c\nP In a diagram\nN Say it slowly.\n"
-                "N Is that so?\n");
+                "N Is that so?\nF 2\n");
     collected_init(&c);
     assert_int_equal(collect(pptx_extract, buf_view(&b), NULL, &c, &err), STATUS_OK);
     assert_int_equal(c.pages, 3);
     assert_int_equal(c.blocks[0]->page, 1);
     assert_int_equal(c.blocks[1]->page, 2);
+    assert_int_equal(c.blocks[0]->unit, 1);
+    assert_int_equal(c.blocks[1]->unit, 2);
+    assert_int_equal(c.blocks[c.n - 1]->unit, 2);
+    assert_int_equal(c.blocks[1]->unit_kind, EX__BLOCK__UNIT__SLIDE);
     collected_deinit(&c);
     harm(pptx_extract, buf_view(&b));
     buf_deinit(&b);

@@ -246,6 +246,82 @@ static void a_move_changes_the_place_only(void **state)
     assert_verified(f->s, 1, 2);
 }
 
+static void put_slides(struct fixture *f, const char *const *whole)
+{
+    static const struct {
+        uint32_t start, end;
+        const char *context, *unit;
+    } cut[] = {{0, 20, NULL, "slide 1"},
+               {9, 30, "Name | Price\nof all", "slide 1"},
+               {32, 44, NULL, "slide 2"}};
+    struct error err;
+    struct put *p = NULL;
+    Vs__PutReply r = VS__PUT_REPLY__INIT;
+    struct draft d = draft("d1", 1, whole, 1);
+    OK(begin_draft(f->s, &d, &p, &err));
+    Vs__PutRequest m = VS__PUT_REQUEST__INIT;
+    m.has_original = m.has_text = true;
+    m.text.data = m.original.data = (uint8_t *)(uintptr_t)whole[0];
+    m.text.len = m.original.len = strlen(whole[0]);
+    OK(store_put_add(p, &m, &err));
+    for (uint32_t i = 0; i < 3; i++) {
+        Vs__Chunk c = VS__CHUNK__INIT, *list[] = {&c};
+        c.ordinal = i;
+        c.start = cut[i].start;
+        c.end = cut[i].end;
+        c.text.data = (uint8_t *)(uintptr_t)whole[0] + cut[i].start;
+        c.text.len = cut[i].end - cut[i].start;
+        c.heading_path = (char *)(uintptr_t) "A > B";
+        c.context = (char *)(uintptr_t)cut[i].context;
+        c.unit = (char *)(uintptr_t)cut[i].unit;
+        m = (Vs__PutRequest)VS__PUT_REQUEST__INIT;
+        m.chunks = list;
+        m.n_chunks = 1;
+        OK(store_put_add(p, &m, &err));
+    }
+    OK(store_put_commit(p, &r, &err));
+    store_put_end(p);
+}
+
+/* Chunks may overlap: widened, nothing is said twice, and a slide does not widen into the next.
+ * What is said again before a chunk is found by and shown, but is no part of its text. */
+static void overlapping_passages_widen_to_their_range(void **state)
+{
+    struct fixture *f = *state;
+    struct error err;
+    struct arena a;
+    Vs__SearchTextRequest q = VS__SEARCH_TEXT_REQUEST__INIT;
+    Vs__SearchTextReply r;
+    Vs__FetchRequest fr = VS__FETCH_REQUEST__INIT;
+    Vs__FetchReply out;
+    static const char *const whole[] = {"One two. Three four. Five six.\n\nOther slide."};
+    put_slides(f, whole);
+    arena_init(&a, (size_t)16 * 1024 * 1024);
+    q.query = (ProtobufCBinaryData){.data = (uint8_t *)(uintptr_t) "price six", .len = 9};
+    q.limit = 10;
+    OK(store_search_text(f->s, &appliance, &q, &a, &r, &err));
+    assert_int_equal(r.n_hits, 1); /* "price" stands in its context alone */
+    fr.chunks = &r.hits[0]->chunk;
+    fr.n_chunks = 1;
+    OK(store_fetch(f->s, &appliance, &fr, &a, &out, &err));
+    const Vs__Passage *p = out.passages[0];
+    assert_string_equal(p->unit, "slide 1");
+    assert_string_equal(p->context, "Name | Price\nof all");
+    assert_string_equal(p->heading_path, "A > B");
+    assert_int_equal(p->start, 9);
+    fr.has_widen = true;
+    fr.widen = 2;
+    OK(store_fetch(f->s, &appliance, &fr, &a, &out, &err));
+    p = out.passages[0];
+    assert_int_equal(p->start, 0);
+    assert_int_equal(p->end, 30);
+    assert_int_equal(p->text.len, 30);
+    assert_memory_equal(p->text.data, whole[0], 30);
+    assert_null(p->context);
+    arena_reset(&a);
+    assert_verified(f->s, 1, 3);
+}
+
 static void passages_say_where_they_are(void **state)
 {
     struct fixture *f = *state;
@@ -597,6 +673,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(a_content_is_stored_once_and_known, setup, teardown),
         cmocka_unit_test_setup_teardown(a_move_changes_the_place_only, setup, teardown),
         cmocka_unit_test_setup_teardown(passages_say_where_they_are, setup, teardown),
+        cmocka_unit_test_setup_teardown(overlapping_passages_widen_to_their_range, setup, teardown),
         cmocka_unit_test_setup_teardown(bad_puts_are_refused_and_leave_nothing, setup, teardown),
         cmocka_unit_test_setup_teardown(many_chunks_go_in_batches, setup, teardown),
         cmocka_unit_test_setup_teardown(verify_sees_damage, setup, teardown),
