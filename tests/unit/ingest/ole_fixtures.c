@@ -1,0 +1,658 @@
+#include "tests/unit/ingest/ole_fixtures.h"
+
+#include <stdint.h>
+#include <stdlib.h>
+
+#define SECTOR 512U
+#define MINI 64U
+#define END 0xFFFFFFFEU
+#define FREE 0xFFFFFFFFU
+#define ENTRIES_MAX 128U
+#define SECTORS_MAX 4096U
+
+static void put8(struct buf *b, uint32_t v)
+{
+    buf_char(b, (char)(v & 0xFF));
+}
+
+static void put16(struct buf *b, uint32_t v)
+{
+    put8(b, v);
+    put8(b, v >> 8);
+}
+
+static void put32(struct buf *b, uint32_t v)
+{
+    put16(b, v);
+    put16(b, v >> 16);
+}
+
+static void put_wide(struct buf *b, const char *ascii)
+{
+    for (; *ascii != '\0'; ascii++) {
+        put16(b, (unsigned char)*ascii);
+    }
+}
+
+static void set16(struct buf *b, size_t at, uint32_t v)
+{
+    b->ptr[at] = (char)(v & 0xFF);
+    b->ptr[at + 1] = (char)(v >> 8 & 0xFF);
+}
+
+static void set32(struct buf *b, size_t at, uint32_t v)
+{
+    set16(b, at, v & 0xFFFF);
+    set16(b, at + 2, v >> 16);
+}
+
+static void pad(struct buf *b, size_t to)
+{
+    while (b->len % to != 0) {
+        buf_char(b, '\0');
+    }
+}
+
+static void zeros(struct buf *b, size_t n)
+{
+    for (size_t i = 0; i < n; i++) {
+        buf_char(b, '\0');
+    }
+}
+
+/* ---- compound files ---- */
+
+struct entry {
+    char name[32];
+    uint32_t parent, kind, start, size, child, sibling, last;
+};
+
+struct maker {
+    struct entry entries[ENTRIES_MAX];
+    uint32_t n;
+    struct buf sectors, mini;
+    uint32_t fat[SECTORS_MAX], mini_fat[SECTORS_MAX];
+    uint32_t n_fat, n_mini;
+};
+
+static uint32_t add_entry(struct maker *m, uint32_t parent, const char *name, size_t len,
+                          uint32_t kind)
+{
+    for (uint32_t i = 1; i < m->n; i++) {
+        if (m->entries[i].parent == parent && strlen(m->entries[i].name) == len &&
+            memcmp(m->entries[i].name, name, len) == 0) {
+            return i;
+        }
+    }
+    if (m->n == ENTRIES_MAX || len > 31) {
+        abort();
+    }
+    struct entry *e = &m->entries[m->n];
+    *e = (struct entry){
+        .parent = parent, .kind = kind, .start = END, .child = FREE, .sibling = FREE, .last = FREE};
+    memcpy(e->name, name, len);
+    struct entry *p = &m->entries[parent];
+    if (m->n > 0 && p->last == FREE) {
+        p->child = m->n;
+    } else if (m->n > 0) {
+        m->entries[p->last].sibling = m->n;
+    }
+    p->last = m->n > 0 ? m->n : FREE;
+    return m->n++;
+}
+
+/* scatter: a free sector before each. */
+static uint32_t add_chain(struct maker *m, struct str data, bool scatter)
+{
+    uint32_t first = END, last = END;
+    for (size_t at = 0; at < data.len; at += SECTOR) {
+        size_t n = data.len - at < SECTOR ? data.len - at : SECTOR;
+        if (scatter) {
+            zeros(&m->sectors, SECTOR);
+            m->fat[m->n_fat++] = FREE;
+        }
+        buf_append(&m->sectors, data.ptr + at, n);
+        pad(&m->sectors, SECTOR);
+        m->fat[m->n_fat] = END;
+        if (last == END) {
+            first = m->n_fat;
+        } else {
+            m->fat[last] = m->n_fat;
+        }
+        last = m->n_fat++;
+        if (m->n_fat > SECTORS_MAX - 4) {
+            abort();
+        }
+    }
+    return first;
+}
+
+static uint32_t add_mini(struct maker *m, struct str data)
+{
+    uint32_t first = m->n_mini;
+    buf_str(&m->mini, data);
+    pad(&m->mini, MINI);
+    while (m->n_mini < m->mini.len / MINI) {
+        m->mini_fat[m->n_mini] = m->n_mini + 1;
+        m->n_mini++;
+    }
+    if (m->n_mini > first) {
+        m->mini_fat[m->n_mini - 1] = END;
+    }
+    return m->n_mini > first ? first : END;
+}
+
+static void put_directory(struct maker *m, struct buf *out)
+{
+    for (uint32_t i = 0; i < m->n; i++) {
+        const struct entry *e = &m->entries[i];
+        size_t from = out->len;
+        put_wide(out, e->name);
+        zeros(out, from + 64 - out->len);
+        put16(out, (uint32_t)(strlen(e->name) + 1) * 2);
+        put16(out, e->kind | 0x100);
+        put32(out, FREE); /* nothing to the left: siblings are a list */
+        put32(out, e->sibling);
+        put32(out, e->child);
+        zeros(out, 36);
+        put32(out, e->start);
+        put32(out, e->size);
+        put32(out, 0);
+    }
+}
+
+static void finish_cfb(struct maker *m, struct buf *out)
+{
+    struct buf table, directory;
+    buf_init(&table, 1U << 20);
+    buf_init(&directory, 1U << 20);
+    for (uint32_t i = 0; i < m->n_mini; i++) {
+        put32(&table, m->mini_fat[i]);
+    }
+    m->entries[0].start = add_chain(m, buf_view(&m->mini), false);
+    m->entries[0].size = (uint32_t)m->mini.len;
+    uint32_t mini_sectors = (uint32_t)((table.len + SECTOR - 1) / SECTOR);
+    uint32_t mini_at = add_chain(m, buf_view(&table), false);
+    put_directory(m, &directory);
+    uint32_t directory_at = add_chain(m, buf_view(&directory), false);
+    uint32_t n_tables = (m->n_fat + 40 + SECTOR / 4 - 1) / (SECTOR / 4);
+    uint32_t table_at = m->n_fat;
+    buf_reset(&table);
+    for (uint32_t i = 0; i < n_tables; i++) {
+        m->fat[m->n_fat++] = 0xFFFFFFFD;
+    }
+    for (uint32_t i = 0; i < n_tables * (SECTOR / 4); i++) {
+        put32(&table, i < m->n_fat ? m->fat[i] : FREE);
+    }
+    size_t from = out->len;
+    buf_append(out, "\xD0\xCF\x11\xE0\xA1\xB1\x1A\xE1", 8);
+    zeros(out, 16);
+    put16(out, 0x3E);
+    put16(out, 3);
+    put16(out, 0xFFFE);
+    put16(out, 9);
+    put16(out, 6);
+    zeros(out, 10);
+    put32(out, n_tables);
+    put32(out, directory_at);
+    put32(out, 0);
+    put32(out, 4096);
+    put32(out, mini_at);
+    put32(out, mini_sectors);
+    put32(out, END);
+    put32(out, 0);
+    for (uint32_t i = 0; i < 109; i++) {
+        put32(out, i < n_tables ? table_at + i : FREE);
+    }
+    zeros(out, from + SECTOR - out->len);
+    buf_str(out, buf_view(&m->sectors));
+    buf_str(out, buf_view(&table));
+    buf_deinit(&table);
+    buf_deinit(&directory);
+}
+
+void make_cfb(const struct cfb_stream *streams, size_t n, struct buf *out)
+{
+    struct maker *m = calloc(1, sizeof *m);
+    bool scattered = false;
+    if (m == NULL) {
+        abort();
+    }
+    buf_init(&m->sectors, 16U << 20);
+    buf_init(&m->mini, 1U << 20);
+    (void)add_entry(m, 0, "Root Entry", 10, 5);
+    for (size_t i = 0; i < n; i++) {
+        uint32_t parent = 0;
+        const char *name = streams[i].path;
+        for (const char *slash; (slash = strchr(name, '/')) != NULL; name = slash + 1) {
+            parent = add_entry(m, parent, name, (size_t)(slash - name), 1);
+        }
+        uint32_t at = add_entry(m, parent, name, strlen(name), 2);
+        m->entries[at].size = (uint32_t)streams[i].data.len;
+        bool big = streams[i].data.len >= 4096;
+        m->entries[at].start =
+            big ? add_chain(m, streams[i].data, !scattered) : add_mini(m, streams[i].data);
+        scattered = scattered || big;
+    }
+    finish_cfb(m, out);
+    buf_deinit(&m->sectors);
+    buf_deinit(&m->mini);
+    free(m);
+}
+
+/* ---- Word ---- */
+
+#define TEXT_AT 0x800U
+#define STYLE_HEADING 1U
+#define STYLE_LIST 2U
+
+struct para {
+    const char *text; /* its mark included */
+    uint32_t style;
+    const char *change; /* property changes, */
+    size_t n_change;
+};
+
+#define IN_TABLE "\x16\x24\x01"
+#define ROW_END "\x16\x24\x01\x17\x24\x01"
+
+static const struct para paras[] = {
+    {"Fox title\r", STYLE_HEADING, "", 0},
+    {"The quick \x93"
+     "brown\x94 fox.\r",
+     0, "", 0},
+    {"See \x13 HYPERLINK \"http://fox.example/\" \x14the den\x15 now\x02.\r", 0, "", 0},
+    {"Shown SECRET shown.\r", 0, "", 0},
+    {"Name\x07", 0, IN_TABLE, 3},
+    {"Age\x07", 0, IN_TABLE, 3},
+    {"\x07", 0, ROW_END, 6},
+    {"Reynard\x07", 0, IN_TABLE, 3},
+    {"seven\x07", 0, IN_TABLE, 3},
+    {"\x07", 0, ROW_END, 6},
+    {"An item\r", STYLE_LIST, "", 0},
+    /* stories behind the body: a footnote, a header */
+    {"\x02 A note on dens.\r", 0, "", 0},
+    {"A header\r", 0, "", 0},
+};
+#define N_PARAS (sizeof paras / sizeof paras[0])
+#define N_BODY 11U
+
+static uint32_t position_of(size_t paragraph)
+{
+    uint32_t n = 0;
+    for (size_t i = 0; i < paragraph; i++) {
+        n += (uint32_t)strlen(paras[i].text);
+    }
+    return n;
+}
+
+/* The page of paragraphs' properties: offsets, then where each lies, then those from the end on. */
+static void put_paragraph_page(struct buf *b)
+{
+    size_t from = b->len, low = 510;
+    zeros(b, SECTOR);
+    for (size_t i = 0; i <= N_PARAS; i++) {
+        set32(b, from + i * 4, TEXT_AT + position_of(i));
+    }
+    for (size_t i = 0; i < N_PARAS; i++) {
+        size_t n = 2 + paras[i].n_change;
+        low = (low - (n + 2)) & ~(size_t)1;
+        b->ptr[from + (N_PARAS + 1) * 4 + i * 13] = (char)(low / 2);
+        b->ptr[from + low] = '\0';
+        b->ptr[from + low + 1] = (char)((n + 1) / 2);
+        set16(b, from + low + 2, paras[i].style);
+        memcpy(b->ptr + from + low + 4, paras[i].change, paras[i].n_change);
+    }
+    b->ptr[from + 511] = (char)N_PARAS;
+}
+
+/* SECRET is hidden. */
+static void put_character_page(struct buf *b)
+{
+    uint32_t secret = TEXT_AT + position_of(3) + 6, end = TEXT_AT + position_of(N_PARAS);
+    size_t from = b->len;
+    zeros(b, SECTOR);
+    set32(b, from, TEXT_AT);
+    set32(b, from + 4, secret);
+    set32(b, from + 8, secret + 7);
+    set32(b, from + 12, end);
+    b->ptr[from + 17] = (char)(400 / 2);
+    memcpy(b->ptr + from + 400, "\x03\x3C\x08\x01", 4);
+    b->ptr[from + 511] = 3;
+}
+
+static void put_style(struct buf *b, uint32_t id, const char *name, const char *changes, size_t n)
+{
+    size_t from = b->len;
+    put16(b, 0);
+    put16(b, id);
+    put16(b, 1 | 0xFFF0); /* of paragraphs, based on none */
+    put16(b, 2);
+    zeros(b, 4);
+    put16(b, (uint32_t)strlen(name));
+    put_wide(b, name);
+    put16(b, 0);
+    put16(b, (uint32_t)(2 + n));
+    put16(b, 0);
+    buf_append(b, changes, n);
+    pad(b, 2);
+    set16(b, from, (uint32_t)(b->len - from - 2));
+}
+
+static void put_styles(struct buf *b)
+{
+    put16(b, 18);
+    put16(b, 3);
+    put16(b, 10);
+    zeros(b, 14);
+    put_style(b, 0, "Normal", "", 0);
+    put_style(b, 1, "Titre 1", "", 0);
+    put_style(b, 0xFFE, "Points", "\x0B\x46\x01\x00", 4);
+}
+
+void make_doc(struct buf *out)
+{
+    struct buf main, table;
+    uint32_t all = position_of(N_PARAS), body = position_of(N_BODY);
+    uint32_t note = position_of(N_BODY + 1) - body;
+    uint32_t split = position_of(1); /* the first paragraph is a piece of its own, in UTF-16 */
+    buf_init(&main, 1U << 20);
+    buf_init(&table, 1U << 20);
+    zeros(&main, TEXT_AT);
+    for (size_t i = 0; i < N_PARAS; i++) {
+        buf_z(&main, paras[i].text);
+    }
+    uint32_t wide_at = (uint32_t)main.len;
+    put_wide(&main, "Fox title\r");
+    pad(&main, SECTOR);
+    uint32_t page = (uint32_t)(main.len / SECTOR);
+    put_paragraph_page(&main);
+    put_character_page(&main);
+    /* the page knows the 8-bit offsets only: a second one for the first paragraph */
+    size_t second = main.len;
+    zeros(&main, SECTOR);
+    set32(&main, second, wide_at);
+    set32(&main, second + 4, wide_at + 2 * split);
+    main.ptr[second + 8] = (char)(400 / 2);
+    memcpy(main.ptr + second + 400, "\x00\x01\x01\x00", 4);
+    main.ptr[second + 511] = 1;
+
+    set16(&main, 0, 0xA5EC);
+    set16(&main, 2, 0xC1);
+    set16(&main, 10, 0x0200);
+    set32(&main, 0x4C, body);
+    set32(&main, 0x50, note);
+    set32(&main, 0x54, all - body - note);
+    struct {
+        uint32_t at, from;
+    } parts[] = {{0xA2, 0}, {0x1A2, 0}, {0x102, 0}, {0xFA, 0}, {0xAA, 0}, {0xB2, 0}};
+    for (size_t i = 0; i < sizeof parts / sizeof parts[0]; i++) {
+        parts[i].from = (uint32_t)table.len;
+        if (parts[i].at == 0xA2) {
+            put_styles(&table);
+        } else if (parts[i].at == 0x1A2) {
+            put8(&table, 2);
+            put32(&table, 3 * 4 + 2 * 8);
+            put32(&table, 0);
+            put32(&table, split);
+            put32(&table, all);
+            put16(&table, 0);
+            put32(&table, wide_at);
+            put16(&table, 0);
+            put16(&table, 0);
+            put32(&table, 0x40000000 | (TEXT_AT + split) * 2);
+            put16(&table, 0);
+        } else if (parts[i].at == 0x102) {
+            put32(&table, TEXT_AT);
+            put32(&table, wide_at);
+            put32(&table, wide_at + 2 * split);
+            put32(&table, page);
+            put32(&table, page + 2);
+        } else if (parts[i].at == 0xFA) {
+            put32(&table, TEXT_AT);
+            put32(&table, wide_at);
+            put32(&table, page + 1);
+        } else if (parts[i].at == 0xAA) {
+            put32(&table, position_of(2) + 48); /* the note's mark */
+            put32(&table, body);
+            put16(&table, 1);
+        } else {
+            put32(&table, 0);
+            put32(&table, note);
+            put32(&table, note);
+        }
+        set32(&main, parts[i].at, parts[i].from);
+        set32(&main, parts[i].at + 4, (uint32_t)table.len - parts[i].from);
+    }
+    const struct cfb_stream streams[] = {{"WordDocument", buf_view(&main)},
+                                         {"1Table", buf_view(&table)}};
+    make_cfb(streams, 2, out);
+    buf_deinit(&main);
+    buf_deinit(&table);
+}
+
+/* ---- Excel ---- */
+
+static size_t record(struct buf *b, uint32_t type)
+{
+    put16(b, type);
+    put16(b, 0);
+    return b->len;
+}
+
+static void close_record(struct buf *b, size_t from)
+{
+    set16(b, from - 2, (uint32_t)(b->len - from));
+}
+
+static void cell(struct buf *b, uint32_t type, uint32_t row, uint32_t column, uint32_t style,
+                 const void *data, size_t n)
+{
+    size_t r = record(b, type);
+    put16(b, row);
+    put16(b, column);
+    put16(b, style);
+    buf_append(b, data, n);
+    close_record(b, r);
+}
+
+static void begin_part(struct buf *b, uint32_t kind)
+{
+    size_t r = record(b, 0x809);
+    put16(b, 0x600);
+    put16(b, kind);
+    zeros(b, 12);
+    close_record(b, r);
+}
+
+static void end_part(struct buf *b)
+{
+    close_record(b, record(b, 0x0A));
+}
+
+static size_t sheet_name(struct buf *b, const char *name)
+{
+    size_t r = record(b, 0x85);
+    put32(b, 0);
+    put16(b, 0);
+    put8(b, (uint32_t)strlen(name));
+    put8(b, 0);
+    buf_z(b, name);
+    close_record(b, r);
+    return r;
+}
+
+static void put_book(struct buf *b)
+{
+    /* a date in the second style; strings, the second cut in two with its width changing */
+    for (uint32_t i = 0; i < 2; i++) {
+        size_t r = record(b, 0xE0);
+        put16(b, 0);
+        put16(b, i == 0 ? 0 : 14);
+        zeros(b, 16);
+        close_record(b, r);
+    }
+    size_t r = record(b, 0xFC);
+    put32(b, 3);
+    put32(b, 3);
+    put16(b, 4);
+    put8(b, 0);
+    buf_z(b, "Year");
+    put16(b, 9);
+    put8(b, 0);
+    buf_z(b, "Duck");
+    close_record(b, r);
+    r = record(b, 0x3C);
+    put8(b, 1);
+    put_wide(b, "s se");
+    put16(b, 0x20AC);
+    put16(b, 2);
+    put8(b, 8); /* with runs of fonts */
+    put16(b, 1);
+    buf_z(b, "ok");
+    put32(b, 0);
+    close_record(b, r);
+}
+
+void make_xls(struct buf *out)
+{
+    struct buf b;
+    const double pi = 3.25;
+    buf_init(&b, 1U << 20);
+    begin_part(&b, 5);
+    size_t first = sheet_name(&b, "Pond"), second = sheet_name(&b, "Lake");
+    put_book(&b);
+    end_part(&b);
+    set32(&b, first, (uint32_t)b.len);
+    begin_part(&b, 0x10);
+    cell(&b, 0xFD, 0, 0, 0, "\0\0\0\0", 4);
+    cell(&b, 0xFD, 0, 2, 0, "\1\0\0\0", 4);
+    cell(&b, 0x27E, 1, 0, 1, "\x02\xA3\x02\x00", 4); /* 43200 as a date: (43200 << 2) | 2 */
+    cell(&b, 0x203, 1, 1, 0, &pi, 8);
+    cell(&b, 0x06, 1, 2, 0, "\0\0\0\0\0\0\xFF\xFF\0\0\0\0\0\0", 14);
+    size_t r = record(&b, 0x207);
+    put16(&b, 5);
+    put8(&b, 0);
+    buf_z(&b, "mixed");
+    close_record(&b, r);
+    cell(&b, 0x205, 2, 1, 0, "\x07\x01", 2);
+    end_part(&b);
+    set32(&b, second, (uint32_t)b.len);
+    begin_part(&b, 0x10);
+    cell(&b, 0xFD, 4, 0, 0, "\2\0\0\0", 4);
+    r = record(&b, 0x1B6);
+    zeros(&b, 10);
+    put16(&b, 9);
+    zeros(&b, 6);
+    close_record(&b, r);
+    r = record(&b, 0x3C);
+    put8(&b, 0);
+    buf_z(&b, "A comment");
+    close_record(&b, r);
+    end_part(&b);
+    zeros(&b, 4096); /* so that it lies in big sectors */
+    const struct cfb_stream streams[] = {{"Workbook", buf_view(&b)}};
+    make_cfb(streams, 1, out);
+    buf_deinit(&b);
+}
+
+/* ---- PowerPoint ---- */
+
+static size_t open_part(struct buf *b, uint32_t head, uint32_t type)
+{
+    put16(b, head);
+    put16(b, type);
+    put32(b, 0);
+    return b->len;
+}
+
+static void close_part(struct buf *b, size_t from)
+{
+    set32(b, from - 4, (uint32_t)(b->len - from));
+}
+
+static void numbers(struct buf *b, uint32_t type, const uint32_t *list, size_t n)
+{
+    size_t r = open_part(b, 0, type);
+    for (size_t i = 0; i < n; i++) {
+        put32(b, list[i]);
+    }
+    close_part(b, r);
+}
+
+static void words(struct buf *b, uint32_t kind, const char *text)
+{
+    numbers(b, 0x0F9F, &kind, 1);
+    size_t r = open_part(b, 0, 0x0FA8);
+    buf_z(b, text);
+    close_part(b, r);
+}
+
+/* A slide, or its notes: shapes with text of their own or a place in the outline. */
+static void slide(struct buf *b, uint32_t type, uint32_t of, const uint32_t *places, size_t n,
+                  uint32_t kind, const char *text)
+{
+    size_t whole = open_part(b, 0xF, type);
+    uint32_t atom[] = {of, 0};
+    if (type == 0x3F0) {
+        numbers(b, 0x3F1, atom, 2);
+    }
+    size_t group = open_part(b, 0xF, 0xF003);
+    for (size_t i = 0; i < n + 1; i++) {
+        size_t shape = open_part(b, 0xF, 0xF004), box = open_part(b, 0xF, 0xF00D);
+        if (i < n) {
+            numbers(b, 0x0F9E, &places[i], 1);
+        } else {
+            words(b, kind, text);
+        }
+        close_part(b, box);
+        close_part(b, shape);
+    }
+    close_part(b, group);
+    close_part(b, whole);
+}
+
+void make_ppt(struct buf *out)
+{
+    struct buf b, user;
+    uint32_t at[5], places[] = {0, 1};
+    buf_init(&b, 1U << 20);
+    buf_init(&user, 4096);
+    at[0] = (uint32_t)b.len;
+    size_t document = open_part(&b, 0xF, 0x3E8), list = open_part(&b, 0xF, 0xFF0);
+    numbers(&b, 0x3F3, (const uint32_t[]){2, 0, 2, 256, 0}, 5);
+    words(&b, 0, "Foxes");
+    words(&b, 1, "First point\rSecond point");
+    numbers(&b, 0x3F3, (const uint32_t[]){3, 0, 1, 257, 0}, 5);
+    words(&b, 0, "Dens");
+    close_part(&b, list);
+    list = open_part(&b, 0x2F, 0xFF0);
+    numbers(&b, 0x3F3, (const uint32_t[]){4, 0, 0, 256, 0}, 5);
+    close_part(&b, list);
+    close_part(&b, document);
+    at[1] = (uint32_t)b.len;
+    slide(&b, 0x3EE, 0, places, 2, 4, "A box");
+    at[2] = (uint32_t)b.len;
+    slide(&b, 0x3EE, 0, places, 1, 4, "*");
+    at[3] = (uint32_t)b.len;
+    slide(&b, 0x3F0, 256, NULL, 0, 2, "Say it slowly");
+    at[4] = (uint32_t)b.len;
+    size_t r = open_part(&b, 0, 0x1772);
+    put32(&b, 1 | 4U << 20);
+    for (size_t i = 0; i < 4; i++) {
+        put32(&b, at[i]);
+    }
+    close_part(&b, r);
+    uint32_t saving = (uint32_t)b.len;
+    numbers(&b, 0x0FF5, (const uint32_t[]){0, 0x03000000, 0, at[4], 1, 5, 0}, 7);
+    r = open_part(&user, 0, 0x0FF6);
+    put32(&user, 0x14);
+    put32(&user, 0xE391C05F);
+    put32(&user, saving);
+    close_part(&user, r);
+    const struct cfb_stream streams[] = {{"Current User", buf_view(&user)},
+                                         {"PowerPoint Document", buf_view(&b)}};
+    make_cfb(streams, 2, out);
+    buf_deinit(&b);
+    buf_deinit(&user);
+}

@@ -1,0 +1,158 @@
+/* Word, Excel and PowerPoint of 1997 to 2003: what honest files give, what damaged ones do not. */
+#include "tests/unit/test.h"
+
+#include "tests/unit/ingest/damage.h"
+#include "tests/unit/ingest/ole_fixtures.h"
+
+static void test_doc(void **state)
+{
+    struct buf b;
+    (void)state;
+    buf_init(&b, 1U << 20);
+    make_doc(&b);
+    expect(ole_extract, buf_view(&b), "",
+           "H1 Fox title\n"
+           "P The quick \u201Cbrown\u201D fox.\n"
+           "P See the den (http://fox.example/) now.\n"
+           "N A note on dens.\n"
+           "P Shown shown.\n"
+           "T Name | Age\n"
+           "T Reynard | seven\n"
+           "L An item\n"
+           "F A header\n");
+    buf_deinit(&b);
+}
+
+static void test_xls(void **state)
+{
+    struct buf b;
+    (void)state;
+    buf_init(&b, 1U << 20);
+    make_xls(&b);
+    expect(ole_extract, buf_view(&b), "",
+           "H1 Pond\n"
+           "T Year |  | Ducks se\u20AC\n"
+           "T 2018-04-10 | 3.25 | mixed\n"
+           "T  | #DIV/0!\n"
+           "H1 Lake\n"
+           "T ok\n"
+           "N A comment\n");
+    buf_deinit(&b);
+}
+
+static void test_ppt(void **state)
+{
+    struct buf b;
+    (void)state;
+    buf_init(&b, 1U << 20);
+    make_ppt(&b);
+    expect(ole_extract, buf_view(&b), "",
+           "H1 Foxes\n"
+           "L First point\n"
+           "L Second point\n"
+           "P A box\n"
+           "N Say it slowly\n"
+           "H1 Dens\n");
+    buf_deinit(&b);
+}
+
+/* What is locked, or none of these, is told as such. */
+static void test_refused(void **state)
+{
+    struct buf b;
+    char fib[0x200] = "\xEC\xA5\xC1";
+    static const char book[] =
+        "\x09\x08\x10\0\0\x06\x05\0\0\0\0\0\0\0\0\0\0\0\0\0\x2F\0\x02\0\1\0\0\0";
+    static const char user[] = "\0\0\xF6\x0F\x14\0\0\0\x14\0\0\0\xDF\xC4\xD1\xF3\0\0\0\0";
+    (void)state;
+    fib[11] = 1;
+    const struct {
+        struct cfb_stream streams[2];
+        enum status code;
+        const char *words;
+    } cases[] = {
+        {{{"WordDocument", {fib, sizeof fib}}, {"x", {"", 0}}}, STATUS_UNSUPPORTED, "encrypted"},
+        {{{"Workbook", {book, sizeof book}}, {"x", {"", 0}}}, STATUS_UNSUPPORTED, "encrypted"},
+        {{{"Current User", {user, sizeof user}}, {"PowerPoint Document", {"x", 1}}},
+         STATUS_UNSUPPORTED,
+         "encrypted"},
+        {{{"EncryptedPackage", {"x", 1}}, {"EncryptionInfo", {"x", 1}}},
+         STATUS_UNSUPPORTED,
+         "encrypted"},
+        {{{"Something", {"x", 1}}, {"Else", {"x", 1}}}, STATUS_UNSUPPORTED, "neither Word"},
+        {{{"WordDocument", {"x", 1}}, {"1Table", {"x", 1}}}, STATUS_INVALID, "damaged"},
+        {{{"Workbook", {"x", 1}}, {"y", {"x", 1}}}, STATUS_INVALID, "damaged"},
+    };
+    for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+        buf_init(&b, 1U << 20);
+        make_cfb(cases[i].streams, 2, &b);
+        expect_failure(ole_extract, buf_view(&b), cases[i].code, cases[i].words);
+        buf_deinit(&b);
+    }
+    expect_failure(ole_extract, STR("no compound file"), STATUS_INVALID, "1997 to 2003");
+}
+
+static void test_damaged(void **state)
+{
+    static void (*const makers[])(struct buf *) = {make_doc, make_xls, make_ppt};
+    (void)state;
+    for (size_t i = 0; i < sizeof makers / sizeof makers[0]; i++) {
+        struct buf b;
+        buf_init(&b, 1U << 20);
+        makers[i](&b);
+        damage(ole_extract, buf_view(&b));
+        buf_deinit(&b);
+    }
+}
+
+/* Many pieces of text that are the same one: more comes out than is in the file. */
+static void test_pieces_over_each_other(void **state)
+{
+    enum { PIECES = 4000, EACH = 60000 };
+    struct buf main, table, b;
+    struct collected c;
+    struct error err = {0};
+    (void)state;
+    buf_init(&main, 1U << 20);
+    buf_init(&table, 1U << 20);
+    buf_init(&b, 4U << 20);
+    for (size_t i = 0; i < 0x200 + EACH; i++) {
+        buf_char(&main, i < 0x200 ? '\0' : 0x13); /* fields that open, and give out nothing */
+    }
+    memcpy(main.ptr, "\xEC\xA5\xC1", 4);
+    uint32_t sizes[PIECES + 1];
+    for (uint32_t i = 0; i <= PIECES; i++) {
+        sizes[i] = i * EACH;
+    }
+    uint32_t all = sizes[PIECES], length = 5 + sizeof sizes + PIECES * 8;
+    memcpy(main.ptr + 0x4C, &all, 4);
+    memcpy(main.ptr + 0x1A6, &length, 4);
+    length -= 5;
+    buf_char(&table, 2);
+    buf_append(&table, &length, 4);
+    buf_append(&table, sizes, sizeof sizes);
+    for (uint32_t i = 0; i < PIECES; i++) {
+        uint32_t piece[] = {0x04000000, 0x00004000};
+        buf_append(&table, piece, sizeof piece);
+    }
+    const struct cfb_stream streams[] = {{"WordDocument", buf_view(&main)},
+                                         {"0Table", buf_view(&table)}};
+    make_cfb(streams, 2, &b);
+    collected_init(&c);
+    assert_int_equal(collect(ole_extract, buf_view(&b), NULL, &c, &err), STATUS_INVALID);
+    assert_non_null(strstr(err.text, "over itself"));
+    collected_deinit(&c);
+    buf_deinit(&main);
+    buf_deinit(&table);
+    buf_deinit(&b);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_doc),     cmocka_unit_test(test_xls),
+        cmocka_unit_test(test_ppt),     cmocka_unit_test(test_refused),
+        cmocka_unit_test(test_damaged), cmocka_unit_test(test_pieces_over_each_other),
+    };
+    return cmocka_run_group_tests_name("ole", tests, NULL, NULL);
+}
