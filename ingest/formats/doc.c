@@ -480,7 +480,7 @@ enum status doc_read(struct ole *o, uint32_t stream, struct error *err)
         return s;
     }
     d.left = (uint64_t)d.main.len * 4 + 65536;
-    emit_document(o->e, "doc", o->title, STR(""), 0);
+    emit_document(o->e, "doc", o->title, STR(""), o->pages);
     read_story(&d, EX__BLOCK__KIND__PARAGRAPH, 0, d.starts[BODY + 1]);
     read_notes(&d, UINT32_MAX);
     if (d.old) {

@@ -4,7 +4,7 @@
 
 #include "ingest/formats/charset.h"
 
-#define TITLE_MAX 4096U
+#define TEXT_MAX 4096U /* of the summary */
 #define PROPERTIES_MAX 256U
 
 const char *ole_charset(uint32_t codepage)
@@ -70,13 +70,42 @@ const char *ole_charset_of_language(uint32_t lid)
     return "WINDOWS-1252";
 }
 
-/* The title in the summary information ([MS-OLEPS]); a damaged one is none. */
-static enum status read_title(struct ole *o, struct error *err)
+int64_t ole_time_ms(uint64_t time)
 {
-    struct str all, title = STR("");
-    uint32_t codepage = 1252;
+    return (int64_t)(time / 10000) - 11644473600000;
+}
+
+/* A text of the summary information in its code page, in the arena; "" where it cannot be had. */
+static struct str summary_text(const struct ole *o, struct str value, uint32_t codepage)
+{
     struct buf text;
     struct error none = {0};
+    struct str s = cut(value, 8, le32(value, 4));
+    s.len = s.len > TEXT_MAX ? TEXT_MAX : s.len;
+    const char *nul = s.len == 0 || codepage == 1200 ? NULL : memchr(s.ptr, '\0', s.len);
+    buf_init(&text, TEXT_MAX * 4);
+    if (codepage == 1200) {
+        utf16_put(&text, s);
+    } else {
+        s.len = nul == NULL ? s.len : (size_t)(nul - s.ptr);
+        if (charset_decode(s, ole_charset(codepage), &text, &none) != STATUS_OK) {
+            buf_reset(&text);
+        }
+    }
+    const char *copy = arena_strndup(o->in->arena, buf_view(&text).ptr, text.len);
+    struct str out = copy == NULL ? STR("") : (struct str){copy, text.len};
+    buf_deinit(&text);
+    return out;
+}
+
+/* Title, author and the like in the summary information ([MS-OLEPS]); a damaged one says nothing.
+ */
+static enum status read_summary(struct ole *o, struct error *err)
+{
+    enum { CODE_PAGE = 1, TITLE, SUBJECT, AUTHOR, KEYWORDS, CREATED = 12, SAVED, PAGES };
+    enum { SHORT = 2, LONG = 3, TEXT = 30, TIME = 64 };
+    struct str all;
+    uint32_t codepage = 1252;
     enum status s = cfb_read(&o->file, cfb_find(&o->file, 0, "\005SummaryInformation"), &all, err);
     if (s != STATUS_OK) {
         return s;
@@ -86,26 +115,22 @@ static enum status read_title(struct ole *o, struct error *err)
     for (uint32_t i = 0; i < n && i < PROPERTIES_MAX; i++) {
         uint32_t id = le32(set, 8 + (size_t)i * 8);
         struct str value = cut(set, le32(set, 12 + (size_t)i * 8), set.len);
-        if (id == 1 && le32(value, 0) == 2) {
+        uint32_t type = le32(value, 0);
+        if (id == CODE_PAGE && type == SHORT) {
             codepage = le16(value, 4);
-        } else if (id == 2 && le32(value, 0) == 30) {
-            title = cut(value, 8, le32(value, 4));
+        } else if (type == TEXT && id == TITLE) {
+            o->title = summary_text(o, value, codepage);
+        } else if (type == TEXT && id == AUTHOR) {
+            emit_author(o->e, summary_text(o, value, codepage));
+        } else if (type == TEXT && (id == KEYWORDS || id == SUBJECT)) {
+            emit_keywords(o->e, summary_text(o, value, codepage));
+        } else if (type == TIME && (id == CREATED || id == SAVED) && le64(value, 4) > 0) {
+            emit_date_ms(o->e, id == CREATED ? EMIT_CREATED : EMIT_MODIFIED,
+                         ole_time_ms(le64(value, 4)));
+        } else if (type == LONG && id == PAGES) {
+            o->pages = le32(value, 4) < INT32_MAX ? le32(value, 4) : 0;
         }
     }
-    title.len = title.len > TITLE_MAX ? TITLE_MAX : title.len;
-    const char *nul = title.len == 0 ? NULL : memchr(title.ptr, '\0', title.len);
-    buf_init(&text, TITLE_MAX * 4);
-    if (codepage == 1200) {
-        utf16_put(&text, title);
-    } else {
-        title.len = nul == NULL ? title.len : (size_t)(nul - title.ptr);
-        if (charset_decode(title, ole_charset(codepage), &text, &none) != STATUS_OK) {
-            buf_reset(&text);
-        }
-    }
-    o->title = (struct str){arena_strndup(o->in->arena, buf_view(&text).ptr, text.len), text.len};
-    o->title = o->title.ptr == NULL ? STR("") : o->title;
-    buf_deinit(&text);
     return STATUS_OK;
 }
 
@@ -143,7 +168,7 @@ enum status ole_extract(const struct extract_input *in, struct emitter *e, struc
     }
     enum status s = cfb_open(in->data, in->arena, &o.file, err);
     if (s == STATUS_OK) {
-        s = read_title(&o, err);
+        s = read_summary(&o, err);
     }
     return s == STATUS_OK ? read_kind(&o, err) : s;
 }

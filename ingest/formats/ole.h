@@ -11,6 +11,7 @@ struct ole {
     struct emitter *e;
     struct cfb file;
     struct str title; /* UTF-8, by its summary information; may be empty */
+    uint32_t pages;   /* likewise; 0: not said */
 };
 
 /* Word 6 to 2003 ([MS-DOC]). stream: "WordDocument". */
@@ -24,5 +25,8 @@ enum status ppt_read(struct ole *o, uint32_t stream, struct error *err) MUST_CHE
 const char *ole_charset_of_language(uint32_t lid);
 /* ... and of a number: 1251, 932, 65001, 10000. */
 const char *ole_charset(uint32_t codepage);
+
+/* Windows' count of 100 ns since 1601, as milliseconds since 1970. */
+int64_t ole_time_ms(uint64_t time);
 
 #endif

@@ -110,8 +110,10 @@ void xlsx_show(struct buf *out, struct str value, enum xlsx_format format, bool 
     if (dated && (v < 0 || v >= SERIAL_MAX)) {
         format = XLSX_NUMBER;
     }
-    int64_t day = (int64_t)v;
-    int64_t seconds = (int64_t)llround((v - (double)day) * 86400);
+    double at =
+        format == XLSX_NUMBER || format == XLSX_PERCENT ? 0 : v; /* others may be any size */
+    int64_t day = (int64_t)at;
+    int64_t seconds = (int64_t)llround((at - (double)day) * 86400);
     if (seconds == 86400) { /* a rounded midnight */
         day++;
         seconds = 0;

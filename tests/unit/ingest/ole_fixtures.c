@@ -517,7 +517,7 @@ static void put_book(struct buf *b)
 void make_xls(struct buf *out)
 {
     struct buf b;
-    const double pi = 3.25;
+    const double number = 3.25, huge = 1e300; /* beyond any date */
     buf_init(&b, 1U << 20);
     begin_part(&b, 5);
     size_t first = sheet_name(&b, "Pond"), second = sheet_name(&b, "Lake");
@@ -528,7 +528,7 @@ void make_xls(struct buf *out)
     cell(&b, 0xFD, 0, 0, 0, "\0\0\0\0", 4);
     cell(&b, 0xFD, 0, 2, 0, "\1\0\0\0", 4);
     cell(&b, 0x27E, 1, 0, 1, "\x02\xA3\x02\x00", 4); /* 43200 as a date: (43200 << 2) | 2 */
-    cell(&b, 0x203, 1, 1, 0, &pi, 8);
+    cell(&b, 0x203, 1, 1, 0, &number, 8);
     cell(&b, 0x06, 1, 2, 0, "\0\0\0\0\0\0\xFF\xFF\0\0\0\0\0\0", 14);
     size_t r = record(&b, 0x207);
     put16(&b, 5);
@@ -536,6 +536,7 @@ void make_xls(struct buf *out)
     buf_z(&b, "mixed");
     close_record(&b, r);
     cell(&b, 0x205, 2, 1, 0, "\x07\x01", 2);
+    cell(&b, 0x203, 2, 2, 1, &huge, 8);
     end_part(&b);
     set32(&b, second, (uint32_t)b.len);
     begin_part(&b, 0x10);

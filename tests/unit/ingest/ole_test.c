@@ -33,7 +33,7 @@ static void test_xls(void **state)
            "H1 Pond\n"
            "T Year |  | Ducks se\u20AC\n"
            "T 2018-04-10 | 3.25 | mixed\n"
-           "T  | #DIV/0!\n"
+           "T  | #DIV/0! | 1e+300\n"
            "H1 Lake\n"
            "T ok\n"
            "N A comment\n");
