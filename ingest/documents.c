@@ -103,6 +103,11 @@ bool document_state(const struct tenant *t, const struct file_row *row, struct a
     out->pages = row->pages;
     out->format = arena_strdup(a, row->format);
     out->title = arena_strdup(a, row->title);
+    char reading[64];
+    queue_reading(t->queue, row->id, reading, sizeof reading);
+    if (state[0] == 'w' && reading[0] != '\0') {
+        out->reading = arena_strdup(a, reading);
+    }
     out->has_away = out->away = disk_is_away(t->disk, row->path);
     return access_state(row->access, a, out) && out->document != NULL && out->path.data != NULL &&
            out->collection != NULL && out->state != NULL &&

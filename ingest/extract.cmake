@@ -1,12 +1,12 @@
 # The sandboxed extractor, the pool that runs it, and the chunker.
 file(GLOB format_sources CONFIGURE_DEPENDS ${CMAKE_CURRENT_LIST_DIR}/formats/*.c)
 list(FILTER format_sources EXCLUDE REGEX detect)
-add_library(carrel_utf8 STATIC utf8.c)
+add_library(carrel_utf8 STATIC utf8.c legible.c)
 target_link_libraries(carrel_utf8 PUBLIC carrel_base PRIVATE carrel_warnings)
 
-add_library(carrel_formats STATIC ${format_sources} piece.c render.c member_name.c)
+add_library(carrel_formats STATIC ${format_sources} piece.c render.c picture.c member_name.c)
 target_link_libraries(carrel_formats PUBLIC carrel_base carrel_text carrel_utf8 proto_extract
-  PRIVATE carrel_warnings PkgConfig::XML2 PkgConfig::ZIP PkgConfig::MD4C PkgConfig::UCHARDET PkgConfig::ARCHIVE m)
+  PRIVATE carrel_warnings ${CMAKE_DL_LIBS} PkgConfig::XML2 PkgConfig::ZIP PkgConfig::MD4C PkgConfig::UCHARDET PkgConfig::ARCHIVE m)
 
 add_executable(carrel-extract extract_main.c formats/detect.c)
 target_link_libraries(carrel-extract PRIVATE carrel_warnings carrel_formats)

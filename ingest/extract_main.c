@@ -26,6 +26,7 @@
 #include "ingest/formats/detect.h"
 #include "ingest/formats/format.h"
 #include "ingest/formats/ocr.h"
+#include "ingest/picture.h"
 #include "ingest/piece.h"
 #include "ingest/render.h"
 
@@ -182,9 +183,20 @@ static bool parse_arguments(int argc, char *argv[], struct job *job)
     return true;
 }
 
+/* What is begun before the process is sealed. */
+struct beside {
+    struct tool tool;
+    struct picture_library *library; /* NULL: not needed */
+};
+
+static bool needs_library(const struct job *job)
+{
+    return job->render != 0 && job->picture;
+}
+
 static bool needs_tool(const struct job *job)
 {
-    return job->format == NULL || job->format->extract == pdf_extract;
+    return job->format == NULL ? !needs_library(job) : job->format->extract == pdf_extract;
 }
 
 /* A page's picture for reading, or a file that is one: to tesseract, which writes a table of words.
@@ -270,10 +282,22 @@ static enum status load(const struct job *job, const struct stat *st, struct buf
     return STATUS_OK;
 }
 
-static enum status extract(const struct job *job, const struct stat *st, struct tool *tool,
+static enum status render(const struct job *job, const struct stat *st,
+                          const struct tool_runner *runner, const struct picture_library *library,
+                          struct arena *a, struct buf *held, struct error *err)
+{
+    struct str data;
+    if (!job->picture) {
+        return render_page(runner, job->render, job->dpi, sink, NULL, err);
+    }
+    enum status s = load(job, st, held, &data, err);
+    return s == STATUS_OK ? picture_render(library, data, job->render, a, sink, NULL, err) : s;
+}
+
+static enum status extract(const struct job *job, const struct stat *st, struct beside *beside,
                            struct error *err)
 {
-    struct tool_runner runner = {.run = tool_run, .data = tool};
+    struct tool_runner runner = {.run = tool_run, .data = &beside->tool};
     struct arena arena;
     struct buf held;
     struct emitter e;
@@ -292,7 +316,7 @@ static enum status extract(const struct job *job, const struct stat *st, struct 
     }
     enum status s = STATUS_OK;
     if (job->render != 0) {
-        s = render_page(&runner, job->render, job->dpi, sink, NULL, err);
+        s = render(job, st, &runner, beside->library, &arena, &held, err);
         goto out;
     }
     if (job->ocr != 0) {
@@ -329,7 +353,7 @@ out:
 static enum status run(const struct job *job, struct error *err)
 {
     const struct sandbox_paths paths = {readable, executables};
-    struct tool tool = {0};
+    struct beside beside = {.library = NULL};
     struct stat st;
     enum status s = sandbox_enter(&job->limits, &paths, err);
     if (s == STATUS_OK && fstat(STDIN_FILENO, &st) != 0) {
@@ -342,12 +366,15 @@ static enum status run(const struct job *job, struct error *err)
         s = error_errno(err, errno, "the document on standard input");
     }
     if (s == STATUS_OK && needs_tool(job)) {
-        s = start_tool(job, &tool, err);
+        s = start_tool(job, &beside.tool, err);
+    }
+    if (s == STATUS_OK && needs_library(job)) {
+        s = picture_open(&beside.library, err);
     }
     if (s == STATUS_OK) {
         s = sandbox_seal_parser(&job->limits, err);
     }
-    return s == STATUS_OK ? extract(job, &st, &tool, err) : s;
+    return s == STATUS_OK ? extract(job, &st, &beside, err) : s;
 }
 
 static int detect(const char *name)

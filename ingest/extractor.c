@@ -597,13 +597,15 @@ struct extraction *extractor_ocr(struct extractor_pool *p, int fd, const struct 
     return admit(x, err);
 }
 
-struct extraction *extractor_render(struct extractor_pool *p, int fd, uint32_t page, uint32_t dpi,
-                                    render_done_fn done, void *data, struct error *err)
+struct extraction *extractor_render(struct extractor_pool *p, int fd, bool picture, uint32_t page,
+                                    uint32_t dpi, render_done_fn done, void *data,
+                                    struct error *err)
 {
     struct extraction *x = new_extraction(p, &p->renders, fd, err);
     if (x == NULL) {
         return NULL;
     }
+    x->picture = picture;
     x->page = page == 0 ? 1 : page;
     x->dpi = dpi < 36 ? 36 : dpi > 200 ? 200 : dpi;
     x->arena = &x->own;

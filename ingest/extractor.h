@@ -47,10 +47,11 @@ struct extraction *extractor_ocr(struct extractor_pool *p, int fd, const struct 
 /* Kills the child; done will not run. */
 void extractor_cancel(struct extraction *e);
 
-/* One page of a PDF as PNG. width/height are the page's size in points. */
+/* One page of a PDF, or one frame of a picture, as PNG. width/height are the page's size in points,
+ * the frame's in pixels: what its boxes are measured in. */
 typedef void (*render_done_fn)(const struct error *err, struct str png, float width_points,
                                float height_points, void *data);
-struct extraction *extractor_render(struct extractor_pool *p, int fd, uint32_t page, uint32_t dpi,
-                                    render_done_fn done, void *data, struct error *err);
+struct extraction *extractor_render(struct extractor_pool *p, int fd, bool picture, uint32_t page,
+                                    uint32_t dpi, render_done_fn done, void *data, struct error *err);
 
 #endif

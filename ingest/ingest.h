@@ -48,6 +48,8 @@ struct ingest {
     size_t extracting_max;
     uint64_t extracted_bytes;   /* memory of what was extracted and is not stored yet */
     struct list want_extractor; /* jobs */
+    struct list reading;        /* job_ocr.c: documents with pages to be read from their pictures */
+    size_t pages_running, pages_max;
 
     char unknown_folders[160]; /* names in the watched folder that are no tenant's, for people */
     uint32_t n_unknown_folders;

@@ -385,6 +385,7 @@ void job_cancel(struct job *j)
         j->extraction = NULL;
         j->t->in->extracting--;
     }
+    job_ocr_cancel(j);
     list_remove(&j->link);
     job_finish(j, OUTCOME_HELD);
 }

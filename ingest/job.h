@@ -1,5 +1,5 @@
 /* One row's way through the pipeline:
- *   put:    snapshot -> lookup -> (extract -> chunk -> encode) -> put -> record
+ *   put:    snapshot -> lookup -> (extract -> (pages read by OCR) -> chunk -> encode) -> put -> record
  *   move:   move -> record
  *   remove: remove -> (trash) -> record
  * A job works on a private copy of the file, taken while it is hashed: what is hashed, extracted
@@ -20,6 +20,7 @@ enum job_phase {
     JOB_LOOKUP,
     JOB_WAIT_EXTRACT,
     JOB_EXTRACT,
+    JOB_OCR,
     JOB_CHUNK,
     JOB_ENCODE,
     JOB_PUT,
@@ -74,6 +75,8 @@ struct job {
     const Ex__Document *info;
     Ex__Block **blocks;
     size_t n_blocks;
+    struct ocr_reading *reading; /* job_ocr.c; NULL: none of its pages is a picture */
+    const char *note;            /* what of it could not be read, for people; NULL or "": nothing */
     struct chunked_document doc;
 
     struct rpc_request *request;
@@ -103,6 +106,8 @@ struct job {
 struct job *job_start(struct tenant *t, const struct file_row *row);
 /* Stops its work; it still ends through queue_job_ended. */
 void job_cancel(struct job *j);
+/* "reading page 12 of 240" while its pictures are read, else "". */
+void job_reading(const struct job *j, char *out, size_t cap);
 /* Writes the outcome down (again). */
 void job_record(struct job *j);
 

@@ -1,5 +1,5 @@
-/* Between the steps of a job (job.h): job.c begins and ends it, job_read.c, job_encode.c, put.c and
- * job_leave.c are its steps. Each hands over to the next or calls job_finish. Loop thread. */
+/* Between the steps of a job (job.h): job.c begins and ends it, job_read.c, job_ocr.c, job_encode.c,
+ * put.c and job_leave.c are its steps. Each hands over to the next or calls job_finish. Loop thread. */
 #ifndef CARREL_INGEST_JOB_INTERNAL_H
 #define CARREL_INGEST_JOB_INTERNAL_H
 
@@ -26,6 +26,13 @@ void job_put_unknown(struct job *j);
 enum status job_snapshot(struct job *j) MUST_CHECK;
 /* Places in the extractor pool may be free. */
 void job_extract_next(struct ingest *in);
+/* Its blocks are all there: cuts them. */
+void job_chunk(struct job *j);
+/* Some of its pages are pictures: reads them, then job_chunk. */
+void job_ocr(struct job *j, const struct extracted *out);
+void job_ocr_cancel(struct job *j);
+/* Places for pages may be free. */
+void job_ocr_next(struct ingest *in);
 void job_encode(struct job *j);
 void job_put(struct job *j);
 /* Starts with a look at what the folders say; fails when the lane is full. */

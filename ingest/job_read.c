@@ -22,7 +22,7 @@ static void want_extract(struct job *j)
     struct ingest *in = j->t->in;
     if (j->format == NULL) {
         (void)error_set(&j->err, STATUS_UNSUPPORTED,
-                        "this kind of file cannot be read (text, Markdown, HTML, PDF, Office and "
+                        "this kind of file cannot be read (text, Markdown, HTML, PDF, pictures, Office and "
                         "OpenDocument files, books, RTF, CSV, JSON, XML, mail, reStructuredText, "
                         "AsciiDoc, subtitles and source code can)");
         job_remove(j);
@@ -229,11 +229,21 @@ static void chunk_done(void *data)
         job_remove(j);
     } else if (j->doc.n_chunks == 0) {
         (void)error_set(&j->err, STATUS_UNSUPPORTED,
-                        "no text was found in it (a scan without a text layer cannot be read)");
+                        "no text was found in it");
         job_remove(j);
     } else {
         j->stored_chunks = (uint32_t)j->doc.n_chunks;
         job_encode(j);
+    }
+}
+
+void job_chunk(struct job *j)
+{
+    j->phase = JOB_CHUNK;
+    j->in_lane = true;
+    if (lane_submit(&j->t->in->work, chunk_work, chunk_done, j, &j->err) != STATUS_OK) {
+        j->in_lane = false;
+        job_finish(j, OUTCOME_HELD);
     }
 }
 
@@ -262,11 +272,10 @@ static void on_extracted(const struct error *err, const struct extracted *out, v
     j->info = out->document;
     j->blocks = out->blocks;
     j->n_blocks = out->n_blocks;
-    j->phase = JOB_CHUNK;
-    j->in_lane = true;
-    if (lane_submit(&in->work, chunk_work, chunk_done, j, &j->err) != STATUS_OK) {
-        j->in_lane = false;
-        job_finish(j, OUTCOME_HELD);
+    if (out->n_unread > 0) {
+        job_ocr(j, out);
+    } else {
+        job_chunk(j);
     }
 }
 

@@ -38,6 +38,7 @@ struct render {
     char document[ID_CAP];
     char key[256];
     uint32_t page, dpi;
+    bool image; /* a picture file, no PDF */
     uint64_t size;
     int fd;
     uint64_t received;
@@ -232,7 +233,8 @@ static void on_original_end(struct rpc_request *r, const struct error *err, void
         (void)error_set(&w->err, STATUS_PROTOCOL, "the original is shorter than the store said");
     }
     if (w->err.code == STATUS_OK && snapshot_reopen(w->fd, &fd, &w->err) == STATUS_OK) {
-        w->extraction = extractor_render(w->in->pool, fd, w->page, w->dpi, on_rendered, w, &w->err);
+        w->extraction =
+            extractor_render(w->in->pool, fd, w->image, w->page, w->dpi, on_rendered, w, &w->err);
     }
     if (w->extraction == NULL) {
         render_end(w, &w->err);
@@ -268,13 +270,14 @@ static void on_document(struct rpc_request *r, const ProtobufCMessage *m, void *
         return;
     }
     const Vs__DocumentInfo *d = reply->document;
-    if (strcmp(d->format, "pdf") != 0) {
-        (void)error_set(&w->err, STATUS_UNSUPPORTED, "only pages of PDF files have pictures");
+    w->image = strcmp(d->format, "image") == 0;
+    if (!w->image && strcmp(d->format, "pdf") != 0) {
+        (void)error_set(&w->err, STATUS_UNSUPPORTED,
+                        "only pages of PDF files, and pictures, have pictures");
         return;
     }
     if (d->has_pages && d->pages > 0 && w->page > d->pages) {
-        (void)error_set(&w->err, STATUS_NOT_FOUND, "the PDF has %u pages, not %u", d->pages,
-                        w->page);
+        (void)error_set(&w->err, STATUS_NOT_FOUND, "it has %u pages, not %u", d->pages, w->page);
         return;
     }
     if (d->size > (uint64_t)w->in->settings->ingest.max_file_bytes) {

@@ -39,6 +39,8 @@ void progress_tell(struct rpc_call *call, const ProtobufCMessage *m)
         (void)snprintf(doing, sizeof doing, "%.199s", migration_doing(t->migration));
     } else if (!f.scanned) {
         (void)snprintf(doing, sizeof doing, "looking through the watched folder");
+    } else {
+        queue_reading(t->queue, 0, doing, sizeof doing);
     }
     struct pace_now pace;
     pace_look(&t->pace, clock_monotonic_ms(), c->queued, c->waiting_bytes, &pace);

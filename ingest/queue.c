@@ -333,6 +333,24 @@ bool queue_is_working(const struct queue *q, int64_t row)
     return map_get(&q->active, row_key(&row)) != NULL;
 }
 
+void queue_reading(const struct queue *q, int64_t row, char *out, size_t cap)
+{
+    size_t pos = 0;
+    struct str key;
+    void *value;
+    out[0] = '\0';
+    if (row != 0) {
+        const struct job *j = map_get(&q->active, row_key(&row));
+        if (j != NULL) {
+            job_reading(j, out, cap);
+        }
+        return;
+    }
+    while (out[0] == '\0' && map_next(&q->active, &pos, &key, &value)) {
+        job_reading(value, out, cap);
+    }
+}
+
 bool queue_cancel(struct queue *q, const char *document)
 {
     size_t pos = 0;

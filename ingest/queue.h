@@ -18,6 +18,8 @@ void queue_changed(struct queue *q);
 /* Start what fits, in every tenant. */
 void queues_pump(struct ingest *in);
 size_t queue_working(const struct queue *q);
+/* "reading page 12 of 240" of that row, 0 any; "" when no pictures are read. */
+void queue_reading(const struct queue *q, int64_t row, char *out, size_t cap);
 bool queue_is_working(const struct queue *q, int64_t row);
 /* Stops the job of a document; true while there is one. */
 bool queue_cancel(struct queue *q, const char *document);

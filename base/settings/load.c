@@ -9,6 +9,7 @@
 #include "base/file.h"
 #include "base/settings/hours.h"
 #include "base/settings/schema.h"
+#include "base/tessdata.h"
 
 #define MAX_DEPTH 6
 #define MAX_EVENTS 20000
@@ -405,6 +406,12 @@ static enum status check_together(const struct settings *s, const char **key, st
     if (!hours_parse(str_from(s->ingest.backlog_hours), &hours)) {
         return error_set(err, STATUS_INVALID,
                          "ingest.backlog_hours: must be two times of the day such as 22:00-06:00");
+    }
+    *key = "ocr.languages";
+    if (!tessdata_valid(s->ocr.languages)) {
+        return error_set(err, STATUS_INVALID,
+                         "ocr.languages: must be auto or names of languages joined by +, such as "
+                         "deu+eng");
     }
     *key = "generate.engine";
     if (strcmp(s->generate.engine, "upstream") == 0 && s->generate.upstream.url[0] == '\0') {

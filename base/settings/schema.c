@@ -146,6 +146,21 @@ const struct setting settings_schema[] = {
     ROW("extract.open_files", INT, extract.open_files, 16, 4096, "64",
         "Files one extractor may hold open."),
 
+    FLAG("ocr.enabled", ocr.enabled, "true",
+         "Text in pictures is read: scans, photographs, and pages of a PDF that have no text of "
+         "their own."),
+    TEXT("ocr.languages", ocr.languages, "auto",
+         "What pictures are read as: names of tesseract's languages joined by +, such as deu+eng, or "
+         "auto for all that are installed (packages tesseract-ocr-deu, -fra, ...). The language that a "
+         "folder's .carrel.yaml names comes first. Each further one costs time."),
+    ROW("ocr.dpi", INT, ocr.dpi, 72, 600, "300",
+        "Pages are drawn for reading with so many points an inch; very large ones with fewer."),
+    ROW("ocr.max_pages", INT, ocr.max_pages, 1, 100000, "2000",
+        "Of one document at most so many pages are read from pictures; what is left out is said in "
+        "its state."),
+    ROW("ocr.min_confidence", INT, ocr.min_confidence, 0, 100, "10",
+        "Words read with less confidence, in percent, are left out."),
+
     ROW("chunk.target_words", INT, chunk.target_words, 20, 2000, "200", "Words a chunk aims at."),
     ROW("chunk.max_words", INT, chunk.max_words, 40, 4000, "380", "Words a chunk never exceeds."),
     ROW("chunk.target_cjk_chars", INT, chunk.target_cjk_chars, 50, 4000, "400",
@@ -269,6 +284,7 @@ const struct setting_section settings_sections[] = {
     {"ingest", "Following the watched folder."},
     {"store", "What each tenant keeps."},
     {"extract", "Limits of the sandboxed process that reads one document."},
+    {"ocr", "Reading text in pictures (tesseract)."},
     {"chunk", "How documents are cut."},
     {"encoder",
      "What turns texts into vectors: built in and fitted to each tenant's documents, or imported."},

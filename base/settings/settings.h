@@ -94,6 +94,11 @@ struct settings {
         int64_t memory_mb, cpu_s, wall_s, output_mb, processes, open_files;
     } extract;
     struct {
+        bool enabled;
+        const char *languages; /* "auto" or "deu+eng" (base/tessdata.h) */
+        int64_t dpi, max_pages, min_confidence;
+    } ocr;
+    struct {
         int64_t target_words, max_words, target_cjk_chars;
     } chunk;
     struct {

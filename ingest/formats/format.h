@@ -38,6 +38,9 @@ const struct format *format_find(const char *name);
 
 enum status pdf_extract(const struct extract_input *in, struct emitter *e,
                         struct error *err) MUST_CHECK;
+/* Tells its frames as pages to be read. */
+enum status image_extract(const struct extract_input *in, struct emitter *e,
+                          struct error *err) MUST_CHECK;
 enum status docx_extract(const struct extract_input *in, struct emitter *e,
                          struct error *err) MUST_CHECK;
 enum status xlsx_extract(const struct extract_input *in, struct emitter *e,

@@ -2,6 +2,7 @@
 #include "ingest/formats/bbox.h"
 #include "ingest/formats/format.h"
 #include "ingest/formats/layout.h"
+#include "ingest/formats/unread.h"
 
 static enum status on_data(void *data, struct str piece, struct error *err)
 {
@@ -29,10 +30,8 @@ enum status pdf_extract(const struct extract_input *in, struct emitter *e, struc
     if (s == STATUS_OK) {
         s = layout_emit(&d, in->arena, e, err);
     }
-    if (s == STATUS_OK && !emit_failed(e) && e->blocks_out == 0) {
-        s = error_set(err, STATUS_UNSUPPORTED,
-                      "no text was found on its %u pages: it may be a scan, which needs OCR first",
-                      (unsigned)d.n_pages);
+    if (s == STATUS_OK) {
+        s = unread_emit(&d, in->arena, e, err);
     }
     return s;
 }

@@ -32,3 +32,35 @@ export function makePdf(pages, { title = "" } = {}) {
   out += `trailer\n<< /Size ${objects.length + 1} /Root 1 0 R /Info ${objects.length} 0 R >>\nstartxref\n${xref}\n%%EOF\n`;
   return Buffer.from(out, "latin1");
 }
+
+/** A PDF as a scanner writes it: each page is one JPEG, {jpeg, width, height} in pixels, on US letter. */
+export function makeScan(pages) {
+  const parts = [Buffer.from("%PDF-1.4\n", "latin1")];
+  const offsets = [];
+  let at = parts[0].length;
+  const put = (bytes) => {
+    parts.push(bytes);
+    at += bytes.length;
+  };
+  const object = (head, stream) => {
+    offsets.push(at);
+    put(Buffer.from(`${offsets.length} 0 obj\n${head}\n`, "latin1"));
+    if (stream) {
+      put(Buffer.from("stream\n", "latin1"));
+      put(stream);
+      put(Buffer.from("\nendstream\n", "latin1"));
+    }
+    put(Buffer.from("endobj\n", "latin1"));
+  };
+  object("<< /Type /Catalog /Pages 2 0 R >>");
+  object(`<< /Type /Pages /Count ${pages.length} /Kids [${pages.map((_, i) => `${3 + 3 * i} 0 R`).join(" ")}] >>`);
+  pages.forEach((p, i) => {
+    const paint = Buffer.from("q 612 0 0 792 0 0 cm /Im0 Do Q", "latin1");
+    object(`<< /Type /Page /Parent 2 0 R /MediaBox [0 0 612 792] /Resources << /XObject << /Im0 ${5 + 3 * i} 0 R >> >> /Contents ${4 + 3 * i} 0 R >>`);
+    object(`<< /Length ${paint.length} >>`, paint);
+    object(`<< /Type /XObject /Subtype /Image /Width ${p.width} /Height ${p.height} /ColorSpace /DeviceRGB /BitsPerComponent 8 /Filter /DCTDecode /Length ${p.jpeg.length} >>`, p.jpeg);
+  });
+  const xref = at;
+  put(Buffer.from(`xref\n0 ${offsets.length + 1}\n0000000000 65535 f \n${offsets.map((o) => `${String(o).padStart(10, "0")} 00000 n \n`).join("")}trailer\n<< /Size ${offsets.length + 1} /Root 1 0 R >>\nstartxref\n${xref}\n%%EOF\n`, "latin1"));
+  return Buffer.concat(parts);
+}

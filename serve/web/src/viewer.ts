@@ -3,6 +3,25 @@
 import { documentText, originalUrl, pagePicture, versions, type Citation } from "./api";
 import { clear, fileName, h, icon } from "./dom";
 
+type Box = NonNullable<Citation["boxes"]>[number];
+
+/** Of a scan each word has its box: those that stand side by side in a line are marked as one. */
+export function lines(boxes: Box[]): Box[] {
+  const out: Box[] = [];
+  for (const b of boxes) {
+    const last = out[out.length - 1];
+    const height = Math.min(b.y1 - b.y0, last ? last.y1 - last.y0 : 0);
+    const overlap = last ? Math.min(b.y1, last.y1) - Math.max(b.y0, last.y0) : 0;
+    const gap = last ? Math.max(b.x0 - last.x1, last.x0 - b.x1) : 0;
+    if (last && overlap > height / 2 && gap < 2 * height) {
+      out[out.length - 1] = { ...last, x0: Math.min(b.x0, last.x0), y0: Math.min(b.y0, last.y0), x1: Math.max(b.x1, last.x1), y1: Math.max(b.y1, last.y1) };
+    } else {
+      out.push(b);
+    }
+  }
+  return out;
+}
+
 export class Viewer {
   readonly element: HTMLElement;
   private readonly title = h("h2", { id: "viewer-title" });
@@ -54,8 +73,9 @@ export class Viewer {
     this.shown = c.document.id;
     this.past.open = false;
     this.past.replaceChildren(h("summary", {}, "Versions"));
-    const isPdf = c.document.path.toLowerCase().endsWith(".pdf") && (c.page ?? 0) > 0;
-    if (isPdf) await this.showPage(c, c.page ?? 1);
+    // where a passage's place on the page is known, the page has a picture: PDFs, scans, pictures
+    const pictured = (c.page ?? 0) > 0 && (c.document.path.toLowerCase().endsWith(".pdf") || (c.boxes ?? []).length > 0);
+    if (pictured) await this.showPage(c, c.page ?? 1);
     else await this.showText(c);
     this.body.focus({ preventScroll: true });
   }
@@ -101,8 +121,8 @@ export class Viewer {
       const img = h("img", { src: p.url, alt: `Page ${page} of ${this.title.textContent}` });
       sheet.append(img);
       let first: HTMLElement | null = null;
-      for (const b of c.boxes ?? []) {
-        if (b.page !== page || !(p.widthPoints > 0)) continue;
+      for (const b of lines((c.boxes ?? []).filter((x) => x.page === page))) {
+        if (!(p.widthPoints > 0)) break;
         const box = h("span", { class: "box", "data-box": "" });
         box.style.left = `${(100 * b.x0) / p.widthPoints}%`;
         box.style.top = `${(100 * b.y0) / p.heightPoints}%`;

@@ -211,14 +211,16 @@ static void test_render(void **state)
     (void)state;
     make_pdf(lines, N_LINES, "x", "", &pdf);
     begin(&r, REAL);
-    assert_non_null(extractor_render(r.pool, file_of(buf_view(&pdf)), 2, 100, on_page, &r, &err));
+    assert_non_null(
+        extractor_render(r.pool, file_of(buf_view(&pdf)), false, 2, 100, on_page, &r, &err));
     (void)uv_run(&r.loop, UV_RUN_DEFAULT);
     assert_int_equal(r.done, 1);
     assert_int_equal(r.failed, 0);
     assert_memory_equal(r.png_head, "\x89PNG\r\n\x1A\n", 8);
     assert_true(r.png_len > 1000);
     assert_true(r.width > 594 && r.width < 596.5F && r.height > 841 && r.height < 843.5F);
-    assert_non_null(extractor_render(r.pool, file_of(buf_view(&pdf)), 9, 100, on_page, &r, &err));
+    assert_non_null(
+        extractor_render(r.pool, file_of(buf_view(&pdf)), false, 9, 100, on_page, &r, &err));
     (void)uv_run(&r.loop, UV_RUN_DEFAULT);
     assert_int_equal(r.failed, 1);
     end(&r);

@@ -1,0 +1,121 @@
+// Scans and pictures through the running services: read in the sandbox, found by their words, and cited with boxes
+// that stand over these words.
+
+import { after, before, test } from "node:test";
+import assert from "node:assert/strict";
+import { execFileSync } from "node:child_process";
+import { mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { startAppliance, until } from "./appliance.mjs";
+import { makePdf, makeScan } from "./pdf.mjs";
+
+const scratch = mkdtempSync(join(tmpdir(), "carrel-scan-"));
+const DPI = 150, WIDTH = 1275, HEIGHT = 1650;
+
+/** The page of a PDF as a picture, as pdftoppm's `kind` ("-jpeg", "-png", "-tiff"). */
+function drawn(lines, kind, ending, gray = true) {
+  const pdf = join(scratch, "page.pdf");
+  writeFileSync(pdf, makePdf([lines]));
+  execFileSync("pdftoppm", [...(gray ? ["-gray"] : []), kind, "-r", String(DPI), "-singlefile", pdf, join(scratch, "page")]);
+  return readFileSync(join(scratch, `page.${ending}`));
+}
+const scanned = (lines) => ({ jpeg: drawn(lines, "-jpeg", "jpg"), width: WIDTH, height: HEIGHT });
+
+const ferry = ["The ferry to Vlieland leaves at seven in the morning.", "Tickets are sold on board by the purser."];
+const lamp = ["The lighthouse keeper of Brandaris is called Okke Wartena.", "He has kept the light for thirty years."];
+const mill = ["The miller of Hippolytushoef is called Sanne Quak.", "Flour is sold on Saturdays."];
+const fax = ["The crane at Den Oever was repaired by Gerrit Bolt in April."];
+
+let a;
+before(async () => {
+  a = await startAppliance();
+});
+after(async () => {
+  await a?.stop();
+  rmSync(scratch, { recursive: true, force: true });
+});
+
+/** The box of a word in the first page's text layer of a drawn page, in points: what OCR should find too. */
+function truth(lines, word) {
+  const pdf = join(scratch, "truth.pdf");
+  writeFileSync(pdf, makePdf([lines]));
+  const html = execFileSync("pdftotext", ["-bbox", pdf, "-"], { encoding: "utf8" });
+  const m = html.match(new RegExp(`xMin="([\\d.]+)" yMin="([\\d.]+)" xMax="([\\d.]+)" yMax="([\\d.]+)">${word}<`));
+  return { x0: +m[1], y0: +m[2], x1: +m[3], y1: +m[4] };
+}
+
+/** Some box lies on the word's: their middles are near, and neither is wider by half. */
+function stands(boxes, page, want, scale) {
+  return boxes.some((b) => {
+    const at = { x: (b.x0 + b.x1) / 2 / scale, y: (b.y0 + b.y1) / 2 / scale, w: (b.x1 - b.x0) / scale };
+    return b.page === page && Math.abs(at.x - (want.x0 + want.x1) / 2) < 4 && Math.abs(at.y - (want.y0 + want.y1) / 2) < 6 && Math.abs(at.w - (want.x1 - want.x0)) < 6;
+  });
+}
+
+test("pages without text are read from their picture, others as they are", async () => {
+  const text = makePdf([["This page has a layer of text and tells of the harbour at Oudeschild."]]);
+  a.drop("plain.pdf", text);
+  a.drop("scan.pdf", makeScan([scanned(ferry), scanned(["Nothing of interest stands on the second page of this document."]), scanned(lamp)]));
+  a.drop("notice.png", drawn(mill, "-png", "png", false));
+  a.drop("fax.tiff", drawn(fax, "-tiff", "tif"));
+  const list = await a.settled({ n: 4 });
+  for (const d of list) assert.equal(d.state, "ready", `${d.path}: ${d.error}`);
+  assert.equal(list.find((d) => d.path === "scan.pdf").pages, 3);
+
+  const found = await a.search("who is the lighthouse keeper of Brandaris");
+  const p = found.find((x) => x.document.path === "scan.pdf" && x.page === 3);
+  assert.ok(p, "the scan is found");
+  assert.match(p.text, /Okke Wartena/);
+  const whole = await a.get(`/api/documents/${p.document.id}/text`);
+  assert.equal([...whole.text].slice(p.start, p.end).join(""), p.text);
+  for (const word of ["Brandaris", "Wartena."]) assert.ok(stands(p.boxes, 3, truth(lamp, word), 1), `a box over ${word} on page 3`);
+
+  const png = (await a.search("who is the miller of Hippolytushoef")).find((x) => x.document.path === "notice.png");
+  assert.ok(png, "the picture is found");
+  for (const word of ["Hippolytushoef", "Quak."]) assert.ok(stands(png.boxes, 1, truth(mill, word), DPI / 72), `a box over ${word}, in pixels`);
+  assert.ok((await a.search("who repaired the crane at Den Oever")).some((x) => x.document.path === "fax.tiff"));
+});
+
+test("the answer cites the page", async () => {
+  const answer = await a.post("/v1/chat/completions", { model: "carrel", messages: [{ role: "user", content: "Who is the lighthouse keeper of Brandaris?" }] });
+  const cited = answer.citations.find((c) => c.document.path === "scan.pdf");
+  assert.ok(cited, JSON.stringify(answer).slice(0, 600));
+  assert.match(cited.text, /Okke Wartena/);
+  assert.equal(cited.page, 3);
+});
+
+test("a picture's own picture is drawn in the sandbox, and its size is that of its boxes", async () => {
+  for (const path of ["notice.png", "fax.tiff"]) {
+    const d = (await a.documents()).find((x) => x.path === path);
+    const r = await a.request(`/api/documents/${d.id}/pages/1.png`);
+    assert.equal(r.status, 200, r.status === 200 ? "" : await r.text());
+    assert.equal(Number(r.headers.get("x-page-width-points")), WIDTH);
+    assert.equal(Number(r.headers.get("x-page-height-points")), HEIGHT);
+    const png = Buffer.from(await r.arrayBuffer());
+    assert.equal(png.toString("latin1", 1, 4), "PNG");
+    assert.equal(png.readUInt32BE(20), 1600);
+    assert.equal((await a.request(`/api/documents/${d.id}/pages/2.png`)).status, 404);
+  }
+});
+
+test("what cannot be read says why", async () => {
+  const bomb = Buffer.from(drawn(ferry, "-png", "png"));
+  bomb.writeUInt32BE(60000, 16);
+  bomb.writeUInt32BE(60000, 20);
+  a.drop("bomb.png", bomb);
+  a.drop("cut.jpg", drawn(ferry, "-jpeg", "jpg").subarray(0, 300));
+  a.drop("blank.png", drawn([" "], "-png", "png"));
+  const broken = scanned(ferry);
+  broken.jpeg = broken.jpeg.subarray(0, 200);
+  a.drop("half.pdf", makeScan([scanned(lamp), broken]));
+  const list = await until("all settled", async () => {
+    const l = await a.documents();
+    return ["bomb.png", "cut.jpg", "blank.png", "half.pdf"].every((n) => l.some((d) => d.path === n && ["ready", "failed"].includes(d.state))) && l;
+  });
+  const of = (n) => list.find((d) => d.path === n);
+  assert.match(of("bomb.png").error, /60000 x 60000 points large/);
+  assert.match(of("cut.jpg").error, /damaged/);
+  assert.match(of("blank.png").error, /no text was found/);
+  assert.equal(of("half.pdf").state, "ready"); // the page that is whole stays
+});
