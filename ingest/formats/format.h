@@ -47,7 +47,7 @@ enum status xlsx_extract(const struct extract_input *in, struct emitter *e,
                          struct error *err) MUST_CHECK;
 enum status pptx_extract(const struct extract_input *in, struct emitter *e,
                          struct error *err) MUST_CHECK;
-/* Word, Excel and PowerPoint of 1997 to 2003: looks itself which it is. */
+/* Word, Excel and PowerPoint of 1997 to 2003, messages of Outlook: looks itself which it is. */
 enum status ole_extract(const struct extract_input *in, struct emitter *e,
                         struct error *err) MUST_CHECK;
 /* Texts, sheets and presentations. */

@@ -10,6 +10,7 @@
 
 #include "ingest/formats/charset.h"
 #include "ingest/formats/fields.h"
+#include "ingest/formats/mail_text.h"
 #include "ingest/formats/mime.h"
 #include "ingest/formats/source.h"
 
@@ -51,63 +52,6 @@ static void push(struct mail *m, struct str bytes, unsigned depth, bool message)
 
 /* ---- text ---- */
 
-struct body {
-    struct emitter *e;
-    struct buf block;
-    bool quote;
-};
-
-static void finish_block(struct body *b)
-{
-    struct str s = text_trim(buf_view(&b->block));
-    emit_text(b->e, b->quote ? EX__BLOCK__KIND__QUOTE : EX__BLOCK__KIND__PARAGRAPH, 0, s);
-    buf_reset(&b->block);
-}
-
-/* ">> text": without its marks; false: it quotes nothing. */
-static bool unquote(struct str *line)
-{
-    size_t i = 0;
-    bool any = false;
-    while (i < line->len && (line->ptr[i] == '>' || (any && line->ptr[i] == ' '))) {
-        any = any || line->ptr[i] == '>';
-        i++;
-    }
-    if (any) {
-        *line = (struct str){line->ptr + i, line->len - i};
-    }
-    return any;
-}
-
-/* flowed: RFC 3676, a line that ends in a space goes on in the next. */
-static void emit_plain(struct mail *m, struct str text, bool flowed)
-{
-    struct body b = {.e = m->e};
-    struct str line;
-    bool joined = false;
-    buf_init(&b.block, m->in->max_bytes);
-    for (size_t at = 0; !emit_failed(m->e) && source_line(text, &at, &line);) {
-        bool quote = unquote(&line);
-        if (flowed && !quote && line.len > 0 && line.ptr[0] == ' ') { /* stuffed */
-            line = (struct str){line.ptr + 1, line.len - 1};
-        }
-        if (text_trim(line).len == 0 || (b.block.len > 0 && quote != b.quote)) {
-            finish_block(&b);
-            joined = false;
-        }
-        b.quote = quote;
-        if (text_trim(line).len > 0) {
-            if (b.block.len > 0 && !joined) {
-                buf_char(&b.block, '\n');
-            }
-            buf_str(&b.block, line);
-            joined = flowed && line.ptr[line.len - 1] == ' ' && !str_eq(line, STR("-- "));
-        }
-    }
-    finish_block(&b);
-    buf_deinit(&b.block);
-}
-
 static enum status emit_body(struct mail *m, struct str raw, struct str content_type,
                              const char *type, const char *encoding, struct error *err)
 {
@@ -142,7 +86,7 @@ static enum status emit_body(struct mail *m, struct str raw, struct str content_
             s = STATUS_OK;
         }
     } else if (s == STATUS_OK && text.len > 0) {
-        emit_plain(m, buf_view(&text), strcasecmp(format, "flowed") == 0);
+        mail_emit_plain(m->e, buf_view(&text), strcasecmp(format, "flowed") == 0, m->in->max_bytes);
     }
     buf_deinit(&bytes);
     buf_deinit(&text);

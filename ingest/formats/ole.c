@@ -142,7 +142,8 @@ static enum status read_kind(struct ole *o, struct error *err)
     } kinds[] = {{"WordDocument", doc_read},
                  {"Workbook", xls_read},
                  {"Book", xls_read},
-                 {"PowerPoint Document", ppt_read}};
+                 {"PowerPoint Document", ppt_read},
+                 {"__properties_version1.0", msg_read}};
     for (size_t i = 0; i < sizeof kinds / sizeof kinds[0]; i++) {
         uint32_t stream = cfb_find(&o->file, 0, kinds[i].stream);
         if (stream != CFB_NONE && !o->file.entries[stream].storage) {
@@ -154,17 +155,17 @@ static enum status read_kind(struct ole *o, struct error *err)
                          "the file is encrypted: save it without a password");
     }
     return error_set(err, STATUS_UNSUPPORTED,
-                     "it is an Office file of a kind that is not read: neither Word, Excel nor "
-                     "PowerPoint of 1997 to 2003");
+                     "it is an Office file of a kind that is not read: neither Word, Excel, "
+                     "PowerPoint of 1997 to 2003 nor a message of Outlook");
 }
 
 enum status ole_extract(const struct extract_input *in, struct emitter *e, struct error *err)
 {
     struct ole o = {.in = in, .e = e, .title = STR("")};
     if (!cfb_is(in->data)) {
-        return error_set(
-            err, STATUS_INVALID,
-            "it is no file of Word, Excel or PowerPoint of 1997 to 2003: save it anew");
+        return error_set(err, STATUS_INVALID,
+                         "it is no file of Word, Excel or PowerPoint of 1997 to 2003, nor "
+                         "Outlook's: save it anew");
     }
     enum status s = cfb_open(in->data, in->arena, &o.file, err);
     if (s == STATUS_OK) {

@@ -20,6 +20,8 @@ enum status doc_read(struct ole *o, uint32_t stream, struct error *err) MUST_CHE
 enum status xls_read(struct ole *o, uint32_t stream, struct error *err) MUST_CHECK;
 /* PowerPoint 97 to 2003 ([MS-PPT]). stream: "PowerPoint Document". */
 enum status ppt_read(struct ole *o, uint32_t stream, struct error *err) MUST_CHECK;
+/* Outlook's messages ([MS-OXMSG]). stream: "__properties_version1.0". */
+enum status msg_read(struct ole *o, uint32_t stream, struct error *err) MUST_CHECK;
 
 /* The code page of a Windows language, as iconv names it; windows-1252 for those not known. */
 const char *ole_charset_of_language(uint32_t lid);

@@ -514,6 +514,7 @@ static enum status put_slides(struct show *w, struct error *err)
         const struct slide *k = &w->slides[i];
         struct record slide;
         w->page = i + 1;
+        emit_unit(w->o->e, EX__BLOCK__UNIT__SLIDE, STR(""));
         if (!object(w, k->persist, SLIDE, &slide)) {
             for (uint32_t t = 0; t < k->n; t++) {
                 put_paragraphs(w, EX__BLOCK__KIND__PARAGRAPH, w->outline[k->first + t]);

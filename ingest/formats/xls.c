@@ -229,6 +229,7 @@ static void put_block(struct book *k, Ex__Block__Kind kind, struct str text)
                                      .page = k->page,
                                      .text = k->sheets[k->page - 1].name};
         k->named = true;
+        emit_unit(k->o->e, EX__BLOCK__UNIT__SHEET, heading.text);
         emit(k->o->e, &heading);
     }
     struct emit_block block = {.kind = kind, .text = text, .page = k->page};

@@ -32,17 +32,17 @@ static void make_streams(struct buf *b, unsigned kind, struct str rest)
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t len)
 {
-    static void (*const makers[])(struct buf * b) = {make_doc, make_xls, make_ppt};
+    static void (*const makers[])(struct buf * b) = {make_doc, make_xls, make_ppt, make_msg};
     struct buf b;
     if (len == 0 || data[0] == 0xD0) {
         return fuzz_format(ole_extract, data, len, NULL);
     }
     buf_init(&b, 16U << 20);
-    if (data[0] % 6 < 3) {
-        makers[data[0] % 3](&b);
+    if (data[0] % 7 < 4) {
+        makers[data[0] % 7](&b);
         patch(&b, data + 1, len - 1);
     } else {
-        make_streams(&b, data[0] % 3, (struct str){(const char *)data + 1, len - 1});
+        make_streams(&b, data[0] % 7 - 4, (struct str){(const char *)data + 1, len - 1});
     }
     (void)fuzz_format(ole_extract, (const uint8_t *)b.ptr, b.len, NULL);
     buf_deinit(&b);

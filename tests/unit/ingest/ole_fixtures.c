@@ -63,7 +63,7 @@ static void zeros(struct buf *b, size_t n)
 /* ---- compound files ---- */
 
 struct entry {
-    char name[32];
+    char name[48];
     uint32_t parent, kind, start, size, child, sibling, last;
 };
 
@@ -84,7 +84,7 @@ static uint32_t add_entry(struct maker *m, uint32_t parent, const char *name, si
             return i;
         }
     }
-    if (m->n == ENTRIES_MAX || len > 31) {
+    if (m->n == ENTRIES_MAX || len > 40) {
         abort();
     }
     struct entry *e = &m->entries[m->n];
@@ -656,4 +656,67 @@ void make_ppt(struct buf *out)
     make_cfb(streams, 2, out);
     buf_deinit(&b);
     buf_deinit(&user);
+}
+
+/* ---- Outlook ---- */
+
+static void property(struct buf *b, uint32_t id, uint32_t type, uint64_t value)
+{
+    put16(b, type);
+    put16(b, id);
+    put32(b, 6);
+    put32(b, (uint32_t)value);
+    put32(b, (uint32_t)(value >> 32));
+}
+
+static struct str wide(struct buf *b, const char *ascii)
+{
+    buf_reset(b);
+    put_wide(b, ascii);
+    return buf_view(b);
+}
+
+void make_msg(struct buf *out)
+{
+    /* [MS-OXRTFCP] 4.1.1: "{\rtf1\ansi\ansicpg1252\pard hello world}" */
+    static const char hello[] = "\x2d\0\0\0\x2b\0\0\0\x4c\x5a\x46\x75\xf1\xc5\xc7\xa7\x03\0\x0a\0"
+                                "\x72\x63\x70\x67\x31\x32\x35\x42\x32\x0a\xf3\x20\x68\x65\x6c\x09"
+                                "\0\x20\x62\x77\x05\xb0\x6c\x64\x7d\x0a\x80\x0f\xa0";
+    struct buf head, first, second, inner, w[4];
+    struct buf *const all[] = {&head, &first, &second, &inner, &w[0], &w[1], &w[2], &w[3]};
+    for (size_t i = 0; i < sizeof all / sizeof all[0]; i++) {
+        buf_init(all[i], 65536);
+    }
+    zeros(&head, 32);
+    property(&head, 0x0039, 0x40, 133536303000000000U); /* 2024-02-28 21:45 */
+    property(&head, 0x3FFD, 3, 1251);
+    zeros(&first, 8);
+    property(&first, 0x0C15, 3, 1);
+    zeros(&second, 8);
+    property(&second, 0x0C15, 3, 2);
+    zeros(&inner, 24);
+    const struct cfb_stream streams[] = {
+        {"__properties_version1.0", buf_view(&head)},
+        {"__substg1.0_0037001F", wide(&w[0], "Foxes")},
+        {"__substg1.0_0C1A001F", wide(&w[1], "Ann Berg")},
+        {"__substg1.0_0C1F001E", STR("ann@example.org")},
+        {"__substg1.0_1000001E", STR("\xEB\xE8\xF1\xE0\r\n\r\n> asked before\r\n")},
+        {"__recip_version1.0_#00000001/__properties_version1.0", buf_view(&second)},
+        {"__recip_version1.0_#00000001/__substg1.0_3001001E", STR("Cy")},
+        {"__recip_version1.0_#00000000/__properties_version1.0", buf_view(&first)},
+        {"__recip_version1.0_#00000000/__substg1.0_3001001E", STR("Bo")},
+        {"__recip_version1.0_#00000000/__substg1.0_39FE001E", STR("bo@example.org")},
+        {"__attach_version1.0_#00000000/__substg1.0_3707001F", wide(&w[2], "den.txt")},
+        {"__attach_version1.0_#00000000/__substg1.0_37010102", STR("In the attached den.")},
+        {"__attach_version1.0_#00000001/__substg1.0_3701000D/__properties_version1.0",
+         buf_view(&inner)},
+        {"__attach_version1.0_#00000001/__substg1.0_3701000D/__substg1.0_0037001F",
+         wide(&w[3], "Within")},
+        {"__attach_version1.0_#00000001/__substg1.0_3701000D/__substg1.0_10090102",
+         {hello, sizeof hello - 1}},
+    };
+    make_cfb(streams, sizeof streams / sizeof streams[0], out);
+    for (size_t i = 0; i < sizeof all / sizeof all[0]; i++) {
+        buf_deinit(all[i]);
+    }
 }

@@ -24,5 +24,8 @@ void make_doc(struct buf *out);
 void make_xls(struct buf *out);
 /* Two slides with titles, text in the outline and in a shape, and notes. */
 void make_ppt(struct buf *out);
+/* A message with two recipients, Russian text in bytes, an attachment, and a message within it
+ * whose body is compressed RTF. */
+void make_msg(struct buf *out);
 
 #endif

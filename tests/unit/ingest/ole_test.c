@@ -56,6 +56,75 @@ static void test_ppt(void **state)
     buf_deinit(&b);
 }
 
+static void test_msg(void **state)
+{
+    struct buf b;
+    struct collected c;
+    struct error err = {0};
+    (void)state;
+    buf_init(&b, 1U << 20);
+    make_msg(&b);
+    expect(ole_extract, buf_view(&b), "Foxes",
+           "H1 Foxes\n"
+           "P From: Ann Berg <ann@example.org>\nTo: Bo <bo@example.org>\nCc: Cy\n"
+           "Date: Wed, 28 Feb 2024 21:45:00 +0000\n"
+           "P \u043B\u0438\u0441\u0430\n"
+           "Q asked before\n"
+           "K Attachment: den.txt\n"
+           "H2 Within\n"
+           "P hello world\n");
+    collected_init(&c);
+    assert_int_equal(collect(ole_extract, buf_view(&b), NULL, &c, &err), STATUS_OK);
+    assert_string_equal(c.author, "Ann Berg");
+    assert_int_equal(c.created_ms, 1709156700000);
+    collected_deinit(&c);
+    buf_deinit(&b);
+}
+
+struct children {
+    struct buf text;
+};
+
+static enum status on_child(void *data, const Ex__Piece *piece, struct error *err)
+{
+    struct children *c = data;
+    (void)err;
+    if (piece->child != NULL && piece->child->has_name) {
+        buf_append(&c->text, piece->child->name.data, piece->child->name.len);
+        buf_char(&c->text, '=');
+    }
+    if (piece->child != NULL && piece->child->has_data) {
+        buf_append(&c->text, piece->child->data.data, piece->child->data.len);
+    }
+    return STATUS_OK;
+}
+
+/* What is attached to a message is a document of its own. */
+static void test_msg_children(void **state)
+{
+    struct buf b;
+    struct arena arena;
+    struct emitter e;
+    struct error err = {0};
+    struct children c;
+    (void)state;
+    buf_init(&b, 1U << 20);
+    buf_init(&c.text, 65536);
+    make_msg(&b);
+    arena_init(&arena, 1U << 24);
+    emit_init(&e, 1U << 20, on_child, &c);
+    emit_children_allow(&e, 10, 1U << 20);
+    struct extract_input in = {
+        .fd = -1, .data = buf_view(&b), .arena = &arena, .max_bytes = 1U << 20};
+    assert_int_equal(ole_extract(&in, &e, &err), STATUS_OK);
+    assert_int_equal(emit_finish(&e, &err), STATUS_OK);
+    assert_string_equal(c.text.ptr, "den.txt=In the attached den.");
+    emit_deinit(&e);
+    arena_reset(&arena);
+    buf_deinit(&b);
+    buf_deinit(&c.text);
+}
+
 /* What is locked, or none of these, is told as such. */
 static void test_refused(void **state)
 {
@@ -79,7 +148,7 @@ static void test_refused(void **state)
         {{{"EncryptedPackage", {"x", 1}}, {"EncryptionInfo", {"x", 1}}},
          STATUS_UNSUPPORTED,
          "encrypted"},
-        {{{"Something", {"x", 1}}, {"Else", {"x", 1}}}, STATUS_UNSUPPORTED, "neither Word"},
+        {{{"Something", {"x", 1}}, {"Else", {"x", 1}}}, STATUS_UNSUPPORTED, "neither Word, Excel"},
         {{{"WordDocument", {"x", 1}}, {"1Table", {"x", 1}}}, STATUS_INVALID, "damaged"},
         {{{"Workbook", {"x", 1}}, {"y", {"x", 1}}}, STATUS_INVALID, "damaged"},
     };
@@ -94,7 +163,7 @@ static void test_refused(void **state)
 
 static void test_damaged(void **state)
 {
-    static void (*const makers[])(struct buf *) = {make_doc, make_xls, make_ppt};
+    static void (*const makers[])(struct buf *) = {make_doc, make_xls, make_ppt, make_msg};
     (void)state;
     for (size_t i = 0; i < sizeof makers / sizeof makers[0]; i++) {
         struct buf b;
@@ -150,9 +219,10 @@ static void test_pieces_over_each_other(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_doc),     cmocka_unit_test(test_xls),
-        cmocka_unit_test(test_ppt),     cmocka_unit_test(test_refused),
-        cmocka_unit_test(test_damaged), cmocka_unit_test(test_pieces_over_each_other),
+        cmocka_unit_test(test_doc),          cmocka_unit_test(test_xls),
+        cmocka_unit_test(test_ppt),          cmocka_unit_test(test_msg),
+        cmocka_unit_test(test_msg_children), cmocka_unit_test(test_refused),
+        cmocka_unit_test(test_damaged),      cmocka_unit_test(test_pieces_over_each_other),
     };
     return cmocka_run_group_tests_name("ole", tests, NULL, NULL);
 }
