@@ -36,6 +36,11 @@ carrel_test(unit/ingest/text_formats LINK carrel_formats PkgConfig::ZIP
 carrel_test(unit/ingest/ole LINK carrel_formats PkgConfig::ZIP
   SOURCES ${CMAKE_SOURCE_DIR}/tests/unit/ingest/fixtures.c
     ${CMAKE_SOURCE_DIR}/tests/unit/ingest/ole_fixtures.c TIMEOUT 120)
+add_executable(write-samples ${CMAKE_SOURCE_DIR}/tests/fixture/write_samples.c
+  ${CMAKE_SOURCE_DIR}/tests/unit/ingest/ole_fixtures.c)
+target_link_libraries(write-samples PRIVATE carrel_warnings carrel_base PkgConfig::ARCHIVE)
+target_include_directories(write-samples PRIVATE ${CMAKE_SOURCE_DIR})
+set_target_properties(write-samples PROPERTIES RUNTIME_OUTPUT_DIRECTORY ${CMAKE_BINARY_DIR}/tests)
 carrel_fuzz(ole LINK carrel_formats SOURCES ${CMAKE_SOURCE_DIR}/tests/unit/ingest/ole_fixtures.c)
 carrel_test(unit/ingest/info LINK carrel_formats PkgConfig::ZIP
   SOURCES ${CMAKE_SOURCE_DIR}/tests/unit/ingest/fixtures.c TIMEOUT 120)
