@@ -263,7 +263,10 @@ static enum status extract_as(const struct extract_input *in, struct emitter *e,
         s = walk(&u, err);
     }
     if (s == STATUS_OK && u.files == 0 && !emit_failed(e)) {
-        s = error_set(err, STATUS_INVALID, "there are no files in it");
+        s = e->children.over_bytes > 0
+                ? error_set(err, STATUS_TOO_LARGE,
+                            "what is in it is larger than what may be unpacked")
+                : error_set(err, STATUS_INVALID, "there are no files in it");
     }
     if (u.a != NULL) {
         (void)archive_read_free(u.a);

@@ -11,6 +11,7 @@
 #include "ingest/formats/charset.h"
 #include "ingest/formats/fields.h"
 #include "ingest/formats/html.h"
+#include "ingest/formats/html_tags.h"
 #include "ingest/utf8.h"
 
 enum role {
@@ -549,6 +550,7 @@ static enum status open_page(struct str data, uint64_t max_bytes, htmlDocPtr *ou
     buf_deinit(&decoded);
     bool large = buf_status(&clean) != STATUS_OK || clean.len > INT32_MAX;
     if (s == STATUS_OK && !large && clean.len > 0) {
+        html_shorten_tags(&clean);
         *out = parse_page(buf_view(&clean));
         large = *out == NULL;
     }

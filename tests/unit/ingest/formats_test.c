@@ -380,14 +380,40 @@ static void test_bbox_indices(void **state)
     collected_deinit(&c);
 }
 
+/* Attributes without end cost libxml2 half a minute; honest tags stay as they are. */
+static void test_html_many_attributes(void **state)
+{
+    struct buf page;
+    struct collected c;
+    struct error err = {0};
+    (void)state;
+    buf_init(&page, 16U << 20);
+    buf_z(&page, "<p class='it\"s' title=\"a > b\">Before <a href=http://x.example/y>it's</a></p><p ");
+    for (int i = 0; i < 100000; i++) {
+        buf_printf(&page, "a%d=\"x>\" ", i);
+    }
+    buf_z(&page, ">Behind</p>");
+    collected_init(&c);
+    assert_int_equal(collect(html_extract, buf_view(&page), NULL, &c, &err), STATUS_OK);
+    assert_string_equal(collected_text(&c), "P Before it's\nP Behind\n");
+    collected_deinit(&c);
+    buf_deinit(&page);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_text),         cmocka_unit_test(test_large_text),
-        cmocka_unit_test(test_markdown),     cmocka_unit_test(test_html),
-        cmocka_unit_test(test_hostile_html), cmocka_unit_test(test_docx),
-        cmocka_unit_test(test_hostile_docx), cmocka_unit_test(test_bbox),
-        cmocka_unit_test(test_bbox_spaces),  cmocka_unit_test(test_bbox_indices),
+        cmocka_unit_test(test_html_many_attributes),
+        cmocka_unit_test(test_text),
+        cmocka_unit_test(test_large_text),
+        cmocka_unit_test(test_markdown),
+        cmocka_unit_test(test_html),
+        cmocka_unit_test(test_hostile_html),
+        cmocka_unit_test(test_docx),
+        cmocka_unit_test(test_hostile_docx),
+        cmocka_unit_test(test_bbox),
+        cmocka_unit_test(test_bbox_spaces),
+        cmocka_unit_test(test_bbox_indices),
     };
     return cmocka_run_group_tests_name("formats", tests, NULL, NULL);
 }
