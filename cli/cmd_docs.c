@@ -28,21 +28,62 @@ static void count(const json_t *list, struct counts *c)
     }
 }
 
+/* At most `width` characters, filled up with spaces. */
+static void put_column(const char *text, size_t width)
+{
+    char cut[200];
+    size_t n = 0, points = 0;
+    while (text[n] != '\0' && n + 5 < sizeof cut) {
+        bool begins = ((unsigned char)text[n] & 0xC0U) != 0x80U;
+        if (begins && points == width) {
+            break;
+        }
+        points += begins;
+        cut[n] = text[n];
+        n++;
+    }
+    cut[n] = '\0';
+    term_put_clean(stdout, cut);
+    (void)printf("%*s", (int)(width > points ? width - points : 0), "");
+}
+
+static void print_said(const json_t *d)
+{
+    const char *path = json_field(d, "path");
+    const char *title = json_field(d, "title");
+    const char *slash = strrchr(path, '/');
+    json_int_t pages = json_integer_value(json_object_get(d, "pages"));
+    if (pages > 0) {
+        (void)printf("%6" JSON_INTEGER_FORMAT "  ", pages);
+    } else {
+        (void)printf("%6s  ", "");
+    }
+    (void)printf("%-10s  %-4s  ", json_field(d, "date"), json_field(d, "language"));
+    put_column(json_field(d, "author"), 24);
+    (void)printf("  ");
+    term_put_clean(stdout, path);
+    if (title[0] != '\0' && strcmp(title, slash == NULL ? path : slash + 1) != 0) {
+        (void)printf("  ");
+        term_put_clean(stdout, title);
+    }
+}
+
 static void print(const json_t *list)
 {
     bool colour = term_colour(stdout);
     struct counts c;
 
-    (void)printf("%-8s %7s  %s\n", "state", "chunks", "file");
+    (void)printf("%-8s %7s %6s  %-10s  %-4s  %-24s  %s\n", "state", "chunks", "pages", "date",
+                 "lang", "author", "file, title");
     for (size_t i = 0; i < json_array_size(list); i++) {
         const json_t *d = json_array_get(list, i);
         const char *state = json_field(d, "state");
         const char *paint = strcmp(state, "ready") == 0    ? "\x1b[32m"
                             : strcmp(state, "failed") == 0 ? "\x1b[31m"
                                                            : "\x1b[33m";
-        (void)printf("%s%-8s%s %7" JSON_INTEGER_FORMAT "  ", colour ? paint : "", state,
+        (void)printf("%s%-8s%s %7" JSON_INTEGER_FORMAT " ", colour ? paint : "", state,
                      colour ? "\x1b[0m" : "", json_integer_value(json_object_get(d, "chunks")));
-        term_put_clean(stdout, json_field(d, "path"));
+        print_said(d);
         if (json_field(d, "error")[0] != '\0') {
             (void)printf("  (");
             term_put_clean(stdout, json_field(d, "error"));

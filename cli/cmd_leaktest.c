@@ -108,9 +108,10 @@ static enum status upload(struct leaktest *t, struct canary *c, struct error *er
     long code = 0;
     json_error_t why;
     int n = snprintf(text, sizeof(text),
-                     "# A canary\n\nThis file was made by carrel leaktest and is removed by it. "
+                     "---\nauthor: %s %s\n---\n\n# A canary\n\nThis file was made by carrel "
+                     "leaktest and is removed by it. "
                      "The %s is kept beside the %s.\n",
-                     c->asked, c->told);
+                     c->asked, c->told, c->asked, c->told);
     struct str body = {text, (size_t)n};
 
     buf_init(&out, 1 << 20);

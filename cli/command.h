@@ -50,7 +50,7 @@ enum option_flag {
 };
 
 #define OPTIONS_ARGS_MAX 16
-#define OPTION_FILTERS 6 /* collection, label, tag, language, format, under */
+#define OPTION_FILTERS 8 /* collection, label, tag, language, format, under, author, hash */
 #define OPTION_VALUES_MAX 16
 #define OPTION_SUBJECTS_MAX 64
 

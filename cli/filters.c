@@ -2,8 +2,8 @@
 
 bool filters_add(const struct options *o, json_t *object)
 {
-    static const char *const keys[OPTION_FILTERS] = {"collections", "labels",  "tags",
-                                                     "languages",   "formats", "under"};
+    static const char *const keys[OPTION_FILTERS] = {
+        "collections", "labels", "tags", "languages", "formats", "under", "authors", "hashes"};
     const struct {
         const char *key, *value;
     } dates[] = {{"from", o->from}, {"until", o->until}, {"as_of", o->as_of}};

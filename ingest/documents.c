@@ -65,6 +65,9 @@ static bool access_state(const char *access, struct arena *a, Ig__DocumentState 
     if (date == NULL) {
         return true;
     }
+    if (date[1] != '\0') { /* a rule's date goes before the document's own */
+        out->date_wall_ms = strtoll(date + 1, NULL, 10);
+    }
     out->label = arena_strndup(a, label + 1, (size_t)(tags - label) - 1);
     return out->label != NULL &&
            split(access, (size_t)(label - access), a, &out->readers, &out->n_readers) &&
@@ -108,9 +111,19 @@ bool document_state(const struct tenant *t, const struct file_row *row, struct a
     if (state[0] == 'w' && reading[0] != '\0') {
         out->reading = arena_strdup(a, reading);
     }
+    out->author = arena_strdup(a, row->author);
+    out->language = arena_strdup(a, row->language);
+    out->has_date_wall_ms = 1;
+    out->date_wall_ms = row->dated ? row->own_ms : out->modified_wall_ms;
+    if (row->hashed) {
+        out->has_hash = 1;
+        out->hash.data = (uint8_t *)arena_strndup(a, (const char *)row->hash, SHA256_BYTES);
+        out->hash.len = SHA256_BYTES;
+    }
     out->has_away = out->away = disk_is_away(t->disk, row->path);
     return access_state(row->access, a, out) && out->document != NULL && out->path.data != NULL &&
-           out->collection != NULL && out->state != NULL &&
+           out->collection != NULL && out->state != NULL && out->author != NULL &&
+           out->language != NULL && (!row->hashed || out->hash.data != NULL) &&
            (error[0] == '\0' || out->error != NULL) && out->format != NULL && out->title != NULL;
 }
 

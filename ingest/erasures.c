@@ -101,11 +101,12 @@ static enum status withdraw(struct journal *j, const struct erasure *e, const ch
                             struct error *err)
 {
     sqlite3_stmt *st = NULL;
-    enum status s = prepare(j,
-                            "UPDATE files SET state=3,op=0,wanted=?2,done=?2,title=NULL,"
-                            "error=NULL,chunks=0,pages=0,attempts=0,next_attempt_ms=0,"
-                            "changed_ms=?3 WHERE document=?1",
-                            document, &st, err);
+    enum status s = prepare(
+        j,
+        "UPDATE files SET state=3,op=0,wanted=?2,done=?2,title=NULL,author=NULL,own_ms=NULL,"
+        "error=NULL,chunks=0,pages=0,attempts=0,next_attempt_ms=0,"
+        "changed_ms=?3 WHERE document=?1",
+        document, &st, err);
     if (s == STATUS_OK) {
         (void)sqlite3_bind_int64(st, 2, (sqlite3_int64)e->sequence);
         (void)sqlite3_bind_int64(st, 3, e->created_ms);

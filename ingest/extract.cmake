@@ -15,7 +15,7 @@ add_executable(bench-measure ${CMAKE_SOURCE_DIR}/tests/bench/measure.c)
 target_link_libraries(bench-measure PRIVATE carrel_warnings)
 set_target_properties(bench-measure PROPERTIES RUNTIME_OUTPUT_DIRECTORY ${CMAKE_BINARY_DIR}/tests)
 
-add_library(carrel_extract_pool STATIC extractor.c piece.c formats/detect.c formats/binary.c)
+add_library(carrel_extract_pool STATIC meta.c extractor.c piece.c formats/detect.c formats/binary.c)
 target_link_libraries(carrel_extract_pool PUBLIC carrel_base carrel_utf8 proto_extract
   PRIVATE carrel_warnings)
 add_dependencies(carrel_extract_pool carrel-extract)
@@ -42,6 +42,7 @@ target_link_libraries(write-samples PRIVATE carrel_warnings carrel_base PkgConfi
 target_include_directories(write-samples PRIVATE ${CMAKE_SOURCE_DIR})
 set_target_properties(write-samples PROPERTIES RUNTIME_OUTPUT_DIRECTORY ${CMAKE_BINARY_DIR}/tests)
 carrel_fuzz(ole LINK carrel_formats SOURCES ${CMAKE_SOURCE_DIR}/tests/unit/ingest/ole_fixtures.c)
+carrel_test(unit/ingest/meta LINK carrel_extract_pool)
 carrel_test(unit/ingest/info LINK carrel_formats PkgConfig::ZIP
   SOURCES ${CMAKE_SOURCE_DIR}/tests/unit/ingest/fixtures.c TIMEOUT 120)
 carrel_test(unit/ingest/extractor LINK carrel_extract_pool carrel_formats PkgConfig::ZIP

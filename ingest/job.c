@@ -92,8 +92,12 @@ static enum status run_record(struct journal *jl, struct journal_op *op, struct 
         result = (struct job_result){
             .hash = j->snap.hash,
             .format = j->format,
-            .title = j->info != NULL && j->info->title != NULL ? j->info->title : r->title,
-            .pages = j->info != NULL && j->info->has_pages ? j->info->pages : r->pages,
+            .title = j->stored.title != NULL ? j->stored.title : r->title,
+            .author = j->stored.author != NULL ? j->stored.author : r->author,
+            .language = j->stored.language != NULL ? j->stored.language : r->language,
+            .dated = j->stored.title != NULL ? j->stored.dated : r->dated,
+            .own_ms = j->stored.title != NULL ? j->stored.own_ms : r->own_ms,
+            .pages = j->stored.title != NULL ? j->stored.pages : r->pages,
             .chunks = j->stored_chunks,
         };
         return journal_done(jl, r->id, r->wanted, &result, err);
@@ -322,10 +326,13 @@ static bool copy_row(struct job *j, const struct file_row *row)
     j->row.path.ptr = arena_strndup(&j->arena, row->path.ptr, row->path.len);
     j->row.collection = arena_strdup(&j->arena, row->collection);
     j->row.title = arena_strdup(&j->arena, row->title);
+    j->row.author = arena_strdup(&j->arena, row->author);
+    j->row.language = arena_strdup(&j->arena, row->language);
     j->row.format = "";
     j->row.error = "";
     j->row.access = row->access == NULL ? NULL : arena_strdup(&j->arena, row->access);
     return j->row.path.ptr != NULL && j->row.collection != NULL && j->row.title != NULL &&
+           j->row.author != NULL && j->row.language != NULL &&
            (j->row.access != NULL || row->access == NULL);
 }
 

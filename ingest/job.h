@@ -71,8 +71,14 @@ struct job {
     bool known_was_wrong;   /* it said so and did not */
     char banned_by[ID_CAP]; /* the erasure its content fell to; "" none */
     uint32_t stored_chunks;
+    struct { /* what the store has of the document; texts live in the arena, NULL: it has not told */
+        char *title, *author, *language;
+        uint32_t pages;
+        bool dated;
+        int64_t own_ms;
+    } stored;
     struct extraction *extraction;
-    const Ex__Document *info;
+    const Ex__Document *info; /* as meta_settle left it; NULL: it was not read */
     Ex__Block **blocks;
     size_t n_blocks;
     struct ocr_reading *reading; /* job_ocr.c; NULL: none of its pages is a picture */

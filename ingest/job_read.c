@@ -1,9 +1,11 @@
 /* From a file to chunks: a copy, its hash, what the store knows, the extractor, the chunker. */
 #include <stdio.h>
 
+#include "base/clock.h"
 #include "ingest/erase.h"
 #include "ingest/formats/detect.h"
 #include "ingest/job_internal.h"
+#include "ingest/meta.h"
 #include "ingest/queue.h"
 
 /* ---- snapshot, lookup ---- */
@@ -269,7 +271,12 @@ static void on_extracted(const struct error *err, const struct extracted *out, v
         }
         return;
     }
-    j->info = out->document;
+    j->info = meta_settle(out->document, out->blocks, out->n_blocks, clock_wall_ms(), &j->arena);
+    if (j->info == NULL) {
+        (void)error_set(&j->err, STATUS_NO_MEMORY, "out of memory");
+        job_retry_counted(j);
+        return;
+    }
     j->blocks = out->blocks;
     j->n_blocks = out->n_blocks;
     if (out->n_unread > 0) {

@@ -57,6 +57,9 @@ static const struct db_migration migrations[] = {
     /* counts with pages and chunks are read from the index alone */
     {6, "DROP INDEX files_state;"
         "CREATE INDEX files_state ON files(state,op,size,pages,chunks);"},
+    /* what the document says of itself; own_ms: its own date, NULL: none */
+    {7, "ALTER TABLE files ADD COLUMN author TEXT; ALTER TABLE files ADD COLUMN language TEXT;"
+        "ALTER TABLE files ADD COLUMN own_ms INTEGER;"},
 };
 
 sqlite3 *journal_db(struct journal *j)
@@ -205,12 +208,22 @@ static bool read_row(sqlite3_stmt *st, struct arena *a, struct file_row *r)
         .error = copy_text(st, 18, a),
         .changed_ms = sqlite3_column_int64(st, 19),
         .access = sqlite3_column_type(st, 20) == SQLITE_NULL ? NULL : copy_text(st, 20, a),
+        .author = copy_text(st, 21, a),
+        .language = copy_text(st, 22, a),
+        .dated = sqlite3_column_type(st, 23) != SQLITE_NULL,
+        .own_ms = sqlite3_column_int64(st, 23),
     };
+    struct str hash = db_column(st, 24);
+    r->hashed = hash.len == SHA256_BYTES;
+    if (r->hashed) {
+        memcpy(r->hash, hash.ptr, SHA256_BYTES);
+    }
     size_t n = document.len < ID_CAP ? document.len : ID_CAP - 1;
     memcpy(r->document, document.ptr, n);
     r->document[n] = '\0';
     return r->path.ptr != NULL && r->collection != NULL && r->format != NULL && r->title != NULL &&
-           r->error != NULL && (r->access != NULL || sqlite3_column_type(st, 20) == SQLITE_NULL);
+           r->error != NULL && r->author != NULL && r->language != NULL &&
+           (r->access != NULL || sqlite3_column_type(st, 20) == SQLITE_NULL);
 }
 
 enum status journal_rows(sqlite3_stmt *st, size_t limit, struct arena *a, struct file_row *rows,

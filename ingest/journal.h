@@ -52,6 +52,10 @@ struct file_row {
     int64_t changed_ms;
     const char
         *access; /* what the rules said when the store was told, as rules_write; NULL: never */
+    const char *author, *language; /* "" when none */
+    bool dated, hashed;
+    int64_t own_ms; /* the document's own date, where dated */
+    uint8_t hash[SHA256_BYTES];
 };
 
 enum status journal_open(const char *path, const char *pipeline, struct journal **out,
@@ -113,7 +117,9 @@ enum status journal_take(struct journal *j, int64_t now_ms, const struct take_li
 
 struct job_result {
     const uint8_t *hash;
-    const char *format, *title;
+    const char *format, *title, *author, *language;
+    bool dated;
+    int64_t own_ms; /* the document's own date */
     uint32_t pages, chunks;
 };
 /* The store has it. The row is ready unless it has changed meanwhile. */

@@ -9,7 +9,7 @@
 /* The columns of struct file_row, in the order of read_row. */
 #define ROW_COLUMNS                                                                                \
     "id,document,path,collection,op,state,wanted,done,ino,size,mtime_ns,ctime_ns,attempts,"        \
-    "next_attempt_ms,chunks,pages,format,title,error,changed_ms,access"
+    "next_attempt_ms,chunks,pages,format,title,error,changed_ms,access,author,language,own_ms,hash"
 
 #define STATEMENTS(X)                                                                              \
     X(next, "UPDATE counter SET value=value+1 WHERE name='sequence' RETURNING value")              \
@@ -39,6 +39,7 @@
               " ORDER BY wanted DESC LIMIT 1 OFFSET ?1")                                           \
     X(later, "SELECT min(next_attempt_ms) FROM files WHERE state=0 AND next_attempt_ms>?1")        \
     X(done, "UPDATE files SET done=max(done,?2),hash=?3,format=?4,title=?5,pages=?6,chunks=?7,"    \
+            "author=?9,language=?10,own_ms=?11,"                                                   \
             "state=iif(wanted=?2,1,state),op=iif(wanted=?2,0,op),"                                 \
             "error=iif(wanted=?2,NULL,error),attempts=iif(wanted=?2,0,attempts),changed_ms=?8"     \
             " WHERE id=?1")                                                                        \

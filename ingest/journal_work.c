@@ -84,6 +84,13 @@ enum status journal_done(struct journal *j, int64_t id, uint64_t sequence,
     (void)sqlite3_bind_int64(st, 6, r->pages);
     (void)sqlite3_bind_int64(st, 7, r->chunks);
     (void)sqlite3_bind_int64(st, 8, clock_wall_ms());
+    (void)sqlite3_bind_text(st, 9, r->author, -1, SQLITE_STATIC);
+    (void)sqlite3_bind_text(st, 10, r->language, -1, SQLITE_STATIC);
+    if (r->dated) {
+        (void)sqlite3_bind_int64(st, 11, r->own_ms);
+    } else {
+        (void)sqlite3_bind_null(st, 11);
+    }
     return db_run(st, err);
 }
 

@@ -4,6 +4,7 @@
 #include <unistd.h>
 
 #include "ingest/job_internal.h"
+#include "ingest/meta.h"
 #include "ingest/queue.h"
 
 #define PIECE_BYTES ((size_t)256 << 10)
@@ -12,6 +13,26 @@
 
 static void pump(struct job *j);
 
+static char *text_of(struct job *j, const char *z)
+{
+    return arena_strdup(&j->arena, z == NULL ? "" : z);
+}
+
+/* What the list shows is what the store has: also of content that was there before, and was not
+ * read. */
+static void keep_stored(struct job *j, const Vs__DocumentInfo *d)
+{
+    if (d == NULL) {
+        return;
+    }
+    j->stored.title = text_of(j, d->title);
+    j->stored.author = text_of(j, d->author);
+    j->stored.language = text_of(j, d->language);
+    j->stored.pages = d->has_pages ? d->pages : 0;
+    j->stored.dated = meta_own_date(d->has_modified_ms, d->modified_ms, d->has_created_ms,
+                                    d->created_ms, &j->stored.own_ms);
+}
+
 static void on_put_reply(struct rpc_request *r, const ProtobufCMessage *m, void *data)
 {
     (void)r;
@@ -19,6 +40,7 @@ static void on_put_reply(struct rpc_request *r, const ProtobufCMessage *m, void 
     const Vs__PutReply *reply = vs_put_reply(m);
     if (reply != NULL && reply->applied) {
         j->stored_chunks = reply->chunks;
+        keep_stored(j, reply->stored);
     }
 }
 
@@ -304,11 +326,16 @@ static void put_begin(struct job *j)
     begin.pipeline = j->t->in->pipeline;
     begin.title = j->info == NULL ? NULL : j->info->title;
     const char *said = disk_view_language(&j->folders);
-    begin.language = said != NULL      ? (char *)(uintptr_t)said
-                     : j->info == NULL ? NULL
-                                       : j->info->language;
-    if (j->info != NULL && j->info->has_pages) {
-        begin.has_pages = 1;
+    begin.language = (char *)(uintptr_t)said;
+    if (j->info != NULL) {
+        begin.language_hint = j->info->language;
+        begin.author = j->info->author;
+        begin.keywords = j->info->keywords;
+        begin.has_created_ms = j->info->has_created_ms;
+        begin.created_ms = j->info->created_ms;
+        begin.has_modified_ms = j->info->has_modified_ms;
+        begin.modified_ms = j->info->modified_ms;
+        begin.has_pages = j->info->has_pages;
         begin.pages = j->info->pages;
     }
     begin.encoder = j->encoder;

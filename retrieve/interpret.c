@@ -1,4 +1,7 @@
 /* From the query as read to what the store is asked. */
+#include <stdlib.h>
+
+#include "base/text/text.h"
 #include "retrieve/search.h"
 
 bool interpret_demands(const Vs__SearchTextRequest *text)
@@ -108,6 +111,80 @@ static enum status add_paths(Vs__Filter *f, const struct query_list *typed, stru
     return STATUS_OK;
 }
 
+/* A name that the caller asked for stays where it has the words that were typed. */
+static enum status add_authors(Vs__Filter *f, const struct query_list *typed, struct arena *a,
+                               bool *impossible, struct error *err)
+{
+    if (typed->n == 0 || f->n_authors == 0) {
+        return both(&f->authors, &f->n_authors, typed, a, impossible, err);
+    }
+    char **kept = arena_array(a, f->n_authors, sizeof(*kept));
+    size_t n = 0;
+    if (kept == NULL) {
+        return error_set(err, STATUS_NO_MEMORY, "search: out of memory");
+    }
+    for (size_t i = 0; i < f->n_authors; i++) {
+        for (size_t k = 0; k < typed->n; k++) {
+            if (text_names(str_from(f->authors[i]), str_from(typed->items[k]))) {
+                kept[n++] = f->authors[i];
+                break;
+            }
+        }
+    }
+    *impossible = *impossible || n == 0;
+    f->authors = kept;
+    f->n_authors = n;
+    return STATUS_OK;
+}
+
+/* Hexadecimal digits, an even number of them: query_read has looked. */
+static enum status add_hashes(Vs__Filter *f, const struct query_list *typed, struct arena *a,
+                              bool *impossible, struct error *err)
+{
+    if (typed->n == 0) {
+        return STATUS_OK;
+    }
+    ProtobufCBinaryData *kept = arena_array(a, typed->n, sizeof(*kept));
+    size_t n = 0;
+    for (size_t i = 0; kept != NULL && i < typed->n; i++) {
+        size_t len = strlen(typed->items[i]) / 2;
+        uint8_t *bytes = arena_alloc(a, len);
+        for (size_t k = 0; bytes != NULL && k < len; k++) {
+            char two[3] = {typed->items[i][2 * k], typed->items[i][2 * k + 1], '\0'};
+            bytes[k] = (uint8_t)strtoul(two, NULL, 16);
+        }
+        bool wanted = f->n_hashes == 0;
+        for (size_t k = 0; bytes != NULL && k < f->n_hashes; k++) {
+            size_t least = f->hashes[k].len < len ? f->hashes[k].len : len;
+            wanted = wanted || memcmp(f->hashes[k].data, bytes, least) == 0;
+        }
+        if (bytes == NULL) {
+            kept = NULL;
+        } else if (wanted) {
+            kept[n++] = (ProtobufCBinaryData){.data = bytes, .len = len};
+        }
+    }
+    if (kept == NULL) {
+        return error_set(err, STATUS_NO_MEMORY, "search: out of memory");
+    }
+    *impossible = *impossible || n == 0;
+    f->hashes = kept;
+    f->n_hashes = n;
+    return STATUS_OK;
+}
+
+static void add_pages(Vs__Filter *f, const struct query *q)
+{
+    if (q->has_pages_from && (!f->has_pages_from || f->pages_from < q->pages_from)) {
+        f->pages_from = q->pages_from;
+        f->has_pages_from = 1;
+    }
+    if (q->has_pages_to && (!f->has_pages_to || f->pages_to > q->pages_to)) {
+        f->pages_to = q->pages_to;
+        f->has_pages_to = 1;
+    }
+}
+
 static void add_dates(Vs__Filter *f, const struct query *q)
 {
     if (q->has_from && (!f->has_from_ms || f->from_ms < q->from_ms)) {
@@ -142,6 +219,13 @@ static enum status narrow(Vs__Filter *f, const struct query *q, struct arena *a,
     if (s == STATUS_OK) {
         s = add_paths(f, &q->paths, a, impossible, err);
     }
+    if (s == STATUS_OK) {
+        s = add_authors(f, &q->authors, a, impossible, err);
+    }
+    if (s == STATUS_OK) {
+        s = add_hashes(f, &q->hashes, a, impossible, err);
+    }
+    add_pages(f, q);
     add_dates(f, q);
     return s;
 }

@@ -71,9 +71,10 @@ static bool quoted(struct str in, size_t at, struct str *out, size_t *end)
     return false;
 }
 
-static const char *const field_names[] = {
-    "title",    "collection", "label",  "tag",   "type",   "format", "language", "lang", "file",
-    "filename", "path",       "folder", "after", "before", "since",  "until",    NULL};
+static const char *const field_names[] = {"title",  "collection", "label", "tag",    "type",
+                                          "format", "language",   "lang",  "file",   "filename",
+                                          "path",   "folder",     "after", "before", "since",
+                                          "until",  "author",     "pages", "hash",   NULL};
 
 static bool known_field(struct str name)
 {
@@ -302,6 +303,45 @@ static bool add_path(struct query *q, struct arena *a, struct str value)
     return value.len > 0 && add(&q->paths, a, value, false);
 }
 
+/* "10", "10-50", "50+"; of several all hold. */
+static bool add_pages(struct query *q, struct str v)
+{
+    unsigned from = 0, to = 0;
+    size_t at = 0;
+    bool open = false;
+    if (!number(v, &at, 1, 7, &from)) {
+        return false;
+    }
+    to = from;
+    if (at < v.len && v.ptr[at] == '+') {
+        open = true;
+        at++;
+    } else if (at < v.len && (v.ptr[at++] != '-' || !number(v, &at, 1, 7, &to))) {
+        return false;
+    }
+    if (at != v.len || to < from) {
+        return false;
+    }
+    q->pages_from = q->has_pages_from && q->pages_from > from ? q->pages_from : from;
+    q->has_pages_from = true;
+    if (!open) {
+        q->pages_to = q->has_pages_to && q->pages_to < to ? q->pages_to : to;
+        q->has_pages_to = true;
+    }
+    return true;
+}
+
+static bool is_hash(struct str v)
+{
+    for (size_t i = 0; i < v.len; i++) {
+        char c = lower(v.ptr[i]);
+        if (!((c >= '0' && c <= '9') || (c >= 'a' && c <= 'f'))) {
+            return false;
+        }
+    }
+    return v.len >= 8 && v.len <= 64 && v.len % 2 == 0;
+}
+
 /* false: the value does not suit the field, so that this is text. */
 static bool take_field(struct query *q, struct arena *a, const struct piece *p)
 {
@@ -335,6 +375,15 @@ static bool take_field(struct query *q, struct arena *a, const struct piece *p)
     }
     if (is_field(p->field, "path", "folder")) {
         return add_path(q, a, v);
+    }
+    if (is_field(p->field, "author", NULL)) {
+        return add(&q->authors, a, v, false);
+    }
+    if (is_field(p->field, "pages", NULL)) {
+        return add_pages(q, v);
+    }
+    if (is_field(p->field, "hash", NULL)) {
+        return is_hash(v) && add(&q->hashes, a, v, true);
     }
     if (!date_of(v, &ms)) {
         return false;

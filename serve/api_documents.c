@@ -17,7 +17,7 @@
 #define PIECE_BYTES_MAX ((size_t)16 * 1024 * 1024)
 
 struct list_op {
-    const char *collection, *state, *after, *name;
+    const char *collection, *state, *after, *name, *author, *language, *format, *label;
     int64_t limit, sent; /* limit 0: all */
     bool begun, comma, from_store;
     bool ingest_down;
@@ -138,6 +138,13 @@ static bool ready_may(const struct list_op *op)
     return op->state == NULL || strcmp(op->state, "ready") == 0;
 }
 
+/* What ingest's list does not know of. */
+static bool by_store(const struct list_op *op)
+{
+    return op->name != NULL || op->author != NULL || op->language != NULL || op->format != NULL ||
+           op->label != NULL;
+}
+
 /* The store lists what this caller may read; a document that is not ready is not in it. */
 static void list_from_store(struct request *q)
 {
@@ -149,9 +156,21 @@ static void list_from_store(struct request *q)
     char *collection = pb_text(op->collection);
     op->from_store = true;
     ask.after = pb_text(op->after);
-    if (op->name != NULL) { /* the store looks, so that what is not wanted goes nowhere */
+    char *author = pb_text(op->author);
+    char *language = pb_text(op->language);
+    char *format = pb_text(op->format);
+    char *label = pb_text(op->label);
+    if (by_store(op)) { /* the store looks, so that what is not wanted goes nowhere */
         filter.names = &name;
-        filter.n_names = 1;
+        filter.n_names = op->name != NULL;
+        filter.authors = &author;
+        filter.n_authors = op->author != NULL;
+        filter.languages = &language;
+        filter.n_languages = op->language != NULL;
+        filter.formats = &format;
+        filter.n_formats = op->format != NULL;
+        filter.labels = &label;
+        filter.n_labels = op->label != NULL;
         filter.collections = &collection;
         filter.n_collections = op->collection != NULL;
         ask.filter = &filter;
@@ -184,6 +203,8 @@ void api_documents_list(struct request *q)
     }
     if (!api_query(q, "collection", &op->collection) || !api_query(q, "state", &op->state) ||
         !api_query(q, "after", &op->after) || !api_query(q, "q", &op->name) ||
+        !api_query(q, "author", &op->author) || !api_query(q, "language", &op->language) ||
+        !api_query(q, "format", &op->format) || !api_query(q, "label", &op->label) ||
         !api_query_number(q, "limit", LIMIT_MAX, &limited, &limit)) {
         return;
     }
@@ -198,9 +219,12 @@ void api_documents_list(struct request *q)
         return;
     }
     op->name = op->name == NULL || op->name[0] == '\0' ? NULL : op->name;
-    if (op->name != NULL && (!ready_may(op) || strlen(op->name) > NAME_BYTES_MAX)) {
-        api_error(q, 400, "q", "invalid",
-                  "q looks for ready documents, by at most 256 bytes of the file's name");
+    if ((op->name != NULL && strlen(op->name) > NAME_BYTES_MAX) ||
+        (by_store(op) && !ready_may(op))) {
+        api_error(
+            q, 400, "q", "invalid",
+            "q, author, language, format and label look for ready documents; q by at most 256 "
+            "bytes of the file's name");
         return;
     }
     Ig__ListRequest ask = IG__LIST_REQUEST__INIT;
@@ -213,7 +237,7 @@ void api_documents_list(struct request *q)
     ask.limit = (uint32_t)op->limit;
     struct api_call how = {.on_reply = on_states, .on_finish = on_states_end};
     q->op = op;
-    if (!q->who->admin || op->name != NULL) { /* ingest knows files, not readers */
+    if (!q->who->admin || by_store(op)) { /* ingest knows files, not readers */
         if (ready_may(op)) {
             list_from_store(q);
         } else {

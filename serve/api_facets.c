@@ -1,6 +1,6 @@
 /* GET /api/facets: how many documents the caller may find, by collection, label, tag, language,
- * format and year; the same filter as a search's, in the query. GET /api/documents/{id}/versions:
- * what is kept of a document's past. */
+ * format, author and year; the same filter as a search's, in the query. GET
+ * /api/documents/{id}/versions: what is kept of a document's past. */
 #include <string.h>
 
 #include "serve/api.h"
@@ -38,6 +38,7 @@ static void on_facets(struct request *q, const ProtobufCMessage *m, const struct
     counts(&w, "languages", r->languages, r->n_languages);
     counts(&w, "formats", r->formats, r->n_formats);
     counts(&w, "years", r->years, r->n_years);
+    counts(&w, "authors", r->authors, r->n_authors);
     api_object_end(q, 200, &w);
 }
 
@@ -82,12 +83,13 @@ void api_facets(struct request *q)
 {
     Vs__FacetsRequest ask = VS__FACETS_REQUEST__INIT;
     Vs__Filter f = VS__FILTER__INIT;
-    struct one_value values[5] = {{0}};
+    struct one_value values[6] = {{0}};
     if (read_value(q, "collection", &values[0], &f.collections, &f.n_collections) &&
         read_value(q, "label", &values[1], &f.labels, &f.n_labels) &&
         read_value(q, "tag", &values[2], &f.tags, &f.n_tags) &&
         read_value(q, "language", &values[3], &f.languages, &f.n_languages) &&
         read_value(q, "format", &values[4], &f.formats, &f.n_formats) &&
+        read_value(q, "author", &values[5], &f.authors, &f.n_authors) &&
         read_date(q, "from", false, &f.has_from_ms, &f.from_ms) &&
         read_date(q, "until", true, &f.has_until_ms, &f.until_ms) &&
         read_date(q, "as_of", true, &f.has_as_of_ms, &f.as_of_ms)) {

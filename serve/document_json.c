@@ -34,8 +34,14 @@ void document_json(struct jsonw *w, const Ig__DocumentState *d)
     if (d->has_pages) {
         jsonw_field_int(w, "pages", d->pages);
     }
-    if (d->title != NULL) {
-        jsonw_field_z(w, "title", d->title);
+    title_field(w, d->title, str_of_bytes(d->path));
+    jsonw_field_z(w, "author", d->author == NULL ? "" : d->author);
+    jsonw_field_z(w, "language", d->language == NULL ? "" : d->language);
+    if (d->has_date_wall_ms) {
+        day_field(w, "date", d->date_wall_ms);
+    }
+    if (d->has_hash) {
+        hex_field(w, "hash", d->hash);
     }
     jsonw_field_z(w, "label", d->label == NULL ? "" : d->label);
     texts(w, "tags", d->tags, d->n_tags);
@@ -62,9 +68,20 @@ void stored_document_json(struct jsonw *w, const Vs__DocumentInfo *d)
     if (d->has_pages) {
         jsonw_field_int(w, "pages", d->pages);
     }
-    if (d->title != NULL) {
-        jsonw_field_z(w, "title", d->title);
+    title_field(w, d->title, str_of_bytes(d->location->path));
+    jsonw_field_z(w, "author", d->author == NULL ? "" : d->author);
+    jsonw_field_z(w, "keywords", d->keywords == NULL ? "" : d->keywords);
+    jsonw_field_z(w, "language", d->language == NULL ? "" : d->language);
+    if (d->has_date_ms) {
+        day_field(w, "date", d->date_ms);
     }
+    if (d->has_created_ms) {
+        day_field(w, "document_created", d->created_ms);
+    }
+    if (d->has_modified_ms) {
+        day_field(w, "document_modified", d->modified_ms);
+    }
+    hex_field(w, "hash", d->hash);
     jsonw_field_z(w, "label", d->location->label == NULL ? "" : d->location->label);
     texts(w, "tags", d->location->tags, d->location->n_tags);
     jsonw_close(w, '}');

@@ -1,5 +1,7 @@
 #include "serve/passage.h"
 
+#include <time.h>
+
 void hex_field(struct jsonw *w, const char *key, ProtobufCBinaryData bytes)
 {
     static const char digits[] = "0123456789abcdef";
@@ -11,6 +13,30 @@ void hex_field(struct jsonw *w, const char *key, ProtobufCBinaryData bytes)
     }
     text[2 * n] = '\0';
     jsonw_field_z(w, key, text);
+}
+
+void title_field(struct jsonw *w, const char *title, struct str path)
+{
+    size_t at = path.len;
+    if (title != NULL && title[0] != '\0') {
+        jsonw_field_z(w, "title", title);
+        return;
+    }
+    while (at > 0 && path.ptr[at - 1] != '/') {
+        at--;
+    }
+    jsonw_key(w, "title");
+    jsonw_path(w, (struct str){path.ptr + at, path.len - at});
+}
+
+void day_field(struct jsonw *w, const char *key, int64_t ms)
+{
+    char text[32];
+    struct tm utc;
+    time_t t = (time_t)(ms / 1000 - (ms % 1000 < 0 ? 1 : 0));
+    if (gmtime_r(&t, &utc) != NULL && strftime(text, sizeof text, "%Y-%m-%d", &utc) == 10) {
+        jsonw_field_z(w, key, text);
+    }
 }
 
 static void boxes(struct jsonw *w, const Vs__Passage *p)
@@ -37,9 +63,17 @@ void passage_fields(struct jsonw *w, const Vs__Passage *p, uint32_t page)
     jsonw_field_z(w, "id", p->document);
     jsonw_key(w, "path");
     jsonw_path(w, str_of_bytes(p->path));
-    jsonw_field_z(w, "title", p->title);
+    title_field(w, p->title, str_of_bytes(p->path));
     jsonw_field_z(w, "collection", p->collection);
     jsonw_field_z(w, "format", p->format);
+    jsonw_field_z(w, "author", p->author == NULL ? "" : p->author);
+    jsonw_field_z(w, "language", p->language == NULL ? "" : p->language);
+    if (p->has_date_ms) {
+        day_field(w, "date", p->date_ms);
+    }
+    if (p->has_pages) {
+        jsonw_field_int(w, "pages", p->pages);
+    }
     jsonw_close(w, '}');
     if (p->has_page && p->page > 0) {
         jsonw_field_int(w, "page", page > 0 ? page : p->page);

@@ -12,6 +12,10 @@ static inline struct str str_of_bytes(ProtobufCBinaryData b)
 
 /* The fields document .. boxes, inside an open object. page 0: the passage's first. */
 void passage_fields(struct jsonw *w, const Vs__Passage *p, uint32_t page);
+/* The title, or the file's name where it has none. */
+void title_field(struct jsonw *w, const char *title, struct str path);
+/* A day, as filters take it: "2024-05-31"; nothing for what is no time. */
+void day_field(struct jsonw *w, const char *key, int64_t ms);
 void hex_field(struct jsonw *w, const char *key, ProtobufCBinaryData bytes);
 
 #endif

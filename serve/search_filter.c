@@ -1,8 +1,10 @@
 #include "serve/search_filter.h"
 
+#include <stdlib.h>
 #include <string.h>
 #include <time.h>
 
+#include "base/hash.h"
 #include "serve/request.h"
 #include "serve/search_request.h"
 
@@ -99,6 +101,53 @@ static enum status read_under(const struct json *object, struct arena *a, Vs__Fi
     return STATUS_OK;
 }
 
+/* SHA-256 as hexadecimal digits, or at least the first eight of them. */
+static enum status read_hashes(const struct json *object, struct arena *a, Vs__Filter *f,
+                               struct error *err)
+{
+    char **names = NULL;
+    size_t n = 0;
+    enum status s = read_names(object, "hashes", false, a, &names, &n, err);
+    if (s != STATUS_OK || n == 0) {
+        return s;
+    }
+    f->hashes = arena_array(a, n, sizeof *f->hashes);
+    if (f->hashes == NULL) {
+        return error_set(err, STATUS_NO_MEMORY, "out of memory");
+    }
+    for (size_t i = 0; i < n; i++) {
+        size_t len = strlen(names[i]);
+        uint8_t *bytes = arena_alloc(a, SHA256_BYTES);
+        if (bytes == NULL) {
+            return error_set(err, STATUS_NO_MEMORY, "out of memory");
+        }
+        bool good = len >= 8 && len <= (size_t)2 * SHA256_BYTES && len % 2 == 0 &&
+                    strspn(names[i], "0123456789abcdefABCDEF") == len;
+        if (!good) {
+            return error_set(err, STATUS_INVALID,
+                             "hashes[%zu] must be 8 to 64 hexadecimal digits, an even number", i);
+        }
+        for (size_t k = 0; k < len / 2; k++) {
+            char two[3] = {names[i][2 * k], names[i][2 * k + 1], '\0'};
+            bytes[k] = (uint8_t)strtoul(two, NULL, 16);
+        }
+        f->hashes[f->n_hashes++] = (ProtobufCBinaryData){.data = bytes, .len = len / 2};
+    }
+    return STATUS_OK;
+}
+
+static enum status read_pages(const struct json *object, const char *key, protobuf_c_boolean *has,
+                              uint32_t *out, struct error *err)
+{
+    int64_t n = 0;
+    enum status s = jsonr_int(object, key, 1, 1000000, 0, &n, err);
+    if (s == STATUS_OK && n > 0) {
+        *has = 1;
+        *out = (uint32_t)n;
+    }
+    return s;
+}
+
 enum status search_filter(const struct json *object, struct arena *a, Vs__Filter *out, bool *any,
                           struct error *err)
 {
@@ -113,7 +162,8 @@ enum status search_filter(const struct json *object, struct arena *a, Vs__Filter
                 {"tags", &f.tags, &f.n_tags, false},
                 {"languages", &f.languages, &f.n_languages, false},
                 {"formats", &f.formats, &f.n_formats, false},
-                {"documents", &f.documents, &f.n_documents, false}};
+                {"documents", &f.documents, &f.n_documents, false},
+                {"authors", &f.authors, &f.n_authors, false}};
     enum status s = STATUS_OK;
     *any = false;
     for (size_t i = 0; i < sizeof rows / sizeof rows[0] && s == STATUS_OK; i++) {
@@ -132,6 +182,16 @@ enum status search_filter(const struct json *object, struct arena *a, Vs__Filter
     if (s == STATUS_OK) {
         s = read_date(object, "as_of", true, &f.has_as_of_ms, &f.as_of_ms, err);
     }
+    if (s == STATUS_OK) {
+        s = read_hashes(object, a, &f, err);
+    }
+    if (s == STATUS_OK) {
+        s = read_pages(object, "pages_from", &f.has_pages_from, &f.pages_from, err);
+    }
+    if (s == STATUS_OK) {
+        s = read_pages(object, "pages_to", &f.has_pages_to, &f.pages_to, err);
+    }
+    *any = *any || f.n_hashes > 0 || f.has_pages_from || f.has_pages_to;
     *any = *any || f.n_under > 0 || f.has_from_ms || f.has_until_ms || f.has_as_of_ms;
     if (s == STATUS_OK) {
         *out = f;

@@ -41,7 +41,8 @@ static enum status check(const Vs__PutRequest__Begin *b, struct error *err)
         return error_set(err, STATUS_INVALID, "put: pipeline and format must be short plain names");
     }
     if ((b->title != NULL && strlen(b->title) > TITLE_BYTES) ||
-        (b->language != NULL && strlen(b->language) > 16)) {
+        (b->language != NULL && strlen(b->language) > 16) ||
+        (b->language_hint != NULL && strlen(b->language_hint) > 16)) {
         return error_set(err, STATUS_INVALID, "put: title or language is too long");
     }
     if ((b->author != NULL && strlen(b->author) > SAID_BYTES) ||
@@ -79,12 +80,14 @@ static enum status copy_begin(struct put *p, const Vs__PutRequest__Begin *b, str
                          .pages = b->has_pages ? b->pages : 0,
                          .size = b->size,
                          .state = CONTENT_STAGED};
+    p->language_hint = arena_strdup(a, b->language_hint == NULL ? "" : b->language_hint);
     memcpy(p->content.hash, b->hash.data, SHA256_BYTES);
     id_new(p->content.id);
     if (p->location.document == NULL || p->location.path.ptr == NULL ||
         p->location.source == NULL || p->location.collection == NULL || p->location.label == NULL ||
-        p->content.pipeline == NULL || p->content.format == NULL || p->content.title == NULL ||
-        p->content.language == NULL || p->content.author == NULL || p->content.keywords == NULL) {
+        p->language_hint == NULL || p->content.pipeline == NULL || p->content.format == NULL ||
+        p->content.title == NULL || p->content.language == NULL || p->content.author == NULL ||
+        p->content.keywords == NULL) {
         return error_set(err, STATUS_TOO_LARGE,
                          "put: the description of the document is too large");
     }

@@ -5,6 +5,7 @@
 #include "base/text/text.h"
 #include "vectorstore/put_internal.h"
 
+#define TELLING_BYTES 200U /* of a text, for its language to be told by it */
 #define WINDOW ((size_t)16 * 1024)
 
 /* ---- the place of a chunk in the text ---- */
@@ -76,6 +77,11 @@ enum status put_settle_language(struct put *p, struct error *err)
         sample = p->chunks[0].row.text;
     }
     p->content.language = text_detect_language(p->s->writer_text, sample); /* a static string */
+    /* a template's language is not its text's; but a few words may be anybody's */
+    if (p->language_hint[0] != '\0' &&
+        (p->content.language[0] == '\0' || sample.len < TELLING_BYTES)) {
+        p->content.language = p->language_hint;
+    }
     return STATUS_OK;
 }
 

@@ -17,6 +17,7 @@ struct put {
     struct arena arena; /* begin, copied */
     struct location location;
     struct location_names names;
+    const char *language_hint; /* "" */
     struct content content; /* pk 0 until its first batch is committed */
     struct encoder encoder; /* pk 0: the chunks' vectors are not kept */
     struct blob_writer original, text, boxes;

@@ -18,9 +18,9 @@ _carrel() {
     docs) options='versions --home --json --key-file --watch --help' ;;
     queue) options='pause resume --home --json --key-file --watch --help' ;;
     ingest) options='--home --json --key-file --watch --to --as --replace --help' ;;
-    search) options='--home --json --key-file --top-k --collection --label --tag --language --format --under --from --until --as-of --help' ;;
-    explain) options='--home --json --key-file --top-k --document --collection --label --tag --language --format --under --from --until --as-of --help' ;;
-    ask) options='--home --json --key-file --collection --label --tag --language --format --under --from --until --as-of --help' ;;
+    search) options='--home --json --key-file --top-k --collection --label --tag --language --format --under --author --hash --from --until --as-of --help' ;;
+    explain) options='--home --json --key-file --top-k --document --collection --label --tag --language --format --under --author --hash --from --until --as-of --help' ;;
+    ask) options='--home --json --key-file --collection --label --tag --language --format --under --author --hash --from --until --as-of --help' ;;
     backup) options='list check --home --json --key-file --tenant --with-watch --models --keep --help' ;;
     restore) options='--home --json --key-file --tenant --into --as --backup --help' ;;
     key) options='create list revoke --home --json --key-file --groups --tenant --admin --help' ;;

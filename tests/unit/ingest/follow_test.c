@@ -126,7 +126,7 @@ static enum status run_look(struct journal *j, struct journal_op *op, struct err
                          &l->p->arena, &l->rows, &l->n, &next, err);
         for (size_t i = 0; i < l->n && s == STATUS_OK; i++) {
             static const uint8_t hash[SHA256_BYTES];
-            struct job_result r = {.hash = hash, .format = "txt", .title = "", .chunks = 1};
+            struct job_result r = {.hash = hash, .format = "txt", .title = "", .author = "", .language = "", .chunks = 1};
             const struct file_row *row = &l->rows[i];
             s = row->op == FILE_OP_REMOVE ? journal_removed(j, row->id, row->wanted, false, err)
                                           : journal_done(j, row->id, row->wanted, &r, err);

@@ -107,7 +107,7 @@ static struct file_row take_one(struct place *p)
 static void finish(struct place *p, const struct file_row *r)
 {
     static const uint8_t hash[SHA256_BYTES] = {1};
-    struct job_result result = {.hash = hash, .format = "txt", .title = "", .chunks = 3};
+    struct job_result result = {.hash = hash, .format = "txt", .title = "", .author = "", .language = "", .chunks = 3};
     assert_int_equal(journal_done(p->j, r->id, r->wanted, &result, NULL), STATUS_OK);
 }
 

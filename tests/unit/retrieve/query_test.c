@@ -46,6 +46,12 @@ static void check(const char *typed, const char *expected)
     list(got, sizeof got, "format", &q.formats);
     list(got, sizeof got, "path", &q.paths);
     list(got, sizeof got, "name", &q.names);
+    list(got, sizeof got, "author", &q.authors);
+    list(got, sizeof got, "hash", &q.hashes);
+    if (q.has_pages_from || q.has_pages_to) {
+        (void)snprintf(got + strlen(got), sizeof got - strlen(got), " pages %u-%u", q.pages_from,
+                       q.pages_to);
+    }
     if (q.has_from) {
         (void)snprintf(got + strlen(got), sizeof got - strlen(got), " from %lld",
                        (long long)(q.from_ms / 86400000));
@@ -80,6 +86,10 @@ static void test_composed(void **state)
     check("leave path:\"my contracts\"", "leave path[my contracts]");
     check("leave after:2024 before:2024-12-31", "leave from 19723 until 20088");
     check("leave after:2024-05", "leave from 19844");
+    check("leave author:berg author:\"Anna Berg\"", "leave author[berg] author[Anna Berg]");
+    check("leave pages:10", "leave pages 10-10");
+    check("leave pages:10-50 pages:20+", "leave pages 20-50");
+    check("leave hash:9F86D081", "leave hash[9f86d081]");
     check("leave since:31.5.2024", "leave from 19874");
     check("What is the notice period of tenants? type:pdf",
           "What is the notice period of tenants? format[pdf]");
@@ -93,7 +103,8 @@ static void test_text_stays_text(void **state)
         "https://example.com/a?b=c", "title:", "title: leave", "title:\"", "file://server/share",
         "unknown:field", "a:b:c", "re: your mail", "label:blue", "after:tomorrow", "after:2024-13",
         "before:2024-02-30-1", "before:20245", "lang:english", "temperatures -5", "ls -l",
-        "rock 'n' roll", "type:", "type:../etc",
+        "rock 'n' roll", "type:", "type:../etc", "pages:many", "pages:9-3", "hash:12",
+        "hash:xyzxyzxy",
         /* sentences keep their quotes and dashes */
         "He said \"no way\" and left the house.", "what is the \"garden leave\" of an employee",
         "Is \"garden leave\" paid?", "什么是“通知期”？",
