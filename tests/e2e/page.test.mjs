@@ -128,6 +128,17 @@ test("a dropped PDF is uploaded, read and listed as ready", async () => {
   assert.match(await broken.locator(".why").innerText(), /\w{3}/);
   await shot("documents");
   await accessible("documents");
+  const row = page.locator('tr[data-path="handbook.pdf"]');
+  assert.equal(await row.locator(".name").innerText(), "Staff handbook", "the document's title, not its file's name");
+  assert.equal(await row.locator(".folder").innerText(), "handbook.pdf");
+  assert.equal(await row.locator(".pages").innerText(), "3");
+  await row.getByRole("button", { name: "About handbook.pdf" }).click();
+  assert.match(await page.locator("tr.facts-row").innerText(), /SHA-256\s+[0-9a-f]{64}/);
+  await accessible("what is known of a document");
+  await row.getByRole("button", { name: "About handbook.pdf" }).click();
+  await page.getByLabel("Filter by name, title or author").fill("staff hand");
+  assert.equal(await page.locator("tbody tr[data-path]").count(), 1);
+  await page.getByLabel("Filter by name, title or author").fill("");
 });
 
 test("a question gets an answer whose citation opens the right page with its lines marked", async () => {

@@ -51,9 +51,19 @@ export interface Doc {
   size?: number;
   pages?: number;
   format?: string;
-  title?: string;
+  title?: string; // the file's name where the document has none
   collection?: string;
   away?: boolean;
+  author?: string; // several are divided by "; "
+  language?: string;
+  date?: string; // 2024-05-31
+  hash?: string;
+  label?: string;
+  tags?: string[];
+  readers?: string[];
+  keywords?: string;
+  document_created?: string;
+  document_modified?: string;
 }
 
 export interface Progress {
@@ -128,6 +138,10 @@ export async function signOut(): Promise<void> {
 
 export async function documents(): Promise<{ documents: Doc[]; notes?: string[] }> {
   return (await call("GET", "/api/documents")).json();
+}
+
+export async function documentInfo(id: string): Promise<Doc> {
+  return (await call("GET", `/api/documents/${encodeURIComponent(id)}`)).json();
 }
 
 export async function progress(): Promise<Progress> {
@@ -216,6 +230,7 @@ export interface Filter {
   tags?: string[];
   languages?: string[];
   formats?: string[];
+  authors?: string[];
   from?: string;
   until?: string;
   as_of?: string;
@@ -230,6 +245,7 @@ export interface Facets {
   tags: Facet[];
   languages: Facet[];
   formats: Facet[];
+  authors: Facet[];
 }
 
 /** The values that documents this person may read have. */

@@ -1,6 +1,7 @@
 // Every file's state, and a place to drop new ones.
 
 import { ApiError, documents, originalUrl, pause, progress, remove, upload, type Doc, type Progress } from "./api";
+import { dayName, facts, languageName } from "./about";
 import { fileName, h, icon, size } from "./dom";
 
 const POLL_MS = 1500;
@@ -11,6 +12,24 @@ function timeLeft(seconds: number): string {
   return seconds < 5400 ? `${Math.round(seconds / 60)} min` : `${Math.round(seconds / 3600)} h`;
 }
 
+const COLUMNS = [
+  ["Document", ""],
+  ["Author", "author"],
+  ["Date", "date"],
+  ["Pages", "num pages"],
+  ["State", ""],
+  ["Size", "num size"],
+  ["", "num"],
+] as const;
+
+const names = (authors: string | undefined) => (authors ?? "").split("; ").filter((a) => a !== "");
+/** What the list can be narrowed by, and how a document is asked for it. */
+const KINDS = [
+  ["author", "Author", (d: Doc) => names(d.author), (v: string) => v],
+  ["language", "Language", (d: Doc) => (d.language ? [d.language] : []), languageName],
+  ["label", "Label", (d: Doc) => (d.label ? [d.label] : []), (v: string) => v],
+] as const;
+
 const stateWords: Record<Doc["state"], string> = { queued: "Queued", working: "Working", ready: "Ready", failed: "Failed" };
 
 export class DocumentsView {
@@ -19,7 +38,9 @@ export class DocumentsView {
   private readonly summary = h("p", { class: "summary", role: "status" });
   private readonly bar = h("progress", { max: "1", value: "0", "aria-label": "Documents read", hidden: true });
   private readonly uploads = h("ul", { class: "uploads", "aria-label": "Uploads" });
-  private readonly filter = h("input", { type: "search", placeholder: "Filter by name", "aria-label": "Filter by name" });
+  private readonly filter = h("input", { type: "search", placeholder: "Name, title or author", "aria-label": "Filter by name, title or author" });
+  private readonly selects = new Map(KINDS.map(([key]) => [key, h("select", { onchange: () => this.paint() }, h("option", { value: "" }, "all"))] as const));
+  private readonly open = new Set<string>(); // whose facts are shown
   private readonly problem = h("p", { class: "problem", role: "alert", hidden: true });
   private readonly empty = h("p", { class: "empty", hidden: true }, "No documents here so far. Drop files above, or copy them into the watched folder.");
   private readonly pauser = h("button", { class: "quiet", type: "button", hidden: true, onclick: () => void this.togglePause() });
@@ -51,11 +72,12 @@ export class DocumentsView {
       this.uploads,
       this.problem,
       h("div", { class: "tools" }, this.summary, this.pauser, this.filter),
+      h("div", { class: "chips" }, ...KINDS.map(([key, name]) => h("label", { class: "chip", hidden: true }, name, this.selects.get(key)!))),
       this.bar,
       h(
         "table",
         {},
-        h("thead", {}, h("tr", {}, ...["Name", "State", "Passages", "Size", ""].map((t, i) => h("th", { scope: "col", class: i > 1 ? "num" : "" }, t || h("span", { class: "sr" }, "Actions"))))),
+        h("thead", {}, h("tr", {}, ...COLUMNS.map(([t, c]) => h("th", { scope: "col", class: c }, t || h("span", { class: "sr" }, "Actions"))))),
         this.rows,
       ),
       this.empty,
@@ -154,33 +176,80 @@ export class DocumentsView {
     }
   }
 
+  /** The values that the documents have, the commonest first; hidden where there is nothing to choose. */
+  private choices(): void {
+    for (const [key, , of, called] of KINDS) {
+      const select = this.selects.get(key)!;
+      const counts = new Map<string, number>();
+      for (const d of this.all) for (const v of of(d)) counts.set(v, (counts.get(v) ?? 0) + 1);
+      const chosen = select.value;
+      if (chosen !== "" && !counts.has(chosen)) counts.set(chosen, 0);
+      const sorted = [...counts].sort((x, y) => y[1] - x[1] || x[0].localeCompare(y[0])).slice(0, SHOWN_MAX);
+      select.replaceChildren(h("option", { value: "" }, "all"), ...sorted.map(([v, n]) => h("option", { value: v }, `${called(v)} (${n})`)));
+      select.value = chosen;
+      select.parentElement!.hidden = chosen === "" && counts.size < 2;
+    }
+  }
+
+  private wanted(): Doc[] {
+    const words = this.filter.value.trim().toLowerCase();
+    const named = (d: Doc) => `${d.path}\n${d.title ?? ""}\n${d.author ?? ""}`.toLowerCase().includes(words);
+    const chosen = (d: Doc) =>
+      KINDS.every(([key, , of]) => {
+        const value = this.selects.get(key)!.value;
+        return value === "" || of(d).includes(value);
+      });
+    return this.all.filter((d) => named(d) && chosen(d));
+  }
+
   private paint(): void {
-    const wanted = this.filter.value.trim().toLowerCase();
-    const list = this.all.filter((d) => wanted === "" || d.path.toLowerCase().includes(wanted));
-    this.rows.replaceChildren(...list.slice(0, SHOWN_MAX).map((d) => this.row(d)));
+    this.choices();
+    const list = this.wanted();
+    this.rows.replaceChildren(...list.slice(0, SHOWN_MAX).flatMap((d) => this.row(d)));
     if (list.length > SHOWN_MAX) {
-      this.rows.append(h("tr", {}, h("td", { colspan: "5", class: "more" }, `and ${list.length - SHOWN_MAX} more: filter by name to find them`)));
+      this.rows.append(h("tr", {}, h("td", { colspan: String(COLUMNS.length), class: "more" }, `and ${list.length - SHOWN_MAX} more: narrow the list to find them`)));
     }
     this.empty.hidden = this.all.length > 0;
   }
 
-  private row(d: Doc): HTMLElement {
-    const folder = d.path.slice(0, d.path.length - fileName(d.path).length);
-    return h(
+  /** Its row, and the one with its facts where they are open. */
+  private row(d: Doc): HTMLElement[] {
+    const file = fileName(d.path);
+    const titled = d.title !== undefined && d.title !== "" && d.title !== file;
+    const place = titled ? d.path : d.path.slice(0, d.path.length - file.length);
+    const opened = this.open.has(d.id);
+    const said = [d.language ? h("span", { class: "tag", title: "Language" }, languageName(d.language)) : null, d.label ? h("span", { class: "tag label", title: "Label" }, d.label) : null];
+    const toggle = () => {
+      if (!this.open.delete(d.id)) this.open.add(d.id);
+      this.paint();
+      this.rows.querySelector<HTMLElement>(`tr[data-id="${CSS.escape(d.id)}"] .about-toggle`)?.focus();
+    };
+    const state = d.away ? `${stateWords[d.state]}, away` : stateWords[d.state];
+    const hint = d.away ? "Its folder is not mounted: kept until it is back" : d.state === "ready" ? `${d.chunks} passages` : "";
+    const line = h(
       "tr",
-      { "data-state": d.state, "data-path": d.path },
+      { "data-state": d.state, "data-path": d.path, "data-id": d.id },
       h(
         "td",
         {},
-        h("a", { class: "name", href: originalUrl(d.id), download: true, title: "Download the original" }, fileName(d.path)),
-        folder !== "" && h("span", { class: "folder" }, folder),
+        h("a", { class: "name", href: originalUrl(d.id), download: true, title: "Download the original" }, titled ? d.title! : file),
+        place !== "" && h("span", { class: "folder" }, place),
+        said.some((s) => s !== null) && h("span", { class: "tags" }, ...said),
         d.error ? h("span", { class: "why" }, d.error) : null,
       ),
-      h("td", {}, h("span", { class: `state ${d.state}`, title: d.away ? "Its folder is not mounted: kept until it is back" : "" }, d.away ? `${stateWords[d.state]}, away` : stateWords[d.state])),
-      h("td", { class: "num" }, d.state === "ready" ? String(d.chunks) : ""),
-      h("td", { class: "num" }, d.size !== undefined ? size(d.size) : ""),
-      h("td", { class: "num" }, h("button", { class: "quiet", type: "button", "aria-label": `Move ${d.path} to the trash`, title: "Move to the trash", onclick: () => void this.trash(d) }, icon("trash"))),
+      h("td", { class: "author" }, names(d.author).join(", ")),
+      h("td", { class: "date" }, d.date ? dayName(d.date) : ""),
+      h("td", { class: "num pages" }, d.pages ? String(d.pages) : ""),
+      h("td", {}, h("span", { class: `state ${d.state}`, title: hint }, state)),
+      h("td", { class: "num size" }, d.size !== undefined ? size(d.size) : ""),
+      h(
+        "td",
+        { class: "num actions" },
+        h("button", { class: "quiet about-toggle", type: "button", "aria-expanded": String(opened), "aria-label": `About ${d.path}`, title: "What is known of it", onclick: toggle }, icon("info")),
+        h("button", { class: "quiet", type: "button", "aria-label": `Move ${d.path} to the trash`, title: "Move to the trash", onclick: () => void this.trash(d) }, icon("trash")),
+      ),
     );
+    return opened ? [line, h("tr", { class: "facts-row" }, h("td", { colspan: String(COLUMNS.length) }, facts(d)))] : [line];
   }
 
   private async trash(d: Doc): Promise<void> {

@@ -1,7 +1,8 @@
-// What is asked: collection, label, tag, format, language, dates, and "as of". The choices are what the asker may
+// What is asked: collection, label, tag, format, language, author, dates, and "as of". The choices are what the asker may
 // find; where there is only one there is nothing to choose.
 
 import { facets, type Facets, type Filter } from "./api";
+import { languageName } from "./about";
 import { h, icon } from "./dom";
 
 const KINDS = [
@@ -10,6 +11,7 @@ const KINDS = [
   ["tags", "Tag"],
   ["formats", "Format"],
   ["languages", "Language"],
+  ["authors", "Author"],
 ] as const;
 const DATES = [
   ["from", "From"],
@@ -20,11 +22,13 @@ type Kind = (typeof KINDS)[number][0];
 type Day = (typeof DATES)[number][0];
 
 const named = (value: string) => (value === "" ? "none" : value);
+/** As people call it. */
+const called = (kind: Kind, value: string) => (kind === "languages" && value !== "" ? languageName(value) : named(value));
 
 /** "Collection: hr", "From 2026-01-01". */
 export function inWords(filter: Filter): string[] {
   return [
-    ...KINDS.flatMap(([key, name]) => (filter[key] ?? []).map((v) => `${name}: ${named(v)}`)),
+    ...KINDS.flatMap(([key, name]) => (filter[key] ?? []).map((v) => `${name}: ${called(key, v)}`)),
     ...DATES.flatMap(([key, name]) => (filter[key] ? [`${name} ${filter[key]}`] : [])),
   ];
 }
@@ -84,7 +88,7 @@ export class FilterBar {
     };
     for (const [key, name] of KINDS) {
       const select = this.selects.get(key)!;
-      if (select.value !== "*") chip(`${name}: ${named(select.value)}`, () => (select.value = "*"));
+      if (select.value !== "*") chip(`${name}: ${called(key, select.value)}`, () => (select.value = "*"));
     }
     for (const [key, name] of DATES) {
       const input = this.dates.get(key)!;
@@ -105,7 +109,7 @@ export class FilterBar {
     for (const [key] of KINDS) {
       const select = this.selects.get(key)!;
       const chosen = select.value;
-      const options = found[key].map((f) => h("option", { value: f.value }, `${named(f.value)} (${f.documents})`));
+      const options = found[key].map((f) => h("option", { value: f.value }, `${called(key, f.value)} (${f.documents})`));
       if (chosen !== "*" && !found[key].some((f) => f.value === chosen)) options.push(h("option", { value: chosen }, chosen));
       select.replaceChildren(h("option", { value: "*" }, "all"), ...options);
       select.value = chosen;

@@ -1,6 +1,7 @@
 // The passage in its document: a PDF page with the passage's lines marked, or the text with it marked.
 
 import { documentText, originalUrl, pagePicture, versions, type Citation } from "./api";
+import { about } from "./about";
 import { clear, fileName, h, icon } from "./dom";
 
 type Box = NonNullable<Citation["boxes"]>[number];
@@ -29,6 +30,7 @@ export class Viewer {
   private readonly body = h("div", { class: "viewer-body", tabindex: "0" });
   private readonly pager = h("div", { class: "pager" });
   private readonly download = h("a", { class: "quiet", download: true, "aria-label": "Download the original", title: "Download the original" }, icon("download"));
+  private readonly facts = about(() => this.shown);
   private readonly past = h("details", { class: "versions" });
   private shown = ""; // the document whose past is asked for
   private opener: HTMLElement | null = null;
@@ -41,7 +43,7 @@ export class Viewer {
       "aside",
       { class: "viewer", "aria-labelledby": "viewer-title", hidden: true },
       h("header", {}, h("div", { class: "viewer-head" }, this.title, this.where), this.pager, this.download, close),
-      this.past,
+      h("div", { class: "folds" }, this.facts, this.past),
       this.body,
     );
     this.past.addEventListener("toggle", () => {
@@ -71,6 +73,7 @@ export class Viewer {
     document.body.classList.add("with-viewer");
     clear(this.pager);
     this.shown = c.document.id;
+    this.facts.open = false;
     this.past.open = false;
     this.past.replaceChildren(h("summary", {}, "Versions"));
     // where a passage's place on the page is known, the page has a picture: PDFs, scans, pictures
