@@ -84,9 +84,10 @@ static void print(const json_t *list)
         (void)printf("%s%-8s%s %7" JSON_INTEGER_FORMAT " ", colour ? paint : "", state,
                      colour ? "\x1b[0m" : "", json_integer_value(json_object_get(d, "chunks")));
         print_said(d);
-        if (json_field(d, "error")[0] != '\0') {
+        const char *why = json_field(d, json_field(d, "error")[0] != '\0' ? "error" : "note");
+        if (why[0] != '\0') {
             (void)printf("  (");
-            term_put_clean(stdout, json_field(d, "error"));
+            term_put_clean(stdout, why);
             (void)printf(")");
         }
         (void)printf("\n");

@@ -87,16 +87,25 @@ const char *access_trouble(const struct ingest *in)
     return in->access == NULL ? "" : in->access->trouble;
 }
 
-void access_judge(const struct access_view *v, const struct disk_view *folders, struct str path,
-                  const char *collection, struct verdict *out)
+void access_judge(const struct access_view *v, const struct disk_view *folders,
+                  const struct file_row *row, struct verdict *out)
 {
     static const struct rules none = {0};
+    const struct rules *rules = v->set == NULL ? &none : &v->set->rules;
+    struct str real = file_row_real(row);
+    struct verdict within;
     if (v->broken) {
         rules_closed(out);
         return;
     }
-    rules_judge(v->set == NULL ? &none : &v->set->rules, v->tenant, path, collection, out);
-    disk_view_tighten(folders, path, out);
+    rules_judge(rules, v->tenant, real, row->collection, out);
+    disk_view_tighten(folders, real, out);
+    for (size_t end = real.len; end < row->path.len;) { /* containers in it, then itself */
+        const char *slash = memchr(row->path.ptr + end + 1, '/', row->path.len - end - 1);
+        end = slash == NULL ? row->path.len : (size_t)(slash - row->path.ptr);
+        rules_judge(rules, v->tenant, (struct str){row->path.ptr, end}, row->collection, &within);
+        rules_within(out, &within);
+    }
 }
 
 /* ---- applying a change to what is stored ---- */
@@ -108,8 +117,8 @@ static enum status judge_row(void *data, const struct file_row *row, struct aren
     struct verdict verdict;
     struct disk_view folders;
     struct buf text;
-    bool seen = disk_look(v->disk, path_folder(row->path), &folders, err) == STATUS_OK;
-    access_judge(v, &folders, row->path, row->collection, &verdict);
+    bool seen = disk_look(v->disk, path_folder(file_row_real(row)), &folders, err) == STATUS_OK;
+    access_judge(v, &folders, row, &verdict);
     if (!seen && row->access != NULL) { /* gone or away: what its folders said goes on to hold */
         rules_narrow(&verdict, row->access, a);
     }

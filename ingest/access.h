@@ -37,8 +37,10 @@ bool access_restricted(const struct tenant *t);
 struct access_view access_view_take(const struct tenant *t);
 void access_view_release(struct access_view *v); /* loop thread */
 /* For a document on its way into the store: the rules, and then what its folders say, which can
- * only tighten it. out borrows from both. Any thread. */
-void access_judge(const struct access_view *v, const struct disk_view *folders, struct str path,
-                  const char *collection, struct verdict *out);
+ * only tighten it; folders: of the folder that its file on the disk lies in. A member of a
+ * container has the container's verdict, made tighter by what the rules say of its own path. out
+ * borrows from both. Any thread. */
+void access_judge(const struct access_view *v, const struct disk_view *folders,
+                  const struct file_row *row, struct verdict *out);
 
 #endif

@@ -121,9 +121,17 @@ bool document_state(const struct tenant *t, const struct file_row *row, struct a
         out->hash.len = SHA256_BYTES;
     }
     out->has_away = out->away = disk_is_away(t->disk, row->path);
+    if (row->note[0] != '\0') {
+        out->note = arena_strdup(a, row->note);
+    }
+    if (row->parent_document != NULL) {
+        out->parent = arena_strdup(a, row->parent_document);
+    }
     return access_state(row->access, a, out) && out->document != NULL && out->path.data != NULL &&
            out->collection != NULL && out->state != NULL && out->author != NULL &&
            out->language != NULL && (!row->hashed || out->hash.data != NULL) &&
+           (row->note[0] == '\0' || out->note != NULL) &&
+           (row->parent_document == NULL || out->parent != NULL) &&
            (error[0] == '\0' || out->error != NULL) && out->format != NULL && out->title != NULL;
 }
 

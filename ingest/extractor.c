@@ -26,6 +26,7 @@
 #define RENDER_MAX (80U * 1024 * 1024)
 #define STDERR_KEPT 400
 #define ARGS_MAX 24
+#define CHILD_TAG 0x3A /* how a packed piece begins that is a child's, and nothing else */
 
 enum phase { QUEUED, RUNNING, ENDED };
 
@@ -76,6 +77,8 @@ struct extraction {
     struct arena own;
     struct extracted result;
     size_t cap_blocks, cap_unread;
+    bool unpacks, paused; /* paused: its output is not read */
+    struct extract_members members;
     struct buf png;
     float width, height;
     extract_done_fn done;
@@ -85,12 +88,15 @@ struct extraction {
 
 static void pump(struct lane_of *lane);
 
+static void go_on(struct extraction *x);
+
 static void fail(struct extraction *x, const struct error *why)
 {
     if (!x->failed) {
         x->failed = true;
         x->err = *why;
     }
+    go_on(x); /* to the end of its output */
     if (x->phase == RUNNING && !x->exited) {
         /* the child leads a session of its own once it is shut in; the tool beside it dies with it
          * anyhow */
@@ -286,8 +292,33 @@ static enum status keep_unread(struct extraction *x, const Ex__Piece *piece, str
     return STATUS_OK;
 }
 
+static enum status take_child(struct extraction *x, const Ex__Child *c, struct error *err)
+{
+    if (!x->unpacks) {
+        return error_set(err, STATUS_PROTOCOL, "the extractor gave a malformed answer");
+    }
+    return x->members.take(x->members.data, c, err);
+}
+
+static void take_notes(struct extraction *x, const Ex__Piece *piece)
+{
+    for (size_t i = 0; i < piece->n_notes && x->unpacks; i++) {
+        struct buf clean;
+        buf_init(&clean, 4096);
+        utf8_clean(&clean, str_from(piece->notes[i]));
+        if (buf_status(&clean) == STATUS_OK && clean.len > 0) {
+            x->members.note(x->members.data, clean.ptr);
+        }
+        buf_deinit(&clean);
+    }
+}
+
 static enum status take_piece(struct extraction *x, Ex__Piece *piece, struct error *err)
 {
+    if (piece->child != NULL) {
+        return take_child(x, piece->child, err);
+    }
+    take_notes(x, piece);
     if (piece->document != NULL) {
         x->result.document = piece->document;
     }
@@ -319,7 +350,11 @@ static enum status take_bytes(struct extraction *x, const char *p, size_t len, s
 {
     x->total += len;
     /* the text is capped by the child; boxes and framing may be as much again, and some */
-    if (x->total > (uint64_t)x->pool->output_mb * 4 * 1024 * 1024 + RENDER_MAX) {
+    uint64_t most = (uint64_t)x->pool->output_mb * 4 * 1024 * 1024 + RENDER_MAX;
+    if (x->unpacks) { /* members beside it, with their heads */
+        most += x->members.bytes + x->members.bytes / 8 + x->members.members * 4096;
+    }
+    if (x->total > most) {
         return error_set(err, STATUS_TOO_LARGE, "it holds more than %lld MB of text",
                          (long long)x->pool->output_mb);
     }
@@ -338,11 +373,12 @@ static enum status take_bytes(struct extraction *x, const char *p, size_t len, s
             break;
         }
         ProtobufCAllocator allocator;
-        if (x->rendered != NULL) {
+        const uint8_t *body = (const uint8_t *)x->in.ptr + used + PIECE_HEAD;
+        bool child = n > 0 && body[0] == CHILD_TAG; /* taken at once: nothing of it stays */
+        if (x->rendered != NULL || child) {
             arena_reset(&x->own);
         }
-        arena_protobuf(x->arena, &allocator);
-        const uint8_t *body = (const uint8_t *)x->in.ptr + used + PIECE_HEAD;
+        arena_protobuf(child ? &x->own : x->arena, &allocator);
         Ex__Piece *piece = ex__piece__unpack(&allocator, n, body);
         bool full = piece == NULL && x->arena->used + 4 * (size_t)n > x->arena->max;
         s = piece != NULL ? take_piece(x, piece, err)
@@ -369,6 +405,9 @@ static void on_out(uv_stream_t *s, ssize_t n, const uv_buf_t *b)
         struct error e;
         if (take_bytes(x, b->base, (size_t)n, &e) != STATUS_OK) {
             fail(x, &e);
+        } else if (x->unpacks && x->members.settle(x->members.data)) {
+            x->paused = true;
+            (void)uv_read_stop(s);
         }
     }
     if (n < 0) {
@@ -391,6 +430,24 @@ static void on_errs(uv_stream_t *s, ssize_t n, const uv_buf_t *b)
     if (n < 0) {
         (void)uv_read_stop(s);
     }
+}
+
+static void go_on(struct extraction *x)
+{
+    if (x->paused) {
+        x->paused = false;
+        (void)uv_read_start((uv_stream_t *)&x->out, on_alloc, on_out);
+    }
+}
+
+void extractor_go_on(struct extraction *x)
+{
+    go_on(x);
+}
+
+void extractor_fail(struct extraction *x, const struct error *why)
+{
+    fail(x, why);
 }
 
 /* --- the start --- */
@@ -447,6 +504,10 @@ static void fill_arguments(struct extraction *x, struct arguments *a)
     add_number(a, "output-mb", p->output_mb);
     add_number(a, "open-files", p->open_files);
     add_number(a, "processes", p->processes);
+    if (x->unpacks) {
+        add_number(a, "members", (int64_t)x->members.members);
+        add_number(a, "unpacked-kb", (int64_t)(x->members.bytes >> 10));
+    }
 }
 
 static int spawn(struct extraction *x)
@@ -563,13 +624,17 @@ static struct extraction *admit(struct extraction *x, struct error *err)
     return launch(x, err) == STATUS_OK ? x : NULL;
 }
 
-struct extraction *extractor_start(struct extractor_pool *p, int fd, const char *format,
-                                   struct arena *a, extract_done_fn done, void *data,
-                                   struct error *err)
+struct extraction *extractor_unpack(struct extractor_pool *p, int fd, const char *format,
+                                    struct arena *a, const struct extract_members *members,
+                                    extract_done_fn done, void *data, struct error *err)
 {
     struct extraction *x = new_extraction(p, &p->extracts, fd, err);
     if (x == NULL) {
         return NULL;
+    }
+    x->unpacks = members != NULL;
+    if (members != NULL) {
+        x->members = *members;
     }
     x->format = format;
     x->arena = a;
@@ -595,6 +660,13 @@ struct extraction *extractor_ocr(struct extractor_pool *p, int fd, const struct 
     x->done = done;
     x->data = data;
     return admit(x, err);
+}
+
+struct extraction *extractor_start(struct extractor_pool *p, int fd, const char *format,
+                                   struct arena *a, extract_done_fn done, void *data,
+                                   struct error *err)
+{
+    return extractor_unpack(p, fd, format, a, NULL, done, data, err);
 }
 
 struct extraction *extractor_render(struct extractor_pool *p, int fd, bool picture, uint32_t page,

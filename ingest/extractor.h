@@ -44,6 +44,22 @@ struct ocr_request {
 struct extraction *extractor_ocr(struct extractor_pool *p, int fd, const struct ocr_request *q,
                                  struct arena *a, extract_done_fn done, void *data,
                                  struct error *err);
+/* The same of a container: its members come out beside its text. On the loop, all before done. */
+struct extract_members {
+    uint64_t members, bytes; /* so many of them with so many bytes; members 0: none, and that is said */
+    /* Its memory is valid only during the call; an error ends the extraction. */
+    enum status (*take)(void *data, const Ex__Child *child, struct error *err);
+    void (*note)(void *data, const char *text);
+    /* After what was read at one go: true stops the reading until extractor_go_on. */
+    bool (*settle)(void *data);
+    void *data;
+};
+struct extraction *extractor_unpack(struct extractor_pool *p, int fd, const char *format, struct arena *a,
+                                    const struct extract_members *members, extract_done_fn done,
+                                    void *data, struct error *err);
+void extractor_go_on(struct extraction *e);
+/* What was taken could not be kept: the extraction ends with why, through done. */
+void extractor_fail(struct extraction *e, const struct error *why);
 /* Kills the child; done will not run. */
 void extractor_cancel(struct extraction *e);
 

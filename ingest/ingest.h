@@ -12,6 +12,7 @@
 #include "ingest/follow.h"
 #include "ingest/journal_lane.h"
 #include "ingest/pace.h"
+#include "ingest/unpack.h"
 
 #define INGEST_ACTIVE_MAX 48                         /* jobs at once, all tenants */
 #define INGEST_ACTIVE_BYTES ((uint64_t)192 << 20)    /* of their originals */
@@ -75,6 +76,7 @@ struct tenant {
     struct erasing *erasing;
     size_t uploads;      /* under way */
     struct list deletes; /* struct delete_waiter */
+    struct held held;    /* what was unpacked and waits to be read */
     bool follow_closed;
     bool paused_before; /* when the journal was opened */
     struct pace pace;

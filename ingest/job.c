@@ -55,6 +55,12 @@ static void answer_deletes(const struct job *j)
 static void job_end(struct job *j)
 {
     struct ingest *in = j->t->in;
+    bool settled = j->outcome != OUTCOME_HELD && j->outcome != OUTCOME_RETRY &&
+                   j->outcome != OUTCOME_CHANGED && j->outcome != OUTCOME_WAITS;
+    if (j->row.parent != 0 && settled) {
+        held_drop(&j->t->held, j->row.id);
+    }
+    unpacking_free(j->unpacking);
     in->active--;
     in->active_bytes -= j->charged;
     j->t->quota_pending -= j->charged;
@@ -99,6 +105,7 @@ static enum status run_record(struct journal *jl, struct journal_op *op, struct 
             .own_ms = j->stored.title != NULL ? j->stored.own_ms : r->own_ms,
             .pages = j->stored.title != NULL ? j->stored.pages : r->pages,
             .chunks = j->stored_chunks,
+            .note = j->unpacking != NULL ? unpacking_notes(j->unpacking) : NULL,
         };
         return journal_done(jl, r->id, r->wanted, &result, err);
     case OUTCOME_MOVED:
@@ -117,6 +124,8 @@ static enum status run_record(struct journal *jl, struct journal_op *op, struct 
         return journal_retry(jl, r->id, r->wanted, j->err.text, j->retry_at_ms, j->counted, err);
     case OUTCOME_REQUEUE:
         return journal_requeue(jl, r->id, err);
+    case OUTCOME_WAITS:
+        return journal_member_waits(jl, r, j->retry_at_ms, err);
     case OUTCOME_HELD:
         break;
     }
@@ -158,9 +167,9 @@ static void record_done(struct journal_op *op)
     }
     log_outcome(j);
     if (j->outcome == OUTCOME_CHANGED && j->row.path.len > 0 && !j->cancelled) {
-        follow_touch(j->t->follow, j->row.path, false);
+        follow_touch(j->t->follow, file_row_real(&j->row), false);
     }
-    if (j->outcome == OUTCOME_REQUEUE) {
+    if (j->outcome == OUTCOME_REQUEUE || j->outcome == OUTCOME_WAITS) {
         struct queue *q = j->t->queue;
         job_end(j);
         queue_changed(q);
@@ -201,6 +210,8 @@ void job_finish(struct job *j, enum job_outcome outcome)
     }
     if (j->outcome == OUTCOME_HELD) {
         job_end(j);
+    } else if (j->outcome == OUTCOME_DONE && j->unpacking != NULL) {
+        job_write_members(j);
     } else {
         job_record(j);
     }
@@ -266,7 +277,7 @@ static void look_work(void *data)
     struct job *j = data;
     j->err = (struct error){.code = STATUS_OK};
     disk_view_release(&j->folders);
-    j->err.code = disk_look(j->t->disk, path_folder(j->row.path), &j->folders, &j->err);
+    j->err.code = disk_look(j->t->disk, path_folder(file_row_real(&j->row)), &j->folders, &j->err);
 }
 
 enum status job_look(struct job *j, void (*done)(void *data))
@@ -285,7 +296,7 @@ enum status job_location(struct job *j, Vs__Location *l, struct error *err)
     access_look(j->t->in);
     access_view_release(&j->view);
     j->view = access_view_take(j->t);
-    access_judge(&j->view, &j->folders, j->row.path, j->row.collection, v);
+    access_judge(&j->view, &j->folders, &j->row, v);
     if (j->unseen && j->row.access != NULL) {
         rules_narrow(v, j->row.access, &j->arena);
     }
@@ -328,11 +339,13 @@ static bool copy_row(struct job *j, const struct file_row *row)
     j->row.title = arena_strdup(&j->arena, row->title);
     j->row.author = arena_strdup(&j->arena, row->author);
     j->row.language = arena_strdup(&j->arena, row->language);
-    j->row.format = "";
+    j->row.format = arena_strdup(&j->arena, row->format);
+    j->row.note = "";
+    j->row.parent_document = NULL;
     j->row.error = "";
     j->row.access = row->access == NULL ? NULL : arena_strdup(&j->arena, row->access);
     return j->row.path.ptr != NULL && j->row.collection != NULL && j->row.title != NULL &&
-           j->row.author != NULL && j->row.language != NULL &&
+           j->row.format != NULL && j->row.author != NULL && j->row.language != NULL &&
            (j->row.access != NULL || row->access == NULL);
 }
 
@@ -358,7 +371,7 @@ struct job *job_start(struct tenant *t, const struct file_row *row)
         row->op != FILE_OP_PUT || quota_check_file(t, row->stamp.size, &j->err) == STATUS_OK;
     if (row->op == FILE_OP_PUT && room) {
         j->charged = row->stamp.size;
-        if (job_snapshot(j) != STATUS_OK) {
+        if ((row->parent != 0 ? job_member(j) : job_snapshot(j)) != STATUS_OK) {
             goto failed;
         }
     } else if (moves(row->op) && job_move(j) != STATUS_OK) {

@@ -1,5 +1,7 @@
 /* One row's way through the pipeline:
- *   put:    snapshot -> lookup -> (extract -> (pages read by OCR) -> chunk -> encode) -> put -> record
+ *   put:    snapshot -> lookup -> (extract -> (pages read by OCR) -> chunk -> encode) -> put
+ *           -> (members) -> record
+ *           a member of a container: lookup by its hash, a snapshot only of what is not known
  *   move:   move -> record
  *   remove: remove -> (trash) -> record
  * A job works on a private copy of the file, taken while it is hashed: what is hashed, extracted
@@ -13,6 +15,7 @@
 #include "ingest/formats/detect.h"
 #include "ingest/ingest.h"
 #include "ingest/ingest_rpc.h"
+#include "ingest/unpack.h"
 #include "vectorstore/vectorstore_rpc.h"
 
 enum job_phase {
@@ -39,6 +42,7 @@ enum job_outcome {
     OUTCOME_RETRY,   /* may pass */
     OUTCOME_CHANGED, /* the file is not what the row says: look again */
     OUTCOME_REQUEUE, /* the store has lost it: put it anew */
+    OUTCOME_WAITS,   /* a member whose container has to be unpacked again */
     OUTCOME_HELD,    /* a part is down: the row stays as it is */
 };
 
@@ -84,6 +88,15 @@ struct job {
     struct ocr_reading *reading; /* job_ocr.c; NULL: none of its pages is a picture */
     const char *note;            /* what of it could not be read, for people; NULL or "": nothing */
     struct chunked_document doc;
+
+    /* job_unpack.c: of a container, */
+    struct unpacking *unpacking; /* NULL: it is none, or is not unpacked */
+    struct container_look container;
+    struct journal_member *page; /* rows being written, */
+    size_t *page_at;             /* and which members they are */
+    size_t n_page, page_end, placed;
+    struct members_left_out left_out, page_left_out;
+    struct spooled spooled; /* of a member: while it is copied */
 
     struct rpc_request *request;
     char encoder[128]; /* of the vectors; "" none */

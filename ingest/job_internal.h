@@ -33,6 +33,26 @@ void job_ocr(struct job *j, const struct extracted *out);
 void job_ocr_cancel(struct job *j);
 /* Places for pages may be free. */
 void job_ocr_next(struct ingest *in);
+/* Whether it may be read, and what the store knows of it; then on. */
+void job_look_up(struct job *j);
+/* Into the queue for the extractor; for a format that is none, the end. */
+void job_want_extract(struct job *j);
+/* The extraction has what it needs, or a member's bytes are fetched first. */
+void job_want_bytes(struct job *j);
+
+/* job_unpack.c */
+bool job_is_container(const struct job *j);
+/* Does it have to be unpacked, and how much of it? Then on to job_put or job_want_bytes. */
+void job_look_inside(struct job *j);
+/* extractor_start for a container. NULL with j->err. */
+struct extraction *job_unpack(struct job *j, int fd, extract_done_fn done);
+/* False: out of memory. */
+bool job_names_as_text(struct job *j);
+/* It is in the store: its members become rows; then job_record. */
+void job_write_members(struct job *j);
+/* As job_snapshot, for a member. */
+enum status job_member(struct job *j) MUST_CHECK;
+
 void job_encode(struct job *j);
 void job_put(struct job *j);
 /* Starts with a look at what the folders say; fails when the lane is full. */

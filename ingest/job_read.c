@@ -19,7 +19,7 @@ static void on_has_reply(struct rpc_request *r, const ProtobufCMessage *m, void 
     j->stored_chunks = reply != NULL && reply->has_chunks ? reply->chunks : 0;
 }
 
-static void want_extract(struct job *j)
+void job_want_extract(struct job *j)
 {
     struct ingest *in = j->t->in;
     if (j->format == NULL) {
@@ -45,12 +45,14 @@ static void on_has_end(struct rpc_request *r, const struct error *err, void *dat
         return;
     }
     queue_release(j->t->queue);
-    if (j->known && j->stored_chunks > 0 && j->format != NULL && !j->known_was_wrong) {
+    j->known = j->known && j->stored_chunks > 0 && j->format != NULL && !j->known_was_wrong;
+    if (job_is_container(j)) {
+        job_look_inside(j);
+    } else if (j->known) {
         job_put(j);
-        return;
+    } else {
+        job_want_bytes(j);
     }
-    j->known = false;
-    want_extract(j);
 }
 
 static void start_lookup(struct job *j)
@@ -73,7 +75,7 @@ void job_put_unknown(struct job *j)
 {
     j->known = false;
     j->known_was_wrong = true;
-    want_extract(j);
+    job_want_bytes(j);
 }
 
 static void snapshot_work(void *data)
@@ -162,7 +164,7 @@ static void ban_done(struct journal_op *op)
     }
 }
 
-static void check_ban(struct job *j)
+void job_look_up(struct job *j)
 {
     j->banned_by[0] = '\0';
     if (!erasing_bans(j->t->erasing)) {
@@ -190,7 +192,7 @@ static void snapshot_done(void *data)
         j->format = j->folders.place == MAILDIR_MAIL
                         ? "eml"
                         : format_detect(name, j->snap.head, j->snap.head_len);
-        check_ban(j);
+        job_look_up(j);
     }
 }
 
@@ -255,6 +257,10 @@ static void on_extracted(const struct error *err, const struct extracted *out, v
     struct ingest *in = j->t->in;
     j->extraction = NULL;
     in->extracting--;
+    if (j->unpacking != NULL) {
+        unpacking_bind(j->unpacking, NULL);
+    }
+    in->extracted_bytes -= j->extracted; /* of a reading before */
     j->extracted = j->arena.used;
     in->extracted_bytes += j->extracted;
     job_extract_next(in);
@@ -279,6 +285,15 @@ static void on_extracted(const struct error *err, const struct extracted *out, v
     }
     j->blocks = out->blocks;
     j->n_blocks = out->n_blocks;
+    if (j->known) { /* only what lies in it was wanted */
+        job_put(j);
+        return;
+    }
+    if (out->n_unread == 0 && !job_names_as_text(j)) {
+        (void)error_set(&j->err, STATUS_NO_MEMORY, "out of memory");
+        job_retry_counted(j);
+        return;
+    }
     if (out->n_unread > 0) {
         job_ocr(j, out);
     } else {
@@ -295,7 +310,14 @@ static void job_extract(struct job *j)
         job_retry_counted(j);
         return;
     }
-    j->extraction = extractor_start(in->pool, fd, j->format, &j->arena, on_extracted, j, &j->err);
+    j->extraction = job_is_container(j) ? job_unpack(j, fd, on_extracted)
+                                        : extractor_start(in->pool, fd, j->format, &j->arena,
+                                                          on_extracted, j, &j->err);
+    if (j->extraction == NULL && j->err.code == STATUS_BUSY) {
+        j->counted = false;
+        job_finish(j, OUTCOME_RETRY);
+        return;
+    }
     if (j->extraction == NULL) {
         job_retry_counted(j);
         return;

@@ -60,6 +60,17 @@ static const struct db_migration migrations[] = {
     /* what the document says of itself; own_ms: its own date, NULL: none */
     {7, "ALTER TABLE files ADD COLUMN author TEXT; ALTER TABLE files ADD COLUMN language TEXT;"
         "ALTER TABLE files ADD COLUMN own_ms INTEGER;"},
+    /* journal_children.c. parent: the row of the container; real: so many bytes of the path are
+     * that of the file on the disk, 0: all; member: SHA-256 of what was unpacked; seen: the
+     * container's sequence number when it last had it */
+    {8, "ALTER TABLE files ADD COLUMN parent INTEGER;"
+        "ALTER TABLE files ADD COLUMN real INTEGER NOT NULL DEFAULT 0;"
+        "ALTER TABLE files ADD COLUMN depth INTEGER NOT NULL DEFAULT 0;"
+        "ALTER TABLE files ADD COLUMN member BLOB;"
+        "ALTER TABLE files ADD COLUMN seen INTEGER NOT NULL DEFAULT 0;"
+        "ALTER TABLE files ADD COLUMN note TEXT;" /* what was left out of it */
+        "CREATE INDEX files_parent ON files(parent) WHERE parent IS NOT NULL;"
+        "CREATE INDEX files_hash ON files(hash) WHERE hash IS NOT NULL;"},
 };
 
 sqlite3 *journal_db(struct journal *j)
@@ -212,17 +223,27 @@ static bool read_row(sqlite3_stmt *st, struct arena *a, struct file_row *r)
         .language = copy_text(st, 22, a),
         .dated = sqlite3_column_type(st, 23) != SQLITE_NULL,
         .own_ms = sqlite3_column_int64(st, 23),
+        .parent = sqlite3_column_int64(st, 25),
+        .real = (size_t)sqlite3_column_int64(st, 26),
+        .depth = (uint32_t)sqlite3_column_int(st, 27),
+        .note = copy_text(st, 29, a),
+        .parent_document = sqlite3_column_type(st, 30) == SQLITE_NULL ? NULL : copy_text(st, 30, a),
     };
     struct str hash = db_column(st, 24);
     r->hashed = hash.len == SHA256_BYTES;
     if (r->hashed) {
         memcpy(r->hash, hash.ptr, SHA256_BYTES);
     }
+    struct str member = db_column(st, 28);
+    r->has_member = member.len == sizeof r->member;
+    if (r->has_member) {
+        memcpy(r->member, member.ptr, sizeof r->member);
+    }
     size_t n = document.len < ID_CAP ? document.len : ID_CAP - 1;
     memcpy(r->document, document.ptr, n);
     r->document[n] = '\0';
     return r->path.ptr != NULL && r->collection != NULL && r->format != NULL && r->title != NULL &&
-           r->error != NULL && r->author != NULL && r->language != NULL &&
+           r->error != NULL && r->note != NULL && r->author != NULL && r->language != NULL &&
            (r->access != NULL || sqlite3_column_type(st, 20) == SQLITE_NULL);
 }
 
@@ -276,7 +297,7 @@ enum status journal_change_row(struct journal *j, struct file_row *r, struct err
         return s;
     }
     char collection[INGEST_COLLECTION_CAP];
-    path_collection(r->path, collection);
+    path_collection(file_row_real(r), collection);
     sqlite3_stmt *st = j->change;
     (void)sqlite3_bind_int64(st, 1, r->id);
     if (r->path.len > 0) {
@@ -326,13 +347,18 @@ enum status journal_row_at(struct journal *j, struct str path, struct arena *a,
     return journal_one_row(j->by_path, a, out, found, err);
 }
 
+struct str file_row_real(const struct file_row *r)
+{
+    return (struct str){r->path.ptr, r->real > 0 && r->real < r->path.len ? r->real : r->path.len};
+}
+
 bool journal_going(const struct file_row *r)
 {
     return r->op == FILE_OP_REMOVE || r->op == FILE_OP_TRASH || r->op == FILE_OP_EXCLUDE;
 }
 
 /* [prefix/, prefix0): every path below the folder. */
-static bool below_range(struct str prefix, char *low, char *high)
+bool journal_below_range(struct str prefix, char *low, char *high)
 {
     if (prefix.len > INGEST_PATH_MAX) {
         return false;
@@ -344,20 +370,32 @@ static bool below_range(struct str prefix, char *low, char *high)
     return true;
 }
 
-enum status journal_rows_below(struct journal *j, struct str prefix, size_t limit, struct arena *a,
-                               struct file_row **rows, size_t *n, struct error *err)
+static enum status rows_below(sqlite3_stmt *st, struct str prefix, size_t limit, struct arena *a,
+                              struct file_row **rows, size_t *n, struct error *err)
 {
     char low[INGEST_PATH_MAX + 1];
     char high[INGEST_PATH_MAX + 1];
     *n = 0;
     *rows = arena_array(a, limit == 0 ? 1 : limit, sizeof **rows);
-    if (*rows == NULL || !below_range(prefix, low, high)) {
+    if (*rows == NULL || !journal_below_range(prefix, low, high)) {
         return error_set(err, STATUS_NO_MEMORY, "out of memory");
     }
-    journal_bind_blob(j->below, 1, (struct str){.ptr = low, .len = prefix.len + 1});
-    journal_bind_blob(j->below, 2, (struct str){.ptr = high, .len = prefix.len + 1});
-    (void)sqlite3_bind_int64(j->below, 3, (sqlite3_int64)limit);
-    return journal_rows(j->below, limit, a, *rows, n, err);
+    journal_bind_blob(st, 1, (struct str){.ptr = low, .len = prefix.len + 1});
+    journal_bind_blob(st, 2, (struct str){.ptr = high, .len = prefix.len + 1});
+    (void)sqlite3_bind_int64(st, 3, (sqlite3_int64)limit);
+    return journal_rows(st, limit, a, *rows, n, err);
+}
+
+enum status journal_rows_below(struct journal *j, struct str prefix, size_t limit, struct arena *a,
+                               struct file_row **rows, size_t *n, struct error *err)
+{
+    return rows_below(j->below, prefix, limit, a, rows, n, err);
+}
+
+enum status journal_files_below(struct journal *j, struct str prefix, size_t limit, struct arena *a,
+                                struct file_row **rows, size_t *n, struct error *err)
+{
+    return rows_below(j->below_files, prefix, limit, a, rows, n, err);
 }
 
 void journal_bind_job(sqlite3_stmt *st, int64_t id, uint64_t sequence)

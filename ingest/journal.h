@@ -56,7 +56,18 @@ struct file_row {
     bool dated, hashed;
     int64_t own_ms; /* the document's own date, where dated */
     uint8_t hash[SHA256_BYTES];
+    const char *note; /* what was left out of it; "" */
+    /* of a member of a container (journal_children.c) */
+    int64_t parent;              /* the container's row; 0: a file on the disk */
+    const char *parent_document; /* NULL: none, or no longer known */
+    size_t real;                 /* bytes of the path that are the file's on the disk; 0: all */
+    uint32_t depth;              /* containers above it */
+    bool has_member;
+    uint8_t member[SHA256_BYTES]; /* its content when it was unpacked */
 };
+
+/* The path of the file on the disk that the document is, or lies in. */
+struct str file_row_real(const struct file_row *r);
 
 enum status journal_open(const char *path, const char *pipeline, struct journal **out,
                          struct error *err) MUST_CHECK;
@@ -120,6 +131,8 @@ struct job_result {
     const char *format, *title, *author, *language;
     bool dated;
     int64_t own_ms; /* the document's own date */
+    const char *note; /* what was left out of it; NULL: not unpacked, of the same content the old
+                         one holds */
     uint32_t pages, chunks;
 };
 /* The store has it. The row is ready unless it has changed meanwhile. */
@@ -143,6 +156,50 @@ enum status journal_retry(struct journal *j, int64_t id, uint64_t sequence, cons
                           int64_t at_ms, bool counted, struct error *err) MUST_CHECK;
 /* The store does not know it: put it anew under a new sequence number. */
 enum status journal_requeue(struct journal *j, int64_t id, struct error *err) MUST_CHECK;
+
+/* ---- members of containers (archives, mails), in journal_children.c ---- */
+
+/* They have no file of their own: what becomes of the container's row (gone, moved, deleted,
+ * failed) becomes of theirs in the same transaction. */
+
+struct container_limits {
+    uint64_t members, bytes; /* of all that is in one file on the disk */
+};
+struct container_look {
+    bool unpack;             /* its members are not known, or wait for their bytes */
+    uint64_t members, bytes; /* that it may have */
+};
+/* Before the container `row`, whose content is `hash`, is stored. known: the store has it. */
+enum status journal_container(struct journal *j, const struct file_row *row,
+                              const uint8_t hash[SHA256_BYTES], bool known,
+                              const struct container_limits *limits, struct container_look *out,
+                              struct error *err) MUST_CHECK;
+
+struct journal_member {
+    struct str name; /* clean: below the container's path */
+    uint64_t size;
+    int64_t modified_ms;
+    const uint8_t *hash;
+    const char *format; /* NULL: not known */
+    int64_t row;        /* out; 0: it is left out */
+    bool wanted;        /* out: its job will ask for its bytes */
+};
+struct members_left_out {
+    uint64_t too_many, too_long, itself;
+};
+/* Writes down some of what the container holds, under its sequence number: new ones, changed ones
+ * (by name and content) under a new sequence number of theirs. CONFLICT: the container has changed
+ * meanwhile. left_out is added to. */
+enum status journal_members(struct journal *j, const struct file_row *container,
+                            const uint8_t hash[SHA256_BYTES], const struct container_limits *limits,
+                            struct journal_member *m, size_t n, struct members_left_out *left_out,
+                            struct error *err) MUST_CHECK;
+/* After the last of them: what is no longer in it goes. */
+enum status journal_members_end(struct journal *j, const struct file_row *container,
+                                struct error *err) MUST_CHECK;
+/* A member whose bytes are not held (any more): it waits, and its container is unpacked again. */
+enum status journal_member_waits(struct journal *j, const struct file_row *member, int64_t at_ms,
+                                 struct error *err) MUST_CHECK;
 
 /* ---- what people ask ---- */
 

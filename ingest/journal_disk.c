@@ -11,10 +11,11 @@ static enum status row_gone(struct journal *j, struct file_row *r, bool *changed
     if (journal_going(r)) {
         return STATUS_OK;
     }
+    enum status s = journal_members_gone(j, r->id, false, err);
     r->op = FILE_OP_REMOVE;
     r->state = FILE_QUEUED;
     *changed = true;
-    return journal_change_row(j, r, err);
+    return s == STATUS_OK ? journal_change_row(j, r, err) : s;
 }
 
 /* Whatever document stands at path makes way for another that was renamed over it. */
@@ -30,10 +31,11 @@ static enum status displace(struct journal *j, struct str path, int64_t not_this
     if (old.state == FILE_EXCLUDED) {
         return journal_drop_row(j, old.id, err);
     }
+    s = journal_members_gone(j, old.id, true, err);
     old.path = (struct str){.ptr = "", .len = 0};
     old.op = FILE_OP_REMOVE;
     old.state = FILE_QUEUED;
-    return journal_change_row(j, &old, err);
+    return s == STATUS_OK ? journal_change_row(j, &old, err) : s;
 }
 
 /* Row r now stands at path. exact: the kernel said so, hence the content is the same. */
@@ -55,9 +57,10 @@ static enum status move_row(struct journal *j, struct file_row *r, struct str pa
                                         : FILE_OP_PUT;
         r->state = FILE_QUEUED;
     }
+    s = journal_members_moved(j, r, path, err);
     r->path = path;
     r->stamp = *stamp;
-    return journal_change_row(j, r, err);
+    return s == STATUS_OK ? journal_change_row(j, r, err) : s;
 }
 
 /* A file that was renamed while nobody watched has kept its inode, size and time, and its old place
@@ -107,6 +110,10 @@ enum status journal_seen(struct journal *j, struct disk *disk, struct str path,
     bool found = false;
     *out = CHECKED_SAME;
     enum status s = journal_row_at(j, path, &a, &r, &found, err);
+    if (s == STATUS_OK && found && r.parent != 0) { /* a folder stands where an archive did */
+        s = displace(j, path, 0, &a, err);
+        found = false;
+    }
     if (s != STATUS_OK) {
         goto out;
     }
@@ -181,6 +188,10 @@ enum status journal_check(struct journal *j, struct disk *disk, struct str path,
     bool found = false;
     bool changed = false;
     s = journal_row_at(j, path, &a, &r, &found, err);
+    if (s == STATUS_OK && found && r.parent != 0 && kind == TREE_MISSING) {
+        arena_reset(&a); /* it lies in a file, whose row tells whether it is there */
+        return STATUS_OK;
+    }
     if (s == STATUS_OK && found) {
         s = row_gone(j, &r, &changed, err);
     }
@@ -207,7 +218,7 @@ static enum status move_below(struct journal *j, struct disk *disk, struct str f
     arena_init(&a, 64 << 20);
     struct file_row *rows;
     size_t n = 0;
-    enum status s = journal_rows_below(j, from, limit, &a, &rows, &n, err);
+    enum status s = journal_files_below(j, from, limit, &a, &rows, &n, err);
     for (size_t i = 0; i < n && s == STATUS_OK; i++) {
         struct file_row *r = &rows[i];
         size_t tail = r->path.len - from.len;

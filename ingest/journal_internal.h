@@ -9,7 +9,14 @@
 /* The columns of struct file_row, in the order of read_row. */
 #define ROW_COLUMNS                                                                                \
     "id,document,path,collection,op,state,wanted,done,ino,size,mtime_ns,ctime_ns,attempts,"        \
-    "next_attempt_ms,chunks,pages,format,title,error,changed_ms,access,author,language,own_ms,hash"
+    "next_attempt_ms,chunks,pages,format,title,error,changed_ms,access,author,language,own_ms,"    \
+    "hash,parent,real,depth,member,note,"                                                          \
+    "(SELECT c.document FROM files c WHERE c.id=files.parent)"
+
+/* All that lies in the container ?1, however deep. */
+#define MEMBERS_OF                                                                                 \
+    "WITH RECURSIVE d(id,op,path) AS (SELECT id,op,path FROM files WHERE parent=?1 UNION ALL"      \
+    " SELECT f.id,f.op,f.path FROM files f JOIN d ON f.parent=d.id) "
 
 #define STATEMENTS(X)                                                                              \
     X(next, "UPDATE counter SET value=value+1 WHERE name='sequence' RETURNING value")              \
@@ -20,8 +27,10 @@
               " AND path IS NOT NULL LIMIT 8")                                                     \
     X(below, "SELECT " ROW_COLUMNS " FROM files WHERE path>=?1 AND path<?2"                        \
              " AND op NOT IN (3,4,5) ORDER BY path LIMIT ?3")                                      \
+    X(below_files, "SELECT " ROW_COLUMNS " FROM files WHERE path>=?1 AND path<?2"                  \
+                   " AND op NOT IN (3,4,5) AND parent IS NULL ORDER BY path LIMIT ?3")             \
     X(verify, "SELECT " ROW_COLUMNS " FROM files WHERE id>?1 AND path IS NOT NULL"                 \
-              " ORDER BY id LIMIT ?2")                                                             \
+              " AND parent IS NULL ORDER BY id LIMIT ?2")                                          \
     X(insert, "INSERT INTO files(document,path,collection,op,state,wanted,ino,size,mtime_ns,"      \
               "ctime_ns,weight,changed_ms) VALUES(?1,?2,?3,1,0,?4,?5,?6,?7,?8,?6,?9)")             \
     X(change, "UPDATE files SET path=?2,collection=?3,op=?4,state=?5,wanted=?6,ino=?7,size=?8,"    \
@@ -41,7 +50,8 @@
     X(done, "UPDATE files SET done=max(done,?2),hash=?3,format=?4,title=?5,pages=?6,chunks=?7,"    \
             "author=?9,language=?10,own_ms=?11,"                                                   \
             "state=iif(wanted=?2,1,state),op=iif(wanted=?2,0,op),"                                 \
-            "error=iif(wanted=?2,NULL,error),attempts=iif(wanted=?2,0,attempts),changed_ms=?8"     \
+            "note=iif(?12 IS NULL AND hash=?3,note,?12),error=iif(wanted=?2,NULL,error),"          \
+            "attempts=iif(wanted=?2,0,attempts),changed_ms=?8"                                     \
             " WHERE id=?1")                                                                        \
     X(moved, "UPDATE files SET done=max(done,?2),state=iif(wanted=?2,1,state),"                    \
              "op=iif(wanted=?2,0,op),error=iif(wanted=?2,NULL,error),changed_ms=?3 WHERE id=?1")   \
@@ -77,6 +87,45 @@
     X(relocate, "UPDATE files SET op=iif(state=1,2,iif(op=1 AND access<>?4,6,op)),"                \
                 "weight=iif(state=1 OR (op=1 AND access<>?4),0,weight),state=0,wanted=?2,"         \
                 "attempts=0,next_attempt_ms=0,error=NULL,changed_ms=?3 WHERE id=?1")               \
+    X(by_id, "SELECT " ROW_COLUMNS " FROM files WHERE id=?1")                                      \
+    X(members_wait, "SELECT EXISTS(SELECT 1 FROM files WHERE parent=?1 AND state=0"                \
+                    " AND op IN (1,6))")                                                           \
+    X(known_hash, "SELECT EXISTS(SELECT 1 FROM files WHERE id=?1 AND hash=?2),"                    \
+                  "EXISTS(SELECT 1 FROM files f WHERE f.hash=?2 AND f.id<>?1 AND f.state=1"        \
+                  " AND f.op=0 AND NOT EXISTS(SELECT 1 FROM files m WHERE m.parent=f.id))")        \
+    X(members_count, "SELECT count(*),total(size) FROM files WHERE path>=?1 AND path<?2"           \
+                     " AND parent IS NOT NULL AND parent<>?3 AND op NOT IN (3,4,5)")               \
+    X(member_insert,                                                                               \
+      "INSERT INTO files(document,path,collection,op,state,wanted,ino,size,mtime_ns,ctime_ns,"     \
+      "weight,changed_ms,parent,real,depth,member,seen,format)"                                    \
+      " VALUES(?1,?2,?3,1,0,?4,0,?5,?6,0,?5,?7,?8,?9,?10,?11,?12,?13)")                            \
+    X(member_change, "UPDATE files SET parent=?2,real=?3,depth=?4,member=?5,seen=?6,size=?7,"      \
+                     "mtime_ns=?8,ino=0,ctime_ns=0,format=?9,collection=?10 WHERE id=?1")          \
+    X(member_seen, "UPDATE files SET seen=?2,next_attempt_ms=iif(state=0,0,next_attempt_ms)"       \
+                   " WHERE id=?1")                                                                 \
+    X(members_gone,                                                                                \
+      MEMBERS_OF "UPDATE files SET op=3,state=0,weight=0,attempts=0,next_attempt_ms=0,"            \
+                 "error=NULL,changed_ms=?2,path=iif(?3,NULL,path),"                                \
+                 "wanted=(SELECT value FROM counter WHERE name='sequence')+n.k FROM (SELECT id,"   \
+                 "row_number() OVER (ORDER BY id) AS k FROM d WHERE op NOT IN (3,4,5)) AS n"       \
+                 " WHERE files.id=n.id")                                                           \
+    X(members_unseen, "SELECT " ROW_COLUMNS " FROM files WHERE parent=?1 AND seen<>?2"             \
+                      " AND op NOT IN (3,4,5) LIMIT ?3")                                           \
+    X(members_moved,                                                                               \
+      MEMBERS_OF "UPDATE files SET path=CAST(?2||substr(path,?3) AS BLOB),real=?4,collection=?5,"  \
+                 "op=CASE WHEN state=3 OR op IN (3,4,5) THEN op WHEN state=2 THEN 0"               \
+                 " WHEN state=1 OR op=2 THEN 2 WHEN access IS NOT NULL THEN 6 ELSE 1 END,"         \
+                 "weight=iif(state=1 OR op=2 OR access IS NOT NULL,0,weight),"                     \
+                 "state=iif(state=1,0,state),next_attempt_ms=0,changed_ms=?6,"                     \
+                 "wanted=(SELECT value FROM counter WHERE name='sequence')+n.k FROM (SELECT id,"   \
+                 "row_number() OVER (ORDER BY id) AS k FROM d WHERE path IS NOT NULL) AS n"        \
+                 " WHERE files.id=n.id")                                                           \
+    X(members_long, "UPDATE files SET path=NULL,op=3,state=0,weight=0 WHERE path>=?1"              \
+                    " AND path<?2 AND parent IS NOT NULL AND length(path)>?3")                     \
+    X(members_astray, "UPDATE files SET path=NULL,op=3,state=0,weight=0,wanted=(SELECT value+1"    \
+                      " FROM counter WHERE name='sequence') WHERE path>=?1 AND path<?2"            \
+                      " AND parent IS NOT NULL")                                                   \
+    X(burn, "UPDATE counter SET value=value+?1 WHERE name='sequence'")                             \
     X(seen, "INSERT OR IGNORE INTO temp.stored(document) VALUES(?1)")
 
 struct journal {
@@ -103,6 +152,10 @@ enum status journal_row_at(struct journal *j, struct str path, struct arena *a,
 enum status journal_rows_below(struct journal *j, struct str prefix, size_t limit, struct arena *a,
                                struct file_row **rows, size_t *n, struct error *err) MUST_CHECK;
 
+/* Of them, those that have files of their own. */
+enum status journal_files_below(struct journal *j, struct str prefix, size_t limit, struct arena *a,
+                                struct file_row **rows, size_t *n, struct error *err) MUST_CHECK;
+
 enum status journal_next_sequence(struct journal *j, uint64_t *out, struct error *err) MUST_CHECK;
 /* Writes a row's new wish under a new sequence number. r holds path, op, state and stamp. */
 enum status journal_change_row(struct journal *j, struct file_row *r, struct error *err) MUST_CHECK;
@@ -111,6 +164,16 @@ enum status journal_insert_row(struct journal *j, const char *document, struct s
                                const char *collection, const struct file_stamp *stamp,
                                struct error *err) MUST_CHECK;
 enum status journal_drop_row(struct journal *j, int64_t id, struct error *err) MUST_CHECK;
+/* All that lies in the container leaves the store. displaced: something else comes to stand where
+ * it stood. */
+enum status journal_members_gone(struct journal *j, int64_t container, bool displaced,
+                                 struct error *err) MUST_CHECK;
+/* The container stands at `to` now, and with it what lies in it. */
+enum status journal_members_moved(struct journal *j, const struct file_row *container,
+                                  struct str to, struct error *err) MUST_CHECK;
+/* [low, high): every path below prefix; both of INGEST_PATH_MAX + 1 bytes. False: it is too long.
+ */
+bool journal_below_range(struct str prefix, char *low, char *high) MUST_CHECK;
 /* Whether it only waits to leave the store. */
 bool journal_going(const struct file_row *r);
 

@@ -28,6 +28,17 @@ enum status journal_delete(struct journal *j, const char *document, bool exclude
                            struct file_row *out, struct error *err)
 {
     enum status s = journal_get(j, document, a, out, err);
+    if (s == STATUS_OK && out->parent != 0) {
+        char real[200];
+        path_show(file_row_real(out), real, sizeof real);
+        s = error_set(err, STATUS_UNSUPPORTED,
+                      "it lies in %s and can be deleted only with that file, or by taking it out "
+                      "of it",
+                      real);
+    }
+    if (s == STATUS_OK) {
+        s = journal_members_gone(j, out->id, false, err);
+    }
     if (s == STATUS_OK) {
         out->op = exclude ? FILE_OP_EXCLUDE : FILE_OP_TRASH;
         out->state = FILE_QUEUED;

@@ -91,6 +91,9 @@ enum status journal_done(struct journal *j, int64_t id, uint64_t sequence,
     } else {
         (void)sqlite3_bind_null(st, 11);
     }
+    if (r->note != NULL) {
+        (void)sqlite3_bind_text(st, 12, r->note, -1, SQLITE_STATIC);
+    }
     return db_run(st, err);
 }
 
@@ -137,9 +140,13 @@ enum status journal_failed(struct journal *j, int64_t id, uint64_t sequence, con
     (void)sqlite3_bind_text(j->failed, 3, why, -1, SQLITE_STATIC);
     (void)sqlite3_bind_int64(j->failed, 4, clock_wall_ms());
     enum status s = db_run(j->failed, err);
+    bool settled = s == STATUS_OK && sqlite3_changes64(j->db) > 0;
     if (s == STATUS_OK) { /* its older version has left the store, so a move would find nothing */
         journal_bind_job(j->unstored, id, sequence);
         s = db_run(j->unstored, err);
+    }
+    if (settled && s == STATUS_OK) { /* nothing can be taken out of it any more */
+        s = journal_members_gone(j, id, false, err);
     }
     return s;
 }

@@ -66,6 +66,7 @@ static enum status prepare(struct ingest *in, const char *id, struct tenant **ou
     t->in = in;
     list_init(&t->link);
     list_init(&t->deletes);
+    held_init(&t->held);
     list_init(&t->holdings);
     (void)snprintf(t->id, sizeof t->id, "%.64s", id);
     t->quota = (uint64_t)settings_quota(in->settings, t->id);
@@ -465,6 +466,7 @@ void tenants_free(struct ingest *in)
         migration_free(t->migration);
         queue_free(t->queue);
         access_forget_tenant(t);
+        held_deinit(&t->held);
         journal_close(t->journal.journal);
         disk_free(t->disk);
         free(t);

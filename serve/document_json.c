@@ -48,6 +48,12 @@ void document_json(struct jsonw *w, const Ig__DocumentState *d)
     if (d->has_away && d->away) {
         jsonw_field_bool(w, "away", true);
     }
+    if (d->parent != NULL) {
+        jsonw_field_z(w, "parent", d->parent);
+    }
+    if (d->note != NULL) {
+        jsonw_field_z(w, "note", d->note);
+    }
     texts(w, "readers", d->readers, d->n_readers); /* ingest's list is for administrators */
     jsonw_close(w, '}');
 }

@@ -590,6 +590,34 @@ void rules_narrow(struct verdict *v, const char *written, struct arena *a)
     }
 }
 
+void rules_within(struct verdict *v, const struct verdict *own)
+{
+    struct verdict both = *v;
+    both.n_readers = 0;
+    for (size_t i = 0; i < own->n_readers; i++) {
+        if (rules_readable(v, &own->readers[i], 1)) {
+            add_name(both.readers, &both.n_readers, own->readers[i]);
+        }
+    }
+    if (own->n_readers > 0 && both.n_readers == 0) {
+        add_name(both.readers, &both.n_readers, RULES_NOBODY);
+    }
+    if (own->n_readers > 0) {
+        *v = both;
+    }
+    if (own->label[0] != '\0' &&
+        rules_label_strictness(own->label) > rules_label_strictness(v->label)) {
+        v->label = own->label;
+    }
+    for (size_t i = 0; i < own->n_tags; i++) {
+        add_name(v->tags, &v->n_tags, own->tags[i]);
+    }
+    if (own->has_date) {
+        v->has_date = true;
+        v->date_ms = own->date_ms;
+    }
+}
+
 bool rules_readable(const struct verdict *v, const char *const *groups, size_t n_groups)
 {
     for (size_t i = 0; i < v->n_readers; i++) {

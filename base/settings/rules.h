@@ -88,6 +88,11 @@ unsigned rules_label_strictness(const char *label);
  * what `written` (rules_write) let. a holds the texts; closed when it is full. */
 void rules_narrow(struct verdict *v, const char *written, struct arena *a);
 
+/* For what lies in another document (in an archive, attached to a mail): v, the verdict on that
+ * one, becomes the verdict on it, with what the rules say of its own path where that is tighter:
+ * readers that both let, the label that lets go less far, all tags, its own date. */
+void rules_within(struct verdict *v, const struct verdict *own);
+
 /* For when the rules cannot be read: nobody reads it. */
 void rules_closed(struct verdict *out);
 /* May somebody of these groups read it? */

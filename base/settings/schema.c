@@ -161,6 +161,19 @@ const struct setting settings_schema[] = {
     ROW("ocr.min_confidence", INT, ocr.min_confidence, 0, 100, "10",
         "Words read with less confidence, in percent, are left out."),
 
+    ROW("unpack.members", INT, unpack.members, 0, 1000000, "10000",
+        "Files taken out of one archive, mail or other container, those in archives within it "
+        "included; each becomes a document. 0: containers are not unpacked."),
+    ROW("unpack.total_mb", INT, unpack.total_mb, 1, 1048576, "2048",
+        "Bytes unpacked from one such file, in MiB."),
+    ROW("unpack.ratio", INT, unpack.ratio, 1, 100000, "200",
+        "Most bytes unpacked for each byte of the container, where they are more than 64 MiB."),
+    ROW("unpack.depth", INT, unpack.depth, 1, 8, "4",
+        "Containers within containers: how deep they are unpacked."),
+    ROW("unpack.waiting_mb", INT, unpack.waiting_mb, 64, 1048576, "8192",
+        "Unpacked files that wait to be read may take so much of the disk, in MiB, all tenants "
+        "together; further containers wait."),
+
     ROW("chunk.target_words", INT, chunk.target_words, 20, 2000, "200", "Words a chunk aims at."),
     ROW("chunk.max_words", INT, chunk.max_words, 40, 4000, "380", "Words a chunk never exceeds."),
     ROW("chunk.target_cjk_chars", INT, chunk.target_cjk_chars, 50, 4000, "400",
@@ -285,6 +298,7 @@ const struct setting_section settings_sections[] = {
     {"store", "What each tenant keeps."},
     {"extract", "Limits of the sandboxed process that reads one document."},
     {"ocr", "Reading text in pictures (tesseract)."},
+    {"unpack", "Files in archives and what is attached to mails."},
     {"chunk", "How documents are cut."},
     {"encoder",
      "What turns texts into vectors: built in and fitted to each tenant's documents, or imported."},

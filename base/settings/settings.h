@@ -99,6 +99,9 @@ struct settings {
         int64_t dpi, max_pages, min_confidence;
     } ocr;
     struct {
+        int64_t members, total_mb, ratio, depth, waiting_mb;
+    } unpack;
+    struct {
         int64_t target_words, max_words, target_cjk_chars;
     } chunk;
     struct {

@@ -4,6 +4,7 @@
 #include <strings.h>
 
 #include "ingest/formats/binary.h"
+#include "ingest/formats/format_names.h"
 
 static const struct {
     const char *name, *endings; /* between spaces */
@@ -322,4 +323,19 @@ const char *format_detect(const char *file_name, const void *head, size_t head_l
         return text != NULL && !own ? text : named;
     }
     return named;
+}
+
+const char *format_name(const char *name)
+{
+    for (size_t i = 0; i < sizeof formats / sizeof formats[0]; i++) {
+        if (strcmp(formats[i].name, name) == 0) {
+            return formats[i].name;
+        }
+    }
+    return NULL;
+}
+
+bool format_has_members(const char *name)
+{
+    return is_one_of(name, " zip tar 7z rar cab iso gz eml mbox msg pdf ");
 }

@@ -64,6 +64,8 @@ export interface Doc {
   keywords?: string;
   document_created?: string;
   document_modified?: string;
+  parent?: string; // the document it lies in: it has no file of its own
+  note?: string; // what of it was left out
 }
 
 export interface Progress {

@@ -236,6 +236,7 @@ export class DocumentsView {
         place !== "" && h("span", { class: "folder" }, place),
         said.some((s) => s !== null) && h("span", { class: "tags" }, ...said),
         d.error ? h("span", { class: "why" }, d.error) : null,
+        d.note ? h("span", { class: "why" }, d.note) : null,
       ),
       h("td", { class: "author" }, names(d.author).join(", ")),
       h("td", { class: "date" }, d.date ? dayName(d.date) : ""),
@@ -246,7 +247,9 @@ export class DocumentsView {
         "td",
         { class: "num actions" },
         h("button", { class: "quiet about-toggle", type: "button", "aria-expanded": String(opened), "aria-label": `About ${d.path}`, title: "What is known of it", onclick: toggle }, icon("info")),
-        h("button", { class: "quiet", type: "button", "aria-label": `Move ${d.path} to the trash`, title: "Move to the trash", onclick: () => void this.trash(d) }, icon("trash")),
+        d.parent
+          ? h("span", { title: "It lies in another file, and goes with that one" }, "inside")
+          : h("button", { class: "quiet", type: "button", "aria-label": `Move ${d.path} to the trash`, title: "Move to the trash", onclick: () => void this.trash(d) }, icon("trash")),
       ),
     );
     return opened ? [line, h("tr", { class: "facts-row" }, h("td", { colspan: String(COLUMNS.length) }, facts(d)))] : [line];
