@@ -78,6 +78,63 @@ static enum status refuse_held(struct asking *q, struct journal *j, struct error
     return s;
 }
 
+static enum status add_row(struct asking *q, const struct file_row *r, struct error *err)
+{
+    return asking_has(q, r->document) ? STATUS_OK
+                                      : asking_add(q, r->document, r->path, r->stamp.size, err);
+}
+
+/* What lies in a file goes with it. */
+static enum status add_members(struct asking *q, struct journal *j, const struct file_row *r,
+                               struct error *err)
+{
+    struct file_row *rows = NULL;
+    size_t n = 0;
+    enum status s = journal_below(j, r->path, ERASURE_DOCUMENTS_MAX, &q->arena, &rows, &n, err);
+    for (size_t i = 0; i < n && s == STATUS_OK; i++) {
+        s = rows[i].parent == 0 ? STATUS_OK : add_row(q, &rows[i], err);
+    }
+    return s;
+}
+
+static bool has_path(const struct asking *q, struct str path)
+{
+    for (size_t i = 0; i < q->n; i++) {
+        if (str_eq(q->items[i].item.path, path)) {
+            return true;
+        }
+    }
+    return false;
+}
+
+/* One document in an archive cannot be erased: the archive would still have it. */
+static enum status refuse_members(struct asking *q, struct journal *j, struct error *err)
+{
+    struct str last = STR("");
+    enum status s = STATUS_OK;
+    for (size_t i = 0; i < q->n && s == STATUS_OK; i++) {
+        struct file_row r;
+        s = journal_get(j, q->items[i].item.document, &q->arena, &r, err);
+        if (s != STATUS_OK || r.parent == 0 || str_eq(file_row_real(&r), last)) {
+            s = s == STATUS_NOT_FOUND ? STATUS_OK : s;
+            continue;
+        }
+        last = file_row_real(&r);
+        if (!has_path(q, last)) {
+            char shown[160];
+            char real[160];
+            path_show(r.path, shown, sizeof shown);
+            path_show(last, real, sizeof real);
+            s = error_set(
+                err, STATUS_CONFLICT,
+                "%s lies in the file %s, which would still have it: erase that file, with "
+                "all that lies in it, or take it out of the file first",
+                shown, real);
+        }
+    }
+    return s;
+}
+
 static enum status run_find(struct journal *j, struct journal_op *op, struct error *err)
 {
     struct asking *q = container_of(op, struct asking, op);
@@ -90,8 +147,11 @@ static enum status run_find(struct journal *j, struct journal_op *op, struct err
     for (size_t i = 0; i < q->n_documents && s == STATUS_OK; i++) {
         struct file_row r;
         s = journal_get(j, q->documents[i], &q->arena, &r, err);
-        if (s == STATUS_OK && !asking_has(q, r.document)) {
-            s = asking_add(q, r.document, r.path, r.stamp.size, err);
+        if (s == STATUS_OK) {
+            s = add_row(q, &r, err);
+        }
+        if (s == STATUS_OK) {
+            s = add_members(q, j, &r, err);
         }
     }
     if (s == STATUS_OK && q->path.len > 0) {
@@ -99,13 +159,14 @@ static enum status run_find(struct journal *j, struct journal_op *op, struct err
         size_t n = 0;
         s = journal_below(j, q->path, ERASURE_DOCUMENTS_MAX, &q->arena, &rows, &n, err);
         for (size_t i = 0; i < n && s == STATUS_OK; i++) {
-            if (!asking_has(q, rows[i].document)) {
-                s = asking_add(q, rows[i].document, rows[i].path, rows[i].stamp.size, err);
-            }
+            s = add_row(q, &rows[i], err);
         }
     }
     if (s == STATUS_OK && q->n == 0) {
         s = error_set(err, STATUS_NOT_FOUND, "no document is there");
+    }
+    if (s == STATUS_OK) {
+        s = refuse_members(q, j, err);
     }
     return s == STATUS_OK ? refuse_held(q, j, err) : s;
 }
@@ -343,6 +404,9 @@ static enum status run_begin(struct journal *j, struct journal_op *op, struct er
     q->e.by = q->by;
     enum status s = refuse_held(q, j, err); /* copies may have come in, and holds too */
     if (s == STATUS_OK) {
+        s = refuse_members(q, j, err);
+    }
+    if (s == STATUS_OK) {
         s = erasure_begin(j, &q->e, list, q->n, q->traces, q->n_traces, key, err);
     }
     if (s == STATUS_OK && q->set != NULL) {
@@ -367,6 +431,7 @@ static void begun_done(struct journal_op *op)
         return;
     }
     answer(q);
+    held_clear(&t->held); /* what else waits there is unpacked again */
     queue_changed(t->queue);
     erasing_changed(t->erasing);
 }

@@ -164,6 +164,21 @@ static enum status remove_source(int parent, const char *name, struct erasure_it
     return s;
 }
 
+/* Below an ordinary file, an archive: it has no file of its own, and goes with that one. */
+static bool lies_in_file(int root, struct str path)
+{
+    for (size_t i = 1; i < path.len; i++) {
+        enum tree_kind kind = TREE_MISSING;
+        struct file_stamp stamp;
+        if (path.ptr[i] == '/' &&
+            tree_stat(root, (struct str){path.ptr, i}, &kind, &stamp, NULL) == STATUS_OK &&
+            kind == TREE_FILE) {
+            return true;
+        }
+    }
+    return false;
+}
+
 enum status erase_source(int root, struct erasure_item *item, const struct erase_contents *contents,
                          bool uploads, struct error *err)
 {
@@ -179,6 +194,9 @@ enum status erase_source(int root, struct erasure_item *item, const struct erase
     enum status s = tree_open_parent(root, item->path, false, &parent, name, err);
     if (s == STATUS_NOT_FOUND || s == STATUS_INVALID) {
         return STATUS_OK; /* its folder is gone */
+    }
+    if (s == STATUS_FORBIDDEN && lies_in_file(root, item->path)) {
+        return STATUS_OK;
     }
     if (s == STATUS_FORBIDDEN) { /* behind a link, or not ours to look into */
         item->source = SOURCE_KEPT;

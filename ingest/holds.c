@@ -122,6 +122,12 @@ static bool at_or_below(struct str path, struct str top)
            (path.len == top.len || path.ptr[top.len] == '/');
 }
 
+/* What is held lies in the document at path (an archive): it stays only with that one. */
+static bool lies_in(struct str held, struct str path)
+{
+    return held.len > path.len && at_or_below(held, path);
+}
+
 const struct hold *hold_over(const struct hold *list, size_t n, const char *document,
                              struct str path)
 {
@@ -133,10 +139,11 @@ const struct hold *hold_over(const struct hold *list, size_t n, const char *docu
         switch (h->kind) {
         case HOLD_DOCUMENT:
             over = str_eq(h->target, str_from(document)) ||
-                   (document[0] == '\0' && h->path.len > 0 && str_eq(h->path, path));
+                   (document[0] == '\0' && h->path.len > 0 && str_eq(h->path, path)) ||
+                   lies_in(h->path, path);
             break;
         case HOLD_PATH:
-            over = at_or_below(path, h->target);
+            over = at_or_below(path, h->target) || lies_in(h->target, path);
             break;
         case HOLD_COLLECTION:
             over = str_eq(h->target, str_from(collection));

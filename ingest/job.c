@@ -57,6 +57,7 @@ static void job_end(struct job *j)
     struct ingest *in = j->t->in;
     bool settled = j->outcome != OUTCOME_HELD && j->outcome != OUTCOME_RETRY &&
                    j->outcome != OUTCOME_CHANGED && j->outcome != OUTCOME_WAITS;
+    settled = settled && (j->outcome != OUTCOME_MOVED || j->row.op != FILE_OP_MOVE_PUT);
     if (j->row.parent != 0 && settled) {
         held_drop(&j->t->held, j->row.id);
     }

@@ -34,8 +34,9 @@ struct event {
 
 struct unpacking {
     struct lane *lane;
+    const char *home;
     struct extraction *x;
-    struct spool *spool;
+    struct spool *spool; /* NULL before the first member: most mails and PDFs have none */
     bool in_lane, freed;
     struct error err;
     char inner[MEMBER_NAME_CAP]; /* what a member without a name is called */
@@ -121,7 +122,7 @@ static void let_go(struct held *h, struct spooled *m)
     free(m);
 }
 
-void held_deinit(struct held *h)
+void held_clear(struct held *h)
 {
     size_t pos = 0;
     struct str key;
@@ -129,6 +130,13 @@ void held_deinit(struct held *h)
     while (map_next(&h->rows, &pos, &key, &value)) {
         let_go(h, value);
     }
+    map_deinit(&h->rows);
+    map_init(&h->rows);
+}
+
+void held_deinit(struct held *h)
+{
+    held_clear(h);
     map_deinit(&h->rows);
 }
 
@@ -212,6 +220,12 @@ static enum status begin_member(struct unpacking *u, const struct event *e)
                                     : name_member(u, raw, &m.name);
     if (s != STATUS_OK || hidden(m.name)) {
         return s;
+    }
+    if (u->spool == NULL) {
+        u->spool = spool_new(u->home, &u->err);
+    }
+    if (u->spool == NULL) {
+        return u->err.code;
     }
     if (u->n == u->cap) {
         size_t cap = u->cap == 0 ? 64 : u->cap * 2;
@@ -423,11 +437,7 @@ struct unpacking *unpacking_new(struct lane *lane, const char *home, struct str 
     arena_init(&u->arena, NAMES_BYTES);
     map_init(&u->names);
     (void)member_name_inner(container, u->inner);
-    u->spool = spool_new(home, err);
-    if (u->spool == NULL) {
-        free_now(u);
-        return NULL;
-    }
+    u->home = home;
     return u;
 }
 

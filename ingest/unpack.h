@@ -36,6 +36,8 @@ enum status held_put(struct held *h, int64_t row, const struct spooled *m,
 bool held_get(const struct held *h, int64_t row, struct spooled *out);
 /* Its job is done with it: its place on the disk is given back. */
 void held_drop(struct held *h, int64_t row);
+/* All of them: those who still wait have their containers unpacked again. */
+void held_clear(struct held *h);
 /* A share of one's own, for as long as its bytes are read. */
 void spool_hold(struct spool *s);
 void spool_release(struct spool *s); /* NULL is fine */
@@ -53,7 +55,7 @@ struct member {
 
 struct unpacking;
 
-/* container: the name of its file; home: of the appliance. */
+/* container: the name of its file; home: of the appliance, borrowed. */
 struct unpacking *unpacking_new(struct lane *lane, const char *home, struct str container,
                                 struct error *err);
 /* What the extractor needs: members and bytes are the caller's to set. */
