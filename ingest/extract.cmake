@@ -6,7 +6,7 @@ target_link_libraries(carrel_utf8 PUBLIC carrel_base PRIVATE carrel_warnings)
 
 add_library(carrel_formats STATIC ${format_sources} piece.c render.c picture.c member_name.c)
 target_link_libraries(carrel_formats PUBLIC carrel_base carrel_text carrel_utf8 proto_extract
-  PRIVATE carrel_warnings ${CMAKE_DL_LIBS} PkgConfig::XML2 PkgConfig::ZIP PkgConfig::MD4C PkgConfig::UCHARDET PkgConfig::ARCHIVE m)
+  PRIVATE carrel_warnings ${CMAKE_DL_LIBS} PkgConfig::XML2 PkgConfig::ZIP PkgConfig::MD4C PkgConfig::UCHARDET PkgConfig::ARCHIVE PkgConfig::ZLIB m)
 
 add_executable(carrel-extract extract_main.c formats/detect.c)
 target_link_libraries(carrel-extract PRIVATE carrel_warnings carrel_formats)
@@ -29,6 +29,8 @@ carrel_test(unit/ingest/chunk LINK carrel_chunk)
 carrel_test(unit/ingest/ocr LINK carrel_formats)
 carrel_test(unit/ingest/formats LINK carrel_formats PkgConfig::ZIP
   SOURCES ${CMAKE_SOURCE_DIR}/tests/unit/ingest/fixtures.c TIMEOUT 120)
+carrel_test(unit/ingest/pdf_extras LINK carrel_formats PkgConfig::ZIP
+  SOURCES ${CMAKE_SOURCE_DIR}/tests/unit/ingest/fixtures.c TIMEOUT 120)
 carrel_test(unit/ingest/pdf_layout LINK carrel_formats PkgConfig::ZIP
   SOURCES ${CMAKE_SOURCE_DIR}/tests/unit/ingest/fixtures.c TIMEOUT 120)
 carrel_test(unit/ingest/text_formats LINK carrel_formats PkgConfig::ZIP
@@ -49,7 +51,7 @@ carrel_test(unit/ingest/extractor LINK carrel_extract_pool carrel_formats PkgCon
   SOURCES ${CMAKE_SOURCE_DIR}/tests/unit/ingest/fixtures.c TIMEOUT 120)
 
 carrel_fuzz(dates LINK carrel_formats)
-foreach(format archive html markdown text bbox csv json mail rtf xml code rst asciidoc subtitles ocr)
+foreach(format archive html markdown text bbox pdf csv json mail rtf xml code rst asciidoc subtitles ocr)
   carrel_fuzz(${format} LINK carrel_formats)
 endforeach()
 carrel_fuzz(chunk LINK carrel_chunk)

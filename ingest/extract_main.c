@@ -333,6 +333,9 @@ static enum status extract(const struct job *job, const struct stat *st, struct 
     }
     if (!needs_tool(job)) {
         s = load(job, st, &held, &in.data, err);
+    } else if (S_ISREG(st->st_mode)) { /* beside the tool, if there is room for both */
+        struct error unused = {0};
+        (void)(load(job, st, &held, &in.data, &unused) == STATUS_OK);
     }
     if (s == STATUS_OK && !needs_tool(job) && in.data.len == 0) {
         s = error_set(err, STATUS_INVALID, "the file is empty");

@@ -158,7 +158,9 @@ static struct str keep_text(struct bbox_parser *p)
 static void keep_word(struct bbox_parser *p)
 {
     struct bbox_word w = {p->word, p->word_start, (uint32_t)p->text.len};
-    buf_append(&p->words, (const char *)&w, sizeof w);
+    if (w.end > w.start) {
+        buf_append(&p->words, (const char *)&w, sizeof w);
+    }
 }
 
 /* Four letters that are higher than wide run up or down. */

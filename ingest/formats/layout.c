@@ -310,6 +310,7 @@ struct writer {
     size_t n_lines, cap_lines;
     uint32_t points; /* code points in text */
     uint32_t page;
+    uint32_t section; /* level of the last heading to which a bookmark led */
 };
 
 static bool add_line(struct writer *w, const struct bbox *box, struct str text)
@@ -344,6 +345,17 @@ static uint32_t heading_level(const struct writer *w, float size, size_t n_lines
         return 0;
     }
     return ratio >= 1.7F ? 1 : ratio >= 1.3F ? 2 : 3;
+}
+
+/* Where there is an outline, larger type that it does not name lies within its sections. */
+static uint32_t level_of(struct writer *w, const struct bbox_line *first)
+{
+    if (first->heading > 0) {
+        w->section = first->heading < 6 ? first->heading : 6;
+        return w->section;
+    }
+    uint32_t level = first->turned ? 0 : heading_level(w, first->size, w->n_lines, w->text.len);
+    return level == 0 || level > w->section ? level : w->section < 6 ? w->section + 1 : 6;
 }
 
 /* "Title . . . . 12", as in a table of contents. */
@@ -411,7 +423,7 @@ static bool emit_lines(struct writer *w, const struct bbox_line *first, const st
     buf_reset(&w->text);
     w->n_lines = 0;
     w->points = 0;
-    bool item = bullet(first->text) > 0 && !furniture;
+    bool item = bullet(first->text) > 0 && !furniture && first->heading == 0;
     for (const struct bbox_line *l = first; l != end; l = l->next) {
         struct str text = l->text;
         if (l == first && item) {
@@ -436,7 +448,7 @@ static bool emit_lines(struct writer *w, const struct bbox_line *first, const st
     if (!furniture && !item && w->points == 1 && is_bullet_alone(buf_view(&w->text))) {
         return true; /* its item stands in another block */
     }
-    uint32_t level = furniture || item ? 0 : heading_level(w, first->size, w->n_lines, w->text.len);
+    uint32_t level = furniture || item ? 0 : level_of(w, first);
     struct emit_block b = {
         .kind = furniture   ? EX__BLOCK__KIND__FURNITURE
                 : item      ? EX__BLOCK__KIND__LIST_ITEM
@@ -452,11 +464,14 @@ static bool emit_lines(struct writer *w, const struct bbox_line *first, const st
     return buf_status(&w->text) == STATUS_OK;
 }
 
-/* Another paragraph starts where the type changes size, a bullet stands or an entry of a table of
- * contents ends. */
+/* Another paragraph starts where the type changes size, a bullet stands, an entry of a table of
+ * contents ends, or a heading begins or ends. */
 static bool starts_block(const struct bbox_line *prev, const struct bbox_line *l)
 {
     float a = prev->size, b = l->size;
+    if (prev->heading > 0 || l->heading > 0) {
+        return !prev->heading_on;
+    }
     return bullet(l->text) > 0 || a > b * 1.15F || b > a * 1.15F || is_leader(prev) || is_leader(l);
 }
 
@@ -526,13 +541,33 @@ static bool emit_blocks(struct writer *w, const struct bbox_document *d, bool fu
     return true;
 }
 
-enum status layout_emit(struct bbox_document *d, struct arena *a, struct emitter *e,
-                        struct error *err)
+/* pdftotext tells the size of a turned page as it was before. */
+static void turn_pages(struct bbox_document *d, const struct pdf_extras *x)
+{
+    uint32_t i = 0;
+    for (struct bbox_page *p = d->pages; p != NULL && i < x->n_pages; p = p->next) {
+        if (x->pages[i++].turned % 2 == 1) {
+            float width = p->width;
+            p->width = p->height;
+            p->height = width;
+        }
+    }
+}
+
+enum status layout_emit(struct bbox_document *d, const struct pdf_extras *x, struct arena *a,
+                        struct emitter *e, struct error *err)
 {
     struct sizes sizes;
     struct words compounds;
     struct writer w = {.e = e, .sizes = &sizes, .compounds = &compounds};
+    if (x != NULL) {
+        turn_pages(d, x);
+    }
     enum status s = mark_furniture(d, a, err);
+    measure(d, &sizes);
+    if (x != NULL) {
+        headings_find(d, x, sizes.body);
+    }
     if (s == STATUS_OK) {
         s = find_hyphenated(d, a, &compounds, err);
     }
@@ -542,10 +577,11 @@ enum status layout_emit(struct bbox_document *d, struct arena *a, struct emitter
     if (s != STATUS_OK) {
         return s;
     }
-    measure(d, &sizes);
     buf_init(&w.text, 16 * 1024 * 1024);
-    emit_document(e, "pdf", d->title, STR(""), d->n_pages);
-    if (!emit_blocks(&w, d, false) || !emit_blocks(&w, d, true)) {
+    emit_document(e, "pdf", x != NULL && x->title.len > 0 ? x->title : d->title, STR(""),
+                  d->n_pages);
+    if (!emit_blocks(&w, d, false) || (x != NULL && !extras_emit(d, x, e)) ||
+        !emit_blocks(&w, d, true)) {
         s = error_set(err, STATUS_TOO_LARGE, "reading it needs more memory than the limit");
     }
     buf_deinit(&w.text);

@@ -158,7 +158,9 @@ static enum status collect(struct finder *f, struct bbox_page *page, struct erro
             continue;
         }
         for (struct bbox_line *l = b->lines; l != NULL; l = l->next) {
-            cut_line(f, l);
+            if (l->heading == 0) {
+                cut_line(f, l);
+            }
         }
     }
     return STATUS_OK;

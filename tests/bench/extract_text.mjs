@@ -6,7 +6,8 @@ const single = /[\p{Script=Han}\p{Script=Hiragana}\p{Script=Katakana}\p{Script=T
 /** Runs of letters and digits, in lower case, compatibility forms made one; where words are not set apart, characters. */
 export function words(text) {
   const out = [];
-  const plain = text.normalize("NFKC").replace(/\u00AD/g, "").toLowerCase();
+  const joined = text.normalize("NFKC").replace(/(\p{L})[-\u00AD\u2010]\r?\n(?=\p{Ll})/gu, "$1"); // broken at a line's end
+  const plain = joined.replace(/\u00AD/g, "").toLowerCase();
   for (const [run] of plain.matchAll(/[\p{L}\p{N}\p{M}]+/gu)) {
     if (!single.test(run)) out.push(run);
     else for (const part of run.match(/[\p{Script=Latin}\p{N}]+|./gu)) out.push(part);

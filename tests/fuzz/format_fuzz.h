@@ -36,8 +36,8 @@ static enum status check_piece(void *data, const Ex__Piece *piece, struct error 
             }
             p += n;
         }
-        for (size_t k = 0; k < b->n_lines; k++) {
-            if (b->lines[k]->start > b->lines[k]->end || b->lines[k]->end > points) {
+        for (size_t j = 0; j < b->n_lines; j++) {
+            if (b->lines[j]->start > b->lines[j]->end || b->lines[j]->end > points) {
                 abort();
             }
         }
