@@ -8,6 +8,7 @@
 #include "base/db.h"
 #include "base/file.h"
 #include "serve/http/jsonw.h"
+#include "serve/turns.h"
 
 #define OPEN_MAX_TENANTS 8
 #define QUEUED_MAX 4096
@@ -28,6 +29,7 @@ static const struct db_migration migrations[] = {
     {4, "CREATE INDEX answers_by_user ON answers(user, id);"},
     {5, "ALTER TABLE answers ADD COLUMN search TEXT NOT NULL DEFAULT '';"},
     {6, "ALTER TABLE answers ADD COLUMN calls TEXT NOT NULL DEFAULT '';"},
+    {7, TURNS_SCHEMA},
 };
 
 struct tenant_db { /* touched by the lane's work only */

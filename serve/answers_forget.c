@@ -52,7 +52,11 @@ static enum status drop_named(sqlite3 *db, struct forgetting *f, struct error *e
         " FROM json_tree(route) t WHERE t.type='text') ELSE route END,"
         " CASE WHEN json_valid(passages) THEN (SELECT group_concat(t.value, char(10))"
         " FROM json_tree(passages) t WHERE t.type='text') ELSE passages END,"
-        " (SELECT group_concat(comment, char(10)) FROM feedback b WHERE b.answer = answers.id)"
+        " (SELECT group_concat(comment, char(10)) FROM feedback b WHERE b.answer = answers.id),"
+        " (SELECT group_concat(m.value, char(10)) FROM turns t, json_tree(t.messages) m"
+        " WHERE t.answer = answers.id AND m.type='text'),"
+        " (SELECT group_concat(m.value, char(10)) FROM turns t, json_tree(t.response) m"
+        " WHERE t.answer = answers.id AND m.type='text')"
         " FROM answers",
         &st, err);
     if (s == STATUS_OK) {

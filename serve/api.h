@@ -4,9 +4,21 @@
 
 struct request;
 
-void api_chat(struct request *q);       /* api_chat.c */
-void api_embeddings(struct request *q); /* api_embeddings.c */
-void api_models(struct request *q);     /* api_models.c */
+void api_chat(struct request *q);      /* chat_completions.c */
+void api_responses(struct request *q); /* api_responses.c */
+void api_response_get(struct request *q);
+void api_response_items(struct request *q);
+void api_response_delete(struct request *q);
+void api_messages(struct request *q);    /* chat_messages.c */
+void api_ollama_chat(struct request *q); /* chat_ollama.c */
+void api_ollama_generate(struct request *q);
+void api_ollama_tags(struct request *q); /* api_models.c */
+void api_ollama_ps(struct request *q);
+void api_ollama_show(struct request *q);
+void api_ollama_version(struct request *q);
+void api_ollama_embed(struct request *q); /* api_embeddings.c */
+void api_embeddings(struct request *q);   /* api_embeddings.c */
+void api_models(struct request *q);       /* api_models.c */
 void api_model(struct request *q);
 void api_search(struct request *q);         /* api_search.c */
 void api_documents_list(struct request *q); /* api_documents.c */

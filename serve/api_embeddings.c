@@ -1,7 +1,9 @@
-/* POST /v1/embeddings: texts to vectors, in calls of at most 256 texts to embed. */
+/* POST /v1/embeddings, and Ollama's POST /api/embed: texts to vectors, in calls of at most 256
+ * texts to embed. */
 #include <math.h>
 #include <stdio.h>
 
+#include "base/clock.h"
 #include "embed/embed_rpc.h"
 #include "serve/api.h"
 #include "serve/http/jsonw.h"
@@ -25,6 +27,8 @@ struct embeddings {
     float *vectors;
     uint64_t tokens, cut;
     bool base64, truncate;
+    bool ollama;
+    int64_t started_ms;
 };
 
 static void base64(struct buf *out, const uint8_t *p, size_t len)
@@ -56,10 +60,42 @@ static size_t shorten(float *v, size_t n, size_t wanted)
     return wanted;
 }
 
+static void vector(struct jsonw *w, const float *v, size_t n)
+{
+    jsonw_open(w, '[');
+    for (size_t k = 0; k < n; k++) {
+        jsonw_double(w, (double)v[k]);
+    }
+    jsonw_close(w, ']');
+}
+
+static void answer_ollama(struct request *q)
+{
+    struct embeddings *e = q->op;
+    struct jsonw w;
+    api_object_begin(q, &w);
+    jsonw_field_z(&w, "model", e->answered);
+    jsonw_key(&w, "embeddings");
+    jsonw_open(&w, '[');
+    for (size_t i = 0; i < e->n; i++) {
+        float *v = e->vectors + i * e->dimensions;
+        vector(&w, v, shorten(v, e->dimensions, e->wanted));
+    }
+    jsonw_close(&w, ']');
+    jsonw_field_int(&w, "total_duration", (clock_monotonic_ms() - e->started_ms) * 1000000);
+    jsonw_field_int(&w, "load_duration", 0);
+    jsonw_field_int(&w, "prompt_eval_count", (int64_t)e->tokens);
+    api_object_end(q, 200, &w);
+}
+
 static void answer(struct request *q)
 {
     struct embeddings *e = q->op;
     struct jsonw w;
+    if (e->ollama) {
+        answer_ollama(q);
+        return;
+    }
     jsonw_init(&w, &q->out);
     jsonw_open(&w, '{');
     jsonw_field_z(&w, "object", "list");
@@ -78,11 +114,7 @@ static void answer(struct request *q)
             buf_char(w.out, '"');
             w.comma = true;
         } else {
-            jsonw_open(&w, '[');
-            for (size_t k = 0; k < n; k++) {
-                jsonw_double(&w, (double)v[k]);
-            }
-            jsonw_close(&w, ']');
+            vector(&w, v, n);
         }
         jsonw_close(&w, '}');
     }
@@ -211,6 +243,10 @@ static enum status read_request(const struct json *body, struct embeddings *e, s
     int64_t wanted;
     *param = "model";
     enum status s = jsonr_string(body, "model", model, err);
+    if (s == STATUS_OK && e->ollama && str_ends(*model, STR(":latest"))) {
+        model->ptr = arena_strndup(a, model->ptr, model->len - strlen(":latest"));
+        *model = str_from(model->ptr == NULL ? "" : model->ptr);
+    }
     if (s == STATUS_OK && model->ptr == NULL) {
         s = error_set(err, STATUS_INVALID, "model is missing: use \"" MODEL_EMBED "\"");
     }
@@ -245,7 +281,7 @@ static enum status read_request(const struct json *body, struct embeddings *e, s
     return s;
 }
 
-static void on_json(struct request *q, const struct json *body)
+static void embed(struct request *q, const struct json *body, bool ollama)
 {
     struct embeddings *e = arena_alloc(q->arena, sizeof *e);
     struct error err;
@@ -255,7 +291,9 @@ static void on_json(struct request *q, const struct json *body)
         api_out_of_memory(q);
         return;
     }
-    e->truncate = q->serve->settings->encoder.truncate;
+    e->truncate = ollama || q->serve->settings->encoder.truncate; /* each as its clients know it */
+    e->ollama = ollama;
+    e->started_ms = clock_monotonic_ms();
     enum status s = read_request(body, e, q->arena, &param, &model, &err);
     if (s != STATUS_OK) {
         api_error(q, status_http(s), param,
@@ -272,7 +310,22 @@ static void on_json(struct request *q, const struct json *body)
     }
 }
 
+static void on_json(struct request *q, const struct json *body)
+{
+    embed(q, body, false);
+}
+
+static void on_ollama(struct request *q, const struct json *body)
+{
+    embed(q, body, true);
+}
+
 void api_embeddings(struct request *q)
 {
     api_read_json(q, on_json);
+}
+
+void api_ollama_embed(struct request *q)
+{
+    api_read_json(q, on_ollama);
 }

@@ -1,8 +1,8 @@
-#include "serve/chat_answer.h"
-
+/* What every dialect's answer has in common: citations, who answered, and pieces of a stream that
+ * wait for their reader. */
+#include "serve/chat.h"
 #include "serve/cited.h"
 #include "serve/http/jsonw.h"
-#include "serve/http/sse.h"
 #include "serve/passage.h"
 #include "serve/request.h"
 
@@ -19,8 +19,7 @@ bool chat_is_cited(const struct chat *c, size_t number, uint32_t *mark)
     return false;
 }
 
-/* Before the end nobody knows what will be cited: then all passages. */
-static void citations(struct jsonw *w, const struct chat *c, bool all)
+void chat_citations(struct jsonw *w, const struct chat *c, bool all)
 {
     jsonw_key(w, "citations");
     jsonw_open(w, '[');
@@ -39,7 +38,7 @@ static void citations(struct jsonw *w, const struct chat *c, bool all)
     jsonw_close(w, ']');
 }
 
-static void carrel_object(struct jsonw *w, const struct chat *c, bool last)
+void chat_carrel(struct jsonw *w, const struct chat *c, bool last)
 {
     jsonw_key(w, "carrel");
     jsonw_open(w, '{');
@@ -76,29 +75,8 @@ static void carrel_object(struct jsonw *w, const struct chat *c, bool last)
     jsonw_close(w, '}');
 }
 
-static void usage(struct jsonw *w, const struct chat *c)
-{
-    jsonw_key(w, "usage");
-    jsonw_open(w, '{');
-    jsonw_field_int(w, "prompt_tokens", c->prompt_tokens);
-    jsonw_field_int(w, "completion_tokens", c->completion_tokens);
-    jsonw_field_int(w, "total_tokens", (int64_t)c->prompt_tokens + c->completion_tokens);
-    jsonw_close(w, '}');
-}
-
-static void envelope(struct jsonw *w, const struct chat *c, const char *object)
-{
-    jsonw_open(w, '{');
-    jsonw_key(w, "id");
-    buf_printf(w->out, "\"chatcmpl-%s\"", c->id);
-    w->comma = true;
-    jsonw_field_z(w, "object", object);
-    jsonw_field_int(w, "created", c->created_wall_ms / 1000);
-    jsonw_field_z(w, "model", c->ask.model);
-}
-
 /* OpenAI knows no "refused": the answer that there is none ended as it should. */
-static const char *finish_reason(const struct chat *c)
+const char *chat_finish(const struct chat *c)
 {
     if (c->n_calls > 0) {
         return "tool_calls";
@@ -106,46 +84,11 @@ static const char *finish_reason(const struct chat *c)
     return c->finish_reason != NULL && strcmp(c->finish_reason, "length") == 0 ? "length" : "stop";
 }
 
-static void logprobs(struct jsonw *w, const char *json)
-{
-    jsonw_key(w, "logprobs");
-    if (json == NULL) {
-        jsonw_null(w);
-    } else {
-        jsonw_raw(w, str_from(json));
-    }
-}
-
-/* One chunk's choices; text NULL: none; role: the first; finish: the last. */
-static void choices(struct jsonw *w, const struct chat *c, const char *role, const char *text,
-                    const char *finish)
-{
-    jsonw_key(w, "choices");
-    jsonw_open(w, '[');
-    jsonw_open(w, '{');
-    jsonw_field_int(w, "index", 0);
-    jsonw_key(w, "delta");
-    jsonw_open(w, '{');
-    if (role != NULL) {
-        jsonw_field_z(w, "role", role);
-    }
-    if (text != NULL) {
-        jsonw_field_z(w, "content", text);
-    }
-    jsonw_close(w, '}');
-    logprobs(w, finish == NULL ? NULL : c->logprobs_json);
-    jsonw_field_z(w, "finish_reason", finish);
-    jsonw_close(w, '}');
-    jsonw_close(w, ']');
-}
-
-/* ---- the stream ---- */
-
-static void send_event(struct chat *c, struct buf *b)
+void chat_send(struct chat *c, struct buf *b)
 {
     enum status s = buf_status(b);
     if (s == STATUS_OK) {
-        s = sse_data(c->http, buf_view(b));
+        s = http_stream_write(c->http, b->ptr, b->len);
     } else {
         http_stream_cut(c->http);
     }
@@ -166,120 +109,25 @@ static void on_drain(struct http_request *http)
     }
 }
 
-void chat_begin_stream(struct chat *c)
+void chat_stream_begin(struct chat *c)
 {
-    struct buf b;
-    struct jsonw w;
     c->begun = true;
     c->http->on_drain = on_drain;
-    sse_begin(c->http);
-    buf_init(&b, CHAT_ANSWER_MAX);
-    jsonw_init(&w, &b);
-    envelope(&w, c, "chat.completion.chunk");
-    choices(&w, c, "assistant", "", NULL);
-    citations(&w, c, true);
-    carrel_object(&w, c, false);
-    jsonw_close(&w, '}');
-    send_event(c, &b);
 }
 
-void chat_stream_text(struct chat *c, const char *text)
+bool chat_call_piece(struct str *rest, struct str *piece)
 {
-    struct buf b;
-    struct jsonw w;
-    buf_init(&b, CHAT_ANSWER_MAX);
-    jsonw_init(&w, &b);
-    envelope(&w, c, "chat.completion.chunk");
-    choices(&w, c, NULL, text, NULL);
-    jsonw_close(&w, '}');
-    send_event(c, &b);
-}
-
-void chat_end_stream(struct chat *c)
-{
-    struct buf b;
-    struct jsonw w;
-    buf_init(&b, CHAT_ANSWER_MAX);
-    jsonw_init(&w, &b);
-    envelope(&w, c, "chat.completion.chunk");
-    choices(&w, c, NULL, NULL, finish_reason(c));
-    citations(&w, c, false);
-    carrel_object(&w, c, true);
-    jsonw_close(&w, '}');
-    send_event(c, &b);
-    if (c->ask.include_usage) {
-        buf_init(&b, 4096);
-        jsonw_init(&w, &b);
-        envelope(&w, c, "chat.completion.chunk");
-        jsonw_key(&w, "choices");
-        jsonw_open(&w, '[');
-        jsonw_close(&w, ']');
-        usage(&w, c);
-        jsonw_close(&w, '}');
-        send_event(c, &b);
+    size_t n = rest->len < CALL_PIECE ? rest->len : CALL_PIECE;
+    while (n < rest->len && ((unsigned char)rest->ptr[n] & 0xC0) == 0x80) {
+        n++;
     }
-    (void)sse_data(c->http, STR("[DONE]")); /* whoever is gone is noticed by the close */
-    http_stream_end(c->http);
+    *piece = (struct str){rest->ptr, n};
+    *rest = (struct str){rest->ptr + n, rest->len - n};
+    return n > 0;
 }
 
-static void call_event(struct chat *c, size_t index, bool begin, struct str arguments)
+void chat_calls(struct jsonw *w, const struct chat *c)
 {
-    struct buf b;
-    struct jsonw w;
-    buf_init(&b, CHAT_ANSWER_MAX);
-    jsonw_init(&w, &b);
-    envelope(&w, c, "chat.completion.chunk");
-    jsonw_key(&w, "choices");
-    jsonw_open(&w, '[');
-    jsonw_open(&w, '{');
-    jsonw_field_int(&w, "index", 0);
-    jsonw_key(&w, "delta");
-    jsonw_open(&w, '{');
-    jsonw_key(&w, "tool_calls");
-    jsonw_open(&w, '[');
-    jsonw_open(&w, '{');
-    jsonw_field_int(&w, "index", (int64_t)index);
-    if (begin) {
-        jsonw_field_z(&w, "id", c->calls[index].id);
-        jsonw_field_z(&w, "type", "function");
-    }
-    jsonw_key(&w, "function");
-    jsonw_open(&w, '{');
-    if (begin) {
-        jsonw_field_z(&w, "name", c->calls[index].name);
-    }
-    jsonw_field_str(&w, "arguments", arguments);
-    jsonw_close(&w, '}');
-    jsonw_close(&w, '}');
-    jsonw_close(&w, ']');
-    jsonw_close(&w, '}');
-    logprobs(&w, NULL);
-    jsonw_field_z(&w, "finish_reason", NULL);
-    jsonw_close(&w, '}');
-    jsonw_close(&w, ']');
-    jsonw_close(&w, '}');
-    send_event(c, &b);
-}
-
-/* First the name with empty arguments, then the arguments in whole characters. */
-void chat_stream_call(struct chat *c)
-{
-    size_t index = c->n_calls - 1;
-    struct str rest = str_from(c->calls[index].arguments);
-    call_event(c, index, true, STR(""));
-    while (rest.len > 0) {
-        size_t n = rest.len < CALL_PIECE ? rest.len : CALL_PIECE;
-        while (n < rest.len && ((unsigned char)rest.ptr[n] & 0xC0) == 0x80) {
-            n++;
-        }
-        call_event(c, index, false, (struct str){rest.ptr, n});
-        rest = (struct str){rest.ptr + n, rest.len - n};
-    }
-}
-
-static void calls(struct jsonw *w, const struct chat *c)
-{
-    jsonw_key(w, "tool_calls");
     jsonw_open(w, '[');
     for (size_t i = 0; i < c->n_calls; i++) {
         jsonw_open(w, '{');
@@ -293,60 +141,4 @@ static void calls(struct jsonw *w, const struct chat *c)
         jsonw_close(w, '}');
     }
     jsonw_close(w, ']');
-}
-
-/* In the middle of a stream an error can only be one more event; no [DONE] follows it. */
-void chat_fail_stream(struct chat *c)
-{
-    struct buf b;
-    struct jsonw w;
-    buf_init(&b, 8192);
-    jsonw_init(&w, &b);
-    jsonw_open(&w, '{');
-    jsonw_key(&w, "error");
-    jsonw_open(&w, '{');
-    jsonw_field_z(&w, "message", c->failure.text);
-    jsonw_field_z(&w, "type", "server_error");
-    jsonw_field_z(&w, "param", NULL);
-    jsonw_field_z(&w, "code", status_name(c->failure.code));
-    jsonw_close(&w, '}');
-    jsonw_close(&w, '}');
-    send_event(c, &b);
-    http_stream_end(c->http);
-}
-
-void chat_answer_whole(struct chat *c)
-{
-    struct request *q = c->q;
-    struct jsonw w;
-    jsonw_init(&w, &q->out);
-    envelope(&w, c, "chat.completion");
-    jsonw_key(&w, "choices");
-    jsonw_open(&w, '[');
-    jsonw_open(&w, '{');
-    jsonw_field_int(&w, "index", 0);
-    jsonw_key(&w, "message");
-    jsonw_open(&w, '{');
-    jsonw_field_z(&w, "role", "assistant");
-    if (c->n_calls > 0 && c->text.len == 0) {
-        jsonw_field_z(&w, "content", NULL);
-    } else {
-        jsonw_field_str(&w, "content", buf_view(&c->text));
-    }
-    if (c->n_calls > 0) {
-        calls(&w, c);
-    }
-    jsonw_field_z(&w, "refusal", NULL);
-    jsonw_key(&w, "annotations");
-    jsonw_open(&w, '[');
-    jsonw_close(&w, ']');
-    jsonw_close(&w, '}');
-    logprobs(&w, c->logprobs_json);
-    jsonw_field_z(&w, "finish_reason", finish_reason(c));
-    jsonw_close(&w, '}');
-    jsonw_close(&w, ']');
-    usage(&w, c);
-    citations(&w, c, false);
-    carrel_object(&w, c, true);
-    api_object_end(q, 200, &w);
 }

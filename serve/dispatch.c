@@ -58,6 +58,12 @@ static bool known(struct request *q)
 {
     struct auth *auth = q->serve->auth;
     struct str given = http_head_get(q->http->head, "authorization");
+    struct str bare =
+        http_head_get(q->http->head, "x-api-key"); /* as Anthropic's clients send it */
+    if (given.len == 0 && bare.len > 0) {
+        q->who = auth_key(auth, bare);
+        return q->who != NULL || refuse_key(q, "This key is not known here.");
+    }
     if (given.len > 0) {
         if (given.len < 8 || strncasecmp(given.ptr, "Bearer ", 7) != 0) {
             return refuse_key(q, "Authorization must be: Bearer <key>.");
@@ -167,6 +173,7 @@ void serve_on_request(struct http_request *r, void *serve)
         return;
     }
     r->route = q->match.route->pattern;
+    r->error_shape = q->match.route->errors;
     if (allowed(q)) {
         q->match.route->handler(q);
     }
@@ -185,7 +192,8 @@ void serve_on_done(struct http_request *r, int status, void *serve)
     if (q != NULL) {
         api_cancel_calls(q);
         jsonr_free(q->body);
-        q->body = NULL;
+        jsonr_free(q->translated);
+        q->body = q->translated = NULL;
         buf_deinit(&q->out);
     }
     LOG_INFO("request", LOG_STR("req", r->id), LOG_STR("route", r->route),

@@ -38,8 +38,9 @@ struct request {
     const struct session *session; /* NULL: by key, or open */
     const uint8_t *token;          /* the signed caller */
     size_t token_len;
-    struct json *body; /* freed with the request */
-    struct buf out;    /* an answer being put together; freed with the request */
+    struct json *body;       /* freed with the request */
+    struct json *translated; /* the body in another API's words; likewise */
+    struct buf out;          /* an answer being put together; freed with the request */
     struct api_call calls[REQUEST_CALLS_MAX];
     void *op; /* the handler's state, in the arena */
     void (*on_gone)(

@@ -99,15 +99,18 @@ const struct setting settings_schema[] = {
     ROW("ingest.rescan_s", INT, ingest.rescan_s, 1, 7 * 86400, "300",
         "Every so many seconds the whole folder is compared, in case a notice was missed."),
     ROW("ingest.poll_s", INT, ingest.poll_s, 1, 86400, "30",
-        "The same where nothing tells of changes: folders on a network (NFS, SMB, FUSE), or more of "
+        "The same where nothing tells of changes: folders on a network (NFS, SMB, FUSE), or more "
+        "of "
         "them than the system watches."),
     ROW("ingest.max_file_bytes", SIZE, ingest.max_file_bytes, KIB, 16 * GIB, "256MiB",
         "Larger files are listed as failed."),
     ROW("ingest.backlog_hours", STRING, ingest.backlog_hours, 0, 0, "",
-        "Hours of the day, such as 22:00-06:00, in which heavy work is done: large files, and what came "
+        "Hours of the day, such as 22:00-06:00, in which heavy work is done: large files, and what "
+        "came "
         "first where many files wait; empty: at once."),
     ROW("ingest.backlog_files", INT, ingest.backlog_files, 1, 10000000, "1000",
-        "Outside these hours, where more than so many files wait, only the hundred newest are read."),
+        "Outside these hours, where more than so many files wait, only the hundred newest are "
+        "read."),
     ROW("ingest.backlog_file_bytes", SIZE, ingest.backlog_file_bytes, KIB, 16 * GIB, "16MiB",
         "Outside these hours larger files wait."),
     ROW("ingest.workers", INT, ingest.workers, 0, 256, "2",
@@ -210,6 +213,11 @@ const struct setting settings_schema[] = {
     ROW("reranker.budget", DURATION, reranker.budget_ms, 50, 60 * SECOND, "2s",
         "A search spends no longer on it: passages it had no time for keep their order behind."),
 
+    ROW("responses.keep_days", INT, responses.keep_days, 0, 3650, "30",
+        "What was asked and answered through POST /v1/responses is kept for so many days, so that "
+        "clients can go on from it (previous_response_id), unless they say store: false; 0: "
+        "never."),
+
     ROW("retrieve.top_k", INT, retrieve.top_k, 1, 100, "8",
         "Passages a search returns unless told."),
     ROW("retrieve.candidates", INT, retrieve.candidates, 10, 1000, "100",
@@ -303,6 +311,7 @@ const struct setting_section settings_sections[] = {
     {"encoder",
      "What turns texts into vectors: built in and fitted to each tenant's documents, or imported."},
     {"reranker", "Reading the best passages again beside the question."},
+    {"responses", "Responses that clients of the API asked to have kept."},
     {"retrieve", "Finding passages."},
     {"generate", "Writing answers."},
     {"generate.upstream", "A model elsewhere, by written policy only."},

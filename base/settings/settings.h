@@ -113,6 +113,9 @@ struct settings {
         bool truncate;                /* what an API embeds: cut what is longer than it reads */
     } encoder;
     struct {
+        int64_t keep_days; /* POST /v1/responses with "store"; 0: not kept */
+    } responses;
+    struct {
         const char *model; /* name of an imported reranker; "" : none */
         int64_t candidates, budget_ms;
     } reranker;

@@ -44,7 +44,15 @@ struct http_callbacks {
     void *data;
 };
 
+/* How errors look to the client of an address. */
+enum error_shape {
+    ERRORS_OPENAI,    /* {"error": {"message", "type", "param", "code"}} */
+    ERRORS_ANTHROPIC, /* {"type": "error", "error": {"type", "message"}} */
+    ERRORS_OLLAMA,    /* {"error": "message"} */
+};
+
 struct http_request {
+    enum error_shape error_shape; /* the handler's */
     const struct http_head *head; /* valid until the request is answered; NULL afterwards */
     struct arena arena;
     char id[ID_CAP];
@@ -115,9 +123,12 @@ enum status http_stream_write(struct http_request *r, const void *p, size_t len)
 void http_stream_end(struct http_request *r);
 /* A stream that cannot be completed: cut, so that the client notices. */
 void http_stream_cut(struct http_request *r);
-/* OpenAI's error shape: {"error":{"message","type","param","code"}}; param and code may be NULL. */
+/* In r's shape; type, param and code are OpenAI's, the latter two may be NULL. */
 void http_respond_error(struct http_request *r, int status, const char *type, const char *param,
                         const char *code, const char *message);
+/* The body of such an error. */
+void http_error_body(struct buf *out, enum error_shape shape, const char *type, const char *param,
+                     const char *code, const char *message);
 /* Reason phrase; "Error" outside the list. */
 const char *http_reason(int status);
 

@@ -178,8 +178,7 @@ void http_respond_buf(struct http_request *r, int status, const char *type, stru
     struct buf taken = *body; /* body may lie in the request's own memory */
     buf_init(body, taken.max);
     if (buf_status(&taken) != STATUS_OK) {
-        http_respond_error(r, 503, "server_error", NULL, NULL,
-                           "Out of memory: try again shortly.");
+        http_respond_error(r, 503, "server_error", NULL, NULL, "Out of memory: try again shortly.");
     } else if (can_answer(r) && r->answer == ANSWER_NONE) {
         struct buf b;
         buf_init(&b, 32768);
@@ -260,18 +259,39 @@ void http_stream_cut(struct http_request *r)
     }
 }
 
-static void error_body(struct buf *out, const char *type, const char *param, const char *code,
-                       const char *message)
+/* Anthropic's names for OpenAI's. */
+static const char *anthropic_type(const char *type)
+{
+    return strcmp(type, "server_error") == 0 ? "api_error" : type;
+}
+
+void http_error_body(struct buf *out, enum error_shape shape, const char *type, const char *param,
+                     const char *code, const char *message)
 {
     struct jsonw w;
     jsonw_init(&w, out);
     jsonw_open(&w, '{');
+    if (shape == ERRORS_OLLAMA) {
+        jsonw_field_z(&w, "error", message);
+        jsonw_close(&w, '}');
+        return;
+    }
+    if (shape == ERRORS_ANTHROPIC) {
+        jsonw_field_z(&w, "type", "error");
+    }
     jsonw_key(&w, "error");
     jsonw_open(&w, '{');
-    jsonw_field_z(&w, "message", message);
-    jsonw_field_z(&w, "type", type);
-    jsonw_field_z(&w, "param", param);
-    jsonw_field_z(&w, "code", code);
+    if (shape == ERRORS_ANTHROPIC) {
+        jsonw_field_z(&w, "type",
+                      code != NULL && strcmp(code, "model_not_found") == 0 ? "not_found_error"
+                                                                           : anthropic_type(type));
+        jsonw_field_z(&w, "message", message);
+    } else {
+        jsonw_field_z(&w, "message", message);
+        jsonw_field_z(&w, "type", type);
+        jsonw_field_z(&w, "param", param);
+        jsonw_field_z(&w, "code", code);
+    }
     jsonw_close(&w, '}');
     jsonw_close(&w, '}');
 }
@@ -281,7 +301,7 @@ void http_respond_error(struct http_request *r, int status, const char *type, co
 {
     struct buf body;
     buf_init(&body, 16384);
-    error_body(&body, type, param, code, message);
+    http_error_body(&body, r->error_shape, type, param, code, message);
     http_respond(r, status, JSON_TYPE, buf_view(&body));
     buf_deinit(&body);
 }
@@ -292,7 +312,8 @@ void conn_refuse(struct http_conn *c, int status, const char *message)
     struct buf b;
     buf_init(&body, 4096);
     buf_init(&b, 8192);
-    error_body(&body, status < 500 ? "invalid_request_error" : "server_error", NULL, NULL, message);
+    http_error_body(&body, ERRORS_OPENAI, status < 500 ? "invalid_request_error" : "server_error",
+                    NULL, NULL, message);
     char id[ID_CAP];
     id_new(id);
     status_line(&b, status, id);

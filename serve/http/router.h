@@ -3,6 +3,7 @@
 #ifndef CARREL_SERVE_HTTP_ROUTER_H
 #define CARREL_SERVE_HTTP_ROUTER_H
 
+#include "serve/http/http.h"
 #include "serve/http/parse.h"
 
 #define ROUTE_PARAMS_MAX 3
@@ -21,6 +22,7 @@ struct route {
     enum access access;
     bool csrf; /* writes: by cookie they need X-CSRF-Token */
     void (*handler)(struct request *q);
+    enum error_shape errors;
 };
 
 struct route_match {

@@ -7,6 +7,21 @@ void sse_begin(struct http_request *r)
     http_stream_begin(r, 200, "text/event-stream; charset=utf-8", -1);
 }
 
+void sse_event(struct buf *out, const char *name, struct buf *data)
+{
+    buf_init(out, data->len + 128);
+    if (name != NULL) {
+        buf_printf(out, "event: %s\n", name);
+    }
+    buf_z(out, "data: ");
+    buf_str(out, buf_view(data));
+    buf_z(out, "\n\n");
+    if (buf_status(data) != STATUS_OK) {
+        out->failed = buf_status(data);
+    }
+    buf_deinit(data);
+}
+
 enum status sse_data(struct http_request *r, struct str line)
 {
     struct buf b;

@@ -3,11 +3,11 @@
 #include "tests/unit/test.h"
 
 static const struct route table[] = {
-    {VERB_GET, "/a", ACCESS_OPEN, false, NULL},
-    {VERB_POST, "/a", ACCESS_KEY, true, NULL},
-    {VERB_GET, "/a/{id}", ACCESS_KEY, false, NULL},
-    {VERB_DELETE, "/a/{id}", ACCESS_KEY, true, NULL},
-    {VERB_GET, "/a/{id}/pages/{n}.png", ACCESS_KEY, false, NULL},
+    {VERB_GET, "/a", ACCESS_OPEN, false, NULL, ERRORS_OPENAI},
+    {VERB_POST, "/a", ACCESS_KEY, true, NULL, ERRORS_OPENAI},
+    {VERB_GET, "/a/{id}", ACCESS_KEY, false, NULL, ERRORS_OPENAI},
+    {VERB_DELETE, "/a/{id}", ACCESS_KEY, true, NULL, ERRORS_OPENAI},
+    {VERB_GET, "/a/{id}/pages/{n}.png", ACCESS_KEY, false, NULL, ERRORS_OPENAI},
 };
 
 static void finding(void **state)

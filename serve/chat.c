@@ -1,6 +1,6 @@
-/* POST /v1/chat/completions. In the order things happen:
+/* A chat, in the order things happen:
  *
- *   api_chat      read and check the request
+ *   chat_ask      read and check the request
  *   on_passages   retrieve.Search has answered; in a conversation a language model that may have
  *                 these passages rewrites the question (generate.Chat, standing_question), and both
  *                 are searched: the citations are written once, generate.Chat starts
@@ -14,7 +14,7 @@
 #include "base/clock.h"
 #include "base/log.h"
 #include "generate/generate_rpc.h"
-#include "serve/chat_answer.h"
+#include "serve/chat.h"
 #include "serve/http/jsonw.h"
 #include "serve/logprobs.h"
 #include "serve/passage.h"
@@ -120,8 +120,15 @@ static void record(struct chat *c, const char *outcome)
         .prompt_tokens = c->prompt_tokens,
         .completion_tokens = c->completion_tokens,
     };
-    http_request_hold(c->http);
+    struct http_request *http = c->http;
+    bool keeps = c->complete && c->dialect->keep != NULL;
+    http_request_hold(http);
+    http_request_hold(http); /* on_recorded may come at once */
     answers_write(c->q->serve->answers, &c->record, on_recorded, c);
+    if (keeps) {
+        c->dialect->keep(c);
+    }
+    http_request_release(http);
 }
 
 static void on_recorded(const struct error *err, struct buf *json, void *data)
@@ -137,9 +144,9 @@ static void on_recorded(const struct error *err, struct buf *json, void *data)
     if (c->q != NULL && c->complete && !http_request_gone(http)) {
         c->q->on_gone = NULL;
         if (c->ask.stream) {
-            chat_end_stream(c);
+            c->dialect->end(c);
         } else {
-            chat_answer_whole(c);
+            c->dialect->whole(c);
         }
     }
     buf_deinit(&c->text);
@@ -181,7 +188,7 @@ static void first_reply(struct chat *c, const Ge__ChatReply *m)
         c->route_json = take_text(c, &b);
     }
     if (c->ask.stream) {
-        chat_begin_stream(c);
+        c->dialect->begin(c);
     }
 }
 
@@ -224,7 +231,7 @@ static void take_call(struct chat *c, const Ge__ToolCall *call)
     c->calls[c->n_calls].name = name;
     c->calls[c->n_calls++].arguments = arguments;
     if (c->ask.stream) {
-        chat_stream_call(c);
+        c->dialect->call(c);
     }
 }
 
@@ -241,7 +248,7 @@ static void on_piece(struct request *q, const ProtobufCMessage *message)
     if (m->delta != NULL && m->delta[0] != '\0') {
         buf_z(&c->text, m->delta);
         if (c->ask.stream) {
-            chat_stream_text(c, m->delta);
+            c->dialect->text(c, m->delta);
         }
     }
     for (size_t i = 0; i < m->n_calls; i++) {
@@ -274,7 +281,7 @@ static void on_finished(struct request *q, const struct error *err)
     record(c, "failed");
     c->q = NULL;
     if (c->begun) {
-        chat_fail_stream(c);
+        c->dialect->fail(c);
     } else if (c->failure.code == STATUS_TOO_LARGE) { /* as OpenAI calls it */
         api_error(q, 400, "messages", "context_length_exceeded", c->failure.text);
     } else if (c->failure.code == STATUS_UNSUPPORTED) {
@@ -433,7 +440,34 @@ static void talk(struct chat *c)
     generate(c);
 }
 
-static void on_json(struct request *q, const struct json *body)
+/* The request as chat completions have it; NULL: the error was told. */
+static const struct json *translated(struct chat *c, const struct json *body)
+{
+    struct request *q = c->q;
+    struct buf b;
+    struct error err = {0};
+    const char *param = NULL;
+    if (c->dialect->translate == NULL) {
+        return body;
+    }
+    buf_init(&b, CHAT_TRANSLATED_MAX);
+    enum status s = c->dialect->translate(c, body, &b, &param, &err);
+    if (s == STATUS_OK && buf_status(&b) != STATUS_OK) {
+        s = error_set(&err, buf_status(&b), "the conversation is too long");
+    }
+    if (s == STATUS_OK) {
+        s = jsonr_read(buf_view(&b), &q->translated, &err);
+    }
+    buf_deinit(&b);
+    if (s == STATUS_OK) {
+        return q->translated;
+    }
+    api_error(q, s == STATUS_UNSUPPORTED ? 400 : status_http(s), param, status_name(s), err.text);
+    return NULL;
+}
+
+void chat_ask(struct request *q, const struct json *body, const struct chat_dialect *dialect,
+              void *more)
 {
     struct chat *c = arena_alloc(q->arena, sizeof *c);
     struct error err;
@@ -442,15 +476,21 @@ static void on_json(struct request *q, const struct json *body)
         api_out_of_memory(q);
         return;
     }
-    enum status s = chat_request_read(body, q->serve->settings->generate.model, q->arena, &c->ask,
-                                      &param, &err);
+    c->dialect = dialect;
+    c->more = more;
+    c->q = q;
+    c->http = q->http;
+    const struct json *ask = translated(c, body);
+    if (ask == NULL) {
+        return;
+    }
+    enum status s =
+        chat_request_read(ask, q->serve->settings->generate.model, q->arena, &c->ask, &param, &err);
     if (s != STATUS_OK) {
         api_error(q, s == STATUS_UNSUPPORTED ? 400 : status_http(s), param,
                   s == STATUS_NOT_FOUND ? "model_not_found" : status_name(s), err.text);
         return;
     }
-    c->q = q;
-    c->http = q->http;
     c->created_wall_ms = clock_wall_ms();
     c->started_ms = clock_monotonic_ms();
     /* the record is written after the body's JSON may be gone */
@@ -468,9 +508,4 @@ static void on_json(struct request *q, const struct json *body)
     } else {
         search(c);
     }
-}
-
-void api_chat(struct request *q)
-{
-    api_read_json(q, on_json);
 }
