@@ -240,8 +240,8 @@ static enum status read_conversation(struct request *q, const struct json *body,
     return STATUS_OK;
 }
 
-static enum status read_search(struct request *q, const struct json *body, Rt__SearchRequest *out,
-                               struct error *err)
+enum status api_search_read(struct request *q, const struct json *body, Rt__SearchRequest *out,
+                            struct error *err)
 {
     struct str query;
     struct str mode;
@@ -295,7 +295,7 @@ static void on_json(struct request *q, const struct json *body)
 {
     Rt__SearchRequest ask = RT__SEARCH_REQUEST__INIT;
     struct error err;
-    if (read_search(q, body, &ask, &err) != STATUS_OK) {
+    if (api_search_read(q, body, &ask, &err) != STATUS_OK) {
         api_fail(q, &err);
         return;
     }
@@ -307,7 +307,7 @@ static void on_explain_json(struct request *q, const struct json *body)
     Rt__SearchRequest ask = RT__SEARCH_REQUEST__INIT;
     struct error err;
     struct str document;
-    enum status s = read_search(q, body, &ask, &err);
+    enum status s = api_search_read(q, body, &ask, &err);
     if (s == STATUS_OK) {
         s = jsonr_string(body, "document", &document, &err);
     }

@@ -7,12 +7,18 @@
 #include "serve/http/jsonw.h"
 #include "serve/json.h"
 
+struct request;
+
 #define SEARCH_QUERY_BYTES_MAX ((size_t)32 * 1024)
 #define SEARCH_TOP_K_MAX 200
 
 /* Borrows query. `param` is used in messages. */
 enum status search_query(struct str query, const char *param, Rt__SearchRequest *out,
                          struct error *err) MUST_CHECK;
+
+/* api_search.c: a search as POST /api/search has it. Lives in q's arena and in body. */
+enum status api_search_read(struct request *q, const struct json *body, Rt__SearchRequest *out,
+                            struct error *err) MUST_CHECK;
 
 /* protobuf-c's fields are not const, but packing only reads them. */
 static inline char *pb_text(const char *z)
@@ -29,7 +35,8 @@ static inline ProtobufCBinaryData pb_bytes(struct str s)
     return (ProtobufCBinaryData){.len = s.len, .data = (uint8_t *)(void *)pb_text(s.ptr)};
 }
 
-/* Which encoder and reranker searched: encoder, encoder_model, reranker, reranker_model, reranked. */
+/* Which encoder and reranker searched: encoder, encoder_model, reranker, reranker_model, reranked.
+ */
 void search_models(struct jsonw *w, const Rt__SearchReply *reply);
 
 #endif

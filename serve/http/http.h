@@ -49,10 +49,13 @@ enum error_shape {
     ERRORS_OPENAI,    /* {"error": {"message", "type", "param", "code"}} */
     ERRORS_ANTHROPIC, /* {"type": "error", "error": {"type", "message"}} */
     ERRORS_OLLAMA,    /* {"error": "message"} */
+    ERRORS_RPC,       /* JSON-RPC 2.0, of the call rpc_id; status 200 once that is known */
+    ERRORS_TOOL,      /* likewise, as the Model Context Protocol tells of a tool's */
 };
 
 struct http_request {
     enum error_shape error_shape; /* the handler's */
+    const char *rpc_id;           /* JSON; NULL: none is known */
     const struct http_head *head; /* valid until the request is answered; NULL afterwards */
     struct arena arena;
     char id[ID_CAP];
@@ -126,9 +129,9 @@ void http_stream_cut(struct http_request *r);
 /* In r's shape; type, param and code are OpenAI's, the latter two may be NULL. */
 void http_respond_error(struct http_request *r, int status, const char *type, const char *param,
                         const char *code, const char *message);
-/* The body of such an error. */
-void http_error_body(struct buf *out, enum error_shape shape, const char *type, const char *param,
-                     const char *code, const char *message);
+/* The body of such an error; rpc_id: may be NULL. */
+void http_error_body(struct buf *out, enum error_shape shape, const char *rpc_id, const char *type,
+                     const char *param, const char *code, const char *message);
 /* Reason phrase; "Error" outside the list. */
 const char *http_reason(int status);
 

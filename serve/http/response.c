@@ -265,12 +265,42 @@ static const char *anthropic_type(const char *type)
     return strcmp(type, "server_error") == 0 ? "api_error" : type;
 }
 
-void http_error_body(struct buf *out, enum error_shape shape, const char *type, const char *param,
-                     const char *code, const char *message)
+/* JSON-RPC 2.0, section 5.1; -32603 is an internal error, -32602 wrong parameters. */
+static void rpc_error(struct jsonw *w, enum error_shape shape, const char *id, const char *type,
+                      const char *message)
+{
+    jsonw_field_z(w, "jsonrpc", "2.0");
+    jsonw_key(w, "id");
+    jsonw_raw(w, str_from(id == NULL ? "null" : id));
+    jsonw_key(w, shape == ERRORS_TOOL ? "result" : "error");
+    jsonw_open(w, '{');
+    if (shape == ERRORS_TOOL) {
+        jsonw_key(w, "content");
+        jsonw_open(w, '[');
+        jsonw_open(w, '{');
+        jsonw_field_z(w, "type", "text");
+        jsonw_field_z(w, "text", message);
+        jsonw_close(w, '}');
+        jsonw_close(w, ']');
+        jsonw_field_bool(w, "isError", true);
+    } else {
+        jsonw_field_int(w, "code", strcmp(type, "server_error") == 0 ? -32603 : -32602);
+        jsonw_field_z(w, "message", message);
+    }
+    jsonw_close(w, '}');
+}
+
+void http_error_body(struct buf *out, enum error_shape shape, const char *rpc_id, const char *type,
+                     const char *param, const char *code, const char *message)
 {
     struct jsonw w;
     jsonw_init(&w, out);
     jsonw_open(&w, '{');
+    if (shape == ERRORS_RPC || shape == ERRORS_TOOL) {
+        rpc_error(&w, shape, rpc_id, type, message);
+        jsonw_close(&w, '}');
+        return;
+    }
     if (shape == ERRORS_OLLAMA) {
         jsonw_field_z(&w, "error", message);
         jsonw_close(&w, '}');
@@ -301,8 +331,8 @@ void http_respond_error(struct http_request *r, int status, const char *type, co
 {
     struct buf body;
     buf_init(&body, 16384);
-    http_error_body(&body, r->error_shape, type, param, code, message);
-    http_respond(r, status, JSON_TYPE, buf_view(&body));
+    http_error_body(&body, r->error_shape, r->rpc_id, type, param, code, message);
+    http_respond(r, r->rpc_id != NULL ? 200 : status, JSON_TYPE, buf_view(&body));
     buf_deinit(&body);
 }
 
@@ -312,8 +342,8 @@ void conn_refuse(struct http_conn *c, int status, const char *message)
     struct buf b;
     buf_init(&body, 4096);
     buf_init(&b, 8192);
-    http_error_body(&body, ERRORS_OPENAI, status < 500 ? "invalid_request_error" : "server_error",
-                    NULL, NULL, message);
+    http_error_body(&body, ERRORS_OPENAI, NULL,
+                    status < 500 ? "invalid_request_error" : "server_error", NULL, NULL, message);
     char id[ID_CAP];
     id_new(id);
     status_line(&b, status, id);

@@ -9,8 +9,8 @@ import { join, resolve } from "node:path";
 import { after, before, describe, test } from "node:test";
 import { binDir, startAppliance, temporaryHome, until } from "../service/appliance.mjs";
 
-const libraries = ["@anthropic-ai/sdk", "@langchain/core/messages", "@langchain/openai", "ollama", "openai"];
-const [{ default: Anthropic }, { HumanMessage }, { ChatOpenAI, OpenAIEmbeddings }, { Ollama }, { default: OpenAI }] = await Promise.all(libraries.map((x) => import(x))).catch((e) => {
+const libraries = ["@anthropic-ai/sdk", "@langchain/core/messages", "@langchain/openai", "ollama", "openai", "@modelcontextprotocol/sdk/client/index.js", "@modelcontextprotocol/sdk/client/streamableHttp.js"];
+const [{ default: Anthropic }, { HumanMessage }, { ChatOpenAI, OpenAIEmbeddings }, { Ollama }, { default: OpenAI }, { Client }, { StreamableHTTPClientTransport }] = await Promise.all(libraries.map((x) => import(x))).catch((e) => {
   console.log(`SKIP: the client libraries cannot be loaded (cd tests/clients && npm ci; node 20): ${e.message}`);
   process.exit(77);
 });
@@ -224,6 +224,57 @@ describe("langchain", () => {
     const vectors = await new OpenAIEmbeddings({ model: "carrel-embed", ...options() }).embedDocuments(["coffee", "birds"]);
     assert.equal(vectors.length, 2);
     assert.ok(vectors[0].length > 0);
+  });
+});
+
+describe("model context protocol", () => {
+  const connect = async (key) => {
+    const client = new Client({ name: "test", version: "0" });
+    await client.connect(new StreamableHTTPClientTransport(new URL(`${a.url}/mcp`), { requestInit: { headers: { Authorization: `Bearer ${key}` } } }));
+    return client;
+  };
+
+  test("tools are listed, found passages read, a question answered", async () => {
+    const client = await connect(a.key);
+    assert.equal(client.getServerVersion().name, "carrel");
+    const { tools } = await client.listTools();
+    assert.deepEqual(tools.map((t) => t.name), ["search", "read_passage", "list_collections", "ask"]);
+    assert.ok(tools.every((t) => t.inputSchema.type === "object" && t.annotations.readOnlyHint));
+    const call = (name, args) => client.callTool({ name, arguments: args });
+    const found = await call("search", { query: question, top_k: 3 });
+    assert.match(found.content[0].text, /^\[1\] kitchen\/coffee\.md, /);
+    const [first] = found.structuredContent.passages;
+    assert.match(first.text, espresso);
+    const read = await call("read_passage", { passage: first.passage, around: 2 });
+    assert.match(read.content[0].text, espresso);
+    const { structuredContent: list } = await call("list_collections", {});
+    assert.deepEqual(list.collections.map((c) => c.name).sort(), ["default", "kitchen"]);
+    const answer = await call("ask", { question });
+    assert.match(answer.content[0].text, espresso);
+    assert.match(answer.content[0].text, /\[1\] kitchen\/coffee\.md/);
+    assert.ok(answer.structuredContent.carrel.answer_id);
+    const none = await call("ask", { question, collection: "default" });
+    assert.doesNotMatch(none.content[0].text, espresso);
+    await client.close();
+  });
+
+  test("what goes wrong is told to the agent; the protocol's own errors as such", async () => {
+    const client = await connect(a.key);
+    const call = (name, args) => client.callTool({ name, arguments: args });
+    for (const [name, args, says] of [["search", {}, /query/], ["search", { query: "x", top_k: 9999 }, /top_k/], ["read_passage", { passage: "zz" }, /passage/], ["read_passage", { passage: "00ff" }, /no such passage|passage/], ["ask", {}, /question/]]) {
+      const r = await call(name, args);
+      assert.equal(r.isError, true, JSON.stringify([name, args, r]));
+      assert.match(r.content[0].text, says);
+    }
+    await assert.rejects(call("delete_everything", {}), /no tool of this name/);
+    await client.close();
+    await assert.rejects(connect("wrong"), (e) => /401|nauthorized|not known/.test(`${e.code} ${e.message}`));
+    const raw = (body, headers = {}) => a.request("/mcp", { method: "POST", body, headers });
+    assert.equal((await raw({ jsonrpc: "2.0", method: "notifications/initialized" })).status, 202);
+    assert.equal((await (await raw({ jsonrpc: "2.0", id: "a", method: "resources/list" })).json()).error.code, -32601);
+    assert.equal((await raw({ id: 1, method: "ping" })).status, 400);
+    assert.equal((await raw({ jsonrpc: "2.0", id: 1, method: "ping" }, { "MCP-Protocol-Version": "1999-01-01" })).status, 400);
+    assert.equal((await a.request("/mcp")).status, 405);
   });
 });
 
