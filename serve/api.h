@@ -17,6 +17,7 @@ void api_ollama_ps(struct request *q);
 void api_ollama_show(struct request *q);
 void api_ollama_version(struct request *q);
 void api_ollama_embed(struct request *q); /* api_embeddings.c */
+void api_rerank(struct request *q);       /* api_rerank.c */
 void api_mcp(struct request *q);          /* mcp.c */
 void api_embeddings(struct request *q);   /* api_embeddings.c */
 void api_models(struct request *q);       /* api_models.c */

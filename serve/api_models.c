@@ -233,6 +233,7 @@ static void begin(struct request *q, struct str wanted, int as)
     add(m, q->serve->settings->generate.model); /* for a conversation without documents */
     add(m, MODEL_EMBED);
     add(m, MODEL_HASHED);
+    add(m, MODEL_RERANK);
     Vs__ListEncodersRequest ask = VS__LIST_ENCODERS_REQUEST__INIT;
     api_unary(q, PEER_VECTORSTORE, &vs_list_encoders_method, 0, &ask.base, on_stored);
 }

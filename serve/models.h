@@ -5,8 +5,9 @@
 #include "base/str.h"
 
 #define MODEL_CHAT "carrel"
-#define MODEL_EMBED "carrel-embed" /* an alias: the published encoder of the tenant */
-#define MODEL_HASHED "carrel-hash" /* what embed answers with before the first fit */
+#define MODEL_EMBED "carrel-embed"   /* an alias: the published encoder of the tenant */
+#define MODEL_RERANK "carrel-rerank" /* an alias: the imported reranker, or the encoder */
+#define MODEL_HASHED "carrel-hash"   /* what embed answers with before the first fit */
 
 /* "carrel-embed", "carrel-hash", or vectors' own name: carrel-lsa-<16 hex digits> of a fit,
  * gguf-<16 hex digits> of an imported encoder. */

@@ -19,6 +19,7 @@ const struct route serve_routes[] = {
     {VERB_GET, "/api/version", ACCESS_OPEN, false, api_ollama_version, ERRORS_OLLAMA},
     {VERB_POST, "/mcp", ACCESS_KEY, true, api_mcp, ERRORS_RPC},
     {VERB_POST, "/v1/embeddings", ACCESS_KEY, true, api_embeddings, ERRORS_OPENAI},
+    {VERB_POST, "/v1/rerank", ACCESS_KEY, true, api_rerank, ERRORS_OPENAI},
     {VERB_GET, "/v1/models", ACCESS_KEY, false, api_models, ERRORS_OPENAI},
     {VERB_GET, "/v1/models/{id}", ACCESS_KEY, false, api_model, ERRORS_OPENAI},
 

@@ -148,6 +148,24 @@ describe("openai", () => {
   });
 });
 
+test("rerank, as Cohere's and Jina's clients ask for it", async () => {
+  const ask = async (body) => {
+    const r = await a.request("/v1/rerank", { method: "POST", body });
+    return { status: r.status, ...(await r.json()) };
+  };
+  const documents = ["The harbour was closed.", { text: "espresso machine descaled on monday" }, ""];
+  const r = await ask({ model: "carrel-rerank", query: "espresso machine descaled", documents, return_documents: true });
+  assert.equal(r.status, 200, JSON.stringify(r));
+  assert.deepEqual(r.results.map((x) => x.index).sort(), [0, 1, 2]);
+  assert.equal(r.results[0].index, 1);
+  assert.equal(r.results[0].document.text, documents[1].text);
+  assert.match(r.model, /^carrel-/);
+  assert.equal((await ask({ query: "espresso", documents, top_n: 1 })).results.length, 1);
+  assert.equal((await ask({ query: "x", documents: [] })).error.param, "documents");
+  assert.equal((await ask({ documents })).error.param, "query");
+  assert.equal((await ask({ model: "rerank-v3", query: "x", documents })).status, 404);
+});
+
 describe("anthropic", () => {
   const ask = (more) => anthropic.messages.create({ model: "carrel", max_tokens: 500, messages: [{ role: "user", content: question }], ...more });
 

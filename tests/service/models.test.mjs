@@ -122,6 +122,14 @@ test("the reranker orders, says so, and can be left out", { timeout: 60_000 }, a
   const scores = ranked.passages.map((p) => p.why.rerank_score);
   assert.deepEqual(scores, [...scores].sort((x, y) => y - x));
   assert.ok(ranked.passages.every((p) => p.why.rank_before >= 1 && p.why.rank_before <= 8));
+  // the same model reads the same texts for POST /v1/rerank, in more than one call
+  const documents = Array.from({ length: 70 }, (_, i) => `w${i} winter stores alpha${i % 7}`);
+  const r = await a.post("/v1/rerank", { model: "fixture-judge", query: "winter stores", documents });
+  assert.equal(r.model, "fixture-judge");
+  assert.deepEqual(r.results.map((x) => x.index).sort((x, y) => x - y), documents.map((_, i) => i));
+  const order = r.results.map((x) => x.relevance_score);
+  assert.deepEqual(order, [...order].sort((x, y) => y - x));
+  assert.ok(order.every((x) => x > 0 && x < 1) && order[0] > order.at(-1));
   const before = without.passages.map((p) => p.document.path);
   for (const p of ranked.passages) {
     const at = before.indexOf(p.document.path);
