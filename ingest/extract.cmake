@@ -8,14 +8,15 @@ add_library(carrel_formats STATIC ${format_sources} piece.c render.c picture.c m
 target_link_libraries(carrel_formats PUBLIC carrel_base carrel_text carrel_utf8 proto_extract
   PRIVATE carrel_warnings ${CMAKE_DL_LIBS} PkgConfig::XML2 PkgConfig::ZIP PkgConfig::MD4C PkgConfig::UCHARDET PkgConfig::ARCHIVE PkgConfig::ZLIB m)
 
-add_executable(carrel-extract extract_main.c formats/detect.c)
+add_executable(carrel-extract extract_main.c extract_serve.c formats/detect.c)
 target_link_libraries(carrel-extract PRIVATE carrel_warnings carrel_formats)
 
 add_executable(bench-measure ${CMAKE_SOURCE_DIR}/tests/bench/measure.c)
 target_link_libraries(bench-measure PRIVATE carrel_warnings)
 set_target_properties(bench-measure PROPERTIES RUNTIME_OUTPUT_DIRECTORY ${CMAKE_BINARY_DIR}/tests)
 
-add_library(carrel_extract_pool STATIC meta.c extractor.c piece.c formats/detect.c formats/binary.c)
+add_library(carrel_extract_pool STATIC meta.c extractor.c extractor_take.c starter.c piece.c
+  formats/detect.c formats/binary.c)
 target_link_libraries(carrel_extract_pool PUBLIC carrel_base carrel_utf8 proto_extract
   PRIVATE carrel_warnings)
 add_dependencies(carrel_extract_pool carrel-extract)
@@ -48,7 +49,15 @@ carrel_test(unit/ingest/meta LINK carrel_extract_pool)
 carrel_test(unit/ingest/info LINK carrel_formats PkgConfig::ZIP
   SOURCES ${CMAKE_SOURCE_DIR}/tests/unit/ingest/fixtures.c TIMEOUT 120)
 carrel_test(unit/ingest/extractor LINK carrel_extract_pool carrel_formats PkgConfig::ZIP
-  SOURCES ${CMAKE_SOURCE_DIR}/tests/unit/ingest/fixtures.c TIMEOUT 120)
+  SOURCES ${CMAKE_SOURCE_DIR}/tests/unit/ingest/fixtures.c TIMEOUT 120
+  DEFINES CARREL_BAD_PROGRAM="${CMAKE_BINARY_DIR}/tests/bad-extractor")
+# Also in release builds, whose sandbox is tested from a build with tests (tests/CMakeLists.txt).
+add_executable(bad-extractor ${CMAKE_SOURCE_DIR}/tests/unit/ingest/bad_extractor.c extract_serve.c piece.c)
+target_link_libraries(bad-extractor PRIVATE carrel_warnings carrel_base proto_extract)
+set_target_properties(bad-extractor PROPERTIES RUNTIME_OUTPUT_DIRECTORY ${CMAKE_BINARY_DIR}/tests)
+if(CARREL_TESTS)
+  add_dependencies(test-unit-ingest-extractor bad-extractor)
+endif()
 
 carrel_fuzz(dates LINK carrel_formats)
 foreach(format archive html markdown text bbox pdf csv json mail rtf xml code rst asciidoc subtitles ocr)

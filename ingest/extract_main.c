@@ -1,6 +1,8 @@
 /* carrel-extract: one document on standard input, ex.Piece messages on standard output, nothing
  * else.
  *
+ *   carrel-extract --serve [limits]    as ingest runs it: tasks on standard input, each read in a
+ *                                      process of its own (extract_serve.h)
  *   carrel-extract --format pdf|docx|html|md|txt [limits] [--members N --unpacked-kb N]
  *                                      with --members what lies in archives and is attached to
  *                                      mails comes out too, so many with so many bytes
@@ -17,12 +19,14 @@
 #include <getopt.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
 #include "base/sandbox/sandbox.h"
 #include "base/tessdata.h"
+#include "ingest/extract_serve.h"
 #include "ingest/formats/detect.h"
 #include "ingest/formats/format.h"
 #include "ingest/formats/ocr.h"
@@ -46,6 +50,7 @@ const char *__asan_default_options(void)
 struct job {
     const struct format *format; /* NULL: one of the others */
     const char *detect;
+    bool serve;
     uint32_t render, ocr; /* pages; 0: not that */
     uint32_t dpi, min_confidence;
     const char *languages;
@@ -89,11 +94,17 @@ static bool number(const char *text, uint64_t least, uint64_t most, uint64_t *ou
     return true;
 }
 
+static uint32_t dpi_of(const struct job *job, uint32_t asked)
+{
+    return asked != 0 ? asked : job->ocr != 0 ? 300 : 110;
+}
+
 static bool parse_arguments(int argc, char *argv[], struct job *job)
 {
     enum {
         FORMAT,
         DETECT,
+        SERVE,
         LANGUAGES,
         PICTURE,
         RENDER, /* from here on numbers */
@@ -109,6 +120,7 @@ static bool parse_arguments(int argc, char *argv[], struct job *job)
         UNPACKED
     };
     static const struct option options[] = {{"format", required_argument, NULL, FORMAT},
+                                            {"serve", no_argument, NULL, SERVE},
                                             {"detect", required_argument, NULL, DETECT},
                                             {"render", required_argument, NULL, RENDER},
                                             {"languages", required_argument, NULL, LANGUAGES},
@@ -148,6 +160,8 @@ static bool parse_arguments(int argc, char *argv[], struct job *job)
             }
         } else if (c == DETECT) {
             job->detect = optarg;
+        } else if (c == SERVE) {
+            job->serve = true;
         } else if (c == LANGUAGES && tessdata_valid(optarg)) {
             job->languages = optarg;
         } else if (c == PICTURE) {
@@ -163,7 +177,7 @@ static bool parse_arguments(int argc, char *argv[], struct job *job)
     job->render = (uint32_t)got[RENDER];
     job->ocr = (uint32_t)got[OCR];
     job->min_confidence = (uint32_t)got[CONFIDENCE];
-    job->dpi = (uint32_t)(got[DPI] != 0 ? got[DPI] : job->ocr != 0 ? 300 : 110);
+    job->dpi = dpi_of(job, (uint32_t)got[DPI]);
     job->members = got[MEMBERS];
     job->unpacked = got[UNPACKED] << 10;
     job->limits = (struct sandbox_limits){
@@ -174,10 +188,13 @@ static bool parse_arguments(int argc, char *argv[], struct job *job)
         .processes = (uint32_t)got[PROCESSES],
     };
     if (optind != argc ||
-        (job->format != NULL) + (job->render != 0) + (job->ocr != 0) + (job->detect != NULL) != 1 ||
+        (job->format != NULL) + (job->render != 0) + (job->ocr != 0) + (job->detect != NULL) +
+                job->serve !=
+            1 ||
         (job->ocr != 0 && job->languages == NULL)) {
-        fprintf(stderr, "carrel-extract: needs one of --format NAME, --render PAGE, --ocr PAGE "
-                        "--languages LIST and --detect NAME\n");
+        fprintf(stderr,
+                "carrel-extract: needs one of --serve, --format NAME, --render PAGE, --ocr PAGE "
+                "--languages LIST and --detect NAME\n");
         return false;
     }
     return true;
@@ -353,13 +370,13 @@ out:
     return s;
 }
 
+/* In the sandbox: the tools, if any are needed, the seal, and then the document. */
 static enum status run(const struct job *job, struct error *err)
 {
-    const struct sandbox_paths paths = {readable, executables};
     struct beside beside = {.library = NULL};
     struct stat st;
-    enum status s = sandbox_enter(&job->limits, &paths, err);
-    if (s == STATUS_OK && fstat(STDIN_FILENO, &st) != 0) {
+    enum status s = STATUS_OK;
+    if (fstat(STDIN_FILENO, &st) != 0) {
         s = error_errno(err, errno, "the document on standard input");
     }
     if (s == STATUS_OK && S_ISREG(st.st_mode) && st.st_size == 0) {
@@ -378,6 +395,66 @@ static enum status run(const struct job *job, struct error *err)
         s = sandbox_seal_parser(&job->limits, err);
     }
     return s == STATUS_OK ? extract(job, &st, &beside, err) : s;
+}
+
+/* Says with the last piece how it went. */
+static int finish(enum status s, const struct error *err)
+{
+    Ex__Piece last = EX__PIECE__INIT;
+    Ex__Failure failure = EX__FAILURE__INIT;
+    char text[sizeof err->text];
+    if (s == STATUS_OK) {
+        last.has_done = true;
+        last.done = true;
+    } else {
+        memcpy(text, err->text, sizeof text);
+        failure.status = (uint32_t)s;
+        failure.text = text;
+        last.failure = &failure;
+    }
+    return piece_write(STDOUT_FILENO, &last, NULL) == STATUS_OK ? 0 : 3;
+}
+
+/* What is asked of a reader, checked as arguments are. */
+static bool take_task(const Ex__Task *task, struct job *job)
+{
+    job->format = task->format == NULL ? NULL : format_find(task->format);
+    job->render = task->page;
+    job->ocr = task->ocr;
+    job->dpi = dpi_of(job, task->dpi);
+    job->languages = task->languages;
+    job->min_confidence = task->min_confidence;
+    job->picture = task->picture;
+    job->unpack = task->has_members;
+    job->members = task->members;
+    job->unpacked = task->unpacked_kb << 10;
+    return (job->format != NULL) + (job->render != 0) + (job->ocr != 0) == 1 &&
+           (job->ocr == 0 || (job->languages != NULL && tessdata_valid(job->languages)));
+}
+
+static int run_task(const Ex__Task *task, void *data)
+{
+    const struct job *common = data;
+    struct job job = {.limits = common->limits};
+    struct error err = {0};
+    enum status s = take_task(task, &job)
+                        ? run(&job, &err)
+                        : error_set(&err, STATUS_INVALID, "it cannot be read that way");
+    return finish(s, &err);
+}
+
+static int serve(struct job *job)
+{
+    const struct sandbox_paths paths = {readable, executables};
+    struct error err = {0};
+    enum status s = sandbox_enter(&job->limits, &paths, &err);
+    if (s == STATUS_OK) {
+        s = extract_serve(STDIN_FILENO, run_task, job, &err);
+    }
+    if (s != STATUS_OK) {
+        fprintf(stderr, "carrel-extract: %s\n", err.text);
+    }
+    return s == STATUS_OK ? 0 : 3;
 }
 
 static int detect(const char *name)
@@ -399,16 +476,10 @@ int main(int argc, char *argv[])
     if (job.detect != NULL) {
         return detect(job.detect);
     }
-    enum status s = run(&job, &err);
-    Ex__Piece last = EX__PIECE__INIT;
-    Ex__Failure failure = EX__FAILURE__INIT;
-    if (s == STATUS_OK) {
-        last.has_done = true;
-        last.done = true;
-    } else {
-        failure.status = (uint32_t)s;
-        failure.text = err.text;
-        last.failure = &failure;
+    if (job.serve) {
+        return serve(&job);
     }
-    return piece_write(STDOUT_FILENO, &last, NULL) == STATUS_OK ? 0 : 3;
+    const struct sandbox_paths paths = {readable, executables};
+    enum status s = sandbox_enter(&job.limits, &paths, &err);
+    return finish(s == STATUS_OK ? run(&job, &err) : s, &err);
 }

@@ -1,6 +1,7 @@
-/* Running carrel-extract: one sandboxed child a file, at most `workers` at once, each with the configured
- * limits on memory, time, output, processes and open files. A crash, a kill or a limit is an ordinary result
- * with a reason for people. Loop thread only. */
+/* Reading documents in sandboxed processes: a reader of its own for each, forked by a starter
+ * (starter.h), at most `workers` at once, with the configured limits on memory, time, output,
+ * processes and open files. A crash, a kill or a limit is an ordinary result with a reason for
+ * people. Loop thread only. */
 #ifndef CARREL_INGEST_EXTRACTOR_H
 #define CARREL_INGEST_EXTRACTOR_H
 

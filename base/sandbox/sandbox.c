@@ -92,6 +92,15 @@ static enum status set_limits(const struct sandbox_limits *l, struct error *err)
     return s;
 }
 
+enum status sandbox_forked(int parent, struct error *err)
+{
+    (void)setsid(); /* cannot fail: a process just forked leads no group */
+    if (prctl(PR_SET_PDEATHSIG, SIGKILL) != 0 || getppid() != parent) {
+        return error_set(err, STATUS_CANCELLED, "the process that wanted this is gone");
+    }
+    return STATUS_OK;
+}
+
 enum status sandbox_enter(const struct sandbox_limits *limits, const struct sandbox_paths *paths,
                           struct error *err)
 {

@@ -2,6 +2,7 @@
  * order:
  *
  *   sandbox_enter         once, first thing in main: everything but seccomp
+ *   sandbox_forked        first thing in a process that this one forks for a document
  *   fork, then in the child sandbox_seal_tool and execve of a tool named in `executables`
  *   sandbox_seal_parser   in the process that goes on to parse
  *
@@ -37,6 +38,10 @@ struct sandbox_paths {              /* arrays end with NULL; what does not exist
  * depend on the kernel: see sandbox_landlock_abi. */
 enum status sandbox_enter(const struct sandbox_limits *limits, const struct sandbox_paths *paths,
                           struct error *err) MUST_CHECK;
+
+/* In a child of a process that has entered: a session of its own and death with the parent, which
+ * are not inherited. parent: its process number, asked for before the fork. */
+enum status sandbox_forked(int parent, struct error *err) MUST_CHECK;
 
 /* seccomp for a process that parses and starts nothing: an allow-list. Where the kernel has no
  * Landlock it may not open files at all. */

@@ -95,8 +95,9 @@ static int allow_each(scmp_filter_ctx f, const int *calls, size_t n)
 
 static int allow_reading_files(scmp_filter_ctx f)
 {
-    const scmp_datum_t writing =
-        O_ACCMODE | O_CREAT | O_TRUNC | O_APPEND | (O_TMPFILE & ~O_DIRECTORY);
+    const scmp_datum_t writing = O_ACCMODE | O_CREAT | O_TRUNC | O_APPEND |
+                                 (O_TMPFILE & ~O_DIRECTORY) |
+                                 O_PATH; /* which Landlock does not look at */
     int rc = allow_each(f, calls_with_files, sizeof calls_with_files / sizeof calls_with_files[0]);
     if (rc == 0) {
         rc = seccomp_rule_add(f, SCMP_ACT_ALLOW, SCMP_SYS(openat), 1,

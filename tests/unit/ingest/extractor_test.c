@@ -68,18 +68,34 @@ static void end(struct run *r)
     arena_reset(&r->arena);
 }
 
-#define REAL CARREL_BIN_DIR "/carrel-extract"
+/* The programs of this build, or of another one that the environment names. */
+static const char *program(const char *variable, const char *ours)
+{
+    const char *other = getenv(variable);
+    return other == NULL ? ours : other;
+}
+#define REAL program("CARREL_EXTRACT", CARREL_BIN_DIR "/carrel-extract")
+#define BAD program("CARREL_BAD_EXTRACTOR", CARREL_BAD_PROGRAM)
 
-static int file_of(struct str content)
+/* As ingest hands it over: read-only, without a name. */
+static int sized_file_of(struct str content, size_t size)
 {
     char path[96];
     struct error err = {0};
     snprintf(path, sizeof path, "%s/document", folder);
-    int fd = open(path, O_RDWR | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
+    assert_int_equal(file_write_atomic(path, content.ptr, content.len, 0600, &err), STATUS_OK);
+    int fd = open(path, O_RDONLY | O_CLOEXEC);
     assert_true(fd >= 0);
+    if (size > content.len) {
+        assert_int_equal(truncate(path, (off_t)size), 0);
+    }
     assert_int_equal(unlink(path), 0);
-    assert_int_equal(file_write_all(fd, content.ptr, content.len, &err), STATUS_OK);
     return fd;
+}
+
+static int file_of(struct str content)
+{
+    return sized_file_of(content, 0);
 }
 
 static void on_done(const struct error *err, const struct extracted *out, void *data)
@@ -240,13 +256,11 @@ static void test_limits(void **state)
     }
     expect_failure((extract(&r, "txt", buf_view(&big)), &r), "more than 4 MB of text");
     expect_failure((extract(&r, "txt", STR("")), &r), "empty");
-    int fd = file_of(STR("x"));
-    assert_int_equal(ftruncate(fd, 400LL << 20), 0);
+    int fd = sized_file_of(STR("x"), 400U << 20);
     assert_null(extractor_start(r.pool, fd, "txt", &r.arena, on_done, &r, &err));
     assert_non_null(strstr(err.text, "larger than the limit of 300 MB"));
     assert_int_equal(fcntl(fd, F_GETFD), -1); /* it was taken all the same */
-    fd = file_of(STR("x"));
-    assert_int_equal(ftruncate(fd, 200LL << 20), 0); /* 200 MB of NUL */
+    fd = sized_file_of(STR("x"), 200U << 20); /* of NUL */
     assert_non_null(extractor_start(r.pool, fd, "txt", &r.arena, on_done, &r, &err));
     (void)uv_run(&r.loop, UV_RUN_DEFAULT);
     expect_failure(&r, "not text");
@@ -254,50 +268,129 @@ static void test_limits(void **state)
     buf_deinit(&big);
 }
 
-static const char *script(const char *body)
+static void begin_bad(struct run *r, int64_t wall_s)
 {
-    static char path[96];
-    snprintf(path, sizeof path, "%s/bad-extractor", folder);
-    struct buf b;
-    buf_init(&b, 4096);
-    buf_printf(&b, "#!/bin/sh\n%s\n", body);
-    assert_int_equal(file_write_atomic(path, b.ptr, b.len, 0755, NULL), STATUS_OK);
-    buf_deinit(&b);
-    return path;
+    begin(r, BAD);
+    extractor_pool_close(r->pool, NULL, NULL);
+    (void)uv_run(&r->loop, UV_RUN_DEFAULT);
+    r->settings.extract.wall_s = wall_s;
+    assert_int_equal(extractor_pool_new(&r->loop, &r->settings, BAD, &r->pool, NULL), STATUS_OK);
 }
 
 static void test_bad_programs(void **state)
 {
     static const struct {
-        const char *body, *words;
+        const char *how, *words;
     } cases[] = {
-        {"exec sleep 20", "took longer than 1 s"},
-        {"kill -SEGV $$", "crashed on it (signal 11)"},
-        {"kill -KILL $$", "more memory or processor time"},
-        {"kill -XCPU $$", "20 s of processor time"},
-        {"exit 0", "failed on it (exit status 0)"},
-        {"printf '\\377\\377\\377\\377garbage'", "malformed"},
-        {"printf '\\003\\000\\000\\000\\377\\377\\377'", "malformed"},
-        {"printf '\\100\\000\\000\\000short'", "failed on it"},
+        {"hang", "took longer than 1 s"},
+        {"segv", "crashed on it (signal 11)"},
+        {"kill", "more memory or processor time"},
+        {"xcpu", "20 s of processor time"},
+        {"exit", "failed on it (exit status 0)"},
+        {"huge", "malformed"},
+        {"wrong", "malformed"},
+        {"cut", "failed on it"},
+        {"starter", "went away"},
     };
     (void)state;
-    for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
-        struct run r;
-        begin(&r, script(cases[i].body));
-        extractor_pool_close(r.pool, NULL, NULL);
-        (void)uv_run(&r.loop, UV_RUN_DEFAULT);
-        r.settings.extract.wall_s = 1;
-        assert_int_equal(
-            extractor_pool_new(&r.loop, &r.settings, script(cases[i].body), &r.pool, NULL),
-            STATUS_OK);
-        expect_failure((extract(&r, "txt", STR("hello")), &r), cases[i].words);
-        end(&r);
-    }
     struct run r;
+    begin_bad(&r, 1);
+    for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) { /* one after the other's end */
+        expect_failure((extract(&r, cases[i].how, STR("hello")), &r), cases[i].words);
+    }
+    end(&r);
     struct error err = {0};
     begin(&r, "/nonexistent/carrel-extract");
     assert_null(extractor_start(r.pool, file_of(STR("x")), "txt", &r.arena, on_done, &r, &err));
     assert_non_null(strstr(err.text, "could not be started"));
+    end(&r);
+    begin(&r, "/bin/false"); /* a starter that goes at once */
+    expect_failure((extract(&r, "txt", STR("hello")), &r), "went away");
+    end(&r);
+}
+
+/* Everything that an exploited parser would try, from where it would try it. */
+static void test_escapes(void **state)
+{
+    static const char *const attempts[] = {"socket", "data", "forks", "disk", "others", "rights"};
+    struct run r;
+    char data[96];
+    (void)state;
+    snprintf(data, sizeof data, "%s/data", folder);
+    assert_int_equal(file_write_atomic(data, "secret", 6, 0666, NULL), STATUS_OK);
+    begin_bad(&r, 30);
+    for (size_t i = 0; i < sizeof attempts / sizeof attempts[0]; i++) {
+        extract(&r, attempts[i], str_from(data));
+        if (r.failed != 0 || strcmp(r.out.document->title, "refused") != 0) {
+            fail_msg("%s: %s", attempts[i], r.failed ? r.err.text : r.out.document->title);
+        }
+    }
+    expect_failure((extract(&r, "flood", STR("x")), &r), "malformed");
+    end(&r);
+    assert_int_equal(unlink(data), 0);
+}
+
+/* Readers come from one starter, and none sees what another had. */
+static void test_nothing_is_left(void **state)
+{
+    struct run r;
+    (void)state;
+    begin_bad(&r, 30);
+    for (size_t i = 0; i < 20; i++) {
+        extract(&r, i % 2 == 0 ? "leave" : "look", STR("what only one tenant may read"));
+        assert_int_equal(r.failed, 0);
+        assert_string_equal(r.out.document->title, "refused");
+    }
+    end(&r);
+}
+
+static void count(const struct error *err, const struct extracted *out, void *data)
+{
+    struct run *r = data;
+    (void)out;
+    r->done++;
+    r->failed += err != NULL;
+    if (err != NULL) {
+        r->err = *err;
+    }
+}
+
+/* A crash fails its own document only; the others, and those after it, are read. */
+static void test_crash_among_others(void **state)
+{
+    struct run r;
+    struct error err = {0};
+    (void)state;
+    begin_bad(&r, 30);
+    for (size_t i = 0; i < 60; i++) {
+        assert_non_null(extractor_start(r.pool, file_of(STR("x")), i % 10 == 5 ? "segv" : "look",
+                                        &r.arena, count, &r, &err));
+    }
+    (void)uv_run(&r.loop, UV_RUN_DEFAULT);
+    assert_int_equal(r.done, 60);
+    assert_int_equal(r.failed, 6);
+    r.failed = 1;
+    expect_failure(&r, "crashed");
+    end(&r);
+}
+
+/* A starter serves so many tasks and then makes room for another, with tasks under way. */
+static void test_more_than_one_starter(void **state)
+{
+    struct run r;
+    struct error err = {0};
+    (void)state;
+    begin_bad(&r, 30);
+    for (unsigned sent = 0; sent < 600;) {
+        for (unsigned i = 0; i < 150; i++, sent++) {
+            assert_non_null(
+                extractor_start(r.pool, file_of(STR("x")), "look", &r.arena, count, &r, &err));
+        }
+        while (r.done < sent) {
+            (void)uv_run(&r.loop, UV_RUN_ONCE);
+        }
+    }
+    assert_int_equal(r.failed, 0);
     end(&r);
 }
 
@@ -424,14 +517,15 @@ static void test_detect_by_content(void **state)
 static int set_up(void **state)
 {
     (void)state;
-    return mkdtemp(folder) == NULL ? -1 : 0;
+    /* open to everyone, so that only the sandbox stands before it */
+    return mkdtemp(folder) == NULL || chmod(folder, 0755) != 0 ? -1 : 0;
 }
 
 static int tear_down(void **state)
 {
     char path[96];
     (void)state;
-    snprintf(path, sizeof path, "%s/bad-extractor", folder);
+    snprintf(path, sizeof path, "%s/data", folder);
     unlink(path);
     return rmdir(folder);
 }
@@ -446,6 +540,10 @@ int main(void)
         cmocka_unit_test(test_bad_programs),
         cmocka_unit_test(test_many_and_cancel),
         cmocka_unit_test(test_long_name),
+        cmocka_unit_test(test_escapes),
+        cmocka_unit_test(test_nothing_is_left),
+        cmocka_unit_test(test_crash_among_others),
+        cmocka_unit_test(test_more_than_one_starter),
         cmocka_unit_test(test_formats),
         cmocka_unit_test(test_detect_by_content),
     };
