@@ -287,6 +287,12 @@ static enum status hand_over(struct extraction *x, struct error *err)
         const int fds[] = {x->fd, out[1], errs[1]};
         x->reader.ended = on_reader_ended;
         s = starter_run(p->starter, &x->task, fds, &x->reader, err);
+        if (s != STATUS_OK) { /* it has gone, and its end is not heard of yet */
+            starter_retire(p->starter, true);
+            p->starter = NULL;
+            s = have_starter(p, err);
+            s = s == STATUS_OK ? starter_run(p->starter, &x->task, fds, &x->reader, err) : s;
+        }
     }
     if (s == STATUS_OK) { /* pipes just made: it cannot fail */
         (void)uv_pipe_open(&x->out, out[0]);
