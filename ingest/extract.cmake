@@ -15,7 +15,7 @@ add_executable(bench-measure ${CMAKE_SOURCE_DIR}/tests/bench/measure.c)
 target_link_libraries(bench-measure PRIVATE carrel_warnings)
 set_target_properties(bench-measure PROPERTIES RUNTIME_OUTPUT_DIRECTORY ${CMAKE_BINARY_DIR}/tests)
 
-add_library(carrel_extract_pool STATIC meta.c extractor.c extractor_take.c starter.c piece.c
+add_library(carrel_extract_pool STATIC meta.c extractor.c extractor_take.c starter.c turns.c piece.c
   formats/detect.c formats/binary.c)
 target_link_libraries(carrel_extract_pool PUBLIC carrel_base carrel_utf8 proto_extract
   PRIVATE carrel_warnings)
@@ -48,6 +48,7 @@ carrel_fuzz(ole LINK carrel_formats SOURCES ${CMAKE_SOURCE_DIR}/tests/unit/inges
 carrel_test(unit/ingest/meta LINK carrel_extract_pool)
 carrel_test(unit/ingest/info LINK carrel_formats PkgConfig::ZIP
   SOURCES ${CMAKE_SOURCE_DIR}/tests/unit/ingest/fixtures.c TIMEOUT 120)
+carrel_test(unit/ingest/turns LINK carrel_extract_pool)
 carrel_test(unit/ingest/extractor LINK carrel_extract_pool carrel_formats PkgConfig::ZIP
   SOURCES ${CMAKE_SOURCE_DIR}/tests/unit/ingest/fixtures.c TIMEOUT 120
   DEFINES CARREL_BAD_PROGRAM="${CMAKE_BINARY_DIR}/tests/bad-extractor")

@@ -4,6 +4,7 @@
  * killed and the rest follows. */
 #include <errno.h>
 #include <fcntl.h>
+#include <sched.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -15,6 +16,7 @@
 #include "base/sandbox/sandbox.h"
 #include "ingest/extractor_internal.h"
 #include "ingest/piece.h"
+#include "ingest/turns.h"
 
 #define QUEUE_MAX 256
 #define RENDERS_AT_ONCE 2 /* beside the workers: somebody is waiting for the page */
@@ -115,7 +117,8 @@ static void settle(struct extraction *x)
     struct lane_of *lane = x->lane;
     x->phase = ENDED;
     list_remove(&x->link);
-    lane->running--;
+    lane->running_small -= !x->large;
+    lane->running_large -= x->large;
     if (!x->failed && !x->done_seen) {
         explain_end(x);
     }
@@ -150,7 +153,18 @@ static void on_reader_ended(struct started *s, const struct reader_end *end)
 static void on_wall_time(uv_timer_t *t)
 {
     struct extraction *x = container_of(t, struct extraction, timer);
+    uint64_t wall_ms = (uint64_t)x->pool->wall_s * 1000;
     struct error e;
+    if (!x->large) { /* small by its size alone */
+        x->large = true;
+        x->lane->running_small--;
+        x->lane->running_large++;
+        if (wall_ms > TURN_LARGE_MS) {
+            (void)uv_timer_start(t, on_wall_time, wall_ms - TURN_LARGE_MS, 0);
+            pump(x->lane);
+            return;
+        }
+    }
     error_set(&e, STATUS_DEADLINE, "it took longer than %lld s", (long long)x->pool->wall_s);
     fail(x, &e);
 }
@@ -326,19 +340,35 @@ static enum status launch(struct extraction *x, struct error *err)
         return s;
     }
     x->phase = RUNNING;
-    x->lane->running++;
+    x->lane->running_small += !x->large;
+    x->lane->running_large += x->large;
     list_push(&p->running, &x->link);
     (void)uv_read_start((uv_stream_t *)&x->out, on_alloc, on_out);
     (void)uv_read_start((uv_stream_t *)&x->errs, on_alloc, on_errs);
-    (void)uv_timer_start(&x->timer, on_wall_time, (uint64_t)p->wall_s * 1000, 0);
+    uint64_t wall_ms = (uint64_t)p->wall_s * 1000;
+    bool looked_at = !x->large && wall_ms > TURN_LARGE_MS;
+    (void)uv_timer_start(&x->timer, on_wall_time, looked_at ? TURN_LARGE_MS : wall_ms, 0);
     return STATUS_OK;
+}
+
+static enum turn next_turn(const struct lane_of *lane)
+{
+    struct turns t = {
+        .places = lane->at_once,
+        .small = lane->running_small,
+        .large = lane->running_large,
+        .small_waits = !list_empty(&lane->small),
+        .large_waits = !list_empty(&lane->large),
+    };
+    return turn_next(&t);
 }
 
 /* Launch what waits while there is room. */
 static void pump(struct lane_of *lane)
 {
-    while (lane->running < lane->at_once && !list_empty(&lane->queue)) {
-        struct extraction *x = container_of(lane->queue.next, struct extraction, link);
+    for (enum turn turn = next_turn(lane); turn != TURN_NONE; turn = next_turn(lane)) {
+        struct list *from = turn == TURN_SMALL ? &lane->small : &lane->large;
+        struct extraction *x = container_of(from->next, struct extraction, link);
         list_remove(&x->link);
         lane->queued--;
         struct error e;
@@ -378,6 +408,7 @@ static struct extraction *new_extraction(struct extractor_pool *p, struct lane_o
     x->pool = p;
     x->lane = lane;
     x->fd = fd;
+    x->large = (uint64_t)st.st_size >= TURN_LARGE_BYTES;
     ex__task__init(&x->task);
     list_init(&x->reader.link);
     buf_init(&x->in, PIECE_MAX + PIECE_HEAD + sizeof p->bytes);
@@ -391,11 +422,14 @@ static struct extraction *new_extraction(struct extractor_pool *p, struct lane_o
 static struct extraction *admit(struct extraction *x, struct error *err)
 {
     struct lane_of *lane = x->lane;
-    if (lane->running >= lane->at_once) {
-        list_push(&lane->queue, &x->link);
+    struct list *queue = x->large ? &lane->large : &lane->small;
+    bool first = list_empty(queue);
+    list_push(queue, &x->link);
+    if (!first || next_turn(lane) != (x->large ? TURN_LARGE : TURN_SMALL)) {
         lane->queued++;
         return x;
     }
+    list_remove(&x->link);
     return launch(x, err) == STATUS_OK ? x : NULL;
 }
 
@@ -433,6 +467,7 @@ struct extraction *extractor_ocr(struct extractor_pool *p, int fd, const struct 
     if (x == NULL) {
         return NULL;
     }
+    x->large = true; /* a page's picture takes seconds */
     x->task.has_ocr = x->task.has_dpi = x->task.has_min_confidence = x->task.has_picture = true;
     x->task.ocr = q->page;
     x->task.dpi = q->dpi;
@@ -485,6 +520,18 @@ void extractor_cancel(struct extraction *x)
     fail(x, &e);
 }
 
+static size_t cores(void)
+{
+    cpu_set_t set;
+    int n = sched_getaffinity(0, sizeof set, &set) == 0 ? CPU_COUNT(&set) : 0;
+    return n > 0 ? (size_t)n : 1;
+}
+
+size_t extractor_places(const struct settings *settings)
+{
+    return settings->ingest.workers > 0 ? (size_t)settings->ingest.workers : cores();
+}
+
 enum status extractor_pool_new(uv_loop_t *loop, const struct settings *settings,
                                const char *program, struct extractor_pool **out, struct error *err)
 {
@@ -506,9 +553,11 @@ enum status extractor_pool_new(uv_loop_t *loop, const struct settings *settings,
     p->open_files = settings->extract.open_files;
     p->max_file_bytes = settings->ingest.max_file_bytes;
     list_init(&p->running);
-    list_init(&p->extracts.queue);
-    list_init(&p->renders.queue);
-    p->extracts.at_once = settings->ingest.workers > 0 ? (size_t)settings->ingest.workers : 1;
+    list_init(&p->extracts.small);
+    list_init(&p->extracts.large);
+    list_init(&p->renders.small);
+    list_init(&p->renders.large);
+    p->extracts.at_once = extractor_places(settings);
     p->renders.at_once = RENDERS_AT_ONCE;
     (void)uv_timer_init(loop, &p->handle);
     uv_unref((uv_handle_t *)&p->handle);
@@ -533,10 +582,11 @@ void extractor_pool_close(struct extractor_pool *p, void (*on_closed)(void *data
     p->closing = true;
     p->on_closed = on_closed;
     p->closed_data = data;
-    struct lane_of *lanes[] = {&p->extracts, &p->renders};
-    for (size_t i = 0; i < 2; i++) {
-        while (!list_empty(&lanes[i]->queue)) {
-            extractor_cancel(container_of(lanes[i]->queue.next, struct extraction, link));
+    struct list *waiting[] = {&p->extracts.small, &p->extracts.large, &p->renders.small,
+                              &p->renders.large};
+    for (size_t i = 0; i < sizeof waiting / sizeof waiting[0]; i++) {
+        while (!list_empty(waiting[i])) {
+            extractor_cancel(container_of(waiting[i]->next, struct extraction, link));
         }
     }
     for (struct list *l = p->running.next; l != &p->running; l = l->next) {

@@ -26,6 +26,9 @@ struct extracted {
     size_t n_unread;
 };
 
+/* How many documents are read at once: ingest.workers, or one a core that this process may use. A
+ * small document may be one more, where large ones have taken all places (turns.h). */
+size_t extractor_places(const struct settings *settings);
 /* program: path of carrel-extract. */
 enum status extractor_pool_new(uv_loop_t *loop, const struct settings *settings, const char *program,
                                struct extractor_pool **out, struct error *err) MUST_CHECK;

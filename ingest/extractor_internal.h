@@ -14,10 +14,10 @@
 
 enum phase { QUEUED, RUNNING, ENDED };
 
-struct lane_of { /* extractions and renderings each have their own */
-    struct extractor_pool *pool;
-    struct list queue;
-    size_t queued, running, at_once;
+struct lane_of {              /* extractions and renderings each have their own */
+    struct list small, large; /* waiting, by turns.h */
+    size_t queued, at_once;
+    size_t running_small, running_large;
 };
 
 struct extractor_pool {
@@ -47,6 +47,7 @@ struct extraction {
     uv_pipe_t out, errs;
     uv_timer_t timer;
     unsigned open_handles;
+    bool large; /* for turns.h: from the start, or since it has been read for long */
     bool exited, out_ended, cancelled;
     struct reader_end end; /* once exited; its error is in err */
     struct buf in;         /* a piece that is not all there */

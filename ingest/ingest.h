@@ -15,8 +15,10 @@
 #include "ingest/unpack.h"
 
 #define INGEST_ACTIVE_MAX 48                         /* jobs at once, all tenants */
-#define INGEST_ACTIVE_BYTES ((uint64_t)192 << 20)    /* of their originals */
-#define INGEST_EXTRACTED_BYTES ((uint64_t)256 << 20) /* above it no further extraction starts */
+#define INGEST_ACTIVE_LARGE 32                       /* of them with large documents (turns.h) */
+#define INGEST_ACTIVE_BYTES ((uint64_t)192 << 20)    /* of the large ones' originals */
+#define INGEST_EXTRACTED_BYTES ((uint64_t)256 << 20) /* above it no further large one is read */
+#define INGEST_EXTRACTED_SMALL ((uint64_t)64 << 20)  /* and so much above it no small one */
 #define INGEST_PIPELINE_CAP 64
 
 struct queue;
@@ -44,11 +46,13 @@ struct ingest {
     int64_t tenants_due, trash_due;
 
     size_t active;
-    uint64_t active_bytes;
-    size_t extracting; /* handed to the pool */
-    size_t extracting_max;
+    size_t active_large; /* jobs with large documents, */
+    uint64_t active_bytes; /* their bytes */
+    uint64_t large_ended;  /* so far */
+    size_t extracting, extracting_large; /* handed to the pool: small ones, large ones; each at */
+    size_t extracting_max;               /* most so many */
     uint64_t extracted_bytes;   /* memory of what was extracted and is not stored yet */
-    struct list want_extractor; /* jobs */
+    struct list want_extractor, want_extractor_large; /* jobs */
     struct list reading;        /* job_ocr.c: documents with pages to be read from their pictures */
     size_t pages_running, pages_max;
 

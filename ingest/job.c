@@ -7,6 +7,7 @@
 #include "ingest/job_internal.h"
 #include "ingest/queue.h"
 #include "ingest/quota.h"
+#include "ingest/turns.h"
 
 #define RETRY_FIRST_MS 1000
 #define RETRY_MAX_MS 300000
@@ -63,7 +64,9 @@ static void job_end(struct job *j)
     }
     unpacking_free(j->unpacking);
     in->active--;
-    in->active_bytes -= j->charged;
+    in->active_large -= j->large;
+    in->large_ended += j->large;
+    in->active_bytes -= j->large ? j->charged : 0;
     j->t->quota_pending -= j->charged;
     if (j->outcome == OUTCOME_DONE) {
         j->t->counts.bytes += j->charged;
@@ -379,7 +382,9 @@ struct job *job_start(struct tenant *t, const struct file_row *row)
         goto failed;
     }
     t->in->active++;
-    t->in->active_bytes += j->charged;
+    j->large = j->charged >= TURN_LARGE_BYTES;
+    t->in->active_large += j->large;
+    t->in->active_bytes += j->large ? j->charged : 0;
     t->quota_pending += j->charged;
     if (!room || (row->op != FILE_OP_PUT && !moves(row->op))) {
         job_remove(j);
@@ -404,7 +409,7 @@ void job_cancel(struct job *j)
     if (j->extraction != NULL) {
         extractor_cancel(j->extraction);
         j->extraction = NULL;
-        j->t->in->extracting--;
+        job_extract_ended(j);
     }
     job_ocr_cancel(j);
     list_remove(&j->link);

@@ -63,7 +63,8 @@ struct job {
     enum job_phase phase;
     enum job_outcome outcome;
     struct arena arena;
-    uint64_t charged;   /* bytes counted in in->active_bytes */
+    uint64_t charged;   /* bytes of its original */
+    bool large;         /* for turns.h; counted in in->active_large, its bytes in active_bytes */
     uint64_t extracted; /* bytes counted in in->extracted_bytes */
     struct error err;
     bool cancelled;
@@ -75,7 +76,8 @@ struct job {
     bool known_was_wrong;   /* it said so and did not */
     char banned_by[ID_CAP]; /* the erasure its content fell to; "" none */
     uint32_t stored_chunks;
-    struct { /* what the store has of the document; texts live in the arena, NULL: it has not told */
+    struct { /* what the store has of the document; texts live in the arena, NULL: it has not told
+              */
         char *title, *author, *language;
         uint32_t pages;
         bool dated;

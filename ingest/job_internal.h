@@ -24,6 +24,8 @@ void job_put_unknown(struct job *j);
 
 /* A copy of the file, then on to lookup. Cannot begin: the lane's error. */
 enum status job_snapshot(struct job *j) MUST_CHECK;
+/* Its place in the extractor pool is free. */
+void job_extract_ended(const struct job *j);
 /* Places in the extractor pool may be free. */
 void job_extract_next(struct ingest *in);
 /* Its blocks are all there: cuts them. */

@@ -23,15 +23,16 @@ void job_want_extract(struct job *j)
 {
     struct ingest *in = j->t->in;
     if (j->format == NULL) {
-        (void)error_set(&j->err, STATUS_UNSUPPORTED,
-                        "this kind of file cannot be read (text, Markdown, HTML, PDF, pictures, Office and "
-                        "OpenDocument files, books, RTF, CSV, JSON, XML, mail, reStructuredText, "
-                        "AsciiDoc, subtitles and source code can)");
+        (void)error_set(
+            &j->err, STATUS_UNSUPPORTED,
+            "this kind of file cannot be read (text, Markdown, HTML, PDF, pictures, Office and "
+            "OpenDocument files, books, RTF, CSV, JSON, XML, mail, reStructuredText, "
+            "AsciiDoc, subtitles and source code can)");
         job_remove(j);
         return;
     }
     j->phase = JOB_WAIT_EXTRACT;
-    list_push(&in->want_extractor, &j->link);
+    list_push(j->large ? &in->want_extractor_large : &in->want_extractor, &j->link);
     job_extract_next(in);
 }
 
@@ -232,8 +233,7 @@ static void chunk_done(void *data)
     } else if (j->err.code != STATUS_OK) {
         job_remove(j);
     } else if (j->doc.n_chunks == 0) {
-        (void)error_set(&j->err, STATUS_UNSUPPORTED,
-                        "no text was found in it");
+        (void)error_set(&j->err, STATUS_UNSUPPORTED, "no text was found in it");
         job_remove(j);
     } else {
         j->stored_chunks = (uint32_t)j->doc.n_chunks;
@@ -256,7 +256,7 @@ static void on_extracted(const struct error *err, const struct extracted *out, v
     struct job *j = data;
     struct ingest *in = j->t->in;
     j->extraction = NULL;
-    in->extracting--;
+    job_extract_ended(j);
     if (j->unpacking != NULL) {
         unpacking_bind(j->unpacking, NULL);
     }
@@ -322,15 +322,35 @@ static void job_extract(struct job *j)
         job_retry_counted(j);
         return;
     }
-    in->extracting++;
+    in->extracting += !j->large;
+    in->extracting_large += j->large;
 }
 
+void job_extract_ended(const struct job *j)
+{
+    j->t->in->extracting -= !j->large;
+    j->t->in->extracting_large -= j->large;
+}
+
+static bool may_extract(const struct ingest *in, bool large)
+{
+    return large ? in->extracting_large < in->extracting_max &&
+                       in->extracted_bytes < INGEST_EXTRACTED_BYTES &&
+                       !list_empty(&in->want_extractor_large)
+                 : in->extracting < in->extracting_max &&
+                       in->extracted_bytes < INGEST_EXTRACTED_BYTES + INGEST_EXTRACTED_SMALL &&
+                       !list_empty(&in->want_extractor);
+}
+
+/* Both kinds are handed on: the pool takes them by turns. */
 void job_extract_next(struct ingest *in)
 {
-    while (in->extracting < in->extracting_max && in->extracted_bytes < INGEST_EXTRACTED_BYTES &&
-           !list_empty(&in->want_extractor)) {
-        struct job *j = list_entry(in->want_extractor.next, struct job, link);
-        list_remove(&j->link);
-        job_extract(j);
+    for (int large = 0; large < 2; large++) {
+        struct list *from = large ? &in->want_extractor_large : &in->want_extractor;
+        while (may_extract(in, large)) {
+            struct job *j = list_entry(from->next, struct job, link);
+            list_remove(&j->link);
+            job_extract(j);
+        }
     }
 }

@@ -8,6 +8,7 @@
 #include "base/log.h"
 #include "base/settings/hours.h"
 #include "ingest/job.h"
+#include "ingest/turns.h"
 
 #define TAKE_ROWS 256
 #define ENDED_MAX 256
@@ -36,6 +37,8 @@ struct queue {
                                  were */
     size_t n_ended;
     bool taking, stale, wanted, closing, timer_closed;
+    bool passed_over;     /* rows of the page that wait until a large one has ended, */
+    uint64_t large_ended; /* after so many */
     struct journal_op take;
 
     bool paused;            /* by a person: only removals and moves go on */
@@ -149,7 +152,22 @@ static void take_done(struct journal_op *op)
     queue_pump(q);
 }
 
-static bool may_start(const struct queue *q, const struct file_row *row)
+/* Large ones leave places for small ones, and take memory by turns. */
+static bool waits_for_large(struct queue *q, const struct file_row *row)
+{
+    const struct ingest *in = q->t->in;
+    bool waits = row->op == FILE_OP_PUT && row->stamp.size >= TURN_LARGE_BYTES &&
+                 in->active_large > 0 &&
+                 (in->active_large >= INGEST_ACTIVE_LARGE ||
+                  in->active_bytes + row->stamp.size > INGEST_ACTIVE_BYTES);
+    if (waits) {
+        q->passed_over = true;
+        q->large_ended = in->large_ended;
+    }
+    return waits;
+}
+
+static bool may_start(const struct queue *q)
 {
     const struct ingest *in = q->t->in;
     if (in->active >= INGEST_ACTIVE_MAX) {
@@ -158,8 +176,7 @@ static bool may_start(const struct queue *q, const struct file_row *row)
     if (q->held) { /* one probe at a time */
         return q->active.len == 0 && clock_monotonic_ms() >= q->hold_until;
     }
-    return in->active == 0 || row->op != FILE_OP_PUT ||
-           in->active_bytes + row->stamp.size <= INGEST_ACTIVE_BYTES;
+    return true;
 }
 
 /* What may be read now, by the person who paused it and the hours of heavy work. */
@@ -193,13 +210,21 @@ static void queue_pump(struct queue *q)
     if (q->closing) {
         return;
     }
+    if (q->passed_over && q->large_ended != q->t->in->large_ended) {
+        q->passed_over = false;
+        q->wanted = true;
+    }
     while (!q->taking && q->next_row < q->n_rows) {
         const struct file_row *row = &q->rows[q->next_row];
         if (map_get(&q->active, row_key(&row->id)) != NULL) {
             q->next_row++;
             continue;
         }
-        if (!may_start(q, row)) {
+        if (waits_for_large(q, row)) { /* those behind it need not */
+            q->next_row++;
+            continue;
+        }
+        if (!may_start(q)) {
             if (q->held && q->active.len == 0) {
                 wake_in(q, q->hold_until - clock_monotonic_ms());
             }

@@ -116,12 +116,12 @@ static enum status ingest_open(struct service *svc, struct error *err)
     in->settings = svc->settings;
     list_init(&in->tenants);
     list_init(&in->want_extractor);
+    list_init(&in->want_extractor_large);
     list_init(&in->reading);
     lane_init(&in->work, svc->loop, WORK_WIDTH, WORK_QUEUED);
     lane_init(&in->scans, svc->loop, 1, 64);
-    /* two for every worker: the pool always has the next one at hand */
-    in->extracting_max =
-        2 * (size_t)(svc->settings->ingest.workers > 0 ? svc->settings->ingest.workers : 1);
+    /* of each kind two for every worker: the pool always has the next one at hand */
+    in->extracting_max = 2 * extractor_places(svc->settings);
     in->pages_max = in->extracting_max / 2;
     pipeline_name(in);
     svc->state = in;

@@ -113,8 +113,9 @@ const struct setting settings_schema[] = {
         "read."),
     ROW("ingest.backlog_file_bytes", SIZE, ingest.backlog_file_bytes, KIB, 16 * GIB, "16MiB",
         "Outside these hours larger files wait."),
-    ROW("ingest.workers", INT, ingest.workers, 0, 256, "2",
-        "Extractors at once; 0: one a processor core."),
+    ROW("ingest.workers", INT, ingest.workers, 0, 256, "0",
+        "Documents read at once; 0: one a processor core. A small one may be one more, while large "
+        "ones have taken all places."),
     ROW("ingest.trash_days", INT, ingest.trash_days, 0, 3650, "30",
         "Documents deleted through the API stay in trash/ for so many days."),
     ROW("ingest.max_attempts", INT, ingest.max_attempts, 1, 100, "5",
