@@ -35,6 +35,7 @@ struct bbox_block {
     struct bbox box;
     struct bbox_line *lines;
     bool furniture; /* for the layout's use */
+    bool hidden;    /* nobody sees it: furniture whatever else there is */
 };
 
 struct bbox_page {

@@ -70,8 +70,8 @@ static size_t page_edges(const struct bbox_page *page, uint32_t number, struct e
     size_t n = 0;
     for (size_t i = 0; i < 2 * EDGES; i++) {
         struct bbox_block *b = i < EDGES ? top[i] : bottom[i - EDGES];
-        bool at_edge =
-            b != NULL && (b->box.y0 > page->height * 0.8F || b->box.y1 < page->height * 0.2F);
+        bool at_edge = b != NULL && !b->hidden &&
+                       (b->box.y0 > page->height * 0.8F || b->box.y1 < page->height * 0.2F);
         if (at_edge && edge_key(b, out[n].key)) {
             out[n].block = b;
             out[n].page = number;
@@ -91,7 +91,7 @@ static void spare_whole_pages(struct bbox_document *d)
             body = !b->furniture;
         }
         for (struct bbox_block *b = p->blocks; b != NULL && !body; b = b->next) {
-            b->furniture = false;
+            b->furniture = b->hidden;
         }
     }
 }

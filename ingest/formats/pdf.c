@@ -4,6 +4,7 @@
 #include "ingest/formats/format.h"
 #include "ingest/formats/layout.h"
 #include "ingest/formats/pdf_extras.h"
+#include "ingest/formats/pdf_hidden.h"
 #include "ingest/formats/unread.h"
 
 static enum status on_data(void *data, struct str piece, struct error *err)
@@ -47,7 +48,14 @@ static enum status lay_out(const struct extract_input *in, struct bbox_document 
     arena_init(&arena, (size_t)in->max_bytes / 2 + 1);
     bool known = in->data.len > 0 && pdf_objects_open(&objects, in->data, &arena) &&
                  pdf_extras_read(&objects, &x);
+    size_t hidden = 0;
+    if (known && !pdf_hide(&objects, &x, d, in->arena, &hidden)) {
+        hidden = 0;
+    }
     enum status s = layout_emit(d, known ? &x : NULL, in->arena, e, err);
+    if (s == STATUS_OK && hidden > 0) {
+        emit_note(e, "%zu words that nobody sees on its pages are kept out of answers", hidden);
+    }
     if (s == STATUS_OK && known) {
         say(&x, e);
         emit_attachments(&objects, &x, in->max_bytes, e);

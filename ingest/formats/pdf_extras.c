@@ -93,21 +93,65 @@ static void order(float *a, float *b)
     }
 }
 
+static bool rectangle(struct reader *r, struct str node, const char *key, struct bbox *out)
+{
+    struct str v;
+    float box[4];
+    if (!pdf_get(r->f, node, key, &v) || !numbers(r, v, box, 4)) {
+        return false;
+    }
+    order(&box[0], &box[2]);
+    order(&box[1], &box[3]);
+    *out = (struct bbox){box[0], box[1], box[2], box[3]};
+    return true;
+}
+
 static void inherit(struct reader *r, struct str node, struct pdf_page *p)
 {
     struct str v;
-    float box[4], turn;
-    if (pdf_get(r->f, node, "MediaBox", &v) && numbers(r, v, box, 4)) {
-        order(&box[0], &box[2]);
-        order(&box[1], &box[3]);
-        p->x0 = box[0];
-        p->y0 = box[1];
-        p->x1 = box[2];
-        p->y1 = box[3];
+    struct bbox box;
+    float turn;
+    if (rectangle(r, node, "MediaBox", &box)) {
+        p->x0 = box.x0;
+        p->y0 = box.y0;
+        p->x1 = box.x1;
+        p->y1 = box.y1;
+    }
+    (void)rectangle(r, node, "CropBox", &p->crop);
+    if (pdf_get(r->f, node, "Resources", &v)) {
+        p->resources = v;
     }
     if (pdf_get(r->f, node, "Rotate", &v) && pdf_number(v, &turn) && turn > -3600 && turn < 3600) {
         p->turned = (unsigned)(((int)turn / 90 % 4 + 4) % 4);
     }
+}
+
+void pdf_drawn(const struct pdf_page *p, float x, float y, float *out_x, float *out_y)
+{
+    const float to_x[] = {x - p->x0, y - p->y0, p->x1 - x, p->y1 - y};
+    const float to_y[] = {p->y1 - y, x - p->x0, y - p->y0, p->x1 - x};
+    *out_x = to_x[p->turned];
+    *out_y = to_y[p->turned];
+}
+
+/* A rectangle of the page as drawn. */
+static struct bbox draw_box(const struct pdf_page *p, const struct bbox *b)
+{
+    struct bbox out;
+    pdf_drawn(p, b->x0, b->y0, &out.x0, &out.y0);
+    pdf_drawn(p, b->x1, b->y1, &out.x1, &out.y1);
+    order(&out.x0, &out.x1);
+    order(&out.y0, &out.y1);
+    return out;
+}
+
+static void finish_page(struct pdf_page *p)
+{
+    const struct bbox *c = &p->crop;
+    bool smaller =
+        c->x1 - c->x0 > 1 && c->y1 - c->y0 > 1 &&
+        (c->x0 > p->x0 + 1 || c->y0 > p->y0 + 1 || c->x1 < p->x1 - 1 || c->y1 < p->y1 - 1);
+    p->crop = smaller ? draw_box(p, c) : (struct bbox){0, 0, 0, 0};
 }
 
 static void read_pages(struct reader *r, struct str root)
@@ -123,7 +167,8 @@ static void read_pages(struct reader *r, struct str root)
     if (r->out->pages == NULL || !pdf_get_raw(r->f, root, "Pages", &v)) {
         return;
     }
-    struct pdf_page page = {0, 0, 612, 792, 0, STR("")};
+    struct pdf_page page = {
+        .x1 = 612, .y1 = 792, .dict = STR(""), .resources = STR(""), .annotations = STR("")};
     for (bool more = true; more;) {
         if (first_time(r, v, 1) && pdf_resolve(r->f, v, &node)) {
             struct pdf_page p = page;
@@ -136,6 +181,8 @@ static void read_pages(struct reader *r, struct str root)
                 }
             } else if (r->out->n_pages < cap) {
                 p.annotations = pdf_get(r->f, node, "Annots", &kids) ? kids : STR("");
+                p.dict = node;
+                finish_page(&p);
                 r->out->pages[r->out->n_pages++] = p;
                 r->page_of[pdf_reference(v)] = r->out->n_pages;
             }
@@ -146,15 +193,6 @@ static void read_pages(struct reader *r, struct str root)
         more = depth > 0;
         page = more ? stack[depth - 1].page : page;
     }
-}
-
-/* Where a point of the page's own space lies on the page as drawn, from its upper left corner. */
-static void drawn(const struct pdf_page *p, float x, float y, float *out_x, float *out_y)
-{
-    const float to_x[] = {x - p->x0, y - p->y0, p->x1 - x, p->y1 - y};
-    const float to_y[] = {p->y1 - y, x - p->x0, y - p->y0, p->x1 - x};
-    *out_x = to_x[p->turned];
-    *out_y = to_y[p->turned];
 }
 
 /* --- trees of names --- */
@@ -280,10 +318,10 @@ static void follow(struct reader *r, struct str dest, struct pdf_bookmark *b)
     if (xyz && pdf_next(r->f, &rest, &v) && (pdf_number(v, &x) || true) &&
         pdf_next(r->f, &rest, &v) && pdf_number(v, &y)) {
         float across;
-        drawn(p, x, y, &across, &b->y);
+        pdf_drawn(p, x, y, &across, &b->y);
     } else if (!xyz && pdf_is_name(how, "FitH") && pdf_next(r->f, &rest, &v) && pdf_number(v, &y)) {
         float across;
-        drawn(p, x, y, &across, &b->y);
+        pdf_drawn(p, x, y, &across, &b->y);
     }
 }
 
@@ -336,8 +374,6 @@ static void read_outline(struct reader *r, struct str root)
 static struct pdf_extra *add_extra(struct reader *r, enum pdf_extra_kind kind, uint32_t page,
                                    struct str annotation)
 {
-    float box[4];
-    struct str v;
     struct pdf_extra *x = take(r, 1, sizeof *x);
     if (x == NULL) {
         return NULL;
@@ -346,11 +382,8 @@ static struct pdf_extra *add_extra(struct reader *r, enum pdf_extra_kind kind, u
     x->kind = kind;
     x->page = page;
     x->name = x->text = STR("");
-    if (pdf_get(r->f, annotation, "Rect", &v) && numbers(r, v, box, 4)) {
-        drawn(p, box[0], box[1], &x->box.x0, &x->box.y0);
-        drawn(p, box[2], box[3], &x->box.x1, &x->box.y1);
-        order(&x->box.x0, &x->box.x1);
-        order(&x->box.y0, &x->box.y1);
+    if (rectangle(r, annotation, "Rect", &x->box)) {
+        x->box = draw_box(p, &x->box);
     }
     *r->next_extra = x;
     r->next_extra = &x->next;

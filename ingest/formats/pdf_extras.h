@@ -8,7 +8,8 @@
 struct pdf_page {
     float x0, y0, x1, y1; /* MediaBox */
     unsigned turned;      /* quarters, clockwise */
-    struct str annotations;
+    struct bbox crop;     /* the CropBox as drawn, where it is smaller; else empty */
+    struct str dict, resources, annotations;
 };
 
 struct pdf_bookmark {
@@ -46,6 +47,9 @@ struct pdf_extras {
     struct str title, author, keywords, subject, created, modified;
     bool encrypted; /* it was not looked at for that */
 };
+
+/* Where a point of the page's own space lies on the page as drawn, from its upper left corner. */
+void pdf_drawn(const struct pdf_page *p, float x, float y, float *out_x, float *out_y);
 
 /* Everything lives in f's arena. What cannot be read or is beyond the bounds is left out; false:
  * memory ran out. */

@@ -158,6 +158,38 @@ static void test_turned(void **state)
     }
 }
 
+#define PAGE_OF(boxes, content)                                                                    \
+    "1 0 obj <</Type/Catalog/Pages 2 0 R>> endobj 2 0 obj <</Kids[3 0 R]/Resources<<"              \
+    "/ExtGState<</G<</ca 0>>>>/XObject<</I<</Subtype/Image>>>>>>>> endobj "                        \
+    "3 0 obj <</MediaBox[0 0 600 800]" boxes "/Contents 4 0 R>> endobj "                           \
+    "4 0 obj <<>> stream\n" content "\nendstream endobj"
+#define SEEN "BT /F 10 Tf 72 692 Td (1.2 Getting) Tj 0 -12 Td (Started) Tj 0 -12 Td (Read the) Tj "
+
+/* White, without opacity, tiny, off the CropBox: not in passages. On a painted ground, in rendering
+ * mode 3 or with a page's picture alone: text like any. */
+static void test_hidden(void **state)
+{
+    static const char seen[] = "P 1.2 Getting Started Read the manual\nP Order\nH1 Larger\n";
+    static const char unseen[] = "P 1.2 Getting Started Read the\nH1 Larger\nF manual Order\n";
+    (void)state;
+    expect(PAGE_OF("", SEEN "1 g 93 0 Td (manual) Tj -93 -76 Td (Order) Tj "
+                            "0 g 0 -108 Td (Larger) Tj ET"),
+           unseen);
+    expect(PAGE_OF("", SEEN "0 0 0 0 k 93 0 Td (manual) Tj ET q /G gs BT 1 0 0 1 72 592 Tm "
+                            "(Order) Tj ET Q BT 72 484 Td (Larger) Tj ET"),
+           "P 1.2 Getting Started Read the\nF manual Order Larger\n");
+    expect(PAGE_OF("", SEEN "ET q 0.1 0 0 0.1 0 0 cm BT 1650 6680 Td (manual) Tj 720 5920 Td "
+                            "ET BT 720 5920 Td (Order) Tj ET Q BT 72 484 Td (Larger) Tj ET"),
+           unseen);
+    expect(PAGE_OF("", "0 0 1 rg 0 500 600 300 re f " SEEN
+                       "1 g 93 0 Td (manual) Tj -93 -76 Td (Order) Tj 0 g ET"),
+           seen);
+    expect(PAGE_OF("", SEEN "3 Tr 1 g 93 0 Td (manual) Tj -93 -76 Td (Order) Tj 0 g ET"), seen);
+    expect(PAGE_OF("", "1 g " SEEN "0 -76 Td (Order) Tj 0 -108 Td (Larger) Tj ET /I Do"), seen);
+    expect(PAGE_OF("/CropBox[0 0 600 600]", SEEN "ET"),
+           "P Order\nH1 Larger\nF 1.2 Getting Started Read the manual\n");
+}
+
 /* Every cut of the file. */
 static void test_truncated(void **state)
 {
@@ -183,7 +215,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_all),       cmocka_unit_test(test_little),
         cmocka_unit_test(test_turned),    cmocka_unit_test(test_hostile),
-        cmocka_unit_test(test_truncated),
+        cmocka_unit_test(test_truncated), cmocka_unit_test(test_hidden),
     };
     return cmocka_run_group_tests_name("pdf_extras", tests, NULL, NULL);
 }
