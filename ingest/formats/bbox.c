@@ -320,6 +320,26 @@ static enum status parse(struct bbox_parser *p, bool last, struct error *err)
     return p->err.code;
 }
 
+/* Letters that a font draws as one (U+FB00 to FB06) are letters. In place: none becomes longer. */
+static void open_ligatures(struct buf *b)
+{
+    static const char *const letters[] = {"ff", "fi", "fl", "ffi", "ffl", "st", "st"};
+    size_t to = 0;
+    for (size_t i = 0; i < b->len; i++) {
+        const unsigned char *p = (const unsigned char *)b->ptr + i;
+        if (b->len - i >= 3 && p[0] == 0xEF && p[1] == 0xAC && p[2] >= 0x80 && p[2] <= 0x86) {
+            const char *z = letters[p[2] - 0x80];
+            size_t n = strlen(z);
+            memcpy(b->ptr + to, z, n);
+            to += n;
+            i += 2;
+        } else {
+            b->ptr[to++] = b->ptr[i];
+        }
+    }
+    b->len = to;
+}
+
 /* A font may have its space at a place that has no character: the words stay words. */
 static void controls_to_spaces(struct buf *b)
 {
@@ -338,6 +358,7 @@ enum status bbox_feed(struct bbox_parser *p, struct str piece, struct error *err
         buf_append(&joined, p->tail, p->n_tail);
         buf_str(&joined, part);
         controls_to_spaces(&joined);
+        open_ligatures(&joined);
         struct str s = buf_view(&joined);
         p->n_tail = cut_character(s);
         s.len -= p->n_tail;

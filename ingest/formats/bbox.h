@@ -24,6 +24,7 @@ struct bbox_line {
     uint32_t letters;    /* code points */
     bool turned;         /* runs up or down the page */
     uint32_t heading;    /* for the layout's use: level of the bookmark that leads to it */
+    bool bold;           /* all of it; where that is known */
     bool heading_on;     /* the heading goes on in the next line */
     struct table *table; /* for the layout's use */
     uint32_t n_words;    /* 0 where the words' order on the page is not that of the text */

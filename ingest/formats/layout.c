@@ -9,6 +9,8 @@
 #define EDGES 3           /* blocks at either end of a page that may be furniture */
 #define EDGE_TEXT_MAX 160 /* bytes; running heads are short */
 #define NEAR_POINTS 14.0F
+#define HEIGHTS_MAX 16
+#define SAME_HEIGHT 2.0F
 #define SIZES 200 /* histogram of line heights, in half points */
 
 /* --- running heads and feet: the same words, numbers aside, at the same height of several pages
@@ -96,6 +98,49 @@ static void spare_whole_pages(struct bbox_document *d)
     }
 }
 
+/* Where on their pages running heads and feet were found. */
+struct heights {
+    float y[HEIGHTS_MAX];
+    size_t n;
+};
+
+static bool is_height(const struct heights *h, float y)
+{
+    bool found = false;
+    for (size_t i = 0; i < h->n && !found; i++) {
+        found = fabsf(h->y[i] - y) < SAME_HEIGHT;
+    }
+    return found;
+}
+
+static void add_height(struct heights *h, const struct edge *e)
+{
+    if (e->block->furniture && h->n < HEIGHTS_MAX && !is_height(h, e->y)) {
+        h->y[h->n++] = e->y;
+    }
+}
+
+/* The sorted edges that say the same at the same height of as many pages; only where heads or feet
+ * are, if that is known: the heads of sections change every few pages. */
+static void mark_repeated(struct edge *edges, size_t n, uint32_t need, const struct heights *where)
+{
+    for (size_t i = 0; i < n;) {
+        size_t end = i;
+        uint32_t pages = 0;
+        for (; end < n && strcmp(edges[end].key, edges[i].key) == 0; end++) {
+            bool same_height = fabsf(edges[end].y - edges[i].y) < NEAR_POINTS;
+            bool new_page = end == i || edges[end].page != edges[end - 1].page;
+            pages += same_height && new_page;
+        }
+        for (size_t k = i; k < end && pages >= need; k++) {
+            bool here = where == NULL ? fabsf(edges[k].y - edges[i].y) < NEAR_POINTS
+                                      : is_height(where, edges[k].y);
+            edges[k].block->furniture = edges[k].block->furniture || here;
+        }
+        i = end;
+    }
+}
+
 static enum status mark_furniture(struct bbox_document *d, struct arena *a, struct error *err)
 {
     if (d->n_pages < 3) {
@@ -111,20 +156,12 @@ static enum status mark_furniture(struct bbox_document *d, struct arena *a, stru
         n += page_edges(p, ++number, edges + n);
     }
     qsort(edges, n, sizeof *edges, by_key);
-    uint32_t need = d->n_pages / 12 > 3 ? d->n_pages / 12 : 3;
-    for (size_t i = 0; i < n;) {
-        size_t end = i;
-        uint32_t pages = 0;
-        for (; end < n && strcmp(edges[end].key, edges[i].key) == 0; end++) {
-            bool same_height = fabsf(edges[end].y - edges[i].y) < NEAR_POINTS;
-            bool new_page = end == i || edges[end].page != edges[end - 1].page;
-            pages += same_height && new_page;
-        }
-        for (size_t k = i; k < end && pages >= need; k++) {
-            edges[k].block->furniture = fabsf(edges[k].y - edges[i].y) < NEAR_POINTS;
-        }
-        i = end;
+    mark_repeated(edges, n, d->n_pages / 12 > 3 ? d->n_pages / 12 : 3, NULL);
+    struct heights found = {.n = 0};
+    for (size_t i = 0; i < n; i++) {
+        add_height(&found, &edges[i]);
     }
+    mark_repeated(edges, n, 2, &found);
     spare_whole_pages(d);
     return STATUS_OK;
 }
@@ -134,15 +171,19 @@ static enum status mark_furniture(struct bbox_document *d, struct arena *a, stru
 struct sizes {
     uint64_t letters[SIZES];
     float body; /* the commonest height of a line, by letters */
+    bool bold;  /* some is, and most is not */
 };
 
 static void measure(const struct bbox_document *d, struct sizes *s)
 {
+    uint64_t bold = 0, all = 0;
     memset(s, 0, sizeof *s);
     for (const struct bbox_page *p = d->pages; p != NULL; p = p->next) {
         for (const struct bbox_block *b = p->blocks; b != NULL; b = b->next) {
             for (const struct bbox_line *l = b->lines; l != NULL; l = l->next) {
                 int i = (int)(l->size * 2);
+                bold += l->bold ? l->letters : 0;
+                all += l->letters;
                 s->letters[i < 0 ? 0 : i >= SIZES ? SIZES - 1 : i] += l->letters;
             }
         }
@@ -152,6 +193,7 @@ static void measure(const struct bbox_document *d, struct sizes *s)
         best = s->letters[i] > s->letters[best] ? i : best;
     }
     s->body = (float)best / 2 + 0.25F;
+    s->bold = bold > 0 && 2 * bold < all;
 }
 
 /* Length of the bullet at the start of a line, white space included; 0: none. */
@@ -347,6 +389,16 @@ static uint32_t heading_level(const struct writer *w, float size, size_t n_lines
     return ratio >= 1.7F ? 1 : ratio >= 1.3F ? 2 : 3;
 }
 
+/* A short line in bold type that is no sentence and names no value. */
+static bool is_bold_heading(const struct writer *w, const struct bbox_line *l)
+{
+    static const char ends[] = ".:;,";
+    struct str s = l->text;
+    return w->sizes->bold && l->bold && w->n_lines <= 2 && w->text.len > 0 && w->text.len <= 120 &&
+           l->letters > 3 && strchr(ends, w->text.ptr[w->text.len - 1]) == NULL &&
+           !(s.ptr[0] >= 'a' && s.ptr[0] <= 'z');
+}
+
 /* Where there is an outline, larger type that it does not name lies within its sections. */
 static uint32_t level_of(struct writer *w, const struct bbox_line *first)
 {
@@ -355,6 +407,7 @@ static uint32_t level_of(struct writer *w, const struct bbox_line *first)
         return w->section;
     }
     uint32_t level = first->turned ? 0 : heading_level(w, first->size, w->n_lines, w->text.len);
+    level = level == 0 && !first->turned && is_bold_heading(w, first) ? 4 : level;
     return level == 0 || level > w->section ? level : w->section < 6 ? w->section + 1 : 6;
 }
 
@@ -464,15 +517,27 @@ static bool emit_lines(struct writer *w, const struct bbox_line *first, const st
     return buf_status(&w->text) == STATUS_OK;
 }
 
-/* Another paragraph starts where the type changes size, a bullet stands, an entry of a table of
- * contents ends, or a heading begins or ends. */
+/* Bold lines stand for themselves between sentences, not within one. */
+static bool changes_weight(const struct bbox_line *prev, const struct bbox_line *l)
+{
+    char before = prev->text.ptr[prev->text.len - 1], first = l->text.ptr[0];
+    bool small = first >= 'a' && first <= 'z';
+    if (l->bold && !prev->bold) {
+        return before == '.' || before == ':' || before == '?' || before == '!';
+    }
+    return prev->bold && !l->bold && !small && before != ',' && before != '-';
+}
+
+/* Another paragraph starts where the type changes size or weight, a bullet stands, an entry of a
+ * table of contents ends, or a heading begins or ends. */
 static bool starts_block(const struct bbox_line *prev, const struct bbox_line *l)
 {
     float a = prev->size, b = l->size;
     if (prev->heading > 0 || l->heading > 0) {
         return !prev->heading_on;
     }
-    return bullet(l->text) > 0 || a > b * 1.15F || b > a * 1.15F || is_leader(prev) || is_leader(l);
+    return changes_weight(prev, l) || bullet(l->text) > 0 || a > b * 1.15F || b > a * 1.15F ||
+           is_leader(prev) || is_leader(l);
 }
 
 /* "cell | cell", with a box for each stretch of a cell. */

@@ -28,11 +28,12 @@ struct state {
     int mode;
     bool white, clear; /* the fill's colour and opacity */
     bool known;        /* the colour space of sc and scn */
+    bool bold;
 };
 
 struct shown {
     float x, y; /* on the page as drawn */
-    bool hidden;
+    bool hidden, bold;
 };
 
 struct page_reader {
@@ -48,8 +49,10 @@ struct page_reader {
     bool any_path, all_painted, has_picture;
     struct str operands[OPERANDS_MAX];
     size_t n_operands;
+    struct str font; /* the name that was looked up last */
+    bool font_bold;
     struct shown *shown;
-    size_t n_shown, n_hidden;
+    size_t n_shown, n_hidden, n_bold;
 };
 
 static struct matrix times(struct matrix m, struct matrix n)
@@ -187,6 +190,32 @@ static void set_opacity(struct page_reader *r)
     }
 }
 
+/* Fonts tell their weight by their name alone. */
+static bool names_bold(struct str name)
+{
+    static const char *const words[] = {"Bold", "bold", "BOLD", "Black", "Heavy", "Demi", "CMBX"};
+    bool found = false;
+    for (size_t i = 0; i < sizeof words / sizeof words[0] && !found; i++) {
+        found = memmem(name.ptr, name.len, words[i], strlen(words[i])) != NULL;
+    }
+    return found;
+}
+
+static void set_font(struct page_reader *r)
+{
+    struct str name, font, v;
+    r->now.size = operand(r, 0);
+    if (r->n_operands < 2 || !pdf_name(r->operands[r->n_operands - 2], &name)) {
+        return;
+    }
+    if (!str_eq(name, r->font)) {
+        r->font = name;
+        r->font_bold = resource(r, "Font", r->operands[r->n_operands - 2], &font) &&
+                       pdf_get(r->f, font, "BaseFont", &v) && pdf_name(v, &v) && names_bold(v);
+    }
+    r->now.bold = r->font_bold;
+}
+
 /* --- text --- */
 
 static void move_line(struct page_reader *r, float x, float y)
@@ -219,6 +248,8 @@ static void show(struct page_reader *r)
     struct shown *s = &r->shown[r->n_shown++];
     s->hidden = unseen || (tiny && r->now.mode != 3);
     pdf_drawn(r->page, m.e, m.f, &s->x, &s->y);
+    s->bold = r->now.bold;
+    r->n_bold += s->bold;
     r->n_hidden += s->hidden;
     r->placed = false;
 }
@@ -260,7 +291,7 @@ static void on_text(struct page_reader *r, struct str op)
         r->text = r->line = one;
         r->placed = true;
     } else if (is(op, "Tf")) {
-        r->now.size = operand(r, 0);
+        set_font(r);
     } else if (is(op, "Td") || is(op, "TD")) {
         r->now.leading = op.ptr[1] == 'D' ? -operand(r, 0) : r->now.leading;
         move_line(r, operand(r, 1), operand(r, 0));
@@ -509,12 +540,32 @@ static bool move_hidden(struct mover *m, struct bbox_page *page)
     return true;
 }
 
+/* Lines in which all that begins is bold. */
+static void mark_bold(struct mover *m, struct bbox_page *page)
+{
+    for (struct bbox_block *b = page->blocks; b != NULL; b = b->next) {
+        for (struct bbox_line *l = b->lines; l != NULL && m->looks < LOOKS_MAX; l = l->next) {
+            size_t bold = 0, all = 0;
+            m->looks += m->n_shown;
+            for (size_t i = 0; i < m->n_shown; i++) {
+                const struct shown *s = &m->shown[i];
+                bool inside = s->y >= l->box.y0 - 1 && s->y <= l->box.y1 + 1 &&
+                              s->x >= l->box.x0 - 1 && s->x <= l->box.x1;
+                bold += inside && s->bold;
+                all += inside;
+            }
+            l->bold = all > 0 && bold == all;
+        }
+    }
+}
+
 /* What of the page's text is painted unseen, into r->shown. */
 static void read_page(struct page_reader *r)
 {
     struct buf content;
     buf_init(&content, CONTENT_MAX);
     r->now = (struct state){.ctm = {1, 0, 0, 1, 0, 0}, .size = 1, .known = true};
+    r->font = STR("");
     r->resources = r->page->resources;
     if (content_of(r->f, r->page->dict, &content)) {
         read_content(r, buf_view(&content));
@@ -537,6 +588,10 @@ bool pdf_hide(struct pdf_objects *f, const struct pdf_extras *x, struct bbox_doc
         const struct bbox *crop = &x->pages[i].crop;
         if (!x->encrypted) {
             read_page(&r);
+        }
+        if (r.n_bold > 0) {
+            m.n_shown = r.n_shown;
+            mark_bold(&m, p);
         }
         if (r.n_hidden > 0 || crop->x1 > crop->x0) {
             m.page = &x->pages[i];

@@ -7,6 +7,7 @@
 #include "ingest/formats/pdf_extras.h"
 
 /* Moves such words to a block of furniture at the end of their page and counts them in *n_words.
+ * Lines that are all bold are marked, as far as the names of fonts tell.
  * False: memory ran out. Lines and texts are made in a. */
 bool pdf_hide(struct pdf_objects *f, const struct pdf_extras *x, struct bbox_document *d,
               struct arena *a, size_t *n_words);

@@ -75,6 +75,9 @@ function score(text, want) {
   };
 }
 
+/** How many blocks are told as what. */
+const told = (blocks) => Object.fromEntries(["heading", "table row", "note"].map((kind) => [kind, blocks.filter((b) => b.kind === kind).length]));
+
 /** Headings and rows that are told as such. */
 function structure(blocks, want) {
   const of = (kind) => blocks.filter((b) => b.kind === kind).map((b) => words(b.text).join(" "));
@@ -90,7 +93,7 @@ function one(row) {
   if (result.format !== "") {
     const r = run([join(binDir, "carrel-extract"), "--format", result.format], path);
     const got = pieces(r.out);
-    result.ours = { ms: r.wall_ms, peak_kb: r.peak_kb, ended: r.exit === 0, failure: got.failure, blocks: got.blocks.length, title: got.title };
+    result.ours = { ms: r.wall_ms, peak_kb: r.peak_kb, ended: r.exit === 0, failure: got.failure, blocks: got.blocks.length, told: told(got.blocks), title: got.title };
     if (want) Object.assign(result.ours, score(`${got.blocks.map((b) => b.text).join("\n")}`, want), structure(got.blocks, want));
   } else if (want) {
     result.ours = { ms: 0, peak_kb: 0, ended: true, failure: "not read", blocks: 0, ...score("", want), ...structure([], want) };
@@ -130,6 +133,7 @@ const kinds = [...new Set(results.map((r) => r.kind))].map((kind) => {
   return {
     kind, files: of.length, read: of.filter((r) => r.ours?.failure === null).length,
     not_read: of.filter((r) => r.format === "").map((r) => r.file),
+    told: Object.fromEntries(["heading", "table row", "note"].map((kind) => [kind, sum(of, (r) => r.ours?.told?.[kind] ?? 0)])),
     ours: figures(of, "ours"), peer: figures(of.filter((r) => r.peer), "peer"), beside_peer: figures(of.filter((r) => r.peer), "ours"),
   };
 });
@@ -152,9 +156,11 @@ if (args.includes("--json")) {
       console.log(`${r.file}: ${r.format || "?"}; ${says}${r.expected ? `; recall ${f(ratio(o.both, o.expected))}, precision ${f(ratio(o.both, o.got))}, order ${f(ratio(o.pairsBoth, o.pairs))}` : ""}${r.peer ? `; ${r.peer.tool} ${f(ratio(r.peer.both, r.peer.expected))}` : ""}${o ? `; ${o.ms.toFixed(0)} ms, ${(o.peak_kb / 1024).toFixed(0)} MB` : ""}`);
     }
   }
+  console.log(`\ntold in all, with expected texts or without: ${kinds.map((k) => `${k.kind} ${k.told.heading} headings, ${k.told["table row"]} rows, ${k.told.note} notes`).join("; ")}`);
+  console.log(`time beside the other tool, each a process: ${kinds.filter((k) => k.peer).map((k) => `${k.kind} ${(k.beside_peer.ms / k.peer.ms).toFixed(2)} of ${k.peer.tool}`).join("; ")}`);
   const below = results.filter((r) => r.expected && (ratio(r.ours.both, r.ours.expected) ?? 1) < AIM);
   const behind = results.filter((r) => r.peer && r.ours.both < r.peer.both);
-  console.log(`\nkinds that are not read: ${[...new Set(results.filter((r) => r.format === "").map((r) => extname(r.file)))].join(" ") || "none"}`);
+  console.log(`kinds that are not read: ${[...new Set(results.filter((r) => r.format === "").map((r) => extname(r.file)))].join(" ") || "none"}`);
   console.log(`below ${AIM}: ${below.map((r) => `${r.file} ${f(ratio(r.ours.both, r.ours.expected))}`).join(", ") || "none"}`);
   console.log(`below the other tool: ${behind.map((r) => `${r.file} ${f(ratio(r.ours.both, r.ours.expected))} < ${r.peer.tool} ${f(ratio(r.peer.both, r.peer.expected))}`).join(", ") || "none"}`);
   if (bad.length > 0) console.log(`ENDED BADLY: ${bad.join(", ")}`);

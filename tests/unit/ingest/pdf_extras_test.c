@@ -190,6 +190,23 @@ static void test_hidden(void **state)
            "P Order\nH1 Larger\nF 1.2 Getting Started Read the manual\n");
 }
 
+/* A short line in bold type is a heading; a bold name before its value, a bold line within a
+ * sentence, and bold type all over are none. */
+static void test_bold(void **state)
+{
+#define FONTS "/Resources<</Font<</F<</BaseFont/Arial>>/B<</BaseFont/Arial-BoldMT>>>>>>"
+    (void)state;
+    expect(PAGE_OF(FONTS, "BT /B 10 Tf 72 692 Td (1.2 Getting) Tj 0 -12 Td (Started) Tj /F 10 Tf "
+                          "0 -12 Td (Read the manual) Tj ET BT /F 9 Tf 72 592 Td (Order) Tj ET"),
+           "H4 1.2 Getting Started\nP Read the manual\nP Order\nH1 Larger\n");
+    expect(PAGE_OF(FONTS, "BT /F 10 Tf 72 692 Td (1.2 Getting) Tj /B 10 Tf 0 -12 Td (Started) Tj "
+                          "/F 10 Tf 0 -12 Td (Read the manual) Tj ET"),
+           "P 1.2 Getting Started\nP Read the manual\nP Order\nH1 Larger\n");
+    expect(PAGE_OF(FONTS, "BT /B 10 Tf 72 692 Td (1.2 Getting) Tj 0 -12 Td (Started) Tj "
+                          "0 -12 Td (Read the manual) Tj ET BT 72 592 Td (Order) Tj ET"),
+           "P 1.2 Getting Started Read the manual\nP Order\nH1 Larger\n");
+}
+
 /* Every cut of the file. */
 static void test_truncated(void **state)
 {
@@ -216,6 +233,7 @@ int main(void)
         cmocka_unit_test(test_all),       cmocka_unit_test(test_little),
         cmocka_unit_test(test_turned),    cmocka_unit_test(test_hostile),
         cmocka_unit_test(test_truncated), cmocka_unit_test(test_hidden),
+        cmocka_unit_test(test_bold),
     };
     return cmocka_run_group_tests_name("pdf_extras", tests, NULL, NULL);
 }

@@ -154,12 +154,58 @@ static void test_contents(void **state)
     EXPECT(cells, "T 1.1 Security | 12\nT Index | xiv\nP and so on ... 5\n");
 }
 
+/* Letters drawn as one are letters, also where a piece of the output ends within one. */
+static void test_ligatures(void **state)
+{
+    static const struct cell cells[] = {{72, 100, "con\uFB01dent o\uFB03ce \uFB02y"}};
+    (void)state;
+    EXPECT(cells, "P confident office fly\n");
+}
+
+/* Heads of sections change every few pages: they stand where the page's numbers do. */
+static void test_running_heads(void **state)
+{
+    static const char *const heads[] = {"Knots", "Knots", "Planes", "Planes", "Curves", "Curves"};
+    struct buf b;
+    struct error err = {0};
+    struct collected c;
+    struct tool_runner r = {.run = play, .data = &b};
+    (void)state;
+    buf_init(&b, 1 << 20);
+    buf_z(&b, "<html><body><doc>");
+    for (int i = 0; i < 6; i++) {
+        char number[12], text[40];
+        (void)snprintf(number, sizeof number, "%d", i + 1);
+        (void)snprintf(text, sizeof text, "Text of the page %c", 'a' + i);
+        const struct cell cells[] = {{72, 30, number},
+                                     {300, 30, heads[i]},
+                                     {72, 400, text},
+                                     {72, 90, i < 2 ? "Proof" : text + 5}};
+        buf_z(&b, "<page width=\"595\" height=\"842\"><flow>");
+        for (size_t k = 0; k < 4; k++) {
+            put_cell(&b, &cells[k], 10);
+        }
+        buf_z(&b, "</flow></page>");
+    }
+    buf_z(&b, "</doc></body></html>");
+    collected_init(&c);
+    assert_int_equal(collect(pdf_extract, STR(""), &r, &c, &err), STATUS_OK);
+    for (size_t i = 0; i < c.n; i++) {
+        const Ex__Block *k = c.blocks[i];
+        bool head = k->lines[0]->y0 < 31;
+        assert_int_equal(k->kind == EX__BLOCK__KIND__FURNITURE, head);
+    }
+    collected_deinit(&c);
+    buf_deinit(&b);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_rows),     cmocka_unit_test(test_titles_between),
-        cmocka_unit_test(test_pairs),    cmocka_unit_test(test_no_tables),
-        cmocka_unit_test(test_contents),
+        cmocka_unit_test(test_rows),          cmocka_unit_test(test_titles_between),
+        cmocka_unit_test(test_pairs),         cmocka_unit_test(test_no_tables),
+        cmocka_unit_test(test_contents),      cmocka_unit_test(test_ligatures),
+        cmocka_unit_test(test_running_heads),
     };
     return cmocka_run_group_tests_name("pdf_layout", tests, NULL, NULL);
 }
