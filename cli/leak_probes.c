@@ -37,6 +37,7 @@ static const struct probe {
     {"progress", "GET", "/api/progress", NULL, false},
     {"models", "GET", "/v1/models", NULL, false},
     {"keys", "GET", "/api/keys", NULL, false},
+    {"sources", "GET", "/api/sources", NULL, false},
     {"erasures", "GET", "/api/erasures", NULL, false},
     {"status", "GET", "/api/status", NULL, false},
     {"metrics", "GET", "/metrics", NULL, false},

@@ -378,7 +378,8 @@ static void choose_order(struct supervisor *s)
     static const enum peer needed[] = {PEER_VECTORSTORE, PEER_EMBED,  PEER_RETRIEVE,
                                        PEER_GENERATE,    PEER_INGEST, PEER_SERVE};
 
-    if (s->config->settings->generate.upstream.url[0] != '\0') {
+    if (s->config->settings->generate.upstream.url[0] != '\0' ||
+        s->config->settings->n_sources > 0) {
         s->order[s->n_order++] = PEER_EGRESS;
     }
     for (size_t i = 0; i < sizeof(needed) / sizeof(needed[0]); i++) {

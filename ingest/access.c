@@ -9,6 +9,7 @@
 #include "base/file.h"
 #include "base/log.h"
 #include "ingest/queue.h"
+#include "ingest/sources.h"
 
 #define LOOK_EVERY_MS 500
 #define PAGE_ROWS 256
@@ -62,8 +63,11 @@ static bool broken(const struct tenant *t)
 
 struct access_view access_view_take(const struct tenant *t)
 {
-    struct access_view v = {
-        .set = t->in->access->set, .broken = broken(t), .tenant = t->id, .disk = t->disk};
+    struct access_view v = {.set = t->in->access->set,
+                            .broken = broken(t),
+                            .tenant = t->id,
+                            .disk = t->disk,
+                            .settings = t->in->settings};
     if (v.set != NULL) {
         v.set->uses++;
     }
@@ -79,7 +83,8 @@ void access_view_release(struct access_view *v)
 bool access_restricted(const struct tenant *t)
 {
     const struct rule_set *set = t->in->access->set;
-    return t->had_rules || broken(t) || (set != NULL && set->rules.n > 0);
+    return t->had_rules || broken(t) || (set != NULL && set->rules.n > 0) ||
+           sources_have_labels(t->in->settings, t->id);
 }
 
 const char *access_trouble(const struct ingest *in)
@@ -99,6 +104,9 @@ void access_judge(const struct access_view *v, const struct disk_view *folders,
         return;
     }
     rules_judge(rules, v->tenant, real, row->collection, out);
+    if (out->label[0] == '\0') {
+        out->label = sources_label(v->settings, v->tenant, real);
+    }
     disk_view_tighten(folders, real, out);
     for (size_t end = real.len; end < row->path.len;) { /* containers in it, then itself */
         const char *slash = memchr(row->path.ptr + end + 1, '/', row->path.len - end - 1);
@@ -193,6 +201,38 @@ static void page_done(struct journal_op *op)
     }
     t->reapplying = false;
     reapply_free(r);
+}
+
+/* Whether there were rules outlives a restart: then a missing access.yaml closes. */
+static enum status run_note(struct journal *j, struct journal_op *op, struct error *err)
+{
+    struct tenant *t = container_of(op, struct tenant, note_op);
+    return journal_note_set(j, INGEST_NOTE_RULES, t->rules_writing ? "1" : "0", err);
+}
+
+static void note_done(struct journal_op *op)
+{
+    struct tenant *t = container_of(op, struct tenant, note_op);
+    t->rules_noting = false;
+    t->rules_noted = op->err.code == STATUS_OK ? t->rules_writing : t->rules_noted;
+}
+
+static void note(struct tenant *t)
+{
+    t->rules_noting = true;
+    t->rules_writing = t->had_rules;
+    t->note_op.run = run_note;
+    t->note_op.done = note_done;
+    journal_submit(&t->journal, &t->note_op);
+}
+
+void access_adopt(struct tenant *t)
+{
+    const struct rule_set *set = t->in->access->set;
+    t->had_rules = t->had_rules || (set != NULL && set->rules.n > 0);
+    if (t->had_rules != t->rules_noted || !t->had_rules) {
+        note(t);
+    }
 }
 
 static void reapply(struct tenant *t)
@@ -323,6 +363,9 @@ void access_tick(struct ingest *in)
     list_for_each(it, &in->tenants)
     {
         struct tenant *t = list_entry(it, struct tenant, link);
+        if (t->had_rules != t->rules_noted && !t->rules_noting && !t->in->closing) {
+            note(t);
+        }
         if (t->reapplying || broken(t)) {
             continue;
         }

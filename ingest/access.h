@@ -19,11 +19,14 @@ struct access_view {      /* may be handed to a lane */
     bool broken;
     const char *tenant; /* of the tenant: lives as long */
     struct disk *disk;  /* likewise */
+    const struct settings *settings;
 };
 
 enum status access_open(struct ingest *in, struct error *err) MUST_CHECK;
 void access_close(struct ingest *in);
 /* Looks whether the file has changed, at most every half second, and starts what follows. */
+/* A tenant that was opened: are there rules for it? */
+void access_adopt(struct tenant *t);
 void access_tick(struct ingest *in);
 /* Before the tenant is freed. */
 void access_forget_tenant(struct tenant *t);

@@ -26,6 +26,7 @@ struct migration;
 struct erasing;
 struct renders;
 struct access;
+struct sources;
 
 struct ingest {
     struct service *svc;
@@ -40,6 +41,7 @@ struct ingest {
     size_t n_tenants;
     struct renders *renders;
     struct access *access; /* access.c */
+    struct sources *sources;
     uv_timer_t tick;
     bool tick_closed, pool_closed, closing;
     bool looking_for_tenants;
@@ -98,7 +100,12 @@ struct tenant {
     struct journal_op count_op;
     struct journal_counts counted;
 
-    bool had_rules;   /* some document was stored under a rule */
+    bool had_rules;    /* access.yaml has had rules while it was followed */
+    bool rules_noted;  /* the journal says so too */
+    bool rules_noting; /* it is being written, as: */
+    bool rules_writing;
+    bool has_access;   /* when opened: some document was stored under a rule, of a folder too */
+    struct journal_op note_op;
     bool reapply_due; /* the rules have changed */
     bool reapplying;
     struct reapply *reapply_held; /* it failed: goes on from where it was, at reapply_ms */
@@ -118,6 +125,7 @@ struct tenant {
 
 /* tenants.c */
 #define INGEST_NOTE_PAUSED "paused" /* the journal's note: "1", or "" */
+#define INGEST_NOTE_RULES "rules"   /* likewise: "1", "0", or "" when nobody has noted it yet */
 /* NULL when there is no such tenant (tenants/<id>/ must exist). */
 struct tenant *tenant_find(struct ingest *in, const char *id);
 enum status tenants_open(struct ingest *in, struct error *err) MUST_CHECK;

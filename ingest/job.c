@@ -314,7 +314,6 @@ enum status job_location(struct job *j, Vs__Location *l, struct error *err)
     if (j->access == NULL) {
         return error_set(err, STATUS_NO_MEMORY, "out of memory");
     }
-    j->t->had_rules = j->t->had_rules || j->access[0] != '\0';
     vs__location__init(l);
     l->document = (char *)(uintptr_t)j->row.document;
     l->path.data = (uint8_t *)(uintptr_t)j->row.path.ptr;

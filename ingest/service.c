@@ -15,6 +15,7 @@
 #include "ingest/migrate.h"
 #include "ingest/progress.h"
 #include "ingest/queue.h"
+#include "ingest/sources.h"
 
 #define TICK_MS 500
 #define WORK_WIDTH 3
@@ -30,6 +31,8 @@ static const struct rpc_handler handlers[] = {
     {.method = &ig_pause_method,
      .on_request = progress_pause,
      .on_cancel = progress_pause_cancel},
+    {.method = &ig_list_sources_method, .on_request = sources_list},
+    {.method = &ig_poll_source_method, .on_request = sources_poll},
     {.method = &ig_upload_method,
      .on_request = upload_message,
      .on_end = upload_end,
@@ -61,6 +64,7 @@ static void on_tick(uv_timer_t *timer)
     struct ingest *in = container_of(timer, struct ingest, tick);
     if (!in->closing) {
         tenants_tick(in);
+        sources_tick(in);
     }
 }
 
@@ -136,6 +140,9 @@ static enum status ingest_open(struct service *svc, struct error *err)
     }
     if (s == STATUS_OK) {
         s = access_open(in, err); /* before the first document goes anywhere */
+    }
+    if (s == STATUS_OK) {
+        s = sources_open(in, err);
     }
     if (s == STATUS_OK) {
         s = tenants_open(in, err);
@@ -225,6 +232,7 @@ static void ingest_health(struct service *svc, struct service_health *out)
         held = queue_held(t->queue)[0] != '\0' ? queue_held(t->queue) : held;
         doing = migration_doing(t->migration)[0] != '\0' ? migration_doing(t->migration) : doing;
     }
+    sources_metrics(in, out->metrics);
     metric(out->metrics, "jobs_done_total", "", in->jobs_done);
     metric(out->metrics, "jobs_failed_total", "", in->jobs_failed);
     metric(out->metrics, "jobs_retried_total", "", in->jobs_retried);
@@ -236,6 +244,7 @@ static void ingest_health(struct service *svc, struct service_health *out)
     if (in->n_unknown_folders > 0) {
         (void)snprintf(unknown, sizeof unknown, "ignored in watch/: %s", in->unknown_folders);
     }
+    trouble = trouble[0] == '\0' ? sources_trouble(in) : trouble;
     trouble = access_trouble(in)[0] != '\0' ? access_trouble(in) : trouble;
     const char *more = trouble[0] != '\0'   ? trouble
                        : held[0] != '\0'    ? held
@@ -262,6 +271,7 @@ static void on_tick_closed(uv_handle_t *h)
     struct ingest *in = container_of(h, struct ingest, tick);
     struct service *svc = in->svc;
     tenants_free(in);
+    sources_free(in);
     access_close(in);
     renders_free(in->renders);
     free(in);
@@ -272,7 +282,7 @@ static void on_tick_closed(uv_handle_t *h)
 static void on_closing(uv_timer_t *timer)
 {
     struct ingest *in = container_of(timer, struct ingest, tick);
-    if (!tenants_closed(in) || !lane_idle(&in->work) || !lane_idle(&in->scans)) {
+    if (!sources_closed(in) || !tenants_closed(in) || !lane_idle(&in->work) || !lane_idle(&in->scans)) {
         return;
     }
     if (in->pool != NULL) {
@@ -290,6 +300,7 @@ static void ingest_close(struct service *svc)
 {
     struct ingest *in = svc->state;
     in->closing = true;
+    sources_close(in);
     tenants_close(in);
     (void)uv_timer_start(&in->tick, on_closing, 1, 5);
 }

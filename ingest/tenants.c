@@ -87,7 +87,14 @@ static enum status prepare(struct ingest *in, const char *id, struct tenant **ou
         s = journal_open(path, in->pipeline, &journal, err);
     }
     if (s == STATUS_OK) {
-        s = journal_has_access(journal, &t->had_rules, err);
+        s = journal_has_access(journal, &t->has_access, err);
+    }
+    if (s == STATUS_OK) {
+        char rules[4];
+        s = journal_note_get(journal, INGEST_NOTE_RULES, rules, sizeof rules, err);
+        t->rules_noted = rules[0] == '1';
+        /* from before that was noted: what was stored under a rule may be of access.yaml's */
+        t->had_rules = t->rules_noted || (rules[0] == '\0' && t->has_access);
     }
     if (s == STATUS_OK) {
         s = journal_count(journal, &t->counts, err); /* the quota counts from the first file on */
@@ -154,7 +161,8 @@ static enum status start(struct tenant *t, struct error *err)
     erasing_start(t->erasing, t);
     t->counts_stale = true;
     queue_pause(t->queue, t->paused_before);
-    t->reapply_due = access_restricted(t); /* they may have changed while nothing ran */
+    access_adopt(t);
+    t->reapply_due = t->has_access || access_restricted(t); /* it may have changed meanwhile */
     list_push(&in->tenants, &t->link);
     in->n_tenants++;
     queue_changed(t->queue);
@@ -437,8 +445,8 @@ bool tenants_closed(const struct ingest *in)
     {
         struct tenant *t = list_entry(it, struct tenant, link);
         if (!erasing_idle(t->erasing) || !migration_idle(t->migration) || !queue_idle(t->queue) ||
-            t->reconciling || t->counting || !quota_idle(t) || !list_empty(&t->holdings) ||
-            t->reapplying) {
+            t->reconciling || t->counting || !quota_idle(t) || t->rules_noting ||
+            !list_empty(&t->holdings) || t->reapplying) {
             all = false;
         } else if (t->follow != NULL && lane_idle(&in->work)) {
             struct follow *f = t->follow;

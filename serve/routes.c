@@ -37,6 +37,8 @@ const struct route serve_routes[] = {
     {VERB_GET, "/api/documents/{id}/versions", ACCESS_KEY, false, api_document_versions,
      ERRORS_OPENAI},
     {VERB_GET, "/api/facets", ACCESS_KEY, false, api_facets, ERRORS_OPENAI},
+    {VERB_GET, "/api/sources", ACCESS_ADMIN, false, api_sources_list, ERRORS_OPENAI},
+    {VERB_POST, "/api/sources", ACCESS_ADMIN, true, api_sources_poll, ERRORS_OPENAI},
     {VERB_GET, "/api/progress", ACCESS_KEY, false, api_progress, ERRORS_OPENAI},
     {VERB_POST, "/api/progress", ACCESS_ADMIN, true, api_progress_pause, ERRORS_OPENAI},
     {VERB_GET, "/api/answers/{id}", ACCESS_KEY, false, api_answer, ERRORS_OPENAI},

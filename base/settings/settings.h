@@ -33,6 +33,9 @@ struct tenant_settings {
     int64_t quota_bytes; /* of its documents; 0: no limit */
 };
 
+/* Where carrel-egress listens for those who fetch from sources, below the data directory. */
+#define SOURCES_SOCKET "run/egress-sources.sock"
+
 /* Somewhere else that documents are fetched from (ingest/sources.h). */
 struct source_settings {
     const char *name;

@@ -8,7 +8,7 @@ _carrel() {
     --port | -p | --top-k | -k) return ;;
     esac
     if [ "$COMP_CWORD" -eq 1 ]; then
-        mapfile -t COMPREPLY < <(compgen -W 'up stop status doctor docs queue ingest search ask explain config verify backup restore leaktest key tenant eval vectors erase hold encoder model --help --version' -- "$cur")
+        mapfile -t COMPREPLY < <(compgen -W 'up stop status doctor docs queue sources ingest search ask explain config verify backup restore leaktest key tenant eval vectors erase hold encoder model --help --version' -- "$cur")
         return
     fi
     case $cmd in
@@ -17,6 +17,7 @@ _carrel() {
     status | doctor | verify) options='--home --json --help' ;;
     docs) options='versions --home --json --key-file --watch --help' ;;
     queue) options='pause resume --home --json --key-file --watch --help' ;;
+    sources) options='poll --home --json --key-file --help' ;;
     ingest) options='--home --json --key-file --watch --to --as --replace --help' ;;
     search) options='--home --json --key-file --top-k --collection --label --tag --language --format --under --author --hash --from --until --as-of --help' ;;
     explain) options='--home --json --key-file --top-k --document --collection --label --tag --language --format --under --author --hash --from --until --as-of --help' ;;

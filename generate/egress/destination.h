@@ -15,6 +15,7 @@
 struct destination {
     char host[DESTINATION_HOST_CAP]; /* lower case, no brackets, no dot at the end */
     uint16_t port;
+    bool allow_private; /* although egress as a whole refuses private addresses */
 };
 
 /* From "http://host[:port]/..." or "https://..."; user names in it are refused. */

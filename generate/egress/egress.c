@@ -284,7 +284,8 @@ static void on_connected(uv_connect_t *r, int status)
 static void dial_next(struct conn *c)
 {
     for (; c->next != NULL; c->next = c->next->ai_next) {
-        if (!c->egress->options.allow_private_address && address_private(c->next->ai_addr)) {
+        if (!c->egress->options.allow_private_address && !c->destination->allow_private &&
+            address_private(c->next->ai_addr)) {
             c->saw_private = true;
             continue;
         }
@@ -301,7 +302,7 @@ static void dial_next(struct conn *c)
     }
     if (c->saw_private) {
         refuse(c, SOCKS_NOT_ALLOWED,
-               "refused: its address is private (generate.upstream.allow_private_address)");
+               "refused: its address is private (allow_private_address)");
     } else {
         refuse(c, SOCKS_REFUSED, "no address of it answers");
     }
