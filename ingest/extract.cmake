@@ -6,7 +6,7 @@ target_link_libraries(carrel_utf8 PUBLIC carrel_base PRIVATE carrel_warnings)
 
 add_library(carrel_formats STATIC ${format_sources} piece.c render.c picture.c member_name.c)
 target_link_libraries(carrel_formats PUBLIC carrel_base carrel_text carrel_utf8 proto_extract
-  PRIVATE carrel_warnings ${CMAKE_DL_LIBS} PkgConfig::XML2 PkgConfig::ZIP PkgConfig::MD4C PkgConfig::UCHARDET PkgConfig::ARCHIVE PkgConfig::ZLIB m)
+  PRIVATE carrel_warnings ${CMAKE_DL_LIBS} PkgConfig::XML2 PkgConfig::ZIP PkgConfig::MD4C PkgConfig::UCHARDET PkgConfig::ARCHIVE PkgConfig::ZLIB PkgConfig::JANSSON m)
 
 add_executable(carrel-extract extract_main.c extract_serve.c formats/detect.c)
 target_link_libraries(carrel-extract PRIVATE carrel_warnings carrel_formats)
@@ -61,7 +61,10 @@ if(CARREL_TESTS)
 endif()
 
 carrel_fuzz(dates LINK carrel_formats)
-foreach(format archive html markdown text bbox pdf csv json mail rtf xml code rst asciidoc subtitles ocr)
+carrel_fuzz(detect LINK carrel_formats SOURCES ${CMAKE_SOURCE_DIR}/ingest/formats/detect.c)
+carrel_fuzz(lzfu LINK carrel_formats)
+carrel_fuzz(image LINK carrel_formats)
+foreach(format archive html markdown text bbox pdf csv json mail rtf xml code rst asciidoc subtitles ocr org ipynb)
   carrel_fuzz(${format} LINK carrel_formats)
 endforeach()
 carrel_fuzz(chunk LINK carrel_chunk)

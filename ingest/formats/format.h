@@ -79,6 +79,10 @@ enum status rst_extract(const struct extract_input *in, struct emitter *e,
                         struct error *err) MUST_CHECK;
 enum status asciidoc_extract(const struct extract_input *in, struct emitter *e,
                         struct error *err) MUST_CHECK;
+enum status org_extract(const struct extract_input *in, struct emitter *e,
+                        struct error *err) MUST_CHECK;
+enum status ipynb_extract(const struct extract_input *in, struct emitter *e,
+                          struct error *err) MUST_CHECK;
 enum status subtitles_extract(const struct extract_input *in, struct emitter *e,
                               struct error *err) MUST_CHECK;
 

@@ -3,6 +3,8 @@
 #include "ingest/formats/dates.h"
 #include "ingest/formats/fields.h"
 
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t len);
+
 static enum status nowhere(void *data, const Ex__Piece *piece, struct error *err)
 {
     (void)data, (void)piece, (void)err;

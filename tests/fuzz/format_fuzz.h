@@ -13,13 +13,13 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t len);
 static enum status check_piece(void *data, const Ex__Piece *piece, struct error *err)
 {
     bool *inside = data;
-    const Ex__Child *k = piece->child;
+    const Ex__Child *child = piece->child;
     (void)err;
-    if (k != NULL) { /* begin, data, end or drop */
-        if (k->has_name == *inside || k->data.len > EMIT_CHILD_PIECE) {
+    if (child != NULL) { /* begin, data, end or drop */
+        if (child->has_name == *inside || child->data.len > EMIT_CHILD_PIECE) {
             abort();
         }
-        *inside = !k->has_end && !k->has_drop;
+        *inside = !child->has_end && !child->has_drop;
     }
     for (size_t i = 0; i < piece->n_blocks; i++) {
         const Ex__Block *b = piece->blocks[i];

@@ -418,9 +418,69 @@ static void test_hostile_subtitles(void **state)
     buf_deinit(&b);
 }
 
+static void test_org(void **state)
+{
+    (void)state;
+    expect(
+        org_extract,
+        STR("#+TITLE: Foxes\n#+AUTHOR: Ann\n# a remark\n* TODO [#A] Dens :wood:home:\n"
+            ":PROPERTIES:\n:ID: 7\n:END:\nThey *dig* dens, see [[http://x.y][the page]]\nor "
+            "~code~.\n\n"
+            "- one\n  more of it\n- [X] two\n  1. three\n** Deep *\n| a | b |\n|---+---|\n| 1 |  "
+            "|\n"
+            "#+begin_src c\n* no heading\n  int x;\n#+end_src\n#+BEGIN_QUOTE\nSaid.\n#+END_QUOTE\n"
+            ": fixed\n: more\n[fn:1] A note.\n#+begin_comment\nunseen\n#+end_comment\nLast "
+            "2*3*4.\n"),
+        "Foxes",
+        "H1 Foxes\nH1 Dens\nP They dig dens, see the page\nor code.\nL one\nmore of it\nL two\n"
+        "L three\nH2 Deep *\nT a | b\nT 1 | \nC * no heading\n  int x;\nQ Said.\n"
+        "C fixed\nmore\nN A note.\nP Last 2*3*4.\n");
+    damage(org_extract,
+           STR("* A\n- b [[c][d]] *e*\n| f | g |\n#+begin_src\nh\n#+end_src\n:X:\n:END:\n"));
+}
+
+static void test_hostile_org(void **state)
+{
+    struct buf b;
+    static const char *const units[] = {"*a /b _c ",     "[[",    "[[a][", "|",
+                                        "#+begin_src\n", ":a:\n", "* :",   "\\\\"};
+    (void)state;
+    for (size_t i = 0; i < sizeof units / sizeof units[0]; i++) {
+        fill(&b, units[i], 200000);
+        survive(org_extract, buf_view(&b));
+        buf_deinit(&b);
+    }
+}
+
+static void test_ipynb(void **state)
+{
+    static const char book[] =
+        "{\"nbformat\": 4, \"metadata\": {\"title\": \"Foxes\"}, \"cells\": ["
+        "{\"cell_type\": \"markdown\", \"source\": [\"# Dens\\n\", \"They *dig*.\"]},"
+        "{\"cell_type\": \"code\", \"source\": \"x = 1\\nx\", \"outputs\": ["
+        "{\"output_type\": \"stream\", \"text\": [\"\\u001b[31mred\\u001b[0m\\n\"]},"
+        "{\"output_type\": \"execute_result\", \"data\": {\"text/plain\": \"1\", \"image/png\": "
+        "\"AAAA\"}},"
+        "{\"output_type\": \"error\", \"ename\": \"E\", \"evalue\": \"why\"}]},"
+        "{\"cell_type\": \"raw\", \"source\": \"As it is.\"}]}";
+    static const char third[] =
+        "{\"worksheets\": [{\"cells\": [{\"cell_type\": \"heading\", \"level\": 2, \"source\": "
+        "\"Old\"},"
+        "{\"cell_type\": \"code\", \"input\": [\"y\"], \"outputs\": [{\"text\": [\"2\"]}]}]}]}";
+    (void)state;
+    expect(ipynb_extract, STR(book), "Foxes",
+           "H1 Dens\nP They dig.\nC x = 1\nx\nC red\nC 1\nP E: why\nP As it is.\n");
+    expect(ipynb_extract, STR(third), "", "H2 Old\nC y\nC 2\n");
+    expect_failure(ipynb_extract, STR("{}"), STATUS_INVALID, "no text");
+    damage(ipynb_extract, STR(book));
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_org),
+        cmocka_unit_test(test_hostile_org),
+        cmocka_unit_test(test_ipynb),
         cmocka_unit_test(test_csv),
         cmocka_unit_test(test_hostile_csv),
         cmocka_unit_test(test_json),

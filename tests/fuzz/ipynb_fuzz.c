@@ -1,0 +1,6 @@
+#include "tests/fuzz/format_fuzz.h"
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t len)
+{
+    return fuzz_format(ipynb_extract, data, len, NULL);
+}
