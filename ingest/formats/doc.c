@@ -5,6 +5,7 @@
 #include <strings.h>
 
 #include "ingest/formats/charset.h"
+#include "ingest/formats/doc_lists.h"
 #include "ingest/formats/doc_props.h"
 #include "ingest/formats/ole.h"
 #include "ingest/formats/source.h"
@@ -15,6 +16,7 @@
 #define FIELDS_MAX 31U
 #define LINK_MAX 2048U
 #define TEXT_MAX (16U * 1024 * 1024) /* a paragraph, a row */
+#define LABEL_MAX 4096U
 #define STORIES 7U /* body, footnotes, headers, macros, comments, endnotes, boxes */
 
 enum { BODY, FOOTNOTES, HEADERS, MACROS, COMMENTS, ENDNOTES, BOXES };
@@ -36,6 +38,7 @@ struct doc {
     struct ole *o;
     struct str main;
     struct doc_props props;
+    struct numbering numbering;
     bool old; /* Word 6, 95 */
     const char *charset;
     struct piece *pieces;
@@ -69,10 +72,16 @@ static void decode_pending(struct story *s)
     s->lead = false;
 }
 
-static void put(struct story *s, Ex__Block__Kind kind, uint32_t level, struct str text)
+/* label: its automatic number; a paragraph without text counts, and is not given out. */
+static void put(struct story *s, Ex__Block__Kind kind, uint32_t level, struct str label,
+                struct str text)
 {
     struct buf clean;
     buf_init(&clean, TEXT_MAX * 2);
+    if (label.len > 0 && text_trim(text).len > 0) {
+        buf_str(&clean, label);
+        buf_char(&clean, ' ');
+    }
     text_squeeze(&clean, text, true);
     emit_text(s->d->o->e, kind, level, buf_view(&clean));
     buf_deinit(&clean);
@@ -112,11 +121,19 @@ static void end_paragraph(struct story *s, const struct doc_paragraph *p)
     }
     Ex__Block__Kind kind = s->kind;
     uint32_t level = 0;
+    struct buf label;
+    buf_init(&label, LABEL_MAX);
     if (kind == EX__BLOCK__KIND__PARAGRAPH && p != NULL) {
         level = p->level;
-        kind = level > 0 ? EX__BLOCK__KIND__HEADING : p->listed ? EX__BLOCK__KIND__LIST_ITEM : kind;
+        kind = level > 0     ? EX__BLOCK__KIND__HEADING
+               : p->list > 0 ? EX__BLOCK__KIND__LIST_ITEM
+                             : kind;
+        if (p->list > 0) {
+            numbering_next(&s->d->numbering, p->list, p->list_level, &label);
+        }
     }
-    put(s, kind, level, buf_view(&s->text));
+    put(s, kind, level, buf_view(&label), buf_view(&s->text));
+    buf_deinit(&label);
     buf_reset(&s->text);
 }
 
@@ -464,6 +481,9 @@ static enum status open_doc(struct doc *d, struct error *err)
         d->props.paragraphs = part(d, table, 0x102);
         s = doc_styles_read(&d->props, part(d, table, 0xA2), d->o->in->arena) ? STATUS_OK
                                                                               : no_memory(err);
+        d->numbering.arena = d->o->in->arena;
+        doc_lists_read(&d->numbering, table, le32(d->main, 0x2E2), le32(d->main, 0x2E6),
+                       le32(d->main, 0x2EA), le32(d->main, 0x2EE));
     }
     find_notes(d, table);
     return s;

@@ -60,9 +60,11 @@ static void change_paragraph(struct doc_paragraph *p, struct doc_style *style, s
             if (style != NULL) {
                 style->leveled = true;
             }
+        } else if (c.what == 0x260A) {
+            p->list_level = v;
         } else if (c.what == 0x460B) {
             uint32_t of = le16(c.operand, 0);
-            p->listed = of != 0 && of < 0xF800;
+            p->list = of < 0xF800 ? of : 0;
             if (style != NULL) {
                 style->listing = true;
             }
@@ -128,7 +130,7 @@ static void inherit(struct doc_props *d)
                 s->leveled = true;
             }
             if (!s->listing && b->listing) {
-                s->p.listed = b->p.listed;
+                s->p.list = b->p.list;
                 s->listing = true;
             }
             at = b->base;

@@ -14,7 +14,9 @@ struct doc_char {
 
 struct doc_paragraph {
     uint32_t level; /* a heading: 1..6 */
-    bool in_table, row_end, inner_cell, inner_row_end, listed;
+    bool in_table, row_end, inner_cell, inner_row_end;
+    uint32_t list; /* the place of its list, from 1; 0: none */
+    uint32_t list_level;
 };
 
 struct doc_style {

@@ -270,12 +270,13 @@ static const struct para paras[] = {
     {"seven\x07", 0, IN_TABLE, 3},
     {"\x07", 0, ROW_END, 6},
     {"An item\r", STYLE_LIST, "", 0},
+    {"Another\r", STYLE_LIST, "", 0},
     /* stories behind the body: a footnote, a header */
     {"\x02 A note on dens.\r", 0, "", 0},
     {"A header\r", 0, "", 0},
 };
 #define N_PARAS (sizeof paras / sizeof paras[0])
-#define N_BODY 11U
+#define N_BODY 12U
 
 static uint32_t position_of(size_t paragraph)
 {
@@ -348,6 +349,29 @@ static void put_styles(struct buf *b)
     put_style(b, 0, "Normal", "", 0);
     put_style(b, 1, "Titre 1", "", 0);
     put_style(b, 0xFFE, "Points", "\x0B\x46\x01\x00", 4);
+}
+
+/* One scheme of one level, "(a)", and one list of it. */
+static void put_lists(struct buf *main, struct buf *table)
+{
+    set32(main, 0x2E2, (uint32_t)table->len);
+    set32(main, 0x2E6, 2 + 28);
+    put16(table, 1);
+    put32(table, 7);
+    zeros(table, 22);
+    put16(table, 1); /* simple */
+    put32(table, 3); /* the level: begins with c */
+    put8(table, 4);
+    zeros(table, 23);
+    put16(table, 3);
+    put16(table, '(');
+    put16(table, 0);
+    put16(table, ')');
+    set32(main, 0x2EA, (uint32_t)table->len);
+    set32(main, 0x2EE, 4 + 16);
+    put32(table, 1);
+    put32(table, 7);
+    zeros(table, 12);
 }
 
 void make_doc(struct buf *out)
@@ -424,6 +448,7 @@ void make_doc(struct buf *out)
         set32(&main, parts[i].at, parts[i].from);
         set32(&main, parts[i].at + 4, (uint32_t)table.len - parts[i].from);
     }
+    put_lists(&main, &table);
     const struct cfb_stream streams[] = {{"WordDocument", buf_view(&main)},
                                          {"1Table", buf_view(&table)}};
     make_cfb(streams, 2, out);

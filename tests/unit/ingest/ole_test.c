@@ -18,7 +18,8 @@ static void test_doc(void **state)
            "P Shown shown.\n"
            "T Name | Age\n"
            "T Reynard | seven\n"
-           "L An item\n"
+           "L (c) An item\n"
+           "L (d) Another\n"
            "F A header\n");
     buf_deinit(&b);
 }
