@@ -64,6 +64,10 @@ static void print(const json_t *p)
     if (waiting(p) > 0 && text[0] != '\0') {
         (void)printf("pace     %s\n", text);
     }
+    if (number(p, "recut_left") > 0) {
+        (void)printf("recut    %" PRIu64 " files are still to be cut anew\n",
+                     number(p, "recut_left"));
+    }
     if (json_field(p, "doing")[0] != '\0') {
         (void)printf("now      ");
         term_put_clean(stdout, json_field(p, "doing"));

@@ -12,7 +12,7 @@
 #include "base/status.h"
 #include "extract.pb-c.h"
 
-/* Changes whenever the same file would give other blocks or chunks: part of "pipeline" in the store. */
+/* Changes whenever the same file would give other blocks: all are read again. Part of "pipeline" in the store. */
 #define EXTRACTOR_VERSION 5
 
 struct extractor_pool;

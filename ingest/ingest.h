@@ -23,6 +23,7 @@
 
 struct queue;
 struct migration;
+struct recut;
 struct erasing;
 struct renders;
 struct access;
@@ -33,7 +34,6 @@ struct ingest {
     uv_loop_t *loop;
     const struct settings *settings;
     char watch_dir[PATH_MAX];
-    char pipeline[INGEST_PIPELINE_CAP];
     struct extractor_pool *pool;
     struct lane work;  /* reading, hashing, chunking, uploads, trash */
     struct lane scans; /* reading folders */
@@ -79,6 +79,7 @@ struct tenant {
     struct follow *follow;
     struct queue *queue;
     struct migration *migration;
+    struct recut *recut;
     struct erasing *erasing;
     size_t uploads;      /* under way */
     struct list deletes; /* struct delete_waiter */

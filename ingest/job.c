@@ -8,6 +8,7 @@
 #include "ingest/queue.h"
 #include "ingest/quota.h"
 #include "ingest/turns.h"
+#include "ingest/recut.h"
 
 #define RETRY_FIRST_MS 1000
 #define RETRY_MAX_MS 300000
@@ -80,10 +81,18 @@ static void job_end(struct job *j)
     in->extracted_bytes -= j->extracted;
     access_view_release(&j->view);
     disk_view_release(&j->folders);
+    job_recut_free(j);
+    struct recut *recut = j->t->recut;
+    if (j->row.op == FILE_OP_RECUT) {
+        recut_ended(recut, j);
+    } else if (j->outcome == OUTCOME_MOVED) {
+        recut_look(recut); /* perhaps into a collection that is cut otherwise */
+    }
     arena_reset(&j->arena);
     free(j);
     job_extract_next(in);
     queues_pump(in);
+    recut_go(recut);
 }
 
 static enum status run_record(struct journal *jl, struct journal_op *op, struct error *err)
@@ -99,6 +108,9 @@ static enum status run_record(struct journal *jl, struct journal_op *op, struct 
     }
     switch (j->outcome) {
     case OUTCOME_DONE:
+        if (r->op == FILE_OP_RECUT) {
+            return journal_cut_done(jl, r->id, r->wanted, j->pipeline, j->stored_chunks, err);
+        }
         result = (struct job_result){
             .hash = j->snap.hash,
             .format = j->format,
@@ -110,6 +122,7 @@ static enum status run_record(struct journal *jl, struct journal_op *op, struct 
             .pages = j->stored.title != NULL ? j->stored.pages : r->pages,
             .chunks = j->stored_chunks,
             .note = j->unpacking != NULL ? unpacking_notes(j->unpacking) : NULL,
+            .cut = j->pipeline,
         };
         return journal_done(jl, r->id, r->wanted, &result, err);
     case OUTCOME_MOVED:
@@ -139,7 +152,10 @@ static enum status run_record(struct journal *jl, struct journal_op *op, struct 
 static void log_outcome(const struct job *j)
 {
     struct ingest *in = j->t->in;
-    if (j->outcome == OUTCOME_DONE) {
+    if (j->outcome == OUTCOME_DONE && j->row.op == FILE_OP_RECUT) {
+        LOG_DEBUG("document cut anew", LOG_STR("tenant", j->t->id), LOG_STR("doc", j->row.document),
+                  LOG_INT("chunks", j->stored_chunks), LOG_END);
+    } else if (j->outcome == OUTCOME_DONE) {
         in->jobs_done++;
         in->bytes_done += j->row.stamp.size;
         in->chunks_done += j->stored_chunks;
@@ -370,6 +386,7 @@ struct job *job_start(struct tenant *t, const struct file_row *row)
     if (!copy_row(j, row)) {
         goto failed;
     }
+    recut_pipeline(t->in->settings, j->row.collection, j->pipeline);
     bool room =
         row->op != FILE_OP_PUT || quota_check_file(t, row->stamp.size, &j->err) == STATUS_OK;
     if (row->op == FILE_OP_PUT && room) {
@@ -379,13 +396,15 @@ struct job *job_start(struct tenant *t, const struct file_row *row)
         }
     } else if (moves(row->op) && job_move(j) != STATUS_OK) {
         goto failed;
+    } else if (row->op == FILE_OP_RECUT && job_recut(j) != STATUS_OK) {
+        goto failed;
     }
     t->in->active++;
     j->large = j->charged >= TURN_LARGE_BYTES;
     t->in->active_large += j->large;
     t->in->active_bytes += j->large ? j->charged : 0;
     t->quota_pending += j->charged;
-    if (!room || (row->op != FILE_OP_PUT && !moves(row->op))) {
+    if (!room || (row->op != FILE_OP_PUT && row->op != FILE_OP_RECUT && !moves(row->op))) {
         job_remove(j);
     }
     return j;

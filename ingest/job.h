@@ -4,6 +4,7 @@
  *           a member of a container: lookup by its hash, a snapshot only of what is not known
  *   move:   move -> record
  *   remove: remove -> (trash) -> record
+ *   recut:  read what is stored -> chunk -> encode -> put -> record
  * A job works on a private copy of the file, taken while it is hashed: what is hashed, extracted
  * and stored are the same bytes whatever happens to the file meanwhile. Loop thread. */
 #ifndef CARREL_INGEST_JOB_H
@@ -25,6 +26,7 @@ enum job_phase {
     JOB_EXTRACT,
     JOB_OCR,
     JOB_CHUNK,
+    JOB_RECUT,
     JOB_ENCODE,
     JOB_PUT,
     JOB_MOVE,
@@ -46,7 +48,7 @@ enum job_outcome {
     OUTCOME_HELD,    /* a part is down: the row stays as it is */
 };
 
-enum put_stage { PUT_ORIGINAL, PUT_TEXT, PUT_BOXES, PUT_CHUNKS, PUT_COMMIT, PUT_SENT };
+enum put_stage { PUT_ORIGINAL, PUT_TEXT, PUT_BOXES, PUT_BLOCKS, PUT_CHUNKS, PUT_COMMIT, PUT_SENT };
 
 struct snapshot {
     int fd; /* -1: none. Read-only, private */
@@ -90,6 +92,10 @@ struct job {
     struct ocr_reading *reading; /* job_ocr.c; NULL: none of its pages is a picture */
     const char *note;            /* what of it could not be read, for people; NULL or "": nothing */
     struct chunked_document doc;
+    struct str table;            /* of its blocks, for the store */
+    struct recutting *recutting; /* job_recut.c; NULL: none */
+    bool applied;                /* the store did what it was told */
+    char pipeline[INGEST_PIPELINE_CAP];
 
     /* job_unpack.c: of a container, */
     struct unpacking *unpacking; /* NULL: it is none, or is not unpacked */

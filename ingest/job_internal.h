@@ -57,6 +57,11 @@ enum status job_member(struct job *j) MUST_CHECK;
 
 void job_encode(struct job *j);
 void job_put(struct job *j);
+/* Reads what the store has of it. Cannot begin: why. */
+enum status job_recut(struct job *j) MUST_CHECK;
+/* A step of cutting anew failed: the document stays as it is. */
+void job_recut_failed(struct job *j, const struct error *err);
+void job_recut_free(struct job *j);
 /* Starts with a look at what the folders say; fails when the lane is full. */
 enum status job_move(struct job *j) MUST_CHECK;
 /* Leaves the store. Also for a file that cannot be read, for good (j->err says why): what the store

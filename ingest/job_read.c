@@ -7,6 +7,7 @@
 #include "ingest/job_internal.h"
 #include "ingest/meta.h"
 #include "ingest/queue.h"
+#include "ingest/recut.h"
 
 /* ---- snapshot, lookup ---- */
 
@@ -62,7 +63,7 @@ static void start_lookup(struct job *j)
     Vs__HasContentRequest m = VS__HAS_CONTENT_REQUEST__INIT;
     m.hash.data = j->snap.hash;
     m.hash.len = sizeof j->snap.hash;
-    m.pipeline = j->t->in->pipeline;
+    m.pipeline = j->pipeline;
     struct rpc_options o;
     job_options(j, &o);
     struct rpc_callbacks cb = {.on_reply = on_has_reply, .on_finish = on_has_end};
@@ -211,15 +212,14 @@ enum status job_snapshot(struct job *j)
 static void chunk_work(void *data)
 {
     struct job *j = data;
-    const struct settings *st = j->t->in->settings;
-    struct chunk_options o = {
-        .target_words = (uint32_t)st->chunk.target_words,
-        .max_words = (uint32_t)st->chunk.max_words,
-        .target_cjk_chars = (uint32_t)st->chunk.target_cjk_chars,
-    };
+    struct chunk_options o;
+    recut_options(j->t->in->settings, j->row.collection, &o);
     j->err = (struct error){.code = STATUS_OK};
     j->err.code = chunk_document((const Ex__Block *const *)j->blocks, j->n_blocks, &o, &j->arena,
                                  &j->doc, &j->err);
+    if (j->err.code == STATUS_OK) {
+        j->err.code = chunk_table_write(&j->doc, &j->arena, &j->table, &j->err);
+    }
 }
 
 static void chunk_done(void *data)

@@ -71,6 +71,7 @@ static const struct db_migration migrations[] = {
         "ALTER TABLE files ADD COLUMN note TEXT;" /* what was left out of it */
         "CREATE INDEX files_parent ON files(parent) WHERE parent IS NOT NULL;"
         "CREATE INDEX files_hash ON files(hash) WHERE hash IS NOT NULL;"},
+    {9, "ALTER TABLE files ADD COLUMN cut TEXT;"}, /* the pipeline it was put with */
 };
 
 sqlite3 *journal_db(struct journal *j)
@@ -86,7 +87,7 @@ void journal_close(struct journal *j)
     }
 }
 
-/* Another extractor or chunker gives other chunks: everything that was stored is made anew. */
+/* Another extractor gives other texts: everything that was stored is made anew. */
 static enum status check_pipeline(struct journal *j, const char *pipeline, struct error *err)
 {
     sqlite3_stmt *st = NULL;
@@ -136,7 +137,10 @@ enum status journal_open(const char *path, const char *pipeline, struct journal 
     enum status s =
         db_open(path, DB_CREATE, migrations, sizeof migrations / sizeof migrations[0], &j->db, err);
     if (s == STATUS_OK) {
-        s = db_exec(j->db, "CREATE TEMP TABLE stored(document TEXT PRIMARY KEY) WITHOUT ROWID",
+        s = db_exec(j->db,
+                    "CREATE TEMP TABLE stored(document TEXT PRIMARY KEY) WITHOUT ROWID;"
+                    "CREATE TEMP TABLE cuts(collection TEXT PRIMARY KEY, cut TEXT NOT NULL)"
+                    " WITHOUT ROWID;",
                     err);
     }
 #define STATEMENT_PREPARE(name, sql)                                                               \

@@ -26,6 +26,7 @@ enum file_op { /* what the store still has to be told; numbers are stored */
                FILE_OP_TRASH = 4,   /* deleted by a person: leave search, then move the file away */
                FILE_OP_EXCLUDE = 5, /* deleted by a person in a read-only folder */
                FILE_OP_MOVE_PUT = 6, /* who may read the version it has, then the new one */
+               FILE_OP_RECUT = 7, /* of a ready document: its chunks anew (recut.h); never stored */
 };
 
 enum file_state { /* numbers are stored; "working" is known only to the process that works */
@@ -134,6 +135,7 @@ struct job_result {
     const char *note; /* what was left out of it; NULL: not unpacked, of the same content the old
                          one holds */
     uint32_t pages, chunks;
+    const char *cut; /* pipeline: how it was read and cut */
 };
 /* The store has it. The row is ready unless it has changed meanwhile. */
 enum status journal_done(struct journal *j, int64_t id, uint64_t sequence,
@@ -200,6 +202,21 @@ enum status journal_members_end(struct journal *j, const struct file_row *contai
 /* A member whose bytes are not held (any more): it waits, and its container is unpacked again. */
 enum status journal_member_waits(struct journal *j, const struct file_row *member, int64_t at_ms,
                                  struct error *err) MUST_CHECK;
+
+/* ---- cutting anew: recut.h ---- */
+
+/* How a collection's documents are to be cut; NULL: those of all others. Kept while the journal is
+ * open. */
+enum status journal_cut_set(struct journal *j, const char *collection, const char *cut,
+                            struct error *err) MUST_CHECK;
+/* Ready documents that are cut otherwise: how many; those above row number `after`, their op
+ * FILE_OP_RECUT. */
+enum status journal_cut_count(struct journal *j, uint64_t *out, struct error *err) MUST_CHECK;
+enum status journal_cut_page(struct journal *j, int64_t after, size_t limit, struct arena *a,
+                             struct file_row **rows, size_t *n, struct error *err) MUST_CHECK;
+/* It was cut anew; nothing where it has changed meanwhile. */
+enum status journal_cut_done(struct journal *j, int64_t id, uint64_t sequence, const char *cut,
+                             uint32_t chunks, struct error *err) MUST_CHECK;
 
 /* ---- what people ask ---- */
 

@@ -18,6 +18,11 @@
     "WITH RECURSIVE d(id,op,path) AS (SELECT id,op,path FROM files WHERE parent=?1 UNION ALL"      \
     " SELECT f.id,f.op,f.path FROM files f JOIN d ON f.parent=d.id) "
 
+#define CUT_OTHERWISE                                                                              \
+    "state=1 AND op=0 AND cut IS NOT coalesce("                                                    \
+    "(SELECT cut FROM temp.cuts c WHERE c.collection=files.collection),"                           \
+    "(SELECT cut FROM temp.cuts c WHERE c.collection=''),files.cut)"
+
 #define STATEMENTS(X)                                                                              \
     X(next, "UPDATE counter SET value=value+1 WHERE name='sequence' RETURNING value")              \
     X(raise, "UPDATE counter SET value=max(value,?1) WHERE name='sequence'")                       \
@@ -51,7 +56,7 @@
             "author=?9,language=?10,own_ms=?11,"                                                   \
             "state=iif(wanted=?2,1,state),op=iif(wanted=?2,0,op),"                                 \
             "note=iif(?12 IS NULL AND hash=?3,note,?12),error=iif(wanted=?2,NULL,error),"          \
-            "attempts=iif(wanted=?2,0,attempts),changed_ms=?8"                                     \
+            "attempts=iif(wanted=?2,0,attempts),changed_ms=?8,cut=?13"                             \
             " WHERE id=?1")                                                                        \
     X(moved, "UPDATE files SET done=max(done,?2),state=iif(wanted=?2,1,state),"                    \
              "op=iif(wanted=?2,0,op),error=iif(wanted=?2,NULL,error),changed_ms=?3 WHERE id=?1")   \
@@ -126,6 +131,11 @@
                       " FROM counter WHERE name='sequence') WHERE path>=?1 AND path<?2"            \
                       " AND parent IS NOT NULL")                                                   \
     X(burn, "UPDATE counter SET value=value+?1 WHERE name='sequence'")                             \
+    X(cut_set, "INSERT OR REPLACE INTO temp.cuts VALUES(?1,?2)")                                   \
+    X(cut_count, "SELECT count(*) FROM files WHERE " CUT_OTHERWISE)                                \
+    X(cut_page,                                                                                    \
+      "SELECT " ROW_COLUMNS " FROM files WHERE id>?1 AND " CUT_OTHERWISE " ORDER BY id LIMIT ?2")  \
+    X(cut_done, "UPDATE files SET cut=?3,chunks=?4 WHERE id=?1 AND wanted=?2 AND state=1")         \
     X(seen, "INSERT OR IGNORE INTO temp.stored(document) VALUES(?1)")
 
 struct journal {

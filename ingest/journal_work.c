@@ -94,7 +94,53 @@ enum status journal_done(struct journal *j, int64_t id, uint64_t sequence,
     if (r->note != NULL) {
         (void)sqlite3_bind_text(st, 12, r->note, -1, SQLITE_STATIC);
     }
+    (void)sqlite3_bind_text(st, 13, r->cut, -1, SQLITE_STATIC);
     return db_run(st, err);
+}
+
+/* ---- cutting anew ---- */
+
+enum status journal_cut_set(struct journal *j, const char *collection, const char *cut,
+                            struct error *err)
+{
+    (void)sqlite3_bind_text(j->cut_set, 1, collection == NULL ? "" : collection, -1, SQLITE_STATIC);
+    (void)sqlite3_bind_text(j->cut_set, 2, cut, -1, SQLITE_STATIC);
+    return db_run(j->cut_set, err);
+}
+
+enum status journal_cut_count(struct journal *j, uint64_t *out, struct error *err)
+{
+    bool row = false;
+    enum status s = db_row(j->cut_count, &row, err);
+    *out = s == STATUS_OK && row ? (uint64_t)sqlite3_column_int64(j->cut_count, 0) : 0;
+    db_reset(j->cut_count);
+    return s;
+}
+
+enum status journal_cut_page(struct journal *j, int64_t after, size_t limit, struct arena *a,
+                             struct file_row **rows, size_t *n, struct error *err)
+{
+    *n = 0;
+    *rows = arena_array(a, limit, sizeof **rows);
+    if (*rows == NULL) {
+        return error_set(err, STATUS_NO_MEMORY, "out of memory");
+    }
+    (void)sqlite3_bind_int64(j->cut_page, 1, after);
+    (void)sqlite3_bind_int64(j->cut_page, 2, (sqlite3_int64)limit);
+    enum status s = journal_rows(j->cut_page, limit, a, *rows, n, err);
+    for (size_t i = 0; i < *n; i++) {
+        (*rows)[i].op = FILE_OP_RECUT;
+    }
+    return s;
+}
+
+enum status journal_cut_done(struct journal *j, int64_t id, uint64_t sequence, const char *cut,
+                             uint32_t chunks, struct error *err)
+{
+    journal_bind_job(j->cut_done, id, sequence);
+    (void)sqlite3_bind_text(j->cut_done, 3, cut, -1, SQLITE_STATIC);
+    (void)sqlite3_bind_int64(j->cut_done, 4, chunks);
+    return db_run(j->cut_done, err);
 }
 
 enum status journal_moved_done(struct journal *j, int64_t id, uint64_t sequence, struct error *err)

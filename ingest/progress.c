@@ -11,6 +11,7 @@
 #include "ingest/migrate.h"
 #include "ingest/queue.h"
 #include "ingest/quota.h"
+#include "ingest/recut.h"
 
 void progress_tell(struct rpc_call *call, const ProtobufCMessage *m)
 {
@@ -37,6 +38,8 @@ void progress_tell(struct rpc_call *call, const ProtobufCMessage *m)
         (void)snprintf(doing, sizeof doing, "%.199s", erasing_doing(t->erasing));
     } else if (migration_doing(t->migration)[0] != '\0') {
         (void)snprintf(doing, sizeof doing, "%.199s", migration_doing(t->migration));
+    } else if (recut_doing(t->recut)[0] != '\0') {
+        (void)snprintf(doing, sizeof doing, "%.199s", recut_doing(t->recut));
     } else if (!f.scanned) {
         (void)snprintf(doing, sizeof doing, "looking through the watched folder");
     } else {
@@ -65,6 +68,8 @@ void progress_tell(struct rpc_call *call, const ProtobufCMessage *m)
     reply.quota_bytes = t->quota;
     reply.has_without_room = t->quota_waiting > 0;
     reply.without_room = (uint32_t)t->quota_waiting;
+    reply.has_recut_left = recut_left(t->recut) > 0;
+    reply.recut_left = recut_left(t->recut);
     char shown[400];
     path_show(str_from(doing), shown, sizeof shown);
     if (shown[0] != '\0') {

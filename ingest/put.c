@@ -39,6 +39,7 @@ static void on_put_reply(struct rpc_request *r, const ProtobufCMessage *m, void 
     struct job *j = data;
     const Vs__PutReply *reply = vs_put_reply(m);
     if (reply != NULL && reply->applied) {
+        j->applied = true;
         j->stored_chunks = reply->chunks;
         keep_stored(j, reply->stored);
     }
@@ -54,7 +55,13 @@ static void on_put_end(struct rpc_request *r, const struct error *err, void *dat
         j->stage = PUT_SENT;
         return;
     }
-    if (err->code == STATUS_OK) {
+    if (j->row.op == FILE_OP_RECUT) {
+        if (err->code != STATUS_OK) {
+            job_recut_failed(j, err);
+        } else { /* not applied: it has changed, its own job is to come */
+            job_finish(j, j->applied ? OUTCOME_DONE : OUTCOME_HELD);
+        }
+    } else if (err->code == STATUS_OK) {
         queue_release(j->t->queue);
         job_finish(j, OUTCOME_DONE);
     } else if (j->known && (err->code == STATUS_NOT_FOUND || err->code == STATUS_CONFLICT)) {
@@ -174,7 +181,7 @@ static enum status send_boxes(struct job *j)
 {
     size_t left = j->doc.n_boxes - j->offset;
     if (left == 0) {
-        j->stage = PUT_CHUNKS;
+        j->stage = PUT_BLOCKS;
         j->offset = 0;
         return STATUS_OK;
     }
@@ -210,6 +217,26 @@ static enum status send_boxes(struct job *j)
         j->offset += n;
     }
     arena_reset(&a);
+    return s;
+}
+
+static enum status send_blocks(struct job *j)
+{
+    size_t left = j->table.len - j->offset;
+    if (left == 0) {
+        j->stage = PUT_CHUNKS;
+        j->offset = 0;
+        return STATUS_OK;
+    }
+    size_t n = left < PIECE_BYTES ? left : PIECE_BYTES;
+    Vs__PutRequest m = VS__PUT_REQUEST__INIT;
+    m.has_blocks = 1;
+    m.blocks.data = (uint8_t *)(uintptr_t)j->table.ptr + j->offset;
+    m.blocks.len = n;
+    enum status s = vs_put_send(j->request, &m);
+    if (s == STATUS_OK) {
+        j->offset += n;
+    }
     return s;
 }
 
@@ -287,6 +314,9 @@ static void pump(struct job *j)
         case PUT_BOXES:
             s = send_boxes(j);
             break;
+        case PUT_BLOCKS:
+            s = send_blocks(j);
+            break;
         case PUT_CHUNKS:
             s = send_chunks(j);
             break;
@@ -307,7 +337,11 @@ static void pump(struct job *j)
     j->request = NULL;
     struct error err = j->err;
     err.code = s;
-    job_store_failed(j, &err);
+    if (j->row.op == FILE_OP_RECUT) {
+        job_recut_failed(j, &err);
+    } else {
+        job_store_failed(j, &err);
+    }
 }
 
 static void put_begin(struct job *j)
@@ -323,7 +357,7 @@ static void put_begin(struct job *j)
     begin.hash.len = sizeof j->snap.hash;
     begin.size = j->row.stamp.size;
     begin.format = (char *)(uintptr_t)j->format;
-    begin.pipeline = j->t->in->pipeline;
+    begin.pipeline = j->pipeline;
     begin.title = j->info == NULL ? NULL : j->info->title;
     const char *said = disk_view_language(&j->folders);
     begin.language = (char *)(uintptr_t)said;
@@ -357,6 +391,35 @@ static void put_begin(struct job *j)
     pump(j);
 }
 
+/* Only chunks: where it stands and who may read it does not change. */
+static void put_recut(struct job *j)
+{
+    Vs__Location l = VS__LOCATION__INIT;
+    Vs__PutRequest__Begin begin = VS__PUT_REQUEST__BEGIN__INIT;
+    l.document = j->row.document;
+    l.source = l.collection = begin.format = (char *)(uintptr_t) "";
+    l.sequence = j->row.wanted;
+    begin.location = &l;
+    begin.pipeline = j->pipeline;
+    begin.encoder = j->encoder;
+    begin.has_recut = 1;
+    begin.recut = 1;
+    Vs__PutRequest m = VS__PUT_REQUEST__INIT;
+    m.begin = &begin;
+    struct rpc_options o;
+    job_options(j, &o);
+    struct rpc_callbacks cb = {
+        .on_reply = on_put_reply, .on_ready = on_put_ready, .on_finish = on_put_end};
+    j->request = vs_put(service_client(j->t->in->svc, PEER_VECTORSTORE), &o, &m, &cb, j);
+    if (j->request == NULL) {
+        job_finish(j, OUTCOME_HELD);
+        return;
+    }
+    j->stage = PUT_CHUNKS;
+    j->offset = 0;
+    pump(j);
+}
+
 static void look_done(void *data)
 {
     struct job *j = data;
@@ -376,6 +439,10 @@ static void look_done(void *data)
 void job_put(struct job *j)
 {
     j->phase = JOB_PUT;
+    if (j->row.op == FILE_OP_RECUT) {
+        put_recut(j);
+        return;
+    }
     if (job_look(j, look_done) != STATUS_OK) {
         job_finish(j, OUTCOME_HELD);
     }

@@ -9,6 +9,7 @@
 #include "base/settings/hours.h"
 #include "ingest/job.h"
 #include "ingest/turns.h"
+#include "ingest/recut.h"
 
 #define TAKE_ROWS 256
 #define ENDED_MAX 256
@@ -150,6 +151,7 @@ static void take_done(struct journal_op *op)
         wake_in(q, wait < 600000 ? wait : 600000);
     }
     queue_pump(q);
+    recut_go(q->t->recut);
 }
 
 /* Large ones leave places for small ones, and take memory by turns. */
@@ -340,6 +342,23 @@ void queue_job_ended(struct queue *q, struct job *j)
     } else if (q->next_row >= q->n_rows) { /* its row may wait again, changed meanwhile */
         q->wanted = true;
     }
+}
+
+bool queue_rests(const struct queue *q)
+{
+    bool held = q->held && clock_monotonic_ms() < q->hold_until; /* then one probe */
+    return !q->closing && !q->taking && !q->wanted && !held && !q->paused && q->heavy_s == 0 &&
+           q->active.len == 0 && q->next_row >= q->n_rows && q->t->in->active < INGEST_ACTIVE_MAX;
+}
+
+bool queue_adopt(struct queue *q, const struct file_row *row)
+{
+    struct job *j = job_start(q->t, row);
+    if (j != NULL && map_put(&q->active, row_key(&j->row.id), j, NULL) != STATUS_OK) {
+        job_cancel(j); /* ends by itself, and is not in the map then */
+        j = NULL;
+    }
+    return j != NULL;
 }
 
 void queue_retry_record(struct queue *q, struct job *j)

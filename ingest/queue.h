@@ -39,4 +39,9 @@ void queue_job_ended(struct queue *q, struct job *j);
 /* The job's result could not be written down: call it again in a second. */
 void queue_retry_record(struct queue *q, struct job *j);
 
+/* Nothing is to be done or under way, and heavy work may be. */
+bool queue_rests(const struct queue *q);
+/* Works on a row that was not taken from the queue, while it rests; false: cannot now. */
+bool queue_adopt(struct queue *q, const struct file_row *row);
+
 #endif

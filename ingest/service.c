@@ -9,7 +9,6 @@
 #include "base/file.h"
 #include "base/snapshot_call.h"
 #include "ingest/access.h"
-#include "ingest/chunk.h"
 #include "ingest/documents.h"
 #include "ingest/erase.h"
 #include "ingest/migrate.h"
@@ -28,9 +27,7 @@ static const struct rpc_handler handlers[] = {
      .on_cancel = documents_list_cancel},
     {.method = &ig_get_method, .on_request = documents_get},
     {.method = &ig_progress_method, .on_request = progress_tell},
-    {.method = &ig_pause_method,
-     .on_request = progress_pause,
-     .on_cancel = progress_pause_cancel},
+    {.method = &ig_pause_method, .on_request = progress_pause, .on_cancel = progress_pause_cancel},
     {.method = &ig_list_sources_method, .on_request = sources_list},
     {.method = &ig_poll_source_method, .on_request = sources_poll},
     {.method = &ig_upload_method,
@@ -85,15 +82,6 @@ static enum status extractor_path(char out[PATH_MAX], struct error *err)
                                   : error_errno(err, errno, "%s: the extractor is missing", out);
 }
 
-/* Everything that changes what a file's chunks are: a change makes all of them anew. */
-static void pipeline_name(struct ingest *in)
-{
-    const struct settings *s = in->settings;
-    (void)snprintf(in->pipeline, sizeof in->pipeline, "x%dc%d-%lld-%lld-%lld", EXTRACTOR_VERSION,
-                   CHUNKER_VERSION, (long long)s->chunk.target_words, (long long)s->chunk.max_words,
-                   (long long)s->chunk.target_cjk_chars);
-}
-
 static enum status open_watch_dir(struct ingest *in, struct error *err)
 {
     const char *set = in->settings->ingest.watch_dir;
@@ -127,7 +115,6 @@ static enum status ingest_open(struct service *svc, struct error *err)
     /* of each kind two for every worker: the pool always has the next one at hand */
     in->extracting_max = 2 * extractor_places(svc->settings);
     in->pages_max = in->extracting_max / 2;
-    pipeline_name(in);
     svc->state = in;
     in->renders = renders_new();
     enum status s = in->renders == NULL ? error_set(err, STATUS_NO_MEMORY, "out of memory")
@@ -221,8 +208,9 @@ static void ingest_health(struct service *svc, struct service_health *out)
             (void)snprintf(said, sizeof said, "%s", folder);
             trouble = said;
         } else if (t->quota_waiting > 0) {
-            (void)snprintf(said, sizeof said, "tenant %s is at its quota: %llu documents wait for room",
-                           t->id, (unsigned long long)t->quota_waiting);
+            (void)snprintf(said, sizeof said,
+                           "tenant %s is at its quota: %llu documents wait for room", t->id,
+                           (unsigned long long)t->quota_waiting);
             trouble = said;
         } else if (f.watch_limit) {
             trouble = "raise fs.inotify.max_user_watches: rescanning all the time instead";
@@ -282,7 +270,8 @@ static void on_tick_closed(uv_handle_t *h)
 static void on_closing(uv_timer_t *timer)
 {
     struct ingest *in = container_of(timer, struct ingest, tick);
-    if (!sources_closed(in) || !tenants_closed(in) || !lane_idle(&in->work) || !lane_idle(&in->scans)) {
+    if (!sources_closed(in) || !tenants_closed(in) || !lane_idle(&in->work) ||
+        !lane_idle(&in->scans)) {
         return;
     }
     if (in->pool != NULL) {

@@ -15,6 +15,7 @@
 #include "ingest/migrate.h"
 #include "ingest/queue.h"
 #include "ingest/quota.h"
+#include "ingest/recut.h"
 
 #define FIRST_TENANT "main"
 #define TENANTS_MAX 256
@@ -84,7 +85,12 @@ static enum status prepare(struct ingest *in, const char *id, struct tenant **ou
                  LOG_STR("err", ignored.text), LOG_END);
     }
     if (s == STATUS_OK) {
-        s = journal_open(path, in->pipeline, &journal, err);
+        char extraction[INGEST_PIPELINE_CAP];
+        recut_extraction(extraction);
+        s = journal_open(path, extraction, &journal, err);
+    }
+    if (s == STATUS_OK) {
+        s = recut_prepare(in->settings, journal, err);
     }
     if (s == STATUS_OK) {
         s = journal_has_access(journal, &t->has_access, err);
@@ -139,6 +145,7 @@ static enum status start(struct tenant *t, struct error *err)
     journal_lane_init(&t->journal, in->loop, t->journal.journal);
     t->queue = queue_new(t);
     t->migration = t->queue == NULL ? NULL : migration_new(t);
+    t->recut = t->migration == NULL ? NULL : recut_new(t);
     struct follow_options o = {
         .loop = in->loop,
         .root = t->root,
@@ -153,8 +160,8 @@ static enum status start(struct tenant *t, struct error *err)
         .on_rules = on_rules,
         .data = t,
     };
-    enum status s = t->migration == NULL ? error_set(err, STATUS_NO_MEMORY, "out of memory")
-                                         : follow_new(&o, &t->follow, err);
+    enum status s = t->recut == NULL ? error_set(err, STATUS_NO_MEMORY, "out of memory")
+                                     : follow_new(&o, &t->follow, err);
     if (s != STATUS_OK) {
         return s; /* the process ends, or tries again with its handles still alive */
     }
@@ -394,6 +401,7 @@ void tenants_tick(struct ingest *in)
         }
         quota_tick(t);
         holds_tick(t);
+        recut_go(t->recut);
         if (!t->reconciled && !t->reconciling && now >= t->reconcile_due) {
             reconcile_start(t);
         }
@@ -445,8 +453,8 @@ bool tenants_closed(const struct ingest *in)
     {
         struct tenant *t = list_entry(it, struct tenant, link);
         if (!erasing_idle(t->erasing) || !migration_idle(t->migration) || !queue_idle(t->queue) ||
-            t->reconciling || t->counting || !quota_idle(t) || t->rules_noting ||
-            !list_empty(&t->holdings) || t->reapplying) {
+            recut_busy(t->recut) || t->reconciling || t->counting || !quota_idle(t) ||
+            t->rules_noting || !list_empty(&t->holdings) || t->reapplying) {
             all = false;
         } else if (t->follow != NULL && lane_idle(&in->work)) {
             struct follow *f = t->follow;
@@ -471,6 +479,7 @@ void tenants_free(struct ingest *in)
             free(w);
         }
         erasing_free(t->erasing);
+        recut_free(t->recut);
         migration_free(t->migration);
         queue_free(t->queue);
         access_forget_tenant(t);

@@ -22,6 +22,9 @@ static void on_progress(struct request *q, const ProtobufCMessage *m, const stru
     jsonw_field_int(&w, "pages", (int64_t)reply->pages);
     jsonw_field_int(&w, "chunks", (int64_t)reply->chunks);
     jsonw_field_int(&w, "bytes", (int64_t)reply->bytes);
+    if (reply->has_recut_left) {
+        jsonw_field_int(&w, "recut_left", reply->recut_left);
+    }
     if (reply->has_quota_bytes) {
         jsonw_field_int(&w, "quota_bytes", (int64_t)reply->quota_bytes);
         jsonw_field_int(&w, "without_room", reply->without_room);

@@ -37,7 +37,9 @@ enum status blobs_path(const struct blobs *b, const uint8_t hash[SHA256_BYTES],
         return file_join(out, cap, b->dir, hex, err);
     }
     (void)snprintf(name, sizeof name, "%s.%.64s.%s", hex, pipeline,
-                   kind == BLOB_TEXT ? "text" : "boxes");
+                   kind == BLOB_TEXT    ? "text"
+                   : kind == BLOB_BOXES ? "boxes"
+                                        : "blocks");
     return file_join(out, cap, b->dir, name, err);
 }
 
@@ -61,6 +63,9 @@ enum status blob_begin(const struct blobs *b, struct blob_writer *w, struct erro
 
 enum status blob_flush(struct blob_writer *w, struct error *err)
 {
+    if (w->pending.len == 0) {
+        return STATUS_OK;
+    }
     enum status s = file_write_all(w->fd, w->pending.ptr, w->pending.len, err);
     if (s != STATUS_OK) {
         return error_prefix(err, "%s", w->path);

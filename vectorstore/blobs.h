@@ -1,6 +1,6 @@
 /* The blob folder of a tenant: originals as <hash>, extracted text as <hash>.<pipeline>.text, boxes
  * as <hash>.<pipeline>.boxes (records of BOX_BYTES, little endian: page, x0, y0, x1, y1, start,
- * end). Files are written under a temporary name, fsynced and renamed; a name therefore always
+ * end), the table of its blocks, which is ingest's, as <hash>.<pipeline>.blocks. Files are written under a temporary name, fsynced and renamed; a name therefore always
  * holds a whole file. */
 #ifndef CARREL_VECTORSTORE_BLOBS_H
 #define CARREL_VECTORSTORE_BLOBS_H
@@ -17,7 +17,7 @@ struct blobs {
     char dir[1088];
 };
 
-enum blob_kind { BLOB_ORIGINAL, BLOB_TEXT, BLOB_BOXES };
+enum blob_kind { BLOB_ORIGINAL, BLOB_TEXT, BLOB_BOXES, BLOB_BLOCKS };
 
 struct blob_writer { /* zero-initialised: not open */
     bool open, named;

@@ -192,6 +192,9 @@ enum status catalogue_versions_excess(struct catalogue *c, const char *document,
 enum status catalogue_versions_expired(struct catalogue *c, int64_t before_ms,
                                        const struct version_key *after, struct version_key *out,
                                        size_t cap, size_t *n, struct error *err) MUST_CHECK;
+/* The document's versions that have content `from` have `to`. */
+enum status catalogue_version_recut(struct catalogue *c, const char *document, int64_t from,
+                                    int64_t to, struct error *err) MUST_CHECK;
 enum status catalogue_version_delete(struct catalogue *c, int64_t no, struct error *err) MUST_CHECK;
 enum status catalogue_content_versioned(struct catalogue *c, int64_t content, bool *any,
                                         struct error *err) MUST_CHECK;

@@ -7,6 +7,16 @@
 
 /* ---- versions ---- */
 
+enum status catalogue_version_recut(struct catalogue *c, const char *document, int64_t from,
+                                    int64_t to, struct error *err)
+{
+    struct query q = query(c, Q_VERSION_RECUT, err);
+    put_z(&q, document);
+    put_int(&q, from);
+    put_int(&q, to);
+    return run(&q);
+}
+
 enum status catalogue_version(struct catalogue *c, const struct location *l, const uint8_t *hash,
                               int64_t now_ms, struct error *err)
 {

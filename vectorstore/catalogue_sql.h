@@ -228,6 +228,7 @@
       " FROM contents WHERE pk=?6),?11))") /* a rule's date, the document's own, the file's */     \
     X(VERSION_LAST, "SELECT max(coalesce(valid_to,valid_from)) FROM versions WHERE document=?1")   \
     X(VERSION_CLOSE, "UPDATE versions SET valid_to=?2 WHERE document=?1 AND valid_to IS NULL")     \
+    X(VERSION_RECUT, "UPDATE versions SET content=?3 WHERE document=?1 AND content=?2")            \
     X(VERSION_EXCESS,                                                                              \
       "SELECT " VERSION_KEY_COLUMNS " WHERE v.document=?1 AND v.valid_to IS NOT NULL"              \
       " ORDER BY v.valid_from DESC, v.no DESC LIMIT 16 OFFSET ?2")                                 \

@@ -78,7 +78,7 @@ enum status content_drop_blobs(struct store *s, const struct content *k, struct 
     int64_t structure = 0;
     enum status st =
         catalogue_content_uses(s->writer, k->hash, k->pipeline, &original, &structure, err);
-    for (int kind = BLOB_ORIGINAL; kind <= BLOB_BOXES && st == STATUS_OK; kind++) {
+    for (int kind = BLOB_ORIGINAL; kind <= BLOB_BLOCKS && st == STATUS_OK; kind++) {
         if ((kind == BLOB_ORIGINAL ? original : structure) == 0) {
             st = blobs_path(&s->blobs, k->hash, k->pipeline, (enum blob_kind)kind, path,
                             sizeof path, err);

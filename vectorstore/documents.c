@@ -281,6 +281,33 @@ enum status store_document_files(struct store *s, const struct asker *who, const
     return STATUS_OK;
 }
 
+enum status store_document_blocks(struct store *s, const struct asker *who, const char *document,
+                                  struct arena *a, const char **pipeline, int *fd,
+                                  struct error *err)
+{
+    struct reader *r = NULL;
+    struct catalogue_state state;
+    struct location l;
+    struct content k;
+    char path[1300];
+    *fd = -1;
+    enum status st = reader_take(s, &r, &state, err);
+    if (st == STATUS_OK) {
+        st = document_find(s, r, &state, who, document, NULL, a, &l, &k, err);
+    }
+    reader_give(s, r);
+    if (st == STATUS_OK) {
+        *pipeline = k.pipeline;
+        st = blobs_path(&s->blobs, k.hash, k.pipeline, BLOB_BLOCKS, path, sizeof path, err);
+    }
+    if (st == STATUS_OK) {
+        *fd = open(path, O_RDONLY | O_CLOEXEC);
+        st = *fd >= 0 ? STATUS_OK
+                      : error_set(err, STATUS_NOT_FOUND, "the blocks of its text are not stored");
+    }
+    return st;
+}
+
 struct taking {
     struct arena *a;
     Vs__Chunk **out;

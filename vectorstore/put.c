@@ -34,10 +34,11 @@ static bool name_ok(const char *z)
 
 static enum status check(const Vs__PutRequest__Begin *b, struct error *err)
 {
-    if (b->hash.len != SHA256_BYTES) {
+    bool recut = b->has_recut && b->recut;
+    if (!recut && b->hash.len != SHA256_BYTES) {
         return error_set(err, STATUS_INVALID, "put: the hash must be 32 bytes");
     }
-    if (!blobs_name_ok(b->pipeline) || !name_ok(b->format)) {
+    if (!blobs_name_ok(b->pipeline) || (!recut && !name_ok(b->format))) {
         return error_set(err, STATUS_INVALID, "put: pipeline and format must be short plain names");
     }
     if ((b->title != NULL && strlen(b->title) > TITLE_BYTES) ||
@@ -144,15 +145,33 @@ static enum status decide(struct put *p, const Vs__PutRequest__Begin *b, struct 
             s = STATUS_OK;
         }
     }
-    if (s == STATUS_OK && b->encoder != NULL && b->encoder[0] != '\0') {
-        s = catalogue_encoder_by_name(c, str_from(b->encoder), &p->arena, &p->encoder, err);
-        if (s == STATUS_NOT_FOUND || (s == STATUS_OK && p->encoder.state == ENCODER_RETIRED)) {
-            p->encoder = (struct encoder){0}; /* embedded again by a scan for what is missing */
-            s = STATUS_OK;
-        }
+    if (s == STATUS_OK) {
+        s = put_find_encoder(p, b, err);
     }
     catalogue_end(c);
     return s;
+}
+
+enum status put_find_encoder(struct put *p, const Vs__PutRequest__Begin *b, struct error *err)
+{
+    if (b->encoder == NULL || b->encoder[0] == '\0') {
+        return STATUS_OK;
+    }
+    enum status s =
+        catalogue_encoder_by_name(p->s->writer, str_from(b->encoder), &p->arena, &p->encoder, err);
+    if (s == STATUS_NOT_FOUND || (s == STATUS_OK && p->encoder.state == ENCODER_RETIRED)) {
+        p->encoder = (struct encoder){0}; /* embedded again by a scan for what is missing */
+        s = STATUS_OK;
+    }
+    return s;
+}
+
+static enum status open_files(struct put *p, struct error *err)
+{
+    p->hash = sha256_new();
+    enum status s = p->hash == NULL ? error_set(err, STATUS_NO_MEMORY, "put: out of memory")
+                                    : blob_begin(&p->s->blobs, &p->original, err);
+    return s == STATUS_OK ? blob_begin(&p->s->blobs, &p->text, err) : s;
 }
 
 enum status store_put_begin(struct store *s, const Vs__PutRequest__Begin *begin, struct put **out,
@@ -172,19 +191,17 @@ enum status store_put_begin(struct store *s, const Vs__PutRequest__Begin *begin,
     p->s = s;
     arena_init(&p->arena, PUT_ARENA);
     arena_init(&p->batch, BATCH_ARENA);
-    st = copy_begin(p, begin, err);
-    if (st == STATUS_OK) {
-        st = decide(p, begin, err);
+    if (begin->has_recut && begin->recut) {
+        st = put_recut_begin(p, begin, err);
+    } else {
+        st = copy_begin(p, begin, err);
+        st = st == STATUS_OK ? decide(p, begin, err) : st;
     }
     if (st == STATUS_OK && p->kind == PUT_NEW) {
-        p->hash = sha256_new();
         p->chunks = calloc(STORE_BATCH_CHUNKS, sizeof *p->chunks);
-        st = p->hash == NULL || p->chunks == NULL
-                 ? error_set(err, STATUS_NO_MEMORY, "put: out of memory")
-                 : blob_begin(&s->blobs, &p->original, err);
-        if (st == STATUS_OK) {
-            st = blob_begin(&s->blobs, &p->text, err);
-        }
+        st = p->chunks == NULL ? error_set(err, STATUS_NO_MEMORY, "put: out of memory")
+             : p->recut        ? STATUS_OK
+                               : open_files(p, err);
     }
     if (st != STATUS_OK) {
         store_put_end(p);
@@ -225,6 +242,18 @@ static enum status add_boxes(struct put *p, const Vs__PutRequest *m, struct erro
         p->content.boxes++;
     }
     return s;
+}
+
+static enum status add_blocks(struct put *p, ProtobufCBinaryData piece, struct error *err)
+{
+    enum status s = STATUS_OK;
+    if (!p->blocks.open) {
+        s = blob_begin(&p->s->blobs, &p->blocks, err);
+    }
+    if (s == STATUS_OK && piece.len > STORE_TEXT_BYTES - p->blocks.size) {
+        s = error_set(err, STATUS_TOO_LARGE, "put: the table of blocks is longer than 256 MiB");
+    }
+    return s == STATUS_OK ? blob_add(&p->blocks, piece.data, piece.len, err) : s;
 }
 
 static enum status take_vector(struct put *p, const Vs__Chunk *m, struct put_chunk *k,
@@ -305,6 +334,9 @@ enum status store_put_add(struct put *p, const Vs__PutRequest *m, struct error *
     if (p->kind != PUT_NEW) {
         return s; /* stored already: the content only saves work */
     }
+    if (p->recut && (m->has_original || m->has_text || m->has_blocks || m->n_boxes > 0)) {
+        return error_set(err, STATUS_INVALID, "put: a document that is cut anew has its text");
+    }
     if (m->has_original) {
         if (m->original.len > p->content.size - p->original.size) {
             return error_set(err, STATUS_INVALID, "put: the original is longer than announced");
@@ -321,6 +353,9 @@ enum status store_put_add(struct put *p, const Vs__PutRequest *m, struct error *
     }
     if (s == STATUS_OK) {
         s = add_boxes(p, m, err);
+    }
+    if (s == STATUS_OK && m->has_blocks && m->blocks.len > 0) {
+        s = add_blocks(p, m->blocks, err);
     }
     for (size_t i = 0; i < m->n_chunks && s == STATUS_OK; i++) {
         if (p->n_chunks == STORE_BATCH_CHUNKS || p->batch_bytes >= STORE_BATCH_BYTES) {
@@ -366,6 +401,9 @@ static enum status finish_files(struct put *p, struct error *err)
     }
     if (s == STATUS_OK && p->boxes.open) {
         s = finish_one(p, &p->boxes, BLOB_BOXES, err);
+    }
+    if (s == STATUS_OK && p->blocks.open) {
+        s = finish_one(p, &p->blocks, BLOB_BLOCKS, err);
     }
     return s == STATUS_OK ? blobs_sync(&p->s->blobs, err) : s;
 }
@@ -417,6 +455,9 @@ static enum status locate(struct put *p, struct catalogue_state *state, const st
                           int64_t pk, struct error *err)
 {
     struct catalogue *c = p->s->writer;
+    if (p->recut) {
+        return put_recut_locate(p, state, old, pk, err);
+    }
     p->location.content = pk;
     enum status s = catalogue_location_set(c, &p->location, err);
     if (s == STATUS_OK) {
@@ -442,6 +483,10 @@ static enum status last_transaction(struct put *p, bool *applied, struct error *
     }
     if (s == STATUS_OK && kind == PUT_SAME) {
         *applied = true;
+    }
+    if (p->recut && kind == PUT_NEW &&
+        (old.sequence != p->location.sequence || old.content != p->from.pk)) {
+        kind = PUT_IGNORED; /* it has changed meanwhile, or gone */
     }
     if (s != STATUS_OK || kind != PUT_NEW) {
         catalogue_end(p->s->writer);
@@ -478,7 +523,7 @@ enum status store_put_commit(struct put *p, Vs__PutReply *out, struct error *err
     bool applied = false;
     enum status s = STATUS_OK;
     if (p->kind == PUT_NEW) {
-        s = check_original(p, err);
+        s = p->recut ? STATUS_OK : check_original(p, err);
         if (s == STATUS_OK && p->flushed && p->n_chunks > 0) {
             s = put_flush_batch(p, err);
         }
@@ -489,7 +534,7 @@ enum status store_put_commit(struct put *p, Vs__PutReply *out, struct error *err
             s = put_settle_language(p, err);
         }
         if (s == STATUS_OK) {
-            s = finish_files(p, err);
+            s = p->recut ? put_recut_files(p, err) : finish_files(p, err);
         }
     }
     if (s == STATUS_OK && (p->kind == PUT_NEW || p->kind == PUT_KNOWN)) {
@@ -531,7 +576,7 @@ void store_put_end(struct put *p)
                      LOG_STR("err", err.text), LOG_END);
         }
     }
-    if (p->original.named && !p->committed &&
+    if ((p->original.named || p->linked) && !p->committed &&
         content_drop_blobs(p->s, &p->content, &err) != STATUS_OK) {
         LOG_WARN("files of a put that was given up stay until the next check",
                  LOG_STR("err", err.text), LOG_END);
@@ -539,6 +584,10 @@ void store_put_end(struct put *p)
     blob_end(&p->original);
     blob_end(&p->text);
     blob_end(&p->boxes);
+    blob_end(&p->blocks);
+    if (p->recut && p->text.fd >= 0) {
+        (void)close(p->text.fd);
+    }
     if (p->hash != NULL) {
         uint8_t unused[SHA256_BYTES];
         sha256_end(p->hash, unused);

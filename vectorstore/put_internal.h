@@ -20,7 +20,10 @@ struct put {
     const char *language_hint; /* "" */
     struct content content; /* pk 0 until its first batch is committed */
     struct encoder encoder; /* pk 0: the chunks' vectors are not kept */
-    struct blob_writer original, text, boxes;
+    struct blob_writer original, text, boxes, blocks;
+    bool recut;          /* put_recut.c: nothing but chunks comes; */
+    bool linked;         /* the other files have a second name now, */
+    struct content from; /* which were and are this one's */
     struct sha256 *hash;
     /* the batch */
     struct arena batch;
@@ -33,6 +36,21 @@ struct put {
     uint64_t at_point, at_byte;
     bool text_lost; /* chunks do not ascend in the text, or there is none */
 };
+
+/* In a transaction: the encoder of the chunks' vectors. */
+enum status put_find_encoder(struct put *p, const Vs__PutRequest__Begin *b,
+                             struct error *err) MUST_CHECK;
+
+/* ---- put_recut.c ---- */
+
+/* Everything that begins a put. */
+enum status put_recut_begin(struct put *p, const Vs__PutRequest__Begin *b,
+                            struct error *err) MUST_CHECK;
+/* The files under their second names. */
+enum status put_recut_files(struct put *p, struct error *err) MUST_CHECK;
+/* The flip, within the last transaction. */
+enum status put_recut_locate(struct put *p, struct catalogue_state *state,
+                             const struct location *old, int64_t pk, struct error *err) MUST_CHECK;
 
 /* ---- put_batch.c ---- */
 

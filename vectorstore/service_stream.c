@@ -190,26 +190,53 @@ enum status work_get_original(struct op *op, struct store *s, struct error *err)
     return st == STATUS_OK ? check_sent(op, m->document, r, err) : st;
 }
 
-/* Text, then chunks, then boxes. */
+/* In place of the original, which nobody asked for. */
+static enum status open_blocks(struct op *op, struct store *s, const char *document,
+                               Vs__GetTextReply *r, Vs__DocumentInfo *info, struct error *err)
+{
+    const char *pipeline = NULL;
+    if (op->files[0] >= 0) {
+        (void)close(op->files[0]);
+        op->files[0] = -1;
+    }
+    enum status st =
+        store_document_blocks(s, &op->who, document, &op->page, &pipeline, &op->files[0], err);
+    r->document = info;
+    r->pipeline = (char *)(uintptr_t)pipeline;
+    return st;
+}
+
+/* Text, then chunks or blocks, then boxes. */
 enum status work_get_text(struct op *op, struct store *s, struct error *err)
 {
     const Vs__GetTextRequest *m = vs_get_text_request(op->request);
     Vs__GetTextReply *r = arena_alloc(&op->page, sizeof *r);
     Vs__DocumentInfo *info = NULL;
-    enum status st = r == NULL ? error_set(err, STATUS_NO_MEMORY, "out of memory") : STATUS_OK;
-    if (st == STATUS_OK && op->files[1] < 0) {
+    bool blocks = m != NULL && m->has_blocks && m->blocks;
+    if (r == NULL || m == NULL) {
+        return error_set(err, STATUS_NO_MEMORY, "out of memory");
+    }
+    vs__get_text_reply__init(r);
+    enum status st = STATUS_OK;
+    if (op->files[1] < 0) {
         st = open_files(op, s, m->document, m->has_as_of_ms ? &m->as_of_ms : NULL, &info, err);
+        if (st == STATUS_OK && blocks) {
+            st = open_blocks(op, s, m->document, r, info, err);
+        }
     }
     if (st != STATUS_OK) {
         return st;
     }
-    vs__get_text_reply__init(r);
     op->reply = &r->base;
     bool end = false;
     if (op->phase == 0) {
         r->has_text = true;
         st = read_piece(op, op->files[1], &r->text, err);
         end = r->text.len < PIECE_BYTES;
+    } else if (op->phase == 1 && blocks) {
+        r->has_blocks = true;
+        st = read_piece(op, op->files[0], &r->blocks, err);
+        end = r->blocks.len < PIECE_BYTES;
     } else if (op->phase == 1) {
         st = store_document_chunks(s, &op->who, m->document, m->has_as_of_ms ? &m->as_of_ms : NULL,
                                    (uint32_t)op->offset, PAGE_CHUNKS, &op->page, &r->chunks,

@@ -185,6 +185,10 @@ enum status store_document_files(struct store *s, const struct asker *who, const
                                  int *original, int *text, int *boxes,
                                  struct error *err) MUST_CHECK;
 /* At most `limit` chunks of the document from ordinal `from` on. */
+/* The table of its blocks, open for reading, and the pipeline's name, in a. NOT_FOUND: it has none. */
+enum status store_document_blocks(struct store *s, const struct asker *who, const char *document,
+                                  struct arena *a, const char **pipeline, int *fd,
+                                  struct error *err) MUST_CHECK;
 enum status store_document_chunks(struct store *s, const struct asker *who, const char *document,
                                   const int64_t *as_of, uint32_t from, uint32_t limit,
                                   struct arena *a, Vs__Chunk ***out, size_t *n,

@@ -29,7 +29,7 @@ VS_METHOD(facets, "Facets", Facets, facets, RPC_UNARY, FROM(RETRIEVE) | FROM(SER
 VS_METHOD(list_versions, "ListVersions", ListVersions, list_versions, RPC_UNARY, FROM(SERVE) | FROM(INGEST), 10000)
 VS_METHOD(get_document, "GetDocument", GetDocument, get_document, RPC_UNARY, FROM(SERVE) | FROM(INGEST), 5000)
 VS_METHOD(get_original, "GetOriginal", GetOriginal, get_original, RPC_REPLY_STREAM, FROM(SERVE) | FROM(INGEST), 120000)
-VS_METHOD(get_text, "GetText", GetText, get_text, RPC_REPLY_STREAM, FROM(SERVE) | FROM(RETRIEVE), 60000)
+VS_METHOD(get_text, "GetText", GetText, get_text, RPC_REPLY_STREAM, FROM(SERVE) | FROM(RETRIEVE) | FROM(INGEST), 60000)
 VS_METHOD(snapshot, "Snapshot", Snapshot, snapshot, RPC_UNARY, FROM(CLI), 3600000)
 VS_METHOD(verify, "Verify", Verify, verify, RPC_UNARY, FROM(INGEST) | FROM(SERVE) | FROM(CLI), 600000)
 VS_METHOD(hold_versions, "HoldVersions", HoldVersions, hold_versions, RPC_UNARY, FROM(INGEST), 10000)

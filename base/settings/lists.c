@@ -42,6 +42,37 @@ static enum status check_tenant(void *item, struct arena *a, struct error *err)
                : error_set(err, STATUS_INVALID, "name: \"%.40s\" is no tenant's name", t->name);
 }
 
+static const struct setting collection_rows[] = {
+    TEXT(collection_settings, "name", STRING, name, "",
+         "The collection: a folder directly below the watched one, in every tenant."),
+    ROW(collection_settings, "chunk_target_words", INT, chunk_target_words, 0, 2000, "0",
+        "As chunk.target_words; 0: that."),
+    ROW(collection_settings, "chunk_max_words", INT, chunk_max_words, 0, 4000, "0",
+        "As chunk.max_words; 0: that."),
+    ROW(collection_settings, "chunk_target_cjk_chars", INT, chunk_target_cjk_chars, 0, 4000, "0",
+        "As chunk.target_cjk_chars; 0: that."),
+    ROW(collection_settings, "chunk_overlap_words", INT, chunk_overlap_words, -1, 1000, "-1",
+        "As chunk.overlap_words; -1: that."),
+};
+
+static enum status check_collection(void *item, struct arena *a, struct error *err)
+{
+    const struct collection_settings *c = item;
+    (void)a;
+    if (c->name[0] == '\0' || strlen(c->name) > 255 || strchr(c->name, '/') != NULL) {
+        return error_set(err, STATUS_INVALID, "name: \"%.40s\" is no collection's name", c->name);
+    }
+    if ((c->chunk_target_words > 0 && c->chunk_target_words < 20) ||
+        (c->chunk_max_words > 0 && c->chunk_max_words < 40) ||
+        (c->chunk_target_cjk_chars > 0 && c->chunk_target_cjk_chars < 50)) {
+        return error_set(err, STATUS_INVALID,
+                         "%.40s: a chunk aims at no less than 20 words or 50 characters, and may "
+                         "hold 40 words",
+                         c->name);
+    }
+    return STATUS_OK;
+}
+
 static const struct setting source_rows[] = {
     TEXT(source_settings, "name", STRING, name, "",
          "What it is called: small letters, digits and hyphens."),
@@ -164,6 +195,17 @@ const struct setting_list settings_lists[] = {
      .n_items = offsetof(struct settings, n_tenants),
      .check = check_tenant,
      .example = "- name: law\n  quota: 20GiB\n"},
+    {.path = "collections",
+     .help = "How the documents of single collections are cut. A change cuts them anew in the "
+             "background, from their stored text.",
+     .rows = collection_rows,
+     .n_rows = COUNT(collection_rows),
+     .item_bytes = sizeof(struct collection_settings),
+     .max_items = 256,
+     .items = offsetof(struct settings, collections),
+     .n_items = offsetof(struct settings, n_collections),
+     .check = check_collection,
+     .example = "- name: contracts\n  chunk_target_words: 300\n  chunk_max_words: 500\n"},
     {.path = "sources",
      .help = "Where documents come from besides the watched folder. They are fetched through "
              "carrel-egress, which dials no other place, and kept in a folder of the watched one.",
@@ -178,6 +220,23 @@ const struct setting_list settings_lists[] = {
                 "  bucket: contracts\n  credentials_file: keys/contracts\n"},
 };
 const size_t settings_lists_n = COUNT(settings_lists);
+
+void settings_chunk(const struct settings *s, const char *collection, struct chunk_sizes *out)
+{
+    *out = s->chunk;
+    for (size_t i = 0; i < s->n_collections; i++) {
+        const struct collection_settings *c = &s->collections[i];
+        if (strcmp(c->name, collection) == 0) {
+            out->target_words =
+                c->chunk_target_words > 0 ? c->chunk_target_words : out->target_words;
+            out->max_words = c->chunk_max_words > 0 ? c->chunk_max_words : out->max_words;
+            out->target_cjk_chars =
+                c->chunk_target_cjk_chars > 0 ? c->chunk_target_cjk_chars : out->target_cjk_chars;
+            out->overlap_words =
+                c->chunk_overlap_words >= 0 ? c->chunk_overlap_words : out->overlap_words;
+        }
+    }
+}
 
 int64_t settings_quota(const struct settings *s, const char *tenant)
 {

@@ -401,6 +401,23 @@ static enum status check_together(const struct settings *s, const char **key, st
     if (s->chunk.target_words > s->chunk.max_words) {
         return error_set(err, STATUS_INVALID, "chunk.target_words: is more than chunk.max_words");
     }
+    *key = "chunk.overlap_words";
+    if (s->chunk.overlap_words >= s->chunk.target_words) {
+        return error_set(err, STATUS_INVALID,
+                         "chunk.overlap_words: must be less than chunk.target_words");
+    }
+    *key = "collections";
+    for (size_t i = 0; i < s->n_collections; i++) {
+        struct chunk_sizes c;
+        settings_chunk(s, s->collections[i].name, &c);
+        if (c.overlap_words >= c.target_words || c.target_words > c.max_words) {
+            return error_set(err, STATUS_INVALID,
+                             "collections: %.60s: a chunk's overlap must be less than its target, "
+                             "and that at most its maximum (%lld, %lld, %lld words)",
+                             s->collections[i].name, (long long)c.overlap_words,
+                             (long long)c.target_words, (long long)c.max_words);
+        }
+    }
     *key = "ingest.backlog_hours";
     struct hours hours;
     if (!hours_parse(str_from(s->ingest.backlog_hours), &hours)) {

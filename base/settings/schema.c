@@ -182,6 +182,10 @@ const struct setting settings_schema[] = {
     ROW("chunk.max_words", INT, chunk.max_words, 40, 4000, "380", "Words a chunk never exceeds."),
     ROW("chunk.target_cjk_chars", INT, chunk.target_cjk_chars, 50, 4000, "400",
         "Characters a chunk aims at in Chinese, Japanese and Korean."),
+    ROW("chunk.overlap_words", INT, chunk.overlap_words, 0, 1000, "0",
+        "A chunk begins with whole sentences of the one before, of at most so many words. Less "
+        "than "
+        "chunk.target_words."),
 
     ROW("encoder.dimensions", INT, encoder.dimensions, 8, 1024, "256",
         "Dimensions of the built-in encoder's vectors."),

@@ -1,7 +1,7 @@
-/* The appliance's configuration: $home/carrel.yaml read by libyaml and checked against one schema table
- * (schema.c): type, default, range, help. An unknown or duplicate key, a wrong type or a value out of range
- * is an error that names file and line. docs/config.md and the commented default file are made from the
- * same table. Passed around as a const struct, never global. */
+/* The appliance's configuration: $home/carrel.yaml read by libyaml and checked against one schema
+ * table (schema.c): type, default, range, help. An unknown or duplicate key, a wrong type or a
+ * value out of range is an error that names file and line. docs/config.md and the commented default
+ * file are made from the same table. Passed around as a const struct, never global. */
 #ifndef CARREL_BASE_SETTINGS_H
 #define CARREL_BASE_SETTINGS_H
 
@@ -19,9 +19,9 @@ struct string_list {
 };
 
 struct upstream_settings {
-    const char *url;     /* "" : none configured. OpenAI-compatible base, ends in /v1 */
+    const char *url; /* "" : none configured. OpenAI-compatible base, ends in /v1 */
     const char *model;
-    const char *key_file; /* "" : no key; relative to home */
+    const char *key_file;           /* "" : no key; relative to home */
     struct string_list may_receive; /* labels; "" in the list never stands for unlabelled */
     int64_t connect_timeout_ms, idle_timeout_ms, total_timeout_ms, max_retries;
     bool allow_private_address; /* egress refuses private addresses unless this is true */
@@ -35,6 +35,17 @@ struct tenant_settings {
 
 /* Where carrel-egress listens for those who fetch from sources, below the data directory. */
 #define SOURCES_SOCKET "run/egress-sources.sock"
+
+/* How the documents of one collection are cut, in every tenant; 0 (overlap: -1): as chunk.* says.
+ */
+struct collection_settings {
+    const char *name;
+    int64_t chunk_target_words, chunk_max_words, chunk_target_cjk_chars, chunk_overlap_words;
+};
+
+struct chunk_sizes {
+    int64_t target_words, max_words, target_cjk_chars, overlap_words;
+};
 
 /* Somewhere else that documents are fetched from (ingest/sources.h). */
 struct source_settings {
@@ -66,9 +77,11 @@ struct settings {
     } http;
     struct {
         const char *transport; /* "unix" or "tls" */
-        const char *tls_ca, *tls_certificate, *tls_key; /* for tls: mutual, one certificate a service:
-                                                           <dir>/<service>.crt/.key when a folder is given */
-        const char *tls_host;  /* address the services listen on; ports from tls_base_port up, in peer order */
+        const char *tls_ca, *tls_certificate,
+            *tls_key;         /* for tls: mutual, one certificate a service:
+                                 <dir>/<service>.crt/.key when a folder is given */
+        const char *tls_host; /* address the services listen on; ports from tls_base_port up, in
+                                 peer order */
         int64_t tls_base_port;
     } rpc;
     struct {
@@ -79,13 +92,15 @@ struct settings {
         int64_t max_file_bytes;
         const char *backlog_hours; /* "" : always; base/settings/hours.h */
         int64_t backlog_files, backlog_file_bytes;
-        int64_t workers;       /* extractors at once */
+        int64_t workers; /* extractors at once */
         int64_t trash_days;
         int64_t max_attempts;
         int64_t quota_bytes; /* of one tenant's documents; 0: no limit */
     } ingest;
     struct tenant_settings *tenants;
     size_t n_tenants;
+    struct collection_settings *collections;
+    size_t n_collections;
     struct source_settings *sources;
     size_t n_sources;
     struct {
@@ -104,16 +119,15 @@ struct settings {
     struct {
         int64_t members, total_mb, ratio, depth, waiting_mb;
     } unpack;
-    struct {
-        int64_t target_words, max_words, target_cjk_chars;
-    } chunk;
+    struct chunk_sizes chunk;
     struct {
         int64_t dimensions, first_fit_chunks, min_document_frequency;
         int64_t keep_days; /* the encoder published before; 0: not kept */
         bool gate;         /* compared before it takes another's place */
-        int64_t refit_growth_percent; /* refit when the collection has grown by this since the fit */
-        const char *model;            /* name of an imported encoder; "" : the built-in one */
-        bool truncate;                /* what an API embeds: cut what is longer than it reads */
+        int64_t
+            refit_growth_percent; /* refit when the collection has grown by this since the fit */
+        const char *model;        /* name of an imported encoder; "" : the built-in one */
+        bool truncate;            /* what an API embeds: cut what is longer than it reads */
     } encoder;
     struct {
         int64_t keep_days; /* POST /v1/responses with "store"; 0: not kept */
@@ -128,10 +142,10 @@ struct settings {
         double encoder_weight; /* of an imported one */
     } retrieve;
     struct {
-        const char *model;  /* name of an imported chat model; "" : none */
-        const char *engine; /* "auto", "extractive", "local", "upstream" */
-        const char *chat_template; /* "auto" or a family's name (model/template.h) */
-        const char *kv_type;       /* "f16", "q8_0" or "f32" */
+        const char *model;             /* name of an imported chat model; "" : none */
+        const char *engine;            /* "auto", "extractive", "local", "upstream" */
+        const char *chat_template;     /* "auto" or a family's name (model/template.h) */
+        const char *kv_type;           /* "f16", "q8_0" or "f32" */
         const char *long_conversation; /* "refuse" or "shorten" */
         const char *device;            /* "auto", "cpu" or "cuda" */
         int64_t gpu_layers;            /* -1: as many as fit */
@@ -142,14 +156,16 @@ struct settings {
     } generate;
 };
 
-/* Reads $home/carrel.yaml (missing: all defaults). Strings live in a. File and folder names come out
- * absolute (relative ones count from home); "" stays "". */
+/* Reads $home/carrel.yaml (missing: all defaults). Strings live in a. File and folder names come
+ * out absolute (relative ones count from home); "" stays "". */
 enum status settings_load(const char *home, struct arena *a, struct settings *out,
                           struct error *err) MUST_CHECK;
 /* The same from text; `name` is used in messages. */
 enum status settings_parse(const char *home, struct str yaml, const char *name, struct arena *a,
                            struct settings *out, struct error *err) MUST_CHECK;
 /* What a tenant's documents may take, its own line or everybody's; 0: no limit. */
+/* Of the collection's documents. */
+void settings_chunk(const struct settings *s, const char *collection, struct chunk_sizes *out);
 int64_t settings_quota(const struct settings *s, const char *tenant);
 /* The commented default file, and the reference page docs/config.md. */
 void settings_write_default(struct buf *out);

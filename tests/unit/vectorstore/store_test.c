@@ -322,6 +322,68 @@ static void overlapping_passages_widen_to_their_range(void **state)
     assert_verified(f->s, 1, 3);
 }
 
+/* The whole document as one chunk, under another pipeline's name. */
+static bool recut(struct fixture *f, const char *document, uint64_t sequence, const char *pipeline,
+                  const char *text)
+{
+    struct error err;
+    struct put *p = NULL;
+    Vs__PutReply r = VS__PUT_REPLY__INIT;
+    Vs__Location l = VS__LOCATION__INIT;
+    Vs__PutRequest__Begin b = VS__PUT_REQUEST__BEGIN__INIT;
+    l.document = (char *)(uintptr_t)document;
+    l.source = l.collection = b.format = (char *)(uintptr_t) "";
+    l.sequence = sequence;
+    b.location = &l;
+    b.pipeline = (char *)(uintptr_t)pipeline;
+    b.has_recut = b.recut = true;
+    OK(store_put_begin(f->s, &b, &p, &err));
+    Vs__PutRequest m = VS__PUT_REQUEST__INIT;
+    Vs__Chunk c = VS__CHUNK__INIT, *list[] = {&c};
+    c.end = (uint32_t)strlen(text);
+    c.text = (ProtobufCBinaryData){.data = (uint8_t *)(uintptr_t)text, .len = strlen(text)};
+    m.chunks = list;
+    m.n_chunks = 1;
+    OK(store_put_add(p, &m, &err));
+    OK(store_put_commit(p, &r, &err));
+    store_put_end(p);
+    return r.applied;
+}
+
+static void a_document_is_cut_anew(void **state)
+{
+    struct fixture *f = *state;
+    struct error err;
+    struct arena a;
+    Vs__ListVersionsRequest lv = VS__LIST_VERSIONS_REQUEST__INIT;
+    Vs__ListVersionsReply past, now;
+    const char *whole =
+        "The lighthouse keeper is called Osgood.\n\nHe polishes the lens on Mondays.";
+    arena_init(&a, (size_t)16 * 1024 * 1024);
+    store_retain_versions(f->s, 1000000);
+    put(f, draft("d1", 3, lighthouse, 2), true);
+    put(f, draft("d2", 4, lighthouse, 2), true); /* the same content */
+    lv.document = (char *)(uintptr_t) "d1";
+    OK(store_list_versions(f->s, &appliance, &lv, &a, &past, &err));
+    assert_false(recut(f, "d1", 2, "test-2", whole)); /* it has changed since */
+    assert_false(recut(f, "gone", 2, "test-2", whole));
+    assert_verified(f->s, 2, 2);
+    assert_true(recut(f, "d1", 3, "test-2", whole));
+    expect(f, "lighthouse Mondays", "d1,d2,d2");
+    assert_verified(f->s, 2, 3); /* d2 has the old chunks */
+    OK(store_list_versions(f->s, &appliance, &lv, &a, &now, &err));
+    assert_int_equal(now.n_versions, past.n_versions);
+    assert_int_equal(now.versions[0]->valid_from_ms, past.versions[0]->valid_from_ms);
+    assert_true(recut(f, "d1", 3, "test-2", whole)); /* again: nothing happens */
+    assert_true(recut(f, "d2", 4, "test-2", whole)); /* known already */
+    settle(f->s);
+    assert_verified(f->s, 2, 1);
+    assert_true(remove_document(f->s, "d1", 5));
+    assert_false(recut(f, "d1", 5, "test-3", whole)); /* it does not come back */
+    expect(f, "lighthouse Mondays", "d2");
+    arena_reset(&a);
+}
+
 static void passages_say_where_they_are(void **state)
 {
     struct fixture *f = *state;
@@ -673,6 +735,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(a_content_is_stored_once_and_known, setup, teardown),
         cmocka_unit_test_setup_teardown(a_move_changes_the_place_only, setup, teardown),
         cmocka_unit_test_setup_teardown(passages_say_where_they_are, setup, teardown),
+        cmocka_unit_test_setup_teardown(a_document_is_cut_anew, setup, teardown),
         cmocka_unit_test_setup_teardown(overlapping_passages_widen_to_their_range, setup, teardown),
         cmocka_unit_test_setup_teardown(bad_puts_are_refused_and_leave_nothing, setup, teardown),
         cmocka_unit_test_setup_teardown(many_chunks_go_in_batches, setup, teardown),

@@ -159,6 +159,8 @@ static void test_lists(void **state)
     static const char good[] =
         "ingest:\n  quota: 1GiB\n"
         "tenants:\n  - name: law\n    quota: 2MiB\n  - {name: hr}\n"
+        "chunk:\n  overlap_words: 10\n"
+        "collections:\n  - name: deeds\n    chunk_target_words: 90\n    chunk_overlap_words: 0\n"
         "sources:\n"
         "  - name: wiki\n    url: https://wiki.example.org/docs/\n    include: [\"**/*.md\"]\n"
         "    credentials_file: keys/wiki\n"
@@ -182,6 +184,11 @@ static void test_lists(void **state)
          "cross the network"},
         {"sources:\n  - name: a\n    url: https://x\n    label: secret\n", "label: "},
         {"sources:\n  - name: a\n    kind: s3\n    kind: s3\n", "kind: is there twice"},
+        {"chunk:\n  overlap_words: 200\n", "carrel.yaml:2: chunk.overlap_words: must be less"},
+        {"collections:\n  - name: a/b\n", "is no collection's name"},
+        {"collections:\n  - name: a\n    chunk_target_words: 10\n", "no less than 20 words"},
+        {"collections:\n  - name: a\n    chunk_max_words: 100\n", "overlap must be less"},
+        {"collections:\n  - name: a\n    chunk_overlap_words: 200\n", "overlap must be less"},
     };
     struct arena a;
     struct settings s;
@@ -190,6 +197,14 @@ static void test_lists(void **state)
     assert_int_equal(settings_quota(&s, "law"), 2 << 20);
     assert_int_equal(settings_quota(&s, "hr"), 0);
     assert_int_equal(settings_quota(&s, "main"), 1 << 30);
+    struct chunk_sizes sizes;
+    settings_chunk(&s, "deeds", &sizes);
+    assert_int_equal(sizes.target_words, 90);
+    assert_int_equal(sizes.max_words, 380);
+    assert_int_equal(sizes.overlap_words, 0);
+    settings_chunk(&s, "default", &sizes);
+    assert_int_equal(sizes.target_words, 200);
+    assert_int_equal(sizes.overlap_words, 10);
     assert_int_equal(s.n_sources, 2);
     assert_string_equal(s.sources[0].kind, "http-index");
     assert_string_equal(s.sources[0].folder, "wiki");
