@@ -119,6 +119,7 @@ static enum exit_code run(const struct options *o)
     doctor_home(&d);
     doctor_tools(&d);
     doctor_models(&d);
+    doctor_sources(&d);
     doctor_port(&d);
     doctor_tenants(&d);
     check_services(&d);

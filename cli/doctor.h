@@ -31,6 +31,7 @@ void doctor_machine(struct doctor *d);
 void doctor_home(struct doctor *d);
 void doctor_tools(struct doctor *d);
 void doctor_models(struct doctor *d);
+void doctor_sources(struct doctor *d);
 void doctor_port(struct doctor *d);
 void doctor_tenants(struct doctor *d);
 

@@ -18,7 +18,7 @@
 struct source {
     const struct source_settings *s;
     struct ingest *in;
-    bool running, asked;
+    bool running, asked, looked;
     _Atomic bool done;
     uv_thread_t thread;
     struct source_job job; /* the thread's while it runs */
@@ -87,6 +87,8 @@ static void start(struct source *s)
     s->job.home = s->in->svc->home;
     (void)snprintf(s->job.root, sizeof s->job.root, "%.4095s", t->root);
     s->job.forced = s->asked;
+    s->job.first = !s->looked;
+    s->looked = true;
     s->job.room = quota_room(t);
     s->job.cancelled = false;
     s->job.progress.listing = false;

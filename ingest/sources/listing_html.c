@@ -44,11 +44,12 @@ static void on_start(void *ctx, const xmlChar *name, const xmlChar **attributes)
 {
     struct reading *r = ctx;
     r->any = true;
-    if (attributes == NULL || xmlStrcasecmp(name, BAD_CAST "a") != 0) {
+    if (attributes == NULL || xmlStrcasecmp(name, (const xmlChar *)"a") != 0) {
         return;
     }
     for (size_t i = 0; attributes[i] != NULL && r->status == STATUS_OK; i += 2) {
-        if (xmlStrcasecmp(attributes[i], BAD_CAST "href") == 0 && attributes[i + 1] != NULL) {
+        if (xmlStrcasecmp(attributes[i], (const xmlChar *)"href") == 0 &&
+            attributes[i + 1] != NULL) {
             struct str href = str_from((const char *)attributes[i + 1]);
             bool mark = href.len > 0 && (href.ptr[0] == '#' || href.ptr[0] == '?');
             if (!mark) {

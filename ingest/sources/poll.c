@@ -237,8 +237,10 @@ void source_poll_run(struct source_job *j)
         s = source_state_poll(p.state, &j->poll, &j->err);
     }
     int64_t now = clock_wall_ms();
+    bool anew =
+        j->first && (j->poll.failures > 0 || j->poll.ended_ms + j->source->interval_ms <= now);
     bool due =
-        j->forced || j->poll.due_ms <= now ||
+        j->forced || anew || j->poll.due_ms <= now ||
         j->poll.due_ms > now + RETRY_MAX_MS + 2 * j->source->interval_ms; /* a clock set back */
     if (s == STATUS_OK && due) {
         j->ran = true;

@@ -24,6 +24,7 @@ struct source_job {
     const char *home;
     char root[4096]; /* the tenant's watched folder */
     bool forced;     /* by a person: although it is not due */
+    bool first;      /* since the start: what failed is tried anew, the settings may be others */
     uint64_t room;   /* bytes that may be fetched */
     _Atomic bool cancelled;
     struct source_progress progress;

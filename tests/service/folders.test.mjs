@@ -95,3 +95,22 @@ test("what is ignored leaves search, comes back, and is refused as an upload", {
   rmSync(at("open/.carrelignore"));
   await settlesTo("none", ["open/c.md", "open/d.log.md", "open/e.md"]);
 });
+
+test("a folder's own file closes nothing where there is no access.yaml, over a restart too", { timeout: 60_000 }, async () => {
+  let b = await startAppliance();
+  try {
+    const found = async () => (await b.search("falcon", { top_k: 50 })).map((p) => p.document.path).sort();
+    mkdirSync(join(b.home, "watch/main/pay"), { recursive: true });
+    writeFileSync(join(b.home, "watch/main/pay/.carrel.yaml"), "label: confidential\n");
+    b.drop("pay/a.md", "# Pay\n\nThe falcon is paid.");
+    await b.settled({ n: 1 });
+    b.drop("open/b.md", "# Open\n\nThe falcon is free.");
+    await until("both are found", async () => (await found()).join() === "open/b.md,pay/a.md", { timeout: 15_000 });
+    await b.stop({ keep: true });
+    b = await startAppliance({ home: b.home, config: null });
+    b.drop("open/c.md", "# More\n\nThe falcon is back.");
+    await until("all are found", async () => (await found()).join() === "open/b.md,open/c.md,pay/a.md", { timeout: 15_000 });
+  } finally {
+    await b.stop();
+  }
+});

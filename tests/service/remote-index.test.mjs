@@ -10,10 +10,11 @@ import { binDir, holding, startAppliance, until } from "./appliance.mjs";
 import { Remote } from "./remote.mjs";
 
 const exec = promisify(execFile);
-let a, web, other;
+let a, web, other, lists;
 const carrel = (...args) => exec(join(binDir, "carrel"), [...args, "--home", a.home]).then((r) => ({ code: 0, ...r }), (e) => e);
 const source = async (name = "wiki") => (await a.get("/api/sources")).sources.find((s) => s.name === name);
-const paths = async () => (await a.documents()).map((d) => `${d.path} ${d.state}`).sort();
+const all = async () => (await a.documents()).map((d) => `${d.path} ${d.state}`).sort();
+const paths = async () => (await all()).filter((p) => !p.startsWith("list/"));
 /** Looked at from now on, and done. */
 async function polled(name = "wiki") {
   const { polls } = await a.post("/api/sources", { poll: name });
@@ -38,14 +39,19 @@ before(async () => {
   web.put("deep/b c.md", "# Crane\n\nThe crane flies south.");
   web.put("drafts/no.md", "# Draft\n\nNot ready.");
   web.put(".carrel.yaml", "readers: [nobody]\n");
+  lists = await new Remote("http-index").start();
+  lists.put("far/one.md", "# Bell\n\nThe bell is cast in bronze.");
+  lists.put("far/two.md", "# Rope\n\nThe rope is hemp.");
+  lists.hooks = [(q, r, name) => name === "/docs/list" && (r.writeHead(200, { "content-type": "text/plain; charset=utf-8" }).end(`# what there is\n${lists.url}/docs/far/one.md\n${other.url}/docs/no.md\n/docs/../etc/no.md\n/docs/far/two.md\n`), true)];
   a = await startAppliance({
-    config: `http:\n  requests_per_minute: 0\ningest:\n  settle_ms: 50\nsources:\n  - name: wiki\n    url: ${web.url}/docs/\n    interval: 1h\n    idle_timeout: 1s\n    exclude: [drafts/]\n    max_file_bytes: 64KiB\n    label: internal\n    allow_private_address: true\n  - name: shut\n    url: ${web.url.replace("127.0.0.1", "localhost")}/docs/\n`,
+    config: `http:\n  requests_per_minute: 0\ningest:\n  settle_ms: 50\nsources:\n  - name: wiki\n    url: ${web.url}/docs/\n    interval: 1h\n    idle_timeout: 1s\n    exclude: [drafts/]\n    max_file_bytes: 64KiB\n    label: internal\n    allow_private_address: true\n  - name: list\n    url: ${lists.url}/docs/list\n    interval: 1s\n    allow_private_address: true\n  - name: shut\n    url: ${web.url.replace("127.0.0.1", "localhost")}/docs/\n`,
   });
 });
 after(async () => {
   await a?.stop();
   await web?.stop();
   await other?.stop();
+  await lists?.stop();
 });
 
 test("what is listed is fetched, read, found and labelled", { timeout: 60_000 }, async () => {
@@ -64,6 +70,14 @@ test("a private address is not dialled unless the configuration says so, and is 
   assert.match(s.error, /cannot be reached/);
   assert.equal((await carrel("sources")).code, 1);
   assert.match((await carrel("status")).stdout, /source shut/);
+});
+
+test("a list of addresses, looked at again every interval", { timeout: 30_000 }, async () => {
+  await until("both are there", async () => (await all()).filter((p) => p.startsWith("list/")).join() === "list/far/one.md ready,list/far/two.md ready", { timeout: 15_000 });
+  assert.equal((await a.search("bronze bell"))[0].document.path, "list/far/one.md");
+  lists.put("far/two.md", "# Rope\n\nThe rope is nylon.");
+  await until("the change is found by itself", async () => (await a.search("nylon")).length > 0, { timeout: 15_000 });
+  assert.equal(other.log.length, 0);
 });
 
 test("what has not changed is not fetched again; what has is; what has gone goes", { timeout: 60_000 }, async () => {
