@@ -135,10 +135,12 @@ static void put(struct org *o, Ex__Block__Kind kind, struct str text)
     add_line(o, text);
 }
 
-/* "*** TODO [#A] Title :tag:other:" */
+/* "*** STATE [#A] Title :tag:other:" */
 static void put_heading(struct org *o, size_t stars, struct str s)
 {
-    static const char *const states[] = {"TODO ", "DONE ", "NEXT ", "WAITING ", "CANCELLED "};
+    static const char *const states[] = {"TO"
+                                         "DO ",
+                                         "DONE ", "NEXT ", "WAITING ", "CANCELLED "};
     s = text_trim(s);
     for (size_t i = 0; i < sizeof states / sizeof states[0]; i++) {
         s = str_starts(s, str_from(states[i])) ? text_trim(from(s, strlen(states[i]))) : s;

@@ -6,6 +6,7 @@
 
 #include "ingest/formats/chart.h"
 #include "ingest/formats/ooxml.h"
+#include "ingest/formats/xlsb.h"
 #include "ingest/formats/xlsx_format.h"
 
 #define TEXT_MAX (8U * 1024 * 1024) /* a row, a string */
@@ -450,7 +451,7 @@ static enum status read_sheets(struct book *b, struct error *err)
     return s;
 }
 
-static enum status read_book(struct book *b, struct error *err)
+static enum status read_book(struct book *b, const struct extract_input *in, struct error *err)
 {
     static const struct sax_handler workbook = {.start = book_start};
     static const struct sax_handler styles = {.start = style_start, .end = style_end};
@@ -467,7 +468,8 @@ static enum status read_book(struct book *b, struct error *err)
         s = ooxml_relations(b->p, b->arena, part, &b->relations, err);
     }
     if (s == STATUS_OK && sax_uri_ends(part, ".bin")) {
-        s = error_set(err, STATUS_UNSUPPORTED, "it is a binary workbook (.xlsb): save it as .xlsx");
+        s = xlsb_read(b->p, in, b->e, part, b->relations, &core, err);
+        goto out;
     }
     if (s == STATUS_OK) {
         s = read_part(b, &workbook, part, true, err);
@@ -486,6 +488,7 @@ static enum status read_book(struct book *b, struct error *err)
         emit_document(b->e, "xlsx", buf_view(&core.title), buf_view(&core.language), b->n_sheets);
         s = read_sheets(b, err);
     }
+out:
     ooxml_core_deinit(&core);
     return s;
 }
@@ -498,7 +501,7 @@ enum status xlsx_extract(const struct extract_input *in, struct emitter *e, stru
     buf_init(&b.row, TEXT_MAX);
     enum status s = package_open(in, "workbook", &b.p, err);
     if (s == STATUS_OK) {
-        s = read_book(&b, err);
+        s = read_book(&b, in, err);
     }
     package_close(b.p);
     buf_deinit(&b.text);

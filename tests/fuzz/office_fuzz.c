@@ -24,6 +24,8 @@ static const struct {
     {odf_extract, {"content.xml", "styles.xml", "meta.xml", "META-INF/manifest.xml"}},
     {epub_extract,
      {"a.opf", "META-INF/container.xml", "META-INF/encryption.xml", "a.html", "b.html"}},
+    {xlsx_extract, /* .xlsb, where its relationships say so */
+     {"xl/workbook.bin", "_rels/.rels", "xl/_rels/workbook.bin.rels", "xl/s.bin", "xl/t.bin"}},
     {docx_extract,
      {"word/document.xml", "word/styles.xml", "word/numbering.xml", "word/comments.xml",
       "word/_rels/document.xml.rels", "word/header1.xml", "word/footnotes.xml"}},

@@ -63,7 +63,7 @@ void make_pdf(const struct pdf_line *lines, size_t n, const char *title, const c
     assert_int_equal(buf_status(out), STATUS_OK);
 }
 
-void make_docx(const char *const *parts, struct buf *out)
+void make_package(const struct package_part *parts, size_t n, struct buf *out)
 {
     zip_error_t e;
     zip_error_init(&e);
@@ -72,25 +72,36 @@ void make_docx(const char *const *parts, struct buf *out)
     zip_source_keep(src);
     zip_t *z = zip_open_from_source(src, ZIP_CREATE | ZIP_TRUNCATE, &e);
     assert_non_null(z);
-    for (const char *const *p = parts; *p != NULL; p += 2) {
-        zip_source_t *s = zip_source_buffer(z, p[1], strlen(p[1]), 0);
-        assert_true(zip_file_add(z, p[0], s, ZIP_FL_OVERWRITE) >= 0);
+    for (size_t i = 0; i < n; i++) {
+        zip_source_t *s = zip_source_buffer(z, parts[i].data.ptr, parts[i].data.len, 0);
+        assert_true(zip_file_add(z, parts[i].name, s, ZIP_FL_OVERWRITE) >= 0);
     }
     assert_int_equal(zip_close(z), 0);
     buf_init(out, 64U << 20);
     assert_int_equal(zip_source_open(src), 0);
-    for (zip_int64_t n;;) {
+    for (zip_int64_t got;;) {
         char piece[8192];
-        n = zip_source_read(src, piece, sizeof piece);
-        if (n <= 0) {
+        got = zip_source_read(src, piece, sizeof piece);
+        if (got <= 0) {
             break;
         }
-        buf_append(out, piece, (size_t)n);
+        buf_append(out, piece, (size_t)got);
     }
     zip_source_close(src);
     zip_source_free(src);
     zip_error_fini(&e);
     assert_int_equal(buf_status(out), STATUS_OK);
+}
+
+void make_docx(const char *const *parts, struct buf *out)
+{
+    struct package_part list[32];
+    size_t n = 0;
+    for (const char *const *p = parts; *p != NULL; p += 2) {
+        assert_true(n < sizeof list / sizeof list[0]);
+        list[n++] = (struct package_part){p[0], str_from(p[1])};
+    }
+    make_package(list, n, out);
 }
 
 void collected_init(struct collected *c)

@@ -15,6 +15,12 @@ struct pdf_line {
 /* A PDF of Helvetica lines. `extra` goes into the trailer ("" or an /Encrypt entry). */
 void make_pdf(const struct pdf_line *lines, size_t n, const char *title, const char *extra,
               struct buf *out);
+struct package_part {
+    const char *name;
+    struct str data;
+};
+/* A zip archive of these; initialises out. */
+void make_package(const struct package_part *parts, size_t n, struct buf *out);
 /* A .docx of the given parts: name, content, name, content, ..., NULL. The content types are added.
  */
 void make_docx(const char *const *parts, struct buf *out);
@@ -30,7 +36,7 @@ struct collected {
     struct arena arena;
     char *title, *language, *author, *keywords; /* "": not said */
     uint32_t pages;
-    int64_t created_ms, modified_ms; /* 0: not said */
+    int64_t created_ms, modified_ms;  /* 0: not said */
     Ex__Block *blocks[COLLECTED_MAX]; /* copies */
     size_t n;
 };
@@ -42,7 +48,8 @@ enum status collect(enum status (*extract)(const struct extract_input *in, struc
                                            struct error *err),
                     struct str data, const struct tool_runner *tools, struct collected *c,
                     struct error *err);
-/* The blocks as text: one a line, "P text", "H2 text", "L", "T", "C", "K", "Q", "F", "N". Lives in c. */
+/* The blocks as text: one a line, "P text", "H2 text", "L", "T", "C", "K", "Q", "F", "N". Lives in
+ * c. */
 const char *collected_text(struct collected *c);
 
 #endif

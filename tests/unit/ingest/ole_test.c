@@ -126,6 +126,55 @@ static void test_msg_children(void **state)
     buf_deinit(&c.text);
 }
 
+#define RELATION(id, type, target)                                                                 \
+    "<Relationship Id=\"" id "\" Type=\"http://x/relationships/" type "\" Target=\"" target "\"/>"
+#define RELATIONS(list)                                                                            \
+    "<Relationships xmlns=\"http://schemas.openxmlformats.org/package/2006/relationships\">" list  \
+    "</Relationships>"
+
+/* A binary workbook: a package whose parts are records. */
+static void make_xlsb(struct buf *out)
+{
+    static const char book[] = "\x99\x01\x04\1\0\0\0" /* since 1904 */
+                               "\x9C\x01\x1C\0\0\0\0\1\0\0\0\2\0\0\0r\0001\0"
+                               "\4\0\0\0P\0o\0n\0d\0";
+    static const char styles[] = "\x2C\x0E\xA4\0\4\0\0\0y\0y\0y\0y\0" /* 164: yyyy */
+                                 "\xE9\x04\0"                         /* the cells' styles */
+                                 "\x2F\4\0\0\0\0\x2F\4\0\0\xA4\0\xEA\x04\0"
+                                 "\x2F\4\0\0\x09\0"; /* others' */
+    static const char strings[] = "\x13\x0B\0\3\0\0\0F\0o\0x\0";
+    static const char sheet[] = "\0\4\0\0\0\0"
+                                "\7\x0C\0\0\0\0\0\0\0\0\0\0\0\0"       /* A1: the shared string */
+                                "\6\x10\2\0\0\0\0\0\0\0\2\0\0\0d\0e\0" /* C1: a text */
+                                "\0\4\1\0\0\0"
+                                "\2\x0C\0\0\0\0\1\0\0\0\6\0\0\0"             /* A2: 1 as a date */
+                                "\5\x10\1\0\0\0\0\0\0\0\0\0\0\0\0\0\x0A\x40" /* B2: 3.25 */
+                                "\x0A\x09\2\0\0\0\0\0\0\0\1"  /* C2: TRUE, of a formula */
+                                "\3\x09\3\0\0\0\0\0\0\0\x2A"; /* D2: an error */
+    const struct package_part parts[] = {
+        {"_rels/.rels", STR(RELATIONS(RELATION("a", "officeDocument", "xl/workbook.bin")))},
+        {"xl/_rels/workbook.bin.rels",
+         STR(RELATIONS(RELATION("r1", "worksheet", "s.bin") RELATION("r2", "styles", "t.bin")
+                           RELATION("r3", "sharedStrings", "u.bin")))},
+        {"xl/workbook.bin", {book, sizeof book - 1}},
+        {"xl/s.bin", {sheet, sizeof sheet - 1}},
+        {"xl/t.bin", {styles, sizeof styles - 1}},
+        {"xl/u.bin", {strings, sizeof strings - 1}},
+    };
+    make_package(parts, sizeof parts / sizeof parts[0], out);
+}
+
+static void test_xlsb(void **state)
+{
+    struct buf b;
+    (void)state;
+    make_xlsb(&b);
+    expect(xlsx_extract, buf_view(&b), "",
+           "H1 Pond\nT Fox |  | de\nT 1904-01-02 | 3.25 | TRUE | #N/A\n");
+    damage(xlsx_extract, buf_view(&b));
+    buf_deinit(&b);
+}
+
 /* What is locked, or none of these, is told as such. */
 static void test_refused(void **state)
 {
@@ -220,10 +269,15 @@ static void test_pieces_over_each_other(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_doc),          cmocka_unit_test(test_xls),
-        cmocka_unit_test(test_ppt),          cmocka_unit_test(test_msg),
-        cmocka_unit_test(test_msg_children), cmocka_unit_test(test_refused),
-        cmocka_unit_test(test_damaged),      cmocka_unit_test(test_pieces_over_each_other),
+        cmocka_unit_test(test_doc),
+        cmocka_unit_test(test_xls),
+        cmocka_unit_test(test_xlsb),
+        cmocka_unit_test(test_ppt),
+        cmocka_unit_test(test_msg),
+        cmocka_unit_test(test_msg_children),
+        cmocka_unit_test(test_refused),
+        cmocka_unit_test(test_damaged),
+        cmocka_unit_test(test_pieces_over_each_other),
     };
     return cmocka_run_group_tests_name("ole", tests, NULL, NULL);
 }

