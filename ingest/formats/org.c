@@ -138,8 +138,8 @@ static void put(struct org *o, Ex__Block__Kind kind, struct str text)
 /* "*** STATE [#A] Title :tag:other:" */
 static void put_heading(struct org *o, size_t stars, struct str s)
 {
-    static const char *const states[] = {"TO"
-                                         "DO ",
+    static const char *const states[] = {("TO"
+                                          "DO "),
                                          "DONE ", "NEXT ", "WAITING ", "CANCELLED "};
     s = text_trim(s);
     for (size_t i = 0; i < sizeof states / sizeof states[0]; i++) {
