@@ -27,8 +27,8 @@ void job_want_extract(struct job *j)
         (void)error_set(
             &j->err, STATUS_UNSUPPORTED,
             "this kind of file cannot be read (text, Markdown, HTML, PDF, pictures, Office and "
-            "OpenDocument files, books, RTF, CSV, JSON, XML, mail, reStructuredText, "
-            "AsciiDoc, subtitles and source code can)");
+            "OpenDocument files, books, RTF, CSV, JSON, XML, mail, archives, "
+            "notebooks, reStructuredText, AsciiDoc, Org, subtitles and source code can)");
         job_remove(j);
         return;
     }

@@ -218,6 +218,11 @@ static const char *safe_type(const char *format)
         {"ods", "application/vnd.oasis.opendocument.spreadsheet"},
         {"odp", "application/vnd.oasis.opendocument.presentation"},
         {"epub", "application/epub+zip"},
+        {"doc", "application/msword"},
+        {"xls", "application/vnd.ms-excel"},
+        {"xlsb", "application/vnd.ms-excel.sheet.binary.macroEnabled.12"},
+        {"ppt", "application/vnd.ms-powerpoint"},
+        {"msg", "application/vnd.ms-outlook"},
     };
     for (size_t i = 0; i < sizeof office / sizeof office[0]; i++) {
         if (strcmp(format, office[i].format) == 0) {

@@ -115,6 +115,7 @@ test("an appliance with all of it in its folder stays up and reads what is sound
     symlinkSync("loop.txt", join(a.watch, "bad/loop.txt"));
     symlinkSync("..", join(a.watch, "bad/above"));
     execFileSync("mkfifo", [join(a.watch, "bad/pipe.txt")]);
+    if (process.getuid() === 0) execFileSync("mknod", [join(a.watch, "bad/zero.txt"), "c", "1", "5"]);
     mkdirSync(join(a.watch, "bad/folder.pdf"));
     a.drop("good.md", "# Sound\n\nThe zeppelin lands beside the lighthouse.\n");
 
@@ -129,7 +130,7 @@ test("an appliance with all of it in its folder stays up and reads what is sound
       assert.doesNotMatch(d.error ?? "", /took longer/, d.path);
     }
     const names = all.map((d) => d.path);
-    for (const none of ["passwd.txt", "loop.txt", "pipe.txt", "above"]) assert.ok(!names.includes(`bad/${none}`), none);
+    for (const none of ["passwd.txt", "loop.txt", "pipe.txt", "zero.txt", "above"]) assert.ok(!names.includes(`bad/${none}`), none);
     assert.ok((await a.search("zeppelin lighthouse")).some((p) => p.text.includes("zeppelin")));
     assert.ok(!existsSync("/tmp/carrel-escaped.txt"));
   } finally {

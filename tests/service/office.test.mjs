@@ -2,7 +2,11 @@
 
 import { after, before, test } from "node:test";
 import assert from "node:assert/strict";
-import { startAppliance } from "./appliance.mjs";
+import { execFileSync } from "node:child_process";
+import { mkdtempSync, readFileSync, rmSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { binDir, startAppliance } from "./appliance.mjs";
 import { makeZip } from "./zip.mjs";
 
 const office = "http://schemas.openxmlformats.org/officeDocument/2006/relationships";
@@ -71,4 +75,31 @@ test("the original comes back with its own type", async () => {
   const r = await a.request(`/api/documents/${d.id}/original`);
   assert.equal(r.headers.get("content-type"), "application/vnd.openxmlformats-officedocument.spreadsheetml.sheet");
   assert.deepEqual(Buffer.from(await r.arrayBuffer()), workbook);
+});
+
+test("files of Word, Excel, PowerPoint of 1997 to 2003 and of Outlook, also under a wrong name", async () => {
+  const dir = mkdtempSync(join(tmpdir(), "carrel-samples-"));
+  execFileSync(join(binDir, "../tests/write-samples"), [dir]);
+  a.drop("old/fox.doc", readFileSync(join(dir, "sample.doc")));
+  a.drop("old/pond.xls", readFileSync(join(dir, "sample.xls")));
+  a.drop("old/talk.doc", readFileSync(join(dir, "sample.ppt")));
+  a.drop("old/mail.msg", readFileSync(join(dir, "sample.msg")));
+  a.drop("old/LIESMICH", "Die Schleuse von Terneuzen ist gesperrt.\n");
+  rmSync(dir, { recursive: true });
+  await a.settled({ n: 10 });
+  const cases = [
+    ["Reynard seven", "old/fox.doc", /Reynard \| seven/, null, null],
+    ["ducks mixed", "old/pond.xls", /2018-04-10 \| 3\.25 \| mixed/, 1, "sheet Pond"],
+    ["say it slowly", "old/talk.doc", /Say it slowly/, 1, "slide 1"],
+    ["foxes of Ann Berg", "old/mail.msg", /Ann Berg/, null, null],
+    ["Schleuse Terneuzen", "old/LIESMICH", /gesperrt/, null, null],
+  ];
+  for (const [q, path, words, page, unit] of cases) {
+    const p = (await a.search(q)).find((x) => x.document.path === path);
+    assert.ok(p, `${path} is found by ${q}`);
+    assert.match(p.text, words);
+    if (page) assert.equal(p.page, page, path);
+    if (unit) assert.equal(p.unit, unit, path);
+    if (path.endsWith(".msg")) assert.equal((await a.request(`/api/documents/${p.document.id}/original`)).headers.get("content-type"), "application/vnd.ms-outlook");
+  }
 });
