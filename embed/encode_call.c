@@ -16,12 +16,13 @@ struct encode_call {
     size_t n_texts;
     bool query;
     uint32_t dimensions;
-    const char *name; /* of an imported model's vectors; NULL: a fit's or hashed */
+    const char *name;           /* of an imported model's vectors; NULL: a fit's or hashed */
     char line[NEURAL_LINE_CAP]; /* which imported model */
-    char served[32];  /* the name that these go by */
-    float *vectors;   /* the call's; of an imported model: ours */
+    char served[32];            /* the name that these go by */
+    float *vectors;             /* the call's; of an imported model: ours */
     size_t words;
     bool whole;   /* nothing is cut */
+    bool windows; /* but read in windows */
     size_t first; /* the number of the first text */
     struct neural_count count;
     struct error error;
@@ -105,6 +106,7 @@ static enum status encode_all(struct encode_call *c, struct model_lane *l)
         size_t left = c->n_texts - i;
         uint32_t n = left < NEURAL_GROUP ? (uint32_t)left : NEURAL_GROUP;
         l->scratch.whole = c->whole;
+        l->scratch.windows = c->windows && !c->whole;
         l->scratch.first = c->first + i;
         s = rpc_call_cancelled(c->call)
                 ? error_set(&c->error, STATUS_CANCELLED, "the caller went away")
@@ -202,6 +204,7 @@ static struct encode_call *encode_copy(struct rpc_call *call, const Em__EncodeRe
                               .texts = texts,
                               .n_texts = ask->n_texts,
                               .whole = ask->has_whole && ask->whole,
+                              .windows = ask->has_windows && ask->windows,
                               .first = ask->has_first ? ask->first : 0,
                               .query = ask->kind == EM__ENCODE_REQUEST__KIND__QUERY};
     for (size_t i = 0; i < ask->n_texts; i++) {

@@ -2,6 +2,7 @@
 
 #include <math.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "base/log.h"
@@ -16,6 +17,7 @@ void neural_scratch_init(struct neural_scratch *s)
     for (size_t i = 0; i < NEURAL_GROUP; i++) {
         token_list_init(&s->tokens[i], LIST_MAX);
     }
+    token_list_init(&s->head, LIST_MAX);
 }
 
 void neural_scratch_deinit(struct neural_scratch *s)
@@ -25,6 +27,7 @@ void neural_scratch_deinit(struct neural_scratch *s)
     for (size_t i = 0; i < NEURAL_GROUP; i++) {
         token_list_deinit(&s->tokens[i]);
     }
+    token_list_deinit(&s->head);
     *s = (struct neural_scratch){0};
 }
 
@@ -102,15 +105,115 @@ static enum status read_group(struct neural_scratch *s, const struct model *m,
                                   .title = texts[i].title,
                                   .text = texts[i].text};
         bool cut = false;
-        st = model_text_tokens(m, &text, s->whole ? 0 : longest(m), &s->tokens[i], &cut, err);
+        uint32_t most = s->whole || s->windows ? 0 : longest(m);
+        st = model_text_tokens(m, &text, most, &s->tokens[i], &cut, err);
         if (st == STATUS_OK && s->whole && s->tokens[i].n > longest(m)) {
-            st = error_set(err, STATUS_TOO_LARGE,
-                           "input[%zu] has %zu tokens; %s reads %u at most (truncate cuts it there)",
-                           first + i, s->tokens[i].n, r->name, longest(m));
+            st =
+                error_set(err, STATUS_TOO_LARGE,
+                          "input[%zu] has %zu tokens; %s reads %u at most (truncate cuts it there)",
+                          first + i, s->tokens[i].n, r->name, longest(m));
         }
-        count->tokens += s->tokens[i].n;
+        count->tokens += s->tokens[i].n <= longest(m) ? s->tokens[i].n : 0;
         count->cut += cut;
     }
+    return st;
+}
+
+/* ---- windows ---- */
+
+struct windows { /* of one text's tokens: head, body in pieces, end */
+    const uint32_t *ids;
+    size_t n;
+    uint32_t head, end; /* tokens that every window has, before and behind */
+    uint32_t body;      /* most of a window's own */
+};
+
+/* What title and prefix make is at most a third of a window, the rest is the text's. */
+static enum status plan_windows(struct neural_scratch *s, const struct model *m,
+                                const struct model_record *r, const struct encode_text *t,
+                                uint32_t i, bool query, struct windows *w, struct error *err)
+{
+    const struct tokenizer *k = model_tokenizer(m);
+    struct model_text head = {.prefix = str_from(query ? r->query_prefix : r->passage_prefix),
+                              .title = t->title,
+                              .text = STR("")};
+    bool cut = false;
+    enum status st = model_text_tokens(m, &head, 0, &s->head, &cut, err);
+    uint32_t most = longest(m);
+    *w = (struct windows){.ids = s->tokens[i].ids, .n = s->tokens[i].n};
+    uint32_t last = w->n > 0 ? w->ids[w->n - 1] : 0;
+    w->end = w->n > 0 && (last == tokenizer_separator(k) || last == tokenizer_eos(k)) ? 1 : 0;
+    while (w->head < most / 3 && w->head < s->head.n && w->head + w->end < w->n &&
+           s->head.ids[w->head] == w->ids[w->head]) {
+        w->head++;
+    }
+    w->body = most > w->head + w->end ? most - w->head - w->end : 1;
+    return st;
+}
+
+/* The window that begins at token `from` of the body, into ids; *own: how many are its own. */
+static uint32_t take_window(const struct windows *w, size_t from, uint32_t ids[NEURAL_TOKENS_MAX],
+                            uint32_t *own)
+{
+    size_t left = w->n - w->end - from;
+    *own = left < w->body ? (uint32_t)left : w->body;
+    memcpy(ids, w->ids, w->head * sizeof *ids);
+    memcpy(ids + w->head, w->ids + from, *own * sizeof *ids);
+    memcpy(ids + w->head + *own, w->ids + w->n - w->end, w->end * sizeof *ids);
+    return w->head + *own + w->end;
+}
+
+static void to_unit_length(float *v, uint32_t width)
+{
+    double sum = 0;
+    for (uint32_t i = 0; i < width; i++) {
+        sum += (double)v[i] * (double)v[i];
+    }
+    float scale = sum > 0 ? (float)(1 / sqrt(sum)) : 0;
+    for (uint32_t i = 0; i < width; i++) {
+        v[i] *= scale;
+    }
+}
+
+/* The mean of the windows' vectors, each weighed by its own tokens. Half of a window's overlap with
+ * the next is a quarter of it, so that no sentence is seen only in halves. */
+static enum status encode_windows(struct neural_scratch *s, const struct model *m,
+                                  const struct model_record *r, const struct encode_text *t,
+                                  uint32_t i, bool query, float *out, struct neural_count *count,
+                                  struct error *err)
+{
+    struct windows w;
+    uint32_t ids[NEURAL_TOKENS_MAX];
+    uint32_t n_windows = 0;
+    float *one = calloc(r->width, sizeof *one);
+    enum status st = one == NULL ? error_set(err, STATUS_NO_MEMORY, "out of memory")
+                                 : plan_windows(s, m, r, t, i, query, &w, err);
+    if (st == STATUS_OK) {
+        st = make_room(s, m, longest(m), err);
+    }
+    memset(out, 0, r->width * sizeof *out);
+    for (size_t from = st == STATUS_OK ? w.head : 0; st == STATUS_OK && from + w.end < w.n;) {
+        uint32_t own = 0;
+        struct model_tokens list = {.tokens = ids, .n = take_window(&w, from, ids, &own)};
+        st = n_windows == NEURAL_WINDOWS_MAX ? STATUS_OK
+                                             : backend_embed(s->backend, &list, 1, one, err);
+        if (n_windows++ == NEURAL_WINDOWS_MAX) {
+            count->cut++;
+            break;
+        }
+        for (uint32_t k = 0; k < r->width && st == STATUS_OK; k++) {
+            out[k] += one[k] * (float)own;
+        }
+        count->tokens += list.n;
+        if (from + own + w.end >= w.n) {
+            break;
+        }
+        from += own > 4 ? own - own / 4 : own;
+    }
+    if (st == STATUS_OK) {
+        to_unit_length(out, r->width);
+    }
+    free(one);
     return st;
 }
 
@@ -129,7 +232,8 @@ enum status neural_encode_group(struct neural_scratch *s, const struct model *m,
     }
     enum status st = read_group(s, m, r, texts, n, query, &read, err);
     for (uint32_t i = 0; st == STATUS_OK && i < n; i++) {
-        uint32_t tokens = (uint32_t)s->tokens[i].n;
+        bool windows = s->windows && s->tokens[i].n > longest(m);
+        uint32_t tokens = windows ? 0 : (uint32_t)s->tokens[i].n;
         list[i] = (struct model_tokens){.tokens = s->tokens[i].ids, .n = tokens};
         all += tokens;
         most = tokens > most ? tokens : most;
@@ -151,6 +255,12 @@ enum status neural_encode_group(struct neural_scratch *s, const struct model *m,
             memset(out + (size_t)end * r->width, 0, r->width * sizeof *out);
         }
         first = end + 1;
+    }
+    for (uint32_t i = 0; i < n && st == STATUS_OK; i++) {
+        if (s->windows && s->tokens[i].n > longest(m)) {
+            st = encode_windows(s, m, r, &texts[i], i, query, out + (size_t)i * r->width, &read,
+                                err);
+        }
     }
     if (st == STATUS_OK) {
         st = check_numbers(r, out, (size_t)n * r->width, err);

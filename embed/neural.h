@@ -7,9 +7,10 @@
 #include "model/backend.h"
 #include "model/registry.h"
 
-/* Tokens read of one text, where the model's context is not smaller. Chunks have at most 380 words:
- * what is longer is cut, and counted. */
+/* Tokens read of one text, where the model's context is not smaller. What is longer is cut, and counted, or
+ * read in windows. */
 #define NEURAL_TOKENS_MAX 2048U
+#define NEURAL_WINDOWS_MAX 64U /* of one text; what is behind them is cut, and counted */
 #define NEURAL_GROUP 8U /* texts encoded together */
 
 struct neural_scratch {
@@ -18,10 +19,12 @@ struct neural_scratch {
     struct backend *backend;
     uint32_t room; /* tokens it takes */
     bool whole;    /* a text that is longer than is read is an error, not cut; set before a call */
+    bool windows;  /* such a text is read in windows; set before a call */
     size_t first;  /* the number of the call's first text, for that error */
     uint32_t threads; /* 0: the caller's alone; set before the first use */
     struct pool *pool;
     struct token_list tokens[NEURAL_GROUP];
+    struct token_list head; /* of a text that is read in windows: what each begins with */
 };
 
 void neural_scratch_init(struct neural_scratch *s);

@@ -79,6 +79,8 @@ static void encode_batch(struct job *j)
     Em__EncodeRequest m = EM__ENCODE_REQUEST__INIT;
     m.encoder = j->encoder;
     m.kind = EM__ENCODE_REQUEST__KIND__PASSAGE;
+    m.has_windows = 1;
+    m.windows = 1;
     m.texts = texts;
     m.n_texts = n;
     m.titles = titles;

@@ -196,6 +196,8 @@ static void start_encode(struct migration *m)
     Em__EncodeRequest q = EM__ENCODE_REQUEST__INIT;
     q.encoder = m->encoder;
     q.kind = EM__ENCODE_REQUEST__KIND__PASSAGE;
+    q.has_windows = 1;
+    q.windows = 1;
     q.texts = m->texts;
     q.n_texts = m->n;
     q.titles = m->titles;

@@ -1,4 +1,5 @@
 /* From fused ranks and fetched passages to the reply. */
+#include "base/hash.h"
 #include "retrieve/diverse.h"
 #include "retrieve/fold.h"
 #include "retrieve/search.h"
@@ -185,6 +186,76 @@ static Vs__Passage *passage_of(const Vs__FetchReply *fetched, struct str chunk)
     return NULL;
 }
 
+/* The byte of the text's code point n. */
+static size_t byte_of(ProtobufCBinaryData text, uint32_t n)
+{
+    size_t i = 0;
+    while (n > 0 && i < text.len) {
+        i++;
+        while (i < text.len && (text.data[i] & 0xC0U) == 0x80U) {
+            i++;
+        }
+        n--;
+    }
+    return i;
+}
+
+/* wide without the code points outside [start, end), which are said elsewhere; white space at its
+ * ends goes too. */
+static void narrow(Vs__Passage *wide, const Vs__Passage *core, uint32_t start, uint32_t end)
+{
+    ProtobufCBinaryData text = wide->text;
+    size_t from = byte_of(text, start - wide->start), to = byte_of(text, end - wide->start);
+    while (from < to && strchr(" \n\t", (char)text.data[from]) != NULL) {
+        from++;
+        start++;
+    }
+    while (to > from && strchr(" \n\t", (char)text.data[to - 1]) != NULL) {
+        to--;
+        end--;
+    }
+    if (start > wide->start) { /* what was said before a piece that is no more there */
+        wide->context = core->start <= start ? core->context : NULL;
+        wide->has_page = core->has_page;
+        wide->page = core->page;
+    }
+    wide->text.data += from;
+    wide->text.len = to - from;
+    wide->start = start;
+    wide->end = end;
+    sha256_of(wide->text.data, wide->text.len, wide->hash.data);
+    size_t n = 0;
+    for (size_t i = 0; i < wide->n_boxes; i++) {
+        const Vs__Box *b = wide->boxes[i];
+        if (!b->has_start || !b->has_end || (b->start < end && b->end > start)) {
+            wide->boxes[n++] = wide->boxes[i];
+        }
+    }
+    wide->n_boxes = n;
+}
+
+/* Two that were found near one another widen over the same neighbours: what a better one says
+ * already is taken off. */
+static void say_once(Vs__Passage *wide, const Vs__Passage *core, Rt__RankedPassage *const *kept,
+                     size_t n)
+{
+    uint32_t start = wide->start, end = wide->end;
+    for (size_t i = 0; i < n; i++) {
+        const Vs__Passage *k = kept[i]->passage;
+        if (strcmp(k->content, wide->content) != 0 || k->end <= start || k->start >= end) {
+            continue;
+        }
+        if (k->start <= core->start && k->end > start) {
+            start = k->end;
+        } else if (k->end >= core->end && k->start < end) {
+            end = k->start;
+        }
+    }
+    if ((start > wide->start || end < wide->end) && start < end && wide->hash.len == SHA256_BYTES) {
+        narrow(wide, core, start, end);
+    }
+}
+
 enum status answer_widen(const Vs__FetchReply *widened, struct arena *a, Rt__SearchReply *reply,
                          struct error *err)
 {
@@ -206,6 +277,9 @@ enum status answer_widen(const Vs__FetchReply *widened, struct arena *a, Rt__Sea
             continue;
         }
         Vs__Passage *wide = passage_of(widened, view(core->chunk));
+        if (wide != NULL) {
+            say_once(wide, core, reply->passages, kept);
+        }
         p->passage = wide != NULL ? wide : p->passage;
         reply->passages[kept++] = p;
     }

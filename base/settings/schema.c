@@ -207,8 +207,8 @@ const struct setting settings_schema[] = {
     FLAG(
         "encoder.truncate", encoder.truncate, "false",
         "POST /v1/embeddings cuts a text that is longer than an imported encoder reads; else it is "
-        "refused with the counts. A request's own truncate comes first. Documents' passages are "
-        "always cut."),
+        "refused with the counts. A request's own truncate comes first. Documents' "
+        "passages are read in windows, to their end."),
 
     TEXT("reranker.model", reranker.model, "",
          "An imported reranker (carrel model import --as reranker) by its name: it reads the best "

@@ -42,6 +42,7 @@ struct docx_reader {
     struct later *first, **last; /* boxes of the paragraph at hand, which follow it */
     unsigned tables, cells;
     bool row_deleted, in_row_properties;
+    bool row_names; /* it is said again on each page: it names the columns */
     struct buf row;
     struct style *styles[STYLE_LISTS]; /* the last defined first */
     struct style *style;               /* being read */
@@ -374,6 +375,7 @@ static void close_row(struct sax *x, struct docx_reader *r)
         struct emit_block b = {.kind = body                        ? EX__BLOCK__KIND__TABLE_ROW
                                        : r->part == DOCX_FURNITURE ? EX__BLOCK__KIND__FURNITURE
                                                                    : EX__BLOCK__KIND__NOTE,
+                               .level = body && r->row_names ? 1 : 0,
                                .text = s};
         put_block(x, r, &b);
     }
@@ -428,11 +430,13 @@ static void body_start(struct sax *x, struct docx_reader *r, const char *name,
     } else if (is(name, "tr") && r->tables == 1) {
         buf_reset(&r->row);
         r->cells = 0;
-        r->row_deleted = false;
+        r->row_deleted = r->row_names = false;
     } else if (is(name, "tc") && r->tables == 1) {
         buf_z(&r->row, r->cells++ > 0 ? " | " : "");
     } else if (is(name, "trPr")) {
         r->in_row_properties = true;
+    } else if (is(name, "tblHeader") && r->in_row_properties) {
+        r->row_names = r->row_names || (r->tables == 1 && !sax_is_off(sax_attribute(a, "val")));
     } else if (is(name, "del") && r->in_row_properties) {
         r->row_deleted = r->row_deleted || r->tables == 1;
     } else if (is(name, "del") || is(name, "moveFrom") || is(name, "Fallback") ||

@@ -229,6 +229,7 @@ struct page {
     struct emitter *e;
     struct buf text;
     unsigned pre, items, quotes, captions, rows, cells;
+    unsigned names; /* of the row's cells: <th> */
     uint32_t level; /* within a heading */
     bool space;     /* white space is due before the next letter */
 };
@@ -309,6 +310,7 @@ static void enter(struct page *p, const xmlNode *n)
     if (p->rows > 0) { /* within a row everything is a cell's text */
         if (r == CELL && p->rows == 1) {
             buf_z(&p->text, p->cells++ > 0 ? " | " : "");
+            p->names += strcmp((const char *)n->name, "th") == 0;
             p->space = false;
         } else {
             p->space = true;
@@ -326,7 +328,7 @@ static void enter(struct page *p, const xmlNode *n)
     }
     if (r == ROW && is_data_row(n)) {
         p->rows = 1;
-        p->cells = 0;
+        p->cells = p->names = 0;
     }
 }
 
@@ -339,7 +341,8 @@ static void leave(struct page *p, const xmlNode *n)
     if (p->rows > 0) {
         p->space = true;
         if (r == ROW && --p->rows == 0) {
-            emit_text(p->e, EX__BLOCK__KIND__TABLE_ROW, 0, buf_view(&p->text));
+            emit_text(p->e, EX__BLOCK__KIND__TABLE_ROW,
+                      p->cells > 0 && p->names == p->cells ? 1 : 0, buf_view(&p->text));
             buf_reset(&p->text);
             p->space = false;
         }

@@ -16,6 +16,7 @@ struct markdown {
     Ex__Block__Kind kind;
     uint32_t level;
     unsigned lists, quotes, cells;
+    bool names;              /* the row's cells name the columns */
     bool in_tag, in_comment; /* within raw HTML */
 };
 
@@ -29,7 +30,8 @@ static void finish_block(struct markdown *m)
         bool heading = m->kind == EX__BLOCK__KIND__HEADING;
         struct str title = m->title.len > 0 ? m->title : heading ? s : STR("");
         emit_document(m->e, "md", title, STR(""), 0);
-        emit_text(m->e, m->kind, heading ? m->level : 0, s);
+        bool row = m->kind == EX__BLOCK__KIND__TABLE_ROW;
+        emit_text(m->e, m->kind, heading ? m->level : row && m->names ? 1 : 0, s);
     }
     buf_reset(&m->text);
     m->kind = m->lists > 0    ? EX__BLOCK__KIND__LIST_ITEM
@@ -42,6 +44,7 @@ static int on_enter_block(MD_BLOCKTYPE type, void *detail, void *data)
     struct markdown *m = data;
     if (type == MD_BLOCK_TD || type == MD_BLOCK_TH) {
         buf_z(&m->text, m->cells++ > 0 ? " | " : "");
+        m->names = type == MD_BLOCK_TH;
         return 0;
     }
     m->lists += type == MD_BLOCK_UL || type == MD_BLOCK_OL;

@@ -50,7 +50,7 @@ struct odf {
     struct paragraph paragraphs[PARAGRAPHS_MAX];
     unsigned n_paragraphs;
     struct odf_lists lists;
-    unsigned tables, furniture, notes, boxes;
+    unsigned tables, header_rows, furniture, notes, boxes;
     bool is_title; /* the frame at hand */
     uint32_t page;
     struct buf row;
@@ -288,7 +288,10 @@ static void close_row(struct sax *x, struct odf *r)
         sax_fail(x, STATUS_TOO_LARGE, "one of its rows is larger than 8 MB");
         return;
     }
-    struct emit_block b = {.kind = EX__BLOCK__KIND__TABLE_ROW, .page = r->page, .text = s};
+    struct emit_block b = {.kind = EX__BLOCK__KIND__TABLE_ROW,
+                           .level = r->header_rows > 0 ? 1 : 0,
+                           .page = r->page,
+                           .text = s};
     bool outer = r->n_paragraphs == 0 && r->body && r->furniture == 0;
     if (outer && r->sheet != NULL && (!r->blank || r->first != NULL)) {
         struct emit_block heading = {.kind = EX__BLOCK__KIND__HEADING,
@@ -320,6 +323,8 @@ static void table_start(struct sax *x, struct odf *r, const char *name,
         }
     } else if (r->tables != 1) {
         return;
+    } else if (strcmp(name, "table-header-rows") == 0) {
+        r->header_rows++;
     } else if (strcmp(name, "table-row") == 0) {
         buf_reset(&r->row);
         r->blank = true;
@@ -488,9 +493,12 @@ static void table_end(struct sax *x, struct odf *r, const char *name)
 {
     if (strcmp(name, "table") == 0) {
         leave(&r->tables);
+        r->header_rows = r->tables == 0 ? 0 : r->header_rows;
         if (r->tables == 0 && r->kind != NULL && strcmp(r->kind, "ods") == 0) {
             r->sheet = NULL; /* an empty one */
         }
+    } else if (r->tables == 1 && strcmp(name, "table-header-rows") == 0) {
+        leave(&r->header_rows);
     } else if (r->tables == 1 && strcmp(name, "table-row") == 0) {
         close_row(x, r);
     } else if (r->tables == 1 &&

@@ -1,6 +1,7 @@
 // Cutting anew: another size for a collection, from the stored text, while the old chunks are found.
 import assert from "node:assert/strict";
 import { execFile } from "node:child_process";
+import { createHash } from "node:crypto";
 import { renameSync } from "node:fs";
 import { test } from "node:test";
 import { join } from "node:path";
@@ -69,6 +70,14 @@ test("a collection's other sizes cut its documents anew, and only them", { timeo
     });
     const wide = (await a.search("clause 33 of contract 1", { filter: { documents: [one.id] }, widen: 1 }))[0];
     assert.equal([...text].slice(wide.start, wide.end).join(""), wide.text, "widened, nothing is said twice");
+    const all = await a.search("harbour dues and mooring of contract 1", { filter: { documents: [one.id] }, widen: 1, top_k: 12, fold: false });
+    assert.ok(all.length > 2);
+    all.sort((x, y) => x.start - y.start);
+    for (const [i, w] of all.entries()) {
+      assert.equal([...text].slice(w.start, w.end).join(""), w.text);
+      assert.equal(w.hash, createHash("sha256").update(w.text).digest("hex"));
+      if (i > 0) assert.ok(w.start >= all[i - 1].end, "nor in two that were found near one another");
+    }
 
     // moved into another collection it is cut as those are
     renameSync(join(a.home, "watch/main/contracts/c0.md"), join(a.home, "watch/main/other/c0.md"));

@@ -130,6 +130,50 @@ static void long_texts_are_cut_and_counted(void **state)
     end(&p);
 }
 
+/* A text that is longer is read in windows, to its end: what stands there turns the vector its way.
+ */
+static void long_texts_are_read_in_windows(void **state)
+{
+    (void)state;
+    struct place p;
+    char text[4096] = "";
+    float cut[64], windows[64], other[64], end_alone[64], group[2 * 64];
+    size_t n = 0;
+    struct error err = {0};
+    struct neural_count count = {0};
+    begin(&p, &small, MODEL_ENCODER, "", "");
+    for (int i = 0; i < 120; i++) {
+        n += (size_t)snprintf(text + n, sizeof text - n, "w%d ", i < 60 ? 10 + i % 7 : 200 + i % 5);
+    }
+    struct neural_count one = encode(&p, "w5 w6", text, false, cut);
+    assert_int_equal(one.cut, 1);
+    p.scratch.windows = true;
+    one = encode(&p, "w5 w6", text, false, windows);
+    assert_int_equal(one.cut, 0);
+    assert_true(one.tokens > 122); /* title, ends and overlaps count each time */
+    assert_true(fabsf(dot(windows, windows) - 1) < 1e-5f);
+    (void)encode(&p, "w5 w6", "w200 w201 w202 w203 w204 w200 w201 w202 w203 w204", false,
+                 end_alone);
+    assert_true(dot(windows, end_alone) > dot(cut, end_alone));
+    (void)snprintf(text + n - 5, sizeof text - n + 5, "w99 ");
+    (void)encode(&p, "w5 w6", text, false, other);
+    assert_true(memcmp(other, windows, sizeof other) != 0);
+    /* beside others in a group, and shorter ones as ever */
+    struct encode_text texts[2] = {{.text = str_from(text), .title = STR("w5 w6")},
+                                   {.text = STR("w9 w10"), .title = STR("")}};
+    assert_int_equal(
+        neural_encode_group(&p.scratch, p.model, &p.record, texts, 2, false, group, &count, &err),
+        STATUS_OK);
+    assert_memory_equal(group, other, sizeof other);
+    (void)encode(&p, "", "w9 w10", false, other);
+    assert_memory_equal(group + 64, other, sizeof other);
+    /* a title that is longer than a window leaves room for the text */
+    one = encode(&p, text, text, false, other);
+    assert_true(fabsf(dot(other, other) - 1) < 1e-5f);
+    assert_int_equal(one.cut, 0);
+    end(&p);
+}
+
 /* One scratch for models of different shapes, longer and shorter texts: always the same bits. */
 static void a_scratch_serves_all(void **state)
 {
@@ -304,6 +348,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(prefixes_stand_before_the_text),
         cmocka_unit_test(long_texts_are_cut_and_counted),
+        cmocka_unit_test(long_texts_are_read_in_windows),
         cmocka_unit_test(a_scratch_serves_all),
         cmocka_unit_test(groups_and_threads_change_no_bit),
         cmocka_unit_test(pairs_are_scored_by_the_head),

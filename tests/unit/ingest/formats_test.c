@@ -120,7 +120,7 @@ static void test_html(void **state)
             "<script>evil()</script><blockquote>said</blockquote><footer>foot</footer></body></"
             "html>"),
         "The page",
-        "H1 Head\nP One bold word.\nP Two\nlines\nL a\nL b\nT k | v\nT 1 | 2\nC   x\n y\nQ said\n");
+        "H1 Head\nP One bold word.\nP Two\nlines\nL a\nL b\nT1 k | v\nT 1 | 2\nC   x\n y\nQ said\n");
     expect(html_extract, STR("<meta charset=iso-8859-1><p>caf\xE9"), "", "P caf\u00E9\n");
     expect(html_extract, STR("<meta charset=iso-8859-1><p>caf\u00E9 is UTF-8"), "",
            "P caf\u00E9 is UTF-8\n");

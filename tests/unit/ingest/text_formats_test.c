@@ -13,6 +13,34 @@ static void fill(struct buf *b, const char *unit, size_t n)
 
 /* ---- csv ---- */
 
+/* Of a table's rows those that name the columns say so. */
+static void header_rows(enum status (*extract)(const struct extract_input *in, struct emitter *e,
+                                               struct error *err),
+                        const char *text, const char *levels)
+{
+    struct collected c;
+    struct error err = {0};
+    size_t n = 0;
+    collected_init(&c);
+    assert_int_equal(collect(extract, str_from(text), NULL, &c, &err), STATUS_OK);
+    for (size_t i = 0; i < c.n; i++) {
+        if (c.blocks[i]->kind == EX__BLOCK__KIND__TABLE_ROW) {
+            assert_true(levels[n] != '\0');
+            assert_int_equal(c.blocks[i]->level, levels[n++] - '0');
+        }
+    }
+    assert_int_equal(levels[n], '\0');
+    collected_deinit(&c);
+}
+
+static void test_header_rows(void **state)
+{
+    (void)state;
+    header_rows(markdown_extract, "| a | b |\n|---|---|\n| c | d |\n| e | f |\n", "100");
+    header_rows(html_extract, "<p>Text.<table><tr><th>a<th>b<tr><th>c<td>d<tr><td>e<td>f</table>",
+                "100");
+}
+
 static void test_csv(void **state)
 {
     (void)state;
@@ -501,6 +529,7 @@ int main(void)
         cmocka_unit_test(test_open_asciidoc),
         cmocka_unit_test(test_subtitles),
         cmocka_unit_test(test_hostile_subtitles),
+        cmocka_unit_test(test_header_rows),
     };
     return cmocka_run_group_tests_name("text formats", tests, NULL, NULL);
 }
