@@ -32,7 +32,9 @@ static struct container_limits limits_of(const struct job *j)
 {
     const struct settings *st = j->t->in->settings;
     struct container_limits l = {.members = (uint64_t)st->unpack.members,
-                                 .bytes = (uint64_t)st->unpack.total_mb << 20};
+                                 .bytes = (uint64_t)st->unpack.total_mb << 20,
+                                 .ratio = (uint64_t)st->unpack.ratio,
+                                 .ratio_from = RATIO_FROM};
     return l;
 }
 
@@ -82,9 +84,6 @@ struct extraction *job_unpack(struct job *j, int fd, extract_done_fn done)
     struct ingest *in = j->t->in;
     const struct settings *st = in->settings;
     struct extract_members m = {.members = j->container.members, .bytes = j->container.bytes};
-    uint64_t by_ratio = j->row.stamp.size * (uint64_t)st->unpack.ratio;
-    by_ratio = by_ratio > RATIO_FROM ? by_ratio : RATIO_FROM;
-    m.bytes = m.bytes < by_ratio ? m.bytes : by_ratio;
     if ((int64_t)j->row.depth >= st->unpack.depth) {
         m.members = 0;
     }
@@ -192,15 +191,15 @@ static void say_left_out(struct job *j)
     char text[160];
     if (l->too_many > 0) {
         (void)snprintf(text, sizeof text,
-                       "%llu of the files in it left out: with what else lies in the same file "
+                       "%llu of the files in it %s left out: with what else lies in the same file "
                        "they are too many or too large",
-                       (unsigned long long)l->too_many);
+                       (unsigned long long)l->too_many, l->too_many == 1 ? "was" : "were");
         unpacking_note(j->unpacking, text);
     }
     if (l->too_long > 0) {
         (void)snprintf(text, sizeof text,
-                       "%llu of the files in it left out: their paths are too long",
-                       (unsigned long long)l->too_long);
+                       "%llu of the files in it %s left out: their paths are too long",
+                       (unsigned long long)l->too_long, l->too_long == 1 ? "was" : "were");
         unpacking_note(j->unpacking, text);
     }
     if (l->itself > 0) {

@@ -166,6 +166,8 @@ enum status journal_requeue(struct journal *j, int64_t id, struct error *err) MU
 
 struct container_limits {
     uint64_t members, bytes; /* of all that is in one file on the disk */
+    uint64_t ratio;          /* and so many bytes for each of that file's, */
+    uint64_t ratio_from;     /* where they are more than this */
 };
 struct container_look {
     bool unpack;             /* its members are not known, or wait for their bytes */

@@ -85,17 +85,40 @@ static enum status two_flags(sqlite3_stmt *st, bool *a, bool *b, struct error *e
     return s;
 }
 
-/* What others in the same file on the disk have of its members and bytes. */
-static enum status count_others(struct journal *j, const struct file_row *container,
-                                uint64_t *members, uint64_t *bytes, struct error *err)
+/* What may be unpacked of the file on the disk by its own size. */
+static enum status most_bytes(struct journal *j, const struct file_row *container,
+                              const struct container_limits *limits, uint64_t *out,
+                              struct error *err)
+{
+    struct arena a;
+    struct file_row file = *container;
+    bool found = true;
+    enum status s = STATUS_OK;
+    arena_init(&a, (size_t)1 << 20);
+    if (container->parent != 0) {
+        s = journal_row_at(j, file_row_real(container), &a, &file, &found, err);
+    }
+    uint64_t size = s == STATUS_OK && found ? file.stamp.size : 0;
+    uint64_t by_ratio = size < UINT64_MAX / limits->ratio ? size * limits->ratio : UINT64_MAX;
+    by_ratio = by_ratio > limits->ratio_from ? by_ratio : limits->ratio_from;
+    *out = by_ratio < limits->bytes ? by_ratio : limits->bytes;
+    arena_reset(&a);
+    return s;
+}
+
+/* The room that is left for it: less what others in the same file on the disk have. */
+static enum status room_for(struct journal *j, const struct file_row *container,
+                            const struct container_limits *limits, uint64_t *members,
+                            uint64_t *bytes, struct error *err)
 {
     char low[INGEST_PATH_MAX + 1];
     char high[INGEST_PATH_MAX + 1];
     struct str real = file_row_real(container);
     bool row = false;
-    *members = *bytes = 0;
-    if (container->depth == 0) {
-        return STATUS_OK;
+    *members = limits->members;
+    enum status sized = most_bytes(j, container, limits, bytes, err);
+    if (container->depth == 0 || sized != STATUS_OK) {
+        return sized;
     }
     if (!journal_below_range(real, low, high)) {
         return error_set(err, STATUS_TOO_LARGE, "the path is too long");
@@ -106,8 +129,10 @@ static enum status count_others(struct journal *j, const struct file_row *contai
     (void)sqlite3_bind_int64(st, 3, container->id);
     enum status s = db_row(st, &row, err);
     if (s == STATUS_OK && row) {
-        *members = (uint64_t)sqlite3_column_int64(st, 0);
-        *bytes = (uint64_t)sqlite3_column_int64(st, 1);
+        uint64_t taken = (uint64_t)sqlite3_column_int64(st, 0);
+        uint64_t taken_bytes = (uint64_t)sqlite3_column_int64(st, 1);
+        *members = taken < *members ? *members - taken : 0;
+        *bytes = taken_bytes < *bytes ? *bytes - taken_bytes : 0;
     }
     db_reset(st);
     return s;
@@ -121,8 +146,6 @@ enum status journal_container(struct journal *j, const struct file_row *row,
     bool waits = false;
     bool same = false;
     bool bare = false;
-    uint64_t members = 0;
-    uint64_t bytes = 0;
     *out = (struct container_look){0};
     (void)sqlite3_bind_int64(j->members_wait, 1, row->id);
     enum status s = two_flags(j->members_wait, &waits, NULL, err);
@@ -132,11 +155,9 @@ enum status journal_container(struct journal *j, const struct file_row *row,
         s = two_flags(j->known_hash, &same, &bare, err);
     }
     if (s == STATUS_OK) {
-        s = count_others(j, row, &members, &bytes, err);
+        s = room_for(j, row, limits, &out->members, &out->bytes, err);
     }
     out->unpack = !known || waits || (!same && !bare);
-    out->members = members < limits->members ? limits->members - members : 0;
-    out->bytes = bytes < limits->bytes ? limits->bytes - bytes : 0;
     return s;
 }
 
@@ -323,19 +344,15 @@ enum status journal_members(struct journal *j, const struct file_row *container,
     struct placing p = {.j = j};
     struct file_row row;
     struct family family;
-    uint64_t members = 0;
-    uint64_t bytes = 0;
     arena_init(&p.a, (size_t)64 << 20);
     enum status s = still_there(j, container, &p.a, &row, err);
     if (s == STATUS_OK) {
         s = ancestors(j, &row, hash, &p.a, &family, err);
     }
     if (s == STATUS_OK) {
-        s = count_others(j, &row, &members, &bytes, err);
+        s = room_for(j, &row, limits, &p.members, &p.bytes, err);
     }
     p.container = &row;
-    p.members = members < limits->members ? limits->members - members : 0;
-    p.bytes = bytes < limits->bytes ? limits->bytes - bytes : 0;
     if (s == STATUS_OK) {
         p.real = file_row_real(&row);
         path_collection(p.real, p.collection);

@@ -131,12 +131,46 @@ static void decode_quoted(struct str s, bool in_word, struct buf *out)
     }
 }
 
+/* One line of uuencode (POSIX): how many bytes it stands for, then four letters for three of them.
+ */
+static void decode_uu_line(struct str line, struct buf *out)
+{
+    size_t left = (size_t)(line.ptr[0] - ' ') & 63;
+    for (size_t i = 1; left > 0 && i < line.len; i += 4) {
+        uint32_t bits = 0;
+        for (size_t k = 0; k < 4; k++) {
+            char c = i + k < line.len ? line.ptr[i + k] : ' ';
+            bits = bits << 6 | (uint32_t)((c - ' ') & 63);
+        }
+        for (unsigned k = 0; k < 3 && left > 0; k++, left--) {
+            buf_char(out, (char)(bits >> (16 - 8 * k) & 0xFF));
+        }
+    }
+}
+
+static void decode_uu(struct str s, struct buf *out)
+{
+    struct str line;
+    bool inside = false;
+    for (size_t at = 0; source_line(s, &at, &line);) {
+        if (!inside) {
+            inside = str_starts(line, STR("begin "));
+        } else if (line.len == 0 || str_eq(line, STR("end"))) {
+            break;
+        } else {
+            decode_uu_line(line, out);
+        }
+    }
+}
+
 void mime_decode(struct str body, const char *encoding, struct buf *out)
 {
     if (strcasecmp(encoding, "base64") == 0) {
         decode_base64(body, out);
     } else if (strcasecmp(encoding, "quoted-printable") == 0) {
         decode_quoted(body, false, out);
+    } else if (strcasecmp(encoding, "x-uuencode") == 0 || strcasecmp(encoding, "uuencode") == 0) {
+        decode_uu(body, out);
     } else {
         buf_str(out, body);
     }

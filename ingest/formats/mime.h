@@ -18,7 +18,7 @@ void mime_decode_words(struct str value, struct buf *out);
 void mime_token(struct str value, char *out, size_t cap);
 /* A parameter of such a field, decoded; false: there is none, or it does not fit. */
 bool mime_parameter(struct str value, const char *name, char *out, size_t cap);
-/* base64 and quoted-printable; whatever else stays as it is. Appends. What is damaged is passed
+/* base64, quoted-printable and uuencode; whatever else stays as it is. Appends. What is damaged is passed
  * over. */
 void mime_decode(struct str body, const char *encoding, struct buf *out);
 

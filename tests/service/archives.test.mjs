@@ -1,10 +1,12 @@
 // What lies in archives and mails: found inside, cited by its own path, and living with the file that holds it.
 import assert from "node:assert/strict";
+import { execFile } from "node:child_process";
+import { promisify } from "node:util";
 import { renameSync, rmSync, writeFileSync, readdirSync, existsSync } from "node:fs";
 import { after, before, test } from "node:test";
 import { join } from "node:path";
 import { gzipSync } from "node:zlib";
-import { startAppliance, until } from "./appliance.mjs";
+import { binDir, startAppliance, until } from "./appliance.mjs";
 import { makePdf } from "./pdf.mjs";
 import { makeZip } from "./zip.mjs";
 
@@ -25,6 +27,8 @@ const post = (more = []) => makeZip([
 ]);
 let a;
 
+const exec = promisify(execFile);
+const carrel = async (...args) => (await exec(join(binDir, "carrel"), [...args, "--home", a.home])).stdout;
 const paths = async () => (await a.documents()).map((d) => d.path).sort();
 const all = async () => Object.fromEntries((await a.documents()).map((d) => [d.path, d]));
 const finds = async (query) => (await a.search(query))[0]?.document.path;
@@ -131,6 +135,47 @@ test("kill -9 in the middle loses nothing and leaves nothing behind", { timeout:
   assert.deepEqual(existsSync(tmp) ? readdirSync(tmp).filter((n) => n.startsWith("original")) : [], []);
   await a.request(`/api/documents/${(await all())["big/many.zip"].id}`, { method: "DELETE" });
   await until("they are gone", async () => (await paths()).every((p) => !p.startsWith("big/")));
+});
+
+test("who may not read the archive may not read what lies in it", { timeout: 60_000 }, async () => {
+  const key = (await carrel("key", "create", "guest")).trim();
+  const seen = async () => (await (await a.request("/api/search", { key, method: "POST", body: { query: "okapi" } })).json())
+    .passages.map((p) => p.document.path).sort();
+  a.drop("rights/x.zip", makeZip([["a.txt", "The okapi in the open."], ["pay/b.txt", "The okapi on the payroll."],
+    ["in.zip", makeZip([["c.txt", "The okapi two archives deep."]])]]));
+  await until("it is read", async () => (await seen()).length === 3).catch(async (e) => {
+    throw new Error(`${e.message}: ${await seen()}`);
+  });
+  const rules = async (text, expected) => {
+    writeFileSync(join(a.home, "access.yaml"), text);
+    let now;
+    await until(`guest finds ${expected}`, async () => JSON.stringify(now = await seen()) === JSON.stringify(expected), { timeout: 20_000 })
+      .catch((e) => { throw new Error(`${e.message}: ${now}`); });
+  };
+  await rules("access:\n  - path: 'rights/*.zip'\n    readers: [hr]\n", []);
+  await rules("access:\n  - path: 'rights/*.zip/in.zip'\n    readers: [hr]\n", ["rights/x.zip/a.txt", "rights/x.zip/pay/b.txt"]);
+  await rules("access:\n  - path: '**/pay/**'\n    readers: [hr]\n  - path: 'rights/x.zip/a.txt'\n    readers: [everyone]\n",
+    ["rights/x.zip/a.txt", "rights/x.zip/in.zip/c.txt"]);
+  await rules("access: []\n", ["rights/x.zip/a.txt", "rights/x.zip/in.zip/c.txt", "rights/x.zip/pay/b.txt"]);
+});
+
+test("erased is the file with all that lies in it; one of them alone is refused", { timeout: 90_000 }, async () => {
+  const path = "rights/x.zip";
+  const refused = await carrel("erase", "--path", `${path}/a.txt`, "--yes").catch((e) => e);
+  assert.match(`${refused.stderr}${refused.stdout}`, /rights\/x\.zip/);
+  assert.ok(existsSync(join(a.watch, path)));
+  const hold = (await carrel("hold", "add", "--path", `${path}/a.txt`, "--reason", "a lawsuit").catch((e) => e));
+  const held = await carrel("erase", "--path", path, "--yes").catch((e) => e);
+  assert.match(`${held.stderr}${held.stdout}`, /hold|lawsuit/, JSON.stringify(hold));
+  const id = /[a-z0-9]{20,}/.exec(`${hold}`)[0];
+  await carrel("hold", "remove", id);
+  await carrel("erase", "--path", path, "--yes");
+  assert.ok(!existsSync(join(a.watch, path)));
+  assert.deepEqual((await paths()).filter((p) => p.startsWith("rights/")), []);
+  assert.deepEqual((await a.search("okapi payroll")).filter((p) => p.document.path.startsWith("rights")), []);
+  a.drop("rights/again.zip", makeZip([["other.txt", "The okapi on the payroll."]]));
+  await until("its content is refused", async () => (await all())["rights/again.zip/other.txt"]?.state === "failed");
+  assert.match((await all())["rights/again.zip/other.txt"].error, /erased/);
 });
 
 test("hostile ones end, and say what was left out", { timeout: 90_000 }, async () => {

@@ -369,6 +369,16 @@ static void test_mail(void **state)
     taken_free(&t);
 }
 
+static void test_uuencoded(void **state)
+{
+    (void)state;
+    expect(eml_extract,
+           STR("Subject: Old\r\nContent-Type: application/octet-stream; name=cat.txt\r\n"
+               "Content-Transfer-Encoding: x-uuencode\r\nContent-Disposition: attachment\r\n\r\n"
+               "begin 644 cat.txt\r\n#0V%T\r\n%:&5L;&\\\r\n`\r\nend\r\n"),
+           "cat.txt=Cathello;", "");
+}
+
 /* ---- names ---- */
 
 static void clean(const char *raw, size_t len, const char *expected)
@@ -433,6 +443,7 @@ int main(void)
         cmocka_unit_test(test_damage),
         cmocka_unit_test(test_what_is_no_archive),
         cmocka_unit_test(test_mail),
+        cmocka_unit_test(test_uuencoded),
         cmocka_unit_test(test_member_names),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

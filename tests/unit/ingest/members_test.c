@@ -12,7 +12,8 @@
 #include "ingest/journal.h"
 
 static const struct take_limits all = {.most_bytes = INT64_MAX};
-static const struct container_limits limits = {.members = 1000, .bytes = 1 << 20};
+static const struct container_limits limits = {
+    .members = 1000, .bytes = 1 << 20, .ratio = 10, .ratio_from = 1 << 20};
 
 struct place {
     char dir[64];
@@ -400,7 +401,8 @@ static void a_folder_where_an_archive_was(void **state)
 static void limits_hold_over_all_depths(void **state)
 {
     struct place *p = *state;
-    const struct container_limits few = {.members = 3, .bytes = 1000};
+    const struct container_limits few = {
+        .members = 3, .bytes = 1000, .ratio = 10, .ratio_from = 1000};
     struct container_look look;
     uint8_t hash[SHA256_BYTES];
     fill(p);
@@ -413,6 +415,13 @@ static void limits_hold_over_all_depths(void **state)
     struct file_row x = at(p, "x.zip");
     assert_int_equal(journal_container(p->j, &x, hash, false, &few, &look, NULL), STATUS_OK);
     assert_int_equal(look.members, 3);
+    /* by the size of the file on the disk, which has one byte */
+    const struct container_limits bomb = {
+        .members = 9, .bytes = 1000, .ratio = 10, .ratio_from = 5};
+    assert_int_equal(journal_container(p->j, &x, hash, false, &bomb, &look, NULL), STATUS_OK);
+    assert_int_equal(look.bytes, 10);
+    assert_int_equal(journal_container(p->j, &in, hash, false, &bomb, &look, NULL), STATUS_OK);
+    assert_int_equal(look.bytes, 8);
 }
 
 static void an_archive_that_holds_itself(void **state)
@@ -480,6 +489,48 @@ static void lost_bytes_are_unpacked_again(void **state)
     assert_true(look.unpack);
 }
 
+static void copies_have_members_of_their_own(void **state)
+{
+    struct place *p = *state;
+    struct container_look look;
+    uint8_t hash[SHA256_BYTES];
+    struct job_result result = {.hash = hash, .format = "pdf", .title = "", .note = ""};
+    result.author = result.language = "";
+    hash_of("P", hash);
+    put_file(p, "a.pdf", "P");
+    put_file(p, "b.pdf", "P");
+    check(p, "a.pdf");
+    check(p, "b.pdf");
+    struct file_row a = at(p, "a.pdf");
+    struct file_row b = at(p, "b.pdf");
+    /* nothing lies in a: so nothing lies in b */
+    assert_int_equal(journal_done(p->j, a.id, a.wanted, &result, NULL), STATUS_OK);
+    assert_int_equal(journal_container(p->j, &b, hash, true, &limits, &look, NULL), STATUS_OK);
+    assert_false(look.unpack);
+    /* something was left out of it, or it was never looked into */
+    assert_int_equal(journal_requeue(p->j, a.id, NULL), STATUS_OK);
+    a = at(p, "a.pdf");
+    result.note = "a bomb";
+    assert_int_equal(journal_done(p->j, a.id, a.wanted, &result, NULL), STATUS_OK);
+    assert_string_equal(at(p, "a.pdf").note, "a bomb");
+    assert_int_equal(journal_container(p->j, &b, hash, true, &limits, &look, NULL), STATUS_OK);
+    assert_true(look.unpack);
+    /* known by its own hash it keeps what was said of it */
+    assert_int_equal(journal_requeue(p->j, a.id, NULL), STATUS_OK);
+    a = at(p, "a.pdf");
+    result.note = NULL;
+    assert_int_equal(journal_done(p->j, a.id, a.wanted, &result, NULL), STATUS_OK);
+    assert_string_equal(at(p, "a.pdf").note, "a bomb");
+    (void)work(p);
+    fill(p);
+    put_file(p, "y.zip", "X");
+    check(p, "y.zip");
+    hash_of("X", hash);
+    struct file_row y = at(p, "y.zip");
+    assert_int_equal(journal_container(p->j, &y, hash, true, &limits, &look, NULL), STATUS_OK);
+    assert_true(look.unpack);
+}
+
 static void a_member_that_is_not_there_again_goes(void **state)
 {
     struct place *p = *state;
@@ -542,6 +593,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(an_archive_that_holds_itself, setup, teardown),
         cmocka_unit_test_setup_teardown(names_that_meet, setup, teardown),
         cmocka_unit_test_setup_teardown(lost_bytes_are_unpacked_again, setup, teardown),
+        cmocka_unit_test_setup_teardown(copies_have_members_of_their_own, setup, teardown),
         cmocka_unit_test_setup_teardown(a_member_that_is_not_there_again_goes, setup, teardown),
         cmocka_unit_test_setup_teardown(another_pipeline_takes_all_again, setup, teardown),
         cmocka_unit_test_setup_teardown(changed_while_it_was_unpacked, setup, teardown),
