@@ -97,7 +97,8 @@
                     " AND op IN (1,6))")                                                           \
     X(known_hash,                                                                                  \
       "SELECT EXISTS(SELECT 1 FROM files WHERE id=?1 AND hash=?2),"                                \
-      "EXISTS(SELECT 1 FROM files f WHERE f.hash=?2 AND f.id<>?1 AND f.state=1"                    \
+      "EXISTS(SELECT 1 FROM files f INDEXED BY files_hash WHERE f.hash=?2 AND f.id<>?1 AND "       \
+      "f.state=1"                                                                                  \
       " AND f.op=0 AND f.note='' AND NOT EXISTS(SELECT 1 FROM files m WHERE m.parent=f.id))")      \
     X(members_count, "SELECT count(*),total(size) FROM files WHERE path>=?1 AND path<?2"           \
                      " AND parent IS NOT NULL AND parent<>?3 AND op NOT IN (3,4,5)")               \
