@@ -334,7 +334,7 @@ enum status job_location(struct job *j, Vs__Location *l, struct error *err)
     l->document = (char *)(uintptr_t)j->row.document;
     l->path.data = (uint8_t *)(uintptr_t)j->row.path.ptr;
     l->path.len = j->row.path.len;
-    l->source = (char *)(uintptr_t) "watch";
+    l->source = (char *)(uintptr_t)(j->row.parent != 0 ? "member" : "watch");
     l->collection = (char *)(uintptr_t)j->row.collection;
     l->sequence = j->row.wanted;
     l->modified_wall_ms = j->row.stamp.mtime_ns / 1000000;

@@ -162,6 +162,34 @@ enum status journal_renamed(struct journal *j, struct disk *disk, struct str pat
     return s;
 }
 
+/* A document that the store knew and the journal did not (it was lost), at a path below a file: it
+ * may lie in that one, which will tell when it has been unpacked. */
+static enum status awaits_container(struct journal *j, struct disk *disk, const struct file_row *r,
+                                    struct arena *a, bool *out, struct error *err)
+{
+    enum status s = STATUS_OK;
+    bool found = false;
+    *out = false;
+    for (size_t i = 1; i < r->path.len && r->stamp.ino == 0 && s == STATUS_OK && !found; i++) {
+        struct str above = {r->path.ptr, i};
+        struct file_row file;
+        if (r->path.ptr[i] != '/') {
+            continue;
+        }
+        s = journal_row_at(j, above, a, &file, &found, err);
+        if (s == STATUS_OK && found) {
+            *out = file.state == FILE_QUEUED && !journal_going(&file);
+        } else if (s == STATUS_OK) {
+            enum tree_kind kind = TREE_MISSING;
+            struct file_stamp stamp;
+            found = tree_stat(disk_root(disk), above, &kind, &stamp, NULL) == STATUS_OK &&
+                    kind == TREE_FILE;
+            *out = found;
+        }
+    }
+    return s;
+}
+
 enum status journal_check(struct journal *j, struct disk *disk, struct str path, size_t limit,
                           enum checked *out, bool *more, struct error *err)
 {
@@ -188,9 +216,13 @@ enum status journal_check(struct journal *j, struct disk *disk, struct str path,
     bool found = false;
     bool changed = false;
     s = journal_row_at(j, path, &a, &r, &found, err);
-    if (s == STATUS_OK && found && r.parent != 0 && kind == TREE_MISSING) {
-        arena_reset(&a); /* it lies in a file, whose row tells whether it is there */
-        return STATUS_OK;
+    bool inside = s == STATUS_OK && found && kind == TREE_MISSING && r.parent != 0;
+    if (s == STATUS_OK && found && kind == TREE_MISSING && !inside) {
+        s = awaits_container(j, disk, &r, &a, &inside, err);
+    }
+    if (inside) { /* in a file, whose row tells whether it is there */
+        arena_reset(&a);
+        return s;
     }
     if (s == STATUS_OK && found) {
         s = row_gone(j, &r, &changed, err);
@@ -315,7 +347,11 @@ enum status journal_verify(struct journal *j, struct disk *disk, struct str pref
         /* one that cannot be looked at is kept: it is not known to be gone */
         if (at_or_below(rows[i].path, prefix) &&
             disk_stat(disk, rows[i].path, &kind, &stamp, NULL) == STATUS_OK && kind != TREE_FILE) {
-            s = row_gone(j, &rows[i], changed, err);
+            bool inside = false;
+            s = awaits_container(j, disk, &rows[i], &a, &inside, err);
+            if (s == STATUS_OK && !inside) {
+                s = row_gone(j, &rows[i], changed, err);
+            }
         }
     }
     *end = n < limit;

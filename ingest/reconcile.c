@@ -112,7 +112,8 @@ static void on_list(struct rpc_request *r, const ProtobufCMessage *m, void *data
     for (size_t i = 0; c->rows != NULL && i < reply->n_documents; i++) {
         const Vs__Location *l = reply->documents[i]->location;
         const char *path = arena_strndup(&c->arena, (const char *)l->path.data, l->path.len);
-        if (path == NULL || !id_valid(l->document) || strcmp(l->source, "watch") != 0 ||
+        if (path == NULL || !id_valid(l->document) ||
+            !(strcmp(l->source, "watch") == 0 || strcmp(l->source, "member") == 0) ||
             l->path.len > INGEST_PATH_MAX) {
             continue;
         }

@@ -178,6 +178,44 @@ test("erased is the file with all that lies in it; one of them alone is refused"
   assert.match((await all())["rights/again.zip/other.txt"].error, /erased/);
 });
 
+test("a lost journal finds them again, each once", { timeout: 60_000 }, async () => {
+  const before = await all();
+  await a.stop({ keep: true });
+  for (const f of readdirSync(join(a.home, "tenants/main"))) {
+    if (f.startsWith("ingest.db")) rmSync(join(a.home, "tenants/main", f));
+  }
+  a = await startAppliance({ home: a.home, config: null });
+  const ok = Object.keys(before).filter((p) => before[p].state === "ready").sort();
+  await until("all are ready again", async () => {
+    const docs = await a.documents().catch(() => []);
+    return ok.every((p) => docs.filter((d) => d.path === p && d.state === "ready").length === 1);
+  }).catch(async (e) => { throw new Error(`${e.message} ${JSON.stringify(await a.documents(), null, 1)}`); });
+  const docs = await all();
+  assert.equal(docs["2025/mail.zip/inner.zip/deep.txt"].parent, docs["2025/mail.zip/inner.zip"].id);
+});
+
+test("a backup has them, and a restored one does not read them again", { timeout: 60_000 }, async () => {
+  const target = join(a.home, "../backup");
+  const home = join(a.home, "../restored");
+  const before = await all();
+  await carrel("backup", target, "--with-watch");
+  await a.stop({ keep: true });
+  await exec(join(binDir, "carrel"), ["restore", target, "--into", home]);
+  const b = await startAppliance({ home, config: null });
+  try {
+    await b.settled({ n: Object.keys(before).length });
+    for (const d of await b.documents()) {
+      assert.equal(d.id, before[d.path]?.id, d.path);
+      if (d.parent) assert.equal(d.changed, before[d.path].changed, `${d.path} was not touched`);
+    }
+    const verified = JSON.parse((await exec(join(binDir, "carrel"), ["verify", "--home", home, "--json"])).stdout);
+    assert.equal(verified.problems, 0);
+  } finally {
+    await b.stop({ keep: true });
+  }
+  a = await startAppliance({ home: a.home, config: null });
+});
+
 test("hostile ones end, and say what was left out", { timeout: 90_000 }, async () => {
   const bad = makeZip([
     ["../../escape.txt", "The lemur climbed out of the archive."],

@@ -531,6 +531,33 @@ static void copies_have_members_of_their_own(void **state)
     assert_true(look.unpack);
 }
 
+static void a_lost_journal_finds_them_again(void **state)
+{
+    struct place *p = *state;
+    static const char doc[] = "a0000000000000000000000001";
+    static const char stale[] = "a0000000000000000000000002";
+    int64_t cursor = 0;
+    bool changed = false;
+    bool end = false;
+    put_file(p, "x.zip", "X");
+    assert_int_equal(journal_store_has(p->j, doc, STR("x.zip/a.txt"), 5, NULL), STATUS_OK);
+    assert_int_equal(journal_store_has(p->j, stale, STR("x.zip/old.txt"), 6, NULL), STATUS_OK);
+    check(p, "x.zip/a.txt"); /* before and after the archive is known */
+    check(p, "x.zip");
+    check(p, "x.zip/a.txt");
+    assert_int_equal(journal_verify(p->j, p->disk, STR(""), &cursor, 100, &changed, &end, NULL),
+                     STATUS_OK);
+    assert_rows(p, 3);
+    (void)holds(p, "x.zip", "X", two, 1, NULL);
+    struct file_row a = at(p, "x.zip/a.txt");
+    assert_string_equal(a.document, doc);
+    assert_int_equal(a.parent, at(p, "x.zip").id);
+    assert_int_equal(a.real, 5);
+    check(p, "x.zip/old.txt"); /* the archive has been read, and has no such file */
+    (void)work(p);
+    assert_rows(p, 2);
+}
+
 static void a_member_that_is_not_there_again_goes(void **state)
 {
     struct place *p = *state;
@@ -594,6 +621,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(names_that_meet, setup, teardown),
         cmocka_unit_test_setup_teardown(lost_bytes_are_unpacked_again, setup, teardown),
         cmocka_unit_test_setup_teardown(copies_have_members_of_their_own, setup, teardown),
+        cmocka_unit_test_setup_teardown(a_lost_journal_finds_them_again, setup, teardown),
         cmocka_unit_test_setup_teardown(a_member_that_is_not_there_again_goes, setup, teardown),
         cmocka_unit_test_setup_teardown(another_pipeline_takes_all_again, setup, teardown),
         cmocka_unit_test_setup_teardown(changed_while_it_was_unpacked, setup, teardown),
