@@ -143,6 +143,23 @@ void tessdata_choose(const struct tessdata *t, const char *wanted, const char *f
     }
 }
 
+void tessdata_packages(const char *languages, char *out, size_t cap)
+{
+    struct str name;
+    size_t at = 0;
+    out[0] = '\0';
+    for (const char *p = languages; next_name(&p, &name);) {
+        int n = snprintf(out + at, cap - at, " tesseract-ocr-%.*s", STR_ARG(name));
+        if (n < 0 || (size_t)n >= cap - at) {
+            out[at] = '\0';
+            break;
+        }
+        for (size_t end = at + (size_t)n; at < end; at++) {
+            out[at] = out[at] == '_' ? '-' : out[at];
+        }
+    }
+}
+
 bool tessdata_valid(const char *wanted)
 {
     struct str name;

@@ -28,6 +28,9 @@ bool tessdata_has(const struct tessdata *t, struct str name);
  * "" none. out is "" when nothing is left. */
 void tessdata_choose(const struct tessdata *t, const char *wanted, const char *first,
                      char out[TESSDATA_LIST], char missing[TESSDATA_LIST]);
+/* The Debian packages of languages such as "deu+chi_sim": " tesseract-ocr-deu tesseract-ocr-chi-sim".
+ */
+void tessdata_packages(const char *languages, char *out, size_t cap);
 /* Each name is 1 to 15 small letters, digits or underscores; no path comes out of a setting. */
 bool tessdata_valid(const char *wanted);
 

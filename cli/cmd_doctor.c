@@ -118,6 +118,7 @@ static enum exit_code run(const struct options *o)
     doctor_machine(&d);
     doctor_home(&d);
     doctor_tools(&d);
+    doctor_ocr(&d);
     doctor_models(&d);
     doctor_sources(&d);
     doctor_port(&d);

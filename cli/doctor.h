@@ -30,6 +30,7 @@ struct finding *doctor_add(struct doctor *d, const char *area, enum verdict v);
 void doctor_machine(struct doctor *d);
 void doctor_home(struct doctor *d);
 void doctor_tools(struct doctor *d);
+void doctor_ocr(struct doctor *d);
 void doctor_models(struct doctor *d);
 void doctor_sources(struct doctor *d);
 void doctor_port(struct doctor *d);

@@ -48,20 +48,6 @@ void job_reading(const struct job *j, char *out, size_t cap)
     }
 }
 
-/* Debian's names of the packages. */
-static void packages(const char *languages, char *out, size_t cap)
-{
-    size_t at = 0;
-    out[0] = '\0';
-    for (const char *p = languages; *p != '\0' && at + 1 < cap; p++) {
-        bool first = p == languages || p[-1] == '+';
-        int n = snprintf(out + at, cap - at, "%s%c", first ? " tesseract-ocr-" : "",
-                         *p == '_' ? '-' : *p);
-        at += n > 0 && *p != '+' ? (size_t)n : 0;
-        out[at] = '\0';
-    }
-}
-
 static void add_note(struct buf *b, const char *text)
 {
     buf_z(b, b->len > 0 ? "; " : "");
@@ -92,7 +78,7 @@ static enum status write_note(struct ocr_reading *r)
         add_note(&b, part);
     }
     if (r->missing[0] != '\0') {
-        packages(r->missing, names, sizeof names);
+        tessdata_packages(r->missing, names, sizeof names);
         (void)snprintf(part, sizeof part, "not installed for reading pictures:%s", names);
         add_note(&b, part);
     }
@@ -331,7 +317,7 @@ static void look_done(void *data)
         without(j, "install tesseract-ocr, and for each language its package, such as "
                    "tesseract-ocr-deu, to have them read");
     } else if (r->languages[0] == '\0') {
-        packages(r->missing[0] == '\0' ? "eng" : r->missing, names, sizeof names);
+        tessdata_packages(r->missing[0] == '\0' ? "eng" : r->missing, names, sizeof names);
         (void)snprintf(why, sizeof why, "install%s to have them read", names);
         without(j, why);
     } else {

@@ -35,20 +35,6 @@ static bool has_letter(struct str s)
     return false;
 }
 
-/* In place: what is too uncertain goes. */
-static void drop_uncertain(struct ocr_words *w, float least)
-{
-    size_t n = 0;
-    for (size_t i = 0; i < w->n; i++) {
-        const struct ocr_word *x = &w->list[i];
-        bool sign = !has_letter(x->text);
-        if (x->confidence >= (sign && least < SIGN_CONFIDENCE ? SIGN_CONFIDENCE : least)) {
-            w->list[n++] = *x;
-        }
-    }
-    w->n = n;
-}
-
 static bool same_line(const struct ocr_word *a, const struct ocr_word *b)
 {
     return a->block == b->block && a->paragraph == b->paragraph && a->line == b->line;
@@ -57,6 +43,49 @@ static bool same_line(const struct ocr_word *a, const struct ocr_word *b)
 static bool same_paragraph(const struct ocr_word *a, const struct ocr_word *b)
 {
     return a->block == b->block && a->paragraph == b->paragraph;
+}
+
+/* A sign that stands before an item of a list, as what it is or as what it is mostly taken for. */
+static bool is_bullet(const struct ocr_words *w, size_t i)
+{
+    static const char *const signs[] = {"\u2022", "*",      "\u00A9", "\u00A2", "\u00AE",
+                                        "\u00AB", "\u00BB", "\u00B7", "\u25CF", "\u25AA",
+                                        "-",      "\u2013", "\u2014"};
+    const struct ocr_word *x = &w->list[i];
+    bool first = i == 0 || !same_line(x - 1, x);
+    if (!first || i + 1 == w->n || !same_line(x, x + 1) || !has_letter(x[1].text)) {
+        return false;
+    }
+    for (size_t k = 0; k < sizeof signs / sizeof signs[0]; k++) {
+        if (str_eq(x->text, str_from(signs[k]))) {
+            bool year = x[1].text.ptr[0] >= '0' && x[1].text.ptr[0] <= '9';
+            return !(year && str_eq(x->text, STR("\u00A9")));
+        }
+    }
+    return false;
+}
+
+/* In place: what is too uncertain goes. */
+static enum status drop_uncertain(struct ocr_words *w, float least, struct error *err)
+{
+    size_t n = 0;
+    bool *keep = arena_array(w->arena, w->n + 1, sizeof *keep);
+    if (keep == NULL) {
+        return error_set(err, STATUS_TOO_LARGE, "reading it needs more memory than the limit");
+    }
+    for (size_t i = 0; i < w->n; i++) {
+        const struct ocr_word *x = &w->list[i];
+        bool sign = !has_letter(x->text);
+        float need = sign && least < SIGN_CONFIDENCE ? SIGN_CONFIDENCE : least;
+        keep[i] = x->confidence >= need || is_bullet(w, i);
+    }
+    for (size_t i = 0; i < w->n; i++) {
+        if (keep[i]) {
+            w->list[n++] = w->list[i];
+        }
+    }
+    w->n = n;
+    return STATUS_OK;
 }
 
 /* Of a line that begins at `from`: its height, and where it ends. The tallest word of several, as
@@ -160,8 +189,9 @@ static uint32_t heading_level(const struct reading *r, float height, size_t line
     return ratio >= 2.2F ? 1 : 2;
 }
 
-/* Words from up to end, which are of one paragraph. */
-static enum status emit_words(struct reading *r, size_t from, size_t end, struct error *err)
+/* Words from up to end, which are of one paragraph or one item of a list. */
+static enum status emit_words(struct reading *r, size_t from, size_t end, bool item,
+                              struct error *err)
 {
     const struct ocr_word *list = r->words->list;
     float confidence = 0;
@@ -189,9 +219,11 @@ static enum status emit_words(struct reading *r, size_t from, size_t end, struct
         return error_set(err, STATUS_TOO_LARGE, "reading it needs more memory than the limit");
     }
     confidence /= (float)(end - from);
-    uint32_t level = heading_level(r, least_height, lines);
+    uint32_t level = item ? 0 : heading_level(r, least_height, lines);
     struct emit_block b = {
-        .kind = level > 0 ? EX__BLOCK__KIND__HEADING : EX__BLOCK__KIND__PARAGRAPH,
+        .kind = item        ? EX__BLOCK__KIND__LIST_ITEM
+                : level > 0 ? EX__BLOCK__KIND__HEADING
+                            : EX__BLOCK__KIND__PARAGRAPH,
         .text = buf_view(&r->text),
         .level = level,
         .page = r->options->page,
@@ -208,14 +240,16 @@ static enum status emit_paragraphs(struct reading *r, struct error *err)
     const struct ocr_words *w = r->words;
     enum status s = STATUS_OK;
     for (size_t i = 0; i < w->n && s == STATUS_OK && !emit_failed(r->emitter);) {
+        bool item = is_bullet(w, i);
+        i += item;
         size_t end = i;
         size_t bytes = 0;
         for (; end < w->n && same_paragraph(&w->list[i], &w->list[end]) &&
-               bytes < PARAGRAPH_BYTES - OCR_ROW_MAX;
+               (end == i || !is_bullet(w, end)) && bytes < PARAGRAPH_BYTES - OCR_ROW_MAX;
              end++) {
             bytes += w->list[end].text.len + 1;
         }
-        s = emit_words(r, i, end, err);
+        s = emit_words(r, i, end, item, err);
         i = end;
     }
     return s;
@@ -240,7 +274,10 @@ enum status ocr_page(const struct tool_runner *runner, const struct ocr_options 
     if (s != STATUS_OK) {
         goto out;
     }
-    drop_uncertain(&words, o->min_confidence);
+    s = drop_uncertain(&words, o->min_confidence, err);
+    if (s != STATUS_OK) {
+        goto out;
+    }
     r.lines = arena_array(a, words.n + 1, sizeof *r.lines);
     if (r.lines == NULL) {
         s = error_set(err, STATUS_TOO_LARGE, "reading it needs more memory than the limit");

@@ -116,9 +116,9 @@ function* fields(bytes) {
   }
 }
 
-/** {blocks: [{kind, level, page, text}], title, failure} */
+/** {blocks: [{kind, level, page, text}], title, failure, unread: [page]} */
 export function pieces(bytes) {
-  const out = { blocks: [], title: "", failure: null, done: false };
+  const out = { blocks: [], title: "", failure: null, done: false, unread: [] };
   for (let at = 0; at + 4 <= bytes.length;) {
     const n = bytes.readUInt32LE(at);
     for (const [field, value] of fields(bytes.subarray(at + 4, at + 4 + n))) {
@@ -129,6 +129,7 @@ export function pieces(bytes) {
         out.blocks.push({ kind: KINDS[b[1]] ?? `kind ${b[1]}`, text: b[2].toString(), level: b[3] ?? 0, page: b[4] ?? 0 });
       }
       if (field === 3) out.done = value === 1;
+      if (field === 40) out.unread.push(inner()[1]);
       if (field === 4) out.failure = inner()[2].toString();
     }
     at += 4 + n;

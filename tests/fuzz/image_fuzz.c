@@ -1,3 +1,4 @@
+/* Heads of pictures. */
 #include "tests/fuzz/format_fuzz.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t len)

@@ -3,11 +3,11 @@
 
 import { after, before, test } from "node:test";
 import assert from "node:assert/strict";
-import { execFileSync } from "node:child_process";
-import { mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { execFileSync, spawn, spawnSync } from "node:child_process";
+import { mkdtempSync, readlinkSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { startAppliance, until } from "./appliance.mjs";
+import { binDir, startAppliance, until } from "./appliance.mjs";
 import { makePdf, makeScan } from "./pdf.mjs";
 
 const scratch = mkdtempSync(join(tmpdir(), "carrel-scan-"));
@@ -118,4 +118,45 @@ test("what cannot be read says why", async () => {
   assert.match(of("cut.jpg").error, /damaged/);
   assert.match(of("blank.png").error, /no text was found/);
   assert.equal(of("half.pdf").state, "ready"); // the page that is whole stays
+});
+
+test("what reads the picture is shut in, before it has read a byte of it", async () => {
+  // its standard input stays open and empty, so that it can be looked at for as long as that takes
+  const child = spawn(join(binDir, "carrel-extract"), ["--ocr", "1", "--picture", "--languages", "eng"], { stdio: ["pipe", "pipe", "inherit"] });
+  try {
+    const reader = await until("tesseract has started", async () => {
+      const pids = readFileSync(`/proc/${child.pid}/task/${child.pid}/children`, "utf8").trim().split(" ").filter(Boolean);
+      return pids.find((p) => readFileSync(`/proc/${p}/comm`, "utf8").trim() === "tesseract");
+    });
+    for (const pid of [child.pid, reader]) {
+      const status = await until("it is sealed", async () => {
+        const s = Object.fromEntries(readFileSync(`/proc/${pid}/status`, "utf8").split("\n").map((l) => l.split(":\t")));
+        return s.Seccomp === "2" && s;
+      });
+      assert.equal(status.NoNewPrivs, "1");
+      assert.equal(status.CapEff, "0000000000000000");
+      assert.ok(!status.Uid.split("\t").includes("0"), status.Uid);
+      assert.equal(status.Threads, "1");
+    }
+    const limits = readFileSync(`/proc/${reader}/limits`, "utf8");
+    assert.match(limits, /Max address space +536870912 /);
+    assert.match(limits, /Max cpu time +60 /);
+    const fds = readdirSync(`/proc/${reader}/fd`).filter((n) => {
+      try {
+        return !readlinkSync(`/proc/${reader}/fd/${n}`).startsWith("/usr/");
+      } catch {
+        return false;
+      }
+    });
+    assert.deepEqual(fds, ["0", "1", "2"]);
+    assert.equal(readFileSync(`/proc/${reader}/environ`, "latin1"), "OMP_THREAD_LIMIT=1\0");
+  } finally {
+    child.kill("SIGKILL");
+  }
+  await until("it dies with its parent", async () => child.signalCode !== null);
+});
+
+test("doctor says what pictures are read as", () => {
+  const r = spawnSync(join(binDir, "carrel"), ["doctor", "--home", a.home], { encoding: "utf8" });
+  assert.match(r.stdout, /tesseract is there and reads pictures as eng/);
 });

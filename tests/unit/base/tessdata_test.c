@@ -42,8 +42,21 @@ static void test_valid(void **state)
     }
 }
 
+static void test_packages(void **state)
+{
+    (void)state;
+    char out[64];
+    tessdata_packages("deu+chi_sim", out, sizeof out);
+    assert_string_equal(out, " tesseract-ocr-deu tesseract-ocr-chi-sim");
+    tessdata_packages("", out, sizeof out);
+    assert_string_equal(out, "");
+    tessdata_packages("deu+fra+spa+ita", out, sizeof out); /* what does not fit is left out whole */
+    assert_string_equal(out, " tesseract-ocr-deu tesseract-ocr-fra tesseract-ocr-spa");
+}
+
 int main(void)
 {
-    const struct CMUnitTest tests[] = {cmocka_unit_test(test_choose), cmocka_unit_test(test_valid)};
+    const struct CMUnitTest tests[] = {cmocka_unit_test(test_choose), cmocka_unit_test(test_valid),
+                                       cmocka_unit_test(test_packages)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -125,6 +125,28 @@ static void test_words_become_blocks(void **state)
     assert_int_equal(informa->page, 3);
 }
 
+static void test_lists(void **state)
+{
+    (void)state;
+    static const char list[] = HEAD "5\t1\t1\t1\t1\t1\t100\t100\t80\t20\t90\tBring:\n"
+                                    "5\t1\t1\t1\t2\t1\t100\t130\t10\t20\t20\t\u00A2\n"
+                                    "5\t1\t1\t1\t2\t2\t130\t130\t80\t20\t90\tRope\n"
+                                    "5\t1\t1\t1\t3\t1\t100\t160\t10\t20\t20\t*\n"
+                                    "5\t1\t1\t1\t3\t2\t130\t160\t80\t20\t90\tBread\n"
+                                    "5\t1\t1\t1\t4\t1\t130\t190\t80\t20\t90\tand\n"
+                                    "5\t1\t2\t1\t1\t1\t100\t400\t10\t20\t90\t\u00A9\n"
+                                    "5\t1\t2\t1\t1\t2\t130\t400\t80\t20\t90\t1999\n";
+    struct seen s;
+    struct error err = {0};
+    assert_int_equal(read_page(list, 64, 10, &s, &err), STATUS_OK);
+    static const char *const texts[] = {"Bring:", "Rope", "Bread and", "\u00A9 1999"};
+    assert_int_equal(s.n, 4);
+    for (size_t i = 0; i < s.n; i++) {
+        assert_string_equal(s.text[i], texts[i]);
+        assert_int_equal(s.block[i].kind == EX__BLOCK__KIND__LIST_ITEM, i == 1 || i == 2);
+    }
+}
+
 static void test_confidence(void **state)
 {
     (void)state;
@@ -202,9 +224,8 @@ static void test_too_many_words(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_words_become_blocks),
-        cmocka_unit_test(test_confidence),
-        cmocka_unit_test(test_nonsense),
+        cmocka_unit_test(test_words_become_blocks), cmocka_unit_test(test_lists),
+        cmocka_unit_test(test_confidence),          cmocka_unit_test(test_nonsense),
         cmocka_unit_test(test_too_many_words),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
