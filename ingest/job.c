@@ -121,7 +121,9 @@ static enum status run_record(struct journal *jl, struct journal_op *op, struct 
             .own_ms = j->stored.title != NULL ? j->stored.own_ms : r->own_ms,
             .pages = j->stored.title != NULL ? j->stored.pages : r->pages,
             .chunks = j->stored_chunks,
-            .note = j->unpacking != NULL ? unpacking_notes(j->unpacking) : NULL,
+            .note = (j->note == NULL || j->note[0] == '\0') && j->unpacking != NULL
+                        ? unpacking_notes(j->unpacking)
+                        : j->note,
             .cut = j->pipeline,
         };
         return journal_done(jl, r->id, r->wanted, &result, err);

@@ -74,7 +74,7 @@ static enum status write_png(const struct picture_library *l, struct str data, u
     struct Pix *pix =
         tiff ? l->read_mem_tiff(bytes, data.len, (int)page - 1) : l->read_mem(bytes, data.len);
     if (pix == NULL) {
-        return error_set(err, STATUS_INVALID, "the picture is damaged");
+        return error_set(err, STATUS_INVALID, "the picture is damaged, or needs more memory than the limit");
     }
     if (longer > LONGER_SIDE) {
         uint64_t w = (uint64_t)frame->width * LONGER_SIDE / longer;

@@ -51,6 +51,9 @@ void document_json(struct jsonw *w, const Ig__DocumentState *d)
     if (d->parent != NULL) {
         jsonw_field_z(w, "parent", d->parent);
     }
+    if (d->reading != NULL) {
+        jsonw_field_z(w, "reading", d->reading);
+    }
     if (d->note != NULL) {
         jsonw_field_z(w, "note", d->note);
     }

@@ -20,7 +20,7 @@ static enum status play(const struct tool_runner *r,
                : s;
 }
 
-static enum status extract(const struct extract_input *in, struct emitter *e, struct error *err)
+static enum status read_page(const struct extract_input *in, struct emitter *e, struct error *err)
 {
     struct ocr_options o = {.page = 1, .scale = 0.24F, .min_confidence = 20};
     return ocr_page(in->tools, &o, in->arena, e, err);
@@ -30,5 +30,5 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t len)
 {
     struct played p = {data, len};
     struct tool_runner r = {.run = play, .data = &p};
-    return fuzz_format(extract, data, len, &r);
+    return fuzz_format(read_page, data, len, &r);
 }

@@ -6,6 +6,7 @@ import assert from "node:assert/strict";
 import { execFileSync, spawn, spawnSync } from "node:child_process";
 import { mkdtempSync, readlinkSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
+import { deflateSync } from "node:zlib";
 import { join } from "node:path";
 import { binDir, startAppliance, until } from "./appliance.mjs";
 import { makePdf, makeScan } from "./pdf.mjs";
@@ -29,7 +30,7 @@ const fax = ["The crane at Den Oever was repaired by Gerrit Bolt in April."];
 
 let a;
 before(async () => {
-  a = await startAppliance();
+  a = await startAppliance({ config: "http:\n  requests_per_minute: 0\nocr:\n  languages: eng+tlh\nextract:\n  cpu_s: 5\n" });
 });
 after(async () => {
   await a?.stop();
@@ -62,6 +63,8 @@ test("pages without text are read from their picture, others as they are", async
   const list = await a.settled({ n: 4 });
   for (const d of list) assert.equal(d.state, "ready", `${d.path}: ${d.error}`);
   assert.equal(list.find((d) => d.path === "scan.pdf").pages, 3);
+  assert.match(list.find((d) => d.path === "scan.pdf").note, /not installed for reading pictures: tesseract-ocr-tlh/);
+  assert.equal(list.find((d) => d.path === "plain.pdf").note, undefined);
 
   const found = await a.search("who is the lighthouse keeper of Brandaris");
   const p = found.find((x) => x.document.path === "scan.pdf" && x.page === 3);
@@ -109,15 +112,20 @@ test("what cannot be read says why", async () => {
   const broken = scanned(ferry);
   broken.jpeg = broken.jpeg.subarray(0, 200);
   a.drop("half.pdf", makeScan([scanned(lamp), broken]));
+  // an image that says to be of 60,000 x 60,000 points, in a few bytes: drawing it takes half a minute
+  const bombs = makeScan([scanned(lamp), { jpeg: deflateSync(Buffer.alloc(1000)), width: 60000, height: 60000 }]);
+  a.drop("bombs.pdf", Buffer.from(bombs.toString("latin1").replace(/(60000 [^>]*)\/DCTDecode/, "$1/FlateDecode"), "latin1"));
   const list = await until("all settled", async () => {
     const l = await a.documents();
-    return ["bomb.png", "cut.jpg", "blank.png", "half.pdf"].every((n) => l.some((d) => d.path === n && ["ready", "failed"].includes(d.state))) && l;
+    return ["bomb.png", "cut.jpg", "blank.png", "half.pdf", "bombs.pdf"].every((n) => l.some((d) => d.path === n && ["ready", "failed"].includes(d.state))) && l;
   });
   const of = (n) => list.find((d) => d.path === n);
   assert.match(of("bomb.png").error, /60000 x 60000 points large/);
   assert.match(of("cut.jpg").error, /damaged/);
   assert.match(of("blank.png").error, /no text was found/);
   assert.equal(of("half.pdf").state, "ready"); // the page that is whole stays
+  assert.equal(of("bombs.pdf").state, "ready");
+  assert.match(of("bombs.pdf").note, /^page 2 could not be read: .*processor time/);
 });
 
 test("what reads the picture is shut in, before it has read a byte of it", async () => {
@@ -159,4 +167,5 @@ test("what reads the picture is shut in, before it has read a byte of it", async
 test("doctor says what pictures are read as", () => {
   const r = spawnSync(join(binDir, "carrel"), ["doctor", "--home", a.home], { encoding: "utf8" });
   assert.match(r.stdout, /tesseract is there and reads pictures as eng/);
+  assert.match(r.stdout, /ocr.languages names what is not installed: tlh/);
 });

@@ -66,6 +66,7 @@ export interface Doc {
   document_modified?: string;
   parent?: string; // the document it lies in: it has no file of its own
   note?: string; // what of it was left out
+  reading?: string; // how far its pages are, where they are pictures
 }
 
 export interface Progress {

@@ -237,6 +237,7 @@ export class DocumentsView {
         said.some((s) => s !== null) && h("span", { class: "tags" }, ...said),
         d.error ? h("span", { class: "why" }, d.error) : null,
         d.note ? h("span", { class: "why" }, d.note) : null,
+        d.reading ? h("span", { class: "why" }, d.reading) : null,
       ),
       h("td", { class: "author" }, names(d.author).join(", ")),
       h("td", { class: "date" }, d.date ? dayName(d.date) : ""),
