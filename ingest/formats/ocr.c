@@ -6,6 +6,8 @@
 #include "ingest/utf8.h"
 
 #define SIGN_CONFIDENCE 55.0F /* what is no letter and no digit is more often dirt */
+#define BULLETS_MAX 64
+#define HEADING_CONFIDENCE 60.0F
 #define HEADING_LINES 3
 #define HEADING_BYTES 160
 #define PARAGRAPH_BYTES ((size_t)256 * 1024)
@@ -45,6 +47,14 @@ static bool same_paragraph(const struct ocr_word *a, const struct ocr_word *b)
     return a->block == b->block && a->paragraph == b->paragraph;
 }
 
+/* The first of a line, and more in it. */
+static bool leads(const struct ocr_words *w, size_t i)
+{
+    const struct ocr_word *x = &w->list[i];
+    bool first = i == 0 || !same_line(x - 1, x);
+    return first && i + 1 < w->n && same_line(x, x + 1) && has_letter(x[1].text);
+}
+
 /* A sign that stands before an item of a list, as what it is or as what it is mostly taken for. */
 static bool is_bullet(const struct ocr_words *w, size_t i)
 {
@@ -52,17 +62,40 @@ static bool is_bullet(const struct ocr_words *w, size_t i)
                                         "\u00AB", "\u00BB", "\u00B7", "\u25CF", "\u25AA",
                                         "-",      "\u2013", "\u2014"};
     const struct ocr_word *x = &w->list[i];
-    bool first = i == 0 || !same_line(x - 1, x);
-    if (!first || i + 1 == w->n || !same_line(x, x + 1) || !has_letter(x[1].text)) {
-        return false;
-    }
-    for (size_t k = 0; k < sizeof signs / sizeof signs[0]; k++) {
+    for (size_t k = 0; k < sizeof signs / sizeof signs[0] && leads(w, i); k++) {
         if (str_eq(x->text, str_from(signs[k]))) {
             bool year = x[1].text.ptr[0] >= '0' && x[1].text.ptr[0] <= '9';
             return !(year && str_eq(x->text, STR("\u00A9")));
         }
     }
     return false;
+}
+
+/* A bullet is also taken for a small letter. It is one where it stands under or over others and a
+ * capital follows: they become alike. */
+static void mend_bullets(struct ocr_words *w)
+{
+    float left[BULLETS_MAX];
+    size_t n = 0;
+    for (size_t i = 0; i < w->n && n < BULLETS_MAX; i++) {
+        if (is_bullet(w, i)) {
+            left[n++] = w->list[i].x0;
+        }
+    }
+    for (size_t i = 0; i < w->n && n > 0; i++) {
+        struct ocr_word *x = &w->list[i];
+        if (!(str_eq(x->text, STR("e")) || str_eq(x->text, STR("o"))) || !leads(w, i) ||
+            x[1].text.ptr[0] < 'A' || x[1].text.ptr[0] > 'Z') {
+            continue;
+        }
+        float near = (x[1].y1 - x[1].y0) / 2;
+        for (size_t k = 0; k < n; k++) {
+            if (x->x0 > left[k] - near && x->x0 < left[k] + near) {
+                x->text = STR("\u2022");
+                break;
+            }
+        }
+    }
 }
 
 /* In place: what is too uncertain goes. */
@@ -219,7 +252,8 @@ static enum status emit_words(struct reading *r, size_t from, size_t end, bool i
         return error_set(err, STATUS_TOO_LARGE, "reading it needs more memory than the limit");
     }
     confidence /= (float)(end - from);
-    uint32_t level = item ? 0 : heading_level(r, least_height, lines);
+    bool sure = !item && confidence >= HEADING_CONFIDENCE;
+    uint32_t level = sure ? heading_level(r, least_height, lines) : 0;
     struct emit_block b = {
         .kind = item        ? EX__BLOCK__KIND__LIST_ITEM
                 : level > 0 ? EX__BLOCK__KIND__HEADING
@@ -274,6 +308,7 @@ enum status ocr_page(const struct tool_runner *runner, const struct ocr_options 
     if (s != STATUS_OK) {
         goto out;
     }
+    mend_bullets(&words);
     s = drop_uncertain(&words, o->min_confidence, err);
     if (s != STATUS_OK) {
         goto out;

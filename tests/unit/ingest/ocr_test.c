@@ -134,16 +134,21 @@ static void test_lists(void **state)
                                     "5\t1\t1\t1\t3\t1\t100\t160\t10\t20\t20\t*\n"
                                     "5\t1\t1\t1\t3\t2\t130\t160\t80\t20\t90\tBread\n"
                                     "5\t1\t1\t1\t4\t1\t130\t190\t80\t20\t90\tand\n"
+                                    "5\t1\t1\t1\t5\t1\t103\t220\t10\t20\t70\te\n"
+                                    "5\t1\t1\t1\t5\t2\t130\t220\t80\t20\t90\tEggs\n"
+                                    "5\t1\t1\t1\t6\t1\t300\t250\t10\t20\t90\te\n"
+                                    "5\t1\t1\t1\t6\t2\t330\t250\t80\t20\t90\tRoma\n"
                                     "5\t1\t2\t1\t1\t1\t100\t400\t10\t20\t90\t\u00A9\n"
                                     "5\t1\t2\t1\t1\t2\t130\t400\t80\t20\t90\t1999\n";
     struct seen s;
     struct error err = {0};
     assert_int_equal(read_page(list, 64, 10, &s, &err), STATUS_OK);
-    static const char *const texts[] = {"Bring:", "Rope", "Bread and", "\u00A9 1999"};
-    assert_int_equal(s.n, 4);
+    static const char *const texts[] = {"Bring:", "Rope", "Bread and", "Eggs e Roma",
+                                        "\u00A9 1999"};
+    assert_int_equal(s.n, 5);
     for (size_t i = 0; i < s.n; i++) {
         assert_string_equal(s.text[i], texts[i]);
-        assert_int_equal(s.block[i].kind == EX__BLOCK__KIND__LIST_ITEM, i == 1 || i == 2);
+        assert_int_equal(s.block[i].kind == EX__BLOCK__KIND__LIST_ITEM, i >= 1 && i <= 3);
     }
 }
 
