@@ -6,6 +6,7 @@
 #include "ingest/legible.h"
 
 #define EDGE_BYTES 120 /* running heads are short */
+#define SURE 60.0F     /* confidence of a block that may take the place of exact text */
 #define REPEATS 3      /* pages that say the same */
 
 /* ---- running heads and feet: the same first or last words, numbers aside, on several pages ----
@@ -78,15 +79,19 @@ static uint64_t worth(Ex__Block *const *blocks, size_t n)
 {
     struct legible l = {0};
     for (size_t i = 0; i < n; i++) {
+        if (blocks[i]->has_confidence && blocks[i]->confidence < SURE) {
+            continue; /* as comes out of a script that is not installed */
+        }
         legible_count(&l, (struct str){(const char *)blocks[i]->text.data, blocks[i]->text.len});
     }
     return legible_worth(&l);
 }
 
 /* The text's own layer is exact, so the picture must say clearly more. */
-static bool picture_wins(uint64_t layer, uint64_t picture)
+static bool picture_wins(Ex__Block *const *layer, size_t n, const struct ocr_page_blocks *picture)
 {
-    return picture > layer + layer / 4 + 8;
+    uint64_t exact = worth(layer, n);
+    return n == 0 || worth(picture->blocks, picture->n) > exact + exact / 4 + 8;
 }
 
 static bool is_furniture(const Ex__Block *b)
@@ -142,7 +147,7 @@ enum status ocr_merge(Ex__Block *const *blocks, size_t n, const struct ocr_page_
             to++;
         }
         put(&m, blocks + at, from - at, false);
-        won[i] = picture_wins(worth(blocks + from, to - from), worth(pages[i].blocks, pages[i].n));
+        won[i] = picture_wins(blocks + from, to - from, &pages[i]);
         if (won[i]) {
             put(&m, pages[i].blocks, pages[i].n, false);
         } else {

@@ -93,6 +93,30 @@ static void test_order(void **state)
     arena_reset(&a);
 }
 
+static void test_unsure(void **state)
+{
+    (void)state;
+    struct made layer = {.n = 0}, read = {.n = 0};
+    struct arena a;
+    struct error err = {0};
+    Ex__Block **out;
+    size_t n;
+    arena_init(&a, 1U << 20);
+    make(&layer, BODY, 1, "\xE3\x81\x82\xE3\x81\x84");
+    make(&read, BODY, 1, "HUDA TWOL ABRAC ADABRA what is no letter of ours");
+    make(&read, BODY, 2, "Hardly legible, yet all there is");
+    for (size_t i = 0; i < 2; i++) {
+        read.block[i].has_confidence = 1;
+        read.block[i].confidence = 31;
+    }
+    const struct ocr_page_blocks pages[] = {{1, &read.list[0], 1}, {2, &read.list[1], 1}};
+    assert_int_equal(ocr_merge(layer.list, layer.n, pages, 2, &a, &out, &n, &err), STATUS_OK);
+    static const char *const want[] = {"\xE3\x81\x82\xE3\x81\x84",
+                                       "Hardly legible, yet all there is"};
+    expect(out, n, want, 2);
+    arena_reset(&a);
+}
+
 static void test_running_heads(void **state)
 {
     (void)state;
@@ -162,6 +186,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_order),
+        cmocka_unit_test(test_unsure),
         cmocka_unit_test(test_running_heads),
         cmocka_unit_test(test_legible),
         cmocka_unit_test(test_pages_without_text),
