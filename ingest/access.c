@@ -17,6 +17,8 @@
 #define TEXT_MAX ((size_t)16384)
 #define RETRY_FIRST_MS 1000
 #define RETRY_MAX_MS 60000
+#define RIGHTS_WAIT_MS                                                                             \
+    1000 /* scans of many folders, one after the other, are followed by one look */
 
 struct rule_set {
     struct arena arena;
@@ -92,8 +94,59 @@ const char *access_trouble(const struct ingest *in)
     return in->access == NULL ? "" : in->access->trouble;
 }
 
+enum status access_share(const struct access_view *v, struct str path, struct arena *a,
+                         struct share_readers *out, struct error *err)
+{
+    *out = (struct share_readers){.asked = false};
+    if (v->broken || v->set == NULL || !v->set->rules.any_share) {
+        return STATUS_OK;
+    }
+    enum status s = share_look(disk_root(v->disk), path, &v->set->rules, a, out, err);
+    if (s == STATUS_OK && out->why[0] != '\0') {
+        disk_note_closed(v->disk, out->why);
+    }
+    return s;
+}
+
+struct share_readers access_share_unseen(const struct access_view *v, enum status looked,
+                                         const struct file_row *row)
+{
+    bool away = looked == STATUS_UNAVAILABLE || looked == STATUS_NOT_FOUND;
+    if (!away && v->set != NULL && v->set->rules.any_share) {
+        char shown[80];
+        char why[160];
+        path_show(file_row_real(row), shown, sizeof shown);
+        (void)snprintf(why, sizeof why, "%s: nobody reads it: its folder cannot be looked into",
+                       shown);
+        disk_note_closed(v->disk, why);
+    }
+    return (struct share_readers){.asked = away && row->access != NULL, .everyone = true};
+}
+
+void access_scanned(struct tenant *t)
+{
+    const struct rule_set *set = t->in->access->set;
+    if (set != NULL && set->rules.any_share && !t->rights_due) {
+        t->rights_due = true;
+        t->rights_ms = clock_monotonic_ms() + RIGHTS_WAIT_MS;
+    }
+}
+
+/* What the rules say of a path, the share asked where they ask it. */
+static void judge_path(const struct access_view *v, const struct rules *rules,
+                       const struct share_readers *share, struct str path, const char *collection,
+                       struct verdict *out)
+{
+    rules_judge(rules, v->tenant, path, collection, out);
+    if (out->share) {
+        rules_share(out, share->asked && share->everyone, share->names,
+                    share->asked ? share->n : 0);
+    }
+}
+
 void access_judge(const struct access_view *v, const struct disk_view *folders,
-                  const struct file_row *row, struct verdict *out)
+                  const struct share_readers *share, const struct file_row *row,
+                  struct verdict *out)
 {
     static const struct rules none = {0};
     const struct rules *rules = v->set == NULL ? &none : &v->set->rules;
@@ -103,7 +156,7 @@ void access_judge(const struct access_view *v, const struct disk_view *folders,
         rules_closed(out);
         return;
     }
-    rules_judge(rules, v->tenant, real, row->collection, out);
+    judge_path(v, rules, share, real, row->collection, out);
     if (out->label[0] == '\0') {
         out->label = sources_label(v->settings, v->tenant, real);
     }
@@ -111,7 +164,7 @@ void access_judge(const struct access_view *v, const struct disk_view *folders,
     for (size_t end = real.len; end < row->path.len;) { /* containers in it, then itself */
         const char *slash = memchr(row->path.ptr + end + 1, '/', row->path.len - end - 1);
         end = slash == NULL ? row->path.len : (size_t)(slash - row->path.ptr);
-        rules_judge(rules, v->tenant, (struct str){row->path.ptr, end}, row->collection, &within);
+        judge_path(v, rules, share, (struct str){row->path.ptr, end}, row->collection, &within);
         rules_within(out, &within);
     }
 }
@@ -125,8 +178,19 @@ static enum status judge_row(void *data, const struct file_row *row, struct aren
     struct verdict verdict;
     struct disk_view folders;
     struct buf text;
-    bool seen = disk_look(v->disk, path_folder(file_row_real(row)), &folders, err) == STATUS_OK;
-    access_judge(v, &folders, row, &verdict);
+    struct share_readers share = {.asked = false};
+    enum status looked = disk_look(v->disk, path_folder(file_row_real(row)), &folders, err);
+    bool seen = looked == STATUS_OK;
+    if (seen) {
+        enum status s = access_share(v, file_row_real(row), a, &share, err);
+        if (s != STATUS_OK) {
+            disk_view_release(&folders);
+            return s;
+        }
+    } else {
+        share = access_share_unseen(v, looked, row);
+    }
+    access_judge(v, &folders, &share, row, &verdict);
     if (!seen && row->access != NULL) { /* gone or away: what its folders said goes on to hold */
         rules_narrow(&verdict, row->access, a);
     }
@@ -368,6 +432,10 @@ void access_tick(struct ingest *in)
         }
         if (t->reapplying || broken(t)) {
             continue;
+        }
+        if (t->rights_due && now >= t->rights_ms) {
+            t->rights_due = false;
+            t->reapply_due = true;
         }
         if (t->reapply_due) {
             reapply(t);

@@ -11,6 +11,7 @@
 
 #include "base/settings/rules.h"
 #include "ingest/ingest.h"
+#include "ingest/share.h"
 
 struct rule_set; /* what was read, shared by those who look at it */
 
@@ -39,11 +40,24 @@ bool access_restricted(const struct tenant *t);
 
 struct access_view access_view_take(const struct tenant *t);
 void access_view_release(struct access_view *v); /* loop thread */
+/* Where some rule asks the share: whom it lets read the file at path. Any thread; blocks. Texts
+ * live in a. */
+enum status access_share(const struct access_view *v, struct str path, struct arena *a,
+                         struct share_readers *out, struct error *err) MUST_CHECK;
+/* The same where its folder could not be looked at: of what is away, what the share said when the
+ * store was told goes on to hold; what cannot be looked into is nobody's.
+ */
+struct share_readers access_share_unseen(const struct access_view *v, enum status looked,
+                                         const struct file_row *row);
+/* A scan is over: rights may be others, which no event tells of. */
+void access_scanned(struct tenant *t);
 /* For a document on its way into the store: the rules, and then what its folders say, which can
  * only tighten it; folders: of the folder that its file on the disk lies in. A member of a
- * container has the container's verdict, made tighter by what the rules say of its own path. out
- * borrows from both. Any thread. */
+ * container has the container's verdict, made tighter by what the rules say of its own path. share:
+ * of access_share for that file; where a rule asks it and it is not asked, nobody reads. out
+ * borrows from all. Any thread. */
 void access_judge(const struct access_view *v, const struct disk_view *folders,
-                  const struct file_row *row, struct verdict *out);
+                  const struct share_readers *share, const struct file_row *row,
+                  struct verdict *out);
 
 #endif

@@ -64,6 +64,8 @@ size_t disk_away(struct disk *d, char *first, size_t cap);
 bool disk_is_network(struct disk *d);
 /* What is wrong in the folders' files, the first one's text; how many. */
 size_t disk_trouble(struct disk *d, char *first, size_t cap);
+/* A file was closed because its rights on the share cannot be told: why, in words. Said by disk_trouble. */
+void disk_note_closed(struct disk *d, const char *why);
 /* The rules have changed: lines that were refused may not be any more. */
 void disk_forget_refused(struct disk *d);
 /* Has any .carrel.yaml changed since the last time this was asked? */

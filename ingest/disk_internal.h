@@ -36,6 +36,8 @@ struct disk {
     size_t n_mounts;
     uint64_t mounts_version;
     bool rules_changed, network;
+    char closed[200]; /* the first file that was closed because its rights cannot be told; "" */
+    size_t n_closed;
 };
 
 /* disk_said.c: what the folder open as fd says now, NULL: nothing. The caller releases it, under

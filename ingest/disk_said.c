@@ -266,8 +266,21 @@ size_t disk_trouble(struct disk *d, char *first, size_t cap)
             (void)snprintf(first, cap, "%s", text);
         }
     }
+    if (d->n_closed > 0 && n == 0 && cap > 0) {
+        (void)snprintf(first, cap, "%s", d->closed);
+    }
+    n += d->n_closed;
     uv_mutex_unlock(&d->lock);
     return n;
+}
+
+void disk_note_closed(struct disk *d, const char *why)
+{
+    uv_mutex_lock(&d->lock);
+    if (d->n_closed++ == 0) {
+        (void)snprintf(d->closed, sizeof d->closed, "%s", why);
+    }
+    uv_mutex_unlock(&d->lock);
 }
 
 void disk_forget_refused(struct disk *d)
@@ -279,6 +292,7 @@ void disk_forget_refused(struct disk *d)
     while (map_next(&d->said, &pos, &folder, &value)) {
         ((struct disk_said *)value)->refused[0] = '\0';
     }
+    d->n_closed = 0;
     uv_mutex_unlock(&d->lock);
 }
 

@@ -24,6 +24,7 @@ struct follow_options {
     int64_t rescan_s;
     int64_t poll_s; /* instead, where events do not tell: on a network, at the limit on watches */
     void (*on_work)(void *data);  /* the journal has new work */
+    void (*on_scanned)(void *data); /* a folder, or everything, was looked through */
     void (*on_rules)(void *data); /* some folder says something else of its readers */
     void *data;
 };

@@ -112,6 +112,7 @@ static void scan_end(struct scanning *c)
                   LOG_STR("tenant", f->o.tenant), LOG_INT("seconds", f->o.poll_s), LOG_END);
     }
     say_network(f);
+    f->o.on_scanned(f->o.data);
     if (disk_take_rules_changed(f->o.disk)) {
         f->o.on_rules(f->o.data);
     }

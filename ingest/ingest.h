@@ -108,6 +108,8 @@ struct tenant {
     bool has_access;   /* when opened: some document was stored under a rule, of a folder too */
     struct journal_op note_op;
     bool reapply_due; /* the rules have changed */
+    bool rights_due;   /* a scan is over: those of the share are asked again at */
+    int64_t rights_ms; /* this time */
     bool reapplying;
     struct reapply *reapply_held; /* it failed: goes on from where it was, at reapply_ms */
     int64_t reapply_ms;

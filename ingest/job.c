@@ -300,10 +300,16 @@ static void look_work(void *data)
     j->err = (struct error){.code = STATUS_OK};
     disk_view_release(&j->folders);
     j->err.code = disk_look(j->t->disk, path_folder(file_row_real(&j->row)), &j->folders, &j->err);
+    if (j->err.code == STATUS_OK) {
+        j->err.code = access_share(&j->view, file_row_real(&j->row), &j->arena, &j->share, &j->err);
+    }
 }
 
 enum status job_look(struct job *j, void (*done)(void *data))
 {
+    access_view_release(&j->view);
+    j->view = access_view_take(j->t);
+    j->share = (struct share_readers){.asked = false};
     enum status s = lane_submit(&j->t->in->work, look_work, done, j, &j->err);
     j->in_lane = s == STATUS_OK;
     return s;
@@ -318,7 +324,10 @@ enum status job_location(struct job *j, Vs__Location *l, struct error *err)
     access_look(j->t->in);
     access_view_release(&j->view);
     j->view = access_view_take(j->t);
-    access_judge(&j->view, &j->folders, &j->row, v);
+    if (j->unseen) {
+        j->share = access_share_unseen(&j->view, j->err.code, &j->row);
+    }
+    access_judge(&j->view, &j->folders, &j->share, &j->row, v);
     if (j->unseen && j->row.access != NULL) {
         rules_narrow(v, j->row.access, &j->arena);
     }

@@ -121,6 +121,7 @@ struct job {
     struct access_view view;  /* the rules that `verdict` borrows from, */
     struct disk_view folders; /* and what the folders above the file say */
     bool unseen;              /* they could not be asked: what the store was told goes on to hold */
+    struct share_readers share; /* and whom the share lets read, where a rule asks it */
     struct verdict verdict;
     const char *access; /* it, as rules_write; NULL: the store was told nothing */
 

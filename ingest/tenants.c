@@ -133,6 +133,11 @@ static void on_work(void *data)
     queue_changed(t->queue);
 }
 
+static void on_scanned(void *data)
+{
+    access_scanned(data);
+}
+
 static void on_rules(void *data)
 {
     struct tenant *t = data;
@@ -157,6 +162,7 @@ static enum status start(struct tenant *t, struct error *err)
         .rescan_s = in->settings->ingest.rescan_s,
         .poll_s = in->settings->ingest.poll_s,
         .on_work = on_work,
+        .on_scanned = on_scanned,
         .on_rules = on_rules,
         .data = t,
     };

@@ -1,4 +1,3 @@
-#include "base/settings/rules.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -8,6 +7,7 @@
 
 #include "base/file.h"
 #include "base/glob.h"
+#include "base/settings/rules_internal.h"
 #include "base/settings/schema.h"
 
 #define LABELS "public|internal|confidential|restricted"
@@ -79,7 +79,7 @@ static bool date_at(struct str s, size_t *used, int64_t *ms)
     return true;
 }
 
-static bool date_in_path(struct str path, int64_t *ms)
+bool rules_date_in_path(struct str path, int64_t *ms)
 {
     bool found = false;
     for (size_t i = 0; i < path.len; i++) {
@@ -214,6 +214,13 @@ static enum status read_entry(struct reading *r, const yaml_node_t *key, const y
     if (str_eq(k, STR("date"))) {
         return read_date(r, value, rule, err);
     }
+    if (str_eq(k, STR("rights"))) {
+        rule->share = str_eq(text_of(value), STR("share"));
+        return rule->share
+                   ? STATUS_OK
+                   : wrong(r, value, err,
+                           "rights: must be `share`: readers are those whom the share lets read");
+    }
     if (str_eq(k, STR("label"))) {
         struct str t = text_of(value);
         return t.ptr == NULL || !setting_is_choice(LABELS, t)
@@ -222,8 +229,8 @@ static enum status read_entry(struct reading *r, const yaml_node_t *key, const y
                    : read_text(r, value, "label", 32, &rule->label, err);
     }
     return wrong(r, key, err,
-                 "a rule has path, collection, tenant, readers, label, tags and date; this is none "
-                 "of them");
+                 "a rule has path, collection, tenant, readers, rights, label, tags and date; this "
+                 "is none of them");
 }
 
 /* Does a pair before p have the same key? */
@@ -258,31 +265,16 @@ static enum status read_rule(struct reading *r, const yaml_node_t *n, struct rul
         s = wrong(r, n, err,
                   "a rule names a path, a collection or a tenant (everything: path: **)");
     }
-    if (s == STATUS_OK && !rule->has_readers && rule->label == NULL && rule->n_tags == 0 &&
-        !rule->has_date) {
-        s = wrong(r, n, err, "a rule gives readers, a label, tags or a date");
+    if (s == STATUS_OK && !rule->has_readers && !rule->share && rule->label == NULL &&
+        rule->n_tags == 0 && !rule->has_date) {
+        s = wrong(r, n, err, "a rule gives readers, rights, a label, tags or a date");
     }
     return s;
 }
 
-static enum status read_root(struct reading *r, struct rules *out, struct error *err)
+static enum status read_list(struct reading *r, const yaml_node_t *list, struct rules *out,
+                             struct error *err)
 {
-    const yaml_node_t *root = yaml_document_get_root_node(&r->doc);
-    const yaml_node_t *list = NULL;
-    if (root == NULL) {
-        return error_set(err, STATUS_INVALID, "%s:1: is empty; without rules it says `access: []`",
-                         r->name);
-    }
-    if (root->type == YAML_MAPPING_NODE &&
-        root->data.mapping.pairs.top - root->data.mapping.pairs.start == 1) {
-        const yaml_node_pair_t *p = root->data.mapping.pairs.start;
-        if (str_eq(text_of(yaml_document_get_node(&r->doc, p->key)), STR("access"))) {
-            list = yaml_document_get_node(&r->doc, p->value);
-        }
-    }
-    if (list == NULL || list->type != YAML_SEQUENCE_NODE) {
-        return wrong(r, root, err, "must be `access:` and a list of rules below it");
-    }
     size_t n = (size_t)(list->data.sequence.items.top - list->data.sequence.items.start);
     if (n > RULES_MAX) {
         return error_set(err, STATUS_INVALID, "%s: more than %d rules", r->name, RULES_MAX);
@@ -296,8 +288,134 @@ static enum status read_root(struct reading *r, struct rules *out, struct error 
         const yaml_node_t *item =
             yaml_document_get_node(&r->doc, list->data.sequence.items.start[out->n]);
         s = read_rule(r, item, &out->items[out->n], err);
+        out->any_share = out->any_share || out->items[out->n].share;
     }
     return s;
+}
+
+/* ---- whom a share means ---- */
+
+static bool whole_number(struct str t, uint32_t *out)
+{
+    uint64_t n = 0;
+    for (size_t i = 0; i < t.len && i < 11; i++) {
+        if (t.ptr[i] < '0' || t.ptr[i] > '9') {
+            return false;
+        }
+        n = n * 10 + (uint64_t)(t.ptr[i] - '0');
+    }
+    *out = (uint32_t)n;
+    return t.len > 0 && t.len < 11 && n < UINT32_MAX;
+}
+
+static bool is_sid(struct str t)
+{
+    for (size_t i = 0; i < t.len; i++) {
+        if (i > 0 && t.ptr[i] != '-' && (t.ptr[i] < '0' || t.ptr[i] > '9')) {
+            return false;
+        }
+    }
+    return str_starts(t, STR("S-1-"));
+}
+
+/* One of gid, uid, sid and nfs. */
+static enum status read_known_as(struct reading *r, struct str key, const yaml_node_t *value,
+                                 struct rules_group *g, struct error *err)
+{
+    static const char *const keys[] = {"gid", "uid", "sid", "nfs"};
+    struct str t = text_of(value);
+    for (int i = 0; i < 4; i++) {
+        if (!str_eq(key, str_from(keys[i]))) {
+            continue;
+        }
+        g->by = (enum rules_known_as)(i + 1);
+        bool good = g->by == KNOWN_BY_GID || g->by == KNOWN_BY_UID ? whole_number(t, &g->id)
+                    : g->by == KNOWN_BY_SID                        ? is_sid(t)
+                                                                   : t.len > 0;
+        return good ? read_text(r, value, keys[i], 190, &g->text, err)
+                    : wrong(r, value, err,
+                            "gid and uid are numbers, sid is like S-1-5-21-1-2-3-1105, nfs like "
+                            "hr@example.org");
+    }
+    return wrong(r, value, err, "a group has a name, and one of gid, uid, sid and nfs");
+}
+
+static enum status read_group(struct reading *r, const yaml_node_t *n, struct rules_group *g,
+                              struct error *err)
+{
+    *g = (struct rules_group){.name = NULL};
+    if (n->type != YAML_MAPPING_NODE ||
+        n->data.mapping.pairs.top - n->data.mapping.pairs.start != 2) {
+        return wrong(r, n, err, "a group is a line such as `- {name: hr, gid: 1005}`");
+    }
+    enum status s = STATUS_OK;
+    for (const yaml_node_pair_t *p = n->data.mapping.pairs.start;
+         p < n->data.mapping.pairs.top && s == STATUS_OK; p++) {
+        const yaml_node_t *value = yaml_document_get_node(&r->doc, p->value);
+        struct str key = text_of(yaml_document_get_node(&r->doc, p->key));
+        if (str_eq(key, STR("name"))) {
+            s = rules_group_valid(text_of(value))
+                    ? read_text(r, value, "name", 64, &g->name, err)
+                    : wrong(r, value, err, "name: must be a group of keys");
+        } else {
+            s = read_known_as(r, key, value, g, err);
+        }
+    }
+    return s == STATUS_OK && (g->name == NULL || g->by == KNOWN_BY_NOTHING)
+               ? wrong(r, n, err, "a group has a name, and one of gid, uid, sid and nfs")
+               : s;
+}
+
+static enum status read_groups(struct reading *r, const yaml_node_t *list, struct rules *out,
+                               struct error *err)
+{
+    size_t n = list->type == YAML_SEQUENCE_NODE
+                   ? (size_t)(list->data.sequence.items.top - list->data.sequence.items.start)
+                   : RULES_GROUPS_MAX + 1;
+    if (n > RULES_GROUPS_MAX) {
+        return wrong(r, list, err, "groups: must be a list of at most 4096 groups");
+    }
+    out->groups = arena_array(r->a, n + 1, sizeof *out->groups);
+    if (out->groups == NULL) {
+        return error_set(err, STATUS_NO_MEMORY, "%s: out of memory", r->name);
+    }
+    enum status s = STATUS_OK;
+    for (out->n_groups = 0; out->n_groups < n && s == STATUS_OK; out->n_groups++) {
+        const yaml_node_t *item =
+            yaml_document_get_node(&r->doc, list->data.sequence.items.start[out->n_groups]);
+        s = read_group(r, item, &out->groups[out->n_groups], err);
+    }
+    return s;
+}
+
+static enum status read_root(struct reading *r, struct rules *out, struct error *err)
+{
+    const yaml_node_t *root = yaml_document_get_root_node(&r->doc);
+    const yaml_node_t *list = NULL;
+    const yaml_node_t *groups = NULL;
+    if (root == NULL) {
+        return error_set(err, STATUS_INVALID, "%s:1: is empty; without rules it says `access: []`",
+                         r->name);
+    }
+    bool known = root->type == YAML_MAPPING_NODE;
+    for (const yaml_node_pair_t *p = known ? root->data.mapping.pairs.start : NULL;
+         known && p < root->data.mapping.pairs.top; p++) {
+        struct str key = text_of(yaml_document_get_node(&r->doc, p->key));
+        const yaml_node_t *value = yaml_document_get_node(&r->doc, p->value);
+        if (str_eq(key, STR("access")) && list == NULL) {
+            list = value;
+        } else if (str_eq(key, STR("groups")) && groups == NULL) {
+            groups = value;
+        } else {
+            known = false;
+        }
+    }
+    if (!known || list == NULL || list->type != YAML_SEQUENCE_NODE) {
+        return wrong(r, root, err,
+                     "must be `access:` and a list of rules below it, and perhaps `groups:`");
+    }
+    enum status s = groups == NULL ? STATUS_OK : read_groups(r, groups, out, err);
+    return s == STATUS_OK ? read_list(r, list, out, err) : s;
 }
 
 /* r->doc is the caller's to delete. */
@@ -408,245 +526,4 @@ enum status rules_load(const char *home, struct arena *a, struct rules *out, str
     }
     buf_deinit(&text);
     return s;
-}
-
-/* ---- judging ---- */
-
-static void add_name(const char **list, size_t *n, const char *name)
-{
-    for (size_t i = 0; i < *n; i++) {
-        if (strcmp(list[i], name) == 0) {
-            return;
-        }
-    }
-    if (*n < RULES_VALUES) {
-        list[(*n)++] = name;
-    }
-}
-
-void rules_judge(const struct rules *r, const char *tenant, struct str path, const char *collection,
-                 struct verdict *out)
-{
-    bool readers = false;
-    *out = (struct verdict){.label = ""};
-    for (size_t i = 0; i < r->n; i++) {
-        const struct rule *u = &r->items[i];
-        if ((u->tenant != NULL && strcmp(u->tenant, tenant) != 0) ||
-            (u->collection != NULL && strcmp(u->collection, collection) != 0) ||
-            (u->path != NULL && !glob_match(u->path, path, 0))) {
-            continue;
-        }
-        for (size_t k = 0; u->has_readers && !readers && k < u->n_readers; k++) {
-            add_name(out->readers, &out->n_readers, u->readers[k]);
-        }
-        readers = readers || u->has_readers;
-        if (out->label[0] == '\0' && u->label != NULL) {
-            out->label = u->label;
-        }
-        for (size_t k = 0; k < u->n_tags; k++) {
-            add_name(out->tags, &out->n_tags, u->tags[k]);
-        }
-        if (!out->has_date && u->has_date) {
-            out->date_ms = u->date_ms;
-            out->has_date = !u->date_from_path || date_in_path(path, &out->date_ms);
-        }
-    }
-}
-
-unsigned rules_label_strictness(const char *label)
-{
-    static const char *const known[] = {"public", "internal", "confidential", "restricted"};
-    const unsigned n = sizeof known / sizeof *known;
-    if (label == NULL || label[0] == '\0') {
-        return n + 1;
-    }
-    for (unsigned i = 0; i < n; i++) {
-        if (strcmp(label, known[i]) == 0) {
-            return i;
-        }
-    }
-    return n;
-}
-
-/* Are all readers of the folder among those of the verdict? */
-static bool fewer_readers(const struct rule *folder, const struct verdict *v)
-{
-    for (size_t i = 0; i < folder->n_readers; i++) {
-        bool among = v->n_readers == 0 || strcmp(folder->readers[i], RULES_NOBODY) == 0;
-        for (size_t k = 0; k < v->n_readers && !among; k++) {
-            among = strcmp(folder->readers[i], v->readers[k]) == 0;
-        }
-        if (!among) {
-            return false;
-        }
-    }
-    return folder->n_readers > 0 || v->n_readers == 0;
-}
-
-void rules_tighten(const struct rule *folder, struct str path, struct verdict *v, char *refused,
-                   size_t cap)
-{
-    refused[0] = '\0';
-    if (folder->has_readers && !fewer_readers(folder, v)) {
-        (void)snprintf(refused, cap,
-                       "readers: not all of them are readers by access.yaml, and a "
-                       "folder can only make them fewer; the line has no effect");
-    } else if (folder->has_readers) {
-        v->n_readers = 0;
-        for (size_t i = 0; i < folder->n_readers; i++) {
-            add_name(v->readers, &v->n_readers, folder->readers[i]);
-        }
-    }
-    if (folder->label != NULL &&
-        rules_label_strictness(folder->label) < rules_label_strictness(v->label)) {
-        (void)snprintf(refused, cap,
-                       "label: %s lets go further than %s, which access.yaml says; the "
-                       "line has no effect",
-                       folder->label, v->label[0] == '\0' ? "no label" : v->label);
-    } else if (folder->label != NULL) {
-        v->label = folder->label;
-    }
-    for (size_t i = 0; i < folder->n_tags; i++) {
-        add_name(v->tags, &v->n_tags, folder->tags[i]);
-    }
-    if (!v->has_date && folder->has_date) {
-        v->date_ms = folder->date_ms;
-        v->has_date = !folder->date_from_path || date_in_path(path, &v->date_ms);
-    }
-}
-
-void rules_closed(struct verdict *out)
-{
-    *out = (struct verdict){.label = "restricted"};
-    out->readers[out->n_readers++] = RULES_NOBODY;
-}
-
-/* The names of one part of what rules_write wrote; false: out of memory. */
-static bool read_list(struct str part, struct arena *a, const char **out, size_t *n)
-{
-    *n = 0;
-    while (part.len > 0) {
-        const char *comma = memchr(part.ptr, ',', part.len);
-        size_t len = comma == NULL ? part.len : (size_t)(comma - part.ptr);
-        const char *name = arena_strndup(a, part.ptr, len);
-        if (name == NULL || *n == RULES_VALUES) {
-            return false;
-        }
-        out[(*n)++] = name;
-        len += comma != NULL;
-        part = (struct str){part.ptr + len, part.len - len};
-    }
-    return true;
-}
-
-/* Its parts may also be missing: "" is a verdict that says nothing. */
-static bool read_written(const char *written, struct arena *a, struct verdict *out)
-{
-    struct str part[4] = {{"", 0}, {"", 0}, {"", 0}, {"", 0}};
-    *out = (struct verdict){.label = ""};
-    for (size_t i = 0; i < 4 && *written != '\0'; i++) {
-        size_t len = strcspn(written, "|");
-        part[i] = (struct str){written, len};
-        written += len + (written[len] == '|');
-    }
-    char date[24];
-    (void)snprintf(date, sizeof date, "%.*s", STR_ARG(part[3]));
-    out->has_date = part[3].len > 0;
-    out->date_ms = strtoll(date, NULL, 10);
-    out->label = part[1].len == 0 ? "" : arena_strndup(a, part[1].ptr, part[1].len);
-    return out->label != NULL && read_list(part[0], a, out->readers, &out->n_readers) &&
-           read_list(part[2], a, out->tags, &out->n_tags);
-}
-
-void rules_narrow(struct verdict *v, const char *written, struct arena *a)
-{
-    struct verdict was;
-    if (!read_written(written, a, &was)) {
-        rules_closed(v);
-        return;
-    }
-    struct verdict both = *v;
-    both.n_readers = 0;
-    for (size_t i = 0; i < was.n_readers; i++) {
-        if (v->n_readers == 0 || rules_readable(v, &was.readers[i], 1)) {
-            add_name(both.readers, &both.n_readers, was.readers[i]);
-        }
-    }
-    if (was.n_readers > 0 && both.n_readers == 0) {
-        add_name(both.readers, &both.n_readers, RULES_NOBODY);
-    }
-    if (was.n_readers > 0) {
-        *v = both;
-    }
-    if (rules_label_strictness(was.label) > rules_label_strictness(v->label)) {
-        v->label = was.label;
-    }
-    for (size_t i = 0; i < was.n_tags; i++) {
-        add_name(v->tags, &v->n_tags, was.tags[i]);
-    }
-    if (!v->has_date) {
-        v->has_date = was.has_date;
-        v->date_ms = was.date_ms;
-    }
-}
-
-void rules_within(struct verdict *v, const struct verdict *own)
-{
-    struct verdict both = *v;
-    both.n_readers = 0;
-    for (size_t i = 0; i < own->n_readers; i++) {
-        if (rules_readable(v, &own->readers[i], 1)) {
-            add_name(both.readers, &both.n_readers, own->readers[i]);
-        }
-    }
-    if (own->n_readers > 0 && both.n_readers == 0) {
-        add_name(both.readers, &both.n_readers, RULES_NOBODY);
-    }
-    if (own->n_readers > 0) {
-        *v = both;
-    }
-    if (own->label[0] != '\0' &&
-        rules_label_strictness(own->label) > rules_label_strictness(v->label)) {
-        v->label = own->label;
-    }
-    for (size_t i = 0; i < own->n_tags; i++) {
-        add_name(v->tags, &v->n_tags, own->tags[i]);
-    }
-    if (own->has_date) {
-        v->has_date = true;
-        v->date_ms = own->date_ms;
-    }
-}
-
-bool rules_readable(const struct verdict *v, const char *const *groups, size_t n_groups)
-{
-    for (size_t i = 0; i < v->n_readers; i++) {
-        for (size_t k = 0; k < n_groups; k++) {
-            if (strcmp(v->readers[i], groups[k]) == 0) {
-                return true;
-            }
-        }
-    }
-    return v->n_readers == 0;
-}
-
-static void write_list(struct buf *out, const char *const *list, size_t n)
-{
-    for (size_t i = 0; i < n; i++) {
-        buf_printf(out, "%s%s", i > 0 ? "," : "", list[i]);
-    }
-    buf_append(out, "|", 1);
-}
-
-void rules_write(const struct verdict *v, struct buf *out)
-{
-    if (v->n_readers == 0 && v->label[0] == '\0' && v->n_tags == 0 && !v->has_date) {
-        return;
-    }
-    write_list(out, v->readers, v->n_readers);
-    buf_printf(out, "%s|", v->label);
-    write_list(out, v->tags, v->n_tags);
-    if (v->has_date) {
-        buf_printf(out, "%lld", (long long)v->date_ms);
-    }
 }

@@ -24,6 +24,7 @@
 #define RULES_FILE "access.yaml"
 #define RULES_FOLDER_FILE ".carrel.yaml"
 #define RULES_MAX 512
+#define RULES_GROUPS_MAX 4096
 #define RULES_VALUES 32 /* readers, or tags, of one document */
 #define RULES_NOBODY "nobody"
 #define RULES_EVERYONE "everyone"
@@ -34,6 +35,8 @@ struct rule {
     const char **readers;
     size_t n_readers;
     bool has_readers;
+    bool share;        /* `rights: share`: readers are those whom the share lets read, and of these
+                          `readers` */
     const char *label; /* NULL: none */
     const char **tags;
     size_t n_tags;
@@ -41,15 +44,31 @@ struct rule {
     int64_t date_ms;
 };
 
+/* Whom a share means by a number or name of its own:
+ *   groups:
+ *     - {name: hr, gid: 1005}
+ *     - {name: hr, sid: S-1-5-21-1-2-3-1105} */
+enum rules_known_as { KNOWN_BY_NOTHING, KNOWN_BY_GID, KNOWN_BY_UID, KNOWN_BY_SID, KNOWN_BY_NFS };
+struct rules_group {
+    const char *name; /* a group of keys */
+    enum rules_known_as by;
+    uint32_t id;      /* gid or uid */
+    const char *text; /* as written */
+};
+
 struct rules {
     struct rule *items;
     size_t n;
+    struct rules_group *groups;
+    size_t n_groups;
+    bool any_share; /* some rule asks the share */
 };
 
 /* What the rules say of one document; texts are borrowed from the rules. */
 struct verdict {
     const char *readers[RULES_VALUES]; /* none: everyone in the tenant */
     size_t n_readers;
+    bool share;        /* readers are not settled before rules_share */
     const char *label; /* "" */
     const char *tags[RULES_VALUES];
     size_t n_tags;
@@ -67,6 +86,9 @@ enum status rules_load(const char *home, struct arena *a, struct rules *out,
                        struct error *err) MUST_CHECK;
 void rules_judge(const struct rules *r, const char *tenant, struct str path, const char *collection,
                  struct verdict *out);
+/* For a verdict that asks the share: those whom the share lets read, of those whom the rule does.
+ * Names are borrowed. */
+void rules_share(struct verdict *v, bool everyone, const char *const *names, size_t n);
 /* What a folder says of the documents in it and below (.carrel.yaml there): readers, label, tags
  * and date as a rule does, and the language of its texts. */
 struct folder_rule {

@@ -1,3 +1,4 @@
+#include <stdint.h>
 #include <stdlib.h>
 
 #include "ingest/formats/dates.h"
@@ -10,6 +11,8 @@ static enum status nowhere(void *data, const Ex__Piece *piece, struct error *err
     (void)data, (void)piece, (void)err;
     return STATUS_OK;
 }
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t len);
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t len)
 {

@@ -30,6 +30,11 @@ static void on_work(void *data)
     ((struct place *)data)->woken = true;
 }
 
+static void on_scanned(void *data)
+{
+    (void)data;
+}
+
 static void on_rules(void *data)
 {
     ((struct place *)data)->rules++;
@@ -49,6 +54,7 @@ static void start_following(struct place *p)
                                .poll_s = 30,
                                .on_work = on_work,
                                .on_rules = on_rules,
+                               .on_scanned = on_scanned,
                                .data = p};
     assert_int_equal(follow_new(&o, &p->f, &err), STATUS_OK);
 }

@@ -184,13 +184,88 @@ static void narrowed(void **state)
     }
 }
 
+static enum status parsed(const char *yaml, struct rules *r, struct error *err)
+{
+    return rules_parse(str_from(yaml), "access.yaml", &a, r, err);
+}
+
+/* The rule that says who reads says whether the share is asked, and the share only takes away. */
+static void shares(void **state)
+{
+    (void)state;
+    struct rules r;
+    struct error err;
+    struct verdict v;
+    char got[256];
+    static const char *const names[] = {"hr", "board"};
+    assert_int_equal(parsed("access:\n"
+                            "  - {path: open/**, readers: [everyone]}\n"
+                            "  - {path: few/**, readers: [hr, it], rights: share}\n"
+                            "  - {path: '**', rights: share}\n"
+                            "groups:\n"
+                            "  - {name: hr, gid: 1005}\n"
+                            "  - {name: hr, sid: S-1-5-21-1-2-3-1105}\n"
+                            "  - {name: anna, uid: 7}\n"
+                            "  - {name: hr, nfs: hr@example.org}\n",
+                            &r, &err),
+                     STATUS_OK);
+    assert_true(r.any_share);
+    assert_int_equal(r.n_groups, 4);
+    assert_int_equal(r.groups[0].by, KNOWN_BY_GID);
+    assert_int_equal(r.groups[0].id, 1005);
+    assert_string_equal(r.groups[1].text, "S-1-5-21-1-2-3-1105");
+    static const struct {
+        const char *path;
+        bool share, everyone;
+        const char *then;
+    } cases[] = {{"open/a", false, false, ""},
+                 {"few/a", true, false, "hr|||"},
+                 {"few/a", true, true, "hr,it|||"},
+                 {"other/a", true, false, "hr,board|||"},
+                 {"other/a", true, true, ""}};
+    for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+        struct buf b;
+        rules_judge(&r, "main", str_from(cases[i].path), "x", &v);
+        assert_int_equal(v.share, cases[i].share);
+        if (v.share) {
+            rules_share(&v, cases[i].everyone, names, 2);
+        }
+        buf_init(&b, 256);
+        rules_write(&v, &b);
+        (void)snprintf(got, sizeof got, "%.*s", STR_ARG(buf_view(&b)));
+        buf_deinit(&b);
+        assert_string_equal(got, cases[i].then);
+    }
+    rules_judge(&r, "main", STR("few/a"), "x", &v);
+    rules_share(&v, false, names + 1, 1); /* the share says board, the rule hr and it */
+    assert_int_equal(v.n_readers, 1);
+    assert_string_equal(v.readers[0], RULES_NOBODY);
+    static const char *const wrong[] = {
+        "access:\n  - {path: x, rights: mine}\n",
+        "access: []\ngroups:\n  - {name: hr}\n",
+        "access: []\ngroups:\n  - {name: hr, gid: -1}\n",
+        "access: []\ngroups:\n  - {name: hr, gid: 99999999999}\n",
+        "access: []\ngroups:\n  - {name: everyone, gid: 5}\n",
+        "access: []\ngroups:\n  - {name: hr, sid: hr}\n",
+        "access: []\ngroups:\n  - {name: hr, gid: 5, uid: 5}\n",
+        "access: []\ngroups: {}\n",
+        "access: []\nother: []\n",
+        "access: []\naccess: []\n",
+        "groups: []\n",
+    };
+    for (size_t i = 0; i < sizeof wrong / sizeof wrong[0]; i++) {
+        if (parsed(wrong[i], &r, &err) != STATUS_INVALID) {
+            fail_msg("%s was taken", wrong[i]);
+        }
+        assert_non_null(strstr(err.text, "access.yaml:"));
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(narrowed),
-        cmocka_unit_test(patterns),
-        cmocka_unit_test(verdicts),
-        cmocka_unit_test(mistakes),
+        cmocka_unit_test(shares),   cmocka_unit_test(narrowed), cmocka_unit_test(patterns),
+        cmocka_unit_test(verdicts), cmocka_unit_test(mistakes),
     };
     arena_init(&a, 1 << 20);
     int failed = cmocka_run_group_tests(tests, NULL, NULL);
