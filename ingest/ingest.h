@@ -61,6 +61,7 @@ struct ingest {
     char unknown_folders[160]; /* names in the watched folder that are no tenant's, for people */
     uint32_t n_unknown_folders;
     uint64_t jobs_done, jobs_failed, jobs_retried, bytes_done, chunks_done;
+    uint64_t extractions; /* begun; content that the store has needs none */
 };
 
 struct delete_waiter { /* a Delete that waits for its job */

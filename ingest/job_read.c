@@ -324,6 +324,7 @@ static void job_extract(struct job *j)
     }
     in->extracting += !j->large;
     in->extracting_large += j->large;
+    in->extractions++;
 }
 
 void job_extract_ended(const struct job *j)

@@ -226,6 +226,7 @@ static void ingest_health(struct service *svc, struct service_health *out)
     metric(out->metrics, "jobs_retried_total", "", in->jobs_retried);
     metric(out->metrics, "bytes_done_total", "", in->bytes_done);
     metric(out->metrics, "chunks_done_total", "", in->chunks_done);
+    metric(out->metrics, "extractions_total", "", in->extractions);
     metric(out->metrics, "unknown_folders", "", in->n_unknown_folders);
     out->queue = (uint32_t)queued;
     char unknown[220] = "";
