@@ -37,7 +37,7 @@ enum option_flag {
     OPT_HOLD = 1 << 16,
     OPT_EVERY = 1 << 27,
     OPT_RULES = 1 << 28,
-    OPT_INGEST = 1 << 30, /* --to FOLDER, --as NAME, --replace */
+    OPT_INGEST = 1 << 30,  /* --to FOLDER, --as NAME, --replace */
     OPT_ENCODER = 1 << 29, /* --dims, --model, --against, --force */
     OPT_MODEL = 1 << 17,   /* --as ROLE, --name, --query-prefix, --passage-prefix */
     OPT_BACKUP_KEY = 1 << 20,
@@ -70,8 +70,8 @@ struct options {
     bool all_copies, keep_copies, dry_run, yes;
     const char *subjects[OPTION_SUBJECTS_MAX], *except[OPTION_SUBJECTS_MAX];
     int n_subjects, n_except;
-    const char *subject_file;                               /* NULL: not given */
-    const char *to;  /* NULL: not given */
+    const char *subject_file; /* NULL: not given */
+    const char *to;           /* NULL: not given */
     bool replace;
     const char *every, *rules;                              /* NULL: not given */
     const char *model_name, *query_prefix, *passage_prefix; /* NULL: not given */
@@ -104,7 +104,8 @@ struct command {
 
 extern const struct command cmd_up, cmd_stop, cmd_status, cmd_doctor, cmd_docs, cmd_search, cmd_ask,
     cmd_config, cmd_verify, cmd_backup, cmd_restore, cmd_key, cmd_tenant, cmd_vectors, cmd_explain,
-    cmd_eval, cmd_erase, cmd_hold, cmd_queue, cmd_sources, cmd_ingest, cmd_leaktest, cmd_encoder, cmd_model;
+    cmd_eval, cmd_erase, cmd_hold, cmd_quarantine, cmd_queue, cmd_sources, cmd_ingest, cmd_leaktest,
+    cmd_encoder, cmd_model;
 
 /* Prints "carrel: <text>" on stderr and returns the exit code that fits the status. */
 enum exit_code command_failed(const struct error *err);

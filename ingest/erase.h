@@ -47,4 +47,9 @@ void hold_rpc_add(struct rpc_call *call, const ProtobufCMessage *m);
 void hold_rpc_list(struct rpc_call *call, const ProtobufCMessage *m);
 void hold_rpc_remove(struct rpc_call *call, const ProtobufCMessage *m);
 
+/* quarantine_rpc.c */
+void quarantine_rpc_list(struct rpc_call *call, const ProtobufCMessage *m);
+void quarantine_rpc_release(struct rpc_call *call, const ProtobufCMessage *m);
+void quarantine_rpc_cancel(struct rpc_call *call);
+
 #endif

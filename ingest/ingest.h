@@ -35,8 +35,10 @@ struct ingest {
     const struct settings *settings;
     char watch_dir[PATH_MAX];
     struct extractor_pool *pool;
-    struct lane work;  /* reading, hashing, chunking, uploads, trash */
-    struct lane scans; /* reading folders */
+    struct lane work;    /* reading, hashing, chunking, uploads, trash */
+    struct lane scans;   /* reading folders */
+    struct lane scanner; /* asking the malware scanner; */
+    int scan_cancel;     /* an eventfd: nobody wants its answers any more */
     struct list tenants;
     size_t n_tenants;
     struct renders *renders;
@@ -48,14 +50,14 @@ struct ingest {
     int64_t tenants_due, trash_due;
 
     size_t active;
-    size_t active_large; /* jobs with large documents, */
-    uint64_t active_bytes; /* their bytes */
-    uint64_t large_ended;  /* so far */
+    size_t active_large;                 /* jobs with large documents, */
+    uint64_t active_bytes;               /* their bytes */
+    uint64_t large_ended;                /* so far */
     size_t extracting, extracting_large; /* handed to the pool: small ones, large ones; each at */
     size_t extracting_max;               /* most so many */
-    uint64_t extracted_bytes;   /* memory of what was extracted and is not stored yet */
+    uint64_t extracted_bytes;            /* memory of what was extracted and is not stored yet */
     struct list want_extractor, want_extractor_large; /* jobs */
-    struct list reading;        /* job_ocr.c: documents with pages to be read from their pictures */
+    struct list reading; /* job_ocr.c: documents with pages to be read from their pictures */
     size_t pages_running, pages_max;
 
     char unknown_folders[160]; /* names in the watched folder that are no tenant's, for people */
@@ -85,6 +87,7 @@ struct tenant {
     size_t uploads;      /* under way */
     struct list deletes; /* struct delete_waiter */
     struct held held;    /* what was unpacked and waits to be read */
+    size_t asking;       /* questions about the quarantine */
     bool follow_closed;
     bool paused_before; /* when the journal was opened */
     struct pace pace;

@@ -27,6 +27,9 @@ IG_METHOD(list_erasures, "ListErasures", ListErasures, list_erasures, RPC_UNARY,
 IG_METHOD(add_hold, "AddHold", AddHold, add_hold, RPC_UNARY, 5000)
 IG_METHOD(list_holds, "ListHolds", ListHolds, list_holds, RPC_UNARY, 5000)
 IG_METHOD(remove_hold, "RemoveHold", RemoveHold, remove_hold, RPC_UNARY, 5000)
+IG_METHOD(list_quarantine, "ListQuarantine", ListQuarantine, list_quarantine, RPC_UNARY, 5000)
+IG_METHOD(release_quarantine, "ReleaseQuarantine", ReleaseQuarantine, release_quarantine, RPC_UNARY,
+          60000)
 IG_METHOD(allow_erased, "AllowErased", AllowErased, allow_erased, RPC_UNARY, 5000)
 
 #endif

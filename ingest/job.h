@@ -13,6 +13,7 @@
 #include "embed/embed_rpc.h"
 #include "ingest/access.h"
 #include "ingest/chunk.h"
+#include "ingest/clamd.h"
 #include "ingest/formats/detect.h"
 #include "ingest/ingest.h"
 #include "ingest/ingest_rpc.h"
@@ -21,6 +22,7 @@
 
 enum job_phase {
     JOB_SNAPSHOT,
+    JOB_SCAN,
     JOB_LOOKUP,
     JOB_WAIT_EXTRACT,
     JOB_EXTRACT,
@@ -74,6 +76,10 @@ struct job {
 
     struct snapshot snap;
     const char *format;
+    char malware[CLAMD_NAME_CAP]; /* what the scanner found; "" nothing */
+    char quarantine[ID_CAP];      /* its entry */
+    enum clamd_verdict scanned;
+    bool allowed;           /* a person has let this content in */
     bool known;             /* the store has this content */
     bool known_was_wrong;   /* it said so and did not */
     char banned_by[ID_CAP]; /* the erasure its content fell to; "" none */

@@ -22,6 +22,12 @@ enum status job_look(struct job *j, void (*done)(void *data)) MUST_CHECK;
 /* The store said that it has the content, and has not: do the whole way. */
 void job_put_unknown(struct job *j);
 
+/* job_scan.c: asks the malware scanner, where there is one, then on to job_look_up. */
+void job_scan(struct job *j);
+/* What it found (j->malware) has left the store: written down, moved away if so configured. */
+void job_quarantine(struct job *j);
+/* Whether the content was erased, and whether the store has it. */
+void job_look_up(struct job *j);
 /* A copy of the file, then on to lookup. Cannot begin: the lane's error. */
 enum status job_snapshot(struct job *j) MUST_CHECK;
 /* Its place in the extractor pool is free. */

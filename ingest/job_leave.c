@@ -57,6 +57,8 @@ static void on_removed(struct rpc_request *r, const struct error *err, void *dat
         job_finish(j, OUTCOME_EXCLUDED);
     } else if (j->row.op == FILE_OP_REMOVE) {
         job_finish(j, OUTCOME_REMOVED);
+    } else if (j->malware[0] != '\0') {
+        job_quarantine(j);
     } else {
         job_finish(j, OUTCOME_FAILED);
     }

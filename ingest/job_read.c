@@ -194,7 +194,7 @@ static void snapshot_done(void *data)
         j->format = j->folders.place == MAILDIR_MAIL
                         ? "eml"
                         : format_detect(name, j->snap.head, j->snap.head_len);
-        job_look_up(j);
+        job_scan(j);
     }
 }
 

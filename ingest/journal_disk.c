@@ -1,6 +1,7 @@
 /* What happened on the disk. */
 #include "base/clock.h"
 #include "ingest/journal_internal.h"
+#include "ingest/quarantine.h"
 
 /* The file of this row is no longer there. */
 static enum status row_gone(struct journal *j, struct file_row *r, bool *changed, struct error *err)
@@ -8,10 +9,18 @@ static enum status row_gone(struct journal *j, struct file_row *r, bool *changed
     if (r->state == FILE_EXCLUDED) {
         return journal_drop_row(j, r->id, err);
     }
+    bool kept = false;
     if (journal_going(r)) {
         return STATUS_OK;
     }
-    enum status s = journal_members_gone(j, r->id, false, err);
+    enum status s = STATUS_OK;
+    if (r->state == FILE_FAILED) { /* moved away by ourselves: listed until a person decides */
+        s = quarantine_keeps(j, r->document, &kept, err);
+        if (s != STATUS_OK || kept) {
+            return s;
+        }
+    }
+    s = journal_members_gone(j, r->id, false, err);
     r->op = FILE_OP_REMOVE;
     r->state = FILE_QUEUED;
     *changed = true;

@@ -3,12 +3,14 @@
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <sys/eventfd.h>
 #include <unistd.h>
 
 #include "base/clock.h"
 #include "base/file.h"
 #include "base/snapshot_call.h"
 #include "ingest/access.h"
+#include "ingest/clamd.h"
 #include "ingest/documents.h"
 #include "ingest/erase.h"
 #include "ingest/migrate.h"
@@ -19,6 +21,7 @@
 #define TICK_MS 500
 #define WORK_WIDTH 3
 #define WORK_QUEUED 1024
+#define SCANNER_WIDTH 2 /* of the four threads */
 
 static const struct rpc_handler handlers[] = {
     {.method = &ig_list_method,
@@ -47,6 +50,12 @@ static const struct rpc_handler handlers[] = {
     {.method = &ig_add_hold_method, .on_request = hold_rpc_add},
     {.method = &ig_list_holds_method, .on_request = hold_rpc_list},
     {.method = &ig_remove_hold_method, .on_request = hold_rpc_remove},
+    {.method = &ig_list_quarantine_method,
+     .on_request = quarantine_rpc_list,
+     .on_cancel = quarantine_rpc_cancel},
+    {.method = &ig_release_quarantine_method,
+     .on_request = quarantine_rpc_release,
+     .on_cancel = quarantine_rpc_cancel},
     {.method = &ig_allow_erased_method, .on_request = erase_allow},
     {.method = &ig_render_method,
      .on_request = pages_render,
@@ -96,6 +105,21 @@ static enum status open_watch_dir(struct ingest *in, struct error *err)
                : STATUS_OK;
 }
 
+/* A scanner that cannot be what is meant: better no service than files that nobody looked at. */
+static enum status open_scanner(struct ingest *in, struct error *err)
+{
+    const char *address = in->settings->ingest.scanner;
+    in->scan_cancel = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+    if (in->scan_cancel < 0) {
+        return error_errno(err, errno, "eventfd");
+    }
+    return address[0] == '\0' || clamd_address_valid(address)
+               ? STATUS_OK
+               : error_set(err, STATUS_INVALID,
+                           "ingest.scanner: neither the path of a socket nor host:port: %s",
+                           address);
+}
+
 static enum status ingest_open(struct service *svc, struct error *err)
 {
     char program[PATH_MAX];
@@ -112,6 +136,7 @@ static enum status ingest_open(struct service *svc, struct error *err)
     list_init(&in->reading);
     lane_init(&in->work, svc->loop, WORK_WIDTH, WORK_QUEUED);
     lane_init(&in->scans, svc->loop, 1, 64);
+    lane_init(&in->scanner, svc->loop, SCANNER_WIDTH, INGEST_ACTIVE_MAX);
     /* of each kind two for every worker: the pool always has the next one at hand */
     in->extracting_max = 2 * extractor_places(svc->settings);
     in->pages_max = in->extracting_max / 2;
@@ -119,6 +144,9 @@ static enum status ingest_open(struct service *svc, struct error *err)
     in->renders = renders_new();
     enum status s = in->renders == NULL ? error_set(err, STATUS_NO_MEMORY, "out of memory")
                                         : open_watch_dir(in, err);
+    if (s == STATUS_OK) {
+        s = open_scanner(in, err);
+    }
     if (s == STATUS_OK) {
         s = extractor_path(program, err);
     }
@@ -263,6 +291,7 @@ static void on_tick_closed(uv_handle_t *h)
     sources_free(in);
     access_close(in);
     renders_free(in->renders);
+    (void)close(in->scan_cancel);
     free(in);
     svc->state = NULL;
     service_closed(svc);
@@ -272,7 +301,7 @@ static void on_closing(uv_timer_t *timer)
 {
     struct ingest *in = container_of(timer, struct ingest, tick);
     if (!sources_closed(in) || !tenants_closed(in) || !lane_idle(&in->work) ||
-        !lane_idle(&in->scans)) {
+        !lane_idle(&in->scans) || !lane_idle(&in->scanner)) {
         return;
     }
     if (in->pool != NULL) {
@@ -290,6 +319,7 @@ static void ingest_close(struct service *svc)
 {
     struct ingest *in = svc->state;
     in->closing = true;
+    (void)eventfd_write(in->scan_cancel, 1);
     sources_close(in);
     tenants_close(in);
     (void)uv_timer_start(&in->tick, on_closing, 1, 5);

@@ -460,7 +460,7 @@ bool tenants_closed(const struct ingest *in)
         struct tenant *t = list_entry(it, struct tenant, link);
         if (!erasing_idle(t->erasing) || !migration_idle(t->migration) || !queue_idle(t->queue) ||
             recut_busy(t->recut) || t->reconciling || t->counting || !quota_idle(t) ||
-            t->rules_noting || !list_empty(&t->holdings) || t->reapplying) {
+            t->asking > 0 || t->rules_noting || !list_empty(&t->holdings) || t->reapplying) {
             all = false;
         } else if (t->follow != NULL && lane_idle(&in->work)) {
             struct follow *f = t->follow;

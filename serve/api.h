@@ -52,6 +52,8 @@ void api_encoder_promote(struct request *q);
 void api_encoder_build(struct request *q);
 void api_encoder_cancel(struct request *q);
 void api_encoder_remove(struct request *q);
+void api_quarantine_list(struct request *q); /* api_quarantine.c */
+void api_quarantine_release(struct request *q);
 void api_holds_list(struct request *q); /* api_holds.c */
 void api_hold_add(struct request *q);
 void api_hold_remove(struct request *q);

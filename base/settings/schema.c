@@ -118,6 +118,14 @@ const struct setting settings_schema[] = {
         "ones have taken all places."),
     ROW("ingest.trash_days", INT, ingest.trash_days, 0, 3650, "30",
         "Documents deleted through the API stay in trash/ for so many days."),
+    TEXT("ingest.scanner", ingest.scanner, "",
+         "clamd's socket, which is asked about every file before it is read: a path, such as "
+         "/run/clamav/clamd.ctl, or host:port in the local network; empty: none is asked."),
+    ROW("ingest.scanner_timeout_s", INT, ingest.scanner_timeout_s, 1, 3600, "120",
+        "It has so many seconds for a file."),
+    ONE_OF("ingest.quarantine", ENUM, ingest.quarantine, "leave|move", "leave",
+           "What happens to a file in which it finds something, beside not being read: it is left "
+           "where it is, or moved to quarantine/ in the data directory."),
     ROW("ingest.max_attempts", INT, ingest.max_attempts, 1, 100, "5",
         "A document whose reading fails for a passing reason is tried again so often."),
 

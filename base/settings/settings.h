@@ -94,6 +94,8 @@ struct settings {
         int64_t backlog_files, backlog_file_bytes;
         int64_t workers; /* extractors at once */
         int64_t trash_days;
+        const char *scanner, *quarantine; /* "" none; "leave" or "move" */
+        int64_t scanner_timeout_s;
         int64_t max_attempts;
         int64_t quota_bytes; /* of one tenant's documents; 0: no limit */
     } ingest;
