@@ -182,7 +182,7 @@ static enum status encode_windows(struct neural_scratch *s, const struct model *
                                   uint32_t i, bool query, float *out, struct neural_count *count,
                                   struct error *err)
 {
-    struct windows w;
+    struct windows w = {.ids = NULL};
     uint32_t ids[NEURAL_TOKENS_MAX];
     uint32_t n_windows = 0;
     float *one = calloc(r->width, sizeof *one);
