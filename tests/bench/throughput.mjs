@@ -5,7 +5,8 @@
 //   throughput.mjs [DIR] [--files N] [--runs N] [--json]
 //
 // The files are made here: text, Markdown, HTML, CSV, JSON, mail, DOCX and PDF. With DIR the distinct files below it
-// come first, and its PDFs are the ones that are compared. Embedding is left out (first_fit_chunks out of reach).
+// come first, and its PDFs are the ones that are compared. Embedding is left out (first_fit_chunks out of reach), and so
+// is OCR, which pdftotext does not do either.
 // The watched folder is filled while the appliance is off; the clock runs from its start until all is settled.
 // Busy: the cores' time that was not idle (/proc/stat). Own: the processor time of the appliance's processes alone;
 // on a machine that nobody else uses the two are the same.
@@ -103,7 +104,7 @@ function spent(root) {
 async function indexed(list) {
   const home = temporaryHome("carrel-bench-");
   fill(home, list);
-  const a = await startAppliance({ home, config: "http:\n  requests_per_minute: 0\nencoder:\n  first_fit_chunks: 1000000\n" });
+  const a = await startAppliance({ home, config: "http:\n  requests_per_minute: 0\nencoder:\n  first_fit_chunks: 1000000\nocr:\n  enabled: false\n" });
   const before = machine();
   const cpu = spent(a.child.pid);
   const start = performance.now();
