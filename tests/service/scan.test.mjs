@@ -8,6 +8,7 @@ import { mkdtempSync, readlinkSync, readdirSync, readFileSync, rmSync, writeFile
 import { tmpdir } from "node:os";
 import { deflateSync } from "node:zlib";
 import { join } from "node:path";
+import { pieces } from "../bench/extract_text.mjs";
 import { binDir, startAppliance, until } from "./appliance.mjs";
 import { makePdf, makeScan } from "./pdf.mjs";
 
@@ -15,10 +16,11 @@ const scratch = mkdtempSync(join(tmpdir(), "carrel-scan-"));
 const DPI = 150, WIDTH = 1275, HEIGHT = 1650;
 
 /** The page of a PDF as a picture, as pdftoppm's `kind` ("-jpeg", "-png", "-tiff"). */
-function drawn(lines, kind, ending, gray = true) {
+function drawn(lines, kind, ending, { gray = true, turned = false, part = [] } = {}) {
   const pdf = join(scratch, "page.pdf");
-  writeFileSync(pdf, makePdf([lines]));
-  execFileSync("pdftoppm", [...(gray ? ["-gray"] : []), kind, "-r", String(DPI), "-singlefile", pdf, join(scratch, "page")]);
+  const page = makePdf([lines]);
+  writeFileSync(pdf, turned ? Buffer.from(page.toString("latin1").replace("/MediaBox", "/Rotate 90 /MediaBox"), "latin1") : page);
+  execFileSync("pdftoppm", [...(gray ? ["-gray"] : []), ...part, kind, "-r", String(DPI), "-singlefile", pdf, join(scratch, "page")]);
   return readFileSync(join(scratch, `page.${ending}`));
 }
 const scanned = (lines) => ({ jpeg: drawn(lines, "-jpeg", "jpg"), width: WIDTH, height: HEIGHT });
@@ -58,7 +60,7 @@ test("pages without text are read from their picture, others as they are", async
   const text = makePdf([["This page has a layer of text and tells of the harbour at Oudeschild."]]);
   a.drop("plain.pdf", text);
   a.drop("scan.pdf", makeScan([scanned(ferry), scanned(["Nothing of interest stands on the second page of this document."]), scanned(lamp)]));
-  a.drop("notice.png", drawn(mill, "-png", "png", false));
+  a.drop("notice.png", drawn(mill, "-png", "png", { gray: false }));
   a.drop("fax.tiff", drawn(fax, "-tiff", "tif"));
   const list = await a.settled({ n: 4 });
   for (const d of list) assert.equal(d.state, "ready", `${d.path}: ${d.error}`);
@@ -78,6 +80,16 @@ test("pages without text are read from their picture, others as they are", async
   assert.ok(png, "the picture is found");
   for (const word of ["Hippolytushoef", "Quak."]) assert.ok(stands(png.boxes, 1, truth(mill, word), DPI / 72), `a box over ${word}, in pixels`);
   assert.ok((await a.search("who repaired the crane at Den Oever")).some((x) => x.document.path === "fax.tiff"));
+});
+
+test("a page that lies on its side is read, and its boxes stand upright on it", async () => {
+  const tides = ["The tide table of Harlingen", ...Array.from({ length: 14 }, (_, i) => `On day ${i + 2} of the month high water comes later than on the day before it.`), "The warden of the sluice is Femke Hiemstra."];
+  a.drop("turned.png", drawn(tides, "-png", "png", { turned: true }));
+  await a.settled({ n: 5 });
+  const p = (await a.search("who is the warden of the sluice")).find((x) => x.document.path === "turned.png");
+  assert.match(p.text, /Femke Hiemstra/);
+  const upright = p.boxes.filter((b) => b.y1 - b.y0 > b.x1 - b.x0).length;
+  assert.ok(upright > p.boxes.length * 0.7, `${upright} of ${p.boxes.length} boxes are higher than wide`);
 });
 
 test("the answer cites the page", async () => {
@@ -126,6 +138,39 @@ test("what cannot be read says why", async () => {
   assert.equal(of("half.pdf").state, "ready"); // the page that is whole stays
   assert.equal(of("bombs.pdf").state, "ready");
   assert.match(of("bombs.pdf").note, /^page 2 could not be read: .*processor time/);
+});
+
+test("pictures cut and bent end with text or with a reason", async () => {
+  const part = ["-x", "100", "-y", "140", "-W", "760", "-H", "70"];
+  const cases = [["-png", "png"], ["-jpeg", "jpg"], ["-tiff", "tif"]].flatMap(([kind, ending]) => {
+    const whole = drawn(ferry, kind, ending, { part });
+    const bent = (at, bit) => {
+      const b = Buffer.from(whole);
+      b[at] ^= 1 << bit;
+      return b;
+    };
+    return [4, 15].map((n) => whole.subarray(0, (whole.length * n) / 16)).concat([8, 20, 45].map((at) => bent(at, at % 8)), [3, 9].map((n) => bent(Math.floor((whole.length * n) / 10), n % 8)));
+  });
+  const modes = [["--ocr", "1", "--picture", "--languages", "eng"], ["--render", "1", "--picture"]];
+  const runs = cases.flatMap((bytes, i) => modes.map((mode) => ({ bytes, mode, name: `case ${i} ${mode[0]}` })));
+  const seen = new Set();
+  const next = async () => {
+    for (let r = runs.pop(); r !== undefined; r = runs.pop()) {
+      const child = spawn(join(binDir, "carrel-extract"), [...r.mode, "--memory-mb", "512", "--cpu-s", "20"], { stdio: ["pipe", "pipe", "pipe"] });
+      const out = [];
+      child.stdout.on("data", (d) => out.push(d));
+      child.stdin.on("error", () => undefined); // it need not read all
+      child.stdin.end(r.bytes);
+      const code = await new Promise((done) => child.on("close", (c, signal) => done(signal ?? c)));
+      assert.equal(code, 0, r.name);
+      const got = pieces(Buffer.concat(out));
+      assert.notEqual(got.done, got.failure !== null, `${r.name}: ${got.failure}`);
+      seen.add(got.failure ?? "read");
+    }
+  };
+  await Promise.all([next(), next()]);
+  assert.ok(seen.has("read"));
+  for (const why of seen) assert.match(why, /^read$|damaged|no picture of a kind|points large|empty/);
 });
 
 test("what reads the picture is shut in, before it has read a byte of it", async () => {
