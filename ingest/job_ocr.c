@@ -315,10 +315,10 @@ static void look_done(void *data)
     tessdata_choose(&r->installed, wanted, first, r->languages, r->missing);
     if (!r->installed.program) {
         without(j, "install tesseract-ocr, and for each language its package, such as "
-                   "tesseract-ocr-deu, to have them read");
+                   "tesseract-ocr-deu; then touch the file to have them read");
     } else if (r->languages[0] == '\0') {
         tessdata_packages(r->missing[0] == '\0' ? "eng" : r->missing, names, sizeof names);
-        (void)snprintf(why, sizeof why, "install%s to have them read", names);
+        (void)snprintf(why, sizeof why, "install%s, then touch the file to have them read", names);
         without(j, why);
     } else {
         list_push(&j->t->in->reading, &r->link);

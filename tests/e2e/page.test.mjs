@@ -2,7 +2,9 @@
 
 import { after, before, test as plainTest } from "node:test";
 import assert from "node:assert/strict";
-import { mkdirSync, readFileSync } from "node:fs";
+import { execFileSync } from "node:child_process";
+import { mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
 import { createRequire } from "node:module";
 import { join } from "node:path";
 import { chromium } from "playwright-core";
@@ -335,6 +337,32 @@ test("what the documents do not say is not answered", async () => {
   const exchange = await ask("Which quarterback won the championship in Cincinnati?");
   assert.equal(await exchange.locator(".mark").count(), 0);
   assert.match(await exchange.locator(".answer-text").innerText(), /nothing in these documents/i);
+});
+
+test("a picture is read, and a citation marks the lines on it", async () => {
+  const dir = mkdtempSync(join(tmpdir(), "carrel-e2e-"));
+  try {
+    const lines = ["The night watch of the observatory is kept by Imke Terpstra.", "She can be reached at extension four hundred."];
+    writeFileSync(join(dir, "p.pdf"), makePdf([lines]));
+    execFileSync("pdftoppm", ["-png", "-gray", "-r", "150", "-singlefile", join(dir, "p.pdf"), join(dir, "p")]);
+    a.drop("watch.png", readFileSync(join(dir, "p.png")));
+  } finally {
+    rmSync(dir, { recursive: true, force: true });
+  }
+  await until("the picture is ready", async () => (await a.documents()).some((d) => d.path === "watch.png" && d.state === "ready"));
+  await page.getByRole("button", { name: "New question" }).click();
+  const exchange = await ask("Who keeps the night watch of the observatory?");
+  assert.match(await exchange.locator(".answer-text").innerText(), /Imke Terpstra/);
+  await exchange.locator(".mark").first().click();
+  const viewer = page.locator(".viewer");
+  await until("its picture is shown", async () => /watch\.png · page 1/.test(await viewer.locator(".where").innerText()) && (await viewer.locator(".sheet img").count()) === 1);
+  assert.equal(await viewer.locator("[data-box]").count(), 2, "words side by side are one mark: one a line");
+  const sheet = await viewer.locator(".sheet").boundingBox();
+  const box = await viewer.locator("[data-box]").first().boundingBox();
+  const share = (x, of) => x / of;
+  assert.ok(Math.abs(share(box.x - sheet.x, sheet.width) - 72 / 612) < 0.02, "the line begins where it was written");
+  assert.ok(Math.abs(share(box.y - sheet.y, sheet.height) - 81 / 792) < 0.02, "at its height");
+  await shot("answer-picture");
 });
 
 test("the whole page works by keyboard alone", async () => {
