@@ -184,6 +184,7 @@ enum status sax_begin(struct sax *x, struct error *err)
     x->depth = x->skip = 0;
     x->attack = false;
     x->err = (struct error){.code = STATUS_OK};
+    xml_push_quiet();
     xmlParserCtxtPtr ctxt = xmlCreatePushParserCtxt(&sax, NULL, NULL, 0, NULL);
     x->push = (struct xml_push){.ctxt = ctxt};
     if (ctxt == NULL) {

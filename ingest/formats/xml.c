@@ -429,6 +429,7 @@ static bool parse(struct xml *x)
                          .error = on_error};
     struct str s = x->in->data;
     size_t head = s.len < 4 ? s.len : 4; /* which tell the encoding */
+    xml_push_quiet();
     x->ctxt = xmlCreatePushParserCtxt(&sax, x, s.ptr, (int)head, NULL);
     if (x->ctxt == NULL) {
         return false;

@@ -25,6 +25,10 @@ bool xml_push(struct xml_push *p, struct str piece);
 /* In startElementNs, as a tag that comes whole is not gathered: n and n_ns as given there. */
 bool xml_push_too_many(int n, int n_ns);
 
+/* Before a context is made: what the library says beside it (an encoding's bad bytes), to no
+ * handler of a context, is not written to standard error. */
+void xml_push_quiet(void);
+
 /* Handlers: the five entities that XML itself knows; errors in silence. */
 xmlEntityPtr xml_push_entity(void *ctx, const xmlChar *name);
 void xml_push_error(void *ctx, xmlErrorPtr e);

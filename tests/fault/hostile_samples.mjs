@@ -188,6 +188,7 @@ export const bombs = [
   ["a number without end", "json", () => `{"a": ${"1".repeat(5_000_000)}}`],
   ["groups in groups", "rtf", () => `{\\rtf1 ${nested(100_000, "{", "fox", "}")}}`],
   ["elements in elements", "xml", () => `<?xml version="1.0"?>${nested(200_000, "<a>", "fox", "</a>")}`],
+  ["bytes that are none of its encoding", "xml", () => Buffer.concat([Buffer.from('<?xml version="1.0" encoding="TIS-620"?><a><b>fox</b><b>'), Buffer.alloc(5000, 0xff), Buffer.from("</b></a>")])],
   ["billion laughs", "xml", () => laughs("<z>", "</z>")],
   ["an outside entity", "xml", () => '<?xml version="1.0"?><!DOCTYPE z [<!ENTITY a SYSTEM "file:///etc/passwd">]><z>fox &a;</z>'],
   ["billion laughs", "html", () => laughs("<html><body><p>", "</p></body></html>")],
