@@ -124,6 +124,9 @@ bool document_state(const struct tenant *t, const struct file_row *row, struct a
     if (row->note[0] != '\0') {
         out->note = arena_strdup(a, row->note);
     }
+    out->has_members = out->has_members_done = row->members > 0;
+    out->members = row->members;
+    out->members_done = row->members_done;
     if (row->parent_document != NULL) {
         out->parent = arena_strdup(a, row->parent_document);
     }

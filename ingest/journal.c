@@ -245,6 +245,10 @@ static bool read_row(sqlite3_stmt *st, struct arena *a, struct file_row *r)
     if (r->hashed) {
         memcpy(r->hash, hash.ptr, SHA256_BYTES);
     }
+    if (sqlite3_column_count(st) > 32) {
+        r->members = (uint32_t)sqlite3_column_int64(st, 31);
+        r->members_done = (uint32_t)sqlite3_column_int64(st, 32);
+    }
     struct str member = db_column(st, 28);
     r->has_member = member.len == sizeof r->member;
     if (r->has_member) {

@@ -58,6 +58,7 @@ struct file_row {
     int64_t own_ms; /* the document's own date, where dated */
     uint8_t hash[SHA256_BYTES];
     const char *note; /* what was left out of it; "" */
+    uint32_t members, members_done; /* in journal_list and journal_get: that lie in it, and are read */
     /* of a member of a container (journal_children.c) */
     int64_t parent;              /* the container's row; 0: a file on the disk */
     const char *parent_document; /* NULL: none, or no longer known */

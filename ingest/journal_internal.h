@@ -13,6 +13,11 @@
     "hash,parent,real,depth,member,note,"                                                          \
     "(SELECT c.document FROM files c WHERE c.id=files.parent)"
 
+/* Behind them, for people: how many lie directly in it, and of how many the reading has ended. */
+#define MEMBER_COUNTS                                                                              \
+    ",(SELECT count(*) FROM files m WHERE m.parent=files.id AND m.op NOT IN (3,4,5))"              \
+    ",(SELECT count(*) FROM files m WHERE m.parent=files.id AND m.state IN (1,2))"
+
 /* All that lies in the container ?1, however deep. */
 #define MEMBERS_OF                                                                                 \
     "WITH RECURSIVE d(id,op,path) AS (SELECT id,op,path FROM files WHERE parent=?1 UNION ALL"      \
@@ -27,7 +32,7 @@
     X(next, "UPDATE counter SET value=value+1 WHERE name='sequence' RETURNING value")              \
     X(raise, "UPDATE counter SET value=max(value,?1) WHERE name='sequence'")                       \
     X(by_path, "SELECT " ROW_COLUMNS " FROM files WHERE path=?1")                                  \
-    X(by_document, "SELECT " ROW_COLUMNS " FROM files WHERE document=?1")                          \
+    X(by_document, "SELECT " ROW_COLUMNS MEMBER_COUNTS " FROM files WHERE document=?1")            \
     X(by_ino, "SELECT " ROW_COLUMNS " FROM files WHERE ino=?1 AND size=?2 AND mtime_ns=?3"         \
               " AND path IS NOT NULL LIMIT 8")                                                     \
     X(below, "SELECT " ROW_COLUMNS " FROM files WHERE path>=?1 AND path<?2"                        \
@@ -74,8 +79,9 @@
                  " WHERE id=?1")                                                                   \
     X(requeue, "UPDATE files SET op=1,state=0,wanted=?2,weight=size,attempts=0,"                   \
                "next_attempt_ms=0,error=NULL,changed_ms=?3 WHERE id=?1 AND op NOT IN (3,4,5)")     \
-    X(list, "SELECT " ROW_COLUMNS " FROM files WHERE document>?1 AND op NOT IN (3,4,5)"            \
-            " AND state<>3 ORDER BY document LIMIT ?2")                                            \
+    X(list,                                                                                        \
+      "SELECT " ROW_COLUMNS MEMBER_COUNTS " FROM files WHERE document>?1 AND op NOT IN (3,4,5)"    \
+      " AND state<>3 ORDER BY document LIMIT ?2")                                                  \
     X(count, "SELECT state,count(*),total(iif(state=0 AND op NOT IN (1,6),0,size)),total(pages),"  \
              "total(chunks) FROM files GROUP BY state")                                            \
     X(without_room, "SELECT count(*),coalesce(min(size),0) FROM files WHERE state=2"               \

@@ -54,6 +54,10 @@ void document_json(struct jsonw *w, const Ig__DocumentState *d)
     if (d->reading != NULL) {
         jsonw_field_z(w, "reading", d->reading);
     }
+    if (d->has_members) {
+        jsonw_field_int(w, "members", d->members);
+        jsonw_field_int(w, "members_done", d->members_done);
+    }
     if (d->note != NULL) {
         jsonw_field_z(w, "note", d->note);
     }

@@ -67,6 +67,8 @@ test("a zip's files, those in a zip within it and what is attached to a mail wit
   for (const d of Object.values(docs)) assert.equal(d.collection, "2024");
   assert.equal(docs["2024/post.zip/x.eml/offer.pdf"].format, "pdf");
   assert.equal(docs["2024/post.zip"].parent ?? null, null);
+  assert.deepEqual([docs["2024/post.zip"].members, docs["2024/post.zip"].members_done], [3, 3]);
+  assert.equal(docs["2024/post.zip/letters/a.txt"].members, undefined);
   assert.equal(docs["2024/post.zip/x.eml/offer.pdf"].parent, ids["2024/post.zip/x.eml"]);
   const original = await a.request(`/api/documents/${ids["2024/post.zip/x.eml/offer.pdf"]}/original`);
   assert.deepEqual(Buffer.from(await original.arrayBuffer()), Buffer.from(letter));
@@ -80,6 +82,12 @@ test("one of them cannot be deleted by itself, and says why", { timeout: 30_000 
   assert.ok(r.status >= 400 && r.status < 500, `${r.status} ${text}`);
   assert.match(text, /2024\/post\.zip/);
   assert.equal((await a.documents()).length, 6);
+});
+
+test("nothing can be uploaded into an archive", { timeout: 30_000 }, async () => {
+  const r = await a.request("/api/documents?path=2024/post.zip/new.txt&replace=true", { method: "POST", body: "text" });
+  assert.equal(r.status, 403);
+  assert.match(await r.text(), /through a link or a file/);
 });
 
 test("renamed, they go along and keep their ids", { timeout: 60_000 }, async () => {

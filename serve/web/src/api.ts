@@ -66,6 +66,8 @@ export interface Doc {
   document_modified?: string;
   parent?: string; // the document it lies in: it has no file of its own
   note?: string; // what of it was left out
+  members?: number; // documents that lie in it
+  members_done?: number; // of them: read, or found unreadable
   reading?: string; // how far its pages are, where they are pictures
 }
 

@@ -237,6 +237,7 @@ export class DocumentsView {
         said.some((s) => s !== null) && h("span", { class: "tags" }, ...said),
         d.error ? h("span", { class: "why" }, d.error) : null,
         d.note ? h("span", { class: "why" }, d.note) : null,
+        d.members && d.members !== d.members_done ? h("span", { class: "folder" }, `${d.members_done ?? 0} of ${d.members} files in it are read`) : null,
         d.reading ? h("span", { class: "why" }, d.reading) : null,
       ),
       h("td", { class: "author" }, names(d.author).join(", ")),
