@@ -92,16 +92,17 @@ static void test_large_text(void **state)
 static void test_markdown(void **state)
 {
     (void)state;
-    expect(markdown_extract,
-           STR("---\ntitle: \"Guide\"\n---\n# First\n\nSome *text* with [a link](http://x) &amp; "
-               "`code`.\n\n"
-               "- one\n- two\n  - three\n\n> said\n\n| a | b |\n|---|---|\n| 1 | 2 |\n\n```c\nint "
-               "x;\n```\n\n"
-               "<div>raw <b>html</b></div>\n"),
-           "Guide",
-           "H1 First\nP Some text with a link & code.\nL one\nL two\nL three\nQ said\nT a | b\nT 1 "
-           "| 2\n"
-           "C int x;\nP raw html\n");
+    expect(
+        markdown_extract,
+        STR("---\ntitle: \"Guide\"\n---\n# First\n\nSome *text* with [a link](http://x) &amp; "
+            "`code`.\n\n"
+            "- one\n- two\n  - three\n\n> said\n\n| a | b |\n|---|---|\n| 1 | 2 |\n\n```c\nint "
+            "x;\n```\n\n"
+            "<div>raw <b>html</b></div>\n"),
+        "Guide",
+        "H1 First\nP Some text with a link & code.\nL one\nL two\nL three\nQ said\nT1 a | b\nT 1 "
+        "| 2\n"
+        "C int x;\nP raw html\n");
     expect(markdown_extract, STR("Setext\n===\n\npara\nwrapped"), "Setext",
            "H1 Setext\nP para wrapped\n");
     expect(markdown_extract, STR("# Hi\n\n\xFF\xFE bad"), "Hi", "H1 Hi\nP \u00FF\u00FE bad\n");
@@ -110,17 +111,17 @@ static void test_markdown(void **state)
 static void test_html(void **state)
 {
     (void)state;
-    expect(
-        html_extract,
-        STR("<!doctype html><html lang=de><head><title>The "
-            "page</title><style>p{}</style></head><body>"
-            "<nav><a href=/>Home</a></nav><h1>Head</h1><p>One <b>bold</b> word.<p>Two<br>lines"
-            "<ul><li>a<li>b</ul><table><tr><th>k<th>v<tr><td>1<td>2</table><pre>  x\n y</pre>"
-            "<div hidden>never</div><p style='display: none'>nor this</p><!-- nor this -->"
-            "<script>evil()</script><blockquote>said</blockquote><footer>foot</footer></body></"
-            "html>"),
-        "The page",
-        "H1 Head\nP One bold word.\nP Two\nlines\nL a\nL b\nT1 k | v\nT 1 | 2\nC   x\n y\nQ said\n");
+    expect(html_extract,
+           STR("<!doctype html><html lang=de><head><title>The "
+               "page</title><style>p{}</style></head><body>"
+               "<nav><a href=/>Home</a></nav><h1>Head</h1><p>One <b>bold</b> word.<p>Two<br>lines"
+               "<ul><li>a<li>b</ul><table><tr><th>k<th>v<tr><td>1<td>2</table><pre>  x\n y</pre>"
+               "<div hidden>never</div><p style='display: none'>nor this</p><!-- nor this -->"
+               "<script>evil()</script><blockquote>said</blockquote><footer>foot</footer></body></"
+               "html>"),
+           "The page",
+           "H1 Head\nP One bold word.\nP Two\nlines\nL a\nL b\nT1 k | v\nT 1 | 2\nC   x\n y\nQ "
+           "said\n");
     expect(html_extract, STR("<meta charset=iso-8859-1><p>caf\xE9"), "", "P caf\u00E9\n");
     expect(html_extract, STR("<meta charset=iso-8859-1><p>caf\u00E9 is UTF-8"), "",
            "P caf\u00E9 is UTF-8\n");
@@ -388,7 +389,8 @@ static void test_html_many_attributes(void **state)
     struct error err = {0};
     (void)state;
     buf_init(&page, 16U << 20);
-    buf_z(&page, "<p class='it\"s' title=\"a > b\">Before <a href=http://x.example/y>it's</a></p><p ");
+    buf_z(&page,
+          "<p class='it\"s' title=\"a > b\">Before <a href=http://x.example/y>it's</a></p><p ");
     for (int i = 0; i < 100000; i++) {
         buf_printf(&page, "a%d=\"x>\" ", i);
     }
