@@ -2,6 +2,7 @@
 
 #include <curl/curl.h>
 #include <errno.h>
+#include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -283,6 +284,13 @@ static int on_progress(void *data, curl_off_t a, curl_off_t b, curl_off_t c, cur
     return *f->cancelled ? 1 : 0;
 }
 
+/* Extractors are started meanwhile; they get nothing of this along. */
+static int on_socket(void *data, curl_socket_t fd, curlsocktype purpose)
+{
+    (void)data, (void)purpose;
+    return fcntl(fd, F_SETFD, FD_CLOEXEC) == 0 ? CURL_SOCKOPT_OK : CURL_SOCKOPT_ERROR;
+}
+
 /* ---- a request ---- */
 
 static bool add(struct curl_slist **list, const char *line)
@@ -355,6 +363,7 @@ static bool set_options(struct fetcher *f, const char *url, struct curl_slist *h
     SET(CURLOPT_NOPROXY, ""); /* whatever the environment says */
     SET(CURLOPT_FOLLOWLOCATION, 0L);
     SET(CURLOPT_NOSIGNAL, 1L);
+    SET(CURLOPT_SOCKOPTFUNCTION, on_socket);
     SET(CURLOPT_HTTP_VERSION, (long)CURL_HTTP_VERSION_1_1);
     SET(CURLOPT_SSLVERSION, (long)CURL_SSLVERSION_TLSv1_2);
     SET(CURLOPT_SSL_VERIFYPEER, 1L);
