@@ -46,6 +46,22 @@ test("messages are documents, whatever their names; tmp and a server's files are
   const [hit] = await a.search("herons reed bed");
   assert.equal(hit.document.path, "post/new/1699.M1P2.host");
   assert.match(hit.document.title, /Heron count/);
+  const told = await a.get(`/api/documents/${hit.document.id}`);
+  assert.match(JSON.stringify(told), /ada@example\.org/);
+  assert.ok(JSON.stringify(told).includes(String(Date.parse("2025-03-04T09:15:00Z") / 1000)) || JSON.stringify(told).includes("2025-03-04"), JSON.stringify(told));
+});
+
+test("what is attached is found, and goes along when a flag changes", { timeout: 60_000 }, async () => {
+  const name = "1702.M7P8.host:2,";
+  writeFileSync(at(`post/tmp/${name}`), ["From: ada@example.org", "Subject: Plans", "MIME-Version: 1.0", 'Content-Type: multipart/mixed; boundary="b"', "", "--b", "Content-Type: text/plain", "", "The plans are attached.",
+    "--b", 'Content-Type: text/markdown; name="plan.md"', 'Content-Disposition: attachment; filename="plan.md"', "", "# Plan", "", "The windmill turns at noon.", "--b--", ""].join("\r\n"));
+  renameSync(at(`post/tmp/${name}`), at(`post/cur/${name}`));
+  const found = () => a.search("windmill turns noon").then((hits) => hits.map((h) => h.document.path));
+  await until("the attachment is found", async () => (await found()).includes(`post/cur/${name}/plan.md`), { timeout: 30_000 });
+  renameSync(at(`post/cur/${name}`), at(`post/cur/${name}S`));
+  await until("it went along", async () => (await found()).join() === `post/cur/${name}S/plan.md`, { timeout: 30_000 });
+  rmSync(at(`post/cur/${name}S`));
+  await until("it went with it", async () => !(await found()).some((p) => p.includes(name)), { timeout: 30_000 });
 });
 
 test("a move to cur and a changed flag are the same document, not read again", { timeout: 60_000 }, async () => {
