@@ -93,11 +93,12 @@ void scan_free(struct scan *s)
     free(s);
 }
 
-/* An upload that was cut off leaves a hidden file; nobody else removes it. */
+/* An upload that was cut off leaves a hidden file; nobody else removes it. Its age is by the kernel's
+ * time: what comes from elsewhere may bring one of its own along. */
 static void remove_stale_upload(int dir, const char *name, const struct stat *st)
 {
     if (strncmp(name, INGEST_UPLOAD_TEMP, strlen(INGEST_UPLOAD_TEMP)) == 0 &&
-        S_ISREG(st->st_mode) && st->st_mtim.tv_sec + STALE_UPLOAD_S < time(NULL)) {
+        S_ISREG(st->st_mode) && st->st_ctim.tv_sec + STALE_UPLOAD_S < time(NULL)) {
         (void)unlinkat(dir, name, 0);
     }
 }

@@ -668,6 +668,21 @@ static void documents_of_an_unmounted_folder_stay(void **state)
     assert_false(disk_is_away(p->disk, STR("nas/law/a.txt")));
 }
 
+/* The time of writing is set before an upload takes its place: it may be years ago. */
+static void an_upload_under_way_stays(void **state)
+{
+    struct place *p = *state;
+    static const struct timespec old[2] = {{.tv_sec = 1}, {.tv_sec = 1}};
+    char path[512];
+    write_file(p, ".carrel-upload-x", "u");
+    path_in(p, ".carrel-upload-x", path);
+    assert_int_equal(utimensat(AT_FDCWD, path, old, 0), 0);
+    start_following(p);
+    wait_scanned(p);
+    move(p, ".carrel-upload-x", "u.txt");
+    EXPECT(p, "u.txt");
+}
+
 int main(void)
 {
 #define TEST(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
@@ -685,6 +700,7 @@ int main(void)
         TEST(folders_tell_of_their_readers),
         TEST(documents_of_an_unmounted_folder_stay),
         TEST(thousands_moved_at_once),
+        TEST(an_upload_under_way_stays),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
