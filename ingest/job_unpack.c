@@ -11,6 +11,7 @@
 #include "base/file.h"
 #include "ingest/formats/format_names.h"
 #include "ingest/job_internal.h"
+#include "ingest/meta.h"
 #include "ingest/queue.h"
 #include "ingest/utf8.h"
 
@@ -154,6 +155,20 @@ static bool ignored(const struct job *j, const struct member *m, struct buf *pat
     return buf_status(path) != STATUS_OK; /* too long for a path */
 }
 
+/* When a member was changed; where nobody says (an attachment), when what holds it was sent or
+ * changed. */
+static int64_t member_date(const struct job *j, const struct member *m)
+{
+    int64_t own = 0;
+    if (m->modified_ms != 0) {
+        return m->modified_ms;
+    }
+    bool said =
+        j->info != NULL && meta_own_date(j->info->has_modified_ms, j->info->modified_ms,
+                                         j->info->has_created_ms, j->info->created_ms, &own);
+    return said ? own : j->row.stamp.mtime_ns / 1000000;
+}
+
 static enum status run_members(struct journal *jl, struct journal_op *op, struct error *err)
 {
     struct job *j = container_of(op, struct job, op);
@@ -170,7 +185,7 @@ static enum status run_members(struct journal *jl, struct journal_op *op, struct
             j->page_at[j->n_page] = j->page_end;
             j->page[j->n_page++] = (struct journal_member){.name = m->name,
                                                            .size = m->size,
-                                                           .modified_ms = m->modified_ms,
+                                                           .modified_ms = member_date(j, m),
                                                            .hash = m->hash,
                                                            .format = m->format};
         }

@@ -32,6 +32,19 @@ static bool begins(struct str s, const char *with)
     return s.len >= n && strncasecmp(s.ptr, with, n) == 0;
 }
 
+/* "(anonymous)", "[untitled]", "<none>" */
+static struct str bare(struct str s)
+{
+    while (s.len > 0 && strchr("[<(", s.ptr[0]) != NULL && s.ptr[0] != '\0') {
+        s.ptr++;
+        s.len--;
+    }
+    while (s.len > 0 && strchr("]>)", s.ptr[s.len - 1]) != NULL && s.ptr[s.len - 1] != '\0') {
+        s.len--;
+    }
+    return s;
+}
+
 /* ---- titles ---- */
 
 /* "handbook.docx", "C:\tmp\handbook", "file:///x": what a program called it, not what it is called.
@@ -67,7 +80,7 @@ bool meta_title_worthless(struct str title)
         "título|titolo|template|vorlage|modèle|plantilla|normal|normal.dot|scan|scanned document|"
         "scanned "
         "image|image|fax|none|null|undefined|default|index|home|page|blank|layout|letter|subject|"
-        "no title|no subject|empty|test";
+        "no title|no subject|empty|test|anonymous|unspecified";
     struct str s = str_trim(title);
     size_t solid = 0;
     for (size_t i = 0; i < s.len; i++) {
@@ -81,14 +94,7 @@ bool meta_title_worthless(struct str title)
     while (s.len > 0 && strchr("0123456789 -_()#.", s.ptr[s.len - 1]) != NULL) { /* "Document1" */
         s.len--;
     }
-    while (s.len > 0 && (s.ptr[0] == '[' || s.ptr[0] == '<' || s.ptr[0] == '(')) {
-        s.ptr++;
-        s.len--;
-    }
-    while (s.len > 0 && (s.ptr[s.len - 1] == ']' || s.ptr[s.len - 1] == '>')) {
-        s.len--;
-    }
-    return among(s, programs);
+    return among(bare(s), programs);
 }
 
 /* One line of at most TITLE_BYTES, cut between characters; NULL: out of memory. */
@@ -137,7 +143,8 @@ static bool is_person(struct str name)
     for (size_t i = 0; i < name.len; i++) {
         char c = lower(name.ptr[i]);
         if ((c >= 'a' && c <= 'z') || (unsigned char)c >= 0x80) {
-            return !among(name, programs);
+            return !among(bare(name), programs) && !begins(name, "array(0x") &&
+                   !begins(name, "hash(0x");
         }
     }
     return false; /* a number, dashes */

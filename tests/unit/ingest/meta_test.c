@@ -40,7 +40,8 @@ static void test_titles(void **state)
                                       "Mappe1",
                                       "_",
                                       "...",
-                                      "Vorlage"};
+                                      "Vorlage",
+                                      "(anonymous)"};
     (void)state;
     for (size_t i = 0; i < sizeof good / sizeof good[0]; i++) {
         if (meta_title_worthless(str_from(good[i]))) {
@@ -86,7 +87,8 @@ static void test_settled(void **state)
     }
     d.format = (char *)(uintptr_t) "docx";
     d.title = (char *)(uintptr_t) "Microsoft Word - Document1";
-    d.author = (char *)(uintptr_t) "Windows User; Anna Berg;  ; 12 ;Carl Dahl";
+    d.author = (char *)(uintptr_t) "Windows User; Anna Berg;  ; 12 ;(anonymous); "
+                                   "ARRAY(0x2c7cf020);Carl Dahl";
     d.language = (char *)(uintptr_t) "de-DE";
     d.has_created_ms = d.has_modified_ms = 1;
     d.created_ms = INT64_C(1158364800000); /* Excel's template */
