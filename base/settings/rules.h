@@ -10,6 +10,7 @@
  *       tenant: main              # left out: every tenant
  *       date: path                # the last date in the path, or YYYY-MM-DD
  *
+ * `rights: share` makes readers those whom the share itself lets read (ingest/share.h).
  * Of readers, label and date the first matching rule that names one counts; tags add up. In
  * patterns * and ? stay within a folder, ** goes through folders, and a / at the end means
  * everything below. What no rule gives readers to is for everyone in the tenant. A rule's mistake
