@@ -94,6 +94,9 @@ function readPictures(path, format, got, used) {
   }
 }
 
+/** How many blocks are told as what. */
+const told = (blocks) => Object.fromEntries(["heading", "table row", "note"].map((kind) => [kind, blocks.filter((b) => b.kind === kind).length]));
+
 /** Headings and rows that are told as such. */
 function structure(blocks, want) {
   const of = (kind) => blocks.filter((b) => b.kind === kind).map((b) => words(b.text).join(" "));
@@ -112,7 +115,7 @@ function one(row) {
     const r = run([join(binDir, "carrel-extract"), "--format", result.format], path);
     const got = pieces(r.out);
     readPictures(path, result.format, got, r);
-    result.ours = { ms: r.wall_ms, peak_kb: r.peak_kb, ended: r.exit === 0, failure: got.failure, blocks: got.blocks.length, title: got.title };
+    result.ours = { ms: r.wall_ms, peak_kb: r.peak_kb, ended: r.exit === 0, failure: got.failure, blocks: got.blocks.length, told: told(got.blocks), title: got.title };
     if (want) Object.assign(result.ours, score(`${got.blocks.map((b) => b.text).join("\n")}`, want), structure(got.blocks, want));
   } else if (want) {
     result.ours = { ms: 0, peak_kb: 0, ended: true, failure: "not read", blocks: 0, ...score("", want), ...structure([], want) };
