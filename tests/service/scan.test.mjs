@@ -156,7 +156,7 @@ test("pictures cut and bent end with text or with a reason", async () => {
   const seen = new Set();
   const next = async () => {
     for (let r = runs.pop(); r !== undefined; r = runs.pop()) {
-      const child = spawn(join(binDir, "carrel-extract"), [...r.mode, "--memory-mb", "512", "--cpu-s", "20"], { stdio: ["pipe", "pipe", "pipe"] });
+      const child = spawn(join(binDir, "carrel-extract"), [...r.mode, "--memory-mb", "512", "--cpu-s", "20"], { stdio: ["pipe", "pipe", "pipe"], env: {} }); // as ingest starts it: without a sanitizer's options
       const out = [];
       child.stdout.on("data", (d) => out.push(d));
       child.stdin.on("error", () => undefined); // it need not read all
