@@ -22,6 +22,8 @@ struct doc {
     const Ex__Block *blocks[BLOCKS_MAX];
     size_t n;
     struct chunked_document out;
+    size_t *byte_of; /* of each of its text's points, and of its end */
+    uint32_t points;
 };
 
 static void doc_init(struct doc *d)
@@ -59,15 +61,27 @@ static char *many(struct doc *d, const char *unit, size_t times)
     return z;
 }
 
-static size_t byte_at(struct str s, uint32_t point)
+/* Where each code point of the text begins, looked up once: a search from its beginning for each
+ * range would cost more than all else here. */
+static void index_points(struct doc *d)
 {
-    size_t i = 0;
-    for (uint32_t k = 0; k < point && i < s.len; k++) {
+    struct str s = d->out.text;
+    uint32_t points = 0;
+    d->byte_of = arena_array(&d->arena, s.len + 1, sizeof *d->byte_of);
+    assert_non_null(d->byte_of);
+    for (size_t i = 0; i < s.len;) {
         size_t n;
+        d->byte_of[points++] = i;
         (void)utf8_next(s.ptr + i, s.ptr + s.len, &n);
         i += n;
     }
-    return i;
+    d->byte_of[points] = s.len;
+    d->points = points;
+}
+
+static size_t byte_at(const struct doc *d, uint32_t point)
+{
+    return d->byte_of[point < d->points ? point : d->points];
 }
 
 static size_t words_in(struct str s)
@@ -125,7 +139,7 @@ static const struct chunk_block *block_at(const struct chunked_document *d, uint
 static void check_chunk(const struct doc *d, const struct chunk *k)
 {
     struct str text = d->out.text;
-    size_t from = byte_at(text, k->start), to = byte_at(text, k->end);
+    size_t from = byte_at(d, k->start), to = byte_at(d, k->end);
     assert_int_equal(to - from, k->text.len);
     assert_memory_equal(text.ptr + from, k->text.ptr, k->text.len);
     assert_true(words_in(k->text) <= d->options.max_words);
@@ -172,6 +186,7 @@ static void check(struct doc *d)
     }
     struct str text = d->out.text;
     uint32_t begun = 0, at = 0;
+    index_points(d);
     struct buf kept, expected;
     buf_init(&kept, 128U << 20);
     buf_init(&expected, 128U << 20);
@@ -180,8 +195,8 @@ static void check(struct doc *d)
         check_chunk(d, k);
         assert_true(i == 0 || (k->start > begun && k->end > at));
         uint32_t fresh = k->start > at ? k->start : at;
-        size_t from = byte_at(text, fresh), to = byte_at(text, k->end);
-        size_t again = from - byte_at(text, k->start);
+        size_t from = byte_at(d, fresh), to = byte_at(d, k->end);
+        size_t again = from - byte_at(d, k->start);
         assert_true(words_in((struct str){k->text.ptr, again}) <= d->options.overlap_words);
         buf_append(&kept, text.ptr + from, to - from);
         begun = k->start;
