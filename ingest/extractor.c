@@ -21,10 +21,20 @@
 #define QUEUE_MAX 256
 #define RENDERS_AT_ONCE 2 /* beside the workers: somebody is waiting for the page */
 #define ARGS_MAX 20
+#define STOP_HEARD_MS 5000 /* so long a starter has to end a reader that is to be stopped */
 
 static void pump(struct lane_of *lane);
 
 static void go_on(struct extraction *x);
+
+/* Its starter does not do what it was told, so that its place would be taken for ever. */
+static void on_unheard(uv_timer_t *t)
+{
+    struct extraction *x = container_of(t, struct extraction, timer);
+    if (x->phase == RUNNING && !x->exited) {
+        starter_kill(&x->reader);
+    }
+}
 
 static void fail(struct extraction *x, const struct error *why)
 {
@@ -35,6 +45,7 @@ static void fail(struct extraction *x, const struct error *why)
     go_on(x); /* to the end of its output */
     if (x->phase == RUNNING && !x->exited) {
         starter_stop(&x->reader);
+        (void)uv_timer_start(&x->timer, on_unheard, STOP_HEARD_MS, 0);
     }
 }
 

@@ -106,6 +106,14 @@ static void take_notes(struct extraction *x, const Ex__Piece *piece)
     }
 }
 
+/* Only what a reader can know: it writes no files, so that no word of its is to hold the queue, and
+ * nobody cancels through it. */
+static enum status status_of(const Ex__Failure *f)
+{
+    enum status s = status_from_wire((int)(f->status & 0xFFFF));
+    return s == STATUS_OK || s == STATUS_CANCELLED || s == STATUS_DISK_FULL ? STATUS_INTERNAL : s;
+}
+
 static enum status take_piece(struct extraction *x, Ex__Piece *piece, struct error *err)
 {
     if (piece->child != NULL) {
@@ -126,8 +134,8 @@ static enum status take_piece(struct extraction *x, Ex__Piece *piece, struct err
         struct buf clean;
         buf_init(&clean, 4096);
         utf8_clean(&clean, str_from(piece->failure->text));
-        enum status s = status_from_wire((int)(piece->failure->status & 0xFFFF));
-        s = error_set(err, s == STATUS_OK ? STATUS_INTERNAL : s, "%.*s", STR_ARG(buf_view(&clean)));
+        enum status s =
+            error_set(err, status_of(piece->failure), "%.*s", STR_ARG(buf_view(&clean)));
         buf_deinit(&clean);
         return s;
     }

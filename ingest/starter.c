@@ -258,6 +258,14 @@ void starter_stop(struct started *s)
     }
 }
 
+void starter_kill(struct started *s)
+{
+    if (s->starter != NULL && !s->starter->exited) {
+        LOG_WARN("the readers' starter does not answer and is killed", LOG_END);
+        (void)uv_process_kill(&s->starter->process, SIGKILL);
+    }
+}
+
 bool starter_spent(const struct starter *t)
 {
     return t->exited || t->crashed || t->next_id >= TASKS_EACH;

@@ -39,6 +39,8 @@ enum status starter_run(struct starter *t, Ex__Task *task, const int fds[3], str
                         struct error *err) MUST_CHECK;
 /* Its reader is killed; ended is still called. */
 void starter_stop(struct started *s);
+/* Where that had no effect: the starter is killed with all its readers. */
+void starter_kill(struct started *s);
 /* It takes no more tasks: make another. */
 bool starter_spent(const struct starter *t);
 /* It ends when its tasks have; with `now`, they are killed. Takes t. */

@@ -26,7 +26,6 @@ static const int calls_always[] = {
     SCMP_SYS(dup),
     SCMP_SYS(dup2),
     SCMP_SYS(dup3),
-    SCMP_SYS(fcntl),
     SCMP_SYS(poll),
     SCMP_SYS(ppoll),
     SCMP_SYS(select),
@@ -111,6 +110,23 @@ static int allow_reading_files(scmp_filter_ctx f)
     return rc;
 }
 
+/* What concerns the descriptor alone. By F_SETOWN, F_SETSIG and O_ASYNC the kernel would send any
+ * signal to any process of this user when a pipe is read, which is kill() by another name. */
+static int allow_descriptor_flags(scmp_filter_ctx f)
+{
+    static const scmp_datum_t commands[] = {F_DUPFD, F_DUPFD_CLOEXEC, F_GETFD, F_SETFD, F_GETFL};
+    int rc = 0;
+    for (size_t i = 0; i < sizeof commands / sizeof commands[0] && rc == 0; i++) {
+        rc = seccomp_rule_add(f, SCMP_ACT_ALLOW, SCMP_SYS(fcntl), 1,
+                              SCMP_A1(SCMP_CMP_EQ, commands[i]));
+    }
+    if (rc == 0) {
+        rc = seccomp_rule_add(f, SCMP_ACT_ALLOW, SCMP_SYS(fcntl), 2, SCMP_A1(SCMP_CMP_EQ, F_SETFL),
+                              SCMP_A2(SCMP_CMP_MASKED_EQ, O_ASYNC, 0));
+    }
+    return rc;
+}
+
 static int allow_narrowly(scmp_filter_ctx f)
 {
     /* abort() signals the own process, whose number execve keeps */
@@ -119,6 +135,9 @@ static int allow_narrowly(scmp_filter_ctx f)
     if (rc == 0) { /* the own limits, which can only become tighter */
         rc =
             seccomp_rule_add(f, SCMP_ACT_ALLOW, SCMP_SYS(prlimit64), 1, SCMP_A0(SCMP_CMP_EQ, 0, 0));
+    }
+    if (rc == 0) {
+        rc = allow_descriptor_flags(f);
     }
     if (rc == 0) { /* isatty: no */
         rc = seccomp_rule_add(f, SCMP_ACT_ERRNO(ENOTTY), SCMP_SYS(ioctl), 0);

@@ -58,6 +58,17 @@ static int say(const char *what)
                : 3;
 }
 
+static int claim(enum status status)
+{
+    Ex__Failure failure = EX__FAILURE__INIT;
+    Ex__Piece last = EX__PIECE__INIT;
+    char text[] = "so it says";
+    failure.status = (uint32_t)status;
+    failure.text = text;
+    last.failure = &failure;
+    return piece_write(1, &last, NULL) == STATUS_OK ? 0 : 3;
+}
+
 static const char *opens_socket(const char *document)
 {
     (void)document;
@@ -154,6 +165,11 @@ static const char *disturbs(const char *document)
             return "another process";
         }
     }
+    /* by the kernel's hand: the signal goes out when somebody reads what is written here */
+    if (fcntl(1, F_SETOWN, getppid()) == 0 || fcntl(1, F_SETSIG, SIGKILL) == 0 ||
+        fcntl(1, F_SETFL, O_ASYNC) == 0) {
+        return "a signal when its output is read";
+    }
     return kill(getppid(), SIGTERM) == 0 || kill(-1, 0) == 0 ? "the starter" : NULL;
 }
 
@@ -220,6 +236,11 @@ static int break_down(const char *how)
     } else if (strcmp(how, "starter") == 0) {
         (void)kill(getppid(), SIGKILL);
         (void)pause();
+    } else if (strcmp(how, "stop") == 0) { /* a starter that does not do as it is told */
+        (void)kill(getppid(), SIGSTOP);
+        (void)pause();
+    } else if (strcmp(how, "diskfull") == 0) {
+        return claim(STATUS_DISK_FULL);
     } else if (strcmp(how, "huge") == 0) {
         (void)!write(1, huge, sizeof huge - 1);
     } else if (strcmp(how, "wrong") == 0) {

@@ -291,6 +291,8 @@ static void test_bad_programs(void **state)
         {"wrong", "malformed"},
         {"cut", "failed on it"},
         {"starter", "went away"},
+        {"stop", "took longer than 1 s"},
+        {"diskfull", "so it says"},
     };
     (void)state;
     struct run r;
@@ -298,6 +300,7 @@ static void test_bad_programs(void **state)
     for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) { /* one after the other's end */
         expect_failure((extract(&r, cases[i].how, STR("hello")), &r), cases[i].words);
     }
+    assert_int_equal(r.err.code, STATUS_INTERNAL); /* a document does not hold the queue */
     end(&r);
     struct error err = {0};
     begin(&r, "/nonexistent/carrel-extract");

@@ -100,7 +100,8 @@ static int removes_file(void)
 }
 static int disturbs_others(void)
 {
-    return kill(getppid(), SIGUSR1) == 0 || kill(1, 0) == 0 ||
+    return kill(getppid(), SIGUSR1) == 0 || kill(1, 0) == 0 || fcntl(1, F_SETOWN, getppid()) == 0 ||
+           fcntl(1, F_SETSIG, SIGUSR1) == 0 || fcntl(1, F_SETFL, O_ASYNC) == 0 ||
            ptrace(PTRACE_ATTACH, getppid(), NULL, NULL) == 0;
 }
 static int gains_rights(void)
