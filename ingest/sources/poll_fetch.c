@@ -12,6 +12,7 @@
 #include "ingest/tree.h"
 
 #define ROW_ARENA ((size_t)64 << 10)
+#define TROUBLE_MAX 5 /* files in a row that cannot be had: then it is the source */
 
 /* ---- one file ---- */
 
@@ -69,12 +70,81 @@ static enum status choose_place(struct polling *p, struct source_row *row, struc
         if (!source_place(row->key, row->id, unlike == 1, row->place)) {
             return error_set(err, STATUS_INVALID, "its name cannot be that of a document");
         }
-        enum status s = source_state_taken(p->state, row->place, &taken, err);
+        enum status s = source_state_taken(p->state, row, &taken, err);
         if (s != STATUS_OK || !taken) {
             return s;
         }
     }
     return error_set(err, STATUS_CONFLICT, "its place is taken by another file");
+}
+
+static enum status same_content(const struct arriving *a, const struct fetch_reply *r, bool *out,
+                                struct error *err)
+{
+    uint8_t sum[SHA256_BYTES];
+    char piece[8192];
+    ssize_t n = -1;
+    *out = false;
+    int fd = openat(a->dir, a->name, O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC);
+    struct sha256 *h = fd < 0 ? NULL : sha256_new();
+    if (fd < 0 || h == NULL) {
+        enum status s = error_errno(err, fd < 0 ? errno : ENOMEM, "a file of the source's folder");
+        if (fd >= 0) {
+            (void)close(fd);
+        }
+        return s;
+    }
+    while ((n = read(fd, piece, sizeof piece)) > 0) {
+        sha256_add(h, piece, (size_t)n);
+    }
+    int failed = n < 0 ? errno : 0;
+    sha256_end(h, sum);
+    (void)close(fd);
+    *out = memcmp(sum, r->hash, sizeof sum) == 0;
+    return failed == 0 ? STATUS_OK : error_errno(err, failed, "a file of the source's folder");
+}
+
+static size_t folder_len(const char *place)
+{
+    const char *slash = strrchr(place, '/');
+    return slash == NULL ? 0 : (size_t)(slash - place);
+}
+
+/* What lies at a new file's place and is not known is somebody's, or a folder: the file gets
+ * another name. It is ours when it is the same, or while nothing is known (sources.db was lost). */
+static enum status keep_clear(struct polling *p, struct source_row *row, struct arriving *a,
+                              const struct fetch_reply *r, struct error *err)
+{
+    for (int unlike = 0; unlike < 2; unlike++) {
+        struct stat st;
+        bool ours = false, taken = false;
+        char place[PLACE_MAX];
+        if (fstatat(a->dir, a->name, &st, AT_SYMLINK_NOFOLLOW) != 0) {
+            return errno == ENOENT ? STATUS_OK : error_errno(err, errno, "a file of the source");
+        }
+        enum status s = STATUS_OK;
+        if (S_ISREG(st.st_mode)) {
+            ours = p->j->poll.ok_ms == 0;
+            if (!ours && (uint64_t)st.st_size == r->bytes) {
+                s = same_content(a, r, &ours, err);
+            }
+        }
+        if (s != STATUS_OK || ours) {
+            return s;
+        }
+        (void)snprintf(place, sizeof place, "%s", row->place);
+        if (!source_place(row->key, row->id, true, row->place) ||
+            folder_len(place) != folder_len(row->place)) {
+            break;
+        }
+        s = source_state_taken(p->state, row, &taken, err);
+        if (s != STATUS_OK || taken) {
+            return s != STATUS_OK ? s : error_set(err, STATUS_CONFLICT, "its place is taken");
+        }
+        (void)snprintf(a->name, sizeof a->name, "%s",
+                       row->place + folder_len(row->place) + (strchr(row->place, '/') != NULL));
+    }
+    return error_set(err, STATUS_CONFLICT, "another file or folder lies at its place");
 }
 
 /* Of this file only, or of the whole poll? */
@@ -85,7 +155,8 @@ static bool of_the_file(enum status s)
 }
 
 static enum status take_reply(struct polling *p, struct source_row *row, struct arriving *a,
-                              const struct fetch_reply *r, bool there, struct error *err)
+                              const struct fetch_reply *r, bool there, bool fresh,
+                              struct error *err)
 {
     bool whole = false;
     bool listed = row->wanted[0] != '\0';
@@ -101,7 +172,8 @@ static enum status take_reply(struct polling *p, struct source_row *row, struct 
     (void)snprintf(row->version, sizeof row->version, "%s", listed ? row->wanted : r->version);
     memcpy(row->hash, r->hash, sizeof row->hash);
     row->size = (int64_t)r->bytes;
-    enum status s = same ? STATUS_OK : put_in_place(a, r, err);
+    enum status s = fresh ? keep_clear(p, row, a, r, err) : STATUS_OK;
+    s = s != STATUS_OK || same ? s : put_in_place(a, r, err);
     if (s == STATUS_OK) {
         s = source_state_fetched(p->state, row, err);
         p->j->progress.fetched += !same;
@@ -124,7 +196,8 @@ static enum status fetch_row(struct polling *p, struct source_row *row, bool the
     if (p->j->room == 0 || (row->size >= 0 && (uint64_t)row->size > p->j->room)) {
         return error_set(err, STATUS_TOO_LARGE, "the tenant's quota has no room for it");
     }
-    enum status s = row->place[0] == '\0' ? choose_place(p, row, err) : STATUS_OK;
+    bool fresh = row->place[0] == '\0';
+    enum status s = fresh ? choose_place(p, row, err) : STATUS_OK;
     if (s != STATUS_OK) {
         return s;
     }
@@ -149,7 +222,7 @@ static enum status fetch_row(struct polling *p, struct source_row *row, bool the
     s = s == STATUS_OK ? fetch_run(p->fetcher, &q, &r, err)
                        : error_set(err, STATUS_INVALID, "its address is too long");
     if (s == STATUS_OK) {
-        s = take_reply(p, row, &a, &r, there, err);
+        s = take_reply(p, row, &a, &r, there, fresh, err);
     }
     arriving_end(&a, a.temp[0] == '\0');
     buf_deinit(&url);
@@ -189,10 +262,26 @@ static enum status look_at_row(struct polling *p, struct source_row *row, struct
     return s;
 }
 
+/* One file that cannot be had does not keep the others waiting; it is told in the end. */
+static enum status pass_over(struct polling *p, const struct source_row *row, unsigned *in_a_row,
+                             struct error *trouble, struct error *err)
+{
+    if (err->code != STATUS_UNAVAILABLE || p->retry_after_s > 0 || p->j->cancelled ||
+        ++*in_a_row == TROUBLE_MAX) {
+        return err->code;
+    }
+    if (trouble->code == STATUS_OK) {
+        *trouble = *err;
+    }
+    return source_state_failed(p->state, row, trouble->text, err);
+}
+
 enum status poll_fetch(struct polling *p, struct error *err)
 {
     uint8_t after[SHA256_BYTES] = {0};
     struct arena a;
+    struct error trouble = {.code = STATUS_OK};
+    unsigned in_a_row = 0;
     bool found = true;
     enum status s = STATUS_OK;
     arena_init(&a, ROW_ARENA);
@@ -202,13 +291,26 @@ enum status poll_fetch(struct polling *p, struct error *err)
         s = source_state_next(p->state, p->j->poll.number, false, after, &a, &row, &found, err);
         if (s == STATUS_OK && found) {
             memcpy(after, row.id, sizeof after);
+            uint64_t before = 0, requests = 0, bytes = 0;
+            fetcher_totals(p->fetcher, &before, &bytes);
             s = look_at_row(p, &row, err);
+            fetcher_totals(p->fetcher, &requests, &bytes);
+            if (s != STATUS_OK) {
+                err->code = s;
+                s = pass_over(p, &row, &in_a_row, &trouble, err);
+            } else if (requests > before) {
+                in_a_row = 0;
+            }
         }
         if (s == STATUS_OK && p->j->cancelled) {
             s = error_set(err, STATUS_CANCELLED, "broken off");
         }
     }
     arena_reset(&a);
+    if (s == STATUS_OK && trouble.code != STATUS_OK) {
+        *err = trouble;
+        s = trouble.code;
+    }
     return s;
 }
 

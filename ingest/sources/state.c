@@ -32,7 +32,7 @@ static const struct db_migration migrations[] = {
                    " ORDER BY id LIMIT 1")                                                         \
     X(next_missing, "SELECT " COLUMNS " FROM objects WHERE source=?1 AND id>?2 AND poll<>?3"       \
                     " ORDER BY id LIMIT 1")                                                        \
-    X(taken, "SELECT 1 FROM objects WHERE source=?1 AND folded=?2")                                \
+    X(taken, "SELECT 1 FROM objects WHERE source=?1 AND folded=?2 AND id<>?3")                      \
     X(fetched,                                                                                     \
       "UPDATE objects SET place=?3,folded=?4,version=?5,hash=?6,size=?7,gone=0,error=NULL"         \
       " WHERE source=?1 AND id=?2")                                                                \
@@ -206,13 +206,14 @@ enum status source_state_next(struct source_state *s, uint64_t number, bool miss
     return result;
 }
 
-enum status source_state_taken(struct source_state *s, const char *place, bool *taken,
+enum status source_state_taken(struct source_state *s, const struct source_row *row, bool *taken,
                                struct error *err)
 {
     char folded[PLACE_MAX];
-    source_fold(place, folded);
+    source_fold(row->place, folded);
     bind_source(s, s->taken);
     bind_blob(s->taken, 2, folded, strlen(folded));
+    bind_blob(s->taken, 3, row->id, sizeof row->id);
     enum status st = db_row(s->taken, taken, err);
     db_reset(s->taken);
     return st;

@@ -60,7 +60,8 @@ enum status source_state_listed(struct source_state *s, uint64_t number, const s
 enum status source_state_next(struct source_state *s, uint64_t number, bool missing,
                               const uint8_t after[SHA256_BYTES], struct arena *a,
                               struct source_row *out, bool *found, struct error *err) MUST_CHECK;
-enum status source_state_taken(struct source_state *s, const char *place, bool *taken,
+/* Has another row row's place, or one that differs in capitals? */
+enum status source_state_taken(struct source_state *s, const struct source_row *row, bool *taken,
                                struct error *err) MUST_CHECK;
 /* It lies at row's place, with row's version and hash. */
 enum status source_state_fetched(struct source_state *s, const struct source_row *row,

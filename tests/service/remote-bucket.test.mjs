@@ -149,6 +149,51 @@ test("keys in any bytes stay in the source's folder", { timeout: 60_000 }, async
   assert.ok(!existsSync(join(home, "watch/main/in/scans/.carrel.yaml")));
 });
 
+test("a folder and a person's own file at a file's place stay; the file gets another name", { timeout: 60_000 }, async () => {
+  const mine = join(home, "watch/main/share/plan.md");
+  writeFileSync(mine, "# Mine\n\nNobody fetched this plan.\n");
+  dav.put("plan.md", "# Plan\n\nThe cormorant dries its wings.");
+  dav.put("plan2.md", "# Plan\n\nThe dipper walks under water.");
+  const share = await polled("share");
+  assert.deepEqual([share.error, share.failed], [null, 0]);
+  assert.match(readFileSync(mine, "utf8"), /Nobody fetched/);
+  const own = () => readdirSync(join(home, "watch/main/share")).filter((n) => /^plan%[0-9a-f]{16}\.md$/.test(n));
+  assert.equal(own().length, 1);
+  assert.match(readFileSync(join(home, "watch/main/share", own()[0]), "utf8"), /cormorant/);
+  dav.files.delete("plan.md");
+  await polled("share");
+  assert.deepEqual([own(), existsSync(mine)], [[], true]);
+
+  s3.put("in/2024/deep", "The deep is a file, and a folder too."); // deep/ has been here since the beginning
+  s3.put("in/2024/after.md", "# After\n\nThe gannet plunges.");
+  const s = await polled("scans");
+  assert.equal(s.error, null);
+  assert.ok(readdirSync(join(home, "watch/main/in/scans")).some((n) => /^deep%[0-9a-f]{16}$/.test(n)));
+  assert.ok(existsSync(join(home, "watch/main/in/scans/after.md")));
+
+  rmSync(join(home, "watch/main/share/plan2.md")); // deleted here and changed there: the same name again
+  dav.put("plan2.md", "# Plan\n\nThe dipper has a nest now.");
+  await polled("share");
+  assert.ok(existsSync(join(home, "watch/main/share/plan2.md")));
+});
+
+test("one file that the server cannot give does not keep the others waiting", { timeout: 60_000 }, async () => {
+  const names = Array.from({ length: 12 }, (_, i) => `many/m${i}.md`);
+  for (const n of names) dav.put(n, `# ${n}\n\nThe plover ${n}.`);
+  let ill = (name) => name === "/docs/many/m3.md" || name === "/docs/many/m7.md";
+  let asked = 0;
+  dav.hooks.push((q, r, name) => q.method === "GET" && ill(name) && (asked++, r.writeHead(500).end(), true));
+  assert.match((await polled("share")).error, /HTTP 500/);
+  assert.deepEqual(readdirSync(join(home, "watch/main/share/many")).sort(), names.map((n) => n.slice(5)).filter((n) => n !== "m3.md" && n !== "m7.md").sort());
+  ill = () => true;
+  for (const n of names) dav.put(n, `# ${n}\n\nThe plover ${n} again.`);
+  asked = 0;
+  assert.match((await polled("share")).error, /HTTP 500/);
+  assert.equal(asked, 5, "then it is the server");
+  dav.hooks.pop();
+  assert.deepEqual([(await polled("share")).error, (await source("share")).failed], [null, 0]);
+});
+
 test("a wrong key is told without the key; one that others can read is not used", { timeout: 60_000 }, async () => {
   secret("s3", "access_key: AKTEST\nsecret_key: wrong-but-secret\n");
   const s = await polled("scans");
