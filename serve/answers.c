@@ -236,6 +236,7 @@ static void work(void *job)
         s = answers_forget_now(db, j->forget, &j->err);
     } else if (s == STATUS_OK && j->record != NULL) {
         s = write_record(db, j->record, &j->err);
+        s = s == STATUS_OK ? turns_expire(db, j->record->turns_expired_ms, &j->err) : s;
     } else if (s == STATUS_OK) {
         s = read_record(db, j, &j->err);
     }

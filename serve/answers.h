@@ -27,6 +27,7 @@ struct answer_record {
     const char *error, *note;
     int64_t created_wall_ms, search_ms, first_ms, total_ms;
     int64_t marks_removed, prompt_tokens, completion_tokens;
+    int64_t turns_expired_ms; /* turns made before this wall time go (turns.h) */
 };
 
 /* json: of a read that succeeded, valid until it returns; otherwise NULL. */

@@ -1,16 +1,32 @@
 /* Taking answers out of serve.db for good: those made from documents that were erased, those that
  * name a data subject wherever they do. */
+#include <string.h>
+
 #include "base/db.h"
 #include "serve/answers.h"
 
+#define TEXT_MAX ((size_t)64 << 20)
+#define UNESCAPED_MAX 4
+/* Of one in json_tree: people choose keys too. */
+#define KEY_AND_TEXT                                                                               \
+    "iif(typeof(m.key)='text', m.key || char(10), '') || iif(m.atom IS NULL, '', m.atom)"
+
+#define FROM_ERASED                                                                                \
+    " answers WHERE json_valid(passages) AND EXISTS(SELECT 1 FROM json_each(answers.passages) p"   \
+    " JOIN erased e ON e.document = json_extract(p.value, '$.document'))"
+
+/* The turns that followed such an answer may say again what it said. */
 static enum status drop_erased(sqlite3 *db, uint32_t *n, struct error *err)
 {
     sqlite3_stmt *st = NULL;
-    enum status s = db_prepare(db,
-                               "DELETE FROM answers WHERE json_valid(passages) AND"
-                               " EXISTS(SELECT 1 FROM json_each(answers.passages) p JOIN erased e"
-                               " ON e.document = json_extract(p.value, '$.document'))",
-                               &st, err);
+    enum status s = db_exec(db,
+                            "WITH RECURSIVE gone(id) AS (SELECT id FROM" FROM_ERASED
+                            " UNION SELECT t.answer FROM turns t JOIN gone ON t.previous = gone.id)"
+                            " DELETE FROM turns WHERE answer IN (SELECT id FROM gone)",
+                            err);
+    if (s == STATUS_OK) {
+        s = db_prepare(db, "DELETE FROM" FROM_ERASED, &st, err);
+    }
     if (s == STATUS_OK) {
         s = db_run(st, err);
         *n += s == STATUS_OK ? (uint32_t)sqlite3_changes(db) : 0;
@@ -39,6 +55,88 @@ static enum status drop_one(sqlite3_stmt *st, int64_t row, struct error *err)
     return s;
 }
 
+static int hex4(const char *p)
+{
+    int v = 0;
+    for (int i = 0; i < 4; i++) {
+        char c = p[i];
+        int d = c >= '0' && c <= '9'   ? c - '0'
+                : c >= 'a' && c <= 'f' ? c - 'a' + 10
+                : c >= 'A' && c <= 'F' ? c - 'A' + 10
+                                       : -1;
+        v = d < 0 || v < 0 ? -1 : v * 16 + d;
+    }
+    return v;
+}
+
+static void add_character(struct buf *out, int c)
+{
+    if (c >= 0x10000) {
+        buf_char(out, (char)(0xf0 | c >> 18));
+        buf_char(out, (char)(0x80 | (c >> 12 & 0x3f)));
+    } else if (c >= 0x800) {
+        buf_char(out, (char)(0xe0 | c >> 12));
+    } else if (c >= 0x80) {
+        buf_char(out, (char)(0xc0 | c >> 6));
+    }
+    if (c >= 0x800) {
+        buf_char(out, (char)(0x80 | (c >> 6 & 0x3f)));
+    }
+    buf_char(out, (char)(c >= 0x80 ? 0x80 | (c & 0x3f) : c));
+}
+
+/* JSON's escapes as what they mean, also where no JSON is. */
+static void unescape(struct str s, struct buf *out)
+{
+    buf_reset(out);
+    for (size_t i = 0; i < s.len;) {
+        size_t left = s.len - i;
+        if (s.ptr[i] != '\\' || left < 2) {
+            buf_char(out, s.ptr[i++]);
+            continue;
+        }
+        int c = s.ptr[i + 1] == 'u' && left >= 6 ? hex4(s.ptr + i + 2) : -1;
+        if (c < 0) { /* of \n and its like: a border of words */
+            bool border = strchr("bfnrt", s.ptr[i + 1]) != NULL && s.ptr[i + 1] != '\0';
+            buf_char(out, border ? ' ' : s.ptr[i + 1]);
+            i += 2;
+            continue;
+        }
+        i += 6;
+        if (c >= 0xd800 && c < 0xdc00 && left >= 12 && s.ptr[i] == '\\' && s.ptr[i + 1] == 'u') {
+            int low = hex4(s.ptr + i + 2);
+            if (low >= 0xdc00 && low < 0xe000) {
+                c = 0x10000 + ((c - 0xd800) << 10) + (low - 0xdc00);
+                i += 6;
+            }
+        }
+        add_character(out, c >= 0xd800 && c < 0xe000 ? ' ' : c);
+    }
+}
+
+/* As it stands, and as it reads: what functions are called with and give back is often JSON within
+ * a text, and then within JSON again. */
+static enum status named_in(struct subject_set *subjects, struct str text, bool *named,
+                            struct error *err)
+{
+    struct buf out[2];
+    buf_init(&out[0], TEXT_MAX);
+    buf_init(&out[1], TEXT_MAX);
+    *named = subject_in(subjects, text);
+    enum status s = STATUS_OK;
+    for (int i = 0; i < UNESCAPED_MAX && !*named && s == STATUS_OK && text.len > 0 &&
+                    memchr(text.ptr, '\\', text.len) != NULL;
+         i++) {
+        unescape(text, &out[i % 2]);
+        s = buf_status(&out[i % 2]);
+        text = buf_view(&out[i % 2]);
+        *named = s == STATUS_OK && subject_in(subjects, text);
+    }
+    buf_deinit(&out[0]);
+    buf_deinit(&out[1]);
+    return s == STATUS_OK ? s : error_set(err, s, "a text of an answer cannot be searched");
+}
+
 /* Every text of the record, JSON without its escapes; and what people remarked about it. */
 static enum status drop_named(sqlite3 *db, struct forgetting *f, struct error *err)
 {
@@ -53,10 +151,10 @@ static enum status drop_named(sqlite3 *db, struct forgetting *f, struct error *e
         " CASE WHEN json_valid(passages) THEN (SELECT group_concat(t.value, char(10))"
         " FROM json_tree(passages) t WHERE t.type='text') ELSE passages END,"
         " (SELECT group_concat(comment, char(10)) FROM feedback b WHERE b.answer = answers.id),"
-        " (SELECT group_concat(m.value, char(10)) FROM turns t, json_tree(t.messages) m"
-        " WHERE t.answer = answers.id AND m.type='text'),"
-        " (SELECT group_concat(m.value, char(10)) FROM turns t, json_tree(t.response) m"
-        " WHERE t.answer = answers.id AND m.type='text')"
+        " (SELECT group_concat(" KEY_AND_TEXT ", char(10)) FROM turns t, json_tree(t.messages) m"
+        " WHERE t.answer = answers.id),"
+        " (SELECT group_concat(" KEY_AND_TEXT ", char(10)) FROM turns t, json_tree(t.response) m"
+        " WHERE t.answer = answers.id)"
         " FROM answers",
         &st, err);
     if (s == STATUS_OK) {
@@ -64,8 +162,8 @@ static enum status drop_named(sqlite3 *db, struct forgetting *f, struct error *e
     }
     while (s == STATUS_OK && (s = db_row(st, &row, err)) == STATUS_OK && row) {
         bool named = false;
-        for (int i = 1; i < sqlite3_column_count(st) && !named; i++) {
-            named = subject_in(f->subjects, db_column(st, i));
+        for (int i = 1; i < sqlite3_column_count(st) && !named && s == STATUS_OK; i++) {
+            s = named_in(f->subjects, db_column(st, i), &named, err);
         }
         if (named) {
             s = drop_one(drop, sqlite3_column_int64(st, 0), err);

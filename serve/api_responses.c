@@ -4,6 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/clock.h"
 #include "base/log.h"
 #include "serve/api.h"
 #include "serve/chat_responses.h"
@@ -12,12 +13,18 @@
 #include "serve/service.h"
 #include "serve/turns.h"
 
+int64_t responses_expired_ms(int64_t keep_days)
+{
+    return clock_wall_ms() - keep_days * 86400000;
+}
+
 /* Work on the lane for a request. It may end after the request has gone. */
 struct turn_work {
     struct request *q;
     struct http_request *http;
     char tenant[65], user[64], answer[ID_CAP];
     enum { TURNS_BEFORE, TURN_RESPONSE, TURN_MESSAGES, TURN_DELETE } what;
+    int64_t expired_ms; /* made before: not kept any more */
     struct buf out;
     struct responses *response; /* of TURNS_BEFORE */
 };
@@ -25,6 +32,10 @@ struct turn_work {
 static enum status run_work(sqlite3 *db, void *data, struct error *err)
 {
     struct turn_work *w = data;
+    enum status s = turns_expire(db, w->expired_ms, err);
+    if (s != STATUS_OK) {
+        return s;
+    }
     switch (w->what) {
     case TURNS_BEFORE:
         return turns_read(db, w->user, w->answer, &w->out, err);
@@ -49,6 +60,7 @@ static void start_work(struct request *q, struct turn_work *w, const char *answe
     (void)snprintf(w->tenant, sizeof w->tenant, "%s", q->who->tenant);
     (void)snprintf(w->user, sizeof w->user, "%s", q->who->user);
     (void)snprintf(w->answer, sizeof w->answer, "%s", answer);
+    w->expired_ms = responses_expired_ms(q->serve->settings->responses.keep_days);
     buf_init(&w->out, TURNS_BYTES);
     http_request_hold(w->http); /* w lives in its arena */
     answers_run(q->serve->answers, w->tenant, run_work, done, w);
@@ -226,8 +238,7 @@ void responses_keep(struct chat *c)
                             .previous = k->previous,
                             .messages = k->messages,
                             .response = k->response,
-                            .created_wall_ms = c->created_wall_ms,
-                            .keep_ms = c->q->serve->settings->responses.keep_days * 86400000};
+                            .created_wall_ms = c->created_wall_ms};
     answers_run(c->q->serve->answers, k->tenant, run_keep, on_kept, k);
 }
 

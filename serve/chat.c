@@ -14,7 +14,7 @@
 #include "base/clock.h"
 #include "base/log.h"
 #include "generate/generate_rpc.h"
-#include "serve/chat.h"
+#include "serve/chat_responses.h"
 #include "serve/http/jsonw.h"
 #include "serve/logprobs.h"
 #include "serve/passage.h"
@@ -119,6 +119,7 @@ static void record(struct chat *c, const char *outcome)
         .marks_removed = c->marks_removed,
         .prompt_tokens = c->prompt_tokens,
         .completion_tokens = c->completion_tokens,
+        .turns_expired_ms = responses_expired_ms(c->q->serve->settings->responses.keep_days),
     };
     struct http_request *http = c->http;
     bool keeps = c->complete && c->dialect->keep != NULL;

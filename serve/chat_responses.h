@@ -31,6 +31,8 @@ enum status responses_translate(struct chat *c, const struct json *body, struct 
                                 const char **param, struct error *err) MUST_CHECK;
 /* The response that c is, complete. */
 void responses_write(struct buf *out, const struct chat *c);
+/* Turns made before this wall time are not kept any more. */
+int64_t responses_expired_ms(int64_t keep_days);
 /* api_responses.c: chat_dialect.keep. */
 void responses_keep(struct chat *c);
 extern const struct chat_dialect responses_dialect;

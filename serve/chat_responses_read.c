@@ -49,7 +49,8 @@ enum status responses_read(const struct json *body, struct responses *out, const
         out->with_results |= name.ptr != NULL && str_eq(name, STR("file_search_call.results"));
     }
     if (previous.ptr != NULL) {
-        if (!str_starts(previous, STR(RESPONSE_ID))) {
+        if (!str_starts(previous, STR(RESPONSE_ID)) ||
+            previous.len >= strlen(RESPONSE_ID) + ID_CAP) {
             return wrong(param, "previous_response_id", err, "this is no response's id");
         }
         out->previous = previous.ptr + strlen(RESPONSE_ID);

@@ -4,14 +4,26 @@
 
 #include "base/db.h"
 
+enum status turns_expire(sqlite3 *db, int64_t before_ms, struct error *err)
+{
+    sqlite3_stmt *st = NULL;
+    enum status s = db_prepare(db, "DELETE FROM turns WHERE created_wall_ms < ?1", &st, err);
+    if (s == STATUS_OK) {
+        (void)sqlite3_bind_int64(st, 1, before_ms);
+        s = db_run(st, err);
+    }
+    (void)sqlite3_finalize(st);
+    return s;
+}
+
 enum status turns_write(sqlite3 *db, const struct turn *t, struct error *err)
 {
     sqlite3_stmt *st = NULL;
-    sqlite3_stmt *drop = NULL;
-    /* its answer may have been erased while it was being made */
+    /* its answer, or what it goes on from, may have been erased while it was being made */
     enum status s = db_prepare(db,
                                "INSERT INTO turns SELECT ?1,?2,?3,?4,?5"
-                               " WHERE EXISTS(SELECT 1 FROM answers WHERE id = ?1)",
+                               " WHERE EXISTS(SELECT 1 FROM answers WHERE id = ?1)"
+                               " AND (?2 = '' OR EXISTS(SELECT 1 FROM turns WHERE answer = ?2))",
                                &st, err);
     if (s == STATUS_OK) {
         (void)sqlite3_bind_text(st, 1, t->answer, -1, SQLITE_STATIC);
@@ -21,15 +33,7 @@ enum status turns_write(sqlite3 *db, const struct turn *t, struct error *err)
         (void)sqlite3_bind_text(st, 5, t->response, -1, SQLITE_STATIC);
         s = db_run(st, err);
     }
-    if (s == STATUS_OK) {
-        s = db_prepare(db, "DELETE FROM turns WHERE created_wall_ms < ?1", &drop, err);
-    }
-    if (s == STATUS_OK) {
-        (void)sqlite3_bind_int64(drop, 1, t->created_wall_ms - t->keep_ms);
-        s = db_run(drop, err);
-    }
     (void)sqlite3_finalize(st);
-    (void)sqlite3_finalize(drop);
     return s;
 }
 

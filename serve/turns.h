@@ -1,7 +1,8 @@
 /* Turns of conversations that clients asked to have kept (a response with "store"): what was said,
  * what was answered, and the turn before. They lie beside the answers' records, go with them when
- * an erasure takes those, and after a number of days. A turn is found by who asked for it and by
- * nobody else. Functions of the lane of answers.h; the caller begins no transaction. */
+ * an erasure takes those, and after a number of days. Turns that followed one made from an erased
+ * document go too. A turn is found by who asked for it and by nobody else. Functions of the lane of
+ * answers.h; the caller begins no transaction. */
 #ifndef CARREL_SERVE_TURNS_H
 #define CARREL_SERVE_TURNS_H
 
@@ -26,10 +27,12 @@ struct turn {
     const char *previous; /* "" none */
     const char *messages; /* JSON array of chat messages: the new ones and the answer */
     const char *response; /* JSON object */
-    int64_t created_wall_ms, keep_ms;
+    int64_t created_wall_ms;
 };
 
-/* Those older than keep_ms go. */
+/* Those made before this wall time go. */
+enum status turns_expire(sqlite3 *db, int64_t before_ms, struct error *err) MUST_CHECK;
+/* Not when the turn before has gone meanwhile: what is said here may come from it. */
 enum status turns_write(sqlite3 *db, const struct turn *t, struct error *err) MUST_CHECK;
 /* The messages of a conversation up to and with this turn, oldest first, separated by commas.
  * NOT_FOUND: the turn, or one before it, is not there or another user's. TOO_LARGE. */
