@@ -141,6 +141,29 @@ test("a dropped PDF is uploaded, read and listed as ready", async () => {
   await page.getByLabel("Filter by name, title or author").fill("staff hand");
   assert.equal(await page.locator("tbody tr[data-path]").count(), 1);
   await page.getByLabel("Filter by name, title or author").fill("");
+  const paths = () => page.locator("tbody tr[data-path]").evaluateAll((rows) => rows.map((r) => r.dataset.path));
+  assert.deepEqual(await paths(), ["broken.pdf", "handbook.pdf", "kitchen.md", "visit.html"], "what failed is seen first, the others by path");
+  await page.getByLabel("State").selectOption("failed");
+  assert.deepEqual(await paths(), ["broken.pdf"]);
+  await page.getByLabel("State").selectOption("");
+});
+
+test("what lies in a mail stands under it; a passage of the mail says its subject once", async () => {
+  a.drop("post/offer.eml", 'From: Ada <ada@example.org>\nTo: Bo <bo@example.org>\nSubject: Offer for the mirror\nMIME-Version: 1.0\nContent-Type: multipart/mixed; boundary="b"\n\n--b\nContent-Type: text/plain\n\nThe new mirror is polished in Jena and weighs ninety kilograms.\n--b\nContent-Type: text/plain\nContent-Disposition: attachment; filename="terms.txt"\n\nPayment is due within thirty days of delivery.\n--b--\n');
+  const member = page.locator('tr[data-path="post/offer.eml/terms.txt"]');
+  await member.locator(".state.ready").waitFor({ timeout: 30_000 });
+  assert.equal(await page.locator('tr[data-path="post/offer.eml"] + tr').getAttribute("data-path"), "post/offer.eml/terms.txt");
+  assert.equal(await member.locator(".inside").innerText(), "inside");
+  await shot("members");
+  await accessible("members");
+  await page.getByRole("link", { name: "Ask" }).click();
+  const exchange = await ask("Where is the new mirror polished?");
+  await exchange.locator(".source", { hasText: "Offer for the mirror" }).first().click();
+  const where = page.locator(".viewer .where");
+  await page.locator(".viewer .text mark").waitFor();
+  assert.equal(await where.innerText(), "post/offer.eml · message Offer for the mirror");
+  await page.keyboard.press("Escape");
+  await page.getByRole("button", { name: "New question" }).click();
 });
 
 test("a question gets an answer whose citation opens the right page with its lines marked", async () => {

@@ -2,7 +2,7 @@
 
 import { ApiError, chat, type Answer, type Citation, type Filter, type Turn } from "./api";
 import { renderAnswer } from "./answer";
-import { fileName, h, icon } from "./dom";
+import { fileName, h, icon, place } from "./dom";
 import { FilterBar, inWords } from "./filters";
 import { thumbs } from "./thumbs";
 import type { Viewer } from "./viewer";
@@ -155,7 +155,7 @@ export class AskView {
     const used = new Set<number>();
     for (const m of answer.matchAll(/\[([\d,\s]+)\]/g)) (m[1] ?? "").split(",").forEach((n) => used.add(Number(n)));
     for (const c of citations.filter((x) => used.has(x.number))) {
-      const where = [c.unit ?? (c.page ? `p. ${c.page}` : ""), c.heading_path ?? ""].filter((x) => x !== "").join(" · ");
+      const where = place(c, c.page ? `p. ${c.page}` : "");
       const button: HTMLButtonElement = h(
         "button",
         { type: "button", class: "source", onclick: () => void this.viewer.open(c, button) },

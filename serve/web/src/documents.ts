@@ -23,14 +23,20 @@ const COLUMNS = [
 ] as const;
 
 const names = (authors: string | undefined) => (authors ?? "").split("; ").filter((a) => a !== "");
+const stateWords: Record<Doc["state"], string> = { queued: "Queued", working: "Working", ready: "Ready", failed: "Failed" };
+
 /** What the list can be narrowed by, and how a document is asked for it. */
 const KINDS = [
+  ["state", "State", (d: Doc) => [d.state], (v: string) => stateWords[v as Doc["state"]]],
   ["author", "Author", (d: Doc) => names(d.author), (v: string) => v],
   ["language", "Language", (d: Doc) => (d.language ? [d.language] : []), languageName],
   ["label", "Label", (d: Doc) => (d.label ? [d.label] : []), (v: string) => v],
 ] as const;
 
-const stateWords: Record<Doc["state"], string> = { queued: "Queued", working: "Working", ready: "Ready", failed: "Failed" };
+/** What is in work, then what failed, then the others; each by path, so that members stand under their archive. */
+const ORDER: Record<Doc["state"], number> = { working: 0, queued: 1, failed: 2, ready: 3 };
+const byName = new Intl.Collator(undefined, { numeric: true });
+const inOrder = (list: Doc[]) => list.sort((a, b) => ORDER[a.state] - ORDER[b.state] || byName.compare(a.path, b.path));
 
 export class DocumentsView {
   readonly element: HTMLElement;
@@ -60,7 +66,7 @@ export class DocumentsView {
       { class: "drop", type: "button", onclick: () => pick.click() },
       icon("upload"),
       h("strong", {}, "Drop documents here"),
-      h("span", {}, "or press to choose: PDF, Word, tables, slides, books, web pages, mail, text"),
+      h("span", {}, "or press to choose: PDF, scans, Word, tables, slides, books, web pages, mail, text, archives of them"),
     );
     this.filter.addEventListener("input", () => this.paint());
     this.element = h(
@@ -123,7 +129,7 @@ export class DocumentsView {
       const stamp = JSON.stringify([p.queued, p.working, p.ready, p.failed, p.doing]);
       if (stamp !== this.seen || p.working > 0) {
         const list = await documents();
-        this.all = list.documents;
+        this.all = inOrder(list.documents);
         this.seen = stamp;
         this.paint();
       }
@@ -142,7 +148,7 @@ export class DocumentsView {
     this.problem.hidden = false;
     this.seen = "";
     try {
-      this.all = (await documents()).documents;
+      this.all = inOrder((await documents()).documents);
       this.paint();
     } catch {
       // the message above says it
@@ -236,13 +242,13 @@ export class DocumentsView {
         place !== "" && h("span", { class: "folder" }, place),
         said.some((s) => s !== null) && h("span", { class: "tags" }, ...said),
         d.error ? h("span", { class: "why" }, d.error) : null,
-        d.note ? h("span", { class: "why" }, d.note) : null,
+        d.note ? h("span", { class: "folder note" }, d.note) : null,
         d.members && d.members !== d.members_done ? h("span", { class: "folder" }, `${d.members_done ?? 0} of ${d.members} files in it are read`) : null,
-        d.reading ? h("span", { class: "why" }, d.reading) : null,
+        d.reading ? h("span", { class: "folder reading" }, d.reading) : null,
       ),
       h("td", { class: "author" }, names(d.author).join(", ")),
       h("td", { class: "date" }, d.date ? dayName(d.date) : ""),
-      h("td", { class: "num pages" }, d.pages ? String(d.pages) : ""),
+      h("td", { class: d.pages === 1 ? "num pages one" : "num pages" }, d.pages ? String(d.pages) : ""),
       h("td", {}, h("span", { class: `state ${d.state}`, title: hint }, state)),
       h("td", { class: "num size" }, d.size !== undefined ? size(d.size) : ""),
       h(
@@ -250,7 +256,7 @@ export class DocumentsView {
         { class: "num actions" },
         h("button", { class: "quiet about-toggle", type: "button", "aria-expanded": String(opened), "aria-label": `About ${d.path}`, title: "What is known of it", onclick: toggle }, icon("info")),
         d.parent
-          ? h("span", { title: "It lies in another file, and goes with that one" }, "inside")
+          ? h("span", { class: "inside", title: "It lies in another file, and goes with that one" }, "inside")
           : h("button", { class: "quiet", type: "button", "aria-label": `Move ${d.path} to the trash`, title: "Move to the trash", onclick: () => void this.trash(d) }, icon("trash")),
       ),
     );

@@ -73,6 +73,13 @@ export function fileName(path: string): string {
   return path.slice(path.lastIndexOf("/") + 1);
 }
 
+/** Where in its document a passage stands; a heading that the title or the unit says already is not said again. */
+export function place(c: { unit?: string; heading_path?: string; document: { title?: string } }, page: string): string {
+  const heading = c.heading_path ?? "";
+  const said = heading === c.document.title || (c.unit !== undefined && c.unit.endsWith(heading));
+  return [c.unit ?? page, said ? "" : heading].filter((x) => x !== "").join(" · ");
+}
+
 export function size(bytes: number): string {
   const units = ["B", "KB", "MB", "GB"];
   let n = bytes;

@@ -2,7 +2,7 @@
 
 import { documentText, originalUrl, pagePicture, versions, type Citation } from "./api";
 import { about } from "./about";
-import { clear, fileName, h, icon } from "./dom";
+import { clear, fileName, h, icon, place } from "./dom";
 
 type Box = NonNullable<Citation["boxes"]>[number];
 
@@ -101,8 +101,7 @@ export class Viewer {
   }
 
   private describe(c: Citation, page?: number): void {
-    const parts = [c.document.path, c.unit ?? (page ? `page ${page}` : ""), c.heading_path ?? ""];
-    this.where.textContent = parts.filter((p) => p !== "").join(" · ");
+    this.where.textContent = [c.document.path, place(c, page ? `page ${page}` : "")].filter((p) => p !== "").join(" · ");
   }
 
   private forgetPicture(): void {
