@@ -21,7 +21,7 @@ static void usage(FILE *to)
         "usage: carrel COMMAND [options]\n\n"
         "A private appliance that answers questions from your own documents, with citations.\n\n");
     for (size_t i = 0; i < COMMANDS_N; i++) {
-        (void)fprintf(to, "  %-8s %s\n", commands[i]->name, commands[i]->summary);
+        (void)fprintf(to, "  %-10s %s\n", commands[i]->name, commands[i]->summary);
     }
     (void)fprintf(
         to, "\n`carrel COMMAND --help` says more. Exit codes: 0 done, 1 failed, 2 not understood,\n"

@@ -272,7 +272,8 @@ static enum status load(const struct job *job, const struct stat *st, struct buf
         if (p == MAP_FAILED) {
             return errno == ENOMEM
                        ? error_set(err, STATUS_TOO_LARGE,
-                                   "reading it needs more memory than the limit of %llu MB",
+                                   "reading it needs more memory than the limit of %llu MB "
+                                   "(extract.memory_mb in carrel.yaml)",
                                    (unsigned long long)(job->limits.memory_bytes >> 20))
                        : error_errno(err, errno, "mapping the document");
         }
@@ -283,7 +284,8 @@ static enum status load(const struct job *job, const struct stat *st, struct buf
         char *room = buf_reserve(held, 65536);
         if (room == NULL) {
             return error_set(err, STATUS_TOO_LARGE,
-                             "reading it needs more memory than the limit of %llu MB",
+                             "reading it needs more memory than the limit of %llu MB "
+                             "(extract.memory_mb in carrel.yaml)",
                              (unsigned long long)(job->limits.memory_bytes >> 20));
         }
         ssize_t n = read(STDIN_FILENO, room, 65536);

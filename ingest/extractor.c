@@ -105,12 +105,17 @@ static void explain_end(struct extraction *x)
         error_set(&e, STATUS_UNAVAILABLE, "the extractor could not be started: %.200s",
                   x->err.text);
     } else if (x->end.signal == SIGXCPU) {
-        error_set(&e, STATUS_TOO_LARGE, "it needed more than %lld s of processor time",
+        error_set(&e, STATUS_TOO_LARGE,
+                  "it needed more than %lld s of processor time (extract.cpu_s in carrel.yaml)",
                   (long long)x->pool->cpu_s);
     } else if (x->end.signal == SIGKILL) {
-        error_set(&e, STATUS_TOO_LARGE, "it needed more memory or processor time than allowed");
+        error_set(&e, STATUS_TOO_LARGE,
+                  "it needed more memory or processor time than allowed (extract.memory_mb, "
+                  "extract.cpu_s in carrel.yaml)");
     } else if (x->end.signal != 0) {
-        error_set(&e, STATUS_INVALID, "the extractor crashed on it (signal %d)", x->end.signal);
+        error_set(&e, STATUS_INVALID,
+                  "the extractor crashed on it (signal %d): save it anew with a current program",
+                  x->end.signal);
     } else {
         error_set(&e, STATUS_INVALID, "the extractor failed on it (exit status %lld)",
                   (long long)x->end.exit_code);
@@ -176,7 +181,8 @@ static void on_wall_time(uv_timer_t *t)
             return;
         }
     }
-    error_set(&e, STATUS_DEADLINE, "it took longer than %lld s", (long long)x->pool->wall_s);
+    error_set(&e, STATUS_DEADLINE, "it took longer than %lld s (extract.wall_s in carrel.yaml)",
+              (long long)x->pool->wall_s);
     fail(x, &e);
 }
 

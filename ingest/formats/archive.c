@@ -231,7 +231,10 @@ static enum status walk(struct unpack *u, struct error *err)
     buf_deinit(&held);
     bool locked = archive_read_has_encrypted_entries(u->a) > 0;
     if (r == ARCHIVE_FATAL && locked && u->files == 0) {
-        return error_set(err, STATUS_UNSUPPORTED, "the archive is encrypted: it needs a password");
+        return error_set(
+            err, STATUS_UNSUPPORTED,
+            "the archive is encrypted: unpack it into the folder, or pack it without a "
+            "password");
     }
     if (r == ARCHIVE_FATAL && u->files == 0) {
         return error_set(err, STATUS_INVALID, "the archive cannot be read: %.200s",

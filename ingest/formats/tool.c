@@ -152,9 +152,14 @@ static enum status explain(const struct tool *t, const char *name, int status, s
                          "the PDF is encrypted: save it without a password");
     }
     if (code == 3) {
-        return error_set(err, STATUS_FORBIDDEN, "the PDF does not permit copying its text");
+        return error_set(
+            err, STATUS_FORBIDDEN,
+            "the PDF does not permit copying its text: ask its author for one that does");
     }
-    return error_set(err, STATUS_INVALID, "the PDF is damaged or is no PDF at all");
+    return error_set(
+        err, STATUS_INVALID,
+        "the PDF is damaged or is no PDF at all: where a viewer opens it, print it to a "
+        "new PDF");
 }
 
 static bool wait_for(int pid, int *status, struct error *err)

@@ -282,10 +282,10 @@ static void test_bad_programs(void **state)
     static const struct {
         const char *how, *words;
     } cases[] = {
-        {"hang", "took longer than 1 s"},
-        {"segv", "crashed on it (signal 11)"},
+        {"hang", "took longer than 1 s (extract.wall_s in carrel.yaml)"},
+        {"segv", "crashed on it (signal 11): save it anew"},
         {"kill", "more memory or processor time"},
-        {"xcpu", "20 s of processor time"},
+        {"xcpu", "20 s of processor time (extract.cpu_s in carrel.yaml)"},
         {"exit", "failed on it (exit status 0)"},
         {"huge", "malformed"},
         {"wrong", "malformed"},
