@@ -84,8 +84,7 @@ static enum status add_row(struct asking *q, const struct file_row *r, struct er
                                       : asking_add(q, r->document, r->path, r->stamp.size, err);
 }
 
-/* What lies in a file goes with it. */
-static enum status add_members(struct asking *q, struct journal *j, const struct file_row *r,
+enum status asking_add_members(struct asking *q, struct journal *j, const struct file_row *r,
                                struct error *err)
 {
     struct file_row *rows = NULL;
@@ -151,7 +150,7 @@ static enum status run_find(struct journal *j, struct journal_op *op, struct err
             s = add_row(q, &r, err);
         }
         if (s == STATUS_OK) {
-            s = add_members(q, j, &r, err);
+            s = asking_add_members(q, j, &r, err);
         }
     }
     if (s == STATUS_OK && q->path.len > 0) {

@@ -77,6 +77,10 @@ void asking_end(struct asking *q, const struct error *err);
 enum status asking_add(struct asking *q, const char *document, struct str path, uint64_t size,
                        struct error *err) MUST_CHECK;
 
+/* What lies in the file of this row goes with it. */
+enum status asking_add_members(struct asking *q, struct journal *j, const struct file_row *r,
+                               struct error *err) MUST_CHECK;
+
 /* erase_find.c: looks through the trash, the store and the journal for q->set; then goes on with
  * asking_found, or ends. */
 void erase_find(struct asking *q);

@@ -329,6 +329,36 @@ static enum status agree(const struct asking *q, struct error *err)
                            q->n_documents - n);
 }
 
+/* A mail that names the subject goes with what is attached to it, whether that does or not: it is
+ * told of, and held it stops the whole. What is to stay cannot lie in a file that goes. */
+static enum status take_members(struct asking *q, struct journal *j, struct error *err)
+{
+    size_t own = q->n;
+    enum status s = STATUS_OK;
+    for (size_t i = 0; i < own && s == STATUS_OK; i++) {
+        struct file_row r;
+        if (q->items[i].trash) {
+            continue;
+        }
+        s = journal_get(j, q->items[i].item.document, &q->arena, &r, err);
+        if (s == STATUS_OK) {
+            s = asking_add_members(q, j, &r, err);
+        } else if (s == STATUS_NOT_FOUND) { /* gone already: so are they */
+            s = STATUS_OK;
+        }
+    }
+    for (size_t i = own; i < q->n && s == STATUS_OK; i++) {
+        if (listed(q->except, q->n_except, q->items[i].item.document)) {
+            char shown[120];
+            path_show(q->items[i].item.path, shown, sizeof shown);
+            s = error_set(err, STATUS_CONFLICT,
+                          "%s is to stay and lies in a file that is to go: except that one too",
+                          shown);
+        }
+    }
+    return s;
+}
+
 enum status erase_find_gather(struct asking *q, struct journal *j, struct error *err)
 {
     q->n_unsearched = q->unsearched_count = q->n_kept = 0;
@@ -338,6 +368,7 @@ enum status erase_find_gather(struct asking *q, struct journal *j, struct error 
     for (size_t i = 0; i < q->n_found && s == STATUS_OK; i++) {
         s = sort_out(q, q->found[i], err);
     }
+    s = s == STATUS_OK ? take_members(q, j, err) : s;
     for (size_t i = 0; i < q->n_trash && s == STATUS_OK; i++) {
         s = take_trash(q, &q->trash[i], err);
     }

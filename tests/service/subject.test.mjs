@@ -283,3 +283,31 @@ test("ingest is killed in the middle of it, again and again: it goes on, and wha
   assert.deepEqual(holding(a.home, told), []);
   assert.equal((await a.documents()).filter((d) => d.state === "ready").length, before - 6);
 });
+
+test("a mail that names it goes with what is attached to it, which is shown before, and held stops the whole", async () => {
+  const who = "Philippa Dunmorrow";
+  const body = Buffer.from("The tide table of the north pier.\n").toString("base64");
+  a.drop("m/x.eml", `From: ana@example.org\r\nSubject: Tides\r\nMIME-Version: 1.0\r\nContent-Type: multipart/mixed; boundary=b\r\n\r\n--b\r\nContent-Type: text/plain\r\n\r\n${who} asked for it.\r\n` +
+    `--b\r\nContent-Type: text/plain; name="tides.txt"\r\nContent-Disposition: attachment; filename="tides.txt"\r\nContent-Transfer-Encoding: base64\r\n\r\n${body}--b--\r\n`);
+  const within = ["m/x.eml", "m/x.eml/tides.txt"];
+  const { id } = await ready(a, within[0]);
+  const inner = await ready(a, within[1]);
+  const seen = await a.post("/api/erasures", { subject: [who], dry_run: true });
+  assert.deepEqual(seen.documents.map((d) => d.path).sort(), within);
+  const held = await cli(a, ["hold", "add", "--path", within[1], "--reason", "audit 9", "--json"]);
+  assert.equal(held.code, 0, held.stderr);
+  const refused = await cli(a, ["erase", "--subject", who, "--yes"]);
+  assert.equal(refused.code, 1, refused.stdout);
+  assert.match(refused.stderr, /legal hold .*audit 9/);
+  assert.ok(existsSync(join(a.watch, within[0])));
+  assert.equal((await cli(a, ["hold", "remove", JSON.parse(held.stdout).id])).code, 0);
+  const stays = await cli(a, ["erase", "--subject", who, "--except", inner.id, "--yes"]);
+  assert.equal(stays.code, 1, stays.stdout);
+  const done = await cli(a, ["erase", "--subject", who, "--yes"]);
+  assert.equal(done.code, 0, done.stderr);
+  const c = JSON.parse(done.stdout).certificate;
+  assert.deepEqual(c.documents.map((d) => d.path ?? "").length, 2, JSON.stringify(c.documents));
+  assert.ok(!existsSync(join(a.watch, within[0])));
+  assert.ok(!(await a.documents()).some((d) => d.id === id || d.id === inner.id));
+  assert.deepEqual(await a.search("tide table north pier").then((l) => l.filter((p) => p.document.path.includes("tides"))), []);
+});
