@@ -111,6 +111,13 @@ static enum status run_record(struct journal *jl, struct journal_op *op, struct 
         if (r->op == FILE_OP_RECUT) {
             return journal_cut_done(jl, r->id, r->wanted, j->pipeline, j->stored_chunks, err);
         }
+        if (j->unpacking == NULL) {
+            enum status s =
+                journal_not_unpacked(jl, r->id, job_is_container(j) && j->container.same, err);
+            if (s != STATUS_OK) {
+                return s;
+            }
+        }
         result = (struct job_result){
             .hash = j->snap.hash,
             .format = j->format,
@@ -294,6 +301,13 @@ void job_store_failed(struct job *j, const struct error *err)
     job_retry_counted(j);
 }
 
+void job_store_unasked(struct job *j)
+{
+    struct error err = {0};
+    (void)error_set(&err, STATUS_NO_MEMORY, "out of memory");
+    job_store_failed(j, &err);
+}
+
 static void look_work(void *data)
 {
     struct job *j = data;
@@ -315,15 +329,21 @@ enum status job_look(struct job *j, void (*done)(void *data))
     return s;
 }
 
+bool job_rules_changed(struct job *j)
+{
+    access_look(j->t->in);
+    struct access_view now = access_view_take(j->t);
+    bool changed = now.set != j->view.set || now.broken != j->view.broken;
+    access_view_release(&now);
+    return changed;
+}
+
 /* Asked as late as can be: the rules that hold when the store is told. A change after this gives
  * the row a new sequence number, so that the store is told again. */
 enum status job_location(struct job *j, Vs__Location *l, struct error *err)
 {
     struct verdict *v = &j->verdict;
     struct buf text;
-    access_look(j->t->in);
-    access_view_release(&j->view);
-    j->view = access_view_take(j->t);
     if (j->unseen) {
         j->share = access_share_unseen(&j->view, j->err.code, &j->row);
     }
@@ -415,14 +435,20 @@ struct job *job_start(struct tenant *t, const struct file_row *row)
     t->in->active_large += j->large;
     t->in->active_bytes += j->large ? j->charged : 0;
     t->quota_pending += j->charged;
-    if (!room || (row->op != FILE_OP_PUT && row->op != FILE_OP_RECUT && !moves(row->op))) {
-        job_remove(j);
-    }
+    j->leaves = !room || (row->op != FILE_OP_PUT && row->op != FILE_OP_RECUT && !moves(row->op));
     return j;
 failed:
+    access_view_release(&j->view);
     arena_reset(&j->arena);
     free(j);
     return NULL;
+}
+
+void job_begin(struct job *j)
+{
+    if (j->leaves) {
+        job_remove(j);
+    }
 }
 
 void job_cancel(struct job *j)

@@ -68,6 +68,7 @@ struct job {
     enum job_outcome outcome;
     struct arena arena;
     uint64_t charged;   /* bytes of its original */
+    bool leaves;        /* nothing of it is read: job_begin has it removed */
     bool large;         /* for turns.h; counted in in->active_large, its bytes in active_bytes */
     uint64_t extracted; /* bytes counted in in->extracted_bytes */
     struct error err;
@@ -136,8 +137,11 @@ struct job {
     bool counted;
 };
 
-/* Starts work on a copy of row; NULL: out of memory. */
+/* Starts work on a copy of row; NULL: out of memory. It has not ended before job_begin. */
 struct job *job_start(struct tenant *t, const struct file_row *row);
+/* Once its owner has it in his books: takes the first step where that may be the last. It may have
+ * ended, and be freed, on return. */
+void job_begin(struct job *j);
 /* Stops its work; it still ends through queue_job_ended. */
 void job_cancel(struct job *j);
 /* "reading page 12 of 240" while its pictures are read, else "". */

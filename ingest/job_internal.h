@@ -11,10 +11,15 @@ void job_finish(struct job *j, enum job_outcome outcome);
 void job_retry_counted(struct job *j);
 /* A call to the store ended with err: holds the queue, tries again or gives up, by its kind. */
 void job_store_failed(struct job *j, const struct error *err);
+/* A call to the store could not begin, for want of memory: the queue waits. */
+void job_store_unasked(struct job *j);
 
 struct rpc_client *job_store(const struct job *j);
 void job_options(const struct job *j, struct rpc_options *o);
-/* Asks the rules; borrows j. NO_MEMORY. */
+/* Whether the rules are others than those by which job_look asked the share: its answer, names of
+ * groups that are theirs, is worth nothing then, and it is asked again. */
+bool job_rules_changed(struct job *j);
+/* By the rules and folders of job_look; borrows j. NO_MEMORY. */
 enum status job_location(struct job *j, Vs__Location *out, struct error *err) MUST_CHECK;
 /* Asks the folders above the file anew, on a lane; then done, with j->err. Fails when it is full.
  */

@@ -77,7 +77,7 @@ void job_remove(struct job *j)
     struct rpc_callbacks cb = {.on_finish = on_removed};
     j->request = vs_remove(job_store(j), &o, &m, &cb, j);
     if (j->request == NULL) {
-        job_finish(j, OUTCOME_HELD);
+        job_store_unasked(j);
     }
 }
 
@@ -111,6 +111,10 @@ static void look_done(void *data)
         job_finish(j, OUTCOME_HELD);
     } else if (j->err.code == STATUS_NOT_FOUND) {
         job_finish(j, OUTCOME_CHANGED);
+    } else if (job_rules_changed(j)) {
+        if (job_look(j, look_done) != STATUS_OK) {
+            job_finish(j, OUTCOME_HELD);
+        }
     } else if (job_location(j, &l, &j->err) != STATUS_OK) {
         job_finish(j, OUTCOME_HELD);
     } else {
@@ -118,7 +122,7 @@ static void look_done(void *data)
         job_options(j, &o);
         j->request = vs_move(job_store(j), &o, &m, &cb, j);
         if (j->request == NULL) {
-            job_finish(j, OUTCOME_HELD);
+            job_store_unasked(j);
         }
     }
 }

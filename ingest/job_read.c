@@ -69,7 +69,7 @@ static void start_lookup(struct job *j)
     struct rpc_callbacks cb = {.on_reply = on_has_reply, .on_finish = on_has_end};
     j->request = vs_has_content(job_store(j), &o, &m, &cb, j);
     if (j->request == NULL) {
-        job_finish(j, OUTCOME_HELD);
+        job_store_unasked(j);
     }
 }
 

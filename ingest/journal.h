@@ -172,6 +172,7 @@ struct container_limits {
 };
 struct container_look {
     bool unpack;             /* its members are not known, or wait for their bytes */
+    bool same;               /* the row has this content already: its members stay as they are */
     uint64_t members, bytes; /* that it may have */
 };
 /* Before the container `row`, whose content is `hash`, is stored. known: the store has it. */
@@ -179,6 +180,11 @@ enum status journal_container(struct journal *j, const struct file_row *row,
                               const uint8_t hash[SHA256_BYTES], bool known,
                               const struct container_limits *limits, struct container_look *out,
                               struct error *err) MUST_CHECK;
+
+/* The row has been stored, and nothing was unpacked of it: with `same` its members stay, else they
+ * are those of what it was before, and go. */
+enum status journal_not_unpacked(struct journal *j, int64_t id, bool same,
+                                 struct error *err) MUST_CHECK;
 
 struct journal_member {
     struct str name; /* clean: below the container's path */

@@ -158,7 +158,13 @@ enum status journal_container(struct journal *j, const struct file_row *row,
         s = room_for(j, row, limits, &out->members, &out->bytes, err);
     }
     out->unpack = !known || waits || (!same && !bare);
+    out->same = same;
     return s;
+}
+
+enum status journal_not_unpacked(struct journal *j, int64_t id, bool same, struct error *err)
+{
+    return same ? STATUS_OK : journal_members_gone(j, id, false, err);
 }
 
 /* ---- what it holds ---- */

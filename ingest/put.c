@@ -383,7 +383,7 @@ static void put_begin(struct job *j)
         .on_reply = on_put_reply, .on_ready = on_put_ready, .on_finish = on_put_end};
     j->request = vs_put(service_client(j->t->in->svc, PEER_VECTORSTORE), &o, &m, &cb, j);
     if (j->request == NULL) {
-        job_finish(j, OUTCOME_HELD);
+        job_store_unasked(j);
         return;
     }
     j->stage = j->known ? PUT_COMMIT : PUT_ORIGINAL;
@@ -412,7 +412,7 @@ static void put_recut(struct job *j)
         .on_reply = on_put_reply, .on_ready = on_put_ready, .on_finish = on_put_end};
     j->request = vs_put(service_client(j->t->in->svc, PEER_VECTORSTORE), &o, &m, &cb, j);
     if (j->request == NULL) {
-        job_finish(j, OUTCOME_HELD);
+        job_store_unasked(j);
         return;
     }
     j->stage = PUT_CHUNKS;
@@ -430,8 +430,10 @@ static void look_done(void *data)
         job_finish(j, OUTCOME_CHANGED);
     } else if (j->err.code != STATUS_OK) {
         job_retry_counted(j);
-    } else {
+    } else if (!job_rules_changed(j)) {
         put_begin(j);
+    } else if (job_look(j, look_done) != STATUS_OK) {
+        job_finish(j, OUTCOME_HELD);
     }
 }
 

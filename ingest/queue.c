@@ -242,6 +242,7 @@ static void queue_pump(struct queue *q)
             job_cancel(j); /* ends by itself, and is not in the map then */
             return;
         }
+        job_begin(j);
     }
     if (!q->taking && q->wanted && q->t->in->active < INGEST_ACTIVE_MAX) {
         q->taking = true;
@@ -357,6 +358,9 @@ bool queue_adopt(struct queue *q, const struct file_row *row)
     if (j != NULL && map_put(&q->active, row_key(&j->row.id), j, NULL) != STATUS_OK) {
         job_cancel(j); /* ends by itself, and is not in the map then */
         j = NULL;
+    }
+    if (j != NULL) {
+        job_begin(j);
     }
     return j != NULL;
 }

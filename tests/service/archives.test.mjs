@@ -126,6 +126,29 @@ test("a copy of it has documents of its own; deleted, they go with it", { timeou
   assert.equal(await finds("walrus harmonica boathouse"), "2025/mail.zip/inner.zip/deep.txt");
 });
 
+test("what lay in a file goes when the file becomes another in which nothing lies", { timeout: 90_000 }, async () => {
+  const bare = mail("The weather", "The lapwing tells of rain in Groningen.", []);
+  const here = async () => (await a.documents()).filter((d) => d.path.startsWith("swap/"));
+  const are = (list) => until(`documents ${list}`, async () => {
+    const docs = await here();
+    return JSON.stringify(docs.map((d) => d.path).sort()) === JSON.stringify(list) && docs.every((d) => d.state === "ready");
+  }, { timeout: 30_000 }).catch(async (e) => {
+    throw new Error(`${e.message}\n${JSON.stringify(await here(), null, 1)}`);
+  });
+  a.drop("swap/bare.eml", bare);
+  a.drop("swap/x.eml", mail("The bill", "The bill is attached.", [["bill.txt", "text/plain", "The marabou owes nine florins."]]));
+  a.drop("swap/y.eml", mail("The count", "The count is attached.", [["z.txt", "text/plain", "The jackdaw counts eleven farthings."]]));
+  await are(["swap/bare.eml", "swap/x.eml", "swap/x.eml/bill.txt", "swap/y.eml", "swap/y.eml/z.txt"]);
+  assert.equal(await finds("marabou florins"), "swap/x.eml/bill.txt");
+  a.drop("swap/x.eml", bare); // content that is known, and known to hold nothing
+  renameSync(join(a.watch, "swap/y.eml"), join(a.watch, "swap/y.txt")); // the same content, read as text
+  await are(["swap/bare.eml", "swap/x.eml", "swap/y.txt"]);
+  assert.deepEqual((await a.search("marabou florins")).filter((p) => p.document.path.includes("bill")), []);
+  assert.deepEqual((await a.search("jackdaw farthings")).filter((p) => p.document.path.includes("z.txt")), []);
+  rmSync(join(a.watch, "swap"), { recursive: true });
+  await until("they are gone", async () => (await here()).length === 0);
+});
+
 test("kill -9 in the middle loses nothing and leaves nothing behind", { timeout: 120_000 }, async () => {
   const many = Array.from({ length: 150 }, (_, i) => [`n/${i}.txt`, `Number ${i} of the platypus files, with a tale of its own ${i * 7919}.`]);
   a.drop("big/many.zip", makeZip([...many, ["inner.zip", inner]]));

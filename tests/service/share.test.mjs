@@ -131,3 +131,37 @@ groups:
 `);
   await finds("hr", ["share/open.md"]);
 });
+
+test("rules that change while files come in: nobody gets in by the old ones, and nothing falls over", async () => {
+  const N = 120;
+  const text = (n) => `access:
+  - path: share/**
+    rights: share
+  - path: both/**
+    readers: [board]
+    rights: share
+${GROUPS}  - {name: other${n % 7}, gid: 4100000}
+`;
+  mkdirSync(join(a.watch, "share/many"));
+  acl("share/many", "rX", "rX");
+  let n = 0;
+  const churn = setInterval(() => rules(text(n++)), 3);
+  try {
+    for (let i = 0; i < N; i++) {
+      const path = `share/many/.${i}.md`;
+      writeFileSync(join(a.watch, path), `# ${i}\n\nThe merlin of number ${i} nests ${i * 7919} metres up.\n`);
+      acl(path, "-", "-", `g:${HR}:r`);
+      renameSync(join(a.watch, path), join(a.watch, `share/many/${i}.md`));
+      if (i % 10 === 0) await new Promise((r) => setTimeout(r, 50));
+    }
+    await until("half are ready", async () => (await a.documents()).filter((d) => d.path.startsWith("share/many/") && d.state === "ready").length >= N / 2, { timeout: 40_000 });
+  } finally {
+    clearInterval(churn);
+  }
+  rules(text(0));
+  await until("all are ready, for hr alone", async () => {
+    const docs = (await a.documents()).filter((d) => d.path.startsWith("share/many/"));
+    return docs.length === N && docs.every((d) => d.state === "ready" && JSON.stringify(d.readers) === '["hr"]');
+  }, { timeout: 40_000 });
+  assert.doesNotMatch(a.output, /AddressSanitizer/);
+});
