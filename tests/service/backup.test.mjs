@@ -83,7 +83,7 @@ test("backup, increment, check, restore: identical answers", { timeout: 300_000 
   try {
     for (let i = 0; i < DOCS; i++) a.drop(`reports/report-${i}.md`, content(i));
     await ready(a, DOCS);
-    writeFileSync(join(a.watch, "note.unknown-kind"), "not a document");
+    writeFileSync(join(a.watch, "note.unknown-kind"), Buffer.from([0x7f, 0x45, 0x4c, 0x46, 2, 1, 1, 0, 0, 0])); // no document
 
     const first = carrel(["backup", target, "--home", a.home, "--key-file", key, "--json"]).json();
     assert.ok(first.new_pieces > 0);
