@@ -150,10 +150,20 @@ static bool is_person(struct str name)
     return false; /* a number, dashes */
 }
 
+/* So much of a text as is kept, cut between characters. */
+static size_t kept_bytes(const char *said, size_t most)
+{
+    size_t n = strnlen(said, most);
+    while (n > 0 && ((unsigned char)said[n] & 0xC0) == 0x80) {
+        n--;
+    }
+    return n;
+}
+
 /* Those of "A; B" that are people. */
 static char *people(const char *said, struct arena *a)
 {
-    struct str left = {said, strnlen(said, AUTHOR_BYTES)};
+    struct str left = {said, kept_bytes(said, AUTHOR_BYTES)};
     char *out = arena_alloc(a, left.len + 1);
     size_t used = 0;
     while (out != NULL && left.len > 0) {
@@ -257,8 +267,8 @@ const Ex__Document *meta_settle(const Ex__Document *said, Ex__Block *const *bloc
     *d = *said;
     d->title = one_line(meta_title_worthless(title) ? first_heading(blocks, n_blocks) : title, a);
     d->author = people(said->author == NULL ? "" : said->author, a);
-    d->keywords = arena_strndup(a, said->keywords == NULL ? "" : said->keywords,
-                                said->keywords == NULL ? 0 : strnlen(said->keywords, AUTHOR_BYTES));
+    const char *keywords = said->keywords == NULL ? "" : said->keywords;
+    d->keywords = arena_strndup(a, keywords, kept_bytes(keywords, AUTHOR_BYTES));
     meta_language(said->language, language);
     d->language = language;
     d->has_created_ms = said->has_created_ms && date_sane(said->created_ms, now_ms);

@@ -121,12 +121,33 @@ static void test_settled(void **state)
     arena_reset(&a);
 }
 
+/* What is cut for its length ends with a whole character. */
+static void test_long_ones_are_cut_between_characters(void **state)
+{
+    char many[2 * 600 + 2] = "x";
+    struct arena a;
+    (void)state;
+    arena_init(&a, 1U << 20);
+    for (size_t i = 0; i < 600; i++) {
+        memcpy(many + 1 + 2 * i, "\u00E4", 3);
+    }
+    Ex__Document d = EX__DOCUMENT__INIT;
+    d.title = d.author = d.keywords = many;
+    const Ex__Document *m = meta_settle(&d, NULL, 0, NOW, &a);
+    assert_non_null(m);
+    assert_int_equal(strlen(m->title), 299);
+    assert_int_equal(strlen(m->author), 999);
+    assert_int_equal(strlen(m->keywords), 999);
+    arena_reset(&a);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_titles),
         cmocka_unit_test(test_languages),
         cmocka_unit_test(test_settled),
+        cmocka_unit_test(test_long_ones_are_cut_between_characters),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
