@@ -331,6 +331,17 @@ static size_t pick_sentences(struct work *w)
     return picked;
 }
 
+/* Is the line of s that begins at `from` a table's row? */
+static bool is_row(struct str s, size_t from)
+{
+    for (size_t i = from; i + 2 < s.len && s.ptr[i] != '\n'; i++) {
+        if (s.ptr[i] == ' ' && s.ptr[i + 1] == '|' && s.ptr[i + 2] == ' ') {
+            return true;
+        }
+    }
+    return false;
+}
+
 static void quote(struct buf *out, struct str s)
 {
     size_t len = s.len;
@@ -343,17 +354,23 @@ static void quote(struct buf *out, struct str s)
             len--;
         }
     }
-    bool space = false;
+    bool space = false, line_end = false;
+    bool row = is_row(s, 0);
     for (size_t i = 0; i < len; i++) {
         char c = s.ptr[i];
+        if (c == '\n') {
+            bool next = is_row(s, i + 1);
+            line_end = line_end || row || next;
+            row = next;
+        }
         if (c == ' ' || c == '\n' || c == '\r' || c == '\t') {
             space = true;
             continue;
         }
         if (space) {
-            buf_char(out, ' ');
+            buf_char(out, line_end ? '\n' : ' ');
         }
-        space = false;
+        space = line_end = false;
         buf_char(out, c);
     }
     if (len < s.len) {

@@ -1,8 +1,11 @@
-/* The extractive answer: the sentences of the passages that best answer the question, word for word, in the
- * passages' order, each followed by its mark. Pure. docs/decisions/extractive.md tells how they are scored.
+/* The extractive answer: the sentences of the passages that best answer the question, word for
+ * word, in the passages' order, each followed by its mark. Pure. docs/decisions/extractive.md tells
+ * how they are scored.
  *
- * "Word for word" up to white space: line ends inside a sentence become one space. A "sentence" of more than
- * EXTRACTIVE_QUOTE_BYTES (a table read as text) is cut at a word and ends in " …". */
+ * "Word for word" up to white space: line ends inside a sentence become one space, but for those
+ * between rows of a table ("a | b"), where the next number would run into the last one. A
+ * "sentence" of more than EXTRACTIVE_QUOTE_BYTES (a table read as text) is cut at a word and ends
+ * in " …". */
 #ifndef CARREL_GENERATE_EXTRACTIVE_H
 #define CARREL_GENERATE_EXTRACTIVE_H
 
@@ -26,7 +29,7 @@ struct extractive_question {
     size_t n_passages;
     float upper_bound_share; /* below 0: unknown, and no reason to refuse */
     double refuse_below;
-    size_t max_sentences;    /* 1..EXTRACTIVE_PICKED_MAX */
+    size_t max_sentences; /* 1..EXTRACTIVE_PICKED_MAX */
 };
 
 struct extractive_answer {

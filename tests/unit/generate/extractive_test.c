@@ -9,20 +9,25 @@
 #include "generate/extractive.h"
 
 /* STR is no constant initialiser in ISO C */
-#define LIT(z) {.ptr = (z), .len = sizeof(z) - 1}
+#define LIT(z)                                                                                     \
+    {                                                                                              \
+        .ptr = (z), .len = sizeof(z) - 1                                                           \
+    }
 
 static const struct extractive_passage leave[] = {
     {LIT("Parental leave lasts 14 weeks for each parent. It is paid in full. Requests go to the "
          "personnel office at least two months ahead."),
      LIT("Staff handbook Leave > Parental leave")},
-    {LIT("Annual leave is 30 days. Unused days expire in March of the next year. Parental leave does "
+    {LIT("Annual leave is 30 days. Unused days expire in March of the next year. Parental leave "
+         "does "
          "not reduce annual leave."),
      LIT("Staff handbook Leave > Annual leave")},
     {LIT("The canteen opens at noon. Soup costs 3.50 euros."), LIT("Canteen")},
 };
 
 static const struct extractive_passage german[] = {
-    {LIT("Die Kündigungsfrist beträgt drei Monate zum Quartalsende. Die Probezeit dauert sechs Monate."),
+    {LIT("Die Kündigungsfrist beträgt drei Monate zum Quartalsende. Die Probezeit dauert sechs "
+         "Monate."),
      LIT("Arbeitsvertrag")},
     {LIT("Das Gehalt wird am letzten Werktag überwiesen."), LIT("Vergütung")},
 };
@@ -50,7 +55,8 @@ static const struct row {
 } rows[] = {
     {"How long is parental leave?", leave, N(leave), .8F, false,
      "Parental leave lasts 14 weeks for each parent. [1]", "canteen"},
-    {"What does the soup cost?", leave, N(leave), .6F, false, "Soup costs 3.50 euros. [3]", "weeks"},
+    {"What does the soup cost?", leave, N(leave), .6F, false, "Soup costs 3.50 euros. [3]",
+     "weeks"},
     {"When do unused days expire?", leave, N(leave), .7F, false,
      "Unused days expire in March of the next year. [2]", "Soup"},
     {"How long is parental leave?", leave, N(leave), .1F, true,
@@ -63,7 +69,8 @@ static const struct row {
     {"Wie hoch ist der Mount Everest?", german, N(german), .1F, true, "In diesen Dokumenten", NULL},
     /* Chinese, and questions of over 20 words, are not refused for their share */
     {"中国的首都是哪里？", chinese, N(chinese), .05F, false, "北京是中国的首都。 [1]", NULL},
-    {"I would like to know, because my sister is expecting a child next spring and asked me about it, "
+    {"I would like to know, because my sister is expecting a child next spring and asked me about "
+     "it, "
      "how long the parental leave that our firm grants to each parent is",
      leave, N(leave), .1F, false, "Parental leave lasts 14 weeks", NULL},
     {"When was the reactor shut down?", repeated, N(repeated), .9F, false,
@@ -80,7 +87,8 @@ static void squeeze(struct str s, struct buf *out)
     }
 }
 
-/* Every quote stands in the passage that its mark names, and each mark is where its citation says. */
+/* Every quote stands in the passage that its mark names, and each mark is where its citation says.
+ */
 static void check_quotes(const struct extractive_question *q, const struct extractive_answer *a)
 {
     struct str text = buf_view(&a->text);
@@ -103,6 +111,31 @@ static void check_quotes(const struct extractive_question *q, const struct extra
         from = end;
     }
     assert_int_equal(from, text.len); /* nothing but quotes and marks */
+}
+
+/* Rows stay rows: joined, the last cell of one would read as the first of the next. */
+static void test_rows(void **state)
+{
+    (void)state;
+    struct text_analyzer *analyzer = NULL;
+    struct error err;
+    assert_int_equal(text_analyzer_new(&analyzer, &err), STATUS_OK);
+    struct extractive_passage p = {.text = STR("turbine | blades | metres\n1 | 3 | 40\n2 | 5 | 60"),
+                                   .title = STR("")};
+    struct extractive_question q = {.text = STR("turbine blades"),
+                                    .language = "en",
+                                    .passages = &p,
+                                    .n_passages = 1,
+                                    .upper_bound_share = -1,
+                                    .max_sentences = 4};
+    struct extractive_answer a = {0};
+    buf_init(&a.text, 65536);
+    assert_int_equal(extractive_answer(analyzer, &q, &a, &err), STATUS_OK);
+    assert_true(
+        str_eq(buf_view(&a.text), STR("turbine | blades | metres\n1 | 3 | 40\n2 | 5 | 60 [1]")));
+    check_quotes(&q, &a);
+    buf_deinit(&a.text);
+    text_analyzer_free(analyzer);
 }
 
 static void test_table(void **state)
@@ -164,7 +197,7 @@ static void test_long_quotes_are_cut(void **state)
 
 int main(void)
 {
-    const struct CMUnitTest tests[] = {cmocka_unit_test(test_table),
+    const struct CMUnitTest tests[] = {cmocka_unit_test(test_rows), cmocka_unit_test(test_table),
                                        cmocka_unit_test(test_long_quotes_are_cut)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
