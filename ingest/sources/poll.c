@@ -16,6 +16,7 @@
 #define RETRY_FIRST_MS ((int64_t)60000)
 #define RETRY_MAX_MS ((int64_t)3600000)
 #define PAGE_BYTES ((size_t)16 << 20)
+#define FEW_FILES 10 /* of so few any number may go at once */
 
 /* ---- the folder ---- */
 
@@ -131,6 +132,14 @@ static enum status find_origin(struct polling *p, struct error *err)
 
 /* ---- a poll ---- */
 
+/* A page about maintenance, a mistyped prefix and a listing cut off where no length was told look
+ * like files that have gone: all of them, or most. */
+static bool far_fewer(const struct polling *p, const struct source_counts *before)
+{
+    return p->listed == 0 ? before->files > 0
+                          : before->files >= FEW_FILES && p->listed < before->files / 2;
+}
+
 static enum status poll_all(struct polling *p, struct error *err)
 {
     struct source_counts before;
@@ -142,10 +151,10 @@ static enum status poll_all(struct polling *p, struct error *err)
     p->j->progress.listing = true;
     enum status listed = poll_list(p, &listing);
     p->j->progress.listing = false;
-    bool nothing = listed == STATUS_OK && p->listed == 0 && before.files > 0;
-    bool doubtful = nothing && !p->j->poll.empty;
-    p->j->poll.empty = nothing;
-    if (listed == STATUS_OK && !doubtful) {
+    bool fewer = listed == STATUS_OK && far_fewer(p, &before);
+    p->doubtful = fewer && !p->j->poll.empty;
+    p->j->poll.empty = fewer;
+    if (listed == STATUS_OK && !p->doubtful) {
         s = poll_delete(p, err);
     }
     /* what a broken listing has told of is right all the same; without an answer nothing will be */
@@ -157,9 +166,14 @@ static enum status poll_all(struct polling *p, struct error *err)
         *err = listing;
         return listed;
     }
-    if (s == STATUS_OK && doubtful) {
+    if (s == STATUS_OK && p->doubtful && p->listed == 0) {
         s = error_set(err, STATUS_UNAVAILABLE,
                       "it lists no file any more: what is here is kept until it says so again");
+    } else if (s == STATUS_OK && p->doubtful) {
+        s = error_set(err, STATUS_UNAVAILABLE,
+                      "it lists %llu files where there were %llu: what is here is kept until it "
+                      "says so again",
+                      (unsigned long long)p->listed, (unsigned long long)before.files);
     }
     return s;
 }
@@ -177,18 +191,21 @@ static enum status open_all(struct polling *p, struct error *err)
     return s == STATUS_OK ? open_folder(p, err) : s;
 }
 
-/* When the next one is due: after a failure soon, then ever later. */
+/* When the next one is due: after a failure soon, then ever later. What is to be told again is
+ * told by a look in its own time, not by the same fault a minute later. */
 static void set_due(const struct polling *p, struct source_poll *poll, enum status s)
 {
     int64_t wait = p->s->interval_ms;
-    if (s != STATUS_OK) {
+    if (s != STATUS_OK && !p->doubtful) {
         int64_t most = wait > RETRY_MAX_MS ? wait : RETRY_MAX_MS;
         wait = wait < RETRY_FIRST_MS ? wait : RETRY_FIRST_MS;
         for (uint32_t i = 1; i < poll->failures && wait < most; i++) {
             wait *= 2;
         }
         wait = wait < most ? wait : most;
-        wait = wait < p->retry_after_s * 1000 ? p->retry_after_s * 1000 : wait;
+    }
+    if (s != STATUS_OK && wait < p->retry_after_s * 1000) {
+        wait = p->retry_after_s * 1000;
     }
     poll->due_ms = poll->ended_ms + wait;
 }

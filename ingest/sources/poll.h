@@ -3,8 +3,8 @@
  * rest. Blocking; a thread of its own.
  *
  * A file goes only when a whole listing has not told of it: a listing that fails, is cut off or too
- * long deletes nothing, and one without any file where there were some counts when the next says so
- * too. Files that were deleted or erased here are not fetched again before they change. */
+ * long deletes nothing, and one with no file, or far fewer, than there were counts when the next says
+ * so too. Files that were deleted or erased here are not fetched again before they change. */
 #ifndef CARREL_INGEST_SOURCES_POLL_H
 #define CARREL_INGEST_SOURCES_POLL_H
 

@@ -21,6 +21,7 @@ struct polling {
     struct buf page, key;
     uint64_t listed; /* files of this poll */
     int64_t retry_after_s;
+    bool doubtful; /* the listing has far fewer files than there are, for the first time */
 };
 
 /* OK only when all of it was told. */

@@ -18,7 +18,7 @@ struct source_poll { /* the last one; all 0 before the first */
     int64_t started_ms, ended_ms, ok_ms; /* wall time; ok: of the last without trouble */
     int64_t due_ms;                      /* when the next one is due */
     uint32_t failures;                   /* in a row */
-    bool empty;                          /* its listing had nothing where there was something */
+    bool empty;                          /* its listing had nothing, or far less, than there was */
 };
 
 struct source_row {

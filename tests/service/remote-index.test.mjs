@@ -123,6 +123,27 @@ test("a listing that fails or breaks off deletes nothing", { timeout: 60_000 }, 
   assert.deepEqual(await paths(), before);
 });
 
+test("a page that lists few of many files counts only when the next says so too, an interval later", { timeout: 60_000 }, async () => {
+  const before = await paths();
+  for (let i = 0; i < 12; i++) web.put(`many/m${i}.md`, `# M${i}\n\nThe owl number ${i}.`);
+  await polled();
+  const all = [...before, ...Array.from({ length: 12 }, (_, i) => `wiki/many/m${i}.md ready`)];
+  await comesTo(all);
+  web.hooks = [(q, r, name) => name === "/docs/" && (r.writeHead(200, { "content-type": "text/html" }).end("<html><body>Back soon, see <a href='a.md'>why</a></body></html>"), true)];
+  const s = await polled();
+  assert.match(s.error, /lists 1 files where there were 14/);
+  assert.ok(s.due - Date.now() / 1000 > 600, "not a minute later");
+  web.hooks = [(q, r, name) => name === "/docs/" && (r.writeHead(500).end("down"), true)];
+  await polled();
+  web.hooks = [];
+  assert.equal((await polled()).error, null);
+  assert.deepEqual(await paths(), all.sort());
+  for (let i = 0; i < 12; i++) web.files.delete(`many/m${i}.md`);
+  await polled();
+  await polled();
+  await comesTo(before);
+});
+
 test("an empty listing that says so twice is believed", { timeout: 60_000 }, async () => {
   const files = new Map(web.files);
   web.files.clear();
