@@ -28,6 +28,34 @@ static const struct probe {
      "{\"model\":\"carrel\",\"stream\":true,\"messages\":[{\"role\":\"user\",\"content\":\"What is "
      "{word}?\"}]}",
      false},
+    {"responses", "POST", "/v1/responses",
+     "{\"model\":\"carrel\",\"store\":false,\"input\":\"What is "
+     "{word}?\",\"include\":[\"file_search_call.results\"]}",
+     false},
+    {"responses, streaming", "POST", "/v1/responses",
+     "{\"model\":\"carrel\",\"store\":false,\"stream\":true,\"input\":\"What is {word}?\"}", false},
+    {"messages", "POST", "/v1/messages",
+     "{\"model\":\"carrel\",\"max_tokens\":200,\"messages\":[{\"role\":\"user\",\"content\":\"What "
+     "is {word}?\"}]}",
+     false},
+    {"ollama chat", "POST", "/api/chat",
+     "{\"model\":\"carrel\",\"stream\":false,\"messages\":[{\"role\":\"user\",\"content\":\"What "
+     "is {word}?\"}]}",
+     false},
+    {"ollama generate", "POST", "/api/generate",
+     "{\"model\":\"carrel\",\"stream\":false,\"prompt\":\"What is {word}?\"}", false},
+    {"mcp search", "POST", "/mcp",
+     "{\"jsonrpc\":\"2.0\",\"id\":1,\"method\":\"tools/"
+     "call\",\"params\":{\"name\":\"search\",\"arguments\":{\"query\":\"{word}\"}}}",
+     false},
+    {"mcp ask", "POST", "/mcp",
+     "{\"jsonrpc\":\"2.0\",\"id\":1,\"method\":\"tools/"
+     "call\",\"params\":{\"name\":\"ask\",\"arguments\":{\"question\":\"What is {word}?\"}}}",
+     false},
+    {"mcp collections", "POST", "/mcp",
+     "{\"jsonrpc\":\"2.0\",\"id\":1,\"method\":\"tools/"
+     "call\",\"params\":{\"name\":\"list_collections\"}}",
+     false},
     {"documents", "GET", "/api/documents", NULL, false},
     {"documents, by author", "GET", "/api/documents?author={word}", NULL, false},
     {"search, by author", "POST", "/api/search",

@@ -55,7 +55,7 @@ test("what is open and should not be is found", { timeout: 120_000 }, async () =
   const { code, report } = await leaktest("--rules", stricter);
   assert.equal(code, 1);
   assert.ok(report.leaks > 0);
-  for (const path of ["search", "chat", "document", "text", "documents"]) assert.ok(report.paths[path].leaks > 0, path);
+  for (const path of ["search", "chat", "document", "text", "documents", "responses", "responses, streaming", "messages", "ollama chat", "ollama generate", "mcp search", "mcp ask"]) assert.ok(report.paths[path].leaks > 0, path);
   assert.ok(report.found.some((line) => line.includes("open/carrel-leaktest-")), report.found.join("\n"));
   assert.deepEqual(await left(), []);
 });
