@@ -25,7 +25,8 @@ bool text_is_binary(struct str s, const char *charset)
     }
     for (size_t i = 0; i < n; i++) {
         unsigned char c = (unsigned char)s.ptr[i];
-        odd += c < 9 || (c > 13 && c < 32 && c != 27) || c == 127;
+        bool struck = c == '\b' && i > 0 && (unsigned char)s.ptr[i - 1] > ' '; /* twice: bold */
+        odd += (c < 9 && !struck) || (c > 13 && c < 32 && c != 27) || c == 127;
     }
     return odd * 10 > n;
 }

@@ -36,8 +36,9 @@ static bool iconv_knows(const char *charset)
 }
 
 /* UTF-8 with bad bytes is UTF-8 that was damaged, not another encoding: elsewhere bytes that happen
- * to form a character are rare (one in ten pairs of a Chinese encoding, fewer in western ones). */
-static bool is_damaged_utf8(struct str s)
+ * to form a character are rare (one in ten pairs of a Chinese encoding, fewer in western ones). Of
+ * kana in Shift_JIS they are not: *more_bad says that little speaks for it. */
+static bool is_damaged_utf8(struct str s, bool *more_bad)
 {
     size_t good = 0, bad = 0;
     const char *end = s.ptr + s.len;
@@ -48,7 +49,57 @@ static bool is_damaged_utf8(struct str s)
         good += c != UTF8_BAD && c >= 0x80;
         p += n;
     }
+    *more_bad = bad > good;
     return good >= 2 && 3 * good >= bad;
+}
+
+/* Some bytes hardly occur outside Windows' own encodings: in those of ISO they are control codes,
+ * and what they stand for (quotation marks, the euro, Czech letters) would be lost. */
+static const char *windows_of(const char *charset, struct str s)
+{
+    static const char *const pairs[][2] = {
+        {"ISO-8859-1", "WINDOWS-1252"},  {"ISO-8859-2", "WINDOWS-1250"},
+        {"ISO-8859-7", "WINDOWS-1253"},  {"ISO-8859-8", "WINDOWS-1255"},
+        {"ISO-8859-9", "WINDOWS-1254"},  {"ISO-8859-13", "WINDOWS-1257"},
+        {"ISO-8859-15", "WINDOWS-1252"},
+    };
+    size_t n = 0;
+    while (n < sizeof pairs / sizeof pairs[0] && strcasecmp(pairs[n][0], charset) != 0) {
+        n++;
+    }
+    for (size_t i = 0; n < sizeof pairs / sizeof pairs[0] && i < s.len && i < LOOK_AT; i++) {
+        unsigned char c = (unsigned char)s.ptr[i];
+        if (c >= 0x80 && c < 0xA0 && c != 0x85) {
+            return pairs[n][1];
+        }
+    }
+    return charset;
+}
+
+/* Nothing in it that this encoding has not; it may be cut off at its end. */
+static bool is_all_of(struct str s, const char *charset)
+{
+    iconv_t cd = iconv_open("UTF-8", charset);
+    if (cd == (iconv_t)-1) {
+        return false;
+    }
+    union { /* iconv does not write through its input */
+        const char *in;
+        char *out;
+    } p = {s.ptr};
+    size_t left = s.len < LOOK_AT ? s.len : LOOK_AT;
+    bool fits = true;
+    while (fits && left > 0) {
+        char out[4096];
+        char *to = out;
+        size_t room = sizeof out;
+        if (iconv(cd, &p.out, &left, &to, &room) == (size_t)-1 && errno != E2BIG) {
+            fits = errno == EINVAL;
+            break;
+        }
+    }
+    iconv_close(cd);
+    return fits;
 }
 
 const char *charset_guess(struct str s, const char *declared, char *out, size_t cap, size_t *bom)
@@ -72,11 +123,12 @@ const char *charset_guess(struct str s, const char *declared, char *out, size_t 
     /* ISO-2022-JP and its kin are ASCII bytes with escape sequences */
     bool escapes =
         s.len > 0 && memmem(s.ptr, s.len < LOOK_AT ? s.len : LOOK_AT, "\033$", 2) != NULL;
-    if (!escapes && (charset_is_utf8(s) || is_damaged_utf8(s))) {
-        return "UTF-8";
+    bool more_bad = false;
+    if (!escapes && (charset_is_utf8(s) || is_damaged_utf8(s, &more_bad))) {
+        return more_bad && is_all_of(s, "CP932") ? "CP932" : "UTF-8";
     }
     if (declared != NULL && strncasecmp(declared, "utf", 3) != 0 && iconv_knows(declared)) {
-        return declared;
+        return windows_of(declared, s);
     }
     const char *guess = NULL;
     uchardet_t u = uchardet_new();
@@ -93,7 +145,7 @@ const char *charset_guess(struct str s, const char *declared, char *out, size_t 
         !iconv_knows(guess)) {
         return "WINDOWS-1252";
     }
-    return guess;
+    return windows_of(guess, s);
 }
 
 enum status charset_decode(struct str s, const char *charset, struct buf *out, struct error *err)

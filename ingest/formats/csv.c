@@ -163,6 +163,19 @@ static size_t divides(struct reader *r, char delimiter, size_t *columns)
     return records == 0 ? 0 : best * 1000 / records;
 }
 
+/* "sep=;" on a line of its own, as spreadsheets write and read it: taken off. */
+static char said_delimiter(struct str *text)
+{
+    if (text->len < 6 || memcmp(text->ptr, "sep=", 4) != 0 ||
+        (text->ptr[5] != '\n' && text->ptr[5] != '\r')) {
+        return '\0';
+    }
+    char c = text->ptr[4];
+    size_t n = text->ptr[5] == '\r' && text->len > 6 && text->ptr[6] == '\n' ? 7 : 6;
+    *text = (struct str){text->ptr + n, text->len - n};
+    return c;
+}
+
 static char find_delimiter(struct reader *r)
 {
     static const char candidates[] = ",;\t|";
@@ -299,7 +312,8 @@ enum status csv_extract(const struct extract_input *in, struct emitter *e, struc
     if (s == STATUS_OK) {
         *r = (struct reader){.text = source.text};
         buf_init(&r->plain, in->max_bytes);
-        r->delimiter = find_delimiter(r);
+        r->delimiter = said_delimiter(&r->text);
+        r->delimiter = r->delimiter != '\0' ? r->delimiter : find_delimiter(r);
         emit_document(e, "csv", STR(""), STR(""), 0);
         s = read_table(r, &t, in->arena, err);
         buf_deinit(&r->plain);

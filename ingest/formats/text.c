@@ -2,6 +2,7 @@
  * read where it lies, other encodings are converted a stretch at a time. */
 #include "ingest/formats/charset.h"
 #include "ingest/formats/source.h"
+#include "ingest/utf8.h"
 
 #define STRETCH (4 * 1024 * 1024)
 #define PARAGRAPH_MAX (256 * 1024) /* a paragraph longer than this is cut at a line or a space */
@@ -21,8 +22,44 @@ static bool blank(const char *p, size_t n)
     return true;
 }
 
+/* Typewriters' and nroff's bold and underlined text: a character, a step back, and the same again
+ * or a line under it. One of each is kept. */
+static void strike_once(struct buf *b)
+{
+    const char *p = b->len > 0 ? memchr(b->ptr, '\b', b->len) : NULL;
+    if (p == NULL) {
+        return;
+    }
+    const char *end = b->ptr + b->len;
+    size_t out = (size_t)(p - b->ptr);
+    while (p < end) {
+        size_t n, back = 0;
+        for (; p < end && *p == '\b'; p++) {
+            back++;
+        }
+        if (back == 0) {
+            (void)utf8_next(p, end, &n);
+            memmove(b->ptr + out, p, n);
+            out += n;
+            p += n;
+        } else if (p < end && *p == '_') { /* a line under what stands there */
+            for (; back > 0 && p < end && *p == '_'; back--) {
+                p++;
+            }
+        } else if (p < end && *p != '\n') {
+            for (; back > 0 && out > 0 && b->ptr[out - 1] != '\n'; back--) {
+                do {
+                    out--;
+                } while (out > 0 && ((unsigned char)b->ptr[out] & 0xC0) == 0x80);
+            }
+        }
+    }
+    b->len = out;
+}
+
 static void finish_paragraph(struct paragraphs *ps)
 {
+    strike_once(&ps->pending);
     struct str s = buf_view(&ps->pending);
     while (s.len > 0 &&
            (s.ptr[s.len - 1] == '\n' || s.ptr[s.len - 1] == '\r' || s.ptr[s.len - 1] == ' ')) {
