@@ -13,7 +13,7 @@
 #include "extract.pb-c.h"
 
 /* Changes whenever the same file would give other blocks: all are read again. Part of "pipeline" in the store. */
-#define EXTRACTOR_VERSION 5
+#define EXTRACTOR_VERSION 6
 
 struct extractor_pool;
 struct extraction;

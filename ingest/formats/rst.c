@@ -7,6 +7,8 @@
 #include "ingest/utf8.h"
 
 #define STYLES_MAX 16
+#define COLUMNS_MAX 256
+#define ROW_LINES 64 /* a table's row of more lines is cut */
 
 struct rst {
     struct emitter *e;
@@ -20,8 +22,17 @@ struct rst {
     } styles[STYLES_MAX];
     size_t n_styles;
     bool titled;
-    struct str columns; /* the border of a simple table */
+    bool options; /* lines of a directive's options may come */
+    struct {      /* of a simple table, in characters; the last one has no end */
+        size_t from, to;
+    } columns[COLUMNS_MAX];
+    size_t n_columns;
     unsigned borders;
+    struct row_line {
+        struct str rest; /* what no column has taken */
+        size_t at;       /* characters that have been */
+    } row[ROW_LINES];    /* of a table's row that is not out */
+    size_t n_row;
 };
 
 static size_t indent_of(struct str line)
@@ -125,47 +136,150 @@ static size_t item_mark(struct str s)
                : 0;
 }
 
-static void put_grid_row(struct rst *r, struct str line)
+/* What of a grid table's line comes before the next bar. False: no bar comes. */
+static bool grid_cell(struct row_line *l, struct str *cell)
 {
-    buf_reset(&r->clean);
-    struct buf row;
-    buf_init(&row, line.len * 4 + 16);
-    for (size_t i = 1; i < line.len;) {
-        size_t from = i;
-        while (i < line.len && line.ptr[i] != '|') {
-            i++;
-        }
-        buf_z(&row, row.len > 0 ? " | " : "");
-        buf_str(&row, text_trim((struct str){line.ptr + from, i - from}));
-        i++;
+    const char *bar = memchr(l->rest.ptr, '|', l->rest.len);
+    if (bar == NULL) {
+        return false;
     }
-    inline_rst(buf_view(&row), &r->clean);
-    emit_text(r->e, EX__BLOCK__KIND__TABLE_ROW, 0, buf_view(&r->clean));
-    buf_deinit(&row);
+    *cell = (struct str){l->rest.ptr, (size_t)(bar - l->rest.ptr)};
+    l->rest = (struct str){bar + 1, l->rest.len - cell->len - 1};
+    return true;
 }
 
-/* Cells stand under the border's stretches; the last one may be longer. */
-static void put_simple_row(struct rst *r, struct str line)
+/* Of a simple table's line: its characters, not bytes, from the one to the other. */
+static struct str simple_cell(struct row_line *l, size_t from, size_t to)
 {
-    struct buf row;
-    buf_init(&row, line.len * 4 + 16);
-    for (size_t i = 0; i < r->columns.len && i < line.len;) {
-        size_t end = i;
-        while (end < r->columns.len && end < line.len && r->columns.ptr[end] == '=') {
-            end++;
-        }
-        size_t to = end >= r->columns.len ? line.len : end;
-        buf_z(&row, row.len > 0 ? " | " : "");
-        buf_str(&row, text_trim((struct str){line.ptr + i, to - i}));
-        while (end < r->columns.len && end < line.len && r->columns.ptr[end] == ' ') {
-            end++;
-        }
-        i = end;
+    const char *p = l->rest.ptr, *end = p + l->rest.len, *begin = NULL;
+    for (size_t n; p < end && l->at < to; l->at++, p += n) {
+        begin = l->at == from ? p : begin;
+        (void)utf8_next(p, end, &n);
     }
-    buf_reset(&r->clean);
-    inline_rst(buf_view(&row), &r->clean);
-    emit_text(r->e, EX__BLOCK__KIND__TABLE_ROW, 0, buf_view(&r->clean));
+    l->rest = (struct str){p, (size_t)(end - p)};
+    return (struct str){begin == NULL ? p : begin, begin == NULL ? 0 : (size_t)(p - begin)};
+}
+
+/* The stretches of a simple table's border, that far in. */
+static void read_columns(struct rst *r, struct str border, size_t inset)
+{
+    r->n_columns = 0;
+    for (size_t i = 0; i < border.len && r->n_columns < COLUMNS_MAX;) {
+        size_t from = i;
+        while (i < border.len && border.ptr[i] == '=') {
+            i++;
+        }
+        r->columns[r->n_columns].from = from + inset;
+        r->columns[r->n_columns++].to = i + inset;
+        while (i < border.len && border.ptr[i] == ' ') {
+            i++;
+        }
+    }
+    r->columns[r->n_columns - 1].to = SIZE_MAX;
+}
+
+/* The row's lines, each cell's put together. */
+static void put_row(struct rst *r, bool head)
+{
+    size_t room = 16;
+    for (size_t i = 0; i < r->n_row; i++) {
+        room += r->row[i].rest.len * 4;
+    }
+    struct buf row;
+    bool any = r->n_row > 0;
+    buf_init(&row, room);
+    for (size_t column = 0; any; column++) {
+        size_t before = row.len + (column > 0 ? 3 : 0);
+        any = r->mode == SIMPLE && column < r->n_columns;
+        for (size_t i = 0; i < r->n_row; i++) {
+            struct str cell = STR("");
+            if (r->mode == GRID) {
+                any = grid_cell(&r->row[i], &cell) || any;
+            } else if (any) {
+                cell = simple_cell(&r->row[i], r->columns[column].from, r->columns[column].to);
+            }
+            cell = text_trim(cell);
+            if (any && column > 0 && row.len < before) {
+                buf_z(&row, " | ");
+            }
+            buf_z(&row, cell.len > 0 && row.len > before ? " " : "");
+            buf_str(&row, cell);
+        }
+    }
+    if (r->n_row > 0) {
+        buf_reset(&r->clean);
+        inline_rst(buf_view(&row), &r->clean);
+        emit_document(r->e, "rst", STR(""), STR(""), 0);
+        emit_text(r->e, EX__BLOCK__KIND__TABLE_ROW, head ? 1 : 0, buf_view(&r->clean));
+    }
     buf_deinit(&row);
+    r->n_row = 0;
+}
+
+static void add_row_line(struct rst *r, struct str line)
+{
+    if (r->n_row == ROW_LINES) {
+        put_row(r, false);
+    }
+    r->row[r->n_row++] = (struct row_line){.rest = line};
+}
+
+static bool only(struct str s, const char *chars)
+{
+    for (size_t i = 0; i < s.len; i++) {
+        if (s.ptr[i] == '\0' || strchr(chars, s.ptr[i]) == NULL) {
+            return false;
+        }
+    }
+    return true;
+}
+
+/* A line of a grid table; false: it is behind it. */
+static bool read_grid(struct rst *r, struct str s)
+{
+    if (is_grid(s)) {
+        put_row(r, memchr(s.ptr, '=', s.len) != NULL);
+        return true;
+    }
+    if (s.len > 0 && s.ptr[0] == '|') {
+        if (memmem(s.ptr, s.len, "+--", 3) != NULL) { /* some cells go on under it */
+            put_row(r, false);
+        } else {
+            add_row_line(r, (struct str){s.ptr + 1, s.len - 1});
+        }
+        return true;
+    }
+    put_row(r, false);
+    return false;
+}
+
+/* A line of a simple table. Its last border is the third, or one with nothing under it; a row goes
+ * on in lines whose first cell is empty. */
+static void read_simple(struct rst *r, struct str text, size_t at, struct str line)
+{
+    struct str s = text_trim(line), next = STR("");
+    struct row_line whole = {.rest = line};
+    if (is_columns(s)) {
+        bool last = ++r->borders >= 3 || !source_line(text, &at, &next) || text_trim(next).len == 0;
+        put_row(r, !last);
+        r->mode = last ? TEXT : SIMPLE;
+        return;
+    }
+    if (s.len == 0 || only(s, "- ")) { /* a line under cells that are one */
+        put_row(r, false);
+        return;
+    }
+    if (text_trim(simple_cell(&whole, r->columns[0].from, r->columns[0].to)).len > 0) {
+        put_row(r, false);
+    }
+    add_row_line(r, line);
+}
+
+/* ":name:" or ":name: value", and no role. */
+static bool is_field(struct str s)
+{
+    const char *colon = s.len > 2 && s.ptr[0] == ':' ? memchr(s.ptr + 1, ':', s.len - 1) : NULL;
+    return colon != NULL && (colon + 1 == s.ptr + s.len || colon[1] == ' ');
 }
 
 /* ".. something": what it brings. */
@@ -191,10 +305,17 @@ static void read_explicit(struct rst *r, struct str s, size_t indent)
             text_trim((struct str){colons + 2, (size_t)(rest.ptr + rest.len - colons - 2)});
         for (size_t i = 0; i < sizeof literal / sizeof literal[0]; i++) {
             if (str_eq(name, str_from(literal[i]))) {
-                r->mode = LITERAL_BEGINS;
+                if (str_eq(name, STR("math")) && argument.len > 0) { /* the formula, or its first */
+                    buf_str(&r->block, argument);
+                    buf_char(&r->block, '\n');
+                    r->kind = EX__BLOCK__KIND__CODE;
+                } else {
+                    r->mode = LITERAL_BEGINS;
+                }
                 return;
             }
         }
+        r->options = true;
         bool file = str_eq(name, STR("image")) || str_eq(name, STR("figure")) ||
                     str_eq(name, STR("include")) || str_eq(name, STR("toctree"));
         if (!file && argument.len > 0) {
@@ -220,6 +341,7 @@ static void read_text(struct rst *r, struct str line)
         }
         finish_block(r);
         r->mode = literal ? LITERAL_BEGINS : TEXT;
+        r->options = false;
         return;
     }
     if (s.len >= 2 && s.ptr[0] == '.' && s.ptr[1] == '.' && (s.len == 2 || s.ptr[2] == ' ')) {
@@ -235,12 +357,10 @@ static void read_text(struct rst *r, struct str line)
         finish_block(r);
         r->kind = EX__BLOCK__KIND__LIST_ITEM;
         s = (struct str){s.ptr + mark, s.len - mark};
-    } else if (s.len > 2 && s.ptr[0] == ':' && memchr(s.ptr + 1, ':', s.len - 1) != NULL &&
-               r->block.len == 0) { /* a field, or a directive's option */
-        if (indent > 0) {
-            return;
-        }
+    } else if (r->options && indent > r->indent && is_field(s)) {
+        return;
     }
+    r->options = false;
     buf_str(&r->block, s);
     buf_char(&r->block, '\n');
     r->indent = indent;
@@ -264,7 +384,7 @@ static bool read_structure(struct rst *r, struct str text, size_t *at, struct st
     if (is_columns(s)) {
         finish_block(r);
         r->mode = SIMPLE;
-        r->columns = s;
+        read_columns(r, s, indent_of(line));
         r->borders = 1;
         return true;
     }
@@ -313,29 +433,14 @@ static void read_line(struct rst *r, struct str text, size_t *at, struct str lin
         }
         break;
     case GRID:
-        if (s.len > 0 && s.ptr[0] == '|') {
-            put_grid_row(r, s);
-            return;
-        }
-        if (is_grid(s)) {
+        if (read_grid(r, s)) {
             return;
         }
         r->mode = TEXT;
         break;
     case SIMPLE:
-        if (is_columns(s)) {
-            r->borders++;
-            return;
-        }
-        if (s.len > 0) {
-            put_simple_row(r, line);
-            return;
-        }
-        if (r->borders < 3) {
-            return;
-        }
-        r->mode = TEXT;
-        break;
+        read_simple(r, text, *at, line);
+        return;
     case TEXT:
         break;
     }
@@ -363,6 +468,7 @@ enum status rst_extract(const struct extract_input *in, struct emitter *e, struc
         }
     }
     if (s == STATUS_OK) {
+        put_row(&r, false);
         finish_block(&r);
     }
     buf_deinit(&r.block);

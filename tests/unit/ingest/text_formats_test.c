@@ -11,6 +11,43 @@ static void fill(struct buf *b, const char *unit, size_t n)
     }
 }
 
+/* ---- plain text ---- */
+
+static void test_struck_twice(void **state)
+{
+    (void)state;
+    expect(text_extract,
+           STR("N\bNA\bAM\bME\bE\n  _\bi_\bt, word\b\b\b\b____ and \u00E9\b\u00E9t\u00E9\b\n"), "",
+           "P NAME\n  it, word and \u00E9t\u00E9\n");
+}
+
+static void test_encodings(void **state)
+{
+    (void)state;
+    /* kana in Shift_JIS: many pairs of bytes happen to be UTF-8 */
+    expect(
+        text_extract,
+        STR("\x8C\x5F\x96\xF1\x8F\x91\x82\xCC\x93\xE0\x97\x65\x82\xC9\x82\xC2\x82\xA2\x82\xC4\x81"
+            "\x41\x8D\x62\x82\xC6\x89\xB3\x82\xCD\x88\xC8\x89\xBA\x82\xCC\x92\xCA\x82\xE8\n"),
+        "",
+        "P "
+        "\u5951\u7D04\u66F8\u306E\u5185\u5BB9\u306B\u3064\u3044\u3066\u3001\u7532\u3068\u4E59\u306F"
+        "\u4EE5\u4E0B\u306E\u901A\u308A\n");
+    /* Czech of Windows is no ISO 8859-2, which has control codes where these letters are */
+    expect(text_extract,
+           STR("Smlouva byla uzav\xF8"
+               "ena mezi stranami v Brn\xEC. P\xF8\xEDli\x9A \x9Elu\x9Dou\xE8k\xFD "
+               "k\xF9\xF2 \xFAp\xECl \xEF\xE1"
+               "belsk\xE9 \xF3"
+               "dy.\n"),
+           "",
+           "P Smlouva byla uzav\u0159ena mezi stranami v Brn\u011B. P\u0159\u00EDli\u0161 "
+           "\u017Elu\u0165ou\u010Dk\u00FD k\u016F\u0148 \u00FAp\u011Bl \u010F\u00E1"
+           "belsk\u00E9 "
+           "\u00F3"
+           "dy.\n");
+}
+
 /* ---- csv ---- */
 
 /* Of a table's rows those that name the columns say so. */
@@ -50,6 +87,7 @@ static void test_csv(void **state)
            "T a: 1,5 | b: say \"ha\" to\nT a: 2 | b: x\n");
     expect(csv_extract, STR("Staff of 2024\n\nname\tage\nAnn\t4\n"), "",
            "P Staff of 2024\nT name: Ann | age: 4\n");
+    expect(csv_extract, STR("sep=;\r\na;b\r\n1,5;2,5\r\n"), "", "T a: 1,5 | b: 2,5\n");
     expect(csv_extract, STR("1,2\n3,4\n"), "", "T 1 | 2\nT 3 | 4\n");
     expect(csv_extract, STR("one\ntwo\n"), "", "T one\nT two\n");
     expect(csv_extract, STR("a,b\nx,\"never closed\ny,z\n"), "",
@@ -349,8 +387,36 @@ static void test_rst(void **state)
     expect(rst_extract, STR(RST), "Guide",
            "H1 Guide\nH2 First part\nP Some words, code, a link and this.\nThey go on.\nL one\nL "
            "two\nmore\nL first\nP An example:\nC     x = *y*\n\n      z\nP After.\nC    int x;\nP "
-           "Take care.\nN At the foot.\nT a | b\nT 1 | 2\nT k | v\nT x | y z\nH2 Second part\nP "
+           "Take care.\nN At the foot.\nT1 a | b\nT 1 | 2\nT1 k | v\nT x | y z\nH2 Second part\nP "
            "End.\n");
+}
+
+#define RST_TABLES                                                                                 \
+    "=====  =====\nGr\u00F6\u00DFe  b\nc      d\n=====  =====\n\nA paragraph under the table.\n\n" \
+    ".. table:: Sales\n\n   ======  =====\n   \u00DCnder   Long and on\n   ======  =====\n   "     \
+    "\u00DC\u00DF\u00F6     first line\n           second line\n\n   x       y\n   ======  "       \
+    "=====\n\n"                                                                                    \
+    "+---+-----+\n| a | bbb |\n| A | ccc |\n+===+=====+\n| 1 | two |\n|   | ten |\n+---+-----+\n"  \
+    "| 2 | six |\n+---+-----+\n"
+
+static void test_rst_tables(void **state)
+{
+    (void)state;
+    expect(
+        rst_extract, STR(RST_TABLES), "",
+        "T Gr\u00F6\u00DFe | b\nT c | d\nP A paragraph under the table.\nP Sales\nT1 \u00DCnder | "
+        "Long and on\nT \u00DC\u00DF\u00F6 | first line second line\nT x | y\nT1 a A | bbb "
+        "ccc\nT 1 | two ten\nT 2 | six\n");
+    header_rows(rst_extract, RST_TABLES, "00100100");
+}
+
+static void test_rst_directives(void **state)
+{
+    (void)state;
+    expect(rst_extract,
+           STR(".. function:: foo(x)\n   :noindex:\n\n   :param x: its length\n   :returns: its "
+               "width\n\n.. math:: \\int_0^1 x\n\nEnd.\n"),
+           "", "P foo(x)\nP :param x: its length\n:returns: its width\nC \\int_0^1 x\nP End.\n");
 }
 
 static void test_hostile_rst(void **state)
@@ -510,6 +576,8 @@ int main(void)
         cmocka_unit_test(test_org),
         cmocka_unit_test(test_hostile_org),
         cmocka_unit_test(test_ipynb),
+        cmocka_unit_test(test_struck_twice),
+        cmocka_unit_test(test_encodings),
         cmocka_unit_test(test_csv),
         cmocka_unit_test(test_hostile_csv),
         cmocka_unit_test(test_json),
@@ -523,6 +591,8 @@ int main(void)
         cmocka_unit_test(test_code),
         cmocka_unit_test(test_hostile_code),
         cmocka_unit_test(test_rst),
+        cmocka_unit_test(test_rst_tables),
+        cmocka_unit_test(test_rst_directives),
         cmocka_unit_test(test_hostile_rst),
         cmocka_unit_test(test_asciidoc),
         cmocka_unit_test(test_hostile_asciidoc),
