@@ -164,12 +164,20 @@ static uint64_t count_letters(const xmlChar *s)
     return c;
 }
 
-/* A book's footnote stands in an aside that says so (EPUB 3.3, structural semantics). */
+/* An aside that is part of the text: a book's footnote, which says so (EPUB 3.3, structural
+ * semantics), or a note or warning as manuals have them. */
 static bool is_note(const xmlNode *n)
 {
-    const char *type = attribute(n, "epub:type");
-    return type != NULL && strcasestr(type, "note") != NULL &&
-           strcmp((const char *)n->name, "aside") == 0;
+    static const char *const names[] = {"note",      "warning",    "caution",
+                                        "important", "admonition", "callout"};
+    const char *type = attribute(n, "epub:type"), *class = attribute(n, "class");
+    const char *role = attribute(n, "role");
+    bool says = (type != NULL && strcasestr(type, "note") != NULL) ||
+                (role != NULL && strcmp(role, "note") == 0);
+    for (size_t i = 0; class != NULL && i < sizeof names / sizeof names[0]; i++) {
+        says = says || strcasestr(class, names[i]) != NULL;
+    }
+    return says && strcmp((const char *)n->name, "aside") == 0;
 }
 
 /* An element has been walked: decide on it and tell its parent. */

@@ -122,6 +122,10 @@ static void test_html(void **state)
            "The page",
            "H1 Head\nP One bold word.\nP Two\nlines\nL a\nL b\nT1 k | v\nT 1 | 2\nC   x\n y\nQ "
            "said\n");
+    expect(html_extract,
+           STR("<p>Text.<aside class=related><p>More pages</aside><aside class='admonition "
+               "caution'><p>Hot!</aside><aside role=note><p>Closed on Fridays.</aside>"),
+           "", "P Text.\nP Hot!\nP Closed on Fridays.\n");
     expect(html_extract, STR("<meta charset=iso-8859-1><p>caf\xE9"), "", "P caf\u00E9\n");
     expect(html_extract, STR("<meta charset=iso-8859-1><p>caf\u00E9 is UTF-8"), "",
            "P caf\u00E9 is UTF-8\n");
