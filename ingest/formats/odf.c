@@ -394,8 +394,9 @@ static void text_start(struct sax *x, struct odf *r, const char *name,
     } else if (strcmp(name, "note-body") == 0) {
         r->notes++;
     } else if (strcmp(name, "tracked-changes") == 0 || strcmp(name, "note-citation") == 0 ||
-               strcmp(name, "ruby-text") == 0) {
-        sax_skip(x); /* deleted; a number; how it is read aloud */
+               strcmp(name, "ruby-text") == 0 ||
+               (r->page > 0 && strcmp(name, "page-number") == 0)) {
+        sax_skip(x); /* deleted; a number; how it is read aloud; "<number>" */
     } else {
         odf_lists_style(&r->lists, name, a);
     }
@@ -476,7 +477,7 @@ static void on_start(struct sax *x, const char *name, const char *uri,
         return;
     } else if (strcmp(name, "encryption-data") == 0) {
         r->encrypted = true;
-    } else if (r->body) {
+    } else if (r->body && strcmp(name, "content-control") != 0) { /* LibreOffice's, around text */
         sax_skip(x); /* a comment's author and date, a picture's title, formulas */
     }
     if (r->meta && strcmp(name, "document-statistic") == 0) {

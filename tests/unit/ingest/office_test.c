@@ -477,6 +477,23 @@ static void test_open_sheet(void **state)
     harm(odf_extract, (struct str){sheet, sizeof sheet - 1});
 }
 
+static void test_open_controls(void **state)
+{
+    static const char text[] =
+        "<office:document " ODF_NS " xmlns:loext=\"urn:org:documentfoundation:names:loext\">"
+        "<office:body><office:text><text:p>Signed <loext:content-control loext:checkbox=\"true\">by "
+        "Ann</loext:content-control> today, page <text:page-number>1</text:page-number>.</text:p>"
+        "</office:text></office:body></office:document>";
+    static const char slide[] =
+        "<office:document " ODF_NS "><office:body><office:presentation><draw:page><draw:frame>"
+        "<draw:text-box><text:p>Shown</text:p><text:p><text:page-number>&lt;number&gt;"
+        "</text:page-number></text:p></draw:text-box></draw:frame></draw:page>"
+        "</office:presentation></office:body></office:document>";
+    (void)state;
+    expect_text(odf_extract, STR(text), "", "P Signed by Ann today, page 1.\n");
+    expect_text(odf_extract, STR(slide), "", "P Shown\n");
+}
+
 static void test_open_presentation(void **state)
 {
     static const char slides[] =
@@ -763,6 +780,7 @@ int main(void)
         cmocka_unit_test(test_workbook),          cmocka_unit_test(test_number_formats),
         cmocka_unit_test(test_presentation),      cmocka_unit_test(test_open_text),
         cmocka_unit_test(test_open_lists),        cmocka_unit_test(test_open_sheet),
+        cmocka_unit_test(test_open_controls),
         cmocka_unit_test(test_open_presentation), cmocka_unit_test(test_word),
         cmocka_unit_test(test_numbers),           cmocka_unit_test(test_book),
     };
