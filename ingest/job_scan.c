@@ -31,9 +31,15 @@ static bool moves_away(const struct job *j)
     return strcmp(j->t->in->settings->ingest.quarantine, "move") == 0;
 }
 
+static void say_found(struct job *j)
+{
+    (void)error_set(&j->err, STATUS_FORBIDDEN,
+                    "quarantined: %.100s (`carrel quarantine list` shows it)", j->malware);
+}
+
 static void found_end(struct job *j)
 {
-    (void)error_set(&j->err, STATUS_FORBIDDEN, "quarantined: %s", j->malware);
+    say_found(j);
     job_finish(j, OUTCOME_FAILED);
 }
 
@@ -146,7 +152,7 @@ static void scan_done(void *data)
     case CLAMD_FOUND:
         LOG_WARN("the malware scanner found something", LOG_STR("tenant", j->t->id),
                  LOG_STR("doc", j->row.document), LOG_STR("found", j->malware), LOG_END);
-        (void)error_set(&j->err, STATUS_FORBIDDEN, "quarantined: %s", j->malware);
+        say_found(j);
         job_remove(j); /* an earlier version leaves search; then job_quarantine */
         return;
     case CLAMD_TOO_LARGE:

@@ -71,7 +71,7 @@ test("found is not read, nor what cannot be checked; a person lets it in", { tim
     await a.settled({ n: 6, timeout: 90_000 });
     assert.equal((await doc("good.md")).state, "ready");
     for (const [path, why] of [
-      ["evil.md", /^quarantined: Test\.Evil\.UNOFFICIAL/],
+      ["evil.md", /^quarantined: Test\.Evil\.UNOFFICIAL \(`carrel quarantine list` shows it/],
       ["huge.md", /StreamMaxLength/],
       ["cut.md", /not checked for malware: .*hung up/],
       ["hang.md", /not checked for malware: .*does not answer/],
