@@ -181,7 +181,9 @@ static enum status run_members(struct journal *jl, struct journal_op *op, struct
     buf_init(&path, INGEST_PATH_MAX + 1);
     for (j->page_end = j->placed; j->page_end < n && j->n_page < PAGE_MEMBERS; j->page_end++) {
         const struct member *m = &all[j->page_end];
-        if (!ignored(j, m, &path)) {
+        if (ignored(j, m, &path)) {
+            left_out.ignored++;
+        } else {
             j->page_at[j->n_page] = j->page_end;
             j->page[j->n_page++] = (struct journal_member){.name = m->name,
                                                            .size = m->size,
@@ -217,6 +219,12 @@ static void say_left_out(struct job *j)
                        (unsigned long long)l->too_long, l->too_long == 1 ? "was" : "were");
         unpacking_note(j->unpacking, text);
     }
+    if (l->ignored > 0) {
+        (void)snprintf(text, sizeof text,
+                       "%llu of the files in it %s passed over, as " JOURNAL_PASSED_OVER " says",
+                       (unsigned long long)l->ignored, l->ignored == 1 ? "was" : "were");
+        unpacking_note(j->unpacking, text);
+    }
     if (l->itself > 0) {
         unpacking_note(j->unpacking, "it holds itself: that was left out");
     }
@@ -237,6 +245,7 @@ static void page_done(struct journal_op *op)
     j->left_out.too_many += j->page_left_out.too_many;
     j->left_out.too_long += j->page_left_out.too_long;
     j->left_out.itself += j->page_left_out.itself;
+    j->left_out.ignored += j->page_left_out.ignored;
     for (size_t i = 0; i < j->n_page; i++) {
         const struct member *m = &all[j->page_at[i]];
         struct spooled s = {

@@ -195,8 +195,12 @@ struct journal_member {
     int64_t row;        /* out; 0: it is left out */
     bool wanted;        /* out: its job will ask for its bytes */
 };
+/* In a container's note when a folder's settings kept something in it out: elsewhere, or another
+ * time, it would be taken. */
+#define JOURNAL_PASSED_OVER ".carrelignore"
 struct members_left_out {
     uint64_t too_many, too_long, itself;
+    uint64_t ignored; /* by a folder's .carrelignore */
 };
 /* Writes down some of what the container holds, under its sequence number: new ones, changed ones
  * (by name and content) under a new sequence number of theirs. CONFLICT: the container has changed

@@ -102,7 +102,8 @@
     X(members_wait, "SELECT EXISTS(SELECT 1 FROM files WHERE parent=?1 AND state=0"                \
                     " AND op IN (1,6))")                                                           \
     X(known_hash,                                                                                  \
-      "SELECT EXISTS(SELECT 1 FROM files WHERE id=?1 AND hash=?2),"                                \
+      "SELECT EXISTS(SELECT 1 FROM files WHERE id=?1 AND hash=?2"                                  \
+      " AND instr(coalesce(note,''),'" JOURNAL_PASSED_OVER "')=0),"                                \
       "EXISTS(SELECT 1 FROM files f INDEXED BY files_hash WHERE f.hash=?2 AND f.id<>?1 AND "       \
       "f.state=1"                                                                                  \
       " AND f.op=0 AND f.note='' AND NOT EXISTS(SELECT 1 FROM files m WHERE m.parent=f.id))")      \

@@ -7,6 +7,7 @@ import { after, before, test } from "node:test";
 import { join } from "node:path";
 import { promisify } from "node:util";
 import { binDir, startAppliance, until } from "./appliance.mjs";
+import { makeZip } from "./zip.mjs";
 
 const exec = promisify(execFile);
 const keys = {};
@@ -94,6 +95,29 @@ test("what is ignored leaves search, comes back, and is refused as an upload", {
   assert.equal(up.status, 403, await up.text());
   rmSync(at("open/.carrelignore"));
   await settlesTo("none", ["open/c.md", "open/d.log.md", "open/e.md"]);
+});
+
+test("an archive of which a folder keeps something out is looked into elsewhere, and when it comes anew", { timeout: 60_000 }, async () => {
+  const zip = makeZip([["a.txt", "The heron wades in the mill pond."]]);
+  const are = async (list) => {
+    const now = async () => (await a.documents()).filter((d) => /^(noisy|calm)\//.test(d.path) && d.state === "ready").map((d) => d.path).sort();
+    await until(`${list} are ready`, async () => JSON.stringify(await now()) === JSON.stringify(list), { timeout: 20_000 }).catch(async (e) => {
+      throw new Error(`${e.message}; last: ${await now()}`);
+    });
+  };
+  mkdirSync(at("noisy"));
+  writeFileSync(at("noisy/.carrelignore"), "*.txt\n");
+  a.drop("noisy/x.zip", zip);
+  await are(["noisy/x.zip"]);
+  assert.match((await a.documents()).find((d) => d.path === "noisy/x.zip").note, /1 of the files in it was passed over/);
+  a.drop("calm/x.zip", zip);
+  await are(["calm/x.zip", "calm/x.zip/a.txt", "noisy/x.zip"]);
+  rmSync(at("noisy/.carrelignore"));
+  await new Promise((r) => setTimeout(r, 1500));
+  a.drop("noisy/x.zip", zip);
+  await are(["calm/x.zip", "calm/x.zip/a.txt", "noisy/x.zip", "noisy/x.zip/a.txt"]);
+  for (const folder of ["noisy", "calm"]) rmSync(at(folder), { recursive: true });
+  await are([]);
 });
 
 test("a folder's own file closes nothing where there is no access.yaml, over a restart too", { timeout: 60_000 }, async () => {
