@@ -26,6 +26,7 @@
 static void pump(struct lane_of *lane);
 
 static void go_on(struct extraction *x);
+static void on_wall_time(uv_timer_t *t);
 
 /* Its starter does not do what it was told, so that its place would be taken for ever. */
 static void on_unheard(uv_timer_t *t)
@@ -204,6 +205,8 @@ static void on_out(uv_stream_t *s, ssize_t n, const uv_buf_t *b)
             fail(x, &e);
         } else if (x->unpacks && x->members.settle(x->members.data)) {
             x->paused = true;
+            x->left_ms = uv_timer_get_due_in(&x->timer); /* waiting is not its fault */
+            (void)uv_timer_stop(&x->timer);
             (void)uv_read_stop(s);
         }
     }
@@ -233,6 +236,7 @@ static void go_on(struct extraction *x)
 {
     if (x->paused) {
         x->paused = false;
+        (void)uv_timer_start(&x->timer, on_wall_time, x->left_ms, 0);
         (void)uv_read_start((uv_stream_t *)&x->out, on_alloc, on_out);
     }
 }

@@ -60,7 +60,8 @@ struct extraction {
     struct arena own;
     struct extracted result;
     size_t cap_blocks, cap_unread;
-    bool unpacks, paused; /* paused: its output is not read */
+    bool unpacks, paused; /* paused: its output is not read, */
+    uint64_t left_ms;     /* and so much of its wall time is left */
     struct extract_members members;
     struct buf png;
     float width, height;

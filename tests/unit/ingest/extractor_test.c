@@ -428,6 +428,54 @@ static void test_many_and_cancel(void **state)
     assert_int_equal(r.done, 18);
 }
 
+struct slow_taker {
+    struct run *r;
+    struct extraction *x;
+    bool waited;
+    uv_timer_t timer;
+};
+
+static bool takes_its_time(void *data)
+{
+    struct slow_taker *slow = data;
+    bool first = !slow->waited;
+    slow->waited = true;
+    return first;
+}
+
+static void goes_on(uv_timer_t *t)
+{
+    struct slow_taker *slow = t->data;
+    if (slow->r->done == 0) {
+        extractor_go_on(slow->x);
+    }
+    uv_close((uv_handle_t *)t, NULL);
+}
+
+/* What its members cost whoever stores them is not its own time. */
+static void test_time_of_waiting_is_not_counted(void **state)
+{
+    struct run r;
+    struct slow_taker slow = {.r = &r};
+    struct error err = {0};
+    const struct extract_members members = {
+        .members = 1, .bytes = 1024, .settle = takes_its_time, .data = &slow};
+    (void)state;
+    begin_bad(&r, 1);
+    slow.x =
+        extractor_unpack(r.pool, file_of(STR("x")), "look", &r.arena, &members, on_done, &r, &err);
+    assert_non_null(slow.x);
+    assert_int_equal(uv_timer_init(&r.loop, &slow.timer), 0);
+    slow.timer.data = &slow;
+    assert_int_equal(uv_timer_start(&slow.timer, goes_on, 1800, 0), 0);
+    (void)uv_run(&r.loop, UV_RUN_DEFAULT);
+    assert_int_equal(r.done, 1);
+    if (r.failed != 0) {
+        fail_msg("%s", r.err.text);
+    }
+    end(&r);
+}
+
 /* Names of every length get through. */
 static void test_long_name(void **state)
 {
@@ -547,6 +595,7 @@ int main(void)
         cmocka_unit_test(test_limits),
         cmocka_unit_test(test_bad_programs),
         cmocka_unit_test(test_many_and_cancel),
+        cmocka_unit_test(test_time_of_waiting_is_not_counted),
         cmocka_unit_test(test_long_name),
         cmocka_unit_test(test_escapes),
         cmocka_unit_test(test_nothing_is_left),
