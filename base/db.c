@@ -1,5 +1,6 @@
 #include "base/db.h"
 
+#include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -144,11 +145,12 @@ static enum status migrate(sqlite3 *db, const char *path, const struct db_migrat
         char bump[48];
         (void)snprintf(bump, sizeof bump, "PRAGMA user_version=%d", m[i].version);
         s = db_exec(db, "BEGIN IMMEDIATE", err);
-        if (s == STATUS_OK) {
-            s = db_exec(db, m[i].sql, err);
+        if (s == STATUS_OK) { /* another connection may have been first */
+            s = read_version(db, &version, err);
         }
-        if (s == STATUS_OK) {
-            s = db_exec(db, bump, err);
+        if (s == STATUS_OK && m[i].version > version) {
+            s = db_exec(db, m[i].sql, err);
+            s = s == STATUS_OK ? db_exec(db, bump, err) : s;
         }
         if (s == STATUS_OK) {
             s = db_exec(db, "COMMIT", err);
@@ -193,8 +195,13 @@ static enum status configure(sqlite3 *db, unsigned flags, bool fresh, struct err
     return s;
 }
 
-enum status db_open(const char *path, unsigned flags, const struct db_migration *migrations,
-                    size_t n_migrations, sqlite3 **out, struct error *err)
+/* One after another: a process has one umask, and a file that is made by two at once is locked for
+ * both. */
+static pthread_mutex_t opening = PTHREAD_MUTEX_INITIALIZER;
+
+static enum status open_alone(const char *path, unsigned flags,
+                              const struct db_migration *migrations, size_t n_migrations,
+                              sqlite3 **out, struct error *err)
 {
     int mode = SQLITE_OPEN_NOMUTEX | SQLITE_OPEN_EXRESCODE;
     if ((flags & DB_READONLY) != 0) {
@@ -229,6 +236,15 @@ enum status db_open(const char *path, unsigned flags, const struct db_migration 
     }
     *out = db;
     return STATUS_OK;
+}
+
+enum status db_open(const char *path, unsigned flags, const struct db_migration *migrations,
+                    size_t n_migrations, sqlite3 **out, struct error *err)
+{
+    (void)pthread_mutex_lock(&opening);
+    enum status s = open_alone(path, flags, migrations, n_migrations, out, err);
+    (void)pthread_mutex_unlock(&opening);
+    return s;
 }
 
 void db_close(sqlite3 *db)

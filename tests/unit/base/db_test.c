@@ -1,5 +1,6 @@
 #include "tests/unit/test.h"
 
+#include <pthread.h>
 #include <signal.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
@@ -37,7 +38,8 @@ static void test_layout_and_migrations(void **state)
     (void)snprintf(path, sizeof path, "%s/x.db", dir);
     struct error err;
     sqlite3 *db;
-    assert_int_equal(db_open(path, 0, steps, 2, &db, &err), STATUS_FORBIDDEN); /* not there, not asked to create */
+    assert_int_equal(db_open(path, 0, steps, 2, &db, &err),
+                     STATUS_FORBIDDEN); /* not there, not asked to create */
     assert_int_equal(db_open(path, DB_CREATE, steps, 1, &db, &err), STATUS_OK);
     assert_int_equal(number(db, "PRAGMA page_size"), 8192);
     assert_int_equal(number(db, "PRAGMA mmap_size"), 0);
@@ -59,6 +61,56 @@ static void test_layout_and_migrations(void **state)
     assert_int_equal(db_open(path, 0, steps, 1, &db, &err), STATUS_UNSUPPORTED);
     assert_non_null(strstr(err.text, "newer"));
     test_folder_remove(dir);
+}
+
+#define OPENERS 4
+
+struct opener {
+    const char *path;
+    pthread_barrier_t *together;
+    enum status status;
+    struct error err;
+};
+
+static void *open_together(void *data)
+{
+    static const struct db_migration several[] = {{1, "CREATE TABLE a(x INTEGER);"},
+                                                  {2, "CREATE TABLE b(x INTEGER);"},
+                                                  {3, "CREATE TABLE c(x INTEGER);"}};
+    struct opener *o = data;
+    sqlite3 *db = NULL;
+    (void)pthread_barrier_wait(o->together);
+    o->status = db_open(o->path, DB_CREATE, several, COUNT_OF(several), &db, &o->err);
+    db_close(db);
+    return NULL;
+}
+
+/* Several parts of a process may be the first to need a file. */
+static void test_a_new_file_is_opened_by_several_at_once(void **state)
+{
+    (void)state;
+    for (int round = 0; round < 40; round++) {
+        char dir[64];
+        char path[128];
+        pthread_t threads[OPENERS];
+        struct opener openers[OPENERS];
+        pthread_barrier_t together;
+        test_folder(dir);
+        (void)snprintf(path, sizeof path, "%s/new.db", dir);
+        assert_int_equal(pthread_barrier_init(&together, NULL, OPENERS), 0);
+        for (size_t i = 0; i < OPENERS; i++) {
+            openers[i] = (struct opener){.path = path, .together = &together};
+            assert_int_equal(pthread_create(&threads[i], NULL, open_together, &openers[i]), 0);
+        }
+        for (size_t i = 0; i < OPENERS; i++) {
+            assert_int_equal(pthread_join(threads[i], NULL), 0);
+            if (openers[i].status != STATUS_OK) {
+                fail_msg("%s", openers[i].err.text);
+            }
+        }
+        (void)pthread_barrier_destroy(&together);
+        test_folder_remove(dir);
+    }
 }
 
 static void test_a_failed_migration_leaves_the_old_schema(void **state)
@@ -91,7 +143,8 @@ static void test_a_committed_row_survives_a_kill(void **state)
     assert_true(child >= 0);
     if (child == 0) {
         if (db_open(path, DB_CREATE, steps, 2, &db, &err) != STATUS_OK ||
-            db_exec(db, "INSERT INTO t(v) VALUES('kept'); BEGIN; INSERT INTO t(v) VALUES('not')", &err) != STATUS_OK) {
+            db_exec(db, "INSERT INTO t(v) VALUES('kept'); BEGIN; INSERT INTO t(v) VALUES('not')",
+                    &err) != STATUS_OK) {
             _exit(1);
         }
         (void)raise(SIGKILL);
@@ -160,8 +213,9 @@ static void test_a_page_that_the_disk_changed_is_refused_by_name(void **state)
     (void)snprintf(path, sizeof path, "%s/x.db", dir);
     struct error err;
     sqlite3 *db;
-    static const char fill[] = "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i+1 FROM n WHERE i<400)"
-                               " INSERT INTO t(v) SELECT printf('%0500d', i) FROM n";
+    static const char fill[] =
+        "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i+1 FROM n WHERE i<400)"
+        " INSERT INTO t(v) SELECT printf('%0500d', i) FROM n";
     assert_int_equal(db_open(path, DB_CREATE, steps, 2, &db, &err), STATUS_OK);
     assert_int_equal(db_exec(db, fill, &err), STATUS_OK);
     db_close(db);
@@ -190,14 +244,21 @@ static void test_an_older_file_is_read(void **state)
     struct error err;
     sqlite3 *db;
     int reserve = 32;
-    assert_int_equal(sqlite3_open_v2(path, &db, SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE, "unix"), SQLITE_OK);
+    assert_int_equal(sqlite3_open_v2(path, &db, SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE, "unix"),
+                     SQLITE_OK);
     assert_int_equal(sqlite3_exec(db, "PRAGMA page_size=8192", NULL, NULL, NULL), SQLITE_OK);
-    assert_int_equal(sqlite3_file_control(db, "main", SQLITE_FCNTL_RESERVE_BYTES, &reserve), SQLITE_OK);
-    assert_int_equal(sqlite3_exec(db, "PRAGMA journal_mode=WAL; CREATE TABLE o(v TEXT); INSERT INTO o VALUES('kept')", NULL, NULL, NULL), SQLITE_OK);
+    assert_int_equal(sqlite3_file_control(db, "main", SQLITE_FCNTL_RESERVE_BYTES, &reserve),
+                     SQLITE_OK);
+    assert_int_equal(
+        sqlite3_exec(
+            db, "PRAGMA journal_mode=WAL; CREATE TABLE o(v TEXT); INSERT INTO o VALUES('kept')",
+            NULL, NULL, NULL),
+        SQLITE_OK);
     assert_int_equal(sqlite3_close(db), SQLITE_OK);
     assert_int_equal(db_open(path, 0, NULL, 0, &db, &err), STATUS_OK);
     assert_int_equal(number(db, "SELECT count(*) FROM o WHERE v='kept'"), 1);
-    assert_int_equal(db_exec(db, "UPDATE o SET v='kept on'; PRAGMA wal_checkpoint(TRUNCATE)", &err), STATUS_OK);
+    assert_int_equal(db_exec(db, "UPDATE o SET v='kept on'; PRAGMA wal_checkpoint(TRUNCATE)", &err),
+                     STATUS_OK);
     db_close(db);
     flip(path, 8192 + 8150);
     assert_int_equal(db_open(path, 0, NULL, 0, &db, &err), STATUS_OK);
@@ -251,13 +312,16 @@ static void put_row(sqlite3 *db, uint64_t *seed, int id)
     struct error err;
     sqlite3_stmt *st = NULL;
     *seed = *seed * 6364136223846793005U + 1442695040888963407U;
-    size_t len = 8 + (size_t)(*seed >> 33) % ((*seed >> 60) == 0 ? 20000 : (*seed >> 59) < 8 ? 2500 : 150);
+    size_t len = 8 + (size_t)(*seed >> 33) % ((*seed >> 60) == 0  ? 20000
+                                              : (*seed >> 59) < 8 ? 2500
+                                                                  : 150);
     const char *word = id % 3 == 0 ? "secretly" : "openly  ";
     for (size_t i = 0; i < len; i++) {
         text[i] = word[i % 8];
     }
     (void)snprintf(text + len, 16, "%d", id);
-    assert_int_equal(db_prepare(db, "INSERT OR REPLACE INTO t VALUES(?1,?2)", &st, &err), STATUS_OK);
+    assert_int_equal(db_prepare(db, "INSERT OR REPLACE INTO t VALUES(?1,?2)", &st, &err),
+                     STATUS_OK);
     (void)sqlite3_bind_int(st, 1, id);
     (void)sqlite3_bind_text(st, 2, text, -1, SQLITE_TRANSIENT);
     assert_int_equal(db_run(st, &err), STATUS_OK);
@@ -274,7 +338,8 @@ static void fill_and_delete(sqlite3 *db, uint64_t seed)
             put_row(db, &seed, (int)(seed >> 40) % 900);
             if (i % 5 == 0) {
                 char sql[80];
-                (void)snprintf(sql, sizeof sql, "DELETE FROM t WHERE id=%d", (int)(seed >> 44) % 900);
+                (void)snprintf(sql, sizeof sql, "DELETE FROM t WHERE id=%d",
+                               (int)(seed >> 44) % 900);
                 assert_int_equal(db_exec(db, sql, &err), STATUS_OK);
             }
         }
@@ -313,7 +378,9 @@ static void test_what_is_deleted_is_gone(void **state)
         db_close(db);
         assert_int_equal(db_open(path, 0, steps, 1, &db, &err), STATUS_OK);
         assert_int_equal(number(db, "SELECT count(*) FROM t"), rows);
-        assert_int_equal(number(db, "SELECT count(*) FROM pragma_integrity_check WHERE integrity_check='ok'"), 1);
+        assert_int_equal(
+            number(db, "SELECT count(*) FROM pragma_integrity_check WHERE integrity_check='ok'"),
+            1);
         db_close(db);
     }
     test_folder_remove(dir);
@@ -331,11 +398,16 @@ static void test_an_older_file_is_written_anew_once(void **state)
     int reserve = 32;
     test_folder(dir);
     (void)snprintf(path, sizeof path, "%s/x.db", dir);
-    assert_int_equal(sqlite3_open_v2(path, &db, SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE, "unix"), SQLITE_OK);
+    assert_int_equal(sqlite3_open_v2(path, &db, SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE, "unix"),
+                     SQLITE_OK);
     assert_int_equal(sqlite3_exec(db, "PRAGMA page_size=8192", NULL, NULL, NULL), SQLITE_OK);
-    assert_int_equal(sqlite3_file_control(db, "main", SQLITE_FCNTL_RESERVE_BYTES, &reserve), SQLITE_OK);
-    assert_int_equal(db_exec(db, "PRAGMA journal_mode=WAL; PRAGMA secure_delete=OFF;"
-                                 "CREATE TABLE t(id INTEGER PRIMARY KEY, v TEXT)", &err), STATUS_OK);
+    assert_int_equal(sqlite3_file_control(db, "main", SQLITE_FCNTL_RESERVE_BYTES, &reserve),
+                     SQLITE_OK);
+    assert_int_equal(db_exec(db,
+                             "PRAGMA journal_mode=WAL; PRAGMA secure_delete=OFF;"
+                             "CREATE TABLE t(id INTEGER PRIMARY KEY, v TEXT)",
+                             &err),
+                     STATUS_OK);
     fill_and_delete(db, 7);
     assert_int_equal(sqlite3_close(db), SQLITE_OK);
     assert_true(holds(path, "secretly"));
@@ -358,6 +430,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_layout_and_migrations),
+        cmocka_unit_test(test_a_new_file_is_opened_by_several_at_once),
         cmocka_unit_test(test_a_failed_migration_leaves_the_old_schema),
         cmocka_unit_test(test_a_committed_row_survives_a_kill),
         cmocka_unit_test(test_errors_and_statements),
