@@ -372,6 +372,7 @@ static bool set_options(struct fetcher *f, const char *url, struct curl_slist *h
         SET(CURLOPT_CAINFO, f->s->ca_file);
         SET(CURLOPT_CAPATH, NULL);
     }
+    SET(CURLOPT_MAXFILESIZE_LARGE, (curl_off_t)f->q->max_bytes); /* where it is told beforehand */
     SET(CURLOPT_CONNECTTIMEOUT_MS, CONNECT_MS);
     SET(CURLOPT_TIMEOUT_MS, LONGEST_MS);
     SET(CURLOPT_LOW_SPEED_LIMIT, SLOW_BYTES);
@@ -414,6 +415,9 @@ static enum status explain(struct fetcher *f, CURLcode code, struct error *err)
     switch ((int)code) {
     case CURLE_OUT_OF_MEMORY:
         return error_set(err, STATUS_NO_MEMORY, "out of memory");
+    case CURLE_FILESIZE_EXCEEDED:
+        return error_set(err, STATUS_TOO_LARGE, "it is larger than %llu MiB",
+                         (unsigned long long)(f->q->max_bytes >> 20));
     case CURLE_OPERATION_TIMEDOUT:
         return error_set(err, STATUS_UNAVAILABLE, "%.100s stands still: %.200s", f->host, what);
     case CURLE_PEER_FAILED_VERIFICATION:

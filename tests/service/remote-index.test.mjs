@@ -177,6 +177,18 @@ test("files that misbehave are told, the others come", { timeout: 60_000 }, asyn
   assert.equal((await polled()).failed, 0);
 });
 
+test("a file that says how large it is is not fetched up to the limit each time", { timeout: 60_000 }, async () => {
+  const bytes = async () => Number((await (await a.request("/metrics")).text()).match(/carrel_source_bytes_total\{source="wiki"[^}]*\} (\d+)/)[1]);
+  web.put("huge.md", "# Huge\n\n" + "x".repeat(300_000));
+  await polled();
+  const before = await bytes();
+  const s = await polled();
+  assert.match(s.file_error, /larger than/);
+  assert.ok((await bytes()) - before < 30_000, "only the listing");
+  web.files.delete("huge.md");
+  assert.equal((await polled()).failed, 0);
+});
+
 test("a server that dies in the middle of a file leaves nothing half", { timeout: 60_000 }, async () => {
   web.put("half.md", "# Half\n\n" + "The bell rings twice. ".repeat(1000));
   web.hooks = [(q, r, name) => {
