@@ -1,5 +1,6 @@
 #include "ingest/sources/state.h"
 
+#include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
 
@@ -43,6 +44,9 @@ static const struct db_migration migrations[] = {
     X(count, "SELECT count(place),count(error),total(gone),total(iif(place IS NULL,0,"             \
              "max(size,0))),max(error) FROM objects WHERE source=?1")
 
+/* Sources of a tenant are looked at side by side: one of them makes its file, or makes it anew. */
+static pthread_mutex_t opening = PTHREAD_MUTEX_INITIALIZER;
+
 struct source_state {
     sqlite3 *db;
     char source[65];
@@ -59,8 +63,10 @@ enum status source_state_open(const char *path, const char *source, struct sourc
         return error_set(err, STATUS_NO_MEMORY, "out of memory");
     }
     (void)snprintf(s->source, sizeof s->source, "%.64s", source);
+    (void)pthread_mutex_lock(&opening);
     enum status st = db_open(path, DB_CREATE | DB_DERIVED, migrations,
                              sizeof migrations / sizeof *migrations, &s->db, err);
+    (void)pthread_mutex_unlock(&opening);
 #define STATEMENT_PREPARE(name, sql)                                                               \
     if (st == STATUS_OK) {                                                                         \
         st = db_prepare(s->db, sql, &s->name, err);                                                \
