@@ -118,10 +118,11 @@ static int allow_descriptor_flags(scmp_filter_ctx f)
     int rc = 0;
     for (size_t i = 0; i < sizeof commands / sizeof commands[0] && rc == 0; i++) {
         rc = seccomp_rule_add(f, SCMP_ACT_ALLOW, SCMP_SYS(fcntl), 1,
-                              SCMP_A1(SCMP_CMP_EQ, commands[i]));
+                              SCMP_A1(SCMP_CMP_EQ, commands[i], 0));
     }
     if (rc == 0) {
-        rc = seccomp_rule_add(f, SCMP_ACT_ALLOW, SCMP_SYS(fcntl), 2, SCMP_A1(SCMP_CMP_EQ, F_SETFL),
+        rc = seccomp_rule_add(f, SCMP_ACT_ALLOW, SCMP_SYS(fcntl), 2,
+                              SCMP_A1(SCMP_CMP_EQ, F_SETFL, 0),
                               SCMP_A2(SCMP_CMP_MASKED_EQ, O_ASYNC, 0));
     }
     return rc;
