@@ -344,6 +344,25 @@ static void pump(struct job *j)
     }
 }
 
+/* Begins the stream; its first piece is of `stage`. */
+static void put_start(struct job *j, Vs__PutRequest__Begin *begin, enum put_stage stage)
+{
+    Vs__PutRequest m = VS__PUT_REQUEST__INIT;
+    struct rpc_options o;
+    struct rpc_callbacks cb = {
+        .on_reply = on_put_reply, .on_ready = on_put_ready, .on_finish = on_put_end};
+    m.begin = begin;
+    job_options(j, &o);
+    j->request = vs_put(service_client(j->t->in->svc, PEER_VECTORSTORE), &o, &m, &cb, j);
+    if (j->request == NULL) {
+        job_store_unasked(j);
+        return;
+    }
+    j->stage = stage;
+    j->offset = 0;
+    pump(j);
+}
+
 static void put_begin(struct job *j)
 {
     Vs__Location l;
@@ -375,20 +394,7 @@ static void put_begin(struct job *j)
     begin.encoder = j->encoder;
     begin.has_known = 1;
     begin.known = j->known;
-    Vs__PutRequest m = VS__PUT_REQUEST__INIT;
-    m.begin = &begin;
-    struct rpc_options o;
-    job_options(j, &o);
-    struct rpc_callbacks cb = {
-        .on_reply = on_put_reply, .on_ready = on_put_ready, .on_finish = on_put_end};
-    j->request = vs_put(service_client(j->t->in->svc, PEER_VECTORSTORE), &o, &m, &cb, j);
-    if (j->request == NULL) {
-        job_store_unasked(j);
-        return;
-    }
-    j->stage = j->known ? PUT_COMMIT : PUT_ORIGINAL;
-    j->offset = 0;
-    pump(j);
+    put_start(j, &begin, j->known ? PUT_COMMIT : PUT_ORIGINAL);
 }
 
 /* Only chunks: where it stands and who may read it does not change. */
@@ -404,20 +410,7 @@ static void put_recut(struct job *j)
     begin.encoder = j->encoder;
     begin.has_recut = 1;
     begin.recut = 1;
-    Vs__PutRequest m = VS__PUT_REQUEST__INIT;
-    m.begin = &begin;
-    struct rpc_options o;
-    job_options(j, &o);
-    struct rpc_callbacks cb = {
-        .on_reply = on_put_reply, .on_ready = on_put_ready, .on_finish = on_put_end};
-    j->request = vs_put(service_client(j->t->in->svc, PEER_VECTORSTORE), &o, &m, &cb, j);
-    if (j->request == NULL) {
-        job_store_unasked(j);
-        return;
-    }
-    j->stage = PUT_CHUNKS;
-    j->offset = 0;
-    pump(j);
+    put_start(j, &begin, PUT_CHUNKS);
 }
 
 static void look_done(void *data)
