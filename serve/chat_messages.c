@@ -186,14 +186,7 @@ static enum status write_tools(struct jsonw *w, struct arena *a, const struct js
     } else if (jsonr_is(choice, "type", "none")) {
         jsonw_field_z(w, "tool_choice", "none");
     } else if (jsonr_is(choice, "type", "tool")) {
-        jsonw_key(w, "tool_choice");
-        jsonw_open(w, '{');
-        jsonw_field_z(w, "type", "function");
-        jsonw_key(w, "function");
-        jsonw_open(w, '{');
-        translate_copy(w, a, choice, "name", "name");
-        jsonw_close(w, '}');
-        jsonw_close(w, '}');
+        translate_choice(w, a, choice);
     } else if (choice != NULL && !jsonr_is(choice, "type", "auto")) {
         *param = "tool_choice";
         return error_set(err, STATUS_INVALID, "tool_choice.type must be auto, any, tool or none");

@@ -242,14 +242,7 @@ static enum status write_tools(struct jsonw *w, struct arena *a, const struct js
         s = write_filter(w, a, body, stores, n_stores, param, err);
     }
     if (s == STATUS_OK && jsonr_is(choice, "type", "function")) {
-        jsonw_key(w, "tool_choice");
-        jsonw_open(w, '{');
-        jsonw_field_z(w, "type", "function");
-        jsonw_key(w, "function");
-        jsonw_open(w, '{');
-        translate_copy(w, a, choice, "name", "name");
-        jsonw_close(w, '}');
-        jsonw_close(w, '}');
+        translate_choice(w, a, choice);
     } else if (s == STATUS_OK && jsonr_str(choice).ptr != NULL) {
         translate_copy(w, a, body, "tool_choice", "tool_choice");
     } /* file_search is always used */

@@ -34,6 +34,18 @@ void translate_function(struct jsonw *w, struct arena *a, const struct json *too
     jsonw_close(w, '}');
 }
 
+void translate_choice(struct jsonw *w, struct arena *a, const struct json *choice)
+{
+    jsonw_key(w, "tool_choice");
+    jsonw_open(w, '{');
+    jsonw_field_z(w, "type", "function");
+    jsonw_key(w, "function");
+    jsonw_open(w, '{');
+    translate_copy(w, a, choice, "name", "name");
+    jsonw_close(w, '}');
+    jsonw_close(w, '}');
+}
+
 void translate_schema(struct jsonw *w, struct arena *a, const struct json *schema)
 {
     const char *text = jsonr_text(schema, a);

@@ -13,6 +13,8 @@ void translate_copy(struct jsonw *w, struct arena *a, const struct json *from, c
 /* A function with its name and all beside each other, as a tool; parameters: their member. */
 void translate_function(struct jsonw *w, struct arena *a, const struct json *tool,
                         const char *parameters);
+/* "tool_choice": the function that choice has the name of. */
+void translate_choice(struct jsonw *w, struct arena *a, const struct json *choice);
 /* "response_format" by a schema. */
 void translate_schema(struct jsonw *w, struct arena *a, const struct json *schema);
 

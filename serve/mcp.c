@@ -159,12 +159,18 @@ void api_mcp(struct request *q)
     api_read_json(q, on_json);
 }
 
-void mcp_begin(struct request *q, struct jsonw *w, struct buf *text)
+bool mcp_begin(struct request *q, const void *reply, const struct error *err, struct jsonw *w,
+               struct buf *text)
 {
+    if (reply == NULL) {
+        api_fail(q, err);
+        return false;
+    }
     result_open(q, w);
     buf_init(text, TEXT_MAX);
     jsonw_key(w, "structuredContent");
     jsonw_open(w, '{');
+    return true;
 }
 
 void mcp_end(struct request *q, struct jsonw *w, struct buf *text)

@@ -19,8 +19,9 @@ extern const struct mcp_tool mcp_tools[];
 extern const size_t mcp_tools_n;
 
 /* The result of a tool: what is written to text is its content, w its structuredContent, an open
- * object. */
-void mcp_begin(struct request *q, struct jsonw *w, struct buf *text);
+ * object. false: reply is NULL, and the error was told. */
+bool mcp_begin(struct request *q, const void *reply, const struct error *err, struct jsonw *w,
+               struct buf *text);
 void mcp_end(struct request *q, struct jsonw *w, struct buf *text); /* takes text */
 
 #endif

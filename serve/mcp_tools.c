@@ -46,11 +46,9 @@ static void on_found(struct request *q, const ProtobufCMessage *m, const struct 
     const Rt__SearchReply *reply = rt_search_reply(m);
     struct jsonw w;
     struct buf text;
-    if (reply == NULL) {
-        api_fail(q, err);
+    if (!mcp_begin(q, reply, err, &w, &text)) {
         return;
     }
-    mcp_begin(q, &w, &text);
     jsonw_key(&w, "passages");
     jsonw_open(&w, '[');
     for (size_t i = 0; i < reply->n_passages; i++) {
@@ -88,13 +86,10 @@ static void on_fetched(struct request *q, const ProtobufCMessage *m, const struc
     const Vs__FetchReply *reply = vs_fetch_reply(m);
     struct jsonw w;
     struct buf text;
-    if (reply == NULL) {
-        api_fail(q, err);
-    } else if (reply->n_passages == 0) {
+    if (reply != NULL && reply->n_passages == 0) {
         api_error(q, 404, "passage", "not_found",
                   "There is no such passage: it may have changed since, search again.");
-    } else {
-        mcp_begin(q, &w, &text);
+    } else if (mcp_begin(q, reply, err, &w, &text)) {
         passage(&w, &text, reply->passages[0]);
         mcp_end(q, &w, &text);
     }
@@ -142,11 +137,9 @@ static void on_facets(struct request *q, const ProtobufCMessage *m, const struct
     const Vs__FacetsReply *reply = vs_facets_reply(m);
     struct jsonw w;
     struct buf text;
-    if (reply == NULL) {
-        api_fail(q, err);
+    if (!mcp_begin(q, reply, err, &w, &text)) {
         return;
     }
-    mcp_begin(q, &w, &text);
     jsonw_key(&w, "collections");
     jsonw_open(&w, '[');
     for (size_t i = 0; i < reply->n_collections; i++) {
@@ -208,7 +201,7 @@ static void whole(struct chat *c)
 {
     struct jsonw w;
     struct buf text;
-    mcp_begin(c->q, &w, &text);
+    (void)mcp_begin(c->q, c, NULL, &w, &text);
     jsonw_field_str(&w, "answer", buf_view(&c->text));
     chat_citations(&w, c, false);
     chat_carrel(&w, c, true);
