@@ -7,8 +7,8 @@
 #include "ingest/job_internal.h"
 #include "ingest/queue.h"
 #include "ingest/quota.h"
-#include "ingest/turns.h"
 #include "ingest/recut.h"
+#include "ingest/turns.h"
 
 #define RETRY_FIRST_MS 1000
 #define RETRY_MAX_MS 300000
@@ -95,6 +95,13 @@ static void job_end(struct job *j)
     recut_go(recut);
 }
 
+const char *job_notes(struct arena *a, const char *one, const char *other)
+{
+    bool first = one != NULL && one[0] != '\0', second = other != NULL && other[0] != '\0';
+    const char *both = first && second ? arena_printf(a, "%s; %s", one, other) : NULL;
+    return both != NULL ? both : first || other == NULL ? one : other;
+}
+
 static enum status run_record(struct journal *jl, struct journal_op *op, struct error *err)
 {
     struct job *j = container_of(op, struct job, op);
@@ -128,9 +135,8 @@ static enum status run_record(struct journal *jl, struct journal_op *op, struct 
             .own_ms = j->stored.title != NULL ? j->stored.own_ms : r->own_ms,
             .pages = j->stored.title != NULL ? j->stored.pages : r->pages,
             .chunks = j->stored_chunks,
-            .note = (j->note == NULL || j->note[0] == '\0') && j->unpacking != NULL
-                        ? unpacking_notes(j->unpacking)
-                        : j->note,
+            .note = job_notes(&j->arena, j->note,
+                              j->unpacking == NULL ? NULL : unpacking_notes(j->unpacking)),
             .cut = j->pipeline,
         };
         return journal_done(jl, r->id, r->wanted, &result, err);

@@ -1,5 +1,6 @@
-/* Between the steps of a job (job.h): job.c begins and ends it, job_read.c, job_ocr.c, job_encode.c,
- * put.c and job_leave.c are its steps. Each hands over to the next or calls job_finish. Loop thread. */
+/* Between the steps of a job (job.h): job.c begins and ends it, job_read.c, job_ocr.c,
+ * job_encode.c, put.c and job_leave.c are its steps. Each hands over to the next or calls
+ * job_finish. Loop thread. */
 #ifndef CARREL_INGEST_JOB_INTERNAL_H
 #define CARREL_INGEST_JOB_INTERNAL_H
 
@@ -13,6 +14,10 @@ void job_retry_counted(struct job *j);
 void job_store_failed(struct job *j, const struct error *err);
 /* A call to the store could not begin, for want of memory: the queue waits. */
 void job_store_unasked(struct job *j);
+
+/* What there is to say of a document: of its pages, and of what lies in it (NULL: nothing was
+ * unpacked). Lives in a, or is one of them. */
+const char *job_notes(struct arena *a, const char *one, const char *other);
 
 struct rpc_client *job_store(const struct job *j);
 void job_options(const struct job *j, struct rpc_options *o);

@@ -1,7 +1,7 @@
 /* The beginning of a job that is its end already: a call to the store that cannot begin. */
 #include "tests/unit/test.h"
 
-#include "ingest/job.h"
+#include "ingest/job_internal.h"
 #include "ingest/queue.h"
 #include "ingest/recut.h"
 
@@ -57,9 +57,25 @@ static void removals_that_cannot_be_asked_for(void **state)
     assert_int_equal(uv_loop_close(&loop), 0);
 }
 
+/* A PDF may have pages that were not read and files attached that were left out. */
+static void test_notes(void **state)
+{
+    struct arena a;
+    (void)state;
+    arena_init(&a, 4096);
+    assert_null(job_notes(&a, NULL, NULL));
+    assert_string_equal(job_notes(&a, NULL, ""), "");
+    assert_string_equal(job_notes(&a, "", NULL), "");
+    assert_string_equal(job_notes(&a, "page 2", NULL), "page 2");
+    assert_string_equal(job_notes(&a, "", "left out"), "left out");
+    assert_string_equal(job_notes(&a, "page 2", "left out"), "page 2; left out");
+    arena_reset(&a);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_notes),
         cmocka_unit_test(removals_that_cannot_be_asked_for),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
