@@ -71,7 +71,7 @@ static void write_status(struct request *q)
     const struct asking *a = q->op;
     struct jsonw w;
     bool all = true;
-    bool told = api_runs_appliance(q);
+    bool told = api_watches_appliance(q);
     jsonw_init(&w, &q->out);
     jsonw_open(&w, '{');
     jsonw_key(&w, "services");
@@ -166,9 +166,10 @@ static void write_metrics(struct request *q)
 
 void api_metrics(struct request *q)
 {
-    if (!api_runs_appliance(q)) {
-        api_error(q, 403, NULL, "forbidden",
-                  "Only administrators of the tenant \"main\" see the figures of all.");
+    if (!api_watches_appliance(q)) {
+        api_error(
+            q, 403, NULL, "forbidden",
+            "Only administrators and machines of the tenant \"main\" see the figures of all.");
         return;
     }
     ask_all(q, write_metrics);

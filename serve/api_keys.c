@@ -84,6 +84,15 @@ static void key_fields(struct jsonw *w, const struct principal *p)
     jsonw_field_z(w, "name", p->name);
     jsonw_field_z(w, "tenant", p->tenant);
     jsonw_field_bool(w, "admin", p->admin);
+    jsonw_field_z(w, "role", role_name(p->role));
+    jsonw_key(w, "scopes");
+    jsonw_open(w, '[');
+    for (unsigned i = 0; i < SCOPES_N; i++) {
+        if ((p->scopes & 1U << i) != 0) {
+            jsonw_str(w, str_from(scope_name(i)));
+        }
+    }
+    jsonw_close(w, ']');
     jsonw_key(w, "groups");
     jsonw_open(w, '[');
     for (size_t i = 0; i < p->n_groups; i++) {
@@ -110,6 +119,53 @@ static enum status read_groups(const struct json *names, struct principal *p, st
     return auth_set_groups(p, list, n, err);
 }
 
+/* "admin": true is how an administrator's key was asked for before there were roles. */
+static enum status read_role(const struct json *body, struct principal *p, struct error *err)
+{
+    struct str name;
+    bool admin;
+    enum role role;
+    enum status s = jsonr_bool(body, "admin", false, &admin, err);
+    if (s == STATUS_OK) {
+        s = jsonr_string(body, "role", &name, err);
+    }
+    if (s != STATUS_OK) {
+        return s;
+    }
+    role = admin ? ROLE_ADMIN : ROLE_READER;
+    if (name.ptr != NULL && (!role_read(name, &role) || (admin && role != ROLE_ADMIN))) {
+        return error_set(err, STATUS_INVALID,
+                         "role must be admin, manager, editor, reader, auditor or service");
+    }
+    auth_set_role(p, role);
+    return STATUS_OK;
+}
+
+static enum status read_scopes(const struct json *body, struct principal *p, struct error *err)
+{
+    const struct json *names = jsonr_get(body, "scopes");
+    if (names == NULL) {
+        return STATUS_OK;
+    }
+    if (jsonr_kind(names) != JSON_KIND_ARRAY || jsonr_len(names) == 0) {
+        return error_set(err, STATUS_INVALID, "scopes must be an array of at least one name");
+    }
+    unsigned scopes = 0;
+    for (size_t i = 0; i < jsonr_len(names); i++) {
+        struct str name = jsonr_str(jsonr_at(names, i));
+        unsigned bit = name.ptr == NULL ? 0 : scope_read(name);
+        if (bit == 0 || (bit & p->scopes) == 0) {
+            return error_set(err, STATUS_INVALID, "scopes[%zu]: %s", i,
+                             bit == 0 ? "must be ask, search, read, ingest, manage, audit, monitor "
+                                        "or admin"
+                                      : "the key's role can make no use of that one");
+        }
+        scopes |= bit;
+    }
+    p->scopes = scopes;
+    return STATUS_OK;
+}
+
 static enum status read_key(struct request *q, const struct json *body, struct principal *p,
                             struct error *err)
 {
@@ -122,7 +178,10 @@ static enum status read_key(struct request *q, const struct json *body, struct p
     }
     if (s == STATUS_OK) {
         (void)snprintf(p->name, sizeof p->name, "%.*s", STR_ARG(name));
-        s = jsonr_bool(body, "admin", false, &p->admin, err);
+        s = read_role(body, p, err);
+    }
+    if (s == STATUS_OK) {
+        s = read_scopes(body, p, err);
     }
     if (s == STATUS_OK) {
         s = jsonr_string(body, "tenant", &tenant, err);
@@ -140,7 +199,13 @@ static enum status read_key(struct request *q, const struct json *body, struct p
         return error_set(err, STATUS_INVALID, "tenant: " TENANT_RULE);
     }
     (void)snprintf(p->tenant, sizeof p->tenant, "%.*s", STR_ARG(tenant));
-    return read_groups(jsonr_get(body, "groups"), p, err);
+    s = read_groups(jsonr_get(body, "groups"), p, err);
+    if (s == STATUS_OK && !auth_looks_after(q->who, p)) {
+        s = error_set(err, STATUS_FORBIDDEN,
+                      "a manager makes keys of editors, readers and services whose groups are all "
+                      "his own, at least one");
+    }
+    return s;
 }
 
 static enum status tenant_path(const struct key_op *op, char path[PATH_MAX], struct error *err)
@@ -213,7 +278,7 @@ void api_keys_list(struct request *q)
     jsonw_open(&w, '[');
     for (size_t i = 0; auth_at(q->serve->auth, i) != NULL; i++) {
         const struct principal *p = auth_at(q->serve->auth, i);
-        if (!p->revoked && (api_runs_appliance(q) || strcmp(p->tenant, q->who->tenant) == 0)) {
+        if (!p->revoked && auth_looks_after(q->who, p)) {
             jsonw_open(&w, '{');
             key_fields(&w, p);
             jsonw_close(&w, '}');
@@ -254,7 +319,7 @@ void api_key_revoke(struct request *q)
         return;
     }
     const struct principal *p = auth_user(q->serve->auth, id);
-    if (p == NULL || (!api_runs_appliance(q) && strcmp(p->tenant, q->who->tenant) != 0)) {
+    if (p == NULL || !auth_looks_after(q->who, p)) {
         api_error(q, 404, NULL, "not_found", "There is no such key.");
     } else if (p == q->who) {
         api_error(q, 409, NULL, "conflict", "A key cannot revoke itself: use another one.");

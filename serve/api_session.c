@@ -19,6 +19,7 @@ static void describe(struct request *q, int status, const struct principal *who,
     jsonw_field_z(&w, "user_id", who->user);
     jsonw_field_z(&w, "tenant", who->tenant);
     jsonw_field_bool(&w, "admin", who->admin);
+    jsonw_field_z(&w, "role", role_name(who->role));
     if (session != NULL) {
         jsonw_field_z(&w, "csrf", session->csrf);
         jsonw_field_int(&w, "expires", session->expires_wall_ms / 1000);

@@ -47,6 +47,10 @@ static const struct db_migration migrations[] = {
         " created_wall_ms INTEGER NOT NULL, revoked_wall_ms INTEGER) STRICT;"},
     /* names that end in NUL, one after another */
     {2, "ALTER TABLE users ADD COLUMN groups BLOB NOT NULL DEFAULT x'';"},
+    /* scopes: names after one another, each ended by a comma; none: all that the role can use */
+    {3, "ALTER TABLE users ADD COLUMN role TEXT NOT NULL DEFAULT 'reader';"
+        "UPDATE users SET role='admin' WHERE admin<>0;"
+        "ALTER TABLE keys ADD COLUMN scopes TEXT NOT NULL DEFAULT '';"},
 };
 
 /* 256 random bits as 52 characters. */
@@ -121,12 +125,33 @@ static enum status load_groups(struct principal *p, struct str names, struct err
     return STATUS_OK;
 }
 
+static enum status load_role(struct principal *p, struct str role, struct str scopes,
+                             struct error *err)
+{
+    enum role read;
+    if (!role_read(role, &read)) {
+        return error_set(err, STATUS_CORRUPT, "system/serve.db: a user has no role");
+    }
+    auth_set_role(p, read);
+    if (scopes.len > 0) {
+        p->scopes = 0;
+    }
+    while (scopes.len > 0) { /* a name that a later version made grants nothing here */
+        const char *comma = memchr(scopes.ptr, ',', scopes.len);
+        size_t n = comma == NULL ? scopes.len : (size_t)(comma - scopes.ptr);
+        p->scopes |= scope_read((struct str){scopes.ptr, n});
+        n += comma == NULL ? 0 : 1;
+        scopes = (struct str){scopes.ptr + n, scopes.len - n};
+    }
+    return STATUS_OK;
+}
+
 static enum status load_keys(struct auth *a, sqlite3 *db, struct error *err)
 {
     sqlite3_stmt *st = NULL;
     enum status s = db_prepare(db,
-                               "SELECT k.hash, u.id, u.tenant, u.name, u.admin,"
-                               " k.created_wall_ms, u.groups FROM keys k"
+                               "SELECT k.hash, u.id, u.tenant, u.name,"
+                               " k.created_wall_ms, u.groups, u.role, k.scopes FROM keys k"
                                " JOIN users u ON u.id = k.owner WHERE k.revoked_wall_ms IS NULL",
                                &st, err);
     bool row = s == STATUS_OK;
@@ -147,9 +172,11 @@ static enum status load_keys(struct auth *a, sqlite3 *db, struct error *err)
         copy_text(p->user, sizeof p->user, db_column(st, 1));
         copy_text(p->tenant, sizeof p->tenant, db_column(st, 2));
         copy_text(p->name, sizeof p->name, db_column(st, 3));
-        p->admin = sqlite3_column_int(st, 4) != 0;
-        p->created_wall_ms = sqlite3_column_int64(st, 5);
-        s = load_groups(p, db_column(st, 6), err);
+        p->created_wall_ms = sqlite3_column_int64(st, 4);
+        s = load_groups(p, db_column(st, 5), err);
+        if (s == STATUS_OK) {
+            s = load_role(p, db_column(st, 6), db_column(st, 7), err);
+        }
         p->tokens = a->per_minute;
         p->filled_ms = clock_monotonic_ms();
     }
@@ -181,14 +208,29 @@ static size_t groups_bytes(const struct principal *p)
     return n;
 }
 
+/* Nothing where they are all that the role can use: those may become more. */
+static void scopes_text(const struct principal *p, char *out, size_t cap)
+{
+    size_t n = 0;
+    out[0] = '\0';
+    for (unsigned i = 0; i < SCOPES_N && p->scopes != role_scopes(p->role); i++) {
+        if ((p->scopes & 1U << i) != 0) {
+            int more = snprintf(out + n, cap - n, "%s,", scope_name(i));
+            n += more > 0 ? (size_t)more : 0;
+        }
+    }
+}
+
 static enum status insert_key(sqlite3 *db, const struct principal *p, struct error *err)
 {
     static const char *const sql[] = {
         "INSERT OR IGNORE INTO tenants VALUES(?4, ?1)",
-        "INSERT INTO users(id, tenant, name, admin, created_wall_ms, groups)"
-        " VALUES(?2, ?4, ?5, ?6, ?1, ?7)",
-        "INSERT INTO keys VALUES(?3, ?2, ?1, NULL)",
+        "INSERT INTO users(id, tenant, name, admin, created_wall_ms, groups, role)"
+        " VALUES(?2, ?4, ?5, ?6, ?1, ?7, ?8)",
+        "INSERT INTO keys(hash, owner, created_wall_ms, scopes) VALUES(?3, ?2, ?1, ?9)",
     };
+    char scopes[SCOPES_N * 16];
+    scopes_text(p, scopes, sizeof scopes);
     enum status s = db_exec(db, "BEGIN IMMEDIATE", err);
     for (size_t i = 0; s == STATUS_OK && i < sizeof sql / sizeof sql[0]; i++) {
         sqlite3_stmt *st = NULL;
@@ -201,6 +243,8 @@ static enum status insert_key(sqlite3 *db, const struct principal *p, struct err
             (void)sqlite3_bind_text(st, 5, p->name, -1, SQLITE_STATIC);
             (void)sqlite3_bind_int(st, 6, p->admin);
             (void)sqlite3_bind_blob(st, 7, p->group_names, (int)groups_bytes(p), SQLITE_STATIC);
+            (void)sqlite3_bind_text(st, 8, role_name(p->role), -1, SQLITE_STATIC);
+            (void)sqlite3_bind_text(st, 9, scopes, -1, SQLITE_STATIC);
             s = db_run(st, err);
         }
         (void)sqlite3_finalize(st);
@@ -215,7 +259,8 @@ static enum status insert_key(sqlite3 *db, const struct principal *p, struct err
  * makes another. */
 static enum status first_key(const char *home, sqlite3 *db, struct error *err)
 {
-    struct principal p = {.tenant = "main", .name = "administrator", .admin = true};
+    struct principal p = {.tenant = "main", .name = "administrator"};
+    auth_set_role(&p, ROLE_ADMIN);
     char text[KEY_CAP + 1];
     char path[PATH_MAX];
     auth_key_new(&p, text);
@@ -282,6 +327,45 @@ void auth_close(struct auth *a)
     map_deinit(&a->sessions);
     free(a->keys);
     free(a);
+}
+
+/* ---- roles ---- */
+
+bool auth_may(const struct principal *who, unsigned roles, unsigned scopes)
+{
+    return (roles & ROLE_BIT(who->role)) != 0 && (scopes == 0 || (who->scopes & scopes) != 0);
+}
+
+void auth_set_role(struct principal *p, enum role role)
+{
+    p->role = role;
+    p->admin = role == ROLE_ADMIN;
+    p->scopes = role_scopes(role);
+}
+
+static bool has_group(const struct principal *p, const char *group)
+{
+    for (size_t i = 0; i < p->n_groups; i++) {
+        if (strcmp(p->groups[i], group) == 0) {
+            return true;
+        }
+    }
+    return false;
+}
+
+bool auth_looks_after(const struct principal *who, const struct principal *other)
+{
+    bool same = strcmp(who->tenant, other->tenant) == 0;
+    if (who->admin) {
+        return same || strcmp(who->tenant, "main") == 0;
+    }
+    bool in_team = other->n_groups > 0;
+    for (size_t i = 0; i < other->n_groups; i++) {
+        in_team = in_team && has_group(who, other->groups[i]);
+    }
+    return same && in_team && who->role == ROLE_MANAGER &&
+           (other->role == ROLE_EDITOR || other->role == ROLE_READER ||
+            other->role == ROLE_SERVICE);
 }
 
 /* ---- keys made and revoked ---- */

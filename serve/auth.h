@@ -8,6 +8,7 @@
 
 #include "base/status.h"
 #include "base/str.h"
+#include "serve/roles.h"
 
 #define SECRET_CAP 53 /* 256 bits as 52 characters of Crockford base32, and NUL */
 #define KEY_CAP 64    /* "carrel_" and a secret */
@@ -20,7 +21,9 @@ struct principal {
     char tenant[65];
     char user[64]; /* opaque id */
     char name[64];
-    bool admin;
+    enum role role;
+    unsigned scopes; /* SCOPE_*: a key's, or all of them and SCOPE_PERSON */
+    bool admin;      /* of that role */
     bool revoked;
     int64_t created_wall_ms;
     char group_names[1024]; /* each ended by NUL */
@@ -51,6 +54,16 @@ enum status auth_open(const struct auth_options *o, struct auth **out,
 void auth_close(struct auth *a); /* NULL is fine */
 /* NULL: unknown. Takes the same time wherever in the list the key is, and when it is not. */
 struct principal *auth_key(struct auth *a, struct str key);
+
+/* May this caller make calls that these roles and scopes (a route's) are for? */
+bool auth_may(const struct principal *who, unsigned roles, unsigned scopes);
+/* Sets role and admin, and the scopes to all that a key of that role can use. */
+void auth_set_role(struct principal *p, enum role role);
+
+/* May one who looks after users and keys look after this one? An administrator after all of the
+ * tenant (one of tenant "main" after all), a manager after editors, readers and services that have
+ * groups, all of them his own. */
+bool auth_looks_after(const struct principal *who, const struct principal *other);
 
 /* ---- keys made and revoked while running: the database first, on any thread, then memory, on the
  * loop ---- */

@@ -86,10 +86,35 @@ static bool known(struct request *q)
     return false;
 }
 
+/* What is missing: the role, or a scope of the key. */
+static void refuse_act(struct request *q)
+{
+    const struct route *route = q->match.route;
+    struct buf b;
+    buf_init(&b, 512);
+    if (!auth_may(q->who, route->roles, SCOPES_NONE)) {
+        buf_printf(&b, "The role \"%s\" may not do that", role_name(q->who->role));
+        buf_z(&b, route->roles == ROLE_BIT(ROLE_ADMIN) ? ": only an administrator may." : ".");
+    } else if (route->scopes == SCOPE_PERSON) {
+        buf_z(&b, "Only a person who signed in may do that: no key may.");
+    } else {
+        const char *between = "This key may not do that: it needs the scope ";
+        for (unsigned i = 0; i < SCOPES_N; i++) {
+            if ((route->scopes & 1U << i) != 0) {
+                buf_printf(&b, "%s%s", between, scope_name(i));
+                between = " or ";
+            }
+        }
+        buf_z(&b, ".");
+    }
+    api_error(q, 403, NULL, "forbidden", buf_view(&b).ptr);
+    buf_deinit(&b);
+}
+
 static bool allowed(struct request *q)
 {
     const struct route *route = q->match.route;
-    if (route->access == ACCESS_OPEN) {
+    if (route->roles == ROLES_OPEN) {
         return true;
     }
     if (!known(q)) {
@@ -99,8 +124,8 @@ static bool allowed(struct request *q)
     if (!auth_may_ask(q->serve->auth, q->who, clock_monotonic_ms(), &retry_s)) {
         return retry_later(q, retry_s, "This key has made its requests for this minute.");
     }
-    if (route->access == ACCESS_ADMIN && !q->who->admin) {
-        api_error(q, 403, NULL, "forbidden", "Only an administrator may do that.");
+    if (!auth_may(q->who, route->roles, route->scopes)) {
+        refuse_act(q);
         return false;
     }
     if (route->csrf && q->session != NULL &&

@@ -173,6 +173,12 @@ bool api_runs_appliance(const struct request *q)
     return q->who->admin && strcmp(q->who->tenant, API_OPERATORS) == 0;
 }
 
+bool api_watches_appliance(const struct request *q)
+{
+    return strcmp(q->who->tenant, API_OPERATORS) == 0 &&
+           auth_may(q->who, ROLE_BIT(ROLE_ADMIN) | ROLE_BIT(ROLE_SERVICE), SCOPE_MONITOR);
+}
+
 static const char *error_type(int status)
 {
     switch (status) {

@@ -92,6 +92,8 @@ void api_interval(struct jsonw *w, const char *key, double mean, double low, dou
  * services tell of their work names files, addresses and tenants: it is for them. */
 #define API_OPERATORS "main"
 bool api_runs_appliance(const struct request *q);
+/* The same, or a machine of that tenant whose key has the scope monitor. */
+bool api_watches_appliance(const struct request *q);
 
 /* Reads the body as a JSON object, then calls `then`; answers 400, 413 or 415 by itself. */
 void api_read_json(struct request *q, void (*then)(struct request *q, const struct json *body));

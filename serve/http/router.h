@@ -10,19 +10,15 @@
 
 struct request; /* serve/request.h */
 
-enum access {
-    ACCESS_OPEN,  /* anybody */
-    ACCESS_KEY,   /* a key or a session */
-    ACCESS_ADMIN, /* ... of an administrator */
-};
-
 struct route {
     enum verb verb; /* GET answers HEAD too */
     const char *pattern;
-    enum access access;
-    bool csrf; /* writes: by cookie they need X-CSRF-Token */
+    unsigned roles;  /* who may: bits, serve/roles.h; 0: anybody, known or not */
+    unsigned scopes; /* one of which the caller must hold; 0: none is asked for */
+    bool csrf;       /* writes: by cookie they need X-CSRF-Token */
     void (*handler)(struct request *q);
     enum error_shape errors;
+    const char *act; /* an administrative act's name in the audit: "key.create"; NULL: none */
 };
 
 struct route_match {

@@ -3,11 +3,11 @@
 #include "tests/unit/test.h"
 
 static const struct route table[] = {
-    {VERB_GET, "/a", ACCESS_OPEN, false, NULL, ERRORS_OPENAI},
-    {VERB_POST, "/a", ACCESS_KEY, true, NULL, ERRORS_OPENAI},
-    {VERB_GET, "/a/{id}", ACCESS_KEY, false, NULL, ERRORS_OPENAI},
-    {VERB_DELETE, "/a/{id}", ACCESS_KEY, true, NULL, ERRORS_OPENAI},
-    {VERB_GET, "/a/{id}/pages/{n}.png", ACCESS_KEY, false, NULL, ERRORS_OPENAI},
+    {VERB_GET, "/a", 0, 0, false, NULL, ERRORS_OPENAI, NULL},
+    {VERB_POST, "/a", 1, 0, true, NULL, ERRORS_OPENAI, NULL},
+    {VERB_GET, "/a/{id}", 1, 0, false, NULL, ERRORS_OPENAI, NULL},
+    {VERB_DELETE, "/a/{id}", 1, 0, true, NULL, ERRORS_OPENAI, NULL},
+    {VERB_GET, "/a/{id}/pages/{n}.png", 1, 0, false, NULL, ERRORS_OPENAI, NULL},
 };
 
 static void finding(void **state)
