@@ -250,7 +250,7 @@ void store_close(struct store *s)
         (void)unlink(marker); /* one that stays costs a look at the next opening */
     }
     arena_reset(&a);
-    for (size_t i = 0; i < STORE_READERS; i++) {
+    for (size_t i = 0; i < STORE_READERS_ALL; i++) {
         catalogue_close(s->readers[i].db);
         text_analyzer_free(s->readers[i].text);
     }
@@ -295,7 +295,7 @@ enum status reader_take(struct store *s, struct reader **out, struct catalogue_s
     struct reader *r = NULL;
     char path[1100];
     (void)pthread_mutex_lock(&s->lock);
-    for (size_t i = 0; i < STORE_READERS && r == NULL; i++) {
+    for (size_t i = 0; i < STORE_READERS_ALL && r == NULL; i++) {
         if (!s->readers[i].busy) {
             r = &s->readers[i];
             r->busy = true;

@@ -21,6 +21,9 @@ struct reader {
     bool busy;
 };
 
+/* The searches', and one for the writer, which looks at what it has put. */
+#define STORE_READERS_ALL (STORE_READERS + 1)
+
 struct store {
     char dir[1024];
     struct blobs blobs;
@@ -30,7 +33,7 @@ struct store {
     bool marked; /* the sign that it is open is on disk */
     /* shared, under lock */
     pthread_mutex_t lock;
-    struct reader readers[STORE_READERS];
+    struct reader readers[STORE_READERS_ALL];
     /* their own locks */
     struct segment_keys *keys;
     struct vectors *vectors;

@@ -16,7 +16,7 @@ struct work {
 static struct work look(struct store *s)
 {
     struct work w = {0};
-    for (size_t i = 0; i < STORE_READERS; i++) {
+    for (size_t i = 0; i < STORE_READERS_ALL; i++) {
         int now = 0;
         int high = 0;
         sqlite3 *db = s->readers[i].db == NULL ? NULL : s->readers[i].db->db;
