@@ -7,6 +7,7 @@
 
 #include "base/db.h"
 #include "base/file.h"
+#include "serve/conversations.h"
 #include "serve/http/jsonw.h"
 #include "serve/turns.h"
 
@@ -30,6 +31,7 @@ static const struct db_migration migrations[] = {
     {5, "ALTER TABLE answers ADD COLUMN search TEXT NOT NULL DEFAULT '';"},
     {6, "ALTER TABLE answers ADD COLUMN calls TEXT NOT NULL DEFAULT '';"},
     {7, TURNS_SCHEMA},
+    {8, CONVERSATIONS_SCHEMA},
 };
 
 struct tenant_db { /* touched by the lane's work only */

@@ -4,6 +4,7 @@
 
 #include "base/db.h"
 #include "serve/answers.h"
+#include "serve/conversations.h"
 
 #define TEXT_MAX ((size_t)64 << 20)
 #define UNESCAPED_MAX 4
@@ -24,6 +25,9 @@ static enum status drop_erased(sqlite3 *db, uint32_t *n, struct error *err)
                             " UNION SELECT t.answer FROM turns t JOIN gone ON t.previous = gone.id)"
                             " DELETE FROM turns WHERE answer IN (SELECT id FROM gone)",
                             err);
+    if (s == STATUS_OK) {
+        s = conversations_drop_erased(db, FROM_ERASED, err);
+    }
     if (s == STATUS_OK) {
         s = db_prepare(db, "DELETE FROM" FROM_ERASED, &st, err);
     }
@@ -154,7 +158,10 @@ static enum status drop_named(sqlite3 *db, struct forgetting *f, struct error *e
         " (SELECT group_concat(" KEY_AND_TEXT ", char(10)) FROM turns t, json_tree(t.messages) m"
         " WHERE t.answer = answers.id),"
         " (SELECT group_concat(" KEY_AND_TEXT ", char(10)) FROM turns t, json_tree(t.response) m"
-        " WHERE t.answer = answers.id)"
+        " WHERE t.answer = answers.id),"
+        " (SELECT e.text FROM exchanges e WHERE e.answer = answers.id),"
+        " (SELECT group_concat(" KEY_AND_TEXT ", char(10)) FROM exchanges e, json_tree(e.facts) m"
+        " WHERE e.answer = answers.id)"
         " FROM answers",
         &st, err);
     if (s == STATUS_OK) {
@@ -175,6 +182,32 @@ static enum status drop_named(sqlite3 *db, struct forgetting *f, struct error *e
     return s;
 }
 
+/* A name that somebody gave a conversation: it is called by its first question again. */
+static enum status drop_titles(sqlite3 *db, struct forgetting *f, struct error *err)
+{
+    sqlite3_stmt *st = NULL;
+    sqlite3_stmt *drop = NULL;
+    bool row = false;
+    enum status s =
+        db_prepare(db, "SELECT id, title FROM conversations WHERE title <> ''", &st, err);
+    if (s == STATUS_OK) {
+        s = db_prepare(db, "UPDATE conversations SET title = '' WHERE id = ?1", &drop, err);
+    }
+    while (s == STATUS_OK && (s = db_row(st, &row, err)) == STATUS_OK && row) {
+        bool named = false;
+        s = named_in(f->subjects, db_column(st, 1), &named, err);
+        if (named) {
+            struct str id = db_column(st, 0);
+            (void)sqlite3_bind_text(drop, 1, id.ptr, (int)id.len, SQLITE_TRANSIENT);
+            s = db_run(drop, err);
+            f->answers++;
+        }
+    }
+    (void)sqlite3_finalize(st);
+    (void)sqlite3_finalize(drop);
+    return s;
+}
+
 enum status answers_forget_now(sqlite3 *db, struct forgetting *f, struct error *err)
 {
     f->answers = 0;
@@ -187,6 +220,10 @@ enum status answers_forget_now(sqlite3 *db, struct forgetting *f, struct error *
     }
     if (s == STATUS_OK && f->subjects != NULL) {
         s = drop_named(db, f, err);
+        s = s == STATUS_OK ? drop_titles(db, f, err) : s;
+    }
+    if (s == STATUS_OK) {
+        s = conversations_drop_empty(db, err);
     }
     if (s == STATUS_OK && !f->dry_run) {
         s = db_exec(db, "COMMIT", err);

@@ -68,5 +68,17 @@ void api_facets(struct request *q); /* api_facets.c */
 void api_document_versions(struct request *q);
 void api_tenants_list(struct request *q);
 void api_tenant_create(struct request *q);
+void api_conversations_list(struct request *q); /* api_conversations.c */
+void api_conversations_erase(struct request *q);
+void api_user_conversations_erase(struct request *q);
+void api_conversations_export(struct request *q);
+void api_conversation_get(struct request *q);
+void api_conversation_rename(struct request *q);
+void api_conversation_delete(struct request *q);
+void api_conversation_export(struct request *q);
+void api_shares_list(struct request *q);
+void api_share_create(struct request *q);
+void api_share_delete(struct request *q);
+void api_shared(struct request *q); /* api_shared.c */
 
 #endif

@@ -15,6 +15,7 @@
 #include "base/log.h"
 #include "generate/generate_rpc.h"
 #include "serve/chat_responses.h"
+#include "serve/conversations.h"
 #include "serve/http/jsonw.h"
 #include "serve/logprobs.h"
 #include "serve/passage.h"
@@ -128,6 +129,9 @@ static void record(struct chat *c, const char *outcome)
     answers_write(c->q->serve->answers, &c->record, on_recorded, c);
     if (keeps) {
         c->dialect->keep(c);
+    }
+    if (c->complete) {
+        chat_conversation_keep(c);
     }
     http_request_release(http);
 }
@@ -467,6 +471,22 @@ static const struct json *translated(struct chat *c, const struct json *body)
     return NULL;
 }
 
+static void begin(struct chat *c)
+{
+    struct request *q = c->q;
+    c->created_wall_ms = clock_wall_ms();
+    c->started_ms = clock_monotonic_ms();
+    buf_init(&c->text, CHAT_ANSWER_MAX);
+    id_new(c->id);
+    q->op = c;
+    q->on_gone = on_gone;
+    if (c->ask.plain) {
+        talk(c);
+    } else {
+        search(c);
+    }
+}
+
 void chat_ask(struct request *q, const struct json *body, const struct chat_dialect *dialect,
               void *more)
 {
@@ -492,21 +512,11 @@ void chat_ask(struct request *q, const struct json *body, const struct chat_dial
                   s == STATUS_NOT_FOUND ? "model_not_found" : status_name(s), err.text);
         return;
     }
-    c->created_wall_ms = clock_wall_ms();
-    c->started_ms = clock_monotonic_ms();
     /* the record is written after the body's JSON may be gone */
     c->ask.model = arena_strdup(q->arena, c->ask.model);
     if (c->ask.model == NULL) {
         api_out_of_memory(q);
         return;
     }
-    buf_init(&c->text, CHAT_ANSWER_MAX);
-    id_new(c->id);
-    q->op = c;
-    q->on_gone = on_gone;
-    if (c->ask.plain) {
-        talk(c);
-    } else {
-        search(c);
-    }
+    chat_conversation_begin(c, body, begin);
 }

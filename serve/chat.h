@@ -37,8 +37,9 @@ struct chat_dialect {
 
 struct chat {
     const struct chat_dialect *dialect;
-    void *more;        /* the dialect's; in the arena */
-    struct request *q; /* NULL once answered or gone */
+    struct chat_conversation *conversation; /* conversations.h; NULL: not kept in one */
+    void *more;                             /* the dialect's; in the arena */
+    struct request *q;                      /* NULL once answered or gone */
     struct http_request *http;
     char id[ID_CAP];
     struct chat_request ask;

@@ -2,6 +2,7 @@
  * wait for their reader. */
 #include "serve/chat.h"
 #include "serve/cited.h"
+#include "serve/conversations.h"
 #include "serve/http/jsonw.h"
 #include "serve/passage.h"
 #include "serve/request.h"
@@ -43,6 +44,9 @@ void chat_carrel(struct jsonw *w, const struct chat *c, bool last)
     jsonw_key(w, "carrel");
     jsonw_open(w, '{');
     jsonw_field_z(w, "answer_id", c->id);
+    if (chat_conversation_id(c) != NULL) {
+        jsonw_field_z(w, "conversation", chat_conversation_id(c));
+    }
     jsonw_field_z(w, "engine", c->engine);
     jsonw_field_z(w, "model", c->model);
     if (c->route_json != NULL) {

@@ -11,6 +11,7 @@
 #include "base/file.h"
 #include "base/log.h"
 #include "base/tls/tls.h"
+#include "serve/conversations_sweep.h"
 
 #define ADMIN_QUEUED_MAX 64
 #define SHUTDOWN_GRACE_MS 3000 /* less than the time a service has to close (base/service.c) */
@@ -150,6 +151,10 @@ static enum status serve_open(struct service *svc, struct error *err)
         st = answers_open(svc->loop, svc->home, &s->answers, err);
     }
     if (st == STATUS_OK) {
+        st = conversations_sweep_start(svc->loop, svc->home, s->answers,
+                                       svc->settings->conversations.keep_days, &s->sweep, err);
+    }
+    if (st == STATUS_OK) {
         load_page(s);
         st = open_http(s, err);
     }
@@ -214,6 +219,7 @@ static void on_http_closed(void *data)
 static void serve_close(struct service *svc)
 {
     struct serve *s = svc->state;
+    conversations_sweep_stop(s->sweep);
     http_server_close(s->http, on_http_closed, s);
 }
 

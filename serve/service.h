@@ -18,6 +18,7 @@ struct serve {
     struct tls_context *tls; /* NULL: plain */
     struct auth *auth;
     struct answers *answers;
+    struct conversations_sweep *sweep;
     struct lane admin;         /* keys and tenants being written */
     struct static_files *page; /* NULL: not built */
     int port;

@@ -231,6 +231,10 @@ const struct setting settings_schema[] = {
         "clients can go on from it (previous_response_id), unless they say store: false; 0: "
         "never."),
 
+    ROW("conversations.keep_days", INT, conversations.keep_days, 0, 3650, "90",
+        "A conversation of the page is kept for its owner until so many days have gone without a "
+        "new question in it; then it and the links to it go. 0: none is kept."),
+
     ROW("retrieve.top_k", INT, retrieve.top_k, 1, 100, "8",
         "Passages a search returns unless told."),
     ROW("retrieve.candidates", INT, retrieve.candidates, 10, 1000, "100",
@@ -325,6 +329,7 @@ const struct setting_section settings_sections[] = {
      "What turns texts into vectors: built in and fitted to each tenant's documents, or imported."},
     {"reranker", "Reading the best passages again beside the question."},
     {"responses", "Responses that clients of the API asked to have kept."},
+    {"conversations", "What people asked on the page, kept for themselves."},
     {"retrieve", "Finding passages."},
     {"generate", "Writing answers."},
     {"generate.upstream", "A model elsewhere, by written policy only."},

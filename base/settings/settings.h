@@ -135,6 +135,9 @@ struct settings {
         int64_t keep_days; /* POST /v1/responses with "store"; 0: not kept */
     } responses;
     struct {
+        int64_t keep_days; /* without a new question; 0: not kept */
+    } conversations;
+    struct {
         const char *model; /* name of an imported reranker; "" : none */
         int64_t candidates, budget_ms;
     } reranker;

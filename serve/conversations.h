@@ -1,0 +1,124 @@
+/* Conversations that people have kept: the questions of answers' records with what was answered, in
+ * order, under a title; and links to them for others of the tenant. They lie in the tenant's
+ * serve.db beside the answers' records, go with those (an erasure), after a number of days without
+ * a new question, and when their owner says so. What follows an answer in its conversation may say
+ * again what that one said: it goes with it, and is hidden with it.
+ *
+ * A conversation is found by its owner and by nobody else, but through a share: a secret of 256
+ * bits, of which the database holds the hash.
+ *
+ * Functions over sqlite3 run on the lane of answers.h. */
+#ifndef CARREL_SERVE_CONVERSATIONS_H
+#define CARREL_SERVE_CONVERSATIONS_H
+
+#include <sqlite3.h>
+#include <stdint.h>
+
+#include "base/buf.h"
+#include "base/hash.h"
+#include "base/status.h"
+
+struct answers;
+struct chat;
+struct json;
+
+#define EXCHANGES_MAX 200 /* of a conversation */
+#define CONVERSATIONS_LISTED_MAX 200
+#define CONVERSATION_TITLE_MAX 200 /* bytes */
+#define CONVERSATION_SHARES_MAX 20 /* links to one that are alive */
+#define CONVERSATION_JSON_MAX ((size_t)32 * 1024 * 1024)
+#define CONVERSATION_EXPORT_MAX ((size_t)128 * 1024 * 1024)
+#define SHARE_TOKEN_CAP 65 /* 256 bits in hexadecimal, and NUL */
+
+/* tenants/<id>/serve.db. title: '' means the first question; an exchange's question is its
+ * answer's. */
+#define CONVERSATIONS_SCHEMA                                                                       \
+    "CREATE TABLE conversations(id TEXT PRIMARY KEY, user TEXT NOT NULL, title TEXT NOT NULL,"     \
+    " created_wall_ms INTEGER NOT NULL, changed_wall_ms INTEGER NOT NULL) STRICT, WITHOUT ROWID;"  \
+    "CREATE INDEX conversations_by_user ON conversations(user, changed_wall_ms, id);"              \
+    "CREATE INDEX conversations_by_time ON conversations(changed_wall_ms);"                        \
+    "CREATE TABLE exchanges(answer TEXT PRIMARY KEY REFERENCES answers(id) ON DELETE CASCADE,"     \
+    " conversation TEXT NOT NULL REFERENCES conversations(id) ON DELETE CASCADE,"                  \
+    " number INTEGER NOT NULL, text TEXT NOT NULL, facts TEXT NOT NULL) STRICT, WITHOUT ROWID;"    \
+    "CREATE UNIQUE INDEX exchanges_in_order ON exchanges(conversation, number);"                   \
+    "CREATE TABLE shares(hash BLOB PRIMARY KEY, id TEXT NOT NULL UNIQUE,"                          \
+    " conversation TEXT NOT NULL REFERENCES conversations(id) ON DELETE CASCADE,"                  \
+    " until_number INTEGER NOT NULL, created_wall_ms INTEGER NOT NULL,"                            \
+    " expires_wall_ms INTEGER NOT NULL) STRICT, WITHOUT ROWID;"                                    \
+    "CREATE INDEX shares_by_conversation ON shares(conversation);"
+
+/* Whose, and which; every function here takes one. All text is borrowed. */
+struct conversation_ask {
+    const char *user, *id;
+    const char *title;          /* to be, or "" */
+    const char *like;           /* of a list: in the title; NULL: any */
+    const char *before;         /* of a list: behind this one; NULL: from the newest */
+    int64_t limit;              /* of a list */
+    int64_t now_ms, expired_ms; /* what last changed before the latter is not told */
+    int64_t keep_days;          /* told in lists */
+    bool markdown;              /* an export's form */
+    bool all;                   /* an export of all of the user's */
+    /* shares */
+    uint8_t hash[SHA256_BYTES];
+    const char *share; /* its id */
+    const char *token; /* the link's secret, told once */
+    int64_t expires_ms;
+    const char *readable; /* JSON array of documents that the viewer may read */
+    /* out */
+    struct buf *out; /* JSON, or an export */
+    int64_t count;   /* conversations that went */
+};
+
+/* {"conversations": [...], "next": id or null}: newest first. */
+enum status conversations_list(sqlite3 *db, struct conversation_ask *a,
+                               struct error *err) MUST_CHECK;
+/* One with its exchanges and what was said of them. NOT_FOUND. */
+enum status conversation_read(sqlite3 *db, struct conversation_ask *a,
+                              struct error *err) MUST_CHECK;
+enum status conversation_rename(sqlite3 *db, struct conversation_ask *a,
+                                struct error *err) MUST_CHECK;
+enum status conversation_delete(sqlite3 *db, struct conversation_ask *a,
+                                struct error *err) MUST_CHECK;
+/* All of the user's, with the records of their answers, out of the file too. */
+enum status conversations_erase(sqlite3 *db, struct conversation_ask *a,
+                                struct error *err) MUST_CHECK;
+/* One, or all; oldest first. */
+enum status conversations_export(sqlite3 *db, struct conversation_ask *a,
+                                 struct error *err) MUST_CHECK;
+/* Those that did not change since expired_ms, and links that are over, go. */
+enum status conversations_expire(sqlite3 *db, int64_t now_ms, int64_t expired_ms,
+                                 struct error *err) MUST_CHECK;
+
+/* ---- conversations_share.c ---- */
+
+enum status share_create(sqlite3 *db, struct conversation_ask *a, struct error *err) MUST_CHECK;
+enum status shares_list(sqlite3 *db, struct conversation_ask *a, struct error *err) MUST_CHECK;
+enum status share_delete(sqlite3 *db, struct conversation_ask *a, struct error *err) MUST_CHECK;
+/* The documents that the answers behind a link were made from, one a line, to out. NOT_FOUND: there
+ * is no such link, or it is over. TOO_LARGE: more than SHARE_DOCUMENTS_MAX. */
+#define SHARE_DOCUMENTS_MAX 512
+enum status share_documents(sqlite3 *db, struct conversation_ask *a, struct error *err) MUST_CHECK;
+/* What is behind the link, up to the first answer that was made from a document which is not among
+ * readable: from there on the exchanges are there, but empty and "hidden". */
+enum status share_read(sqlite3 *db, struct conversation_ask *a, struct error *err) MUST_CHECK;
+
+/* ---- conversations_keep.c: a chat that is to be kept ---- */
+
+struct chat_conversation;
+/* Reads "conversation" of the body: "new", or the id of one of the asker's. go runs when it can be
+ * gone on with, at once where nothing is to be kept; else an error was answered. */
+void chat_conversation_begin(struct chat *c, const struct json *body, void (*go)(struct chat *c));
+/* The chat is complete and its record is being written. */
+void chat_conversation_keep(struct chat *c);
+/* Its id, or NULL. */
+const char *chat_conversation_id(const struct chat *c);
+
+/* ---- in what is to be forgotten (answers_forget.c); inside its transaction ---- */
+
+/* Before the answers of erased documents go; erased: SQL of a set of their ids. */
+enum status conversations_drop_erased(sqlite3 *db, const char *erased,
+                                      struct error *err) MUST_CHECK;
+/* Those without an exchange. */
+enum status conversations_drop_empty(sqlite3 *db, struct error *err) MUST_CHECK;
+
+#endif

@@ -1,0 +1,359 @@
+/* A chat that is kept in a conversation: checked before anything is asked, written with its record.
+ *
+ * What is kept may only come from this conversation, or an erasure and a link's viewer would find
+ * texts whose documents nobody can tell. So the assistant's earlier messages in the request have to
+ * be answers of the conversation, and results of functions are not taken. */
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/clock.h"
+#include "base/db.h"
+#include "base/log.h"
+#include "serve/chat.h"
+#include "serve/conversations.h"
+#include "serve/request.h"
+
+#define DAY_MS INT64_C(86400000)
+
+struct chat_conversation {
+    struct chat *c;
+    struct http_request *http;
+    void (*go)(struct chat *c);
+    char id[ID_CAP], tenant[65], user[64];
+    const char *filter; /* JSON, or NULL */
+    int64_t expired_ms;
+    int64_t last; /* number of the newest exchange when the question was asked; 0: a new one */
+};
+
+const char *chat_conversation_id(const struct chat *c)
+{
+    return c->conversation == NULL ? NULL : c->conversation->id;
+}
+
+/* ---- before ---- */
+
+static enum status is_said(sqlite3_stmt *st, const struct chat_conversation *k, const char *text,
+                           struct error *err)
+{
+    bool row = false;
+    (void)sqlite3_bind_text(st, 1, k->id, -1, SQLITE_STATIC);
+    (void)sqlite3_bind_text(st, 2, text, -1, SQLITE_STATIC);
+    enum status s = db_row(st, &row, err);
+    db_reset(st);
+    return s == STATUS_OK && !row
+               ? error_set(
+                     err, STATUS_INVALID,
+                     "messages: the assistant's messages must be answers of the conversation, "
+                     "as it keeps them")
+               : s;
+}
+
+static enum status check_said(sqlite3 *db, const struct chat_conversation *k, struct error *err)
+{
+    const Ge__ChatRequest *ask = &k->c->ask.ask;
+    sqlite3_stmt *st = NULL;
+    enum status s = db_prepare(
+        db, "SELECT 1 FROM exchanges WHERE conversation = ?1 AND text = ?2 LIMIT 1", &st, err);
+    for (size_t i = 0; i < ask->n_messages && s == STATUS_OK; i++) {
+        if (strcmp(ask->messages[i]->role, "assistant") == 0) {
+            s = is_said(st, k, ask->messages[i]->content, err);
+        }
+    }
+    (void)sqlite3_finalize(st);
+    return s;
+}
+
+static enum status check(sqlite3 *db, void *data, struct error *err)
+{
+    struct chat_conversation *k = data;
+    sqlite3_stmt *st = NULL;
+    bool row = false;
+    enum status s = db_prepare(db,
+                               "SELECT (SELECT max(number) FROM exchanges e WHERE e.conversation ="
+                               " c.id) FROM conversations c WHERE c.id = ?1 AND c.user = ?2"
+                               " AND c.changed_wall_ms >= ?3",
+                               &st, err);
+    if (s == STATUS_OK) {
+        (void)sqlite3_bind_text(st, 1, k->id, -1, SQLITE_STATIC);
+        (void)sqlite3_bind_text(st, 2, k->user, -1, SQLITE_STATIC);
+        (void)sqlite3_bind_int64(st, 3, k->expired_ms);
+        s = db_row(st, &row, err);
+    }
+    k->last = s == STATUS_OK && row ? sqlite3_column_int64(st, 0) : 0;
+    (void)sqlite3_finalize(st);
+    if (s == STATUS_OK && !row) {
+        s = error_set(err, STATUS_NOT_FOUND, "there is no such conversation of yours");
+    } else if (s == STATUS_OK && k->last >= EXCHANGES_MAX) {
+        s = error_set(err, STATUS_TOO_LARGE,
+                      "a conversation has at most %d questions: begin a new one", EXCHANGES_MAX);
+    } else if (s == STATUS_OK) {
+        s = check_said(db, k, err);
+    }
+    return s;
+}
+
+static void refuse(struct request *q, const struct error *err)
+{
+    if (err->code == STATUS_NOT_FOUND || err->code == STATUS_INVALID ||
+        err->code == STATUS_TOO_LARGE) {
+        int status = err->code == STATUS_NOT_FOUND ? 404 : 400;
+        api_error(q, status, err->code == STATUS_INVALID ? "messages" : "conversation",
+                  status_name(err->code), err->text);
+    } else {
+        api_fail(q, err);
+    }
+}
+
+static void on_checked(const struct error *err, struct buf *json, void *data)
+{
+    (void)json;
+    struct chat_conversation *k = data;
+    struct http_request *http = k->http;
+    if (!http_request_gone(http)) {
+        if (err->code == STATUS_OK) {
+            k->go(k->c);
+        } else {
+            refuse(k->c->q, err);
+        }
+    }
+    http_request_release(http);
+}
+
+/* "new" has neither a past nor one that is made up. */
+static enum status check_new(const struct chat *c, struct error *err)
+{
+    const Ge__ChatRequest *ask = &c->ask.ask;
+    for (size_t i = 0; i < ask->n_messages; i++) {
+        if (strcmp(ask->messages[i]->role, "assistant") == 0) {
+            return error_set(err, STATUS_INVALID,
+                             "messages: a new conversation has no answers of the assistant yet");
+        }
+    }
+    return STATUS_OK;
+}
+
+static enum status check_tools(const struct chat *c, struct error *err)
+{
+    const Ge__ChatRequest *ask = &c->ask.ask;
+    bool tools = ask->n_tools > 0;
+    for (size_t i = 0; i < ask->n_messages; i++) {
+        tools = tools || strcmp(ask->messages[i]->role, "tool") == 0;
+    }
+    return tools ? error_set(err, STATUS_INVALID,
+                             "messages: what functions gave back cannot be kept in a conversation")
+                 : STATUS_OK;
+}
+
+/* The id, or "" where a new one is wanted. */
+static enum status wanted(struct request *q, const struct json *v, struct str *id,
+                          struct error *err)
+{
+    *id = jsonr_str(jsonr_kind(v) == JSON_KIND_OBJECT ? jsonr_get(v, "id") : v);
+    if (q->serve->settings->conversations.keep_days == 0) {
+        return error_set(err, STATUS_UNSUPPORTED,
+                         "conversations are not kept here (conversations.keep_days is 0)");
+    }
+    if (id->ptr != NULL && str_eq(*id, STR("new"))) {
+        *id = STR("");
+        return STATUS_OK;
+    }
+    return id->ptr == NULL || !id_valid(id->ptr)
+               ? error_set(err, STATUS_INVALID,
+                           "conversation must be \"new\", or the id of one of yours")
+               : STATUS_OK;
+}
+
+void chat_conversation_begin(struct chat *c, const struct json *body, void (*go)(struct chat *c))
+{
+    struct request *q = c->q;
+    const struct json *v = jsonr_get(body, "conversation");
+    const struct json *filter = jsonr_get(body, "carrel");
+    struct str id;
+    struct error err;
+    if (v == NULL || c->dialect->translate != NULL) { /* others have no word for it */
+        go(c);
+        return;
+    }
+    enum status s = wanted(q, v, &id, &err);
+    s = s == STATUS_OK ? check_tools(c, &err) : s;
+    if (s == STATUS_OK && id.len == 0) {
+        s = check_new(c, &err);
+    }
+    if (s != STATUS_OK) {
+        api_error(q, 400, "conversation", status_name(s), err.text);
+        return;
+    }
+    struct chat_conversation *k = arena_alloc(q->arena, sizeof *k);
+    if (k == NULL) {
+        api_out_of_memory(q);
+        return;
+    }
+    *k = (struct chat_conversation){.c = c, .http = q->http, .go = go};
+    (void)snprintf(k->tenant, sizeof k->tenant, "%s", q->who->tenant);
+    (void)snprintf(k->user, sizeof k->user, "%s", q->who->user);
+    (void)snprintf(k->id, sizeof k->id, "%.*s", (int)id.len, id.len == 0 ? "" : id.ptr);
+    k->filter = filter == NULL ? NULL : jsonr_text(filter, q->arena);
+    k->expired_ms = clock_wall_ms() - q->serve->settings->conversations.keep_days * DAY_MS;
+    c->conversation = k;
+    if (id.len == 0) {
+        id_new(k->id);
+        go(c);
+        return;
+    }
+    http_request_hold(q->http); /* k lives in its arena */
+    answers_run(q->serve->answers, k->tenant, check, on_checked, k);
+}
+
+/* ---- after ---- */
+
+struct kept {
+    char tenant[65], user[64], answer[ID_CAP], id[ID_CAP];
+    char *text, *facts;
+    int64_t created_ms, expired_ms, last;
+};
+
+static void free_kept(struct kept *k)
+{
+    free(k->text);
+    free(k->facts);
+    free(k);
+}
+
+static enum status insert(sqlite3 *db, const char *sql, const struct kept *k, struct error *err)
+{
+    sqlite3_stmt *st = NULL;
+    enum status s = db_prepare(db, sql, &st, err);
+    if (s == STATUS_OK) {
+        const char *const texts[] = {k->id, k->user, k->answer, k->text, k->facts};
+        for (int i = 0; i < 5; i++) {
+            int at = sqlite3_bind_parameter_index(
+                st, (const char *[]){":id", ":user", ":answer", ":text", ":facts"}[i]);
+            if (at > 0) {
+                (void)sqlite3_bind_text(st, at, texts[i], -1, SQLITE_STATIC);
+            }
+        }
+        const int64_t numbers[] = {k->created_ms, k->last};
+        for (int i = 0; i < 2; i++) {
+            int at = sqlite3_bind_parameter_index(st, i == 0 ? ":at" : ":last");
+            if (at > 0) {
+                (void)sqlite3_bind_int64(st, at, numbers[i]);
+            }
+        }
+        s = db_run(st, err);
+    }
+    (void)sqlite3_finalize(st);
+    return s;
+}
+
+/* Not where its record, the conversation, or the exchange that it goes on from went meanwhile:
+ * what is said here may come from what was erased. */
+static enum status write_exchange(sqlite3 *db, const struct kept *k, struct error *err)
+{
+    enum status s = STATUS_OK;
+    if (k->last == 0) {
+        s = insert(db,
+                   "INSERT INTO conversations SELECT :id, :user, '', :at, :at"
+                   " WHERE EXISTS(SELECT 1 FROM answers WHERE id = :answer)",
+                   k, err);
+    }
+    if (s == STATUS_OK) {
+        s = insert(db,
+                   "INSERT INTO exchanges SELECT :answer, :id, (SELECT ifnull(max(number), 0) + 1"
+                   " FROM exchanges WHERE conversation = :id), :text, :facts"
+                   " WHERE EXISTS(SELECT 1 FROM answers WHERE id = :answer)"
+                   " AND EXISTS(SELECT 1 FROM conversations WHERE id = :id AND user = :user)"
+                   " AND (:last = 0 OR EXISTS(SELECT 1 FROM exchanges WHERE conversation = :id"
+                   " AND number = :last))",
+                   k, err);
+    }
+    if (s == STATUS_OK && sqlite3_changes(db) > 0) {
+        s = insert(db,
+                   "UPDATE conversations SET changed_wall_ms = max(changed_wall_ms, :at)"
+                   " WHERE id = :id",
+                   k, err);
+    }
+    return s;
+}
+
+static enum status keep(sqlite3 *db, void *data, struct error *err)
+{
+    const struct kept *k = data;
+    enum status s = db_exec(db, "BEGIN IMMEDIATE", err);
+    if (s != STATUS_OK) {
+        return s;
+    }
+    s = conversations_expire(db, clock_wall_ms(), k->expired_ms, err);
+    s = s == STATUS_OK ? write_exchange(db, k, err) : s;
+    s = s == STATUS_OK ? db_exec(db, "COMMIT", err) : s;
+    if (s != STATUS_OK) {
+        (void)sqlite3_exec(db, "ROLLBACK", NULL, NULL, NULL);
+    }
+    return s;
+}
+
+static void on_kept(const struct error *err, struct buf *json, void *data)
+{
+    (void)json;
+    if (err->code != STATUS_OK) {
+        LOG_ERROR("an answer could not be kept in its conversation", LOG_STR("err", err->text),
+                  LOG_END);
+    }
+    free_kept(data);
+}
+
+static char *take_z(struct buf *b)
+{
+    buf_char(b, '\0');
+    if (buf_status(b) != STATUS_OK) {
+        buf_deinit(b);
+        return NULL;
+    }
+    return buf_take(b);
+}
+
+static char *facts_json(const struct chat *c)
+{
+    struct buf b;
+    struct jsonw w;
+    buf_init(&b, CHAT_ANSWER_MAX);
+    jsonw_init(&w, &b);
+    jsonw_open(&w, '{');
+    chat_citations(&w, c, false);
+    chat_carrel(&w, c, true);
+    if (c->conversation->filter != NULL) {
+        jsonw_key(&w, "filter");
+        jsonw_raw(&w, str_from(c->conversation->filter));
+    }
+    jsonw_close(&w, '}');
+    return take_z(&b);
+}
+
+void chat_conversation_keep(struct chat *c)
+{
+    const struct chat_conversation *from = c->conversation;
+    struct buf text;
+    if (from == NULL || c->q == NULL) {
+        return;
+    }
+    struct kept *k = calloc(1, sizeof *k);
+    if (k == NULL) {
+        return;
+    }
+    *k = (struct kept){
+        .created_ms = c->created_wall_ms, .expired_ms = from->expired_ms, .last = from->last};
+    memcpy(k->tenant, from->tenant, sizeof k->tenant);
+    memcpy(k->user, from->user, sizeof k->user);
+    memcpy(k->id, from->id, sizeof k->id);
+    memcpy(k->answer, c->id, sizeof k->answer);
+    buf_init(&text, CHAT_ANSWER_MAX + 1);
+    buf_str(&text, buf_view(&c->text));
+    k->text = take_z(&text);
+    k->facts = facts_json(c);
+    if (k->text == NULL || k->facts == NULL) {
+        LOG_ERROR("an answer is too long to be kept in its conversation",
+                  LOG_STR("req", c->http->id), LOG_END);
+        free_kept(k);
+        return;
+    }
+    answers_run(c->q->serve->answers, k->tenant, keep, on_kept, k);
+}
