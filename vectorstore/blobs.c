@@ -77,6 +77,7 @@ enum status blob_flush(struct blob_writer *w, struct error *err)
 enum status blob_add(struct blob_writer *w, const void *p, size_t len, struct error *err)
 {
     enum status s = STATUS_OK;
+    w->synced = false;
     if (len > GATHER - w->pending.len) {
         s = blob_flush(w, err);
     }
@@ -92,12 +93,19 @@ enum status blob_add(struct blob_writer *w, const void *p, size_t len, struct er
     return s;
 }
 
-enum status blob_finish(struct blob_writer *w, const char *path, struct error *err)
+enum status blob_sync(struct blob_writer *w, struct error *err)
 {
     enum status s = blob_flush(w, err);
-    if (s == STATUS_OK && fsync(w->fd) != 0) {
+    if (s == STATUS_OK && !w->synced && fsync(w->fd) != 0) {
         s = error_errno(err, errno, "%s: fsync", w->path);
     }
+    w->synced = s == STATUS_OK;
+    return s;
+}
+
+enum status blob_finish(struct blob_writer *w, const char *path, struct error *err)
+{
+    enum status s = blob_sync(w, err);
     if (s == STATUS_OK && rename(w->path, path) != 0) {
         s = error_errno(err, errno, "%s", path);
     }

@@ -20,7 +20,7 @@ struct blobs {
 enum blob_kind { BLOB_ORIGINAL, BLOB_TEXT, BLOB_BOXES, BLOB_BLOCKS };
 
 struct blob_writer { /* zero-initialised: not open */
-    bool open, named;
+    bool open, synced, named;
     int fd;
     uint64_t size;
     struct buf pending; /* small pieces are gathered */
@@ -45,7 +45,9 @@ enum status blob_add(struct blob_writer *w, const void *p, size_t len,
                      struct error *err) MUST_CHECK;
 /* Everything to the file, so that it can be read back. */
 enum status blob_flush(struct blob_writer *w, struct error *err) MUST_CHECK;
-/* fsync and rename to path; it stays readable until blob_end. blobs_sync makes the names durable.
+/* What was added so far is durable, under no name yet. Any thread. */
+enum status blob_sync(struct blob_writer *w, struct error *err) MUST_CHECK;
+/* blob_sync and rename to path; it stays readable until blob_end. blobs_sync makes the names durable.
  */
 enum status blob_finish(struct blob_writer *w, const char *path, struct error *err) MUST_CHECK;
 /* Closes; without blob_finish the file goes. */

@@ -518,6 +518,16 @@ static enum status last_transaction(struct put *p, bool *applied, struct error *
     return s;
 }
 
+enum status store_put_sync(struct put *p, struct error *err)
+{
+    struct blob_writer *const files[] = {&p->original, &p->text, &p->boxes, &p->blocks};
+    enum status s = STATUS_OK;
+    for (size_t i = 0; i < sizeof files / sizeof files[0] && s == STATUS_OK; i++) {
+        s = files[i]->open ? blob_sync(files[i], err) : s;
+    }
+    return s;
+}
+
 enum status store_put_commit(struct put *p, Vs__PutReply *out, struct error *err)
 {
     bool applied = false;

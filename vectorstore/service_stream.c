@@ -267,6 +267,7 @@ struct upload {
     char *name;
     uint32_t dimensions, fitted_on;
     bool begun, entered, commit, ending, candidate;
+    bool whole; /* the put has its last message: its files go to the disk, then it is committed */
     Vs__PutReply put_reply;
     Vs__DocumentInfo stored; /* of it */
     Vs__PutEncoderReply encoder_reply;
@@ -286,16 +287,20 @@ static enum status put_piece(struct upload *u, struct store *s, struct error *er
     if (st == STATUS_OK) {
         st = store_put_add(u->put, m, err);
     }
-    if (st == STATUS_OK && m->has_commit && m->commit) {
-        vs__put_reply__init(&u->put_reply);
-        st = store_put_commit(u->put, &u->put_reply, err);
-        if (st == STATUS_OK && u->put_reply.applied) {
-            st = store_put_stored(u->put, &u->op->page, &u->stored, err);
-            u->put_reply.stored = st == STATUS_OK ? &u->stored : NULL;
-        }
-        u->commit = true;
-        u->op->reply = &u->put_reply.base;
+    u->whole = m->has_commit && m->commit;
+    return st;
+}
+
+static enum status put_commit(struct upload *u, struct error *err)
+{
+    vs__put_reply__init(&u->put_reply);
+    enum status st = store_put_commit(u->put, &u->put_reply, err);
+    if (st == STATUS_OK && u->put_reply.applied) {
+        st = store_put_stored(u->put, &u->op->page, &u->stored, err);
+        u->put_reply.stored = st == STATUS_OK ? &u->stored : NULL;
     }
+    u->commit = true;
+    u->op->reply = &u->put_reply.base;
     return st;
 }
 
@@ -419,10 +424,50 @@ static void upload_fail(struct upload *u, enum status s, const char *text)
     upload_end(u);
 }
 
+static void upload_done(void *job);
+
+static void upload_go(struct upload *u, struct lane *lane, lane_work_fn work, lane_done_fn done)
+{
+    struct error err;
+    enum status s = lane_submit(lane, work, done, u, &err);
+    if (s != STATUS_OK) {
+        u->op->working = false;
+        upload_fail(u, s, err.text);
+    }
+}
+
+static void commit_work(void *job)
+{
+    struct upload *u = job;
+    u->op->status = put_commit(u, &u->op->err);
+}
+
+static void sync_work(void *job)
+{
+    struct upload *u = job;
+    u->op->status = store_put_sync(u->put, &u->op->err);
+}
+
+static void sync_done(void *job)
+{
+    struct upload *u = job;
+    struct op *op = u->op;
+    u->whole = false;
+    if (op->status == STATUS_OK && !atomic_load(&op->cancelled)) {
+        upload_go(u, &op->tenant->write, commit_work, upload_done);
+    } else {
+        upload_done(u);
+    }
+}
+
 static void upload_done(void *job)
 {
     struct upload *u = job;
     struct op *op = u->op;
+    if (u->whole && op->status == STATUS_OK && !atomic_load(&op->cancelled)) {
+        upload_go(u, &op->tenant->sync, sync_work, sync_done);
+        return;
+    }
     op->working = false;
     arena_reset(&op->arena);
     op->request = NULL;
@@ -441,14 +486,9 @@ static void upload_done(void *job)
 
 static void upload_run(struct upload *u)
 {
-    struct error err;
     rpc_call_pause(u->op->call);
     u->op->working = true;
-    enum status s = lane_submit(&u->op->tenant->write, upload_work, upload_done, u, &err);
-    if (s != STATUS_OK) {
-        u->op->working = false;
-        upload_fail(u, s, err.text);
-    }
+    upload_go(u, &u->op->tenant->write, upload_work, upload_done);
 }
 
 static const struct op_row upload_rows[] = {{&vs_put_method, NULL, true},

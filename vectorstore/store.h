@@ -59,6 +59,9 @@ enum status store_put_begin(struct store *s, const Vs__PutRequest__Begin *begin,
                             struct error *err) MUST_CHECK;
 /* A further message: original, text, boxes, chunks in any number. */
 enum status store_put_add(struct put *p, const Vs__PutRequest *m, struct error *err) MUST_CHECK;
+/* Between the last message and the commit, on any one thread: waits for the disk, so that the writer
+ * need not. Optional. */
+enum status store_put_sync(struct put *p, struct error *err) MUST_CHECK;
 enum status store_put_commit(struct put *p, Vs__PutReply *out, struct error *err) MUST_CHECK;
 /* What the store has of the document after a commit that was applied; lives in a. */
 enum status store_put_stored(const struct put *p, struct arena *a, Vs__DocumentInfo *out,

@@ -11,11 +11,13 @@
 
 #define WRITES_QUEUED 256U
 #define READS_QUEUED 256U
+#define SYNCS 2U /* at once: what waits together is written together */
 #define DAY_MS INT64_C(86400000)
 
 static bool quiet(const struct tenant *t)
 {
-    return t->refs == 0 && lane_idle(&t->write) && lane_idle(&t->read) && lane_idle(&t->seal);
+    return t->refs == 0 && lane_idle(&t->write) && lane_idle(&t->read) && lane_idle(&t->seal) &&
+           lane_idle(&t->sync);
 }
 
 static void tenant_free(struct tenant *t)
@@ -193,6 +195,7 @@ static enum status tenant_new(struct tenants *all, const char *name, struct tena
     lane_init(&t->write, all->svc->loop, 1, WRITES_QUEUED);
     lane_init(&t->read, all->svc->loop, STORE_READERS, READS_QUEUED);
     lane_init(&t->seal, all->svc->loop, 1, 1);
+    lane_init(&t->sync, all->svc->loop, SYNCS, WRITES_QUEUED);
     if (map_put(&all->by_name, str_from(t->name), t, NULL) != STATUS_OK) {
         free(t);
         return error_set(err, STATUS_NO_MEMORY, "out of memory");

@@ -38,6 +38,7 @@ struct tenant {
     struct tenants *all;
     char name[65];
     struct lane write, read, seal;
+    struct lane sync; /* files of puts, on their way to the disk */
     uint32_t refs; /* calls that hold it */
     bool maintaining, sealing, closing;
     uint64_t waiting;       /* to seal, until another has done: its number in the queue; 0: no */
