@@ -24,11 +24,14 @@ struct content {
     size_t tail_len;
     /* original */
     uint64_t left;
+    bool part;  /* only the bytes [from, from + left) of the version that etag names, ... */
+    int status; /* ... told with it */
+    uint64_t from;
     /* page */
     uint32_t page, dpi;
     struct buf png;
     float width, height;
-    char etag[64];
+    char etag[SHA256_HEX_CAP + 8];
 };
 
 static void content_free(struct request *q)
@@ -259,6 +262,46 @@ static void disposition(struct request *q, struct str path)
     buf_deinit(&b);
 }
 
+/* The original's name is its content's hash, so a reader who put it together from parts can check
+ * it. */
+static void version_of(const Vs__DocumentInfo *d, struct content *c, struct http_version_of *v)
+{
+    char hex[SHA256_HEX_CAP] = "";
+    if (d->hash.len == SHA256_BYTES) {
+        sha256_hex(d->hash.data, hex);
+    }
+    (void)snprintf(c->etag, sizeof c->etag, "\"%s\"", hex);
+    *v = (struct http_version_of){.etag = c->etag, .length = d->size};
+}
+
+static void original_headers(struct request *q, const Vs__DocumentInfo *d)
+{
+    q->http->on_drain = on_drain;
+    disposition(q, str_of_bytes(d->location->path));
+    http_header(q->http, "Content-Security-Policy", "sandbox; default-src 'none'");
+    http_header(q->http, "Cache-Control", "private, no-store");
+}
+
+static void original_begin(struct request *q, const Vs__DocumentInfo *d)
+{
+    struct content *c = q->op;
+    struct http_version_of v;
+    char chosen[sizeof c->etag];
+    memcpy(chosen, c->etag, sizeof chosen);
+    version_of(d, c, &v);
+    if (!c->part) {
+        int status;
+        original_headers(q, d);
+        c->begun = http_choose(q->http, &v, &status, &c->from, &c->left);
+        if (c->begun) {
+            http_stream_begin(q->http, status, safe_type(d->format), (int64_t)c->left);
+        }
+    } else if (strcmp(chosen, c->etag) == 0) {
+        c->begun = true;
+        http_stream_begin(q->http, c->status, safe_type(d->format), (int64_t)c->left);
+    } /* else another version came in between: on_original_end says so */
+}
+
 static void on_original(struct request *q, const ProtobufCMessage *m)
 {
     struct content *c = q->op;
@@ -267,13 +310,7 @@ static void on_original(struct request *q, const ProtobufCMessage *m)
         return;
     }
     if (!c->begun && reply->document != NULL) {
-        c->begun = true;
-        c->left = reply->document->size;
-        q->http->on_drain = on_drain;
-        disposition(q, str_of_bytes(reply->document->location->path));
-        http_header(q->http, "Content-Security-Policy", "sandbox; default-src 'none'");
-        http_header(q->http, "Cache-Control", "private, no-store");
-        http_stream_begin(q->http, 200, safe_type(reply->document->format), (int64_t)c->left);
+        original_begin(q, reply->document);
     }
     if (c->begun && reply->has_data) {
         size_t n = reply->data.len < c->left ? reply->data.len : (size_t)c->left;
@@ -292,22 +329,71 @@ static void on_original_end(struct request *q, const struct error *err)
         } else {
             http_stream_cut(q->http);
         }
+    } else if (err->code == STATUS_OK && c->part) {
+        http_headers_forget(q->http);
+        http_header(q->http, "Retry-After", "1");
+        api_error(q, 503, NULL, "changed", "The document was replaced just now: try again.");
     } else if (err->code == STATUS_OK) {
         api_error(q, 404, NULL, "not_found",
                   "The original is not kept before the document is ready.");
     } else {
+        http_headers_forget(q->http);
         api_fail(q, err);
     }
 }
 
+static void ask_original(struct request *q)
+{
+    struct content *c = q->op;
+    Vs__GetOriginalRequest ask = VS__GET_ORIGINAL_REQUEST__INIT;
+    struct api_call how = {.on_reply = on_original, .on_finish = on_original_end};
+    ask.document = pb_text(c->id);
+    ask.has_offset = ask.has_length = c->part;
+    ask.offset = c->from;
+    ask.length = c->left;
+    c->rpc = api_start(q, PEER_VECTORSTORE, &vs_get_original_method, 0, &ask.base, &how);
+}
+
+static void on_original_info(struct request *q, const ProtobufCMessage *m, const struct error *err)
+{
+    struct content *c = q->op;
+    const Vs__GetDocumentReply *reply = vs_get_document_reply(m);
+    struct http_version_of v;
+    int status;
+    if (reply == NULL) {
+        q->on_gone = NULL;
+        api_fail(q, err);
+        return;
+    }
+    version_of(reply->document, c, &v);
+    original_headers(q, reply->document);
+    if (http_choose(q->http, &v, &status, &c->from, &c->left)) {
+        c->part = true; /* of the whole, too: what was chosen holds for this version only */
+        c->status = status;
+        ask_original(q);
+    }
+}
+
+/* Who sets conditions or wants a part is told by the document's row what there is; all others save
+ * that call. */
 void api_document_original(struct request *q)
 {
+    static const char *const conditions[] = {"range", "if-match", "if-none-match",
+                                             "if-modified-since", "if-unmodified-since"};
     struct content *c = content_new(q);
-    if (c != NULL) {
-        Vs__GetOriginalRequest ask = VS__GET_ORIGINAL_REQUEST__INIT;
-        struct api_call how = {.on_reply = on_original, .on_finish = on_original_end};
+    bool asks_more = false;
+    for (size_t i = 0; i < sizeof conditions / sizeof conditions[0]; i++) {
+        asks_more = asks_more || http_head_get(q->http->head, conditions[i]).ptr != NULL;
+    }
+    if (c == NULL) {
+        return;
+    }
+    if (asks_more) {
+        Vs__GetDocumentRequest ask = VS__GET_DOCUMENT_REQUEST__INIT;
         ask.document = pb_text(c->id);
-        c->rpc = api_start(q, PEER_VECTORSTORE, &vs_get_original_method, 0, &ask.base, &how);
+        api_unary(q, PEER_VECTORSTORE, &vs_get_document_method, 0, &ask.base, on_original_info);
+    } else {
+        ask_original(q);
     }
 }
 
@@ -375,8 +461,7 @@ static void on_document(struct request *q, const ProtobufCMessage *m, const stru
         n += (size_t)snprintf(c->etag + n, sizeof c->etag - n, "%02x", h.data[i]);
     }
     (void)snprintf(c->etag + n, sizeof c->etag - n, "-%u-%u\"", c->page, c->dpi);
-    struct str seen = http_head_get(q->http->head, "if-none-match");
-    if (seen.len > 0 && memmem(seen.ptr, seen.len, c->etag, strlen(c->etag)) != NULL) {
+    if (http_etag_listed(q->http->head, "if-none-match", c->etag, true)) {
         page_headers(q, c);
         http_respond(q->http, 304, NULL, STR(""));
         return;

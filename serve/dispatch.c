@@ -120,6 +120,8 @@ static bool allowed(struct request *q)
     if (!known(q)) {
         return false;
     }
+    /* a key comes from a program; a browser with a cookie can be made to ask by others */
+    q->http->may_compress = q->session == NULL;
     int64_t retry_s;
     if (!auth_may_ask(q->serve->auth, q->who, clock_monotonic_ms(), &retry_s)) {
         return retry_later(q, retry_s, "This key has made its requests for this minute.");

@@ -88,6 +88,7 @@ static enum status open_http(struct serve *s, struct error *err)
         .header_timeout_ms = set->http.header_timeout_ms,
         .idle_timeout_ms = set->http.idle_timeout_ms,
         .request_timeout_ms = set->http.request_timeout_ms,
+        .compress_above = (size_t)set->http.compress_above,
         .max_connections = (size_t)set->http.max_connections,
         .max_connections_per_address = (size_t)set->http.max_connections_per_address,
         .max_requests_in_flight = (size_t)set->http.max_requests_in_flight,

@@ -165,6 +165,22 @@ static enum status check_sent(struct op *op, const char *document, const Vs__Get
                            document);
 }
 
+static bool is_part(const Vs__GetOriginalRequest *m)
+{
+    return m->has_offset && m->has_length;
+}
+
+/* The piece that was read, up to the end of what was asked for. */
+static void cut_part(struct op *op, const Vs__GetOriginalRequest *m, Vs__GetOriginalReply *r)
+{
+    uint64_t sent = op->offset - m->offset; /* this piece included */
+    if (sent >= m->length) {
+        uint64_t over = sent - m->length;
+        r->data.len -= over < r->data.len ? (size_t)over : r->data.len;
+        op->last = true;
+    }
+}
+
 enum status work_get_original(struct op *op, struct store *s, struct error *err)
 {
     const Vs__GetOriginalRequest *m = vs_get_original_request(op->request);
@@ -178,7 +194,12 @@ enum status work_get_original(struct op *op, struct store *s, struct error *err)
         op->phase = 1;
         enum status begun = open_files(op, s, m->document, m->has_as_of_ms ? &m->as_of_ms : NULL,
                                        &r->document, err);
-        if (begun == STATUS_OK && r->document->hash.len == sizeof op->expected) {
+        if (begun == STATUS_OK && is_part(m)) {
+            begun = m->offset <= r->document->size
+                        ? STATUS_OK
+                        : error_set(err, STATUS_INVALID, "the original ends before this part");
+            op->offset = m->offset;
+        } else if (begun == STATUS_OK && r->document->hash.len == sizeof op->expected) {
             memcpy(op->expected, r->document->hash.data, sizeof op->expected);
             op->hash = sha256_new();
         }
@@ -187,6 +208,9 @@ enum status work_get_original(struct op *op, struct store *s, struct error *err)
     r->has_data = true;
     enum status st = read_piece(op, op->files[0], &r->data, err);
     op->last = r->data.len < PIECE_BYTES;
+    if (st == STATUS_OK && is_part(m)) {
+        cut_part(op, m, r);
+    }
     return st == STATUS_OK ? check_sent(op, m->document, r, err) : st;
 }
 

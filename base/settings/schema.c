@@ -71,6 +71,9 @@ const struct setting settings_schema[] = {
         "Requests worked on at once; more are answered 503."),
     ROW("http.requests_per_minute", INT, http.requests_per_minute, 0, 1000000, "600",
         "Requests a key may make in a minute before it is answered 429; 0 switches the limit off."),
+    ROW("http.compress_above", SIZE, http.compress_above, 0, GIB, "32KiB",
+        "JSON answers from this size on are compressed for clients that say they take gzip or zstd "
+        "and come with a key, up to 1 MiB; 0: never. The page's own files always are."),
     ROW("http.session_hours", INT, http.session_hours, 1, 24 * 365, "12",
         "A browser stays signed in for so long."),
 

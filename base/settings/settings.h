@@ -73,6 +73,7 @@ struct settings {
         int64_t header_timeout_ms, idle_timeout_ms, request_timeout_ms;
         int64_t max_connections, max_connections_per_address, max_requests_in_flight;
         int64_t requests_per_minute; /* a key */
+        int64_t compress_above;      /* bytes of a JSON answer; 0: never */
         int64_t session_hours;
     } http;
     struct {

@@ -60,7 +60,10 @@ void conn_answered(struct http_conn *c);
 /* Takes bytes (malloc'd). A failure closes the connection. */
 void conn_write(struct http_conn *c, char *bytes, size_t len);
 void conn_write_copy(struct http_conn *c, const char *bytes, size_t len);
-/* The same below TLS. */
+/* A head (taken) and its body in one system call. owned: freed when the body has left (it may be
+ * body.ptr); NULL: body stays until the server is closed. */
+void conn_write_two(struct http_conn *c, char *head, size_t head_len, struct str body, char *owned);
+/* Below TLS. */
 void conn_write_raw(struct http_conn *c, char *bytes, size_t len);
 /* When the queue is empty and the connection is at its end: FIN, then wait for the peer's. */
 void conn_maybe_linger(struct http_conn *c);
@@ -70,7 +73,7 @@ enum status conn_tls_new(struct http_conn *c) MUST_CHECK;
 void conn_tls_free(struct http_conn *c);
 /* Bytes of the wire into c->in, as plain text. */
 enum status conn_tls_feed(struct http_conn *c, const char *p, size_t len) MUST_CHECK;
-void conn_tls_write(struct http_conn *c, const char *p, size_t len);
+void conn_tls_write(struct http_conn *c, struct str first, struct str second);
 void conn_tls_end(struct http_conn *c);
 
 /* request.c */

@@ -64,9 +64,11 @@ enum status conn_tls_feed(struct http_conn *c, const char *p, size_t len)
     return s;
 }
 
-void conn_tls_write(struct http_conn *c, const char *p, size_t len)
+void conn_tls_write(struct http_conn *c, struct str first, struct str second)
 {
-    if (!tls_engine_established(c->tls) || tls_engine_write(c->tls, p, len, NULL) != STATUS_OK) {
+    if (!tls_engine_established(c->tls) ||
+        tls_engine_write(c->tls, first.ptr, first.len, NULL) != STATUS_OK ||
+        tls_engine_write(c->tls, second.ptr, second.len, NULL) != STATUS_OK) {
         conn_close(c);
         return;
     }

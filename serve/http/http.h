@@ -17,6 +17,7 @@
 #include "base/buf.h"
 #include "base/hash.h"
 #include "base/list.h"
+#include "serve/http/conditional.h"
 #include "serve/http/parse.h"
 
 #define HTTP_INPUT_MAX ((size_t)256 * 1024)
@@ -29,6 +30,7 @@ struct http_limits {
     int64_t header_timeout_ms, idle_timeout_ms, request_timeout_ms;
     size_t max_connections, max_connections_per_address, max_requests_in_flight;
     int64_t shutdown_grace_ms; /* requests in flight may finish within it */
+    size_t compress_above;     /* JSON answers from this size on; 0: never */
 };
 
 struct http_server;
@@ -64,6 +66,9 @@ struct http_request {
     int status;         /* sent */
     uint64_t bytes_out; /* of the body */
     const char *route;  /* pattern, for the log; set by the router */
+    /* The handler's. The answer may be compressed: no stranger chooses a part of it and sees how
+     * long it gets (docs/decisions/http.md). */
+    bool may_compress;
     /* The handler's. */
     void *data;
     void (*on_abort)(struct http_request *r);
@@ -116,9 +121,19 @@ void http_body_resume(struct http_request *r);
 
 /* Adds a header line; CR, LF and NUL in it are dropped. */
 void http_header(struct http_request *r, const char *name, const char *value);
+/* They told of an answer that is not given after all. */
+void http_headers_forget(struct http_request *r);
 void http_respond(struct http_request *r, int status, const char *type, struct str body);
 /* body is taken over (it is reset). */
 void http_respond_buf(struct http_request *r, int status, const char *type, struct buf *body);
+/* One of the server's own files as the client wants it (conditions, a range). body must stay until
+ * the server is closed. */
+void http_respond_kept(struct http_request *r, const char *type, const struct http_version_of *v,
+                       struct str body);
+/* The same for what is streamed: false: 304, 412 or 416 was answered. Otherwise begin with *status
+ * and send *n bytes from *from on; the headers that say so are set. */
+bool http_choose(struct http_request *r, const struct http_version_of *v, int *status,
+                 uint64_t *from, uint64_t *n);
 /* length < 0: unknown (chunked; until the close in HTTP/1.0). */
 void http_stream_begin(struct http_request *r, int status, const char *type, int64_t length);
 /* STATUS_BUSY: taken, but wait for on_drain before more. STATUS_CANCELLED: nobody listens. */

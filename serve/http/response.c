@@ -4,10 +4,12 @@
 #include <time.h>
 
 #include "base/clock.h"
+#include "serve/http/coding.h"
 #include "serve/http/conn.h"
 #include "serve/http/jsonw.h"
 
 #define JSON_TYPE "application/json; charset=utf-8"
+#define COMPRESS_MAX ((size_t)1024 * 1024) /* a longer text would hold up the loop */
 
 static const struct {
     int status;
@@ -26,9 +28,11 @@ static const struct {
     {405, "Method Not Allowed"},
     {408, "Request Timeout"},
     {409, "Conflict"},
+    {412, "Precondition Failed"},
     {413, "Content Too Large"},
     {414, "URI Too Long"},
     {415, "Unsupported Media Type"},
+    {416, "Range Not Satisfiable"},
     {417, "Expectation Failed"},
     {421, "Misdirected Request"},
     {429, "Too Many Requests"},
@@ -68,6 +72,11 @@ void http_header(struct http_request *r, const char *name, const char *value)
         }
     }
     buf_z(&r->headers, "\r\n");
+}
+
+void http_headers_forget(struct http_request *r)
+{
+    buf_reset(&r->headers);
 }
 
 static bool has_header(const struct http_request *r, const char *name_colon)
@@ -173,6 +182,65 @@ void http_respond(struct http_request *r, int status, const char *type, struct s
     request_answered(r);
 }
 
+/* Head and body in one piece; owned: NULL, or what to free when the body has left. */
+static void send_whole(struct http_request *r, int status, const char *type, struct str body,
+                       char *owned)
+{
+    struct buf b;
+    buf_init(&b, 32768);
+    begin(r, &b, status, type, (int64_t)body.len);
+    r->answer = ANSWER_OVER;
+    if (r->no_body || body.len == 0) {
+        send_buf(r->conn, &b);
+        free(owned);
+    } else {
+        size_t head_len = b.len;
+        r->bytes_out = body.len;
+        conn_write_two(r->conn, buf_take(&b), head_len, body, owned);
+    }
+    request_answered(r);
+}
+
+/* Who asks again and again for the same list (a workflow that polls) is told that nothing changed.
+ * The tag is weak: it names what the JSON says, not its bytes after compression. */
+static bool json_unchanged(struct http_request *r, int status, const char *type, struct str body)
+{
+    bool reads = r->head->verb == VERB_GET || r->head->verb == VERB_HEAD;
+    if (!reads || status != 200 || type == NULL || strcmp(type, JSON_TYPE) != 0 ||
+        has_header(r, "etag:")) {
+        return false;
+    }
+    uint8_t digest[SHA256_BYTES];
+    char hex[SHA256_HEX_CAP];
+    char etag[40];
+    sha256_of(body.ptr, body.len, digest);
+    sha256_hex(digest, hex);
+    (void)snprintf(etag, sizeof etag, "W/\"%.32s\"", hex);
+    http_header(r, "ETag", etag);
+    return http_etag_listed(r->head, "if-none-match", etag, true);
+}
+
+static void compress(struct http_request *r, int status, const char *type, struct buf *body)
+{
+    size_t above = r->server->limits.compress_above;
+    if (!r->may_compress || status != 200 || type == NULL || strcmp(type, JSON_TYPE) != 0 ||
+        above == 0 || body->len < above || body->len > COMPRESS_MAX ||
+        has_header(r, "set-cookie:")) {
+        return;
+    }
+    http_header(r, "Vary", "Accept-Encoding");
+    enum http_coding c = http_coding_choose(r->head, 1U << CODING_GZIP | 1U << CODING_ZSTD);
+    struct buf small;
+    buf_init(&small, body->len);
+    if (c != CODING_IDENTITY && http_coding_make(c, buf_view(body), false, &small) == STATUS_OK) {
+        http_header(r, "Content-Encoding", http_coding_name(c));
+        buf_deinit(body);
+        *body = small;
+    } else {
+        buf_deinit(&small);
+    }
+}
+
 void http_respond_buf(struct http_request *r, int status, const char *type, struct buf *body)
 {
     struct buf taken = *body; /* body may lie in the request's own memory */
@@ -180,18 +248,74 @@ void http_respond_buf(struct http_request *r, int status, const char *type, stru
     if (buf_status(&taken) != STATUS_OK) {
         http_respond_error(r, 503, "server_error", NULL, NULL, "Out of memory: try again shortly.");
     } else if (can_answer(r) && r->answer == ANSWER_NONE) {
-        struct buf b;
-        buf_init(&b, 32768);
-        begin(r, &b, status, type, (int64_t)taken.len);
-        r->answer = ANSWER_OVER;
-        send_buf(r->conn, &b);
-        if (!r->no_body && taken.len > 0) {
-            r->bytes_out = taken.len;
-            send_buf(r->conn, &taken);
+        if (json_unchanged(r, status, type, buf_view(&taken))) {
+            status = 304;
+            buf_reset(&taken);
+        } else {
+            compress(r, status, type, &taken);
         }
-        request_answered(r);
+        struct str sent = buf_view(&taken);
+        send_whole(r, status, type, sent, buf_take(&taken));
     }
     buf_deinit(&taken);
+}
+
+void http_respond_kept(struct http_request *r, const char *type, const struct http_version_of *v,
+                       struct str body)
+{
+    int status;
+    uint64_t from;
+    uint64_t n;
+    if (can_answer(r) && r->answer == ANSWER_NONE && http_choose(r, v, &status, &from, &n)) {
+        send_whole(r, status, type, (struct str){body.ptr + from, (size_t)n}, NULL);
+    }
+}
+
+bool http_choose(struct http_request *r, const struct http_version_of *v, int *status,
+                 uint64_t *from, uint64_t *n)
+{
+    char text[80];
+    uint64_t last = 0;
+    *from = 0;
+    *n = v->length;
+    *status = 200;
+    enum http_wanted wanted = http_wanted(r->head, v, from, &last);
+    if (wanted == HTTP_WANTED_OTHER || wanted == HTTP_WANTED_OUTSIDE) {
+        http_headers_forget(r); /* they tell of the file, not of an error */
+    }
+    if (v->etag != NULL) {
+        http_header(r, "ETag", v->etag);
+    }
+    if (v->modified_s != 0) {
+        http_date_write(v->modified_s, text);
+        http_header(r, "Last-Modified", text);
+    }
+    http_header(r, "Accept-Ranges", "bytes");
+    switch (wanted) {
+    case HTTP_WANTED_WHOLE:
+        return true;
+    case HTTP_WANTED_PART:
+        *status = 206;
+        *n = last - *from + 1;
+        (void)snprintf(text, sizeof text, "bytes %llu-%llu/%llu", (unsigned long long)*from,
+                       (unsigned long long)last, (unsigned long long)v->length);
+        http_header(r, "Content-Range", text);
+        return true;
+    case HTTP_WANTED_UNCHANGED:
+        http_respond(r, 304, NULL, STR(""));
+        return false;
+    case HTTP_WANTED_OTHER:
+        http_respond_error(r, 412, "invalid_request_error", NULL, "precondition_failed",
+                           "It is not, or no longer, what If-Match or If-Unmodified-Since names.");
+        return false;
+    case HTTP_WANTED_OUTSIDE:
+        (void)snprintf(text, sizeof text, "bytes */%llu", (unsigned long long)v->length);
+        http_header(r, "Content-Range", text);
+        http_respond_error(r, 416, "invalid_request_error", NULL, "range_not_satisfiable",
+                           "The range begins behind the end.");
+        return false;
+    }
+    return false;
 }
 
 void http_stream_begin(struct http_request *r, int status, const char *type, int64_t length)

@@ -10,6 +10,7 @@
 
 #include "base/file.h"
 #include "base/map.h"
+#include "serve/http/coding.h"
 
 #define FILES_MAX 512
 #define TOTAL_MAX ((size_t)32 * 1024 * 1024)
@@ -20,10 +21,12 @@ static const char page_policy[] =
     "img-src 'self' blob: data:; connect-src 'self'; base-uri 'none'; form-action 'self'; "
     "frame-ancestors 'none'";
 
+#define COMPRESS_FROM 1024 /* below, the headers of a coding eat what it saves */
+
 struct static_file {
-    struct buf bytes;
+    struct buf coded[CODING_COUNT]; /* empty where it is not worth it */
+    char etag[CODING_COUNT][24];
     const char *type;
-    char etag[20];
     bool immutable;
 };
 
@@ -58,6 +61,49 @@ static const char *type_of(const char *name)
     return "application/octet-stream";
 }
 
+static void free_file(struct static_file *sf)
+{
+    for (size_t i = 0; i < CODING_COUNT; i++) {
+        buf_deinit(&sf->coded[i]);
+    }
+    free(sf);
+}
+
+static bool is_text(const char *type)
+{
+    return strncmp(type, "text/", 5) == 0 || strstr(type, "json") != NULL ||
+           strcmp(type, "image/svg+xml") == 0;
+}
+
+/* Once, at start. A coding that does not save a tenth is left out. */
+static void add_codings(struct static_file *sf)
+{
+    struct buf *plain = &sf->coded[CODING_IDENTITY];
+    if (!is_text(sf->type) || plain->len < COMPRESS_FROM) {
+        return;
+    }
+    for (unsigned c = CODING_GZIP; c < CODING_COUNT; c++) {
+        buf_init(&sf->coded[c], plain->len - plain->len / 10);
+        if (http_coding_make((enum http_coding)c, buf_view(plain), true, &sf->coded[c]) !=
+            STATUS_OK) {
+            buf_deinit(&sf->coded[c]);
+        }
+    }
+}
+
+static void name_versions(struct static_file *sf)
+{
+    static const char *const marks[CODING_COUNT] = {"", "-g", "-z"};
+    uint8_t digest[SHA256_BYTES];
+    char hex[SHA256_HEX_CAP];
+    struct str plain = buf_view(&sf->coded[CODING_IDENTITY]);
+    sha256_of(plain.ptr, plain.len, digest);
+    sha256_hex(digest, hex);
+    for (size_t i = 0; i < CODING_COUNT; i++) {
+        (void)snprintf(sf->etag[i], sizeof sf->etag[i], "\"%.16s%s\"", hex, marks[i]);
+    }
+}
+
 static enum status add_file(struct static_files *f, const char *file, const char *path,
                             struct error *err)
 {
@@ -66,20 +112,20 @@ static enum status add_file(struct static_files *f, const char *file, const char
         free(sf);
         return error_set(err, STATUS_TOO_LARGE, "%s: too many files", file);
     }
-    buf_init(&sf->bytes, TOTAL_MAX - f->total);
-    enum status s = file_read(file, &sf->bytes, err);
+    struct buf *plain = &sf->coded[CODING_IDENTITY];
+    buf_init(plain, TOTAL_MAX - f->total);
+    enum status s = file_read(file, plain, err);
     if (s == STATUS_OK) {
-        uint64_t h = hash64(sf->bytes.ptr == NULL ? "" : sf->bytes.ptr, sf->bytes.len);
-        (void)snprintf(sf->etag, sizeof sf->etag, "\"%016llx\"", (unsigned long long)h);
         sf->type = type_of(path);
         sf->immutable = strncmp(path, "/assets/", 8) == 0;
-        f->total += sf->bytes.len;
+        f->total += plain->len;
         f->n++;
+        add_codings(sf);
+        name_versions(sf);
         s = map_put(&f->by_path, str_from(path), sf, NULL);
     }
     if (s != STATUS_OK) {
-        buf_deinit(&sf->bytes);
-        free(sf);
+        free_file(sf);
     }
     return s;
 }
@@ -141,9 +187,7 @@ void static_free(struct static_files *f)
     struct str key;
     void *value;
     while (map_next(&f->by_path, &pos, &key, &value)) {
-        struct static_file *sf = value;
-        buf_deinit(&sf->bytes);
-        free(sf);
+        free_file(value);
     }
     map_deinit(&f->by_path);
     free(f);
@@ -157,13 +201,25 @@ bool static_serve(const struct static_files *f, struct http_request *r)
     if (sf == NULL) {
         return false;
     }
-    http_header(r, "ETag", sf->etag);
+    unsigned have = 0;
+    for (unsigned c = 0; c < CODING_COUNT; c++) {
+        have |= sf->coded[c].len > 0 ? 1U << c : 0;
+    }
+    /* who wants a part counts the bytes of the file itself */
+    enum http_coding c = http_head_get(r->head, "range").ptr != NULL
+                             ? CODING_IDENTITY
+                             : http_coding_choose(r->head, have);
+    struct http_version_of v = {.etag = sf->etag[c], .length = sf->coded[c].len};
     http_header(r, "Cache-Control",
                 sf->immutable ? "public, max-age=31536000, immutable" : "no-cache");
     http_header(r, "Content-Security-Policy", page_policy);
     http_header(r, "Cross-Origin-Opener-Policy", "same-origin");
-    struct str seen = http_head_get(r->head, "if-none-match");
-    bool same = seen.len > 0 && memmem(seen.ptr, seen.len, sf->etag, strlen(sf->etag)) != NULL;
-    http_respond(r, same ? 304 : 200, sf->type, same ? (struct str){"", 0} : buf_view(&sf->bytes));
+    if (have > 1U << CODING_IDENTITY) {
+        http_header(r, "Vary", "Accept-Encoding");
+    }
+    if (c != CODING_IDENTITY) {
+        http_header(r, "Content-Encoding", http_coding_name(c));
+    }
+    http_respond_kept(r, sf->type, &v, buf_view(&sf->coded[c]));
     return true;
 }

@@ -1,6 +1,6 @@
 /* The page's files, read into memory at start: a built Vite folder is small. Names with a hash in
  * them (assets/) never change and are cached for ever; the rest is asked for again with its ETag.
- */
+ * Texts are kept compressed too, each way with a tag of its own. */
 #ifndef CARREL_SERVE_HTTP_STATIC_H
 #define CARREL_SERVE_HTTP_STATIC_H
 

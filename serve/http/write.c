@@ -10,6 +10,7 @@ struct write_op {
     struct http_conn *conn;
     size_t len;
     char *bytes;
+    char *more; /* owned by the second part; may be NULL */
 };
 
 static void on_written(uv_write_t *req, int status)
@@ -19,6 +20,7 @@ static void on_written(uv_write_t *req, int status)
     c->queued -= w->len;
     c->write_ms = clock_monotonic_ms();
     free(w->bytes);
+    free(w->more);
     free(w);
     if (c->closing) {
         return; /* the close callback comes after the last of these */
@@ -37,23 +39,29 @@ static void on_written(uv_write_t *req, int status)
     }
 }
 
-void conn_write_raw(struct http_conn *c, char *bytes, size_t len)
+static void write_parts(struct http_conn *c, char *bytes, size_t first, struct str second,
+                        char *more)
 {
+    size_t len = first + second.len;
     struct write_op *w = c->closing || len == 0 ? NULL : malloc(sizeof *w);
     if (w == NULL) {
         free(bytes);
+        free(more);
         if (len > 0) {
             conn_close(c);
         }
         return;
     }
-    *w = (struct write_op){.conn = c, .len = len, .bytes = bytes};
+    *w = (struct write_op){.conn = c, .len = len, .bytes = bytes, .more = more};
     if (c->queued == 0) {
         c->write_ms = clock_monotonic_ms();
     }
-    uv_buf_t b = {.base = bytes, .len = len};
-    if (uv_write(&w->req, (uv_stream_t *)&c->tcp, &b, 1, on_written) != 0) {
+    /* libuv only reads what it writes */
+    uv_buf_t b[2] = {{.base = bytes, .len = first},
+                     {.base = (char *)(uintptr_t)second.ptr, .len = second.len}};
+    if (uv_write(&w->req, (uv_stream_t *)&c->tcp, b, second.len > 0 ? 2 : 1, on_written) != 0) {
         free(bytes);
+        free(more);
         free(w);
         conn_close(c);
         return;
@@ -65,13 +73,33 @@ void conn_write_raw(struct http_conn *c, char *bytes, size_t len)
     }
 }
 
+void conn_write_raw(struct http_conn *c, char *bytes, size_t len)
+{
+    write_parts(c, bytes, len, (struct str){NULL, 0}, NULL);
+}
+
+void conn_write_two(struct http_conn *c, char *head, size_t head_len, struct str body, char *owned)
+{
+    if (head == NULL || c->closing) {
+        free(head);
+        free(owned);
+        conn_close(c);
+    } else if (c->tls != NULL) {
+        conn_tls_write(c, (struct str){head, head_len}, body);
+        free(head);
+        free(owned);
+    } else {
+        write_parts(c, head, head_len, body, owned);
+    }
+}
+
 void conn_write(struct http_conn *c, char *bytes, size_t len)
 {
     if (bytes == NULL || c->closing) {
         free(bytes);
         conn_close(c);
     } else if (c->tls != NULL) {
-        conn_tls_write(c, bytes, len);
+        conn_tls_write(c, (struct str){bytes, len}, (struct str){NULL, 0});
         free(bytes);
     } else {
         conn_write_raw(c, bytes, len);
