@@ -130,7 +130,7 @@ test("large JSON is compressed for keys, not for cookies", async () => {
     const plain = await ask(t.port, "/v1/models", { Authorization: `Bearer ${t.key}` });
     assert.equal(plain.headers["content-encoding"], undefined);
     assert.equal(plain.headers.vary, "Accept-Encoding");
-    const login = await fetch(t.url + "/api/session", { method: "POST", headers: { "content-type": "application/json" }, body: JSON.stringify({ key: t.key }) });
+    const login = await fetch(t.url + "/api/session", { method: "POST", headers: { "content-type": "application/json" }, body: JSON.stringify({ key: t.key }), signal: AbortSignal.timeout(20_000) });
     const cookie = login.headers.get("set-cookie").split(";")[0];
     const byCookie = await ask(t.port, "/v1/models", { ...accept, Cookie: cookie });
     assert.equal(byCookie.status, 200);
@@ -171,6 +171,6 @@ test("originals: parts, conditions, the hash as tag", async () => {
   const head = await ask(port, path, auth, "HEAD");
   assert.equal(Number(head.headers["content-length"]), text.length);
   // what curl makes of a broken download
-  const rest = execFileSync("curl", ["-s", "-C", "100000", "-H", `Authorization: ${auth.Authorization}`, a.url + path], { maxBuffer: 1 << 24 });
+  const rest = execFileSync("curl", ["-s", "--max-time", "30", "-C", "100000", "-H", `Authorization: ${auth.Authorization}`, a.url + path], { maxBuffer: 1 << 24 });
   assert.equal(rest.toString(), text.slice(100_000));
 });
