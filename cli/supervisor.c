@@ -19,6 +19,7 @@
 #include "base/clock.h"
 #include "base/file.h"
 #include "base/list.h"
+#include "base/settings/places.h"
 #include "base/tls/tls.h"
 #include "cli/term.h"
 
@@ -378,8 +379,7 @@ static void choose_order(struct supervisor *s)
     static const enum peer needed[] = {PEER_VECTORSTORE, PEER_EMBED,  PEER_RETRIEVE,
                                        PEER_GENERATE,    PEER_INGEST, PEER_SERVE};
 
-    if (s->config->settings->generate.upstream.url[0] != '\0' ||
-        s->config->settings->n_sources > 0) {
+    if (settings_reach_outside(s->config->settings)) {
         s->order[s->n_order++] = PEER_EGRESS;
     }
     for (size_t i = 0; i < sizeof(needed) / sizeof(needed[0]); i++) {

@@ -156,6 +156,9 @@ static enum status serve_open(struct service *svc, struct error *err)
                                        svc->settings->conversations.keep_days, &s->sweep, err);
     }
     if (st == STATUS_OK) {
+        st = outbound_new(svc->loop, svc->settings, &s->outbound, err);
+    }
+    if (st == STATUS_OK) {
         load_page(s);
         st = open_http(s, err);
     }
@@ -165,8 +168,8 @@ static enum status serve_open(struct service *svc, struct error *err)
         st = write_port(s, err);
     }
     if (st != STATUS_OK) {
-        if (s->http ==
-            NULL) { /* otherwise the process ends with its handles: the loop never runs again */
+        if (s->http == NULL &&
+            s->outbound == NULL) { /* otherwise the process ends with its handles: the loop never runs again */
             free_serve(s);
         }
         return st;
@@ -193,7 +196,8 @@ static void serve_health(struct service *svc, struct service_health *out)
     }
 }
 
-/* http first (its requests may still write answers' records), then the records, then the rest */
+/* http first (its requests may still write answers' records), then what was asked outside, the records, and
+ * the rest */
 static void on_answers_closed(void *data)
 {
     struct serve *s = data;
@@ -205,16 +209,23 @@ static void on_answers_closed(void *data)
 
 void serve_admin_done(struct serve *s)
 {
-    if (s->http == NULL && lane_idle(&s->admin)) {
+    if (s->http == NULL && s->outbound == NULL && lane_idle(&s->admin)) {
         answers_close(s->answers, on_answers_closed, s);
     }
+}
+
+static void on_outbound_closed(void *data)
+{
+    struct serve *s = data;
+    s->outbound = NULL;
+    serve_admin_done(s);
 }
 
 static void on_http_closed(void *data)
 {
     struct serve *s = data;
     s->http = NULL;
-    serve_admin_done(s);
+    outbound_close(s->outbound, on_outbound_closed, s);
 }
 
 static void serve_close(struct service *svc)

@@ -8,6 +8,7 @@
 #include "serve/http/http.h"
 #include "serve/http/router.h"
 #include "serve/http/static.h"
+#include "serve/outbound.h"
 
 #define STATUS_CLASSES 6
 
@@ -19,6 +20,7 @@ struct serve {
     struct auth *auth;
     struct answers *answers;
     struct conversations_sweep *sweep;
+    struct outbound *outbound; /* NULL once closed */
     struct lane admin;         /* keys and tenants being written */
     struct static_files *page; /* NULL: not built */
     int port;

@@ -8,6 +8,7 @@
 
 #include "base/file.h"
 #include "base/settings/hours.h"
+#include "base/settings/places.h"
 #include "base/settings/schema.h"
 #include "base/tessdata.h"
 
@@ -429,6 +430,10 @@ static enum status check_together(const struct settings *s, const char **key, st
         return error_set(err, STATUS_INVALID,
                          "ocr.languages: must be auto or names of languages joined by +, such as "
                          "deu+eng");
+    }
+    *key = "webhooks.allow";
+    if (settings_check_webhooks(s, err) != STATUS_OK) {
+        return err->code;
     }
     *key = "generate.engine";
     if (strcmp(s->generate.engine, "upstream") == 0 && s->generate.upstream.url[0] == '\0') {

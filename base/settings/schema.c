@@ -221,6 +221,25 @@ const struct setting settings_schema[] = {
         "refused with the counts. A request's own truncate comes first. Documents' "
         "passages are read in windows, to their end."),
 
+    ROW("webhooks.allow", LIST, webhooks.allow, 0, 0, "[]",
+        "Where webhooks and callbacks of jobs may go: origins such as https://hooks.example.org or "
+        "https://n8n.example.org:5678. Empty: nowhere. A name that turns out to have a private "
+        "address is refused; one that is written as a private address is meant so."),
+    ROW("webhooks.allow_private", LIST, webhooks.allow_private, 0, 0, "[]",
+        "The same for names that have a private address (this machine, 10.x, 192.168.x, ...), such "
+        "as http://n8n.intern:5678. Only here and to an address may it be http."),
+    PATH("webhooks.ca_file", webhooks.ca_file, "",
+         "Certificates (PEM) of the authorities that are trusted for them; empty: the system's."),
+    ROW("webhooks.timeout", DURATION, webhooks.timeout_ms, SECOND, 60 * SECOND, "15s",
+        "A receiver has so long to answer a delivery."),
+    ROW("webhooks.retry_hours", INT, webhooks.retry_hours, 1, 168, "24",
+        "A delivery is tried again so long, ever later; then it is given up."),
+    ROW("webhooks.disable_hours", INT, webhooks.disable_hours, 1, 8760, "72",
+        "A receiver that took nothing for so long, although it was tried, is told nothing more "
+        "until it is switched on again."),
+    ROW("webhooks.keep_days", INT, webhooks.keep_days, 1, 365, "14",
+        "Deliveries that are over are kept in the log so long."),
+
     TEXT("reranker.model", reranker.model, "",
          "An imported reranker (carrel model import --as reranker) by its name: it reads the best "
          "passages of a search again beside the question; empty: none."),
@@ -330,6 +349,7 @@ const struct setting_section settings_sections[] = {
     {"chunk", "How documents are cut."},
     {"encoder",
      "What turns texts into vectors: built in and fitted to each tenant's documents, or imported."},
+    {"webhooks", "Telling other systems what happened: signed calls, through carrel-egress."},
     {"reranker", "Reading the best passages again beside the question."},
     {"responses", "Responses that clients of the API asked to have kept."},
     {"conversations", "What people asked on the page, kept for themselves."},

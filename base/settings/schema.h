@@ -38,7 +38,7 @@ extern const size_t settings_schema_n;
 extern const struct setting_section settings_sections[];
 extern const size_t settings_sections_n;
 
-#define SETTINGS_MAX_ROWS 160
+#define SETTINGS_MAX_ROWS 256
 #define SETTINGS_FILE_MAX ((size_t)256 * 1024)
 
 /* Refuses aliases, anchors, tags, depth and second documents, as "name:line: ...". */

@@ -36,6 +36,9 @@ struct tenant_settings {
 /* Where carrel-egress listens for those who fetch from sources, below the data directory. */
 #define SOURCES_SOCKET "run/egress-sources.sock"
 
+/* Where carrel-egress listens for serve (webhooks and whatever else its settings name). */
+#define SERVE_SOCKET "run/egress-serve.sock"
+
 /* How the documents of one collection are cut, in every tenant; 0 (overlap: -1): as chunk.* says.
  */
 struct collection_settings {
@@ -138,6 +141,12 @@ struct settings {
     struct {
         int64_t keep_days; /* without a new question; 0: not kept */
     } conversations;
+    struct {
+        struct string_list allow;         /* origins: "https://hooks.example.org" */
+        struct string_list allow_private; /* those that may have a private address */
+        const char *ca_file;              /* "" : the system's authorities */
+        int64_t timeout_ms, retry_hours, disable_hours, keep_days;
+    } webhooks;
     struct {
         const char *model; /* name of an imported reranker; "" : none */
         int64_t candidates, budget_ms;

@@ -7,7 +7,7 @@
 
 #include <uv.h>
 
-#include "generate/egress/destination.h"
+#include "base/destination.h"
 
 struct egress;
 

@@ -1,11 +1,12 @@
 /* carrel-egress: started by the supervisor only when something outside is configured. A door each
- * for those who ask: the upstream's for answers, the sources' for documents. Neither leads to the
- * other's destinations. */
+ * for those who ask: the upstream's for answers, the sources' for documents, serve's for what its
+ * settings name (webhooks and the like). None leads to another's destinations. */
 #include <stdio.h>
 #include <stdlib.h>
 
 #include "base/file.h"
 #include "base/service.h"
+#include "base/settings/places.h"
 #include "generate/egress/egress.h"
 
 struct door {
@@ -15,8 +16,10 @@ struct door {
     struct egress *egress; /* NULL: not open */
 };
 
+enum { UPSTREAM, SOURCES, SERVE, DOORS };
+
 struct doors {
-    struct door upstream, sources;
+    struct door of[DOORS];
     unsigned open;
 };
 
@@ -38,9 +41,12 @@ static enum status find_upstream(struct service *svc, struct door *d, struct err
         return error_set(err, STATUS_NO_MEMORY, "out of memory");
     }
     enum status s = destination_of_url(u->url, &d->destinations[0], err);
+    if (s != STATUS_OK) {
+        return error_prefix(err, "generate.upstream.url");
+    }
     d->destinations[0].allow_private = u->allow_private_address;
     d->n = 1;
-    return s == STATUS_OK ? egress_socket_path(svc->home, d->socket, sizeof d->socket, err) : s;
+    return egress_socket_path(svc->home, d->socket, sizeof d->socket, err);
 }
 
 static enum status find_sources(struct service *svc, struct door *d, struct error *err)
@@ -62,31 +68,73 @@ static enum status find_sources(struct service *svc, struct door *d, struct erro
     return s;
 }
 
+struct finding {
+    struct door *door;
+    struct error *err; /* of the first place that cannot be read */
+    enum status status;
+};
+
+static void find_place(void *data, const struct place *p)
+{
+    struct finding *f = data;
+    struct door *d = f->door;
+    struct destination *more =
+        f->status == STATUS_OK ? realloc(d->destinations, (d->n + 1) * sizeof *more) : NULL;
+    if (more == NULL) {
+        f->status = f->status != STATUS_OK ? f->status
+                                           : error_set(f->err, STATUS_NO_MEMORY, "out of memory");
+        return;
+    }
+    d->destinations = more;
+    f->status = destination_of_url(p->url, &more[d->n], f->err);
+    if (f->status != STATUS_OK) {
+        (void)error_prefix(f->err, "%s", p->setting);
+        return;
+    }
+    more[d->n++].allow_private = p->allow_private;
+}
+
+static enum status find_serve(struct service *svc, struct door *d, struct error *err)
+{
+    struct finding f = {d, err,
+                        file_join(d->socket, sizeof d->socket, svc->home, SERVE_SOCKET, err)};
+    if (f.status == STATUS_OK) {
+        settings_places(svc->settings, find_place, &f);
+    }
+    return f.status;
+}
+
 static void doors_free(struct doors *d)
 {
-    free(d->upstream.destinations);
-    free(d->sources.destinations);
+    for (size_t i = 0; i < DOORS; i++) {
+        free(d->of[i].destinations);
+    }
     free(d);
 }
 
 static enum status door_open(struct service *svc, struct error *err)
 {
     struct doors *d = calloc(1, sizeof *d);
+    size_t n = 0, opened = 0;
     if (d == NULL) {
         return error_set(err, STATUS_NO_MEMORY, "out of memory");
     }
-    enum status s = find_upstream(svc, &d->upstream, err);
-    s = s != STATUS_OK ? s : find_sources(svc, &d->sources, err);
-    if (s == STATUS_OK && d->upstream.n + d->sources.n == 0) {
-        s = error_set(
-            err, STATUS_INVALID,
-            "no destination is configured (generate.upstream.url, sources): nothing to do");
+    enum status s = find_upstream(svc, &d->of[UPSTREAM], err);
+    s = s != STATUS_OK ? s : find_sources(svc, &d->of[SOURCES], err);
+    s = s != STATUS_OK ? s : find_serve(svc, &d->of[SERVE], err);
+    for (size_t i = 0; i < DOORS; i++) {
+        n += d->of[i].n;
     }
-    s = s != STATUS_OK ? s : open_door(svc, &d->upstream, err);
-    if (s == STATUS_OK) {
-        s = open_door(svc, &d->sources, err);
+    if (s == STATUS_OK && n == 0) {
+        s = error_set(err, STATUS_INVALID,
+                      "no destination is configured (generate.upstream.url, sources, "
+                      "webhooks.allow, ...): nothing to do");
     }
-    if (s != STATUS_OK && d->upstream.egress == NULL) {
+    for (size_t i = 0; i < DOORS && s == STATUS_OK; i++) {
+        s = open_door(svc, &d->of[i], err);
+        opened += d->of[i].egress != NULL ? 1 : 0;
+    }
+    if (s != STATUS_OK && opened == 0) {
         doors_free(d);
         return s; /* with a door open the process ends with its handles */
     }
@@ -114,12 +162,19 @@ static void door_health(struct service *svc, struct service_health *out)
     if (d == NULL) {
         return;
     }
-    add_stats(&d->upstream, &stats);
-    add_stats(&d->sources, &stats);
+    size_t n = 0;
+    const struct destination *first = NULL;
+    for (size_t i = 0; i < DOORS; i++) {
+        add_stats(&d->of[i], &stats);
+        first = first == NULL && d->of[i].n > 0 ? &d->of[i].destinations[0] : first;
+        n += d->of[i].n;
+    }
+    if (first == NULL) {
+        return;
+    }
     char place[DESTINATION_CAP];
-    size_t others = d->upstream.n + d->sources.n - 1;
-    destination_format(
-        d->upstream.n > 0 ? &d->upstream.destinations[0] : &d->sources.destinations[0], place);
+    size_t others = n - 1;
+    destination_format(first, place);
     out->queue = stats.open;
     if (others == 0) {
         (void)snprintf(out->detail, sizeof out->detail, "dials %.100s only, %u open", place,
@@ -155,14 +210,15 @@ static void door_closed(void *data)
 static void door_close(struct service *svc)
 {
     struct doors *d = svc->state;
-    struct egress *up = d->upstream.egress;
-    struct egress *sources = d->sources.egress;
-    d->open = (up != NULL ? 1U : 0U) + (sources != NULL ? 1U : 0U);
-    if (up != NULL) {
-        egress_close(up, door_closed, svc);
+    struct egress *open[DOORS];
+    for (size_t i = 0; i < DOORS; i++) {
+        open[i] = d->of[i].egress;
+        d->open += open[i] != NULL ? 1U : 0U;
     }
-    if (sources != NULL) {
-        egress_close(sources, door_closed, svc);
+    for (size_t i = 0; i < DOORS; i++) { /* the last one to close frees d */
+        if (open[i] != NULL) {
+            egress_close(open[i], door_closed, svc);
+        }
     }
 }
 

@@ -11,9 +11,9 @@
 #include "base/file.h"
 #include "base/hash.h"
 #include "base/log.h"
-#include "generate/egress/destination.h"
+#include "base/destination.h"
 #include "generate/engine.h"
-#include "generate/upstream/http.h"
+#include "base/outgoing/outgoing.h"
 #include "generate/upstream/openai.h"
 #include "generate/upstream/sse.h"
 
@@ -29,7 +29,7 @@ struct upstream_engine {
     struct engine engine;
     uv_loop_t *loop;
     const struct upstream_settings *settings;
-    struct http_client *http;
+    struct outgoing *http;
     struct buf url;
     struct buf authorization; /* "Authorization: Bearer ...": never logged */
     struct destination destination;
@@ -48,7 +48,7 @@ struct engine_job {
     void *data;
     enum upstream_phase phase;
     struct buf body;
-    struct http_transfer *transfer;
+    struct outgoing_transfer *transfer;
     struct sse sse;
     struct buf piece;
     struct openai_calls calls;
@@ -107,7 +107,7 @@ static void job_end(struct engine_job *j)
         give_calls(j);
     }
     if (j->transfer != NULL) {
-        http_free(j->transfer);
+        outgoing_free(j->transfer);
         j->transfer = NULL;
     }
     LOG_INFO("upstream answered", LOG_STR("to", j->owner->place),
@@ -197,7 +197,7 @@ static bool on_data(void *data, const char *p, size_t len)
         return false; /* on_done follows */
     }
     if (j->held && !was_held) {
-        http_hold(j->transfer, true);
+        outgoing_hold(j->transfer, true);
     }
     watch_silence(j);
     return true;
@@ -212,7 +212,7 @@ static void on_waited(uv_timer_t *h)
 }
 
 /* How long to wait before the next try; -1: there is none. */
-static int64_t wait_before_retry(const struct engine_job *j, const struct http_outcome *o)
+static int64_t wait_before_retry(const struct engine_job *j, const struct outgoing_outcome *o)
 {
     const struct upstream_settings *s = j->owner->settings;
     bool worth = o->error.code == STATUS_UNAVAILABLE || o->status == 429 || o->status >= 500;
@@ -228,7 +228,7 @@ static int64_t wait_before_retry(const struct engine_job *j, const struct http_o
     return wait > RETRY_WAIT_MAX_MS || wait >= left ? -1 : wait;
 }
 
-static void explain(struct engine_job *j, const struct http_outcome *o)
+static void explain(struct engine_job *j, const struct outgoing_outcome *o)
 {
     struct error *e = &j->result.error;
     if (e->code != STATUS_OK) {
@@ -264,10 +264,10 @@ static void explain(struct engine_job *j, const struct http_outcome *o)
     }
 }
 
-static void on_done(void *data, const struct http_outcome *o)
+static void on_done(void *data, const struct outgoing_outcome *o)
 {
     struct engine_job *j = data;
-    http_free(j->transfer);
+    outgoing_free(j->transfer);
     j->transfer = NULL;
     int64_t wait = j->result.error.code == STATUS_OK && !j->finished ? wait_before_retry(j, o) : -1;
     if (wait < 0) {
@@ -289,7 +289,9 @@ static void ask(struct engine_job *j)
     if (e->authorization.len > 0) {
         headers[n++] = e->authorization.ptr;
     }
-    struct http_request r = {.url = e->url.ptr,
+    struct outgoing_request r = {.what = "the upstream",
+                             .method = "POST",
+                             .url = e->url.ptr,
                              .headers = headers,
                              .n_headers = n,
                              .body = buf_view(&j->body),
@@ -302,7 +304,7 @@ static void ask(struct engine_job *j)
     sse_deinit(&j->sse);
     sse_init(&j->sse);
     openai_calls_deinit(&j->calls);
-    if (http_start(e->http, &r, &j->transfer, &j->result.error) != STATUS_OK) {
+    if (outgoing_start(e->http, &r, &j->transfer, &j->result.error) != STATUS_OK) {
         job_end(j);
         return;
     }
@@ -372,7 +374,7 @@ static void resume(struct engine_job *j)
         j->held = false;
         if (j->transfer != NULL) {
             watch_silence(j);
-            http_hold(j->transfer, false); /* on_data may run in here; j stays: it ends in on_done */
+            outgoing_hold(j->transfer, false); /* on_data may run in here; j stays: it ends in on_done */
         }
     }
 }
@@ -425,7 +427,7 @@ static void close_engine(struct engine *engine, void (*closed)(void *data), void
     struct upstream_engine *e = container_of(engine, struct upstream_engine, engine);
     e->closed = closed;
     e->closed_data = data;
-    http_client_close(e->http, on_http_closed, e);
+    outgoing_close(e->http, on_http_closed, e);
 }
 
 static const struct engine_ops ops = {.describe = describe,
@@ -495,8 +497,11 @@ enum status upstream_engine_new(uv_loop_t *loop, const struct settings *settings
     buf_z(&e->url, u->url);
     buf_z(&e->url, str_ends(str_from(u->url), STR("/")) ? "chat/completions" : "/chat/completions");
     enum status s = destination_of_url(u->url, &e->destination, err);
+    if (s != STATUS_OK) {
+        (void)error_prefix(err, "generate.upstream.url");
+    }
     s = s != STATUS_OK ? s : buf_status(&e->url);
-    s = s != STATUS_OK ? s : http_client_new(loop, proxy, &e->http, err);
+    s = s != STATUS_OK ? s : outgoing_new(loop, proxy, &e->http, err);
     if (s != STATUS_OK) {
         buf_deinit(&e->url);
         free(e);

@@ -1,3 +1,4 @@
+#include "base/settings/places.h"
 #include "base/settings/settings.h"
 
 #include <stdlib.h>
@@ -33,6 +34,52 @@ static void test_defaults(void **state)
     assert_string_equal(s.generate.upstream.url, "");
     assert_false(s.generate.upstream.allow_private_address);
     arena_reset(&a);
+}
+
+struct seen_places {
+    size_t n, private;
+};
+
+static void see_place(void *data, const struct place *p)
+{
+    struct seen_places *seen = data;
+    seen->n++;
+    seen->private += p->allow_private ? 1 : 0;
+}
+
+static void test_places_outside(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *text;
+        size_t n, private; /* n 9: refused */
+    } rows[] = {
+        {"", 0, 0},
+        {"webhooks:\n  allow: [https://hooks.example.org]\n", 1, 0},
+        {"webhooks:\n  allow: [\"http://10.0.0.5:5678\"]\n", 1, 1},
+        {"webhooks:\n  allow: [https://a.example]\n  allow_private: [\"http://n8n:5678\"]\n", 2, 1},
+        {"webhooks:\n  allow: [\"http://n8n:5678\"]\n", 9, 0},
+        {"webhooks:\n  allow: [http://8.8.8.8]\n", 9, 0},
+        {"webhooks:\n  allow: [https://a.example/hook]\n", 9, 0},
+        {"webhooks:\n  allow: [\"https://u:p@a.example\"]\n", 9, 0},
+        {"webhooks:\n  allow: [ldaps://a.example]\n", 9, 0},
+        {"webhooks:\n  allow: [a.example]\n", 9, 0},
+    };
+    for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
+        struct arena a;
+        struct settings s;
+        struct error err;
+        struct seen_places seen = {0};
+        enum status st = parse(rows[i].text, &a, &s, &err);
+        if (st == STATUS_OK) {
+            settings_places(&s, see_place, &seen);
+            assert_true(settings_reach_outside(&s) == (seen.n > 0));
+        }
+        if ((st == STATUS_OK ? seen.n : 9) != rows[i].n || seen.private != rows[i].private) {
+            fail_msg("%s: %zu %zu", rows[i].text, seen.n, seen.private);
+        }
+        arena_reset(&a);
+    }
 }
 
 static void test_values(void **state)
@@ -279,13 +326,10 @@ static void test_reference_names_every_section(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_defaults),
-        cmocka_unit_test(test_values),
-        cmocka_unit_test(test_refusals),
-        cmocka_unit_test(test_too_large),
-        cmocka_unit_test(test_default_file),
-        cmocka_unit_test(test_lists),
-        cmocka_unit_test(test_reference_names_every_section),
+        cmocka_unit_test(test_defaults),  cmocka_unit_test(test_places_outside),
+        cmocka_unit_test(test_values),    cmocka_unit_test(test_refusals),
+        cmocka_unit_test(test_too_large), cmocka_unit_test(test_default_file),
+        cmocka_unit_test(test_lists),     cmocka_unit_test(test_reference_names_every_section),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

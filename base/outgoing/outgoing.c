@@ -1,8 +1,9 @@
-/* libcurl tells which sockets to watch and when to wake it; uv_poll and a timer do so; finished transfers
- * are read from its queue after each step (libcurl's docs/examples/multi-uv.c). */
-#include "generate/upstream/http.h"
+/* libcurl tells which sockets to watch and when to wake it; uv_poll and a timer do so; finished
+ * transfers are read from its queue after each step (libcurl's docs/examples/multi-uv.c). */
+#include "base/outgoing/outgoing.h"
 
 #include <curl/curl.h>
+#include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -12,7 +13,7 @@
 /* A reply that is no answer (an error page) is not read further than this. */
 #define DISCARDED_MAX ((size_t)64 * 1024)
 
-struct http_client {
+struct outgoing {
     CURLM *multi;
     uv_loop_t *loop;
     uv_timer_t timer;
@@ -23,24 +24,24 @@ struct http_client {
     void *closed_data;
 };
 
-struct http_socket {
+struct outgoing_socket {
     uv_poll_t poll;
     curl_socket_t fd;
-    struct http_client *client;
+    struct outgoing *client;
 };
 
-struct http_transfer {
-    struct http_client *client;
+struct outgoing_transfer {
+    struct outgoing *client;
     CURL *easy;
     struct curl_slist *headers;
-    struct http_request request;
+    struct outgoing_request request;
     size_t discarded;
     bool stopped; /* on_data said so */
     bool running;
     char message[CURL_ERROR_SIZE];
 };
 
-static void ended(struct http_client *c)
+static void ended(struct outgoing *c)
 {
     if (c->closed != NULL && c->timer_closed && c->n_polls == 0) {
         void (*closed)(void *) = c->closed;
@@ -68,24 +69,33 @@ static enum status status_of(CURLcode code)
     }
 }
 
-static void report(struct http_transfer *t, CURLcode code)
+static void report(struct outgoing_transfer *t, CURLcode code)
 {
-    struct http_outcome outcome = {0};
+    struct outgoing_outcome outcome = {0};
     curl_off_t retry_after = 0, sent = 0;
     (void)curl_easy_getinfo(t->easy, CURLINFO_RESPONSE_CODE, &outcome.status);
     (void)curl_easy_getinfo(t->easy, CURLINFO_RETRY_AFTER, &retry_after);
     (void)curl_easy_getinfo(t->easy, CURLINFO_SIZE_UPLOAD_T, &sent);
     outcome.retry_after_s = retry_after > 86400 ? 86400 : (long)retry_after;
     outcome.connected = sent > 0 || outcome.status != 0;
+    long proxy = 0;
+    (void)curl_easy_getinfo(t->easy, CURLINFO_PROXY_ERROR, &proxy);
+    outcome.refused = proxy == (long)CURLPX_REPLY_NOT_ALLOWED;
     bool own_stop = code == CURLE_WRITE_ERROR && (t->stopped || t->discarded > 0);
-    if (code != CURLE_OK && !own_stop) {
-        error_set(&outcome.error, status_of(code), "the upstream cannot be reached: %s",
-                  t->message[0] != '\0' ? t->message : curl_easy_strerror(code));
+    if (outcome.refused) {
+        (void)error_set(&outcome.error, STATUS_UNAVAILABLE,
+                        "%s cannot be reached: carrel-egress refused it (not a configured "
+                        "destination, or a private address)",
+                        t->request.what);
+    } else if (code != CURLE_OK && !own_stop) {
+        (void)error_set(&outcome.error, status_of(code), "%s cannot be reached: %s",
+                        t->request.what,
+                        t->message[0] != '\0' ? t->message : curl_easy_strerror(code));
     }
     t->request.on_done(t->request.data, &outcome); /* may free t */
 }
 
-static void read_finished(struct http_client *c)
+static void read_finished(struct outgoing *c)
 {
     int left;
     CURLMsg *m;
@@ -96,7 +106,7 @@ static void read_finished(struct http_client *c)
         CURLcode code = m->data.result;
         char *private = NULL;
         (void)curl_easy_getinfo(m->easy_handle, CURLINFO_PRIVATE, &private);
-        struct http_transfer *t = (struct http_transfer *)(void *)private;
+        struct outgoing_transfer *t = (struct outgoing_transfer *)(void *)private;
         (void)curl_multi_remove_handle(c->multi, t->easy);
         t->running = false;
         report(t, code);
@@ -105,7 +115,7 @@ static void read_finished(struct http_client *c)
 
 static void on_timeout(uv_timer_t *h)
 {
-    struct http_client *c = h->data;
+    struct outgoing *c = h->data;
     int running;
     (void)curl_multi_socket_action(c->multi, CURL_SOCKET_TIMEOUT, 0, &running);
     read_finished(c);
@@ -114,7 +124,7 @@ static void on_timeout(uv_timer_t *h)
 static int on_timer_wanted(CURLM *multi, long ms, void *data)
 {
     (void)multi;
-    struct http_client *c = data;
+    struct outgoing *c = data;
     if (ms < 0) {
         (void)uv_timer_stop(&c->timer);
     } else {
@@ -126,8 +136,8 @@ static int on_timer_wanted(CURLM *multi, long ms, void *data)
 
 static void on_poll(uv_poll_t *h, int status, int events)
 {
-    struct http_socket *s = h->data;
-    struct http_client *c = s->client;
+    struct outgoing_socket *s = h->data;
+    struct outgoing *c = s->client;
     int flags = status < 0 ? CURL_CSELECT_ERR : 0;
     flags |= (events & UV_READABLE) != 0 ? CURL_CSELECT_IN : 0;
     flags |= (events & UV_WRITABLE) != 0 ? CURL_CSELECT_OUT : 0;
@@ -138,8 +148,8 @@ static void on_poll(uv_poll_t *h, int status, int events)
 
 static void on_poll_closed(uv_handle_t *h)
 {
-    struct http_socket *s = h->data;
-    struct http_client *c = s->client;
+    struct outgoing_socket *s = h->data;
+    struct outgoing *c = s->client;
     free(s);
     c->n_polls--;
     ended(c);
@@ -148,8 +158,8 @@ static void on_poll_closed(uv_handle_t *h)
 static int on_socket_wanted(CURL *easy, curl_socket_t fd, int what, void *data, void *socket_data)
 {
     (void)easy;
-    struct http_client *c = data;
-    struct http_socket *s = socket_data;
+    struct outgoing *c = data;
+    struct outgoing_socket *s = socket_data;
     if (what == CURL_POLL_REMOVE) {
         if (s != NULL) {
             (void)uv_poll_stop(&s->poll);
@@ -179,7 +189,8 @@ static int on_socket_wanted(CURL *easy, curl_socket_t fd, int what, void *data, 
 /* The path becomes part of a URL, so everything outside the unreserved characters is escaped. */
 static enum status make_proxy_url(struct buf *out, const char *path, struct error *err)
 {
-    static const char plain[] = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-._~/";
+    static const char plain[] =
+        "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-._~/";
     buf_init(out, PROXY_URL_MAX);
     buf_z(out, "socks5h://localhost");
     for (const char *p = path; *p != '\0'; p++) {
@@ -195,10 +206,10 @@ static enum status make_proxy_url(struct buf *out, const char *path, struct erro
                : error_set(err, STATUS_INVALID, "%s: not a socket's absolute path", path);
 }
 
-enum status http_client_new(uv_loop_t *loop, const char *proxy, struct http_client **out,
-                            struct error *err)
+enum status outgoing_new(uv_loop_t *loop, const char *proxy, struct outgoing **out,
+                         struct error *err)
 {
-    struct http_client *c = calloc(1, sizeof *c);
+    struct outgoing *c = calloc(1, sizeof *c);
     if (c == NULL) {
         return error_set(err, STATUS_NO_MEMORY, "out of memory");
     }
@@ -229,12 +240,12 @@ enum status http_client_new(uv_loop_t *loop, const char *proxy, struct http_clie
 
 static void on_timer_closed(uv_handle_t *h)
 {
-    struct http_client *c = h->data;
+    struct outgoing *c = h->data;
     c->timer_closed = true;
     ended(c);
 }
 
-void http_client_close(struct http_client *c, void (*closed)(void *data), void *data)
+void outgoing_close(struct outgoing *c, void (*closed)(void *data), void *data)
 {
     (void)curl_multi_cleanup(c->multi); /* drops its idle connections through on_socket_wanted */
     c->multi = NULL;
@@ -245,10 +256,10 @@ void http_client_close(struct http_client *c, void (*closed)(void *data), void *
 
 static size_t on_body(char *p, size_t size, size_t n, void *data)
 {
-    struct http_transfer *t = data;
+    struct outgoing_transfer *t = data;
     long status = 0;
     (void)curl_easy_getinfo(t->easy, CURLINFO_RESPONSE_CODE, &status);
-    if (status != 200) {
+    if (status != 200 && !t->request.any_status) {
         t->discarded += size * n;
         return t->discarded > DISCARDED_MAX ? 0 : size * n;
     }
@@ -256,7 +267,27 @@ static size_t on_body(char *p, size_t size, size_t n, void *data)
     return t->stopped ? 0 : size * n;
 }
 
-static bool set_options(struct http_transfer *t, const struct http_request *r)
+static size_t on_header(char *p, size_t size, size_t n, void *data)
+{
+    struct outgoing_transfer *t = data;
+    size_t len = size * n;
+    while (len > 0 && (p[len - 1] == '\r' || p[len - 1] == '\n')) {
+        len--;
+    }
+    if (t->request.on_header != NULL) {
+        t->request.on_header(t->request.data, p, len);
+    }
+    return size * n;
+}
+
+/* Children that are started meanwhile get nothing of this along. */
+static int on_new_socket(void *data, curl_socket_t fd, curlsocktype purpose)
+{
+    (void)data, (void)purpose;
+    return fcntl(fd, F_SETFD, FD_CLOEXEC) == 0 ? CURL_SOCKOPT_OK : CURL_SOCKOPT_ERROR;
+}
+
+static bool set_options(struct outgoing_transfer *t, const struct outgoing_request *r)
 {
     CURL *e = t->easy;
     bool ok = true;
@@ -268,8 +299,26 @@ static bool set_options(struct http_transfer *t, const struct http_request *r)
     SET(CURLOPT_FOLLOWLOCATION, 0L);
     SET(CURLOPT_NOSIGNAL, 1L);
     SET(CURLOPT_CONNECTTIMEOUT_MS, (long)r->connect_timeout_ms);
-    SET(CURLOPT_POSTFIELDSIZE_LARGE, (curl_off_t)r->body.len);
-    SET(CURLOPT_POSTFIELDS, r->body.ptr);
+    SET(CURLOPT_TIMEOUT_MS, (long)r->timeout_ms);
+    SET(CURLOPT_SSLVERSION, (long)CURL_SSLVERSION_TLSv1_2);
+    SET(CURLOPT_SSL_VERIFYPEER, 1L);
+    SET(CURLOPT_SSL_VERIFYHOST, 2L);
+    if (r->ca_file != NULL && r->ca_file[0] != '\0') {
+        SET(CURLOPT_CAINFO, r->ca_file);
+        SET(CURLOPT_CAPATH, NULL);
+    }
+    if (strcmp(r->method, "HEAD") == 0) {
+        SET(CURLOPT_NOBODY, 1L);
+    } else if (strcmp(r->method, "GET") == 0 || strcmp(r->method, "DELETE") == 0) {
+        SET(CURLOPT_HTTPGET, 1L);
+    } else {
+        SET(CURLOPT_POSTFIELDSIZE_LARGE, (curl_off_t)r->body.len);
+        SET(CURLOPT_POSTFIELDS, r->body.ptr == NULL ? "" : r->body.ptr);
+    }
+    SET(CURLOPT_CUSTOMREQUEST, r->method);
+    SET(CURLOPT_SOCKOPTFUNCTION, on_new_socket);
+    SET(CURLOPT_HEADERFUNCTION, on_header);
+    SET(CURLOPT_HEADERDATA, t);
     SET(CURLOPT_HTTPHEADER, t->headers);
     SET(CURLOPT_WRITEFUNCTION, on_body);
     SET(CURLOPT_WRITEDATA, t);
@@ -279,10 +328,10 @@ static bool set_options(struct http_transfer *t, const struct http_request *r)
     return ok;
 }
 
-enum status http_start(struct http_client *c, const struct http_request *r,
-                       struct http_transfer **out, struct error *err)
+enum status outgoing_start(struct outgoing *c, const struct outgoing_request *r,
+                           struct outgoing_transfer **out, struct error *err)
 {
-    struct http_transfer *t = calloc(1, sizeof *t);
+    struct outgoing_transfer *t = calloc(1, sizeof *t);
     if (t == NULL) {
         return error_set(err, STATUS_NO_MEMORY, "out of memory");
     }
@@ -297,7 +346,7 @@ enum status http_start(struct http_client *c, const struct http_request *r,
     }
     ok = ok && set_options(t, r);
     if (!ok || curl_multi_add_handle(c->multi, t->easy) != CURLM_OK) {
-        http_free(t);
+        outgoing_free(t);
         return error_set(err, STATUS_INVALID, "a request to %s cannot be made", r->url);
     }
     t->running = true;
@@ -305,12 +354,12 @@ enum status http_start(struct http_client *c, const struct http_request *r,
     return STATUS_OK;
 }
 
-void http_hold(struct http_transfer *t, bool hold)
+void outgoing_hold(struct outgoing_transfer *t, bool hold)
 {
     (void)curl_easy_pause(t->easy, hold ? CURLPAUSE_RECV : CURLPAUSE_CONT);
 }
 
-void http_free(struct http_transfer *t)
+void outgoing_free(struct outgoing_transfer *t)
 {
     if (t->running) {
         (void)curl_multi_remove_handle(t->client->multi, t->easy);

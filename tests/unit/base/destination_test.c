@@ -6,7 +6,7 @@
 
 #include <cmocka.h>
 
-#include "generate/egress/destination.h"
+#include "base/destination.h"
 
 static void test_urls(void **state)
 {

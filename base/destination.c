@@ -1,4 +1,4 @@
-#include "generate/egress/destination.h"
+#include "base/destination.h"
 
 #include <arpa/inet.h>
 #include <stdio.h>
@@ -6,7 +6,7 @@
 
 static enum status bad_url(struct error *err, const char *why)
 {
-    return error_set(err, STATUS_INVALID, "generate.upstream.url: %s", why);
+    return error_set(err, STATUS_INVALID, "%s", why);
 }
 
 static bool host_character(char c)
@@ -55,19 +55,26 @@ static enum status take_port(struct destination *out, struct str port, struct er
 
 enum status destination_of_url(const char *url, struct destination *out, struct error *err)
 {
-    struct str s = str_from(url);
-    struct destination d = {.port = 443};
-    if (s.len >= 8 && strncasecmp(s.ptr, "https://", 8) == 0) {
-        s = (struct str){.ptr = s.ptr + 8, .len = s.len - 8};
-    } else if (s.len >= 7 && strncasecmp(s.ptr, "http://", 7) == 0) {
-        s = (struct str){.ptr = s.ptr + 7, .len = s.len - 7};
-        d.port = 80;
-    } else {
-        return bad_url(err, "it must begin with https:// (or http://)");
+    static const struct {
+        const char *scheme;
+        uint16_t port;
+    } known[] = {{"https", 443}, {"http", 80}, {"ldaps", 636}, {"ldap", 389}, {"tls", 6514}};
+    struct str s = {.ptr = NULL};
+    struct destination d = {.port = 0};
+    for (size_t i = 0; i < sizeof known / sizeof *known && s.ptr == NULL; i++) {
+        size_t len = strlen(known[i].scheme);
+        if (strncasecmp(url, known[i].scheme, len) == 0 && strncmp(url + len, "://", 3) == 0) {
+            s = str_from(url + len + 3);
+            memcpy(d.scheme, known[i].scheme, len + 1);
+            d.port = known[i].port;
+        }
+    }
+    if (s.ptr == NULL) {
+        return bad_url(err, "it must begin with https:// (or another scheme that is known here)");
     }
     s.len = strcspn(s.ptr, "/?#\\");
     if (memchr(s.ptr, '@', s.len) != NULL) {
-        return bad_url(err, "it must not hold a user name; put the key into key_file");
+        return bad_url(err, "it must not hold a user name or password");
     }
     const char *end = s.ptr + s.len, *colon = NULL;
     struct str host = s;
@@ -87,7 +94,8 @@ enum status destination_of_url(const char *url, struct destination *out, struct 
     }
     enum status status = take_host(&d, host, err);
     if (status == STATUS_OK && colon != NULL) {
-        status = take_port(&d, (struct str){.ptr = colon + 1, .len = (size_t)(end - colon) - 1}, err);
+        status =
+            take_port(&d, (struct str){.ptr = colon + 1, .len = (size_t)(end - colon) - 1}, err);
     }
     if (status == STATUS_OK) {
         *out = d;
@@ -116,20 +124,20 @@ static bool private_v4(uint32_t a)
         uint32_t net;
         unsigned bits;
     } ranges[] = {
-        {0x00000000, 8},  /* this network */
-        {0x0a000000, 8},  /* private */
-        {0x64400000, 10}, /* carrier-grade translation */
-        {0x7f000000, 8},  /* loopback */
-        {0xa9fe0000, 16}, /* link-local, cloud metadata */
-        {0xac100000, 12}, /* private */
-        {0xc0000000, 24}, /* protocol assignments */
-        {0xc0000200, 24}, /* documentation */
-        {0xc0586300, 24}, /* 6to4 relays */
-        {0xc0a80000, 16}, /* private */
-        {0xc6120000, 15}, /* benchmarks */
+        {0x00000000, 8},                    /* this network */
+        {0x0a000000, 8},                    /* private */
+        {0x64400000, 10},                   /* carrier-grade translation */
+        {0x7f000000, 8},                    /* loopback */
+        {0xa9fe0000, 16},                   /* link-local, cloud metadata */
+        {0xac100000, 12},                   /* private */
+        {0xc0000000, 24},                   /* protocol assignments */
+        {0xc0000200, 24},                   /* documentation */
+        {0xc0586300, 24},                   /* 6to4 relays */
+        {0xc0a80000, 16},                   /* private */
+        {0xc6120000, 15},                   /* benchmarks */
         {0xc6336400, 24}, {0xcb007100, 24}, /* documentation */
-        {0xe0000000, 4},  /* multicast */
-        {0xf0000000, 4},  /* reserved, broadcast */
+        {0xe0000000, 4},                    /* multicast */
+        {0xf0000000, 4},                    /* reserved, broadcast */
     };
     for (size_t i = 0; i < sizeof ranges / sizeof *ranges; i++) {
         if ((a ^ ranges[i].net) >> (32 - ranges[i].bits) == 0) {
@@ -178,4 +186,19 @@ bool address_private(const struct sockaddr *sa)
         return private_v6(in6.sin6_addr.s6_addr);
     }
     return true;
+}
+
+bool destination_is_private_address(const struct destination *d)
+{
+    struct sockaddr_in in = {.sin_family = AF_INET};
+    struct sockaddr_in6 in6 = {.sin6_family = AF_INET6};
+    if (inet_pton(AF_INET, d->host, &in.sin_addr) == 1) {
+        return private_v4(ntohl(in.sin_addr.s_addr));
+    }
+    return inet_pton(AF_INET6, d->host, &in6.sin6_addr) == 1 && private_v6(in6.sin6_addr.s6_addr);
+}
+
+bool destination_same_origin(const struct destination *a, const struct destination *b)
+{
+    return a->port == b->port && strcmp(a->scheme, b->scheme) == 0 && strcmp(a->host, b->host) == 0;
 }
