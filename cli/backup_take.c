@@ -201,7 +201,9 @@ static enum status take_file(struct taking *t, enum part part, const char *path,
         if (fd >= 0) {
             (void)close(fd);
         }
-        return gone && part >= PART_WATCH ? STATUS_OK : error_errno(err, errno, "%s", path);
+        /* a file that a client uploaded may be deleted meanwhile, as may a document */
+        bool may_go = part >= PART_WATCH || strstr(name, "/files/file-") != NULL;
+        return gone && may_go ? STATUS_OK : error_errno(err, errno, "%s", path);
     }
     bool done = false;
     enum status s = fstat(fd, &st) != 0 ? error_errno(err, errno, "%s", path) : STATUS_OK;
@@ -378,7 +380,7 @@ static enum status plain_file(struct taking *t, enum part part, const char *path
                               struct error *err)
 {
     if (ends_with(name, ".db") || ends_with(name, "-wal") || ends_with(name, "-shm") ||
-        ends_with(name, ".tmp") || ends_with(name, "/open")) {
+        ends_with(name, ".tmp") || ends_with(name, ".part") || ends_with(name, "/open")) {
         return STATUS_OK;
     }
     return take_file(t, part, path, name, err);
@@ -434,6 +436,10 @@ static enum status plain(struct taking *t, struct error *err)
     for (size_t i = 0; i < t->n_tenants && s == STATUS_OK; i++) {
         (void)snprintf(name, sizeof name, "tenants/%s", t->tenants[i]);
         s = file_join(path, sizeof path, t->w->home, name, err);
+        s = s == STATUS_OK ? plain_files(t, path, name, err) : s;
+        /* what clients uploaded and is no document yet */
+        (void)snprintf(name, sizeof name, "tenants/%s/files", t->tenants[i]);
+        s = s == STATUS_OK ? file_join(path, sizeof path, t->w->home, name, err) : s;
         s = s == STATUS_OK ? plain_files(t, path, name, err) : s;
     }
     return s;

@@ -8,6 +8,7 @@
 #include "base/db.h"
 #include "base/file.h"
 #include "serve/conversations.h"
+#include "serve/files.h"
 #include "serve/http/jsonw.h"
 #include "serve/turns.h"
 
@@ -32,6 +33,7 @@ static const struct db_migration migrations[] = {
     {6, "ALTER TABLE answers ADD COLUMN calls TEXT NOT NULL DEFAULT '';"},
     {7, TURNS_SCHEMA},
     {8, CONVERSATIONS_SCHEMA},
+    {9, FILES_SCHEMA},
 };
 
 struct tenant_db { /* touched by the lane's work only */
@@ -227,6 +229,21 @@ static enum status read_record(sqlite3 *db, struct job *j, struct error *err)
     return s;
 }
 
+static enum status forget(sqlite3 *db, struct job *j)
+{
+    char path[PATH_MAX];
+    char *slash = NULL;
+    enum status s = files_path(j->a->home, j->tenant, "", path, &j->err);
+    slash = s == STATUS_OK ? strrchr(path, '/') : NULL;
+    if (slash != NULL) {
+        *slash = '\0';
+        j->forget->files = path;
+        s = answers_forget_now(db, j->forget, &j->err);
+        j->forget->files = NULL;
+    }
+    return s;
+}
+
 static void work(void *job)
 {
     struct job *j = job;
@@ -235,7 +252,7 @@ static void work(void *job)
     if (s == STATUS_OK && j->run != NULL) {
         s = j->run(db, j->data, &j->err);
     } else if (s == STATUS_OK && j->forget != NULL) {
-        s = answers_forget_now(db, j->forget, &j->err);
+        s = forget(db, j);
     } else if (s == STATUS_OK && j->record != NULL) {
         s = write_record(db, j->record, &j->err);
         s = s == STATUS_OK ? turns_expire(db, j->record->turns_expired_ms, &j->err) : s;

@@ -48,11 +48,12 @@ struct forgetting {
         *documents; /* answers made from one of them, now and whenever one is written */
     size_t n;
     struct subject_set
-        *subjects;    /* answers that name one, in question, titles or remarks; NULL: none */
-    bool dry_run;     /* count and change nothing */
-    bool whole;       /* write the file anew: something was found in it */
-    uint32_t answers; /* that went */
-    bool clean;       /* false: a copy may still be in the file, call again */
+        *subjects;     /* answers that name one, in question, titles or remarks; NULL: none */
+    bool dry_run;      /* count and change nothing */
+    const char *files; /* folder of files that were uploaded; set by the lane */
+    bool whole;        /* write the file anew: something was found in it */
+    uint32_t answers;  /* that went */
+    bool clean;        /* false: a copy may still be in the file, call again */
 };
 /* Deletes such answers with their questions, then takes the bytes out of the file. f: borrowed
  * until done. */

@@ -5,6 +5,7 @@
 #include "base/db.h"
 #include "serve/answers.h"
 #include "serve/conversations.h"
+#include "serve/files.h"
 
 #define TEXT_MAX ((size_t)64 << 20)
 #define UNESCAPED_MAX 4
@@ -224,6 +225,9 @@ enum status answers_forget_now(sqlite3 *db, struct forgetting *f, struct error *
     }
     if (s == STATUS_OK) {
         s = conversations_drop_empty(db, err);
+    }
+    if (s == STATUS_OK && !f->dry_run) {
+        s = files_forget(db, f->documents, f->n, f->subjects, f->files, err);
     }
     if (s == STATUS_OK && !f->dry_run) {
         s = db_exec(db, "COMMIT", err);

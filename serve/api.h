@@ -64,6 +64,27 @@ void api_keys_list(struct request *q); /* api_keys.c */
 void api_key_create(struct request *q);
 void api_key_revoke(struct request *q);
 void api_explain(struct request *q);
+void api_files_list(struct request *q); /* api_files*.c */
+void api_file_create(struct request *q);
+void api_file_get(struct request *q);
+void api_file_content(struct request *q);
+void api_file_delete(struct request *q);
+void api_vector_stores_list(struct request *q); /* api_vector_store*.c */
+void api_vector_store_create(struct request *q);
+void api_vector_store_get(struct request *q);
+void api_vector_store_change(struct request *q);
+void api_vector_store_delete(struct request *q);
+void api_vector_store_search(struct request *q);
+void api_vector_store_files(struct request *q);
+void api_vector_store_attach(struct request *q);
+void api_vector_store_file_get(struct request *q);
+void api_vector_store_file_change(struct request *q);
+void api_vector_store_file_delete(struct request *q);
+void api_vector_store_file_content(struct request *q);
+void api_vector_store_batch_create(struct request *q);
+void api_vector_store_batch_get(struct request *q);
+void api_vector_store_batch_cancel(struct request *q);
+void api_vector_store_batch_files(struct request *q);
 void api_facets(struct request *q); /* api_facets.c */
 void api_document_versions(struct request *q);
 void api_tenants_list(struct request *q);

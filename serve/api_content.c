@@ -4,6 +4,7 @@
 
 #include "ingest/ingest_rpc.h"
 #include "serve/api.h"
+#include "serve/api_files.h"
 #include "serve/http/jsonw.h"
 #include "serve/passage.h"
 #include "serve/request.h"
@@ -41,9 +42,8 @@ static void content_free(struct request *q)
     buf_deinit(&c->png);
 }
 
-static struct content *content_new(struct request *q)
+static struct content *content_of(struct request *q, const char *id)
 {
-    const char *id = api_id(q, 0);
     struct content *c = id == NULL ? NULL : arena_alloc(q->arena, sizeof *c);
     if (c == NULL) {
         if (id != NULL) {
@@ -86,6 +86,11 @@ static void send_buf(struct request *q, struct buf *b)
         send_bytes(q, b->ptr == NULL ? "" : b->ptr, b->len);
     }
     buf_deinit(b);
+}
+
+static struct content *content_new(struct request *q)
+{
+    return content_of(q, api_id(q, 0));
 }
 
 /* ---- text
@@ -376,11 +381,11 @@ static void on_original_info(struct request *q, const ProtobufCMessage *m, const
 
 /* Who sets conditions or wants a part is told by the document's row what there is; all others save
  * that call. */
-void api_document_original(struct request *q)
+void api_original_of(struct request *q, const char *document)
 {
     static const char *const conditions[] = {"range", "if-match", "if-none-match",
                                              "if-modified-since", "if-unmodified-since"};
-    struct content *c = content_new(q);
+    struct content *c = content_of(q, document);
     bool asks_more = false;
     for (size_t i = 0; i < sizeof conditions / sizeof conditions[0]; i++) {
         asks_more = asks_more || http_head_get(q->http->head, conditions[i]).ptr != NULL;
@@ -394,6 +399,14 @@ void api_document_original(struct request *q)
         api_unary(q, PEER_VECTORSTORE, &vs_get_document_method, 0, &ask.base, on_original_info);
     } else {
         ask_original(q);
+    }
+}
+
+void api_document_original(struct request *q)
+{
+    const char *id = api_id(q, 0);
+    if (id != NULL) {
+        api_original_of(q, id);
     }
 }
 

@@ -99,6 +99,23 @@ const struct json *jsonr_get(const struct json *v, const char *key)
     return j == NULL || json_is_null(j) ? NULL : out_of(j);
 }
 
+bool jsonr_has(const struct json *v, const char *key)
+{
+    return v != NULL && json_object_get(in(v), key) != NULL;
+}
+
+bool jsonr_as_number(const struct json *v, double *out)
+{
+    bool is = v != NULL && json_is_number(in(v));
+    *out = is ? json_number_value(in(v)) : 0;
+    return is;
+}
+
+bool jsonr_true(const struct json *v)
+{
+    return v != NULL && json_is_true(in(v));
+}
+
 size_t jsonr_len(const struct json *array)
 {
     return array == NULL ? 0 : json_array_size(in(array));

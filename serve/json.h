@@ -33,11 +33,17 @@ const char *jsonr_text(const struct json *v, struct arena *a);
 enum json_kind jsonr_kind(const struct json *v); /* NULL counts as null */
 /* NULL when v is no object or has no such key, or the key is null. */
 const struct json *jsonr_get(const struct json *v, const char *key);
+/* Is the key there, be it null? */
+bool jsonr_has(const struct json *v, const char *key);
 size_t jsonr_len(const struct json *array);
 const struct json *jsonr_at(const struct json *array, size_t i);
 /* Walking an object's members: start with *at NULL; false at the end. */
 bool jsonr_next(const struct json *object, void **at, struct str *key, const struct json **value);
 struct str jsonr_str(const struct json *v); /* ptr NULL unless a string */
+/* false: it is no number. */
+bool jsonr_as_number(const struct json *v, double *out);
+/* Is it the value true? */
+bool jsonr_true(const struct json *v);
 /* The value, or fallback when v is NULL. INVALID names the key when the kind or range is wrong. */
 enum status jsonr_bool(const struct json *object, const char *key, bool fallback, bool *out,
                        struct error *err) MUST_CHECK;

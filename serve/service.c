@@ -14,6 +14,8 @@
 #include "serve/conversations_sweep.h"
 
 #define ADMIN_QUEUED_MAX 64
+#define FILES_LANES 2
+#define FILES_QUEUED_MAX 512   /* a connection has one job at a time */
 #define SHUTDOWN_GRACE_MS 3000 /* less than the time a service has to close (base/service.c) */
 
 static bool is_loopback(const char *host)
@@ -142,6 +144,7 @@ static enum status serve_open(struct service *svc, struct error *err)
     s->loopback = is_loopback(svc->settings->http.listen);
     s->health_ms = INT64_MIN / 2;
     lane_init(&s->admin, svc->loop, 1, ADMIN_QUEUED_MAX);
+    lane_init(&s->files, svc->loop, FILES_LANES, FILES_QUEUED_MAX);
     struct auth_options o = {svc->home, svc->settings->http.requests_per_minute,
                              svc->settings->http.session_hours};
     enum status st = open_tls(s, err);
@@ -169,7 +172,8 @@ static enum status serve_open(struct service *svc, struct error *err)
     }
     if (st != STATUS_OK) {
         if (s->http == NULL &&
-            s->outbound == NULL) { /* otherwise the process ends with its handles: the loop never runs again */
+            s->outbound ==
+                NULL) { /* otherwise the process ends with its handles: the loop never runs again */
             free_serve(s);
         }
         return st;
@@ -196,8 +200,8 @@ static void serve_health(struct service *svc, struct service_health *out)
     }
 }
 
-/* http first (its requests may still write answers' records), then what was asked outside, the records, and
- * the rest */
+/* http first (its requests may still write answers' records), then what was asked outside, the
+ * records, and the rest */
 static void on_answers_closed(void *data)
 {
     struct serve *s = data;
@@ -209,7 +213,7 @@ static void on_answers_closed(void *data)
 
 void serve_admin_done(struct serve *s)
 {
-    if (s->http == NULL && s->outbound == NULL && lane_idle(&s->admin)) {
+    if (s->http == NULL && s->outbound == NULL && lane_idle(&s->admin) && lane_idle(&s->files)) {
         answers_close(s->answers, on_answers_closed, s);
     }
 }

@@ -22,6 +22,7 @@ struct serve {
     struct conversations_sweep *sweep;
     struct outbound *outbound; /* NULL once closed */
     struct lane admin;         /* keys and tenants being written */
+    struct lane files;         /* files that are uploaded, being written and read */
     struct static_files *page; /* NULL: not built */
     int port;
     bool loopback; /* only this machine can reach us */
@@ -37,7 +38,7 @@ extern const struct service_definition serve_definition;
 /* The table of routes (routes.c). */
 extern const struct route serve_routes[];
 extern const size_t serve_routes_n;
-/* After each job of the admin lane: the last one lets a closing serve go on. */
+/* After each job of these lanes: the last one lets a closing serve go on. */
 void serve_admin_done(struct serve *s);
 /* api_admin.c: own figures in Prometheus' format */
 void serve_metrics(const struct serve *s, struct buf *out);

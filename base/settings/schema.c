@@ -165,8 +165,10 @@ const struct setting settings_schema[] = {
          "Text in pictures is read: scans, photographs, and pages of a PDF that have no text of "
          "their own."),
     TEXT("ocr.languages", ocr.languages, "auto",
-         "What pictures are read as: names of tesseract's languages joined by +, such as deu+eng, or "
-         "auto for all that are installed (packages tesseract-ocr-deu, -fra, ...). The language that a "
+         "What pictures are read as: names of tesseract's languages joined by +, such as deu+eng, "
+         "or "
+         "auto for all that are installed (packages tesseract-ocr-deu, -fra, ...). The language "
+         "that a "
          "folder's .carrel.yaml names comes first. Each further one costs time."),
     ROW("ocr.dpi", INT, ocr.dpi, 72, 600, "300",
         "Pages are drawn for reading with so many points an inch; very large ones with fewer."),
@@ -256,6 +258,12 @@ const struct setting settings_schema[] = {
     ROW("conversations.keep_days", INT, conversations.keep_days, 0, 3650, "90",
         "A conversation of the page is kept for its owner until so many days have gone without a "
         "new question in it; then it and the links to it go. 0: none is kept."),
+    ROW("files.keep_days", INT, files.keep_days, 1, 3650, "30",
+        "A file uploaded through POST /v1/files is kept beside the documents for so many days; "
+        "what "
+        "was made a document of a vector store stays there."),
+    ROW("files.max_total_bytes", SIZE, files.max_total_bytes, MIB, 1024 * GIB, "10GiB",
+        "Room for such files, each tenant's; then uploads are refused until some are deleted."),
 
     ROW("retrieve.top_k", INT, retrieve.top_k, 1, 100, "8",
         "Passages a search returns unless told."),
@@ -353,6 +361,7 @@ const struct setting_section settings_sections[] = {
     {"reranker", "Reading the best passages again beside the question."},
     {"responses", "Responses that clients of the API asked to have kept."},
     {"conversations", "What people asked on the page, kept for themselves."},
+    {"files", "Files that clients of the API upload for vector stores."},
     {"retrieve", "Finding passages."},
     {"generate", "Writing answers."},
     {"generate.upstream", "A model elsewhere, by written policy only."},

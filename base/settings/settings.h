@@ -148,6 +148,9 @@ struct settings {
         int64_t timeout_ms, retry_hours, disable_hours, keep_days;
     } webhooks;
     struct {
+        int64_t keep_days, max_total_bytes; /* POST /v1/files */
+    } files;
+    struct {
         const char *model; /* name of an imported reranker; "" : none */
         int64_t candidates, budget_ms;
     } reranker;

@@ -1,0 +1,503 @@
+/* POST /v1/vector_stores/{id}/search.
+ *
+ * The store -> with filters: rows with attributes (tenant_run), then every document of the
+ * collection goes by and those that the filters hold of are noted -> one search a query -> rows of
+ * the documents found, and the store is used (tenant_run) -> the answer. */
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/clock.h"
+#include "retrieve/retrieve_rpc.h"
+#include "serve/api.h"
+#include "serve/api_vector_stores.h"
+#include "serve/attribute_filter.h"
+#include "serve/passage.h"
+#include "serve/search_request.h"
+#include "serve/tenant_run.h"
+
+#define QUERIES_MAX 8
+#define RESULTS_MAX 50
+#define WALK_MAX 50000      /* documents that filters are tried on */
+#define DOCUMENTS_MAX 2048U /* that a search can be narrowed to; then what is found is sifted */
+#define SIFTED_TOP_K 200
+#define VALUE_MAX 512 /* bytes of an attribute */
+
+struct found_passage {
+    const Rt__RankedPassage *ranked;
+    struct attached_file row;
+    bool has_row;
+};
+
+struct searching {
+    struct stores stores;
+    struct str queries[QUERIES_MAX];
+    size_t n_queries, next;
+    const struct json *filters; /* NULL: none */
+    int64_t results;
+    double threshold;
+    bool no_rerank;
+    /* filters */
+    struct attached_file *rows; /* in order of documents */
+    size_t n_rows, walked;
+    char (*matched)[ID_CAP]; /* likewise */
+    size_t n_matched, cap;
+    bool full;
+    /* found */
+    struct found_passage *found;
+    size_t n;
+    const char *note;
+};
+
+/* ---- told ---- */
+
+static void text_attribute(struct jsonw *w, const struct json *own, const char *key,
+                           struct str value)
+{
+    if (!jsonr_has(own, key) && value.len <= VALUE_MAX) {
+        jsonw_field_str(w, key, value);
+    }
+}
+
+static void boxes_attribute(struct jsonw *w, const struct json *own, const Vs__Passage *p)
+{
+    struct buf b;
+    buf_init(&b, 4096);
+    for (size_t i = 0; i < p->n_boxes; i++) {
+        char one[96];
+        const Vs__Box *x = p->boxes[i];
+        int n = snprintf(one, sizeof one, "%s%u:%.1f,%.1f,%.1f,%.1f", i == 0 ? "" : ";", x->page,
+                         (double)x->x0, (double)x->y0, (double)x->x1, (double)x->y1);
+        if (n < 0 || b.len + (size_t)n > VALUE_MAX) {
+            break; /* all of them are in "carrel" */
+        }
+        buf_append(&b, one, (size_t)n);
+    }
+    if (b.len > 0) {
+        text_attribute(w, own, "boxes", buf_view(&b));
+    }
+    buf_deinit(&b);
+}
+
+/* The file's own, then where the passage stands. */
+static void attributes(struct jsonw *w, const struct found_passage *f)
+{
+    const Vs__Passage *p = f->ranked->passage;
+    struct json *own = NULL;
+    struct error err;
+    void *at = NULL;
+    struct str key;
+    const struct json *value = NULL;
+    bool has = f->has_row && jsonr_read(str_from(f->row.attributes), &own, &err) == STATUS_OK;
+    jsonw_key(w, "attributes");
+    jsonw_open(w, '{');
+    while (has && jsonr_next(own, &at, &key, &value)) {
+        double d = 0;
+        jsonw_key(w, key.ptr);
+        if (jsonr_str(value).ptr != NULL) {
+            jsonw_str(w, jsonr_str(value));
+        } else if (jsonr_kind(value) == JSON_KIND_BOOL) {
+            jsonw_bool(w, jsonr_true(value));
+        } else if (jsonr_as_number(value, &d)) {
+            jsonw_double(w, d);
+        } else {
+            jsonw_null(w);
+        }
+    }
+    text_attribute(w, own, "collection", str_from(p->collection));
+    text_attribute(w, own, "format", str_from(p->format));
+    if (p->has_page && p->page > 0 && !jsonr_has(own, "page")) {
+        jsonw_field_int(w, "page", p->page);
+    }
+    boxes_attribute(w, own, p);
+    if (!jsonr_has(own, "passage")) {
+        hex_field(w, "passage", p->chunk);
+    }
+    if (!jsonr_has(own, "hash")) {
+        hex_field(w, "hash", p->hash);
+    }
+    jsonw_close(w, '}');
+    jsonr_free(own);
+}
+
+static void result(struct jsonw *w, const struct found_passage *f)
+{
+    const Vs__Passage *p = f->ranked->passage;
+    jsonw_open(w, '{');
+    jsonw_field_z(w, "file_id", f->has_row ? f->row.file : p->document);
+    jsonw_key(w, "filename");
+    jsonw_path(w, path_name(str_of_bytes(p->path)));
+    jsonw_field_double(w, "score", (double)f->ranked->score);
+    attributes(w, f);
+    jsonw_key(w, "content");
+    jsonw_open(w, '[');
+    jsonw_open(w, '{');
+    jsonw_field_z(w, "type", "text");
+    jsonw_field_str(w, "text", str_of_bytes(p->text));
+    jsonw_close(w, '}');
+    jsonw_close(w, ']');
+    jsonw_key(w, "carrel");
+    jsonw_open(w, '{');
+    hex_field(w, "passage", p->chunk);
+    passage_fields(w, p, 0);
+    jsonw_close(w, '}');
+    jsonw_close(w, '}');
+}
+
+static enum status find_rows(sqlite3 *db, void *data, struct error *err)
+{
+    struct searching *s = data;
+    enum status st = stores_touch(db, s->stores.collection, clock_wall_ms(), err);
+    for (size_t i = 0; i < s->n && st == STATUS_OK; i++) {
+        st = attached_get(db, s->stores.collection, s->found[i].ranked->passage->document,
+                          s->stores.q->arena, &s->found[i].row, &s->found[i].has_row, err);
+    }
+    return st;
+}
+
+static void tell(struct request *q, const struct error *err)
+{
+    const struct searching *s = q->op;
+    struct jsonw w;
+    if (err->code != STATUS_OK) {
+        api_fail(q, err);
+        return;
+    }
+    api_object_begin(q, &w);
+    jsonw_field_z(&w, "object", "vector_store.search_results.page");
+    jsonw_key(&w, "search_query");
+    jsonw_open(&w, '[');
+    for (size_t i = 0; i < s->n_queries; i++) {
+        jsonw_str(&w, s->queries[i]);
+    }
+    jsonw_close(&w, ']');
+    jsonw_key(&w, "data");
+    jsonw_open(&w, '[');
+    for (size_t i = 0; i < s->n; i++) {
+        result(&w, &s->found[i]);
+    }
+    jsonw_close(&w, ']');
+    jsonw_field_bool(&w, "has_more", false);
+    jsonw_field_z(&w, "next_page", NULL);
+    if (s->note != NULL) {
+        jsonw_key(&w, "carrel");
+        jsonw_open(&w, '{');
+        jsonw_field_z(&w, "note", s->note);
+        jsonw_close(&w, '}');
+    }
+    api_object_end(q, 200, &w);
+}
+
+/* ---- the searches ---- */
+
+static int by_id(const void *a, const void *b)
+{
+    return strcmp(a, b);
+}
+
+static bool passes(const struct searching *s, const char *document)
+{
+    return s->filters == NULL || (s->n_matched > 0 && bsearch(document, s->matched, s->n_matched,
+                                                              sizeof *s->matched, by_id) != NULL);
+}
+
+/* Best first; what two queries find is there once, with the better score. */
+static void add(struct searching *s, const Rt__RankedPassage *r)
+{
+    size_t at = s->n;
+    if ((double)r->score < s->threshold || !passes(s, r->passage->document)) {
+        return;
+    }
+    for (size_t i = 0; i < s->n; i++) {
+        ProtobufCBinaryData a = s->found[i].ranked->passage->chunk, b = r->passage->chunk;
+        if (a.len == b.len && memcmp(a.data, b.data, a.len) == 0) {
+            if (s->found[i].ranked->score >= r->score) {
+                return;
+            }
+            memmove(&s->found[i], &s->found[i + 1], (s->n - i - 1) * sizeof *s->found);
+            s->n--;
+            at = s->n;
+            break;
+        }
+    }
+    while (at > 0 && s->found[at - 1].ranked->score < r->score) {
+        at--;
+    }
+    if (at >= (size_t)s->results) {
+        return;
+    }
+    size_t last = s->n < (size_t)s->results ? s->n : (size_t)s->results - 1;
+    memmove(&s->found[at + 1], &s->found[at], (last - at) * sizeof *s->found);
+    s->found[at] = (struct found_passage){.ranked = r};
+    s->n = last + 1;
+}
+
+static void next_query(struct request *q);
+
+static void on_search(struct request *q, const ProtobufCMessage *m, const struct error *err)
+{
+    struct searching *s = q->op;
+    const Rt__SearchReply *r = rt_search_reply(m);
+    if (r == NULL) {
+        api_fail(q, err);
+        return;
+    }
+    for (size_t i = 0; i < r->n_passages; i++) {
+        add(s, r->passages[i]);
+    }
+    if (r->n_notes > 0) {
+        s->note = r->notes[0];
+    }
+    next_query(q);
+}
+
+static void next_query(struct request *q)
+{
+    struct searching *s = q->op;
+    Rt__SearchRequest ask = RT__SEARCH_REQUEST__INIT;
+    Vs__Filter filter = VS__FILTER__INIT;
+    char *collection = pb_text(s->stores.collection);
+    char *documents[DOCUMENTS_MAX];
+    bool sift = s->filters != NULL && s->n_matched > DOCUMENTS_MAX;
+    struct error err;
+    if (s->next == s->n_queries || (s->filters != NULL && s->n_matched == 0)) {
+        if (sift && s->n < (size_t)s->results) {
+            s->note = "the filters hold of more than 2048 files: the best 200 passages were sifted";
+        }
+        tenant_run(q, find_rows, s, tell);
+        return;
+    }
+    if (search_query(s->queries[s->next++], "query", &ask, &err) != STATUS_OK) {
+        api_fail(q, &err);
+        return;
+    }
+    filter.collections = &collection;
+    filter.n_collections = 1;
+    for (size_t i = 0; s->filters != NULL && !sift && i < s->n_matched; i++) {
+        documents[i] = s->matched[i];
+    }
+    filter.documents = documents;
+    filter.n_documents = s->filters != NULL && !sift ? s->n_matched : 0;
+    ask.filter = &filter;
+    ask.has_top_k = true;
+    ask.top_k = sift ? SIFTED_TOP_K : (uint32_t)s->results;
+    ask.has_no_rerank = ask.no_rerank = s->no_rerank;
+    api_unary(q, PEER_RETRIEVE, &rt_search_method, 0, &ask.base, on_search);
+}
+
+/* ---- the filters ---- */
+
+static int by_document(const void *key, const void *row)
+{
+    return strcmp(key, ((const struct attached_file *)row)->document);
+}
+
+/* What every document has, under the names that results carry. */
+static void document_attributes(struct jsonw *w, const Vs__DocumentInfo *d)
+{
+    jsonw_open(w, '{');
+    jsonw_key(w, "filename");
+    jsonw_path(w, path_name(str_of_bytes(d->location->path)));
+    jsonw_key(w, "path");
+    jsonw_path(w, str_of_bytes(d->location->path));
+    jsonw_field_z(w, "collection", d->location->collection);
+    jsonw_field_z(w, "format", d->format);
+    jsonw_field_z(w, "label", d->location->label == NULL ? "" : d->location->label);
+    jsonw_field_z(w, "author", d->author == NULL ? "" : d->author);
+    jsonw_field_z(w, "language", d->language == NULL ? "" : d->language);
+    jsonw_field_z(w, "title", d->title == NULL ? "" : d->title);
+    jsonw_field_int(w, "bytes", (int64_t)d->size);
+    jsonw_field_int(w, "created_at", d->location->modified_wall_ms / 1000);
+    if (d->has_pages) {
+        jsonw_field_int(w, "pages", d->pages);
+    }
+    if (d->has_date_ms) {
+        day_field(w, "date", d->date_ms);
+    }
+    jsonw_close(w, '}');
+}
+
+static bool holds(const struct searching *s, const Vs__DocumentInfo *d)
+{
+    const struct attached_file *row =
+        s->n_rows == 0
+            ? NULL
+            : bsearch(d->location->document, s->rows, s->n_rows, sizeof *s->rows, by_document);
+    struct json *own = NULL, *more = NULL;
+    struct error err;
+    struct buf b;
+    struct jsonw w;
+    buf_init(&b, 65536);
+    jsonw_init(&w, &b);
+    document_attributes(&w, d);
+    bool good = (row == NULL || row->attributes[0] == '\0' ||
+                 jsonr_read(str_from(row->attributes), &own, &err) == STATUS_OK) &&
+                buf_status(&b) == STATUS_OK && jsonr_read(buf_view(&b), &more, &err) == STATUS_OK &&
+                attribute_filter_holds(s->filters, own, more);
+    jsonr_free(own);
+    jsonr_free(more);
+    buf_deinit(&b);
+    return good;
+}
+
+static void note_match(struct searching *s, const char *document)
+{
+    if (s->n_matched == s->cap) {
+        size_t cap = s->cap == 0 ? 256 : 2 * s->cap;
+        char(*grown)[ID_CAP] = arena_array(s->stores.q->arena, cap, sizeof *grown);
+        if (grown == NULL) {
+            s->full = true;
+            return;
+        }
+        if (s->n_matched > 0) {
+            memcpy(grown, s->matched, s->n_matched * sizeof *grown);
+        }
+        s->matched = grown;
+        s->cap = cap;
+    }
+    (void)snprintf(s->matched[s->n_matched++], ID_CAP, "%s", document);
+}
+
+static void on_documents(struct request *q, const ProtobufCMessage *m)
+{
+    struct searching *s = q->op;
+    const Vs__ListReply *r = vs_list_reply(m);
+    for (size_t i = 0; r != NULL && i < r->n_documents && !s->full; i++) {
+        s->walked++;
+        if (holds(s, r->documents[i])) {
+            note_match(s, r->documents[i]->location->document);
+        }
+    }
+}
+
+static void on_walked(struct request *q, const struct error *err)
+{
+    struct searching *s = q->op;
+    if (err->code != STATUS_OK) {
+        api_fail(q, err);
+    } else if (s->full || s->walked > WALK_MAX) {
+        api_error(q, 400, "filters", "too_large",
+                  "This vector store has more than 50000 files: filters cannot be tried on all.");
+    } else {
+        if (s->n_matched > 0) {
+            qsort(s->matched, s->n_matched, sizeof *s->matched, by_id);
+        }
+        next_query(q);
+    }
+}
+
+static enum status find_attributes(sqlite3 *db, void *data, struct error *err)
+{
+    struct searching *s = data;
+    return attached_list(db, s->stores.collection, NULL, WALK_MAX, s->stores.q->arena, &s->rows,
+                         &s->n_rows, err);
+}
+
+static void on_attributes(struct request *q, const struct error *err)
+{
+    const struct searching *s = q->op;
+    Vs__ListRequest ask = VS__LIST_REQUEST__INIT;
+    Vs__Filter filter = VS__FILTER__INIT;
+    struct api_call how = {.on_reply = on_documents, .on_finish = on_walked};
+    char *collection = pb_text(s->stores.collection);
+    if (err->code != STATUS_OK) {
+        api_fail(q, err);
+        return;
+    }
+    filter.collections = &collection;
+    filter.n_collections = 1;
+    ask.filter = &filter;
+    ask.has_limit = true;
+    ask.limit = WALK_MAX + 1;
+    (void)api_start(q, PEER_VECTORSTORE, &vs_list_method, 0, &ask.base, &how);
+}
+
+/* ---- what came ---- */
+
+static void on_store(struct request *q)
+{
+    struct searching *s = q->op;
+    if (s->stores.n == 0) {
+        api_error(q, 404, NULL, "not_found", "There is no such vector store.");
+    } else if (store_expired(&s->stores.entries[0].row, clock_wall_ms())) {
+        api_error(q, 400, NULL, "expired", "This vector store has expired.");
+    } else if (s->filters != NULL) {
+        tenant_run(q, find_attributes, s, on_attributes);
+    } else {
+        next_query(q);
+    }
+}
+
+static enum status read_queries(const struct json *v, struct searching *s, struct error *err)
+{
+    size_t n = jsonr_kind(v) == JSON_KIND_ARRAY ? jsonr_len(v) : 1;
+    if (n == 0 || n > QUERIES_MAX) {
+        return error_set(err, STATUS_INVALID, "query must be a string or an array of at most %d",
+                         QUERIES_MAX);
+    }
+    for (size_t i = 0; i < n; i++) {
+        Rt__SearchRequest check = RT__SEARCH_REQUEST__INIT;
+        s->queries[i] = jsonr_str(jsonr_kind(v) == JSON_KIND_ARRAY ? jsonr_at(v, i) : v);
+        enum status st = search_query(s->queries[i], "query", &check, err);
+        if (st != STATUS_OK) {
+            return st;
+        }
+    }
+    s->n_queries = n;
+    return STATUS_OK;
+}
+
+static enum status read_search(const struct json *body, struct searching *s, struct error *err)
+{
+    const struct json *ranking = jsonr_get(body, "ranking_options");
+    struct str ranker;
+    bool present = false, rewrite = false;
+    enum status st = read_queries(jsonr_get(body, "query"), s, err);
+    if (st == STATUS_OK) {
+        st = jsonr_int(body, "max_num_results", 1, RESULTS_MAX, 10, &s->results, err);
+    }
+    if (st == STATUS_OK) { /* searching widens words by itself: there is nothing to rewrite */
+        st = jsonr_bool(body, "rewrite_query", false, &rewrite, err);
+    }
+    if (st == STATUS_OK && ranking != NULL && jsonr_kind(ranking) != JSON_KIND_OBJECT) {
+        st = error_set(err, STATUS_INVALID, "ranking_options must be an object");
+    }
+    if (st == STATUS_OK) {
+        st = jsonr_number(ranking, "score_threshold", 0, 1, &present, &s->threshold, err);
+    }
+    if (st == STATUS_OK) {
+        st = jsonr_string(ranking, "ranker", &ranker, err);
+        s->no_rerank = st == STATUS_OK && ranker.ptr != NULL && str_eq(ranker, STR("none"));
+    }
+    s->filters = jsonr_get(body, "filters");
+    return st == STATUS_OK && s->filters != NULL ? attribute_filter_check(s->filters, err) : st;
+}
+
+static void on_json(struct request *q, const struct json *body)
+{
+    struct searching *s = arena_alloc(q->arena, sizeof *s);
+    struct error err;
+    if (s == NULL) {
+        api_out_of_memory(q);
+        return;
+    }
+    s->stores.q = q;
+    s->stores.attach.fd = -1;
+    s->stores.collection = vector_store_collection(q->match.params[0], q->arena);
+    s->found = arena_array(q->arena, RESULTS_MAX + 1, sizeof *s->found);
+    if (s->stores.collection == NULL || s->found == NULL) {
+        api_error(q, 404, NULL, "not_found", "There is no such vector store.");
+        return;
+    }
+    if (read_search(body, s, &err) != STATUS_OK) {
+        api_fail(q, &err);
+        return;
+    }
+    q->op = s;
+    stores_survey(q, on_store);
+}
+
+void api_vector_store_search(struct request *q)
+{
+    api_read_json(q, on_json);
+}
