@@ -2,7 +2,9 @@
  * copy the texts -> open the model and encode on a lane of the models' -> reply. */
 #include <stdlib.h>
 
+#include "base/clock.h"
 #include "embed/embed.h"
+#include "model/pool.h"
 
 #define TEXTS_MAX 256
 #define TITLE_BYTES_MAX 4096
@@ -25,6 +27,7 @@ struct encode_call {
     bool windows; /* but read in windows */
     size_t first; /* the number of the first text */
     struct neural_count count;
+    int64_t cpu_us;
     struct error error;
 };
 
@@ -45,6 +48,8 @@ static void encode_finish(struct encode_call *c)
         reply.has_cut = c->name != NULL;
         reply.model = c->name == NULL ? NULL : c->line;
         reply.cut = (uint32_t)c->count.cut;
+        reply.has_cpu_us = true;
+        reply.cpu_us = (uint64_t)c->cpu_us;
         e->texts += c->n_texts;
         e->cut += c->count.cut;
         e->words += c->words;
@@ -75,6 +80,7 @@ static void encode_work(void *job) /* on a lane */
     if (embed_take_scratch(c->embed, &scratch, &c->error) != STATUS_OK) {
         return;
     }
+    int64_t cpu = clock_thread_cpu_us();
     const struct lsa_model *model = c->fit == NULL ? NULL : fit_model(c->fit);
     enum status s = STATUS_OK;
     for (size_t i = 0; s == STATUS_OK && i < c->n_texts; i++) {
@@ -83,6 +89,7 @@ static void encode_work(void *job) /* on a lane */
                 : encode_one(scratch, model, &c->texts[i], c->query, c->vectors + i * c->dimensions,
                              &c->words, &c->error);
     }
+    c->cpu_us = clock_thread_cpu_us() - cpu;
     embed_give_scratch(c->embed, scratch);
 }
 
@@ -129,7 +136,9 @@ static void encode_with_model(void *job) /* on a lane of the models' */
                         : models_encoder(c->embed->models, c->name, &o, &c->error);
     if (s == STATUS_OK) {
         model_lane_use(c->embed, l, o);
+        int64_t cpu = pool_cpu_us(l->scratch.pool);
         s = encode_all(c, l);
+        c->cpu_us = pool_cpu_us(l->scratch.pool) - cpu; /* a pool that is new began at nothing */
     }
     c->error.code = s;
 }

@@ -2,6 +2,7 @@
  * lasts -> reply with as many scores as there are. */
 #include "base/clock.h"
 #include "embed/embed.h"
+#include "model/pool.h"
 
 #define PASSAGES_MAX 64
 #define QUERY_BYTES_MAX ((size_t)64 * 1024)
@@ -18,7 +19,7 @@ struct rerank_call {
     char model[REGISTRY_NAME_CAP], sha256[SHA256_HEX_CAP];
     char line[NEURAL_LINE_CAP];
     struct neural_count count;
-    int64_t took_us;
+    int64_t took_us, cpu_us;
     struct error error;
 };
 
@@ -61,7 +62,9 @@ static void rerank_work(void *job) /* on the lane */
         model_lane_use(c->embed, l, o);
         (void)snprintf(c->model, sizeof c->model, "%s", open_record(l->held)->name);
         (void)snprintf(c->sha256, sizeof c->sha256, "%s", open_record(l->held)->sha256);
+        int64_t cpu = pool_cpu_us(l->scratch.pool);
         s = score_all(c, l);
+        c->cpu_us = pool_cpu_us(l->scratch.pool) - cpu;
         neural_line(&l->scratch, open_record(l->held), c->line);
     }
     c->error.code = s;
@@ -80,6 +83,8 @@ static void rerank_done(void *job)
         reply.n_scores = c->scored;
         reply.tokens = (uint32_t)c->count.tokens;
         reply.cut = (uint32_t)c->count.cut;
+        reply.has_cpu_us = true;
+        reply.cpu_us = (uint64_t)c->cpu_us;
         e->reranked += c->scored;
         e->rerank_us += (uint64_t)c->took_us;
         e->cut += c->count.cut;

@@ -46,6 +46,7 @@ struct chat {
     const char *finish_reason;
     bool refused;
     uint32_t prompt_tokens, completion_tokens;
+    struct engine_spent spent, before; /* by this engine; by the one that it replaced */
     Ge__TokenLogprob **logprobs;
     size_t n_logprobs;
     char note[400];
@@ -139,6 +140,17 @@ static void set_first(struct chat *c, Ge__ChatReply *reply, Ge__Route *route)
     reply->model = (char *)(uintptr_t)d.model;
 }
 
+/* In every reply: a caller that leaves knows what was spent for it until then. */
+static void set_spent(const struct chat *c, Ge__ChatReply *reply)
+{
+    reply->has_cpu_us = reply->has_gpu_us = reply->has_tokens_read = reply->has_tokens_written =
+        true;
+    reply->cpu_us = (uint64_t)(c->before.cpu_us + c->spent.cpu_us);
+    reply->gpu_us = (uint64_t)(c->before.gpu_us + c->spent.gpu_us);
+    reply->tokens_read = c->before.prompt_tokens + c->spent.prompt_tokens;
+    reply->tokens_written = c->before.completion_tokens + c->spent.completion_tokens;
+}
+
 static enum status send_text(struct chat *c)
 {
     size_t len = c->pending.len - c->sent;
@@ -156,6 +168,7 @@ static enum status send_text(struct chat *c)
     }
     *end = '\0'; /* pending keeps room for one byte past its content */
     reply.delta = c->pending.ptr + c->sent;
+    set_spent(c, &reply);
     enum status s = ge_chat_respond(c->call, &reply);
     *end = kept;
     if (s == STATUS_OK) {
@@ -175,6 +188,7 @@ static enum status send_call(struct chat *c)
     }
     reply.calls = &c->calls[c->calls_sent];
     reply.n_calls = 1;
+    set_spent(c, &reply);
     enum status s = ge_chat_respond(c->call, &reply);
     if (s == STATUS_OK) {
         c->first_sent = true;
@@ -213,6 +227,7 @@ static enum status send_last(struct chat *c)
     reply.logprobs = c->logprobs;
     reply.n_logprobs = c->n_logprobs;
     reply.note = c->note[0] == '\0' ? NULL : c->note;
+    set_spent(c, &reply);
     enum status s = ge_chat_respond(c->call, &reply);
     if (s == STATUS_OK) {
         struct generate *g = c->owner;
@@ -333,6 +348,11 @@ static bool on_call(void *data, const char *id, struct str name, struct str argu
 static enum status start_engine(struct chat *c, struct engine *e, struct error *err)
 {
     c->engine = e;
+    c->before.cpu_us += c->spent.cpu_us;
+    c->before.gpu_us += c->spent.gpu_us;
+    c->before.prompt_tokens += c->spent.prompt_tokens;
+    c->before.completion_tokens += c->spent.completion_tokens;
+    c->spent = (struct engine_spent){0};
     return e->ops->start(e, c->ask, &sink, c, &c->job, err);
 }
 
@@ -409,6 +429,12 @@ static void on_given(void *data, size_t n_passages)
                                                            : c->cite->n_passages;
 }
 
+static void on_spent(void *data, const struct engine_spent *spent)
+{
+    struct chat *c = data;
+    c->spent = *spent;
+}
+
 static struct arena *room_of(void *data)
 {
     struct chat *c = data;
@@ -416,7 +442,8 @@ static struct arena *room_of(void *data)
 }
 
 static const struct engine_sink sink = {
-    .text = on_text, .call = on_call, .finish = on_finish, .given = on_given, .room = room_of};
+    .text = on_text, .call = on_call, .finish = on_finish, .given = on_given,
+    .spent = on_spent, .room = room_of};
 
 void chat_on_cancel(struct rpc_call *call)
 {

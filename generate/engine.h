@@ -35,6 +35,11 @@ struct engine_result {
     size_t n_logprobs;
 };
 
+struct engine_spent { /* so far */
+    uint32_t prompt_tokens, completion_tokens;
+    int64_t cpu_us, gpu_us; /* of a core, of the GPU */
+};
+
 struct engine_sink {
     /* A piece of the answer, whole UTF-8 characters. false: enough for now, wait for resume (what was given
      * has been taken). */
@@ -46,6 +51,8 @@ struct engine_sink {
     void (*finish)(void *data, const struct engine_result *result);
     /* Before the first text: only the first n passages are in the prompt. */
     void (*given)(void *data, size_t n_passages);
+    /* What the answer has cost so far; before text and before finish. May be NULL. */
+    void (*spent)(void *data, const struct engine_spent *spent);
     /* Memory that lives as long as the answer. */
     struct arena *(*room)(void *data);
 };

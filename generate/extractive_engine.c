@@ -1,6 +1,7 @@
 #include <stdatomic.h>
 #include <stdlib.h>
 
+#include "base/clock.h"
 #include "base/lane.h"
 #include "generate/engine.h"
 #include "generate/extractive.h"
@@ -28,6 +29,7 @@ struct engine_job {
     struct extractive_answer answer;
     struct error error;
     _Atomic bool cancelled;
+    int64_t cpu_us;
 };
 
 static void describe(const struct engine *e, struct engine_description *out)
@@ -67,6 +69,7 @@ static void give_analyzer(struct extractive_engine *e, struct text_analyzer *a)
 static void work(void *job) /* on the lane */
 {
     struct engine_job *j = job;
+    int64_t cpu = clock_thread_cpu_us();
     struct text_analyzer *a =
         atomic_load(&j->cancelled) ? NULL : take_analyzer(j->owner, &j->error);
     if (a != NULL) {
@@ -74,6 +77,7 @@ static void work(void *job) /* on the lane */
         (void)s; /* j->error carries it to the loop thread */
         give_analyzer(j->owner, a);
     }
+    j->cpu_us = clock_thread_cpu_us() - cpu;
 }
 
 /* One piece a sentence: up to and with its mark. */
@@ -104,6 +108,10 @@ static void done(void *job)
                                    .refused = j->answer.refused,
                                    .citations = j->answer.citations,
                                    .n_citations = j->answer.n_citations};
+    if (j->sink->spent != NULL) {
+        struct engine_spent spent = {.cpu_us = j->cpu_us};
+        j->sink->spent(j->data, &spent);
+    }
     if (j->error.code == STATUS_OK) {
         say(j);
     }

@@ -8,6 +8,8 @@
 #include <stdlib.h>
 #include <time.h>
 
+#include "base/clock.h"
+
 #if defined(__x86_64__)
 #define PAUSE() __builtin_ia32_pause()
 #else
@@ -215,6 +217,19 @@ static void run_here(uint32_t chunks, pool_fn fn, void *data)
     for (uint32_t i = 0; i < chunks; i++) {
         fn(data, i, 0);
     }
+}
+
+int64_t pool_cpu_us(const struct pool *p)
+{
+    int64_t us = clock_thread_cpu_us();
+    for (uint32_t i = 1; p != NULL && i < p->started; i++) {
+        clockid_t id;
+        struct timespec t;
+        if (pthread_getcpuclockid(p->workers[i].thread, &id) == 0 && clock_gettime(id, &t) == 0) {
+            us += (int64_t)t.tv_sec * 1000000 + t.tv_nsec / 1000;
+        }
+    }
+    return us;
 }
 
 void pool_run(struct pool *p, uint32_t chunks, pool_fn fn, void *data)

@@ -20,6 +20,10 @@ enum status pool_new(uint32_t threads, struct pool **out, struct error *err) MUS
 void pool_free(struct pool *p);              /* NULL is fine; no job runs */
 uint32_t pool_threads(const struct pool *p); /* NULL: 1 */
 
+/* Processor time of the caller and of the pool's threads so far, in microseconds: what a job cost is
+ * the difference over it, where nobody else has jobs in the pool meanwhile. p NULL: the caller's. */
+int64_t pool_cpu_us(const struct pool *p);
+
 /* Runs fn for every chunk below `chunks` (at most POOL_CHUNKS_MAX) and returns when all are done.
  * worker: below pool_threads, no two at once with the same. Nothing is allocated. p NULL, or
  * another thread's job in it: all by the caller, as worker 0. */

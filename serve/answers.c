@@ -11,6 +11,7 @@
 #include "serve/files.h"
 #include "serve/http/jsonw.h"
 #include "serve/turns.h"
+#include "serve/usage/books.h"
 
 #define OPEN_MAX_TENANTS 8
 #define QUEUED_MAX 4096
@@ -34,6 +35,7 @@ static const struct db_migration migrations[] = {
     {7, TURNS_SCHEMA},
     {8, CONVERSATIONS_SCHEMA},
     {9, FILES_SCHEMA},
+    {10, BOOKS_SCHEMA},
 };
 
 struct tenant_db { /* touched by the lane's work only */

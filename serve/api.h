@@ -87,6 +87,10 @@ void api_vector_store_batch_cancel(struct request *q);
 void api_vector_store_batch_files(struct request *q);
 void api_facets(struct request *q); /* api_facets.c */
 void api_document_versions(struct request *q);
+void api_usage(struct request *q);       /* api_usage.c */
+void api_limits_list(struct request *q); /* api_limits.c */
+void api_limits_mine(struct request *q);
+void api_limits_set(struct request *q);
 void api_tenants_list(struct request *q);
 void api_tenant_create(struct request *q);
 void api_conversations_list(struct request *q); /* api_conversations.c */

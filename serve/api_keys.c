@@ -234,6 +234,7 @@ static void key_made(struct request *q)
         api_fail(q, &op->err);
         return;
     }
+    fair_know(q->serve->fair, op->p.tenant);
     if (http_request_gone(q->http)) { /* nobody has seen the key: it opens nothing */
         (void)auth_revoke(q->serve->auth, op->p.user);
         return;

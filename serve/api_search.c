@@ -153,6 +153,7 @@ static void on_found(struct request *q, const ProtobufCMessage *m, const struct 
     for (size_t i = 0; i < reply->n_passages; i++) {
         jsonw_open(&w, '{');
         passage_fields(&w, reply->passages[i]->passage, 0);
+        fair_found(q, reply->passages[i]->passage->collection);
         jsonw_field_double(&w, "score", (double)reply->passages[i]->score);
         why(&w, reply->passages[i]->why);
         jsonw_close(&w, '}');

@@ -308,6 +308,7 @@ static size_t on_body(struct http_request *http, const char *p, size_t len)
     size_t used = 0;
     if (u->is_multipart) {
         (void)pump(q, p, len, &used); /* how far it came is what counts */
+        q->use.used.upload_bytes += (int64_t)used;
         return used;
     }
     while (used < len && u->held.len == 0 && !u->answered) {
@@ -317,6 +318,7 @@ static size_t on_body(struct http_request *http, const char *p, size_t len)
             break;
         }
     }
+    q->use.used.upload_bytes += (int64_t)used;
     return used;
 }
 

@@ -12,6 +12,7 @@
 #include "base/log.h"
 #include "base/map.h"
 #include "base/settings/rules.h"
+#include "serve/usage/fair_store.h"
 
 #define KEYS_MAX 4096
 #define SESSIONS_MAX 4096
@@ -51,6 +52,7 @@ static const struct db_migration migrations[] = {
     {3, "ALTER TABLE users ADD COLUMN role TEXT NOT NULL DEFAULT 'reader';"
         "UPDATE users SET role='admin' WHERE admin<>0;"
         "ALTER TABLE keys ADD COLUMN scopes TEXT NOT NULL DEFAULT '';"},
+    {4, FAIR_SCHEMA},
 };
 
 /* 256 random bits as 52 characters. */

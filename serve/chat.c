@@ -247,6 +247,7 @@ static void on_piece(struct request *q, const ProtobufCMessage *message)
     if (m == NULL || c->complete) {
         return;
     }
+    fair_take_reply(q, &c->seen, m);
     if (!c->first) {
         first_reply(c, m);
     }
@@ -327,6 +328,9 @@ static void on_rewritten_piece(struct request *q, const ProtobufCMessage *messag
 {
     struct chat *c = q->op;
     const Ge__ChatReply *m = ge_chat_reply(message);
+    if (m != NULL) {
+        fair_take_reply(q, &c->seen_rewriting, m);
+    }
     if (m != NULL && m->delta != NULL) {
         model_line_add(&c->rewritten, m->delta);
     }
@@ -406,6 +410,9 @@ static void on_passages(struct request *q, const ProtobufCMessage *m, const stru
         return;
     }
     c->search_json = search_json(c);
+    for (size_t i = 0; i < c->found->n_passages; i++) {
+        fair_found(q, c->found->passages[i]->passage->collection);
+    }
     if (c->ask.n_earlier > 0 && c->found->n_passages > 0 && !c->rewriting_over) {
         rewrite(c);
     } else {

@@ -70,6 +70,7 @@ struct chat {
         const char *id, *name, *arguments;
     } calls[CHAT_CALLS_MAX]; /* of functions that the caller offered */
     size_t n_calls;
+    struct fair_seen seen, seen_rewriting;
     struct error failure;
     struct answer_record record;
 };

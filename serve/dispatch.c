@@ -122,9 +122,8 @@ static bool allowed(struct request *q)
     }
     /* a key comes from a program; a browser with a cookie can be made to ask by others */
     q->http->may_compress = q->session == NULL;
-    int64_t retry_s;
-    if (!auth_may_ask(q->serve->auth, q->who, clock_monotonic_ms(), &retry_s)) {
-        return retry_later(q, retry_s, "This key has made its requests for this minute.");
+    if (!fair_admit(q)) {
+        return false;
     }
     if (!auth_may(q->who, route->roles, route->scopes)) {
         refuse_act(q);
@@ -218,6 +217,7 @@ void serve_on_done(struct http_request *r, int status, void *serve)
     struct request *q = r->data;
     if (q != NULL) {
         api_cancel_calls(q);
+        fair_done(q, status);
         jsonr_free(q->body);
         jsonr_free(q->translated);
         q->body = q->translated = NULL;

@@ -55,6 +55,7 @@ static void on_found(struct request *q, const ProtobufCMessage *m, const struct 
         jsonw_open(&w, '{');
         buf_printf(&text, "[%zu] ", i + 1);
         passage(&w, &text, reply->passages[i]->passage);
+        fair_found(q, reply->passages[i]->passage->collection);
         jsonw_field_double(&w, "score", (double)reply->passages[i]->score);
         jsonw_close(&w, '}');
     }

@@ -11,6 +11,7 @@
 #define TEAMS (ADMINS | ROLE_BIT(ROLE_MANAGER)) /* who looks after users and keys */
 #define EDITORS (MANAGERS | ROLE_BIT(ROLE_EDITOR))
 #define READERS (EDITORS | ROLE_BIT(ROLE_READER))
+#define ACCOUNTS (ADMINS | ROLE_BIT(ROLE_AUDITOR)) /* who looks at what was used */
 #define WATCHERS (ADMINS | ROLE_BIT(ROLE_SERVICE))
 
 const struct route serve_routes[] = {
@@ -179,6 +180,13 @@ const struct route serve_routes[] = {
     {VERB_GET, "/api/tenants", ADMINS, SCOPE_ADMIN, false, api_tenants_list, ERRORS_OPENAI, NULL},
     {VERB_POST, "/api/tenants", ADMINS, SCOPE_ADMIN, true, api_tenant_create, ERRORS_OPENAI,
      "tenant.create"},
+
+    {VERB_GET, "/api/usage", ACCOUNTS, SCOPE_AUDIT, false, api_usage, ERRORS_OPENAI, NULL},
+    {VERB_GET, "/api/limits", ACCOUNTS, SCOPE_AUDIT, false, api_limits_list, ERRORS_OPENAI, NULL},
+    {VERB_GET, "/api/limits/mine", ROLES_ALL, SCOPES_NONE, false, api_limits_mine, ERRORS_OPENAI,
+     NULL},
+    {VERB_POST, "/api/limits", ADMINS, SCOPE_ADMIN, true, api_limits_set, ERRORS_OPENAI,
+     "limits.set"},
 
     {VERB_GET, "/api/status", WATCHERS, SCOPE_MONITOR, false, api_status, ERRORS_OPENAI, NULL},
     {VERB_GET, "/metrics", WATCHERS, SCOPE_MONITOR, false, api_metrics, ERRORS_OPENAI, NULL},

@@ -162,6 +162,14 @@ static enum status serve_open(struct service *svc, struct error *err)
         st = outbound_new(svc->loop, svc->settings, &s->outbound, err);
     }
     if (st == STATUS_OK) {
+        struct fair_options fo = {.loop = svc->loop,
+                                  .settings = svc->settings,
+                                  .home = svc->home,
+                                  .answers = s->answers,
+                                  .auth = s->auth};
+        st = fair_open(&fo, &s->fair, err);
+    }
+    if (st == STATUS_OK) {
         load_page(s);
         st = open_http(s, err);
     }
@@ -200,8 +208,8 @@ static void serve_health(struct service *svc, struct service_health *out)
     }
 }
 
-/* http first (its requests may still write answers' records), then what was asked outside, the
- * records, and the rest */
+/* http first (its requests may still write answers' records), then what was asked outside, what
+ * requests used, the records, and the rest */
 static void on_answers_closed(void *data)
 {
     struct serve *s = data;
@@ -211,10 +219,17 @@ static void on_answers_closed(void *data)
     service_closed(svc);
 }
 
+static void on_fair_closed(void *data)
+{
+    struct serve *s = data;
+    s->fair = NULL;
+    answers_close(s->answers, on_answers_closed, s);
+}
+
 void serve_admin_done(struct serve *s)
 {
     if (s->http == NULL && s->outbound == NULL && lane_idle(&s->admin) && lane_idle(&s->files)) {
-        answers_close(s->answers, on_answers_closed, s);
+        fair_close(s->fair, on_fair_closed, s);
     }
 }
 

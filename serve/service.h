@@ -9,6 +9,7 @@
 #include "serve/http/router.h"
 #include "serve/http/static.h"
 #include "serve/outbound.h"
+#include "serve/usage/fair.h"
 
 #define STATUS_CLASSES 6
 
@@ -21,6 +22,7 @@ struct serve {
     struct answers *answers;
     struct conversations_sweep *sweep;
     struct outbound *outbound; /* NULL once closed */
+    struct fair *fair; /* limits, and who used what */
     struct lane admin;         /* keys and tenants being written */
     struct lane files;         /* files that are uploaded, being written and read */
     struct static_files *page; /* NULL: not built */

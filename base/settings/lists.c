@@ -73,6 +73,22 @@ static enum status check_collection(void *item, struct arena *a, struct error *e
     return STATUS_OK;
 }
 
+static const struct setting model_price_rows[] = {
+    TEXT(model_price_settings, "name", STRING, name, "",
+         "The model: an imported one, or that of generate.upstream."),
+    ROW(model_price_settings, "prompt_million", DOUBLE, prompt_million, 0, 1e6, "0",
+        "A million tokens that it reads."),
+    ROW(model_price_settings, "completion_million", DOUBLE, completion_million, 0, 1e6, "0",
+        "A million tokens that it writes."),
+};
+
+static enum status check_model_price(void *item, struct arena *a, struct error *err)
+{
+    const struct model_price_settings *p = item;
+    (void)a;
+    return p->name[0] != '\0' ? STATUS_OK : error_set(err, STATUS_INVALID, "name: is missing");
+}
+
 static const struct setting source_rows[] = {
     TEXT(source_settings, "name", STRING, name, "",
          "What it is called: small letters, digits and hyphens."),
@@ -195,6 +211,16 @@ const struct setting_list settings_lists[] = {
      .n_items = offsetof(struct settings, n_tenants),
      .check = check_tenant,
      .example = "- name: law\n  quota: 20GiB\n"},
+    {.path = "model_prices",
+     .help = "What the tokens of single models cost, in prices.currency.",
+     .rows = model_price_rows,
+     .n_rows = COUNT(model_price_rows),
+     .item_bytes = sizeof(struct model_price_settings),
+     .max_items = 64,
+     .items = offsetof(struct settings, model_prices),
+     .n_items = offsetof(struct settings, n_model_prices),
+     .check = check_model_price,
+     .example = "- name: gpt-4o-mini\n  prompt_million: 0.15\n  completion_million: 0.60\n"},
     {.path = "collections",
      .help = "How the documents of single collections are cut. A change cuts them anew in the "
              "background, from their stored text.",

@@ -77,6 +77,81 @@ const struct setting settings_schema[] = {
     ROW("http.session_hours", INT, http.session_hours, 1, 24 * 365, "12",
         "A browser stays signed in for so long."),
 
+    ROW("limits.warn_percent", INT, limits.warn_percent, 0, 100, "80",
+        "Who has used so much of a budget is warned: in the log, in a header of every answer and "
+        "on the page."),
+    ROW("limits.tenant_share_percent", INT, limits.tenant_share_percent, 0, 100, "50",
+        "Where there are several tenants, one of them may have this part of "
+        "http.max_requests_in_flight, and of the places for answers (generate.users and queue), at "
+        "once; 0: all."),
+    ROW("limits.key.tokens_per_day", INT, limits.key.tokens_per_day, 0, 1e15, "0",
+        "Tokens that models may read, write and embed for a key in a day (UTC)."),
+    ROW("limits.key.streams", INT, limits.key.streams, 0, 65536, "0",
+        "Answers that may be written for a key at once."),
+    ROW("limits.key.upload_per_day", SIZE, limits.key.upload_bytes_per_day, 0, 1024.0 * 1024 * GIB,
+        "0", "Bytes a key may upload in a day (UTC)."),
+    ROW("limits.key.budget_per_month", DOUBLE, limits.key.budget_per_month, 0, 1e9, "0",
+        "What a key may cost in a month, in prices.currency; then nothing that costs is done any "
+        "more."),
+    ROW("limits.user.requests_per_minute", INT, limits.user.requests_per_minute, 0, 1000000, "0",
+        "Requests a user may make in a minute before 429 is answered. Those of single keys: "
+        "http.requests_per_minute."),
+    ROW("limits.user.tokens_per_day", INT, limits.user.tokens_per_day, 0, 1e15, "0",
+        "Tokens that models may read, write and embed for a user in a day (UTC)."),
+    ROW("limits.user.streams", INT, limits.user.streams, 0, 65536, "0",
+        "Answers that may be written for a user at once."),
+    ROW("limits.user.upload_per_day", SIZE, limits.user.upload_bytes_per_day, 0,
+        1024.0 * 1024 * GIB, "0", "Bytes a user may upload in a day (UTC)."),
+    ROW("limits.user.budget_per_month", DOUBLE, limits.user.budget_per_month, 0, 1e9, "0",
+        "What a user may cost in a month, in prices.currency; then nothing that costs is done any "
+        "more."),
+    ROW("limits.team.requests_per_minute", INT, limits.team.requests_per_minute, 0, 1000000, "0",
+        "Requests a team may make in a minute before 429 is answered."),
+    ROW("limits.team.tokens_per_day", INT, limits.team.tokens_per_day, 0, 1e15, "0",
+        "Tokens that models may read, write and embed for a team in a day (UTC)."),
+    ROW("limits.team.streams", INT, limits.team.streams, 0, 65536, "0",
+        "Answers that may be written for a team at once."),
+    ROW("limits.team.upload_per_day", SIZE, limits.team.upload_bytes_per_day, 0,
+        1024.0 * 1024 * GIB, "0", "Bytes a team may upload in a day (UTC)."),
+    ROW("limits.team.budget_per_month", DOUBLE, limits.team.budget_per_month, 0, 1e9, "0",
+        "What a team may cost in a month, in prices.currency; then nothing that costs is done any "
+        "more."),
+    ROW("limits.tenant.requests_per_minute", INT, limits.tenant.requests_per_minute, 0, 1000000,
+        "0", "Requests a tenant may make in a minute before 429 is answered."),
+    ROW("limits.tenant.tokens_per_day", INT, limits.tenant.tokens_per_day, 0, 1e15, "0",
+        "Tokens that models may read, write and embed for a tenant in a day (UTC)."),
+    ROW("limits.tenant.streams", INT, limits.tenant.streams, 0, 65536, "0",
+        "Answers that may be written for a tenant at once."),
+    ROW("limits.tenant.upload_per_day", SIZE, limits.tenant.upload_bytes_per_day, 0,
+        1024.0 * 1024 * GIB, "0", "Bytes a tenant may upload in a day (UTC)."),
+    ROW("limits.tenant.budget_per_month", DOUBLE, limits.tenant.budget_per_month, 0, 1e9, "0",
+        "What a tenant may cost in a month, in prices.currency; then nothing that costs is done "
+        "any more."),
+
+    TEXT("prices.currency", prices.currency, "EUR",
+         "What prices and budgets are counted in: three capital letters."),
+    ROW("prices.cpu_second", DOUBLE, prices.cpu_second, 0, 1e6, "0",
+        "A second of one processor core, of models at work."),
+    ROW("prices.gpu_second", DOUBLE, prices.gpu_second, 0, 1e6, "0", "A second of the GPU."),
+    ROW("prices.gb_month", DOUBLE, prices.gb_month, 0, 1e6, "0",
+        "A gigabyte (10^9 bytes) of documents, a month."),
+    ROW("prices.prompt_million", DOUBLE, prices.prompt_million, 0, 1e6, "0",
+        "A million tokens read by a model of this machine. `model_prices:` has others for single "
+        "models."),
+    ROW("prices.completion_million", DOUBLE, prices.completion_million, 0, 1e6, "0",
+        "A million tokens written by one."),
+    ROW("prices.embedding_million", DOUBLE, prices.embedding_million, 0, 1e6, "0",
+        "A million tokens embedded."),
+    ROW("prices.external_prompt_million", DOUBLE, prices.external_prompt_million, 0, 1e6, "0",
+        "A million tokens read by generate.upstream, where `model_prices:` does not name its "
+        "model."),
+    ROW("prices.external_completion_million", DOUBLE, prices.external_completion_million, 0, 1e6,
+        "0", "A million tokens written by it."),
+
+    ROW("usage.keep_days", INT, usage.keep_days, 1, 3650, "35",
+        "What single requests used is kept for so many days; the sums of each day are kept for "
+        "good."),
+
     ONE_OF(
         "rpc.transport", ENUM, rpc.transport, "unix|tls", "unix",
         "How the services reach each other: Unix sockets in the data directory, or TCP with mutual "
@@ -348,6 +423,14 @@ _Static_assert(sizeof(settings_schema) / sizeof(settings_schema[0]) <= SETTINGS_
 
 const struct setting_section settings_sections[] = {
     {"http", "The web page and the API."},
+    {"limits", "What may be used; 0: no limit. Others for single keys, users, teams and tenants: "
+               "carrel limits."},
+    {"limits.key", "Each key."},
+    {"limits.user", "Each user, all keys together."},
+    {"limits.team", "Each team: what carrel limits calls one, or the first group of a key."},
+    {"limits.tenant", "Each tenant."},
+    {"prices", "What things cost, for reports and budgets."},
+    {"usage", "What is kept of who used what."},
     {"rpc", "How the services talk to each other."},
     {"ingest", "Following the watched folder."},
     {"store", "What each tenant keeps."},

@@ -33,6 +33,18 @@ struct tenant_settings {
     int64_t quota_bytes; /* of its documents; 0: no limit */
 };
 
+/* What one key, user, team or tenant may use; 0: no limit (serve/usage/meter.h). */
+struct limit_settings {
+    int64_t requests_per_minute, tokens_per_day, streams, upload_bytes_per_day;
+    double budget_per_month; /* of prices.currency */
+};
+
+/* What a model's tokens cost, a million of them. */
+struct model_price_settings {
+    const char *name;
+    double prompt_million, completion_million;
+};
+
 /* Where carrel-egress listens for those who fetch from sources, below the data directory. */
 #define SOURCES_SOCKET "run/egress-sources.sock"
 
@@ -117,6 +129,21 @@ struct settings {
     struct {
         int64_t memory_mb, cpu_s, wall_s, output_mb, processes, open_files;
     } extract;
+    struct {
+        int64_t warn_percent, tenant_share_percent;
+        struct limit_settings key, user, team, tenant; /* a key's requests: http's */
+    } limits;
+    struct {
+        const char *currency;
+        double cpu_second, gpu_second, gb_month; /* of this machine */
+        double prompt_million, completion_million, embedding_million;
+        double external_prompt_million, external_completion_million;
+    } prices;
+    struct model_price_settings *model_prices;
+    size_t n_model_prices;
+    struct {
+        int64_t keep_days; /* single requests */
+    } usage;
     struct {
         bool enabled;
         const char *languages; /* "auto" or "deu+eng" (base/tessdata.h) */

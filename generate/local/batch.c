@@ -6,6 +6,7 @@
 
 #include "base/clock.h"
 #include "generate/local/runner_internal.h"
+#include "model/pool.h"
 
 #define SLICE_BESIDE_US 250000.0 /* how long prompts may hold up those who write */
 #define SLICE_ALONE_US 1000000.0 /* and how long a cancelled reader is noticed after */
@@ -385,6 +386,29 @@ static void after(struct runner *r, const struct pass *p)
     }
 }
 
+/* What a pass cost is shared by the tokens that each had in it; what does not divide is the last
+ * one's. A GPU is taken to be at work as long as the pass lasts. */
+static void share_cost(struct runner *r, const struct pass *p, int64_t cpu_us, int64_t wall_us)
+{
+    bool gpu = strcmp(r->backend->ops->name, "cuda") == 0;
+    int64_t cpu_left = cpu_us;
+    int64_t gpu_left = gpu ? wall_us : 0;
+    int64_t gpu_us = gpu_left;
+    uv_mutex_lock(&r->lock);
+    for (size_t i = 0; i < p->n; i++) {
+        struct runner_task *t = p->slots[i]->task;
+        bool last = i + 1 == p->n;
+        int64_t cpu = last ? cpu_left : cpu_us * p->pieces[i].n / p->tokens;
+        int64_t card = last ? gpu_left : gpu_us * p->pieces[i].n / p->tokens;
+        t->cpu_us += cpu;
+        t->gpu_us += card;
+        t->read_tokens = p->slots[i]->begun ? t->read_tokens : p->slots[i]->fed + p->pieces[i].n;
+        cpu_left -= cpu;
+        gpu_left -= card;
+    }
+    uv_mutex_unlock(&r->lock);
+}
+
 void batch_pass(struct runner *r)
 {
     struct pass p;
@@ -397,8 +421,11 @@ void batch_pass(struct runner *r)
         ask(&p, i);
     }
     int64_t from = clock_monotonic_us();
+    int64_t cpu = pool_cpu_us(r->threads);
     enum status st = backend_choose(r->backend, p.pieces, p.n, p.picks, &err);
-    double each = (double)(clock_monotonic_us() - from) / p.tokens;
+    int64_t took = clock_monotonic_us() - from;
+    double each = (double)took / p.tokens;
+    share_cost(r, &p, pool_cpu_us(r->threads) - cpu, took);
     r->us_per_token = r->us_per_token > 0 ? .7 * r->us_per_token + .3 * each : each;
     r->passes++;
     if (st == STATUS_OK) {

@@ -294,11 +294,25 @@ static void end(struct engine_job *j)
     free_job(j);
 }
 
+static void tell_spent(const struct engine_job *j)
+{
+    struct runner_spent now;
+    if (j->sink->spent != NULL) {
+        runner_spent(j->owner->runner, &j->task, &now);
+        struct engine_spent spent = {.prompt_tokens = now.read_tokens,
+                                     .completion_tokens = now.completion_tokens,
+                                     .cpu_us = now.cpu_us,
+                                     .gpu_us = now.gpu_us};
+        j->sink->spent(j->data, &spent);
+    }
+}
+
 static void take(struct engine_job *j)
 {
     struct buf text;
     buf_init(&text, RUNNER_TEXT_MAX);
     bool done = runner_take(j->owner->runner, &j->task, &text);
+    tell_spent(j);
     if (done) {
         j->error = j->full ? (struct error){0} : j->task.error;
     }

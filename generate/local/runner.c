@@ -362,6 +362,16 @@ bool runner_take(struct runner *r, struct runner_task *t, struct buf *out)
     return done;
 }
 
+void runner_spent(struct runner *r, const struct runner_task *t, struct runner_spent *out)
+{
+    uv_mutex_lock(&r->lock);
+    *out = (struct runner_spent){.read_tokens = t->read_tokens,
+                                 .completion_tokens = t->completion_tokens,
+                                 .cpu_us = t->cpu_us,
+                                 .gpu_us = t->gpu_us};
+    uv_mutex_unlock(&r->lock);
+}
+
 void runner_stop(struct runner *r)
 {
     uv_mutex_lock(&r->lock);

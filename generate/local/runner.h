@@ -68,6 +68,8 @@ struct runner_task { /* the caller's, untouched by it from submit until it is to
     const char *finish_reason; /* "stop", "length"; static */
     uint32_t shared_tokens;    /* of the prompt, not computed again */
     uint32_t completion_tokens;
+    uint32_t read_tokens;   /* of the prompt, so far, shared ones too */
+    int64_t cpu_us, gpu_us; /* its part of the passes so far */
     struct runner_logprob
         *probs; /* malloc'd, one a token but for the end's; the caller's once done */
     size_t n_probs;
@@ -100,6 +102,13 @@ enum status runner_submit(struct runner *r, struct runner_task *t, struct error 
 void runner_cancel(struct runner *r, struct runner_task *t);
 /* Moves the text that has come to out; true once when all has been taken and the task is over. */
 bool runner_take(struct runner *r, struct runner_task *t, struct buf *out);
+
+struct runner_spent {
+    uint32_t read_tokens, completion_tokens;
+    int64_t cpu_us, gpu_us;
+};
+/* What a task has cost so far. */
+void runner_spent(struct runner *r, const struct runner_task *t, struct runner_spent *out);
 
 /* Tells the thread to end: tasks are told done (CANCELLED), notify is called, the state becomes
  * OVER. */

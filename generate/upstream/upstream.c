@@ -69,6 +69,16 @@ static void ask(struct engine_job *j);
 
 /* ---- the end ------------------------------------------------------------------------------------- */
 
+/* What the upstream told, whether or not the answer came to its end. */
+static void tell_spent(const struct engine_job *j)
+{
+    if (j->sink->spent != NULL) {
+        struct engine_spent spent = {.prompt_tokens = j->result.prompt_tokens,
+                                     .completion_tokens = j->result.completion_tokens};
+        j->sink->spent(j->data, &spent);
+    }
+}
+
 static void on_timer_closed(uv_handle_t *h)
 {
     struct engine_job *j = h->data;
@@ -76,6 +86,7 @@ static void on_timer_closed(uv_handle_t *h)
         return;
     }
     j->owner->n_jobs--;
+    tell_spent(j);
     j->sink->finish(j->data, &j->result);
     sse_deinit(&j->sse);
     buf_deinit(&j->body);

@@ -1,0 +1,58 @@
+/* A tenant's books: what each request used (kept for usage.keep_days) and the sums of each day by
+ * user, key, team and model (kept for good), in its serve.db, written in one transaction, so that
+ * they always agree. Functions of the lane of answers.h. */
+#ifndef CARREL_SERVE_USAGE_BOOKS_H
+#define CARREL_SERVE_USAGE_BOOKS_H
+
+#include <sqlite3.h>
+
+#include "serve/usage/meter.h"
+#include "serve/usage/prices.h"
+
+/* A migration of tenants/<id>/serve.db. Amounts are in the order of books_amounts. day: days since
+ * 1970; money in millionths. */
+#define BOOKS_SCHEMA                                                                               \
+    "CREATE TABLE used(request TEXT PRIMARY KEY, at_wall_ms INTEGER NOT NULL,"                     \
+    " user TEXT NOT NULL, key TEXT NOT NULL, team TEXT NOT NULL, route TEXT NOT NULL,"             \
+    " model TEXT NOT NULL, engine TEXT NOT NULL, status INTEGER NOT NULL,"                         \
+    " prompt INTEGER NOT NULL, completion INTEGER NOT NULL, embedding INTEGER NOT NULL,"           \
+    " cpu_us INTEGER NOT NULL, gpu_us INTEGER NOT NULL, upload INTEGER NOT NULL,"                  \
+    " micro INTEGER NOT NULL, external INTEGER NOT NULL) STRICT;"                                  \
+    "CREATE INDEX used_by_time ON used(at_wall_ms);"                                               \
+    "CREATE TABLE used_days(day INTEGER NOT NULL, user TEXT NOT NULL, key TEXT NOT NULL,"          \
+    " team TEXT NOT NULL, model TEXT NOT NULL, requests INTEGER NOT NULL,"                         \
+    " prompt INTEGER NOT NULL, completion INTEGER NOT NULL, embedding INTEGER NOT NULL,"           \
+    " cpu_us INTEGER NOT NULL, gpu_us INTEGER NOT NULL, upload INTEGER NOT NULL,"                  \
+    " micro INTEGER NOT NULL, external INTEGER NOT NULL,"                                          \
+    " PRIMARY KEY(day, user, key, team, model)) STRICT, WITHOUT ROWID;"                            \
+    "CREATE TABLE stored_days(day INTEGER NOT NULL, collection TEXT NOT NULL,"                     \
+    " documents INTEGER NOT NULL, bytes INTEGER NOT NULL, micro INTEGER NOT NULL,"                 \
+    " PRIMARY KEY(day, collection)) STRICT, WITHOUT ROWID;"                                        \
+    "CREATE TABLE found_days(day INTEGER NOT NULL, collection TEXT NOT NULL,"                      \
+    " times INTEGER NOT NULL, PRIMARY KEY(day, collection)) STRICT, WITHOUT ROWID;"
+
+#define BOOKS_AMOUNTS                                                                              \
+    8 /* prompt, completion, embedding, cpu_us, gpu_us, upload, micro, external                    \
+       */
+
+#define BOOKS_FOUND_CAP 256 /* more collections of one request than fit are not noted */
+
+struct book_entry {
+    char request[40];
+    char user[METER_NAME_CAP], key[METER_NAME_CAP], team[METER_NAME_CAP];
+    const char *route; /* static */
+    int64_t at_wall_ms;
+    int status;
+    struct usage used;
+    struct cost cost;
+    char found[BOOKS_FOUND_CAP]; /* collections that it found something in, each ended by NUL */
+    size_t found_len;
+};
+
+void books_amounts(const struct book_entry *e, int64_t out[BOOKS_AMOUNTS]);
+/* Enters them, and takes out what is older than keep_days. One that is there already is passed
+ * over. */
+enum status books_enter(sqlite3 *db, const struct book_entry *list, size_t n, int64_t keep_days,
+                        int64_t wall_ms, struct error *err) MUST_CHECK;
+
+#endif

@@ -1,0 +1,486 @@
+/* A request's way: fair_admit -> its handler, which calls fair_add -> fair_done, which charges the
+ * counters and puts an entry into `pending`. Every FAIR_FLUSH_MS what is pending goes to the books,
+ * one transaction a tenant, and changed counters to system/serve.db. One flush at a time. */
+#include "serve/usage/fair_internal.h"
+
+#include <limits.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/clock.h"
+#include "base/lane.h"
+#include "base/log.h"
+#include "generate/generate_rpc.h"
+#include "serve/answers.h"
+#include "serve/auth.h"
+#include "serve/request.h"
+#include "serve/service.h"
+#include "serve/usage/books.h"
+#include "serve/usage/fair_store.h"
+
+#define WAITERS_MAX 16
+#define COUNTERS_MAX 4096 /* written at once; the rest with the next flush */
+
+_Static_assert(sizeof((struct fair_use *)0)->found == BOOKS_FOUND_CAP, "all of it is entered");
+
+struct batch { /* of one tenant; the lane's while it is written */
+    struct fair *fair;
+    struct batch *next;
+    char tenant[METER_NAME_CAP];
+    struct book_entry *entries;
+    size_t n, cap;
+    int64_t keep_days, wall_ms;
+    unsigned tries;
+};
+
+struct counters {
+    struct fair *fair;
+    const char *home;
+    struct meter_subject *list; /* copies */
+    size_t n;
+    struct error err;
+};
+
+struct waiter {
+    void (*done)(void *data);
+    void *data;
+};
+
+struct fair {
+    struct fair_options o;
+    struct meter meter;
+    struct prices prices;
+    struct lane lane; /* system/serve.db */
+    uv_timer_t timer;
+    struct batch *open; /* being filled */
+    size_t pending;     /* entries in memory, those being written too */
+    size_t writing;     /* batches and counters on lanes */
+    uint64_t lost, refused[METER_NO_MEMORY + 1];
+    struct waiter next[WAITERS_MAX], now[WAITERS_MAX]; /* for the flush to come; of this one */
+    size_t n_next, n_now;
+    bool wanted, closing; /* another flush after this one */
+    void (*closed)(void *data);
+    void *closed_data;
+};
+
+/* ---- start ---- */
+
+static void read_kind(int64_t out[METER_LIMITS], const struct limit_settings *l)
+{
+    out[METER_REQUESTS] = l->requests_per_minute;
+    out[METER_TOKENS] = l->tokens_per_day;
+    out[METER_STREAMS] = l->streams;
+    out[METER_UPLOAD] = l->upload_bytes_per_day;
+    out[METER_BUDGET] = prices_micro(l->budget_per_month);
+}
+
+static unsigned share_of(int64_t places, int64_t percent)
+{
+    int64_t n = places * percent / 100;
+    return percent == 0 || percent >= 100 ? 0 : n < 1 ? 1 : (unsigned)n;
+}
+
+static void read_defaults(const struct settings *s, struct meter_defaults *d)
+{
+    read_kind(d->limits[METER_KEY], &s->limits.key);
+    read_kind(d->limits[METER_USER], &s->limits.user);
+    read_kind(d->limits[METER_TEAM], &s->limits.team);
+    read_kind(d->limits[METER_TENANT], &s->limits.tenant);
+    d->limits[METER_KEY][METER_REQUESTS] = s->http.requests_per_minute;
+    d->warn_percent = s->limits.warn_percent;
+    d->tenant_share = share_of(s->http.max_requests_in_flight, s->limits.tenant_share_percent);
+    d->answer_share =
+        share_of(s->generate.users + s->generate.queue, s->limits.tenant_share_percent);
+}
+
+static void on_timer(uv_timer_t *t);
+
+enum status fair_open(const struct fair_options *o, struct fair **out, struct error *err)
+{
+    struct fair *f = calloc(1, sizeof *f);
+    struct meter_defaults defaults = {0};
+    if (f == NULL) {
+        return error_set(err, STATUS_NO_MEMORY, "out of memory");
+    }
+    f->o = *o;
+    read_defaults(o->settings, &defaults);
+    prices_read(o->settings, &f->prices);
+    meter_init(&f->meter, &defaults);
+    lane_init(&f->lane, o->loop, 1, 64);
+    enum status s = fair_store_load(o->home, &f->meter, clock_monotonic_ms(), clock_wall_ms(), err);
+    int uv = s == STATUS_OK ? uv_timer_init(o->loop, &f->timer) : 0;
+    if (uv != 0) {
+        s = error_set(err, STATUS_INTERNAL, "a timer: %s", uv_strerror(uv));
+    }
+    if (s != STATUS_OK) {
+        meter_deinit(&f->meter);
+        free(f);
+        return s;
+    }
+    f->timer.data = f;
+    for (size_t i = 0; auth_at(o->auth, i) != NULL; i++) {
+        fair_know(f, auth_at(o->auth, i)->tenant);
+    }
+    *out = f;
+    return STATUS_OK;
+}
+
+void fair_know(struct fair *f, const char *tenant)
+{
+    (void)meter_subject(&f->meter, METER_TENANT, tenant, "", clock_monotonic_ms());
+}
+
+struct meter *fair_meter(struct fair *f)
+{
+    return &f->meter;
+}
+
+const struct prices *fair_prices(const struct fair *f)
+{
+    return &f->prices;
+}
+
+uint64_t fair_lost(const struct fair *f)
+{
+    return f->lost;
+}
+
+uint64_t fair_refused(const struct fair *f, enum meter_verdict why)
+{
+    return f->refused[why];
+}
+
+void fair_note_refusal(struct fair *f, enum meter_verdict why)
+{
+    f->refused[why]++;
+}
+
+/* ---- the flush ---- */
+
+static void free_batch(struct batch *b)
+{
+    b->fair->pending -= b->n;
+    free(b->entries);
+    free(b);
+}
+
+static void on_closed(uv_handle_t *h)
+{
+    struct fair *f = h->data;
+    void (*closed)(void *) = f->closed;
+    void *data = f->closed_data;
+    meter_deinit(&f->meter);
+    free(f);
+    closed(data);
+}
+
+static void begin_flush(struct fair *f);
+
+static void end_flush(struct fair *f)
+{
+    if (--f->writing > 0) {
+        return;
+    }
+    struct waiter done[WAITERS_MAX];
+    size_t n = f->n_now;
+    memcpy(done, f->now, n * sizeof *done);
+    f->n_now = 0;
+    bool more = f->wanted || f->n_next > 0 || (f->closing && f->open != NULL);
+    if (more) {
+        begin_flush(f);
+    } else if (f->closing) {
+        uv_close((uv_handle_t *)&f->timer, on_closed);
+    } else if (f->open != NULL) {
+        (void)uv_timer_start(&f->timer, on_timer, FAIR_FLUSH_MS, 0);
+    }
+    for (size_t i = 0; i < n; i++) {
+        done[i].done(done[i].data);
+    }
+}
+
+static enum status write_batch(sqlite3 *db, void *data, struct error *err)
+{
+    struct batch *b = data;
+    return books_enter(db, b->entries, b->n, b->keep_days, b->wall_ms, err);
+}
+
+/* What could not be written is tried again: a full disk may have room later, a full lane soon has.
+ * When closing there is no later. */
+static void on_batch(const struct error *err, struct buf *json, void *data)
+{
+    struct batch *b = data;
+    struct fair *f = b->fair;
+    (void)json;
+    if (err->code == STATUS_OK) {
+        free_batch(b);
+    } else if (f->closing || f->pending >= FAIR_PENDING_MAX || b->tries > 1000) {
+        LOG_ERROR("what requests used could not be entered into the books",
+                  LOG_STR("tenant", b->tenant), LOG_INT("requests", b->n),
+                  LOG_STR("err", err->text), LOG_END);
+        f->lost += b->n;
+        free_batch(b);
+    } else {
+        b->tries++;
+        b->next = f->open;
+        f->open = b;
+    }
+    end_flush(f);
+}
+
+static void work_counters(void *job)
+{
+    struct counters *c = job;
+    c->err.code = fair_store_counters(c->home, c->list, c->n, &c->err);
+}
+
+/* Copies are values, not changes: what failed now is right with the next write of its subject. */
+static void done_counters(void *job)
+{
+    struct counters *c = job;
+    struct fair *f = c->fair;
+    if (c->err.code != STATUS_OK) {
+        LOG_ERROR("counters of limits could not be kept", LOG_STR("err", c->err.text), LOG_END);
+        for (size_t i = 0; i < c->n; i++) {
+            struct meter_subject *s = meter_subject(&f->meter, c->list[i].kind, c->list[i].tenant,
+                                                    c->list[i].name, clock_monotonic_ms());
+            if (s != NULL) {
+                s->dirty = true;
+            }
+        }
+    }
+    free(c->list);
+    free(c);
+    end_flush(f);
+}
+
+static void write_counters(struct fair *f)
+{
+    struct counters *c = calloc(1, sizeof *c);
+    size_t pos = 0;
+    struct meter_subject *s;
+    size_t cap = 0;
+    while (c != NULL && c->n < COUNTERS_MAX && (s = meter_next_dirty(&f->meter, &pos)) != NULL) {
+        if (c->n == cap) {
+            size_t more = cap == 0 ? 16 : cap * 2;
+            struct meter_subject *list = realloc(c->list, more * sizeof *list);
+            if (list == NULL) {
+                s->dirty = true;
+                break;
+            }
+            c->list = list;
+            cap = more;
+        }
+        c->list[c->n++] = *s;
+    }
+    if (c == NULL || c->n == 0) {
+        free(c);
+        return;
+    }
+    c->fair = f;
+    c->home = f->o.home;
+    f->writing++;
+    if (lane_submit(&f->lane, work_counters, done_counters, c, &c->err) != STATUS_OK) {
+        done_counters(c);
+    }
+}
+
+static void begin_flush(struct fair *f)
+{
+    struct batch *list = f->open;
+    f->open = NULL;
+    f->wanted = false;
+    memcpy(f->now, f->next, f->n_next * sizeof *f->now);
+    f->n_now = f->n_next;
+    f->n_next = 0;
+    f->writing = 1; /* ours, so that nothing ends before all have begun */
+    int64_t wall_ms = clock_wall_ms();
+    while (list != NULL) {
+        struct batch *b = list;
+        list = b->next;
+        b->next = NULL;
+        b->keep_days = f->o.settings->usage.keep_days;
+        b->wall_ms = wall_ms;
+        f->writing++;
+        answers_run(f->o.answers, b->tenant, write_batch, on_batch, b);
+    }
+    write_counters(f);
+    end_flush(f);
+}
+
+static void on_timer(uv_timer_t *t)
+{
+    struct fair *f = t->data;
+    if (f->writing == 0) {
+        begin_flush(f);
+    }
+}
+
+void fair_flush(struct fair *f, void (*done)(void *data), void *data)
+{
+    if (f->n_next == WAITERS_MAX) { /* so many ask at once: this one sees what is there */
+        done(data);
+        return;
+    }
+    f->next[f->n_next++] = (struct waiter){done, data};
+    f->wanted = true;
+    if (f->writing == 0) {
+        (void)uv_timer_start(&f->timer, on_timer, 0, 0); /* never from inside */
+    }
+}
+
+void fair_close(struct fair *f, void (*closed)(void *data), void *data)
+{
+    f->closing = true;
+    f->closed = closed;
+    f->closed_data = data;
+    f->wanted = f->writing > 0;
+    (void)uv_timer_stop(&f->timer);
+    if (f->writing == 0) {
+        begin_flush(f);
+    }
+}
+
+/* ---- what a request used ---- */
+
+static struct batch *batch_of(struct fair *f, const char *tenant)
+{
+    struct batch *b = f->open;
+    while (b != NULL && (strcmp(b->tenant, tenant) != 0 || b->tries > 0)) {
+        b = b->next;
+    }
+    if (b == NULL) {
+        b = calloc(1, sizeof *b);
+        if (b == NULL) {
+            return NULL;
+        }
+        b->fair = f;
+        (void)snprintf(b->tenant, sizeof b->tenant, "%s", tenant);
+        b->next = f->open;
+        f->open = b;
+    }
+    if (b->n == b->cap) {
+        size_t cap = b->cap == 0 ? 8 : b->cap * 2;
+        struct book_entry *more = realloc(b->entries, cap * sizeof *more);
+        if (more == NULL) {
+            return NULL;
+        }
+        b->entries = more;
+        b->cap = cap;
+    }
+    return b;
+}
+
+static void enter(struct fair *f, const struct request *q, int status, const struct cost *cost)
+{
+    const struct principal *who = q->who;
+    struct batch *b = f->pending < FAIR_PENDING_MAX ? batch_of(f, who->tenant) : NULL;
+    if (b == NULL) {
+        f->lost++;
+        return;
+    }
+    struct book_entry *e = &b->entries[b->n++];
+    f->pending++;
+    *e = (struct book_entry){.route = q->match.route->pattern,
+                             .at_wall_ms = clock_wall_ms(),
+                             .status = status,
+                             .used = q->use.used,
+                             .cost = *cost};
+    (void)snprintf(e->request, sizeof e->request, "%s", q->http->id);
+    (void)snprintf(e->user, sizeof e->user, "%s", who->user);
+    (void)snprintf(e->key, sizeof e->key, "%s", fair_key(q));
+    (void)snprintf(e->team, sizeof e->team, "%s", q->use.team);
+    memcpy(e->found, q->use.found, q->use.found_len);
+    e->found_len = q->use.found_len;
+}
+
+/* Once a month and budget; what comes of it is on the page, in every answer's header, and here. */
+static void warn(struct fair *f, const struct request *q)
+{
+    int64_t wall_ms = clock_wall_ms();
+    const struct meter_subject *s = meter_warning(&f->meter, &q->use.ticket, true, wall_ms);
+    if (s != NULL) {
+        LOG_WARN("a budget is nearly used up", LOG_STR("tenant", s->tenant),
+                 LOG_STR("of", meter_kind_name(s->kind)), LOG_STR("name", s->name),
+                 LOG_INT("used_micro", s->micro),
+                 LOG_INT("budget_micro", meter_limit_of(&f->meter, s, METER_BUDGET)), LOG_END);
+    }
+}
+
+void fair_add(struct request *q, const char *engine, const char *model, int64_t prompt_tokens,
+              int64_t completion_tokens, int64_t cpu_us, int64_t gpu_us)
+{
+    struct usage *u = &q->use.used;
+    if (engine != NULL) {
+        (void)snprintf(u->engine, sizeof u->engine, "%s", engine);
+        u->external = strcmp(engine, "upstream") == 0;
+    }
+    if (model != NULL) {
+        usage_model(u, model);
+    }
+    u->prompt_tokens += prompt_tokens;
+    u->completion_tokens += completion_tokens;
+    u->cpu_us += cpu_us;
+    u->gpu_us += gpu_us;
+}
+
+void fair_add_embedded(struct request *q, const char *model, int64_t tokens, uint64_t cpu_us)
+{
+    q->use.used.embedding_tokens += tokens;
+    fair_add(q, "embed", model, 0, 0, cpu_us < INT64_MAX ? (int64_t)cpu_us : 0, 0);
+}
+
+void fair_found(struct request *q, const char *collection)
+{
+    struct fair_use *u = &q->use;
+    size_t len = strlen(collection) + 1;
+    for (size_t at = 0; at < u->found_len; at += strlen(u->found + at) + 1) {
+        if (strcmp(u->found + at, collection) == 0) {
+            return;
+        }
+    }
+    if (len <= sizeof u->found - u->found_len) {
+        memcpy(u->found + u->found_len, collection, len);
+        u->found_len += len;
+    }
+}
+
+static int64_t beyond(int64_t *seen, int64_t now)
+{
+    int64_t more = now > *seen ? now - *seen : 0;
+    *seen += more;
+    return more;
+}
+
+void fair_take_reply(struct request *q, struct fair_seen *seen, const Ge__ChatReply *m)
+{
+    int64_t read = m->has_tokens_read ? m->tokens_read : 0;
+    int64_t written = m->has_tokens_written ? m->tokens_written : 0;
+    read = m->has_prompt_tokens && m->prompt_tokens > read ? m->prompt_tokens : read;
+    written =
+        m->has_completion_tokens && m->completion_tokens > written ? m->completion_tokens : written;
+    int64_t cpu_us = m->has_cpu_us && m->cpu_us < INT64_MAX ? (int64_t)m->cpu_us : 0;
+    int64_t gpu_us = m->has_gpu_us && m->gpu_us < INT64_MAX ? (int64_t)m->gpu_us : 0;
+    fair_add(q, m->engine, m->model, beyond(&seen->read, read), beyond(&seen->written, written),
+             beyond(&seen->cpu_us, cpu_us), beyond(&seen->gpu_us, gpu_us));
+}
+
+void fair_done(struct request *q, int status)
+{
+    struct fair *f = q->serve->fair;
+    if (!q->use.ticket.held || f == NULL) {
+        return;
+    }
+    if (q->use.uses != 0) {
+        const struct usage *u = &q->use.used;
+        struct cost cost = prices_cost(&f->prices, u);
+        meter_charge(&q->use.ticket, u->prompt_tokens + u->completion_tokens + u->embedding_tokens,
+                     u->upload_bytes, cost.micro, clock_wall_ms());
+        warn(f, q);
+        enter(f, q, status, &cost);
+        if (f->writing == 0 && !uv_is_active((uv_handle_t *)&f->timer)) {
+            (void)uv_timer_start(&f->timer, on_timer, FAIR_FLUSH_MS, 0);
+        }
+    }
+    meter_leave(&q->use.ticket);
+}

@@ -1,0 +1,83 @@
+/* Fair use: who may go on, what each request used, and the books of it.
+ *
+ * fair_admit is the one door: it looks at the limits of the caller's key, user, team and tenant and
+ * answers 429 (402 where a budget is used up) by itself. fair_done enters what the request used
+ * into the counters at once, and into the tenant's books (books.h) and the counters' table
+ * (fair_store.h) within FAIR_FLUSH_MS: a crash loses what was answered in that time and the length
+ * of one write, no more. Loop thread; what is written is written on lanes. */
+#ifndef CARREL_SERVE_USAGE_FAIR_H
+#define CARREL_SERVE_USAGE_FAIR_H
+
+#include <uv.h>
+
+#include "base/settings/settings.h"
+#include "serve/usage/meter.h"
+#include "serve/usage/prices.h"
+
+#define FAIR_FLUSH_MS 250
+#define FAIR_PENDING_MAX                                                                           \
+    ((size_t)32768) /* requests not in the books yet; more are counted lost                        \
+                     */
+
+struct answers;
+struct auth;
+struct fair;
+struct request;
+
+/* A request's part: kept in struct request. */
+struct fair_use {
+    struct meter_ticket ticket;
+    char team[METER_NAME_CAP];
+    unsigned uses; /* METER_USES_*; 0: not in the books */
+    struct usage used;
+    char found[256]; /* collections, each ended by NUL */
+    size_t found_len;
+};
+
+struct fair_options {
+    uv_loop_t *loop;
+    const struct settings *settings;
+    const char *home;
+    struct answers *answers; /* where tenants' databases are written */
+    const struct auth *auth; /* whose tenants count as known */
+};
+
+/* Blocks: at start, after auth_open. */
+enum status fair_open(const struct fair_options *o, struct fair **out,
+                      struct error *err) MUST_CHECK;
+/* Writes what is not written, then closed. */
+void fair_close(struct fair *f, void (*closed)(void *data), void *data);
+
+/* May this request go on? Its headers are added; false: it was answered. */
+bool fair_admit(struct request *q);
+/* It is over; safe for one that was never let in. */
+void fair_done(struct request *q, int status);
+/* What its handler's model did: adds up, called as often as there is something. */
+void fair_add(struct request *q, const char *engine, const char *model, int64_t prompt_tokens,
+              int64_t completion_tokens, int64_t cpu_us, int64_t gpu_us);
+void fair_add_embedded(struct request *q, const char *model, int64_t tokens, uint64_t cpu_us);
+/* What a reply of generate says was spent so far, beyond what one before it said. */
+struct fair_seen {
+    int64_t read, written, cpu_us, gpu_us;
+};
+struct Ge__ChatReply;
+void fair_take_reply(struct request *q, struct fair_seen *seen, const struct Ge__ChatReply *m);
+/* It found a passage of this collection. */
+void fair_found(struct request *q, const char *collection);
+/* Another tenant that there is. */
+void fair_know(struct fair *f, const char *tenant);
+
+/* For api_limits.c: the counters and the prices. */
+struct meter *fair_meter(struct fair *f);
+const struct prices *fair_prices(const struct fair *f);
+/* What was not entered, and requests refused, by verdict. */
+uint64_t fair_lost(const struct fair *f);
+uint64_t fair_refused(const struct fair *f, enum meter_verdict why);
+/* Everything that was answered is in the books when done runs. */
+void fair_flush(struct fair *f, void (*done)(void *data), void *data);
+
+/* fair_kinds.c: what calls of a route use, METER_USES_*; 0: nothing that is counted but requests.
+ */
+unsigned fair_uses(const char *pattern, bool post);
+
+#endif

@@ -1,0 +1,132 @@
+// The books: what requests used is entered with them, told of as a month's report that adds up, and there after a crash.
+import assert from "node:assert/strict";
+import { createServer } from "node:http";
+import { writeFileSync } from "node:fs";
+import { join } from "node:path";
+import { setTimeout as sleep } from "node:timers/promises";
+import { after, before, test } from "node:test";
+import { startAppliance, until } from "./appliance.mjs";
+
+let a, upstream;
+const who = {};
+const config = () => `http:
+  requests_per_minute: 0
+prices:
+  cpu_second: 0.5
+  embedding_million: 100
+  external_prompt_million: 1000
+  external_completion_million: 2000
+generate:
+  upstream:
+    url: http://127.0.0.1:${upstream.address().port}/v1
+    model: far
+    may_receive: [public]
+    allow_private_address: true
+`;
+const call = (name, path, body) => a.request(path, { method: "POST", key: who[name].key, body });
+const ask = (name, more = {}) => call(name, "/v1/chat/completions", { model: "carrel", messages: [{ role: "user", content: "When do the herons arrive?" }], ...more });
+const sum = (list, field) => list.reduce((n, x) => n + x[field], 0);
+const FIELDS = ["requests", "prompt_tokens", "completion_tokens", "embedding_tokens", "cpu_us", "gpu_us", "upload_bytes", "cost_micro", "external_micro"];
+function addsUp(r) {
+  for (const f of FIELDS) {
+    for (const group of ["teams", "users", "keys", "models", "days"]) assert.equal(sum(r[group], f), r.totals[f], `${f} of ${group}`);
+  }
+  assert.equal(r.totals.all_micro, r.totals.cost_micro + r.totals.storage_micro);
+  assert.equal(sum(r.storage, "cost_micro"), r.totals.storage_micro);
+}
+
+before(async () => {
+  upstream = await new Promise((done) => {
+    const s = createServer((req, res) => {
+      req.resume().on("end", () => {
+        res.writeHead(200, { "content-type": "text/event-stream" });
+        const send = (o) => res.write(`data: ${JSON.stringify(o)}\n\n`);
+        send({ choices: [{ index: 0, delta: { content: "On the first day of March [1]." }, finish_reason: "stop" }] });
+        send({ choices: [], usage: { prompt_tokens: 700, completion_tokens: 9 } });
+        res.end("data: [DONE]\n\n");
+      });
+    });
+    s.listen(0, "127.0.0.1", () => done(s));
+  });
+  a = await startAppliance({ config: config() });
+  writeFileSync(join(a.home, "access.yaml"), 'access:\n  - path: "birds/**"\n    readers: [everyone]\n    label: public\n');
+  a.drop("birds/herons.md", "# Herons\n\nThe herons arrive on the first day of March and leave in October.");
+  for (const [name, groups, more] of [["ann", ["law"]], ["bob", ["law"]], ["cid", ["care"]], ["eve", [], { role: "auditor" }]]) {
+    const k = await a.post("/api/keys", { name, groups, ...more });
+    who[name] = { id: k.id, key: k.key };
+  }
+  await a.settled();
+  await until("the rule is known", async () => (await (await ask("ann")).json()).carrel?.engine === "upstream", { every: 300 });
+});
+after(async () => {
+  await a?.stop();
+  upstream?.close();
+});
+
+test("a report tells who used what, and everything adds up", { timeout: 90_000 }, async () => {
+  const start = await a.get("/api/usage");
+  const far = await (await ask("ann")).json();
+  assert.equal(far.carrel.engine, "upstream");
+  assert.equal((await ask("bob")).status, 200);
+  assert.equal((await call("cid", "/v1/embeddings", { model: "carrel-embed", input: ["one two three", "four five"] })).status, 200);
+  assert.equal((await call("cid", "/api/search", { query: "herons" })).status, 200);
+  assert.equal((await a.request("/api/documents?path=birds/more.txt", { method: "POST", body: "Storks come later." })).status, 201);
+  const r = await a.get("/api/usage");
+  addsUp(r);
+  const more = (f) => r.totals[f] - start.totals[f];
+  assert.deepEqual([more("requests"), more("prompt_tokens"), more("completion_tokens"), more("upload_bytes")], [5, 1400, 18, 18]);
+  assert.equal(more("external_micro"), 2 * (700 * 1000 + 9 * 2000));
+  assert.ok(more("embedding_tokens") >= 5);
+  assert.ok(more("cpu_us") > 0, "embedding took time");
+  const team = (name) => r.teams.find((t) => t.team === name);
+  assert.equal(team("care").requests, 2);
+  assert.ok(team("law").share > team("care").share);
+  assert.equal(r.users.find((u) => u.user === who.ann.id).name, "ann");
+  assert.ok(r.models.some((m) => m.model === "far" && m.external_micro > 0));
+  assert.equal(r.share_of, "cost");
+  assert.match(r.month, /^\d{4}-\d\d$/);
+  assert.equal(r.capacity.cpu.used_us + r.capacity.cpu.idle_us, r.capacity.cpu.capacity_us);
+  assert.ok(r.capacity.cpu.idle_share > 0.5);
+  assert.ok(r.advice.some((x) => x.rule === "external"), JSON.stringify(r.advice));
+});
+
+test("as CSV it has the same sums, and names that no spreadsheet runs", { timeout: 60_000 }, async () => {
+  const k = await a.post("/api/keys", { name: "=HYPERLINK(1)" });
+  who.odd = { id: k.id, key: k.key };
+  assert.equal((await call("odd", "/api/search", { query: "herons" })).status, 200);
+  const r = await a.get("/api/usage");
+  const res = await a.request("/api/usage?format=csv");
+  assert.match(res.headers.get("content-disposition"), /^attachment; filename="carrel-usage-\d{4}-\d\d\.csv"$/);
+  const [head, ...lines] = (await res.text()).trimEnd().split("\r\n").map((l) => l.split(","));
+  for (const f of FIELDS) {
+    const at = head.indexOf(f);
+    const total = lines.reduce((n, l) => n + Number(l[at]), 0);
+    assert.equal(total, r.totals[f] + (f === "cost_micro" ? r.totals.storage_micro : 0), f);
+  }
+  assert.ok(lines.some((l) => l[head.indexOf("name")] === `"'=HYPERLINK(1)"`));
+});
+
+test("auditors read it, readers do not; others' reports are for those who run the appliance", { timeout: 60_000 }, async () => {
+  const as = (key, query = "") => a.request(`/api/usage${query}`, { key });
+  assert.equal((await as(who.eve.key)).status, 200);
+  assert.equal((await (await as(who.eve.key)).json()).capacity, null);
+  assert.equal((await as(who.ann.key)).status, 403);
+  assert.equal((await as(who.eve.key, "?tenant=north")).status, 403);
+  assert.equal((await as(who.eve.key, "?tenant=*")).status, 403);
+  assert.equal((await as(a.key, "?tenant=*")).status, 200);
+  for (const bad of ["?month=2026-13", "?month=2026", "?month=x", "?format=xml", "?tenant=../x"]) assert.equal((await as(a.key, bad)).status, 400, bad);
+  assert.equal((await (await as(a.key, "?month=2001-02")).json()).totals.requests, 0);
+});
+
+test("what was answered a second before a crash is in the books", { timeout: 90_000 }, async () => {
+  assert.equal((await ask("cid")).status, 200);
+  const before = await a.get("/api/usage");
+  assert.equal((await ask("cid")).status, 200);
+  await sleep(1000);
+  await a.kill();
+  a = await startAppliance({ home: a.home, config: config() });
+  const r = await a.get("/api/usage");
+  addsUp(r);
+  assert.equal(r.totals.requests, before.totals.requests + 1);
+  assert.equal(r.totals.external_micro, before.totals.external_micro + 718_000);
+});
