@@ -11,6 +11,8 @@
 #define SHA256_HEX_CAP 65
 #define ID_CAP 27 /* 26 characters and NUL */
 
+#define HMAC_SHA1_BYTES 20
+
 struct sha256; /* a running hash */
 
 void sha256_of(const void *p, size_t len, uint8_t out[SHA256_BYTES]);
@@ -20,7 +22,11 @@ void sha256_end(struct sha256 *h, uint8_t out[SHA256_BYTES]); /* frees h */
 void sha256_hex(const uint8_t digest[SHA256_BYTES], char out[SHA256_HEX_CAP]);
 /* false unless exactly 64 hex digits */
 bool sha256_parse(const char *hex, uint8_t out[SHA256_BYTES]);
-/* len random bytes from the kernel; aborts the process if the kernel has none (it never returns weak ones) */
+/* RFC 2104, for the one-time codes of RFC 6238. */
+void hmac_sha1(const void *key, size_t key_len, const void *p, size_t len,
+               uint8_t out[HMAC_SHA1_BYTES]);
+/* len random bytes from the kernel; aborts the process if the kernel has none (it never returns
+ * weak ones) */
 void random_bytes(void *p, size_t len);
 /* A new opaque id: 128 random bits as 26 characters of lower-case Crockford base32. */
 void id_new(char out[ID_CAP]);

@@ -5,9 +5,11 @@
 #include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 #include <unistd.h>
 
 #include "base/file.h"
+#include "ingest/access.h"
 #include "ingest/documents.h"
 #include "ingest/queue.h"
 #include "ingest/quota.h"
@@ -154,6 +156,32 @@ static void write_done(void *job)
     }
 }
 
+/* The store says who may read a document, but here is a file: a key that is held to collections
+ * puts it into one of those, and where rules say that not everybody reads everything, what is there
+ * is replaced by administrators only. */
+static enum status may_put(const struct upload *u, struct str path, bool replace, struct error *err)
+{
+    const struct caller *who = rpc_call_caller(u->call);
+    char collection[INGEST_COLLECTION_CAP];
+    if (who == NULL || who->admin) {
+        return STATUS_OK;
+    }
+    path_collection(path, collection);
+    bool held = who->n_collections > 0;
+    for (size_t i = 0; i < who->n_collections; i++) {
+        held = held && strcmp(who->collections[i], collection) != 0;
+    }
+    if (held) {
+        return error_set(err, STATUS_FORBIDDEN, "this key puts nothing into the collection \"%s\"",
+                         collection);
+    }
+    if (replace && access_restricted(u->t)) {
+        return error_set(err, STATUS_FORBIDDEN,
+                         "while rules say who reads what, only an administrator replaces files");
+    }
+    return STATUS_OK;
+}
+
 static enum status first_message(struct upload *u, const Ig__UploadRequest *q)
 {
     if (!q->has_path) {
@@ -161,6 +189,9 @@ static enum status first_message(struct upload *u, const Ig__UploadRequest *q)
     }
     struct str path = {.ptr = (const char *)q->path.data, .len = q->path.len};
     enum status s = path_check_upload(path, &u->err);
+    if (s == STATUS_OK) {
+        s = may_put(u, path, q->has_replace && q->replace, &u->err);
+    }
     if (s != STATUS_OK) {
         return s;
     }

@@ -60,6 +60,16 @@ void api_hold_remove(struct request *q);
 void api_status(struct request *q); /* api_admin.c */
 void api_metrics(struct request *q);
 void api_health(struct request *q);
+void api_password_change(struct request *q); /* api_account.c */
+void api_totp_begin(struct request *q);
+void api_totp_confirm(struct request *q);
+void api_totp_remove(struct request *q);
+void api_users_list(struct request *q); /* api_users.c */
+void api_user_create(struct request *q);
+void api_user_change(struct request *q);
+void api_user_remove(struct request *q);
+void api_user_password(struct request *q);
+void api_user_totp_reset(struct request *q);
 void api_keys_list(struct request *q); /* api_keys.c */
 void api_key_create(struct request *q);
 void api_key_revoke(struct request *q);

@@ -314,13 +314,34 @@ static void on_deleted(struct request *q, const ProtobufCMessage *m, const struc
     }
 }
 
-void api_document_delete(struct request *q)
+static void delete_it(struct request *q)
 {
     Ig__DeleteRequest ask = IG__DELETE_REQUEST__INIT;
+    ask.document = q->op;
+    api_unary(q, PEER_INGEST, &ig_delete_method, 0, &ask.base, on_deleted);
+}
+
+/* Ingest knows files, not readers: what somebody may not read, the store says, is not there. */
+static void on_may_read(struct request *q, const ProtobufCMessage *m, const struct error *err)
+{
+    if (vs_get_document_reply(m) == NULL) {
+        api_fail(q, err);
+        return;
+    }
+    delete_it(q);
+}
+
+void api_document_delete(struct request *q)
+{
+    Vs__GetDocumentRequest look = VS__GET_DOCUMENT_REQUEST__INIT;
     const char *id = api_id(q, 0);
-    if (id != NULL) {
-        ask.document = pb_text(id);
-        q->op = ask.document;
-        api_unary(q, PEER_INGEST, &ig_delete_method, 0, &ask.base, on_deleted);
+    if (id == NULL) {
+        return;
+    }
+    q->op = look.document = pb_text(id);
+    if (q->who->admin) {
+        delete_it(q);
+    } else {
+        api_unary(q, PEER_VECTORSTORE, &vs_get_document_method, 0, &look.base, on_may_read);
     }
 }

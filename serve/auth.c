@@ -1,59 +1,16 @@
 #include "serve/auth.h"
 
-#include <limits.h>
+#include <arpa/inet.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "base/clock.h"
-#include "base/db.h"
-#include "base/file.h"
 #include "base/hash.h"
-#include "base/log.h"
-#include "base/map.h"
 #include "base/settings/rules.h"
-#include "serve/usage/fair_store.h"
+#include "serve/auth_internal.h"
 
-#define KEYS_MAX 4096
-#define SESSIONS_MAX 4096
-#define FAILURE_SLOTS 512
-#define FAILURES_PER_MINUTE 30.0
 #define KEY_PREFIX "carrel_"
-
-struct live_session {
-    struct session s;
-    uint8_t hash[SHA256_BYTES];
-};
-
-struct failures { /* one address's recent wrong keys */
-    uint64_t peer;
-    double tokens;
-    int64_t filled_ms;
-};
-
-struct auth {
-    struct principal *keys;
-    size_t n_keys;
-    double per_minute;
-    int64_t session_ms;
-    struct map sessions; /* by SHA-256 of the token */
-    struct failures failures[FAILURE_SLOTS];
-};
-
-static const struct db_migration migrations[] = {
-    {1, "CREATE TABLE tenants(id TEXT PRIMARY KEY, created_wall_ms INTEGER NOT NULL) STRICT;"
-        "CREATE TABLE users(id TEXT PRIMARY KEY, tenant TEXT NOT NULL REFERENCES tenants(id),"
-        " name TEXT NOT NULL, admin INTEGER NOT NULL, created_wall_ms INTEGER NOT NULL) STRICT;"
-        "CREATE TABLE keys(hash BLOB PRIMARY KEY, owner TEXT NOT NULL REFERENCES users(id),"
-        " created_wall_ms INTEGER NOT NULL, revoked_wall_ms INTEGER) STRICT;"},
-    /* names that end in NUL, one after another */
-    {2, "ALTER TABLE users ADD COLUMN groups BLOB NOT NULL DEFAULT x'';"},
-    /* scopes: names after one another, each ended by a comma; none: all that the role can use */
-    {3, "ALTER TABLE users ADD COLUMN role TEXT NOT NULL DEFAULT 'reader';"
-        "UPDATE users SET role='admin' WHERE admin<>0;"
-        "ALTER TABLE keys ADD COLUMN scopes TEXT NOT NULL DEFAULT '';"},
-    {4, FAIR_SCHEMA},
-};
 
 /* 256 random bits as 52 characters. */
 static void secret_new(char out[SECRET_CAP])
@@ -89,203 +46,34 @@ bool auth_equal(struct str a, struct str b)
     return same_bytes(x, y, sizeof x) && a.len == b.len;
 }
 
-/* ---- the database, at start
- * -------------------------------------------------------------------------- */
+/* ---- lists that a principal holds ---- */
 
-static void copy_text(char *out, size_t cap, struct str s)
+void auth_copy_text(char *out, size_t cap, struct str s)
 {
     size_t n = s.len < cap - 1 ? s.len : cap - 1;
-    memcpy(out, s.ptr, n);
+    if (n > 0) {
+        memcpy(out, s.ptr, n);
+    }
     out[n] = '\0';
 }
 
-static void point_groups(struct principal *p)
+static void point(const char *at, const char **names, size_t n)
 {
-    const char *at = p->group_names;
-    for (size_t i = 0; i < p->n_groups; i++) {
-        p->groups[i] = at;
+    for (size_t i = 0; i < n; i++) {
+        names[i] = at;
         at += strlen(at) + 1;
     }
 }
 
-static enum status load_groups(struct principal *p, struct str names, struct error *err)
+void auth_point_names(struct principal *p)
 {
-    struct str list[GROUPS_MAX];
-    size_t n = 0;
-    while (names.len > 0 && n < GROUPS_MAX) {
-        const char *end = memchr(names.ptr, '\0', names.len);
-        if (end == NULL) {
-            break;
-        }
-        list[n++] = (struct str){names.ptr, (size_t)(end - names.ptr)};
-        names.len -= list[n - 1].len + 1;
-        names.ptr = end + 1;
-    }
-    if (names.len > 0 || auth_set_groups(p, list, n, err) != STATUS_OK) {
-        return error_set(err, STATUS_CORRUPT, "system/serve.db: a key's groups are damaged");
-    }
-    return STATUS_OK;
-}
-
-static enum status load_role(struct principal *p, struct str role, struct str scopes,
-                             struct error *err)
-{
-    enum role read;
-    if (!role_read(role, &read)) {
-        return error_set(err, STATUS_CORRUPT, "system/serve.db: a user has no role");
-    }
-    auth_set_role(p, read);
-    if (scopes.len > 0) {
-        p->scopes = 0;
-    }
-    while (scopes.len > 0) { /* a name that a later version made grants nothing here */
-        const char *comma = memchr(scopes.ptr, ',', scopes.len);
-        size_t n = comma == NULL ? scopes.len : (size_t)(comma - scopes.ptr);
-        p->scopes |= scope_read((struct str){scopes.ptr, n});
-        n += comma == NULL ? 0 : 1;
-        scopes = (struct str){scopes.ptr + n, scopes.len - n};
-    }
-    return STATUS_OK;
-}
-
-static enum status load_keys(struct auth *a, sqlite3 *db, struct error *err)
-{
-    sqlite3_stmt *st = NULL;
-    enum status s = db_prepare(db,
-                               "SELECT k.hash, u.id, u.tenant, u.name,"
-                               " k.created_wall_ms, u.groups, u.role, k.scopes FROM keys k"
-                               " JOIN users u ON u.id = k.owner WHERE k.revoked_wall_ms IS NULL",
-                               &st, err);
-    bool row = s == STATUS_OK;
-    while (s == STATUS_OK && row) {
-        s = db_row(st, &row, err);
-        if (s != STATUS_OK || !row) {
-            break;
-        }
-        struct str hash = db_column(st, 0);
-        if (hash.len != SHA256_BYTES || a->n_keys == KEYS_MAX) {
-            s = error_set(err, STATUS_CORRUPT, "system/serve.db: %s",
-                          hash.len != SHA256_BYTES ? "a key's hash is not 32 bytes"
-                                                   : "too many keys");
-            break;
-        }
-        struct principal *p = &a->keys[a->n_keys++];
-        memcpy(p->hash, hash.ptr, SHA256_BYTES);
-        copy_text(p->user, sizeof p->user, db_column(st, 1));
-        copy_text(p->tenant, sizeof p->tenant, db_column(st, 2));
-        copy_text(p->name, sizeof p->name, db_column(st, 3));
-        p->created_wall_ms = sqlite3_column_int64(st, 4);
-        s = load_groups(p, db_column(st, 5), err);
-        if (s == STATUS_OK) {
-            s = load_role(p, db_column(st, 6), db_column(st, 7), err);
-        }
-        p->tokens = a->per_minute;
-        p->filled_ms = clock_monotonic_ms();
-    }
-    (void)sqlite3_finalize(st);
-    return s;
-}
-
-static enum status open_database(const char *home, sqlite3 **out, struct error *err)
-{
-    char path[PATH_MAX];
-    enum status s = file_join(path, sizeof path, home, "system", err);
-    if (s == STATUS_OK) {
-        s = file_mkdirs(path, 0700, err);
-    }
-    if (s == STATUS_OK) {
-        s = file_join(path, sizeof path, home, "system/serve.db", err);
-    }
-    return s == STATUS_OK ? db_open(path, DB_CREATE, migrations,
-                                    sizeof migrations / sizeof migrations[0], out, err)
-                          : s;
-}
-
-static size_t groups_bytes(const struct principal *p)
-{
-    size_t n = 0;
-    for (size_t i = 0; i < p->n_groups; i++) {
-        n += strlen(p->groups[i]) + 1;
-    }
-    return n;
-}
-
-/* Nothing where they are all that the role can use: those may become more. */
-static void scopes_text(const struct principal *p, char *out, size_t cap)
-{
-    size_t n = 0;
-    out[0] = '\0';
-    for (unsigned i = 0; i < SCOPES_N && p->scopes != role_scopes(p->role); i++) {
-        if ((p->scopes & 1U << i) != 0) {
-            int more = snprintf(out + n, cap - n, "%s,", scope_name(i));
-            n += more > 0 ? (size_t)more : 0;
-        }
-    }
-}
-
-static enum status insert_key(sqlite3 *db, const struct principal *p, struct error *err)
-{
-    static const char *const sql[] = {
-        "INSERT OR IGNORE INTO tenants VALUES(?4, ?1)",
-        "INSERT INTO users(id, tenant, name, admin, created_wall_ms, groups, role)"
-        " VALUES(?2, ?4, ?5, ?6, ?1, ?7, ?8)",
-        "INSERT INTO keys(hash, owner, created_wall_ms, scopes) VALUES(?3, ?2, ?1, ?9)",
-    };
-    char scopes[SCOPES_N * 16];
-    scopes_text(p, scopes, sizeof scopes);
-    enum status s = db_exec(db, "BEGIN IMMEDIATE", err);
-    for (size_t i = 0; s == STATUS_OK && i < sizeof sql / sizeof sql[0]; i++) {
-        sqlite3_stmt *st = NULL;
-        s = db_prepare(db, sql[i], &st, err);
-        if (s == STATUS_OK) { /* a statement that lacks a parameter refuses it: no matter */
-            (void)sqlite3_bind_int64(st, 1, p->created_wall_ms);
-            (void)sqlite3_bind_text(st, 2, p->user, -1, SQLITE_STATIC);
-            (void)sqlite3_bind_blob(st, 3, p->hash, SHA256_BYTES, SQLITE_STATIC);
-            (void)sqlite3_bind_text(st, 4, p->tenant, -1, SQLITE_STATIC);
-            (void)sqlite3_bind_text(st, 5, p->name, -1, SQLITE_STATIC);
-            (void)sqlite3_bind_int(st, 6, p->admin);
-            (void)sqlite3_bind_blob(st, 7, p->group_names, (int)groups_bytes(p), SQLITE_STATIC);
-            (void)sqlite3_bind_text(st, 8, role_name(p->role), -1, SQLITE_STATIC);
-            (void)sqlite3_bind_text(st, 9, scopes, -1, SQLITE_STATIC);
-            s = db_run(st, err);
-        }
-        (void)sqlite3_finalize(st);
-    }
-    if (s == STATUS_OK) {
-        s = db_exec(db, "COMMIT", err);
-    }
-    return s; /* without COMMIT, closing the database rolls back */
-}
-
-/* The file comes first: a crash in between leaves a file whose key is nowhere, and the next start
- * makes another. */
-static enum status first_key(const char *home, sqlite3 *db, struct error *err)
-{
-    struct principal p = {.tenant = "main", .name = "administrator"};
-    auth_set_role(&p, ROLE_ADMIN);
-    char text[KEY_CAP + 1];
-    char path[PATH_MAX];
-    auth_key_new(&p, text);
-    size_t n = strlen(text);
-    text[n] = '\n';
-    enum status s = file_join(path, sizeof path, home, "admin.key", err);
-    if (s == STATUS_OK) {
-        s = file_write_atomic(path, text, n + 1, 0600, err);
-    }
-    if (s == STATUS_OK) {
-        s = insert_key(db, &p, err);
-    }
-    explicit_bzero(text, sizeof text);
-    if (s == STATUS_OK) {
-        LOG_INFO("the first administrator's key was written to admin.key", LOG_END);
-    }
-    return s;
+    point(p->group_names, p->groups, p->n_groups);
+    point(p->collection_names, p->collections, p->n_collections);
 }
 
 enum status auth_open(const struct auth_options *o, struct auth **out, struct error *err)
 {
     struct auth *a = calloc(1, sizeof *a);
-    sqlite3 *db = NULL;
     if (a != NULL) {
         a->keys = calloc(KEYS_MAX, sizeof *a->keys);
     }
@@ -293,20 +81,13 @@ enum status auth_open(const struct auth_options *o, struct auth **out, struct er
         auth_close(a);
         return error_set(err, STATUS_NO_MEMORY, "out of memory");
     }
+    random_bytes(&a->seed, sizeof a->seed);
     a->per_minute = (double)o->requests_per_minute;
     a->session_ms = o->session_hours * 3600 * 1000;
     map_init(&a->sessions);
-    enum status s = open_database(o->home, &db, err);
-    if (s == STATUS_OK) {
-        s = load_keys(a, db, err);
-    }
-    if (s == STATUS_OK && a->n_keys == 0) {
-        s = first_key(o->home, db, err);
-        if (s == STATUS_OK) {
-            s = load_keys(a, db, err);
-        }
-    }
-    db_close(db);
+    map_init(&a->users);
+    map_init(&a->names);
+    enum status s = auth_load(a, o->home, err);
     if (s != STATUS_OK) {
         auth_close(a);
         return s;
@@ -315,18 +96,25 @@ enum status auth_open(const struct auth_options *o, struct auth **out, struct er
     return STATUS_OK;
 }
 
+static void free_map(struct map *m, bool values)
+{
+    size_t pos = 0;
+    struct str key;
+    void *value;
+    while (values && map_next(m, &pos, &key, &value)) {
+        free(value);
+    }
+    map_deinit(m);
+}
+
 void auth_close(struct auth *a)
 {
     if (a == NULL) {
         return;
     }
-    size_t pos = 0;
-    struct str key;
-    void *value;
-    while (map_next(&a->sessions, &pos, &key, &value)) {
-        free(value);
-    }
-    map_deinit(&a->sessions);
+    free_map(&a->sessions, true);
+    free_map(&a->names, false);
+    free_map(&a->users, true);
     free(a->keys);
     free(a);
 }
@@ -340,9 +128,13 @@ bool auth_may(const struct principal *who, unsigned roles, unsigned scopes)
 
 void auth_set_role(struct principal *p, enum role role)
 {
+    unsigned scopes = p->chosen == 0 ? ~0U : p->chosen;
+    if (p->n_collections > 0) { /* the rest tells of more than these collections */
+        scopes &= SCOPE_ASK | SCOPE_SEARCH | SCOPE_READ | SCOPE_INGEST;
+    }
     p->role = role;
-    p->admin = role == ROLE_ADMIN;
-    p->scopes = role_scopes(role);
+    p->admin = role == ROLE_ADMIN && p->n_collections == 0;
+    p->scopes = scopes & role_scopes(role);
 }
 
 static bool has_group(const struct principal *p, const char *group)
@@ -377,10 +169,26 @@ bool auth_group_ok(struct str name)
     return rules_group_valid(name); /* "nobody" must stay what nobody is in */
 }
 
+/* Lays names after one another into `out`; INVALID where they are longer than it together. */
+static enum status lay_out(const char *what, const struct str *names, size_t n, char *out,
+                           size_t cap, struct error *err)
+{
+    size_t at = 0;
+    for (size_t i = 0; i < n; i++) {
+        if (at + names[i].len + 1 > cap) {
+            return error_set(err, STATUS_INVALID, "%s: their names are longer than %zu together",
+                             what, cap);
+        }
+        memcpy(out + at, names[i].ptr, names[i].len);
+        out[at + names[i].len] = '\0';
+        at += names[i].len + 1;
+    }
+    return STATUS_OK;
+}
+
 enum status auth_set_groups(struct principal *p, const struct str *names, size_t n,
                             struct error *err)
 {
-    size_t at = 0;
     if (n > GROUPS_MAX) {
         return error_set(err, STATUS_INVALID, "groups: at most %d", GROUPS_MAX);
     }
@@ -392,18 +200,117 @@ enum status auth_set_groups(struct principal *p, const struct str *names, size_t
                              names[i].len > 64 ? 64 : (int)names[i].len, names[i].ptr,
                              GROUP_BYTES_MAX);
         }
-        if (at + names[i].len + 1 > sizeof p->group_names) {
-            return error_set(err, STATUS_INVALID,
-                             "groups: their names are longer than %zu together",
-                             sizeof p->group_names);
-        }
-        memcpy(p->group_names + at, names[i].ptr, names[i].len);
-        p->group_names[at + names[i].len] = '\0';
-        at += names[i].len + 1;
     }
-    p->n_groups = n;
-    point_groups(p);
+    enum status s = lay_out("groups", names, n, p->group_names, sizeof p->group_names, err);
+    if (s == STATUS_OK) {
+        p->n_groups = n;
+        auth_point_names(p);
+    }
+    return s;
+}
+
+enum status auth_set_collections(struct principal *p, const struct str *names, size_t n,
+                                 struct error *err)
+{
+    if (n > COLLECTIONS_MAX) {
+        return error_set(err, STATUS_INVALID, "collections: at most %d", COLLECTIONS_MAX);
+    }
+    for (size_t i = 0; i < n; i++) {
+        bool ok = names[i].len > 0;
+        for (size_t k = 0; ok && k < names[i].len; k++) {
+            ok = (unsigned char)names[i].ptr[k] >= 0x20 && names[i].ptr[k] != 0x7f;
+        }
+        if (!ok) {
+            return error_set(err, STATUS_INVALID, "collections[%zu] is no collection's name", i);
+        }
+    }
+    enum status s =
+        lay_out("collections", names, n, p->collection_names, sizeof p->collection_names, err);
+    if (s == STATUS_OK) {
+        p->n_collections = n;
+        auth_point_names(p);
+        auth_set_role(p, p->role);
+    }
+    return s;
+}
+
+/* ---- where a key may come from ---- */
+
+/* IPv4 as IPv6, so that one comparison does for both; *bits: how many of the 128 lead. */
+static bool read_address(const char *text, uint8_t out[16], unsigned *lead)
+{
+    static const uint8_t mapped[12] = {0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0xff, 0xff};
+    memcpy(out, mapped, sizeof mapped);
+    *lead = 96;
+    if (inet_pton(AF_INET, text, out + 12) == 1) {
+        return true;
+    }
+    *lead = 0;
+    return inet_pton(AF_INET6, text, out) == 1;
+}
+
+static bool same_bits(const uint8_t *a, const uint8_t *b, unsigned bits)
+{
+    if (memcmp(a, b, bits / 8) != 0) {
+        return false;
+    }
+    unsigned rest = bits % 8;
+    return rest == 0 || ((a[bits / 8] ^ b[bits / 8]) >> (8 - rest)) == 0;
+}
+
+enum status auth_add_address(struct principal *p, struct str text, struct error *err)
+{
+    char z[ADDRESS_TEXT];
+    struct address_range r = {.bits = 128};
+    unsigned lead = 0;
+    unsigned bits = 0;
+    if (p->n_addresses == ADDRESSES_MAX) {
+        return error_set(err, STATUS_INVALID, "addresses: at most %d", ADDRESSES_MAX);
+    }
+    auth_copy_text(z, sizeof z, text);
+    char *slash = strchr(z, '/');
+    bool ok = text.len < sizeof z && strlen(z) == text.len;
+    if (slash != NULL) {
+        *slash = '\0';
+        size_t digits = strspn(slash + 1, "0123456789");
+        ok = ok && digits > 0 && digits < 4 && slash[1 + digits] == '\0';
+        bits = ok ? (unsigned)strtoul(slash + 1, NULL, 10) : 0;
+    }
+    ok = ok && read_address(z, r.address, &lead);
+    bits = slash == NULL ? 128 : bits + lead;
+    if (!ok || bits > 128) {
+        return error_set(err, STATUS_INVALID,
+                         "addresses[%zu] must be like 192.0.2.7, 10.0.0.0/8 or 2001:db8::/32",
+                         p->n_addresses);
+    }
+    r.bits = (uint8_t)bits;
+    p->addresses[p->n_addresses++] = r;
     return STATUS_OK;
+}
+
+void auth_address_text(const struct address_range *r, char out[ADDRESS_TEXT])
+{
+    static const uint8_t mapped[12] = {0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0xff, 0xff};
+    bool v4 = r->bits >= 96 && memcmp(r->address, mapped, sizeof mapped) == 0;
+    char text[INET6_ADDRSTRLEN] = "";
+    (void)inet_ntop(v4 ? AF_INET : AF_INET6, v4 ? r->address + 12 : r->address, text, sizeof text);
+    (void)snprintf(out, ADDRESS_TEXT, "%s/%u", text, r->bits - (v4 ? 96U : 0U));
+}
+
+static bool comes_from(const struct principal *p, const char *peer)
+{
+    uint8_t a[16];
+    unsigned lead;
+    if (p->n_addresses == 0) {
+        return true;
+    }
+    bool read = read_address(peer, a, &lead);
+    for (size_t i = 0; read && i < p->n_addresses; i++) {
+        if (same_bits(a, p->addresses[i].address, p->addresses[i].bits)) {
+            return true;
+        }
+    }
+    return false;
 }
 
 void auth_key_new(struct principal *p, char key[KEY_CAP])
@@ -412,49 +319,12 @@ void auth_key_new(struct principal *p, char key[KEY_CAP])
     secret_new(secret);
     (void)snprintf(key, KEY_CAP, KEY_PREFIX "%s", secret);
     sha256_of(key, strlen(key), p->hash);
-    id_new(p->user);
+    id_new(p->key);
+    if (p->owner == NULL) {
+        (void)snprintf(p->user, sizeof p->user, "%s", p->key);
+    }
     p->created_wall_ms = clock_wall_ms();
     explicit_bzero(secret, sizeof secret);
-}
-
-enum status auth_store_key(const char *home, const struct principal *p, struct error *err)
-{
-    sqlite3 *db = NULL;
-    enum status s = open_database(home, &db, err);
-    if (s == STATUS_OK) {
-        s = insert_key(db, p, err);
-    }
-    db_close(db);
-    return s;
-}
-
-/* One statement of ours with a text and the time. */
-static enum status store_one(const char *home, const char *sql, const char *text, struct error *err)
-{
-    sqlite3 *db = NULL;
-    sqlite3_stmt *st = NULL;
-    enum status s = open_database(home, &db, err);
-    if (s == STATUS_OK) {
-        s = db_prepare(db, sql, &st, err);
-    }
-    if (s == STATUS_OK) {
-        (void)sqlite3_bind_text(st, 1, text, -1, SQLITE_STATIC);
-        (void)sqlite3_bind_int64(st, 2, clock_wall_ms());
-        s = db_run(st, err);
-    }
-    (void)sqlite3_finalize(st);
-    db_close(db);
-    return s;
-}
-
-enum status auth_store_revoked(const char *home, const char *user, struct error *err)
-{
-    return store_one(home, "UPDATE keys SET revoked_wall_ms=?2 WHERE owner=?1", user, err);
-}
-
-enum status auth_store_tenant(const char *home, const char *tenant, struct error *err)
-{
-    return store_one(home, "INSERT OR IGNORE INTO tenants VALUES(?1, ?2)", tenant, err);
 }
 
 enum status auth_add(struct auth *a, const struct principal *p, struct error *err)
@@ -465,28 +335,22 @@ enum status auth_add(struct auth *a, const struct principal *p, struct error *er
     }
     struct principal *kept = &a->keys[a->n_keys++];
     *kept = *p;
-    point_groups(kept);
+    auth_point_names(kept);
     kept->tokens = a->per_minute;
     kept->filled_ms = clock_monotonic_ms();
     return STATUS_OK;
 }
 
-bool auth_revoke(struct auth *a, const char *user)
+bool auth_revoke(struct auth *a, const char *key)
 {
-    bool found = false;
     for (size_t i = 0; i < a->n_keys; i++) {
-        if (strcmp(a->keys[i].user, user) == 0 && !a->keys[i].revoked) {
-            a->keys[i].revoked = found = true;
+        struct principal *p = &a->keys[i];
+        if (strcmp(p->key, key) == 0 && !p->revoked) {
+            p->revoked = true;
+            return true;
         }
     }
-    size_t pos = 0;
-    struct str key;
-    void *value;
-    while (found && map_next(&a->sessions, &pos, &key, &value)) {
-        struct live_session *l = value;
-        l->s.expires_wall_ms = l->s.who->revoked ? 0 : l->s.expires_wall_ms;
-    }
-    return found;
+    return false;
 }
 
 const struct principal *auth_at(const struct auth *a, size_t i)
@@ -494,10 +358,10 @@ const struct principal *auth_at(const struct auth *a, size_t i)
     return i < a->n_keys ? &a->keys[i] : NULL;
 }
 
-const struct principal *auth_user(const struct auth *a, const char *user)
+const struct principal *auth_by_key(const struct auth *a, const char *key)
 {
     for (size_t i = 0; i < a->n_keys; i++) {
-        if (strcmp(a->keys[i].user, user) == 0 && !a->keys[i].revoked) {
+        if (strcmp(a->keys[i].key, key) == 0 && !a->keys[i].revoked) {
             return &a->keys[i];
         }
     }
@@ -506,6 +370,12 @@ const struct principal *auth_user(const struct auth *a, const char *user)
 
 /* ---- keys and rates
  * ---------------------------------------------------------------------------------- */
+
+/* A key that was revoked, or whose owner may not any more; a user who may not. */
+static bool ended(const struct principal *p)
+{
+    return p->revoked || (p->owner != NULL && (p->owner->disabled || p->owner->removed));
+}
 
 struct principal *auth_key(struct auth *a, struct str key)
 {
@@ -517,12 +387,44 @@ struct principal *auth_key(struct auth *a, struct str key)
             found = &a->keys[i];
         }
     }
-    return found == NULL || found->revoked ? NULL : found;
+    return found == NULL || ended(found) ? NULL : found;
 }
 
-/* A bucket that holds a minute's worth. */
-static bool take(double *tokens, int64_t *filled_ms, double per_minute, int64_t now_ms,
-                 int64_t *retry_s)
+const char *auth_key_now(struct auth *a, struct principal *p, const char *peer, int64_t now_wall_ms,
+                         bool *expired)
+{
+    (void)a;
+    *expired = p->expires_wall_ms != 0 && p->expires_wall_ms <= now_wall_ms;
+    if (*expired) {
+        return "This key has expired.";
+    }
+    if (!comes_from(p, peer)) {
+        return "This key may not be used from this address.";
+    }
+    p->used_wall_ms = now_wall_ms;
+    (void)snprintf(p->used_from, sizeof p->used_from, "%s", peer);
+    p->used_unwritten = true;
+    return NULL;
+}
+
+size_t auth_uses(struct auth *a, struct key_use *out, size_t n)
+{
+    size_t found = 0;
+    for (size_t i = 0; i < a->n_keys && found < n; i++) {
+        struct principal *p = &a->keys[i];
+        if (p->used_unwritten) {
+            struct key_use *use = &out[found++];
+            (void)snprintf(use->key, sizeof use->key, "%s", p->key);
+            (void)snprintf(use->from, sizeof use->from, "%s", p->used_from);
+            use->wall_ms = p->used_wall_ms;
+            p->used_unwritten = false;
+        }
+    }
+    return found;
+}
+
+bool auth_take(double *tokens, int64_t *filled_ms, double per_minute, int64_t now_ms,
+               int64_t *retry_s)
 {
     double grown = *tokens + (double)(now_ms - *filled_ms) * per_minute / 60000.0;
     *tokens = grown > per_minute ? per_minute : grown;
@@ -535,10 +437,10 @@ static bool take(double *tokens, int64_t *filled_ms, double per_minute, int64_t 
     return false;
 }
 
-bool auth_may_ask(struct auth *a, const struct principal *who, int64_t now_ms, int64_t *retry_s)
+bool auth_may_ask(struct auth *a, struct principal *who, int64_t now_ms, int64_t *retry_s)
 {
-    struct principal *p = &a->keys[who - a->keys];
-    return a->per_minute <= 0 || take(&p->tokens, &p->filled_ms, a->per_minute, now_ms, retry_s);
+    return a->per_minute <= 0 ||
+           auth_take(&who->tokens, &who->filled_ms, a->per_minute, now_ms, retry_s);
 }
 
 bool auth_note_failure(struct auth *a, const char *peer, int64_t now_ms, int64_t *retry_s)
@@ -548,7 +450,7 @@ bool auth_note_failure(struct auth *a, const char *peer, int64_t now_ms, int64_t
     if (f->peer != h || f->filled_ms == 0) {
         *f = (struct failures){.peer = h, .tokens = FAILURES_PER_MINUTE, .filled_ms = now_ms};
     }
-    return take(&f->tokens, &f->filled_ms, FAILURES_PER_MINUTE, now_ms, retry_s);
+    return auth_take(&f->tokens, &f->filled_ms, FAILURES_PER_MINUTE, now_ms, retry_s);
 }
 
 /* ---- sessions
@@ -577,7 +479,7 @@ static void drop_expired(struct auth *a, int64_t now_wall_ms)
     }
 }
 
-enum status auth_session_new(struct auth *a, const struct principal *who, int64_t now_wall_ms,
+enum status auth_session_new(struct auth *a, struct principal *who, int64_t now_wall_ms,
                              char token[SECRET_CAP], const struct session **out, struct error *err)
 {
     if (a->sessions.len >= SESSIONS_MAX) {
@@ -593,6 +495,7 @@ enum status auth_session_new(struct auth *a, const struct principal *who, int64_
     secret_new(token);
     secret_new(l->s.csrf);
     l->s.who = who;
+    l->s.must_change = who->key[0] == '\0' && who->owner != NULL && who->owner->must_change;
     l->s.expires_wall_ms = now_wall_ms + a->session_ms;
     sha256_of(token, SECRET_CAP - 1, l->hash);
     enum status s = map_put(&a->sessions, hash_key(l->hash), l, NULL);
@@ -609,7 +512,9 @@ const struct session *auth_session(struct auth *a, struct str token, int64_t now
     uint8_t hash[SHA256_BYTES];
     sha256_of(token.ptr == NULL ? "" : token.ptr, token.len, hash);
     struct live_session *l = map_get(&a->sessions, hash_key(hash));
-    return l != NULL && l->s.expires_wall_ms > now_wall_ms ? &l->s : NULL;
+    bool lives = l != NULL && l->s.expires_wall_ms > now_wall_ms && !ended(l->s.who) &&
+                 (l->s.who->expires_wall_ms == 0 || l->s.who->expires_wall_ms > now_wall_ms);
+    return lives ? &l->s : NULL;
 }
 
 void auth_session_end(struct auth *a, struct str token)
@@ -617,4 +522,28 @@ void auth_session_end(struct auth *a, struct str token)
     uint8_t hash[SHA256_BYTES];
     sha256_of(token.ptr == NULL ? "" : token.ptr, token.len, hash);
     free(map_remove(&a->sessions, hash_key(hash)));
+}
+
+void auth_session_changed(struct auth *a, const struct session *s)
+{
+    size_t pos = 0;
+    struct str key;
+    void *value;
+    while (map_next(&a->sessions, &pos, &key, &value)) {
+        struct live_session *l = value;
+        l->s.must_change = l->s.must_change && &l->s != s;
+    }
+}
+
+void auth_sessions_end(struct auth *a, const char *user, const struct session *but)
+{
+    size_t pos = 0;
+    struct str key;
+    void *value;
+    while (map_next(&a->sessions, &pos, &key, &value)) {
+        struct live_session *l = value;
+        if (&l->s != but && strcmp(l->s.who->user, user) == 0) {
+            l->s.expires_wall_ms = 0; /* what runs still looks at it: dropped when there is need */
+        }
+    }
 }

@@ -54,6 +54,26 @@ static bool refuse_key(struct request *q, const char *message)
     return false;
 }
 
+static bool by_key(struct request *q, struct str key)
+{
+    bool expired;
+    struct principal *p = auth_key(q->serve->auth, key);
+    if (p == NULL) {
+        return refuse_key(q, "This key is not known here.");
+    }
+    const char *why = auth_key_now(q->serve->auth, p, q->http->peer, clock_wall_ms(), &expired);
+    if (why != NULL && expired) {
+        return refuse_key(q, why);
+    }
+    if (why != NULL) {
+        api_error(q, 403, NULL, "wrong_address", why);
+        return false;
+    }
+    q->who = p;
+    api_note_uses(q->serve);
+    return true;
+}
+
 static bool known(struct request *q)
 {
     struct auth *auth = q->serve->auth;
@@ -61,15 +81,13 @@ static bool known(struct request *q)
     struct str bare =
         http_head_get(q->http->head, "x-api-key"); /* as Anthropic's clients send it */
     if (given.len == 0 && bare.len > 0) {
-        q->who = auth_key(auth, bare);
-        return q->who != NULL || refuse_key(q, "This key is not known here.");
+        return by_key(q, bare);
     }
     if (given.len > 0) {
         if (given.len < 8 || strncasecmp(given.ptr, "Bearer ", 7) != 0) {
             return refuse_key(q, "Authorization must be: Bearer <key>.");
         }
-        q->who = auth_key(auth, (struct str){given.ptr + 7, given.len - 7});
-        return q->who != NULL || refuse_key(q, "This key is not known here.");
+        return by_key(q, (struct str){given.ptr + 7, given.len - 7});
     }
     struct str cookie = cookie_get(http_head_get(q->http->head, "cookie"), q->serve->cookie);
     if (cookie.len > 0) {
@@ -129,6 +147,11 @@ static bool allowed(struct request *q)
         refuse_act(q);
         return false;
     }
+    if (q->session != NULL && q->session->must_change && route->scopes != SCOPE_PERSON &&
+        route->roles != ROLES_ALL) {
+        api_error(q, 403, NULL, "password_change_required", "Choose a password of your own first.");
+        return false;
+    }
     if (route->csrf && q->session != NULL &&
         !auth_equal(http_head_get(q->http->head, "x-csrf-token"), str_from(q->session->csrf))) {
         api_error(q, 403, NULL, "csrf", "X-CSRF-Token is missing or not this session's.");
@@ -140,6 +163,8 @@ static bool allowed(struct request *q)
         .groups = q->who->groups,
         .n_groups = q->who->n_groups,
         .admin = q->who->admin,
+        .collections = q->who->collections,
+        .n_collections = q->who->n_collections,
         .expires_wall_ms =
             clock_wall_ms() + q->serve->settings->http.request_timeout_ms + CALLER_SLACK_MS,
     };

@@ -1,4 +1,5 @@
-/* carrel-serve [--web DIR] [--port N], and what every service takes (base/service.h). */
+/* carrel-serve [--web DIR] [--port N], and what every service takes (base/service.h). carrel-serve
+ * --routes prints the table of routes as JSON and ends: who may call what (tests compare it). */
 #include <fcntl.h>
 #include <limits.h>
 #include <stdio.h>
@@ -6,6 +7,8 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "serve/http/jsonw.h"
+#include "serve/roles.h"
 #include "serve/service.h"
 
 /* Where the built page lies: installed beside bin/, or in the source tree that this was built from.
@@ -53,10 +56,57 @@ static void offer_page(const char *dir)
     }
 }
 
+static void print_names(struct jsonw *w, const char *key, unsigned bits, unsigned n,
+                        const char *(*name)(unsigned i))
+{
+    jsonw_key(w, key);
+    jsonw_open(w, '[');
+    for (unsigned i = 0; i < n; i++) {
+        if ((bits & 1U << i) != 0) {
+            jsonw_str(w, str_from(name(i)));
+        }
+    }
+    jsonw_close(w, ']');
+}
+
+static const char *role_at(unsigned i)
+{
+    return role_name((enum role)i);
+}
+
+static int print_routes(void)
+{
+    struct buf out;
+    struct jsonw w;
+    buf_init(&out, (size_t)1024 * 1024);
+    jsonw_init(&w, &out);
+    jsonw_open(&w, '[');
+    for (size_t i = 0; i < serve_routes_n; i++) {
+        const struct route *r = &serve_routes[i];
+        jsonw_open(&w, '{');
+        jsonw_field_z(&w, "verb", verb_name(r->verb));
+        jsonw_field_z(&w, "pattern", r->pattern);
+        jsonw_field_bool(&w, "open", r->roles == ROLES_OPEN);
+        print_names(&w, "roles", r->roles, ROLE_COUNT, role_at);
+        print_names(&w, "scopes", r->scopes, SCOPES_N, scope_name);
+        jsonw_field_bool(&w, "person", (r->scopes & SCOPE_PERSON) != 0);
+        jsonw_field_bool(&w, "csrf", r->csrf);
+        jsonw_field_z(&w, "act", r->act);
+        jsonw_close(&w, '}');
+    }
+    jsonw_close(&w, ']');
+    bool ok = buf_status(&out) == STATUS_OK && fwrite(out.ptr, 1, out.len, stdout) == out.len;
+    buf_deinit(&out);
+    return ok && fflush(stdout) == 0 ? 0 : 1;
+}
+
 int main(int argc, char **argv)
 {
     const char *web = NULL;
     int kept = 1;
+    if (argc == 2 && strcmp(argv[1], "--routes") == 0) {
+        return print_routes();
+    }
     for (int i = 1; i < argc; i++) {
         if (strcmp(argv[i], "--web") == 0 && i + 1 < argc) {
             web = argv[++i];

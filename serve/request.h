@@ -35,7 +35,7 @@ struct request {
     struct serve *serve;
     struct arena *arena; /* http's */
     struct route_match match;
-    const struct principal *who;   /* NULL on open routes */
+    struct principal *who;         /* NULL on open routes */
     const struct session *session; /* NULL: by key, or open */
     const uint8_t *token;          /* the signed caller */
     size_t token_len;
@@ -48,6 +48,20 @@ struct request {
     void (*on_gone)(
         struct request *q); /* calls are cancelled already; free what the arena does not hold */
 };
+
+/* api_session.c: the browser gets this session's cookie with the answer to come */
+void api_session_cookie(struct request *q, const char *token);
+/* api_keys.c: what keys were used goes to the database now and then */
+void api_note_uses(struct serve *s);
+
+/* work.c: op, of the arena, on a lane of serve's, then `done` on the loop, also when the client has
+ * gone meanwhile (http_request_gone): what the database has got counts. err: what work gave. BUSY
+ * is answered here.
+ */
+struct lane;
+void api_on_lane(struct request *q, struct lane *lane, void *op,
+                 enum status (*work)(void *op, struct error *err),
+                 void (*done)(struct request *q, const struct error *err));
 
 /* request.c */
 struct request *api_request_new(struct serve *s, struct http_request *http);

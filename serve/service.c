@@ -15,7 +15,9 @@
 
 #define ADMIN_QUEUED_MAX 64
 #define FILES_LANES 2
-#define FILES_QUEUED_MAX 512   /* a connection has one job at a time */
+#define FILES_QUEUED_MAX 512 /* a connection has one job at a time */
+#define PASSWORDS_AT_ONCE 2
+#define PASSWORDS_QUEUED_MAX 32
 #define SHUTDOWN_GRACE_MS 3000 /* less than the time a service has to close (base/service.c) */
 
 static bool is_loopback(const char *host)
@@ -145,6 +147,7 @@ static enum status serve_open(struct service *svc, struct error *err)
     s->health_ms = INT64_MIN / 2;
     lane_init(&s->admin, svc->loop, 1, ADMIN_QUEUED_MAX);
     lane_init(&s->files, svc->loop, FILES_LANES, FILES_QUEUED_MAX);
+    lane_init(&s->passwords, svc->loop, PASSWORDS_AT_ONCE, PASSWORDS_QUEUED_MAX);
     struct auth_options o = {svc->home, svc->settings->http.requests_per_minute,
                              svc->settings->http.session_hours};
     enum status st = open_tls(s, err);
@@ -228,7 +231,8 @@ static void on_fair_closed(void *data)
 
 void serve_admin_done(struct serve *s)
 {
-    if (s->http == NULL && s->outbound == NULL && lane_idle(&s->admin) && lane_idle(&s->files)) {
+    if (s->http == NULL && s->outbound == NULL && lane_idle(&s->admin) &&
+        lane_idle(&s->passwords) && lane_idle(&s->files)) {
         fair_close(s->fair, on_fair_closed, s);
     }
 }

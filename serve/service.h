@@ -29,6 +29,9 @@ struct serve {
     int port;
     bool loopback; /* only this machine can reach us */
     char cookie[32];
+    struct lane passwords; /* being hashed: each takes 64 MiB */
+    int64_t uses_ms;       /* when the last uses of keys were written */
+    bool uses_writing;
     uint64_t by_class[STATUS_CLASSES]; /* answers by first digit; 0: aborted */
     uint64_t answers_total, uploads_total;
     bool health_up; /* what /api/health last found, and when */

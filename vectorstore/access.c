@@ -45,6 +45,19 @@ bool access_readers(struct str readers, const struct caller *caller)
     return false;
 }
 
+bool access_held(struct str collection, const struct caller *caller)
+{
+    if (caller == NULL || caller->n_collections == 0) {
+        return false;
+    }
+    for (size_t i = 0; i < caller->n_collections; i++) {
+        if (str_eq(collection, str_from(caller->collections[i]))) {
+            return false;
+        }
+    }
+    return true;
+}
+
 /* ---- the form of a filter ---- */
 
 static enum status check_names(char *const *names, size_t n, const char *kind, size_t *bytes,
@@ -266,11 +279,11 @@ bool access_time(const Vs__Filter *f, bool current, int64_t from_ms, int64_t to_
 bool access_place(const struct doc_place *p, const struct caller *caller, const Vs__Filter *f)
 {
     return !p->excluded && access_time(f, p->current, p->from_ms, p->to_ms) &&
-           access_readers(p->readers, caller) && access_collection(f, str_from(p->collection)) &&
-           access_label(f, str_from(p->label)) && access_tags(f, p->tags) &&
-           access_language(f, str_from(p->language)) && access_format(f, str_from(p->format)) &&
-           access_author(f, str_from(p->author)) && access_pages(f, p->pages) &&
-           access_hash(f, p->hash) && access_date(f, p->date_ms) &&
+           access_readers(p->readers, caller) && !access_held(str_from(p->collection), caller) &&
+           access_collection(f, str_from(p->collection)) && access_label(f, str_from(p->label)) &&
+           access_tags(f, p->tags) && access_language(f, str_from(p->language)) &&
+           access_format(f, str_from(p->format)) && access_author(f, str_from(p->author)) &&
+           access_pages(f, p->pages) && access_hash(f, p->hash) && access_date(f, p->date_ms) &&
            access_document(f, p->document) && access_path(f, p->path) && access_name(f, p->path);
 }
 
@@ -280,6 +293,7 @@ bool access_location(const struct location *l, const struct content *k, const st
     struct str language = k == NULL ? STR("") : str_from(k->language);
     struct str format = k == NULL ? STR("") : str_from(k->format);
     return !l->excluded && access_readers(l->readers, caller) &&
+           !access_held(str_from(l->collection), caller) &&
            access_collection(f, str_from(l->collection)) && access_label(f, str_from(l->label)) &&
            access_tags(f, l->tags) && access_language(f, language) && access_format(f, format) &&
            access_author(f, k == NULL ? STR("") : str_from(k->author)) &&

@@ -2,7 +2,8 @@
  * applies the same rules to many places at once; fetch.c, store.c and versions.c to one at a time.
  *
  * A caller may read a document when its readers are empty (everyone in the tenant) or name one of
- * his groups, and it is not excluded. A passage may be read when one of the places of its content
+ * his groups, it is not excluded, and it is in one of the collections that he is held to, if he is.
+ * A passage may be read when one of the places of its content
  * may. The appliance itself (caller NULL) reads everything that is not excluded. Pure. */
 #ifndef CARREL_VECTORSTORE_ACCESS_H
 #define CARREL_VECTORSTORE_ACCESS_H
@@ -16,6 +17,8 @@
 
 /* May any of the groups of the caller read it? readers: NUL-ended names. */
 bool access_readers(struct str readers, const struct caller *caller);
+/* Is the caller held to collections, and this is none of them? */
+bool access_held(struct str collection, const struct caller *caller);
 /* Sizes and shape; NULL is fine. INVALID or TOO_LARGE, saying what. */
 enum status access_check(const Vs__Filter *f, struct error *err) MUST_CHECK;
 
@@ -38,10 +41,11 @@ bool access_hash(const Vs__Filter *f, uint64_t hash);
 bool access_time(const Vs__Filter *f, bool current, int64_t from_ms, int64_t to_ms);
 /* All of it. */
 bool access_place(const struct doc_place *p, const struct caller *caller, const Vs__Filter *f);
-/* The date that filters mean: a rule's, else the one that the document says (changed, or else made or sent),
- * else the file's. */
+/* The date that filters mean: a rule's, else the one that the document says (changed, or else made
+ * or sent), else the file's. */
 int64_t access_date_of(const struct location *l, const struct content *k);
-/* A document where it stands now; k may be NULL where the filter asks for nothing of its content. */
+/* A document where it stands now; k may be NULL where the filter asks for nothing of its content.
+ */
 bool access_location(const struct location *l, const struct content *k, const struct caller *caller,
                      const Vs__Filter *f);
 

@@ -376,6 +376,8 @@ static void make_key(const struct caller *caller, const Vs__Filter *f, struct bu
     buf_char(key, caller == NULL ? 'a' : 'c');
     key_names(key, 'g', (char *const *)(uintptr_t)(caller == NULL ? NULL : caller->groups),
               caller == NULL ? 0 : caller->n_groups);
+    key_names(key, 'h', (char *const *)(uintptr_t)(caller == NULL ? NULL : caller->collections),
+              caller == NULL ? 0 : caller->n_collections);
     if (f == NULL) {
         return;
     }

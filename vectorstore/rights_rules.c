@@ -12,7 +12,7 @@ static bool word_passes(const struct rules *rules, enum rights_kind kind, struct
     case RK_READERS:
         return access_readers(word, rules->caller);
     case RK_COLLECTION:
-        return access_collection(f, word);
+        return access_collection(f, word) && !access_held(word, rules->caller);
     case RK_LABEL:
         return access_label(f, word);
     case RK_TAGS:

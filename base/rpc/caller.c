@@ -8,6 +8,7 @@
 
 #define TOKEN_MAX_BYTES ((size_t)4096)
 #define GROUPS_MAX ((size_t)64)
+#define COLLECTIONS_MAX ((size_t)32)
 
 static const char signed_prefix[] = "carrel caller";
 #define PREFIX_BYTES (sizeof signed_prefix - 1)
@@ -24,6 +25,10 @@ static enum status token_pack(const struct caller *c, struct arena *a, uint8_t *
                               size_t *out_len, struct error *err)
 {
     char *groups[GROUPS_MAX];
+    char *collections[COLLECTIONS_MAX];
+    for (size_t i = 0; i < c->n_collections; i++) {
+        collections[i] = readonly(c->collections[i]);
+    }
     for (size_t i = 0; i < c->n_groups; i++) {
         groups[i] = readonly(c->groups[i]);
     }
@@ -33,6 +38,8 @@ static enum status token_pack(const struct caller *c, struct arena *a, uint8_t *
     t.groups = groups;
     t.n_groups = c->n_groups;
     t.admin = c->admin;
+    t.collections = collections;
+    t.n_collections = c->n_collections;
     t.expires_wall_ms = c->expires_wall_ms;
     size_t len = rpc__caller_token__get_packed_size(&t);
     if (len > TOKEN_MAX_BYTES - 256) {
@@ -55,9 +62,10 @@ enum status caller_sign(const struct identity *serve, const struct caller *c, st
 {
     uint8_t *signed_text = NULL;
     size_t signed_len = 0;
-    if (c->n_groups > GROUPS_MAX) {
-        return error_set(err, STATUS_TOO_LARGE, "caller %s: more than %zu groups", c->user,
-                         GROUPS_MAX);
+    if (c->n_groups > GROUPS_MAX || c->n_collections > COLLECTIONS_MAX) {
+        return error_set(err, STATUS_TOO_LARGE,
+                         "caller %s: more than %zu groups or %zu collections", c->user, GROUPS_MAX,
+                         COLLECTIONS_MAX);
     }
     enum status s = token_pack(c, a, &signed_text, &signed_len, err);
     if (s != STATUS_OK) {
@@ -89,20 +97,28 @@ static enum status refuse(struct error *err, const char *why)
 static enum status copy_out(const Rpc__CallerToken *t, struct arena *a, struct caller *out,
                             struct error *err)
 {
-    struct caller c = {
-        .n_groups = t->n_groups, .admin = t->admin, .expires_wall_ms = t->expires_wall_ms};
+    struct caller c = {.n_groups = t->n_groups,
+                       .n_collections = t->n_collections,
+                       .admin = t->admin,
+                       .expires_wall_ms = t->expires_wall_ms};
     const char **groups = arena_array(a, t->n_groups + 1, sizeof *groups);
+    const char **collections = arena_array(a, t->n_collections + 1, sizeof *collections);
     c.tenant = arena_strdup(a, t->tenant);
     c.user = arena_strdup(a, t->user);
-    bool complete = groups != NULL && c.tenant != NULL && c.user != NULL;
+    bool complete = groups != NULL && collections != NULL && c.tenant != NULL && c.user != NULL;
     for (size_t i = 0; complete && i < t->n_groups; i++) {
         groups[i] = arena_strdup(a, t->groups[i]);
         complete = groups[i] != NULL;
+    }
+    for (size_t i = 0; complete && i < t->n_collections; i++) {
+        collections[i] = arena_strdup(a, t->collections[i]);
+        complete = collections[i] != NULL;
     }
     if (!complete) {
         return error_set(err, STATUS_NO_MEMORY, "caller: out of memory");
     }
     c.groups = groups;
+    c.collections = collections;
     *out = c;
     return STATUS_OK;
 }
@@ -144,8 +160,8 @@ static enum status read_token(const struct identity *self, const uint8_t *token,
         goto out;
     }
     const Rpc__CallerToken *t = (const Rpc__CallerToken *)(const void *)m;
-    if (t->n_groups > GROUPS_MAX) {
-        s = refuse(err, "the token names too many groups");
+    if (t->n_groups > GROUPS_MAX || t->n_collections > COLLECTIONS_MAX) {
+        s = refuse(err, "the token names too many groups or collections");
     } else if (t->expires_wall_ms <= now_wall_ms) {
         s = refuse(err, "the token has expired");
     } else {

@@ -14,6 +14,8 @@ struct caller {
     const char *const *groups; /* n_groups names; readers lists are matched against these */
     size_t n_groups;
     bool admin;
+    const char *const *collections; /* n_collections names; none: every collection */
+    size_t n_collections;
     int64_t expires_wall_ms;
 };
 

@@ -1,10 +1,16 @@
-#include "serve/auth.h"
-
+#include <sqlite3.h>
 #include <sys/stat.h>
 
 #include "base/buf.h"
+#include "base/db.h"
 #include "base/file.h"
+#include "serve/users.h"
 #include "tests/unit/test.h"
+
+/* SHA-256 of "one", "two", "three" */
+#define H1 "7692c3ad3540bb803c020b3aee66cd8887123234ea0c6e7143c0add73ff431ed"
+#define H2 "3fc4ccfe745870e2c0d99f71f30ff0656c8dedd41cc1d7d3d376b0dbe685e2f3"
+#define H3 "8b5b9db0c13db24256c829aa364aa90c6d2eba318b9232a4ab9313b954d3555f"
 
 static void first_key_text(const char *home, struct buf *out)
 {
@@ -121,9 +127,151 @@ static void comparing(void **state)
     assert_false(auth_equal((struct str){0}, STR("a")));
 }
 
+/* A home that the version before roles made: an administrator's key and another one. */
+static void homes_of_before(void **state)
+{
+    (void)state;
+    static const char sql[] =
+        "CREATE TABLE tenants(id TEXT PRIMARY KEY, created_wall_ms INTEGER NOT NULL) STRICT;"
+        "CREATE TABLE users(id TEXT PRIMARY KEY, tenant TEXT NOT NULL REFERENCES tenants(id),"
+        " name TEXT NOT NULL, admin INTEGER NOT NULL, created_wall_ms INTEGER NOT NULL) STRICT;"
+        "CREATE TABLE keys(hash BLOB PRIMARY KEY, owner TEXT NOT NULL REFERENCES users(id),"
+        " created_wall_ms INTEGER NOT NULL, revoked_wall_ms INTEGER) STRICT;"
+        "ALTER TABLE users ADD COLUMN groups BLOB NOT NULL DEFAULT x'';"
+        "INSERT INTO tenants VALUES('main', 1);"
+        "INSERT INTO users VALUES('u1', 'main', 'administrator', 1, 1, x'');"
+        "INSERT INTO users VALUES('u2', 'main', 'n8n', 0, 2, x'687200');"
+        "INSERT INTO users VALUES('u3', 'main', 'old', 0, 2, x'');"
+        "INSERT INTO keys VALUES(x'" H1 "', 'u1', 1, NULL);"
+        "INSERT INTO keys VALUES(x'" H2 "', 'u2', 2, NULL);"
+        "INSERT INTO keys VALUES(x'" H3 "', 'u3', 2, 5);"
+        "PRAGMA user_version=2;";
+    char home[64];
+    char path[128];
+    struct auth *a;
+    sqlite3 *db = NULL;
+    struct error err;
+    test_folder(home);
+    (void)snprintf(path, sizeof path, "%s/system", home);
+    assert_int_equal(file_mkdirs(path, 0700, &err), STATUS_OK);
+    (void)snprintf(path, sizeof path, "%s/system/serve.db", home);
+    assert_int_equal(db_open(path, DB_CREATE, NULL, 0, &db, &err), STATUS_OK);
+    assert_int_equal(db_exec(db, sql, &err), STATUS_OK);
+    db_close(db);
+    struct auth_options o = {home, 0, 1};
+    assert_int_equal(auth_open(&o, &a, &err), STATUS_OK);
+    const struct principal *admin = auth_key(a, STR("one"));
+    const struct principal *n8n = auth_key(a, STR("two"));
+    assert_non_null(admin);
+    assert_non_null(n8n);
+    assert_null(auth_key(a, STR("three")));
+    assert_int_equal(admin->role, ROLE_ADMIN);
+    assert_true(admin->admin);
+    assert_int_equal(admin->scopes, SCOPES_KEY);
+    assert_int_equal(n8n->role, ROLE_READER);
+    assert_string_equal(n8n->name, "n8n");
+    assert_string_equal(n8n->user, "u2"); /* what it asked is still its own */
+    assert_string_equal(n8n->key, "u2");
+    assert_int_equal(n8n->n_groups, 1);
+    assert_string_equal(n8n->groups[0], "hr");
+    auth_close(a);
+    test_folder_remove(home);
+}
+
+static void from_where(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *range, *peer;
+        bool good;
+    } cases[] = {
+        {"10.0.0.0/8", "10.1.2.3", true},
+        {"10.0.0.0/8", "11.0.0.1", false},
+        {"10.0.0.128/25", "10.0.0.129", true},
+        {"10.0.0.128/25", "10.0.0.127", false},
+        {"192.0.2.7", "192.0.2.7", true},
+        {"192.0.2.7", "192.0.2.8", false},
+        {"0.0.0.0/0", "203.0.113.9", true},
+        {"0.0.0.0/0", "2001:db8::1", false},
+        {"2001:db8::/32", "2001:db8:5::1", true},
+        {"2001:db8::/32", "2001:db9::1", false},
+        {"::1", "::1", true},
+        {"10.0.0.0/8", "::ffff:10.1.2.3", true},
+        {"10.0.0.0/8", "no address", false},
+        {"::/0", "10.1.2.3", true},
+    };
+    for (size_t i = 0; i < COUNT_OF(cases); i++) {
+        struct principal p = {.role = ROLE_READER};
+        bool expired;
+        assert_int_equal(auth_add_address(&p, str_from(cases[i].range), NULL), STATUS_OK);
+        assert_true((auth_key_now(NULL, &p, cases[i].peer, 1, &expired) == NULL) == cases[i].good);
+        assert_false(expired);
+    }
+    struct principal p = {.role = ROLE_READER, .expires_wall_ms = 5000};
+    bool expired;
+    assert_null(auth_key_now(NULL, &p, "10.0.0.1", 4999, &expired));
+    assert_non_null(auth_key_now(NULL, &p, "10.0.0.1", 5000, &expired));
+    assert_true(expired);
+}
+
+/* A user from another system: made once, brought up to date at each sign-in, disabled for good. */
+static void external(void **state)
+{
+    (void)state;
+    char home[64];
+    char token[SECRET_CAP];
+    struct auth *a;
+    struct user u;
+    struct user again;
+    struct error err;
+    const struct session *s;
+    test_folder(home);
+    struct auth_options o = {home, 0, 1};
+    assert_int_equal(auth_open(&o, &a, &err), STATUS_OK);
+    const struct str groups[] = {STR("hr"), STR("no good/name"), STR("board")};
+    struct external_user e = {.tenant = "main",
+                              .issuer = "https://idp.example",
+                              .subject = "42",
+                              .name = "An\nna",
+                              .role = ROLE_EDITOR,
+                              .groups = groups,
+                              .n_groups = 3};
+    assert_int_equal(auth_store_external(home, &e, &u, &err), STATUS_OK);
+    assert_int_equal(auth_session_for_external(a, &u, 1000, token, &s, &err), STATUS_OK);
+    assert_int_equal(s->who->role, ROLE_EDITOR);
+    assert_int_equal(s->who->n_groups, 2);
+    assert_string_equal(s->who->groups[1], "board");
+    assert_string_equal(s->who->name, "An na");
+    assert_true(auth_may(s->who, ROLE_BIT(ROLE_EDITOR), SCOPE_PERSON));
+    assert_null(auth_user_by_name(a, "main", STR("An na"))); /* by the other system only */
+    e.role = ROLE_READER;
+    e.n_groups = 1;
+    assert_int_equal(auth_store_external(home, &e, &again, &err), STATUS_OK);
+    assert_string_equal(again.who.user, u.who.user);
+    assert_int_equal(auth_session_for_external(a, &again, 1000, token, &s, &err), STATUS_OK);
+    assert_int_equal(s->who->role, ROLE_READER);
+    assert_int_equal(s->who->n_groups, 1);
+    again.disabled = true;
+    assert_int_equal(auth_store_user(home, &again, USER_DISABLED, &err), STATUS_OK);
+    assert_int_equal(auth_take_user(a, &again, USER_DISABLED, NULL, &err), STATUS_OK);
+    assert_null(auth_session(a, str_from(token), 1001));
+    assert_int_equal(auth_store_external(home, &e, &again, &err), STATUS_OK);
+    assert_int_equal(auth_session_for_external(a, &again, 1000, token, &s, &err), STATUS_FORBIDDEN);
+    auth_close(a);
+    assert_int_equal(auth_open(&o, &a, &err), STATUS_OK); /* after a restart too */
+    assert_int_equal(auth_session_for_external(a, &again, 1000, token, &s, &err), STATUS_FORBIDDEN);
+    auth_close(a);
+    test_folder_remove(home);
+}
+
 int main(void)
 {
-    const struct CMUnitTest tests[] = {cmocka_unit_test(keys), cmocka_unit_test(rates),
-                                       cmocka_unit_test(sessions), cmocka_unit_test(comparing)};
+    const struct CMUnitTest tests[] = {cmocka_unit_test(keys),
+                                       cmocka_unit_test(rates),
+                                       cmocka_unit_test(sessions),
+                                       cmocka_unit_test(comparing),
+                                       cmocka_unit_test(homes_of_before),
+                                       cmocka_unit_test(from_where),
+                                       cmocka_unit_test(external)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -1,0 +1,61 @@
+/* What auth.c, auth_db.c and users.c share. */
+#ifndef CARREL_SERVE_AUTH_INTERNAL_H
+#define CARREL_SERVE_AUTH_INTERNAL_H
+
+#include "base/db.h"
+#include "base/hash.h"
+#include "base/map.h"
+#include "serve/users.h"
+
+#define KEYS_MAX 4096
+#define USERS_MAX 16384
+#define SESSIONS_MAX 4096
+#define FAILURE_SLOTS 512
+#define UNKNOWN_SLOTS 2048
+#define FAILURES_PER_MINUTE 30.0
+
+/* In principal.chosen: scopes were chosen, even if none of them is known here. */
+#define SCOPE_CHOSEN (1U << 16)
+
+struct live_session {
+    struct session s;
+    uint8_t hash[SHA256_BYTES];
+};
+
+struct failures { /* one address's recent wrong keys */
+    uint64_t peer;
+    double tokens;
+    int64_t filled_ms;
+};
+
+struct auth {
+    struct principal *keys;
+    size_t n_keys;
+    struct map users; /* by id; owned */
+    struct map names; /* those of ours, by tenant, '/' and name */
+    double per_minute;
+    int64_t session_ms;
+    struct map sessions; /* by SHA-256 of the token */
+    struct failures failures[FAILURE_SLOTS];
+    struct attempts unknown[UNKNOWN_SLOTS]; /* names that nobody has, as if somebody had them */
+    uint64_t seed;                          /* so that nobody knows which of them share a slot */
+};
+
+/* auth_db.c */
+enum status auth_database(const char *home, sqlite3 **out, struct error *err) MUST_CHECK;
+/* The first administrator's key when there is none. */
+enum status auth_load(struct auth *a, const char *home, struct error *err) MUST_CHECK;
+/* Names that end in NUL, as the lists of p have them. */
+enum status auth_read_groups(struct principal *p, struct str names, struct error *err) MUST_CHECK;
+size_t auth_groups_bytes(const struct principal *p);
+
+/* A bucket that holds a minute's worth. */
+bool auth_take(double *tokens, int64_t *filled_ms, double per_minute, int64_t now_ms,
+               int64_t *retry_s);
+void auth_copy_text(char *out, size_t cap, struct str s);
+
+/* users.c: from the database; takes a copy */
+enum status auth_keep_user(struct auth *a, const struct user *u, struct user **out,
+                           struct error *err) MUST_CHECK;
+
+#endif
