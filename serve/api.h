@@ -114,6 +114,7 @@ void api_conversation_export(struct request *q);
 void api_shares_list(struct request *q);
 void api_share_create(struct request *q);
 void api_share_delete(struct request *q);
-void api_shared(struct request *q); /* api_shared.c */
+void api_shared(struct request *q);  /* api_shared.c */
+void api_openapi(struct request *q); /* api_openapi.c */
 
 #endif

@@ -210,6 +210,7 @@ const struct route serve_routes[] = {
 
     {VERB_GET, "/api/status", WATCHERS, SCOPE_MONITOR, false, api_status, ERRORS_OPENAI, NULL},
     {VERB_GET, "/metrics", WATCHERS, SCOPE_MONITOR, false, api_metrics, ERRORS_OPENAI, NULL},
+    {VERB_GET, "/openapi.json", ROLES_OPEN, SCOPES_NONE, false, api_openapi, ERRORS_OPENAI, NULL},
     {VERB_GET, "/api/health", ROLES_OPEN, SCOPES_NONE, false, api_health, ERRORS_OPENAI, NULL},
 };
 const size_t serve_routes_n = sizeof serve_routes / sizeof serve_routes[0];

@@ -131,6 +131,7 @@ static void free_serve(struct serve *s)
 {
     auth_close(s->auth);
     static_free(s->page);
+    buf_deinit(&s->openapi);
     tls_context_free(s->tls);
     free(s);
 }

@@ -26,6 +26,7 @@ struct serve {
     struct lane admin;         /* keys and tenants being written */
     struct lane files;         /* files that are uploaded, being written and read */
     struct static_files *page; /* NULL: not built */
+    struct buf openapi;        /* the description of the API; empty until somebody asks */
     int port;
     bool loopback; /* only this machine can reach us */
     char cookie[32];

@@ -14,6 +14,7 @@ import { tmpdir } from "node:os";
 import { dirname, join, resolve } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import { fileURLToPath } from "node:url";
+import { compare } from "./openapi.mjs";
 
 const root = resolve(dirname(fileURLToPath(import.meta.url)), "../..");
 export const binDir = resolve(process.env.CARREL_BIN ?? join(root, "build/release/bin"));
@@ -183,6 +184,7 @@ export async function startAppliance({ home = temporaryHome(), config = "http:\n
   }
   const info = JSON.parse(readFileSync(ready, "utf8"));
   a.url = info.url.replace(/\/$/, "");
+  compare(a.url);
   a.watch = info.watch;
   a.keyFile = info.key_file;
   a.key = readFileSync(info.key_file, "utf8").trim();

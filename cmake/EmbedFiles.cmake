@@ -1,0 +1,16 @@
+# cmake -DOUT=x.c -DHEADER=serve/openapi.h -DNAME=openapi_fragments "-DFILES=a.json;b.json" -P EmbedFiles.cmake
+# Files as an array of {name, text, len} in C.
+set(text "/* made by cmake/EmbedFiles.cmake */\n#include \"${HEADER}\"\n\n")
+set(rows "")
+set(i 0)
+foreach(f ${FILES})
+  file(READ ${f} hex HEX)
+  string(REGEX REPLACE "([0-9a-f][0-9a-f])" "0x\\1," bytes "${hex}")
+  string(REGEX REPLACE "(0x..,0x..,0x..,0x..,0x..,0x..,0x..,0x..,0x..,0x..,0x..,0x..,0x..,0x..,0x..,0x..,)" "\\1\n" bytes "${bytes}")
+  get_filename_component(name ${f} NAME)
+  string(APPEND text "static const unsigned char file_${i}[] = {\n${bytes}};\n")
+  string(APPEND rows "    {\"${name}\", file_${i}, sizeof file_${i}},\n")
+  math(EXPR i "${i} + 1")
+endforeach()
+string(APPEND text "const struct openapi_fragment ${NAME}[] = {\n${rows}};\nconst size_t ${NAME}_n = ${i};\n")
+file(WRITE ${OUT} "${text}")
