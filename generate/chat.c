@@ -42,6 +42,7 @@ struct chat {
     size_t n_calls, calls_sent;
     bool first_sent, any_text, held, flushing, complete;
     bool lost; /* a call of a function: no room for it */
+    bool stranger; /* a function was called that nobody offered */
     struct error error;
     const char *finish_reason;
     bool refused;
@@ -320,10 +321,25 @@ static bool on_text(void *data, const char *p, size_t len)
     return !c->held;
 }
 
+static bool is_offered(const struct chat *c, struct str name)
+{
+    for (size_t i = 0; i < c->ask->n_tools; i++) {
+        if (str_eq(name, str_from(c->ask->tools[i]->name))) {
+            return true;
+        }
+    }
+    return false;
+}
+
+/* A document may tell a model to call something; clients run what they are told by its name. */
 static bool on_call(void *data, const char *id, struct str name, struct str arguments)
 {
     struct chat *c = data;
     char made[ID_CAP];
+    if (!is_offered(c, name)) {
+        c->stranger = true;
+        return true;
+    }
     Ge__ToolCall *call = c->n_calls < CALLS_MAX ? arena_alloc(&c->arena, sizeof *call) : NULL;
     if (c->call == NULL || call == NULL) {
         c->lost = true;
@@ -387,6 +403,13 @@ static void take_result(struct chat *c, const struct engine_result *r)
     c->n_logprobs = r->n_logprobs;
     if (r->note != NULL && c->note[0] == '\0') {
         (void)snprintf(c->note, sizeof c->note, "%s", r->note);
+    }
+    if (c->stranger && c->note[0] == '\0') {
+        (void)snprintf(c->note, sizeof c->note,
+                       "The model called a function that was not offered: the call is left out.");
+    }
+    if (c->stranger && c->n_calls == 0) {
+        c->finish_reason = "stop";
     }
     if (c->engine->ops->cites) {
         c->cite->n_citations =
