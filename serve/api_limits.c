@@ -55,7 +55,7 @@ static void subject_json(struct jsonw *w, const struct meter *m, struct meter_su
 {
     int64_t counted[METER_LIMITS];
     const struct principal *p =
-        s->kind == METER_KEY || s->kind == METER_USER ? auth_user(auth, s->name) : NULL;
+        s->kind == METER_KEY || s->kind == METER_USER ? auth_by_id(auth, s->name) : NULL;
     meter_roll(s, clock_wall_ms());
     for (int i = 0; i < METER_LIMITS; i++) {
         counted[i] = meter_limit_of(m, s, (enum meter_limit)i);
@@ -280,7 +280,7 @@ static struct meter_subject *subject_asked(struct request *q, const struct json 
         return NULL;
     }
     const struct principal *p =
-        k == METER_KEY || k == METER_USER ? auth_user(q->serve->auth, n) : NULL;
+        k == METER_KEY || k == METER_USER ? auth_by_id(q->serve->auth, n) : NULL;
     if (!tenant_name_valid(str_from(t)) ||
         ((k == METER_KEY || k == METER_USER) && (p == NULL || strcmp(p->tenant, t) != 0))) {
         api_error(q, 404, "name", "not_found", "There is no such key, user or tenant.");

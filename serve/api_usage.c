@@ -15,6 +15,7 @@
 #include "serve/request.h"
 #include "serve/service.h"
 #include "serve/usage/report.h"
+#include "serve/users.h"
 
 #define OUT_MAX ((size_t)64 * 1024 * 1024)
 
@@ -42,17 +43,32 @@ static int by_id(const void *a, const void *b)
     return strcmp(x->id, y->id);
 }
 
+static void name_of(struct report_name *n, const struct principal *p)
+{
+    (void)snprintf(n->id, sizeof n->id, "%s", p->user);
+    (void)snprintf(n->name, sizeof n->name, "%s", p->name);
+}
+
 static bool copy_names(struct usage_op *op, const struct auth *auth)
 {
     size_t n = 0;
-    while (auth_at(auth, n) != NULL) {
+    size_t pos = 0;
+    const struct user *u;
+    while (auth_next_user(auth, &pos) != NULL) {
+        n++;
+    }
+    for (size_t i = 0; auth_at(auth, i) != NULL; i++) {
         n++;
     }
     op->names = calloc(n + 1, sizeof *op->names);
-    for (size_t i = 0; op->names != NULL && i < n; i++) {
-        const struct principal *p = auth_at(auth, i);
-        (void)snprintf(op->names[i].id, sizeof op->names[i].id, "%s", p->user);
-        (void)snprintf(op->names[i].name, sizeof op->names[i].name, "%s", p->name);
+    n = pos = 0;
+    while (op->names != NULL && (u = auth_next_user(auth, &pos)) != NULL) {
+        name_of(&op->names[n++], &u->who);
+    }
+    for (size_t i = 0; op->names != NULL && auth_at(auth, i) != NULL; i++) {
+        if (auth_at(auth, i)->owner == NULL) { /* nobody's: it uses for itself */
+            name_of(&op->names[n++], auth_at(auth, i));
+        }
     }
     if (op->names != NULL) {
         qsort(op->names, n, sizeof *op->names, by_id);

@@ -136,6 +136,8 @@ bool auth_revoke(struct auth *a, const char *key);
 /* NULL after the last; revoked ones are there too. */
 const struct principal *auth_at(const struct auth *a, size_t i);
 const struct principal *auth_by_key(const struct auth *a, const char *key);
+/* Whose id this is: a key's, or a user's (users.h), or that of a key that is nobody's. NULL. */
+const struct principal *auth_by_id(const struct auth *a, const char *id);
 
 /* May this key make a request now? Otherwise *retry_s says when. */
 bool auth_may_ask(struct auth *a, struct principal *who, int64_t now_ms, int64_t *retry_s);

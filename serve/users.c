@@ -224,6 +224,21 @@ const struct user *auth_next_user(const struct auth *a, size_t *pos)
     return NULL;
 }
 
+const struct principal *auth_by_id(const struct auth *a, const char *id)
+{
+    const struct principal *p = auth_by_key(a, id);
+    const struct user *u = map_get(&a->users, str_from(id));
+    if (p == NULL && u != NULL && !u->removed) {
+        p = &u->who;
+    }
+    for (size_t i = 0; p == NULL && i < a->n_keys; i++) {
+        if (strcmp(a->keys[i].user, id) == 0 && !a->keys[i].revoked) {
+            p = &a->keys[i];
+        }
+    }
+    return p;
+}
+
 enum status auth_session_for_external(struct auth *a, const struct user *u, int64_t now_wall_ms,
                                       char token[SECRET_CAP], const struct session **out,
                                       struct error *err)

@@ -13,7 +13,7 @@
 
 const char *fair_key(const struct request *q)
 {
-    return q->who->user;
+    return q->who->key[0] == '\0' ? q->who->user : q->who->key; /* signed in: no key */
 }
 
 void fair_money(char out[FAIR_MONEY_CAP], int64_t micro, const char *currency)
