@@ -5,6 +5,8 @@
 #include <stdio.h>
 #include <stdlib.h>
 
+/* Blocks grow with what is used: thousands of requests may be open that need little. */
+#define BLOCK_FIRST ((size_t)1024)
 #define BLOCK_BYTES ((size_t)16 * 1024)
 #define ALIGN (sizeof(max_align_t))
 
@@ -33,7 +35,10 @@ void *arena_alloc(struct arena *a, size_t len)
         return NULL;
     }
     if (a->head == NULL || a->head->cap - a->head->len < need) {
-        size_t cap = need > BLOCK_BYTES ? need : BLOCK_BYTES;
+        size_t block = a->used / 4 < BLOCK_FIRST   ? BLOCK_FIRST
+                       : a->used / 4 < BLOCK_BYTES ? a->used / 4
+                                                   : BLOCK_BYTES;
+        size_t cap = need > block ? need : block;
         struct arena_block *b = calloc(1, sizeof *b + cap);
         if (b == NULL) {
             return NULL;
@@ -41,7 +46,7 @@ void *arena_alloc(struct arena *a, size_t len)
         b->cap = cap;
         b->next = a->head;
         /* A large one-off block goes behind the head, so that the head's free space is not lost. */
-        if (a->head != NULL && need > BLOCK_BYTES / 4 && a->head->cap > a->head->len) {
+        if (a->head != NULL && need > block / 4 && a->head->cap > a->head->len) {
             b->next = a->head->next;
             a->head->next = b;
             b->len = need;

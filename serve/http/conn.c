@@ -3,6 +3,7 @@
  * no handler is ever called from inside something a handler called. */
 #include "serve/http/conn.h"
 
+#include <malloc.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -54,6 +55,8 @@ static void on_conn_closed(uv_handle_t *h)
     }
     list_remove(&c->link);
     list_remove(&c->kicked);
+    s->trimmed = false;
+    s->begun_ms = clock_monotonic_ms();
     s->stats.connections--;
     s->open_handles--;
     http_parser_free(c->parser);
@@ -129,6 +132,8 @@ static void begin_request(struct http_conn *c)
     struct http_server *s = c->server;
     c->head_ms = 0;
     c->served = true;
+    s->trimmed = false;
+    s->begun_ms = clock_monotonic_ms();
     struct http_request *r = request_new(c);
     if (r == NULL) {
         conn_refuse(c, 503, "out of memory");
@@ -324,6 +329,7 @@ void conn_answered(struct http_conn *c)
 
 #define SWEEP_MS 200
 #define LINGER_MS 2000
+#define QUIET_MS 2000
 
 static void check_request(struct http_conn *c, int64_t now)
 {
@@ -371,6 +377,16 @@ static void check_conn(struct http_conn *c, int64_t now)
     }
 }
 
+/* What a burst of handshakes and requests has left free lies in holes between what is still open:
+ * once nothing has begun for a while, the pages go back to the system. */
+static void give_back(struct http_server *s, int64_t now)
+{
+    if (!s->trimmed && now - s->begun_ms > QUIET_MS) {
+        s->trimmed = true;
+        (void)malloc_trim(0);
+    }
+}
+
 static void on_sweep(uv_timer_t *t)
 {
     struct http_server *s = t->data;
@@ -379,7 +395,8 @@ static void on_sweep(uv_timer_t *t)
     {
         check_conn(list_entry(it, struct http_conn, link), now);
     }
-    if (list_empty(&s->conns)) {
+    give_back(s, now);
+    if (list_empty(&s->conns) && s->trimmed) {
         (void)uv_timer_stop(t);
     }
 }

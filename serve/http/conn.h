@@ -43,6 +43,8 @@ struct http_server {
     struct http_stats stats;
     bool stopping;
     int64_t stop_ms;
+    bool trimmed; /* nothing has begun since memory was given back */
+    int64_t begun_ms;
     unsigned open_handles;
     void (*on_closed)(void *data);
     void *closed_data;

@@ -10,25 +10,21 @@ import { dirname, join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import { binDir, temporaryHome, until } from "./appliance.mjs";
 
-const PEERS = 9;
-const SERVE = 7;
+const PEERS = ["supervisor", "cli", "vectorstore", "embed", "retrieve", "generate", "ingest", "serve", "egress"];
 
-function identity() {
-  const publics = [];
-  let secret;
-  for (let i = 0; i < PEERS; i++) {
-    const { privateKey } = generateKeyPairSync("ed25519");
-    const jwk = privateKey.export({ format: "jwk" });
-    const x = Buffer.from(jwk.x, "base64url");
-    publics.push(x);
-    if (i === SERVE) secret = Buffer.concat([Buffer.from(jwk.d, "base64url"), x]);
-  }
-  const self = Buffer.alloc(4);
-  self.writeUInt32LE(SERVE);
-  return Buffer.concat([Buffer.from("CARRELI1"), self, secret, ...publics]);
+/** Key pairs for everybody: gives a peer's identity as the supervisor hands it over. */
+export function identities() {
+  const keys = PEERS.map(() => generateKeyPairSync("ed25519").privateKey.export({ format: "jwk" }));
+  const publics = keys.map((k) => Buffer.from(k.x, "base64url"));
+  return (peer) => {
+    const i = PEERS.indexOf(peer);
+    const self = Buffer.alloc(4);
+    self.writeUInt32LE(i);
+    return Buffer.concat([Buffer.from("CARRELI1"), self, Buffer.from(keys[i].d, "base64url"), publics[i], ...publics]);
+  };
 }
 
-export async function startServe({ config = "", args = [], expectFailure = false } = {}) {
+export async function startServe({ config = "", args = [], expectFailure = false, identity = identities() } = {}) {
   const home = temporaryHome("carrel-serve-");
   mkdirSync(home, { recursive: true });
   writeFileSync(join(home, "carrel.yaml"), config);
@@ -39,7 +35,7 @@ export async function startServe({ config = "", args = [], expectFailure = false
   const s = { home, child, log: "" };
   child.stderr.on("data", (d) => (s.log = (s.log + d).slice(-200_000)));
   s.exited = new Promise((done) => child.once("exit", (code, signal) => done({ code, signal })));
-  child.stdio[3].end(identity());
+  child.stdio[3].end(identity("serve"));
   s.stop = async () => {
     child.kill("SIGTERM");
     const end = await Promise.race([s.exited, sleep(10_000, null, { ref: false })]);
@@ -92,4 +88,20 @@ export function raw(port, pieces, { wait = 3000, keepOpen = false } = {}) {
       }
     });
   });
+}
+
+/** Serve with a stand-in for retrieve and generate behind it (still_answers.c): streams that stay open. */
+export async function startStill(options = {}) {
+  const identity = identities();
+  const s = await startServe({ ...options, identity });
+  const still = spawn(join(binDir, "still-answers"), [s.home], { stdio: ["ignore", "ignore", "inherit", "pipe"] });
+  still.stdio[3].end(Buffer.concat([identity("retrieve"), identity("generate")]));
+  await until("generate's socket", () => existsSync(join(s.home, "run/generate.sock")), { timeout: 10_000, every: 20 });
+  const stop = s.stop;
+  s.stop = async () => {
+    const end = await stop();
+    still.kill("SIGKILL");
+    return end;
+  };
+  return s;
 }
