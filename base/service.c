@@ -392,7 +392,8 @@ static void on_closer(uv_timer_t *timer)
     struct service *svc = timer->data;
     struct service_private *p = svc->p;
     if (p->shut_done) {
-        LOG_ERROR("closing took too long, exiting", LOG_INT("limit_ms", CLOSE_HARD_MS), LOG_END);
+        LOG_ERROR("closing took too long, exiting",
+                  LOG_INT("limit_ms", CLOSE_HARD_MS + svc->grace_ms), LOG_END);
         _exit(3);
     }
     p->shut_done = true;
@@ -408,7 +409,7 @@ static void begin_close(struct service *svc)
 {
     struct service_private *p = svc->p;
     p->closing = true;
-    (void)uv_timer_start(&p->closer, on_closer, CLOSE_SHUT_MS, 0);
+    (void)uv_timer_start(&p->closer, on_closer, (uint64_t)(CLOSE_SHUT_MS + svc->grace_ms), 0);
     rpc_server_close(p->server, on_server_closed, svc);
     for (int i = 0; i < 2; i++) {
         uv_unref((uv_handle_t *)&p->signals[i]); /* still heard, but the loop may end */

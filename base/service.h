@@ -24,6 +24,7 @@ struct service {
     const char *home; /* data directory, absolute */
     struct identity identity;
     void *state; /* the service's own, set by open */
+    int64_t grace_ms; /* likewise: so much longer than others it may take to close */
     /* private to service.c below */
     struct service_private *p;
 };

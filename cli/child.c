@@ -344,6 +344,13 @@ void child_exited(struct child *c, int wstatus)
 
 /* ---- stop ---- */
 
+/* serve's streams may come to their end first. */
+static uint64_t patience_ms(const struct child *c)
+{
+    return STOP_PATIENCE_MS +
+           (uint64_t)(c->peer == PEER_SERVE ? c->sup->config->settings->http.shutdown_grace_ms : 0);
+}
+
 void child_stop(struct child *c)
 {
     (void)uv_timer_stop(&c->timer);
@@ -354,7 +361,7 @@ void child_stop(struct child *c)
     }
     c->state = CHILD_STOPPING;
     (void)kill(c->pid, SIGTERM);
-    set_timer(c, on_patience, STOP_PATIENCE_MS);
+    set_timer(c, on_patience, patience_ms(c));
 }
 
 static void on_patience(uv_timer_t *t)
@@ -362,7 +369,7 @@ static void on_patience(uv_timer_t *t)
     struct child *c = container_of(t, struct child, timer);
 
     supervisor_say(c->sup, "%s has not ended within %d s and is killed", peer_name(c->peer),
-                   STOP_PATIENCE_MS / 1000);
+                   (int)(patience_ms(c) / 1000));
     child_kill(c);
 }
 

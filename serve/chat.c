@@ -168,6 +168,8 @@ static void on_gone(struct request *q)
 
 /* ---- generate ---- */
 
+static void on_fail(struct http_request *http, const char *message);
+
 static const char *keep_z(struct chat *c, const char *z)
 {
     return z == NULL ? NULL : arena_strdup(&c->http->arena, z);
@@ -193,6 +195,7 @@ static void first_reply(struct chat *c, const Ge__ChatReply *m)
         c->route_json = take_text(c, &b);
     }
     if (c->ask.stream) {
+        c->http->on_fail = on_fail;
         c->dialect->begin(c);
     }
 }
@@ -278,7 +281,7 @@ static void on_finished(struct request *q, const struct error *err)
     c->complete = false;
     if (err->code == STATUS_OK) {
         (void)error_set(&c->failure, STATUS_INTERNAL, "the answer broke off");
-    } else if (err->code == STATUS_UNAVAILABLE && !c->ask.plain) {
+    } else if (err->code == STATUS_UNAVAILABLE && !c->ask.plain && !c->first) {
         (void)error_set(
             &c->failure, STATUS_UNAVAILABLE,
             "What writes the answers (generate) is down. Search still works: POST /api/search.");
@@ -294,6 +297,19 @@ static void on_finished(struct request *q, const struct error *err)
         api_error(q, 400, NULL, "unsupported", c->failure.text);
     } else {
         api_fail(q, &c->failure);
+    }
+}
+
+/* The stream must end before the answer does. Once it is whole, only its record is waited for. */
+static void on_fail(struct http_request *http, const char *message)
+{
+    struct request *q = http->data;
+    struct chat *c = q->op;
+    struct error err;
+    if (!c->complete && c->q != NULL) {
+        api_cancel_calls(q);
+        (void)error_set(&err, STATUS_UNAVAILABLE, "%s", message);
+        on_finished(q, &err);
     }
 }
 

@@ -6,6 +6,7 @@
 #include "base/clock.h"
 #include "base/log.h"
 #include "serve/http/url.h"
+#include "serve/origin.h"
 #include "serve/request.h"
 #include "serve/service.h"
 
@@ -180,6 +181,11 @@ static bool allowed(struct request *q)
 static void no_route(struct request *q)
 {
     struct http_request *r = q->http;
+    if (str_eq(r->head->path, STR("*"))) { /* RFC 9110 9.3.7: the server as a whole */
+        http_header(r, "Allow", "GET, HEAD, POST, PUT, DELETE, PATCH, OPTIONS");
+        http_respond(r, 204, NULL, STR(""));
+        return;
+    }
     if (q->match.allow != 0) {
         struct buf b;
         buf_init(&b, 128);
@@ -225,7 +231,11 @@ void serve_on_request(struct http_request *r, void *serve)
     }
     r->route = q->match.route->pattern;
     r->error_shape = q->match.route->errors;
-    if (allowed(q)) {
+    if (origin_websocket(r->head)) {
+        api_error(q, 400, NULL, "no_websocket", "WebSocket is not spoken here.");
+    } else if (origin_foreign(r->head)) {
+        api_error(q, 403, NULL, "cross_site", "Pages of other sites may not ask here.");
+    } else if (allowed(q)) {
         q->match.route->handler(q);
     }
 }

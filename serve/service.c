@@ -18,7 +18,6 @@
 #define FILES_QUEUED_MAX 512 /* a connection has one job at a time */
 #define PASSWORDS_AT_ONCE 2
 #define PASSWORDS_QUEUED_MAX 32
-#define SHUTDOWN_GRACE_MS 3000 /* less than the time a service has to close (base/service.c) */
 
 static bool is_loopback(const char *host)
 {
@@ -96,7 +95,7 @@ static enum status open_http(struct serve *s, struct error *err)
         .max_connections = (size_t)set->http.max_connections,
         .max_connections_per_address = (size_t)set->http.max_connections_per_address,
         .max_requests_in_flight = (size_t)set->http.max_requests_in_flight,
-        .shutdown_grace_ms = SHUTDOWN_GRACE_MS,
+        .shutdown_grace_ms = set->http.shutdown_grace_ms,
     };
     struct http_callbacks cb = {serve_on_request, serve_on_done, s};
     int port;
@@ -144,6 +143,7 @@ static enum status serve_open(struct service *svc, struct error *err)
     }
     s->svc = svc;
     s->settings = svc->settings;
+    svc->grace_ms = svc->settings->http.shutdown_grace_ms;
     s->loopback = is_loopback(svc->settings->http.listen);
     s->health_ms = INT64_MIN / 2;
     lane_init(&s->admin, svc->loop, 1, ADMIN_QUEUED_MAX);

@@ -63,6 +63,9 @@ const struct setting settings_schema[] = {
         "this."),
     ROW("http.request_timeout", DURATION, http.request_timeout_ms, SECOND, 24 * HOUR, "300s",
         "Longest life of one request, streamed answers included."),
+    ROW("http.shutdown_grace", DURATION, http.shutdown_grace_ms, 0, 600 * SECOND, "5s",
+        "When the appliance stops, answers being written may go on for so long; then their streams "
+        "end with an error event."),
     ROW("http.max_connections", INT, http.max_connections, 1, 65536, "512",
         "Connections at once; more wait in the kernel's queue or are refused."),
     ROW("http.max_connections_per_address", INT, http.max_connections_per_address, 1, 65536, "128",

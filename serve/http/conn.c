@@ -330,6 +330,7 @@ void conn_answered(struct http_conn *c)
 #define SWEEP_MS 200
 #define LINGER_MS 2000
 #define QUIET_MS 2000
+#define STOP_MS 1000 /* for last words */
 
 static void check_request(struct http_conn *c, int64_t now)
 {
@@ -345,6 +346,20 @@ static void check_request(struct http_conn *c, int64_t now)
     }
 }
 
+/* The grace is over: streams end with an error event, calls with 503, the rest is cut. */
+static void stop_conn(struct http_conn *c, int64_t late_ms)
+{
+    if (c->request != NULL && late_ms <= STOP_MS) {
+        if (!c->told) {
+            c->told = true;
+            request_fail(c->request, 503, "server_error",
+                         "The appliance is being stopped: ask again shortly.");
+        }
+    } else if (c->queued == 0 || late_ms > STOP_MS) {
+        conn_close(c);
+    }
+}
+
 static void check_conn(struct http_conn *c, int64_t now)
 {
     const struct http_limits *l = &c->server->limits;
@@ -356,7 +371,7 @@ static void check_conn(struct http_conn *c, int64_t now)
             conn_close(c);
         }
     } else if (c->server->stopping && now - c->server->stop_ms > l->shutdown_grace_ms) {
-        conn_close(c);
+        stop_conn(c, now - c->server->stop_ms - l->shutdown_grace_ms);
     } else if (c->request != NULL) {
         check_request(c, now);
     } else if (c->queued > 0) {

@@ -27,6 +27,7 @@ struct http_conn {
     bool draining; /* the rest of an unread body is being skipped */
     bool last;     /* linger and close when the queue is empty */
     bool served;   /* has had a request */
+    bool told;     /* that the server stops */
 };
 
 struct http_server {

@@ -29,7 +29,7 @@ struct http_limits {
     size_t max_head_bytes, max_body_bytes;
     int64_t header_timeout_ms, idle_timeout_ms, request_timeout_ms;
     size_t max_connections, max_connections_per_address, max_requests_in_flight;
-    int64_t shutdown_grace_ms; /* requests in flight may finish within it */
+    int64_t shutdown_grace_ms; /* requests in flight may finish within it; then they are ended */
     size_t compress_above;     /* JSON answers from this size on; 0: never */
 };
 
@@ -76,6 +76,9 @@ struct http_request {
     size_t (*on_body)(struct http_request *r, const char *p, size_t len);
     void (*on_body_end)(struct http_request *r);
     void (*on_drain)(struct http_request *r); /* the queue is low again after BUSY */
+    /* A stream that has begun and must end now (deadline, the server stops): end it with words of
+     * its own kind. NULL: on_abort, and it is cut. */
+    void (*on_fail)(struct http_request *r, const char *message);
 
     /* private to conn.c and response.c */
     struct http_conn *conn; /* NULL once nothing can be answered */

@@ -1,5 +1,6 @@
 #include "serve/http/parse.h"
 
+#include <ctype.h>
 #include <llhttp.h>
 #include <stdlib.h>
 #include <string.h>
@@ -8,6 +9,7 @@
 
 #define TARGET_BYTES_MAX ((size_t)8192)
 #define LENGTH_DIGITS_MAX 18
+#define PORT_DIGITS_MAX 5
 
 struct http_parser {
     llhttp_t ll;
@@ -195,12 +197,56 @@ static bool read_length(struct str v, uint64_t *out)
     return v.len > 0 && v.len <= LENGTH_DIGITS_MAX;
 }
 
+/* "gzip, chunked": framed in a way that is understood, coded in one that is not (RFC 9112 6.1). */
+static bool chunked_last(struct str v)
+{
+    const char *comma = memrchr(v.ptr, ',', v.len);
+    struct str last = {0};
+    if (comma == NULL) {
+        return false;
+    }
+    last = str_trim((struct str){comma + 1, v.len - (size_t)(comma + 1 - v.ptr)});
+    struct str rest = {v.ptr, (size_t)(comma - v.ptr)};
+    return equals_nocase(last, "chunked") && rest.len > 0 &&
+           memmem(rest.ptr, rest.len, "hunked", 6) == NULL;
+}
+
+/* RFC 3986 3.2.2, and digits for a port. An empty one is what a client sends that has none. */
+static bool host_valid(struct str h)
+{
+    size_t i = 0;
+    if (h.len == 0) {
+        return true;
+    }
+    if (h.ptr[0] == '[') {
+        while (++i < h.len &&
+               (isxdigit((unsigned char)h.ptr[i]) || h.ptr[i] == ':' || h.ptr[i] == '.')) {
+        }
+        if (i < 3 || i == h.len || h.ptr[i] != ']') {
+            return false;
+        }
+        i++;
+    } else {
+        while (i < h.len && (isalnum((unsigned char)h.ptr[i]) ||
+                             (h.ptr[i] != '\0' && strchr("-._~%!$&'()*+;=", h.ptr[i]) != NULL))) {
+            i++;
+        }
+    }
+    size_t digits = i < h.len ? h.len - i - 1 : 0;
+    bool ok = i > 0 && (i == h.len || h.ptr[i] == ':') && digits <= PORT_DIGITS_MAX;
+    for (i++; ok && i < h.len; i++) {
+        ok = h.ptr[i] >= '0' && h.ptr[i] <= '9';
+    }
+    return ok;
+}
+
 static bool read_framing(struct http_parser *p)
 {
     struct http_head *h = &p->head;
     unsigned lengths = 0;
     unsigned encodings = 0;
     unsigned hosts = 0;
+    bool coded = false;
     for (size_t i = 0; i < h->n_headers; i++) {
         struct http_header *f = &h->headers[i];
         lower(p, f->name);
@@ -214,10 +260,11 @@ static bool read_framing(struct http_parser *p)
         } else if (str_eq(f->name, STR("transfer-encoding"))) {
             encodings++;
             h->chunked = equals_nocase(f->value, "chunked");
+            coded = chunked_last(f->value);
         } else if (str_eq(f->name, STR("host"))) {
             hosts++;
             h->host = f->value;
-        } else if (str_eq(f->name, STR("expect"))) {
+        } else if (str_eq(f->name, STR("expect")) && h->http11) {
             if (!equals_nocase(f->value, "100-continue")) {
                 (void)bad(p, 417, "only Expect: 100-continue is understood");
                 return false;
@@ -226,10 +273,14 @@ static bool read_framing(struct http_parser *p)
         }
     }
     const char *why = NULL;
+    int status = 400;
     if (lengths > 1) {
         why = "more than one Content-Length";
     } else if (encodings > 0 && lengths > 0) {
         why = "both Content-Length and Transfer-Encoding";
+    } else if (encodings == 1 && coded && h->http11) {
+        status = 501;
+        why = "a Transfer-Encoding that is not understood here";
     } else if (encodings > 1 || (encodings == 1 && !h->chunked)) {
         why = "a Transfer-Encoding other than chunked";
     } else if (encodings > 0 && !h->http11) {
@@ -238,9 +289,11 @@ static bool read_framing(struct http_parser *p)
         why = "more than one Host";
     } else if (hosts == 0 && h->http11) {
         why = "no Host header";
+    } else if (!host_valid(h->host)) {
+        why = "the Host header names no host";
     }
     if (why != NULL) {
-        (void)bad(p, 400, why);
+        (void)bad(p, status, why);
     }
     return why == NULL;
 }
@@ -262,13 +315,18 @@ static bool read_target(struct http_parser *p)
         const char *slash = memchr(t.ptr, '/', t.len);
         size_t n = slash == NULL ? t.len : (size_t)(slash - t.ptr);
         h->host = (struct str){t.ptr, n};
+        if (n == 0 || !host_valid(h->host)) {
+            (void)bad(p, 400, "the request target names no host");
+            return false;
+        }
         t.ptr += n;
         t.len -= n;
         if (t.len == 0) {
             t = STR("/");
         }
     }
-    if (t.len == 0 || t.ptr[0] != '/' || memchr(t.ptr, '#', t.len) != NULL) {
+    bool server = h->verb == VERB_OPTIONS && str_eq(p->target, STR("*"));
+    if (t.len == 0 || (t.ptr[0] != '/' && !server) || memchr(t.ptr, '#', t.len) != NULL) {
         (void)bad(p, 400, "the request target is not a path");
         return false;
     }

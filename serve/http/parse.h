@@ -28,7 +28,7 @@ struct http_header {
 
 struct http_head {
     enum verb verb;
-    struct str path;  /* as sent: still percent-encoded, begins with '/' */
+    struct str path;  /* as sent: still percent-encoded, begins with '/', or is "*" (OPTIONS) */
     struct str query; /* after '?', without it */
     struct str host;  /* of an absolute target, otherwise the Host header; "" when there is none */
     struct http_header headers[HTTP_HEADERS_MAX];

@@ -79,6 +79,13 @@ void request_answered(struct http_request *r)
 
 void request_fail(struct http_request *r, int status, const char *type, const char *message)
 {
+    void (*on_fail)(struct http_request *, const char *) = r->on_fail;
+    r->on_fail = NULL;
+    if (r->answer == ANSWER_STREAM && on_fail != NULL && !r->conn->closing) {
+        r->close_after = true;
+        on_fail(r, message);
+        return;
+    }
     void (*on_abort)(struct http_request *) = r->on_abort;
     r->on_abort = NULL;
     http_request_hold(r);
