@@ -10,6 +10,8 @@ void documents_list(struct rpc_call *call, const ProtobufCMessage *m);
 void documents_list_ready(struct rpc_call *call);
 void documents_list_cancel(struct rpc_call *call);
 void documents_get(struct rpc_call *call, const ProtobufCMessage *m);
+/* events.c */
+void documents_events(struct rpc_call *call, const ProtobufCMessage *m);
 void documents_delete(struct rpc_call *call, const ProtobufCMessage *m);
 void documents_delete_cancel(struct rpc_call *call);
 

@@ -12,6 +12,7 @@
 IG_METHOD(list, "List", List, list, RPC_REPLY_STREAM, 30000)
 IG_METHOD(get, "Get", Get, get, RPC_UNARY, 5000)
 IG_METHOD(progress, "Progress", Progress, progress, RPC_UNARY, 2000)
+IG_METHOD(events, "Events", Events, events, RPC_UNARY, 5000)
 IG_METHOD(pause, "Pause", Pause, pause, RPC_UNARY, 5000)
 IG_METHOD(list_sources, "ListSources", ListSources, list_sources, RPC_UNARY, 5000)
 IG_METHOD(poll_source, "PollSource", PollSource, poll_source, RPC_UNARY, 5000)

@@ -79,6 +79,21 @@ static const struct db_migration migrations[] = {
         " STRICT, WITHOUT ROWID;"
         "CREATE INDEX quarantine_hash ON quarantine(hash);"
         "CREATE INDEX quarantine_document ON quarantine(document);"},
+    /* journal_events.c. told: the content of which it was said last that it is ready; kind: 1 ready, 2 failed */
+    {11, "ALTER TABLE files ADD COLUMN told BLOB;"
+         "UPDATE files SET told=hash WHERE state=1;"
+         "CREATE TABLE events(seq INTEGER PRIMARY KEY AUTOINCREMENT, kind INTEGER NOT NULL,"
+         " document TEXT NOT NULL, at_ms INTEGER NOT NULL) STRICT;"
+         "CREATE TRIGGER events_ready AFTER UPDATE OF state ON files WHEN new.state=1"
+         " AND old.state<>1 AND new.hash IS NOT NULL AND new.told IS NOT new.hash BEGIN"
+         " INSERT INTO events(kind,document,at_ms) VALUES(1,new.document,new.changed_ms);"
+         " UPDATE files SET told=new.hash WHERE id=new.id;"
+         " DELETE FROM events WHERE seq<=(SELECT max(seq) FROM events)-50000; END;"
+         "CREATE TRIGGER events_failed AFTER UPDATE OF state ON files WHEN new.state=2"
+         " AND old.state<>2 BEGIN"
+         " INSERT INTO events(kind,document,at_ms) VALUES(2,new.document,new.changed_ms);"
+         " UPDATE files SET told=NULL WHERE id=new.id;"
+         " DELETE FROM events WHERE seq<=(SELECT max(seq) FROM events)-50000; END;"},
 };
 
 sqlite3 *journal_db(struct journal *j)

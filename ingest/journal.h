@@ -288,6 +288,22 @@ enum status journal_reapply(struct journal *j, int64_t *cursor, size_t limit,
                             journal_judge_fn judge, void *data, uint64_t *changed, bool *end,
                             struct error *err) MUST_CHECK;
 
+/* ---- events, for serve, which tells others (journal_events.c) ---- */
+
+struct journal_event {
+    uint64_t seq;
+    bool failed; /* else it is ready, with a content that was not told of */
+    bool known;  /* row is there; else the document has gone since then */
+    int64_t at_ms;
+    char document[ID_CAP];
+    struct file_row row; /* as it is now */
+};
+/* Those above `after`, at most limit; the newest 50,000 are kept. */
+enum status journal_events(struct journal *j, uint64_t after, size_t limit, struct arena *a,
+                           struct journal_event **out, size_t *n, struct error *err) MUST_CHECK;
+/* The number of the last one ever; 0: none. */
+enum status journal_events_last(struct journal *j, uint64_t *out, struct error *err) MUST_CHECK;
+
 /* ---- agreeing with the store ---- */
 
 /* A document that the store has, remembered as seen; the counter stays above its sequence. Unknown

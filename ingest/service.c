@@ -29,6 +29,7 @@ static const struct rpc_handler handlers[] = {
      .on_ready = documents_list_ready,
      .on_cancel = documents_list_cancel},
     {.method = &ig_get_method, .on_request = documents_get},
+    {.method = &ig_events_method, .on_request = documents_events},
     {.method = &ig_progress_method, .on_request = progress_tell},
     {.method = &ig_pause_method, .on_request = progress_pause, .on_cancel = progress_pause_cancel},
     {.method = &ig_list_sources_method, .on_request = sources_list},

@@ -12,6 +12,7 @@
 #include "serve/http/jsonw.h"
 #include "serve/turns.h"
 #include "serve/usage/books.h"
+#include "serve/webhooks_store.h"
 
 #define OPEN_MAX_TENANTS 8
 #define QUEUED_MAX 4096
@@ -36,6 +37,7 @@ static const struct db_migration migrations[] = {
     {8, CONVERSATIONS_SCHEMA},
     {9, FILES_SCHEMA},
     {10, BOOKS_SCHEMA},
+    {11, WEBHOOKS_SCHEMA},
 };
 
 struct tenant_db { /* touched by the lane's work only */

@@ -101,6 +101,16 @@ void api_usage(struct request *q);       /* api_usage.c */
 void api_limits_list(struct request *q); /* api_limits.c */
 void api_limits_mine(struct request *q);
 void api_limits_set(struct request *q);
+void api_webhooks_list(struct request *q); /* api_webhooks.c */
+void api_webhook_add(struct request *q);
+void api_webhook_get(struct request *q);
+void api_webhook_change(struct request *q);
+void api_webhook_remove(struct request *q);
+void api_webhook_test(struct request *q);
+void api_webhook_secret(struct request *q);
+void api_webhook_log(struct request *q);
+void api_webhook_callbacks(struct request *q);
+void api_webhook_callbacks_secret(struct request *q);
 void api_tenants_list(struct request *q);
 void api_tenant_create(struct request *q);
 void api_conversations_list(struct request *q); /* api_conversations.c */

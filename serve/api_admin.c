@@ -144,6 +144,7 @@ void serve_metrics(const struct serve *s, struct buf *out)
         metrics_write_head(out, rows[i].name, rows[i].kind, rows[i].help);
         metrics_write_sample(out, rows[i].name, NULL, 0, rows[i].value);
     }
+    webhooks_metrics(s->webhooks, out);
 }
 
 static void write_metrics(struct request *q)

@@ -17,6 +17,7 @@ static void on_saved(const struct error *err, struct buf *json, void *data)
     (void)json;
     if (!http_request_gone(http)) {
         if (err->code == STATUS_OK) {
+            webhooks_wake(q->serve->webhooks, q->who->tenant);
             static const char *const names[] = {"down", "none", "up"};
             struct jsonw w;
             jsonw_init(&w, &q->out);
@@ -69,6 +70,7 @@ static enum status read_feedback(struct request *q, const struct json *body, str
     out->answer = arena_strndup(q->arena, answer.ptr, answer.len);
     out->comment = arena_strndup(q->arena, comment.ptr == NULL ? "" : comment.ptr, comment.len);
     out->user = q->who->user;
+    out->tenant = q->who->tenant;
     return out->answer == NULL || out->comment == NULL
                ? error_set(err, STATUS_NO_MEMORY, "out of memory")
                : STATUS_OK;

@@ -4,6 +4,7 @@
 #include "base/db.h"
 #include "base/hash.h"
 #include "serve/http/jsonw.h"
+#include "serve/webhooks_store.h"
 
 #define DOCUMENTS_MAX 20U
 #define BAD_MAX 50U
@@ -32,18 +33,14 @@ static enum status check(sqlite3 *db, const struct feedback *f, struct error *er
                                   : s;
 }
 
-enum status feedback_save(sqlite3 *db, void *data, struct error *err)
+static enum status write_verdict(sqlite3 *db, const struct feedback *f, struct error *err)
 {
-    const struct feedback *f = data;
     sqlite3_stmt *st = NULL;
-    enum status s = check(db, f, err);
-    if (s == STATUS_OK) {
-        s = db_prepare(db,
-                       f->verdict == 0
-                           ? "DELETE FROM feedback WHERE answer = ?1 AND passage = ?2"
-                           : "INSERT OR REPLACE INTO feedback VALUES(?1, ?2, ?3, ?4, ?5)",
-                       &st, err);
-    }
+    enum status s =
+        db_prepare(db,
+                   f->verdict == 0 ? "DELETE FROM feedback WHERE answer = ?1 AND passage = ?2"
+                                   : "INSERT OR REPLACE INTO feedback VALUES(?1, ?2, ?3, ?4, ?5)",
+                   &st, err);
     if (s == STATUS_OK) {
         (void)sqlite3_bind_text(st, 1, f->answer, -1, SQLITE_STATIC);
         (void)sqlite3_bind_int64(st, 2, f->passage);
@@ -55,6 +52,64 @@ enum status feedback_save(sqlite3 *db, void *data, struct error *err)
         s = db_run(st, err);
     }
     (void)sqlite3_finalize(st);
+    return s;
+}
+
+/* Whoever is to be told that an answer was wrong. That too much waits already is no reason to
+ * refuse the verdict. */
+static enum status tell(sqlite3 *db, const struct feedback *f, struct error *err)
+{
+    sqlite3_stmt *st = NULL;
+    struct buf data;
+    struct jsonw w;
+    bool row = false;
+    buf_init(&data, WEBHOOK_BODY_MAX / 2);
+    enum status s =
+        db_prepare(db, "SELECT substr(question,1,4000) FROM answers WHERE id=?1", &st, err);
+    if (s == STATUS_OK) {
+        (void)sqlite3_bind_text(st, 1, f->answer, -1, SQLITE_STATIC);
+        s = db_row(st, &row, err);
+    }
+    if (s == STATUS_OK && row) {
+        jsonw_init(&w, &data);
+        jsonw_open(&w, '{');
+        jsonw_field_z(&w, "answer", f->answer);
+        jsonw_field_z(&w, "verdict", "down");
+        if (f->passage > 0) {
+            jsonw_field_int(&w, "passage", f->passage);
+        }
+        jsonw_field_z(&w, "comment", f->comment);
+        jsonw_field_str(&w, "question", db_column(st, 0));
+        jsonw_field_z(&w, "user", f->user);
+        jsonw_close(&w, '}');
+    }
+    (void)sqlite3_finalize(st);
+    if (s == STATUS_OK && data.len > 0 && buf_status(&data) == STATUS_OK) {
+        const struct webhook_happening h = {
+            .tenant = f->tenant, .event = "answer.flagged", .ref = f->answer, .data = data.ptr};
+        s = webhooks_put(db, &h, err);
+        s = s == STATUS_BUSY ? STATUS_OK : s;
+    }
+    buf_deinit(&data);
+    return s;
+}
+
+enum status feedback_save(sqlite3 *db, void *data, struct error *err)
+{
+    const struct feedback *f = data;
+    enum status s = db_exec(db, "BEGIN IMMEDIATE", err);
+    if (s != STATUS_OK) {
+        return s;
+    }
+    s = check(db, f, err);
+    s = s == STATUS_OK ? write_verdict(db, f, err) : s;
+    if (s == STATUS_OK && f->verdict < 0) {
+        s = tell(db, f, err);
+    }
+    s = s == STATUS_OK ? db_exec(db, "COMMIT", err) : s;
+    if (s != STATUS_OK) {
+        (void)sqlite3_exec(db, "ROLLBACK", NULL, NULL, NULL);
+    }
     return s;
 }
 

@@ -17,6 +17,7 @@ struct feedback {
     const char *answer, *user, *comment; /* comment may be "" */
     int64_t passage;                     /* its number in the answer; 0: the answer itself */
     int verdict;                         /* 1, -1, or 0: taken back */
+    const char *tenant;
     struct request *request;             /* the API's */
 };
 /* data: struct feedback. NOT_FOUND where there is no such answer of this user, or no such passage.

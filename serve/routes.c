@@ -12,6 +12,8 @@
 #define EDITORS (MANAGERS | ROLE_BIT(ROLE_EDITOR))
 #define READERS (EDITORS | ROLE_BIT(ROLE_READER))
 #define ACCOUNTS (ADMINS | ROLE_BIT(ROLE_AUDITOR)) /* who looks at what was used */
+/* Who has others told what happens: n8n with a key of its own, for one. */
+#define HOOKS (ADMINS | ROLE_BIT(ROLE_SERVICE))
 #define WATCHERS (ADMINS | ROLE_BIT(ROLE_SERVICE))
 
 const struct route serve_routes[] = {
@@ -193,6 +195,26 @@ const struct route serve_routes[] = {
      ERRORS_OPENAI, "user.password"},
     {VERB_DELETE, "/api/users/{id}/totp", TEAMS, SCOPE_ADMIN, true, api_user_totp_reset,
      ERRORS_OPENAI, "user.totp-reset"},
+    {VERB_GET, "/api/webhooks", HOOKS, SCOPE_MANAGE, false, api_webhooks_list, ERRORS_OPENAI, NULL},
+    {VERB_POST, "/api/webhooks", HOOKS, SCOPE_MANAGE, true, api_webhook_add, ERRORS_OPENAI,
+     "webhook.add"},
+    {VERB_GET, "/api/webhooks/{id}", HOOKS, SCOPE_MANAGE, false, api_webhook_get, ERRORS_OPENAI,
+     NULL},
+    {VERB_POST, "/api/webhooks/{id}", HOOKS, SCOPE_MANAGE, true, api_webhook_change, ERRORS_OPENAI,
+     "webhook.change"},
+    {VERB_DELETE, "/api/webhooks/{id}", HOOKS, SCOPE_MANAGE, true, api_webhook_remove,
+     ERRORS_OPENAI, "webhook.remove"},
+    {VERB_POST, "/api/webhooks/{id}/test", HOOKS, SCOPE_MANAGE, true, api_webhook_test,
+     ERRORS_OPENAI, NULL},
+    {VERB_POST, "/api/webhooks/{id}/secret", HOOKS, SCOPE_MANAGE, true, api_webhook_secret,
+     ERRORS_OPENAI, "webhook.secret"},
+    {VERB_GET, "/api/webhooks/{id}/deliveries", HOOKS, SCOPE_MANAGE, false, api_webhook_log,
+     ERRORS_OPENAI, NULL},
+    {VERB_GET, "/api/callbacks", HOOKS, SCOPE_MANAGE, false, api_webhook_callbacks, ERRORS_OPENAI,
+     NULL},
+    {VERB_POST, "/api/callbacks/secret", HOOKS, SCOPE_MANAGE, true, api_webhook_callbacks_secret,
+     ERRORS_OPENAI, "webhook.secret"},
+
     {VERB_GET, "/api/keys", TEAMS, SCOPE_ADMIN, false, api_keys_list, ERRORS_OPENAI, NULL},
     {VERB_POST, "/api/keys", TEAMS, SCOPE_ADMIN, true, api_key_create, ERRORS_OPENAI, "key.create"},
     {VERB_DELETE, "/api/keys/{id}", TEAMS, SCOPE_ADMIN, true, api_key_revoke, ERRORS_OPENAI,

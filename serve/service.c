@@ -166,6 +166,9 @@ static enum status serve_open(struct service *svc, struct error *err)
         st = outbound_new(svc->loop, svc->settings, &s->outbound, err);
     }
     if (st == STATUS_OK) {
+        st = webhooks_open(svc, s->answers, s->outbound, &s->webhooks, err);
+    }
+    if (st == STATUS_OK) {
         struct fair_options fo = {.loop = svc->loop,
                                   .settings = svc->settings,
                                   .home = svc->home,
@@ -245,11 +248,18 @@ static void on_outbound_closed(void *data)
     serve_admin_done(s);
 }
 
+static void on_webhooks_closed(void *data)
+{
+    struct serve *s = data;
+    s->webhooks = NULL;
+    outbound_close(s->outbound, on_outbound_closed, s);
+}
+
 static void on_http_closed(void *data)
 {
     struct serve *s = data;
     s->http = NULL;
-    outbound_close(s->outbound, on_outbound_closed, s);
+    webhooks_close(s->webhooks, on_webhooks_closed, s);
 }
 
 static void serve_close(struct service *svc)

@@ -10,6 +10,7 @@
 #include "serve/http/static.h"
 #include "serve/outbound.h"
 #include "serve/usage/fair.h"
+#include "serve/webhooks.h"
 
 #define STATUS_CLASSES 6
 
@@ -23,6 +24,7 @@ struct serve {
     struct conversations_sweep *sweep;
     struct outbound *outbound; /* NULL once closed */
     struct fair *fair; /* limits, and who used what */
+    struct webhooks *webhooks;
     struct lane admin;         /* keys and tenants being written */
     struct lane files;         /* files that are uploaded, being written and read */
     struct static_files *page; /* NULL: not built */

@@ -1,0 +1,255 @@
+// Outgoing webhooks of a whole appliance against a receiver in the test: what is told, by whom it is signed, what is
+// tried again and for how long, what a kill leaves, and where nothing may go.
+import assert from "node:assert/strict";
+import { createHmac, timingSafeEqual } from "node:crypto";
+import { createServer } from "node:http";
+import { after, before, test } from "node:test";
+import { setTimeout as sleep } from "node:timers/promises";
+import { startAppliance, until } from "./appliance.mjs";
+
+const receiver = async (host = "127.0.0.1") => {
+  const got = [];
+  const r = { got, answer: () => ({ status: 204 }) };
+  const server = createServer((q, a) => {
+    const parts = [];
+    q.on("data", (p) => parts.push(p));
+    q.on("end", () => {
+      const body = Buffer.concat(parts).toString();
+      const call = { path: q.url, method: q.method, headers: q.headers, body, json: body ? JSON.parse(body) : null };
+      got.push(call);
+      const { status, headers = {} } = r.answer(call, got.length);
+      a.writeHead(status, headers).end();
+    });
+  });
+  await new Promise((done) => server.listen(0, host, done));
+  r.port = server.address().port;
+  r.close = () => new Promise((done) => { server.closeAllConnections(); server.close(done); });
+  r.url = (path = "/hook") => `http://${host}:${r.port}${path}`;
+  r.of = (type, path) => got.filter((g) => g.json?.type === type && (path === undefined || g.path === path));
+  return r;
+};
+
+/** As docs/decisions/webhooks.md tells receivers to do it. */
+const verified = (call, secret, now = Date.now() / 1000) => {
+  const { "webhook-id": id, "webhook-timestamp": at, "webhook-signature": signature } = call.headers;
+  if (Math.abs(now - Number(at)) > 300) return false;
+  const key = Buffer.from(secret.replace(/^whsec_/, ""), "base64");
+  const mac = createHmac("sha256", key).update(`${id}.${at}.${call.body}`).digest();
+  return signature.split(" ").some((s) => {
+    const [version, text] = s.split(",");
+    const given = Buffer.from(text ?? "", "base64");
+    return version === "v1" && given.length === mac.length && timingSafeEqual(given, mac);
+  });
+};
+
+const add = (a, url, events, more = {}) => a.post("/api/webhooks", { url, events, ...more });
+const log = async (a, id) => (await a.get(`/api/webhooks/${id}/deliveries`)).deliveries;
+
+let a, hook, other;
+const config = () => `http:
+  requests_per_minute: 0
+webhooks:
+  allow: ["http://127.0.0.1:${hook.port}", "https://localhost:${hook.port}", "https://hooks.example.invalid"]
+  allow_private: ["http://localhost:${other.port}"]
+  timeout: 2s
+`;
+
+before(async () => {
+  hook = await receiver();
+  other = await receiver("localhost");
+  a = await startAppliance({ config: config() });
+});
+after(async () => {
+  await a?.stop();
+  await hook.close();
+  await other.close();
+});
+
+test("documents that are ready or failed are told of, signed, once each", async () => {
+  const w = await add(a, hook.url("/docs"), ["document.ingested", "document.failed"], { name: "n8n" });
+  assert.match(w.secret, /^whsec_[A-Za-z0-9+/]{43}=$/);
+  a.drop("notes/leave.txt", "Leave is fourteen weeks at full pay.");
+  a.drop("notes/broken.docx", "PK\x03\x04 this is no archive");
+  await until("both are told of", async () => hook.of("document.ingested", "/docs").length >= 1 && hook.of("document.failed", "/docs").length >= 1);
+  const [ok] = hook.of("document.ingested", "/docs");
+  assert.equal(ok.method, "POST");
+  assert.equal(ok.headers["content-type"], "application/json");
+  assert.ok(verified(ok, w.secret));
+  assert.ok(!verified({ ...ok, body: `${ok.body} ` }, w.secret));
+  assert.ok(!verified(ok, w.secret, Date.now() / 1000 + 900), "an old one is refused");
+  assert.equal(ok.json.id, ok.headers["webhook-id"]);
+  assert.equal(ok.json.tenant, "main");
+  assert.equal(ok.json.data.path, "notes/leave.txt");
+  assert.equal(ok.json.data.collection, "notes");
+  const document = (await a.documents()).find((d) => d.path === "notes/leave.txt");
+  assert.equal(ok.json.data.document, document.id);
+  const [bad] = hook.of("document.failed", "/docs");
+  assert.equal(bad.json.data.path, "notes/broken.docx");
+  assert.ok(bad.json.data.error.length > 0);
+  // touched, not changed: nothing new; changed: told again
+  a.drop("notes/leave.txt", "Leave is fourteen weeks at full pay.");
+  await sleep(2500);
+  assert.equal(hook.of("document.ingested", "/docs").length, 1);
+  a.drop("notes/leave.txt", "Leave is sixteen weeks at full pay.");
+  await until("the change is told of", async () => hook.of("document.ingested", "/docs").length === 2);
+  const deliveries = await until("the log has all three", async () => {
+    const list = await log(a, w.id);
+    return list.length === 3 && list.every((d) => d.state === "taken") && list;
+  });
+  assert.ok(deliveries.every((d) => d.status === 204 && d.attempts === 1 && d.about));
+  const listed = (await a.get("/api/webhooks")).webhooks.find((x) => x.id === w.id);
+  assert.equal(listed.secret, undefined);
+  assert.equal(listed.name, "n8n");
+  assert.ok(listed.last_taken > 0);
+  const fresh = await a.post(`/api/webhooks/${w.id}/secret`, {});
+  assert.notEqual(fresh.secret, w.secret);
+  const ping = await a.post(`/api/webhooks/${w.id}/test`, {});
+  await until("the ping", async () => hook.of("ping", "/docs").length === 1);
+  const [p] = hook.of("ping", "/docs");
+  assert.equal(p.headers["webhook-id"], ping.delivery);
+  assert.ok(verified(p, fresh.secret) && !verified(p, w.secret));
+  assert.equal((await a.request(`/api/webhooks/${w.id}`, { method: "DELETE" })).status, 200);
+  assert.equal((await a.request(`/api/webhooks/${w.id}`)).status, 404);
+  a.drop("notes/after.txt", "Nobody is told of this.");
+  await sleep(2500);
+  assert.equal(hook.of("document.ingested", "/docs").length, 2);
+});
+
+test("a flagged answer is told of, and an erasure takes what still waits", async () => {
+  const w = await add(a, other.url("/flag"), ["answer.flagged"]);
+  await a.settled({ n: 2 });
+  const r = await a.request("/v1/chat/completions", {
+    method: "POST",
+    body: { model: "carrel", messages: [{ role: "user", content: "How long is leave?" }] },
+  });
+  const answer = (await r.json()).id.replace(/^chatcmpl-/, "");
+  await a.post("/api/feedback", { answer, verdict: "up" });
+  await a.post("/api/feedback", { answer, verdict: "down", comment: "It is sixteen." });
+  await until("the flag", async () => other.of("answer.flagged").length === 1);
+  const [f] = other.of("answer.flagged");
+  assert.ok(verified(f, w.secret));
+  assert.equal(f.json.data.answer, answer);
+  assert.equal(f.json.data.comment, "It is sixteen.");
+  assert.equal(f.json.data.question, "How long is leave?");
+  other.answer = () => ({ status: 500 });
+  await a.post("/api/feedback", { answer, verdict: "down", comment: "Still wrong." });
+  await until("it waits", async () => (await log(a, w.id)).some((d) => d.state === "waiting" && d.attempts > 0));
+  const document = (await a.documents()).find((d) => d.path === "notes/leave.txt");
+  await a.post("/api/erasures", { documents: [document.id] });
+  await until("nothing of it is left", async () => (await log(a, w.id)).length === 0, { timeout: 20_000 });
+  other.answer = () => ({ status: 204 });
+  await a.request(`/api/webhooks/${w.id}`, { method: "DELETE" });
+});
+
+test("what fails is tried again with the same id; 410 switches an endpoint off", async () => {
+  hook.answer = (call, n) => (call.path === "/flaky" && hook.got.filter((g) => g.path === "/flaky").length === 1 ? { status: 503 } : call.path === "/gone" ? { status: 410 } : { status: 200 });
+  const w = await add(a, hook.url("/flaky"), ["document.ingested"]);
+  const gone = await add(a, hook.url("/gone"), ["document.ingested"]);
+  a.drop("notes/again.txt", "Tried again.");
+  const [first, second] = await until("the second try", async () => {
+    const calls = hook.got.filter((g) => g.path === "/flaky");
+    return calls.length === 2 && calls;
+  }, { timeout: 15_000 });
+  assert.equal(first.headers["webhook-id"], second.headers["webhook-id"]);
+  assert.equal(first.body, second.body);
+  assert.ok(Number(second.headers["webhook-timestamp"]) > Number(first.headers["webhook-timestamp"]));
+  assert.ok(verified(second, w.secret));
+  const [d] = await until("it was taken", async () => {
+    const list = await log(a, w.id);
+    return list[0].state === "taken" && list;
+  });
+  assert.equal(d.attempts, 2);
+  const off = await a.get(`/api/webhooks/${gone.id}`);
+  assert.equal(off.enabled, false);
+  assert.match(off.why, /410/);
+  assert.equal(hook.got.filter((g) => g.path === "/gone").length, 1);
+  assert.equal((await a.post(`/api/webhooks/${gone.id}`, { enabled: true })).enabled, true);
+  for (const x of [w, gone]) await a.request(`/api/webhooks/${x.id}`, { method: "DELETE" });
+});
+
+test("nothing goes where it should not", async () => {
+  hook.answer = (call) => (call.path === "/moved" ? { status: 302, headers: { location: other.url("/inside") } } : { status: 204 });
+  const refused = {
+    "another port": "http://127.0.0.1:1/x",
+    "another scheme": `https://127.0.0.1:${hook.port}/x`,
+    "another name": "https://hooks.example.invalid.evil.test/",
+    "a name before an @": `http://127.0.0.1:${hook.port}@evil.test/`,
+    "credentials": `http://user:secret@127.0.0.1:${hook.port}/`,
+    "a fragment": hook.url("/x#y"),
+    "a header": hook.url("/x\r\nX-Evil: 1"),
+    "a backslash": `http://127.0.0.1:${hook.port}\\@evil.test/`,
+    "a file": "file:///etc/passwd",
+    "decimal address": `http://2130706433:${hook.port}/`,
+    "short address": `http://127.1:${hook.port}/`,
+    "metadata": "http://169.254.169.254/latest/meta-data/",
+    "nothing": "",
+  };
+  for (const [what, url] of Object.entries(refused)) {
+    const r = await a.request("/api/webhooks", { method: "POST", body: { url, events: ["document.ingested"] } });
+    assert.ok(r.status === 400 || r.status === 403, `${what}: ${r.status}`);
+  }
+  // listed as a public name, but it leads to this machine
+  const inside = await add(a, `https://localhost:${hook.port}/rebound`, ["document.ingested"]);
+  const moved = await add(a, hook.url("/moved"), ["document.ingested"]);
+  await a.post(`/api/webhooks/${inside.id}/test`, {});
+  await a.post(`/api/webhooks/${moved.id}/test`, {});
+  const one = await until("the door refuses", async () => {
+    const [d] = await log(a, inside.id);
+    return d?.attempts > 0 && d;
+  });
+  assert.match(one.error, /carrel-egress refused it/);
+  const two = await until("the redirect", async () => {
+    const [d] = await log(a, moved.id);
+    return d?.attempts > 0 && d;
+  });
+  assert.match(two.error, /redirects are not followed/);
+  assert.equal(two.status, 302);
+  assert.equal(hook.got.filter((g) => g.path === "/rebound").length, 0);
+  assert.equal(other.got.filter((g) => g.path === "/inside").length, 0);
+  for (const x of [inside, moved]) await a.request(`/api/webhooks/${x.id}`, { method: "DELETE" });
+});
+
+test("who may, and a machine's endpoint hears of what its key may read", async () => {
+  const key = async (body) => (await a.post("/api/keys", body)).key;
+  const reader = await key({ name: "anna", role: "reader" });
+  const machine = await key({ name: "n8n", role: "service", groups: ["hr"] });
+  const narrow = await key({ name: "ask", role: "service", scopes: ["ask"] });
+  for (const k of [reader, narrow]) {
+    assert.equal((await a.request("/api/webhooks", { key: k })).status, 403);
+  }
+  hook.answer = () => ({ status: 204 });
+  const r = await a.request("/api/webhooks", { key: machine, method: "POST", body: { url: hook.url("/machine"), events: ["document.ingested"] } });
+  assert.equal(r.status, 201, await r.clone().text());
+  const w = await r.json();
+  const all = await add(a, hook.url("/all"), ["document.ingested"]);
+  const bad = await a.request("/api/webhooks", { method: "POST", body: { url: hook.url(), events: ["document.burnt"] } });
+  assert.equal(bad.status, 400);
+  a.drop("board/.carrel.yaml", "readers: [board]\n");
+  a.drop("hr/.carrel.yaml", "readers: [hr]\n");
+  await sleep(300);
+  a.drop("board/secret.txt", "The merger is in May.");
+  a.drop("hr/pay.txt", "Pay rises in June.");
+  a.drop("notes/open.txt", "Lunch is at noon.");
+  await until("the administrator's endpoint has all", async () => hook.of("document.ingested", "/all").length === 3);
+  await until("the machine's has its own", async () => hook.of("document.ingested", "/machine").length >= 2);
+  await sleep(500);
+  const paths = hook.of("document.ingested", "/machine").map((g) => g.json.data.path).sort();
+  assert.deepEqual(paths, ["hr/pay.txt", "notes/open.txt"]);
+  for (const x of [w, all]) await a.request(`/api/webhooks/${x.id}`, { method: "DELETE" });
+});
+
+test("a kill loses nothing that was to be told", async () => {
+  const w = await add(a, hook.url("/kill"), ["document.ingested"]);
+  hook.answer = () => ({ status: 500 });
+  a.drop("notes/kill.txt", "Told after the kill.");
+  await until("it waits", async () => (await log(a, w.id)).some((d) => d.attempts > 0));
+  const { home } = a;
+  await a.kill();
+  hook.answer = () => ({ status: 204 });
+  const before = hook.got.length;
+  a = await startAppliance({ home, config: null });
+  await until("it is told", async () => hook.got.slice(before).some((g) => g.path === "/kill" && g.json.data.path === "notes/kill.txt"), { timeout: 20_000 });
+  const ids = new Set(hook.got.filter((g) => g.path === "/kill").map((g) => g.headers["webhook-id"]));
+  assert.equal(ids.size, 1, "one id however often");
+  await until("the log says so", async () => (await log(a, w.id)).every((d) => d.state === "taken"));
+});

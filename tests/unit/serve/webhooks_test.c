@@ -1,0 +1,181 @@
+/* Signatures against a published example, waits, and what a receiver that takes nothing comes to.
+ */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+#include "base/clock.h"
+#include "base/db.h"
+#include "serve/webhooks_store.h"
+
+#define HOUR INT64_C(3600000)
+
+static void test_signature(void **state)
+{
+    (void)state;
+    /* of the key "0123...", worked out with openssl dgst -sha256 -mac HMAC */
+    uint8_t secret[WEBHOOK_SECRET_BYTES];
+    char out[WEBHOOK_SIGNATURE_CAP], text[WEBHOOK_SECRET_CAP];
+    (void)memcpy(secret, "0123456789abcdef0123456789abcdef", sizeof secret);
+    webhook_sign(secret, "msg_1", 1700000000, STR("{\"test\":1}"), out);
+    assert_string_equal(out, "v1,Z+/TRcXAirX5gV0lZDxYDworZp4nz0pFaG7DaqldHw0=");
+    webhook_secret_text(secret, text);
+    assert_string_equal(text, "whsec_MDEyMzQ1Njc4OWFiY2RlZjAxMjM0NTY3ODlhYmNkZWY=");
+}
+
+static void test_waits(void **state)
+{
+    (void)state;
+    for (uint32_t r = 0; r < 5000; r += 7) {
+        int64_t first = webhook_wait_ms(1, r), fourth = webhook_wait_ms(4, r * 77773U);
+        assert_in_range(first, 4000, 6000);
+        assert_in_range(fourth, 32000, 48000);
+        assert_in_range(webhook_wait_ms(4000, UINT32_MAX - r), HOUR * 4 / 5, HOUR * 6 / 5);
+    }
+}
+
+static sqlite3 *open_db(void)
+{
+    struct error err;
+    sqlite3 *db = NULL;
+    static const struct db_migration m[] = {
+        {1, "CREATE TABLE answers(id TEXT PRIMARY KEY) STRICT;"
+            "CREATE TABLE erased(document TEXT PRIMARY KEY) STRICT, WITHOUT ROWID;"},
+        {2, WEBHOOKS_SCHEMA}};
+    assert_int_equal(db_open(":memory:", DB_CREATE, m, 2, &db, &err), STATUS_OK);
+    return db;
+}
+
+static void put(sqlite3 *db, const char *event, const char *ref, enum status expected)
+{
+    struct error err;
+    const struct webhook_happening h = {.tenant = "main", .event = event, .ref = ref, .data = "{}"};
+    assert_int_equal(webhooks_put(db, &h, &err), expected);
+}
+
+static bool take(sqlite3 *db, struct webhook_delivery *d)
+{
+    struct error err;
+    bool found = false;
+    assert_int_equal(webhooks_store_take(db, clock_wall_ms(), d, &found, &err), STATUS_OK);
+    free(d->body);
+    return found;
+}
+
+static void end(sqlite3 *db, const struct webhook_delivery *d, bool taken, int64_t now)
+{
+    struct error err;
+    const struct webhook_outcome o = {.delivery = d->id,
+                                      .webhook = d->webhook,
+                                      .taken = taken,
+                                      .error = "",
+                                      .now_ms = now,
+                                      .due_ms = 0,
+                                      .disable_ms = 72 * HOUR};
+    assert_int_equal(webhooks_store_outcome(db, &o, &err), STATUS_OK);
+}
+
+static void test_long_failure(void **state)
+{
+    (void)state;
+    struct error err;
+    sqlite3 *db = open_db();
+    struct webhook_state st;
+    struct webhook_delivery d;
+    struct webhook_new n = {
+        .name = "", .url = "https://a.example/", .events = "job.done,", .by = "u"};
+    assert_int_equal(webhooks_store_add(db, &n, &err), STATUS_OK);
+    put(db, "job.done", "", STATUS_OK);
+    put(db, "budget.warning", "", STATUS_OK); /* nobody's */
+    int64_t now = clock_wall_ms();
+    for (int hour = 0; hour <= 73; hour++) {
+        assert_int_equal(webhooks_store_state(db, &st, &err), STATUS_OK);
+        assert_true(st.endpoints == (hour <= 72));
+        if (!st.endpoints) {
+            break;
+        }
+        assert_true(take(db, &d));
+        end(db, &d, false, now + hour * HOUR);
+    }
+    assert_false(take(db, &d)); /* off: nothing is sent */
+    assert_int_equal(webhooks_store_enable(db, n.id, true, &err), STATUS_OK);
+    assert_true(take(db, &d));
+    end(db, &d, true, now + 80 * HOUR);
+    assert_false(take(db, &d));
+    db_close(db);
+}
+
+static void test_bounds(void **state)
+{
+    (void)state;
+    struct error err;
+    sqlite3 *db = open_db();
+    struct webhook_delivery d[3];
+    struct webhook_new n = {
+        .name = "", .url = "https://a.example/", .events = "document.ingested,", .by = "u"};
+    assert_int_equal(webhooks_store_add(db, &n, &err), STATUS_OK);
+    assert_int_equal(db_exec(db, "INSERT INTO erased VALUES('gone')", &err), STATUS_OK);
+    put(db, "document.ingested", "gone", STATUS_OK);
+    assert_false(take(db, &d[0])); /* what was erased is not told of */
+    for (int i = 0; i < WEBHOOK_WAITING_MAX; i++) {
+        put(db, "document.ingested", "doc", STATUS_OK);
+    }
+    put(db, "document.ingested", "doc", STATUS_BUSY);
+    assert_true(take(db, &d[0]) && take(db, &d[1]));
+    assert_false(take(db, &d[2])); /* two of an endpoint at a time */
+    struct webhook_state st;
+    assert_int_equal(webhooks_store_begin(db, &st, &err), STATUS_OK);
+    assert_true(take(db, &d[2])); /* after a kill what was under way waits again */
+    assert_int_equal(db_exec(db, "INSERT INTO erased VALUES('doc')", &err), STATUS_OK);
+    assert_int_equal(webhooks_store_begin(db, &st, &err), STATUS_OK);
+    assert_false(take(db, &d[0]));
+    for (int i = 1; i < WEBHOOKS_MAX; i++) {
+        assert_int_equal(webhooks_store_add(db, &n, &err), STATUS_OK);
+    }
+    assert_int_equal(webhooks_store_add(db, &n, &err), STATUS_TOO_LARGE);
+    db_close(db);
+}
+
+static void test_readers(void **state)
+{
+    (void)state;
+    struct error err;
+    sqlite3 *db = open_db();
+    struct webhook_delivery d;
+    static const char *const readers[] = {"board", "r"};
+    static const struct {
+        const char *groups;
+        bool told;
+    } rows[] = {{"hr,", false}, {"hr,board,", true}, {"", false}, {"onboard,boards,", false}};
+    for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
+        struct webhook_new n = {.name = "",
+                                .url = "https://a.example/",
+                                .events = "document.ingested,",
+                                .by = "u",
+                                .groups = rows[i].groups};
+        const struct webhook_happening h = {.tenant = "main",
+                                            .event = "document.ingested",
+                                            .ref = "",
+                                            .data = "{}",
+                                            .readers = readers,
+                                            .n_readers = 2};
+        assert_int_equal(webhooks_store_add(db, &n, &err), STATUS_OK);
+        assert_int_equal(webhooks_put(db, &h, &err), STATUS_OK);
+        assert_true(take(db, &d) == rows[i].told);
+        assert_int_equal(webhooks_store_remove(db, n.id, &err), STATUS_OK);
+    }
+    db_close(db);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_signature), cmocka_unit_test(test_waits),
+        cmocka_unit_test(test_long_failure), cmocka_unit_test(test_bounds),
+        cmocka_unit_test(test_readers)};
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
