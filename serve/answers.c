@@ -10,6 +10,7 @@
 #include "serve/conversations.h"
 #include "serve/files.h"
 #include "serve/http/jsonw.h"
+#include "serve/jobs.h"
 #include "serve/turns.h"
 #include "serve/usage/books.h"
 #include "serve/webhooks_store.h"
@@ -38,6 +39,7 @@ static const struct db_migration migrations[] = {
     {9, FILES_SCHEMA},
     {10, BOOKS_SCHEMA},
     {11, WEBHOOKS_SCHEMA},
+    {12, JOBS_SCHEMA},
 };
 
 struct tenant_db { /* touched by the lane's work only */

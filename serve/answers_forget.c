@@ -6,6 +6,7 @@
 #include "serve/answers.h"
 #include "serve/conversations.h"
 #include "serve/files.h"
+#include "serve/jobs.h"
 
 #define TEXT_MAX ((size_t)64 << 20)
 #define UNESCAPED_MAX 4
@@ -228,6 +229,7 @@ enum status answers_forget_now(sqlite3 *db, struct forgetting *f, struct error *
     }
     if (s == STATUS_OK && !f->dry_run) {
         s = files_forget(db, f->documents, f->n, f->subjects, f->files, err);
+        s = s == STATUS_OK ? jobs_forget(db, f->documents, f->n, f->subjects, err) : s;
     }
     if (s == STATUS_OK && !f->dry_run) {
         s = db_exec(db, "COMMIT", err);

@@ -2,6 +2,9 @@
 #ifndef CARREL_SERVE_API_H
 #define CARREL_SERVE_API_H
 
+#include <stdbool.h>
+#include <stddef.h>
+
 struct request;
 
 void api_chat(struct request *q);      /* chat_completions.c */
@@ -74,6 +77,19 @@ void api_keys_list(struct request *q); /* api_keys.c */
 void api_key_create(struct request *q);
 void api_key_revoke(struct request *q);
 void api_explain(struct request *q);
+struct json;
+void api_job_create(struct request *q); /* api_jobs.c */
+void api_jobs_list(struct request *q);
+void api_job_get(struct request *q);
+void api_job_cancel(struct request *q);
+void api_response_cancel(struct request *q);
+/* The caller prefers a job ("Prefer: respond-async"): true, and it is answered. */
+bool api_job_instead(struct request *q);
+/* A job that waits until these documents are read. */
+void api_job_documents(struct request *q, const char *const *ids, size_t n);
+/* The response as a job; and what is known of one that is not kept as a turn. */
+void api_response_background(struct request *q, const struct json *body);
+void api_response_job(struct request *q, const char *id);
 void api_files_list(struct request *q); /* api_files*.c */
 void api_file_create(struct request *q);
 void api_file_get(struct request *q);

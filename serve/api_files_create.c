@@ -357,11 +357,12 @@ static void pump(struct request *q, const char *p, size_t len, size_t *used)
 static size_t on_body(struct http_request *http, const char *p, size_t len)
 {
     size_t used = 0;
-    const struct request *q = http->data;
+    struct request *q = http->data;
     const struct creation *c = q->op;
     http_request_hold(http); /* pump may answer */
-    pump(http->data, p, len, &used);
+    pump(q, p, len, &used);
     used = c->whole ? len : used;
+    q->use.used.upload_bytes += (int64_t)used;
     http_request_release(http);
     return used;
 }

@@ -126,6 +126,10 @@ static void on_json(struct request *q, const struct json *body)
         api_error(q, 400, param, status_name(s), err.text);
         return;
     }
+    if (r->background && q->job == NULL) {
+        api_response_background(q, body);
+        return;
+    }
     r->store = r->store && q->serve->settings->responses.keep_days > 0;
     if (r->previous == NULL) {
         chat_ask(q, body, &responses_dialect, r);
@@ -140,7 +144,9 @@ static void on_json(struct request *q, const struct json *body)
 
 void api_responses(struct request *q)
 {
-    api_read_json(q, on_json);
+    if (!api_job_instead(q)) {
+        api_read_json(q, on_json);
+    }
 }
 
 /* ---- keeping ---- */
@@ -204,7 +210,7 @@ static char *new_messages(const struct chat *c)
     jsonw_field_str(&w, "content", buf_view(&c->text));
     if (c->n_calls > 0) {
         jsonw_key(&w, "tool_calls");
-        chat_calls(&w, c);
+        chat_calls(&w, c->calls, c->n_calls);
     }
     jsonw_close(&w, '}');
     jsonw_close(&w, ']');
@@ -302,7 +308,9 @@ static void on_turn(const struct error *err, struct buf *json, void *data)
     struct http_request *http = w->http;
     if (!http_request_gone(http)) {
         struct request *q = w->q;
-        if (err->code != STATUS_OK) {
+        if (err->code == STATUS_NOT_FOUND && w->what == TURN_RESPONSE) {
+            api_response_job(q, w->answer); /* it may be under way in the background */
+        } else if (err->code != STATUS_OK) {
             api_fail(q, err);
         } else if (w->what == TURN_DELETE) {
             struct jsonw out;

@@ -15,6 +15,7 @@
 #include "serve/document_json.h"
 #include "serve/http/jsonw.h"
 #include "serve/http/multipart.h"
+#include "serve/jobs.h"
 #include "serve/request.h"
 #include "serve/search_request.h"
 #include "serve/service.h"
@@ -37,6 +38,7 @@ struct upload {
     bool body_over, answered;
     struct buf held; /* a piece ingest could not take */
     size_t files;
+    const char *ids[FILES_MAX];
     struct jsonw json; /* into q->out */
 };
 
@@ -76,6 +78,15 @@ static void answer(struct request *q)
     jsonw_close(&u->json, ']');
     jsonw_close(&u->json, '}');
     q->serve->uploads_total += u->files;
+    bool known = jobs_preferred(q); /* then it is told when they are read */
+    for (size_t i = 0; i < u->files; i++) {
+        known = known && u->ids[i] != NULL;
+    }
+    if (known) {
+        buf_reset(&q->out);
+        api_job_documents(q, u->ids, u->files);
+        return;
+    }
     api_json(q, 201, &q->out);
 }
 
@@ -88,6 +99,7 @@ static void on_stored(struct request *q, const ProtobufCMessage *m)
     const Ig__UploadReply *reply = ig_upload_reply(m);
     if (reply != NULL) {
         document_json(&u->json, reply->document);
+        u->ids[u->files] = arena_strdup(q->arena, reply->document->document);
         u->files++;
     }
 }

@@ -245,6 +245,9 @@ static void on_search(struct request *q, const ProtobufCMessage *m, const struct
     for (size_t i = 0; i < r->n_passages; i++) {
         add(s, r->passages[i]);
     }
+    if (r->n_passages > 0) {
+        fair_found(q, s->stores.collection);
+    }
     if (r->n_notes > 0) {
         s->note = r->notes[0];
     }

@@ -215,9 +215,9 @@ static void last_reply(struct chat *c, const Ge__ChatReply *m)
     c->finish_reason = keep_z(c, m->finish_reason);
     c->note = keep_z(c, m->note);
     c->refused = m->has_refused && m->refused;
-    c->marks_removed = m->has_marks_removed ? m->marks_removed : 0;
-    c->prompt_tokens = m->has_prompt_tokens ? m->prompt_tokens : 0;
-    c->completion_tokens = m->has_completion_tokens ? m->completion_tokens : 0;
+    c->marks_removed += m->has_marks_removed ? m->marks_removed : 0;
+    c->prompt_tokens = m->has_prompt_tokens ? m->prompt_tokens : 0; /* as OpenAI: once */
+    c->completion_tokens += m->has_completion_tokens ? m->completion_tokens : 0;
     for (size_t i = 0; i < m->n_citations && c->n_cited < CHAT_CITED_MAX; i++) {
         uint32_t mark;
         if (!chat_is_cited(c, m->citations[i]->number, &mark)) {
@@ -268,10 +268,48 @@ static void on_piece(struct request *q, const ProtobufCMessage *message)
     }
 }
 
+static void generate(struct chat *c);
+
+/* The answer goes to those that are over, and the next is asked for. False: out of memory. */
+static bool next_choice(struct chat *c)
+{
+    struct chat_choice *over = &c->over[c->n_over];
+    struct chat_call *calls = arena_array(c->q->arena, c->n_calls + 1, sizeof *calls);
+    char *text = arena_strndup(c->q->arena, buf_view(&c->text).ptr, c->text.len);
+    if (calls == NULL || text == NULL) {
+        return false;
+    }
+    if (c->n_calls > 0) {
+        memcpy(calls, c->calls, c->n_calls * sizeof *calls);
+    }
+    *over = (struct chat_choice){.text = {text, c->text.len},
+                                 .finish_reason = chat_finish(c),
+                                 .logprobs_json = c->logprobs_json,
+                                 .calls = calls,
+                                 .n_calls = c->n_calls};
+    c->n_over++;
+    c->n_calls = 0;
+    c->complete = false;
+    c->logprobs_json = NULL;
+    c->seen = (struct fair_seen){0};
+    buf_reset(&c->text);
+    /* others than the one before, the same next time */
+    c->ask.ask.seed = (int64_t)((uint64_t)c->ask.ask.seed + (c->ask.ask.has_seed ? 1 : 0));
+    if (c->ask.stream) {
+        c->dialect->choice(c);
+    }
+    generate(c);
+    return true;
+}
+
 static void on_finished(struct request *q, const struct error *err)
 {
     struct chat *c = q->op;
     c->rpc = NULL;
+    if (err->code == STATUS_OK && c->complete && buf_status(&c->text) == STATUS_OK &&
+        c->dialect->choice != NULL && c->n_over + 1 < c->ask.choices && next_choice(c)) {
+        return;
+    }
     if (err->code == STATUS_OK && c->complete && buf_status(&c->text) == STATUS_OK) {
         q->serve->answers_total++;
         record(c, c->refused ? "refused" : "answered");
@@ -501,6 +539,10 @@ static void begin(struct chat *c)
     c->started_ms = clock_monotonic_ms();
     buf_init(&c->text, CHAT_ANSWER_MAX);
     id_new(c->id);
+    if (q->answer_id != NULL) {
+        (void)snprintf(c->id, sizeof c->id, "%s", q->answer_id);
+    }
+    c->ask.stream = c->ask.stream && q->job == NULL; /* nobody listens */
     q->op = c;
     q->on_gone = on_gone;
     if (c->ask.plain) {

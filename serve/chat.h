@@ -30,9 +30,23 @@ struct chat_dialect {
     void (*begin)(struct chat *c);
     void (*text)(struct chat *c, const char *text);
     void (*call)(struct chat *c);
+    void (*choice)(struct chat *c); /* the answer before is complete and the next begins; NULL:
+                                       there is one only */
     void (*end)(struct chat *c);
     void (*fail)(struct chat *c);
     void (*whole)(struct chat *c); /* all at once */
+};
+
+struct chat_call {
+    const char *id, *name, *arguments;
+};
+
+/* An answer that is complete while others to the same question follow ("n"). In the arena. */
+struct chat_choice {
+    struct str text;
+    const char *finish_reason, *logprobs_json;
+    const struct chat_call *calls;
+    size_t n_calls;
 };
 
 struct chat {
@@ -66,11 +80,11 @@ struct chat {
         uint32_t mark; /* code points of the answer before it, the first time */
     } cited[CHAT_CITED_MAX];
     size_t n_cited;
-    struct {
-        const char *id, *name, *arguments;
-    } calls[CHAT_CALLS_MAX]; /* of functions that the caller offered */
+    struct chat_call calls[CHAT_CALLS_MAX]; /* of functions that the caller offered */
     size_t n_calls;
     struct fair_seen seen, seen_rewriting;
+    struct chat_choice over[CHAT_CHOICES_MAX]; /* the answers before this one */
+    size_t n_over;
     struct error failure;
     struct answer_record record;
 };
@@ -88,7 +102,7 @@ bool chat_is_cited(const struct chat *c, size_t number, uint32_t *mark);
 void chat_citations(struct jsonw *w, const struct chat *c, bool all);
 void chat_carrel(struct jsonw *w, const struct chat *c, bool last);
 /* The calls as an array, as chat completions have them. */
-void chat_calls(struct jsonw *w, const struct chat *c);
+void chat_calls(struct jsonw *w, const struct chat_call *calls, size_t n);
 /* "stop", "length" or "tool_calls". */
 const char *chat_finish(const struct chat *c);
 /* A piece of a stream's body: what generate says waits while the client does not read. Takes b. */

@@ -130,17 +130,17 @@ bool chat_call_piece(struct str *rest, struct str *piece)
     return n > 0;
 }
 
-void chat_calls(struct jsonw *w, const struct chat *c)
+void chat_calls(struct jsonw *w, const struct chat_call *calls, size_t n)
 {
     jsonw_open(w, '[');
-    for (size_t i = 0; i < c->n_calls; i++) {
+    for (size_t i = 0; i < n; i++) {
         jsonw_open(w, '{');
-        jsonw_field_z(w, "id", c->calls[i].id);
+        jsonw_field_z(w, "id", calls[i].id);
         jsonw_field_z(w, "type", "function");
         jsonw_key(w, "function");
         jsonw_open(w, '{');
-        jsonw_field_z(w, "name", c->calls[i].name);
-        jsonw_field_z(w, "arguments", c->calls[i].arguments);
+        jsonw_field_z(w, "name", calls[i].name);
+        jsonw_field_z(w, "arguments", calls[i].arguments);
         jsonw_close(w, '}');
         jsonw_close(w, '}');
     }

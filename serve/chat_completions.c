@@ -37,13 +37,13 @@ static void logprobs(struct jsonw *w, const char *json)
 }
 
 /* One chunk's choices; text NULL: none; role: the first; finish: the last. */
-static void choices(struct jsonw *w, const struct chat *c, const char *role, const char *text,
-                    const char *finish)
+static void choices(struct jsonw *w, size_t index, const char *role, const char *text,
+                    const char *finish, const char *logprobs_json)
 {
     jsonw_key(w, "choices");
     jsonw_open(w, '[');
     jsonw_open(w, '{');
-    jsonw_field_int(w, "index", 0);
+    jsonw_field_int(w, "index", (int64_t)index);
     jsonw_key(w, "delta");
     jsonw_open(w, '{');
     if (role != NULL) {
@@ -53,7 +53,7 @@ static void choices(struct jsonw *w, const struct chat *c, const char *role, con
         jsonw_field_z(w, "content", text);
     }
     jsonw_close(w, '}');
-    logprobs(w, finish == NULL ? NULL : c->logprobs_json);
+    logprobs(w, logprobs_json);
     jsonw_field_z(w, "finish_reason", finish);
     jsonw_close(w, '}');
     jsonw_close(w, ']');
@@ -78,7 +78,7 @@ static void begin(struct chat *c)
     buf_init(&b, CHAT_ANSWER_MAX);
     jsonw_init(&w, &b);
     envelope(&w, c, "chat.completion.chunk");
-    choices(&w, c, "assistant", "", NULL);
+    choices(&w, 0, "assistant", "", NULL, NULL);
     chat_citations(&w, c, true);
     chat_carrel(&w, c, false);
     jsonw_close(&w, '}');
@@ -92,9 +92,29 @@ static void stream_text(struct chat *c, const char *text)
     buf_init(&b, CHAT_ANSWER_MAX);
     jsonw_init(&w, &b);
     envelope(&w, c, "chat.completion.chunk");
-    choices(&w, c, NULL, text, NULL);
+    choices(&w, c->n_over, NULL, text, NULL, NULL);
     jsonw_close(&w, '}');
     send_data(c, &b);
+}
+
+/* One of several answers is complete, the next begins. */
+static void choice(struct chat *c)
+{
+    const struct chat_choice *over = &c->over[c->n_over - 1];
+    struct buf b;
+    struct jsonw w;
+    for (int i = 0; i < 2; i++) {
+        buf_init(&b, CHAT_ANSWER_MAX);
+        jsonw_init(&w, &b);
+        envelope(&w, c, "chat.completion.chunk");
+        if (i == 0) {
+            choices(&w, c->n_over - 1, NULL, NULL, over->finish_reason, over->logprobs_json);
+        } else {
+            choices(&w, c->n_over, "assistant", "", NULL, NULL);
+        }
+        jsonw_close(&w, '}');
+        send_data(c, &b);
+    }
 }
 
 static void end(struct chat *c)
@@ -104,7 +124,7 @@ static void end(struct chat *c)
     buf_init(&b, CHAT_ANSWER_MAX);
     jsonw_init(&w, &b);
     envelope(&w, c, "chat.completion.chunk");
-    choices(&w, c, NULL, NULL, chat_finish(c));
+    choices(&w, c->n_over, NULL, NULL, chat_finish(c), c->logprobs_json);
     chat_citations(&w, c, false);
     chat_carrel(&w, c, true);
     jsonw_close(&w, '}');
@@ -134,7 +154,7 @@ static void call_event(struct chat *c, size_t index, bool begin, struct str argu
     jsonw_key(&w, "choices");
     jsonw_open(&w, '[');
     jsonw_open(&w, '{');
-    jsonw_field_int(&w, "index", 0);
+    jsonw_field_int(&w, "index", (int64_t)c->n_over);
     jsonw_key(&w, "delta");
     jsonw_open(&w, '{');
     jsonw_key(&w, "tool_calls");
@@ -194,6 +214,32 @@ static void fail(struct chat *c)
     http_stream_end(c->http);
 }
 
+static void message(struct jsonw *w, size_t index, const struct chat_choice *a)
+{
+    jsonw_open(w, '{');
+    jsonw_field_int(w, "index", (int64_t)index);
+    jsonw_key(w, "message");
+    jsonw_open(w, '{');
+    jsonw_field_z(w, "role", "assistant");
+    if (a->n_calls > 0 && a->text.len == 0) {
+        jsonw_field_z(w, "content", NULL);
+    } else {
+        jsonw_field_str(w, "content", a->text);
+    }
+    if (a->n_calls > 0) {
+        jsonw_key(w, "tool_calls");
+        chat_calls(w, a->calls, a->n_calls);
+    }
+    jsonw_field_z(w, "refusal", NULL);
+    jsonw_key(w, "annotations");
+    jsonw_open(w, '[');
+    jsonw_close(w, ']');
+    jsonw_close(w, '}');
+    logprobs(w, a->logprobs_json);
+    jsonw_field_z(w, "finish_reason", a->finish_reason);
+    jsonw_close(w, '}');
+}
+
 static void whole(struct chat *c)
 {
     struct request *q = c->q;
@@ -202,28 +248,15 @@ static void whole(struct chat *c)
     envelope(&w, c, "chat.completion");
     jsonw_key(&w, "choices");
     jsonw_open(&w, '[');
-    jsonw_open(&w, '{');
-    jsonw_field_int(&w, "index", 0);
-    jsonw_key(&w, "message");
-    jsonw_open(&w, '{');
-    jsonw_field_z(&w, "role", "assistant");
-    if (c->n_calls > 0 && c->text.len == 0) {
-        jsonw_field_z(&w, "content", NULL);
-    } else {
-        jsonw_field_str(&w, "content", buf_view(&c->text));
+    for (size_t i = 0; i < c->n_over; i++) {
+        message(&w, i, &c->over[i]);
     }
-    if (c->n_calls > 0) {
-        jsonw_key(&w, "tool_calls");
-        chat_calls(&w, c);
-    }
-    jsonw_field_z(&w, "refusal", NULL);
-    jsonw_key(&w, "annotations");
-    jsonw_open(&w, '[');
-    jsonw_close(&w, ']');
-    jsonw_close(&w, '}');
-    logprobs(&w, c->logprobs_json);
-    jsonw_field_z(&w, "finish_reason", chat_finish(c));
-    jsonw_close(&w, '}');
+    struct chat_choice last = {.text = buf_view(&c->text),
+                               .finish_reason = chat_finish(c),
+                               .logprobs_json = c->logprobs_json,
+                               .calls = c->calls,
+                               .n_calls = c->n_calls};
+    message(&w, c->n_over, &last);
     jsonw_close(&w, ']');
     usage(&w, c);
     chat_citations(&w, c, false);
@@ -236,6 +269,7 @@ static void on_json(struct request *q, const struct json *body)
     static const struct chat_dialect dialect = {.begin = begin,
                                                 .text = stream_text,
                                                 .call = stream_call,
+                                                .choice = choice,
                                                 .end = end,
                                                 .fail = fail,
                                                 .whole = whole};
@@ -244,5 +278,7 @@ static void on_json(struct request *q, const struct json *body)
 
 void api_chat(struct request *q)
 {
-    api_read_json(q, on_json);
+    if (!api_job_instead(q)) {
+        api_read_json(q, on_json);
+    }
 }

@@ -532,5 +532,7 @@ static void on_json(struct request *q, const struct json *body)
 
 void api_messages(struct request *q)
 {
-    api_read_json(q, on_json);
+    if (!api_job_instead(q)) {
+        api_read_json(q, on_json);
+    }
 }

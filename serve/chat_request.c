@@ -338,7 +338,8 @@ static enum status read_sampling(const struct json *body, struct chat_request *o
     }
     if (s == STATUS_OK) {
         *param = "n";
-        s = jsonr_int(body, "n", 1, 1, 1, &n, err);
+        s = jsonr_int(body, "n", 1, CHAT_CHOICES_MAX, 1, &n, err);
+        out->choices = (size_t)n;
     }
     return s;
 }

@@ -14,6 +14,7 @@
 #define CHAT_BIASES_MAX 300
 #define CHAT_TOOLS_MAX 128
 #define CHAT_CALLS_A_MESSAGE 64
+#define CHAT_CHOICES_MAX 8
 
 struct chat_request {
     const char *model;                    /* as asked */
@@ -22,6 +23,7 @@ struct chat_request {
     struct str earlier[CHAT_EARLIER_MAX]; /* earlier user turns, oldest first */
     size_t n_earlier;
     bool stream, include_usage;
+    size_t choices;    /* answers to the one question ("n"), at least 1 */
     bool plain;        /* the model of this machine was asked for: no documents */
     Vs__Filter filter; /* of the object "carrel", collection included */
     bool filtered;

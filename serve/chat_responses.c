@@ -239,7 +239,7 @@ static void response(struct jsonw *w, const struct chat *c, const char *status)
     jsonw_field_z(w, "object", "response");
     jsonw_field_int(w, "created_at", c->created_wall_ms / 1000);
     jsonw_field_z(w, "status", status);
-    jsonw_field_bool(w, "background", false);
+    jsonw_field_bool(w, "background", c->q != NULL && c->q->job != NULL);
     failure(w, c, strcmp(status, "failed") == 0);
     jsonw_key(w, "incomplete_details");
     jsonw_raw(w, strcmp(status, "incomplete") == 0 ? STR("{\"reason\":\"max_output_tokens\"}")

@@ -14,9 +14,10 @@ struct responses {
     const char *previous; /* previous_response_id; NULL: none */
     struct str before;    /* the turns before: messages as JSON, without brackets; "" none */
     bool store;           /* the turn is kept */
-    bool instructed;      /* the first message is "instructions" */
-    size_t n_before;      /* messages in `before` */
-    bool with_results;    /* include: file_search_call.results */
+    bool background;
+    bool instructed;   /* the first message is "instructions" */
+    size_t n_before;   /* messages in `before` */
+    bool with_results; /* include: file_search_call.results */
     /* the stream */
     uint64_t sequence;
     size_t outputs; /* items begun */

@@ -19,7 +19,7 @@ enum status responses_read(const struct json *body, struct responses *out, const
                            struct error *err)
 {
     struct str previous = {0};
-    bool background = false;
+    bool stream = false;
     const struct json *include = jsonr_get(body, "include");
     *out = (struct responses){.body = body, .message = SIZE_MAX};
     *param = "previous_response_id";
@@ -30,14 +30,25 @@ enum status responses_read(const struct json *body, struct responses *out, const
     }
     if (s == STATUS_OK) {
         *param = "background";
-        s = jsonr_bool(body, "background", false, &background, err);
+        s = jsonr_bool(body, "background", false, &out->background, err);
     }
     if (s != STATUS_OK) {
         return s;
     }
-    if (background) {
-        *param = "background";
-        return error_set(err, STATUS_UNSUPPORTED, "background responses are not made here");
+    if (out->background) {
+        *param = "stream";
+        s = jsonr_bool(body, "stream", false, &stream, err);
+        if (s == STATUS_OK && stream) {
+            s = error_set(err, STATUS_UNSUPPORTED,
+                          "a background response is not streamed: ask for it by its id");
+        }
+        if (s == STATUS_OK && !out->store) {
+            *param = "store";
+            s = error_set(err, STATUS_INVALID, "a background response is kept: store must be true");
+        }
+        if (s != STATUS_OK) {
+            return s;
+        }
     }
     if (jsonr_get(body, "conversation") != NULL) {
         *param = "conversation";

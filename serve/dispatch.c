@@ -130,6 +130,21 @@ static void refuse_act(struct request *q)
     buf_deinit(&b);
 }
 
+enum status serve_sign(struct request *q, int64_t life_ms, struct error *err)
+{
+    struct caller c = {
+        .tenant = q->who->tenant,
+        .user = q->who->user,
+        .groups = q->who->groups,
+        .n_groups = q->who->n_groups,
+        .admin = q->who->admin,
+        .collections = q->who->collections,
+        .n_collections = q->who->n_collections,
+        .expires_wall_ms = clock_wall_ms() + life_ms,
+    };
+    return caller_sign(&q->serve->svc->identity, &c, q->arena, &q->token, &q->token_len, err);
+}
+
 static bool allowed(struct request *q)
 {
     const struct route *route = q->match.route;
@@ -158,19 +173,8 @@ static bool allowed(struct request *q)
         api_error(q, 403, NULL, "csrf", "X-CSRF-Token is missing or not this session's.");
         return false;
     }
-    struct caller c = {
-        .tenant = q->who->tenant,
-        .user = q->who->user,
-        .groups = q->who->groups,
-        .n_groups = q->who->n_groups,
-        .admin = q->who->admin,
-        .collections = q->who->collections,
-        .n_collections = q->who->n_collections,
-        .expires_wall_ms =
-            clock_wall_ms() + q->serve->settings->http.request_timeout_ms + CALLER_SLACK_MS,
-    };
     struct error err;
-    if (caller_sign(&q->serve->svc->identity, &c, q->arena, &q->token, &q->token_len, &err) !=
+    if (serve_sign(q, q->serve->settings->http.request_timeout_ms + CALLER_SLACK_MS, &err) !=
         STATUS_OK) {
         api_fail(q, &err);
         return false;

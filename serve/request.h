@@ -16,6 +16,7 @@
 #define REQUEST_CALLS_MAX 8
 
 struct serve; /* serve/service.h */
+struct job;   /* serve/jobs.h */
 
 /* A call in flight. Its functions get the request; on_reply may be NULL. */
 struct api_call {
@@ -39,6 +40,8 @@ struct request {
     const struct session *session; /* NULL: by key, or open */
     const uint8_t *token;          /* the signed caller */
     size_t token_len;
+    struct job *job;         /* jobs.h: it runs as one; NULL: it has a client */
+    const char *answer_id;   /* what its answer is to be called; NULL: as it comes */
     struct json *body;       /* freed with the request */
     struct json *translated; /* the body in another API's words; likewise */
     struct buf out;          /* an answer being put together; freed with the request */

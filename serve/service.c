@@ -1,6 +1,8 @@
 /* Start and end of serve. */
 #include "serve/service.h"
 
+#include "serve/jobs.h"
+
 #include <arpa/inet.h>
 #include <errno.h>
 #include <limits.h>
@@ -177,6 +179,9 @@ static enum status serve_open(struct service *svc, struct error *err)
         st = fair_open(&fo, &s->fair, err);
     }
     if (st == STATUS_OK) {
+        st = jobs_new(s, &s->jobs, err);
+    }
+    if (st == STATUS_OK) {
         load_page(s);
         st = open_http(s, err);
     }
@@ -235,7 +240,7 @@ static void on_fair_closed(void *data)
 
 void serve_admin_done(struct serve *s)
 {
-    if (s->http == NULL && s->outbound == NULL && lane_idle(&s->admin) &&
+    if (s->http == NULL && s->outbound == NULL && s->jobs == NULL && lane_idle(&s->admin) &&
         lane_idle(&s->passwords) && lane_idle(&s->files)) {
         fair_close(s->fair, on_fair_closed, s);
     }
@@ -262,9 +267,17 @@ static void on_http_closed(void *data)
     webhooks_close(s->webhooks, on_webhooks_closed, s);
 }
 
+static void on_jobs_closed(void *data)
+{
+    struct serve *s = data;
+    s->jobs = NULL;
+    serve_admin_done(s);
+}
+
 static void serve_close(struct service *svc)
 {
     struct serve *s = svc->state;
+    jobs_close(s->jobs, on_jobs_closed, s);
     conversations_sweep_stop(s->sweep);
     http_server_close(s->http, on_http_closed, s);
 }

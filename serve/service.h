@@ -23,8 +23,9 @@ struct serve {
     struct answers *answers;
     struct conversations_sweep *sweep;
     struct outbound *outbound; /* NULL once closed */
-    struct fair *fair; /* limits, and who used what */
     struct webhooks *webhooks;
+    struct fair *fair;         /* limits, and who used what */
+    struct jobs *jobs;         /* NULL once closed */
     struct lane admin;         /* keys and tenants being written */
     struct lane files;         /* files that are uploaded, being written and read */
     struct static_files *page; /* NULL: not built */
@@ -55,7 +56,9 @@ void serve_metrics(const struct serve *s, struct buf *out);
 extern const struct rpc_handler serve_handlers[SERVE_HANDLERS];
 /* forget.c: the handler of serve.Forget */
 void serve_forget(struct rpc_call *call, const ProtobufCMessage *m);
-/* dispatch.c */
+/* dispatch.c: q's caller, signed for the other services for so long */
+struct request;
+enum status serve_sign(struct request *q, int64_t life_ms, struct error *err) MUST_CHECK;
 void serve_on_request(struct http_request *r, void *serve);
 void serve_on_done(struct http_request *r, int status, void *serve);
 

@@ -336,6 +336,11 @@ const struct setting settings_schema[] = {
     ROW("conversations.keep_days", INT, conversations.keep_days, 0, 3650, "90",
         "A conversation of the page is kept for its owner until so many days have gone without a "
         "new question in it; then it and the links to it go. 0: none is kept."),
+    ROW("jobs.keep_hours", INT, jobs.keep_hours, 1, 720, "24",
+        "What a job answered is kept for so long after it was asked for."),
+    ROW("jobs.max_minutes", INT, jobs.max_minutes, 1, 1440, "60",
+        "Longest life of a job, its wait for a place included."),
+
     ROW("files.keep_days", INT, files.keep_days, 1, 3650, "30",
         "A file uploaded through POST /v1/files is kept beside the documents for so many days; "
         "what "
@@ -447,6 +452,7 @@ const struct setting_section settings_sections[] = {
     {"reranker", "Reading the best passages again beside the question."},
     {"responses", "Responses that clients of the API asked to have kept."},
     {"conversations", "What people asked on the page, kept for themselves."},
+    {"jobs", "Answers that are asked for now and fetched later."},
     {"files", "Files that clients of the API upload for vector stores."},
     {"retrieve", "Finding passages."},
     {"generate", "Writing answers."},

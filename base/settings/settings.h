@@ -175,6 +175,9 @@ struct settings {
         int64_t timeout_ms, retry_hours, disable_hours, keep_days;
     } webhooks;
     struct {
+        int64_t keep_hours, max_minutes;
+    } jobs;
+    struct {
         int64_t keep_days, max_total_bytes; /* POST /v1/files */
     } files;
     struct {

@@ -87,6 +87,8 @@ void request_abort(struct http_request *r);
  * cut. */
 void request_fail(struct http_request *r, int status, const char *type, const char *message);
 void request_body_end(struct http_request *r);
+/* The answer of a request without a connection: handed over, and the request ends. */
+void request_sink(struct http_request *r, int status, struct str body);
 /* The last byte of the answer is queued. */
 void request_answered(struct http_request *r);
 /* An error page for what never became a request. */

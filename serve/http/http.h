@@ -80,6 +80,10 @@ struct http_request {
      * its own kind. NULL: on_abort, and it is cut. */
     void (*on_fail)(struct http_request *r, const char *message);
 
+    /* of a request without a connection; NULL once it is answered */
+    void (*sink)(void *data, int status, struct str body);
+    void *sink_data;
+
     /* private to conn.c and response.c */
     struct http_conn *conn; /* NULL once nothing can be answered */
     struct http_server *server;
@@ -156,9 +160,21 @@ const char *http_reason(int status);
 /* Keeps the struct and its arena while work that cannot be cancelled still points at it. */
 void http_request_hold(struct http_request *r);
 void http_request_release(struct http_request *r);
+/* Nothing can be answered any more. */
 static inline bool http_request_gone(const struct http_request *r)
 {
-    return r->conn == NULL;
+    return r->conn == NULL && r->sink == NULL;
 }
+
+/* ---- a request without a connection ---- */
+
+/* Runs handlers like any other: r->body, filled by the caller, is its whole body; what is answered
+ * goes to sink instead, once, before the request ends. Streams are not: they are answered as
+ * errors. NULL: out of memory. Ended by its answer or http_request_drop. */
+struct http_request *http_request_detached(struct http_server *s,
+                                           void (*sink)(void *data, int status, struct str body),
+                                           void *data);
+/* As if the client had gone: on_abort, on_done; sink does not run. */
+void http_request_drop(struct http_request *r);
 
 #endif

@@ -29,6 +29,36 @@ struct http_request *request_new(struct http_conn *c)
     return r;
 }
 
+struct http_request *http_request_detached(struct http_server *s,
+                                           void (*sink)(void *data, int status, struct str body),
+                                           void *data)
+{
+    struct http_request *r = calloc(1, sizeof *r);
+    if (r == NULL) {
+        return NULL;
+    }
+    arena_init(&r->arena, HTTP_ARENA_MAX);
+    struct http_head *head = arena_alloc(&r->arena, sizeof *head);
+    if (head == NULL) {
+        free(r);
+        return NULL;
+    }
+    head->verb = VERB_POST;
+    r->head = head;
+    r->server = s;
+    r->refs = 1;
+    r->sink = sink;
+    r->sink_data = data;
+    r->body_state = BODY_COMPLETE;
+    r->started_ms = clock_monotonic_ms();
+    r->deadline_ms = r->started_ms + s->limits.request_timeout_ms;
+    buf_init(&r->body, s->limits.max_body_bytes);
+    buf_init(&r->headers, 16384);
+    id_new(r->id);
+    s->stats.requests_in_flight++;
+    return r;
+}
+
 void http_request_hold(struct http_request *r)
 {
     r->refs++;
@@ -65,6 +95,24 @@ void request_abort(struct http_request *r)
     if (on_abort != NULL) {
         on_abort(r);
     }
+    detach(r);
+}
+
+void http_request_drop(struct http_request *r)
+{
+    r->sink = NULL;
+    request_abort(r);
+}
+
+void request_sink(struct http_request *r, int status, struct str body)
+{
+    void (*sink)(void *, int, struct str) = r->sink;
+    r->sink = NULL;
+    r->on_abort = NULL;
+    r->answer = ANSWER_OVER;
+    r->status = status;
+    r->bytes_out = body.len;
+    sink(r->sink_data, status, body);
     detach(r);
 }
 

@@ -168,6 +168,10 @@ static void send_buf(struct http_conn *c, struct buf *b)
 
 void http_respond(struct http_request *r, int status, const char *type, struct str body)
 {
+    if (r->sink != NULL) {
+        request_sink(r, status, body);
+        return;
+    }
     if (!can_answer(r) || r->answer != ANSWER_NONE) {
         return;
     }
@@ -248,6 +252,8 @@ void http_respond_buf(struct http_request *r, int status, const char *type, stru
     buf_init(body, taken.max);
     if (buf_status(&taken) != STATUS_OK) {
         http_respond_error(r, 503, "server_error", NULL, NULL, "Out of memory: try again shortly.");
+    } else if (r->sink != NULL) {
+        request_sink(r, status, buf_view(&taken));
     } else if (can_answer(r) && r->answer == ANSWER_NONE) {
         if (json_unchanged(r, status, type, buf_view(&taken))) {
             status = 304;
@@ -321,6 +327,11 @@ bool http_choose(struct http_request *r, const struct http_version_of *v, int *s
 
 void http_stream_begin(struct http_request *r, int status, const char *type, int64_t length)
 {
+    if (r->sink != NULL) {
+        http_respond_error(r, 400, "invalid_request_error", NULL, NULL,
+                           "What is streamed cannot be asked for this way.");
+        return;
+    }
     if (!can_answer(r) || r->answer != ANSWER_NONE) {
         return;
     }

@@ -27,6 +27,8 @@ static const struct {
     {"/mcp", ENTERED},
     {"/api/search", ENTERED},
     {"/api/documents", UPLOADS},
+    {"/v1/files", UPLOADS},
+    {"/v1/vector_stores/{id}/search", ENTERED},
 };
 
 unsigned fair_uses(const char *pattern, bool post)

@@ -125,7 +125,7 @@ describe("openai", () => {
     assert.ok(r.output[0].results.every((x) => x.attributes.collection === "kitchen"));
     const bad = (more) => openai.responses.create({ model: "carrel", input: "x", ...more });
     await assert.rejects(bad({ tools: [{ type: "web_search" }] }), { status: 400, param: "tools" });
-    await assert.rejects(bad({ background: true }), { status: 400, param: "background" });
+    await assert.rejects(bad({ background: true, stream: true }), { status: 400, param: "stream" });
     await assert.rejects(bad({ input: [] }), { status: 400, param: "input" });
     await assert.rejects(bad({ input: [{ role: "user", content: [{ type: "input_image", image_url: "x" }] }] }), { status: 400 });
     await assert.rejects(bad({ model: "gpt-5" }), { status: 404, code: "model_not_found" });

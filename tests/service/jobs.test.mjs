@@ -1,0 +1,158 @@
+// Answers that are asked for now and fetched later: jobs, responses in the background, callbacks; and n answers to one question.
+import assert from "node:assert/strict";
+import { execFile } from "node:child_process";
+import { createHmac } from "node:crypto";
+import { createServer } from "node:http";
+import { join } from "node:path";
+import { after, before, test } from "node:test";
+import { promisify } from "node:util";
+import { binDir, startAppliance, until } from "./appliance.mjs";
+
+const exec = promisify(execFile);
+const question = "When is the espresso machine descaled?";
+const answer = /first Monday of every month/;
+const chat = { model: "carrel", messages: [{ role: "user", content: question }] };
+const posted = [];
+let a, reader, hook, port;
+
+before(async () => {
+  hook = createServer((req, res) => {
+    let body = "";
+    req.on("data", (d) => (body += d)).on("end", () => {
+      posted.push({ path: req.url, headers: req.headers, body });
+      res.writeHead(posted.filter((p) => p.path === "/flaky").length === 1 && req.url === "/flaky" ? 503 : 204).end();
+    });
+  });
+  await new Promise((done) => hook.listen(0, "127.0.0.1", done));
+  port = hook.address().port;
+  a = await startAppliance({ config: `http:\n  requests_per_minute: 0\nwebhooks:\n  allow_private: ["http://127.0.0.1:${port}"]\n` });
+  a.drop("kitchen/coffee.md", "# Coffee\n\nThe espresso machine is descaled on the first Monday of every month.\n");
+  await a.settled({ n: 1 });
+  reader = (await exec(join(binDir, "carrel"), ["key", "create", "reader", "--home", a.home])).stdout.trim();
+});
+after(async () => {
+  await a?.stop();
+  hook?.close();
+});
+
+const call = async (method, path, body, { key = a.key, headers = {} } = {}) => {
+  const r = await a.request(path, { method, body, key, headers });
+  return { status: r.status, headers: r.headers, body: await r.json() };
+};
+const over = (id, key) => until(`job ${id} is over`, async () => {
+  const j = (await call("GET", `/api/jobs/${id}`, undefined, { key })).body;
+  return !["queued", "running"].includes(j.status) && j;
+});
+
+test("a chat as a job: 202, polled, its answer as it would have been; nobody else's", { timeout: 60_000 }, async () => {
+  const made = await call("POST", "/api/jobs", { chat }, { key: reader });
+  assert.equal(made.status, 202);
+  assert.equal(made.headers.get("location"), `/api/jobs/${made.body.id}`);
+  assert.ok(["queued", "running"].includes(made.body.status));
+  const end = await over(made.body.id, reader);
+  assert.deepEqual([end.status, end.http_status, end.kind, end.result.object], ["completed", 200, "chat", "chat.completion"]);
+  assert.match(end.result.choices[0].message.content, answer);
+  const record = await a.get(`/api/answers/${end.result.carrel.answer_id}`);
+  assert.equal(record.outcome, "answered", "it is in the record like any other");
+  const other = (await a.post("/api/keys", { name: "other", role: "reader" })).key;
+  assert.equal((await call("GET", `/api/jobs/${made.body.id}`, undefined, { key: other })).status, 404);
+  assert.deepEqual((await call("GET", "/api/jobs", undefined, { key: reader })).body.jobs.map((j) => j.id), [made.body.id]);
+  assert.deepEqual((await call("DELETE", `/api/jobs/${made.body.id}`, undefined, { key: reader })).body.deleted, true);
+  assert.equal((await call("GET", `/api/jobs/${made.body.id}`, undefined, { key: reader })).status, 404);
+});
+
+test("Prefer: respond-async makes a job of chat, responses, messages and an upload", { timeout: 120_000 }, async () => {
+  const headers = { prefer: "respond-async" };
+  const one = await call("POST", "/v1/chat/completions", { ...chat, stream: true }, { headers });
+  assert.equal(one.status, 202);
+  assert.equal(one.headers.get("preference-applied"), "respond-async");
+  assert.match((await over(one.body.id)).result.choices[0].message.content, answer);
+  const two = await call("POST", "/v1/messages", { model: "carrel", max_tokens: 200, messages: chat.messages }, { headers });
+  assert.match((await over(two.body.id)).result.content[0].text, answer);
+  const three = await a.request("/api/documents?path=later/tea.md", { method: "POST", body: "# Tea\n\nThe kettle is cleaned on Fridays.\n", headers });
+  assert.equal(three.status, 202);
+  const job = await three.json();
+  const end = await over(job.id);
+  assert.deepEqual([end.kind, end.status, end.result.ready, end.result.documents[0].state], ["ingest", "completed", true, "ready"]);
+  const wrong = await call("POST", "/v1/chat/completions", { model: "gpt-5", messages: chat.messages }, { headers });
+  const failed = await over(wrong.body.id);
+  assert.deepEqual([failed.status, failed.http_status, failed.result.error.code], ["failed", 404, "model_not_found"]);
+  for (const bad of [{}, { chat: "x" }, { chat, callback_url: "http://169.254.169.254/" }, { chat, callback_url: "file:///etc/passwd" }]) {
+    assert.equal((await call("POST", "/api/jobs", bad)).status, 400, JSON.stringify(bad));
+  }
+});
+
+test("a callback is posted, signed, and tried again", { timeout: 60_000 }, async () => {
+  const url = `http://127.0.0.1:${port}/flaky`;
+  const made = (await call("POST", "/api/jobs", { chat, callback_url: url })).body;
+  await until("the callback came twice", async () => posted.length === 2);
+  const { headers, body } = posted[1];
+  assert.equal(headers["x-carrel-job"], made.id);
+  const mac = createHmac("sha256", made.callback_secret).update(`${headers["x-carrel-timestamp"]}.${body}`).digest("hex");
+  assert.equal(headers["x-carrel-signature"], `v1=${mac}`);
+  assert.match(JSON.parse(body).result.choices[0].message.content, answer);
+  await until("it is written down", async () => /delivered/.test((await call("GET", `/api/jobs/${made.id}`)).body.callback ?? ""));
+});
+
+test("a response in the background: queued, fetched by its id, gone on from, cancelled", { timeout: 60_000 }, async () => {
+  const made = await call("POST", "/v1/responses", { model: "carrel", input: question, background: true }, { key: reader });
+  assert.equal(made.status, 200);
+  assert.deepEqual([made.body.status, made.body.background, made.body.output], ["queued", true, []]);
+  const end = await until("the response is there", async () => {
+    const r = (await call("GET", `/v1/responses/${made.body.id}`, undefined, { key: reader })).body;
+    return !["queued", "in_progress"].includes(r.status) && r;
+  });
+  assert.deepEqual([end.id, end.status, end.background], [made.body.id, "completed", true]);
+  assert.match(end.output.at(-1).content[0].text, answer);
+  const next = await call("POST", "/v1/responses", { model: "carrel", input: question, previous_response_id: made.body.id }, { key: reader });
+  assert.equal(next.status, 200);
+  assert.equal((await call("GET", `/v1/responses/${made.body.id}`)).status, 404, "another's");
+  assert.equal((await call("POST", `/v1/responses/${made.body.id}/cancel`, {}, { key: reader })).body.status, "completed");
+  assert.equal((await call("POST", "/v1/responses", { model: "carrel", input: "x y", background: true, stream: true })).status, 400);
+  assert.equal((await call("POST", "/v1/responses", { model: "carrel", input: "x y", background: true, store: false })).status, 400);
+  const bad = (await call("POST", "/v1/responses", { model: "gpt-5", input: "x y", background: true })).body;
+  await until("it failed", async () => (await call("GET", `/v1/responses/${bad.id}`)).body.status === "failed");
+});
+
+test("n answers to one question, whole and as a stream", { timeout: 60_000 }, async () => {
+  const whole = (await call("POST", "/v1/chat/completions", { ...chat, n: 3, seed: 1 })).body;
+  assert.deepEqual(whole.choices.map((c) => [c.index, c.finish_reason]), [[0, "stop"], [1, "stop"], [2, "stop"]]);
+  assert.ok(whole.choices.every((c) => answer.test(c.message.content)));
+  const text = await (await a.request("/v1/chat/completions", { method: "POST", body: { ...chat, n: 2, stream: true, stream_options: { include_usage: true } } })).text();
+  const chunks = text.split("\n\n").filter((l) => l.startsWith("data: {")).map((l) => JSON.parse(l.slice(6)));
+  const said = ["", ""], ends = [0, 0], roles = [0, 0];
+  for (const c of chunks.flatMap((x) => x.choices)) {
+    said[c.index] += c.delta.content ?? "";
+    ends[c.index] += c.finish_reason !== null;
+    roles[c.index] += c.delta.role === "assistant";
+  }
+  assert.ok(said.every((s) => answer.test(s)));
+  assert.deepEqual([ends, roles], [[1, 1], [1, 1]]);
+  assert.ok(chunks.at(-1).usage);
+  assert.equal((await call("POST", "/v1/chat/completions", { ...chat, n: 9 })).status, 400);
+});
+
+test("a job that was under way when serve ended is told as interrupted; a document that is erased takes results along", { timeout: 120_000 }, async () => {
+  const done = (await call("POST", "/api/jobs", { chat })).body;
+  await over(done.id);
+  const id = (await a.documents()).find((d) => d.path === "kitchen/coffee.md").id;
+  const waits = (await call("POST", "/api/jobs", { ingest: { documents: [id] } })).body;
+  assert.equal((await over(waits.id)).result.ready, true);
+  await exec(join(binDir, "carrel"), ["erase", "--document", id, "--yes", "--home", a.home]);
+  assert.equal((await call("GET", `/api/jobs/${done.id}`)).status, 404);
+
+  await a.post("/api/progress", { paused: true });
+  a.drop("kitchen/later.md", "# Later\n\nNot read yet.\n");
+  const late = await until("it waits", async () => (await a.documents()).find((d) => d.path === "kitchen/later.md"));
+  const stays = (await call("POST", "/api/jobs", { ingest: { documents: [late.id] } })).body;
+  const cancelled = (await call("POST", "/api/jobs", { ingest: { documents: [late.id] } })).body;
+  await until("it runs", async () => (await call("GET", `/api/jobs/${cancelled.id}`)).body.status === "running");
+  assert.equal((await call("DELETE", `/api/jobs/${cancelled.id}`)).body.status, "cancelled");
+  assert.equal((await over(cancelled.id)).status, "cancelled");
+  const { home, key } = a;
+  await a.stop({ keep: true });
+  a = await startAppliance({ home, config: null });
+  a.key ??= key;
+  const end = (await call("GET", `/api/jobs/${stays.id}`)).body;
+  assert.deepEqual([end.status, end.result.error.code], ["failed", "interrupted"]);
+});
