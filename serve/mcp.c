@@ -145,6 +145,8 @@ static void on_json(struct request *q, const struct json *body)
         struct jsonw w;
         result_open(q, &w);
         result_close(q, &w);
+    } else if (is(method, "tools/list") && jsonr_get(params, "cursor") != NULL) {
+        refuse(q, -32602, "there is no such page: all tools are on the first");
     } else if (is(method, "tools/list")) {
         list_tools(q);
     } else if (is(method, "tools/call")) {
@@ -154,8 +156,39 @@ static void on_json(struct request *q, const struct json *body)
     }
 }
 
+/* A page of some web site may not call on behalf of who visits it: the specification asks for it,
+ * although no page has the key. This machine's own pages may, as the inspector is one. */
+static bool origin_ok(const struct request *q)
+{
+    struct str origin = http_head_get(q->http->head, "origin");
+    struct str host = q->http->head->host;
+    if (origin.ptr == NULL) {
+        return true;
+    }
+    const char *at = memmem(origin.ptr, origin.len, "://", 3);
+    if (at == NULL) {
+        return false;
+    }
+    struct str from = {at + 3, origin.len - (size_t)(at + 3 - origin.ptr)};
+    if (from.len == host.len && from.len > 0 && strncasecmp(from.ptr, host.ptr, from.len) == 0) {
+        return true;
+    }
+    static const char *const here[] = {"localhost", "127.0.0.1", "[::1]"};
+    for (size_t i = 0; i < sizeof here / sizeof here[0]; i++) {
+        struct str name = str_from(here[i]);
+        if (str_starts(from, name) && (from.len == name.len || from.ptr[name.len] == ':')) {
+            return true;
+        }
+    }
+    return false;
+}
+
 void api_mcp(struct request *q)
 {
+    if (!origin_ok(q)) {
+        api_error(q, 403, NULL, "forbidden", "Pages of other sites may not call this (Origin).");
+        return;
+    }
     api_read_json(q, on_json);
 }
 

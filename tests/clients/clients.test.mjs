@@ -134,6 +134,54 @@ describe("openai", () => {
     await assert.rejects(new OpenAI({ baseURL: `${a.url}/v1`, apiKey: "wrong" }).responses.create({ model: "carrel", input: "x" }), { status: 401 });
   });
 
+  test("files and vector stores: uploaded, polled, searched, a batch, taken out", async () => {
+    const file = await openai.files.create({ file: new File(["The lift is inspected in May.\n"], "lift.txt"), purpose: "assistants" });
+    assert.equal(file.filename, "lift.txt");
+    assert.equal((await openai.files.retrieve(file.id)).bytes, file.bytes);
+    assert.equal(await (await openai.files.content(file.id)).text(), "The lift is inspected in May.\n");
+    const store = await openai.vectorStores.create({ name: "house", metadata: { a: "b" } });
+    const one = await openai.vectorStores.files.createAndPoll(store.id, { file_id: file.id, attributes: { floor: 3 } });
+    assert.deepEqual([one.status, one.attributes], ["completed", { floor: 3 }]);
+    const two = await openai.vectorStores.files.uploadAndPoll(store.id, new File(["The stairs are swept on Mondays.\n"], "stairs.txt"));
+    assert.equal(two.status, "completed");
+    const found = await collect(await openai.vectorStores.search(store.id, { query: "When is the lift inspected?", filters: { type: "and", filters: [{ type: "gte", key: "floor", value: 3 }] }, max_num_results: 5 }));
+    assert.deepEqual(found.map((x) => [x.file_id, x.filename]), [[file.id, "lift.txt"]]);
+    assert.match(found[0].content[0].text, /in May/);
+    assert.equal((await openai.vectorStores.files.update(one.id, { vector_store_id: store.id, attributes: { floor: 4 } })).attributes.floor, 4);
+    const batch = await openai.vectorStores.fileBatches.uploadAndPoll(store.id, { files: [new File(["The cellar is dry.\n"], "cellar.txt"), new File(["The attic is cold.\n"], "attic.txt")] });
+    assert.deepEqual([batch.status, batch.file_counts.completed], ["completed", 2]);
+    assert.equal((await collect(openai.vectorStores.fileBatches.listFiles(batch.id, { vector_store_id: store.id }))).length, 2);
+    const names = (await collect(openai.vectorStores.files.list(store.id, { limit: 2 }))).map((f) => f.carrel.path).sort();
+    assert.deepEqual(names, ["house/attic.txt", "house/cellar.txt", "house/lift.txt", "house/stairs.txt"], "every page is walked");
+    const text = await collect(await openai.vectorStores.files.content(two.id, { vector_store_id: store.id }));
+    assert.match(text[0].text, /swept on Mondays/);
+    const r = await openai.responses.create({ model: "carrel", input: "When is the lift inspected?", tools: [{ type: "file_search", vector_store_ids: [store.id] }], include: ["file_search_call.results"] });
+    assert.match(r.output_text, /in May/);
+    assert.ok((await collect(openai.vectorStores.list())).some((s) => s.id === store.id));
+    assert.equal((await openai.vectorStores.update(store.id, { name: "the house" })).name, "the house");
+    assert.equal((await openai.vectorStores.files.delete(two.id, { vector_store_id: store.id })).deleted, true);
+    await assert.rejects(openai.vectorStores.files.retrieve(two.id, { vector_store_id: store.id }), { status: 404 });
+    assert.equal((await openai.vectorStores.delete(store.id)).deleted, true);
+    assert.equal((await openai.files.delete(file.id)).deleted, true);
+    await assert.rejects(openai.files.retrieve(file.id), { status: 404 });
+    await assert.rejects(openai.vectorStores.files.create(store.id, { file_id: "file-nothere" }), { status: 404 });
+  });
+
+  test("a response in the background is polled; several answers", async () => {
+    let r = await openai.responses.create({ model: "carrel", input: question, background: true });
+    assert.equal(r.status, "queued");
+    for (; ["queued", "in_progress"].includes(r.status); r = await openai.responses.retrieve(r.id)) await new Promise((done) => setTimeout(done, 100));
+    assert.equal(r.status, "completed");
+    assert.match(r.output_text ?? r.output.at(-1).content[0].text, espresso);
+    assert.equal((await openai.responses.cancel(r.id)).status, "completed");
+    const chat = await openai.chat.completions.create({ model: "carrel", n: 2, messages: [{ role: "user", content: question }] });
+    assert.deepEqual(chat.choices.map((c) => [c.index, espresso.test(c.message.content)]), [[0, true], [1, true]]);
+    const stream = openai.chat.completions.stream({ model: "carrel", n: 2, messages: [{ role: "user", content: question }] });
+    const final = await stream.finalChatCompletion();
+    assert.equal(final.choices.length, 2);
+    assert.ok(final.choices.every((c) => espresso.test(c.message.content)));
+  });
+
   test("a client that leaves a stream leaves nothing behind", async () => {
     for (let i = 0; i < 5; i++) {
       const s = await openai.responses.create({ model: "carrel", input: question, stream: true });

@@ -51,7 +51,7 @@ static void shapes(void **state)
          "url\"}]}]}",
          STATUS_INVALID, "messages"},
         {"{\"model\":\"carrel\",\"temperature\":9," ASK "}", STATUS_INVALID, "temperature"},
-        {"{\"model\":\"carrel\",\"n\":2," ASK "}", STATUS_INVALID, "n"},
+        {"{\"model\":\"carrel\",\"n\":9," ASK "}", STATUS_INVALID, "n"},
         {"{\"model\":\"carrel\",\"stream\":\"yes\"," ASK "}", STATUS_INVALID, "stream"},
         {"{\"model\":\"tiny\"," ASK "}", STATUS_OK, NULL},
         {"{\"model\":\"carrel\",\"tools\":[" TOOL "],\"tool_choice\":\"auto\"," ASK "}", STATUS_OK,
