@@ -182,6 +182,9 @@ static enum status serve_open(struct service *svc, struct error *err)
         st = jobs_new(s, &s->jobs, err);
     }
     if (st == STATUS_OK) {
+        st = storage_start(svc, s->auth, s->answers, s->fair, &s->storage, err);
+    }
+    if (st == STATUS_OK) {
         load_page(s);
         st = open_http(s, err);
     }
@@ -238,11 +241,18 @@ static void on_fair_closed(void *data)
     answers_close(s->answers, on_answers_closed, s);
 }
 
+static void on_storage_stopped(void *data)
+{
+    struct serve *s = data;
+    s->storage = NULL;
+    fair_close(s->fair, on_fair_closed, s);
+}
+
 void serve_admin_done(struct serve *s)
 {
     if (s->http == NULL && s->outbound == NULL && s->jobs == NULL && lane_idle(&s->admin) &&
         lane_idle(&s->passwords) && lane_idle(&s->files)) {
-        fair_close(s->fair, on_fair_closed, s);
+        storage_stop(s->storage, on_storage_stopped, s);
     }
 }
 

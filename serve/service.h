@@ -11,6 +11,7 @@
 #include "serve/outbound.h"
 #include "serve/usage/fair.h"
 #include "serve/webhooks.h"
+#include "serve/usage/storage.h"
 
 #define STATUS_CLASSES 6
 
@@ -26,6 +27,7 @@ struct serve {
     struct webhooks *webhooks;
     struct fair *fair;         /* limits, and who used what */
     struct jobs *jobs;         /* NULL once closed */
+    struct storage *storage;   /* what documents take, a day */
     struct lane admin;         /* keys and tenants being written */
     struct lane files;         /* files that are uploaded, being written and read */
     struct static_files *page; /* NULL: not built */

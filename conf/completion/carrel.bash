@@ -8,7 +8,7 @@ _carrel() {
     --port | -p | --top-k | -k) return ;;
     esac
     if [ "$COMP_CWORD" -eq 1 ]; then
-        mapfile -t COMPREPLY < <(compgen -W 'up stop status doctor docs queue sources ingest search ask explain config verify backup restore leaktest key tenant eval vectors erase hold quarantine encoder model --help --version' -- "$cur")
+        mapfile -t COMPREPLY < <(compgen -W 'up stop status doctor docs queue sources ingest search ask explain config verify backup restore leaktest key tenant eval vectors erase hold quarantine usage limits encoder model --help --version' -- "$cur")
         return
     fi
     case $cmd in
@@ -32,6 +32,8 @@ _carrel() {
     quarantine) options='list release --home --json --key-file --help' ;;
     hold) options='add list remove --home --json --key-file --document --path --collection --reason --help' ;;
     leaktest) options='--home --json --key-file --every --rules --help' ;;
+    usage) options='csv --home --json --key-file --tenant --help' ;;
+    limits) options='list set reset key user team tenant --home --json --key-file --tenant --help' ;;
     encoder) options='list build cancel compare promote rollback remove --dims --model --against --force --watch --home --json --key-file --help' ;;
     model) options='import list verify remove show plan bench eval quantize --prompt --generate --threads --streams --device --context --users --vram --shape --weights --kv --home --json --as --name --query-prefix --passage-prefix --force --help' ;;
     config) options='check default reference --home --help' ;;

@@ -143,3 +143,78 @@ enum status books_enter(sqlite3 *db, const struct book_entry *list, size_t n, in
     }
     return s;
 }
+
+/* ---- storage ---- */
+
+static enum status store_one(sqlite3 *db, const struct book_stored *b, int64_t day, int64_t *more,
+                             struct error *err)
+{
+    static const char *const sql[] = {
+        "SELECT micro FROM stored_days WHERE day = ?1 AND collection = ?2",
+        "INSERT OR REPLACE INTO stored_days(day, collection, documents, bytes, micro)"
+        " VALUES(?1, ?2, ?3, ?4, ?5)",
+    };
+    enum status s = STATUS_OK;
+    for (int i = 0; s == STATUS_OK && i < 2; i++) {
+        sqlite3_stmt *st = NULL;
+        bool row = false;
+        s = db_prepare(db, sql[i], &st, err);
+        if (s == STATUS_OK) {
+            (void)sqlite3_bind_int64(st, 1, day);
+            bind_text(st, 2, b->collection);
+        }
+        if (s == STATUS_OK && i == 0) {
+            s = db_row(st, &row, err);
+            *more += b->micro - (row ? sqlite3_column_int64(st, 0) : 0);
+        } else if (s == STATUS_OK) {
+            (void)sqlite3_bind_int64(st, 3, b->documents);
+            (void)sqlite3_bind_int64(st, 4, b->bytes);
+            (void)sqlite3_bind_int64(st, 5, b->micro);
+            s = db_run(st, err);
+        }
+        (void)sqlite3_finalize(st);
+    }
+    return s;
+}
+
+static enum status drop_days(sqlite3 *db, int64_t before, struct error *err)
+{
+    static const char *const sql[] = {"DELETE FROM stored_days WHERE day < ?1",
+                                      "DELETE FROM found_days WHERE day < ?1"};
+    enum status s = STATUS_OK;
+    for (int i = 0; s == STATUS_OK && i < 2; i++) {
+        sqlite3_stmt *st = NULL;
+        s = db_prepare(db, sql[i], &st, err);
+        if (s == STATUS_OK) {
+            (void)sqlite3_bind_int64(st, 1, before);
+            s = db_run(st, err);
+        }
+        (void)sqlite3_finalize(st);
+    }
+    return s;
+}
+
+enum status books_store(sqlite3 *db, void *data, struct error *err)
+{
+    struct books_storing *b = data;
+    struct error lost;
+    int64_t more = 0;
+    enum status s = db_exec(db, "BEGIN IMMEDIATE", err);
+    if (s != STATUS_OK) {
+        return s;
+    }
+    for (size_t i = 0; s == STATUS_OK && i < b->n; i++) {
+        s = store_one(db, &b->list[i], b->day, &more, err);
+    }
+    if (s == STATUS_OK) {
+        s = drop_days(db, b->day - BOOKS_STORED_DAYS, err);
+    }
+    if (s == STATUS_OK) {
+        s = db_exec(db, "COMMIT", err);
+    }
+    if (s != STATUS_OK && db_exec(db, "ROLLBACK", &lost) != STATUS_OK) {
+        LOG_WARN("the books: no way back", LOG_STR("err", lost.text), LOG_END);
+    }
+    b->micro_more = s == STATUS_OK ? more : 0;
+    return s;
+}

@@ -49,6 +49,24 @@ struct book_entry {
     size_t found_len;
 };
 
+/* What the documents of a collection take on a day. */
+struct book_stored {
+    char collection[256];
+    int64_t documents, bytes, micro;
+};
+
+struct books_storing {
+    void *owner; /* the caller's */
+    const struct book_stored *list;
+    size_t n;
+    int64_t day;
+    int64_t micro_more; /* out: than the day's entries said before */
+};
+/* data: struct books_storing. The day's entries are replaced; those of days more than
+ * BOOKS_STORED_DAYS ago go, with what was found on them. */
+#define BOOKS_STORED_DAYS 400
+enum status books_store(sqlite3 *db, void *data, struct error *err) MUST_CHECK;
+
 void books_amounts(const struct book_entry *e, int64_t out[BOOKS_AMOUNTS]);
 /* Enters them, and takes out what is older than keep_days. One that is there already is passed
  * over. */

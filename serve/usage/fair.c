@@ -131,6 +131,20 @@ void fair_know(struct fair *f, const char *tenant)
     (void)meter_subject(&f->meter, METER_TENANT, tenant, "", clock_monotonic_ms());
 }
 
+void fair_charge_tenant(struct fair *f, const char *tenant, int64_t micro)
+{
+    struct meter_subject *s =
+        meter_subject(&f->meter, METER_TENANT, tenant, "", clock_monotonic_ms());
+    if (s != NULL && micro != 0) {
+        meter_roll(s, clock_wall_ms());
+        s->micro += micro;
+        s->dirty = true;
+        if (f->writing == 0 && !uv_is_active((uv_handle_t *)&f->timer)) {
+            (void)uv_timer_start(&f->timer, on_timer, FAIR_FLUSH_MS, 0);
+        }
+    }
+}
+
 struct meter *fair_meter(struct fair *f)
 {
     return &f->meter;

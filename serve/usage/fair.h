@@ -64,6 +64,8 @@ struct Ge__ChatReply;
 void fair_take_reply(struct request *q, struct fair_seen *seen, const struct Ge__ChatReply *m);
 /* It found a passage of this collection. */
 void fair_found(struct request *q, const char *collection);
+/* What its documents cost, for its budget. */
+void fair_charge_tenant(struct fair *f, const char *tenant, int64_t micro);
 /* Another tenant that there is. */
 void fair_know(struct fair *f, const char *tenant);
 

@@ -26,9 +26,9 @@ static const struct {
     {"/v1/rerank", EMBEDS},
     {"/mcp", ENTERED},
     {"/api/search", ENTERED},
+    {"/v1/vector_stores/{id}/search", ENTERED},
     {"/api/documents", UPLOADS},
     {"/v1/files", UPLOADS},
-    {"/v1/vector_stores/{id}/search", ENTERED},
 };
 
 unsigned fair_uses(const char *pattern, bool post)

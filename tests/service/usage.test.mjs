@@ -5,8 +5,11 @@ import { writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import { after, before, test } from "node:test";
-import { startAppliance, until } from "./appliance.mjs";
+import { execFile } from "node:child_process";
+import { promisify } from "node:util";
+import { binDir, startAppliance, until } from "./appliance.mjs";
 
+const exec = promisify(execFile);
 let a, upstream;
 const who = {};
 const config = () => `http:
@@ -14,6 +17,7 @@ const config = () => `http:
 prices:
   cpu_second: 0.5
   embedding_million: 100
+  gb_month: 1000000
   external_prompt_million: 1000
   external_completion_million: 2000
 generate:
@@ -51,6 +55,7 @@ before(async () => {
   a = await startAppliance({ config: config() });
   writeFileSync(join(a.home, "access.yaml"), 'access:\n  - path: "birds/**"\n    readers: [everyone]\n    label: public\n');
   a.drop("birds/herons.md", "# Herons\n\nThe herons arrive on the first day of March and leave in October.");
+  a.drop("birds/storks.txt", "Storks nest on roofs. ".repeat(300));
   for (const [name, groups, more] of [["ann", ["law"]], ["bob", ["law"]], ["cid", ["care"]], ["eve", [], { role: "auditor" }]]) {
     const k = await a.post("/api/keys", { name, groups, ...more });
     who[name] = { id: k.id, key: k.key };
@@ -129,4 +134,28 @@ test("what was answered a second before a crash is in the books", { timeout: 90_
   addsUp(r);
   assert.equal(r.totals.requests, before.totals.requests + 1);
   assert.equal(r.totals.external_micro, before.totals.external_micro + 718_000);
+});
+
+test("what documents take is entered for each collection, with its price and what was found there", { timeout: 60_000 }, async () => {
+  const birds = await until("the day's figure", async () => (await a.get("/api/usage")).storage.find((s) => s.collection === "birds"), { every: 300, timeout: 30_000 });
+  const list = (await a.documents()).filter((d) => d.path.startsWith("birds/"));
+  assert.deepEqual([birds.documents, birds.bytes], [list.length, sum(list, "size")]);
+  assert.ok(birds.found > 0 && birds.cost_micro > 0);
+  const r = await a.get("/api/usage");
+  addsUp(r);
+  assert.ok(r.totals.storage_micro > 0);
+});
+
+test("the command line shows and sets the same", { timeout: 60_000 }, async () => {
+  const carrel = async (...args) => (await exec(join(binDir, "carrel"), [...args, "--home", a.home])).stdout;
+  const table = await carrel("usage");
+  assert.match(table, /^\d{4}-\d\d, tenant main: \d+ requests, [\d.]+ EUR/);
+  assert.match(table, /\nlaw +[\d.]+%/);
+  assert.equal(JSON.parse(await carrel("usage", "--json", "--tenant", "*")).tenant, "*");
+  assert.match(await carrel("usage", "csv"), /^month,tenant,team,user,name,key,model,requests,/);
+  assert.match(await carrel("limits", "set", "team", "law", "budget=12.5", "streams=3"), /^team {3}law: streams 3 budget 12\.50;/);
+  assert.match(await carrel("limits"), /team {3}law: streams 3 budget 12\.50;/);
+  assert.match(await carrel("limits", "reset", "team", "law"), /^team {3}law:;/);
+  await assert.rejects(carrel("limits", "set", "team", "law", "budget=much"), /not understood/);
+  await assert.rejects(carrel("usage", "november"), /not understood/);
 });

@@ -1,13 +1,14 @@
 import "@fontsource-variable/inter/wght.css";
 import "@fontsource-variable/source-serif-4/wght.css";
 import "./style.css";
-import { ApiError, session, signOut, type Session } from "./api";
+import { ApiError, budgetWarning, session, signOut, type Session } from "./api";
 import { AskView } from "./ask";
 import { DocumentsView } from "./documents";
 import { QualityView } from "./quality";
 import { h, icon } from "./dom";
 import { signInView } from "./signin";
 import { applyTheme, nextTheme, theme } from "./theme";
+import { UsageView } from "./usage";
 import { Viewer } from "./viewer";
 
 const app = document.getElementById("app")!;
@@ -21,9 +22,10 @@ function signedIn(s: Session): void {
   const ask = new AskView(viewer, signedOut);
   const docs = new DocumentsView(signedOut);
   const quality = s.admin ? new QualityView(signedOut) : null;
+  const use = s.admin || s.role === "auditor" ? new UsageView(signedOut) : null;
   const main = h("main", { id: "main", tabindex: "-1" });
   const tab = (hash: string, text: string) => h("a", { href: hash, "data-tab": hash }, text);
-  const tabs = [tab("#ask", "Ask"), tab("#documents", "Documents"), ...(quality ? [tab("#quality", "Quality")] : [])];
+  const tabs = [tab("#ask", "Ask"), tab("#documents", "Documents"), ...(quality ? [tab("#quality", "Quality")] : []), ...(use ? [tab("#usage", "Usage")] : [])];
   const themeButton = h("button", { class: "quiet", type: "button" }, icon("sun"));
   const nameTheme = () => {
     themeButton.setAttribute("aria-label", `Colours: ${theme()}. Press to change.`);
@@ -52,6 +54,10 @@ function signedIn(s: Session): void {
       viewer.close();
       main.replaceChildren(quality.element);
       quality.show();
+    } else if (wanted === "#usage" && use !== null) {
+      viewer.close();
+      main.replaceChildren(use.element);
+      use.show();
     } else {
       main.replaceChildren(ask.element);
       ask.focus();
@@ -63,6 +69,10 @@ function signedIn(s: Session): void {
     h("div", { class: "room" }, main, viewer.element),
   );
   show();
+  void budgetWarning().then(
+    (text) => text !== null && app.querySelector("header.top")?.after(h("p", { class: "warned", role: "status" }, `${text}.`)),
+    () => undefined,
+  );
 }
 
 applyTheme();
