@@ -184,6 +184,33 @@ static enum status drop_named(sqlite3 *db, struct forgetting *f, struct error *e
     return s;
 }
 
+/* Collections that are called after somebody: what the books say of them goes. */
+static enum status drop_collections(sqlite3 *db, struct forgetting *f, struct error *err)
+{
+    static const char *const sql[] = {"DELETE FROM stored_days WHERE collection = ?1",
+                                      "DELETE FROM found_days WHERE collection = ?1"};
+    sqlite3_stmt *st = NULL;
+    bool row = false;
+    enum status s = db_prepare(
+        db, "SELECT collection FROM stored_days UNION SELECT collection FROM found_days", &st, err);
+    while (s == STATUS_OK && (s = db_row(st, &row, err)) == STATUS_OK && row) {
+        bool named = false;
+        s = named_in(f->subjects, db_column(st, 0), &named, err);
+        for (int i = 0; named && s == STATUS_OK && i < 2; i++) {
+            sqlite3_stmt *drop = NULL;
+            struct str name = db_column(st, 0);
+            s = db_prepare(db, sql[i], &drop, err);
+            if (s == STATUS_OK) {
+                (void)sqlite3_bind_text(drop, 1, name.ptr, (int)name.len, SQLITE_TRANSIENT);
+                s = db_run(drop, err);
+            }
+            (void)sqlite3_finalize(drop);
+        }
+    }
+    (void)sqlite3_finalize(st);
+    return s;
+}
+
 /* A name that somebody gave a conversation: it is called by its first question again. */
 static enum status drop_titles(sqlite3 *db, struct forgetting *f, struct error *err)
 {
@@ -223,6 +250,7 @@ enum status answers_forget_now(sqlite3 *db, struct forgetting *f, struct error *
     if (s == STATUS_OK && f->subjects != NULL) {
         s = drop_named(db, f, err);
         s = s == STATUS_OK ? drop_titles(db, f, err) : s;
+        s = s == STATUS_OK ? drop_collections(db, f, err) : s;
     }
     if (s == STATUS_OK) {
         s = conversations_drop_empty(db, err);

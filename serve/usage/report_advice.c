@@ -149,7 +149,7 @@ static void no_team(const struct telling *t)
         (void)snprintf(text, sizeof text,
                        "%.0f %% of the %s (%" PRId64
                        " requests) belongs to no team: give those keys "
-                       "a team (carrel limits set key ID --team NAME) or a group.",
+                       "a team (carrel limits set key ID team=NAME) or a group.",
                        100.0 * part / whole, priced ? "cost" : "requests", requests);
         tell(t, "no_team", text);
     }
