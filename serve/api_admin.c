@@ -145,6 +145,7 @@ void serve_metrics(const struct serve *s, struct buf *out)
         metrics_write_sample(out, rows[i].name, NULL, 0, rows[i].value);
     }
     webhooks_metrics(s->webhooks, out);
+    fair_metrics(s->fair, out);
 }
 
 static void write_metrics(struct request *q)

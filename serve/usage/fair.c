@@ -11,6 +11,7 @@
 #include "base/clock.h"
 #include "base/lane.h"
 #include "base/log.h"
+#include "base/metrics.h"
 #include "generate/generate_rpc.h"
 #include "serve/answers.h"
 #include "serve/auth.h"
@@ -155,14 +156,25 @@ const struct prices *fair_prices(const struct fair *f)
     return &f->prices;
 }
 
-uint64_t fair_lost(const struct fair *f)
+void fair_metrics(const struct fair *f, struct buf *out)
 {
-    return f->lost;
-}
-
-uint64_t fair_refused(const struct fair *f, enum meter_verdict why)
-{
-    return f->refused[why];
+    static const char *const names[] = {[METER_NO_REQUESTS] = "requests",
+                                        [METER_NO_TOKENS] = "tokens",
+                                        [METER_NO_STREAMS] = "streams",
+                                        [METER_NO_UPLOAD] = "upload",
+                                        [METER_NO_BUDGET] = "budget",
+                                        [METER_NO_SHARE] = "share",
+                                        [METER_FULL] = "full",
+                                        [METER_NO_MEMORY] = "memory"};
+    static const char *const refused = "carrel_serve_limited_requests_total";
+    static const char *const lost = "carrel_serve_usage_lost_total";
+    metrics_write_head(out, refused, "counter", "Requests over a limit, by which.");
+    for (size_t i = METER_NO_REQUESTS; i <= METER_NO_MEMORY; i++) {
+        struct metric_label label = {"limit", names[i]};
+        metrics_write_sample(out, refused, &label, 1, (double)f->refused[i]);
+    }
+    metrics_write_head(out, lost, "counter", "Requests whose use could not be entered.");
+    metrics_write_sample(out, lost, NULL, 0, (double)f->lost);
 }
 
 void fair_note_refusal(struct fair *f, enum meter_verdict why)

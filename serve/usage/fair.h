@@ -21,6 +21,7 @@
 
 struct answers;
 struct auth;
+struct buf;
 struct fair;
 struct request;
 
@@ -72,9 +73,8 @@ void fair_know(struct fair *f, const char *tenant);
 /* For api_limits.c: the counters and the prices. */
 struct meter *fair_meter(struct fair *f);
 const struct prices *fair_prices(const struct fair *f);
-/* What was not entered, and requests refused, by verdict. */
-uint64_t fair_lost(const struct fair *f);
-uint64_t fair_refused(const struct fair *f, enum meter_verdict why);
+/* What was refused and why, and what could not be entered, in Prometheus' format. */
+void fair_metrics(const struct fair *f, struct buf *out);
 /* Everything that was answered is in the books when done runs. */
 void fair_flush(struct fair *f, void (*done)(void *data), void *data);
 

@@ -192,6 +192,9 @@ test("a budget warns, stops with 402, and an administrator can raise it", { time
   assert.equal(e.code, "insufficient_quota");
   assert.match(e.message, /^The team "night" has used up its budget of 2\.50 EUR for this month/);
   assert.equal((await ask("dan")).status, 200);
+  const metrics = await (await a.request("/metrics")).text();
+  assert.match(metrics, /^carrel_serve_limited_requests_total\{limit="budget"\} 1$/m);
+  assert.match(metrics, /^carrel_serve_usage_lost_total 0$/m);
   const mine = await a.request("/api/limits/mine", { key: who.cid.key });
   assert.equal((await mine.json()).warning, "team");
   await limit({ kind: "team", name: "night", budget_per_month: 3.5 });
