@@ -250,6 +250,25 @@ test("who leaves gives the pages back at once; a full queue says 429 and when to
   await Promise.allSettled(gone);
 });
 
+test("what an answer cost is in the books, also that of one whose reader left in the middle", { timeout: 90_000 }, async () => {
+  const used = async () => (await a.get("/api/usage")).models.find((m) => m.model === "tiny");
+  await answer(a, "How fast is the falcon?");
+  const before = await used();
+  const one = await answer(a, "What does the owl hear?");
+  const whole = await used();
+  assert.deepEqual([whole.requests - before.requests, whole.prompt_tokens - before.prompt_tokens, whole.completion_tokens - before.completion_tokens], [1, one.usage.prompt_tokens, one.usage.completion_tokens]);
+  assert.ok(whole.cpu_us > before.cpu_us);
+  assert.equal(whole.gpu_us, 0);
+  const leave = new AbortController();
+  const r = await a.request("/v1/chat/completions", { method: "POST", body: ask("What does the owl hear?", { stream: true, ...endless }), signal: leave.signal });
+  const reader = r.body.getReader();
+  for (let n = 0; n < 6; n++) await reader.read();
+  leave.abort();
+  await until("it is entered", async () => (await used()).requests === whole.requests + 1, { timeout: 20_000 });
+  const left = await used();
+  assert.ok(left.completion_tokens > whole.completion_tokens && left.prompt_tokens > whole.prompt_tokens && left.cpu_us > whole.cpu_us);
+});
+
 test("memory stays within the plan", async () => {
   const info = JSON.parse(carrel(a.home, "model", "plan", join(dir, "tiny.gguf"), "--context", "6144", "--users", "3", "--json").out);
   const resident = Number(/carrel_generate_resident_bytes (\d+)/.exec(await metrics(a))[1]);
