@@ -2,10 +2,12 @@
  * groups. */
 #include <stdio.h>
 #include <string.h>
+#include <time.h>
 
 #include "cli/command.h"
 #include "cli/http.h"
 #include "cli/json_field.h"
+#include "cli/lists.h"
 #include "cli/tenant_key.h"
 #include "cli/term.h"
 
@@ -56,16 +58,35 @@ static void print_made(const json_t *answer)
                   json_field(answer, "id"));
 }
 
+static void day_of(const json_t *seconds, bool minutes, const char *none, char *out, size_t cap)
+{
+    time_t t = (time_t)json_integer_value(seconds);
+    struct tm tm;
+
+    (void)snprintf(out, cap, "%s", none);
+    if (seconds != NULL && localtime_r(&t, &tm) != NULL) {
+        size_t n = strftime(out, cap, "%Y-%m-%d", &tm);
+        n += minutes ? strftime(out + n, cap - n, " %H:%M", &tm) : 0;
+        out[n] = '\0';
+    }
+}
+
 static void print_keys(const json_t *answer)
 {
     const json_t *list = json_object_get(answer, "keys");
 
-    (void)printf("%-28s %-12s %-6s %-20s %s\n", "id", "tenant", "admin", "name", "groups");
+    (void)printf("%-26s  %-12s %-8s %-16s %-10s %-20s %s\n", "id", "tenant", "role", "last used",
+                 "ends", "name", "groups");
     for (size_t i = 0; i < json_array_size(list); i++) {
         const json_t *k = json_array_get(list, i);
-        (void)printf("%-28s %-12s %-6s ", json_field(k, "id"), json_field(k, "tenant"),
-                     json_is_true(json_object_get(k, "admin")) ? "yes" : "");
-        (void)printf("%-20.20s ", json_field(k, "name"));
+        char used[32];
+        char ends[32];
+        day_of(json_object_get(k, "last_used"), true, "never", used, sizeof(used));
+        day_of(json_object_get(k, "expires"), false, "", ends, sizeof(ends));
+        (void)printf("%-26s  %-12s %-8s %-16s %-10s ", json_field(k, "id"), json_field(k, "tenant"),
+                     json_field(k, "role"), used, ends);
+        term_put_clean(stdout, json_field(k, "name"));
+        (void)printf("  ");
         print_groups(k);
         (void)printf("\n");
     }
@@ -76,27 +97,33 @@ static void print_revoked(const json_t *answer)
     (void)printf("revoked %s\n", json_field(answer, "id"));
 }
 
-static json_t *groups_of(const char *list)
+json_t *list_of_names(const char *list)
 {
-    json_t *groups = json_array();
+    json_t *names = json_array();
     const char *at = list == NULL ? "" : list;
 
     while (*at != '\0') {
         size_t n = strcspn(at, ",");
         if (n > 0) {
-            (void)json_array_append_new(groups, json_stringn(at, n));
+            (void)json_array_append_new(names, json_stringn(at, n));
         }
         at += n + (at[n] == ',' ? 1 : 0);
     }
-    return groups;
+    return names;
+}
+
+static void add_list(json_t *body, const char *key, const char *list)
+{
+    if (list != NULL) {
+        (void)json_object_set_new(body, key, list_of_names(list));
+    }
 }
 
 static enum exit_code create(const struct options *o)
 {
     struct error err = {0};
     json_t *answer = NULL;
-    json_t *body = json_pack("{s:s, s:b, s:o}", "name", o->args[1], "admin", o->admin, "groups",
-                             groups_of(o->groups));
+    json_t *body = json_pack("{s:s, s:o}", "name", o->args[1], "groups", list_of_names(o->groups));
 
     if (body == NULL) {
         (void)fprintf(stderr, "carrel key: the name is not UTF-8\n");
@@ -105,6 +132,18 @@ static enum exit_code create(const struct options *o)
     if (o->tenant != NULL) {
         (void)json_object_set_new(body, "tenant", json_string(o->tenant));
     }
+    if (o->role != NULL || o->admin) {
+        (void)json_object_set_new(body, "role", json_string(o->role != NULL ? o->role : "admin"));
+    }
+    if (o->owner != NULL) {
+        (void)json_object_set_new(body, "owner", json_string(o->owner));
+    }
+    if (o->days > 0) {
+        (void)json_object_set_new(body, "days", json_integer(o->days));
+    }
+    add_list(body, "scopes", o->scopes);
+    add_list(body, "collections", o->collections);
+    add_list(body, "addresses", o->addresses);
     enum status s = ask(o, "/api/keys", body, false, &answer, &err);
     json_decref(body);
     return show(o, s, &err, answer, print_made);
@@ -151,7 +190,8 @@ const struct command cmd_key = {
     .summary = "Make, list or revoke keys of the API, with the groups they read as.",
     .help =
         "A document that names readers is found only by keys of one of these groups. A key made\n"
-        "with --admin may also look after documents and keys.",
+        "with --role admin (or --admin) may also look after documents, users and keys. --scopes\n"
+        "leaves it a part of its role: ask, search, read, ingest, manage, audit, monitor, admin.",
     .options = OPT_HOME | OPT_JSON | OPT_KEY_FILE | OPT_GROUPS | OPT_KEY_TENANT | OPT_ADMIN,
     .min_args = 1,
     .max_args = 2,

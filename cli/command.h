@@ -25,9 +25,9 @@ enum option_flag {
     OPT_TOP_K = 1 << 5,
     OPT_WATCH = 1 << 6,
     OPT_FILTER = 1 << 7, /* what a search is narrowed to: nine options */
-    OPT_GROUPS = 1 << 8,
+    OPT_GROUPS = 1 << 8, /* --groups, --role */
     OPT_KEY_TENANT = 1 << 9,
-    OPT_ADMIN = 1 << 10,
+    OPT_ADMIN = 1 << 10, /* and what else only keys have */
     OPT_DOCUMENT = 1 << 11,
     OPT_MODEL_PLAN = 1 << 12,
     OPT_MODEL_FORCE = 1 << 18,
@@ -64,9 +64,11 @@ struct options {
     const char *key_file;                    /* NULL: not given */
     const char *tenant, *into, *as, *backup; /* NULL: not given */
     bool with_watch, with_models, admin;
-    const char *groups;                                       /* NULL: not given */
-    const char *document;                                     /* NULL: not given */
-    const char *path, *held_collection, *reason, *public_key; /* NULL: not given */
+    const char *role, *scopes, *collections, *addresses, *owner; /* of keys; NULL: not given */
+    int days;                                                    /* 0: not given */
+    const char *groups;                                          /* NULL: not given */
+    const char *document;                                        /* NULL: not given */
+    const char *path, *held_collection, *reason, *public_key;    /* NULL: not given */
     bool all_copies, keep_copies, dry_run, yes;
     const char *subjects[OPTION_SUBJECTS_MAX], *except[OPTION_SUBJECTS_MAX];
     int n_subjects, n_except;
@@ -105,7 +107,7 @@ struct command {
 extern const struct command cmd_up, cmd_stop, cmd_status, cmd_doctor, cmd_docs, cmd_search, cmd_ask,
     cmd_config, cmd_verify, cmd_backup, cmd_restore, cmd_key, cmd_tenant, cmd_vectors, cmd_explain,
     cmd_eval, cmd_erase, cmd_hold, cmd_quarantine, cmd_queue, cmd_sources, cmd_ingest, cmd_leaktest,
-    cmd_encoder, cmd_usage, cmd_limits, cmd_model;
+    cmd_encoder, cmd_usage, cmd_limits, cmd_user, cmd_model;
 
 /* Prints "carrel: <text>" on stderr and returns the exit code that fits the status. */
 enum exit_code command_failed(const struct error *err);

@@ -79,12 +79,30 @@ static const struct {
      {"document", required_argument, NULL, 16},
      "--document ID|PATH",
      "why this document is not among them"},
-    {OPT_GROUPS, {"groups", required_argument, NULL, 14}, "--groups A,B", "groups of the key"},
-    {OPT_KEY_TENANT,
-     {"tenant", required_argument, NULL, 't'},
-     "-t, --tenant NAME",
-     "whose key it is"},
+    {OPT_GROUPS, {"groups", required_argument, NULL, 14}, "--groups A,B", "groups it reads as"},
+    {OPT_GROUPS,
+     {"role", required_argument, NULL, 90},
+     "--role ROLE",
+     "create, add: admin, manager, editor, reader, auditor, service (reader)"},
+    {OPT_KEY_TENANT, {"tenant", required_argument, NULL, 't'}, "-t, --tenant NAME", "whose it is"},
     {OPT_ADMIN, {"admin", no_argument, NULL, 15}, "--admin", "an administrator's key"},
+    {OPT_ADMIN,
+     {"scopes", required_argument, NULL, 91},
+     "--scopes A,B",
+     "create: the part of its role that the key may use (default: all)"},
+    {OPT_ADMIN,
+     {"collections", required_argument, NULL, 92},
+     "--collections A,B",
+     "create: only these collections"},
+    {OPT_ADMIN,
+     {"addresses", required_argument, NULL, 93},
+     "--addresses A,B",
+     "create: only from there, such as 10.0.0.0/8"},
+    {OPT_ADMIN,
+     {"owner", required_argument, NULL, 94},
+     "--owner USER",
+     "create: a key of this user's, with his role and groups"},
+    {OPT_ADMIN, {"days", required_argument, NULL, 95}, "--days N", "create: ends after N days"},
     {OPT_BACKUP_KEY,
      {"key-file", required_argument, NULL, 'B'},
      "--key-file FILE",
@@ -426,6 +444,21 @@ static enum options_result take_bench(const struct command *c, int letter, struc
     return OPTIONS_OK;
 }
 
+static enum options_result take_identity(const struct command *c, int letter, struct options *out)
+{
+    const char **const to[] = {&out->role, &out->scopes, &out->collections, &out->addresses,
+                               &out->owner};
+    if (letter < 95) {
+        *to[letter - 90] = optarg;
+        return OPTIONS_OK;
+    }
+    if (!whole_number(optarg, 1, 36500, &out->days)) {
+        (void)fprintf(stderr, "carrel %s: --days: must be a number up to 36500\n", c->name);
+        return OPTIONS_WRONG;
+    }
+    return OPTIONS_OK;
+}
+
 static enum options_result take(const struct command *c, int letter, struct options *out,
                                 const char **home)
 {
@@ -437,6 +470,9 @@ static enum options_result take(const struct command *c, int letter, struct opti
     }
     if (letter >= 150 && letter <= 154) {
         return take_bench(c, letter, out);
+    }
+    if (letter >= 90 && letter <= 95) {
+        return take_identity(c, letter, out);
     }
     if (letter >= 130 && letter <= 133) {
         return take_encoder(c, letter, out);

@@ -106,20 +106,19 @@ static bool known(struct request *q)
 }
 
 /* What is missing: the role, or a scope of the key. */
-static void refuse_act(struct request *q)
+void api_refuse(struct request *q, unsigned roles, unsigned scopes)
 {
-    const struct route *route = q->match.route;
     struct buf b;
     buf_init(&b, 512);
-    if (!auth_may(q->who, route->roles, SCOPES_NONE)) {
+    if (!auth_may(q->who, roles, SCOPES_NONE)) {
         buf_printf(&b, "The role \"%s\" may not do that", role_name(q->who->role));
-        buf_z(&b, route->roles == ROLE_BIT(ROLE_ADMIN) ? ": only an administrator may." : ".");
-    } else if (route->scopes == SCOPE_PERSON) {
+        buf_z(&b, roles == ROLE_BIT(ROLE_ADMIN) ? ": only an administrator may." : ".");
+    } else if (scopes == SCOPE_PERSON) {
         buf_z(&b, "Only a person who signed in may do that: no key may.");
     } else {
         const char *between = "This key may not do that: it needs the scope ";
         for (unsigned i = 0; i < SCOPES_N; i++) {
-            if ((route->scopes & 1U << i) != 0) {
+            if ((scopes & 1U << i) != 0) {
                 buf_printf(&b, "%s%s", between, scope_name(i));
                 between = " or ";
             }
@@ -160,7 +159,7 @@ static bool allowed(struct request *q)
         return false;
     }
     if (!auth_may(q->who, route->roles, route->scopes)) {
-        refuse_act(q);
+        api_refuse(q, route->roles, route->scopes);
         return false;
     }
     if (q->session != NULL && q->session->must_change && route->scopes != SCOPE_PERSON &&

@@ -64,6 +64,9 @@ static void list_tools(struct request *q)
     jsonw_key(&w, "tools");
     jsonw_open(&w, '[');
     for (size_t i = 0; i < mcp_tools_n; i++) {
+        if (!auth_may(q->who, ROLES_ALL, mcp_tools[i].scopes)) {
+            continue; /* an agent is not shown what would be refused */
+        }
         jsonw_open(&w, '{');
         jsonw_field_z(&w, "name", mcp_tools[i].name);
         jsonw_field_z(&w, "title", mcp_tools[i].title);
@@ -105,6 +108,10 @@ static void call_tool(struct request *q, const struct json *params)
     for (size_t i = 0; name.ptr != NULL && i < mcp_tools_n; i++) {
         if (str_eq(name, str_from(mcp_tools[i].name))) {
             q->http->error_shape = ERRORS_TOOL;
+            if (!auth_may(q->who, ROLES_ALL, mcp_tools[i].scopes)) {
+                api_refuse(q, ROLES_ALL, mcp_tools[i].scopes);
+                return;
+            }
             mcp_tools[i].call(q, arguments);
             return;
         }

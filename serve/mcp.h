@@ -11,6 +11,7 @@
 struct mcp_tool {
     const char *name, *title, *description;
     const char *schema; /* of its arguments, JSON */
+    unsigned scopes;    /* one of which a key needs */
     /* Answers by mcp_begin .. mcp_end, or by an error. */
     void (*call)(struct request *q, const struct json *arguments);
 };

@@ -245,7 +245,7 @@ const struct mcp_tool mcp_tools[] = {
                                           "\"until\":{\"type\":\"string\",\"description\":\"dated "
                                           "until\"}",
          "\"query\""),
-     search},
+     SCOPE_SEARCH, search},
     {"read_passage", "Read a passage",
      "Reads one passage that search found, with the passages before and after it.",
      OBJECT(
@@ -253,10 +253,10 @@ const struct mcp_tool mcp_tools[] = {
          "\"around\":{\"type\":\"integer\",\"minimum\":0,\"maximum\":3,\"description\":\"passages "
          "on each side; 1 unless told\"}",
          "\"passage\""),
-     read_passage},
+     SCOPE_READ, read_passage},
     {"list_collections", "List the collections",
      "The collections that can be searched, with how many documents are in each.", OBJECT("", ""),
-     list_collections},
+     SCOPE_READ, list_collections},
     {"ask", "Ask the documents",
      "Answers a question from the documents, with citations. Says so where nothing in them answers "
      "it.",
@@ -264,6 +264,6 @@ const struct mcp_tool mcp_tools[] = {
          "\"question\":{\"type\":\"string\"},\"collection\":{\"type\":\"string\",\"description\":"
          "\"only from this collection\"}",
          "\"question\""),
-     ask},
+     SCOPE_ASK, ask},
 };
 const size_t mcp_tools_n = sizeof mcp_tools / sizeof mcp_tools[0];

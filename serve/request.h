@@ -57,6 +57,8 @@ void api_session_cookie(struct request *q, const char *token);
 /* api_keys.c: what keys were used goes to the database now and then */
 void api_note_uses(struct serve *s);
 
+/* dispatch.c: 403, with what is missing: the role, or a scope of the key */
+void api_refuse(struct request *q, unsigned roles, unsigned scopes);
 /* work.c: op, of the arena, on a lane of serve's, then `done` on the loop, also when the client has
  * gone meanwhile (http_request_gone): what the database has got counts. err: what work gave. BUSY
  * is answered here.

@@ -8,7 +8,7 @@ _carrel() {
     --port | -p | --top-k | -k) return ;;
     esac
     if [ "$COMP_CWORD" -eq 1 ]; then
-        mapfile -t COMPREPLY < <(compgen -W 'up stop status doctor docs queue sources ingest search ask explain config verify backup restore leaktest key tenant eval vectors erase hold quarantine usage limits encoder model --help --version' -- "$cur")
+        mapfile -t COMPREPLY < <(compgen -W 'up stop status doctor docs queue sources ingest search ask explain config verify backup restore leaktest key user tenant eval vectors erase hold quarantine usage limits encoder model --help --version' -- "$cur")
         return
     fi
     case $cmd in
@@ -24,7 +24,8 @@ _carrel() {
     ask) options='--home --json --key-file --collection --label --tag --language --format --under --author --hash --from --until --as-of --help' ;;
     backup) options='list check --home --json --key-file --tenant --with-watch --models --keep --help' ;;
     restore) options='--home --json --key-file --tenant --into --as --backup --help' ;;
-    key) options='create list revoke --home --json --key-file --groups --tenant --admin --help' ;;
+    key) options='create list revoke --home --json --key-file --groups --role --tenant --admin --scopes --collections --addresses --owner --days --help' ;;
+    user) options='add list role password disable enable remove totp-reset --home --json --key-file --groups --role --tenant --help' ;;
     tenant) options='create list key keyless --home --json --key-file --help' ;;
     eval) options='run history compare default fused bm25 text dense --home --json --key-file --help' ;;
     vectors) options='export import --home --tenant --help' ;;
