@@ -103,6 +103,7 @@ async function ask(question) {
 test("a wrong key is refused in words, the right one opens the page", async () => {
   lost = "nobody could sign in";
   await page.goto(a.url);
+  await page.getByRole("button", { name: "Use a key instead" }).click();
   await page.getByLabel("Key").fill("carrel_wrong");
   await page.keyboard.press("Enter");
   await page.getByRole("alert").waitFor();
@@ -532,6 +533,35 @@ test("a document moved to the trash is gone from the list and from search", asyn
   await page.locator('tr[data-path="visit.html"]').waitFor({ state: "detached", timeout: 15_000 });
   const hits = await a.search("visitors park cars solar tower");
   assert.ok(hits.every((p) => p.document.path !== "visit.html"));
+});
+
+test("people: a user is added, signs in with the password shown once, chooses another", async () => {
+  await page.getByRole("link", { name: "People" }).click();
+  await page.getByText("Add a user", { exact: true }).click();
+  const form = page.locator("form.fields").first();
+  await form.getByLabel("Name").fill("dora@clinic.example");
+  await form.getByLabel("Role").selectOption("reader");
+  await form.getByRole("button", { name: "Add" }).click();
+  await page.getByText("It is shown only now.").waitFor();
+  const password = await page.locator(".once .secret").innerText();
+  await page.getByRole("row", { name: /dora@clinic/ }).waitFor();
+  await shot("people");
+  await accessible("people");
+  const other = await page.context().browser().newContext();
+  const hers = await other.newPage();
+  await hers.goto(a.url);
+  await hers.getByLabel("Name").fill("dora@clinic.example");
+  await hers.getByLabel("Password").fill(password);
+  await hers.keyboard.press("Enter");
+  await hers.getByLabel("New password").fill("quiet river stones");
+  await hers.getByLabel("The same again").fill("quiet river stones");
+  await hers.keyboard.press("Enter");
+  await hers.getByLabel("Your question").waitFor();
+  assert.equal(await hers.getByRole("link", { name: "People" }).count(), 0);
+  await hers.getByRole("link", { name: "Account" }).click();
+  await hers.getByRole("button", { name: "Set it up" }).click();
+  await hers.locator(".qr").waitFor();
+  await other.close();
 });
 
 test("signing out ends the session", async () => {

@@ -4,7 +4,13 @@ export interface Session {
   user: string;
   tenant: string;
   admin: boolean;
-  role?: string;
+  user_id: string;
+  role: string;
+  scopes: string[];
+  person: boolean; // signed in, not by key
+  has_password: boolean;
+  second_factor: boolean;
+  must_change_password: boolean;
   csrf: string;
 }
 
@@ -96,6 +102,7 @@ export class ApiError extends Error {
   constructor(
     readonly status: number,
     message: string,
+    readonly code = "",
   ) {
     super(message);
   }
@@ -105,13 +112,15 @@ let csrf = "";
 
 async function fail(r: Response): Promise<never> {
   let message = `${r.status} ${r.statusText}`;
+  let code = "";
   try {
-    const body = (await r.json()) as { error?: { message?: string } };
+    const body = (await r.json()) as { error?: { message?: string; code?: string } };
     message = body.error?.message ?? message;
+    code = body.error?.code ?? "";
   } catch {
     // not JSON: the status line has to do
   }
-  throw new ApiError(r.status, message);
+  throw new ApiError(r.status, message, code);
 }
 
 async function call(method: string, path: string, body?: BodyInit, headers: Record<string, string> = {}) {
@@ -132,9 +141,101 @@ export async function session(): Promise<Session> {
   return s;
 }
 
-export async function signIn(key: string): Promise<Session> {
-  await call("POST", "/api/session", JSON.stringify({ key }), { "Content-Type": "application/json" });
+export type Given = { key: string } | { name: string; password: string; tenant?: string; code?: string };
+
+export async function signIn(given: Given): Promise<Session> {
+  await post("/api/session", given);
   return session();
+}
+
+async function post(path: string, body: object): Promise<Response> {
+  return call("POST", path, JSON.stringify(body), { "Content-Type": "application/json" });
+}
+
+export async function changePassword(old: string, wanted: string): Promise<void> {
+  await post("/api/session/password", { old, new: wanted });
+}
+
+export async function beginTotp(): Promise<{ secret: string; uri: string; qr_svg: string }> {
+  return (await post("/api/session/totp", {})).json();
+}
+
+/** Recovery codes, shown once. */
+export async function confirmTotp(code: string): Promise<string[]> {
+  return ((await (await post("/api/session/totp/confirm", { code })).json()) as { recovery_codes: string[] }).recovery_codes;
+}
+
+export async function removeTotp(code: string): Promise<void> {
+  await call("DELETE", `/api/session/totp?code=${encodeURIComponent(code)}`);
+}
+
+export interface User {
+  id: string;
+  name: string;
+  tenant: string;
+  role: string;
+  groups: string[];
+  issuer?: string;
+  disabled: boolean;
+  locked: boolean;
+  second_factor: boolean;
+  must_change_password: boolean;
+  last_seen?: number;
+  password?: string; // in the answer that made it
+}
+
+export interface Key {
+  id: string;
+  name: string;
+  tenant: string;
+  role: string;
+  scopes: string[];
+  groups: string[];
+  collections: string[];
+  addresses: string[];
+  owner?: string;
+  expires?: number;
+  expired?: boolean;
+  last_used?: number;
+  last_used_from?: string;
+  key?: string; // in the answer that made it
+}
+
+export async function users(): Promise<User[]> {
+  return ((await (await call("GET", "/api/users")).json()) as { users: User[] }).users;
+}
+
+export async function addUser(user: { name: string; role: string; groups: string[] }): Promise<User> {
+  return (await post("/api/users", user)).json();
+}
+
+export async function changeUser(id: string, change: { role?: string; disabled?: boolean }): Promise<void> {
+  await post(`/api/users/${encodeURIComponent(id)}`, change);
+}
+
+export async function removeUser(id: string): Promise<void> {
+  await call("DELETE", `/api/users/${encodeURIComponent(id)}`);
+}
+
+/** The new one. */
+export async function resetPassword(id: string): Promise<string> {
+  return ((await (await post(`/api/users/${encodeURIComponent(id)}/password`, {})).json()) as { password: string }).password;
+}
+
+export async function resetTotp(id: string): Promise<void> {
+  await call("DELETE", `/api/users/${encodeURIComponent(id)}/totp`);
+}
+
+export async function keys(): Promise<Key[]> {
+  return ((await (await call("GET", "/api/keys")).json()) as { keys: Key[] }).keys;
+}
+
+export async function addKey(key: object): Promise<Key> {
+  return (await post("/api/keys", key)).json();
+}
+
+export async function removeKey(id: string): Promise<void> {
+  await call("DELETE", `/api/keys/${encodeURIComponent(id)}`);
 }
 
 export async function signOut(): Promise<void> {

@@ -1,9 +1,11 @@
 import "@fontsource-variable/inter/wght.css";
 import "@fontsource-variable/source-serif-4/wght.css";
 import "./style.css";
+import { AccountView } from "./account";
 import { ApiError, budgetWarning, session, signOut, type Session } from "./api";
 import { AskView } from "./ask";
 import { DocumentsView } from "./documents";
+import { PeopleView } from "./people";
 import { QualityView } from "./quality";
 import { h, icon } from "./dom";
 import { signInView } from "./signin";
@@ -21,11 +23,21 @@ function signedIn(s: Session): void {
   const viewer = new Viewer();
   const ask = new AskView(viewer, signedOut);
   const docs = new DocumentsView(signedOut);
-  const quality = s.admin ? new QualityView(signedOut) : null;
-  const use = s.admin || s.role === "auditor" ? new UsageView(signedOut) : null;
+  const quality = s.admin && !s.must_change_password ? new QualityView(signedOut) : null;
+  const people = ["admin", "manager"].includes(s.role) && s.scopes.includes("admin") && !s.must_change_password ? new PeopleView(s, signedOut) : null;
+  const use = (s.admin || s.role === "auditor") && !s.must_change_password ? new UsageView(signedOut) : null;
+  const account = new AccountView(s, signedOut);
+  const free = !s.must_change_password; // until then only the password is taken
+  const asks = free && s.role !== "auditor"; // who reads what was used, and nothing else
   const main = h("main", { id: "main", tabindex: "-1" });
   const tab = (hash: string, text: string) => h("a", { href: hash, "data-tab": hash }, text);
-  const tabs = [tab("#ask", "Ask"), tab("#documents", "Documents"), ...(quality ? [tab("#quality", "Quality")] : []), ...(use ? [tab("#usage", "Usage")] : [])];
+  const tabs = [
+    ...(asks ? [tab("#ask", "Ask"), tab("#documents", "Documents")] : []),
+    ...(quality ? [tab("#quality", "Quality")] : []),
+    ...(use ? [tab("#usage", "Usage")] : []),
+    ...(people ? [tab("#people", "People")] : []),
+    ...(s.person || !asks ? [tab("#account", "Account")] : []),
+  ];
   const themeButton = h("button", { class: "quiet", type: "button" }, icon("sun"));
   const nameTheme = () => {
     themeButton.setAttribute("aria-label", `Colours: ${theme()}. Press to change.`);
@@ -39,13 +51,14 @@ function signedIn(s: Session): void {
   const out = h("button", { class: "quiet", type: "button", "aria-label": "Sign out", title: `Sign out (${s.tenant})`, onclick: () => void signOut().catch(() => undefined).then(signedOut) }, icon("out"));
 
   const show = () => {
-    const wanted = tabs.find((t) => t.dataset.tab === location.hash)?.dataset.tab ?? "#ask";
+    const wanted = tabs.find((t) => t.dataset.tab === location.hash)?.dataset.tab ?? tabs[0]!.dataset.tab ?? "#account";
     for (const t of tabs) {
       if (t.dataset.tab === wanted) t.setAttribute("aria-current", "page");
       else t.removeAttribute("aria-current");
     }
     docs.hide();
     quality?.hide();
+    people?.hide();
     if (wanted === "#documents") {
       viewer.close();
       main.replaceChildren(docs.element);
@@ -58,6 +71,14 @@ function signedIn(s: Session): void {
       viewer.close();
       main.replaceChildren(use.element);
       use.show();
+    } else if (wanted === "#people" && people !== null) {
+      viewer.close();
+      main.replaceChildren(people.element);
+      people.show();
+    } else if (wanted === "#account") {
+      viewer.close();
+      main.replaceChildren(account.element);
+      account.show();
     } else {
       main.replaceChildren(ask.element);
       ask.focus();
