@@ -27,7 +27,7 @@ static struct batch *batch_new(struct request *q, bool with_id)
     }
     b->file.stores.q = q;
     b->file.stores.attach.fd = -1;
-    b->file.stores.collection = vector_store_collection(q->match.params[0], q->arena);
+    b->file.stores.collection = stores_collection(q);
     if (b->file.stores.collection == NULL) {
         api_error(q, 404, NULL, "not_found", "There is no such vector store.");
         return NULL;

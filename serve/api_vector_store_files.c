@@ -110,7 +110,7 @@ struct one_file *one_file_new(struct request *q, size_t param)
     }
     f->stores.q = q;
     f->stores.attach.fd = -1;
-    f->stores.collection = vector_store_collection(q->match.params[0], q->arena);
+    f->stores.collection = stores_collection(q);
     if (f->stores.collection == NULL) {
         api_error(q, 404, NULL, "not_found", "There is no such vector store.");
         return NULL;

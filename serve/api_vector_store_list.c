@@ -332,7 +332,7 @@ void api_vector_store_files(struct request *q)
     }
     l->stores.q = q;
     l->stores.attach.fd = -1;
-    l->stores.collection = vector_store_collection(q->match.params[0], q->arena);
+    l->stores.collection = stores_collection(q);
     if (l->stores.collection == NULL) {
         api_error(q, 404, NULL, "not_found", "There is no such vector store.");
         return;

@@ -486,7 +486,7 @@ static void on_json(struct request *q, const struct json *body)
     }
     s->stores.q = q;
     s->stores.attach.fd = -1;
-    s->stores.collection = vector_store_collection(q->match.params[0], q->arena);
+    s->stores.collection = stores_collection(q);
     s->found = arena_array(q->arena, RESULTS_MAX + 1, sizeof *s->found);
     if (s->stores.collection == NULL || s->found == NULL) {
         api_error(q, 404, NULL, "not_found", "There is no such vector store.");

@@ -15,6 +15,12 @@
 #define NAMES_TRIED 50
 #define DELETE_MAX 10000
 
+const char *stores_collection(struct request *q)
+{
+    const char *c = vector_store_collection(q->match.params[0], q->arena);
+    return c != NULL && auth_held_out(q->who, c) ? NULL : c;
+}
+
 struct stores *stores_new(struct request *q, bool with_id)
 {
     struct stores *s = arena_alloc(q->arena, sizeof *s);
@@ -25,7 +31,7 @@ struct stores *stores_new(struct request *q, bool with_id)
     s->q = q;
     s->attach.fd = -1;
     if (with_id) {
-        s->collection = vector_store_collection(q->match.params[0], q->arena);
+        s->collection = stores_collection(q);
         if (s->collection == NULL) {
             api_error(q, 404, NULL, "not_found", "There is no such vector store.");
             return NULL;
@@ -280,6 +286,11 @@ static void on_create_json(struct request *q, const struct json *body)
 
 void api_vector_store_create(struct request *q)
 {
+    if (q->who->n_collections > 0) {
+        api_error(q, 403, NULL, "forbidden",
+                  "This key is held to collections: it makes no others.");
+        return;
+    }
     api_read_json(q, on_create_json);
 }
 

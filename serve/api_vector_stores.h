@@ -81,6 +81,8 @@ struct stores {
 };
 
 /* NULL: an error was answered. with_id: of the path's first parameter. */
+/* The collection of the address; NULL: there is none of that id for this caller. */
+const char *stores_collection(struct request *q);
 struct stores *stores_new(struct request *q, bool with_id);
 
 /* vector_store_survey.c: fills entries with every store that the caller may see (or the one of

@@ -147,6 +147,16 @@ static bool has_group(const struct principal *p, const char *group)
     return false;
 }
 
+bool auth_held_out(const struct principal *who, const char *collection)
+{
+    for (size_t i = 0; i < who->n_collections; i++) {
+        if (strcmp(who->collections[i], collection) == 0) {
+            return false;
+        }
+    }
+    return who->n_collections > 0;
+}
+
 bool auth_looks_after(const struct principal *who, const struct principal *other)
 {
     bool same = strcmp(who->tenant, other->tenant) == 0;
@@ -320,7 +330,7 @@ void auth_key_new(struct principal *p, char key[KEY_CAP])
     (void)snprintf(key, KEY_CAP, KEY_PREFIX "%s", secret);
     sha256_of(key, strlen(key), p->hash);
     id_new(p->key);
-    if (p->owner == NULL) {
+    if (p->owner == NULL || p->n_collections > 0) {
         (void)snprintf(p->user, sizeof p->user, "%s", p->key);
     }
     p->created_wall_ms = clock_wall_ms();

@@ -32,7 +32,9 @@ struct address_range { /* IPv4 as ::ffff:a.b.c.d */
 /* Somebody, by key or signed in. Stays where it is until auth_close, also when it has ended. */
 struct principal {
     char tenant[65];
-    char user[64]; /* opaque id: what he asked, keeps and may use is counted by it */
+    /* Opaque id: what he asked, keeps and may use is counted by it. A user's key has his, unless it
+     * is held to collections: then his conversations would tell it of others. */
+    char user[64];
     char key[64];  /* the key's id; "": signed in, no key */
     char name[64]; /* the user's; of a key the key's */
     enum role role;
@@ -98,6 +100,8 @@ bool auth_may(const struct principal *who, unsigned roles, unsigned scopes);
 /* Sets the role, and what follows from it and from the chosen scopes and the collections. */
 void auth_set_role(struct principal *p, enum role role);
 
+/* Is he held to collections, and this is none of them? */
+bool auth_held_out(const struct principal *who, const char *collection);
 /* May one who looks after users and keys look after this one? An administrator after all of the
  * tenant (one of tenant "main" after all), a manager after editors, readers and services that have
  * groups, all of them his own. */

@@ -267,6 +267,9 @@ static enum status read_key(struct auth *a, struct principal *p, sqlite3_stmt *s
     if (s == STATUS_OK) {
         read_scopes(p, db_column(st, 7));
         p->owner = auth_user_by_id(a, p->user);
+        if (p->n_collections > 0) {
+            memcpy(p->user, p->key, sizeof p->user);
+        }
     }
     return s;
 }
@@ -347,7 +350,7 @@ static enum status insert_key(sqlite3 *db, const struct principal *p, struct err
         s = db_prepare(db, sql[i], &st, err);
         if (s == STATUS_OK) { /* a statement that lacks a parameter refuses it: no matter */
             (void)sqlite3_bind_int64(st, 1, p->created_wall_ms);
-            bind(st, 2, p->user);
+            bind(st, 2, p->owner == NULL ? p->user : p->owner->who.user);
             (void)sqlite3_bind_blob(st, 3, p->hash, SHA256_BYTES, SQLITE_STATIC);
             bind(st, 4, p->tenant);
             bind(st, 5, p->name);

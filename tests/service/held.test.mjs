@@ -82,6 +82,24 @@ test("agents do what their key's scopes are for", async () => {
   assert.match(await tool("list_collections", {}), /scope read/);
 });
 
+test("held to a collection: vector stores, and what its owner asked", async () => {
+  const ask = as(await held({ role: "service" }));
+  const all = (await a.get("/v1/vector_stores")).data;
+  const salaries = all.find((v) => v.name === "salaries").id;
+  assert.deepEqual((await (await ask("/v1/vector_stores")).json()).data.map((v) => v.name), ["contracts"]);
+  for (const way of ["", "/files", "/search"]) {
+    const r = await ask(`/v1/vector_stores/${salaries}${way}`, way === "/search" ? { query: "lease" } : undefined);
+    assert.equal(r.status, 404, way);
+  }
+  assert.equal((await ask("/v1/vector_stores", { name: "mine" })).status, 403);
+  await a.post("/api/users", { name: "owner", role: "reader", password: "quiet river stones" });
+  const whole = (await a.post("/api/keys", { name: "whole", owner: "owner" })).key;
+  const part = (await a.post("/api/keys", { name: "part", owner: "owner", collections: ["contracts"] })).key;
+  const kept = await (await as(whole)("/v1/responses", { model: "carrel", input: "What does the lease of the company car cost?" })).json();
+  assert.equal((await as(whole)(`/v1/responses/${kept.id}`)).status, 200);
+  assert.equal((await as(part)(`/v1/responses/${kept.id}`)).status, 404, "the owner asked that, of all documents");
+});
+
 test("held to a collection: what is put in", async () => {
   const key = await held({ role: "editor" });
   const put = (query) => a.request(`/api/documents?${query}`, { key, method: "POST", body: "# New\n\nSomething about the lease.\n", headers: { "content-type": "application/octet-stream" } });
