@@ -395,7 +395,7 @@ static void who(struct build *b, const struct route *route)
         jsonw_field_bool(w, "x-person", true);
     }
     if (route->csrf) {
-        jsonw_field_z(w, "x-csrf", "with a session's cookie: X-CSRF-Token");
+        jsonw_field_z(w, "x-csrf", "With a session's cookie, X-CSRF-Token has to be sent");
     }
     if (route->act != NULL) {
         jsonw_field_z(w, "x-act", route->act);

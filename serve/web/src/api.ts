@@ -38,6 +38,7 @@ export interface Citation {
 }
 
 export interface Answer {
+  conversation?: string;
   answer_id?: string;
   engine?: string;
   model?: string;
@@ -539,13 +540,109 @@ export async function versions(id: string): Promise<Version[]> {
   return ((await r.json()) as { versions: Version[] }).versions;
 }
 
-export async function chat(messages: Turn[], on: ChatHandlers, signal: AbortSignal, filter?: Filter): Promise<void> {
+export interface ConversationRow {
+  id: string;
+  title: string;
+  created: number; // seconds since 1970
+  changed: number;
+  exchanges: number;
+  shares: number;
+}
+export interface Exchange {
+  number: number;
+  hidden?: boolean;
+  answer?: string;
+  question?: string;
+  text?: string;
+  citations?: Citation[];
+  carrel?: Answer;
+  filter?: Filter;
+  feedback?: { passage: number; verdict: Verdict }[];
+}
+export interface Share {
+  id: string;
+  created: number;
+  expires: number;
+  exchanges: number;
+}
+
+const JSON_BODY = { "Content-Type": "application/json" };
+const one = (id: string) => `/api/conversations/${encodeURIComponent(id)}`;
+
+export async function conversations(title: string, before: string | null, limit: number): Promise<{ keep_days: number; conversations: ConversationRow[]; next: string | null }> {
+  const q = new URLSearchParams({ limit: String(limit), ...(title !== "" && { q: title }), ...(before !== null && { before }) });
+  return (await call("GET", `/api/conversations?${q}`)).json();
+}
+export async function conversation(id: string): Promise<{ id: string; title: string; exchanges: Exchange[] }> {
+  return (await call("GET", one(id))).json();
+}
+export async function renameConversation(id: string, title: string): Promise<void> {
+  await call("PATCH", one(id), JSON.stringify({ title }), { ...JSON_BODY });
+}
+export async function deleteConversation(id: string): Promise<void> {
+  await call("DELETE", one(id));
+}
+export async function eraseConversations(): Promise<void> {
+  await call("DELETE", "/api/conversations");
+}
+export function exportUrl(id: string | null, format: "markdown" | "json"): string {
+  return `${id === null ? "/api/conversations" : one(id)}/export?format=${format}`;
+}
+export async function shares(id: string): Promise<Share[]> {
+  return ((await (await call("GET", `${one(id)}/shares`)).json()) as { shares: Share[] }).shares;
+}
+export async function makeShare(id: string, days: number): Promise<Share & { token: string }> {
+  return (await call("POST", `${one(id)}/shares`, JSON.stringify({ days }), { ...JSON_BODY })).json();
+}
+export async function unshare(id: string, share: string): Promise<void> {
+  await call("DELETE", `${one(id)}/shares/${encodeURIComponent(share)}`);
+}
+export async function shared(token: string): Promise<{ title: string; expires: number; exchanges: Exchange[] }> {
+  return (await call("GET", `/api/shared/${encodeURIComponent(token)}`)).json();
+}
+
+export interface ApiSchema {
+  $ref?: string;
+  type?: string | string[];
+  const?: string;
+  enum?: (string | null)[];
+  anyOf?: ApiSchema[];
+  allOf?: ApiSchema[];
+  items?: ApiSchema;
+  properties?: Record<string, ApiSchema>;
+  required?: string[];
+  description?: string;
+}
+type ApiContent = Record<string, { schema?: ApiSchema }>;
+export interface ApiOperation {
+  tags: string[];
+  summary?: string;
+  description?: string;
+  parameters: { name: string; in: string; required: boolean; schema: ApiSchema }[];
+  requestBody?: { content: ApiContent };
+  responses: Record<string, { content?: ApiContent }>;
+  "x-roles"?: string[];
+  "x-scopes"?: string[];
+  "x-csrf"?: string;
+}
+export interface ApiDescription {
+  tags: { name: string; description: string }[];
+  paths: Record<string, Record<string, ApiOperation>>;
+  components: { schemas: Record<string, ApiSchema> };
+}
+
+export async function apiDescription(): Promise<ApiDescription> {
+  return (await call("GET", "/openapi.json")).json();
+}
+
+/** keep: a conversation's id, or "new": the question and its answer are kept in it. */
+export async function chat(messages: Turn[], on: ChatHandlers, signal: AbortSignal, filter?: Filter, keep?: string): Promise<void> {
   const headers: Record<string, string> = { "Content-Type": "application/json", "X-CSRF-Token": csrf };
   const r = await fetch("/v1/chat/completions", {
     method: "POST",
     credentials: "same-origin",
     headers,
-    body: JSON.stringify({ model: "carrel", stream: true, messages, carrel: filter }),
+    body: JSON.stringify({ model: "carrel", stream: true, messages, carrel: filter, conversation: keep }),
     signal,
   });
   if (!r.ok || r.body === null) await fail(r);

@@ -1,7 +1,8 @@
 // Ask, watch the answer stream, open its citations.
 
-import { ApiError, chat, type Answer, type Citation, type Filter, type Turn } from "./api";
+import { ApiError, chat, conversation, type Answer, type Citation, type Exchange, type Filter, type Turn, type Verdict } from "./api";
 import { renderAnswer } from "./answer";
+import { History } from "./conversations";
 import { fileName, h, icon, place } from "./dom";
 import { FilterBar, inWords } from "./filters";
 import { thumbs } from "./thumbs";
@@ -21,6 +22,8 @@ export class AskView {
   private readonly filters = new FilterBar();
   private turns: Turn[] = [];
   private running: AbortController | null = null;
+  private kept: string | null = null; // the conversation that this is kept in
+  private readonly history: History;
 
   constructor(
     private readonly viewer: Viewer,
@@ -47,15 +50,25 @@ export class AskView {
       h("h1", {}, "What would you like to know?"),
       h("p", {}, "Answers are made from your own documents, on this machine. Each sentence cites the page it comes from."),
     );
+    this.history = new History({
+      open: (id) => void this.open(id),
+      gone: (id) => {
+        if (id === null || id === this.kept) this.reset();
+      },
+      signedOut: onSignedOut,
+    });
     const fresh = h("button", { class: "quiet new", type: "button", onclick: () => this.reset() }, icon("plus"), "New question");
-    this.element = h(
+    const section = h(
       "section",
       { class: "ask", "aria-label": "Ask" },
+      this.history.toggle,
       this.welcome,
       this.log,
       this.said,
       h("div", { class: "dock" }, this.filters.element, form, h("div", { class: "under" }, h("span", { class: "hint" }, "Enter to ask · Shift+Enter for a new line"), fresh)),
     );
+    this.element = h("div", { class: "ask-room" }, this.history.element, section);
+    void this.history.refresh();
   }
 
   focus(): void {
@@ -69,11 +82,60 @@ export class AskView {
 
   private reset(): void {
     this.running?.abort();
-    this.turns = [];
-    this.log.replaceChildren();
+    this.clear();
     this.welcome.hidden = false;
-    this.viewer.close();
     this.focus();
+  }
+
+  private clear(): void {
+    this.turns = [];
+    this.kept = null;
+    this.history.mark(null);
+    this.log.replaceChildren();
+    this.viewer.close();
+  }
+
+  /** A conversation that was kept, to be gone on with. */
+  private async open(id: string): Promise<void> {
+    this.running?.abort();
+    try {
+      const c = await conversation(id);
+      this.clear();
+      this.welcome.hidden = true;
+      this.kept = c.id;
+      this.history.mark(c.id);
+      const earlier: string[] = [];
+      for (const e of c.exchanges) {
+        this.past(e, earlier.slice(-EARLIER_MAX));
+        earlier.push(e.question ?? "");
+        this.turns.push({ role: "user", content: e.question ?? "" }, { role: "assistant", content: e.text ?? "" });
+      }
+      this.log.lastElementChild?.scrollIntoView({ block: "start" });
+      this.focus();
+    } catch (e) {
+      if (e instanceof ApiError && e.status === 401) return this.onSignedOut();
+      this.clear();
+      this.log.append(h("p", { class: "problem", role: "alert" }, (e as Error).message));
+      void this.history.refresh();
+    }
+  }
+
+  /** A question that was answered before. */
+  private past(e: Exchange, earlier: string[]): void {
+    const facts = e.carrel ?? {};
+    const text = h("div", { class: "answer-text" });
+    const sources = h("ol", { class: "sources", "aria-label": "Sources" });
+    const foot = h("p", { class: "foot" });
+    const question = e.question ?? "";
+    const exchange = h("article", { class: `exchange${facts.refused ? " refused" : ""}` }, h("h2", { class: "question" }, question), scope(e.filter), text, sources, foot);
+    renderAnswer(text, e.text ?? "", e.citations ?? [], (c, from) => void this.viewer.open(c, from));
+    const reasons = new Reasons({ query: question, earlier, rewritten: facts.rewritten, widen: facts.widen, filter: e.filter });
+    const said = (passage: number) => e.feedback?.find((f) => f.passage === passage)?.verdict;
+    this.listSources(sources, e.text ?? "", e.citations ?? [], reasons, e.answer, said);
+    sources.after(reasons.whyNot());
+    this.describe(foot, facts);
+    if (e.answer && !facts.refused) foot.append(thumbs(e.answer, "this answer", undefined, said(0)));
+    this.log.append(exchange);
   }
 
   private busy(on: boolean): void {
@@ -125,7 +187,13 @@ export class AskView {
         },
         abort.signal,
         filter,
+        this.history.keeps ? (this.kept ?? "new") : undefined,
       );
+      if (facts.conversation && this.running === abort) {
+        this.kept = facts.conversation;
+        this.history.mark(this.kept);
+        void this.history.refresh();
+      }
       this.turns.push({ role: "assistant", content: answer });
     } catch (e) {
       this.turns.pop();
@@ -151,7 +219,7 @@ export class AskView {
   }
 
   /** The passages that the answer cites, one line each. */
-  private listSources(into: HTMLElement, answer: string, citations: Citation[], reasons: Reasons, id?: string): void {
+  private listSources(into: HTMLElement, answer: string, citations: Citation[], reasons: Reasons, id?: string, said?: (passage: number) => Verdict | undefined): void {
     const used = new Set<number>();
     for (const m of answer.matchAll(/\[([\d,\s]+)\]/g)) (m[1] ?? "").split(",").forEach((n) => used.add(Number(n)));
     for (const c of citations.filter((x) => used.has(x.number))) {
@@ -164,7 +232,7 @@ export class AskView {
         h("span", { class: "name" }, c.document.title || fileName(c.document.path)),
         h("span", { class: "place" }, where),
       );
-      into.append(h("li", {}, button, id ? thumbs(id, `source ${c.number}`, c.number) : null, reasons.why(c)));
+      into.append(h("li", {}, button, id ? thumbs(id, `source ${c.number}`, c.number, said?.(c.number)) : null, reasons.why(c)));
     }
   }
 

@@ -41,6 +41,8 @@ const paths: Record<string, string> = {
   down: "M7 13l4 8c1.700 0 2.500-1 2.500-2.500V15H19L17.500 5H7zM3 13h4V5H3z",
   info: "M12 3a9 9 0 1 0 0 18 9 9 0 0 0 0-18zM12 11v5M12 8v.010",
   play: "M8 5l11 7-11 7z",
+  list: "M4 6h16M4 12h16M4 18h10",
+  dots: "M5 12h.010M12 12h.010M19 12h.010",
   download: "M12 4v12M7 11l5 5 5-5M4 20h16",
 };
 

@@ -6,6 +6,8 @@ import { ApiError, budgetWarning, session, signOut, type Session } from "./api";
 import { AskView } from "./ask";
 import { DocumentsView } from "./documents";
 import { PeopleView } from "./people";
+import { ReferenceView } from "./reference";
+import { SharedView } from "./shared";
 import { QualityView } from "./quality";
 import { h, icon } from "./dom";
 import { signInView } from "./signin";
@@ -27,6 +29,8 @@ function signedIn(s: Session): void {
   const people = ["admin", "manager"].includes(s.role) && s.scopes.includes("admin") && !s.must_change_password ? new PeopleView(s, signedOut) : null;
   const use = (s.admin || s.role === "auditor") && !s.must_change_password ? new UsageView(signedOut) : null;
   const account = new AccountView(s, signedOut);
+  const shared = new SharedView(viewer, signedOut);
+  const reference = new ReferenceView();
   const free = !s.must_change_password; // until then only the password is taken
   const asks = free && s.role !== "auditor"; // who reads what was used, and nothing else
   const main = h("main", { id: "main", tabindex: "-1" });
@@ -37,6 +41,7 @@ function signedIn(s: Session): void {
     ...(use ? [tab("#usage", "Usage")] : []),
     ...(people ? [tab("#people", "People")] : []),
     ...(s.person || !asks ? [tab("#account", "Account")] : []),
+    ...(free ? [tab("#reference", "API")] : []),
   ];
   const themeButton = h("button", { class: "quiet", type: "button" }, icon("sun"));
   const nameTheme = () => {
@@ -51,7 +56,8 @@ function signedIn(s: Session): void {
   const out = h("button", { class: "quiet", type: "button", "aria-label": "Sign out", title: `Sign out (${s.tenant})`, onclick: () => void signOut().catch(() => undefined).then(signedOut) }, icon("out"));
 
   const show = () => {
-    const wanted = tabs.find((t) => t.dataset.tab === location.hash)?.dataset.tab ?? tabs[0]!.dataset.tab ?? "#account";
+    const link = asks ? /^#shared\/([0-9a-f]+)$/.exec(location.hash)?.[1] : undefined;
+    const wanted = link ? "" : (tabs.find((t) => t.dataset.tab === location.hash)?.dataset.tab ?? tabs[0]!.dataset.tab ?? "#account");
     for (const t of tabs) {
       if (t.dataset.tab === wanted) t.setAttribute("aria-current", "page");
       else t.removeAttribute("aria-current");
@@ -79,6 +85,14 @@ function signedIn(s: Session): void {
       viewer.close();
       main.replaceChildren(account.element);
       account.show();
+    } else if (wanted === "#reference") {
+      viewer.close();
+      main.replaceChildren(reference.element);
+      void reference.show();
+    } else if (link) {
+      viewer.close();
+      main.replaceChildren(shared.element);
+      void shared.show(link);
     } else {
       main.replaceChildren(ask.element);
       ask.focus();

@@ -3,11 +3,12 @@
 import { feedback, type Verdict } from "./api";
 import { h, icon } from "./dom";
 
-export function thumbs(answer: string, of: string, passage?: number): HTMLElement {
+/** before: what was said of it already. */
+export function thumbs(answer: string, of: string, passage?: number, before: Verdict = "none"): HTMLElement {
   const problem = h("span", { role: "status" });
-  let said: Verdict = "none";
+  let said: Verdict = before;
   const button = (verdict: "up" | "down", label: string): HTMLButtonElement =>
-    h("button", { class: "quiet", type: "button", "aria-pressed": "false", "aria-label": `${label}: ${of}`, title: label, onclick: () => void say(verdict) }, icon(verdict));
+    h("button", { class: "quiet", type: "button", "aria-pressed": String(said === verdict), "aria-label": `${label}: ${of}`, title: label, onclick: () => void say(verdict) }, icon(verdict));
   const up = button("up", "Helpful");
   const down = button("down", "Not helpful");
   const say = async (verdict: "up" | "down"): Promise<void> => {
