@@ -387,11 +387,11 @@ void api_original_of(struct request *q, const char *document)
                                              "if-modified-since", "if-unmodified-since"};
     struct content *c = content_of(q, document);
     bool asks_more = false;
+    if (c == NULL) {
+        return; /* answered: the head is gone */
+    }
     for (size_t i = 0; i < sizeof conditions / sizeof conditions[0]; i++) {
         asks_more = asks_more || http_head_get(q->http->head, conditions[i]).ptr != NULL;
-    }
-    if (c == NULL) {
-        return;
     }
     if (asks_more) {
         Vs__GetDocumentRequest ask = VS__GET_DOCUMENT_REQUEST__INIT;
