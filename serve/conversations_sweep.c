@@ -10,7 +10,7 @@
 #include "serve/conversations.h"
 
 #define DAY_MS INT64_C(86400000)
-#define FIRST_MS 30000
+#define FIRST_MS 2000
 #define EVERY_MS 3600000
 
 struct conversations_sweep {

@@ -6,6 +6,7 @@ import { randomBytes } from "node:crypto";
 import { readFileSync, readdirSync, renameSync, writeFileSync } from "node:fs";
 import { after, before, test } from "node:test";
 import { join } from "node:path";
+import { setTimeout as sleep } from "node:timers/promises";
 import { promisify } from "node:util";
 import { binDir, holding, startAppliance, until } from "./appliance.mjs";
 
@@ -205,9 +206,16 @@ test("one erases one's own, an administrator those of whom he names; the records
 
 test("after their days they are gone, and where none are kept that is said", { timeout: 60_000 }, async () => {
   const c = await ask("ada", "new", "Where do visitors park?");
+  await call("ada", `/api/conversations/${c.id}`, { method: "PATCH", body: { title: "Periwinkle parking" } });
   const home = a.home;
+  const config = "http:\n  requests_per_minute: 0\nconversations:\n  keep_days: 0\n";
   await a.stop({ keep: true });
-  a = await startAppliance({ home, config: "http:\n  requests_per_minute: 0\nconversations:\n  keep_days: 0\n" });
+  assert.equal(holding(join(home, "tenants"), ["Periwinkle"]).length, 1);
+  a = await startAppliance({ home, config });
+  await sleep(4000); // nobody asks: the sweep has come by itself
+  await a.stop({ keep: true });
+  assert.deepEqual(holding(join(home, "tenants"), ["Periwinkle"]), []);
+  a = await startAppliance({ home, config });
   assert.equal((await call("ada", `/api/conversations/${c.id}`)).status, 404);
   const r = await say("ada", "new", "Where do visitors park?");
   assert.deepEqual([r.status, r.json.error.param], [400, "conversation"]);
