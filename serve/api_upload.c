@@ -313,14 +313,12 @@ static bool pump(struct request *q, const char *p, size_t len, size_t *used)
 /* ---- from the client
  * ----------------------------------------------------------------------------------- */
 
-static size_t on_body(struct http_request *http, const char *p, size_t len)
+static size_t take_body(struct request *q, const char *p, size_t len)
 {
-    struct request *q = http->data;
     struct upload *u = q->op;
     size_t used = 0;
     if (u->is_multipart) {
         (void)pump(q, p, len, &used); /* how far it came is what counts */
-        q->use.used.upload_bytes += (int64_t)used;
         return used;
     }
     while (used < len && u->held.len == 0 && !u->answered) {
@@ -330,7 +328,19 @@ static size_t on_body(struct http_request *http, const char *p, size_t len)
             break;
         }
     }
-    q->use.used.upload_bytes += (int64_t)used;
+    return used;
+}
+
+/* What is wrong with it is answered from inside: the request must last until it has been counted.
+ */
+static size_t on_body(struct http_request *http, const char *p, size_t len)
+{
+    struct request *q = http->data;
+    http_request_hold(http);
+    q->use.used.upload_bytes += (int64_t)len; /* an answer books it */
+    size_t used = take_body(q, p, len);
+    q->use.used.upload_bytes -= (int64_t)(len - used);
+    http_request_release(http);
     return used;
 }
 
