@@ -12,6 +12,7 @@
 #include "serve/request.h"
 #include "serve/service.h"
 #include "serve/turns.h"
+#include "serve/vector_store_match.h"
 
 int64_t responses_expired_ms(int64_t keep_days)
 {
@@ -112,6 +113,59 @@ static void on_before(const struct error *err, struct buf *json, void *data)
     http_request_release(http);
 }
 
+/* The answer, or first the turns before it. */
+static void begin(struct request *q, struct responses *r)
+{
+    if (r->previous == NULL) {
+        chat_ask(q, r->body, &responses_dialect, r);
+        return;
+    }
+    struct turn_work *w = arena_alloc(q->arena, sizeof *w);
+    if (w != NULL) {
+        *w = (struct turn_work){.what = TURNS_BEFORE, .response = r};
+    }
+    start_work(q, w, r->previous, on_before);
+}
+
+static void on_matched(struct request *q, struct match *m)
+{
+    struct responses *r = q->op;
+    if (m->n > MATCH_DOCUMENTS_MAX) {
+        api_error(q, 400, "tools", "too_large",
+                  "The filters hold of more than 2048 files: narrow them.");
+        return;
+    }
+    q->narrowed = m;
+    begin(q, r);
+}
+
+/* To what the filters of file_search hold of. */
+static void narrow(struct request *q, struct responses *r)
+{
+    struct match *m = arena_alloc(q->arena, sizeof *m);
+    const struct json *tools = jsonr_get(r->body, "tools");
+    if (m == NULL) {
+        api_out_of_memory(q);
+        return;
+    }
+    m->filters = r->filters;
+    for (size_t i = 0; i < jsonr_len(tools); i++) {
+        const struct json *ids = jsonr_get(jsonr_at(tools, i), "vector_store_ids");
+        for (size_t k = 0; k < jsonr_len(ids); k++) {
+            struct str id = jsonr_str(jsonr_at(ids, k));
+            const char *name = id.ptr == NULL ? NULL : vector_store_collection(id, q->arena);
+            if (name == NULL || m->n_collections == MATCH_COLLECTIONS_MAX) {
+                api_error(q, 400, "tools", "invalid",
+                          "tools: vector_store_ids must be at most 32 ids of vector stores");
+                return;
+            }
+            m->collections[m->n_collections++] = name;
+        }
+    }
+    q->op = r;
+    match_run(q, m, on_matched);
+}
+
 static void on_json(struct request *q, const struct json *body)
 {
     struct responses *r = arena_alloc(q->arena, sizeof *r);
@@ -131,15 +185,11 @@ static void on_json(struct request *q, const struct json *body)
         return;
     }
     r->store = r->store && q->serve->settings->responses.keep_days > 0;
-    if (r->previous == NULL) {
-        chat_ask(q, body, &responses_dialect, r);
-        return;
+    if (r->filters != NULL) {
+        narrow(q, r);
+    } else {
+        begin(q, r);
     }
-    struct turn_work *w = arena_alloc(q->arena, sizeof *w);
-    if (w != NULL) {
-        *w = (struct turn_work){.what = TURNS_BEFORE, .response = r};
-    }
-    start_work(q, w, r->previous, on_before);
 }
 
 void api_responses(struct request *q)

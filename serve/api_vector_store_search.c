@@ -15,11 +15,10 @@
 #include "serve/passage.h"
 #include "serve/search_request.h"
 #include "serve/tenant_run.h"
+#include "serve/vector_store_match.h"
 
 #define QUERIES_MAX 8
 #define RESULTS_MAX 50
-#define WALK_MAX 50000      /* documents that filters are tried on */
-#define DOCUMENTS_MAX 2048U /* that a search can be narrowed to; then what is found is sifted */
 #define SIFTED_TOP_K 200
 #define VALUE_MAX 512 /* bytes of an attribute */
 
@@ -37,12 +36,7 @@ struct searching {
     int64_t results;
     double threshold;
     bool no_rerank;
-    /* filters */
-    struct attached_file *rows; /* in order of documents */
-    size_t n_rows, walked;
-    char (*matched)[ID_CAP]; /* likewise */
-    size_t n_matched, cap;
-    bool full;
+    struct match match; /* with filters */
     /* found */
     struct found_passage *found;
     size_t n;
@@ -190,15 +184,9 @@ static void tell(struct request *q, const struct error *err)
 
 /* ---- the searches ---- */
 
-static int by_id(const void *a, const void *b)
-{
-    return strcmp(a, b);
-}
-
 static bool passes(const struct searching *s, const char *document)
 {
-    return s->filters == NULL || (s->n_matched > 0 && bsearch(document, s->matched, s->n_matched,
-                                                              sizeof *s->matched, by_id) != NULL);
+    return s->filters == NULL || match_has(&s->match, document);
 }
 
 /* Best first; what two queries find is there once, with the better score. */
@@ -260,10 +248,10 @@ static void next_query(struct request *q)
     Rt__SearchRequest ask = RT__SEARCH_REQUEST__INIT;
     Vs__Filter filter = VS__FILTER__INIT;
     char *collection = pb_text(s->stores.collection);
-    char *documents[DOCUMENTS_MAX];
-    bool sift = s->filters != NULL && s->n_matched > DOCUMENTS_MAX;
+    char *documents[MATCH_DOCUMENTS_MAX];
+    bool sift = s->filters != NULL && s->match.n > MATCH_DOCUMENTS_MAX;
     struct error err;
-    if (s->next == s->n_queries || (s->filters != NULL && s->n_matched == 0)) {
+    if (s->next == s->n_queries || (s->filters != NULL && s->match.n == 0)) {
         if (sift && s->n < (size_t)s->results) {
             s->note = "the filters hold of more than 2048 files: the best 200 passages were sifted";
         }
@@ -276,11 +264,11 @@ static void next_query(struct request *q)
     }
     filter.collections = &collection;
     filter.n_collections = 1;
-    for (size_t i = 0; s->filters != NULL && !sift && i < s->n_matched; i++) {
-        documents[i] = s->matched[i];
+    for (size_t i = 0; s->filters != NULL && !sift && i < s->match.n; i++) {
+        documents[i] = s->match.ids[i];
     }
     filter.documents = documents;
-    filter.n_documents = s->filters != NULL && !sift ? s->n_matched : 0;
+    filter.n_documents = s->filters != NULL && !sift ? s->match.n : 0;
     ask.filter = &filter;
     ask.has_top_k = true;
     ask.top_k = sift ? SIFTED_TOP_K : (uint32_t)s->results;
@@ -288,134 +276,13 @@ static void next_query(struct request *q)
     api_unary(q, PEER_RETRIEVE, &rt_search_method, 0, &ask.base, on_search);
 }
 
-/* ---- the filters ---- */
-
-static int by_document(const void *key, const void *row)
-{
-    return strcmp(key, ((const struct attached_file *)row)->document);
-}
-
-/* What every document has, under the names that results carry. */
-static void document_attributes(struct jsonw *w, const Vs__DocumentInfo *d)
-{
-    jsonw_open(w, '{');
-    jsonw_key(w, "filename");
-    jsonw_path(w, path_name(str_of_bytes(d->location->path)));
-    jsonw_key(w, "path");
-    jsonw_path(w, str_of_bytes(d->location->path));
-    jsonw_field_z(w, "collection", d->location->collection);
-    jsonw_field_z(w, "format", d->format);
-    jsonw_field_z(w, "label", d->location->label == NULL ? "" : d->location->label);
-    jsonw_field_z(w, "author", d->author == NULL ? "" : d->author);
-    jsonw_field_z(w, "language", d->language == NULL ? "" : d->language);
-    jsonw_field_z(w, "title", d->title == NULL ? "" : d->title);
-    jsonw_field_int(w, "bytes", (int64_t)d->size);
-    jsonw_field_int(w, "created_at", d->location->modified_wall_ms / 1000);
-    if (d->has_pages) {
-        jsonw_field_int(w, "pages", d->pages);
-    }
-    if (d->has_date_ms) {
-        day_field(w, "date", d->date_ms);
-    }
-    jsonw_close(w, '}');
-}
-
-static bool holds(const struct searching *s, const Vs__DocumentInfo *d)
-{
-    const struct attached_file *row =
-        s->n_rows == 0
-            ? NULL
-            : bsearch(d->location->document, s->rows, s->n_rows, sizeof *s->rows, by_document);
-    struct json *own = NULL, *more = NULL;
-    struct error err;
-    struct buf b;
-    struct jsonw w;
-    buf_init(&b, 65536);
-    jsonw_init(&w, &b);
-    document_attributes(&w, d);
-    bool good = (row == NULL || row->attributes[0] == '\0' ||
-                 jsonr_read(str_from(row->attributes), &own, &err) == STATUS_OK) &&
-                buf_status(&b) == STATUS_OK && jsonr_read(buf_view(&b), &more, &err) == STATUS_OK &&
-                attribute_filter_holds(s->filters, own, more);
-    jsonr_free(own);
-    jsonr_free(more);
-    buf_deinit(&b);
-    return good;
-}
-
-static void note_match(struct searching *s, const char *document)
-{
-    if (s->n_matched == s->cap) {
-        size_t cap = s->cap == 0 ? 256 : 2 * s->cap;
-        char(*grown)[ID_CAP] = arena_array(s->stores.q->arena, cap, sizeof *grown);
-        if (grown == NULL) {
-            s->full = true;
-            return;
-        }
-        if (s->n_matched > 0) {
-            memcpy(grown, s->matched, s->n_matched * sizeof *grown);
-        }
-        s->matched = grown;
-        s->cap = cap;
-    }
-    (void)snprintf(s->matched[s->n_matched++], ID_CAP, "%s", document);
-}
-
-static void on_documents(struct request *q, const ProtobufCMessage *m)
-{
-    struct searching *s = q->op;
-    const Vs__ListReply *r = vs_list_reply(m);
-    for (size_t i = 0; r != NULL && i < r->n_documents && !s->full; i++) {
-        s->walked++;
-        if (holds(s, r->documents[i])) {
-            note_match(s, r->documents[i]->location->document);
-        }
-    }
-}
-
-static void on_walked(struct request *q, const struct error *err)
-{
-    struct searching *s = q->op;
-    if (err->code != STATUS_OK) {
-        api_fail(q, err);
-    } else if (s->full || s->walked > WALK_MAX) {
-        api_error(q, 400, "filters", "too_large",
-                  "This vector store has more than 50000 files: filters cannot be tried on all.");
-    } else {
-        if (s->n_matched > 0) {
-            qsort(s->matched, s->n_matched, sizeof *s->matched, by_id);
-        }
-        next_query(q);
-    }
-}
-
-static enum status find_attributes(sqlite3 *db, void *data, struct error *err)
-{
-    struct searching *s = data;
-    return attached_list(db, s->stores.collection, NULL, WALK_MAX, s->stores.q->arena, &s->rows,
-                         &s->n_rows, err);
-}
-
-static void on_attributes(struct request *q, const struct error *err)
-{
-    const struct searching *s = q->op;
-    Vs__ListRequest ask = VS__LIST_REQUEST__INIT;
-    Vs__Filter filter = VS__FILTER__INIT;
-    struct api_call how = {.on_reply = on_documents, .on_finish = on_walked};
-    char *collection = pb_text(s->stores.collection);
-    if (err->code != STATUS_OK) {
-        api_fail(q, err);
-        return;
-    }
-    filter.collections = &collection;
-    filter.n_collections = 1;
-    ask.filter = &filter;
-    ask.has_limit = true;
-    ask.limit = WALK_MAX + 1;
-    (void)api_start(q, PEER_VECTORSTORE, &vs_list_method, 0, &ask.base, &how);
-}
-
 /* ---- what came ---- */
+
+static void on_matched(struct request *q, struct match *m)
+{
+    (void)m;
+    next_query(q);
+}
 
 static void on_store(struct request *q)
 {
@@ -425,7 +292,10 @@ static void on_store(struct request *q)
     } else if (store_expired(&s->stores.entries[0].row, clock_wall_ms())) {
         api_error(q, 400, NULL, "expired", "This vector store has expired.");
     } else if (s->filters != NULL) {
-        tenant_run(q, find_attributes, s, on_attributes);
+        s->match.filters = s->filters;
+        s->match.collections[0] = s->stores.collection;
+        s->match.n_collections = 1;
+        match_run(q, &s->match, on_matched);
     } else {
         next_query(q);
     }

@@ -21,6 +21,7 @@
 #include "serve/passage.h"
 #include "serve/request.h"
 #include "serve/search_request.h"
+#include "serve/vector_store_match.h"
 
 /* A rewritten question is worth this wait, and not a word more than this. */
 #define REWRITE_MS 4000
@@ -532,9 +533,33 @@ static const struct json *translated(struct chat *c, const struct json *body)
     return NULL;
 }
 
+/* To the documents that filters hold of. False: an error was answered. */
+static bool narrow(struct chat *c)
+{
+    static char none[] = "00000000000000000000000000"; /* no document has this id */
+    struct request *q = c->q;
+    const struct match *m = q->narrowed;
+    Vs__Filter *f = &c->ask.filter;
+    f->documents = arena_array(q->arena, m->n + 1, sizeof *f->documents);
+    if (f->documents == NULL) {
+        api_out_of_memory(q);
+        return false;
+    }
+    for (size_t i = 0; i < m->n; i++) {
+        f->documents[i] = m->ids[i];
+    }
+    f->documents[m->n] = none;
+    f->n_documents = m->n == 0 ? 1 : m->n;
+    c->ask.filtered = true;
+    return true;
+}
+
 static void begin(struct chat *c)
 {
     struct request *q = c->q;
+    if (q->narrowed != NULL && !narrow(c)) {
+        return;
+    }
     c->created_wall_ms = clock_wall_ms();
     c->started_ms = clock_monotonic_ms();
     buf_init(&c->text, CHAT_ANSWER_MAX);

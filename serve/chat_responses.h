@@ -15,6 +15,7 @@ struct responses {
     struct str before;    /* the turns before: messages as JSON, without brackets; "" none */
     bool store;           /* the turn is kept */
     bool background;
+    const struct json *filters; /* of file_search, checked; NULL: none */
     bool instructed;   /* the first message is "instructions" */
     size_t n_before;   /* messages in `before` */
     bool with_results; /* include: file_search_call.results */

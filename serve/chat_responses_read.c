@@ -2,6 +2,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "serve/attribute_filter.h"
 #include "serve/chat_responses.h"
 #include "serve/chat_translate.h"
 #include "serve/http/jsonw.h"
@@ -58,6 +59,24 @@ enum status responses_read(const struct json *body, struct responses *out, const
     for (size_t i = 0; i < jsonr_len(include); i++) {
         struct str name = jsonr_str(jsonr_at(include, i));
         out->with_results |= name.ptr != NULL && str_eq(name, STR("file_search_call.results"));
+    }
+    const struct json *tools = jsonr_get(body, "tools");
+    for (size_t i = 0; i < jsonr_len(tools); i++) {
+        const struct json *filters = jsonr_get(jsonr_at(tools, i), "filters");
+        if (filters == NULL || !jsonr_is(jsonr_at(tools, i), "type", "file_search")) {
+            continue;
+        }
+        *param = "tools";
+        if (out->filters != NULL ||
+            jsonr_len(jsonr_get(jsonr_at(tools, i), "vector_store_ids")) == 0) {
+            return error_set(err, STATUS_INVALID,
+                             "filters: of one file_search, which names its vector stores");
+        }
+        s = attribute_filter_check(filters, err);
+        if (s != STATUS_OK) {
+            return s;
+        }
+        out->filters = filters;
     }
     if (previous.ptr != NULL) {
         if (!str_starts(previous, STR(RESPONSE_ID)) ||

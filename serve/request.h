@@ -17,6 +17,7 @@
 
 struct serve; /* serve/service.h */
 struct job;   /* serve/jobs.h */
+struct match; /* serve/vector_store_match.h */
 
 /* A call in flight. Its functions get the request; on_reply may be NULL. */
 struct api_call {
@@ -40,6 +41,7 @@ struct request {
     const struct session *session; /* NULL: by key, or open */
     const uint8_t *token;          /* the signed caller */
     size_t token_len;
+    struct match *narrowed;  /* a chat searches these documents only; NULL: all */
     struct job *job;         /* jobs.h: it runs as one; NULL: it has a client */
     const char *answer_id;   /* what its answer is to be called; NULL: as it comes */
     struct json *body;       /* freed with the request */

@@ -60,17 +60,23 @@ bool access_held(struct str collection, const struct caller *caller)
 
 /* ---- the form of a filter ---- */
 
-static enum status check_names(char *const *names, size_t n, const char *kind, size_t *bytes,
-                               struct error *err)
+static enum status check_some(char *const *names, size_t n, unsigned max, const char *kind,
+                              size_t *bytes, struct error *err)
 {
-    if (n > ACCESS_VALUES) {
+    if (n > max) {
         return error_set(err, STATUS_TOO_LARGE, "the filter has %zu %s; at most %u are taken", n,
-                         kind, ACCESS_VALUES);
+                         kind, max);
     }
     for (size_t i = 0; i < n; i++) {
         *bytes += strlen(names[i]) + 1;
     }
     return STATUS_OK;
+}
+
+static enum status check_names(char *const *names, size_t n, const char *kind, size_t *bytes,
+                               struct error *err)
+{
+    return check_some(names, n, ACCESS_VALUES, kind, bytes, err);
 }
 
 enum status access_check(const Vs__Filter *f, struct error *err)
@@ -93,7 +99,7 @@ enum status access_check(const Vs__Filter *f, struct error *err)
         st = check_names(f->formats, f->n_formats, "formats", &bytes, err);
     }
     if (st == STATUS_OK) {
-        st = check_names(f->documents, f->n_documents, "documents", &bytes, err);
+        st = check_some(f->documents, f->n_documents, ACCESS_DOCUMENTS, "documents", &bytes, err);
     }
     if (st == STATUS_OK) {
         st = check_names(f->names, f->n_names, "names", &bytes, err);

@@ -12,7 +12,8 @@
 #include "vectorstore.pb-c.h"
 #include "vectorstore/catalogue.h"
 
-#define ACCESS_VALUES 256U                  /* of one kind in a filter, at most */
+#define ACCESS_VALUES 256U                  /* of one kind in a filter, at most, */
+#define ACCESS_DOCUMENTS 2048U              /* but of documents */
 #define ACCESS_FILTER_BYTES ((size_t)65536) /* of all of them */
 
 /* May any of the groups of the caller read it? readers: NUL-ended names. */

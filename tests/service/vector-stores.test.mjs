@@ -122,6 +122,11 @@ test("a store: made, filled, searched with filters, emptied", { timeout: 120_000
   for (const bad of [{ filters: { type: "like", key: "a", value: "b" } }, { query: [] }, { max_num_results: 51 }, { filters: { type: "and", filters: [] } }]) {
     assert.equal((await call("POST", `/v1/vector_stores/${vs.id}/search`, { query: "x", ...bad })).status, 400, JSON.stringify(bad));
   }
+  const asked = async (filters) => (await call("POST", "/v1/responses", { model: "carrel", input: "Who inspects it, the roofer or the plumber?", tools: [{ type: "file_search", vector_store_ids: [vs.id], filters }], include: ["file_search_call.results"] }));
+  const narrowed = (await asked({ type: "eq", key: "part", value: "roof" })).body;
+  assert.deepEqual(narrowed.output[0].results.map((x) => x.filename), ["roof.md"]);
+  assert.deepEqual((await asked({ type: "eq", key: "part", value: "moon" })).body.output[0].results, []);
+  assert.equal((await asked({ type: "like", key: "part", value: "moon" })).status, 400);
   const content = (await call("GET", `/v1/vector_stores/${vs.id}/files/${two.id}/content`)).body;
   assert.match(content.data[0].text, /roofer in April/);
 
