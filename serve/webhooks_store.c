@@ -254,7 +254,8 @@ static enum status read_due(sqlite3 *db, int64_t now_ms, struct webhook_delivery
         " d.created_wall_ms, w.secret FROM deliveries d LEFT JOIN webhooks w ON w.id=d.webhook"
         " WHERE d.state=0 AND d.leased=0 AND d.due_wall_ms<=?1"
         " AND (d.webhook='' OR w.enabled=1 OR d.event='ping')"
-        " AND (SELECT count(*) FROM deliveries o WHERE o.webhook=d.webhook AND o.leased=1)<?2"
+        " AND d.webhook NOT IN (SELECT webhook FROM deliveries WHERE leased=1 GROUP BY webhook"
+        "  HAVING count(*)>=?2)"
         " ORDER BY d.due_wall_ms LIMIT 1",
         &st, err);
     if (s == STATUS_OK) {

@@ -31,6 +31,7 @@
     " ended_wall_ms INTEGER NOT NULL DEFAULT 0, status INTEGER NOT NULL DEFAULT 0,"                \
     " error TEXT NOT NULL DEFAULT '', took_ms INTEGER NOT NULL DEFAULT 0) STRICT, WITHOUT ROWID;"  \
     "CREATE INDEX deliveries_due ON deliveries(due_wall_ms) WHERE state=0;"                        \
+    "CREATE INDEX deliveries_leased ON deliveries(webhook) WHERE leased=1;"                        \
     "CREATE INDEX deliveries_by ON deliveries(webhook, created_wall_ms);"                          \
     "CREATE INDEX deliveries_ref ON deliveries(ref) WHERE ref<>'';"                                \
     "CREATE INDEX deliveries_ended ON deliveries(ended_wall_ms) WHERE state<>0;"                   \

@@ -121,9 +121,15 @@ static void test_bounds(void **state)
     assert_int_equal(db_exec(db, "INSERT INTO erased VALUES('gone')", &err), STATUS_OK);
     put(db, "document.ingested", "gone", STATUS_OK);
     assert_false(take(db, &d[0])); /* what was erased is not told of */
-    for (int i = 0; i < WEBHOOK_WAITING_MAX; i++) {
-        put(db, "document.ingested", "doc", STATUS_OK);
-    }
+    assert_int_equal(db_exec(db,
+                             "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i+1 FROM n"
+                             " WHERE i<9999) INSERT INTO deliveries(id,webhook,event,ref,url,body,"
+                             "state,due_wall_ms,created_wall_ms) SELECT 'd'||i,"
+                             "(SELECT id FROM webhooks),'document.ingested','doc','','{}',0,1,1"
+                             " FROM n",
+                             &err),
+                     STATUS_OK);
+    put(db, "document.ingested", "doc", STATUS_OK);
     put(db, "document.ingested", "doc", STATUS_BUSY);
     assert_true(take(db, &d[0]) && take(db, &d[1]));
     assert_false(take(db, &d[2])); /* two of an endpoint at a time */
