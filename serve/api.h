@@ -125,8 +125,6 @@ void api_webhook_remove(struct request *q);
 void api_webhook_test(struct request *q);
 void api_webhook_secret(struct request *q);
 void api_webhook_log(struct request *q);
-void api_webhook_callbacks(struct request *q);
-void api_webhook_callbacks_secret(struct request *q);
 void api_tenants_list(struct request *q);
 void api_tenant_create(struct request *q);
 void api_conversations_list(struct request *q); /* api_conversations.c */

@@ -175,11 +175,6 @@ void api_webhook_log(struct request *q)
     log_of(q, api_id(q, 0));
 }
 
-void api_webhook_callbacks(struct request *q)
-{
-    log_of(q, "callbacks");
-}
-
 /* ---- making ---- */
 
 static bool known_event(struct str name)
@@ -414,16 +409,6 @@ void api_webhook_secret(struct request *q)
     struct hook_op *op = id == NULL ? NULL : op_new(q);
     if (op != NULL) {
         op->id = id;
-        op->secret = true;
-        run(op, secret_work);
-    }
-}
-
-void api_webhook_callbacks_secret(struct request *q)
-{
-    struct hook_op *op = op_new(q);
-    if (op != NULL) {
-        op->id = "callbacks";
         op->secret = true;
         run(op, secret_work);
     }

@@ -224,6 +224,24 @@ static void on_end_written(const struct error *err, struct buf *json, void *data
     deliver(b);
 }
 
+/* For endpoints that are told of jobs; the answer stays here, with who asked. */
+static void tell_end(const struct job *b)
+{
+    struct buf data;
+    struct jsonw w;
+    buf_init(&data, 4096);
+    jsonw_init(&w, &data);
+    jsonw_open(&w, '{');
+    jsonw_field_z(&w, "job", b->id);
+    jsonw_field_z(&w, "kind", b->row.kind);
+    jsonw_field_z(&w, "status", b->state);
+    jsonw_close(&w, '}');
+    if (buf_status(&data) == STATUS_OK) {
+        webhooks_emit(b->jobs->serve->webhooks, b->tenant, "job.done", b->id, data.ptr);
+    }
+    buf_deinit(&data);
+}
+
 static void end_job(struct job *b, const char *state, int status, struct str body)
 {
     struct jobs *j = b->jobs;
@@ -237,6 +255,7 @@ static void end_job(struct job *b, const char *state, int status, struct str bod
     b->row.status = status;
     b->row.result = b->result == NULL ? "" : b->result;
     b->row.ended_wall_ms = clock_wall_ms();
+    tell_end(b);
     answers_run(j->serve->answers, b->tenant, run_put, on_end_written, b);
     pump(j);
 }

@@ -221,10 +221,6 @@ const struct route serve_routes[] = {
      ERRORS_OPENAI, "webhook.secret"},
     {VERB_GET, "/api/webhooks/{id}/deliveries", HOOKS, SCOPE_MANAGE, false, api_webhook_log,
      ERRORS_OPENAI, NULL},
-    {VERB_GET, "/api/callbacks", HOOKS, SCOPE_MANAGE, false, api_webhook_callbacks, ERRORS_OPENAI,
-     NULL},
-    {VERB_POST, "/api/callbacks/secret", HOOKS, SCOPE_MANAGE, true, api_webhook_callbacks_secret,
-     ERRORS_OPENAI, "webhook.secret"},
 
     {VERB_GET, "/api/keys", TEAMS, SCOPE_ADMIN, false, api_keys_list, ERRORS_OPENAI, NULL},
     {VERB_POST, "/api/keys", TEAMS, SCOPE_ADMIN, true, api_key_create, ERRORS_OPENAI, "key.create"},

@@ -77,8 +77,7 @@ struct hook_job {
     char delivery[ID_CAP], webhook[ID_CAP], error[WEBHOOK_ERROR_MAX];
     struct webhook_happening *happened;
     size_t n_happened;
-    const char *url; /* of a callback */
-    int64_t cursor;  /* of ingest's events */
+    int64_t cursor; /* of ingest's events */
 };
 
 /* ---- signatures ---- */
@@ -349,8 +348,7 @@ static enum status run_put(sqlite3 *db, struct hook_job *j, struct error *err)
         return s;
     }
     for (size_t i = 0; i < j->n_happened && s == STATUS_OK; i++) {
-        s = j->url != NULL ? webhooks_store_callback(db, &j->happened[i], j->url, err)
-                           : webhooks_put(db, &j->happened[i], err);
+        s = webhooks_put(db, &j->happened[i], err);
     }
     if (s == STATUS_OK && j->cursor >= 0) {
         s = webhooks_store_cursor(db, j->cursor, err);
@@ -374,7 +372,7 @@ static void put_done(struct hook_job *j, const struct error *err)
 }
 
 static struct hook_job *put_job(struct webhooks *w, const char *tenant, const char *event,
-                                const char *ref, const char *data, const char *url)
+                                const char *ref, const char *data)
 {
     struct hook_tenant *t = w->closing ? NULL : tenant_of(w, tenant);
     struct hook_job *j = t == NULL ? NULL : job_new(t);
@@ -388,13 +386,12 @@ static struct hook_job *put_job(struct webhooks *w, const char *tenant, const ch
                                     .event = arena_strdup(&j->a, event),
                                     .ref = arena_strdup(&j->a, ref == NULL ? "" : ref),
                                     .data = arena_strdup(&j->a, data)};
-    j->url = url == NULL ? NULL : arena_strdup(&j->a, url);
     j->happened = h;
     j->n_happened = 1;
     j->cursor = -1;
     j->run = run_put;
     j->done = put_done;
-    if (h->event == NULL || h->ref == NULL || h->data == NULL || (url != NULL && j->url == NULL)) {
+    if (h->event == NULL || h->ref == NULL || h->data == NULL) {
         arena_reset(&j->a);
         free(j);
         w->dropped++;
@@ -406,31 +403,15 @@ static struct hook_job *put_job(struct webhooks *w, const char *tenant, const ch
 void webhooks_emit(struct webhooks *w, const char *tenant, const char *event, const char *ref,
                    const char *data)
 {
-    struct hook_job *j = put_job(w, tenant, event, ref, data, NULL);
+    struct hook_job *j = w == NULL ? NULL : put_job(w, tenant, event, ref, data);
     if (j != NULL) {
         submit(j);
     }
 }
 
-enum status webhooks_callback(struct webhooks *w, const char *tenant, const char *url,
-                              const char *event, const char *ref, const char *data,
-                              struct error *err)
-{
-    enum status s = webhooks_url_check(w->svc->settings, url, err);
-    if (s != STATUS_OK) {
-        return s;
-    }
-    struct hook_job *j = put_job(w, tenant, event, ref, data, url);
-    if (j == NULL) {
-        return error_set(err, STATUS_NO_MEMORY, "out of memory");
-    }
-    submit(j);
-    return STATUS_OK;
-}
-
 void webhooks_wake(struct webhooks *w, const char *tenant)
 {
-    struct hook_tenant *t = w->closing ? NULL : tenant_of(w, tenant);
+    struct hook_tenant *t = w == NULL || w->closing ? NULL : tenant_of(w, tenant);
     if (t != NULL) {
         t->wake = true;
     }

@@ -19,19 +19,15 @@ enum status webhooks_open(struct service *svc, struct answers *answers, struct o
  * answers and outbound are closed. */
 void webhooks_close(struct webhooks *w, void (*closed)(void *data), void *data);
 
-/* Something happened in a tenant: `event` is one of webhook_events, data a JSON object; both are
- * copied. ref: the id of the document or answer that it tells of, with which an erasure takes it;
+/* w NULL (serve is ending): nothing. Something happened in a tenant: `event` is one of
+ * webhook_events, data a JSON object; both are copied. ref: the id of the document or answer that
+ * it tells of, with which an erasure takes it;
  * "" none. Written in the background: where that fails the log says so. Whoever has the tenant's
  * database open on its lane calls webhooks_put (webhooks_store.h) in the same transaction instead,
  * and then webhooks_wake. */
 void webhooks_emit(struct webhooks *w, const char *tenant, const char *event, const char *ref,
                    const char *data);
-/* A call that one request asked for (a job that is over), to a URL of one of the origins in
- * settings. Signed with the tenant's secret for callbacks. FORBIDDEN or INVALID: not such a URL. */
-enum status webhooks_callback(struct webhooks *w, const char *tenant, const char *url,
-                              const char *event, const char *ref, const char *data,
-                              struct error *err) MUST_CHECK;
-/* May a callback go there? What webhooks_callback checks, for when it is asked for. */
+/* May an endpoint be there? */
 enum status webhooks_url_check(const struct settings *s, const char *url,
                                struct error *err) MUST_CHECK;
 /* Something of this tenant is waiting. */

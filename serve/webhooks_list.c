@@ -103,9 +103,6 @@ static void delivery_json(struct jsonw *w, sqlite3_stmt *st)
     if (sqlite3_column_int64(st, 4) > 0) {
         jsonw_field_int(w, "took_ms", sqlite3_column_int64(st, 10));
     }
-    if (db_column(st, 11).len > 0) {
-        jsonw_field_str(w, "url", db_column(st, 11));
-    }
     jsonw_close(w, '}');
 }
 
@@ -117,10 +114,10 @@ enum status webhooks_store_log(sqlite3 *db, const char *id, int64_t limit, struc
     enum status s = db_prepare(
         db,
         "SELECT id,event,ref,state,attempts,created_wall_ms,due_wall_ms,ended_wall_ms,status,error,"
-        "took_ms,url FROM deliveries WHERE webhook=?1 ORDER BY created_wall_ms DESC, id LIMIT ?2",
+        "took_ms FROM deliveries WHERE webhook=?1 ORDER BY created_wall_ms DESC, id LIMIT ?2",
         &st, err);
     if (s == STATUS_OK) {
-        (void)sqlite3_bind_text(st, 1, strcmp(id, "callbacks") == 0 ? "" : id, -1, SQLITE_STATIC);
+        (void)sqlite3_bind_text(st, 1, id, -1, SQLITE_STATIC);
         (void)sqlite3_bind_int64(st, 2, limit);
     }
     jsonw_key(w, "deliveries");

@@ -17,7 +17,6 @@ const struct webhook_event webhook_events[] = {
     {"document.failed", "a document could not be read"},
     {"answer.flagged", "somebody said that an answer, or a passage of one, was wrong"},
     {"budget.warning", "a budget is nearly spent"},
-    {"budget.exceeded", "a budget is spent"},
     {"job.done", "a job ended, well or not"},
     {NULL, NULL},
 };
@@ -87,7 +86,7 @@ static enum status write_body(const struct webhook_happening *h, const char *id,
 }
 
 static enum status insert(sqlite3 *db, const struct webhook_happening *h, const char *webhook,
-                          const char *url, char id[ID_CAP], struct error *err)
+                          char id[ID_CAP], struct error *err)
 {
     sqlite3_stmt *st = NULL;
     struct buf body = {0};
@@ -96,8 +95,8 @@ static enum status insert(sqlite3 *db, const struct webhook_happening *h, const 
     enum status s = write_body(h, id, now_ms, &body, err);
     if (s == STATUS_OK) {
         s = db_prepare(db,
-                       "INSERT INTO deliveries(id,webhook,event,ref,url,body,state,due_wall_ms,"
-                       "created_wall_ms) SELECT ?1,?2,?3,?4,?5,?6,0,?7,?7"
+                       "INSERT INTO deliveries(id,webhook,event,ref,body,state,due_wall_ms,"
+                       "created_wall_ms) SELECT ?1,?2,?3,?4,?5,0,?6,?6"
                        " WHERE NOT EXISTS(SELECT 1 FROM erased WHERE document=?4)",
                        &st, err);
     }
@@ -106,9 +105,8 @@ static enum status insert(sqlite3 *db, const struct webhook_happening *h, const 
         bind_text(st, 2, webhook);
         bind_text(st, 3, h->event);
         bind_text(st, 4, h->ref);
-        bind_text(st, 5, url);
-        (void)sqlite3_bind_text(st, 6, body.ptr, (int)body.len, SQLITE_STATIC);
-        (void)sqlite3_bind_int64(st, 7, now_ms);
+        (void)sqlite3_bind_text(st, 5, body.ptr, (int)body.len, SQLITE_STATIC);
+        (void)sqlite3_bind_int64(st, 6, now_ms);
         s = db_run(st, err);
     }
     (void)sqlite3_finalize(st);
@@ -180,7 +178,7 @@ enum status webhooks_put(sqlite3 *db, const struct webhook_happening *h, struct 
         s = room(db, err);
     }
     for (size_t i = 0; i < to.n && s == STATUS_OK; i++) {
-        s = insert(db, h, to.id[i], "", id, err);
+        s = insert(db, h, to.id[i], id, err);
     }
     return s;
 }
@@ -196,7 +194,7 @@ enum status webhooks_store_state(sqlite3 *db, struct webhook_state *out, struct 
         "SELECT EXISTS(SELECT 1 FROM webhooks WHERE enabled=1),"
         " EXISTS(SELECT 1 FROM webhooks WHERE enabled=1 AND instr(events,'document.')>0),"
         " ifnull((SELECT min(due_wall_ms) FROM deliveries d WHERE state=0 AND leased=0 AND"
-        "  (webhook='' OR event='ping' OR EXISTS(SELECT 1 FROM webhooks w WHERE w.id=d.webhook"
+        "  (event='ping' OR EXISTS(SELECT 1 FROM webhooks w WHERE w.id=d.webhook"
         "   AND w.enabled=1))),0),"
         " ifnull((SELECT value FROM webhook_notes WHERE name='cursor'),-1)",
         &st, err);
@@ -219,41 +217,16 @@ enum status webhooks_store_begin(sqlite3 *db, struct webhook_state *out, struct 
     return s == STATUS_OK ? webhooks_store_state(db, out, err) : s;
 }
 
-static enum status callback_secret(sqlite3 *db, uint8_t out[WEBHOOK_SECRET_BYTES], bool fresh,
-                                   struct error *err)
-{
-    sqlite3_stmt *st = NULL;
-    bool row = false;
-    random_bytes(out, WEBHOOK_SECRET_BYTES);
-    enum status s =
-        db_prepare(db,
-                   fresh ? "INSERT INTO webhook_notes VALUES('callback',?1)"
-                           " ON CONFLICT(name) DO UPDATE SET value=?1 RETURNING value"
-                         : "INSERT INTO webhook_notes VALUES('callback',?1)"
-                           " ON CONFLICT(name) DO UPDATE SET value=value RETURNING value",
-                   &st, err);
-    if (s == STATUS_OK) {
-        (void)sqlite3_bind_blob(st, 1, out, WEBHOOK_SECRET_BYTES, SQLITE_TRANSIENT);
-        s = db_row(st, &row, err);
-    }
-    if (s == STATUS_OK && row && db_column(st, 0).len == WEBHOOK_SECRET_BYTES) {
-        memcpy(out, db_column(st, 0).ptr, WEBHOOK_SECRET_BYTES);
-        s = db_row(st, &row, err);
-    }
-    (void)sqlite3_finalize(st);
-    return s;
-}
-
 static enum status read_due(sqlite3 *db, int64_t now_ms, struct webhook_delivery *out, bool *found,
                             struct error *err)
 {
     sqlite3_stmt *st = NULL;
     enum status s = db_prepare(
         db,
-        "SELECT d.id, d.webhook, iif(d.webhook='', d.url, w.url), d.body, d.attempts,"
-        " d.created_wall_ms, w.secret FROM deliveries d LEFT JOIN webhooks w ON w.id=d.webhook"
+        "SELECT d.id, d.webhook, w.url, d.body, d.attempts,"
+        " d.created_wall_ms, w.secret FROM deliveries d JOIN webhooks w ON w.id=d.webhook"
         " WHERE d.state=0 AND d.leased=0 AND d.due_wall_ms<=?1"
-        " AND (d.webhook='' OR w.enabled=1 OR d.event='ping')"
+        " AND (w.enabled=1 OR d.event='ping')"
         " AND d.webhook NOT IN (SELECT webhook FROM deliveries WHERE leased=1 GROUP BY webhook"
         "  HAVING count(*)>=?2)"
         " ORDER BY d.due_wall_ms LIMIT 1",
@@ -295,9 +268,6 @@ enum status webhooks_store_take(sqlite3 *db, int64_t now_ms, struct webhook_deli
         return s;
     }
     s = read_due(db, now_ms, out, found, err);
-    if (s == STATUS_OK && *found && out->webhook[0] == '\0') {
-        s = callback_secret(db, out->secret, false, err);
-    }
     if (s == STATUS_OK && *found) {
         s = db_prepare(db, "UPDATE deliveries SET leased=1 WHERE id=?1", &st, err);
         if (s == STATUS_OK) {
@@ -410,14 +380,6 @@ enum status webhooks_store_sweep(sqlite3 *db, int64_t now_ms, int64_t retry_ms, 
                : s;
 }
 
-enum status webhooks_store_callback(sqlite3 *db, const struct webhook_happening *h, const char *url,
-                                    struct error *err)
-{
-    char id[ID_CAP];
-    enum status s = room(db, err);
-    return s == STATUS_OK ? insert(db, h, "", url, id, err) : s;
-}
-
 enum status webhooks_store_cursor(sqlite3 *db, int64_t cursor, struct error *err)
 {
     return run2(db,
@@ -526,9 +488,6 @@ enum status webhooks_store_enable(sqlite3 *db, const char *id, bool on, struct e
 enum status webhooks_store_secret(sqlite3 *db, const char *id, uint8_t secret[WEBHOOK_SECRET_BYTES],
                                   struct error *err)
 {
-    if (strcmp(id, "callbacks") == 0) {
-        return callback_secret(db, secret, true, err);
-    }
     sqlite3_stmt *st = NULL;
     random_bytes(secret, WEBHOOK_SECRET_BYTES);
     enum status s = db_prepare(db, "UPDATE webhooks SET secret=?2 WHERE id=?1", &st, err);
@@ -559,5 +518,5 @@ enum status webhooks_store_ping(sqlite3 *db, const char *tenant, const char *id,
         s = error_set(err, STATUS_NOT_FOUND, "there is no such webhook");
     }
     s = s == STATUS_OK ? room(db, err) : s;
-    return s == STATUS_OK ? insert(db, &h, id, "", out, err) : s;
+    return s == STATUS_OK ? insert(db, &h, id, out, err) : s;
 }

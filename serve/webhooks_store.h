@@ -25,7 +25,7 @@
     " failing_wall_ms INTEGER NOT NULL DEFAULT 0, ok_wall_ms INTEGER NOT NULL DEFAULT 0)"          \
     " STRICT, WITHOUT ROWID;"                                                                      \
     "CREATE TABLE deliveries(id TEXT PRIMARY KEY, webhook TEXT NOT NULL, event TEXT NOT NULL,"     \
-    " ref TEXT NOT NULL, url TEXT NOT NULL, body TEXT NOT NULL, state INTEGER NOT NULL,"           \
+    " ref TEXT NOT NULL, body TEXT NOT NULL, state INTEGER NOT NULL,"                              \
     " leased INTEGER NOT NULL DEFAULT 0, attempts INTEGER NOT NULL DEFAULT 0,"                     \
     " due_wall_ms INTEGER NOT NULL, created_wall_ms INTEGER NOT NULL,"                             \
     " ended_wall_ms INTEGER NOT NULL DEFAULT 0, status INTEGER NOT NULL DEFAULT 0,"                \
@@ -99,9 +99,6 @@ enum status webhooks_store_outcome(sqlite3 *db, const struct webhook_outcome *o,
 /* Gives up what waits longer than retry_ms, and forgets what is over longer than keep_ms. */
 enum status webhooks_store_sweep(sqlite3 *db, int64_t now_ms, int64_t retry_ms, int64_t keep_ms,
                                  struct error *err) MUST_CHECK;
-/* A delivery to url, which belongs to no endpoint. */
-enum status webhooks_store_callback(sqlite3 *db, const struct webhook_happening *h, const char *url,
-                                    struct error *err) MUST_CHECK;
 enum status webhooks_store_cursor(sqlite3 *db, int64_t cursor, struct error *err) MUST_CHECK;
 
 /* ---- what the API does ---- */
@@ -120,7 +117,7 @@ enum status webhooks_store_add(sqlite3 *db, struct webhook_new *n, struct error 
 enum status webhooks_store_remove(sqlite3 *db, const char *id, struct error *err) MUST_CHECK;
 enum status webhooks_store_enable(sqlite3 *db, const char *id, bool on,
                                   struct error *err) MUST_CHECK;
-/* A new secret for it, or, with id "callbacks", for callbacks. */
+/* A new secret for it. */
 enum status webhooks_store_secret(sqlite3 *db, const char *id, uint8_t secret[WEBHOOK_SECRET_BYTES],
                                   struct error *err) MUST_CHECK;
 /* A delivery of the event "ping" to this endpoint alone, on or not; its id in out. */
@@ -130,7 +127,7 @@ enum status webhooks_store_ping(sqlite3 *db, const char *tenant, const char *id,
 struct jsonw;
 enum status webhooks_store_list(sqlite3 *db, const char *id, struct jsonw *w,
                                 struct error *err) MUST_CHECK;
-/* "deliveries": the newest of an endpoint, or of callbacks. */
+/* "deliveries": the newest of an endpoint. */
 enum status webhooks_store_log(sqlite3 *db, const char *id, int64_t limit, struct jsonw *w,
                                struct error *err) MUST_CHECK;
 

@@ -15,6 +15,7 @@
 #include "generate/generate_rpc.h"
 #include "serve/answers.h"
 #include "serve/auth.h"
+#include "serve/http/jsonw.h"
 #include "serve/request.h"
 #include "serve/service.h"
 #include "serve/usage/books.h"
@@ -420,6 +421,24 @@ static void enter(struct fair *f, const struct request *q, int status, const str
     e->found_len = q->use.found_len;
 }
 
+static void tell_warning(const struct request *q, const struct meter_subject *s, int64_t budget)
+{
+    struct buf data;
+    struct jsonw w;
+    buf_init(&data, 4096);
+    jsonw_init(&w, &data);
+    jsonw_open(&w, '{');
+    jsonw_field_z(&w, "of", meter_kind_name(s->kind));
+    jsonw_field_z(&w, "name", s->name);
+    jsonw_field_double(&w, "spent", (double)s->micro / 1e6);
+    jsonw_field_double(&w, "budget", (double)budget / 1e6);
+    jsonw_close(&w, '}');
+    if (buf_status(&data) == STATUS_OK) {
+        webhooks_emit(q->serve->webhooks, s->tenant, "budget.warning", "", data.ptr);
+    }
+    buf_deinit(&data);
+}
+
 /* Once a month and budget; what comes of it is on the page, in every answer's header, and here. */
 static void warn(struct fair *f, const struct request *q)
 {
@@ -430,6 +449,7 @@ static void warn(struct fair *f, const struct request *q)
                  LOG_STR("of", meter_kind_name(s->kind)), LOG_STR("name", s->name),
                  LOG_INT("used_micro", s->micro),
                  LOG_INT("budget_micro", meter_limit_of(&f->meter, s, METER_BUDGET)), LOG_END);
+        tell_warning(q, s, meter_limit_of(&f->meter, s, METER_BUDGET));
     }
 }
 

@@ -123,9 +123,9 @@ static void test_bounds(void **state)
     assert_false(take(db, &d[0])); /* what was erased is not told of */
     assert_int_equal(db_exec(db,
                              "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i+1 FROM n"
-                             " WHERE i<9999) INSERT INTO deliveries(id,webhook,event,ref,url,body,"
+                             " WHERE i<9999) INSERT INTO deliveries(id,webhook,event,ref,body,"
                              "state,due_wall_ms,created_wall_ms) SELECT 'd'||i,"
-                             "(SELECT id FROM webhooks),'document.ingested','doc','','{}',0,1,1"
+                             "(SELECT id FROM webhooks),'document.ingested','doc','{}',0,1,1"
                              " FROM n",
                              &err),
                      STATUS_OK);
