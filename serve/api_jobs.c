@@ -455,6 +455,13 @@ static void response_json(struct jsonw *w, const struct job_row *r, const char *
     jsonw_field_z(w, "instructions", NULL);
     jsonw_key(w, "metadata");
     jsonw_raw(w, STR("{}"));
+    jsonw_field_z(w, "max_output_tokens", NULL);
+    jsonw_field_z(w, "previous_response_id", NULL);
+    jsonw_field_bool(w, "store", true);
+    jsonw_field_z(w, "temperature", NULL);
+    jsonw_field_z(w, "top_p", NULL);
+    jsonw_key(w, "text");
+    jsonw_raw(w, STR("{\"format\":{\"type\":\"text\"}}"));
     jsonw_field_z(w, "model", r->model);
     jsonw_key(w, "output");
     jsonw_raw(w, STR("[]"));
