@@ -255,6 +255,7 @@ void serve_on_done(struct http_request *r, int status, void *serve)
     struct request *q = r->data;
     if (q != NULL) {
         api_cancel_calls(q);
+        share_leave(s->share, &q->place);
         fair_done(q, status);
         jsonr_free(q->body);
         jsonr_free(q->translated);

@@ -6,6 +6,7 @@
 
 #include "base/clock.h"
 #include "base/log.h"
+#include "serve/api.h"
 #include "serve/http/url.h"
 #include "serve/service.h"
 
@@ -229,6 +230,23 @@ struct json_wait {
     void (*then)(struct request *q, const struct json *body);
 };
 
+/* Work for the cores that is over in a moment: tenants take turns (share.h). Answers are not: they
+ * take long, and generate has a queue of its own. */
+static bool takes_turns(const struct route *r)
+{
+    return r->handler == api_search || r->handler == api_explain || r->handler == api_embeddings ||
+           r->handler == api_rerank || r->handler == api_ollama_embed ||
+           r->handler == api_vector_store_search;
+}
+
+static void on_turn(struct share_place *p)
+{
+    struct request *q = container_of(p, struct request, place);
+    struct json_wait *w = q->op;
+    q->op = NULL;
+    w->then(q, q->body);
+}
+
 static void on_body(struct http_request *http, struct str text)
 {
     struct request *q = http->data;
@@ -238,9 +256,13 @@ static void on_body(struct http_request *http, struct str text)
         api_error(q, 400, NULL, "invalid_json", err.text);
     } else if (jsonr_kind(q->body) != JSON_KIND_OBJECT) {
         api_error(q, 400, NULL, "invalid_json", "the body must be a JSON object");
-    } else {
+    } else if (!takes_turns(q->match.route)) {
         q->op = NULL;
         w->then(q, q->body);
+    } else if (share_enter(q->serve->share, q->who->tenant, &q->place, on_turn) != STATUS_OK) {
+        http_header(q->http, "Retry-After", "1");
+        api_error(q, 429, NULL, "rate_limit_exceeded",
+                  "Too many searches of this tenant are waiting already: try again shortly.");
     }
 }
 

@@ -10,6 +10,7 @@
 #include "serve/http/jsonw.h"
 #include "serve/http/router.h"
 #include "serve/json.h"
+#include "serve/share.h"
 #include "serve/usage/fair.h"
 
 #define JSON_TYPE "application/json; charset=utf-8"
@@ -48,8 +49,9 @@ struct request {
     struct json *translated; /* the body in another API's words; likewise */
     struct buf out;          /* an answer being put together; freed with the request */
     struct api_call calls[REQUEST_CALLS_MAX];
-    struct fair_use use; /* limits it counts for, and what it used */
-    void *op; /* the handler's state, in the arena */
+    struct fair_use use;      /* limits it counts for, and what it used */
+    struct share_place place; /* where tenants take turns */
+    void *op;                 /* the handler's state, in the arena */
     void (*on_gone)(
         struct request *q); /* calls are cancelled already; free what the arena does not hold */
 };

@@ -6,6 +6,7 @@
 #include <arpa/inet.h>
 #include <errno.h>
 #include <limits.h>
+#include <sched.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -128,6 +129,12 @@ static enum status write_port(const struct serve *s, struct error *err)
     return st == STATUS_OK ? file_write_atomic(path, text, (size_t)n, 0644, err) : st;
 }
 
+static unsigned cores(void)
+{
+    cpu_set_t set;
+    return sched_getaffinity(0, sizeof set, &set) == 0 ? (unsigned)CPU_COUNT(&set) : 1;
+}
+
 static void free_serve(struct serve *s)
 {
     auth_close(s->auth);
@@ -183,6 +190,9 @@ static enum status serve_open(struct service *svc, struct error *err)
     }
     if (st == STATUS_OK) {
         st = storage_start(svc, s->auth, s->answers, s->fair, &s->storage, err);
+    }
+    if (st == STATUS_OK) {
+        st = share_open(svc->loop, cores(), &s->share, err);
     }
     if (st == STATUS_OK) {
         load_page(s);
@@ -270,18 +280,32 @@ static void on_webhooks_closed(void *data)
     outbound_close(s->outbound, on_outbound_closed, s);
 }
 
+static void on_share_closed(void *data)
+{
+    struct serve *s = data;
+    webhooks_close(s->webhooks, on_webhooks_closed, s);
+}
+
+/* Requests and jobs search; when there are neither, nobody waits for a turn. */
+static void none_asks(struct serve *s)
+{
+    if (s->http == NULL && s->jobs == NULL) {
+        share_close(s->share, on_share_closed, s);
+    }
+}
+
 static void on_http_closed(void *data)
 {
     struct serve *s = data;
     s->http = NULL;
-    webhooks_close(s->webhooks, on_webhooks_closed, s);
+    none_asks(s);
 }
 
 static void on_jobs_closed(void *data)
 {
     struct serve *s = data;
     s->jobs = NULL;
-    serve_admin_done(s);
+    none_asks(s);
 }
 
 static void serve_close(struct service *svc)

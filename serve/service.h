@@ -9,6 +9,7 @@
 #include "serve/http/router.h"
 #include "serve/http/static.h"
 #include "serve/outbound.h"
+#include "serve/share.h"
 #include "serve/usage/fair.h"
 #include "serve/webhooks.h"
 #include "serve/usage/storage.h"
@@ -30,6 +31,7 @@ struct serve {
     struct storage *storage;   /* what documents take, a day */
     struct lane admin;         /* keys and tenants being written */
     struct lane files;         /* files that are uploaded, being written and read */
+    struct share *share;       /* turns of tenants */
     struct static_files *page; /* NULL: not built */
     struct buf openapi;        /* the description of the API; empty until somebody asks */
     int port;
