@@ -40,6 +40,11 @@ void api_document_page(struct request *q);
 void api_answer(struct request *q);      /* api_answers.c */
 void api_session_get(struct request *q); /* api_session.c */
 void api_session_open(struct request *q);
+void api_session_ldap(struct request *q); /* api_ldap.c */
+void api_session_ways(struct request *q); /* api_ways.c */
+void api_oidc_start(struct request *q);   /* api_oidc.c */
+void api_oidc_callback(struct request *q);
+void api_oidc_logout(struct request *q);
 void api_session_close(struct request *q);
 void api_feedback(struct request *q); /* api_feedback.c */
 void api_feedback_summary(struct request *q);

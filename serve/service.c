@@ -15,6 +15,8 @@
 #include "base/log.h"
 #include "base/tls/tls.h"
 #include "serve/conversations_sweep.h"
+#include "serve/ldap_ways.h"
+#include "serve/oidc.h"
 
 #define ADMIN_QUEUED_MAX 64
 #define FILES_LANES 2
@@ -137,6 +139,7 @@ static unsigned cores(void)
 
 static void free_serve(struct serve *s)
 {
+    ldap_ways_free(s->ldap);
     auth_close(s->auth);
     static_free(s->page);
     buf_deinit(&s->openapi);
@@ -201,6 +204,12 @@ static enum status serve_open(struct service *svc, struct error *err)
     if (st == STATUS_OK) {
         /* cookies know hosts, not ports: appliances side by side must not share one */
         (void)snprintf(s->cookie, sizeof s->cookie, "carrel_%d", s->port);
+        st = oidc_new(s->settings, s->outbound, s->port, &s->oidc, err);
+    }
+    if (st == STATUS_OK) {
+        st = ldap_ways_new(svc->loop, s->settings, outbound_socket(s->outbound), &s->ldap, err);
+    }
+    if (st == STATUS_OK) {
         st = write_port(s, err);
     }
     if (st != STATUS_OK) {
@@ -261,7 +270,7 @@ static void on_storage_stopped(void *data)
 void serve_admin_done(struct serve *s)
 {
     if (s->http == NULL && s->outbound == NULL && s->jobs == NULL && lane_idle(&s->admin) &&
-        lane_idle(&s->passwords) && lane_idle(&s->files)) {
+        lane_idle(&s->passwords) && lane_idle(&s->files) && ldap_ways_idle(s->ldap)) {
         storage_stop(s->storage, on_storage_stopped, s);
     }
 }
@@ -298,6 +307,8 @@ static void on_http_closed(void *data)
 {
     struct serve *s = data;
     s->http = NULL;
+    oidc_free(s->oidc);
+    s->oidc = NULL;
     none_asks(s);
 }
 

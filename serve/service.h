@@ -16,6 +16,9 @@
 
 #define STATUS_CLASSES 6
 
+struct oidc; /* serve/oidc.h */
+struct ldap_ways; /* serve/ldap_ways.h */
+
 struct serve {
     struct service *svc;
     const struct settings *settings;
@@ -29,6 +32,8 @@ struct serve {
     struct fair *fair;         /* limits, and who used what */
     struct jobs *jobs;         /* NULL once closed */
     struct storage *storage;   /* what documents take, a day */
+    struct oidc *oidc;         /* NULL: no provider is configured */
+    struct ldap_ways *ldap;    /* NULL: no directory is configured */
     struct lane admin;         /* keys and tenants being written */
     struct lane files;         /* files that are uploaded, being written and read */
     struct share *share;       /* turns of tenants */

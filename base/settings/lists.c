@@ -2,6 +2,7 @@
 #include <string.h>
 #include <strings.h>
 
+#include "base/settings/rules.h"
 #include "base/settings/schema.h"
 #include "base/tenant.h"
 
@@ -131,6 +132,33 @@ static const struct setting source_rows[] = {
          "Say true when it has a private address (10.x, 192.168.x, this machine, ...)."),
 };
 
+static const struct setting directory_group_rows[] = {
+    TEXT(
+        directory_group_settings, "name", STRING, name, "",
+        "A group as the provider says it, letter by letter. Of LDAP its distinguished name, or its "
+        "short one when ldap.group_base says where groups lie."),
+    ONE_OF(directory_group_settings, "role", role, "none|reader|editor|manager|auditor|admin",
+           "none", "The role of whoever is in it. The first line that gives one counts."),
+    TEXT(directory_group_settings, "groups", LIST, groups, "",
+         "Groups of documents' readers that he is then in; those of all lines together."),
+};
+
+static enum status check_directory_group(void *item, struct arena *a, struct error *err)
+{
+    const struct directory_group_settings *g = item;
+    (void)a;
+    if (g->name[0] == '\0' || strlen(g->name) > 512) {
+        return error_set(err, STATUS_INVALID, "name: must be given, at most 512 bytes long");
+    }
+    for (size_t i = 0; i < g->groups.n; i++) {
+        if (!rules_group_valid(str_from(g->groups.items[i]))) {
+            return error_set(err, STATUS_INVALID, "groups: \"%.64s\" is no group's name",
+                             g->groups.items[i]);
+        }
+    }
+    return STATUS_OK;
+}
+
 static bool starts(const char *s, const char *with)
 {
     return strncasecmp(s, with, strlen(with)) == 0;
@@ -244,6 +272,19 @@ const struct setting_list settings_lists[] = {
      .check = check_source,
      .example = "- name: contracts\n  kind: s3\n  url: https://s3.example.org\n"
                 "  bucket: contracts\n  credentials_file: keys/contracts\n"},
+    {.path = "directory_groups",
+     .help =
+         "What people may who sign in with OpenID Connect or LDAP, by their groups there. Taken "
+         "anew at each sign-in.",
+     .rows = directory_group_rows,
+     .n_rows = COUNT(directory_group_rows),
+     .item_bytes = sizeof(struct directory_group_settings),
+     .max_items = 512,
+     .items = offsetof(struct settings, directory_groups),
+     .n_items = offsetof(struct settings, n_directory_groups),
+     .check = check_directory_group,
+     .example = "- name: carrel-admins\n  role: admin\n- name: legal\n  role: reader\n"
+                "  groups: [legal]\n"},
 };
 const size_t settings_lists_n = COUNT(settings_lists);
 

@@ -10,6 +10,7 @@
 #include "base/settings/hours.h"
 #include "base/settings/places.h"
 #include "base/settings/schema.h"
+#include "base/settings/signin.h"
 #include "base/tessdata.h"
 
 #define MAX_DEPTH 6
@@ -433,6 +434,9 @@ static enum status check_together(const struct settings *s, const char **key, st
     }
     *key = "webhooks.allow";
     if (settings_check_webhooks(s, err) != STATUS_OK) {
+        return err->code;
+    }
+    if (settings_check_signin(s, key, err) != STATUS_OK) {
         return err->code;
     }
     *key = "generate.engine";

@@ -23,9 +23,33 @@ static void webhooks_places(const struct settings *s, place_fn each, void *data)
     }
 }
 
+static void oidc_places(const struct settings *s, place_fn each, void *data)
+{
+    if (s->oidc.issuer[0] == '\0') {
+        return;
+    }
+    const struct place p = {"oidc.issuer", s->oidc.issuer, s->oidc.allow_private_address};
+    each(data, &p);
+    for (size_t i = 0; i < s->oidc.hosts.n; i++) {
+        const struct place more = {"oidc.hosts", s->oidc.hosts.items[i],
+                                   s->oidc.allow_private_address};
+        each(data, &more);
+    }
+}
+
+static void ldap_places(const struct settings *s, place_fn each, void *data)
+{
+    const struct place p = {"ldap.url", s->ldap.url, s->ldap.allow_private_address};
+    if (p.url[0] != '\0') {
+        each(data, &p);
+    }
+}
+
 /* A row for each group of settings. */
 static void (*const groups[])(const struct settings *s, place_fn each, void *data) = {
     webhooks_places,
+    oidc_places,
+    ldap_places,
 };
 
 void settings_places(const struct settings *s, place_fn each, void *data)

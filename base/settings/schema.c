@@ -361,6 +361,88 @@ const struct setting settings_schema[] = {
     ROW("retrieve.encoder_weight", DOUBLE, retrieve.encoder_weight, 0, 1, "0.5",
         "Weight of an imported encoder beside full-text search when both are fused."),
 
+    TEXT("oidc.issuer", oidc.issuer, "",
+         "People sign in with this provider of OpenID Connect (Keycloak, Entra ID, ...): its issuer, "
+         "letter by letter as it names itself, such as https://id.example.org/realms/staff. Empty: "
+         "none."),
+    TEXT("oidc.name", oidc.name, "the company account",
+         "What the page calls it: Sign in with ..."),
+    TEXT("oidc.client_id", oidc.client_id, "", "As Carrel is registered there."),
+    PATH("oidc.client_secret_file", oidc.client_secret_file, "",
+         "File with the secret that was given to Carrel there; only its owner may read it. Empty: a "
+         "public client, which is safe too (PKCE)."),
+    TEXT("oidc.redirect_uri", oidc.redirect_uri, "",
+         "The address of this appliance as browsers reach it, with /api/oidc/callback at its end; "
+         "registered there letter by letter."),
+    TEXT("oidc.scopes", oidc.scopes, "openid profile",
+         "What is asked for; openid is among it. Some providers want another one for groups."),
+    TEXT("oidc.groups_claim", oidc.groups_claim, "groups",
+         "The claim with somebody's groups, of the ID token or of the provider's userinfo; a dot "
+         "leads into an object, as in realm_access.roles."),
+    TEXT("oidc.name_claim", oidc.name_claim, "name", "The claim with the name that is shown."),
+    TEXT("oidc.tenant", oidc.tenant, "main", "Whose people they are."),
+    ONE_OF("oidc.default_role", ENUM, oidc.default_role,
+           "none|reader|editor|manager|auditor|admin", "none",
+           "The role of somebody whom directory_groups give none; none: he may not sign in."),
+    ROW("oidc.hosts", LIST, oidc.hosts, 0, 0, "[]",
+        "Further servers that the provider names for tokens and keys, as origins such as "
+        "https://oauth2.googleapis.com. Nothing else is dialled."),
+    PATH("oidc.ca_file", oidc.ca_file, "",
+         "Certificates (PEM) of the authorities that are trusted for it; empty: the system's."),
+    ROW("oidc.timeout", DURATION, oidc.timeout_ms, 100, 60 * SECOND, "10s",
+        "It has so long for each answer."),
+    ROW("oidc.clock_slack", DURATION, oidc.clock_slack_ms, 0, 600 * SECOND, "60s",
+        "Its clock and ours may differ by so much."),
+    FLAG("oidc.allow_private_address", oidc.allow_private_address, "false",
+         "Say true when it has a private address (10.x, 192.168.x, this machine, ...)."),
+
+    TEXT("ldap.url", ldap.url, "",
+         "People sign in with name and password of this directory: ldaps://host or ldap://host, "
+         "with a port where it is another than the usual one. Empty: none."),
+    TEXT("ldap.name", ldap.name, "the directory", "What the page calls it."),
+    FLAG("ldap.start_tls", ldap.start_tls, "true",
+         "ldap:// is encrypted by StartTLS before anything is said. Say false only for a directory "
+         "on this machine."),
+    PATH("ldap.ca_file", ldap.ca_file, "",
+         "Certificates (PEM) of the authorities that are trusted for it; empty: the system's."),
+    TEXT("ldap.bind_template", ldap.bind_template, "",
+         "Where everybody's entry is named alike: that name with %u for what was typed, such as "
+         "uid=%u,ou=people,dc=example,dc=org. Then nobody else is needed to look him up."),
+    TEXT("ldap.bind_dn", ldap.bind_dn, "",
+         "Otherwise: the account that looks people up, by its distinguished name."),
+    PATH("ldap.bind_password_file", ldap.bind_password_file, "",
+         "File with its password; only its owner may read it."),
+    TEXT("ldap.user_base", ldap.user_base, "",
+         "Where people are looked up, such as ou=people,dc=example,dc=org."),
+    TEXT("ldap.user_filter", ldap.user_filter, "(&(objectClass=person)(uid=%u))",
+         "How: %u is what was typed. For Active Directory "
+         "(&(objectClass=user)(sAMAccountName=%u))."),
+    TEXT("ldap.id_attribute", ldap.id_attribute, "entryUUID",
+         "The attribute that stays somebody's for ever and is nobody else's ever after; objectGUID "
+         "in Active Directory."),
+    TEXT("ldap.name_attribute", ldap.name_attribute, "cn", "The name that is shown."),
+    ONE_OF("ldap.groups_by", ENUM, ldap.groups_by, "memberof|search|none", "memberof",
+           "Somebody's groups stand in his entry (memberof), are looked for (search), or are not "
+           "asked for."),
+    TEXT("ldap.memberof_attribute", ldap.memberof_attribute, "memberOf",
+         "The attribute of his entry, and of groups' entries, that names them."),
+    TEXT("ldap.group_base", ldap.group_base, "",
+         "Groups lie below this; others are not counted. Needed by search, and by memberof where "
+         "directory_groups are written by their short names."),
+    TEXT("ldap.group_filter", ldap.group_filter, "(&(objectClass=groupOfNames)(member=%d))",
+         "How search looks for the groups of one entry: %d is its distinguished name, %u what was "
+         "typed."),
+    ROW("ldap.nested", INT, ldap.nested, 0, 8, "0",
+        "Groups of groups count too, so many steps up."),
+    TEXT("ldap.tenant", ldap.tenant, "main", "Whose people they are."),
+    ONE_OF("ldap.default_role", ENUM, ldap.default_role,
+           "none|reader|editor|manager|auditor|admin", "none",
+           "The role of somebody whom directory_groups give none; none: he may not sign in."),
+    ROW("ldap.timeout", DURATION, ldap.timeout_ms, 100, 60 * SECOND, "10s",
+        "A sign-in takes no longer than this there."),
+    FLAG("ldap.allow_private_address", ldap.allow_private_address, "true",
+         "Say false when it must not have a private address."),
+
     ONE_OF("generate.engine", ENUM, generate.engine, "auto|extractive|local|upstream", "auto",
            "Who writes the answers: sentences quoted from the documents (extractive), the model of "
            "generate.model (local), the server under upstream, or auto: the local model if there "
@@ -455,6 +537,8 @@ const struct setting_section settings_sections[] = {
     {"jobs", "Answers that are asked for now and fetched later."},
     {"files", "Files that clients of the API upload for vector stores."},
     {"retrieve", "Finding passages."},
+    {"oidc", "Signing in with a provider of OpenID Connect. Who may do what: directory_groups."},
+    {"ldap", "Signing in with a directory (LDAP). Who may do what: directory_groups."},
     {"generate", "Writing answers."},
     {"generate.upstream", "A model elsewhere, by written policy only."},
 };

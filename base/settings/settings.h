@@ -62,6 +62,13 @@ struct chunk_sizes {
     int64_t target_words, max_words, target_cjk_chars, overlap_words;
 };
 
+/* What somebody may who is in a group of the directory (serve/idp.h). */
+struct directory_group_settings {
+    const char *name;          /* as the provider says it, or a distinguished name */
+    const char *role;          /* "none": it gives none */
+    struct string_list groups; /* of documents */
+};
+
 /* Somewhere else that documents are fetched from (ingest/sources.h). */
 struct source_settings {
     const char *name;
@@ -121,6 +128,25 @@ struct settings {
     size_t n_collections;
     struct source_settings *sources;
     size_t n_sources;
+    struct directory_group_settings *directory_groups;
+    size_t n_directory_groups;
+    struct {
+        const char *issuer; /* "" : nobody signs in so */
+        const char *name, *client_id, *client_secret_file, *redirect_uri, *scopes;
+        const char *groups_claim, *name_claim, *tenant, *default_role, *ca_file;
+        struct string_list hosts; /* origins besides the issuer's that it names */
+        int64_t timeout_ms, clock_slack_ms;
+        bool allow_private_address;
+    } oidc;
+    struct {
+        const char *url; /* "" : nobody signs in so */
+        const char *name, *ca_file, *bind_dn, *bind_password_file, *bind_template;
+        const char *user_base, *user_filter, *id_attribute, *name_attribute;
+        const char *groups_by, *memberof_attribute, *group_base, *group_filter;
+        const char *tenant, *default_role;
+        int64_t nested, timeout_ms;
+        bool start_tls, allow_private_address;
+    } ldap;
     struct {
         int64_t retain_versions_days;
         const char *key_dir;  /* of the tenants' keys */

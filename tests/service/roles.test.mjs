@@ -27,7 +27,7 @@ test("the table is the one in docs/roles.md", () => {
 });
 
 test("every row is decided: roles, a scope, CSRF for what writes, an act for what administers", () => {
-  const open = ["GET /api/version", "POST /api/session", "GET /api/health"];
+  const open = ["GET /api/version", "POST /api/session", "GET /api/session/ways", "POST /api/session/ldap", "GET /api/health"];
   const scopeless = ["POST /api/show", "GET /api/tags", "GET /api/ps", "GET /v1/models", "GET /v1/models/{id}", "GET /api/session", "DELETE /api/session", "GET /api/limits/mine"];
   for (const r of routes) {
     const name = `${r.verb} ${r.pattern}`;

@@ -239,6 +239,20 @@ export async function removeKey(id: string): Promise<void> {
   await call("DELETE", `/api/keys/${encodeURIComponent(id)}`);
 }
 
+/** By which ways people can sign in besides a key. */
+export interface Ways {
+  oidc?: { name: string; start: string; sign_out?: string };
+  ldap?: { name: string };
+}
+
+export async function waysIn(): Promise<Ways> {
+  return (await call("GET", "/api/session/ways")).json();
+}
+
+export async function signInDirectory(user: string, password: string): Promise<void> {
+  await call("POST", "/api/session/ldap", JSON.stringify({ user, password }), { "Content-Type": "application/json" });
+}
+
 export async function signOut(): Promise<void> {
   await call("DELETE", "/api/session");
   csrf = "";

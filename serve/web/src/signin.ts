@@ -3,6 +3,7 @@
 
 import { ApiError, changePassword, signIn, type Session } from "./api";
 import { h } from "./dom";
+import { otherWays } from "./ways";
 
 const WAY = "carrel-signin";
 
@@ -88,7 +89,7 @@ export function signInView(done: (s: Session) => void): HTMLElement {
       .finally(() => (button.disabled = false));
   });
   show();
-  return h("main", { id: "main", class: "center" }, form);
+  return h("main", { id: "main", class: "center" }, otherWays(done), form);
 }
 
 /** The password was given by somebody else: nothing works before there is one of one's own. */
