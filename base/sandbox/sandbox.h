@@ -50,6 +50,12 @@ enum status sandbox_seal_parser(const struct sandbox_limits *limits, struct erro
 /* seccomp for a process about to execve a tool: the same list and execve. */
 enum status sandbox_seal_tool(const struct sandbox_limits *limits, struct error *err) MUST_CHECK;
 
+/* Takes this thread, and every one it starts from now on, the right to read, write or remove
+ * anything below `folder`, and nothing else; no_new_privs comes with it. For a service, before it
+ * has threads. Files made later right in the folders on the way there (not below others of them)
+ * are out of reach too. UNSUPPORTED: this kernel has no Landlock. */
+enum status sandbox_hide(const char *folder, struct error *err) MUST_CHECK;
+
 /* The Landlock version of the running kernel; 0: none. A service says so in its log, once. */
 int sandbox_landlock_abi(void);
 

@@ -1,0 +1,178 @@
+#include "base/audit/payload.h"
+
+#include <sodium.h>
+#include <stdlib.h>
+#include <string.h>
+
+_Static_assert(AUDIT_BOX_PUBLIC_BYTES == crypto_box_PUBLICKEYBYTES, "X25519 public key");
+_Static_assert(AUDIT_BOX_SECRET_BYTES == crypto_box_SECRETKEYBYTES, "X25519 secret key");
+
+static const struct db_migration migrations[] = {
+    {1, "CREATE TABLE payload(seq INTEGER PRIMARY KEY, sealed INTEGER NOT NULL,"
+        " salt BLOB, text BLOB NOT NULL) STRICT;"
+        "CREATE TABLE documents(document TEXT NOT NULL, seq INTEGER NOT NULL,"
+        " PRIMARY KEY(document, seq)) STRICT, WITHOUT ROWID;"
+        "CREATE INDEX documents_by_seq ON documents(seq);"
+        "CREATE TABLE erased(document TEXT PRIMARY KEY) STRICT, WITHOUT ROWID;"},
+};
+
+static void need_sodium(void)
+{
+    if (sodium_init() < 0) {
+        abort();
+    }
+}
+
+void audit_box_new(struct audit_box_key *out)
+{
+    need_sodium();
+    (void)crypto_box_keypair(out->public, out->secret);
+}
+
+void audit_box_public(const uint8_t secret[AUDIT_BOX_SECRET_BYTES],
+                      uint8_t out[AUDIT_BOX_PUBLIC_BYTES])
+{
+    (void)crypto_scalarmult_base(out, secret);
+}
+
+enum status audit_payload_open(const char *path, unsigned flags, sqlite3 **out, struct error *err)
+{
+    return db_open(path, flags, migrations, sizeof migrations / sizeof migrations[0], out, err);
+}
+
+static enum status put_row(sqlite3 *db, int64_t seq, const uint8_t *salt, const void *text,
+                           size_t len, struct error *err)
+{
+    sqlite3_stmt *st = NULL;
+    enum status s = db_prepare(db, "INSERT OR REPLACE INTO payload VALUES(?1,?2,?3,?4)", &st, err);
+    if (s == STATUS_OK) {
+        (void)sqlite3_bind_int64(st, 1, seq);
+        (void)sqlite3_bind_int(st, 2, salt == NULL);
+        if (salt != NULL) {
+            (void)sqlite3_bind_blob(st, 3, salt, AUDIT_SALT_BYTES, SQLITE_STATIC);
+        }
+        (void)sqlite3_bind_blob64(st, 4, text, len, SQLITE_STATIC);
+        s = db_run(st, err);
+    }
+    (void)sqlite3_finalize(st);
+    return s;
+}
+
+static enum status put_sealed(sqlite3 *db, int64_t seq, const uint8_t salt[AUDIT_SALT_BYTES],
+                              struct str text, const uint8_t *to, struct error *err)
+{
+    size_t len = AUDIT_SALT_BYTES + text.len;
+    uint8_t *clear = malloc(len);
+    uint8_t *box = malloc(len + crypto_box_SEALBYTES);
+    enum status s = STATUS_OK;
+    if (clear == NULL || box == NULL) {
+        s = error_set(err, STATUS_NO_MEMORY, "out of memory");
+        goto out;
+    }
+    need_sodium();
+    memcpy(clear, salt, AUDIT_SALT_BYTES);
+    if (text.len > 0) {
+        memcpy(clear + AUDIT_SALT_BYTES, text.ptr, text.len);
+    }
+    if (crypto_box_seal(box, clear, len, to) != 0) {
+        s = error_set(err, STATUS_INVALID, "audit.auditor_key: this is no public key");
+        goto out;
+    }
+    s = put_row(db, seq, NULL, box, len + crypto_box_SEALBYTES, err);
+out:
+    if (clear != NULL) {
+        sodium_memzero(clear, len);
+    }
+    free(clear);
+    free(box);
+    return s;
+}
+
+enum status audit_payload_put(sqlite3 *db, int64_t seq, const uint8_t salt[AUDIT_SALT_BYTES],
+                              struct str text, const uint8_t *seal_to, const char *documents,
+                              size_t n_documents, struct error *err)
+{
+    sqlite3_stmt *st = NULL;
+    enum status s = seal_to == NULL ? put_row(db, seq, salt, text.ptr, text.len, err)
+                                    : put_sealed(db, seq, salt, text, seal_to, err);
+    if (s == STATUS_OK && n_documents > 0) {
+        s = db_prepare(db, "INSERT OR IGNORE INTO documents VALUES(?1,?2)", &st, err);
+    }
+    for (size_t i = 0; i < n_documents && s == STATUS_OK; i++) {
+        (void)sqlite3_bind_text(st, 1, documents, -1, SQLITE_STATIC);
+        (void)sqlite3_bind_int64(st, 2, seq);
+        s = db_run(st, err);
+        documents += strlen(documents) + 1;
+    }
+    (void)sqlite3_finalize(st);
+    return s;
+}
+
+enum status audit_payload_erased(sqlite3 *db, const char *documents, size_t n, bool *out,
+                                 struct error *err)
+{
+    sqlite3_stmt *st = NULL;
+    *out = false;
+    enum status s = db_prepare(db, "SELECT 1 FROM erased WHERE document=?1", &st, err);
+    for (size_t i = 0; i < n && s == STATUS_OK && !*out; i++) {
+        (void)sqlite3_bind_text(st, 1, documents, -1, SQLITE_STATIC);
+        s = db_row(st, out, err);
+        db_reset(st);
+        documents += strlen(documents) + 1;
+    }
+    (void)sqlite3_finalize(st);
+    return s;
+}
+
+static enum audit_text_state open_sealed(struct str box, const struct audit_box_key *key,
+                                         struct audit_payload *out, struct buf *text)
+{
+    if (key == NULL) {
+        return AUDIT_TEXT_SEALED;
+    }
+    if (box.len < crypto_box_SEALBYTES + AUDIT_SALT_BYTES) {
+        return AUDIT_TEXT_BAD;
+    }
+    size_t len = box.len - crypto_box_SEALBYTES;
+    uint8_t *clear = malloc(len);
+    enum audit_text_state state = AUDIT_TEXT_BAD;
+    if (clear != NULL && crypto_box_seal_open(clear, (const uint8_t *)box.ptr, box.len, key->public,
+                                              key->secret) == 0) {
+        memcpy(out->salt, clear, AUDIT_SALT_BYTES);
+        buf_append(text, clear + AUDIT_SALT_BYTES, len - AUDIT_SALT_BYTES);
+        state = AUDIT_TEXT_HERE;
+    }
+    free(clear);
+    return state;
+}
+
+enum status audit_payload_get(sqlite3 *db, int64_t seq, const struct audit_box_key *key,
+                              struct audit_payload *out, struct buf *text, struct error *err)
+{
+    sqlite3_stmt *st = NULL;
+    bool row = false;
+    out->state = AUDIT_TEXT_ABSENT;
+    enum status s = db_prepare(db, "SELECT sealed, salt, text FROM payload WHERE seq=?1", &st, err);
+    if (s == STATUS_OK) {
+        need_sodium();
+        (void)sqlite3_bind_int64(st, 1, seq);
+        s = db_row(st, &row, err);
+    }
+    if (s == STATUS_OK && row) {
+        struct str salt = db_column(st, 1);
+        struct str bytes = db_column(st, 2);
+        buf_reset(text);
+        if (sqlite3_column_int(st, 0) != 0) {
+            out->state = open_sealed(bytes, key, out, text);
+        } else if (salt.len == AUDIT_SALT_BYTES) {
+            memcpy(out->salt, salt.ptr, AUDIT_SALT_BYTES);
+            buf_str(text, bytes);
+            out->state = AUDIT_TEXT_HERE;
+        } else {
+            out->state = AUDIT_TEXT_BAD;
+        }
+        s = buf_status(text);
+    }
+    (void)sqlite3_finalize(st);
+    return s;
+}

@@ -1,0 +1,40 @@
+/* The signer: a process of its own (carrel-sign, sign_main.c) that alone holds the key under which
+ * heads of audit chains are signed. serve starts it before anything else, hands it heads through a
+ * socket pair, and then gives up the right to reach home/signer at all.
+ *
+ * It is a witness too: it remembers the last record it signed of every chain and signs none before
+ * it, unless it is told to, and then the statement itself says that the chain was set back. */
+#ifndef CARREL_SERVE_AUDIT_SIGNER_H
+#define CARREL_SERVE_AUDIT_SIGNER_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "base/hash.h"
+#include "base/sign.h"
+#include "base/status.h"
+
+#define SIGNER_FOLDER "signer" /* in home; of root where serve is started by root */
+
+struct signer_ask { /* one packet; chain "": only tell the key */
+    char chain[ID_CAP];
+    uint8_t set_back; /* sign though a later record was signed already, and say so */
+    int64_t seq, at_wall_ms;
+    uint8_t head[SHA256_BYTES];
+};
+enum signer_verdict { SIGNER_SIGNED, SIGNER_WAS_LATER, SIGNER_FAILED };
+struct signer_reply {
+    uint8_t verdict;
+    uint8_t key[SIGN_PUBLIC_BYTES];
+    uint8_t signature[SIGN_BYTES];
+    int64_t was_seq; /* what was signed of this chain already, when it is not before seq */
+    uint8_t was_head[SHA256_BYTES];
+};
+
+/* Forks; first thing in main. *fd: to ask through. */
+enum status signer_start(const char *home, int *fd, struct error *err) MUST_CHECK;
+/* Blocks, up to two seconds; one thread at a time. */
+enum status signer_call(int fd, const struct signer_ask *ask, struct signer_reply *out,
+                        struct error *err) MUST_CHECK;
+
+#endif
