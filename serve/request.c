@@ -234,9 +234,9 @@ struct json_wait {
  * take long, and generate has a queue of its own. */
 static bool takes_turns(const struct route *r)
 {
-    return r->handler == api_search || r->handler == api_explain || r->handler == api_embeddings ||
-           r->handler == api_rerank || r->handler == api_ollama_embed ||
-           r->handler == api_vector_store_search;
+    return r != NULL && (r->handler == api_search || r->handler == api_explain ||
+                         r->handler == api_embeddings || r->handler == api_rerank ||
+                         r->handler == api_ollama_embed || r->handler == api_vector_store_search);
 }
 
 static void on_turn(struct share_place *p)
