@@ -75,6 +75,23 @@ static bool by_key(struct request *q, struct str key)
     return true;
 }
 
+/* A session that was opened with a key goes no further than the key: not to another address. */
+static bool by_session(struct request *q)
+{
+    struct principal *p = q->session->who;
+    bool expired;
+    const char *why = p->key[0] == '\0' ? NULL
+                                        : auth_key_now(q->serve->auth, p, q->http->peer,
+                                                       clock_wall_ms(), &expired);
+    if (why != NULL) {
+        q->session = NULL;
+        api_error(q, 403, NULL, "wrong_address", why);
+        return false;
+    }
+    q->who = p;
+    return true;
+}
+
 static bool known(struct request *q)
 {
     struct auth *auth = q->serve->auth;
@@ -94,8 +111,7 @@ static bool known(struct request *q)
     if (cookie.len > 0) {
         q->session = auth_session(auth, cookie, clock_wall_ms());
         if (q->session != NULL) {
-            q->who = q->session->who;
-            return true;
+            return by_session(q);
         }
     }
     http_header(q->http, "WWW-Authenticate", "Bearer realm=\"carrel\"");

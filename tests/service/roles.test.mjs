@@ -113,6 +113,11 @@ test("keys that are over, revoked, from elsewhere, of another tenant", async () 
   assert.equal((await call("POST", "/api/session", { body: { key: away.key } })).status, 403);
   const here = await made({ name: "here", addresses: ["127.0.0.0/8"] });
   assert.equal((await call("GET", "/api/session", { key: here.key })).status, 200);
+  const desk = await made({ name: "desk", addresses: ["127.0.7.0/24"] });
+  const opened = await call("POST", "/api/session", { body: { key: desk.key }, from: "127.0.7.7" });
+  assert.equal(opened.status, 201);
+  assert.equal((await call("GET", "/api/session", { cookie: opened.cookie, from: "127.0.7.8" })).status, 200);
+  assert.equal((await call("GET", "/api/session", { cookie: opened.cookie, from: "127.0.8.8" })).status, 403, "its cookie goes no further than the key");
   for (const wrong of ["10.0.0.0/33", "10.0.0/8", "host.example", "10.0.0.1/", "::/129", ""]) {
     assert.equal((await call("POST", "/api/keys", { key: s.key, body: { name: "x", addresses: [wrong] } })).status, 400, wrong);
   }
