@@ -17,6 +17,7 @@ const struct webhook_event webhook_events[] = {
     {"document.failed", "a document could not be read"},
     {"answer.flagged", "somebody said that an answer, or a passage of one, was wrong"},
     {"budget.warning", "a budget is nearly spent"},
+    {"budget.exceeded", "a budget is spent"},
     {"job.done", "a job ended, well or not"},
     {NULL, NULL},
 };

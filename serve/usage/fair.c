@@ -421,7 +421,8 @@ static void enter(struct fair *f, const struct request *q, int status, const str
     e->found_len = q->use.found_len;
 }
 
-static void tell_warning(const struct request *q, const struct meter_subject *s, int64_t budget)
+static void tell(const struct request *q, const char *event, const struct meter_subject *s,
+                 int64_t budget)
 {
     struct buf data;
     struct jsonw w;
@@ -434,13 +435,14 @@ static void tell_warning(const struct request *q, const struct meter_subject *s,
     jsonw_field_double(&w, "budget", (double)budget / 1e6);
     jsonw_close(&w, '}');
     if (buf_status(&data) == STATUS_OK) {
-        webhooks_emit(q->serve->webhooks, s->tenant, "budget.warning", "", data.ptr);
+        webhooks_emit(q->serve->webhooks, s->tenant, event, "", data.ptr);
     }
     buf_deinit(&data);
 }
 
-/* Once a month and budget; what comes of it is on the page, in every answer's header, and here. */
-static void warn(struct fair *f, const struct request *q)
+/* Once a month and budget: in the log and to webhooks; the page and every answer's header say it
+ * from then on. And once when it is used up: by the request that did it. */
+static void warn(struct fair *f, const struct request *q, int64_t micro)
 {
     int64_t wall_ms = clock_wall_ms();
     const struct meter_subject *s = meter_warning(&f->meter, &q->use.ticket, true, wall_ms);
@@ -449,7 +451,14 @@ static void warn(struct fair *f, const struct request *q)
                  LOG_STR("of", meter_kind_name(s->kind)), LOG_STR("name", s->name),
                  LOG_INT("used_micro", s->micro),
                  LOG_INT("budget_micro", meter_limit_of(&f->meter, s, METER_BUDGET)), LOG_END);
-        tell_warning(q, s, meter_limit_of(&f->meter, s, METER_BUDGET));
+        tell(q, "budget.warning", s, meter_limit_of(&f->meter, s, METER_BUDGET));
+    }
+    for (int i = 0; i < METER_KINDS; i++) {
+        s = q->use.ticket.who[i];
+        int64_t budget = s == NULL ? 0 : meter_limit_of(&f->meter, s, METER_BUDGET);
+        if (budget > 0 && s->micro >= budget && s->micro - micro < budget) {
+            tell(q, "budget.exceeded", s, budget);
+        }
     }
 }
 
@@ -522,7 +531,7 @@ void fair_done(struct request *q, int status)
         struct cost cost = prices_cost(&f->prices, u);
         meter_charge(&q->use.ticket, u->prompt_tokens + u->completion_tokens + u->embedding_tokens,
                      u->upload_bytes, cost.micro, clock_wall_ms());
-        warn(f, q);
+        warn(f, q, cost.micro);
         enter(f, q, status, &cost);
         if (f->writing == 0 && !uv_is_active((uv_handle_t *)&f->timer)) {
             (void)uv_timer_start(&f->timer, on_timer, FAIR_FLUSH_MS, 0);

@@ -11,6 +11,7 @@ import { startAppliance, until } from "./appliance.mjs";
 let a, upstream;
 const who = {}; // name: {id, key}
 const held = []; // answers that wait
+const told = []; // what webhooks said
 
 // A model elsewhere: 1,000 tokens read and 10 written an answer; what is asked slowly waits to be let go.
 function startUpstream() {
@@ -19,6 +20,10 @@ function startUpstream() {
       let body = "";
       req.on("data", (d) => (body += d));
       req.on("end", () => {
+        if (req.url === "/told") {
+          told.push(JSON.parse(body));
+          return res.writeHead(204).end();
+        }
         res.writeHead(200, { "content-type": "text/event-stream" });
         const send = (o) => res.write(`data: ${JSON.stringify(o)}\n\n`);
         const delta = (content, finish_reason = null) => send({ choices: [{ index: 0, delta: { content }, finish_reason }] });
@@ -40,6 +45,8 @@ const config = () => `http:
   max_requests_in_flight: 8
 limits:
   tenant_share_percent: 50
+webhooks:
+  allow: ["http://127.0.0.1:${upstream.address().port}"]
 prices:
   external_prompt_million: 1000
 generate:
@@ -173,6 +180,7 @@ test("one tenant's flood leaves room for another's requests", { timeout: 60_000 
 });
 
 test("a budget warns, stops with 402, and an administrator can raise it", { timeout: 60_000 }, async () => {
+  await a.post("/api/webhooks", { url: `http://127.0.0.1:${upstream.address().port}/told`, events: ["budget.warning", "budget.exceeded"] });
   await limit({ kind: "user", name: who.cid.id, team: "night" });
   await limit({ kind: "team", name: "night", budget_per_month: 2.5 });
   const warned = "x-carrel-budget-warning";
@@ -195,6 +203,11 @@ test("a budget warns, stops with 402, and an administrator can raise it", { time
   const metrics = await (await a.request("/metrics")).text();
   assert.match(metrics, /^carrel_serve_limited_requests_total\{limit="budget"\} 1$/m);
   assert.match(metrics, /^carrel_serve_usage_lost_total 0$/m);
+  await until("both were told", async () => told.length === 2, { timeout: 15_000 });
+  assert.deepEqual(told.map((t) => [t.type, t.data.of, t.data.name, t.data.spent, t.data.budget]), [
+    ["budget.warning", "team", "night", 2, 2.5],
+    ["budget.exceeded", "team", "night", 3, 2.5],
+  ]);
   const mine = await a.request("/api/limits/mine", { key: who.cid.key });
   assert.equal((await mine.json()).warning, "team");
   await limit({ kind: "team", name: "night", budget_per_month: 3.5 });
