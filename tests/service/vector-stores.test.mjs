@@ -211,3 +211,20 @@ test("what is erased leaves the uploaded files too", { timeout: 120_000 }, async
   assert.deepEqual((await call("GET", "/v1/files")).body.data.map((x) => x.id).filter((x) => [f.id, bare.id, kept.id].includes(x)), [kept.id]);
   assert.ok(!readdirSync(join(a.home, "tenants/main/files")).some((x) => x === f.id || x === bare.id));
 });
+
+test("a backup holds what was uploaded and is no document yet", { timeout: 120_000 }, async () => {
+  const b = await startAppliance();
+  const form = new FormData();
+  form.append("purpose", "assistants");
+  form.append("file", new Blob(["Kept in a backup.\n"]), "kept.txt");
+  const f = await (await b.request("/v1/files", { method: "POST", body: form })).json();
+  const vault = join(b.home, "../vault"), to = join(b.home, "../restored");
+  await exec(join(binDir, "carrel"), ["backup", vault, "--home", b.home]);
+  await exec(join(binDir, "carrel"), ["restore", vault, "--home", to]);
+  const { key } = b;
+  await b.stop({ keep: true });
+  const c = await startAppliance({ home: to, config: null });
+  c.key ??= key;
+  assert.equal(await (await c.request(`/v1/files/${f.id}/content`)).text(), "Kept in a backup.\n");
+  await c.stop();
+});
