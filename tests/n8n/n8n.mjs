@@ -1,0 +1,127 @@
+// A real n8n in a cache folder, with our node installed as a package: to install, to run a workflow in a process of its
+// own, and to run as a server. Nothing of it lies in the tree; docs/n8n.md says what this is for.
+import { execFileSync, spawn, spawnSync } from "node:child_process";
+import { cpSync, existsSync, mkdirSync, mkdtempSync, openSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { homedir, tmpdir } from "node:os";
+import { dirname, join, resolve } from "node:path";
+import { setTimeout as sleep } from "node:timers/promises";
+import { fileURLToPath } from "node:url";
+
+const root = resolve(dirname(fileURLToPath(import.meta.url)), "../..");
+export const cache = process.env.CARREL_N8N_CACHE ?? join(homedir(), ".cache/carrel-n8n");
+const node24 = join(cache, "node24/node_modules/node/bin");
+const bin = join(cache, "node_modules/.bin/n8n");
+
+// Newer ones asked for versions that the registry did not have.
+const wanted = {
+  name: "carrel-n8n-acceptance",
+  private: true,
+  dependencies: { n8n: "2.41.1" },
+  overrides: { linkedom: "0.18.9", "@langchain/langgraph-checkpoint": "1.1.5", "@langchain/protocol": "0.0.19" },
+};
+
+const npm = (cwd, ...args) =>
+  execFileSync("npm", [...args, "--no-audit", "--no-fund"], { cwd, stdio: ["ignore", "ignore", "pipe"], env: { ...process.env, PATH: `${node24}:${process.env.PATH}` }, timeout: 30 * 60_000 });
+
+/** About four minutes and 2.2 GB the first time. Throws where it cannot be had. */
+export const install = () => {
+  if (!existsSync(join(node24, "node"))) {
+    mkdirSync(join(cache, "node24"), { recursive: true });
+    writeFileSync(join(cache, "node24/package.json"), '{"private":true}');
+    npm(join(cache, "node24"), "install", "node@24");
+  }
+  if (!existsSync(bin)) {
+    writeFileSync(join(cache, "package.json"), JSON.stringify(wanted));
+    npm(cache, "install", "--legacy-peer-deps", "--ignore-scripts");
+    npm(cache, "rebuild", "sqlite3", ...(existsSync("/usr/include/node/node.h") ? ["--nodedir=/usr"] : []));
+  }
+  const ours = join(root, "serve/n8n");
+  if (!existsSync(join(ours, "dist"))) {
+    npm(ours, "ci", "--ignore-scripts", "--legacy-peer-deps");
+    npm(ours, "run", "build");
+  }
+};
+
+export class N8n {
+  constructor(port) {
+    this.port = port;
+    this.folder = mkdtempSync(join(tmpdir(), "carrel-n8n-"));
+    const nodes = join(this.folder, ".n8n/nodes");
+    const ours = join(nodes, "node_modules/n8n-nodes-carrel");
+    mkdirSync(ours, { recursive: true });
+    const { version } = JSON.parse(readFileSync(join(root, "serve/n8n/package.json"), "utf8"));
+    writeFileSync(join(nodes, "package.json"), JSON.stringify({ name: "installed-nodes", private: true, dependencies: { "n8n-nodes-carrel": version } }));
+    for (const f of ["package.json", "dist"]) cpSync(join(root, "serve/n8n", f), join(ours, f), { recursive: true });
+    this.env = {
+      ...process.env,
+      PATH: `${node24}:${process.env.PATH}`,
+      N8N_USER_FOLDER: this.folder,
+      N8N_ENCRYPTION_KEY: "carrel-acceptance",
+      N8N_DIAGNOSTICS_ENABLED: "false",
+      N8N_VERSION_NOTIFICATIONS_ENABLED: "false",
+      N8N_TEMPLATES_ENABLED: "false",
+      N8N_DISABLED_MODULES: "mcp-registry,insights",
+      N8N_PERSONALIZATION_ENABLED: "false",
+      N8N_LISTEN_ADDRESS: "127.0.0.1",
+      N8N_PORT: String(port),
+      N8N_RUNNERS_BROKER_PORT: String(port + 1),
+      WEBHOOK_URL: `http://127.0.0.1:${port}/`,
+      N8N_BLOCK_ENV_ACCESS_IN_NODE: "false",
+    };
+  }
+
+  run(args, timeout = 120_000) {
+    const r = spawnSync(bin, args, { env: this.env, cwd: this.folder, encoding: "utf8", timeout, maxBuffer: 64 << 20 });
+    return { rc: r.status, out: r.stdout ?? "", err: r.stderr ?? "" };
+  }
+
+  import(kind, list) {
+    const file = join(this.folder, `${kind}.json`);
+    writeFileSync(file, JSON.stringify(list));
+    const r = this.run([`import:${kind}`, `--input=${file}`]);
+    if (r.rc !== 0) throw new Error(`import:${kind}: ${r.out}\n${r.err}`);
+  }
+
+  /** The last node's items, or throws what went wrong. */
+  execute(id) {
+    const r = this.run(["execute", `--id=${id}`, "--rawOutput"]);
+    const from = r.out.indexOf('{"');
+    const text = from < 0 ? r.out.slice(r.out.indexOf("{")) : r.out.slice(from);
+    let run;
+    try {
+      run = JSON.parse(text.slice(0, text.lastIndexOf("}") + 1));
+    } catch {
+      throw new Error(`${id}: rc ${r.rc}: ${r.out.slice(-2000)}\n${r.err.slice(-1000)}`);
+    }
+    const { resultData } = run.data;
+    if (r.rc !== 0 || resultData.error) throw new Error(`${id}: rc ${r.rc}: ${JSON.stringify(resultData.error ?? {}).slice(0, 1500)}`);
+    const last = resultData.runData[resultData.lastNodeExecuted].at(-1);
+    return (last.data?.main ?? last.data?.ai_embedding ?? []).flat().map((item) => item.json);
+  }
+
+  async start() {
+    const log = openSync(join(this.folder, "server.log"), "w");
+    this.server = spawn(bin, ["start"], { env: this.env, cwd: this.folder, stdio: ["ignore", log, log] });
+    for (let i = 0; i < 240; i++) {
+      const ok = await fetch(`http://127.0.0.1:${this.port}/healthz/readiness`).then((r) => r.ok, () => false);
+      if (ok) return;
+      if (this.server.exitCode !== null) break;
+      await sleep(500);
+    }
+    throw new Error(`n8n did not start:\n${this.log().slice(-3000)}`);
+  }
+
+  log() {
+    return readFileSync(join(this.folder, "server.log"), "utf8");
+  }
+
+  async stop() {
+    if (this.server && this.server.exitCode === null) {
+      const gone = new Promise((done) => this.server.once("exit", done));
+      this.server.kill("SIGTERM");
+      await Promise.race([gone, sleep(15_000, null, { ref: false })]);
+      if (this.server.exitCode === null) this.server.kill("SIGKILL");
+    }
+    rmSync(this.folder, { recursive: true, force: true });
+  }
+}
