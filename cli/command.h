@@ -107,7 +107,7 @@ struct command {
 extern const struct command cmd_up, cmd_stop, cmd_status, cmd_doctor, cmd_docs, cmd_search, cmd_ask,
     cmd_config, cmd_verify, cmd_backup, cmd_restore, cmd_key, cmd_tenant, cmd_vectors, cmd_explain,
     cmd_eval, cmd_erase, cmd_hold, cmd_quarantine, cmd_queue, cmd_sources, cmd_ingest, cmd_leaktest,
-    cmd_encoder, cmd_usage, cmd_limits, cmd_user, cmd_model;
+    cmd_encoder, cmd_usage, cmd_limits, cmd_user, cmd_model, cmd_webhook;
 
 /* Prints "carrel: <text>" on stderr and returns the exit code that fits the status. */
 enum exit_code command_failed(const struct error *err);

@@ -8,7 +8,7 @@ _carrel() {
     --port | -p | --top-k | -k) return ;;
     esac
     if [ "$COMP_CWORD" -eq 1 ]; then
-        mapfile -t COMPREPLY < <(compgen -W 'up stop status doctor docs queue sources ingest search ask explain config verify backup restore leaktest key user tenant eval vectors erase hold quarantine usage limits encoder model --help --version' -- "$cur")
+        mapfile -t COMPREPLY < <(compgen -W 'up stop status doctor docs queue sources ingest search ask explain config verify backup restore leaktest key user tenant eval vectors erase hold quarantine usage limits encoder model webhook --help --version' -- "$cur")
         return
     fi
     case $cmd in
@@ -31,6 +31,7 @@ _carrel() {
     vectors) options='export import --home --tenant --help' ;;
     erase) options='list show allow verify public-key --home --json --key-file --document --path --subject --subject-file --except --all-copies --keep-copies --dry-run --yes --public-key --help' ;;
     quarantine) options='list release --home --json --key-file --help' ;;
+    webhook) options='list add remove on off test log secret --home --json --key-file --help' ;;
     hold) options='add list remove --home --json --key-file --document --path --collection --reason --help' ;;
     leaktest) options='--home --json --key-file --every --rules --help' ;;
     usage) options='csv --home --json --key-file --tenant --help' ;;

@@ -5,7 +5,10 @@ import { createHmac, timingSafeEqual } from "node:crypto";
 import { createServer } from "node:http";
 import { after, before, test } from "node:test";
 import { setTimeout as sleep } from "node:timers/promises";
-import { startAppliance, until } from "./appliance.mjs";
+import { execFile } from "node:child_process";
+import { join } from "node:path";
+import { promisify } from "node:util";
+import { binDir, startAppliance, until } from "./appliance.mjs";
 
 const receiver = async (host = "127.0.0.1") => {
   const got = [];
@@ -236,6 +239,23 @@ test("who may, and a machine's endpoint hears of what its key may read", async (
   const paths = hook.of("document.ingested", "/machine").map((g) => g.json.data.path).sort();
   assert.deepEqual(paths, ["hr/pay.txt", "notes/open.txt"]);
   for (const x of [w, all]) await a.request(`/api/webhooks/${x.id}`, { method: "DELETE" });
+});
+
+test("the command line: add, list, test, log, off, remove", async () => {
+  const carrel = async (...args) => (await promisify(execFile)(join(binDir, "carrel"), ["webhook", ...args, "--home", a.home])).stdout;
+  hook.answer = () => ({ status: 204 });
+  const added = await carrel("add", hook.url("/cli"), "answer.flagged,job.done");
+  const [id] = added.split(" ");
+  const secret = added.match(/secret: (whsec_\S+)/)[1];
+  assert.match(await carrel("list"), new RegExp(`^${id}  on .*/cli  answer.flagged,job.done`, "m"));
+  const ping = (await carrel("test", id)).match(/sent as (\w+);/)[1];
+  await until("the ping", async () => hook.of("ping", "/cli").length === 1);
+  assert.ok(verified(hook.of("ping", "/cli")[0], secret));
+  assert.match(await until("the log", async () => (await carrel("log", id)).includes("taken") && carrel("log", id)), new RegExp(ping));
+  assert.match(await carrel("off", id), / off .*switched off/);
+  assert.match(await carrel("secret", id), /whsec_/);
+  await carrel("remove", id);
+  await assert.rejects(carrel("log", id), /code 4|Command failed/);
 });
 
 test("a kill loses nothing that was to be told", async () => {

@@ -1,0 +1,187 @@
+/* carrel webhook: who is told what happens, what they were told, and a test. */
+#include <stdio.h>
+#include <string.h>
+#include <time.h>
+
+#include "cli/command.h"
+#include "cli/http.h"
+#include "cli/term.h"
+
+static const char *text_of(const json_t *o, const char *key)
+{
+    const char *s = json_string_value(json_object_get(o, key));
+    return s == NULL ? "" : s;
+}
+
+static void print_endpoint(const json_t *w)
+{
+    const json_t *events = json_object_get(w, "events");
+    (void)printf("%s  %s  ", text_of(w, "id"),
+                 json_is_true(json_object_get(w, "enabled")) ? "on " : "off");
+    term_put_clean(stdout, text_of(w, "url"));
+    for (size_t i = 0; i < json_array_size(events); i++) {
+        (void)printf("%s%s", i == 0 ? "  " : ",", json_string_value(json_array_get(events, i)));
+    }
+    (void)printf("  %lld wait", (long long)json_integer_value(json_object_get(w, "waiting")));
+    if (text_of(w, "why")[0] != '\0') {
+        (void)printf("  (");
+        term_put_clean(stdout, text_of(w, "why"));
+        (void)printf(")");
+    }
+    (void)printf("\n");
+    if (text_of(w, "secret")[0] != '\0') {
+        (void)printf("secret: %s\n(shown this once)\n", text_of(w, "secret"));
+    }
+}
+
+static void print_delivery(const json_t *d)
+{
+    char at[32] = "";
+    time_t t = (time_t)json_integer_value(json_object_get(d, "created"));
+    struct tm tm;
+    if (localtime_r(&t, &tm) != NULL) {
+        (void)strftime(at, sizeof(at), "%Y-%m-%d %H:%M:%S", &tm);
+    }
+    (void)printf("%s  %s  %-9s  %s  %lld tries  ", at, text_of(d, "id"), text_of(d, "state"),
+                 text_of(d, "event"),
+                 (long long)json_integer_value(json_object_get(d, "attempts")));
+    if (json_is_integer(json_object_get(d, "status"))) {
+        (void)printf("HTTP %lld  ", (long long)json_integer_value(json_object_get(d, "status")));
+    }
+    term_put_clean(stdout, text_of(d, "error"));
+    (void)printf("\n");
+}
+
+/* "a,b" as an array. */
+static json_t *list_of(const char *names)
+{
+    json_t *list = json_array();
+    for (const char *p = names; list != NULL && *p != '\0';) {
+        size_t n = strcspn(p, ",");
+        if (n > 0) {
+            (void)json_array_append_new(list, json_stringn(p, n));
+        }
+        p += n + (p[n] == ',' ? 1 : 0);
+    }
+    return list;
+}
+
+enum what { LIST, ADD, REMOVE, ON, OFF, TEST, LOG, SECRET, WHATS };
+
+static const struct {
+    const char *name;
+    int n_args;
+    const char *below; /* the address behind the endpoint's */
+} whats[WHATS] = {
+    [LIST] = {"list", 1, ""},
+    [ADD] = {"add", 3, ""},
+    [REMOVE] = {"remove", 2, ""},
+    [ON] = {"on", 2, ""},
+    [OFF] = {"off", 2, ""},
+    [TEST] = {"test", 2, "/test"},
+    [LOG] = {"log", 2, "/deliveries"},
+    [SECRET] = {"secret", 2, "/secret"},
+};
+
+static enum what what_of(const struct options *o)
+{
+    for (int i = 0; i < WHATS; i++) {
+        if (strcmp(o->args[0], whats[i].name) == 0 && o->n_args == whats[i].n_args) {
+            return (enum what)i;
+        }
+    }
+    return WHATS;
+}
+
+static json_t *body_of(const struct options *o, enum what what)
+{
+    switch (what) {
+    case ADD:
+        return json_pack("{s:s, s:o}", "url", o->args[1], "events", list_of(o->args[2]));
+    case ON:
+    case OFF:
+        return json_pack("{s:b}", "enabled", what == ON);
+    case TEST:
+    case SECRET:
+        return json_object();
+    case LIST:
+    case REMOVE:
+    case LOG:
+    case WHATS:
+        break;
+    }
+    return NULL;
+}
+
+static void print_answer(enum what what, const json_t *answer)
+{
+    const json_t *list = json_object_get(answer, what == LOG ? "deliveries" : "webhooks");
+    for (size_t i = 0; i < json_array_size(list); i++) {
+        if (what == LOG) {
+            print_delivery(json_array_get(list, i));
+        } else {
+            print_endpoint(json_array_get(list, i));
+        }
+    }
+    if (what == ADD || what == ON || what == OFF) {
+        print_endpoint(answer);
+    } else if (what == TEST) {
+        (void)printf("sent as %s; `carrel webhook log` says what came of it\n",
+                     text_of(answer, "delivery"));
+    } else if (what == SECRET) {
+        (void)printf("secret: %s\n(shown this once)\n", text_of(answer, "secret"));
+    }
+}
+
+static enum exit_code run(const struct options *o)
+{
+    struct http h;
+    struct error err = {0};
+    char path[128];
+    json_t *answer = NULL;
+    enum what what = what_of(o);
+    bool one = what != LIST && what != ADD;
+    if (what == WHATS) {
+        (void)fprintf(stderr, "carrel webhook: not understood; see `carrel webhook --help`\n");
+        return EXIT_USAGE;
+    }
+    (void)snprintf(path, sizeof(path), "/api/webhooks%s%.64s%s", one ? "/" : "",
+                   one ? o->args[1] : "", whats[what].below);
+    json_t *body = body_of(o, what);
+    enum status s = http_open(o, &h, &err);
+    if (s == STATUS_OK) {
+        s = what == REMOVE ? http_delete(&h, path, &answer, &err)
+                           : http_json(&h, path, body, &answer, &err);
+    }
+    explicit_bzero(h.key, sizeof(h.key));
+    json_decref(body);
+    if (s != STATUS_OK) {
+        return command_failed(&err);
+    }
+    if (o->json) {
+        (void)json_dumpf(answer, stdout, JSON_INDENT(2));
+        (void)printf("\n");
+    } else {
+        print_answer(what, answer);
+    }
+    bool none = (what == LIST && json_array_size(json_object_get(answer, "webhooks")) == 0) ||
+                (what == LOG && json_array_size(json_object_get(answer, "deliveries")) == 0);
+    json_decref(answer);
+    return none ? EXIT_NOTHING : EXIT_OK;
+}
+
+const struct command cmd_webhook = {
+    .name = "webhook",
+    .args = "list|add|remove|on|off|test|log|secret [ID | URL EVENTS]",
+    .summary = "Have other systems told what happens.",
+    .help = "webhook add URL EVENTS: calls the URL, whose origin must be in webhooks.allow, when "
+            "one of "
+            "the events\nhappens (document.ingested,document.failed,answer.flagged,budget.warning,"
+            "job.done), and shows the\nsecret that the calls are signed with, this once. test ID "
+            "sends a "
+            "ping, log ID shows what was\ndelivered, secret ID makes a new secret.",
+    .options = OPT_HOME | OPT_JSON | OPT_KEY_FILE,
+    .min_args = 1,
+    .max_args = 3,
+    .run = run,
+};
