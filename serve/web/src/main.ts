@@ -14,6 +14,7 @@ import { signInView } from "./signin";
 import { applyTheme, nextTheme, theme } from "./theme";
 import { UsageView } from "./usage";
 import { Viewer } from "./viewer";
+import { WebhooksView } from "./webhooks";
 
 const app = document.getElementById("app")!;
 
@@ -28,6 +29,7 @@ function signedIn(s: Session): void {
   const quality = s.admin && !s.must_change_password ? new QualityView(signedOut) : null;
   const people = ["admin", "manager"].includes(s.role) && s.scopes.includes("admin") && !s.must_change_password ? new PeopleView(s, signedOut) : null;
   const use = (s.admin || s.role === "auditor") && !s.must_change_password ? new UsageView(signedOut) : null;
+  const hooks = s.admin && s.scopes.includes("manage") && !s.must_change_password ? new WebhooksView(signedOut) : null;
   const account = new AccountView(s, signedOut);
   const shared = new SharedView(viewer, signedOut);
   const reference = new ReferenceView();
@@ -40,6 +42,7 @@ function signedIn(s: Session): void {
     ...(quality ? [tab("#quality", "Quality")] : []),
     ...(use ? [tab("#usage", "Usage")] : []),
     ...(people ? [tab("#people", "People")] : []),
+    ...(hooks ? [tab("#webhooks", "Webhooks")] : []),
     ...(s.person || !asks ? [tab("#account", "Account")] : []),
     ...(free ? [tab("#reference", "API")] : []),
   ];
@@ -65,6 +68,7 @@ function signedIn(s: Session): void {
     docs.hide();
     quality?.hide();
     people?.hide();
+    hooks?.hide();
     if (wanted === "#documents") {
       viewer.close();
       main.replaceChildren(docs.element);
@@ -81,6 +85,10 @@ function signedIn(s: Session): void {
       viewer.close();
       main.replaceChildren(people.element);
       people.show();
+    } else if (wanted === "#webhooks" && hooks !== null) {
+      viewer.close();
+      main.replaceChildren(hooks.element);
+      hooks.show();
     } else if (wanted === "#account") {
       viewer.close();
       main.replaceChildren(account.element);
