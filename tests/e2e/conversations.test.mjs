@@ -214,6 +214,20 @@ test("on a narrow screen the conversations are a drawer", async () => {
   await page.setViewportSize({ width: 1280, height: 860 });
 });
 
+test("an administrator's many tabs fit on a narrow screen", async () => {
+  const narrow = await signedIn(a.key, { width: 390, height: 800 });
+  assert.ok((await narrow.locator(".top nav a").count()) >= 5);
+  for (const name of ["API", "Usage", "Ask"]) {
+    await narrow.getByRole("link", { name, exact: true }).click();
+    const tab = await narrow.getByRole("link", { name, exact: true }).boundingBox();
+    assert.ok(tab.x >= 0 && tab.x + tab.width <= 390, `${name} is in view`);
+    assert.ok(await narrow.evaluate(() => document.documentElement.scrollWidth <= innerWidth), `nothing sticks out at ${name}`);
+  }
+  if (shots) await narrow.screenshot({ path: join(shots, "tabs-narrow.png") });
+  await accessible("many tabs", narrow);
+  await narrow.context().close();
+});
+
 test("the API's description is read in the page", async () => {
   await page.getByRole("link", { name: "API" }).click();
   await page.getByText(/^\d\d+ addresses$/).waitFor();

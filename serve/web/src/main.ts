@@ -62,8 +62,10 @@ function signedIn(s: Session): void {
     const link = asks ? /^#shared\/([0-9a-f]+)$/.exec(location.hash)?.[1] : undefined;
     const wanted = link ? "" : (tabs.find((t) => t.dataset.tab === location.hash)?.dataset.tab ?? tabs[0]!.dataset.tab ?? "#account");
     for (const t of tabs) {
-      if (t.dataset.tab === wanted) t.setAttribute("aria-current", "page");
-      else t.removeAttribute("aria-current");
+      if (t.dataset.tab === wanted) {
+        t.setAttribute("aria-current", "page");
+        t.scrollIntoView({ block: "nearest", inline: "nearest" });
+      } else t.removeAttribute("aria-current");
     }
     docs.hide();
     quality?.hide();
