@@ -75,6 +75,7 @@ async function signedIn(key, size = { width: 1280, height: 860 }) {
   });
   p.on("pageerror", (e) => complaints.push(String(e)));
   await p.goto(a.url);
+  await p.getByRole("button", { name: "Use a key instead" }).click();
   await p.getByLabel("Key").fill(key);
   await p.keyboard.press("Enter");
   await p.getByLabel("Your question").waitFor();
