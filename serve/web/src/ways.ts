@@ -66,6 +66,13 @@ export function otherWays(done: (s: Session) => void): HTMLElement {
       if (found.length === 0) return;
       box.hidden = false;
       box.replaceChildren(h("h1", {}, "Carrel"), ...say, ...found);
+      // Two forms that ask for a name and a password would be taken for each other: our own is folded up.
+      const own = box.nextElementSibling;
+      if (own === null) return;
+      const folded = h("details", { class: "own" }, h("summary", {}, "Sign in with a name, or a key, of Carrel's own"));
+      own.replaceWith(folded);
+      folded.append(own);
+      box.querySelector<HTMLElement>("a, input")?.focus();
     });
   return box;
 }
