@@ -40,6 +40,7 @@ enum option_flag {
     OPT_INGEST = 1 << 30,  /* --to FOLDER, --as NAME, --replace */
     OPT_ENCODER = 1 << 29, /* --dims, --model, --against, --force */
     OPT_MODEL = 1 << 17,   /* --as ROLE, --name, --query-prefix, --passage-prefix */
+    OPT_AUDIT = 1 << 19,   /* --folder, --head, --secret, --public-key, --count */
     OPT_BACKUP_KEY = 1 << 20,
     OPT_TENANT = 1 << 21,
     OPT_WITH_WATCH = 1 << 22,
@@ -90,6 +91,8 @@ struct options {
     const char *from, *until, *as_of;       /* NULL: not given */
     int prompt, generate, threads, streams; /* model bench, eval; 0, of generate -1: not given */
     int keep;                               /* 0: not given */
+    const char *folder, *head, *secret;     /* of the audit; NULL: not given */
+    int count;                              /* 0: not given */
     const char *args[OPTIONS_ARGS_MAX];
     int n_args;
 };
@@ -107,7 +110,7 @@ struct command {
 extern const struct command cmd_up, cmd_stop, cmd_status, cmd_doctor, cmd_docs, cmd_search, cmd_ask,
     cmd_config, cmd_verify, cmd_backup, cmd_restore, cmd_key, cmd_tenant, cmd_vectors, cmd_explain,
     cmd_eval, cmd_erase, cmd_hold, cmd_quarantine, cmd_queue, cmd_sources, cmd_ingest, cmd_leaktest,
-    cmd_encoder, cmd_usage, cmd_limits, cmd_user, cmd_model, cmd_webhook;
+    cmd_encoder, cmd_usage, cmd_limits, cmd_user, cmd_model, cmd_webhook, cmd_audit;
 
 /* Prints "carrel: <text>" on stderr and returns the exit code that fits the status. */
 enum exit_code command_failed(const struct error *err);

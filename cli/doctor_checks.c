@@ -211,7 +211,7 @@ static void check_siblings(struct doctor *d)
 {
     static const char *const names[] = {"carrel-vectorstore", "carrel-embed",  "carrel-retrieve",
                                         "carrel-generate",    "carrel-ingest", "carrel-serve",
-                                        "carrel-extract",     "carrel-egress"};
+                                        "carrel-extract",     "carrel-egress", "carrel-sign"};
     char bin[PATH_MAX];
     char path[PATH_MAX + 64];
     size_t missing = 0;

@@ -11,8 +11,7 @@ static const struct command *const commands[] = {
     &cmd_ask,   &cmd_config,     &cmd_verify,  &cmd_explain, &cmd_eval,    &cmd_key,
     &cmd_user,  &cmd_tenant,     &cmd_backup,  &cmd_restore, &cmd_vectors, &cmd_erase,
     &cmd_hold,  &cmd_quarantine, &cmd_queue,   &cmd_sources, &cmd_ingest,  &cmd_leaktest,
-    &cmd_usage, &cmd_limits,     &cmd_encoder, &cmd_model,
-    &cmd_webhook};
+    &cmd_usage, &cmd_limits,     &cmd_encoder, &cmd_model,   &cmd_webhook, &cmd_audit};
 #define COMMANDS_N (sizeof(commands) / sizeof(commands[0]))
 
 static void usage(FILE *to)

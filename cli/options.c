@@ -258,6 +258,26 @@ static const struct {
      {"force", no_argument, NULL, 133},
      "--force",
      "remove: also what a setting names or a tenant's vectors need"},
+    {OPT_AUDIT,
+     {"folder", required_argument, NULL, 160},
+     "--folder DIR",
+     "a copy of the tenant's folder, with audit/ and payload.db in it"},
+    {OPT_AUDIT,
+     {"head", required_argument, NULL, 161},
+     "--head SEQ:HASH|FILE",
+     "verify: a head that was written down, or a file of anchors"},
+    {OPT_AUDIT,
+     {"secret", required_argument, NULL, 162},
+     "--secret FILE",
+     "the auditor's secret key, for texts that are encrypted"},
+    {OPT_AUDIT,
+     {"public-key", required_argument, NULL, 163},
+     "--public-key HEX",
+     "verify: whose signatures count, instead of the key that the chain names"},
+    {OPT_AUDIT,
+     {"count", required_argument, NULL, 164},
+     "--count N",
+     "tail: the last N records (default 20)"},
     {OPT_RULES,
      {"rules", required_argument, NULL, 'R'},
      "--rules FILE",
@@ -392,6 +412,19 @@ static enum options_result take_plan(const struct command *c, int letter, struct
     return good ? OPTIONS_OK : OPTIONS_WRONG;
 }
 
+static enum options_result take_audit(const struct command *c, int letter, struct options *out)
+{
+    const char **texts[] = {&out->folder, &out->head, &out->secret, &out->public_key};
+    if (letter < 164) {
+        *texts[letter - 160] = optarg;
+    } else if (!whole_number(optarg, 1, 1000000, &out->count)) {
+        (void)fprintf(stderr, "carrel %s: --count %s: must be a number from 1 to 1000000\n",
+                      c->name, optarg);
+        return OPTIONS_WRONG;
+    }
+    return OPTIONS_OK;
+}
+
 static enum options_result take_encoder(const struct command *c, int letter, struct options *out)
 {
     switch (letter) {
@@ -476,6 +509,9 @@ static enum options_result take(const struct command *c, int letter, struct opti
     }
     if (letter >= 130 && letter <= 133) {
         return take_encoder(c, letter, out);
+    }
+    if (letter >= 160 && letter <= 164) {
+        return take_audit(c, letter, out);
     }
     switch (letter) {
     case 11:

@@ -62,6 +62,9 @@ void answers_forget(struct answers *a, const char *tenant, struct forgetting *f,
                     answers_forgotten_fn done, void *data);
 /* answers_forget.c: the same on the lane. */
 enum status answers_forget_now(sqlite3 *db, struct forgetting *f, struct error *err) MUST_CHECK;
+/* Does text, as it stands or as JSON within it reads, name one of them? */
+enum status answers_named_in(struct subject_set *subjects, struct str text, bool *named,
+                             struct error *err) MUST_CHECK;
 /* Other work on the tenant's database, on the same lane; data, borrowed until done, goes to both.
  */
 typedef enum status (*answers_work_fn)(sqlite3 *db, void *data, struct error *err);

@@ -122,7 +122,7 @@ static void unescape(struct str s, struct buf *out)
 
 /* As it stands, and as it reads: what functions are called with and give back is often JSON within
  * a text, and then within JSON again. */
-static enum status named_in(struct subject_set *subjects, struct str text, bool *named,
+enum status answers_named_in(struct subject_set *subjects, struct str text, bool *named,
                             struct error *err)
 {
     struct buf out[2];
@@ -172,7 +172,7 @@ static enum status drop_named(sqlite3 *db, struct forgetting *f, struct error *e
     while (s == STATUS_OK && (s = db_row(st, &row, err)) == STATUS_OK && row) {
         bool named = false;
         for (int i = 1; i < sqlite3_column_count(st) && !named && s == STATUS_OK; i++) {
-            s = named_in(f->subjects, db_column(st, i), &named, err);
+            s = answers_named_in(f->subjects, db_column(st, i), &named, err);
         }
         if (named) {
             s = drop_one(drop, sqlite3_column_int64(st, 0), err);
@@ -224,7 +224,7 @@ static enum status drop_titles(sqlite3 *db, struct forgetting *f, struct error *
     }
     while (s == STATUS_OK && (s = db_row(st, &row, err)) == STATUS_OK && row) {
         bool named = false;
-        s = named_in(f->subjects, db_column(st, 1), &named, err);
+        s = answers_named_in(f->subjects, db_column(st, 1), &named, err);
         if (named) {
             struct str id = db_column(st, 0);
             (void)sqlite3_bind_text(drop, 1, id.ptr, (int)id.len, SQLITE_TRANSIENT);

@@ -148,6 +148,7 @@ static void on_found(struct request *q, const ProtobufCMessage *m, const struct 
     if (!api_object(q, reply, err, &w)) {
         return;
     }
+    audit_note_passages(q, reply->passages, reply->n_passages);
     jsonw_key(&w, "passages");
     jsonw_open(&w, '[');
     for (size_t i = 0; i < reply->n_passages; i++) {
@@ -258,6 +259,9 @@ enum status api_search_read(struct request *q, const struct json *body, Rt__Sear
     enum status s = jsonr_string(body, "query", &query, err);
     if (s == STATUS_OK) {
         s = search_query(query, "query", out, err);
+    }
+    if (s == STATUS_OK) {
+        audit_note_question(q, query);
     }
     if (s == STATUS_OK) {
         s = read_conversation(q, body, out, err);

@@ -4,11 +4,14 @@
  *   on_passages   retrieve.Search has answered; in a conversation a language model that may have
  *                 these passages rewrites the question (generate.Chat, standing_question), and both
  *                 are searched: the citations are written once, generate.Chat starts
- *   on_piece      route and engine come with the first reply (the stream begins), then text, calls
- *   on_finished   generate is through: the record is written (answers.h) ...
- *   on_recorded   ... and then the last event, or the whole answer, goes out
+ *   on_piece      route and engine come with the first reply, then text, calls: gathered, until ...
+ *   on_opened     ... the audit's first record is durable, and the stream begins
+ *   on_finished   generate is through: the audit's second record and the answer's (answers.h) are
+ *                 written ...
+ *   conclude      ... and then the last event, or the whole answer, goes out; 503, or a stream cut,
+ *                 when one of them could not be written
  *
- * A client that leaves cancels both calls; the record then says "cancelled". */
+ * A client that leaves cancels both calls; the records then say "cancelled". */
 #include <stdlib.h>
 
 #include "base/clock.h"
@@ -89,19 +92,75 @@ static const char *calls_json(struct chat *c)
     return take_text(c, &b);
 }
 
-static void on_recorded(const struct error *err, struct buf *json, void *data);
+static void conclude(struct chat *c);
 
-/* Once a chat, whatever became of it. The request's memory is held until the record is written. */
+static void written(struct chat *c, const struct error *err)
+{
+    struct http_request *http = c->http;
+    if (err->code != STATUS_OK && c->unwritten.code == STATUS_OK) {
+        c->unwritten = *err;
+        LOG_ERROR("the record of an answer could not be written", LOG_STR("req", http->id),
+                  LOG_STR("err", err->text), LOG_END);
+    }
+    if (--c->writing == 0) {
+        conclude(c);
+        buf_deinit(&c->text);
+    }
+    http_request_release(http);
+}
+
+static void on_recorded(const struct error *err, struct buf *json, void *data)
+{
+    (void)json;
+    written(data, err);
+}
+
+static void on_audited(struct request *q, const struct error *err)
+{
+    written(q->op, err);
+}
+
+static void note_close(struct chat *c, struct request *q, const char *outcome)
+{
+    struct audit_call *a = &q->audit;
+    a->outcome = outcome;
+    a->status = c->failure.code == STATUS_OK ? 200 : status_http(c->failure.code);
+    a->answer = buf_status(&c->text) == STATUS_OK ? buf_view(&c->text) : STR("");
+    if (c->n_over > 0) { /* several answers: one after the other */
+        struct buf all;
+        buf_init(&all, CHAT_ANSWER_MAX * 2);
+        for (size_t i = 0; i < c->n_over; i++) {
+            buf_str(&all, c->over[i].text);
+            buf_z(&all, "\n\n");
+        }
+        buf_str(&all, a->answer);
+        const char *text = take_text(c, &all);
+        a->answer = text == NULL ? a->answer : str_from(text);
+    }
+    a->cited = c->record.cited;
+    a->calls = c->record.calls;
+    a->error = c->failure.text;
+    a->engine = c->engine;
+    a->model = c->model;
+    a->search_ms = c->search_ms;
+    a->first_ms = c->first_ms;
+    a->prompt_tokens = c->prompt_tokens;
+    a->completion_tokens = c->completion_tokens;
+    a->marks_removed = c->marks_removed;
+}
+
+/* Once a chat, whatever became of it. The request's memory is held until both are written. */
 static void record(struct chat *c, const char *outcome)
 {
     if (c->recorded) {
         return;
     }
+    struct request *q = c->q;
     c->recorded = true;
     c->record = (struct answer_record){
         .id = c->id,
-        .tenant = c->q->who->tenant,
-        .user = c->q->who->user,
+        .tenant = q->who->tenant,
+        .user = q->who->user,
         .question = c->ask.question.ptr,
         .asked_model = c->ask.model,
         .engine = c->engine,
@@ -121,50 +180,85 @@ static void record(struct chat *c, const char *outcome)
         .marks_removed = c->marks_removed,
         .prompt_tokens = c->prompt_tokens,
         .completion_tokens = c->completion_tokens,
-        .turns_expired_ms = responses_expired_ms(c->q->serve->settings->responses.keep_days),
+        .turns_expired_ms = responses_expired_ms(q->serve->settings->responses.keep_days),
     };
     struct http_request *http = c->http;
     bool keeps = c->complete && c->dialect->keep != NULL;
+    note_close(c, q, outcome);
+    /* both may be over at once */
     http_request_hold(http);
-    http_request_hold(http); /* on_recorded may come at once */
-    answers_write(c->q->serve->answers, &c->record, on_recorded, c);
+    http_request_hold(http);
+    http_request_hold(http);
+    c->writing = 2;
+    answers_write(q->serve->answers, &c->record, on_recorded, c);
     if (keeps) {
         c->dialect->keep(c);
     }
     if (c->complete) {
         chat_conversation_keep(c);
     }
+    if (c->opened) {
+        audit_close_now(q, on_audited);
+    } else { /* what the gate writes with the error is enough */
+        const struct error none = {.code = STATUS_OK};
+        written(c, &none);
+    }
     http_request_release(http);
 }
 
-static void on_recorded(const struct error *err, struct buf *json, void *data)
+static const char *outcome(const struct chat *c)
 {
-    (void)json;
-    struct chat *c = data;
-    struct http_request *http = c->http;
-    if (err->code != STATUS_OK) {
-        LOG_ERROR("the record of an answer could not be written", LOG_STR("req", http->id),
-                  LOG_STR("err", err->text), LOG_END);
-        c->note = "The record of this answer could not be written.";
-    }
-    if (c->q != NULL && c->complete && !http_request_gone(http)) {
-        c->q->on_gone = NULL;
-        if (c->ask.stream) {
-            c->dialect->end(c);
-        } else {
-            c->dialect->whole(c);
-        }
-    }
-    buf_deinit(&c->text);
-    http_request_release(http);
+    return c->refused ? "refused" : "answered";
 }
 
 static void on_gone(struct request *q)
 {
     struct chat *c = q->op;
-    record(c, c->complete ? (c->refused ? "refused" : "answered") : "cancelled");
+    if (q->audit.state == AUDIT_CALL_OPEN || q->audit.state == AUDIT_CALL_NEW) {
+        record(c, c->complete ? outcome(c) : "cancelled");
+    } else if (!c->recorded) { /* the audit closes by itself what it is about to open */
+        c->opened = false;
+        record(c, "cancelled");
+    }
     c->rpc = NULL;
     c->q = NULL;
+}
+
+/* Both records are durable, or one cannot be written. */
+static void tell_failure(struct chat *c, struct request *q)
+{
+    if (c->begun) {
+        c->dialect->fail(c);
+    } else if (c->failure.code == STATUS_TOO_LARGE) { /* as OpenAI calls it */
+        api_error(q, 400, "messages", "context_length_exceeded", c->failure.text);
+    } else if (c->failure.code == STATUS_UNSUPPORTED) {
+        api_error(q, 400, NULL, "unsupported", c->failure.text);
+    } else {
+        api_fail(q, &c->failure);
+    }
+}
+
+static void conclude(struct chat *c)
+{
+    struct request *q = c->q;
+    if (q == NULL || http_request_gone(c->http)) {
+        return;
+    }
+    q->on_gone = NULL;
+    if (c->unwritten.code != STATUS_OK) {
+        c->complete = false;
+        (void)error_set(&c->failure, STATUS_UNAVAILABLE,
+                        "The record of this answer cannot be written, so it is not given: an "
+                        "administrator finds the reason in GET /api/status and in the log.");
+    }
+    c->q = c->complete ? q : NULL;
+    if (!c->complete) {
+        tell_failure(c, q);
+    } else if (c->ask.stream) {
+        c->dialect->end(c);
+    } else {
+        c->dialect->whole(c);
+    }
 }
 
 /* ---- generate ---- */
@@ -175,6 +269,9 @@ static const char *keep_z(struct chat *c, const char *z)
 {
     return z == NULL ? NULL : arena_strdup(&c->http->arena, z);
 }
+
+static void on_opened(struct request *q, const struct error *err);
+static void finish(struct request *q, const struct error *err);
 
 static void first_reply(struct chat *c, const Ge__ChatReply *m)
 {
@@ -194,10 +291,42 @@ static void first_reply(struct chat *c, const Ge__ChatReply *m)
         jsonw_field_z(&w, "destination", m->route->destination);
         jsonw_close(&w, '}');
         c->route_json = take_text(c, &b);
+        c->q->audit.verdict = keep_z(c, m->route->verdict);
     }
+    struct audit_call *a = &c->q->audit;
+    audit_note_passages(c->q, c->found->passages, c->found->n_passages);
+    a->route = c->route_json;
+    a->search = c->search_json;
+    audit_open_now(c->q, on_opened);
+}
+
+/* What has come while the record was being written. */
+static void on_opened(struct request *q, const struct error *err)
+{
+    struct chat *c = q->op;
+    if (err->code != STATUS_OK) {
+        struct rpc_request *rpc = c->rpc;
+        c->rpc = NULL;
+        api_cancel_forget(q, rpc);
+        c->unwritten = *err;
+        record(c, "failed");
+        return;
+    }
+    c->opened = true;
     if (c->ask.stream) {
+        size_t n = c->n_calls;
         c->http->on_fail = on_fail;
         c->dialect->begin(c);
+        if (c->text.len > 0 && buf_status(&c->text) == STATUS_OK) {
+            c->dialect->text(c, c->text.ptr);
+        }
+        for (c->n_calls = 0; c->n_calls < n;) {
+            c->n_calls++;
+            c->dialect->call(c);
+        }
+    }
+    if (c->finished) {
+        finish(q, &c->ended);
     }
 }
 
@@ -239,7 +368,7 @@ static void take_call(struct chat *c, const Ge__ToolCall *call)
     c->calls[c->n_calls].id = id;
     c->calls[c->n_calls].name = name;
     c->calls[c->n_calls++].arguments = arguments;
-    if (c->ask.stream) {
+    if (c->ask.stream && c->opened) {
         c->dialect->call(c);
     }
 }
@@ -257,7 +386,7 @@ static void on_piece(struct request *q, const ProtobufCMessage *message)
     }
     if (m->delta != NULL && m->delta[0] != '\0') {
         buf_z(&c->text, m->delta);
-        if (c->ask.stream) {
+        if (c->ask.stream && c->opened) {
             c->dialect->text(c, m->delta);
         }
     }
@@ -303,18 +432,18 @@ static bool next_choice(struct chat *c)
     return true;
 }
 
-static void on_finished(struct request *q, const struct error *err)
+static void finish(struct request *q, const struct error *err)
 {
     struct chat *c = q->op;
-    c->rpc = NULL;
     if (err->code == STATUS_OK && c->complete && buf_status(&c->text) == STATUS_OK &&
         c->dialect->choice != NULL && c->n_over + 1 < c->ask.choices && next_choice(c)) {
+        c->finished = false;
         return;
     }
     if (err->code == STATUS_OK && c->complete && buf_status(&c->text) == STATUS_OK) {
         q->serve->answers_total++;
-        record(c, c->refused ? "refused" : "answered");
-        return; /* on_recorded goes on */
+        record(c, outcome(c));
+        return; /* conclude goes on */
     }
     c->failure = *err;
     c->complete = false;
@@ -325,17 +454,17 @@ static void on_finished(struct request *q, const struct error *err)
             &c->failure, STATUS_UNAVAILABLE,
             "What writes the answers (generate) is down. Search still works: POST /api/search.");
     }
-    q->on_gone = NULL;
     record(c, "failed");
-    c->q = NULL;
-    if (c->begun) {
-        c->dialect->fail(c);
-    } else if (c->failure.code == STATUS_TOO_LARGE) { /* as OpenAI calls it */
-        api_error(q, 400, "messages", "context_length_exceeded", c->failure.text);
-    } else if (c->failure.code == STATUS_UNSUPPORTED) {
-        api_error(q, 400, NULL, "unsupported", c->failure.text);
-    } else {
-        api_fail(q, &c->failure);
+}
+
+static void on_finished(struct request *q, const struct error *err)
+{
+    struct chat *c = q->op;
+    c->rpc = NULL;
+    c->finished = true;
+    c->ended = *err;
+    if (c->opened || !c->first) {
+        finish(q, err);
     }
 }
 
@@ -458,10 +587,7 @@ static void on_passages(struct request *q, const ProtobufCMessage *m, const stru
     c->found = found != NULL ? found : c->found; /* the first search's, if the second failed */
     if (c->found == NULL) {
         c->failure = *err;
-        q->on_gone = NULL;
         record(c, "failed");
-        c->q = NULL;
-        api_fail(q, err);
         return;
     }
     c->search_json = search_json(c);
@@ -568,6 +694,8 @@ static void begin(struct chat *c)
         (void)snprintf(c->id, sizeof c->id, "%s", q->answer_id);
     }
     c->ask.stream = c->ask.stream && q->job == NULL; /* nobody listens */
+    audit_note_question(q, c->ask.question);
+    q->audit.asked_model = c->ask.model;
     q->op = c;
     q->on_gone = on_gone;
     if (c->ask.plain) {

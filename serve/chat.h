@@ -66,7 +66,12 @@ struct chat {
     bool first;    /* the first reply has come */
     bool complete; /* the last reply has come */
     bool paused;
+    bool opened;     /* its record is in the audit: something may be shown */
+    bool finished;   /* generate is through: ended tells how */
     bool recorded;
+    unsigned writing; /* records on their way: of the audit, of answers */
+    struct error ended;
+    struct error unwritten; /* a record could not be written */
     struct buf text; /* the answer */
     struct rpc_request *rpc;
     /* what generate said; all in the arena */

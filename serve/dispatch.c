@@ -255,7 +255,7 @@ void serve_on_request(struct http_request *r, void *serve)
     } else if (origin_foreign(r->head)) {
         api_error(q, 403, NULL, "cross_site", "Pages of other sites may not ask here.");
     } else if (allowed(q)) {
-        q->match.route->handler(q);
+        audit_begin(q);
     }
 }
 
@@ -273,6 +273,7 @@ void serve_on_done(struct http_request *r, int status, void *serve)
         api_cancel_calls(q);
         share_leave(s->share, &q->place);
         fair_done(q, status);
+        audit_over(q, status);
         jsonr_free(q->body);
         jsonr_free(q->translated);
         q->body = q->translated = NULL;

@@ -1,6 +1,10 @@
 /* serve.Forget: the answers' side of an erasure. */
+#include <stdio.h>
 #include <stdlib.h>
 
+#include "base/log.h"
+#include "serve/audit/erase.h"
+#include "serve/audit/internal.h"
 #include "serve/serve_rpc.h"
 #include "serve/service.h"
 
@@ -9,6 +13,10 @@
 struct forget_call {
     struct rpc_call *call;
     struct forgetting what;
+    struct forgetting texts; /* the audit's */
+    int64_t unreadable;
+    char tenant[65];
+    struct serve *serve;
 };
 
 static void end(struct forget_call *f)
@@ -17,18 +25,41 @@ static void end(struct forget_call *f)
     free(f);
 }
 
-static void on_forgotten(const struct error *err, void *data)
+static void on_texts_forgotten(const struct error *err, void *data)
 {
     struct forget_call *f = data;
     Se__ForgetReply reply = SE__FORGET_REPLY__INIT;
+    if (f->unreadable > 0) {
+        LOG_WARN("texts of the audit are encrypted to the auditor: whether they name the person "
+                 "cannot be seen here",
+                 LOG_STR("tenant", f->tenant), LOG_INT("texts", f->unreadable), LOG_END);
+    }
     if (err->code != STATUS_OK) {
         rpc_call_fail(f->call, err);
     } else {
         reply.answers = f->what.answers;
-        reply.done = f->what.clean;
+        reply.done = f->what.clean && f->texts.clean;
         se_forget_return(f->call, &reply);
     }
     end(f);
+}
+
+static enum status forget_texts(struct audit *a, struct chain *c, void *data, struct error *err)
+{
+    struct forget_call *f = data;
+    return audit_forget_now(c, audit_policy(a), &f->texts, &f->unreadable, err);
+}
+
+static void on_forgotten(const struct error *err, void *data)
+{
+    struct forget_call *f = data;
+    if (err->code != STATUS_OK) {
+        rpc_call_fail(f->call, err);
+        end(f);
+        return;
+    }
+    f->texts = f->what;
+    audit_run(f->serve->audit, f->tenant, forget_texts, on_texts_forgotten, f);
 }
 
 static enum status take_documents(struct forget_call *f, const Se__ForgetRequest *r,
@@ -73,6 +104,8 @@ void serve_forget(struct rpc_call *call, const ProtobufCMessage *m)
         return;
     }
     f->call = call;
+    f->serve = s;
+    (void)snprintf(f->tenant, sizeof f->tenant, "%s", rpc_call_tenant(call));
     f->what.dry_run = r->has_dry_run && r->dry_run;
     f->what.whole = r->has_whole && r->whole;
     enum status st = take_documents(f, r, &err);

@@ -313,7 +313,7 @@ static void run_job(struct job *b)
     if (!b->watches && !fair_admit(q)) {
         return; /* it was answered so, and is over */
     }
-    b->handler(q); /* may end at once */
+    audit_begin_job(q, b->handler); /* may end at once */
 }
 
 static void pump(struct jobs *j)

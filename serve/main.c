@@ -7,6 +7,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "serve/audit/signer.h"
 #include "serve/http/jsonw.h"
 #include "serve/roles.h"
 #include "serve/service.h"
@@ -100,9 +101,26 @@ static int print_routes(void)
     return ok && fflush(stdout) == 0 ? 0 : 1;
 }
 
+/* While this process still is who started it, and before it has read a thing. */
+static bool start_signer(const char *home)
+{
+    char text[16];
+    char folder[PATH_MAX];
+    struct error err = {.code = STATUS_OK};
+    int fd = -1;
+    if (realpath(home, folder) == NULL || signer_start(folder, &fd, &err) != STATUS_OK) {
+        (void)fprintf(stderr, "carrel-serve: the audit's signer: %s\n",
+                      fd < 0 && err.text[0] != '\0' ? err.text : home);
+        return false;
+    }
+    (void)snprintf(text, sizeof text, "%d", fd);
+    return setenv("CARREL_SIGNER_FD", text, 1) == 0;
+}
+
 int main(int argc, char **argv)
 {
     const char *web = NULL;
+    const char *home = NULL;
     int kept = 1;
     if (argc == 2 && strcmp(argv[1], "--routes") == 0) {
         return print_routes();
@@ -113,10 +131,14 @@ int main(int argc, char **argv)
         } else if (strcmp(argv[i], "--port") == 0 && i + 1 < argc) {
             (void)setenv("CARREL_PORT", argv[++i], 1);
         } else {
+            home = strcmp(argv[i], "--home") == 0 && i + 1 < argc ? argv[i + 1] : home;
             argv[kept++] = argv[i];
         }
     }
     argv[kept] = NULL;
     offer_page(web);
+    if (home != NULL && !start_signer(home)) {
+        return 1;
+    }
     return service_main(kept, argv, &serve_definition);
 }

@@ -49,6 +49,7 @@ static void on_found(struct request *q, const ProtobufCMessage *m, const struct 
     if (!mcp_begin(q, reply, err, &w, &text)) {
         return;
     }
+    audit_note_passages(q, reply->passages, reply->n_passages);
     jsonw_key(&w, "passages");
     jsonw_open(&w, '[');
     for (size_t i = 0; i < reply->n_passages; i++) {
@@ -91,6 +92,9 @@ static void on_fetched(struct request *q, const ProtobufCMessage *m, const struc
         api_error(q, 404, "passage", "not_found",
                   "There is no such passage: it may have changed since, search again.");
     } else if (mcp_begin(q, reply, err, &w, &text)) {
+        Rt__RankedPassage shown = {.passage = reply->passages[0]};
+        Rt__RankedPassage *list[] = {&shown};
+        audit_note_passages(q, list, 1);
         passage(&w, &text, reply->passages[0]);
         mcp_end(q, &w, &text);
     }

@@ -5,6 +5,7 @@
 #define CARREL_SERVE_REQUEST_H
 
 #include "base/service.h"
+#include "serve/audit/gate.h"
 #include "serve/auth.h"
 #include "serve/http/http.h"
 #include "serve/http/jsonw.h"
@@ -51,6 +52,7 @@ struct request {
     struct api_call calls[REQUEST_CALLS_MAX];
     struct fair_use use;      /* limits it counts for, and what it used */
     struct share_place place; /* where tenants take turns */
+    struct audit_call audit;  /* what its record says; serve/audit/gate.h */
     void *op;                 /* the handler's state, in the arena */
     void (*on_gone)(
         struct request *q); /* calls are cancelled already; free what the arena does not hold */

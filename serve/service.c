@@ -13,7 +13,9 @@
 
 #include "base/file.h"
 #include "base/log.h"
+#include "base/sandbox/sandbox.h"
 #include "base/tls/tls.h"
+#include "serve/audit/signer.h"
 #include "serve/conversations_sweep.h"
 #include "serve/ldap_ways.h"
 #include "serve/oidc.h"
@@ -147,6 +149,33 @@ static void free_serve(struct serve *s)
     free(s);
 }
 
+/* The key that signs the audit is out of reach from here on. Before the first thread. */
+static enum status open_audit(struct serve *s, struct error *err)
+{
+    char folder[PATH_MAX];
+    struct error why;
+    const char *fd = getenv("CARREL_SIGNER_FD");
+    static const char *const needed[] = {"run", "system",
+                                         "tenants"}; /* no way to make them later */
+    enum status st = fd == NULL
+                         ? error_set(err, STATUS_INTERNAL, "the audit's signer was not started")
+                         : file_join(folder, sizeof folder, s->svc->home, SIGNER_FOLDER, err);
+    for (size_t i = 0; i < sizeof needed / sizeof needed[0] && st == STATUS_OK; i++) {
+        char path[PATH_MAX];
+        st = file_join(path, sizeof path, s->svc->home, needed[i], err);
+        if (st == STATUS_OK) {
+            st = file_mkdirs(path, 0700, err);
+        }
+    }
+    if (st == STATUS_OK && sandbox_hide(folder, &why) != STATUS_OK) {
+        LOG_WARN("the audit's key is protected by its owner and mode only",
+                 LOG_STR("err", why.text), LOG_END);
+    }
+    return st == STATUS_OK ? audit_open(s->svc->loop, s->svc->home, s->settings,
+                                        (int)strtol(fd, NULL, 10), &s->audit, err)
+                           : st;
+}
+
 static enum status serve_open(struct service *svc, struct error *err)
 {
     struct serve *s = calloc(1, sizeof *s);
@@ -166,6 +195,9 @@ static enum status serve_open(struct service *svc, struct error *err)
     enum status st = open_tls(s, err);
     if (st == STATUS_OK) {
         st = auth_open(&o, &s->auth, err);
+    }
+    if (st == STATUS_OK) { /* before there are threads */
+        st = open_audit(s, err);
     }
     if (st == STATUS_OK) {
         st = answers_open(svc->loop, svc->home, &s->answers, err);
@@ -253,11 +285,17 @@ static void on_answers_closed(void *data)
     service_closed(svc);
 }
 
+static void on_audit_closed(void *data)
+{
+    struct serve *s = data;
+    answers_close(s->answers, on_answers_closed, s);
+}
+
 static void on_fair_closed(void *data)
 {
     struct serve *s = data;
     s->fair = NULL;
-    answers_close(s->answers, on_answers_closed, s);
+    audit_close(s->audit, on_audit_closed, s);
 }
 
 static void on_storage_stopped(void *data)

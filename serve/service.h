@@ -4,6 +4,7 @@
 
 #include "base/service.h"
 #include "serve/answers.h"
+#include "serve/audit/audit.h"
 #include "serve/auth.h"
 #include "serve/http/http.h"
 #include "serve/http/router.h"
@@ -11,12 +12,12 @@
 #include "serve/outbound.h"
 #include "serve/share.h"
 #include "serve/usage/fair.h"
-#include "serve/webhooks.h"
 #include "serve/usage/storage.h"
+#include "serve/webhooks.h"
 
 #define STATUS_CLASSES 6
 
-struct oidc; /* serve/oidc.h */
+struct oidc;      /* serve/oidc.h */
 struct ldap_ways; /* serve/ldap_ways.h */
 
 struct serve {
@@ -29,11 +30,12 @@ struct serve {
     struct conversations_sweep *sweep;
     struct outbound *outbound; /* NULL once closed */
     struct webhooks *webhooks;
-    struct fair *fair;         /* limits, and who used what */
-    struct jobs *jobs;         /* NULL once closed */
-    struct storage *storage;   /* what documents take, a day */
-    struct oidc *oidc;         /* NULL: no provider is configured */
-    struct ldap_ways *ldap;    /* NULL: no directory is configured */
+    struct fair *fair;       /* limits, and who used what */
+    struct jobs *jobs;       /* NULL once closed */
+    struct storage *storage; /* what documents take, a day */
+    struct oidc *oidc;       /* NULL: no provider is configured */
+    struct ldap_ways *ldap;  /* NULL: no directory is configured */
+    struct audit *audit;
     struct lane admin;         /* keys and tenants being written */
     struct lane files;         /* files that are uploaded, being written and read */
     struct share *share;       /* turns of tenants */

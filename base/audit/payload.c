@@ -9,7 +9,8 @@ _Static_assert(AUDIT_BOX_SECRET_BYTES == crypto_box_SECRETKEYBYTES, "X25519 secr
 
 static const struct db_migration migrations[] = {
     {1, "CREATE TABLE payload(seq INTEGER PRIMARY KEY, sealed INTEGER NOT NULL,"
-        " salt BLOB, text BLOB NOT NULL) STRICT;"
+        " salt BLOB, text BLOB NOT NULL, at_wall_ms INTEGER NOT NULL) STRICT;"
+        "CREATE INDEX payload_by_time ON payload(at_wall_ms);"
         "CREATE TABLE documents(document TEXT NOT NULL, seq INTEGER NOT NULL,"
         " PRIMARY KEY(document, seq)) STRICT, WITHOUT ROWID;"
         "CREATE INDEX documents_by_seq ON documents(seq);"
@@ -40,11 +41,12 @@ enum status audit_payload_open(const char *path, unsigned flags, sqlite3 **out, 
     return db_open(path, flags, migrations, sizeof migrations / sizeof migrations[0], out, err);
 }
 
-static enum status put_row(sqlite3 *db, int64_t seq, const uint8_t *salt, const void *text,
-                           size_t len, struct error *err)
+static enum status put_row(sqlite3 *db, int64_t seq, int64_t at, const uint8_t *salt,
+                           const void *text, size_t len, struct error *err)
 {
     sqlite3_stmt *st = NULL;
-    enum status s = db_prepare(db, "INSERT OR REPLACE INTO payload VALUES(?1,?2,?3,?4)", &st, err);
+    enum status s =
+        db_prepare(db, "INSERT OR REPLACE INTO payload VALUES(?1,?2,?3,?4,?5)", &st, err);
     if (s == STATUS_OK) {
         (void)sqlite3_bind_int64(st, 1, seq);
         (void)sqlite3_bind_int(st, 2, salt == NULL);
@@ -52,14 +54,16 @@ static enum status put_row(sqlite3 *db, int64_t seq, const uint8_t *salt, const 
             (void)sqlite3_bind_blob(st, 3, salt, AUDIT_SALT_BYTES, SQLITE_STATIC);
         }
         (void)sqlite3_bind_blob64(st, 4, text, len, SQLITE_STATIC);
+        (void)sqlite3_bind_int64(st, 5, at);
         s = db_run(st, err);
     }
     (void)sqlite3_finalize(st);
     return s;
 }
 
-static enum status put_sealed(sqlite3 *db, int64_t seq, const uint8_t salt[AUDIT_SALT_BYTES],
-                              struct str text, const uint8_t *to, struct error *err)
+static enum status put_sealed(sqlite3 *db, int64_t seq, int64_t at,
+                              const uint8_t salt[AUDIT_SALT_BYTES], struct str text,
+                              const uint8_t *to, struct error *err)
 {
     size_t len = AUDIT_SALT_BYTES + text.len;
     uint8_t *clear = malloc(len);
@@ -78,7 +82,7 @@ static enum status put_sealed(sqlite3 *db, int64_t seq, const uint8_t salt[AUDIT
         s = error_set(err, STATUS_INVALID, "audit.auditor_key: this is no public key");
         goto out;
     }
-    s = put_row(db, seq, NULL, box, len + crypto_box_SEALBYTES, err);
+    s = put_row(db, seq, at, NULL, box, len + crypto_box_SEALBYTES, err);
 out:
     if (clear != NULL) {
         sodium_memzero(clear, len);
@@ -88,13 +92,14 @@ out:
     return s;
 }
 
-enum status audit_payload_put(sqlite3 *db, int64_t seq, const uint8_t salt[AUDIT_SALT_BYTES],
-                              struct str text, const uint8_t *seal_to, const char *documents,
-                              size_t n_documents, struct error *err)
+enum status audit_payload_put(sqlite3 *db, int64_t seq, int64_t at_wall_ms,
+                              const uint8_t salt[AUDIT_SALT_BYTES], struct str text,
+                              const uint8_t *seal_to, const char *documents, size_t n_documents,
+                              struct error *err)
 {
     sqlite3_stmt *st = NULL;
-    enum status s = seal_to == NULL ? put_row(db, seq, salt, text.ptr, text.len, err)
-                                    : put_sealed(db, seq, salt, text, seal_to, err);
+    enum status s = seal_to == NULL ? put_row(db, seq, at_wall_ms, salt, text.ptr, text.len, err)
+                                    : put_sealed(db, seq, at_wall_ms, salt, text, seal_to, err);
     if (s == STATUS_OK && n_documents > 0) {
         s = db_prepare(db, "INSERT OR IGNORE INTO documents VALUES(?1,?2)", &st, err);
     }

@@ -23,9 +23,10 @@ void audit_box_public(const uint8_t secret[AUDIT_BOX_SECRET_BYTES],
 enum status audit_payload_open(const char *path, unsigned flags, sqlite3 **out,
                                struct error *err) MUST_CHECK;
 /* seal_to NULL: as it is. documents: names ended by NUL, n_documents of them. */
-enum status audit_payload_put(sqlite3 *db, int64_t seq, const uint8_t salt[AUDIT_SALT_BYTES],
-                              struct str text, const uint8_t *seal_to, const char *documents,
-                              size_t n_documents, struct error *err) MUST_CHECK;
+enum status audit_payload_put(sqlite3 *db, int64_t seq, int64_t at_wall_ms,
+                              const uint8_t salt[AUDIT_SALT_BYTES], struct str text,
+                              const uint8_t *seal_to, const char *documents, size_t n_documents,
+                              struct error *err) MUST_CHECK;
 /* Is one of them erased? Then no text made from it is kept. */
 enum status audit_payload_erased(sqlite3 *db, const char *documents, size_t n, bool *out,
                                  struct error *err) MUST_CHECK;

@@ -33,8 +33,8 @@ void audit_line(struct buf *out, int64_t seq, int64_t at_wall_ms, const uint8_t 
                 const char *type, struct str fields, uint8_t hash[SHA256_BYTES]);
 void audit_commitment(const uint8_t salt[AUDIT_SALT_BYTES], struct str text,
                       uint8_t out[SHA256_BYTES]);
-/* What a checkpoint's signature is over. was_seq > 0: it tells of a chain set back, whose head had
- * been signed at was_seq already. */
+/* What a checkpoint's signature is over: the head before it, and what the signer signed of this
+ * chain the last time (was_seq 0: nothing). */
 void audit_statement(struct buf *out, const char *chain, int64_t seq, int64_t at_wall_ms,
                      const uint8_t head[SHA256_BYTES], int64_t was_seq,
                      const uint8_t was_head[SHA256_BYTES]);

@@ -15,7 +15,18 @@ struct range {
     int64_t from, to;
 };
 
+/* Where a signature may have been asked for: checkpoints, and what came in their place when the
+ * appliance was stopped in between. */
+#define SIGNED_MAX 64
+struct signed_place {
+    int64_t seq;
+    uint8_t prev[SHA256_BYTES];
+};
+
 struct checking {
+    struct signed_place places[SIGNED_MAX];
+    size_t n_places;
+    uint8_t key[SIGN_PUBLIC_BYTES], last_key[SIGN_PUBLIC_BYTES];
     const struct audit_verify_options *o;
     struct audit_report *r;
     struct map open; /* call id -> its record's number + 1 */
@@ -67,6 +78,37 @@ static void note_key(struct checking *c, const struct audit_record *r)
     memcpy(c->keys[c->n_keys++], key, sizeof key);
 }
 
+static void note_place(struct checking *c, const struct audit_record *r)
+{
+    struct signed_place *p = &c->places[c->n_places++ % SIGNED_MAX];
+    p->seq = r->seq;
+    memcpy(p->prev, r->prev, sizeof p->prev);
+}
+
+/* Each signature names the one before it, as the signer remembers it. */
+static void check_before(struct checking *c, const struct audit_record *r, const uint8_t *was)
+{
+    int64_t was_seq = audit_number(r, "was_seq");
+    if (was_seq >= r->seq) {
+        found(c, r->seq,
+              "the chain was set back: record %" PRId64 " had been signed before this one",
+              was_seq);
+        return;
+    }
+    for (size_t i = 0; was_seq > 0 && i < SIGNED_MAX; i++) {
+        if (c->places[i].seq == was_seq && memcmp(c->places[i].prev, was, SHA256_BYTES) == 0) {
+            return;
+        }
+    }
+    if (was_seq > 0) {
+        found(c, r->seq,
+              "what was signed as record %" PRId64 " is not here: the chain was rewritten",
+              was_seq);
+    } else if (c->r->signed_seq > 0 && memcmp(c->last_key, c->key, sizeof c->key) == 0) {
+        found(c, r->seq, "the signer no longer knew what it had signed before");
+    }
+}
+
 static void check_signature(struct checking *c, const struct audit_record *r)
 {
     struct str hex = audit_text(r, "sig");
@@ -98,12 +140,10 @@ static void check_signature(struct checking *c, const struct audit_record *r)
         found(c, r->seq, "the checkpoint's signature is not over this chain");
         return;
     }
+    memcpy(c->key, key, sizeof c->key);
+    check_before(c, r, was);
+    memcpy(c->last_key, key, sizeof c->last_key);
     c->r->signed_seq = r->seq;
-    if (audit_number(r, "was_seq") > 0) {
-        found(c, r->seq,
-              "the chain was set back: record %" PRId64 " had been signed already, and is not here",
-              audit_number(r, "was_seq"));
-    }
 }
 
 /* ---- calls ---- */
@@ -273,10 +313,12 @@ static void by_type(struct checking *c, const struct audit_record *r)
         closed(c, r);
     } else if (str_eq(r->type, STR("start"))) {
         c->last_start = r->seq;
+        note_place(c, r);
     } else if (str_eq(r->type, STR("erase"))) {
         note_erased(c, r);
     } else if (str_eq(r->type, STR("checkpoint"))) {
         check_signature(c, r);
+        note_place(c, r);
     } else if (str_eq(r->type, STR("key"))) {
         note_key(c, r);
     } else if (str_eq(r->type, STR("begin")) && r->seq == 1) {

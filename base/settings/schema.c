@@ -347,6 +347,20 @@ const struct setting settings_schema[] = {
         "was made a document of a vector store stays there."),
     ROW("files.max_total_bytes", SIZE, files.max_total_bytes, MIB, 1024 * GIB, "10GiB",
         "Room for such files, each tenant's; then uploads are refused until some are deleted."),
+    ONE_OF("audit.payload", ENUM, audit.payload, "keep|none|encrypted", "keep",
+           "What becomes of the texts behind the audit's records (who, the question, the answer): "
+           "kept in the tenant's payload.db, not kept, or kept encrypted to auditor_key."),
+    TEXT("audit.auditor_key", audit.auditor_key, "",
+         "Public key of the auditor, 64 hexadecimal digits, for payload: encrypted; `carrel audit "
+         "key` makes a pair."),
+    ROW("audit.keep_days", INT, audit.keep_days, 0, 36500, "0",
+        "The audit's texts are erased after so many days, which the chain tells; 0: never."),
+    ROW("audit.checkpoint", DURATION, audit.checkpoint_ms, 100, HOUR, "10s",
+        "The head of the audit's chain is signed this often while records come, and written to "
+        "anchor."),
+    PATH("audit.anchor", audit.anchor, "",
+         "A file that gets a line with each signed head: on another mount, where whoever could "
+         "alter the audit cannot; empty: none."),
 
     ROW("retrieve.top_k", INT, retrieve.top_k, 1, 100, "8",
         "Passages a search returns unless told."),
@@ -536,6 +550,7 @@ const struct setting_section settings_sections[] = {
     {"conversations", "What people asked on the page, kept for themselves."},
     {"jobs", "Answers that are asked for now and fetched later."},
     {"files", "Files that clients of the API upload for vector stores."},
+    {"audit", "The record of every answer and every administrative act."},
     {"retrieve", "Finding passages."},
     {"oidc", "Signing in with a provider of OpenID Connect. Who may do what: directory_groups."},
     {"ldap", "Signing in with a directory (LDAP). Who may do what: directory_groups."},

@@ -207,6 +207,13 @@ struct settings {
         int64_t keep_days, max_total_bytes; /* POST /v1/files */
     } files;
     struct {
+        const char *payload;     /* "keep", "none", "encrypted" */
+        const char *auditor_key; /* hexadecimal; when encrypted */
+        int64_t keep_days;       /* of texts; 0: for ever */
+        int64_t checkpoint_ms;
+        const char *anchor; /* file; "": none */
+    } audit;
+    struct {
         const char *model; /* name of an imported reranker; "" : none */
         int64_t candidates, budget_ms;
     } reranker;

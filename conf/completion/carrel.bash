@@ -8,7 +8,7 @@ _carrel() {
     --port | -p | --top-k | -k) return ;;
     esac
     if [ "$COMP_CWORD" -eq 1 ]; then
-        mapfile -t COMPREPLY < <(compgen -W 'up stop status doctor docs queue sources ingest search ask explain config verify backup restore leaktest key user tenant eval vectors erase hold quarantine usage limits encoder model webhook --help --version' -- "$cur")
+        mapfile -t COMPREPLY < <(compgen -W 'up stop status doctor docs queue sources ingest search ask explain config verify backup restore leaktest key user tenant eval vectors erase hold quarantine usage limits encoder model webhook audit --help --version' -- "$cur")
         return
     fi
     case $cmd in
@@ -38,6 +38,7 @@ _carrel() {
     limits) options='list set reset key user team tenant --home --json --key-file --tenant --help' ;;
     encoder) options='list build cancel compare promote rollback remove --dims --model --against --force --watch --home --json --key-file --help' ;;
     model) options='import list verify remove show plan bench eval quantize --prompt --generate --threads --streams --device --context --users --vram --shape --weights --kv --home --json --as --name --query-prefix --passage-prefix --force --help' ;;
+    audit) options='verify show export tail head key --folder --head --secret --public-key --count --tenant --home --json --help' ;;
     config) options='check default reference --home --help' ;;
     esac
     mapfile -t COMPREPLY < <(compgen -W "$options" -- "$cur")

@@ -163,13 +163,11 @@ static void answer(struct signing *s, const struct signer_ask *ask, struct signe
         return;
     }
     struct head before = *h;
-    if (ask->seq <= h->seq) {
-        out->was_seq = h->seq;
-        memcpy(out->was_head, h->head, sizeof out->was_head);
-        out->verdict = ask->set_back ? out->verdict : SIGNER_WAS_LATER;
-        if (!ask->set_back) {
-            return;
-        }
+    out->was_seq = h->seq;
+    memcpy(out->was_head, h->head, sizeof out->was_head);
+    if (ask->seq <= h->seq && !ask->set_back) {
+        out->verdict = SIGNER_WAS_LATER;
+        return;
     }
     h->seq = ask->seq;
     memcpy(h->head, ask->head, sizeof h->head);
@@ -193,7 +191,7 @@ static bool seal(void)
         SCMP_SYS(brk),      SCMP_SYS(mmap),        SCMP_SYS(munmap),        SCMP_SYS(mremap),
         SCMP_SYS(madvise),  SCMP_SYS(futex),       SCMP_SYS(rt_sigreturn),  SCMP_SYS(exit_group),
         SCMP_SYS(exit),     SCMP_SYS(getrandom),   SCMP_SYS(clock_gettime), SCMP_SYS(write),
-        SCMP_SYS(getpid),   SCMP_SYS(sched_yield), SCMP_SYS(mprotect)};
+        SCMP_SYS(getpid),   SCMP_SYS(sched_yield), SCMP_SYS(mprotect),      SCMP_SYS(sigaltstack)};
     scmp_filter_ctx f = seccomp_init(SCMP_ACT_ERRNO(EPERM));
     int rc = f == NULL ? -ENOMEM : 0;
     for (size_t i = 0; i < sizeof calls / sizeof calls[0] && rc == 0; i++) {
@@ -243,7 +241,7 @@ int main(int argc, char **argv)
         return 1;
     }
     while (recv(0, &ask, sizeof ask, 0) == (ssize_t)sizeof ask) {
-        struct signer_reply reply = {0};
+        struct signer_reply reply = {.to = ask};
         ask.chain[sizeof ask.chain - 1] = '\0';
         answer(&s, &ask, &reply);
         if (send(0, &reply, sizeof reply, MSG_NOSIGNAL) != (ssize_t)sizeof reply) {

@@ -10,7 +10,9 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
-#define WAIT_MS 2000
+#include "base/clock.h"
+
+#define WAIT_MS 10000
 
 /* The program beside this one. */
 static enum status find_program(char *out, size_t cap, struct error *err)
@@ -68,15 +70,19 @@ enum status signer_call(int fd, const struct signer_ask *ask, struct signer_repl
     if (n != (ssize_t)sizeof *ask) {
         return error_set(err, STATUS_UNAVAILABLE, "the signer of the audit is gone");
     }
-    struct pollfd p = {.fd = fd, .events = POLLIN};
-    int ready;
+    int64_t until = clock_monotonic_ms() + WAIT_MS;
     do {
-        ready = poll(&p, 1, WAIT_MS);
-    } while (ready < 0 && errno == EINTR);
-    n = ready > 0 ? recv(fd, out, sizeof *out, 0) : -1;
-    if (n != (ssize_t)sizeof *out) {
-        return error_set(err, STATUS_UNAVAILABLE, "the signer of the audit does not answer");
-    }
+        struct pollfd p = {.fd = fd, .events = POLLIN};
+        int ready;
+        do {
+            int64_t left = until - clock_monotonic_ms();
+            ready = left <= 0 ? 0 : poll(&p, 1, (int)left);
+        } while (ready < 0 && errno == EINTR);
+        n = ready > 0 ? recv(fd, out, sizeof *out, 0) : -1;
+        if (n != (ssize_t)sizeof *out) {
+            return error_set(err, STATUS_UNAVAILABLE, "the signer of the audit does not answer");
+        }
+    } while (memcmp(&out->to, ask, sizeof *ask) != 0);
     return out->verdict == SIGNER_FAILED
                ? error_set(err, STATUS_IO, "the signer cannot note what it signs")
                : STATUS_OK;

@@ -2,8 +2,10 @@
  * heads of audit chains are signed. serve starts it before anything else, hands it heads through a
  * socket pair, and then gives up the right to reach home/signer at all.
  *
- * It is a witness too: it remembers the last record it signed of every chain and signs none before
- * it, unless it is told to, and then the statement itself says that the chain was set back. */
+ * It is a witness too: it remembers what it signed last of every chain, and each statement names
+ * that. So history before a signature cannot be written anew, not even by serve, without the next
+ * signature telling; and a record before the last one signed is signed only on demand, by a
+ * statement that shows it. */
 #ifndef CARREL_SERVE_AUDIT_SIGNER_H
 #define CARREL_SERVE_AUDIT_SIGNER_H
 
@@ -24,16 +26,17 @@ struct signer_ask { /* one packet; chain "": only tell the key */
 };
 enum signer_verdict { SIGNER_SIGNED, SIGNER_WAS_LATER, SIGNER_FAILED };
 struct signer_reply {
+    struct signer_ask to; /* what this answers: an answer that came too late is not the next one */
     uint8_t verdict;
     uint8_t key[SIGN_PUBLIC_BYTES];
     uint8_t signature[SIGN_BYTES];
-    int64_t was_seq; /* what was signed of this chain already, when it is not before seq */
+    int64_t was_seq; /* what was signed of this chain last; 0: nothing */
     uint8_t was_head[SHA256_BYTES];
 };
 
 /* Forks; first thing in main. *fd: to ask through. */
 enum status signer_start(const char *home, int *fd, struct error *err) MUST_CHECK;
-/* Blocks, up to two seconds; one thread at a time. */
+/* Blocks, up to ten seconds; one thread at a time. */
 enum status signer_call(int fd, const struct signer_ask *ask, struct signer_reply *out,
                         struct error *err) MUST_CHECK;
 

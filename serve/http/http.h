@@ -83,6 +83,10 @@ struct http_request {
     /* of a request without a connection; NULL once it is answered */
     void (*sink)(void *data, int status, struct str body);
     void *sink_data;
+    /* Asked when a whole answer, or the end of a stream, is about to go out. true: it is kept, and
+     * gate_kept runs next (it may open at once); then http_gate_open or http_gate_refuse. */
+    bool (*gate)(struct http_request *r, int status);
+    void (*gate_kept)(struct http_request *r);
 
     /* private to conn.c and response.c */
     struct http_conn *conn; /* NULL once nothing can be answered */
@@ -92,7 +96,12 @@ struct http_request {
     size_t body_max, body_seen;
     void (*on_collected)(struct http_request *r, struct str body);
     enum { BODY_UNASKED, BODY_WANTED, BODY_PAUSED, BODY_COMPLETE } body_state;
-    enum { ANSWER_NONE, ANSWER_STREAM, ANSWER_OVER } answer;
+    enum { ANSWER_NONE, ANSWER_STREAM, ANSWER_KEPT, ANSWER_KEPT_STREAM, ANSWER_OVER } answer;
+    struct { /* while the gate is shut */
+        int status;
+        const char *type;
+        struct buf body;
+    } kept;
     bool chunked, close_after, no_body, busy;
     struct buf headers; /* extra lines of the response */
 };
@@ -148,6 +157,11 @@ enum status http_stream_write(struct http_request *r, const void *p, size_t len)
 void http_stream_end(struct http_request *r);
 /* A stream that cannot be completed: cut, so that the client notices. */
 void http_stream_cut(struct http_request *r);
+/* Lets out what the gate kept. */
+void http_gate_open(struct http_request *r);
+/* Throws it away, with the headers it had. true: something else may be answered; false: it was a
+ * stream, which is cut. */
+bool http_gate_refuse(struct http_request *r);
 /* In r's shape; type, param and code are OpenAI's, the latter two may be NULL. */
 void http_respond_error(struct http_request *r, int status, const char *type, const char *param,
                         const char *code, const char *message);

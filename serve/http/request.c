@@ -69,6 +69,7 @@ void http_request_release(struct http_request *r)
     if (--r->refs == 0) {
         buf_deinit(&r->body);
         buf_deinit(&r->headers);
+        buf_deinit(&r->kept.body);
         arena_reset(&r->arena);
         free(r);
     }

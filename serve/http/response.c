@@ -166,13 +166,64 @@ static void send_buf(struct http_conn *c, struct buf *b)
     }
 }
 
+/* ---- the gate ---- */
+
+static bool keep(struct http_request *r, int status, const char *type, struct buf *body)
+{
+    if (r->gate == NULL || !r->gate(r, status)) {
+        return false;
+    }
+    r->kept.status = status;
+    r->kept.type = type;
+    r->kept.body = *body;
+    buf_init(body, body->max);
+    r->answer = ANSWER_KEPT;
+    r->gate_kept(r);
+    return true;
+}
+
+void http_gate_open(struct http_request *r)
+{
+    r->gate = NULL;
+    if (r->answer == ANSWER_KEPT_STREAM) {
+        r->answer = ANSWER_STREAM;
+        http_stream_end(r);
+    } else if (r->answer == ANSWER_KEPT) {
+        r->answer = ANSWER_NONE;
+        http_respond_buf(r, r->kept.status, r->kept.type, &r->kept.body);
+    }
+}
+
+bool http_gate_refuse(struct http_request *r)
+{
+    r->gate = NULL;
+    if (r->answer == ANSWER_KEPT_STREAM) {
+        r->answer = ANSWER_STREAM;
+        http_stream_cut(r);
+        return false;
+    }
+    if (r->answer == ANSWER_KEPT) {
+        r->answer = ANSWER_NONE;
+    }
+    buf_deinit(&r->kept.body);
+    buf_reset(&r->headers);
+    return true;
+}
+
 void http_respond(struct http_request *r, int status, const char *type, struct str body)
 {
-    if (r->sink != NULL) {
-        request_sink(r, status, body);
+    if (r->answer != ANSWER_NONE || (r->sink == NULL && !can_answer(r))) {
         return;
     }
-    if (!can_answer(r) || r->answer != ANSWER_NONE) {
+    if (r->gate != NULL) {
+        struct buf copy;
+        buf_init(&copy, HTTP_ARENA_MAX);
+        buf_str(&copy, body);
+        http_respond_buf(r, status, type, &copy);
+        return;
+    }
+    if (r->sink != NULL) {
+        request_sink(r, status, body);
         return;
     }
     struct buf b;
@@ -252,9 +303,13 @@ void http_respond_buf(struct http_request *r, int status, const char *type, stru
     buf_init(body, taken.max);
     if (buf_status(&taken) != STATUS_OK) {
         http_respond_error(r, 503, "server_error", NULL, NULL, "Out of memory: try again shortly.");
+    } else if (r->answer != ANSWER_NONE || (r->sink == NULL && !can_answer(r)) ||
+               keep(r, status, type, &taken)) {
+        buf_deinit(&taken); /* too late, or taken by the gate */
+        return;
     } else if (r->sink != NULL) {
         request_sink(r, status, buf_view(&taken));
-    } else if (can_answer(r) && r->answer == ANSWER_NONE) {
+    } else {
         if (json_unchanged(r, status, type, buf_view(&taken))) {
             status = 304;
             buf_reset(&taken);
@@ -379,6 +434,11 @@ enum status http_stream_write(struct http_request *r, const void *p, size_t len)
 void http_stream_end(struct http_request *r)
 {
     if (!can_answer(r) || r->answer != ANSWER_STREAM) {
+        return;
+    }
+    if (r->gate != NULL && r->gate(r, r->status)) {
+        r->answer = ANSWER_KEPT_STREAM;
+        r->gate_kept(r);
         return;
     }
     if (r->chunked && !r->no_body) {

@@ -1,0 +1,439 @@
+/* In the order of a group of records: chain_ready, chain_add for each, chain_commit. A text is
+ * durable before its record is, so a crash leaves at most texts without a record, which the next
+ * start deletes. The record's number is taken when it is added and given back when the commit
+ * fails: the file is then cut to what it was, and read anew before the next attempt, because after
+ * a failed fsync nobody knows what lies on the disk. */
+#include "serve/audit/chain_write.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <inttypes.h>
+#include <stdio.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "base/clock.h"
+#include "base/file.h"
+#include "base/log.h"
+#include "serve/audit/signer.h"
+
+#define PENDING_MAX ((size_t)64 << 20)
+#define CHECKPOINT_RECORDS 1024
+
+/* ---- opening ---- */
+
+struct opening {
+    struct chain *c;
+    size_t good; /* bytes of whole records */
+    struct error err;
+};
+
+static bool take_record(unsigned segment, struct str line, const struct audit_record *r,
+                        const struct error *why, void *data)
+{
+    struct opening *o = data;
+    struct chain *c = o->c;
+    if (r == NULL ||
+        (c->seq > 0 && (r->seq != c->seq + 1 || memcmp(r->prev, c->head, sizeof c->head) != 0))) {
+        (void)error_set(&o->err, STATUS_CORRUPT,
+                        "the audit of tenant %s is damaged in %08u.log after record %" PRId64
+                        " (%s): `carrel audit verify` says more",
+                        c->tenant, segment, c->seq, r == NULL ? why->text : "the chain is broken");
+        return false;
+    }
+    c->seq = r->seq;
+    memcpy(c->head, r->hash, sizeof c->head);
+    o->good += line.len + 1;
+    c->unsigned_records++;
+    if (str_eq(r->type, STR("checkpoint"))) {
+        c->unsigned_records = 0;
+    }
+    if (str_eq(r->type, STR("begin"))) {
+        (void)snprintf(c->id, sizeof c->id, "%.*s", STR_ARG(audit_text(r, "chain")));
+    }
+    if (str_eq(r->type, STR("begin")) || str_eq(r->type, STR("key")) ||
+        str_eq(r->type, STR("checkpoint"))) {
+        (void)audit_hash(r, "key", c->key);
+    }
+    return true;
+}
+
+/* The chain's name stands in its first record. */
+static bool take_begin(unsigned segment, struct str line, const struct audit_record *r,
+                       const struct error *why, void *data)
+{
+    struct chain *c = data;
+    (void)segment;
+    (void)line;
+    (void)why;
+    if (r != NULL && str_eq(r->type, STR("begin"))) {
+        (void)snprintf(c->id, sizeof c->id, "%.*s", STR_ARG(audit_text(r, "chain")));
+    }
+    return false;
+}
+
+/* Reads the last file that has a record; *torn: bytes after the last whole one. */
+static enum status read_end(struct chain *c, const struct audit_segments *seg, size_t *torn,
+                            struct error *err)
+{
+    struct opening o = {.c = c};
+    struct buf b;
+    size_t rest = 0;
+    enum status s = STATUS_OK;
+    c->segment = seg->last;
+    for (;;) {
+        buf_init(&b, AUDIT_SEGMENT_BYTES_MAX);
+        s = audit_segment_read(c->folder, c->segment, &b, err);
+        o.good = 0;
+        if (s == STATUS_OK) {
+            (void)audit_walk_bytes(c->segment, buf_view(&b), take_record, &o, torn);
+            s = o.err.code == STATUS_OK ? STATUS_OK : error_set(err, o.err.code, "%s", o.err.text);
+        }
+        buf_deinit(&b);
+        if (s != STATUS_OK || c->seq > 0 || c->segment == seg->first) {
+            break;
+        }
+        c->segment--; /* a file begun, and nothing written to it yet */
+        rest = *torn;
+    }
+    c->size = o.good;
+    *torn += rest;
+    if (s == STATUS_OK && c->id[0] == '\0' && seg->first < c->segment) {
+        buf_init(&b, AUDIT_SEGMENT_BYTES_MAX);
+        s = audit_segment_read(c->folder, seg->first, &b, err);
+        if (s == STATUS_OK) {
+            size_t unused;
+            (void)audit_walk_bytes(seg->first, buf_view(&b), take_begin, c, &unused);
+        }
+        buf_deinit(&b);
+    }
+    return s;
+}
+
+static enum status open_segment(struct chain *c, bool make, struct error *err)
+{
+    char path[PATH_MAX + 32];
+    (void)snprintf(path, sizeof path, "%s/" AUDIT_SEGMENT_FORMAT, c->folder, c->segment);
+    int flags = O_WRONLY | O_CLOEXEC | O_NOFOLLOW | (make ? O_CREAT : 0);
+    int fd = open(path, flags, 0600);
+    if (fd < 0) {
+        return error_errno(err, errno, "%s", path);
+    }
+    /* what was torn off is cut away, and the next record begins where the last one ends */
+    if (ftruncate(fd, (off_t)c->size) != 0 || lseek(fd, (off_t)c->size, SEEK_SET) < 0 ||
+        fsync(fd) != 0) {
+        enum status s = error_errno(err, errno, "%s", path);
+        (void)close(fd);
+        return s;
+    }
+    if (c->fd >= 0) {
+        (void)close(c->fd);
+    }
+    c->fd = fd;
+    return file_sync_parent(path, err);
+}
+
+static enum status open_payload(struct chain *c, const struct audit_policy *p, struct error *err)
+{
+    char path[PATH_MAX];
+    sqlite3_stmt *st = NULL;
+    int n = snprintf(path, sizeof path, "%s/tenants/%s/payload.db", p->home, c->tenant);
+    if (n < 0 || (size_t)n >= sizeof path) {
+        return error_set(err, STATUS_TOO_LARGE, "path too long");
+    }
+    enum status s = audit_payload_open(path, DB_CREATE, &c->payload, err);
+    /* texts whose records a crash kept from being written */
+    for (int i = 0; i < 2 && s == STATUS_OK; i++) {
+        s = db_prepare(c->payload,
+                       i == 0 ? "DELETE FROM payload WHERE seq > ?1"
+                              : "DELETE FROM documents WHERE seq > ?1",
+                       &st, err);
+        if (s == STATUS_OK) {
+            (void)sqlite3_bind_int64(st, 1, c->seq);
+            s = db_run(st, err);
+        }
+        (void)sqlite3_finalize(st);
+        st = NULL;
+    }
+    return s;
+}
+
+static enum status add_first(struct chain *c, const struct audit_policy *p, size_t torn,
+                             struct error *err)
+{
+    struct signer_ask ask;
+    struct signer_reply reply;
+    struct buf f;
+    char hex[SHA256_HEX_CAP];
+    memset(&ask, 0, sizeof ask);
+    enum status s = signer_call(p->signer, &ask, &reply, err);
+    if (s != STATUS_OK) {
+        return s;
+    }
+    buf_init(&f, 1024);
+    sha256_hex(reply.key, hex);
+    struct audit_matter m = {.type = "start"};
+    if (c->seq == 0) {
+        id_new(c->id);
+        m.type = "begin";
+        audit_field_z(&f, "chain", c->id);
+        audit_field_z(&f, "tenant", c->tenant);
+        audit_field_z(&f, "key", hex);
+        memcpy(c->key, reply.key, sizeof c->key);
+    } else {
+        audit_field_int(&f, "torn", (int64_t)torn);
+    }
+    m.fields = buf_view(&f);
+    s = chain_add(c, p, &m, clock_wall_ms(), err);
+    if (s == STATUS_OK && memcmp(c->key, reply.key, sizeof c->key) != 0) {
+        buf_reset(&f);
+        audit_field_z(&f, "key", hex);
+        m = (struct audit_matter){.type = "key", .fields = buf_view(&f)};
+        s = chain_add(c, p, &m, clock_wall_ms(), err);
+        memcpy(c->key, reply.key, sizeof c->key);
+    }
+    buf_deinit(&f);
+    return s == STATUS_OK ? chain_commit(c, err) : s;
+}
+
+enum status chain_ready(struct chain *c, const struct audit_policy *p, struct error *err)
+{
+    struct audit_segments seg;
+    size_t torn = 0;
+    if (c->ready) {
+        return STATUS_OK;
+    }
+    chain_close(c);
+    int n = snprintf(c->folder, sizeof c->folder, "%s/tenants/%s/audit", p->home, c->tenant);
+    if (n < 0 || (size_t)n >= sizeof c->folder - 32) {
+        return error_set(err, STATUS_TOO_LARGE, "path too long");
+    }
+    enum status s = file_mkdirs(c->folder, 0700, err);
+    if (s == STATUS_OK) {
+        s = audit_segments(c->folder, &seg, err);
+    }
+    bool fresh = s == STATUS_OK && seg.last == 0;
+    c->segment = 1;
+    if (s == STATUS_OK && !fresh) {
+        s = read_end(c, &seg, &torn, err);
+    }
+    if (s == STATUS_OK) {
+        s = open_segment(c, fresh, err);
+    }
+    if (s == STATUS_OK) {
+        s = open_payload(c, p, err);
+    }
+    if (s == STATUS_OK) {
+        c->ready = true;
+        c->checkpoint_ms = clock_monotonic_ms();
+        s = add_first(c, p, torn, err);
+    }
+    if (s == STATUS_OK && torn > 0) {
+        LOG_WARN("the audit's last record was torn by a crash and has been cut off",
+                 LOG_STR("tenant", c->tenant), LOG_INT("bytes", (int64_t)torn), LOG_END);
+    }
+    if (s != STATUS_OK) {
+        chain_close(c);
+    }
+    return s;
+}
+
+/* ---- a group of records ---- */
+
+static enum status put_text(struct chain *c, const struct audit_policy *p,
+                            const struct audit_matter *m, int64_t at,
+                            const uint8_t salt[AUDIT_SALT_BYTES], bool *kept, struct error *err)
+{
+    bool erased = false;
+    *kept = false;
+    if (p->payload == AUDIT_NONE) {
+        return STATUS_OK;
+    }
+    enum status s = STATUS_OK;
+    if (!c->in_transaction) {
+        s = db_exec(c->payload, "BEGIN IMMEDIATE", err);
+        c->in_transaction = s == STATUS_OK;
+    }
+    if (s == STATUS_OK && m->n_documents > 0) {
+        s = audit_payload_erased(c->payload, m->documents, m->n_documents, &erased, err);
+    }
+    if (s == STATUS_OK && !erased) {
+        *kept = true;
+        s = audit_payload_put(c->payload, c->next_seq + 1, at, salt, m->text,
+                              p->payload == AUDIT_ENCRYPTED ? p->auditor : NULL, m->documents,
+                              m->n_documents, err);
+    }
+    return s;
+}
+
+enum status chain_add(struct chain *c, const struct audit_policy *p, const struct audit_matter *m,
+                      int64_t now_wall_ms, struct error *err)
+{
+    uint8_t salt[AUDIT_SALT_BYTES];
+    uint8_t commitment[SHA256_BYTES];
+    char hex[SHA256_HEX_CAP];
+    struct buf fields;
+    bool kept = false;
+    enum status s = STATUS_OK;
+    if (c->pending.len == 0) {
+        buf_deinit(&c->pending);
+        buf_init(&c->pending, PENDING_MAX);
+        c->next_seq = c->seq;
+        memcpy(c->next_head, c->head, sizeof c->head);
+    }
+    buf_init(&fields, AUDIT_LINE_MAX);
+    buf_str(&fields, m->fields);
+    if (m->text.ptr != NULL) {
+        random_bytes(salt, sizeof salt);
+        s = put_text(c, p, m, now_wall_ms, salt, &kept, err);
+        audit_commitment(salt, m->text, commitment);
+        sha256_hex(commitment, hex);
+        audit_field_z(&fields, "kept", !kept ? "no" : p->payload == AUDIT_KEEP ? "yes" : "sealed");
+        audit_field_z(&fields, "payload", hex);
+    }
+    size_t before = c->pending.len;
+    if (s == STATUS_OK) {
+        audit_line(&c->pending, c->next_seq + 1, now_wall_ms, c->next_head, m->type,
+                   buf_view(&fields), c->next_head);
+        if (buf_status(&fields) != STATUS_OK || buf_status(&c->pending) != STATUS_OK ||
+            c->pending.len - before > AUDIT_LINE_MAX) {
+            s = error_set(err, STATUS_NO_MEMORY, "a record of the audit is too large");
+        } else {
+            c->next_seq++;
+        }
+    }
+    buf_deinit(&fields);
+    return s;
+}
+
+static enum status next_segment(struct chain *c, struct error *err)
+{
+    if (c->size < AUDIT_SEGMENT_BYTES) {
+        return STATUS_OK;
+    }
+    c->segment++;
+    c->size = 0;
+    return open_segment(c, true, err);
+}
+
+static void give_up(struct chain *c)
+{
+    if (c->in_transaction) {
+        (void)sqlite3_exec(c->payload, "ROLLBACK", NULL, NULL, NULL);
+        c->in_transaction = false;
+    }
+    if (c->fd >= 0 && ftruncate(c->fd, (off_t)c->size) != 0) {
+        LOG_ERROR("the audit's file cannot be cut back", LOG_STR("tenant", c->tenant),
+                  LOG_STR("err", strerror(errno)), LOG_END);
+    }
+    chain_close(c);
+}
+
+enum status chain_commit(struct chain *c, struct error *err)
+{
+    enum status s = buf_status(&c->pending);
+    if (s == STATUS_OK && c->pending.len == 0) {
+        return STATUS_OK;
+    }
+    if (s != STATUS_OK) {
+        s = error_set(err, s, "the audit's group of records is too large");
+    }
+    if (s == STATUS_OK) {
+        s = next_segment(c, err);
+    }
+    if (s == STATUS_OK && c->in_transaction) {
+        s = db_exec(c->payload, "COMMIT", err);
+        c->in_transaction = s != STATUS_OK;
+    }
+    if (s == STATUS_OK) {
+        s = file_write_all(c->fd, c->pending.ptr, c->pending.len, err);
+    }
+    if (s == STATUS_OK && fdatasync(c->fd) != 0) {
+        s = error_errno(err, errno, "fsync");
+    }
+    if (s != STATUS_OK) {
+        give_up(c);
+        return error_prefix(err, "the audit of tenant %s cannot be written", c->tenant);
+    }
+    c->size += c->pending.len;
+    c->unsigned_records += c->next_seq - c->seq;
+    c->seq = c->next_seq;
+    memcpy(c->head, c->next_head, sizeof c->head);
+    buf_reset(&c->pending);
+    return STATUS_OK;
+}
+
+/* ---- checkpoints ---- */
+
+enum status chain_checkpoint(struct chain *c, const struct audit_policy *p, struct buf *line,
+                             struct error *err)
+{
+    int64_t now = clock_monotonic_ms();
+    if (!c->ready || c->unsigned_records == 0 ||
+        (c->unsigned_records < CHECKPOINT_RECORDS && now - c->checkpoint_ms < p->checkpoint_ms)) {
+        return STATUS_OK;
+    }
+    struct signer_ask ask;
+    struct signer_reply reply;
+    char hex[2 * SIGN_BYTES + 1];
+    char head[SHA256_HEX_CAP];
+    struct buf f;
+    memset(&ask, 0, sizeof ask); /* its padding too: it is compared */
+    ask.seq = c->seq + 1;
+    ask.at_wall_ms = clock_wall_ms();
+    memcpy(ask.chain, c->id, sizeof ask.chain);
+    memcpy(ask.head, c->head, sizeof ask.head);
+    enum status s = signer_call(p->signer, &ask, &reply, err);
+    if (s == STATUS_OK && reply.verdict == SIGNER_WAS_LATER) {
+        LOG_ERROR("the audit was set back: later records had been signed already",
+                  LOG_STR("tenant", c->tenant), LOG_INT("signed", reply.was_seq),
+                  LOG_INT("now", c->seq), LOG_END);
+        ask.set_back = 1;
+        s = signer_call(p->signer, &ask, &reply, err);
+    }
+    if (s != STATUS_OK) {
+        chain_close(c); /* it may have noted what we did not get */
+        return s;
+    }
+    buf_init(&f, 2048);
+    sha256_hex(reply.key, head);
+    audit_field_z(&f, "key", head);
+    if (reply.was_seq > 0) {
+        sha256_hex(reply.was_head, head);
+        audit_field_int(&f, "was_seq", reply.was_seq);
+        audit_field_z(&f, "was_head", head);
+    }
+    hex_encode(reply.signature, sizeof reply.signature, hex);
+    audit_field_z(&f, "sig", hex);
+    struct audit_matter m = {.type = "checkpoint", .fields = buf_view(&f)};
+    s = chain_add(c, p, &m, ask.at_wall_ms, err);
+    s = s == STATUS_OK ? chain_commit(c, err) : s;
+    buf_deinit(&f);
+    if (s == STATUS_OK) {
+        c->unsigned_records = 0;
+        c->checkpoint_ms = now;
+        sha256_hex(c->head, head);
+        buf_printf(line,
+                   "{\"tenant\":\"%s\",\"chain\":\"%s\",\"seq\":%" PRId64
+                   ",\"head\":\"%s\",\"at\":%" PRId64 "}\n",
+                   c->tenant, c->id, c->seq, head, ask.at_wall_ms);
+    }
+    return s;
+}
+
+void chain_close(struct chain *c)
+{
+    if (c->in_transaction) {
+        (void)sqlite3_exec(c->payload, "ROLLBACK", NULL, NULL, NULL);
+    }
+    db_close(c->payload);
+    if (c->ready || c->fd > 0) {
+        (void)close(c->fd);
+    }
+    buf_deinit(&c->pending);
+    char tenant[sizeof c->tenant];
+    memcpy(tenant, c->tenant, sizeof tenant);
+    uint64_t used = c->used;
+    *c = (struct chain){.fd = -1, .used = used};
+    memcpy(c->tenant, tenant, sizeof tenant);
+}

@@ -1,0 +1,68 @@
+/* A tenant's chain being written: the last file of tenants/<id>/audit, its head, and payload.db
+ * beside. On the audit's lane only. */
+#ifndef CARREL_SERVE_AUDIT_CHAIN_WRITE_H
+#define CARREL_SERVE_AUDIT_CHAIN_WRITE_H
+
+#include <limits.h>
+#include <sqlite3.h>
+
+#include "base/audit/chain.h"
+#include "base/audit/payload.h"
+
+struct audit_policy {
+    const char *home;
+    int signer; /* the socket to carrel-sign */
+    enum { AUDIT_KEEP, AUDIT_NONE, AUDIT_ENCRYPTED } payload;
+    uint8_t auditor[AUDIT_BOX_PUBLIC_BYTES]; /* when ENCRYPTED */
+    int64_t checkpoint_ms;
+    int64_t keep_ms; /* of texts; 0: for ever */
+};
+
+struct chain {
+    char tenant[65];
+    char folder[PATH_MAX];
+    bool ready; /* open, and what follows is true */
+    int fd;
+    unsigned segment;
+    size_t size; /* of the last file, up to the last whole record */
+    int64_t seq;
+    uint8_t head[SHA256_BYTES];
+    char id[ID_CAP];
+    uint8_t key[SIGN_PUBLIC_BYTES]; /* the last one the chain names */
+    sqlite3 *payload;
+    int64_t unsigned_records;
+    int64_t checkpoint_ms; /* when the last one was made, monotonic */
+    int64_t expired_ms;    /* when texts too old were last looked for */
+    /* the group being gathered */
+    struct buf pending;
+    int64_t next_seq;
+    uint8_t next_head[SHA256_BYTES];
+    bool in_transaction;
+    uint64_t used;
+};
+
+/* One record's matter. */
+struct audit_matter {
+    const char *type;
+    struct str fields;
+    struct str text; /* ptr NULL: it has none */
+    const char *documents;
+    size_t n_documents;
+};
+
+/* Opens or makes the chain: finds the head, mends a torn last record, appends "start". Nothing is
+ * to do when it is ready. CORRUPT: the last file does not hold. */
+enum status chain_ready(struct chain *c, const struct audit_policy *p,
+                        struct error *err) MUST_CHECK;
+/* Adds a record to the group. */
+enum status chain_add(struct chain *c, const struct audit_policy *p, const struct audit_matter *m,
+                      int64_t now_wall_ms, struct error *err) MUST_CHECK;
+/* Makes the group durable, texts first. On failure nothing of it is in the chain. */
+enum status chain_commit(struct chain *c, struct error *err) MUST_CHECK;
+/* Signs the head, when there is one not signed yet. line: what is to be anchored, JSON; appended.
+ */
+enum status chain_checkpoint(struct chain *c, const struct audit_policy *p, struct buf *line,
+                             struct error *err) MUST_CHECK;
+void chain_close(struct chain *c);
+
+#endif

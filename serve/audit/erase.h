@@ -1,0 +1,17 @@
+/* Taking texts out of a tenant's payload.db: the rows and their salts go, and "erase" records say
+ * which. On the audit's lane. */
+#ifndef CARREL_SERVE_AUDIT_ERASE_H
+#define CARREL_SERVE_AUDIT_ERASE_H
+
+#include "serve/answers.h"
+#include "serve/audit/chain_write.h"
+
+/* What was made from f's documents, or names one of its subjects. f->answers counts rows, clean as
+ * in answers.h. Documents are remembered: no text made from one is kept from now on. */
+enum status audit_forget_now(struct chain *c, const struct audit_policy *p, struct forgetting *f,
+                             int64_t *unreadable, struct error *err) MUST_CHECK;
+/* Texts older than the policy keeps them; looks once an hour. */
+enum status audit_expire_due(struct chain *c, const struct audit_policy *p,
+                             struct error *err) MUST_CHECK;
+
+#endif
