@@ -47,7 +47,8 @@ test("a document leaves search at once and every file in the end, and the certif
   await a.settled({ n: 61 });
   a.drop("secret/one.md", secret(1));
   a.drop("secret/other.md", secret(2));
-  await until("the change is found", async () => (await a.search(`${marker}1ian`)).some((p) => p.text.includes(`${marker}1ian`)));
+  // what people ask is kept in the audit, also where nothing of a document answered it: so ask without its words
+  await until("the change is found", async () => (await a.search("courier met behind the mill")).some((p) => p.text.includes(`${marker}1ian`)));
   const list = await a.settled({ n: 62 });
   const doc = list.find((d) => d.path === "secret/one.md");
   const answer = await a.post("/v1/chat/completions", { model: "carrel", messages: [{ role: "user", content: `Whom did ${marker}1ian meet?` }] });
@@ -221,7 +222,7 @@ test("a backup from before is put right before it is served", async () => {
   }
   const b = await startAppliance({ home: again, config: null });
   try {
-    assert.ok((await b.search(`${marker}7ian`)).every((p) => !p.text.includes(marker)));
+    assert.ok((await b.search("courier met behind the mill")).every((p) => !p.text.includes(`${marker}7`)));
     const e = await erased(b, id);
     assert.equal(e.certificate.certificate.verification.result, "nothing found");
     assert.deepEqual(holding(again, forms(7)), []);
