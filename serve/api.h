@@ -118,6 +118,10 @@ void api_vector_store_batch_cancel(struct request *q);
 void api_vector_store_batch_files(struct request *q);
 void api_facets(struct request *q); /* api_facets.c */
 void api_document_versions(struct request *q);
+void api_audit_list(struct request *q); /* audit/api_audit.c */
+void api_audit_head(struct request *q);
+void api_audit_verify(struct request *q);
+void api_audit_export(struct request *q);
 void api_usage(struct request *q);       /* api_usage.c */
 void api_limits_list(struct request *q); /* api_limits.c */
 void api_limits_mine(struct request *q);

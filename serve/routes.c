@@ -240,6 +240,13 @@ const struct route serve_routes[] = {
     {VERB_POST, "/api/tenants", ADMINS, SCOPE_ADMIN, true, api_tenant_create, ERRORS_OPENAI,
      "tenant.create"},
 
+    {VERB_GET, "/api/audit", ACCOUNTS, SCOPE_AUDIT, false, api_audit_list, ERRORS_OPENAI, NULL},
+    {VERB_GET, "/api/audit/head", ACCOUNTS, SCOPE_AUDIT, false, api_audit_head, ERRORS_OPENAI,
+     NULL},
+    {VERB_GET, "/api/audit/verify", ACCOUNTS, SCOPE_AUDIT, false, api_audit_verify, ERRORS_OPENAI,
+     NULL},
+    {VERB_GET, "/api/audit/export", ACCOUNTS, SCOPE_AUDIT, false, api_audit_export, ERRORS_OPENAI,
+     NULL},
     {VERB_GET, "/api/usage", ACCOUNTS, SCOPE_AUDIT, false, api_usage, ERRORS_OPENAI, NULL},
     {VERB_GET, "/api/limits", ACCOUNTS, SCOPE_AUDIT, false, api_limits_list, ERRORS_OPENAI, NULL},
     {VERB_GET, "/api/limits/mine", ROLES_ALL, SCOPES_NONE, false, api_limits_mine, ERRORS_OPENAI,

@@ -45,11 +45,20 @@ static void ldap_places(const struct settings *s, place_fn each, void *data)
     }
 }
 
+static void audit_places(const struct settings *s, place_fn each, void *data)
+{
+    if (strncmp(s->audit.syslog, "tls://", 6) == 0) {
+        const struct place p = {"audit.syslog", s->audit.syslog, true}; /* log hosts are inside */
+        each(data, &p);
+    }
+}
+
 /* A row for each group of settings. */
 static void (*const groups[])(const struct settings *s, place_fn each, void *data) = {
     webhooks_places,
     oidc_places,
     ldap_places,
+    audit_places,
 };
 
 void settings_places(const struct settings *s, place_fn each, void *data)

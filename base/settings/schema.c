@@ -361,6 +361,11 @@ const struct setting settings_schema[] = {
     PATH("audit.anchor", audit.anchor, "",
          "A file that gets a line with each signed head: on another mount, where whoever could "
          "alter the audit cannot; empty: none."),
+    TEXT("audit.syslog", audit.syslog, "",
+         "Records and signed heads go to this log server too (RFC 5424): unix:/dev/log, or "
+         "tls://host:port (RFC 5425, through carrel-egress); empty: none."),
+    PATH("audit.syslog_ca", audit.syslog_ca, "",
+         "Authorities (PEM) of that log server's certificate; empty: the system's."),
 
     ROW("retrieve.top_k", INT, retrieve.top_k, 1, 100, "8",
         "Passages a search returns unless told."),

@@ -212,6 +212,8 @@ struct settings {
         int64_t keep_days;       /* of texts; 0: for ever */
         int64_t checkpoint_ms;
         const char *anchor; /* file; "": none */
+        const char *syslog; /* "", "unix:/dev/log", "tls://host:port" */
+        const char *syslog_ca;
     } audit;
     struct {
         const char *model; /* name of an imported reranker; "" : none */
