@@ -195,7 +195,7 @@ static enum status drop_collections(sqlite3 *db, struct forgetting *f, struct er
         db, "SELECT collection FROM stored_days UNION SELECT collection FROM found_days", &st, err);
     while (s == STATUS_OK && (s = db_row(st, &row, err)) == STATUS_OK && row) {
         bool named = false;
-        s = named_in(f->subjects, db_column(st, 0), &named, err);
+        s = answers_named_in(f->subjects, db_column(st, 0), &named, err);
         for (int i = 0; named && s == STATUS_OK && i < 2; i++) {
             sqlite3_stmt *drop = NULL;
             struct str name = db_column(st, 0);
