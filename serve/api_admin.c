@@ -66,6 +66,25 @@ static void ask_all(struct request *q, void (*then)(struct request *q))
 /* ---- status
  * -------------------------------------------------------------------------------------------- */
 
+/* While it cannot be written nothing is answered, and here is why. */
+static void audit_json(struct request *q, struct jsonw *w, bool told, bool *all)
+{
+    struct audit_state a;
+    audit_state(q->serve->audit, &a);
+    *all = *all && !a.failing;
+    jsonw_key(w, "audit");
+    jsonw_open(w, '{');
+    jsonw_field_bool(w, "written", !a.failing);
+    jsonw_field_int(w, "groups", (int64_t)a.groups);
+    jsonw_field_int(w, "failures", (int64_t)a.failures);
+    jsonw_field_z(w, "last_error", told ? a.error : "");
+    if (a.anchoring) {
+        jsonw_field_int(w, "anchored", a.anchored_wall_ms / 1000);
+        jsonw_field_z(w, "anchor_error", told ? a.anchor_error : "");
+    }
+    jsonw_close(w, '}');
+}
+
 static void write_status(struct request *q)
 {
     const struct asking *a = q->op;
@@ -94,6 +113,7 @@ static void write_status(struct request *q)
         jsonw_close(&w, '}');
     }
     jsonw_close(&w, ']');
+    audit_json(q, &w, told, &all);
     jsonw_field_z(&w, "status", all ? "ok" : "degraded");
     api_object_end(q, 200, &w);
 }
@@ -109,7 +129,9 @@ void api_status(struct request *q)
 void serve_metrics(const struct serve *s, struct buf *out)
 {
     struct http_stats st;
+    struct audit_state audit;
     http_server_stats(s->http, &st);
+    audit_state(s->audit, &audit);
     metrics_write_head(out, "carrel_serve_http_requests_total", "counter",
                        "Answers by class of status.");
     for (int i = 0; i < STATUS_CLASSES; i++) {
@@ -138,6 +160,12 @@ void serve_metrics(const struct serve *s, struct buf *out)
         {"carrel_serve_http_written_bytes_total", "counter", "Bytes written.",
          (double)st.bytes_out},
         {"carrel_serve_answers_total", "counter", "Questions answered.", (double)s->answers_total},
+        {"carrel_serve_audit_groups_total", "counter", "Groups of records synced.",
+         (double)audit.groups},
+        {"carrel_serve_audit_failures_total", "counter", "Groups that could not be written.",
+         (double)audit.failures},
+        {"carrel_serve_audit_failing", "gauge", "1 while the audit cannot be written.",
+         audit.failing ? 1 : 0},
         {"carrel_serve_uploads_total", "counter", "Files taken.", (double)s->uploads_total},
     };
     for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
