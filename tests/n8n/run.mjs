@@ -206,9 +206,14 @@ try {
       { name: "Trigger", type: "n8n-nodes-carrel.carrelTrigger", parameters: { events: ["document.ingested", "document.failed"] }, credentials: carrelKey, webhookId: "6f1f1d3e-0000-4000-8000-000000000001" },
       { name: "Tell", type: "n8n-nodes-base.httpRequest", typeVersion: 4.2, parameters: { method: "POST", url: `${told}/told`, sendBody: true, specifyBody: "json", jsonBody: "={{ JSON.stringify($json) }}" } },
     ]);
-    n.import("workflow", [w]);
-    const p = n.run(["publish:workflow", `--id=${w.id}`]);
-    assert.equal(p.rc, 0, p.out + p.err);
+    const ticket = JSON.parse(readFileSync(join(root, "serve/n8n/workflows/ticket-answer.json"), "utf8"));
+    ticket.id = "ticket0000000000";
+    for (const node of ticket.nodes) if (node.credentials?.carrelApi) node.credentials = carrelKey;
+    n.import("workflow", [w, ticket]);
+    for (const one of [w, ticket]) {
+      const p = n.run(["publish:workflow", `--id=${one.id}`]);
+      assert.equal(p.rc, 0, p.out + p.err);
+    }
     await n.start();
     const hook = await until("n8n registers its webhook", async () => (await a.get("/api/webhooks").catch(() => ({ webhooks: [] }))).webhooks.find((x) => x.url.startsWith(`http://127.0.0.1:${PORT}/`)), { timeout: 60_000 });
     assert.deepEqual([...hook.events].sort(), ["document.failed", "document.ingested"]);
@@ -220,6 +225,16 @@ try {
     assert.equal(event.data.path, "notes/told.txt");
     const forged = await fetch(hook.url, { method: "POST", body: call.body, headers: { "content-type": "application/json", "webhook-id": "x", "webhook-timestamp": String(Math.floor(Date.now() / 1000)), "webhook-signature": "v1,AAAA" } });
     assert.equal(forged.status, 401, "a forged call starts nothing");
+    // the example, as it is but for the credential
+    const ask = (body) => fetch(`http://127.0.0.1:${PORT}/webhook/carrel-ticket`, { method: "POST", body: JSON.stringify(body), headers: { "content-type": "application/json" } });
+    const reply = await until("the ticket is answered", async () => {
+      const r = await ask({ subject: "Leave", text: "How many weeks of parental leave at full pay?" });
+      return r.ok && r.json();
+    }, { timeout: 60_000 });
+    assert.equal(reply.answered, true);
+    assert.match(reply.answer, /fourteen weeks/);
+    assert.ok(reply.sources.some((x) => x.includes("leave.txt")));
+    assert.equal((await (await ask({ subject: "Quantum", text: "Chromodynamics of gluons?" })).json()).answered, false);
   });
 } finally {
   if (process.env.CARREL_N8N_KEEP) console.log(n.folder);
