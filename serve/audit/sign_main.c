@@ -14,6 +14,7 @@
 #include <string.h>
 #include <sys/prctl.h>
 #include <sys/socket.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "base/audit/record.h"
@@ -202,16 +203,32 @@ static bool seal(void)
     return rc == 0;
 }
 
+/* Everybody's folder: whoever comes first makes it, and root makes it for the services' user. */
+static enum status make_system(const char *home, struct error *err)
+{
+    char path[PATH_MAX];
+    struct stat h;
+    enum status st = file_join(path, sizeof path, home, "system", err);
+    if (st == STATUS_OK && stat(home, &h) != 0) {
+        st = error_errno(err, errno, "%s", home);
+    }
+    if (st == STATUS_OK && mkdir(path, 0700) == 0) {
+        if (geteuid() == 0 && chown(path, h.st_uid, h.st_gid) != 0) {
+            st = error_errno(err, errno, "%s", path);
+        }
+    } else if (st == STATUS_OK && errno != EEXIST) {
+        st = error_errno(err, errno, "%s", path);
+    }
+    return st;
+}
+
 static enum status prepare(const char *home, struct signing *s, struct error *err)
 {
     char path[PATH_MAX];
     if (sodium_init() < 0) {
         return error_set(err, STATUS_INTERNAL, "no randomness");
     }
-    enum status st = file_join(path, sizeof path, home, "system", err);
-    if (st == STATUS_OK) {
-        st = file_mkdirs(path, 0700, err);
-    }
+    enum status st = make_system(home, err);
     if (st == STATUS_OK) {
         st = file_join(path, sizeof path, home, SIGNER_FOLDER, err);
     }

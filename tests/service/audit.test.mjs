@@ -3,7 +3,7 @@
 import assert from "node:assert/strict";
 import { execFileSync, spawnSync } from "node:child_process";
 import { createHash } from "node:crypto";
-import { appendFileSync, chmodSync, cpSync, existsSync, mkdtempSync, readFileSync, readdirSync, rmSync, statSync, truncateSync, writeFileSync } from "node:fs";
+import { appendFileSync, chmodSync, chownSync, cpSync, existsSync, mkdtempSync, readFileSync, readdirSync, rmSync, statSync, truncateSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { after, before, test } from "node:test";
@@ -282,4 +282,16 @@ test("if the audit cannot be written, no answer leaves", async () => {
   a = await startAppliance({ home: a.home, config: null });
   assert.ok((await a.post("/api/search", { query: "leave" })).passages.length > 0);
   assert.equal(verify(folder).verdict, "whole");
+});
+
+test("the signer, first in a new home, makes the folder that all share for the home's owner", { skip: process.getuid() !== 0 && "only root makes folders for others" }, () => {
+  const home = mkdtempSync(join(tmpdir(), "carrel-sign-"));
+  try {
+    chownSync(home, 65534, 65534);
+    spawnSync(join(binDir, "carrel-sign"), ["--home", home], { input: "" });
+    assert.equal(statSync(join(home, "system")).uid, 65534);
+    assert.equal(statSync(join(home, "signer")).uid, 0, "the key stays root's");
+  } finally {
+    rmSync(home, { recursive: true, force: true });
+  }
 });
