@@ -147,15 +147,10 @@ static void write_tenant(struct run *r, struct job *from)
             n++;
         }
     }
-    size_t before = r->lines.len;
-    if (s == STATUS_OK && r->a->export != NULL) {
-        audit_export_take(r->a->export, c->tenant, buf_view(&c->pending), &r->lines);
-    }
     if (s == STATUS_OK) {
         s = chain_commit(c, &err);
     }
     if (s != STATUS_OK) {
-        r->lines.len = before;
         r->failed = true;
         r->err = err;
         if (c != NULL) {
@@ -230,9 +225,19 @@ static void sign_due(struct run *r)
     write_anchor(r);
 }
 
+static void take_lines(void *data, const char *tenant, struct str lines)
+{
+    struct run *r = data;
+    audit_export_take(r->a->export, tenant, lines, &r->lines);
+}
+
 static void work(void *data)
 {
     struct run *r = data;
+    for (size_t i = 0; i < CHAINS_OPEN_MAX && r->a->export != NULL; i++) {
+        r->a->chains[i].on_commit = take_lines;
+        r->a->chains[i].commit_data = r;
+    }
     for (struct job *j = r->jobs; j != NULL; j = j->next) {
         if (j->items != NULL) {
             write_tenant(r, j);

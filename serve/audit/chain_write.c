@@ -359,6 +359,9 @@ enum status chain_commit(struct chain *c, struct error *err)
     c->unsigned_records += c->next_seq - c->seq;
     c->seq = c->next_seq;
     memcpy(c->head, c->next_head, sizeof c->head);
+    if (c->on_commit != NULL) {
+        c->on_commit(c->commit_data, c->tenant, buf_view(&c->pending));
+    }
     buf_reset(&c->pending);
     return STATUS_OK;
 }
@@ -433,7 +436,7 @@ void chain_close(struct chain *c)
     buf_deinit(&c->pending);
     char tenant[sizeof c->tenant];
     memcpy(tenant, c->tenant, sizeof tenant);
-    uint64_t used = c->used;
-    *c = (struct chain){.fd = -1, .used = used};
+    *c = (struct chain){
+        .fd = -1, .used = c->used, .on_commit = c->on_commit, .commit_data = c->commit_data};
     memcpy(c->tenant, tenant, sizeof tenant);
 }

@@ -39,6 +39,9 @@ struct chain {
     uint8_t next_head[SHA256_BYTES];
     bool in_transaction;
     uint64_t used;
+    /* every group's lines once they are durable; NULL: nobody wants them */
+    void (*on_commit)(void *data, const char *tenant, struct str lines);
+    void *commit_data;
 };
 
 /* One record's matter. */
