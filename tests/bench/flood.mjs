@@ -156,7 +156,7 @@ else {
     const x = spawnSync(join(binDir, "carrel"), ["audit", "export", "--tenant", tenant, "--home", a.home], { encoding: "utf8", maxBuffer: 1 << 30 });
     const rows = x.stdout.split("\n").filter(Boolean).map((l) => JSON.parse(l));
     const seen = new Map();
-    for (const r of rows) if (r.kind === "open" || r.kind === "close") seen.set(`${r.kind} ${r.call ?? r.id}`, (seen.get(`${r.kind} ${r.call ?? r.id}`) ?? 0) + 1);
+    for (const { type, call } of rows.map((r) => r.record ?? r)) if (type === "open" || type === "close") seen.set(`${type} ${call}`, (seen.get(`${type} ${call}`) ?? 0) + 1);
     const twice = [...seen].filter(([, n]) => n !== 1);
     const open = [...seen.keys()].filter((k) => k.startsWith("open ")).filter((k) => !seen.has(k.replace("open", "close")));
     console.log(`audit of ${tenant}: verify ${v.status === 0 ? "good" : `FAILED: ${v.stdout}${v.stderr}`}; ${seen.size} records of calls, ${twice.length} more than once, ${open.length} opened and not closed`);
