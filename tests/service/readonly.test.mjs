@@ -9,6 +9,7 @@ import { join } from "node:path";
 import { holding, startAppliance, until } from "./appliance.mjs";
 
 const needles = ["Qorvaxillian", "qorvaxillian", "qorvaxil"];
+// Questions do without them: the audit keeps what is asked.
 const text = "# Minutes\n\nThe Qorvaxillian ledger is kept in the cellar.\n";
 const sleep = (ms) => new Promise((done) => setTimeout(done, ms));
 
@@ -30,14 +31,14 @@ async function erased({ lock, unlock }) {
     a = await startAppliance({ home, config });
     const stays = async (when) => {
       await sleep(6500); // a rescan
-      assert.equal((await a.search("Qorvaxillian ledger")).filter((p) => /Qorvax/.test(p.text)).length, 0, when);
+      assert.equal((await a.search("ledger in the cellar")).filter((p) => /Qorvax/.test(p.text)).length, 0, when);
       const d = (await a.documents()).find((x) => x.path === "minutes.md");
       assert.ok(d === undefined || d.state === "failed", `${when}: ${JSON.stringify(d)}`);
       assert.deepEqual(holding(home, needles), [], when);
       assert.ok((await a.search("ferry pier")).length > 0, "the other document is still found");
     };
     const doc = (await a.settled({ n: 2 })).find((d) => d.path === "minutes.md");
-    assert.ok((await a.search("Qorvaxillian ledger")).length > 0);
+    assert.ok((await a.search("ledger in the cellar")).length > 0);
     const { id } = await a.post("/api/erasures", { documents: [doc.id] });
     const e = await until("the erasure is done", async () => {
       const x = await a.get(`/api/erasures/${id}`);
