@@ -137,6 +137,11 @@ static void note_close(struct chat *c, struct request *q, const char *outcome)
         const char *text = take_text(c, &all);
         a->answer = text == NULL ? a->answer : str_from(text);
     }
+    if (a->state == AUDIT_CALL_OPENING && a->answer.len > 0) {
+        /* the client left: the close waits for the open, and our text may be gone by then */
+        const char *copy = arena_strndup(&c->http->arena, a->answer.ptr, a->answer.len);
+        a->answer = copy == NULL ? STR("") : (struct str){copy, a->answer.len};
+    }
     a->cited = c->record.cited;
     a->calls = c->record.calls;
     a->error = c->failure.text;

@@ -53,7 +53,7 @@ test("a stop: short answers finish, long ones end with an error event of their d
 });
 
 test("a stream whose time is over says so", async () => {
-  const s = await startStill({ config: "http:\n  requests_per_minute: 0\n  request_timeout: 1s\n" });
+  const s = await startStill({ config: "http:\n  requests_per_minute: 0\n  request_timeout: 4s\n" });
   try {
     const text = await stream(s).ended;
     assert.match(text, /"error":\{"message":"[^"]*took longer than allowed/);
@@ -77,6 +77,25 @@ test("a reader that stops holds its own stream, and nobody else's", async () => 
     assert.equal((await fetch(s.url + "/api/health")).status, 503);
     slow.socket.destroy();
     other.socket.destroy();
+  } finally {
+    assert.deepEqual(await s.stop(), { code: 0, signal: null }, s.log.slice(-3000));
+  }
+});
+
+test("clients that leave while their call is being written down take nothing with them", async () => {
+  const s = await startStill({ config: "http:\n  requests_per_minute: 0\n" });
+  try {
+    for (let i = 0; i < 300; i += 10) {
+      await Promise.all(Array.from({ length: 10 }, async (_, j) => {
+        const c = stream(s);
+        await sleep(1 + ((i + j) % 30));
+        c.socket.destroy();
+      }));
+    }
+    await sleep(300);
+    assert.equal(s.child.exitCode, null, s.log.slice(-3000));
+    const metrics = await (await fetch(s.url + "/metrics", { headers: { authorization: `Bearer ${s.key}` } })).text();
+    assert.match(metrics, /carrel_serve_http_requests_in_flight 1\n/);
   } finally {
     assert.deepEqual(await s.stop(), { code: 0, signal: null }, s.log.slice(-3000));
   }
