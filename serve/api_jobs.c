@@ -79,11 +79,18 @@ static enum status find_job(sqlite3 *db, void *data, struct error *err)
     return jobs_get(db, op->q->who->user, op->id, op->q->arena, &op->row, err);
 }
 
+/* A key of his that may not ask reads no answers of his. */
+static bool may_see(const struct request *q, const struct job_row *r);
+
 static void on_job(struct request *q, const struct error *err)
 {
     struct job_op *op = q->op;
     if (err->code != STATUS_OK) {
         api_fail(q, err);
+        return;
+    }
+    if (!may_see(q, &op->row)) {
+        api_error(q, 404, NULL, "not_found", "There is no such job of this key's scopes.");
         return;
     }
     op->then(q);
@@ -142,6 +149,9 @@ static void on_jobs(struct request *q, const struct error *err)
     jsonw_open(&w, '[');
     for (size_t i = 0; i < op->n; i++) {
         bool running = false;
+        if (!may_see(q, &op->rows[i])) {
+            continue;
+        }
         bool alive = jobs_alive(q->serve->jobs, q->who->tenant, op->rows[i].id, &running);
         job_json(&w, &op->rows[i], alive, running);
     }
@@ -358,6 +368,16 @@ static const struct {
     {"ingest", NULL, watch_documents, ERRORS_OPENAI, SCOPE_INGEST | SCOPE_READ, true},
 };
 #define KINDS (sizeof kinds / sizeof kinds[0])
+
+static bool may_see(const struct request *q, const struct job_row *r)
+{
+    for (size_t i = 0; i < KINDS; i++) {
+        if (strcmp(kinds[i].kind, r->kind) == 0) {
+            return auth_may(q->who, ROLES_ALL, kinds[i].scopes);
+        }
+    }
+    return false;
+}
 
 static void start(struct request *q, size_t kind, const struct json *body, const char *callback)
 {

@@ -387,6 +387,11 @@ static bool ended(const struct principal *p)
     return p->revoked || (p->owner != NULL && (p->owner->disabled || p->owner->removed));
 }
 
+bool auth_ended(const struct principal *p, int64_t now_wall_ms)
+{
+    return ended(p) || (p->expires_wall_ms != 0 && p->expires_wall_ms <= now_wall_ms);
+}
+
 struct principal *auth_key(struct auth *a, struct str key)
 {
     uint8_t hash[SHA256_BYTES];
@@ -522,8 +527,8 @@ const struct session *auth_session(struct auth *a, struct str token, int64_t now
     uint8_t hash[SHA256_BYTES];
     sha256_of(token.ptr == NULL ? "" : token.ptr, token.len, hash);
     struct live_session *l = map_get(&a->sessions, hash_key(hash));
-    bool lives = l != NULL && l->s.expires_wall_ms > now_wall_ms && !ended(l->s.who) &&
-                 (l->s.who->expires_wall_ms == 0 || l->s.who->expires_wall_ms > now_wall_ms);
+    bool lives =
+        l != NULL && l->s.expires_wall_ms > now_wall_ms && !auth_ended(l->s.who, now_wall_ms);
     return lives ? &l->s : NULL;
 }
 

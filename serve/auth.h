@@ -84,6 +84,9 @@ void auth_close(struct auth *a); /* NULL is fine */
  * the key is, and when it is not. Whether it has expired and where it may come from is asked by
  * auth_key_now. */
 struct principal *auth_key(struct auth *a, struct str key);
+/* It was revoked, has expired, or its owner may not any more; a user: he may not any more. For what
+ * goes on after its call was answered. */
+bool auth_ended(const struct principal *p, int64_t now_wall_ms);
 /* NULL: it may be used now, from there, which is noted; otherwise why not. *expired: it is over. */
 const char *auth_key_now(struct auth *a, struct principal *p, const char *peer, int64_t now_wall_ms,
                          bool *expired);

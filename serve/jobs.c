@@ -34,7 +34,8 @@ struct job {
     void (*handler)(struct request *q);
     void (*look)(struct request *q);
     bool watches, running, writing, dead;
-    bool told; /* its end is in its row */
+    unsigned roles, scopes; /* who may have it run: asked again as long as it does */
+    bool told;              /* its end is in its row */
     int64_t created_wall_ms;
     int64_t deadline_ms; /* of its life, queued or not */
     /* the end */
@@ -281,6 +282,18 @@ static void fail(struct job *b, const char *state, const char *message)
 
 /* ---- running ---- */
 
+/* Whoever asked may have been disabled or made something else meanwhile, his key revoked. */
+static bool may_go_on(const struct job *b)
+{
+    const struct principal *who = b->q->who;
+    return !auth_ended(who, clock_wall_ms()) && auth_may(who, b->roles, b->scopes);
+}
+
+static void stop_job(struct job *b)
+{
+    fail(b, "failed", "who asked for the job may not any more");
+}
+
 static bool has_place(const struct jobs *j, const struct job *wanted)
 {
     size_t all = 0, own = 0, most = wanted->watches ? JOBS_WATCHING_MAX : JOBS_RUNNING_MAX;
@@ -300,8 +313,8 @@ static void run_job(struct job *b)
     struct request *q = b->q;
     struct error err;
     b->running = true;
-    if (q->who->revoked) {
-        fail(b, "failed", "the key that asked was revoked");
+    if (!may_go_on(b)) {
+        stop_job(b);
         return;
     }
     q->http->deadline_ms = b->deadline_ms;
@@ -352,6 +365,10 @@ static void on_tick(uv_timer_t *t)
         if (b->http != NULL && !b->writing && now > b->deadline_ms) {
             fail(b, "failed", "the job took longer than jobs.max_minutes");
             return;
+        }
+        if (b->http != NULL && !b->writing && !may_go_on(b)) {
+            stop_job(b);
+            continue;
         }
         if (b->http != NULL && b->running && b->look != NULL) {
             void (*look)(struct request *) = b->look;
@@ -477,6 +494,9 @@ static struct job *job_new(struct request *q, const struct job_request *r)
     if (r->path != NULL) {
         route_find(serve_routes, serve_routes_n, VERB_POST, str_from(r->path), &b->q->match);
     }
+    const struct route *as = b->q->match.route != NULL ? b->q->match.route : q->match.route;
+    b->roles = as->roles;
+    b->scopes = as->scopes;
     b->row = (struct job_row){.id = b->id,
                               .user = b->user,
                               .kind = b->kind,

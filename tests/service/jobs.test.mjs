@@ -114,6 +114,38 @@ test("a response in the background: queued, fetched by its id, gone on from, can
   await until("it failed", async () => (await call("GET", `/v1/responses/${bad.id}`)).body.status === "failed");
 });
 
+test("a key that may not ask reads no answers of its owner's; a job ends with the rights of who asked", { timeout: 60_000 }, async () => {
+  const anna = await a.post("/api/users", { name: "anna", role: "editor", password: "quiet river stones", must_change_password: false });
+  const key = async (scopes) => (await a.post("/api/keys", { name: "anna's", owner: anna.id, scopes })).key;
+  const asks = await key(["ask", "read"]), ingests = await key(["ingest"]);
+  const made = (await call("POST", "/api/jobs", { chat }, { key: asks })).body;
+  assert.equal((await over(made.id, asks)).status, "completed");
+  assert.equal((await call("GET", `/api/jobs/${made.id}`, undefined, { key: ingests })).status, 404);
+  assert.equal((await call("DELETE", `/api/jobs/${made.id}`, undefined, { key: ingests })).status, 404);
+  assert.deepEqual((await call("GET", "/api/jobs", undefined, { key: ingests })).body.jobs, []);
+  assert.equal((await call("GET", `/api/jobs/${made.id}`, undefined, { key: asks })).status, 200);
+
+  assert.equal((await call("POST", "/api/progress", { paused: true })).status, 200);
+  try {
+    a.drop("kitchen/paused.md", "# Later\n\nThis is read when reading goes on.\n");
+    const { id } = await until("it waits", async () => (await a.documents()).find((d) => d.path === "kitchen/paused.md"));
+    const wait = async () => (await call("POST", "/api/jobs", { ingest: { documents: [id] } }, { key: asks })).body.id;
+    const change = (body) => call("POST", `/api/users/${anna.id}`, body);
+    for (const [less, more] of [[{ disabled: true }, { disabled: false }], [{ role: "auditor" }, { role: "editor" }]]) {
+      const job = await wait();
+      await until("it runs", async () => (await call("GET", `/api/jobs/${job}`, undefined, { key: asks })).body.status === "running");
+      assert.equal((await change(less)).status, 200);
+      await new Promise((done) => setTimeout(done, 2500)); // it is looked at once a second
+      assert.equal((await change(more)).status, 200);
+      const end = (await call("GET", `/api/jobs/${job}`, undefined, { key: asks })).body;
+      assert.equal(end.status, "failed", JSON.stringify(less));
+      assert.match(end.result.error.message, /may not any more/);
+    }
+  } finally {
+    await call("POST", "/api/progress", { paused: false });
+  }
+});
+
 test("n answers to one question, whole and as a stream", { timeout: 60_000 }, async () => {
   const whole = (await call("POST", "/v1/chat/completions", { ...chat, n: 3, seed: 1 })).body;
   assert.deepEqual(whole.choices.map((c) => [c.index, c.finish_reason]), [[0, "stop"], [1, "stop"], [2, "stop"]]);
