@@ -4,6 +4,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -38,6 +39,8 @@ struct audit {
     struct audit_policy policy;
     char home[PATH_MAX], anchor[PATH_MAX];
     uv_timer_t tick;
+    uv_poll_t signer; /* has ended, or serve has */
+    unsigned open_handles;
     struct job *first, **last;
     size_t queued;
     bool running, closing, ended;
@@ -289,9 +292,12 @@ static void note(struct audit *a, const struct run *r)
     }
 }
 
-static void on_tick_closed(uv_handle_t *h)
+static void on_handle_closed(uv_handle_t *h)
 {
     struct audit *a = h->data;
+    if (--a->open_handles > 0) {
+        return;
+    }
     void (*closed)(void *) = a->on_closed;
     void *data = a->closed_data;
     free(a);
@@ -301,7 +307,24 @@ static void on_tick_closed(uv_handle_t *h)
 static void on_export_closed(void *data)
 {
     struct audit *a = data;
-    uv_close((uv_handle_t *)&a->tick, on_tick_closed);
+    a->open_handles = 2;
+    uv_close((uv_handle_t *)&a->tick, on_handle_closed);
+    uv_close((uv_handle_t *)&a->signer, on_handle_closed);
+}
+
+/* Nobody but the start of serve can begin another: the key is out of reach by now. What is under
+ * way is still recorded, and the supervisor starts both anew. */
+static void on_signer_gone(uv_poll_t *p, int status, int events)
+{
+    struct audit *a = p->data;
+    (void)status;
+    (void)events;
+    (void)uv_poll_stop(p);
+    if (!a->closing) {
+        LOG_ERROR("the signer of the audit is gone: serve ends, to be started with a new one",
+                  LOG_END);
+        (void)raise(SIGTERM);
+    }
 }
 
 static void finished(void *data)
@@ -504,6 +527,13 @@ enum status audit_open(uv_loop_t *loop, const char *home, const struct settings 
         free(a);
         return s;
     }
+    int rc = uv_poll_init(loop, &a->signer, signer);
+    if (rc != 0) {
+        free(a);
+        return error_set(err, STATUS_IO, "the audit's signer: %s", uv_strerror(rc));
+    }
+    a->signer.data = a;
+    (void)uv_poll_start(&a->signer, UV_DISCONNECT, on_signer_gone);
     (void)uv_timer_init(loop, &a->tick);
     a->tick.data = a;
     (void)uv_timer_start(&a->tick, on_tick, TICK_MS, TICK_MS);

@@ -129,6 +129,19 @@ test("serve cannot reach the key that signs", async () => {
   assert.ok(fds.length > 0);
 });
 
+test("the signer is killed: serve is started anew with another one, and the chain goes on", async () => {
+  const signer = () => spawnSync("pgrep", ["-f", `carrel-sign --home ${a.home}`], { encoding: "utf8" }).stdout.trim().split("\n")[0];
+  const before = signer();
+  process.kill(Number(before), "SIGKILL");
+  await until("another signer", async () => signer() !== "" && signer() !== before);
+  await until("an answer", async () => (await a.request("/api/search", { method: "POST", body: { query: "library" } }).catch(() => null))?.status === 200);
+  await until("a signature", async () => {
+    const r = JSON.parse(carrel("audit", "verify", "--json", "--home", a.home).out);
+    assert.equal(r.verdict, "whole", JSON.stringify(r.findings));
+    return r.seq - r.signed_seq <= 1;
+  });
+});
+
 test("a backup has the audit, and what is restored verifies", async () => {
   const target = join(dirname(a.home), "backups");
   const taken = carrel("backup", target, "--home", a.home);
