@@ -23,7 +23,7 @@
 #define VALUE_MAX 512 /* bytes of an attribute */
 
 struct found_passage {
-    const Rt__RankedPassage *ranked;
+    Rt__RankedPassage *ranked;
     struct attached_file row;
     bool has_row;
 };
@@ -149,12 +149,38 @@ static enum status find_rows(sqlite3 *db, void *data, struct error *err)
     return st;
 }
 
+/* What was asked and what is shown, for the audit. */
+static bool note(struct request *q, const struct searching *s)
+{
+    struct buf asked;
+    Rt__RankedPassage **shown = arena_array(q->arena, s->n + 1, sizeof *shown);
+    buf_init(&asked, QUERIES_MAX * (SEARCH_QUERY_BYTES_MAX + 1));
+    for (size_t i = 0; i < s->n_queries; i++) {
+        buf_z(&asked, i == 0 ? "" : "\n");
+        buf_str(&asked, s->queries[i]);
+    }
+    audit_note_question(q, buf_view(&asked));
+    buf_deinit(&asked);
+    if (shown == NULL) {
+        return false;
+    }
+    for (size_t i = 0; i < s->n; i++) {
+        shown[i] = s->found[i].ranked;
+    }
+    audit_note_passages(q, shown, s->n);
+    return true;
+}
+
 static void tell(struct request *q, const struct error *err)
 {
     const struct searching *s = q->op;
     struct jsonw w;
     if (err->code != STATUS_OK) {
         api_fail(q, err);
+        return;
+    }
+    if (!note(q, s)) {
+        api_out_of_memory(q);
         return;
     }
     api_object_begin(q, &w);
@@ -190,7 +216,7 @@ static bool passes(const struct searching *s, const char *document)
 }
 
 /* Best first; what two queries find is there once, with the better score. */
-static void add(struct searching *s, const Rt__RankedPassage *r)
+static void add(struct searching *s, Rt__RankedPassage *r)
 {
     size_t at = s->n;
     if ((double)r->score < s->threshold || !passes(s, r->passage->document)) {

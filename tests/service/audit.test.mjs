@@ -103,6 +103,17 @@ test("search, explain, text, original, rerank, and the tools of agents leave rec
   assert.equal(verify(folder).unfinished, 0);
 });
 
+test("a vector store's search says what was asked and which passages were shown", async () => {
+  const { data } = await a.get("/v1/vector_stores");
+  const found = await a.post(`/v1/vector_stores/${data[0].id}/search`, { query: ["parental leave", "opening hours"] });
+  assert.ok(found.data.length > 0);
+  const open = records().findLast((r) => r.type === "open" && r.what === "POST /v1/vector_stores/{id}/search");
+  assert.equal(open.passages, found.data.length);
+  const kept = text(open.seq).text;
+  assert.match(kept.question, /parental leave\nopening hours/);
+  assert.deepEqual(kept.passages.map((p) => p.passage), found.data.map((f) => f.carrel.passage));
+});
+
 test("an administrative act is recorded with who and on what, without secrets", async () => {
   const made = await a.post("/api/keys", { name: "auditee", groups: [] });
   const act = records().findLast((r) => r.act === "key.create");
