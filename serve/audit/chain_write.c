@@ -311,9 +311,16 @@ static enum status next_segment(struct chain *c, struct error *err)
     if (c->size < AUDIT_SEGMENT_BYTES) {
         return STATUS_OK;
     }
+    int full = c->fd;
+    size_t size = c->size;
     c->segment++;
     c->size = 0;
-    return open_segment(c, true, err);
+    enum status s = open_segment(c, true, err);
+    if (s != STATUS_OK && c->fd == full) { /* it stays what is cut back, to its own length */
+        c->segment--;
+        c->size = size;
+    }
+    return s;
 }
 
 static void give_up(struct chain *c)

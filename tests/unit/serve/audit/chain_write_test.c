@@ -1,0 +1,109 @@
+#include <limits.h>
+#include <setjmp.h>
+#include <signal.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/prctl.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <cmocka.h>
+
+#include "base/file.h"
+#include "serve/audit/chain_write.h"
+#include "serve/audit/signer.h"
+
+/* carrel-sign's place taken: it tells a key and signs nothing. */
+static int signer_new(void)
+{
+    int pair[2];
+    assert_int_equal(socketpair(AF_UNIX, SOCK_SEQPACKET, 0, pair), 0);
+    pid_t pid = fork();
+    if (pid == 0) {
+        struct signer_ask ask;
+        (void)prctl(PR_SET_PDEATHSIG, SIGKILL);
+        (void)close(pair[0]);
+        while (recv(pair[1], &ask, sizeof ask, 0) == (ssize_t)sizeof ask) {
+            struct signer_reply reply;
+            memset(&reply, 0, sizeof reply);
+            reply.to = ask;
+            reply.verdict = SIGNER_SIGNED;
+            memset(reply.key, 7, sizeof reply.key);
+            (void)send(pair[1], &reply, sizeof reply, MSG_NOSIGNAL);
+        }
+        _exit(0);
+    }
+    (void)close(pair[1]);
+    return pair[0];
+}
+
+static off_t length(const char *home, const char *name)
+{
+    char path[PATH_MAX];
+    struct stat st;
+    (void)snprintf(path, sizeof path, "%s/tenants/main/audit/%s", home, name);
+    return stat(path, &st) == 0 ? st.st_size : -1;
+}
+
+static enum status write_some(struct chain *c, const struct audit_policy *p, size_t n)
+{
+    static const char *const keys[] = {"a", "b", "c", "d", "e", "f", "g", "h"};
+    static char filler[512];
+    struct error err;
+    struct buf fields;
+    memset(filler, 'x', sizeof filler - 1);
+    enum status s = chain_ready(c, p, &err);
+    for (size_t i = 0; i < n && s == STATUS_OK; i++) {
+        buf_init(&fields, 7 * (size_t)1024);
+        for (size_t k = 0; k < sizeof keys / sizeof keys[0]; k++) {
+            audit_field_z(&fields, keys[k], filler);
+        }
+        struct audit_matter m = {.type = "open", .fields = buf_view(&fields)};
+        s = chain_add(c, p, &m, 1000, &err);
+        buf_deinit(&fields);
+    }
+    return s == STATUS_OK ? chain_commit(c, &err) : s;
+}
+
+/* A full file is whole and stays whole while the next one cannot be begun. */
+static void next_file_cannot_be_begun(void **state)
+{
+    char home[] = "/tmp/carrel-chain-XXXXXX";
+    char next[PATH_MAX];
+    struct chain c = {.fd = -1, .tenant = "main"};
+    struct error err;
+    (void)state;
+    assert_non_null(mkdtemp(home));
+    struct audit_policy p = {.home = home, .signer = signer_new(), .payload = AUDIT_KEEP};
+    assert_int_equal(write_some(&c, &p, 1), STATUS_OK);
+    while (c.size < AUDIT_SEGMENT_BYTES) {
+        assert_int_equal(write_some(&c, &p, 400), STATUS_OK);
+    }
+    int64_t seq = c.seq;
+    off_t full = length(home, "00000001.log");
+    (void)snprintf(next, sizeof next, "%s/tenants/main/audit/00000002.log", home);
+    assert_int_equal(symlink("nowhere/at-all", next), 0); /* O_NOFOLLOW: it cannot be opened */
+    assert_int_not_equal(write_some(&c, &p, 1), STATUS_OK);
+    assert_int_equal(length(home, "00000001.log"), full);
+    assert_int_equal(unlink(next), 0);
+    assert_int_equal(write_some(&c, &p, 1), STATUS_OK);
+    assert_int_equal(c.seq, seq + 2); /* "start", and the one */
+    assert_true(length(home, "00000001.log") >= full);
+    assert_true(length(home, "00000002.log") > 0);
+    chain_close(&c);
+    (void)close(p.signer);
+    assert_int_equal(file_remove_tree(home, &err), STATUS_OK);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(next_file_cannot_be_begun),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
