@@ -5,6 +5,8 @@
 #include "base/clock.h"
 #include "serve/http/conn.h"
 
+#define LAST_WORDS_MS 2000
+
 struct http_request *request_new(struct http_conn *c)
 {
     struct http_request *r = calloc(1, sizeof *r);
@@ -132,6 +134,8 @@ void request_fail(struct http_request *r, int status, const char *type, const ch
     r->on_fail = NULL;
     if (r->answer == ANSWER_STREAM && on_fail != NULL && !r->conn->closing) {
         r->close_after = true;
+        r->deadline_ms =
+            clock_monotonic_ms() + LAST_WORDS_MS; /* they may have to be recorded first */
         on_fail(r, message);
         return;
     }

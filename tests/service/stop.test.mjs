@@ -53,7 +53,7 @@ test("a stop: short answers finish, long ones end with an error event of their d
 });
 
 test("a stream whose time is over says so", async () => {
-  const s = await startStill({ config: "http:\n  requests_per_minute: 0\n  request_timeout: 4s\n" });
+  const s = await startStill({ config: "http:\n  requests_per_minute: 0\n  request_timeout: 2s\n" });
   try {
     const text = await stream(s).ended;
     assert.match(text, /"error":\{"message":"[^"]*took longer than allowed/);
