@@ -12,6 +12,7 @@
 #include "serve/passage.h"
 #include "serve/request.h"
 #include "serve/service.h"
+#include "serve/share.h"
 
 #define ANSWER_MAX ((size_t)4 << 20)
 
@@ -372,6 +373,7 @@ static bool gate(struct http_request *r, int status)
     }
     c->status = status;
     q->on_gone = NULL; /* it has answered */
+    share_leave(q->serve->share, &q->place); /* the cores are free while the disk writes */
     if (act_of(q) != NULL) {
         c->details = details(q);
     }
