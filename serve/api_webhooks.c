@@ -1,6 +1,6 @@
 /* /api/webhooks: endpoints that are told what happens, their log, a test, their secrets. For
- * administrators, and for machines whose key may manage documents: an endpoint of such a key hears
- * only of documents that the key may read. A secret is shown once. */
+ * administrators, and for machines whose key may manage documents: such a key has its own endpoints
+ * and no others, and they hear only of documents that it may read. A secret is shown once. */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -22,6 +22,7 @@ struct hook_op {
     enum status (*work)(sqlite3 *db, struct hook_op *op, struct error *err);
     int status;     /* of the answer */
     const char *id; /* in the path */
+    const char *by; /* whose endpoints the caller may touch; NULL: an administrator's all */
     bool on, secret;
     uint64_t limit;
     struct buf out;
@@ -54,7 +55,9 @@ static void on_done(const struct error *err, struct buf *json, void *data)
 static enum status work(sqlite3 *db, void *data, struct error *err)
 {
     struct hook_op *op = data;
-    enum status s = op->work(db, op, err);
+    enum status s =
+        op->id != NULL && op->by != NULL ? webhooks_store_own(db, op->id, op->by, err) : STATUS_OK;
+    s = s == STATUS_OK ? op->work(db, op, err) : s;
     return s == STATUS_OK && buf_status(&op->out) != STATUS_OK
                ? error_set(err, buf_status(&op->out), "the answer is too long")
                : s;
@@ -69,6 +72,7 @@ static struct hook_op *op_new(struct request *q)
     }
     op->q = q;
     op->status = 200;
+    op->by = q->who->admin ? NULL : q->who->user;
     buf_init(&op->out, OUT_BYTES);
     return op;
 }
@@ -112,7 +116,7 @@ static enum status list_work(sqlite3 *db, struct hook_op *op, struct error *err)
     struct jsonw w;
     jsonw_init(&w, &op->out);
     jsonw_open(&w, '{');
-    enum status st = webhooks_store_list(db, NULL, &w, err);
+    enum status st = webhooks_store_list(db, NULL, op->by, &w, err);
     jsonw_key(&w, "events");
     jsonw_open(&w, '[');
     for (const struct webhook_event *e = webhook_events; e->name != NULL; e++) {
@@ -137,7 +141,7 @@ static enum status get_work(sqlite3 *db, struct hook_op *op, struct error *err)
 {
     struct jsonw w;
     jsonw_init(&w, &op->out);
-    return webhooks_store_list(db, op->id, &w, err);
+    return webhooks_store_list(db, op->id, op->by, &w, err);
 }
 
 void api_webhook_get(struct request *q)
@@ -276,7 +280,7 @@ static enum status add_work(sqlite3 *db, struct hook_op *op, struct error *err)
         return s;
     }
     jsonw_init(&w, &op->out);
-    s = webhooks_store_list(db, op->n.id, &w, err);
+    s = webhooks_store_list(db, op->n.id, op->by, &w, err);
     if (s == STATUS_OK && op->out.len > 0) { /* the secret becomes the object's last field */
         op->out.len--;
         w.comma = true;

@@ -45,7 +45,23 @@ static void webhook_json(struct jsonw *w, sqlite3_stmt *st)
     jsonw_close(w, '}');
 }
 
-enum status webhooks_store_list(sqlite3 *db, const char *id, struct jsonw *w, struct error *err)
+enum status webhooks_store_own(sqlite3 *db, const char *id, const char *by, struct error *err)
+{
+    sqlite3_stmt *st = NULL;
+    bool row = false;
+    enum status s = db_prepare(db, "SELECT 1 FROM webhooks WHERE id=?1 AND by=?2", &st, err);
+    if (s == STATUS_OK) {
+        (void)sqlite3_bind_text(st, 1, id, -1, SQLITE_STATIC);
+        (void)sqlite3_bind_text(st, 2, by, -1, SQLITE_STATIC);
+        s = db_row(st, &row, err);
+    }
+    (void)sqlite3_finalize(st);
+    return s == STATUS_OK && !row ? error_set(err, STATUS_NOT_FOUND, "there is no such webhook")
+                                  : s;
+}
+
+enum status webhooks_store_list(sqlite3 *db, const char *id, const char *by, struct jsonw *w,
+                                struct error *err)
 {
     sqlite3_stmt *st = NULL;
     bool row = false;
@@ -55,10 +71,14 @@ enum status webhooks_store_list(sqlite3 *db, const char *id, struct jsonw *w, st
         "SELECT id,name,url,events,enabled,why,by,created_wall_ms,failing_wall_ms,ok_wall_ms,"
         " (SELECT count(*) FROM deliveries d WHERE d.webhook=w.id AND d.state=0),"
         " (SELECT count(*) FROM deliveries d WHERE d.webhook=w.id AND d.state=2)"
-        " FROM webhooks w WHERE ?1 IS NULL OR id=?1 ORDER BY created_wall_ms, id",
+        " FROM webhooks w WHERE (?1 IS NULL OR id=?1) AND (?2 IS NULL OR by=?2) ORDER BY "
+        "created_wall_ms, id",
         &st, err);
     if (s == STATUS_OK && id != NULL) {
         (void)sqlite3_bind_text(st, 1, id, -1, SQLITE_STATIC);
+    }
+    if (s == STATUS_OK && by != NULL) {
+        (void)sqlite3_bind_text(st, 2, by, -1, SQLITE_STATIC);
     }
     if (id == NULL) {
         jsonw_key(w, "webhooks");

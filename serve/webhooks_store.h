@@ -123,9 +123,13 @@ enum status webhooks_store_secret(sqlite3 *db, const char *id, uint8_t secret[WE
 /* A delivery of the event "ping" to this endpoint alone, on or not; its id in out. */
 enum status webhooks_store_ping(sqlite3 *db, const char *tenant, const char *id, char out[ID_CAP],
                                 struct error *err) MUST_CHECK;
-/* "webhooks": [...] into the open object; id NULL: all of them. NOT_FOUND. */
+/* NOT_FOUND: there is none, or somebody else made it. */
+enum status webhooks_store_own(sqlite3 *db, const char *id, const char *by,
+                               struct error *err) MUST_CHECK;
+/* "webhooks": [...] into the open object; id NULL: all of them, or those that `by` made. NOT_FOUND.
+ */
 struct jsonw;
-enum status webhooks_store_list(sqlite3 *db, const char *id, struct jsonw *w,
+enum status webhooks_store_list(sqlite3 *db, const char *id, const char *by, struct jsonw *w,
                                 struct error *err) MUST_CHECK;
 /* "deliveries": the newest of an endpoint. */
 enum status webhooks_store_log(sqlite3 *db, const char *id, int64_t limit, struct jsonw *w,

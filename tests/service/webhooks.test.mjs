@@ -238,7 +238,13 @@ test("who may, and a machine's endpoint hears of what its key may read", async (
   await sleep(500);
   const paths = hook.of("document.ingested", "/machine").map((g) => g.json.data.path).sort();
   assert.deepEqual(paths, ["hr/pay.txt", "notes/open.txt"]);
-  for (const x of [w, all]) await a.request(`/api/webhooks/${x.id}`, { method: "DELETE" });
+  const seen = await (await a.request("/api/webhooks", { key: machine })).json();
+  assert.deepEqual(seen.webhooks.map((x) => x.id), [w.id], "others' endpoints are not there for it");
+  for (const [method, tail, body] of [["GET", ""], ["GET", "/deliveries"], ["POST", "", { enabled: false }], ["POST", "/test", {}], ["POST", "/secret", {}], ["DELETE", ""]]) {
+    assert.equal((await a.request(`/api/webhooks/${all.id}${tail}`, { key: machine, method, body })).status, 404, `${method} ${tail}`);
+    if (method !== "DELETE") assert.ok((await a.request(`/api/webhooks/${w.id}${tail}`, { key: machine, method, body })).status < 300, `${method} ${tail}`);
+  }
+  for (const x of [w, all]) assert.equal((await a.request(`/api/webhooks/${x.id}`, { method: "DELETE" })).status, 200);
 });
 
 test("the command line: add, list, test, log, off, remove", async () => {
