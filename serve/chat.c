@@ -8,8 +8,9 @@
  *   on_opened     ... the audit's first record is durable, and the stream begins
  *   on_finished   generate is through: the audit's second record and the answer's (answers.h) are
  *                 written ...
- *   conclude      ... and then the last event, or the whole answer, goes out; 503, or a stream cut,
- *                 when one of them could not be written
+ *   conclude      ... and then it is kept (conversations, responses) and the last event, or the
+ *                 whole answer, goes out; 503, or a stream cut, when one of them could not be
+ *                 written
  *
  * A client that leaves cancels both calls; the records then say "cancelled". */
 #include <stdlib.h>
@@ -74,22 +75,30 @@ static const char *cited_json(struct chat *c)
     return take_text(c, &b);
 }
 
+static void call_names(struct jsonw *w, const struct chat_call *calls, size_t n)
+{
+    for (size_t i = 0; i < n; i++) {
+        jsonw_str(w, str_from(calls[i].name));
+    }
+}
+
 /* Which functions, not with what: arguments may hold what the passages say. */
 static const char *calls_json(struct chat *c)
 {
     struct buf b;
     struct jsonw w;
-    if (c->n_calls == 0) {
-        return NULL;
-    }
-    buf_init(&b, 16384);
+    size_t n = c->n_calls;
+    buf_init(&b, 65536);
     jsonw_init(&w, &b);
     jsonw_open(&w, '[');
-    for (size_t i = 0; i < c->n_calls; i++) {
-        jsonw_str(&w, str_from(c->calls[i].name));
+    for (size_t i = 0; i < c->n_over; i++) { /* of every answer, where several were asked for */
+        n += c->over[i].n_calls;
+        call_names(&w, c->over[i].calls, c->over[i].n_calls);
     }
+    call_names(&w, c->calls, c->n_calls);
     jsonw_close(&w, ']');
-    return take_text(c, &b);
+    const char *names = take_text(c, &b);
+    return n == 0 ? NULL : names;
 }
 
 static void conclude(struct chat *c);
@@ -188,7 +197,6 @@ static void record(struct chat *c, const char *outcome)
         .turns_expired_ms = responses_expired_ms(q->serve->settings->responses.keep_days),
     };
     struct http_request *http = c->http;
-    bool keeps = c->complete && c->dialect->keep != NULL;
     note_close(c, q, outcome);
     /* both may be over at once */
     http_request_hold(http);
@@ -196,12 +204,6 @@ static void record(struct chat *c, const char *outcome)
     http_request_hold(http);
     c->writing = 2;
     answers_write(q->serve->answers, &c->record, on_recorded, c);
-    if (keeps) {
-        c->dialect->keep(c);
-    }
-    if (c->complete) {
-        chat_conversation_keep(c);
-    }
     if (c->opened) {
         audit_close_now(q, on_audited);
     } else { /* what the gate writes with the error is enough */
@@ -255,6 +257,12 @@ static void conclude(struct chat *c)
         (void)error_set(&c->failure, STATUS_UNAVAILABLE,
                         "The record of this answer cannot be written, so it is not given: an "
                         "administrator finds the reason in GET /api/status and in the log.");
+    }
+    if (c->complete) { /* not sooner: what is kept can be read */
+        if (c->dialect->keep != NULL) {
+            c->dialect->keep(c);
+        }
+        chat_conversation_keep(c);
     }
     c->q = c->complete ? q : NULL;
     if (!c->complete) {
@@ -580,6 +588,9 @@ static const char *search_json(struct chat *c)
     jsonw_init(&w, &b);
     jsonw_open(&w, '{');
     search_models(&w, c->found);
+    if (c->rewritten.text[0] != '\0') {
+        jsonw_field_z(&w, "rewritten", c->rewritten.text);
+    }
     jsonw_close(&w, '}');
     return take_text(c, &b);
 }

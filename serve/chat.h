@@ -24,7 +24,7 @@ struct chat_dialect {
      * Of c only q, more and dialect are set. NULL: it is one. */
     enum status (*translate)(struct chat *c, const struct json *body, struct buf *out,
                              const char **param, struct error *err);
-    /* The answer is complete and in c; its record is being written. May be NULL. */
+    /* The answer is complete and in c, and recorded. May be NULL. */
     void (*keep)(struct chat *c);
     /* A stream: its first event; text; the latest call; the end; an error in the middle. */
     void (*begin)(struct chat *c);
@@ -66,13 +66,13 @@ struct chat {
     bool first;    /* the first reply has come */
     bool complete; /* the last reply has come */
     bool paused;
-    bool opened;     /* its record is in the audit: something may be shown */
-    bool finished;   /* generate is through: ended tells how */
+    bool opened;   /* its record is in the audit: something may be shown */
+    bool finished; /* generate is through: ended tells how */
     bool recorded;
     unsigned writing; /* records on their way: of the audit, of answers */
     struct error ended;
     struct error unwritten; /* a record could not be written */
-    struct buf text; /* the answer */
+    struct buf text;        /* the answer */
     struct rpc_request *rpc;
     /* what generate said; all in the arena */
     const char *engine, *model, *note, *finish_reason, *route_json;

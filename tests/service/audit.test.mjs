@@ -261,7 +261,11 @@ test("erased texts are gone, byte for byte, and verify says erased", async () =>
 
 test("if the audit cannot be written, no answer leaves", async () => {
   const dir = join(folder, "audit");
-  // the file is taken away and a folder lies in its place: every reopening fails
+  const ask = { model: "carrel", messages: [{ role: "user", content: "How long is parental leave?" }] };
+  const kept = (await a.post("/v1/chat/completions", { ...ask, conversation: "new" })).carrel.conversation;
+  const turns = async () => (await a.get(`/api/conversations/${kept}`)).exchanges.length;
+  await until("it is kept", async () => await turns() === 1);
+  // the last record is damaged: every reopening fails
   await a.stop({ keep: true });
   const n = readdirSync(dir).sort().at(-1);
   const bytes = readFileSync(join(dir, n));
@@ -274,6 +278,8 @@ test("if the audit cannot be written, no answer leaves", async () => {
     ["POST", "/api/explain", { query: "leave" }],
     ["POST", "/v1/chat/completions", { model: "carrel", messages: [{ role: "user", content: "How long is parental leave?" }] }],
     ["POST", "/v1/chat/completions", { model: "carrel", stream: true, messages: [{ role: "user", content: "How long is parental leave?" }] }],
+    ["POST", "/v1/chat/completions", { ...ask, conversation: kept }],
+    ["POST", "/v1/chat/completions", { ...ask, conversation: kept, stream: true }],
     ["POST", "/v1/responses", { model: "carrel", input: "How long is parental leave?" }],
     ["POST", "/v1/messages", { model: "carrel", max_tokens: 100, messages: [{ role: "user", content: "How long is parental leave?" }] }],
     ["POST", "/api/chat", { model: "carrel", messages: [{ role: "user", content: "How long is parental leave?" }] }],
@@ -292,6 +298,7 @@ test("if the audit cannot be written, no answer leaves", async () => {
   writeFileSync(join(dir, n), bytes);
   a = await startAppliance({ home: a.home, config: null });
   assert.ok((await a.post("/api/search", { query: "leave" })).passages.length > 0);
+  assert.equal(await turns(), 1); // nor is it kept, to be read later
   assert.equal(verify(folder).verdict, "whole");
 });
 
