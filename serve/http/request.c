@@ -49,6 +49,7 @@ struct http_request *http_request_detached(struct http_server *s,
     r->head = head;
     r->server = s;
     r->refs = 1;
+    r->detached = true;
     r->sink = sink;
     r->sink_data = data;
     r->body_state = BODY_COMPLETE;
@@ -57,7 +58,6 @@ struct http_request *http_request_detached(struct http_server *s,
     buf_init(&r->body, s->limits.max_body_bytes);
     buf_init(&r->headers, 16384);
     id_new(r->id);
-    s->stats.requests_in_flight++;
     return r;
 }
 
@@ -85,7 +85,7 @@ static void detach(struct http_request *r)
     r->head = NULL;
     r->on_drain = NULL;
     r->answer = ANSWER_OVER;
-    s->stats.requests_in_flight--;
+    s->stats.requests_in_flight -= r->detached ? 0 : 1;
     s->cb.on_done(r, r->status, s->cb.data);
     http_request_release(r);
 }
