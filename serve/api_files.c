@@ -483,6 +483,46 @@ static void delete_next(struct request *q)
     api_unary(q, PEER_INGEST, &ig_delete_method, 0, &ask.base, on_document_deleted);
 }
 
+/* Ingest knows files, not readers: all of it goes that the store shows to whoever deletes, or that
+ * he attached himself; where something is hidden from him, nothing goes. */
+static void look_next(struct request *q);
+
+static void on_may_read(struct request *q, const ProtobufCMessage *m, const struct error *err)
+{
+    struct file_op *op = q->op;
+    if (vs_get_document_reply(m) == NULL && err->code == STATUS_NOT_FOUND) {
+        api_error(q, 404, NULL, "not_found", "There is no such file.");
+    } else if (vs_get_document_reply(m) == NULL) {
+        api_fail(q, err);
+    } else {
+        op->next++;
+        look_next(q);
+    }
+}
+
+static bool goes_unasked(const struct request *q, const struct attached_file *f)
+{
+    bool made_here = f->file != NULL && strcmp(f->document, f->file) != 0;
+    return q->who->admin || f->document[0] == '\0' ||
+           (made_here && strcmp(f->user, q->who->user) == 0);
+}
+
+static void look_next(struct request *q)
+{
+    struct file_op *op = q->op;
+    Vs__GetDocumentRequest look = VS__GET_DOCUMENT_REQUEST__INIT;
+    while (op->next < op->n_places && goes_unasked(q, &op->places[op->next])) {
+        op->next++;
+    }
+    if (op->next == op->n_places) {
+        op->next = 0;
+        delete_next(q);
+        return;
+    }
+    look.document = pb_text(op->places[op->next].document);
+    api_unary(q, PEER_VECTORSTORE, &vs_get_document_method, 0, &look.base, on_may_read);
+}
+
 static enum status find_places(sqlite3 *db, void *data, struct error *err)
 {
     struct file_op *op = data;
@@ -503,10 +543,10 @@ static void on_places(struct request *q, const struct error *err)
             api_out_of_memory(q);
             return;
         }
-        op->places->document = op->document;
+        *op->places = (struct attached_file){.document = op->document};
         op->n_places = 1;
     }
-    delete_next(q);
+    look_next(q);
 }
 
 static void delete_file(struct request *q)

@@ -10,6 +10,7 @@
 #include "serve/api.h"
 #include "serve/search_request.h"
 #include "serve/tenant_run.h"
+#include "vectorstore/vectorstore_rpc.h"
 
 #define NAME_MAX_BYTES 120 /* of a collection made here */
 #define NAMES_TRIED 50
@@ -436,6 +437,42 @@ static void on_others(struct request *q, const ProtobufCMessage *m)
     }
 }
 
+/* Before anything goes: a store that holds what its caller may not read is not his to delete. */
+static void look_next(struct request *q);
+
+static void on_may_read(struct request *q, const ProtobufCMessage *m, const struct error *err)
+{
+    struct stores *s = q->op;
+    if (vs_get_document_reply(m) == NULL && err->code == STATUS_NOT_FOUND) {
+        api_error(q, 409, NULL, "conflict",
+                  "The vector store holds files that others attached: only an administrator "
+                  "deletes it.");
+    } else if (vs_get_document_reply(m) == NULL) {
+        api_fail(q, err);
+    } else {
+        s->removal->at++;
+        look_next(q);
+    }
+}
+
+static void look_next(struct request *q)
+{
+    struct stores *s = q->op;
+    struct removal *r = s->removal;
+    Vs__GetDocumentRequest look = VS__GET_DOCUMENT_REQUEST__INIT;
+    while (r->at < r->n && (q->who->admin || !attached_here(&r->rows[r->at]) ||
+                            strcmp(r->rows[r->at].user, q->who->user) == 0)) {
+        r->at++;
+    }
+    if (r->at == r->n) {
+        r->at = 0;
+        remove_next(q);
+        return;
+    }
+    look.document = pb_text(r->rows[r->at].document);
+    api_unary(q, PEER_VECTORSTORE, &vs_get_document_method, 0, &look.base, on_may_read);
+}
+
 static void on_others_end(struct request *q, const struct error *err)
 {
     const struct stores *s = q->op;
@@ -447,7 +484,7 @@ static void on_others_end(struct request *q, const struct error *err)
                   "The collection holds documents that came by the watched folder, or very many: "
                   "take those out first.");
     } else {
-        remove_next(q);
+        look_next(q);
     }
 }
 

@@ -122,6 +122,28 @@ test("what is hidden reads as what never was, by every field and name", { timeou
   assert.equal((await as(keys.none, "/api/facets?collection=hr")).text, (await as(keys.none, "/api/facets?collection=qx")).text);
 });
 
+test("an editor deletes nothing that is hidden from him, by no name it has", { timeout: 60_000 }, async () => {
+  const key = async (name, groups) => (await as(a.key, "/api/keys", { name, role: "editor", groups })).json.key;
+  const [out, hr, other] = [await key("outside", []), await key("inside", ["hr"]), await key("inside too", ["hr"])];
+  const pay = (await a.documents()).find((d) => d.path === "hr/pay.md");
+  const store = `vs_${Buffer.from("hr").toString("hex")}`;
+  for (const path of [`/api/documents/${pay.id}`, `/v1/files/${pay.id}`, `/v1/vector_stores/${store}/files/${pay.id}`, `/v1/vector_stores/${store}`]) {
+    assert.equal((await as(out, path, undefined, "DELETE")).status, 404, path);
+  }
+  const form = new FormData();
+  form.append("purpose", "assistants");
+  form.append("file", new Blob(["# Raise\n\nThe falcon is paid more from June on.\n"]), "raise.md");
+  const file = (await as(hr, "/v1/files", form)).json;
+  assert.equal((await as(hr, `/v1/vector_stores/${store}`)).status, 200);
+  const put = await as(hr, `/v1/vector_stores/${store}/files`, { file_id: file.id });
+  assert.equal(put.status, 200, put.text);
+  await until("it is read", async () => (await as(hr, `/v1/vector_stores/${store}/files/${file.id}`)).json?.status === "completed");
+  for (const path of [`/v1/files/${file.id}`, `/v1/vector_stores/${store}/files/${file.id}`]) assert.equal((await as(out, path, undefined, "DELETE")).status, 404, path);
+  assert.deepEqual((await found("hr")).filter((p) => p.startsWith("hr/")), ["hr/pay.md", "hr/raise.md"], "both are there");
+  assert.equal((await as(other, `/v1/files/${file.id}`, undefined, "DELETE")).status, 200, "who may read it takes it out");
+  await settlesTo("hr", ["board/plan.md", "hr/pay.md", "open/note.md"]);
+});
+
 test("an administrator of a tenant is told nothing of the others' work", { timeout: 60_000 }, async () => {
   const made = await as(a.key, "/api/keys", { name: "north admin", tenant: "north", admin: true });
   assert.equal(made.status, 201, made.text);
