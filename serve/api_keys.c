@@ -17,6 +17,7 @@
 #include "serve/http/jsonw.h"
 #include "serve/request.h"
 #include "serve/service.h"
+#include "serve/webhooks_store.h"
 
 #define TENANT_RULE "must be 1 to 64 lower-case letters, digits or -"
 
@@ -25,6 +26,7 @@ struct key_op {
     char key[KEY_CAP];
     const char *home;
     const char *user; /* to revoke */
+    struct request *q;
     struct buf names; /* of tenants, each ended by NUL */
     struct error err;
 };
@@ -387,14 +389,23 @@ static enum status store_revoked(void *data, struct error *err)
     return auth_store_revoked(op->home, op->user, err);
 }
 
-static void key_revoked(struct request *q, const struct error *stored)
+/* What it had told elsewhere ends with it. */
+static enum status silence(sqlite3 *db, void *data, struct error *err)
 {
-    const struct key_op *op = q->op;
-    if (!went_well(q, stored)) {
-        return;
-    }
-    (void)auth_revoke(q->serve->auth, op->user);
-    if (!http_request_gone(q->http)) {
+    const struct key_op *op = data;
+    return webhooks_store_revoked(db, op->user, err);
+}
+
+static void on_silenced(const struct error *err, struct buf *json, void *data)
+{
+    const struct key_op *op = data;
+    struct request *q = op->q;
+    struct http_request *http = q->http;
+    (void)json;
+    webhooks_wake(q->serve->webhooks, op->p.tenant);
+    if (!http_request_gone(http) && err->code != STATUS_OK) {
+        api_fail(q, err); /* the key is none any more, its webhooks may be */
+    } else if (!http_request_gone(http)) {
         struct jsonw w;
         jsonw_init(&w, &q->out);
         jsonw_open(&w, '{');
@@ -402,6 +413,19 @@ static void key_revoked(struct request *q, const struct error *stored)
         jsonw_field_bool(&w, "revoked", true);
         api_object_end(q, 200, &w);
     }
+    http_request_release(http);
+}
+
+static void key_revoked(struct request *q, const struct error *stored)
+{
+    struct key_op *op = q->op;
+    if (!went_well(q, stored)) {
+        return;
+    }
+    (void)auth_revoke(q->serve->auth, op->user);
+    op->q = q;
+    http_request_hold(q->http);
+    answers_run(q->serve->answers, op->p.tenant, silence, on_silenced, op);
 }
 
 void api_key_revoke(struct request *q)
@@ -422,6 +446,7 @@ void api_key_revoke(struct request *q)
         api_error(q, 409, NULL, "conflict", "A key cannot revoke itself: use another one.");
     } else {
         op->user = id;
+        memcpy(op->p.tenant, p->tenant, sizeof op->p.tenant);
         q->op = op;
         run_job(q, store_revoked, key_revoked);
     }

@@ -45,6 +45,21 @@ static void webhook_json(struct jsonw *w, sqlite3_stmt *st)
     jsonw_close(w, '}');
 }
 
+enum status webhooks_store_revoked(sqlite3 *db, const char *by, struct error *err)
+{
+    sqlite3_stmt *st = NULL;
+    enum status s = db_prepare(db,
+                               "UPDATE webhooks SET enabled=0, why='the key that made it was "
+                               "revoked' WHERE by=?1 AND enabled=1",
+                               &st, err);
+    if (s == STATUS_OK) {
+        (void)sqlite3_bind_text(st, 1, by, -1, SQLITE_STATIC);
+        s = db_run(st, err);
+    }
+    (void)sqlite3_finalize(st);
+    return s;
+}
+
 enum status webhooks_store_own(sqlite3 *db, const char *id, const char *by, struct error *err)
 {
     sqlite3_stmt *st = NULL;

@@ -123,6 +123,9 @@ enum status webhooks_store_secret(sqlite3 *db, const char *id, uint8_t secret[WE
 /* A delivery of the event "ping" to this endpoint alone, on or not; its id in out. */
 enum status webhooks_store_ping(sqlite3 *db, const char *tenant, const char *id, char out[ID_CAP],
                                 struct error *err) MUST_CHECK;
+/* The key that made these was revoked: they are switched off. An administrator may switch them on.
+ */
+enum status webhooks_store_revoked(sqlite3 *db, const char *by, struct error *err) MUST_CHECK;
 /* NOT_FOUND: there is none, or somebody else made it. */
 enum status webhooks_store_own(sqlite3 *db, const char *id, const char *by,
                                struct error *err) MUST_CHECK;

@@ -244,6 +244,12 @@ test("who may, and a machine's endpoint hears of what its key may read", async (
     assert.equal((await a.request(`/api/webhooks/${all.id}${tail}`, { key: machine, method, body })).status, 404, `${method} ${tail}`);
     if (method !== "DELETE") assert.ok((await a.request(`/api/webhooks/${w.id}${tail}`, { key: machine, method, body })).status < 300, `${method} ${tail}`);
   }
+  const id = (await a.get("/api/keys")).keys.find((k) => k.name === "n8n").id;
+  await a.request(`/api/webhooks/${w.id}`, { method: "POST", body: { enabled: true } });
+  assert.equal((await a.request(`/api/keys/${id}`, { method: "DELETE" })).status, 200);
+  const left = (await a.get("/api/webhooks")).webhooks;
+  assert.match(left.find((x) => x.id === w.id).why, /key that made it was revoked/);
+  assert.deepEqual(left.map((x) => x.enabled), [false, true], "what a revoked key has told elsewhere ends with it");
   for (const x of [w, all]) assert.equal((await a.request(`/api/webhooks/${x.id}`, { method: "DELETE" })).status, 200);
 });
 
