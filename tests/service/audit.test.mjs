@@ -269,7 +269,14 @@ test("if the audit cannot be written, no answer leaves", async () => {
   await a.stop({ keep: true });
   const n = readdirSync(dir).sort().at(-1);
   const bytes = readFileSync(join(dir, n));
-  const broken = Buffer.from(bytes);
+  // after thousands that hold, so that answers are complete before it is noticed
+  let { seq, at, hash } = JSON.parse(bytes.toString().trim().split("\n").at(-1));
+  const more = Array.from({ length: 12000 }, () => {
+    const head = `{"v":1,"seq":${++seq},"at":${at},"prev":"${hash}","type":"open","call":"${"x".repeat(400)}"`;
+    hash = createHash("sha256").update(head).digest("hex");
+    return `${head},"hash":"${hash}"}\n`;
+  });
+  const broken = Buffer.concat([bytes, Buffer.from(more.join(""))]);
   broken[broken.length - 40] ^= 1;
   writeFileSync(join(dir, n), broken);
   a = await startAppliance({ home: a.home, config: null });
