@@ -225,7 +225,9 @@ enum status chain_ready(struct chain *c, const struct audit_policy *p, struct er
     }
     if (s == STATUS_OK) {
         c->ready = true;
-        c->checkpoint_ms = clock_monotonic_ms();
+        /* what an earlier opening left unsigned is signed with the next group: chains that take
+         * turns in memory are never open for long */
+        c->checkpoint_ms = clock_monotonic_ms() - (c->unsigned_records > 0 ? p->checkpoint_ms : 0);
         s = add_first(c, p, torn, err);
     }
     if (s == STATUS_OK && torn > 0) {

@@ -100,10 +100,36 @@ static void next_file_cannot_be_begun(void **state)
     assert_int_equal(file_remove_tree(home, &err), STATUS_OK);
 }
 
+/* A chain that is closed and opened again and again is signed all the same. */
+static void left_unsigned(void **state)
+{
+    char home[] = "/tmp/carrel-chain-XXXXXX";
+    struct chain c = {.fd = -1, .tenant = "main"};
+    struct error err;
+    struct buf line;
+    (void)state;
+    assert_non_null(mkdtemp(home));
+    struct audit_policy p = {
+        .home = home, .signer = signer_new(), .payload = AUDIT_KEEP, .checkpoint_ms = 60000};
+    buf_init(&line, 4096);
+    assert_int_equal(write_some(&c, &p, 1), STATUS_OK);
+    assert_int_equal(chain_checkpoint(&c, &p, &line, &err), STATUS_OK);
+    assert_int_equal(line.len, 0); /* it is young */
+    chain_close(&c);
+    assert_int_equal(chain_ready(&c, &p, &err), STATUS_OK);
+    assert_int_equal(chain_checkpoint(&c, &p, &line, &err), STATUS_OK);
+    assert_true(line.len > 0);
+    buf_deinit(&line);
+    chain_close(&c);
+    (void)close(p.signer);
+    assert_int_equal(file_remove_tree(home, &err), STATUS_OK);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(next_file_cannot_be_begun),
+        cmocka_unit_test(left_unsigned),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
