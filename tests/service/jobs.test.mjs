@@ -1,6 +1,6 @@
 // Answers that are asked for now and fetched later: jobs, responses in the background, callbacks; and n answers to one question.
 import assert from "node:assert/strict";
-import { execFile } from "node:child_process";
+import { execFile, spawn } from "node:child_process";
 import { createHmac } from "node:crypto";
 import { createServer } from "node:http";
 import { join } from "node:path";
@@ -187,4 +187,41 @@ test("a job that was under way when serve ended is told as interrupted; a docume
   a.key ??= key;
   const end = (await call("GET", `/api/jobs/${stays.id}`)).body;
   assert.deepEqual([end.status, end.result.error.code], ["failed", "interrupted"]);
+});
+
+test("jobs that wait take no places of requests; a client that leaves while its answer's record is written harms nothing", { timeout: 120_000 }, async () => {
+  const b = await startAppliance({ config: "http:\n  requests_per_minute: 0\n  max_requests_in_flight: 3\n" });
+  try {
+    b.drop("kitchen/coffee.md", `# Coffee\n\n${"The espresso machine is descaled on the first Monday of every month.\n\n".repeat(40)}`);
+    await b.settled({ n: 1 });
+    await b.post("/api/progress", { paused: true });
+    b.drop("kitchen/later.md", "# Later\n\nNot read yet.\n");
+    const late = await until("it waits", async () => (await b.documents()).find((d) => d.path === "kitchen/later.md"));
+    for (let i = 0; i < 5; i++) await b.post("/api/jobs", { ingest: { documents: [late.id] } });
+    await until("they wait", async () => (await b.get("/api/jobs")).jobs.filter((j) => j.status === "running").length === 5);
+    assert.equal((await b.search("espresso")).length > 0, true, "what waits in the background keeps nobody out");
+
+    // Another process holds the audit's texts, so that "open" stays under way while the whole answer comes and the client goes.
+    const payload = join(b.home, "tenants/main/payload.db");
+    const hold = spawn("python3", ["-c", `import sqlite3, sys, time
+d = sqlite3.connect(sys.argv[1], isolation_level=None)
+d.execute("BEGIN IMMEDIATE")
+print("held", flush=True)
+time.sleep(1.5)
+d.execute("ROLLBACK")`, payload], { stdio: ["ignore", "pipe", "inherit"] });
+    const closed = new Promise((done) => hold.once("close", done));
+    await new Promise((done, fail) => hold.once("error", fail).stdout.once("data", done));
+    const gone = new AbortController();
+    const asked = b.request("/v1/chat/completions", { method: "POST", body: { ...chat, stream: true }, signal: gone.signal }).catch((e) => e.name);
+    await new Promise((done) => setTimeout(done, 700));
+    gone.abort();
+    assert.equal(await asked, "AbortError", "nothing was answered before the record was durable");
+    await closed;
+    for (let i = 0; i < 20; i++) assert.equal((await b.request("/api/health", { key: null })).status, 200);
+    assert.match((await exec(join(binDir, "carrel"), ["audit", "verify", "--home", b.home])).stdout, /^whole:.*\n.* 0 interrupted, 0 not closed yet/);
+    assert.equal((await b.search("espresso")).length > 0, true);
+    assert.doesNotMatch(b.output, /AddressSanitizer|serve ended by itself/);
+  } finally {
+    await b.stop();
+  }
 });
