@@ -80,8 +80,8 @@ struct http_request {
      * its own kind. NULL: on_abort, and it is cut. */
     void (*on_fail)(struct http_request *r, const char *message);
 
-    /* of a request without a connection; NULL once it is answered. It may wait for minutes, so it is
-     * not counted as one in flight: those who wait bound themselves (jobs.h). */
+    /* of a request without a connection; NULL once it is answered. It may wait for minutes, so it
+     * is not counted as one in flight: those who wait bound themselves (jobs.h). */
     bool detached;
     void (*sink)(void *data, int status, struct str body);
     void *sink_data;
