@@ -22,6 +22,7 @@
 #define HOUR_MS INT64_C(3600000)
 #define CALLER_SLACK_MS 60000
 #define DELIVERIES_MAX 4
+#define DELIVERIES_AT_ONCE 8 /* of a tenant: a receiver that stands still takes no more places */
 #define DELIVERY_TIMEOUT_MS 15000
 
 struct job {
@@ -159,10 +160,25 @@ static void sign(const struct job *b, const char *at, char out[65])
     buf_deinit(&text);
 }
 
+static bool may_deliver(const struct job *b)
+{
+    size_t own = 0;
+    list_for_each(l, &b->jobs->alive)
+    {
+        const struct job *o = list_entry(l, struct job, link);
+        own += o->call != NULL && strcmp(o->tenant, b->tenant) == 0;
+    }
+    return own < DELIVERIES_AT_ONCE;
+}
+
 static void deliver(struct job *b)
 {
     char at[24], mac[65], stamp[64], signature[128], id[64];
     struct error err;
+    if (!may_deliver(b)) {
+        b->retry_ms = clock_monotonic_ms(); /* the next tick asks again */
+        return;
+    }
     b->retry_ms = 0;
     (void)snprintf(at, sizeof at, "%lld", (long long)(clock_wall_ms() / 1000));
     sign(b, at, mac);

@@ -13,6 +13,7 @@ const question = "When is the espresso machine descaled?";
 const answer = /first Monday of every month/;
 const chat = { model: "carrel", messages: [{ role: "user", content: question }] };
 const posted = [];
+const standing = []; // answers that are not given yet
 let a, reader, hook, port;
 
 before(async () => {
@@ -20,6 +21,7 @@ before(async () => {
     let body = "";
     req.on("data", (d) => (body += d)).on("end", () => {
       posted.push({ path: req.url, headers: req.headers, body });
+      if (req.url === "/stands") return void standing.push(res);
       res.writeHead(posted.filter((p) => p.path === "/flaky").length === 1 && req.url === "/flaky" ? 503 : 204).end();
     });
   });
@@ -92,6 +94,22 @@ test("a callback is posted, signed, and tried again", { timeout: 60_000 }, async
   assert.equal(headers["x-carrel-signature"], `v1=${mac}`);
   assert.match(JSON.parse(body).result.choices[0].message.content, answer);
   await until("it is written down", async () => /delivered/.test((await call("GET", `/api/jobs/${made.id}`)).body.callback ?? ""));
+});
+
+test("a receiver that stands still takes a few places of what goes outside, not all; every callback comes", { timeout: 120_000 }, async () => {
+  const before = standing.length;
+  const made = [];
+  for (let i = 0; i < 12; i++) made.push((await call("POST", "/api/jobs", { chat, callback_url: `http://127.0.0.1:${port}/stands` })).body.id);
+  await Promise.all(made.map((id) => over(id)));
+  await until("callbacks are under way", async () => standing.length - before === 8);
+  await new Promise((done) => setTimeout(done, 2500)); // two ticks
+  assert.equal(standing.length - before, 8);
+  for (const res of standing.splice(0)) res.writeHead(204).end();
+  await until("the others come", async () => {
+    for (const res of standing.splice(0)) res.writeHead(204).end();
+    return posted.filter((p) => p.path === "/stands").length === 12;
+  });
+  await until("all are written down", async () => (await call("GET", "/api/jobs")).body.jobs.filter((j) => made.includes(j.id)).every((j) => /delivered/.test(j.callback ?? "")));
 });
 
 test("a response in the background: queued, fetched by its id, gone on from, cancelled", { timeout: 60_000 }, async () => {
