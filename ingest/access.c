@@ -171,7 +171,7 @@ void access_judge(const struct access_view *v, const struct disk_view *folders,
 
 /* ---- applying a change to what is stored ---- */
 
-static enum status judge_row(void *data, const struct file_row *row, struct arena *a,
+enum status access_judge_row(void *data, const struct file_row *row, struct arena *a,
                              const char **out, struct error *err)
 {
     const struct access_view *v = data;
@@ -207,7 +207,8 @@ static enum status run_page(struct journal *j, struct journal_op *op, struct err
 {
     struct reapply *r = container_of(op, struct reapply, op);
     r->at = r->cursor;
-    return journal_reapply(j, &r->at, PAGE_ROWS, judge_row, &r->view, &r->on_page, &r->end, err);
+    return journal_reapply(j, &r->at, PAGE_ROWS, access_judge_row, &r->view, &r->on_page, &r->end,
+                           err);
 }
 
 static void reapply_free(struct reapply *r)

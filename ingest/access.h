@@ -59,5 +59,10 @@ void access_scanned(struct tenant *t);
 void access_judge(const struct access_view *v, const struct disk_view *folders,
                   const struct share_readers *share, const struct file_row *row,
                   struct verdict *out);
+/* The same for a row as it stands, written as the store is told it; its folders and, where a rule
+ * asks it, the share are looked at. data: a struct access_view. The text lives in a. Any thread;
+ * blocks. */
+enum status access_judge_row(void *data, const struct file_row *row, struct arena *a,
+                             const char **out, struct error *err) MUST_CHECK;
 
 #endif

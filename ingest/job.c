@@ -107,6 +107,18 @@ static enum status run_record(struct journal *jl, struct journal_op *op, struct 
     struct job *j = container_of(op, struct job, op);
     const struct file_row *r = &j->row;
     struct job_result result;
+    if (j->outcome == OUTCOME_FAILED && r->access == NULL) {
+        /* no store has it, but lists and events tell of it: only to who could have read it */
+        const char *access = NULL;
+        struct error why; /* where it cannot be told who might, nobody is told */
+        if (access_judge_row(&j->view, r, &j->arena, &access, &why) != STATUS_OK) {
+            access = "nobody|||";
+        }
+        enum status s = journal_applied(jl, r->id, access, err);
+        if (s != STATUS_OK) {
+            return s;
+        }
+    }
     if ((j->outcome == OUTCOME_DONE || j->outcome == OUTCOME_MOVED) && j->access != NULL) {
         enum status s = journal_applied(jl, r->id, j->access, err);
         if (s != STATUS_OK) {
@@ -215,6 +227,11 @@ static void record_done(struct journal_op *op)
 
 void job_record(struct job *j)
 {
+    if (j->outcome == OUTCOME_FAILED && j->row.access == NULL) {
+        access_look(j->t->in);
+        access_view_release(&j->view);
+        j->view = access_view_take(j->t);
+    }
     j->in_lane = true;
     j->op.run = run_record;
     j->op.done = record_done;

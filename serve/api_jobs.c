@@ -12,6 +12,7 @@
 #include "serve/search_request.h"
 #include "serve/service.h"
 #include "serve/tenant_run.h"
+#include "vectorstore/vectorstore_rpc.h"
 
 #define LIST_MAX 100
 #define DOCUMENTS_MAX 100
@@ -226,6 +227,7 @@ struct watching {
     const char *states[DOCUMENTS_MAX], *errors[DOCUMENTS_MAX];
     size_t n, at;
     bool all;
+    bool own; /* the caller has just sent them */
 };
 
 static void look_next(struct request *q);
@@ -259,6 +261,34 @@ static void watched(struct request *q)
     api_object_end(q, 200, &w);
 }
 
+/* Of one that no store has, ingest alone tells: who could have read it? Nobody is named where
+ * everybody may. */
+static bool could_read(const struct principal *who, const Ig__DocumentState *d)
+{
+    bool may = d->n_readers == 0;
+    for (size_t i = 0; i < d->n_readers; i++) {
+        for (size_t k = 0; k < who->n_groups; k++) {
+            may = may || strcmp(d->readers[i], who->groups[k]) == 0;
+        }
+    }
+    return who->admin || (may && !auth_held_out(who, d->collection));
+}
+
+/* What the caller may not read is told as what is not there. */
+static void on_may_read(struct request *q, const ProtobufCMessage *m, const struct error *err)
+{
+    struct watching *w = q->op;
+    if (vs_get_document_reply(m) == NULL && err->code != STATUS_NOT_FOUND) {
+        w->states[w->at] = NULL; /* asked again: the store is away */
+        w->all = false;
+    } else if (vs_get_document_reply(m) == NULL) {
+        w->states[w->at] = "deleted";
+        w->errors[w->at] = NULL;
+    }
+    w->at++;
+    look_next(q);
+}
+
 static void on_looked(struct request *q, const ProtobufCMessage *m, const struct error *err)
 {
     struct watching *w = q->op;
@@ -276,6 +306,16 @@ static void on_looked(struct request *q, const ProtobufCMessage *m, const struct
         w->states[w->at] = arena_strdup(q->arena, r->document->state);
         w->errors[w->at] =
             r->document->error == NULL ? NULL : arena_strdup(q->arena, r->document->error);
+        if (!w->own && !q->who->admin && strcmp(r->document->state, "ready") == 0) {
+            Vs__GetDocumentRequest ask = VS__GET_DOCUMENT_REQUEST__INIT;
+            ask.document = pb_text(w->ids[w->at]);
+            api_unary(q, PEER_VECTORSTORE, &vs_get_document_method, 0, &ask.base, on_may_read);
+            return;
+        }
+        if (!w->own && !could_read(q->who, r->document)) {
+            w->states[w->at] = "deleted";
+            w->errors[w->at] = NULL;
+        }
     }
     w->all = w->all && w->states[w->at] != NULL;
     w->at++;
@@ -299,7 +339,7 @@ static void look_next(struct request *q)
     }
 }
 
-static void on_watch_json(struct request *q, const struct json *body)
+static void watch_json(struct request *q, const struct json *body, bool own)
 {
     const struct json *list = jsonr_get(body, "documents");
     struct watching *w = arena_alloc(q->arena, sizeof *w);
@@ -307,6 +347,7 @@ static void on_watch_json(struct request *q, const struct json *body)
         api_out_of_memory(q);
         return;
     }
+    w->own = own;
     w->n = jsonr_kind(list) == JSON_KIND_ARRAY ? jsonr_len(list) : 0;
     for (size_t i = 0; i < w->n && w->n <= DOCUMENTS_MAX; i++) {
         w->ids[i] = jsonr_str(jsonr_at(list, i)).ptr;
@@ -322,10 +363,25 @@ static void on_watch_json(struct request *q, const struct json *body)
     look_again(q);
 }
 
-/* Runs as a job only. */
+static void on_watch_json(struct request *q, const struct json *body)
+{
+    watch_json(q, body, false);
+}
+
+static void on_watch_own_json(struct request *q, const struct json *body)
+{
+    watch_json(q, body, true);
+}
+
+/* These run as jobs only. */
 static void watch_documents(struct request *q)
 {
     api_read_json(q, on_watch_json);
+}
+
+static void watch_own_documents(struct request *q)
+{
+    api_read_json(q, on_watch_own_json);
 }
 
 void api_job_documents(struct request *q, const char *const *ids, size_t n)
@@ -347,7 +403,7 @@ void api_job_documents(struct request *q, const char *const *ids, size_t n)
         struct job_request r = {.kind = "ingest",
                                 .callback = callback,
                                 .body = buf_view(&b),
-                                .handler = watch_documents,
+                                .handler = watch_own_documents,
                                 .errors = ERRORS_OPENAI,
                                 .watches = true};
         jobs_start(q, &r, NULL);
