@@ -3,7 +3,6 @@
  * those that watch, at deliveries to be tried again. */
 #include "serve/jobs.h"
 
-#include <openssl/hmac.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -17,6 +16,7 @@
 #include "serve/outbound.h"
 #include "serve/service.h"
 #include "serve/usage/fair.h"
+#include "serve/webhooks.h"
 
 #define TICK_MS 1000
 #define HOUR_MS INT64_C(3600000)
@@ -46,7 +46,7 @@ struct job {
     struct error err;
     /* the callback */
     char *callback;
-    char secret[JOB_SECRET_CAP];
+    uint8_t secret[WEBHOOK_SECRET_BYTES];
     struct buf notice;
     struct outbound_call *call;
     unsigned tries;
@@ -144,22 +144,6 @@ static void on_delivered(void *data, const struct outbound_reply *r)
     }
 }
 
-/* "timestamp.body" under the job's secret, as outgoing webhooks are signed. */
-static void sign(const struct job *b, const char *at, char out[65])
-{
-    unsigned char mac[EVP_MAX_MD_SIZE];
-    unsigned len = 0;
-    struct buf text;
-    buf_init(&text, JOB_RESULT_MAX * 2);
-    buf_z(&text, at);
-    buf_char(&text, '.');
-    buf_str(&text, buf_view(&b->notice));
-    (void)HMAC(EVP_sha256(), b->secret, (int)strlen(b->secret),
-               (const unsigned char *)buf_view(&text).ptr, text.len, mac, &len);
-    hex_encode(mac, 32, out);
-    buf_deinit(&text);
-}
-
 static bool may_deliver(const struct job *b)
 {
     size_t own = 0;
@@ -173,25 +157,26 @@ static bool may_deliver(const struct job *b)
 
 static void deliver(struct job *b)
 {
-    char at[24], mac[65], stamp[64], signature[128], id[64];
+    char id[64], at[64], signature[WEBHOOK_SIGNATURE_CAP], signed_[96];
+    int64_t now_s = clock_wall_ms() / 1000;
     struct error err;
     if (!may_deliver(b)) {
         b->retry_ms = clock_monotonic_ms(); /* the next tick asks again */
         return;
     }
     b->retry_ms = 0;
-    (void)snprintf(at, sizeof at, "%lld", (long long)(clock_wall_ms() / 1000));
-    sign(b, at, mac);
-    (void)snprintf(stamp, sizeof stamp, "X-Carrel-Timestamp: %s", at);
-    (void)snprintf(signature, sizeof signature, "X-Carrel-Signature: v1=%s", mac);
-    (void)snprintf(id, sizeof id, "X-Carrel-Job: %s", b->id);
-    const char *const headers[] = {"Content-Type: application/json", stamp, signature, id};
+    webhook_sign(b->secret, b->id, now_s, buf_view(&b->notice), signature);
+    (void)snprintf(id, sizeof id, "webhook-id: %s", b->id);
+    (void)snprintf(at, sizeof at, "webhook-timestamp: %lld", (long long)now_s);
+    (void)snprintf(signed_, sizeof signed_, "webhook-signature: %s", signature);
+    const char *const headers[] = {
+        id, at, signed_, "Content-Type: application/json", "User-Agent: Carrel", "Expect:"};
     const struct settings *set = b->jobs->serve->settings;
     struct outbound_request r = {.what = "the callback",
                                  .method = "POST",
                                  .url = b->callback,
                                  .headers = headers,
-                                 .n_headers = 4,
+                                 .n_headers = sizeof headers / sizeof headers[0],
                                  .body = buf_view(&b->notice),
                                  .ca_file = set->webhooks.ca_file,
                                  .max_reply_bytes = 4096,
@@ -432,7 +417,9 @@ static void answer_job(struct request *q, const struct job *b)
     jsonw_open(&w, '{');
     job_fields(&w, &b->row, true, b->running);
     if (b->callback != NULL) {
-        jsonw_field_z(&w, "callback_secret", b->secret);
+        char secret[WEBHOOK_SECRET_CAP];
+        webhook_secret_text(b->secret, secret);
+        jsonw_field_z(&w, "callback_secret", secret);
     }
     jsonw_close(&w, '}');
     api_json(q, 202, &q->out);
@@ -487,9 +474,7 @@ static struct job *job_new(struct request *q, const struct job_request *r)
         free(b);
         return NULL;
     }
-    uint8_t secret[32];
-    random_bytes(secret, sizeof secret);
-    hex_encode(secret, sizeof secret, b->secret);
+    random_bytes(b->secret, sizeof b->secret);
     id_new(b->id);
     b->jobs = j;
     b->handler = r->handler;

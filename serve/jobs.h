@@ -19,7 +19,6 @@
 #define JOBS_ALIVE_MAX 512
 #define JOBS_TENANT_MAX 128 /* alive */
 #define JOB_RESULT_MAX ((size_t)8 * 1024 * 1024)
-#define JOB_SECRET_CAP 65
 
 /* tenants/<id>/serve.db */
 #define JOBS_SCHEMA                                                                                \

@@ -2,6 +2,7 @@
 import assert from "node:assert/strict";
 import { execFile, spawn } from "node:child_process";
 import { createHmac } from "node:crypto";
+import { writeFileSync } from "node:fs";
 import { createServer } from "node:http";
 import { join } from "node:path";
 import { after, before, test } from "node:test";
@@ -84,14 +85,37 @@ test("Prefer: respond-async makes a job of chat, responses, messages and an uplo
   }
 });
 
+test("a job waits for documents, and of those its caller may not read it says what it says of none", { timeout: 120_000 }, async () => {
+  writeFileSync(join(a.home, "access.yaml"), "access:\n  - path: board/**\n    readers: [board]\n");
+  a.drop("board/plan.md", "# Plan\n\nThe board meets on Tuesday.\n");
+  a.drop("board/broken.pdf", "%PDF-1.4 and nothing else");
+  a.drop("kitchen/broken.pdf", "%PDF-1.4 and nothing else here");
+  const found = await until("all are read or failed", async () => {
+    const by = Object.fromEntries((await a.documents()).map((d) => [d.path, d]));
+    return by["board/plan.md"]?.state === "ready" && by["board/broken.pdf"]?.state === "failed" && by["kitchen/broken.pdf"]?.state === "failed" && by;
+  });
+  assert.deepEqual(found["board/broken.pdf"].readers, ["board"], "who could read it is known of what never was read");
+  const documents = ["board/plan.md", "board/broken.pdf", "kitchen/broken.pdf", "kitchen/coffee.md"].map((p) => found[p].id);
+  const seen = async (key) => {
+    const made = await call("POST", "/api/jobs", { ingest: { documents } }, { key });
+    return (await over(made.body.id, key)).result.documents.map((d) => [d.state, Boolean(d.error)]);
+  };
+  const editor = async (more) => (await a.post("/api/keys", { name: "e", role: "editor", ...more })).key;
+  assert.deepEqual(await seen(await editor({ groups: ["others"] })), [["deleted", false], ["deleted", false], ["failed", true], ["ready", false]]);
+  assert.deepEqual(await seen(await editor({ groups: ["board"] })), [["ready", false], ["failed", true], ["failed", true], ["ready", false]]);
+  assert.deepEqual(await seen(await editor({ groups: ["board"], collections: ["board"] })), [["ready", false], ["failed", true], ["deleted", false], ["deleted", false]]);
+  assert.deepEqual(await seen(a.key), [["ready", false], ["failed", true], ["failed", true], ["ready", false]]);
+});
+
 test("a callback is posted, signed, and tried again", { timeout: 60_000 }, async () => {
   const url = `http://127.0.0.1:${port}/flaky`;
   const made = (await call("POST", "/api/jobs", { chat, callback_url: url })).body;
   await until("the callback came twice", async () => posted.length === 2);
   const { headers, body } = posted[1];
-  assert.equal(headers["x-carrel-job"], made.id);
-  const mac = createHmac("sha256", made.callback_secret).update(`${headers["x-carrel-timestamp"]}.${body}`).digest("hex");
-  assert.equal(headers["x-carrel-signature"], `v1=${mac}`);
+  assert.equal(headers["webhook-id"], made.id);
+  const secret = Buffer.from(made.callback_secret.replace(/^whsec_/, ""), "base64");
+  const mac = createHmac("sha256", secret).update(`${made.id}.${headers["webhook-timestamp"]}.${body}`).digest("base64");
+  assert.equal(headers["webhook-signature"], `v1,${mac}`, "as webhooks are signed");
   assert.match(JSON.parse(body).result.choices[0].message.content, answer);
   await until("it is written down", async () => /delivered/.test((await call("GET", `/api/jobs/${made.id}`)).body.callback ?? ""));
 });
