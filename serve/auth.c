@@ -82,7 +82,6 @@ enum status auth_open(const struct auth_options *o, struct auth **out, struct er
         return error_set(err, STATUS_NO_MEMORY, "out of memory");
     }
     random_bytes(&a->seed, sizeof a->seed);
-    a->per_minute = (double)o->requests_per_minute;
     a->session_ms = o->session_hours * 3600 * 1000;
     map_init(&a->sessions);
     map_init(&a->users);
@@ -346,8 +345,6 @@ enum status auth_add(struct auth *a, const struct principal *p, struct error *er
     struct principal *kept = &a->keys[a->n_keys++];
     *kept = *p;
     auth_point_names(kept);
-    kept->tokens = a->per_minute;
-    kept->filled_ms = clock_monotonic_ms();
     return STATUS_OK;
 }
 
@@ -450,12 +447,6 @@ bool auth_take(double *tokens, int64_t *filled_ms, double per_minute, int64_t no
     }
     *retry_s = (int64_t)((1.0 - *tokens) * 60.0 / per_minute) + 1;
     return false;
-}
-
-bool auth_may_ask(struct auth *a, struct principal *who, int64_t now_ms, int64_t *retry_s)
-{
-    return a->per_minute <= 0 ||
-           auth_take(&who->tokens, &who->filled_ms, a->per_minute, now_ms, retry_s);
 }
 
 bool auth_note_failure(struct auth *a, const char *peer, int64_t now_ms, int64_t *retry_s)

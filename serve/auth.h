@@ -55,10 +55,8 @@ struct principal {
     const struct user *owner; /* whose key it is, NULL: its own */
     int64_t used_wall_ms;     /* last; 0: never */
     char used_from[ADDRESS_TEXT];
-    /* private: the key's hash and token bucket */
+    /* private */
     uint8_t hash[32];
-    double tokens;
-    int64_t filled_ms;
     bool used_unwritten;
 };
 
@@ -71,7 +69,6 @@ struct session {
 
 struct auth_options {
     const char *home;
-    int64_t requests_per_minute; /* 0: no limit */
     int64_t session_hours;
 };
 
@@ -146,8 +143,6 @@ const struct principal *auth_by_key(const struct auth *a, const char *key);
 /* Whose id this is: a key's, or a user's (users.h), or that of a key that is nobody's. NULL. */
 const struct principal *auth_by_id(const struct auth *a, const char *id);
 
-/* May this key make a request now? Otherwise *retry_s says when. */
-bool auth_may_ask(struct auth *a, struct principal *who, int64_t now_ms, int64_t *retry_s);
 /* A wrong key came from there. False: too many did lately. */
 bool auth_note_failure(struct auth *a, const char *peer, int64_t now_ms, int64_t *retry_s);
 

@@ -252,8 +252,6 @@ static enum status read_key(struct auth *a, struct principal *p, sqlite3_stmt *s
     p->expires_wall_ms = sqlite3_column_int64(st, 9);
     p->used_wall_ms = sqlite3_column_int64(st, 12);
     auth_copy_text(p->used_from, sizeof p->used_from, db_column(st, 13));
-    p->tokens = a->per_minute;
-    p->filled_ms = clock_monotonic_ms();
     enum status s = auth_read_groups(p, db_column(st, 5), err);
     if (s == STATUS_OK) {
         s = read_collections(p, db_column(st, 10), err);

@@ -33,7 +33,6 @@ struct auth {
     size_t n_keys;
     struct map users; /* by id; owned */
     struct map names; /* those of ours, by tenant, '/' and name */
-    double per_minute;
     int64_t session_ms;
     struct map sessions; /* by SHA-256 of the token */
     struct failures failures[FAILURE_SLOTS];

@@ -190,8 +190,7 @@ static enum status serve_open(struct service *svc, struct error *err)
     lane_init(&s->admin, svc->loop, 1, ADMIN_QUEUED_MAX);
     lane_init(&s->files, svc->loop, FILES_LANES, FILES_QUEUED_MAX);
     lane_init(&s->passwords, svc->loop, PASSWORDS_AT_ONCE, PASSWORDS_QUEUED_MAX);
-    struct auth_options o = {svc->home, svc->settings->http.requests_per_minute,
-                             svc->settings->http.session_hours};
+    struct auth_options o = {svc->home, svc->settings->http.session_hours};
     enum status st = open_tls(s, err);
     if (st == STATUS_OK) {
         st = auth_open(&o, &s->auth, err);

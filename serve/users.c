@@ -49,8 +49,6 @@ enum status auth_keep_user(struct auth *a, const struct user *u, struct user **o
     *kept = *u;
     auth_point_names(&kept->who);
     kept->who.scopes = SCOPES_KEY | SCOPE_PERSON;
-    kept->who.tokens = a->per_minute;
-    kept->who.filled_ms = clock_monotonic_ms();
     kept->who.owner = kept; /* disabled or removed, his sessions are over */
     enum status s = map_put(&a->users, str_from(kept->who.user), kept, NULL);
     if (s != STATUS_OK) {
