@@ -7,6 +7,7 @@
 #include "serve/conversations.h"
 #include "serve/files.h"
 #include "serve/jobs.h"
+#include "serve/webhooks_store.h"
 
 #define TEXT_MAX ((size_t)64 << 20)
 #define UNESCAPED_MAX 4
@@ -123,7 +124,7 @@ static void unescape(struct str s, struct buf *out)
 /* As it stands, and as it reads: what functions are called with and give back is often JSON within
  * a text, and then within JSON again. */
 enum status answers_named_in(struct subject_set *subjects, struct str text, bool *named,
-                            struct error *err)
+                             struct error *err)
 {
     struct buf out[2];
     buf_init(&out[0], TEXT_MAX);
@@ -251,6 +252,7 @@ enum status answers_forget_now(sqlite3 *db, struct forgetting *f, struct error *
         s = drop_named(db, f, err);
         s = s == STATUS_OK ? drop_titles(db, f, err) : s;
         s = s == STATUS_OK ? drop_collections(db, f, err) : s;
+        s = s == STATUS_OK ? webhooks_forget(db, f->subjects, err) : s;
     }
     if (s == STATUS_OK) {
         s = conversations_drop_empty(db, err);

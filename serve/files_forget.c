@@ -8,6 +8,7 @@
 #include "base/db.h"
 #include "base/file.h"
 #include "base/text/text.h"
+#include "serve/answers.h"
 #include "serve/files.h"
 
 #define TEXT_MAX ((size_t)64 << 20)
@@ -111,7 +112,9 @@ static enum status forget_words(sqlite3 *db, struct subject_set *subjects, const
         s = db_prepare(db, change, &to, err);
     }
     while (s == STATUS_OK && (s = db_row(st, &row, err)) == STATUS_OK && row) {
-        if (subject_in(subjects, db_column(st, 2))) {
+        bool named = false; /* attributes and metadata are JSON */
+        s = answers_named_in(subjects, db_column(st, 2), &named, err);
+        if (s == STATUS_OK && named) {
             (void)sqlite3_bind_text(to, 1, db_column(st, 0).ptr, -1, SQLITE_TRANSIENT);
             (void)sqlite3_bind_text(to, 2, db_column(st, 1).ptr, -1, SQLITE_TRANSIENT);
             s = db_run(to, err);

@@ -1,6 +1,7 @@
 #include <string.h>
 
 #include "base/db.h"
+#include "serve/answers.h"
 #include "serve/jobs.h"
 
 #define COLUMNS "id,user,kind,model,state,result,delivery,status,created_wall_ms,ended_wall_ms"
@@ -25,6 +26,19 @@ enum status jobs_put(sqlite3 *db, const struct job_row *r, struct error *err)
         (void)sqlite3_bind_int64(st, 8, r->status);
         (void)sqlite3_bind_int64(st, 9, r->created_wall_ms);
         (void)sqlite3_bind_int64(st, 10, r->ended_wall_ms);
+        s = db_run(st, err);
+    }
+    (void)sqlite3_finalize(st);
+    st = NULL;
+    /* what it was made from may have been erased while it was being made */
+    if (s == STATUS_OK && r->result[0] != '\0') {
+        s = db_prepare(db,
+                       "DELETE FROM jobs WHERE id = ?1 AND"
+                       " EXISTS(SELECT 1 FROM erased WHERE instr(jobs.result, document) > 0)",
+                       &st, err);
+    }
+    if (st != NULL) {
+        (void)sqlite3_bind_text(st, 1, r->id, -1, SQLITE_STATIC);
         s = db_run(st, err);
     }
     (void)sqlite3_finalize(st);
@@ -151,13 +165,20 @@ enum status jobs_forget(sqlite3 *db, const char *const *documents, size_t n,
         s = run(db, "DELETE FROM jobs WHERE instr(result, ?1) > 0", documents[i], NULL, err);
     }
     if (s == STATUS_OK && subjects != NULL) {
-        s = db_prepare(db, "SELECT id, result, user || char(10) || model FROM jobs", &st, err);
+        s = db_prepare(db,
+                       "SELECT id, result, user || char(10) || model || char(10) || delivery"
+                       " FROM jobs",
+                       &st, err);
         s = s == STATUS_OK ? db_prepare(db, "DELETE FROM jobs WHERE id = ?1", &drop, err) : s;
     }
     while (s == STATUS_OK && st != NULL && (s = db_row(st, &row, err)) == STATUS_OK && row) {
-        if (subject_in(subjects, db_column(st, 1)) || subject_in(subjects, db_column(st, 2))) {
+        bool named = false, beside = false; /* a result is JSON, and may be so twice over */
+        s = answers_named_in(subjects, db_column(st, 1), &named, err);
+        s = s == STATUS_OK ? answers_named_in(subjects, db_column(st, 2), &beside, err) : s;
+        if (s == STATUS_OK && (named || beside)) {
             (void)sqlite3_bind_text(drop, 1, db_column(st, 0).ptr, -1, SQLITE_TRANSIENT);
             s = db_run(drop, err);
+            db_reset(drop);
         }
     }
     (void)sqlite3_finalize(st);

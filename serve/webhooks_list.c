@@ -2,6 +2,7 @@
 #include <string.h>
 
 #include "base/db.h"
+#include "serve/answers.h"
 #include "serve/http/jsonw.h"
 #include "serve/webhooks_store.h"
 
@@ -162,5 +163,38 @@ enum status webhooks_store_log(sqlite3 *db, const char *id, int64_t limit, struc
     }
     jsonw_close(w, ']');
     (void)sqlite3_finalize(st);
+    return s;
+}
+
+/* ---- what an erasure takes ---- */
+
+enum status webhooks_forget(sqlite3 *db, struct subject_set *subjects, struct error *err)
+{
+    static const struct {
+        const char *find, *drop;
+    } what[] = {
+        {"SELECT id, body || char(10) || error FROM deliveries",
+         "DELETE FROM deliveries WHERE id=?1"},
+        {"SELECT id, name FROM webhooks", "UPDATE webhooks SET name='' WHERE id=?1"},
+    };
+    enum status s = STATUS_OK;
+    for (size_t i = 0; i < sizeof what / sizeof what[0] && s == STATUS_OK; i++) {
+        sqlite3_stmt *st = NULL, *drop = NULL;
+        bool row = false;
+        s = db_prepare(db, what[i].find, &st, err);
+        s = s == STATUS_OK ? db_prepare(db, what[i].drop, &drop, err) : s;
+        while (s == STATUS_OK && (s = db_row(st, &row, err)) == STATUS_OK && row) {
+            bool named = false;
+            s = answers_named_in(subjects, db_column(st, 1), &named, err);
+            if (s == STATUS_OK && named) {
+                struct str id = db_column(st, 0);
+                (void)sqlite3_bind_text(drop, 1, id.ptr, (int)id.len, SQLITE_TRANSIENT);
+                s = db_run(drop, err);
+                db_reset(drop);
+            }
+        }
+        (void)sqlite3_finalize(st);
+        (void)sqlite3_finalize(drop);
+    }
     return s;
 }

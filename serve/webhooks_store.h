@@ -8,6 +8,7 @@
 #include "base/buf.h"
 #include "base/hash.h"
 #include "base/settings/settings.h"
+#include "base/text/subject.h"
 #include "serve/outbound.h"
 #include "serve/webhooks.h"
 
@@ -58,6 +59,12 @@ struct webhook_happening {
 };
 enum status webhooks_put(sqlite3 *db, const struct webhook_happening *h,
                          struct error *err) MUST_CHECK;
+
+/* An erasure's part: deliveries that name a data subject, whatever they tell of (what tells of
+ * documents and answers goes with those), and what else of theirs is text. Inside the caller's
+ * transaction. */
+enum status webhooks_forget(sqlite3 *db, struct subject_set *subjects,
+                            struct error *err) MUST_CHECK;
 
 /* ---- what webhooks.c does ---- */
 

@@ -8,7 +8,7 @@ import { setTimeout as sleep } from "node:timers/promises";
 import { execFile } from "node:child_process";
 import { join } from "node:path";
 import { promisify } from "node:util";
-import { binDir, startAppliance, until } from "./appliance.mjs";
+import { binDir, holding, startAppliance, until } from "./appliance.mjs";
 
 const receiver = async (host = "127.0.0.1") => {
   const got = [];
@@ -142,6 +142,20 @@ test("a flagged answer is told of, and an erasure takes what still waits", async
   await until("nothing of it is left", async () => (await log(a, w.id)).length === 0, { timeout: 20_000 });
   other.answer = () => ({ status: 204 });
   await a.request(`/api/webhooks/${w.id}`, { method: "DELETE" });
+});
+
+test("an erasure of a person takes the names of endpoints, and jobs that name them", async () => {
+  const w = await add(a, hook.url("/named"), ["budget.warning"], { name: "for Zoe Quillfeather" });
+  a.drop("notes/zoe.md", "# Tea\n\nZoe Quillfeather likes tea.\n");
+  await until("it is read", async () => (await a.documents()).some((d) => d.path === "notes/zoe.md" && d.state === "ready"));
+  const job = await a.post("/api/jobs", { chat: { model: "carrel:Zoe\nQuillfeather", messages: [{ role: "user", content: "Tea?" }] } });
+  await until("the job is over", async () => !["queued", "running"].includes((await a.get(`/api/jobs/${job.id}`)).status));
+  assert.ok(holding(a.home, ["Quillfeather"]).length > 0, "before, it stands in the files");
+  await promisify(execFile)(join(binDir, "carrel"), ["erase", "--subject", "Zoe Quillfeather", "--yes", "--home", a.home]);
+  assert.deepEqual(holding(a.home, ["Quillfeather"]), []);
+  assert.equal((await a.get("/api/webhooks")).webhooks.find((x) => x.id === w.id).name, "");
+  assert.equal((await a.request(`/api/jobs/${job.id}`)).status, 404);
+  assert.ok((await a.request(`/api/webhooks/${w.id}`, { method: "DELETE" })).ok);
 });
 
 test("what fails is tried again with the same id; 410 switches an endpoint off", async () => {
