@@ -207,6 +207,12 @@ static void malformed(struct http_conn *c)
     }
 }
 
+/* Its answer waits behind the gate: what the client goes on to send changes nothing about it. */
+static bool kept(const struct http_request *r)
+{
+    return r->answer == ANSWER_KEPT || r->answer == ANSWER_KEPT_STREAM;
+}
+
 /* One step; false when there is nothing more to do now. */
 static bool step(struct http_conn *c)
 {
@@ -216,7 +222,7 @@ static bool step(struct http_conn *c)
         c->held = 0;
         return false;
     }
-    if (r != NULL && r->body_state != BODY_WANTED) {
+    if (r != NULL && (r->body_state != BODY_WANTED || kept(r))) {
         return false;
     }
     if (c->held > 0) {
