@@ -564,9 +564,41 @@ test("people: a user is added, signs in with the password shown once, chooses an
   await other.close();
 });
 
+test("audit: an auditor sees who did what, checks the chain and asks nothing", async () => {
+  await a.post("/api/search", { query: "Where do visitors park?" });
+  const { key } = await a.post("/api/keys", { name: "Prüferin", role: "auditor" });
+  const context = await browser.newContext({ viewport: { width: 380, height: 860 }, colorScheme: "dark" });
+  context.setDefaultTimeout(STEP_MS);
+  const p = await context.newPage();
+  p.on("pageerror", (e) => complaints.push(String(e)));
+  await p.goto(a.url);
+  await p.getByRole("button", { name: "Use a key instead" }).click();
+  await p.getByLabel("Key").fill(key);
+  await p.keyboard.press("Enter");
+  await p.getByRole("link", { name: "Audit" }).click();
+  const records = p.getByRole("region", { name: "Records, as a table" });
+  await records.getByRole("row", { name: /Where do visitors park\?.*done/ }).first().waitFor();
+  await p.getByText(/The last record is number \d+/).waitFor();
+  assert.match(await p.locator(".audit code.secret").first().textContent(), /^\d+:[0-9a-f]{64}$/);
+  await p.getByRole("button", { name: "Check the whole chain" }).click();
+  await p.getByText("The chain is whole").waitFor();
+  await p.getByLabel("Shown").selectOption("act");
+  const made = records.getByRole("row", { name: /key\.create/ }).first();
+  await made.getByRole("button", { name: /in full/ }).focus();
+  await p.keyboard.press("Enter");
+  await records.getByText('"Prüferin"').first().waitFor();
+  assert.equal(await records.getByRole("row", { name: /Where do visitors park/ }).count(), 0);
+  assert.equal(await p.getByRole("link", { name: "Ask" }).count(), 0);
+  await p.evaluate(axe);
+  const found = await p.evaluate(async () => (await window.axe.run()).violations.map((v) => `${v.id}: ${v.nodes.map((n) => n.target).join(" ")}`));
+  assert.deepEqual(found, []);
+  assert.ok(await p.evaluate(() => document.documentElement.scrollWidth <= innerWidth), "nothing is wider than the window");
+  await context.close();
+});
+
 test("signing out ends the session", async () => {
   await page.getByLabel("Sign out").click();
-  await page.getByLabel("Key").waitFor();
+  await page.getByLabel("Key", { exact: true }).waitFor();
   assert.equal(await page.evaluate(() => fetch("/api/documents").then((r) => r.status)), 401);
 });
 

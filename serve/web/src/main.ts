@@ -4,6 +4,7 @@ import "./style.css";
 import { AccountView } from "./account";
 import { ApiError, budgetWarning, session, signOut, type Session } from "./api";
 import { AskView } from "./ask";
+import { AuditView } from "./audit";
 import { DocumentsView } from "./documents";
 import { PeopleView } from "./people";
 import { ReferenceView } from "./reference";
@@ -29,6 +30,7 @@ function signedIn(s: Session): void {
   const quality = s.admin && !s.must_change_password ? new QualityView(signedOut) : null;
   const people = ["admin", "manager"].includes(s.role) && s.scopes.includes("admin") && !s.must_change_password ? new PeopleView(s, signedOut) : null;
   const use = (s.admin || s.role === "auditor") && !s.must_change_password ? new UsageView(signedOut) : null;
+  const audits = s.scopes.includes("audit") && !s.must_change_password ? new AuditView(signedOut) : null;
   const hooks = s.admin && s.scopes.includes("manage") && !s.must_change_password ? new WebhooksView(signedOut) : null;
   const account = new AccountView(s, signedOut);
   const shared = new SharedView(viewer, signedOut);
@@ -41,6 +43,7 @@ function signedIn(s: Session): void {
     ...(asks ? [tab("#ask", "Ask"), tab("#documents", "Documents")] : []),
     ...(quality ? [tab("#quality", "Quality")] : []),
     ...(use ? [tab("#usage", "Usage")] : []),
+    ...(audits ? [tab("#audit", "Audit")] : []),
     ...(people ? [tab("#people", "People")] : []),
     ...(hooks ? [tab("#webhooks", "Webhooks")] : []),
     ...(s.person || !asks ? [tab("#account", "Account")] : []),
@@ -83,6 +86,10 @@ function signedIn(s: Session): void {
       viewer.close();
       main.replaceChildren(use.element);
       use.show();
+    } else if (wanted === "#audit" && audits !== null) {
+      viewer.close();
+      main.replaceChildren(audits.element);
+      audits.show();
     } else if (wanted === "#people" && people !== null) {
       viewer.close();
       main.replaceChildren(people.element);

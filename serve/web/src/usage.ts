@@ -123,6 +123,7 @@ export class UsageView {
       const r = await usage(this.month.value);
       if (mine !== this.turn) return;
       this.problem.hidden = true;
+      if (this.report === null && r.totals.cost_micro === 0) this.what.value = "requests"; // an empty plot of money says nothing
       this.report = r;
       this.paint(r);
     } catch (e) {
