@@ -58,6 +58,7 @@ export class CarrelTrigger implements INodeType {
 				required: true,
 				options: [
 					{ name: 'Answer Flagged', value: 'answer.flagged' },
+					{ name: 'Budget Used Up', value: 'budget.exceeded' },
 					{ name: 'Budget Warning', value: 'budget.warning' },
 					{ name: 'Document Failed', value: 'document.failed' },
 					{ name: 'Document Ingested', value: 'document.ingested' },
