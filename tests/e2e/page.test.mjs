@@ -557,7 +557,8 @@ test("people: a user is added, signs in with the password shown once, chooses an
   await hers.getByLabel("The same again").fill("quiet river stones");
   await hers.keyboard.press("Enter");
   await hers.getByLabel("Your question").waitFor();
-  assert.equal(await hers.getByRole("link", { name: "People" }).count(), 0);
+  for (const tab of ["People", "Usage", "Audit", "Webhooks"]) assert.equal(await hers.getByRole("link", { name: tab }).count(), 0, tab);
+  assert.equal(await hers.evaluate(async () => (await fetch("/api/audit")).status), 403);
   await hers.getByRole("link", { name: "Account" }).click();
   await hers.getByRole("button", { name: "Set it up" }).click();
   await hers.locator(".qr").waitFor();

@@ -30,7 +30,7 @@ function signedIn(s: Session): void {
   const quality = s.admin && !s.must_change_password ? new QualityView(signedOut) : null;
   const people = ["admin", "manager"].includes(s.role) && s.scopes.includes("admin") && !s.must_change_password ? new PeopleView(s, signedOut) : null;
   const use = (s.admin || s.role === "auditor") && !s.must_change_password ? new UsageView(signedOut) : null;
-  const audits = s.scopes.includes("audit") && !s.must_change_password ? new AuditView(signedOut) : null;
+  const audits = (s.admin || s.role === "auditor") && s.scopes.includes("audit") && !s.must_change_password ? new AuditView(signedOut) : null;
   const hooks = s.admin && s.scopes.includes("manage") && !s.must_change_password ? new WebhooksView(signedOut) : null;
   const account = new AccountView(s, signedOut);
   const shared = new SharedView(viewer, signedOut);
