@@ -61,6 +61,9 @@ typedef void (*answers_forgotten_fn)(const struct error *err, void *data);
 void answers_forget(struct answers *a, const char *tenant, struct forgetting *f,
                     answers_forgotten_fn done, void *data);
 /* answers_forget.c: the same on the lane. */
+/* f's documents into the table `erased`, which the database has (document TEXT PRIMARY KEY). */
+enum status answers_remember_erased(sqlite3 *db, const struct forgetting *f,
+                                    struct error *err) MUST_CHECK;
 enum status answers_forget_now(sqlite3 *db, struct forgetting *f, struct error *err) MUST_CHECK;
 /* Does text, as it stands or as JSON within it reads, name one of them? */
 enum status answers_named_in(struct subject_set *subjects, struct str text, bool *named,

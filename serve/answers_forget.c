@@ -42,7 +42,7 @@ static enum status drop_erased(sqlite3 *db, uint32_t *n, struct error *err)
     return s;
 }
 
-static enum status remember_erased(sqlite3 *db, const struct forgetting *f, struct error *err)
+enum status answers_remember_erased(sqlite3 *db, const struct forgetting *f, struct error *err)
 {
     sqlite3_stmt *st = NULL;
     enum status s = db_prepare(db, "INSERT OR IGNORE INTO erased VALUES(?1)", &st, err);
@@ -243,7 +243,7 @@ enum status answers_forget_now(sqlite3 *db, struct forgetting *f, struct error *
     f->answers = 0;
     enum status s = db_exec(db, "BEGIN IMMEDIATE", err);
     if (s == STATUS_OK) {
-        s = remember_erased(db, f, err);
+        s = answers_remember_erased(db, f, err);
     }
     if (s == STATUS_OK) {
         s = drop_erased(db, &f->answers, err);

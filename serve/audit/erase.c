@@ -139,18 +139,6 @@ static enum status find_subjects(sqlite3 *db, const struct forgetting *f, struct
     return s;
 }
 
-static enum status remember(sqlite3 *db, const struct forgetting *f, struct error *err)
-{
-    sqlite3_stmt *st = NULL;
-    enum status s = db_prepare(db, "INSERT OR IGNORE INTO erased VALUES(?1)", &st, err);
-    for (size_t i = 0; i < f->n && s == STATUS_OK; i++) {
-        (void)sqlite3_bind_text(st, 1, f->documents[i], -1, SQLITE_STATIC);
-        s = db_run(st, err);
-    }
-    (void)sqlite3_finalize(st);
-    return s;
-}
-
 static enum status erase(struct chain *c, const struct audit_policy *p, const struct forgetting *f,
                          struct buf *rows, const char *why, struct error *err)
 {
@@ -159,7 +147,7 @@ static enum status erase(struct chain *c, const struct audit_policy *p, const st
         s = db_exec(c->payload, "BEGIN IMMEDIATE", err);
     }
     if (s == STATUS_OK && f != NULL) {
-        s = remember(c->payload, f, err);
+        s = answers_remember_erased(c->payload, f, err);
     }
     if (s == STATUS_OK) {
         s = delete_rows(c->payload, rows, err);

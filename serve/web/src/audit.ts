@@ -1,6 +1,7 @@
 // The audit as its auditors read it: the chain's head, whether it holds, and the records, a row a call.
 
-import { ApiError, audit, verifyAudit, type AuditEntry, type AuditPage } from "./api";
+import { audit, verifyAudit, type AuditEntry, type AuditPage } from "./api";
+import { attempt } from "./attempt";
 import { h, icon } from "./dom";
 
 const STEP = 200; // records fetched at once
@@ -73,15 +74,8 @@ export class AuditView {
     });
   }
 
-  private async run(act: () => Promise<void>): Promise<void> {
-    this.problem.hidden = true;
-    try {
-      await act();
-    } catch (e) {
-      if (e instanceof ApiError && e.status === 401) return this.onSignedOut();
-      this.problem.textContent = (e as Error).message;
-      this.problem.hidden = false;
-    }
+  private run(act: () => Promise<void>): Promise<void> {
+    return attempt(this.problem, this.onSignedOut, act);
   }
 
   private async back(): Promise<void> {

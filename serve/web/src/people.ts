@@ -1,6 +1,7 @@
 // Users and keys, for administrators and for managers, who see their team.
 
-import { addKey, addUser, ApiError, changeUser, keys, removeKey, removeUser, resetPassword, resetTotp, users, type Key, type Session, type User } from "./api";
+import { addKey, addUser, changeUser, keys, removeKey, removeUser, resetPassword, resetTotp, users, type Key, type Session, type User } from "./api";
+import { attempt } from "./attempt";
 import { h } from "./dom";
 
 const ROLES: Record<string, string> = {
@@ -63,15 +64,8 @@ export class PeopleView {
     this.once.hidden = true;
   }
 
-  private async run(act: () => Promise<void>): Promise<void> {
-    this.problem.hidden = true;
-    try {
-      await act();
-    } catch (e) {
-      if (e instanceof ApiError && e.status === 401) return this.onSignedOut();
-      this.problem.textContent = (e as Error).message;
-      this.problem.hidden = false;
-    }
+  private run(act: () => Promise<void>): Promise<void> {
+    return attempt(this.problem, this.onSignedOut, act);
   }
 
   private async refresh(): Promise<void> {

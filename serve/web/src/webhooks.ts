@@ -1,6 +1,7 @@
 // Who is told what happens, and what they were told; for administrators.
 
-import { addWebhook, ApiError, changeWebhook, deliveries, newWebhookSecret, removeWebhook, testWebhook, webhooks, type Delivery, type Webhook } from "./api";
+import { addWebhook, changeWebhook, deliveries, newWebhookSecret, removeWebhook, testWebhook, webhooks, type Delivery, type Webhook } from "./api";
+import { attempt } from "./attempt";
 import { h } from "./dom";
 
 const EVENTS: Record<string, string> = {
@@ -50,15 +51,8 @@ export class WebhooksView {
     return h("div", { class: "scroll", tabindex: "0", role: "region", "aria-label": label }, h("table", { class: "figures" }, h("thead", {}, h("tr", {}, ...cells.map((c) => h("th", { scope: "col" }, c)))), body));
   }
 
-  private async run(act: () => Promise<void>): Promise<void> {
-    this.problem.hidden = true;
-    try {
-      await act();
-    } catch (e) {
-      if (e instanceof ApiError && e.status === 401) return this.onSignedOut();
-      this.problem.textContent = (e as Error).message;
-      this.problem.hidden = false;
-    }
+  private run(act: () => Promise<void>): Promise<void> {
+    return attempt(this.problem, this.onSignedOut, act);
   }
 
   private async refresh(): Promise<void> {
