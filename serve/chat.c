@@ -13,16 +13,12 @@
  *                 written
  *
  * A client that leaves cancels both calls; the records then say "cancelled". */
-#include <stdlib.h>
+#include <string.h>
 
 #include "base/clock.h"
-#include "base/log.h"
 #include "generate/generate_rpc.h"
-#include "serve/chat_responses.h"
+#include "serve/chat_record.h"
 #include "serve/conversations.h"
-#include "serve/http/jsonw.h"
-#include "serve/logprobs.h"
-#include "serve/passage.h"
 #include "serve/request.h"
 #include "serve/search_request.h"
 #include "serve/vector_store_match.h"
@@ -30,188 +26,7 @@
 /* A rewritten question is worth this wait, and not a word more than this. */
 #define REWRITE_MS 4000
 
-/* ---- the record ---- */
-
-static const char *take_text(struct chat *c, struct buf *b)
-{
-    const char *copy =
-        buf_status(b) == STATUS_OK ? arena_strndup(&c->http->arena, b->ptr, b->len) : NULL;
-    buf_deinit(b);
-    return copy;
-}
-
-static const char *passages_json(struct chat *c)
-{
-    struct buf b;
-    struct jsonw w;
-    buf_init(&b, (size_t)1024 * 1024);
-    jsonw_init(&w, &b);
-    jsonw_open(&w, '[');
-    for (size_t i = 0; c->found != NULL && i < c->found->n_passages; i++) {
-        const Vs__Passage *p = c->found->passages[i]->passage;
-        jsonw_open(&w, '{');
-        jsonw_field_int(&w, "number", (int64_t)i + 1);
-        jsonw_field_z(&w, "document", p->document);
-        hex_field(&w, "passage", p->chunk);
-        hex_field(&w, "hash", p->hash);
-        jsonw_field_z(&w, "label", p->label);
-        jsonw_close(&w, '}');
-    }
-    jsonw_close(&w, ']');
-    return take_text(c, &b);
-}
-
-static const char *cited_json(struct chat *c)
-{
-    struct buf b;
-    struct jsonw w;
-    buf_init(&b, 16384);
-    jsonw_init(&w, &b);
-    jsonw_open(&w, '[');
-    for (size_t i = 0; i < c->n_cited; i++) {
-        jsonw_int(&w, c->cited[i].number);
-    }
-    jsonw_close(&w, ']');
-    return take_text(c, &b);
-}
-
-static void call_names(struct jsonw *w, const struct chat_call *calls, size_t n)
-{
-    for (size_t i = 0; i < n; i++) {
-        jsonw_str(w, str_from(calls[i].name));
-    }
-}
-
-/* Which functions, not with what: arguments may hold what the passages say. */
-static const char *calls_json(struct chat *c)
-{
-    struct buf b;
-    struct jsonw w;
-    size_t n = c->n_calls;
-    buf_init(&b, 65536);
-    jsonw_init(&w, &b);
-    jsonw_open(&w, '[');
-    for (size_t i = 0; i < c->n_over; i++) { /* of every answer, where several were asked for */
-        n += c->over[i].n_calls;
-        call_names(&w, c->over[i].calls, c->over[i].n_calls);
-    }
-    call_names(&w, c->calls, c->n_calls);
-    jsonw_close(&w, ']');
-    const char *names = take_text(c, &b);
-    return n == 0 ? NULL : names;
-}
-
 static void conclude(struct chat *c);
-
-static void written(struct chat *c, const struct error *err)
-{
-    struct http_request *http = c->http;
-    if (err->code != STATUS_OK && c->unwritten.code == STATUS_OK) {
-        c->unwritten = *err;
-        LOG_ERROR("the record of an answer could not be written", LOG_STR("req", http->id),
-                  LOG_STR("err", err->text), LOG_END);
-    }
-    if (--c->writing == 0) {
-        conclude(c);
-        buf_deinit(&c->text);
-    }
-    http_request_release(http);
-}
-
-static void on_recorded(const struct error *err, struct buf *json, void *data)
-{
-    (void)json;
-    written(data, err);
-}
-
-static void on_audited(struct request *q, const struct error *err)
-{
-    written(q->op, err);
-}
-
-static void note_close(struct chat *c, struct request *q, const char *outcome)
-{
-    struct audit_call *a = &q->audit;
-    a->outcome = outcome;
-    a->status = c->failure.code == STATUS_OK ? 200 : status_http(c->failure.code);
-    a->answer = buf_status(&c->text) == STATUS_OK ? buf_view(&c->text) : STR("");
-    if (c->n_over > 0) { /* several answers: one after the other */
-        struct buf all;
-        buf_init(&all, CHAT_ANSWER_MAX * 2);
-        for (size_t i = 0; i < c->n_over; i++) {
-            buf_str(&all, c->over[i].text);
-            buf_z(&all, "\n\n");
-        }
-        buf_str(&all, a->answer);
-        const char *text = take_text(c, &all);
-        a->answer = text == NULL ? a->answer : str_from(text);
-    }
-    if (a->state == AUDIT_CALL_OPENING && a->answer.len > 0) {
-        /* the client left: the close waits for the open, and our text may be gone by then */
-        const char *copy = arena_strndup(&c->http->arena, a->answer.ptr, a->answer.len);
-        a->answer = copy == NULL ? STR("") : (struct str){copy, a->answer.len};
-    }
-    a->cited = c->record.cited;
-    a->calls = c->record.calls;
-    a->error = c->failure.text;
-    a->engine = c->engine;
-    a->model = c->model;
-    a->search_ms = c->search_ms;
-    a->first_ms = c->first_ms;
-    a->prompt_tokens = c->prompt_tokens;
-    a->completion_tokens = c->completion_tokens;
-    a->marks_removed = c->marks_removed;
-}
-
-/* Once a chat, whatever became of it. The request's memory is held until both are written. */
-static void record(struct chat *c, const char *outcome)
-{
-    if (c->recorded) {
-        return;
-    }
-    struct request *q = c->q;
-    c->recorded = true;
-    c->record = (struct answer_record){
-        .id = c->id,
-        .tenant = q->who->tenant,
-        .user = q->who->user,
-        .question = c->ask.question.ptr,
-        .asked_model = c->ask.model,
-        .engine = c->engine,
-        .model = c->model,
-        .route = c->route_json,
-        .search = c->search_json,
-        .passages = passages_json(c),
-        .cited = cited_json(c),
-        .calls = calls_json(c),
-        .outcome = outcome,
-        .error = c->failure.text,
-        .note = c->note,
-        .created_wall_ms = c->created_wall_ms,
-        .search_ms = c->search_ms,
-        .first_ms = c->first_ms,
-        .total_ms = clock_monotonic_ms() - c->started_ms,
-        .marks_removed = c->marks_removed,
-        .prompt_tokens = c->prompt_tokens,
-        .completion_tokens = c->completion_tokens,
-        .turns_expired_ms = responses_expired_ms(q->serve->settings->responses.keep_days),
-    };
-    struct http_request *http = c->http;
-    note_close(c, q, outcome);
-    /* both may be over at once */
-    http_request_hold(http);
-    http_request_hold(http);
-    http_request_hold(http);
-    c->writing = 2;
-    answers_write(q->serve->answers, &c->record, on_recorded, c);
-    if (c->opened) {
-        audit_close_now(q, on_audited);
-    } else { /* what the gate writes with the error is enough */
-        const struct error none = {.code = STATUS_OK};
-        written(c, &none);
-    }
-    http_request_release(http);
-}
 
 static const char *outcome(const struct chat *c)
 {
@@ -222,10 +37,10 @@ static void on_gone(struct request *q)
 {
     struct chat *c = q->op;
     if (q->audit.state == AUDIT_CALL_OPEN || q->audit.state == AUDIT_CALL_NEW) {
-        record(c, c->complete ? outcome(c) : "cancelled");
+        chat_record(c, c->complete ? outcome(c) : "cancelled", conclude);
     } else if (!c->recorded) { /* the audit closes by itself what it is about to open */
         c->opened = false;
-        record(c, "cancelled");
+        chat_record(c, "cancelled", conclude);
     }
     c->rpc = NULL;
     c->q = NULL;
@@ -293,17 +108,7 @@ static void first_reply(struct chat *c, const Ge__ChatReply *m)
     c->engine = keep_z(c, m->engine);
     c->model = keep_z(c, m->model);
     if (m->route != NULL) {
-        struct buf b;
-        struct jsonw w;
-        buf_init(&b, 8192);
-        jsonw_init(&w, &b);
-        jsonw_open(&w, '{');
-        jsonw_field_z(&w, "verdict", m->route->verdict);
-        jsonw_field_z(&w, "reason", m->route->reason);
-        jsonw_field_z(&w, "strictest_label", m->route->strictest_label);
-        jsonw_field_z(&w, "destination", m->route->destination);
-        jsonw_close(&w, '}');
-        c->route_json = take_text(c, &b);
+        c->route_json = chat_route_json(c, m->route);
         c->q->audit.verdict = keep_z(c, m->route->verdict);
     }
     struct audit_call *a = &c->q->audit;
@@ -322,7 +127,7 @@ static void on_opened(struct request *q, const struct error *err)
         c->rpc = NULL;
         api_cancel_forget(q, rpc);
         c->unwritten = *err;
-        record(c, "failed");
+        chat_record(c, "failed", conclude);
         return;
     }
     c->opened = true;
@@ -343,17 +148,9 @@ static void on_opened(struct request *q, const struct error *err)
     }
 }
 
-static const char *logprobs_json(struct chat *c, const Ge__ChatReply *m)
-{
-    struct buf b;
-    buf_init(&b, CHAT_ANSWER_MAX);
-    logprobs_write(&b, m);
-    return take_text(c, &b);
-}
-
 static void last_reply(struct chat *c, const Ge__ChatReply *m)
 {
-    c->logprobs_json = m->n_logprobs > 0 ? logprobs_json(c, m) : NULL;
+    c->logprobs_json = m->n_logprobs > 0 ? chat_logprobs_json(c, m) : NULL;
     c->complete = true;
     c->finish_reason = keep_z(c, m->finish_reason);
     c->note = keep_z(c, m->note);
@@ -455,7 +252,7 @@ static void finish(struct request *q, const struct error *err)
     }
     if (err->code == STATUS_OK && c->complete && buf_status(&c->text) == STATUS_OK) {
         q->serve->answers_total++;
-        record(c, outcome(c));
+        chat_record(c, outcome(c), conclude);
         return; /* conclude goes on */
     }
     c->failure = *err;
@@ -467,7 +264,7 @@ static void finish(struct request *q, const struct error *err)
             &c->failure, STATUS_UNAVAILABLE,
             "What writes the answers (generate) is down. Search still works: POST /api/search.");
     }
-    record(c, "failed");
+    chat_record(c, "failed", conclude);
 }
 
 static void on_finished(struct request *q, const struct error *err)
@@ -580,21 +377,6 @@ static void rewrite(struct chat *c)
     (void)api_start(q, PEER_GENERATE, &ge_chat_method, REWRITE_MS, &ask.base, &how);
 }
 
-static const char *search_json(struct chat *c)
-{
-    struct buf b;
-    struct jsonw w;
-    buf_init(&b, 4096);
-    jsonw_init(&w, &b);
-    jsonw_open(&w, '{');
-    search_models(&w, c->found);
-    if (c->rewritten.text[0] != '\0') {
-        jsonw_field_z(&w, "rewritten", c->rewritten.text);
-    }
-    jsonw_close(&w, '}');
-    return take_text(c, &b);
-}
-
 static void on_passages(struct request *q, const ProtobufCMessage *m, const struct error *err)
 {
     struct chat *c = q->op;
@@ -603,10 +385,10 @@ static void on_passages(struct request *q, const ProtobufCMessage *m, const stru
     c->found = found != NULL ? found : c->found; /* the first search's, if the second failed */
     if (c->found == NULL) {
         c->failure = *err;
-        record(c, "failed");
+        chat_record(c, "failed", conclude);
         return;
     }
-    c->search_json = search_json(c);
+    c->search_json = chat_search_json(c);
     for (size_t i = 0; i < c->found->n_passages; i++) {
         fair_found(q, c->found->passages[i]->passage->collection);
     }

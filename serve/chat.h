@@ -69,7 +69,8 @@ struct chat {
     bool opened;   /* its record is in the audit: something may be shown */
     bool finished; /* generate is through: ended tells how */
     bool recorded;
-    unsigned writing; /* records on their way: of the audit, of answers */
+    unsigned writing;                  /* records on their way: of the audit, of answers */
+    void (*concluded)(struct chat *c); /* when none is any more */
     struct error ended;
     struct error unwritten; /* a record could not be written */
     struct buf text;        /* the answer */
