@@ -19,6 +19,7 @@
 #include "serve/http/url.h"
 #include "serve/idp.h"
 #include "serve/oidc.h"
+#include "serve/oidc_reply.h"
 #include "serve/request.h"
 #include "serve/service.h"
 #include "serve/users.h"
@@ -153,39 +154,6 @@ static void on_account(void *job)
     serve_admin_done(serve);
 }
 
-/* A claim by its name, or else by its way through objects: "realm_access.roles". */
-static const struct json *claim(const struct json *claims, const char *path)
-{
-    const struct json *v = jsonr_get(claims, path);
-    char name[128];
-    while (v == NULL && claims != NULL) {
-        size_t len = strcspn(path, ".");
-        if (len == 0 || len >= sizeof name || path[len] == '\0') {
-            return path[len] == '\0' && len > 0 ? jsonr_get(claims, path) : NULL;
-        }
-        memcpy(name, path, len);
-        name[len] = '\0';
-        claims = jsonr_get(claims, name);
-        path += len + 1;
-        v = jsonr_get(claims, path);
-    }
-    return v;
-}
-
-static const char *shown_name(struct sign_in *op, const struct json *userinfo)
-{
-    const char *const names[] = {op->o->settings->oidc.name_claim, "preferred_username", "email",
-                                 "sub"};
-    for (size_t i = 0; i < sizeof names / sizeof *names; i++) {
-        struct str name = jsonr_str(claim(op->claims, names[i]));
-        name = name.len > 0 ? name : jsonr_str(claim(userinfo, names[i]));
-        if (name.len > 0) {
-            return arena_strndup(op->q->arena, name.ptr, name.len);
-        }
-    }
-    return NULL;
-}
-
 static enum status judge(struct sign_in *op, const struct json *groups, struct error *err)
 {
     const struct settings *s = op->o->settings;
@@ -211,9 +179,9 @@ static void take_account(struct sign_in *op, const struct json *userinfo)
     struct request *q = op->q;
     const struct settings *s = op->o->settings;
     struct str sub = jsonr_str(jsonr_get(op->claims, "sub"));
-    const struct json *groups = claim(op->claims, s->oidc.groups_claim);
+    const struct json *groups = oidc_claim(op->claims, s->oidc.groups_claim);
     struct error err;
-    groups = groups != NULL ? groups : claim(userinfo, s->oidc.groups_claim);
+    groups = groups != NULL ? groups : oidc_claim(userinfo, s->oidc.groups_claim);
     if (judge(op, groups, &err) != STATUS_OK) {
         fail(op, err.code == STATUS_FORBIDDEN ? "role" : "unavailable", &err);
         return;
@@ -222,7 +190,7 @@ static void take_account(struct sign_in *op, const struct json *userinfo)
         .tenant = s->oidc.tenant,
         .issuer = s->oidc.issuer,
         .subject = arena_strndup(q->arena, sub.ptr, sub.len),
-        .name = shown_name(op, userinfo),
+        .name = oidc_shown_name(s->oidc.name_claim, op->claims, userinfo, q->arena),
         .role = op->verdict.role,
         .groups = op->verdict.groups,
         .n_groups = op->verdict.n_groups,
@@ -245,34 +213,13 @@ static void take_account(struct sign_in *op, const struct json *userinfo)
 
 /* ---- userinfo, where the ID token says nothing of groups ---- */
 
-static enum status read_userinfo(struct sign_in *op, const struct outbound_reply *r,
-                                 struct json **doc, struct error *err)
-{
-    *doc = NULL;
-    if (r->error.code != STATUS_OK) {
-        return error_set(err, r->error.code, "%s", r->error.text);
-    }
-    if (r->status != 200 || r->cut || jsonr_read(r->body, doc, NULL) != STATUS_OK) {
-        return error_set(err, STATUS_UNAVAILABLE,
-                         "the provider's userinfo: it answered %ld, or no JSON", r->status);
-    }
-    /* section 5.3.2: what is said of another is not believed */
-    struct str sub = jsonr_str(jsonr_get(op->claims, "sub"));
-    struct str said = jsonr_str(jsonr_get(*doc, "sub"));
-    if (said.ptr == NULL || !auth_equal(sub, said)) {
-        return error_set(err, STATUS_FORBIDDEN,
-                         "the provider's userinfo is another person's (sub)");
-    }
-    return STATUS_OK;
-}
-
 static void on_userinfo(void *data, const struct outbound_reply *r)
 {
     struct sign_in *op = data;
     struct json *doc;
     struct error err;
     op->call = NULL;
-    if (read_userinfo(op, r, &doc, &err) != STATUS_OK) {
+    if (oidc_read_userinfo(r, jsonr_str(jsonr_get(op->claims, "sub")), &doc, &err) != STATUS_OK) {
         fail(op, code_of(&err), &err);
     } else {
         take_account(op, doc);
@@ -396,8 +343,8 @@ static void verify(struct sign_in *op)
     } else if (op->logout) {
         end_sessions(op);
     } else {
-        if (claim(op->claims, s->oidc.groups_claim) == NULL && op->metadata.userinfo[0] != '\0' &&
-            op->access.ptr != NULL) {
+        if (oidc_claim(op->claims, s->oidc.groups_claim) == NULL &&
+            op->metadata.userinfo[0] != '\0' && op->access.ptr != NULL) {
             ask_userinfo(op);
         } else {
             take_account(op, NULL);
@@ -407,58 +354,12 @@ static void verify(struct sign_in *op)
 
 /* ---- the code for a token ---- */
 
-static bool keep_text(struct sign_in *op, const struct json *doc, const char *name, struct str *out)
-{
-    struct str text = jsonr_str(jsonr_get(doc, name));
-    *out = (struct str){0};
-    if (text.ptr == NULL || text.len == 0 || text.len > JWT_BYTES_MAX) {
-        return false;
-    }
-    for (size_t i = 0; i < text.len; i++) { /* it becomes part of a header */
-        if (text.ptr[i] <= 0x20 || text.ptr[i] == 0x7f) {
-            return false;
-        }
-    }
-    out->ptr = arena_strndup(op->q->arena, text.ptr, text.len);
-    out->len = out->ptr == NULL ? 0 : text.len;
-    return out->ptr != NULL;
-}
-
-static enum status read_tokens(struct sign_in *op, const struct outbound_reply *r,
-                               struct error *err)
-{
-    struct json *doc = NULL;
-    enum status s = STATUS_OK;
-    if (r->error.code != STATUS_OK) {
-        return error_set(err, r->error.code, "%s", r->error.text);
-    }
-    if (r->status >= 500 || r->cut) {
-        return error_set(err, STATUS_UNAVAILABLE, "the provider's token endpoint answered %ld",
-                         r->status);
-    }
-    if (jsonr_read(r->body, &doc, NULL) != STATUS_OK) {
-        return error_set(err, STATUS_INVALID, "the provider's token endpoint gave no JSON (%ld)",
-                         r->status);
-    }
-    if (r->status != 200) { /* RFC 6749 section 5.2: a word such as invalid_grant */
-        struct str word = jsonr_str(jsonr_get(doc, "error"));
-        s = error_set(err, STATUS_INVALID, "the provider's token endpoint answered %ld: %.*s",
-                      r->status, word.len > 40 ? 40 : (int)word.len, word.len > 0 ? word.ptr : "");
-    } else if (!keep_text(op, doc, "id_token", &op->token)) {
-        s = error_set(err, STATUS_INVALID, "the provider gave no ID token");
-    } else {
-        (void)keep_text(op, doc, "access_token", &op->access);
-    }
-    jsonr_free(doc);
-    return s;
-}
-
 static void on_tokens(void *data, const struct outbound_reply *r)
 {
     struct sign_in *op = data;
     struct error err;
     op->call = NULL;
-    if (read_tokens(op, r, &err) != STATUS_OK) {
+    if (oidc_read_tokens(r, op->q->arena, &op->token, &op->access, &err) != STATUS_OK) {
         fail(op, code_of(&err), &err);
         return;
     }
