@@ -69,7 +69,7 @@ static void key_fields(struct jsonw *w, const struct principal *p)
     jsonw_open(w, '[');
     for (size_t i = 0; i < p->n_addresses; i++) {
         char text[ADDRESS_TEXT];
-        auth_address_text(&p->addresses[i], text);
+        address_range_text(&p->addresses[i], text);
         jsonw_str(w, str_from(text));
     }
     jsonw_close(w, ']');

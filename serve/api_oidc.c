@@ -69,8 +69,7 @@ static void on_gone(struct request *q)
 static void flow_cookie(struct request *q, const struct oidc *o, const char *value, int seconds)
 {
     char line[OIDC_COOKIE_CAP + 160];
-    bool tls = q->serve->tls != NULL ||
-               strncasecmp(q->serve->settings->oidc.redirect_uri, "https://", 8) == 0;
+    bool tls = q->https || strncasecmp(q->serve->settings->oidc.redirect_uri, "https://", 8) == 0;
     (void)snprintf(line, sizeof line, "%s=%s; Path=/api/oidc; Max-Age=%d; HttpOnly; SameSite=Lax%s",
                    o->cookie, value, seconds, tls ? "; Secure" : "");
     http_header(q->http, "Set-Cookie", line);

@@ -47,8 +47,7 @@ static void set_cookie(struct request *q, const char *value, int64_t seconds)
 {
     char line[256];
     (void)snprintf(line, sizeof line, "%s=%s; Path=/; Max-Age=%lld; HttpOnly; SameSite=Strict%s",
-                   q->serve->cookie, value, (long long)seconds,
-                   q->serve->tls != NULL ? "; Secure" : "");
+                   q->serve->cookie, value, (long long)seconds, q->https ? "; Secure" : "");
     http_header(q->http, "Set-Cookie", line);
 }
 

@@ -1,6 +1,5 @@
 #include "serve/auth.h"
 
-#include <arpa/inet.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -245,81 +244,25 @@ enum status auth_set_collections(struct principal *p, const struct str *names, s
 
 /* ---- where a key may come from ---- */
 
-/* IPv4 as IPv6, so that one comparison does for both; *bits: how many of the 128 lead. */
-static bool read_address(const char *text, uint8_t out[16], unsigned *lead)
-{
-    static const uint8_t mapped[12] = {0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0xff, 0xff};
-    memcpy(out, mapped, sizeof mapped);
-    *lead = 96;
-    if (inet_pton(AF_INET, text, out + 12) == 1) {
-        return true;
-    }
-    *lead = 0;
-    return inet_pton(AF_INET6, text, out) == 1;
-}
-
-static bool same_bits(const uint8_t *a, const uint8_t *b, unsigned bits)
-{
-    if (memcmp(a, b, bits / 8) != 0) {
-        return false;
-    }
-    unsigned rest = bits % 8;
-    return rest == 0 || ((a[bits / 8] ^ b[bits / 8]) >> (8 - rest)) == 0;
-}
-
 enum status auth_add_address(struct principal *p, struct str text, struct error *err)
 {
-    char z[ADDRESS_TEXT];
-    struct address_range r = {.bits = 128};
-    unsigned lead = 0;
-    unsigned bits = 0;
     if (p->n_addresses == ADDRESSES_MAX) {
         return error_set(err, STATUS_INVALID, "addresses: at most %d", ADDRESSES_MAX);
     }
-    auth_copy_text(z, sizeof z, text);
-    char *slash = strchr(z, '/');
-    bool ok = text.len < sizeof z && strlen(z) == text.len;
-    if (slash != NULL) {
-        *slash = '\0';
-        size_t digits = strspn(slash + 1, "0123456789");
-        ok = ok && digits > 0 && digits < 4 && slash[1 + digits] == '\0';
-        bits = ok ? (unsigned)strtoul(slash + 1, NULL, 10) : 0;
-    }
-    ok = ok && read_address(z, r.address, &lead);
-    bits = slash == NULL ? 128 : bits + lead;
-    if (!ok || bits > 128) {
+    if (!address_range_read(text, &p->addresses[p->n_addresses])) {
         return error_set(err, STATUS_INVALID,
                          "addresses[%zu] must be like 192.0.2.7, 10.0.0.0/8 or 2001:db8::/32",
                          p->n_addresses);
     }
-    r.bits = (uint8_t)bits;
-    p->addresses[p->n_addresses++] = r;
+    p->n_addresses++;
     return STATUS_OK;
-}
-
-void auth_address_text(const struct address_range *r, char out[ADDRESS_TEXT])
-{
-    static const uint8_t mapped[12] = {0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0xff, 0xff};
-    bool v4 = r->bits >= 96 && memcmp(r->address, mapped, sizeof mapped) == 0;
-    char text[INET6_ADDRSTRLEN] = "";
-    (void)inet_ntop(v4 ? AF_INET : AF_INET6, v4 ? r->address + 12 : r->address, text, sizeof text);
-    (void)snprintf(out, ADDRESS_TEXT, "%s/%u", text, r->bits - (v4 ? 96U : 0U));
 }
 
 static bool comes_from(const struct principal *p, const char *peer)
 {
     uint8_t a[16];
-    unsigned lead;
-    if (p->n_addresses == 0) {
-        return true;
-    }
-    bool read = read_address(peer, a, &lead);
-    for (size_t i = 0; read && i < p->n_addresses; i++) {
-        if (same_bits(a, p->addresses[i].address, p->addresses[i].bits)) {
-            return true;
-        }
-    }
-    return false;
+    return p->n_addresses == 0 ||
+           (address_read(str_from(peer), a) && address_in(a, p->addresses, p->n_addresses));
 }
 
 void auth_key_new(struct principal *p, char key[KEY_CAP])
@@ -449,10 +392,19 @@ bool auth_take(double *tokens, int64_t *filled_ms, double per_minute, int64_t no
     return false;
 }
 
+struct failures *auth_failures(struct auth *a, const char *peer, uint64_t *who)
+{
+    uint8_t address[16] = {0};
+    (void)address_read(str_from(peer), address);
+    struct address_range r = address_household(address);
+    *who = hash64(r.address, sizeof r.address) ^ a->seed;
+    return &a->failures[hash64(who, sizeof *who) % FAILURE_SLOTS];
+}
+
 bool auth_note_failure(struct auth *a, const char *peer, int64_t now_ms, int64_t *retry_s)
 {
-    uint64_t h = hash64(peer, strlen(peer));
-    struct failures *f = &a->failures[h % FAILURE_SLOTS];
+    uint64_t h;
+    struct failures *f = auth_failures(a, peer, &h);
     if (f->peer != h || f->filled_ms == 0) {
         *f = (struct failures){.peer = h, .tokens = FAILURES_PER_MINUTE, .filled_ms = now_ms};
     }

@@ -8,6 +8,7 @@
 
 #include <stdint.h>
 
+#include "base/address.h"
 #include "base/status.h"
 #include "base/str.h"
 #include "serve/roles.h"
@@ -19,15 +20,9 @@
 
 #define COLLECTIONS_MAX 32 /* that one key is held to */
 #define ADDRESSES_MAX 16
-#define ADDRESS_TEXT 64
 
 struct auth;
 struct user; /* serve/users.h */
-
-struct address_range { /* IPv4 as ::ffff:a.b.c.d */
-    uint8_t address[16];
-    uint8_t bits;
-};
 
 /* Somebody, by key or signed in. Stays where it is until auth_close, also when it has ended. */
 struct principal {
@@ -122,7 +117,6 @@ enum status auth_set_collections(struct principal *p, const struct str *names, s
                                  struct error *err) MUST_CHECK;
 /* "10.0.0.0/8", "192.0.2.7", "2001:db8::/32"; INVALID: another form, or too many. */
 enum status auth_add_address(struct principal *p, struct str text, struct error *err) MUST_CHECK;
-void auth_address_text(const struct address_range *r, char out[ADDRESS_TEXT]);
 /* Fills key, hash and, where nobody owns it, user of a key to be; key gets the text to be shown
  * once. */
 void auth_key_new(struct principal *p, char key[KEY_CAP]);

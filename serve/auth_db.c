@@ -315,7 +315,7 @@ static void addresses_text(const struct principal *p, char *out, size_t cap)
     out[0] = '\0';
     for (size_t i = 0; i < p->n_addresses; i++) {
         char one[ADDRESS_TEXT];
-        auth_address_text(&p->addresses[i], one);
+        address_range_text(&p->addresses[i], one);
         int more = snprintf(out + n, cap - n, "%s,", one);
         n += more > 0 ? (size_t)more : 0;
     }

@@ -48,6 +48,8 @@ enum status auth_load(struct auth *a, const char *home, struct error *err) MUST_
 enum status auth_read_groups(struct principal *p, struct str names, struct error *err) MUST_CHECK;
 size_t auth_groups_bytes(const struct principal *p);
 
+/* The place of an address's wrong keys and passwords; *who: its mark there. */
+struct failures *auth_failures(struct auth *a, const char *peer, uint64_t *who);
 /* A bucket that holds a minute's worth. */
 bool auth_take(double *tokens, int64_t *filled_ms, double per_minute, int64_t now_ms,
                int64_t *retry_s);

@@ -14,9 +14,10 @@
 
 /* While only this machine can reach us, a page of some web site could still have its own name point
  * here (DNS rebinding). It cannot have an IP address or "localhost" as its name. */
-static bool host_ok(const struct serve *s, struct str host)
+static bool host_ok(const struct serve *s, struct str host, bool by_proxy)
 {
-    if (!s->loopback || host.len == 0) { /* HTTP/1.0 without Host comes from no browser */
+    /* HTTP/1.0 without Host comes from no browser; a proxy has a name of its own */
+    if (!s->loopback || host.len == 0 || by_proxy) {
         return true;
     }
     char name[256];
@@ -228,16 +229,36 @@ static void no_route(struct request *q)
     api_error(q, 404, NULL, "unknown_url", "There is nothing at this address.");
 }
 
+/* From whom it comes and how, as the connection or a proxy of ours says. */
+static bool whence(struct request *q, bool *by_proxy)
+{
+    struct forwarded f;
+    bool readable = forwarded_read(q->http->head, q->http->peer, &q->serve->proxies, &f);
+    if (readable) {
+        memcpy(q->http->peer, f.client, sizeof q->http->peer);
+    }
+    q->https = q->serve->tls != NULL || (readable && f.tls);
+    *by_proxy = readable && f.told;
+    return readable;
+}
+
 void serve_on_request(struct http_request *r, void *serve)
 {
     struct serve *s = serve;
     struct request *q = api_request_new(s, r);
+    bool by_proxy;
     r->route = "none";
     if (q == NULL) {
         http_respond_error(r, 503, "server_error", NULL, "no_memory", "Out of memory.");
         return;
     }
-    if (!host_ok(s, r->head->host)) {
+    if (!whence(q, &by_proxy)) {
+        api_error(q, 400, NULL, "bad_forwarded",
+                  "A proxy's X-Forwarded-For and Forwarded name no address, or two of them: let it "
+                  "set one and remove the other.");
+        return;
+    }
+    if (!host_ok(s, r->head->host, by_proxy)) {
         api_error(
             q, 421, NULL, "wrong_host",
             "The Host header names a machine that this one is not: use localhost or the address.");

@@ -41,7 +41,8 @@ struct request {
     struct route_match match;
     struct principal *who;         /* NULL on open routes */
     const struct session *session; /* NULL: by key, or open */
-    const uint8_t *token;          /* the signed caller */
+    bool https;           /* the one who asks speaks TLS, with us or with a proxy of ours */
+    const uint8_t *token; /* the signed caller */
     size_t token_len;
     struct match *narrowed;  /* a chat searches these documents only; NULL: all */
     struct job *job;         /* jobs.h: it runs as one; NULL: it has a client */

@@ -14,6 +14,7 @@
 #include "base/file.h"
 #include "base/log.h"
 #include "base/sandbox/sandbox.h"
+#include "base/settings/places.h"
 #include "base/tls/tls.h"
 #include "serve/audit/signer.h"
 #include "serve/conversations_sweep.h"
@@ -89,6 +90,22 @@ static void load_page(struct serve *s)
     }
 }
 
+_Static_assert(SETTINGS_PROXIES_MAX <= FORWARDED_PROXIES_MAX, "all that may be named fit");
+
+static void read_proxies(struct serve *s)
+{
+    const struct string_list *l = &s->settings->http.trusted_proxies;
+    for (size_t i = 0; i < l->n && i < FORWARDED_PROXIES_MAX; i++) { /* checked by the settings */
+        s->proxies.n += address_range_read(str_from(l->items[i]), &s->proxies.ranges[s->proxies.n]);
+    }
+}
+
+static bool many_behind(const char *peer, void *serve)
+{
+    const struct serve *s = serve;
+    return forwarded_trusts(&s->proxies, peer);
+}
+
 static enum status open_http(struct serve *s, struct error *err)
 {
     const struct settings *set = s->settings;
@@ -104,7 +121,8 @@ static enum status open_http(struct serve *s, struct error *err)
         .max_requests_in_flight = (size_t)set->http.max_requests_in_flight,
         .shutdown_grace_ms = set->http.shutdown_grace_ms,
     };
-    struct http_callbacks cb = {serve_on_request, serve_on_done, s};
+    struct http_callbacks cb = {serve_on_request, serve_on_done, s, many_behind};
+    read_proxies(s);
     int port;
     enum status st = wanted_port(set, &port, err);
     if (st == STATUS_OK) {

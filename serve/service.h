@@ -6,6 +6,7 @@
 #include "serve/answers.h"
 #include "serve/audit/audit.h"
 #include "serve/auth.h"
+#include "serve/http/forwarded.h"
 #include "serve/http/http.h"
 #include "serve/http/router.h"
 #include "serve/http/static.h"
@@ -42,6 +43,7 @@ struct serve {
     struct static_files *page; /* NULL: not built */
     struct buf openapi;        /* the description of the API; empty until somebody asks */
     int port;
+    struct forwarded_proxies proxies;
     bool loopback; /* only this machine can reach us */
     char cookie[32];
     struct lane passwords; /* being hashed: each takes 64 MiB */

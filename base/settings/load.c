@@ -432,6 +432,10 @@ static enum status check_together(const struct settings *s, const char **key, st
                          "ocr.languages: must be auto or names of languages joined by +, such as "
                          "deu+eng");
     }
+    *key = "http.trusted_proxies";
+    if (settings_check_proxies(s, err) != STATUS_OK) {
+        return err->code;
+    }
     *key = "webhooks.allow";
     if (settings_check_webhooks(s, err) != STATUS_OK) {
         return err->code;

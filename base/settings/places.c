@@ -1,5 +1,6 @@
 #include "base/settings/places.h"
 
+#include "base/address.h"
 #include "base/destination.h"
 
 /* An address that is written out was meant; a name may have been made to point anywhere. */
@@ -121,4 +122,22 @@ enum status settings_check_webhooks(const struct settings *s, struct error *err)
         st = check_origin(s->webhooks.allow_private.items[i], true, "webhooks.allow_private", err);
     }
     return st;
+}
+
+enum status settings_check_proxies(const struct settings *s, struct error *err)
+{
+    const struct string_list *l = &s->http.trusted_proxies;
+    struct address_range r;
+    for (size_t i = 0; i < l->n; i++) {
+        if (!address_range_read(str_from(l->items[i]), &r)) {
+            return error_set(err, STATUS_INVALID,
+                             "http.trusted_proxies: %.80s must be like 192.0.2.7, 10.0.0.0/8 or "
+                             "2001:db8::/32",
+                             l->items[i]);
+        }
+    }
+    return l->n <= SETTINGS_PROXIES_MAX
+               ? STATUS_OK
+               : error_set(err, STATUS_INVALID, "http.trusted_proxies: at most %d",
+                           SETTINGS_PROXIES_MAX);
 }

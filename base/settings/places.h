@@ -22,4 +22,8 @@ bool settings_reach_outside(const struct settings *s);
 /* Of webhooks: origins and nothing more, https but where the address is private. */
 enum status settings_check_webhooks(const struct settings *s, struct error *err) MUST_CHECK;
 
+/* http.trusted_proxies: addresses and ranges. */
+#define SETTINGS_PROXIES_MAX 64
+enum status settings_check_proxies(const struct settings *s, struct error *err) MUST_CHECK;
+
 #endif

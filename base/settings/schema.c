@@ -47,6 +47,11 @@ const struct setting settings_schema[] = {
          "Say true to serve other machines without TLS: keys, questions and documents then cross "
          "the "
          "network readable by anyone on it. Sensible only behind a proxy that speaks TLS."),
+    ROW("http.trusted_proxies", LIST, http.trusted_proxies, 0, 0, "[]",
+        "Proxies in front of the appliance, as addresses or ranges such as 192.0.2.7 or "
+        "10.0.0.0/8. "
+        "Who asks is read from X-Forwarded-For or Forwarded when the connection comes from one of "
+        "them, and only then; name no range in which there are others."),
     PATH("http.tls_certificate", http.tls_certificate, "",
          "Certificate chain (PEM), relative to the data directory; with tls_key turns HTTPS on."),
     PATH("http.tls_key", http.tls_key, "", "Private key (PEM) of tls_certificate."),
@@ -381,15 +386,16 @@ const struct setting settings_schema[] = {
         "Weight of an imported encoder beside full-text search when both are fused."),
 
     TEXT("oidc.issuer", oidc.issuer, "",
-         "People sign in with this provider of OpenID Connect (Keycloak, Entra ID, ...): its issuer, "
+         "People sign in with this provider of OpenID Connect (Keycloak, Entra ID, ...): its "
+         "issuer, "
          "letter by letter as it names itself, such as https://id.example.org/realms/staff. Empty: "
          "none."),
-    TEXT("oidc.name", oidc.name, "the company account",
-         "What the page calls it: Sign in with ..."),
+    TEXT("oidc.name", oidc.name, "the company account", "What the page calls it: Sign in with ..."),
     TEXT("oidc.client_id", oidc.client_id, "", "As Carrel is registered there."),
-    PATH("oidc.client_secret_file", oidc.client_secret_file, "",
-         "File with the secret that was given to Carrel there; only its owner may read it. Empty: a "
-         "public client, which is safe too (PKCE)."),
+    PATH(
+        "oidc.client_secret_file", oidc.client_secret_file, "",
+        "File with the secret that was given to Carrel there; only its owner may read it. Empty: a "
+        "public client, which is safe too (PKCE)."),
     TEXT("oidc.redirect_uri", oidc.redirect_uri, "",
          "The address of this appliance as browsers reach it, with /api/oidc/callback at its end; "
          "registered there letter by letter."),
@@ -400,8 +406,8 @@ const struct setting settings_schema[] = {
          "leads into an object, as in realm_access.roles."),
     TEXT("oidc.name_claim", oidc.name_claim, "name", "The claim with the name that is shown."),
     TEXT("oidc.tenant", oidc.tenant, "main", "Whose people they are."),
-    ONE_OF("oidc.default_role", ENUM, oidc.default_role,
-           "none|reader|editor|manager|auditor|admin", "none",
+    ONE_OF("oidc.default_role", ENUM, oidc.default_role, "none|reader|editor|manager|auditor|admin",
+           "none",
            "The role of somebody whom directory_groups give none; none: he may not sign in."),
     ROW("oidc.hosts", LIST, oidc.hosts, 0, 0, "[]",
         "Further servers that the provider names for tokens and keys, as origins such as "
@@ -454,8 +460,8 @@ const struct setting settings_schema[] = {
     ROW("ldap.nested", INT, ldap.nested, 0, 8, "0",
         "Groups of groups count too, so many steps up."),
     TEXT("ldap.tenant", ldap.tenant, "main", "Whose people they are."),
-    ONE_OF("ldap.default_role", ENUM, ldap.default_role,
-           "none|reader|editor|manager|auditor|admin", "none",
+    ONE_OF("ldap.default_role", ENUM, ldap.default_role, "none|reader|editor|manager|auditor|admin",
+           "none",
            "The role of somebody whom directory_groups give none; none: he may not sign in."),
     ROW("ldap.timeout", DURATION, ldap.timeout_ms, 100, 60 * SECOND, "10s",
         "A sign-in takes no longer than this there."),

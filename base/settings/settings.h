@@ -90,6 +90,7 @@ struct settings {
         const char *listen; /* "127.0.0.1" */
         int64_t port;
         bool allow_plain_http_beyond_localhost;
+        struct string_list trusted_proxies;
         const char *tls_certificate, *tls_key; /* PEM files, "" : none */
         int64_t max_header_bytes, max_body_bytes, max_upload_bytes;
         int64_t header_timeout_ms, idle_timeout_ms, request_timeout_ms, shutdown_grace_ms;

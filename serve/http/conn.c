@@ -450,7 +450,8 @@ static bool too_many(const struct http_server *s, const struct http_conn *c)
     {
         same += strcmp(list_entry(it, struct http_conn, link)->peer, c->peer) == 0;
     }
-    return same > s->limits.max_connections_per_address;
+    return same > s->limits.max_connections_per_address &&
+           (s->cb.many_behind == NULL || !s->cb.many_behind(c->peer, s->cb.data));
 }
 
 static void on_connection(uv_stream_t *listener, int status)

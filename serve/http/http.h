@@ -44,6 +44,9 @@ struct http_callbacks {
      * r->bytes_out. Also for what never reached on_request (r == NULL, malformed). */
     void (*on_done)(struct http_request *r, int status, void *data);
     void *data;
+    /* Many people ask from this address: it may have more than max_connections_per_address. NULL:
+     * nobody does. */
+    bool (*many_behind)(const char *peer, void *data);
 };
 
 /* How errors look to the client of an address. */
@@ -61,7 +64,7 @@ struct http_request {
     const struct http_head *head; /* valid until the request is answered; NULL afterwards */
     struct arena arena;
     char id[ID_CAP];
-    char peer[64]; /* address, without port */
+    char peer[64]; /* address of the one who asks, without port; the router may know better */
     int64_t started_ms, deadline_ms;
     int status;         /* sent */
     uint64_t bytes_out; /* of the body */

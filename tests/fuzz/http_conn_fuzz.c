@@ -103,7 +103,7 @@ int LLVMFuzzerInitialize(int *argc, char ***argv)
         .max_connections_per_address = 8,
         .max_requests_in_flight = 8,
     };
-    static const struct http_callbacks cb = {on_request, on_done, NULL};
+    static const struct http_callbacks cb = {on_request, on_done, NULL, NULL};
     if (uv_loop_init(&loop) != 0 ||
         http_server_new(&loop, &limits, &cb, &server, NULL) != STATUS_OK ||
         http_server_listen(server, "127.0.0.1", 0, &port, NULL) != STATUS_OK) {

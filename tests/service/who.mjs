@@ -10,8 +10,8 @@ export const GROUP = ["ward-3"];
 export const keys = {};
 
 let s;
-export async function begin() {
-  s = await startServe({ config: "http:\n  requests_per_minute: 0\n" });
+export async function begin({ config = "http:\n  requests_per_minute: 0\n" } = {}) {
+  s = await startServe({ config });
   for (const role of ROLES) keys[role] = (await made({ name: `k-${role}`, role, groups: GROUP })).key;
   return s;
 }

@@ -64,6 +64,9 @@ static void test_places_outside(void **state)
         {"webhooks:\n  allow: [\"https://u:p@a.example\"]\n", 9, 0},
         {"webhooks:\n  allow: [ldaps://a.example]\n", 9, 0},
         {"webhooks:\n  allow: [a.example]\n", 9, 0},
+        {"http:\n  trusted_proxies: [10.0.0.1, \"2001:db8::/32\"]\n", 0, 0},
+        {"http:\n  trusted_proxies: [10.0.0.1/33]\n", 9, 0},
+        {"http:\n  trusted_proxies: [proxy.example.org]\n", 9, 0},
     };
     for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
         struct arena a;
