@@ -372,7 +372,7 @@ static bool gate(struct http_request *r, int status)
         return false; /* closed: by chat.c, or this is the refusal */
     }
     c->status = status;
-    q->on_gone = NULL; /* it has answered */
+    q->on_gone = NULL;                       /* it has answered */
     share_leave(q->serve->share, &q->place); /* the cores are free while the disk writes */
     if (act_of(q) != NULL) {
         c->details = details(q);
@@ -449,7 +449,7 @@ void audit_begin(struct request *q)
         route->handler(q);
         return;
     }
-    id_new(c->id);
+    memcpy(c->id, q->http->id, sizeof c->id); /* what the client was told, and the log says */
     c->state = AUDIT_CALL_NEW;
     c->started_ms = clock_monotonic_ms();
     c->late = q->who == NULL ||
@@ -471,7 +471,7 @@ void audit_begin(struct request *q)
 
 void audit_begin_job(struct request *q, void (*handler)(struct request *q))
 {
-    id_new(q->audit.id);
+    memcpy(q->audit.id, q->http->id, sizeof q->audit.id);
     q->audit.state = AUDIT_CALL_NEW;
     q->audit.started_ms = clock_monotonic_ms();
     q->audit.late = true;
