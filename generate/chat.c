@@ -44,7 +44,7 @@ struct chat {
     bool lost; /* a call of a function: no room for it */
     bool stranger; /* a function was called that nobody offered */
     struct error error;
-    const char *finish_reason;
+    const char *finish_reason, *stop;
     bool refused;
     uint32_t prompt_tokens, completion_tokens;
     struct engine_spent spent, before; /* by this engine; by the one that it replaced */
@@ -221,6 +221,7 @@ static enum status send_last(struct chat *c)
     reply.marks_removed = c->cite->removed;
     reply.refused = c->refused;
     reply.finish_reason = (char *)(uintptr_t)c->finish_reason;
+    reply.stop = (char *)(uintptr_t)c->stop;
     reply.has_prompt_tokens = c->prompt_tokens > 0;
     reply.prompt_tokens = c->prompt_tokens;
     reply.has_completion_tokens = c->completion_tokens > 0;
@@ -396,6 +397,7 @@ static bool fall_back(struct chat *c, const struct error *why)
 static void take_result(struct chat *c, const struct engine_result *r)
 {
     c->finish_reason = r->finish_reason;
+    c->stop = r->stop;
     c->refused = r->refused;
     c->prompt_tokens = r->prompt_tokens;
     c->completion_tokens = r->completion_tokens;

@@ -23,8 +23,8 @@ void stop_deinit(struct stop *s)
     buf_deinit(&s->held);
 }
 
-/* Where the first stop string begins; held.len: nowhere. */
-static size_t find_stop(const struct stop *s)
+/* Where the first stop string begins, and which it is; held.len: nowhere. */
+static size_t find_stop(struct stop *s)
 {
     size_t first = s->held.len;
     for (size_t i = 0; i < s->n; i++) {
@@ -33,6 +33,7 @@ static size_t find_stop(const struct stop *s)
                                                   s->strings[i].len);
         if (p != NULL && (size_t)(p - s->held.ptr) < first) {
             first = (size_t)(p - s->held.ptr);
+            s->which = i;
         }
     }
     return first;

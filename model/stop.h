@@ -13,6 +13,7 @@ struct stop {
     size_t n;
     struct buf held;
     bool stopped;
+    size_t which; /* of the strings, once stopped */
 };
 
 /* INVALID: too many, empty or too long. strings are borrowed until stop_deinit. */

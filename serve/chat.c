@@ -153,6 +153,7 @@ static void last_reply(struct chat *c, const Ge__ChatReply *m)
     c->logprobs_json = m->n_logprobs > 0 ? chat_logprobs_json(c, m) : NULL;
     c->complete = true;
     c->finish_reason = keep_z(c, m->finish_reason);
+    c->stop = keep_z(c, m->stop);
     c->note = keep_z(c, m->note);
     c->refused = m->has_refused && m->refused;
     c->marks_removed += m->has_marks_removed ? m->marks_removed : 0;

@@ -77,6 +77,7 @@ struct chat {
     struct rpc_request *rpc;
     /* what generate said; all in the arena */
     const char *engine, *model, *note, *finish_reason, *route_json;
+    const char *stop;          /* the stop string that ended it; NULL: none is known of */
     const char *search_json;   /* which models found the passages; NULL: nothing was searched */
     const char *logprobs_json; /* NULL: none */
     bool refused;

@@ -24,6 +24,16 @@ static void envelope(struct jsonw *w, const struct chat *c, const char *object)
     jsonw_field_z(w, "object", object);
     jsonw_field_int(w, "created", c->created_wall_ms / 1000);
     jsonw_field_z(w, "model", c->ask.model);
+    jsonw_field_z(w, "system_fingerprint", c->model); /* with it a seed says the same again */
+}
+
+/* A chunk that is not the last: its usage is null where the last one tells it. */
+static void chunk(struct jsonw *w, const struct chat *c)
+{
+    envelope(w, c, "chat.completion.chunk");
+    if (c->ask.include_usage) {
+        jsonw_field_z(w, "usage", NULL);
+    }
 }
 
 static void logprobs(struct jsonw *w, const char *json)
@@ -77,7 +87,7 @@ static void begin(struct chat *c)
     sse_begin(c->http);
     buf_init(&b, CHAT_ANSWER_MAX);
     jsonw_init(&w, &b);
-    envelope(&w, c, "chat.completion.chunk");
+    chunk(&w, c);
     choices(&w, 0, "assistant", "", NULL, NULL);
     chat_citations(&w, c, true);
     chat_carrel(&w, c, false);
@@ -91,7 +101,7 @@ static void stream_text(struct chat *c, const char *text)
     struct jsonw w;
     buf_init(&b, CHAT_ANSWER_MAX);
     jsonw_init(&w, &b);
-    envelope(&w, c, "chat.completion.chunk");
+    chunk(&w, c);
     choices(&w, c->n_over, NULL, text, NULL, NULL);
     jsonw_close(&w, '}');
     send_data(c, &b);
@@ -106,7 +116,7 @@ static void choice(struct chat *c)
     for (int i = 0; i < 2; i++) {
         buf_init(&b, CHAT_ANSWER_MAX);
         jsonw_init(&w, &b);
-        envelope(&w, c, "chat.completion.chunk");
+        chunk(&w, c);
         if (i == 0) {
             choices(&w, c->n_over - 1, NULL, NULL, over->finish_reason, over->logprobs_json);
         } else {
@@ -123,7 +133,7 @@ static void end(struct chat *c)
     struct jsonw w;
     buf_init(&b, CHAT_ANSWER_MAX);
     jsonw_init(&w, &b);
-    envelope(&w, c, "chat.completion.chunk");
+    chunk(&w, c);
     choices(&w, c->n_over, NULL, NULL, chat_finish(c), c->logprobs_json);
     chat_citations(&w, c, false);
     chat_carrel(&w, c, true);
@@ -150,7 +160,7 @@ static void call_event(struct chat *c, size_t index, bool begin, struct str argu
     struct jsonw w;
     buf_init(&b, CHAT_ANSWER_MAX);
     jsonw_init(&w, &b);
-    envelope(&w, c, "chat.completion.chunk");
+    chunk(&w, c);
     jsonw_key(&w, "choices");
     jsonw_open(&w, '[');
     jsonw_open(&w, '{');

@@ -238,6 +238,7 @@ static const char *stop_reason(const struct chat *c)
     const char *finish = chat_finish(c);
     return strcmp(finish, "tool_calls") == 0 ? "tool_use"
            : strcmp(finish, "length") == 0   ? "max_tokens"
+           : c->stop != NULL                 ? "stop_sequence"
                                              : "end_turn";
 }
 
@@ -342,7 +343,7 @@ static void message(struct jsonw *w, struct chat *c, bool whole)
     }
     jsonw_close(w, ']');
     jsonw_field_z(w, "stop_reason", whole ? stop_reason(c) : NULL);
-    jsonw_field_z(w, "stop_sequence", NULL);
+    jsonw_field_z(w, "stop_sequence", whole ? c->stop : NULL);
     usage(w, c, true);
     if (whole) {
         chat_citations(w, c, false);
@@ -490,7 +491,7 @@ static void end(struct chat *c)
     jsonw_key(&w, "delta");
     jsonw_open(&w, '{');
     jsonw_field_z(&w, "stop_reason", stop_reason(c));
-    jsonw_field_z(&w, "stop_sequence", NULL);
+    jsonw_field_z(&w, "stop_sequence", c->stop);
     jsonw_close(&w, '}');
     usage(&w, c, false);
     chat_citations(&w, c, false);

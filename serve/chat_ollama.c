@@ -134,6 +134,25 @@ static void write_options(struct jsonw *w, struct arena *a, const struct json *b
     }
 }
 
+/* What would be missed: the prompt is always put as the model's template has it. */
+static enum status refuse_others(const struct json *body, const char **param, struct error *err)
+{
+    static const char *const none[] = {"suffix", "template"};
+    bool raw = false;
+    *param = "raw";
+    enum status s = jsonr_bool(body, "raw", false, &raw, err);
+    if (s == STATUS_OK && raw) {
+        s = error_set(err, STATUS_UNSUPPORTED, "raw prompts are not taken here");
+    }
+    for (size_t i = 0; i < sizeof none / sizeof none[0] && s == STATUS_OK; i++) {
+        if (jsonr_str(jsonr_get(body, none[i])).len > 0) {
+            *param = none[i];
+            s = error_set(err, STATUS_UNSUPPORTED, "%s is not taken here", none[i]);
+        }
+    }
+    return s;
+}
+
 static enum status translate(struct chat *c, const struct json *body, struct buf *out,
                              const char **param, struct error *err)
 {
@@ -144,6 +163,7 @@ static enum status translate(struct chat *c, const struct json *body, struct buf
     struct jsonw w;
     *param = NULL;
     enum status s = jsonr_bool(body, "stream", true, &stream, err);
+    s = s == STATUS_OK ? refuse_others(body, param, err) : s;
     if (s != STATUS_OK) {
         return s;
     }
@@ -153,6 +173,8 @@ static enum status translate(struct chat *c, const struct json *body, struct buf
     jsonw_field_bool(&w, "stream", stream);
     write_options(&w, a, body);
     translate_copy(&w, a, body, "carrel", "carrel");
+    translate_copy(&w, a, body, "logprobs", "logprobs");
+    translate_copy(&w, a, body, "top_logprobs", "top_logprobs");
     if (jsonr_len(tools) > 0) {
         translate_copy(&w, a, body, "tools", "tools");
     }
@@ -239,6 +261,11 @@ static void last_fields(struct jsonw *w, const struct chat *c)
     jsonw_field_int(w, "prompt_eval_duration", c->first_ms * NS_A_MS);
     jsonw_field_int(w, "eval_count", c->completion_tokens);
     jsonw_field_int(w, "eval_duration", (total > c->first_ms ? total - c->first_ms : 0) * NS_A_MS);
+    const char *list = c->logprobs_json == NULL ? NULL : strchr(c->logprobs_json, '[');
+    if (list != NULL) { /* {"content": [...]} */
+        jsonw_key(w, "logprobs");
+        jsonw_raw(w, (struct str){list, strlen(list) - 1});
+    }
     chat_citations(w, c, false);
     chat_carrel(w, c, true);
 }

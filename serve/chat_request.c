@@ -201,7 +201,7 @@ static enum status read_more_sampling(const struct json *body, struct chat_reque
     int64_t n = 0;
     if (s == STATUS_OK) {
         *param = "top_k";
-        s = jsonr_int(body, "top_k", 0, 1000000, 0, &n, err);
+        s = jsonr_int(body, "top_k", -1, 1000000, 0, &n, err); /* -1: all, as vLLM has it */
     }
     if (s == STATUS_OK) {
         a->has_top_k = n > 0;
@@ -301,6 +301,46 @@ static enum status read_form(const struct json *body, struct arena *a, struct ch
         out->ask.grammar = pb_text(grammar.ptr);
     }
     return STATUS_OK;
+}
+
+/* What is known, cannot be had here, and would be missed: an answer without it is not what was
+ * asked for. Everything else that is not read is a hint, or the asker's own. */
+static enum status refuse_others(const struct json *body, const char **param, struct error *err)
+{
+    const struct json *modalities = jsonr_get(body, "modalities");
+    bool spoken = jsonr_get(body, "audio") != NULL;
+    for (size_t i = 0; i < jsonr_len(modalities); i++) {
+        struct str m = jsonr_str(jsonr_at(modalities, i));
+        spoken = spoken || m.ptr == NULL || !str_eq(m, STR("text"));
+    }
+    if (spoken) {
+        *param = "modalities";
+        return error_set(err, STATUS_UNSUPPORTED, "answers are text here: no other modality");
+    }
+    if (jsonr_len(jsonr_get(body, "functions")) > 0) {
+        *param = "functions";
+        return error_set(err, STATUS_UNSUPPORTED, "functions are offered as \"tools\" here");
+    }
+    if (jsonr_get(body, "web_search_options") != NULL) {
+        *param = "web_search_options";
+        return error_set(err, STATUS_UNSUPPORTED, "the web is not searched here");
+    }
+    return STATUS_OK;
+}
+
+/* As responses have it: "auto" lets the oldest turns go where the conversation is too long. */
+static enum status read_truncation(const struct json *body, struct chat_request *out,
+                                   struct error *err)
+{
+    struct str how = {0};
+    enum status s = jsonr_string(body, "truncation", &how, err);
+    if (s == STATUS_OK && how.ptr != NULL && !str_eq(how, STR("auto")) &&
+        !str_eq(how, STR("disabled"))) {
+        s = error_set(err, STATUS_INVALID, "truncation must be auto or disabled");
+    }
+    out->ask.has_shorten = out->ask.shorten =
+        s == STATUS_OK && how.ptr != NULL && str_eq(how, STR("auto"));
+    return s;
 }
 
 static enum status read_sampling(const struct json *body, struct chat_request *out,
@@ -413,6 +453,13 @@ enum status chat_request_read(const struct json *body, const char *here, struct 
     }
     if (s == STATUS_OK) {
         s = read_logprobs(body, out, param, err);
+    }
+    if (s == STATUS_OK) {
+        *param = "truncation";
+        s = read_truncation(body, out, err);
+    }
+    if (s == STATUS_OK) {
+        s = refuse_others(body, param, err);
     }
     if (s == STATUS_OK) {
         *param = "response_format";

@@ -56,6 +56,11 @@ enum status responses_read(const struct json *body, struct responses *out, const
         return error_set(err, STATUS_UNSUPPORTED,
                          "conversation is not known here: use previous_response_id");
     }
+    if (jsonr_get(body, "prompt") != NULL) {
+        *param = "prompt";
+        return error_set(err, STATUS_UNSUPPORTED,
+                         "prompts are not kept here: send instructions and input");
+    }
     for (size_t i = 0; i < jsonr_len(include); i++) {
         struct str name = jsonr_str(jsonr_at(include, i));
         out->with_results |= name.ptr != NULL && str_eq(name, STR("file_search_call.results"));
@@ -295,9 +300,21 @@ static void write_form(struct jsonw *w, struct arena *a, const struct json *form
 enum status responses_translate(struct chat *c, const struct json *body, struct buf *out,
                                 const char **param, struct error *err)
 {
-    static const char *const same[] = {
-        "model",      "stream", "temperature",         "top_p",        "top_k", "seed", "min_p",
-        "logit_bias", "stop",   "parallel_tool_calls", "top_logprobs", "user"};
+    static const char *const same[] = {"model",
+                                       "stream",
+                                       "temperature",
+                                       "top_p",
+                                       "top_k",
+                                       "seed",
+                                       "min_p",
+                                       "presence_penalty",
+                                       "frequency_penalty",
+                                       "repetition_penalty",
+                                       "logit_bias",
+                                       "stop",
+                                       "parallel_tool_calls",
+                                       "top_logprobs",
+                                       "truncation"};
     struct arena *a = c->q->arena;
     const struct json *include = jsonr_get(body, "include");
     struct jsonw w;

@@ -33,6 +33,9 @@ static void end_slot(struct runner *r, struct slot *s, const struct error *why, 
     r->shown.active--;
     if (why == NULL) {
         text_out_end(&s->text, &t->text);
+        t->stopped = s->text.stop.stopped ? &t->stops[s->text.stop.which] : NULL;
+        reason =
+            t->stopped != NULL ? "stop" : reason; /* its end may have come with the last byte */
     }
     uv_mutex_unlock(&r->lock);
     text_out_deinit(&s->text);

@@ -122,7 +122,8 @@ static enum status fit(struct engine_job *j, struct error *err)
     uint32_t answer = wanted < context / 4 ? wanted : context / 4;
     answer = answer < ANSWER_LEAST && wanted >= ANSWER_LEAST ? ANSWER_LEAST : answer;
     uint32_t room = context > answer ? context - answer : 0;
-    bool shorten = strcmp(j->owner->settings->generate.long_conversation, "shorten") == 0;
+    bool shorten = (j->ask->has_shorten && j->ask->shorten) ||
+                   strcmp(j->owner->settings->generate.long_conversation, "shorten") == 0;
     enum status s = fit_passages(j, room, err);
     if (s == STATUS_OK && j->task.prompt.n > room && shorten) {
         s = fit_turns(j, room, err);
@@ -284,6 +285,7 @@ static void end(struct engine_job *j)
                                                     : j->task.finish_reason == NULL
                                                         ? "stop"
                                                         : j->task.finish_reason,
+                                   .stop = j->task.stopped == NULL ? NULL : j->task.stopped->ptr,
                                    .note = j->note[0] == '\0' ? NULL : j->note,
                                    .prompt_tokens = (uint32_t)j->task.prompt.n,
                                    .completion_tokens = j->task.completion_tokens};

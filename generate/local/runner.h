@@ -66,6 +66,7 @@ struct runner_task { /* the caller's, untouched by it from submit until it is to
     bool done;
     struct error error;
     const char *finish_reason; /* "stop", "length"; static */
+    const struct str *stopped; /* which of stops has come; NULL: none */
     uint32_t shared_tokens;    /* of the prompt, not computed again */
     uint32_t completion_tokens;
     uint32_t read_tokens;   /* of the prompt, so far, shared ones too */

@@ -23,6 +23,14 @@ static int set_options(json_t *body, const Ge__ChatRequest *ask)
     if (ask->has_top_p) {
         bad |= json_object_set_new(body, "top_p", json_real((double)ask->top_p));
     }
+    if (ask->has_presence_penalty) {
+        bad |=
+            json_object_set_new(body, "presence_penalty", json_real((double)ask->presence_penalty));
+    }
+    if (ask->has_frequency_penalty) {
+        bad |= json_object_set_new(body, "frequency_penalty",
+                                   json_real((double)ask->frequency_penalty));
+    }
     if (ask->has_max_tokens && ask->max_tokens > 0) {
         bad |= json_object_set_new(body, "max_tokens", json_integer(ask->max_tokens));
     }

@@ -20,6 +20,9 @@ static void test_request(void **state)
     ask.seed = 3;
     ask.stop = stop;
     ask.n_stop = 2;
+    ask.has_presence_penalty = ask.has_frequency_penalty = true;
+    ask.presence_penalty = .25F;
+    ask.frequency_penalty = -1;
     struct prompt p;
     struct buf out;
     struct error err = {0};
@@ -35,6 +38,8 @@ static void test_request(void **state)
     assert_int_equal(json_integer_value(json_object_get(o, "max_tokens")), 77);
     assert_int_equal(json_array_size(json_object_get(o, "stop")), 2);
     assert_null(json_object_get(o, "top_p"));
+    assert_true(json_real_value(json_object_get(o, "presence_penalty")) > .2);
+    assert_true(json_real_value(json_object_get(o, "frequency_penalty")) < -.9);
     json_t *messages = json_object_get(o, "messages");
     assert_string_equal(json_string_value(json_object_get(json_array_get(messages, 0), "content")),
                         "rules \"quoted\"\n");
@@ -127,9 +132,10 @@ static void test_calls_in_pieces(void **state)
     assert_true(str_eq(buf_view(&calls.items[0].arguments), STR("{\"c\":1}")));
     assert_string_equal(calls.items[1].name, "now");
     assert_string_equal(piece.finish_reason, "tool_calls");
-    assert_int_equal(openai_piece(STR("{\"choices\":[{\"delta\":{\"tool_calls\":[{\"index\":7}]}}]}"),
-                                  &piece, &err),
-                     STATUS_PROTOCOL);
+    assert_int_equal(
+        openai_piece(STR("{\"choices\":[{\"delta\":{\"tool_calls\":[{\"index\":7}]}}]}"), &piece,
+                     &err),
+        STATUS_PROTOCOL);
     openai_calls_deinit(&calls);
     buf_deinit(&text);
 }
@@ -143,10 +149,11 @@ static const struct {
 } rows[] = {
     {"[DONE]", STATUS_OK, "", NULL, true},
     {"{\"choices\":[{\"delta\":{\"role\":\"assistant\"}}]}", STATUS_OK, "", NULL, false},
-    {"{\"choices\":[{\"delta\":{\"content\":\"hé\"},\"finish_reason\":null}]}", STATUS_OK, "hé", NULL,
-     false},
+    {"{\"choices\":[{\"delta\":{\"content\":\"hé\"},\"finish_reason\":null}]}", STATUS_OK, "hé",
+     NULL, false},
     {"{\"choices\":[{\"delta\":{},\"finish_reason\":\"length\"}]}", STATUS_OK, "", "length", false},
-    {"{\"choices\":[{\"delta\":{},\"finish_reason\":\"content_filter\"}]}", STATUS_OK, "", "stop", false},
+    {"{\"choices\":[{\"delta\":{},\"finish_reason\":\"content_filter\"}]}", STATUS_OK, "", "stop",
+     false},
     {"{\"choices\":[],\"usage\":{\"prompt_tokens\":5}}", STATUS_OK, "", NULL, false},
     {"{\"choices\":[{\"delta\":{\"content\":7}}]}", STATUS_OK, "", NULL, false},
     {"{\"choices\":[null]}", STATUS_OK, "", NULL, false},
@@ -192,7 +199,8 @@ static void test_depth_is_limited(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {cmocka_unit_test(test_request), cmocka_unit_test(test_tools),
-        cmocka_unit_test(test_calls_in_pieces), cmocka_unit_test(test_pieces),
+                                       cmocka_unit_test(test_calls_in_pieces),
+                                       cmocka_unit_test(test_pieces),
                                        cmocka_unit_test(test_depth_is_limited)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
