@@ -7,6 +7,7 @@
 #include "base/clock.h"
 #include "base/log.h"
 #include "serve/api.h"
+#include "serve/chat_record.h"
 #include "serve/chat_responses.h"
 #include "serve/http/jsonw.h"
 #include "serve/request.h"
@@ -202,6 +203,7 @@ void api_responses(struct request *q)
 /* ---- keeping ---- */
 
 struct kept {
+    struct chat *c;
     char tenant[65], answer[ID_CAP];
     char *previous, *messages, *response;
     struct turn turn;
@@ -223,11 +225,10 @@ static enum status run_keep(sqlite3 *db, void *data, struct error *err)
 
 static void on_kept(const struct error *err, struct buf *json, void *data)
 {
+    struct kept *k = data;
     (void)json;
-    if (err->code != STATUS_OK) {
-        LOG_ERROR("a response could not be kept", LOG_STR("err", err->text), LOG_END);
-    }
-    free_kept(data);
+    chat_written(k->c, err);
+    free_kept(k);
 }
 
 /* Owned; NULL: too long, or no memory. */
@@ -275,9 +276,13 @@ void responses_keep(struct chat *c)
         return;
     }
     struct kept *k = calloc(1, sizeof *k);
+    struct error err = {.code = STATUS_NO_MEMORY, .text = "out of memory"};
+    chat_writing(c);
     if (k == NULL) {
+        chat_written(c, &err);
         return;
     }
+    k->c = c;
     (void)snprintf(k->tenant, sizeof k->tenant, "%s", c->q->who->tenant);
     (void)snprintf(k->answer, sizeof k->answer, "%s", c->id);
     buf_init(&b, TURNS_BYTES);
@@ -286,7 +291,8 @@ void responses_keep(struct chat *c)
     k->messages = new_messages(c);
     k->previous = strdup(r->previous == NULL ? "" : r->previous);
     if (k->response == NULL || k->messages == NULL || k->previous == NULL) {
-        LOG_ERROR("a response is too long to be kept", LOG_STR("req", c->http->id), LOG_END);
+        (void)error_set(&err, STATUS_TOO_LARGE, "a response is too long to be kept");
+        chat_written(c, &err);
         free_kept(k);
         return;
     }

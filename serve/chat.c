@@ -8,9 +8,9 @@
  *   on_opened     ... the audit's first record is durable, and the stream begins
  *   on_finished   generate is through: the audit's second record and the answer's (answers.h) are
  *                 written ...
- *   conclude      ... and then it is kept (conversations, responses) and the last event, or the
- *                 whole answer, goes out; 503, or a stream cut, when one of them could not be
- *                 written
+ *   conclude      ... and then it is kept (conversations, responses) ...
+ *   tell          ... and the last event, or the whole answer, goes out; 503, or a stream cut, when
+ *                 one of them could not be written
  *
  * A client that leaves cancels both calls; the records then say "cancelled". */
 #include <string.h>
@@ -60,24 +60,17 @@ static void tell_failure(struct chat *c, struct request *q)
     }
 }
 
-static void conclude(struct chat *c)
+static void tell(struct chat *c)
 {
     struct request *q = c->q;
-    if (q == NULL || http_request_gone(c->http)) {
+    if (http_request_gone(c->http)) {
         return;
     }
-    q->on_gone = NULL;
     if (c->unwritten.code != STATUS_OK) {
         c->complete = false;
         (void)error_set(&c->failure, STATUS_UNAVAILABLE,
                         "The record of this answer cannot be written, so it is not given: an "
                         "administrator finds the reason in GET /api/status and in the log.");
-    }
-    if (c->complete) { /* not sooner: what is kept can be read */
-        if (c->dialect->keep != NULL) {
-            c->dialect->keep(c);
-        }
-        chat_conversation_keep(c);
     }
     c->q = c->complete ? q : NULL;
     if (!c->complete) {
@@ -87,6 +80,27 @@ static void conclude(struct chat *c)
     } else {
         c->dialect->whole(c);
     }
+}
+
+static void conclude(struct chat *c)
+{
+    struct request *q = c->q;
+    if (q == NULL || http_request_gone(c->http)) {
+        return;
+    }
+    q->on_gone = NULL;
+    if (!c->complete || c->unwritten.code != STATUS_OK) {
+        tell(c);
+        return;
+    }
+    const struct error none = {.code = STATUS_OK};
+    c->concluded = tell;
+    chat_writing(c);
+    if (c->dialect->keep != NULL) { /* not sooner: what is kept can be read */
+        c->dialect->keep(c);
+    }
+    chat_conversation_keep(c);
+    chat_written(c, &none);
 }
 
 /* ---- generate ---- */

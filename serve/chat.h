@@ -24,7 +24,8 @@ struct chat_dialect {
      * Of c only q, more and dialect are set. NULL: it is one. */
     enum status (*translate)(struct chat *c, const struct json *body, struct buf *out,
                              const char **param, struct error *err);
-    /* The answer is complete and in c, and recorded. May be NULL. */
+    /* The answer is complete and in c, and recorded; it is told when this is written
+     * (chat_record.h: chat_writing). May be NULL. */
     void (*keep)(struct chat *c);
     /* A stream: its first event; text; the latest call; the end; an error in the middle. */
     void (*begin)(struct chat *c);

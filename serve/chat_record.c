@@ -120,7 +120,13 @@ static const char *calls_json(struct chat *c)
 
 /* ---- the records ---- */
 
-static void written(struct chat *c, const struct error *err)
+void chat_writing(struct chat *c)
+{
+    http_request_hold(c->http);
+    c->writing++;
+}
+
+void chat_written(struct chat *c, const struct error *err)
 {
     struct http_request *http = c->http;
     if (err->code != STATUS_OK && c->unwritten.code == STATUS_OK) {
@@ -130,7 +136,9 @@ static void written(struct chat *c, const struct error *err)
     }
     if (--c->writing == 0) {
         c->concluded(c);
-        buf_deinit(&c->text);
+        if (c->writing == 0) { /* it may have more to write */
+            buf_deinit(&c->text);
+        }
     }
     http_request_release(http);
 }
@@ -138,12 +146,12 @@ static void written(struct chat *c, const struct error *err)
 static void on_recorded(const struct error *err, struct buf *json, void *data)
 {
     (void)json;
-    written(data, err);
+    chat_written(data, err);
 }
 
 static void on_audited(struct request *q, const struct error *err)
 {
-    written(q->op, err);
+    chat_written(q->op, err);
 }
 
 static void note_close(struct chat *c, struct request *q, const char *outcome)
@@ -225,7 +233,7 @@ void chat_record(struct chat *c, const char *outcome, void (*then)(struct chat *
         audit_close_now(q, on_audited);
     } else { /* what the gate writes with the error is enough */
         const struct error none = {.code = STATUS_OK};
-        written(c, &none);
+        chat_written(c, &none);
     }
     http_request_release(http);
 }

@@ -11,6 +11,11 @@
  * then. outcome: "answered", "refused", "failed" or "cancelled". */
 void chat_record(struct chat *c, const char *outcome, void (*then)(struct chat *c));
 
+/* More is written before it is told: c->concluded runs once chat_written has been called as often
+ * as chat_writing; the request's memory is held until then. err: into c->unwritten. */
+void chat_writing(struct chat *c);
+void chat_written(struct chat *c, const struct error *err);
+
 /* In the request's arena; NULL: too long, or out of memory. */
 const char *chat_search_json(struct chat *c); /* which models found c->found, and by what words */
 const char *chat_route_json(struct chat *c, const Ge__Route *route);

@@ -108,7 +108,7 @@ struct chat_conversation;
 /* Reads "conversation" of the body: "new", or the id of one of the asker's. go runs when it can be
  * gone on with, at once where nothing is to be kept; else an error was answered. */
 void chat_conversation_begin(struct chat *c, const struct json *body, void (*go)(struct chat *c));
-/* The chat is complete and its record is being written. */
+/* The chat is complete and recorded; it is told when this is written. */
 void chat_conversation_keep(struct chat *c);
 /* Its id, or NULL. */
 const char *chat_conversation_id(const struct chat *c);

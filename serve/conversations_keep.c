@@ -9,7 +9,7 @@
 #include "base/clock.h"
 #include "base/db.h"
 #include "base/log.h"
-#include "serve/chat.h"
+#include "serve/chat_record.h"
 #include "serve/conversations.h"
 #include "serve/request.h"
 
@@ -207,6 +207,7 @@ void chat_conversation_begin(struct chat *c, const struct json *body, void (*go)
 /* ---- after ---- */
 
 struct kept {
+    struct chat *c;
     char tenant[65], user[64], answer[ID_CAP], id[ID_CAP];
     char *text, *facts;
     int64_t created_ms, expired_ms, last;
@@ -293,12 +294,10 @@ static enum status keep(sqlite3 *db, void *data, struct error *err)
 
 static void on_kept(const struct error *err, struct buf *json, void *data)
 {
+    struct kept *k = data;
     (void)json;
-    if (err->code != STATUS_OK) {
-        LOG_ERROR("an answer could not be kept in its conversation", LOG_STR("err", err->text),
-                  LOG_END);
-    }
-    free_kept(data);
+    chat_written(k->c, err);
+    free_kept(k);
 }
 
 static char *take_z(struct buf *b)
@@ -336,11 +335,16 @@ void chat_conversation_keep(struct chat *c)
         return;
     }
     struct kept *k = calloc(1, sizeof *k);
+    struct error err = {.code = STATUS_NO_MEMORY, .text = "out of memory"};
+    chat_writing(c);
     if (k == NULL) {
+        chat_written(c, &err);
         return;
     }
-    *k = (struct kept){
-        .created_ms = c->created_wall_ms, .expired_ms = from->expired_ms, .last = from->last};
+    *k = (struct kept){.c = c,
+                       .created_ms = c->created_wall_ms,
+                       .expired_ms = from->expired_ms,
+                       .last = from->last};
     memcpy(k->tenant, from->tenant, sizeof k->tenant);
     memcpy(k->user, from->user, sizeof k->user);
     memcpy(k->id, from->id, sizeof k->id);
@@ -350,8 +354,9 @@ void chat_conversation_keep(struct chat *c)
     k->text = take_z(&text);
     k->facts = facts_json(c);
     if (k->text == NULL || k->facts == NULL) {
-        LOG_ERROR("an answer is too long to be kept in its conversation",
-                  LOG_STR("req", c->http->id), LOG_END);
+        (void)error_set(&err, STATUS_TOO_LARGE,
+                        "an answer is too long to be kept in its conversation");
+        chat_written(c, &err);
         free_kept(k);
         return;
     }
