@@ -51,7 +51,12 @@ struct chat {
     Ge__TokenLogprob **logprobs;
     size_t n_logprobs;
     char note[400];
+    bool left; /* the prompt was given to the upstream */
+    struct prompt_masks masks;
+    char version[128]; /* of the model, as the upstream told */
 };
+
+#define MASKS_MAX 3 /* kinds */
 
 static const struct engine_sink sink;
 
@@ -124,21 +129,57 @@ static bool rewrites(const struct chat *c)
     return makes_question(c) || (c->ask->has_standing_question && c->ask->standing_question);
 }
 
-static void set_first(struct chat *c, Ge__ChatReply *reply, Ge__Route *route)
+/* What a first reply points at. */
+struct first {
+    Ge__Route route;
+    Ge__Mask masks[MASKS_MAX];
+    Ge__Mask *list[MASKS_MAX];
+};
+
+static void set_route(struct chat *c, Ge__ChatReply *reply, Ge__Route *route)
 {
-    struct engine_description d = {.name = "none", .model = ""};
-    if (c->engine != NULL) {
-        c->engine->ops->describe(c->engine, &d);
-    }
     ge__route__init(route);
     /* protobuf-c's strings are not const, but packing only reads them */
     route->verdict = (char *)(uintptr_t)route_verdict_name(c->route.verdict);
     route->reason = c->route.reason;
     route->strictest_label = (char *)(uintptr_t)c->route.strictest_label;
     route->destination = (char *)(uintptr_t)c->route.destination;
+    route->rule = (char *)(uintptr_t)c->route.rule;
     reply->route = route;
+}
+
+static void set_masks(const struct chat *c, Ge__ChatReply *reply, struct first *f)
+{
+    const struct {
+        const char *kind;
+        uint32_t count;
+    } kinds[MASKS_MAX] = {{"earlier-answers", c->masks.earlier_answers},
+                          {"earlier-questions", c->masks.earlier_questions},
+                          {"marks", c->masks.marks}};
+    reply->masks = f->list;
+    reply->has_left = reply->left = c->left;
+    for (size_t i = 0; i < MASKS_MAX && c->left; i++) {
+        if (kinds[i].count > 0) {
+            Ge__Mask *m = f->list[reply->n_masks] = &f->masks[reply->n_masks];
+            reply->n_masks++;
+            ge__mask__init(m);
+            m->kind = (char *)(uintptr_t)kinds[i].kind;
+            m->count = kinds[i].count;
+        }
+    }
+}
+
+static void set_first(struct chat *c, Ge__ChatReply *reply, struct first *f)
+{
+    struct engine_description d = {.name = "none", .model = ""};
+    if (c->engine != NULL) {
+        c->engine->ops->describe(c->engine, &d);
+    }
+    set_route(c, reply, &f->route);
+    set_masks(c, reply, f);
     reply->engine = (char *)(uintptr_t)d.name;
     reply->model = (char *)(uintptr_t)d.model;
+    reply->model_sha256 = d.sha256 == NULL || d.sha256[0] == '\0' ? NULL : (char *)(uintptr_t)d.sha256;
 }
 
 /* In every reply: a caller that leaves knows what was spent for it until then. */
@@ -163,9 +204,9 @@ static enum status send_text(struct chat *c)
     }
     char *end = c->pending.ptr + c->sent + len, kept = *end;
     Ge__ChatReply reply = GE__CHAT_REPLY__INIT;
-    Ge__Route route;
+    struct first first;
     if (!c->first_sent) {
-        set_first(c, &reply, &route);
+        set_first(c, &reply, &first);
     }
     *end = '\0'; /* pending keeps room for one byte past its content */
     reply.delta = c->pending.ptr + c->sent;
@@ -183,9 +224,9 @@ static enum status send_text(struct chat *c)
 static enum status send_call(struct chat *c)
 {
     Ge__ChatReply reply = GE__CHAT_REPLY__INIT;
-    Ge__Route route;
+    struct first first;
     if (!c->first_sent) {
-        set_first(c, &reply, &route);
+        set_first(c, &reply, &first);
     }
     reply.calls = &c->calls[c->calls_sent];
     reply.n_calls = 1;
@@ -210,9 +251,9 @@ static enum status send_last(struct chat *c)
         list[i] = &items[i];
     }
     Ge__ChatReply reply = GE__CHAT_REPLY__INIT;
-    Ge__Route route;
+    struct first first;
     if (!c->first_sent) {
-        set_first(c, &reply, &route);
+        set_first(c, &reply, &first);
     }
     reply.has_last = reply.has_marks_removed = reply.has_refused = true;
     reply.last = true;
@@ -228,6 +269,7 @@ static enum status send_last(struct chat *c)
     reply.completion_tokens = c->completion_tokens;
     reply.logprobs = c->logprobs;
     reply.n_logprobs = c->n_logprobs;
+    reply.model_version = c->version[0] == '\0' ? NULL : c->version;
     reply.note = c->note[0] == '\0' ? NULL : c->note;
     set_spent(c, &reply);
     enum status s = ge_chat_respond(c->call, &reply);
@@ -396,6 +438,7 @@ static bool fall_back(struct chat *c, const struct error *why)
 
 static void take_result(struct chat *c, const struct engine_result *r)
 {
+    (void)snprintf(c->version, sizeof c->version, "%s", r->version == NULL ? "" : r->version);
     c->finish_reason = r->finish_reason;
     c->stop = r->stop;
     c->refused = r->refused;
@@ -460,6 +503,20 @@ static void on_spent(void *data, const struct engine_spent *spent)
     c->spent = *spent;
 }
 
+/* Where it goes is told first: whoever leaves before the first word has sent it all the same. */
+static void on_leaves(void *data, const struct prompt_masks *masks)
+{
+    struct chat *c = data;
+    Ge__ChatReply reply = GE__CHAT_REPLY__INIT;
+    struct first first;
+    c->left = true;
+    c->masks = *masks;
+    set_route(c, &reply, &first.route);
+    set_masks(c, &reply, &first);
+    set_spent(c, &reply);
+    (void)ge_chat_respond(c->call, &reply); /* the first reply says it again */
+}
+
 static struct arena *room_of(void *data)
 {
     struct chat *c = data;
@@ -468,7 +525,7 @@ static struct arena *room_of(void *data)
 
 static const struct engine_sink sink = {
     .text = on_text, .call = on_call, .finish = on_finish, .given = on_given,
-    .spent = on_spent, .room = room_of};
+    .spent = on_spent, .leaves = on_leaves, .room = room_of};
 
 void chat_on_cancel(struct rpc_call *call)
 {

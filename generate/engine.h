@@ -10,6 +10,7 @@
 #include "base/settings/settings.h"
 #include "generate/cite.h"
 #include "generate/generate_rpc.h"
+#include "generate/prompt.h"
 
 struct engine;
 struct engine_job;
@@ -17,6 +18,7 @@ struct engine_job;
 struct engine_description {
     const char *name;
     const char *model;  /* what the answer record names; lives as long as the engine */
+    const char *sha256, *version; /* of the model, hexadecimal; "" or NULL: not known */
     bool ready;
     const char *detail; /* a line for people: where, or why not ready; lives as long as the engine */
 };
@@ -26,6 +28,7 @@ struct engine_result {
     const char *finish_reason; /* "stop", "length", "refused", "tool_calls"; static */
     const char *stop;          /* the stop string that has come, of the request; NULL: none is known of */
     const char *note;          /* for the asker; borrowed during finish; NULL: none */
+    const char *version;       /* of the model, as an upstream told; borrowed during finish; NULL: none */
     bool refused;
     /* Engines that know their citations say so, and their text is passed on untouched; the others write [n]
      * marks, which generate/cite.h turns into citations. */
@@ -54,6 +57,8 @@ struct engine_sink {
     void (*given)(void *data, size_t n_passages);
     /* What the answer has cost so far; before text and before finish. May be NULL. */
     void (*spent)(void *data, const struct engine_spent *spent);
+    /* During start, before the prompt leaves this machine: what it does not tell. */
+    void (*leaves)(void *data, const struct prompt_masks *masks);
     /* Memory that lives as long as the answer. */
     struct arena *(*room)(void *data);
 };

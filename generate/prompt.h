@@ -12,9 +12,17 @@
 #define PROMPT_BYTES_MAX ((size_t)1024 * 1024)
 #define PROMPT_EARLIER_TURNS 8
 
+/* What of the conversation is not in the prompt, or not as it was. */
+struct prompt_masks {
+    uint32_t earlier_answers;   /* and what functions returned for them */
+    uint32_t earlier_questions; /* beyond PROMPT_EARLIER_TURNS */
+    uint32_t marks;             /* the prompt's own delimiters in a text, made harmless */
+};
+
 struct prompt {
     struct buf system;
     struct buf user;
+    struct prompt_masks masks;
 };
 
 void prompt_init(struct prompt *p);

@@ -38,9 +38,11 @@ static size_t find_blocker(const struct route_request *r, const struct route_pol
     return worst;
 }
 
-static void say(struct route *out, enum route_verdict verdict, const char *reason)
+static void say(struct route *out, enum route_verdict verdict, const char *rule,
+                const char *reason)
 {
     out->verdict = verdict;
+    out->rule = rule;
     (void)snprintf(out->reason, sizeof out->reason, "%s", reason);
 }
 
@@ -50,7 +52,7 @@ static void decide_external(const struct route_request *r, const struct route_po
     size_t blocker = find_blocker(r, p);
     if (r->n_passages == 0) {
         out->held_back = true;
-        say(out, ROUTE_LOCAL,
+        say(out, ROUTE_LOCAL, "no-passages",
             "no passage with a label is in the prompt, and unlabelled text stays on this machine");
     } else if (blocker < r->n_passages && unlabelled(r->labels[blocker])) {
         out->held_back = true;
@@ -58,6 +60,7 @@ static void decide_external(const struct route_request *r, const struct route_po
                        "passage %zu has no label, and unlabelled text stays on this machine",
                        blocker + 1);
         out->verdict = ROUTE_LOCAL;
+        out->rule = "unlabelled";
     } else if (blocker < r->n_passages) {
         out->held_back = true;
         (void)snprintf(
@@ -66,6 +69,7 @@ static void decide_external(const struct route_request *r, const struct route_po
             "list",
             blocker + 1, r->labels[blocker]);
         out->verdict = ROUTE_LOCAL;
+        out->rule = "label";
     } else {
         out->destination = p->destination;
         out->model = false;
@@ -73,6 +77,7 @@ static void decide_external(const struct route_request *r, const struct route_po
                        "all %zu passages carry labels that %.100s may receive", r->n_passages,
                        p->destination);
         out->verdict = ROUTE_EXTERNAL;
+        out->rule = "may-receive";
     }
 }
 
@@ -81,16 +86,17 @@ static void decide_model(const struct route_request *r, const struct route_polic
 {
     out->model = here;
     if (here) {
-        say(out, ROUTE_LOCAL, "a model on this machine answers");
+        say(out, ROUTE_LOCAL, "model", "a model on this machine answers");
     } else if (!p->model) {
-        say(out, r->engine == ROUTE_ENGINE_LOCAL ? ROUTE_REFUSE : ROUTE_LOCAL,
+        say(out, r->engine == ROUTE_ENGINE_LOCAL ? ROUTE_REFUSE : ROUTE_LOCAL, "no-model",
             "no model is configured (generate.model)");
     } else if (p->model_unready != NULL) {
         out->held_back = true;
         (void)snprintf(out->reason, sizeof out->reason, "%.250s", p->model_unready);
         out->verdict = ROUTE_LOCAL;
+        out->rule = "model-unready";
     } else {
-        say(out, ROUTE_LOCAL, "there is no passage that a model could answer from");
+        say(out, ROUTE_LOCAL, "no-passages", "there is no passage that a model could answer from");
     }
 }
 
@@ -110,7 +116,7 @@ void route_decide(const struct route_request *request, const struct route_policy
     bool here = policy->model && policy->model_unready == NULL &&
                 (request->n_passages > 0 || request->model_alone);
     if (engine == ROUTE_ENGINE_EXTRACTIVE) {
-        say(out, ROUTE_LOCAL,
+        say(out, ROUTE_LOCAL, request->engine == ROUTE_ENGINE_EXTRACTIVE ? "asked" : "settings",
             request->engine == ROUTE_ENGINE_EXTRACTIVE ? "the caller asked for quoted sentences"
                                                        : "generate.engine is extractive");
         return;
@@ -122,13 +128,14 @@ void route_decide(const struct route_request *request, const struct route_policy
     }
     out->model = here; /* should the prompt have to stay */
     if (!configured) {
-        say(out, request->engine == ROUTE_ENGINE_UPSTREAM ? ROUTE_REFUSE : ROUTE_LOCAL,
+        say(out, request->engine == ROUTE_ENGINE_UPSTREAM ? ROUTE_REFUSE : ROUTE_LOCAL, "no-upstream",
             "no upstream is configured (generate.upstream.url)");
     } else if (policy->unready != NULL) {
         out->held_back = true;
         (void)snprintf(out->reason, sizeof out->reason, "the upstream cannot be used: %.180s",
                        policy->unready);
         out->verdict = ROUTE_LOCAL;
+        out->rule = "upstream-unready";
     } else {
         decide_external(request, policy, out);
     }

@@ -38,6 +38,7 @@ struct route_policy {
 struct route {
     enum route_verdict verdict;
     char reason[ROUTE_REASON_CAP]; /* a sentence for people */
+    const char *rule;              /* its name, static (generate.proto) */
     const char *strictest_label;   /* of the passages; "" when one is unlabelled or there is none. Borrowed
                                       from the request */
     const char *destination;       /* "" unless external; borrowed from the policy */

@@ -121,14 +121,7 @@ static void first_reply(struct chat *c, const Ge__ChatReply *m)
     c->first_ms = clock_monotonic_ms() - c->started_ms;
     c->engine = keep_z(c, m->engine);
     c->model = keep_z(c, m->model);
-    if (m->route != NULL) {
-        c->route_json = chat_route_json(c, m->route);
-        c->q->audit.verdict = keep_z(c, m->route->verdict);
-    }
-    struct audit_call *a = &c->q->audit;
-    audit_note_passages(c->q, c->found->passages, c->found->n_passages);
-    a->route = c->route_json;
-    a->search = c->search_json;
+    c->q->audit.model_sha256 = keep_z(c, m->model_sha256);
     audit_open_now(c->q, on_opened);
 }
 
@@ -169,6 +162,7 @@ static void last_reply(struct chat *c, const Ge__ChatReply *m)
     c->finish_reason = keep_z(c, m->finish_reason);
     c->stop = keep_z(c, m->stop);
     c->note = keep_z(c, m->note);
+    c->q->audit.model_version = keep_z(c, m->model_version);
     c->refused = m->has_refused && m->refused;
     c->marks_removed += m->has_marks_removed ? m->marks_removed : 0;
     c->prompt_tokens = m->has_prompt_tokens ? m->prompt_tokens : 0; /* as OpenAI: once */
@@ -206,7 +200,10 @@ static void on_piece(struct request *q, const ProtobufCMessage *message)
         return;
     }
     fair_take_reply(q, &c->seen, m);
-    if (!c->first) {
+    if (m->route != NULL) {
+        chat_note_route(c, m);
+    }
+    if (!c->first && m->engine != NULL) {
         first_reply(c, m);
     }
     if (m->delta != NULL && m->delta[0] != '\0') {
@@ -311,6 +308,8 @@ static void generate(struct chat *c)
     struct request *q = c->q;
     Ge__ChatRequest *ask = &c->ask.ask;
     size_t n = c->found->n_passages;
+    audit_note_passages(q, c->found->passages, n);
+    q->audit.search = c->search_json;
     ask->answer_id = c->id;
     ask->scope = pb_text(q->who->tenant);
     ask->passages = arena_array(q->arena, n + 1, sizeof *ask->passages);
@@ -339,6 +338,9 @@ static void on_rewritten_piece(struct request *q, const ProtobufCMessage *messag
     const Ge__ChatReply *m = ge_chat_reply(message);
     if (m != NULL) {
         fair_take_reply(q, &c->seen_rewriting, m);
+    }
+    if (m != NULL && m->route != NULL) {
+        chat_note_route(c, m); /* the questions may have left, should there be no answer */
     }
     if (m != NULL && m->delta != NULL) {
         model_line_add(&c->rewritten, m->delta);

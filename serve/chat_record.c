@@ -34,7 +34,7 @@ const char *chat_search_json(struct chat *c)
     return take_text(c, &b);
 }
 
-const char *chat_route_json(struct chat *c, const Ge__Route *route)
+static const char *route_json(struct chat *c, const Ge__Route *route)
 {
     struct buf b;
     struct jsonw w;
@@ -42,11 +42,39 @@ const char *chat_route_json(struct chat *c, const Ge__Route *route)
     jsonw_init(&w, &b);
     jsonw_open(&w, '{');
     jsonw_field_z(&w, "verdict", route->verdict);
+    jsonw_field_z(&w, "rule", route->rule);
     jsonw_field_z(&w, "reason", route->reason);
     jsonw_field_z(&w, "strictest_label", route->strictest_label);
     jsonw_field_z(&w, "destination", route->destination);
     jsonw_close(&w, '}');
     return take_text(c, &b);
+}
+
+/* "earlier-answers:2 marks:1"; "none": all of it left as it was. */
+static void note_masks(struct chat *c, const Ge__ChatReply *m)
+{
+    struct buf b;
+    int64_t sum = 0;
+    buf_init(&b, 256);
+    for (size_t i = 0; i < m->n_masks; i++) {
+        buf_printf(&b, "%s%s:%u", i == 0 ? "" : " ", m->masks[i]->kind, m->masks[i]->count);
+        sum += m->masks[i]->count;
+    }
+    buf_z(&b, m->n_masks == 0 ? "none" : "");
+    c->q->audit.masks = take_text(c, &b);
+    c->q->audit.masked = sum;
+}
+
+void chat_note_route(struct chat *c, const Ge__ChatReply *m)
+{
+    struct audit_call *a = &c->q->audit;
+    c->route_json = route_json(c, m->route);
+    a->route = c->route_json;
+    a->verdict = arena_strdup(&c->http->arena, m->route->verdict);
+    a->rule = m->route->rule == NULL ? NULL : arena_strdup(&c->http->arena, m->route->rule);
+    if (m->has_left && m->left) {
+        note_masks(c, m);
+    }
 }
 
 const char *chat_logprobs_json(struct chat *c, const Ge__ChatReply *m)

@@ -15,10 +15,11 @@ void chat_record(struct chat *c, const char *outcome, void (*then)(struct chat *
  * as chat_writing; the request's memory is held until then. err: into c->unwritten. */
 void chat_writing(struct chat *c);
 void chat_written(struct chat *c, const struct error *err);
+/* A reply that names the route: which way by which rule, and what was masked of a prompt that left. */
+void chat_note_route(struct chat *c, const Ge__ChatReply *m);
 
 /* In the request's arena; NULL: too long, or out of memory. */
 const char *chat_search_json(struct chat *c); /* which models found c->found, and by what words */
-const char *chat_route_json(struct chat *c, const Ge__Route *route);
 const char *chat_logprobs_json(struct chat *c, const Ge__ChatReply *m);
 
 #endif

@@ -487,6 +487,7 @@ static void describe(const struct engine *engine, struct engine_description *out
     runner_status(e->runner, &e->status);
     *out = (struct engine_description){.name = "local",
                                        .model = e->status.model,
+                                       .sha256 = e->status.sha256,
                                        .ready = e->status.state == RUNNER_READY,
                                        .detail = e->status.detail};
 }

@@ -137,6 +137,7 @@ static enum status load(struct runner *r, struct error *err)
     (void)snprintf(r->shown.model, sizeof r->shown.model, "%.64s (sha256 %.12s, %s%s%s)",
                    record.name, record.sha256, r->backend->name, usual ? "" : ", kv ",
                    usual ? "" : kv_type_name(r->config.kv_type));
+    (void)snprintf(r->shown.sha256, sizeof r->shown.sha256, "%s", record.sha256);
     (void)snprintf(r->shown.detail, sizeof r->shown.detail,
                    "%s, %s template, %u users at %u tokens, %u threads",
                    model_info(r->model)->architecture, template_name(r->family), r->config.users,

@@ -9,6 +9,7 @@
 
 #include <stdatomic.h>
 
+#include "base/hash.h"
 #include "base/list.h"
 #include "generate/local/beginnings.h"
 #include "generate/local/text_out.h"
@@ -80,6 +81,7 @@ struct runner_status {
     enum runner_state state;
     char detail[256]; /* why it failed, or what runs */
     char model[160];  /* "name (sha256 prefix, kernels)"; the name alone before */
+    char sha256[SHA256_HEX_CAP]; /* of its file; "" before */
     uint32_t active, waiting, pages, pages_free, pages_kept;
     uint64_t tokens_read, tokens_written, tokens_shared, passes;
 };

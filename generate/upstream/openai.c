@@ -1,6 +1,7 @@
 #include "generate/upstream/openai.h"
 
 #include <jansson.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -198,6 +199,21 @@ static enum status add_calls(const json_t *delta, struct openai_calls *calls, st
     return STATUS_OK;
 }
 
+/* What is written down of a stranger: printable, in one line, bounded. */
+static void note_version(char *out, const json_t *piece)
+{
+    const char *model = json_string_value(json_object_get(piece, "model"));
+    const char *print = json_string_value(json_object_get(piece, "system_fingerprint"));
+    if (out[0] != '\0' || model == NULL) {
+        return;
+    }
+    (void)snprintf(out, OPENAI_VERSION_CAP, "%.80s%s%.40s", model, print == NULL ? "" : " ",
+                   print == NULL ? "" : print);
+    for (char *p = out; *p != '\0'; p++) {
+        *p = *p < ' ' || *p > '~' ? '_' : *p;
+    }
+}
+
 enum status openai_piece(struct str json, struct openai_piece *out, struct error *err)
 {
     if (str_eq(json, STR("[DONE]"))) {
@@ -233,6 +249,9 @@ enum status openai_piece(struct str json, struct openai_piece *out, struct error
         if (out->calls != NULL) {
             s = add_calls(json_object_get(choice, "delta"), out->calls, err);
         }
+    }
+    if (s == STATUS_OK && out->version != NULL) {
+        note_version(out->version, piece);
     }
     if (s == STATUS_OK && json_is_object(usage)) {
         out->prompt_tokens = count(usage, "prompt_tokens");

@@ -54,6 +54,7 @@ struct engine_job {
     struct openai_calls calls;
     bool tools; /* functions were offered */
     struct engine_result result;
+    char version[OPENAI_VERSION_CAP]; /* "" until told */
     size_t received, said;
     bool finished; /* [DONE], or a finish reason has come */
     bool held;
@@ -87,6 +88,7 @@ static void on_timer_closed(uv_handle_t *h)
     }
     j->owner->n_jobs--;
     tell_spent(j);
+    j->result.version = j->version[0] == '\0' ? NULL : j->version;
     j->sink->finish(j->data, &j->result);
     sse_deinit(&j->sse);
     buf_deinit(&j->body);
@@ -163,7 +165,9 @@ static bool on_event(struct str event, void *data)
 {
     struct engine_job *j = data;
     buf_reset(&j->piece);
-    struct openai_piece piece = {.text = &j->piece, .calls = j->tools ? &j->calls : NULL};
+    struct openai_piece piece = {.text = &j->piece,
+                                 .calls = j->tools ? &j->calls : NULL,
+                                 .version = j->version};
     if (openai_piece(event, &piece, &j->result.error) != STATUS_OK) {
         return false;
     }
@@ -334,6 +338,9 @@ static enum status write_body(struct engine_job *j, const Ge__ChatRequest *reque
     s = s != STATUS_OK
             ? s
             : openai_request(request, &prompt, j->owner->settings->model, &j->body, err);
+    if (s == STATUS_OK) {
+        j->sink->leaves(j->data, &prompt.masks);
+    }
     prompt_deinit(&prompt);
     return s;
 }

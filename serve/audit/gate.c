@@ -186,6 +186,7 @@ static struct audit_item *open_item(struct request *q)
     }
     audit_field_z(&i->fields, "label", c->label);
     audit_field_z(&i->fields, "route", c->verdict);
+    audit_field_z(&i->fields, "rule", c->rule);
     jsonw_init(&w, &i->text);
     jsonw_open(&w, '{');
     who(q, &w);
@@ -230,7 +231,9 @@ static struct audit_item *close_item(struct request *q)
     number(i, "status", c->status);
     audit_field_z(&i->fields, "engine", c->engine);
     audit_field_z(&i->fields, "model", c->model);
+    audit_field_z(&i->fields, "model_version", c->model_version);
     audit_field_z(&i->fields, "model_sha256", c->model_sha256);
+    audit_field_z(&i->fields, "masks", c->masks);
     number(i, "prompt_tokens", c->prompt_tokens);
     number(i, "completion_tokens", c->completion_tokens);
     number(i, "marks_removed", c->marks_removed);

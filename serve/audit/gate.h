@@ -42,7 +42,8 @@ struct audit_call {
     size_t documents_len, n_documents, n_passages;
     const char *label; /* the strictest */
     const char *route; /* JSON object */
-    const char *verdict, *engine, *model, *model_sha256;
+    const char *verdict, *rule, *engine, *model, *model_sha256, *model_version;
+    const char *masks;  /* of a prompt that left: what of the conversation stayed, or "none" */
     const char *search; /* JSON object */
     /* for "close"; outcome NULL: told from the status */
     const char *outcome;

@@ -10,7 +10,7 @@ const OUTCOMES: Record<string, string> = { answered: "answered", done: "done", r
 const STATES: Record<string, string> = {
   kept: "",
   sealed: "The text is encrypted to the auditor's key: carrel audit show --secret reads it.",
-  "not kept": "The text was not kept, as the settings say (audit.texts).",
+  "not kept": "The text was not kept, as the settings say (audit.payload).",
   absent: "The text was erased.",
   none: "This record has no text.",
 };
@@ -22,6 +22,16 @@ interface Call {
 
 const when = (ms: number) => new Date(ms).toLocaleString("en-GB", { day: "numeric", month: "short", year: "numeric", hour: "2-digit", minute: "2-digit", second: "2-digit" });
 const text = (value: unknown) => (typeof value === "string" ? value : "");
+/** Who wrote the answer, and where its prompt went. */
+function written(open: Record<string, unknown>, said: Record<string, unknown> | null, close: Record<string, unknown> | undefined): string {
+  const route = said?.route as Record<string, unknown> | undefined;
+  const parts: string[] = [];
+  if (text(close?.engine)) parts.push(`by ${text(close?.model_version) || text(close?.model) || text(close?.engine)}`);
+  if (text(open.route) === "external") parts.push(`sent to ${text(route?.destination) || "the upstream"}, ${text(close?.masks) === "none" || close?.masks === undefined ? "nothing held back" : `held back: ${text(close.masks).replace(/-/g, " ").replace(/:(\d+) ?/g, " ($1) ").trim()}`}`);
+  else if (text(open.route)) parts.push(open.route === "refuse" ? "refused" : "on this machine");
+  if (text(open.rule)) parts.push(`rule ${text(open.rule)}`);
+  return parts.join(", ");
+}
 const many = (n: number, one: string, more: string) => `${n.toLocaleString("en-GB")} ${n === 1 ? one : more}`;
 
 export class AuditView {
@@ -147,7 +157,7 @@ export class AuditView {
         {},
         h("td", { class: "num" }, when(record.at), h("span", { class: "folder" }, `record ${record.seq}`)),
         h("td", {}, chain ? "the appliance" : text(said?.name) || "not told", h("span", { class: "folder" }, from ? `from ${from}` : "")),
-        h("td", { class: "what" }, what, h("span", { class: "folder" }, what === record.what ? "" : text(record.what))),
+        h("td", { class: "what" }, what, h("span", { class: "folder" }, what === record.what ? "" : text(record.what)), h("span", { class: "folder" }, written(record, said, close))),
         h("td", {}, outcome, h("span", { class: "folder" }, close && typeof close.status === "number" && close.status >= 400 ? `HTTP ${close.status}` : "")),
         h("td", { class: "acts" }, more),
       ),

@@ -66,6 +66,9 @@ static void test_passages_are_fenced_data(void **state)
     assert_non_null(strstr(user, "1 < 2."));
     assert_non_null(strstr(user, "What was before?"));
     assert_null(strstr(user, "SECRET"));
+    assert_int_equal(out.masks.earlier_answers, 1);
+    assert_int_equal(out.masks.earlier_questions, 0);
+    assert_int_equal(out.masks.marks, 3); /* two of a passage, one of the question */
     assert_null(strstr(system, "SECRET"));
     assert_non_null(strstr(system, "Be short."));
     assert_non_null(strstr(system, "never instructions"));

@@ -79,7 +79,8 @@ static void test_table(void **state)
         route_decide(&request, &policy, &out);
         if (out.verdict != r->verdict || out.held_back != r->held_back ||
             strcmp(out.strictest_label, r->strictest) != 0 ||
-            strstr(out.reason, r->reason) == NULL ||
+            strstr(out.reason, r->reason) == NULL || out.rule == NULL || out.rule[0] == '\0' ||
+            (strcmp(out.rule, "may-receive") == 0) != (r->verdict == E) ||
             strcmp(out.destination, r->verdict == E ? r->destination : "") != 0) {
             fail_msg("%s: %s, strictest \"%s\", to \"%s\", held back %d: %s", r->name,
                      route_verdict_name(out.verdict), out.strictest_label, out.destination,

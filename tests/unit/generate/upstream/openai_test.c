@@ -2,6 +2,7 @@
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
+#include <stdio.h>
 #include <string.h>
 
 #include <cmocka.h>
@@ -183,6 +184,31 @@ static void test_pieces(void **state)
     }
 }
 
+/* A stranger's word is written down once, bounded and in printable letters. */
+static void test_version(void **state)
+{
+    (void)state;
+    char version[OPENAI_VERSION_CAP] = "";
+    char longest[400];
+    struct buf text;
+    struct error err = {0};
+    buf_init(&text, 64);
+    struct openai_piece p = {.text = &text, .version = version};
+    assert_int_equal(openai_piece(STR("{\"choices\":[]}"), &p, &err), STATUS_OK);
+    assert_string_equal(version, "");
+    assert_int_equal(
+        openai_piece(STR("{\"model\":\"m-1\\n\\u00e9\",\"system_fingerprint\":\"fp\"}"), &p, &err),
+        STATUS_OK);
+    assert_string_equal(version, "m-1___ fp");
+    assert_int_equal(openai_piece(STR("{\"model\":\"other\"}"), &p, &err), STATUS_OK);
+    assert_string_equal(version, "m-1___ fp");
+    version[0] = '\0';
+    (void)snprintf(longest, sizeof longest, "{\"model\":\"%0300d\"}", 7);
+    assert_int_equal(openai_piece(str_from(longest), &p, &err), STATUS_OK);
+    assert_int_equal(strlen(version), 80);
+    buf_deinit(&text);
+}
+
 static void test_depth_is_limited(void **state)
 {
     (void)state;
@@ -198,9 +224,10 @@ static void test_depth_is_limited(void **state)
 
 int main(void)
 {
-    const struct CMUnitTest tests[] = {cmocka_unit_test(test_request), cmocka_unit_test(test_tools),
-                                       cmocka_unit_test(test_calls_in_pieces),
-                                       cmocka_unit_test(test_pieces),
-                                       cmocka_unit_test(test_depth_is_limited)};
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_request),         cmocka_unit_test(test_tools),
+        cmocka_unit_test(test_calls_in_pieces), cmocka_unit_test(test_pieces),
+        cmocka_unit_test(test_version),         cmocka_unit_test(test_pieces),
+        cmocka_unit_test(test_depth_is_limited)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
