@@ -15,6 +15,7 @@ void chat_record(struct chat *c, const char *outcome, void (*then)(struct chat *
  * as chat_writing; the request's memory is held until then. err: into c->unwritten. */
 void chat_writing(struct chat *c);
 void chat_written(struct chat *c, const struct error *err);
+
 /* A reply that names the route: which way by which rule, and what was masked of a prompt that left. */
 void chat_note_route(struct chat *c, const Ge__ChatReply *m);
 
