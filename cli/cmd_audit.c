@@ -81,8 +81,16 @@ static enum status read_anchors(const char *given, struct audit_anchor **out, si
     buf_init(&b, (size_t)256 << 20);
     if (audit_anchor_read(str_from(given), &list[0])) {
         *n = 1;
+    } else if (given[0] >= '0' && given[0] <= '9' && strchr(given, ':') != NULL &&
+               access(given, F_OK) != 0) {
+        s = error_set(err, STATUS_INVALID,
+                      "--head %s: a head is a record's number above 0, a colon and the 64 "
+                      "hexadecimal digits of its hash, as `carrel audit head` prints it; or a file "
+                      "of such lines",
+                      given);
     } else {
         s = file_read(given, &b, err);
+        s = s == STATUS_OK ? s : error_prefix(err, "--head %s", given);
     }
     for (const char *at = b.ptr; s == STATUS_OK && *n < ANCHORS_MAX && at != NULL && *at != '\0';) {
         const char *end = strchr(at, '\n');
@@ -92,7 +100,8 @@ static enum status read_anchors(const char *given, struct audit_anchor **out, si
     }
     buf_deinit(&b);
     if (s == STATUS_OK && *n == 0) {
-        s = error_set(err, STATUS_INVALID, "--head %s: no head stands there", given);
+        s = error_set(err, STATUS_INVALID, "--head %s: no head stands in this file: lines of \"12:HASH\", or as "
+                      "audit.anchor has them", given);
     }
     *out = list;
     return s;
@@ -215,6 +224,10 @@ static enum exit_code list(const struct options *o, struct place *p, const char 
     }
     if (s != STATUS_OK) {
         return command_failed(&err);
+    }
+    if (!l.bad && l.shown == 0 && l.wanted != NULL) {
+        (void)fprintf(stderr, "carrel: %s: there is no such record or call; `carrel audit tail`\n",
+                      l.wanted);
     }
     return l.bad ? EXIT_FAILED : l.shown == 0 ? EXIT_NOTHING : EXIT_OK;
 }

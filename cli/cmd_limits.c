@@ -34,13 +34,15 @@ static void print_one(const json_t *s)
         term_put_clean(stdout, team);
     }
     (void)printf(":");
+    bool any = false;
     for (size_t i = 0; i < WORDS; i++) {
         double n = json_number_value(json_object_get(limits, words[i].field));
         if (n > 0) {
+            any = true;
             (void)printf(i + 1 == WORDS ? " %s %.2f" : " %s %.0f", words[i].name, n);
         }
     }
-    (void)printf("; today %.0f tokens, %.0f bytes; this month %.2f\n",
+    (void)printf("%s; today %.0f tokens, %.0f bytes; this month %.2f\n", any ? "" : " no limit",
                  json_number_value(json_object_get(used, "tokens_today")),
                  json_number_value(json_object_get(used, "upload_bytes_today")),
                  json_number_value(json_object_get(used, "cost_micro_this_month")) / 1e6);

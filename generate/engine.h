@@ -57,7 +57,7 @@ struct engine_sink {
     void (*given)(void *data, size_t n_passages);
     /* What the answer has cost so far; before text and before finish. May be NULL. */
     void (*spent)(void *data, const struct engine_spent *spent);
-    /* During start, before the prompt leaves this machine: what it does not tell. */
+    /* During start, before the prompt leaves this machine: what it does not tell. May be NULL. */
     void (*leaves)(void *data, const struct prompt_masks *masks);
     /* Memory that lives as long as the answer. */
     struct arena *(*room)(void *data);

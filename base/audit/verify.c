@@ -429,18 +429,20 @@ bool audit_anchor_read(struct str text, struct audit_anchor *out)
 {
     struct str number = str_trim(text), hash = number;
     char hex[SHA256_HEX_CAP];
+    char end = ',';
     if (!after(text, "\"seq\":", &number) || !after(text, "\"head\":\"", &hash)) {
         number = str_trim(text);
-        if (!after(number, ":", &hash)) {
+        if (!after(number, ":", &hash) || hash.len != 64) {
             return false;
         }
+        end = ':';
     }
     int64_t n = 0;
     size_t i = 0;
     for (; i < number.len && i < 18 && number.ptr[i] >= '0' && number.ptr[i] <= '9'; i++) {
         n = n * 10 + (number.ptr[i] - '0');
     }
-    if (n == 0 || hash.len < 64) {
+    if (n == 0 || hash.len < 64 || i == number.len || number.ptr[i] != end) {
         return false;
     }
     memcpy(hex, hash.ptr, 64);

@@ -338,7 +338,7 @@ static enum status write_body(struct engine_job *j, const Ge__ChatRequest *reque
     s = s != STATUS_OK
             ? s
             : openai_request(request, &prompt, j->owner->settings->model, &j->body, err);
-    if (s == STATUS_OK) {
+    if (s == STATUS_OK && j->sink->leaves != NULL) {
         j->sink->leaves(j->data, &prompt.masks);
     }
     prompt_deinit(&prompt);

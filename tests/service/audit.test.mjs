@@ -70,6 +70,21 @@ test("an answer opens and closes a call; the chain has no word of it, payload.db
   for (const word of ["Zanzibar", "library", "hours.txt", "notes", t.text.user, t.text.passages[0].document]) assert.ok(!bytes.includes(word), word);
 });
 
+test("a record or call that is not there is told in words; a head that is none too", () => {
+  for (const missing of ["999999", "nosuchcall"]) {
+    const r = carrel("audit", "show", missing, "--home", a.home);
+    assert.equal(r.code, 4);
+    assert.match(r.err, new RegExp(`${missing}: there is no such record or call`));
+  }
+  assert.match(carrel("limits", "--home", a.home).out, /^tenant main: no limit; today/m);
+  for (const bad of ["1:zz", `0:${"ab".repeat(32)}`, `1x:${"ab".repeat(32)}`, `1:${"ab".repeat(33)}`]) {
+    const r = carrel("audit", "verify", "--home", a.home, "--head", bad);
+    assert.equal(r.code, 1, r.out);
+    assert.match(r.err, /a head is a record's number above 0, a colon and the 64 hexadecimal digits/);
+  }
+  assert.match(carrel("audit", "verify", "--home", a.home, "--head", "zz").err, /--head zz: .*No such file/);
+});
+
 test("an auditor's own verifier needs a page of code", async () => {
   let prev = "0".repeat(64);
   let seq = 0;
