@@ -71,7 +71,7 @@ test("kill -9 while a client works: what it was told is there, and each answer i
       t.diagnostic(`${round + 1}: ${victim}; ${client.n} turns, ${client.answers.size} answers, ${opens} calls in the audit (${interrupted} interrupted), ${client.documents.size} documents, ${client.jobs.size} jobs, ${requests} of ${client.sent} requests in the books`);
     }
     t.diagnostic(`what the client saw: ${JSON.stringify([...client.errors])}`);
-    assert.ok(client.answers.size > 10 * rounds, `${client.answers.size} answers`);
+    assert.ok(client.answers.size > 2 * rounds, `${client.answers.size} answers`);
   } finally {
     await a.stop();
     hook.close();
