@@ -258,6 +258,12 @@ void serve_on_request(struct http_request *r, void *serve)
                   "set one and remove the other.");
         return;
     }
+    if (http_address_busy(r)) {
+        (void)retry_later(q, 1,
+                          "Too many requests of this address are being worked on: try again "
+                          "shortly.");
+        return;
+    }
     if (!host_ok(s, r->head->host, by_proxy)) {
         api_error(
             q, 421, NULL, "wrong_host",

@@ -119,6 +119,7 @@ static enum status open_http(struct serve *s, struct error *err)
         .max_connections = (size_t)set->http.max_connections,
         .max_connections_per_address = (size_t)set->http.max_connections_per_address,
         .max_requests_in_flight = (size_t)set->http.max_requests_in_flight,
+        .max_requests_in_flight_per_address = (size_t)set->http.max_requests_in_flight_per_address,
         .shutdown_grace_ms = set->http.shutdown_grace_ms,
     };
     struct http_callbacks cb = {serve_on_request, serve_on_done, s, many_behind};

@@ -3,7 +3,6 @@
  * no handler is ever called from inside something a handler called. */
 #include "serve/http/conn.h"
 
-#include <malloc.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -16,33 +15,6 @@ static void conn_process(struct http_conn *c);
 
 /* ---- the end of a connection
  * ------------------------------------------------------------------------- */
-
-static void maybe_server_gone(struct http_server *s)
-{
-    if (s->open_handles == 0 && s->stopping) {
-        void (*closed)(void *) = s->on_closed;
-        void *data = s->closed_data;
-        free(s);
-        if (closed != NULL) {
-            closed(data);
-        }
-    }
-}
-
-static void close_base_handle(uv_handle_t *h)
-{
-    struct http_server *s = h->data;
-    s->open_handles--;
-    maybe_server_gone(s);
-}
-
-static void maybe_stopped(struct http_server *s)
-{
-    if (s->stopping && list_empty(&s->conns) && !uv_is_closing((uv_handle_t *)&s->kick)) {
-        uv_close((uv_handle_t *)&s->sweep, close_base_handle);
-        uv_close((uv_handle_t *)&s->kick, close_base_handle);
-    }
-}
 
 static void on_conn_closed(uv_handle_t *h)
 {
@@ -63,8 +35,7 @@ static void on_conn_closed(uv_handle_t *h)
     conn_tls_free(c);
     buf_deinit(&c->in);
     free(c);
-    maybe_stopped(s);
-    maybe_server_gone(s);
+    server_conn_gone(s);
 }
 
 void conn_close(struct http_conn *c)
@@ -77,8 +48,6 @@ void conn_close(struct http_conn *c)
 
 /* ---- input
  * ------------------------------------------------------------------------------------------- */
-
-static void set_reading(struct http_conn *c, bool on);
 
 static void on_alloc(uv_handle_t *h, size_t suggested, uv_buf_t *out)
 {
@@ -95,7 +64,7 @@ static void on_read(uv_stream_t *stream, ssize_t n, const uv_buf_t *bytes)
     }
     if (n == UV_EOF && c->request == NULL && c->queued > 0) {
         c->last = true; /* what was answered may still be read */
-        set_reading(c, false);
+        conn_set_reading(c, false);
         return;
     }
     if (n < 0) { /* gone, half-closed included: nobody is known to listen any more */
@@ -114,7 +83,7 @@ static void on_read(uv_stream_t *stream, ssize_t n, const uv_buf_t *bytes)
     conn_process(c);
 }
 
-static void set_reading(struct http_conn *c, bool on)
+void conn_set_reading(struct http_conn *c, bool on)
 {
     if (c->closing || c->reading == on) {
         return;
@@ -148,6 +117,12 @@ static void begin_request(struct http_conn *c)
             return;
         }
         r->body_state = BODY_COMPLETE;
+    }
+    if (c->surplus) {
+        r->close_after = true;
+        http_header(r, "Retry-After", "1");
+        http_respond_error(r, 503, "server_error", NULL, "busy", HTTP_TOO_MANY_CONNECTIONS);
+        return;
     }
     if (s->stats.requests_in_flight > s->limits.max_requests_in_flight) {
         http_header(r, "Retry-After", "1");
@@ -283,10 +258,10 @@ static void conn_process(struct http_conn *c)
     bool full = c->in.len >= HTTP_INPUT_MAX ||
                 (c->request != NULL && c->request->body_state == BODY_PAUSED && c->held > 0 &&
                  c->in.len >= sizeof c->server->scratch);
-    set_reading(c, !full);
+    conn_set_reading(c, !full);
 }
 
-static void on_kick(uv_async_t *a)
+void conn_on_kick(uv_async_t *a)
 {
     struct http_server *s = a->data;
     struct list now;
@@ -328,272 +303,4 @@ void conn_answered(struct http_conn *c)
     c->read_ms = clock_monotonic_ms();
     conn_maybe_linger(c);
     conn_kick(c);
-}
-
-/* ---- time
- * -------------------------------------------------------------------------------------------- */
-
-#define SWEEP_MS 200
-#define LINGER_MS 2000
-#define QUIET_MS 2000
-#define STOP_MS 1000 /* for last words */
-
-static void check_request(struct http_conn *c, int64_t now)
-{
-    struct http_request *r = c->request;
-    int64_t idle = c->server->limits.idle_timeout_ms;
-    if (now >= r->deadline_ms) {
-        request_fail(r, 504, "server_error", "The request took longer than allowed.");
-    } else if (r->body_state == BODY_WANTED && now - c->read_ms > idle) {
-        request_fail(r, 408, "invalid_request_error",
-                     "The body of the request stood still too long.");
-    } else if (c->queued > 0 && now - c->write_ms > idle) {
-        conn_close(c);
-    }
-}
-
-/* The grace is over: streams end with an error event, calls with 503, the rest is cut. */
-static void stop_conn(struct http_conn *c, int64_t late_ms)
-{
-    if (c->request != NULL && late_ms <= STOP_MS) {
-        if (!c->told) {
-            c->told = true;
-            request_fail(c->request, 503, "server_error",
-                         "The appliance is being stopped: ask again shortly.");
-        }
-    } else if (c->queued == 0 || late_ms > STOP_MS) {
-        conn_close(c);
-    }
-}
-
-static void check_conn(struct http_conn *c, int64_t now)
-{
-    const struct http_limits *l = &c->server->limits;
-    if (c->closing) {
-        return;
-    }
-    if (c->linger_ms != 0) {
-        if (now - c->linger_ms > LINGER_MS) {
-            conn_close(c);
-        }
-    } else if (c->server->stopping && now - c->server->stop_ms > l->shutdown_grace_ms) {
-        stop_conn(c, now - c->server->stop_ms - l->shutdown_grace_ms);
-    } else if (c->request != NULL) {
-        check_request(c, now);
-    } else if (c->queued > 0) {
-        if (now - c->write_ms > l->idle_timeout_ms) {
-            conn_close(c);
-        }
-    } else if (c->head_ms != 0) {
-        if (now - c->head_ms <= l->header_timeout_ms) {
-            return;
-        }
-        if (c->draining || c->tls != NULL) {
-            conn_close(c);
-        } else {
-            conn_refuse(c, 408, "the head of the request took too long");
-        }
-    } else if (now - c->read_ms > (c->served ? l->idle_timeout_ms : l->header_timeout_ms)) {
-        conn_close(c);
-    }
-}
-
-/* What a burst of handshakes and requests has left free lies in holes between what is still open:
- * once nothing has begun for a while, the pages go back to the system. */
-static void give_back(struct http_server *s, int64_t now)
-{
-    if (!s->trimmed && now - s->begun_ms > QUIET_MS) {
-        s->trimmed = true;
-        (void)malloc_trim(0);
-    }
-}
-
-static void on_sweep(uv_timer_t *t)
-{
-    struct http_server *s = t->data;
-    int64_t now = clock_monotonic_ms();
-    list_for_each_safe(it, &s->conns)
-    {
-        check_conn(list_entry(it, struct http_conn, link), now);
-    }
-    give_back(s, now);
-    if (list_empty(&s->conns) && s->trimmed) {
-        (void)uv_timer_stop(t);
-    }
-}
-
-/* ---- accept
- * ------------------------------------------------------------------------------------------ */
-
-static void peer_address(const uv_tcp_t *tcp, char *out, size_t cap)
-{
-    struct sockaddr_storage a;
-    int len = sizeof a;
-    out[0] = '\0';
-    if (uv_tcp_getpeername(tcp, (struct sockaddr *)&a, &len) != 0) {
-        return;
-    }
-    if (a.ss_family == AF_INET) {
-        (void)uv_ip4_name((const struct sockaddr_in *)(const void *)&a, out, cap);
-    } else if (a.ss_family == AF_INET6) {
-        (void)uv_ip6_name((const struct sockaddr_in6 *)(const void *)&a, out, cap);
-    }
-}
-
-static bool too_many(const struct http_server *s, const struct http_conn *c)
-{
-    if (s->stats.connections > s->limits.max_connections) {
-        return true;
-    }
-    size_t same = 0;
-    list_for_each(it, &s->conns)
-    {
-        same += strcmp(list_entry(it, struct http_conn, link)->peer, c->peer) == 0;
-    }
-    return same > s->limits.max_connections_per_address &&
-           (s->cb.many_behind == NULL || !s->cb.many_behind(c->peer, s->cb.data));
-}
-
-static void on_connection(uv_stream_t *listener, int status)
-{
-    struct http_server *s = listener->data;
-    struct http_conn *c = status == 0 ? calloc(1, sizeof *c) : NULL;
-    if (c == NULL) {
-        LOG_WARN("a connection could not be taken",
-                 LOG_STR("err", status == 0 ? "out of memory" : uv_strerror(status)), LOG_END);
-        return;
-    }
-    c->server = s;
-    list_init(&c->kicked);
-    buf_init(&c->in,
-             2 * HTTP_INPUT_MAX); /* reading stops at HTTP_INPUT_MAX; TLS may hold a little back */
-    (void)uv_tcp_init(s->loop, &c->tcp);
-    c->tcp.data = c;
-    list_push(&s->conns, &c->link);
-    s->open_handles++;
-    s->stats.connections++;
-    s->stats.connections_total++;
-    c->read_ms = c->write_ms = clock_monotonic_ms();
-    if (uv_accept(listener, (uv_stream_t *)&c->tcp) != 0 ||
-        http_parser_new(s->limits.max_head_bytes, &c->parser) != STATUS_OK ||
-        conn_tls_new(c) != STATUS_OK) {
-        conn_close(c);
-        return;
-    }
-    peer_address(&c->tcp, c->peer, sizeof c->peer);
-    (void)uv_tcp_nodelay(&c->tcp, 1);
-    if (!uv_is_active((uv_handle_t *)&s->sweep)) {
-        (void)uv_timer_start(&s->sweep, on_sweep, SWEEP_MS, SWEEP_MS);
-    }
-    if (too_many(s, c)) {
-        s->stats.refused_total++;
-        if (s->tls == NULL) {
-            conn_refuse(c, 503, "too many connections");
-        } else {
-            conn_close(c);
-        }
-        return;
-    }
-    set_reading(c, true);
-}
-
-/* ---- the server
- * -------------------------------------------------------------------------------------- */
-
-enum status http_server_new(uv_loop_t *loop, const struct http_limits *limits,
-                            const struct http_callbacks *cb, struct http_server **out,
-                            struct error *err)
-{
-    struct http_server *s = calloc(1, sizeof *s);
-    if (s == NULL) {
-        return error_set(err, STATUS_NO_MEMORY, "out of memory");
-    }
-    s->loop = loop;
-    s->limits = *limits;
-    s->cb = *cb;
-    list_init(&s->conns);
-    list_init(&s->kicked);
-    int rc = uv_async_init(loop, &s->kick, on_kick);
-    if (rc != 0) {
-        free(s);
-        return error_set(err, STATUS_IO, "HTTP: %s", uv_strerror(rc));
-    }
-    (void)uv_timer_init(loop, &s->sweep);
-    s->kick.data = s->sweep.data = s;
-    s->open_handles = 2;
-    *out = s;
-    return STATUS_OK;
-}
-
-void http_server_tls(struct http_server *s, struct tls_context *tls)
-{
-    s->tls = tls;
-}
-
-static int listen_on(struct http_server *s, const struct sockaddr *a)
-{
-    uv_tcp_t *l = &s->listeners[s->n_listeners];
-    int rc = uv_tcp_init(s->loop, l);
-    if (rc != 0) {
-        return rc;
-    }
-    l->data = s;
-    s->n_listeners++;
-    s->open_handles++;
-    rc = uv_tcp_bind(l, a, 0);
-    return rc != 0 ? rc : uv_listen((uv_stream_t *)l, 511, on_connection);
-}
-
-enum status http_server_listen(struct http_server *s, const char *host, int port, int *actual,
-                               struct error *err)
-{
-    struct sockaddr_storage a = {0};
-    const char *name = strcmp(host, "localhost") == 0 ? "127.0.0.1" : host;
-    if (uv_ip4_addr(name, port, (struct sockaddr_in *)(void *)&a) != 0 &&
-        uv_ip6_addr(name, port, (struct sockaddr_in6 *)(void *)&a) != 0) {
-        return error_set(err, STATUS_INVALID, "http.listen: %s is not an IP address", host);
-    }
-    if (s->n_listeners == sizeof s->listeners / sizeof s->listeners[0]) {
-        return error_set(err, STATUS_INVALID, "too many addresses to listen on");
-    }
-    int rc = listen_on(s, (const struct sockaddr *)&a);
-    if (rc == UV_EADDRINUSE) {
-        return error_set(err, STATUS_CONFLICT,
-                         "port %d of %s is taken by another program: choose another with --port or "
-                         "http.port (0 picks a free one)",
-                         port, host);
-    }
-    if (rc != 0) {
-        return error_set(err, STATUS_IO, "cannot listen on %s port %d: %s", host, port,
-                         uv_strerror(rc));
-    }
-    int len = sizeof a;
-    (void)uv_tcp_getsockname(&s->listeners[s->n_listeners - 1], (struct sockaddr *)&a, &len);
-    *actual = ntohs(a.ss_family == AF_INET6 ? ((struct sockaddr_in6 *)(void *)&a)->sin6_port
-                                            : ((struct sockaddr_in *)(void *)&a)->sin_port);
-    return STATUS_OK;
-}
-
-void http_server_close(struct http_server *s, void (*on_closed)(void *data), void *data)
-{
-    s->stopping = true;
-    s->stop_ms = clock_monotonic_ms();
-    s->on_closed = on_closed;
-    s->closed_data = data;
-    for (size_t i = 0; i < s->n_listeners; i++) {
-        uv_close((uv_handle_t *)&s->listeners[i], close_base_handle);
-    }
-    list_for_each(it, &s->conns)
-    {
-        struct http_conn *c = list_entry(it, struct http_conn, link);
-        if (c->request == NULL && c->queued == 0) {
-            conn_close(c);
-        }
-    }
-    maybe_stopped(s);
-}
-
-void http_server_stats(const struct http_server *s, struct http_stats *out)
-{
-    *out = s->stats;
 }

@@ -28,6 +28,7 @@ struct http_conn {
     bool last;     /* linger and close when the queue is empty */
     bool served;   /* has had a request */
     bool told;     /* that the server stops */
+    bool surplus;  /* beyond a limit of connections: its first request is answered 503 */
 };
 
 struct http_server {
@@ -52,7 +53,16 @@ struct http_server {
     char scratch[65536]; /* libuv reads into it; used before the next read */
 };
 
+#define HTTP_TOO_MANY_CONNECTIONS "Too many connections are open: close some, or try again shortly."
+
+/* server.c */
+/* A connection has left the list; the server may have waited for it. */
+void server_conn_gone(struct http_server *s);
+
 /* conn.c */
+void conn_set_reading(struct http_conn *c, bool on);
+/* The loop's turn of conn_kick. */
+void conn_on_kick(uv_async_t *a);
 /* Go on with the connection's input from a fresh stack. */
 void conn_kick(struct http_conn *c);
 void conn_close(struct http_conn *c);

@@ -28,7 +28,8 @@
 struct http_limits {
     size_t max_head_bytes, max_body_bytes;
     int64_t header_timeout_ms, idle_timeout_ms, request_timeout_ms;
-    size_t max_connections, max_connections_per_address, max_requests_in_flight;
+    size_t max_connections, max_connections_per_address;
+    size_t max_requests_in_flight, max_requests_in_flight_per_address;
     int64_t shutdown_grace_ms; /* requests in flight may finish within it; then they are ended */
     size_t compress_above;     /* JSON answers from this size on; 0: never */
 };
@@ -127,6 +128,10 @@ struct http_stats {
     uint64_t connections_total, refused_total, malformed_total, bytes_in, bytes_out;
 };
 void http_server_stats(const struct http_server *s, struct http_stats *out);
+
+/* Are more than max_requests_in_flight_per_address requests of r->peer under way, r among them? Ask
+ * once r->peer is known for good. */
+bool http_address_busy(const struct http_request *r);
 
 /* ---- the request's body ---- */
 

@@ -7,13 +7,6 @@
 
 #define LAST_WORDS_MS 2000
 
-/* The client's address, of which limits, failures, records and the log speak: r->peer. Nothing else
- * asks the connection. */
-static void client_address(struct http_request *r, const struct http_conn *c)
-{
-    memcpy(r->peer, c->peer, sizeof r->peer);
-}
-
 struct http_request *request_new(struct http_conn *c)
 {
     struct http_request *r = calloc(1, sizeof *r);
@@ -33,7 +26,7 @@ struct http_request *request_new(struct http_conn *c)
     buf_init(&r->body, s->limits.max_body_bytes);
     buf_init(&r->headers, 16384);
     id_new(r->id);
-    client_address(r, c);
+    memcpy(r->peer, c->peer, sizeof r->peer);
     s->stats.requests_in_flight++;
     return r;
 }

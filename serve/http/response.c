@@ -545,8 +545,8 @@ void conn_refuse(struct http_conn *c, int status, const char *message)
     status_line(&b, status, id);
     buf_printf(&b,
                "Content-Type: " JSON_TYPE "\r\nX-Content-Type-Options: nosniff\r\n"
-               "Content-Length: %zu\r\nConnection: close\r\n\r\n",
-               body.len);
+               "%sContent-Length: %zu\r\nConnection: close\r\n\r\n",
+               status == 503 ? "Retry-After: 1\r\n" : "", body.len);
     buf_str(&b, buf_view(&body));
     buf_deinit(&body);
     send_buf(c, &b);

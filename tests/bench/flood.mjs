@@ -24,7 +24,7 @@ const p = (name, q) => (r.ms[name].length === 0 ? NaN : quantile(r.ms[name], q))
 const line = (name) => `p50 ${p(name, 0.5).toFixed(1)} ms, p99 ${p(name, 0.99).toFixed(1)} ms (${r.ms[name].length})`;
 console.log(`the quiet tenant's search: alone ${line("alone")}; beside a flood ${line("flooded")}: p99 ${(p("flooded", 0.99) / p("alone", 0.99)).toFixed(2)} times (aim: at most 1.2)`);
 console.log(`sent: ${JSON.stringify(r.counts)}`);
-for (const [name, g] of Object.entries(r.grown)) console.log(`  ${name.padEnd(12)} MiB: ${g.rss.map((x) => x.toFixed(1)).join(", ")} (before, second quarter, last, after); descriptors: ${g.fds.join(", ")} (before, in the last quarter, after)`);
+for (const [name, g] of Object.entries(r.grown)) console.log(`  ${name.padEnd(12)} MiB: ${g.rss.map((x) => x.toFixed(1)).join(", ")} (before, second quarter, last, after); descriptors: ${g.fds.join(", ")} (before, at most in the first half, after)`);
 for (const t of ["main", "flood"]) {
   const n = r.audit[t];
   console.log(`audit of ${t}: ${n.sent} sent, ${n.answered} answered whole; ${n.opened} opened and ${n.closed} closed (those of the preparation among them), ${n.cancelled} as cancelled; ${n.brokenBefore} broken off before they were read, ${n.refused} refused at the door`);

@@ -19,7 +19,7 @@ const [cert, key] = [join(dir, "c.pem"), join(dir, "k.pem")];
 execFileSync("openssl", ["req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes", "-keyout", key, "-out", cert, "-days", "2", "-subj", "/CN=localhost"], { stdio: "ignore" });
 
 for (const secure of [false, true]) {
-  const s = await startStill({ config: `log_level: warn\nhttp:\n  requests_per_minute: 0\n  max_connections: 4096\n  max_connections_per_address: 4096\n  max_requests_in_flight: 4096\n${secure ? `  tls_certificate: ${cert}\n  tls_key: ${key}\n` : ""}` });
+  const s = await startStill({ config: `log_level: warn\nhttp:\n  requests_per_minute: 0\n  max_connections: 4096\n  max_connections_per_address: 4096\n  max_requests_in_flight: 4096\n  max_requests_in_flight_per_address: 4096\n${secure ? `  tls_certificate: ${cert}\n  tls_key: ${key}\n` : ""}` });
   const rss = () => Number(/VmRSS:\s+(\d+)/.exec(readFileSync(`/proc/${s.child.pid}/status`, "utf8"))[1]) / 1024;
   const body = JSON.stringify({ model: "carrel", stream: true, messages: [{ role: "user", content: "What does the agreement say of the notice period?" }] });
   const bytes = `POST /v1/chat/completions HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer ${s.key}\r\nContent-Type: application/json\r\nContent-Length: ${body.length}\r\n\r\n${body}`;
