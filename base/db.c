@@ -1,5 +1,6 @@
 #include "base/db.h"
 
+#include <errno.h>
 #include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -47,6 +48,15 @@ static enum status from_sqlite(int rc)
     }
 }
 
+/* SQLite says so only where it writes a page itself: of its log's index, or a file that it cannot
+ * make, it says "I/O error". */
+static bool no_room(sqlite3 *db, int rc)
+{
+    int e = sqlite3_system_errno(db);
+    return ((rc & 0xff) == SQLITE_IOERR || (rc & 0xff) == SQLITE_CANTOPEN) &&
+           (e == ENOSPC || e == EDQUOT);
+}
+
 enum status db_error(sqlite3 *db, struct error *err, const char *what)
 {
     int rc = sqlite3_extended_errcode(db);
@@ -56,6 +66,9 @@ enum status db_error(sqlite3 *db, struct error *err, const char *what)
                          "%.160s: a page does not match its checksum: restore it from a backup "
                          "(carrel restore)",
                          file == NULL ? what : file);
+    }
+    if (no_room(db, rc)) {
+        return error_set(err, STATUS_DISK_FULL, "%s: the disk is full", what);
     }
     return error_set(err, from_sqlite(rc), "%s: %s", what, sqlite3_errmsg(db));
 }

@@ -200,8 +200,20 @@ void api_error(struct request *q, int status, const char *param, const char *cod
     http_respond_error(q->http, status, error_type(status), param, code, message);
 }
 
+/* Where the data lie on this machine is for the log, not for callers. */
+static void without_home(const struct request *q, char *text)
+{
+    const char *home = q->serve->svc->home;
+    size_t len = strlen(home);
+    for (char *at = strstr(text, home); len > 1 && at != NULL; at = strstr(at, home)) {
+        size_t cut = len + (at[len] == '/' ? 1 : 0);
+        memmove(at, at + cut, strlen(at + cut) + 1);
+    }
+}
+
 void api_fail(struct request *q, const struct error *err)
 {
+    struct error told = *err;
     int status = status_http(err->code);
     if (err->code == STATUS_CANCELLED || err->code == STATUS_OK) {
         status = 503;
@@ -213,8 +225,9 @@ void api_fail(struct request *q, const struct error *err)
         LOG_WARN("a request failed", LOG_STR("req", q->http->id), LOG_STR("route", q->http->route),
                  LOG_STR("err", err->text), LOG_END);
     }
-    api_error(q, status, NULL, status_name(err->code),
-              err->text[0] == '\0' ? status_text(err->code) : err->text);
+    without_home(q, told.text);
+    api_error(q, status, NULL, status_name(told.code),
+              told.text[0] == '\0' ? status_text(told.code) : told.text);
 }
 
 void api_out_of_memory(struct request *q)

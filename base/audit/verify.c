@@ -15,9 +15,10 @@ struct range {
     int64_t from, to;
 };
 
-/* Where a signature may have been asked for: checkpoints, and what came in their place when the
- * appliance was stopped in between. */
+/* Where a signature may have been asked for: checkpoints, and what came in their place when it
+ * could not be written (a kill in between, a full disk): chains begin again there. */
 #define SIGNED_MAX 64
+#define STARTS_MAX ((size_t)1 << 20)
 struct signed_place {
     int64_t seq;
     uint8_t prev[SHA256_BYTES];
@@ -26,6 +27,7 @@ struct signed_place {
 struct checking {
     struct signed_place places[SIGNED_MAX];
     size_t n_places;
+    struct buf starts; /* struct signed_place: since the last checkpoint */
     uint8_t key[SIGN_PUBLIC_BYTES], last_key[SIGN_PUBLIC_BYTES];
     const struct audit_verify_options *o;
     struct audit_report *r;
@@ -78,11 +80,37 @@ static void note_key(struct checking *c, const struct audit_record *r)
     memcpy(c->keys[c->n_keys++], key, sizeof key);
 }
 
-static void note_place(struct checking *c, const struct audit_record *r)
+static struct signed_place place(const struct audit_record *r)
 {
-    struct signed_place *p = &c->places[c->n_places++ % SIGNED_MAX];
-    p->seq = r->seq;
-    memcpy(p->prev, r->prev, sizeof p->prev);
+    struct signed_place p = {.seq = r->seq};
+    memcpy(p.prev, r->prev, sizeof p.prev);
+    return p;
+}
+
+static void note_checkpoint(struct checking *c, const struct audit_record *r)
+{
+    c->places[c->n_places++ % SIGNED_MAX] = place(r);
+    buf_reset(&c->starts);
+}
+
+static void note_start(struct checking *c, const struct audit_record *r)
+{
+    struct signed_place p = place(r);
+    c->last_start = r->seq;
+    buf_append(&c->starts, &p, sizeof p);
+    if (buf_status(&c->starts) != STATUS_OK) {
+        (void)error_set(&c->failed, STATUS_TOO_LARGE, "too many beginnings without a signature");
+    }
+}
+
+static bool among(const struct signed_place *list, size_t n, int64_t seq, const uint8_t *prev)
+{
+    for (size_t i = 0; i < n; i++) {
+        if (list[i].seq == seq && memcmp(list[i].prev, prev, SHA256_BYTES) == 0) {
+            return true;
+        }
+    }
+    return false;
 }
 
 /* Each signature names the one before it, as the signer remembers it. */
@@ -95,10 +123,10 @@ static void check_before(struct checking *c, const struct audit_record *r, const
               was_seq);
         return;
     }
-    for (size_t i = 0; was_seq > 0 && i < SIGNED_MAX; i++) {
-        if (c->places[i].seq == was_seq && memcmp(c->places[i].prev, was, SHA256_BYTES) == 0) {
-            return;
-        }
+    const struct signed_place *starts = (const struct signed_place *)(const void *)c->starts.ptr;
+    if (was_seq > 0 && (among(c->places, SIGNED_MAX, was_seq, was) ||
+                        among(starts, c->starts.len / sizeof *starts, was_seq, was))) {
+        return;
     }
     if (was_seq > 0) {
         found(c, r->seq,
@@ -312,13 +340,12 @@ static void by_type(struct checking *c, const struct audit_record *r)
     } else if (str_eq(r->type, STR("close"))) {
         closed(c, r);
     } else if (str_eq(r->type, STR("start"))) {
-        c->last_start = r->seq;
-        note_place(c, r);
+        note_start(c, r);
     } else if (str_eq(r->type, STR("erase"))) {
         note_erased(c, r);
     } else if (str_eq(r->type, STR("checkpoint"))) {
         check_signature(c, r);
-        note_place(c, r);
+        note_checkpoint(c, r);
     } else if (str_eq(r->type, STR("key"))) {
         note_key(c, r);
     } else if (str_eq(r->type, STR("begin")) && r->seq == 1) {
@@ -383,6 +410,7 @@ enum status audit_verify(const struct audit_verify_options *o, struct audit_repo
     *out = (struct audit_report){.pinned = o->n_keys > 0};
     map_init(&c.open);
     buf_init(&c.text, AUDIT_TEXT_MAX + 4096);
+    buf_init(&c.starts, STARTS_MAX * sizeof(struct signed_place));
     buf_init(&c.erased, RANGES_MAX * sizeof(struct range));
     buf_init(&c.missing, RANGES_MAX * sizeof(struct range));
     for (size_t i = 0; i < o->n_keys && i < AUDIT_KEYS_MAX; i++) {
@@ -407,6 +435,7 @@ enum status audit_verify(const struct audit_verify_options *o, struct audit_repo
     db_close(c.db);
     map_deinit(&c.open);
     buf_deinit(&c.text);
+    buf_deinit(&c.starts);
     buf_deinit(&c.erased);
     buf_deinit(&c.missing);
     return s;

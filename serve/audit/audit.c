@@ -179,6 +179,7 @@ static void do_work(struct run *r, struct job *j)
     struct chain *c = chain_of(r->a, j->tenant);
     enum status s = c == NULL ? error_set(&j->err, STATUS_BUSY, "too many tenants at once")
                               : chain_ready(c, &r->a->policy, &j->err);
+    s = s == STATUS_OK ? chain_commit(c, &j->err) : s; /* its beginning */
     j->err.code = s == STATUS_OK ? j->work(r->a, c, j->data, &j->err) : s;
 }
 

@@ -193,7 +193,7 @@ static enum status add_first(struct chain *c, const struct audit_policy *p, size
         memcpy(c->key, reply.key, sizeof c->key);
     }
     buf_deinit(&f);
-    return s == STATUS_OK ? chain_commit(c, err) : s;
+    return s;
 }
 
 enum status chain_ready(struct chain *c, const struct audit_policy *p, struct error *err)
@@ -381,6 +381,10 @@ enum status chain_checkpoint(struct chain *c, const struct audit_policy *p, stru
                              struct error *err)
 {
     int64_t now = clock_monotonic_ms();
+    enum status s = c->ready && c->pending.len > 0 ? chain_commit(c, err) : STATUS_OK;
+    if (s != STATUS_OK) {
+        return s;
+    }
     if (!c->ready || c->unsigned_records == 0 ||
         (c->unsigned_records < CHECKPOINT_RECORDS && now - c->checkpoint_ms < p->checkpoint_ms)) {
         return STATUS_OK;
@@ -395,7 +399,7 @@ enum status chain_checkpoint(struct chain *c, const struct audit_policy *p, stru
     ask.at_wall_ms = clock_wall_ms();
     memcpy(ask.chain, c->id, sizeof ask.chain);
     memcpy(ask.head, c->head, sizeof ask.head);
-    enum status s = signer_call(p->signer, &ask, &reply, err);
+    s = signer_call(p->signer, &ask, &reply, err);
     if (s == STATUS_OK && reply.verdict == SIGNER_WAS_LATER) {
         LOG_ERROR("the audit was set back: later records had been signed already",
                   LOG_STR("tenant", c->tenant), LOG_INT("signed", reply.was_seq),

@@ -53,8 +53,9 @@ struct audit_matter {
     size_t n_documents;
 };
 
-/* Opens or makes the chain: finds the head, mends a torn last record, appends "start". Nothing is
- * to do when it is ready. CORRUPT: the last file does not hold. */
+/* Opens or makes the chain: finds the head, mends a torn last record, and adds "start" to the group
+ * that is to come: were it written at once, each try on a full disk would leave one. Nothing is to
+ * do when it is ready. CORRUPT: the last file does not hold. */
 enum status chain_ready(struct chain *c, const struct audit_policy *p,
                         struct error *err) MUST_CHECK;
 /* Adds a record to the group. */

@@ -19,7 +19,7 @@ struct made {
     size_t n_segments;
     int64_t seq;
     uint8_t head[SHA256_BYTES];
-    uint8_t heads[64][SHA256_BYTES];
+    uint8_t heads[256][SHA256_BYTES];
     struct sign_key key;
     sqlite3 *db;
 };
@@ -249,6 +249,30 @@ static void test_set_back(void **state)
     end(&m);
 }
 
+/* A checkpoint was signed and could not be written, and the chain began again many times before
+ * the next one could. */
+static void test_many_starts(void **state)
+{
+    (void)state;
+    struct made m;
+    struct audit_report r;
+    begin(&m);
+    add_checkpoint(&m, 0);
+    for (int i = 0; i < 100; i++) {
+        struct buf f = fields();
+        audit_field_int(&f, "torn", 0);
+        add(&m, "start", &f);
+    }
+    add_checkpoint(&m, 3);
+    add_checkpoint(&m, m.seq);
+    check(&m, &r);
+    assert_false(r.broken);
+    add_checkpoint(&m, 50); /* of before the last one */
+    check(&m, &r);
+    assert_true(says(&r, "rewritten"));
+    end(&m);
+}
+
 static void test_texts(void **state)
 {
     (void)state;
@@ -368,10 +392,11 @@ static void test_forms(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_whole),      cmocka_unit_test(test_segment_gone),
-        cmocka_unit_test(test_rewritten),  cmocka_unit_test(test_set_back),
-        cmocka_unit_test(test_texts),      cmocka_unit_test(test_sealed),
-        cmocka_unit_test(test_unfinished), cmocka_unit_test(test_forms),
+        cmocka_unit_test(test_whole),       cmocka_unit_test(test_segment_gone),
+        cmocka_unit_test(test_rewritten),   cmocka_unit_test(test_set_back),
+        cmocka_unit_test(test_many_starts), cmocka_unit_test(test_texts),
+        cmocka_unit_test(test_sealed),      cmocka_unit_test(test_unfinished),
+        cmocka_unit_test(test_forms),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

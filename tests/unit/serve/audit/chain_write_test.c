@@ -125,11 +125,36 @@ static void left_unsigned(void **state)
     assert_int_equal(file_remove_tree(home, &err), STATUS_OK);
 }
 
+/* Opened, and then its group cannot be written, again and again: nothing is left of that. */
+static void tries_leave_nothing(void **state)
+{
+    char home[] = "/tmp/carrel-chain-XXXXXX";
+    struct chain c = {.fd = -1, .tenant = "main"};
+    struct error err;
+    (void)state;
+    assert_non_null(mkdtemp(home));
+    struct audit_policy p = {.home = home, .signer = signer_new(), .payload = AUDIT_KEEP};
+    assert_int_equal(write_some(&c, &p, 1), STATUS_OK);
+    int64_t seq = c.seq;
+    off_t was = length(home, "00000001.log");
+    for (int i = 0; i < 5; i++) {
+        chain_close(&c);
+        assert_int_equal(chain_ready(&c, &p, &err), STATUS_OK);
+    }
+    assert_int_equal(length(home, "00000001.log"), was);
+    assert_int_equal(write_some(&c, &p, 1), STATUS_OK);
+    assert_int_equal(c.seq, seq + 2);
+    chain_close(&c);
+    (void)close(p.signer);
+    assert_int_equal(file_remove_tree(home, &err), STATUS_OK);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(next_file_cannot_be_begun),
         cmocka_unit_test(left_unsigned),
+        cmocka_unit_test(tries_leave_nothing),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
