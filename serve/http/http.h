@@ -109,6 +109,9 @@ struct http_request {
         struct buf body;
     } kept;
     bool chunked, close_after, no_body, busy;
+    int64_t left;   /* of a stream whose length was told; -1: it was not */
+    char kept_byte; /* the last of such a stream: it waits with the end */
+    bool keeps_byte;
     struct buf headers; /* extra lines of the response */
 };
 
@@ -160,7 +163,8 @@ void http_respond_kept(struct http_request *r, const char *type, const struct ht
  * and send *n bytes from *from on; the headers that say so are set. */
 bool http_choose(struct http_request *r, const struct http_version_of *v, int *status,
                  uint64_t *from, uint64_t *n);
-/* length < 0: unknown (chunked; until the close in HTTP/1.0). */
+/* length < 0: unknown (chunked; until the close in HTTP/1.0). While a gate stands, the last byte of
+ * a known length goes out with http_stream_end: its reader has it whole no sooner. */
 void http_stream_begin(struct http_request *r, int status, const char *type, int64_t length);
 /* STATUS_BUSY: taken, but wait for on_drain before more. STATUS_CANCELLED: nobody listens. */
 enum status http_stream_write(struct http_request *r, const void *p, size_t len);

@@ -394,7 +394,21 @@ void http_stream_begin(struct http_request *r, int status, const char *type, int
     buf_init(&b, 32768);
     begin(r, &b, status, type, length);
     r->answer = ANSWER_STREAM;
+    r->left = length < 0 ? -1 : length;
     send_buf(r->conn, &b);
+}
+
+static void write_piece(struct http_request *r, const void *p, size_t len)
+{
+    if (r->left >= 0 && r->gate != NULL && (int64_t)len >= r->left && !r->keeps_byte) {
+        r->keeps_byte = true;
+        r->kept_byte = ((const char *)p)[len - 1];
+        len--;
+    }
+    r->left -= r->left < 0 ? 0 : (int64_t)len;
+    if (len > 0) {
+        conn_write_copy(r->conn, p, len);
+    }
 }
 
 enum status http_stream_write(struct http_request *r, const void *p, size_t len)
@@ -419,7 +433,7 @@ enum status http_stream_write(struct http_request *r, const void *p, size_t len)
         buf_z(&b, "\r\n");
         send_buf(c, &b);
     } else {
-        conn_write_copy(c, p, len);
+        write_piece(r, p, len);
     }
     if (c->closing) {
         return STATUS_CANCELLED;
@@ -440,6 +454,9 @@ void http_stream_end(struct http_request *r)
         r->answer = ANSWER_KEPT_STREAM;
         r->gate_kept(r);
         return;
+    }
+    if (r->keeps_byte) {
+        conn_write_copy(r->conn, &r->kept_byte, 1);
     }
     if (r->chunked && !r->no_body) {
         conn_write_copy(r->conn, "0\r\n\r\n", 5);

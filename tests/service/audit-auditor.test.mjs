@@ -3,9 +3,11 @@
 import assert from "node:assert/strict";
 import { execFileSync, spawnSync } from "node:child_process";
 import { mkdirSync, mkdtempSync, readFileSync, readdirSync, rmSync, writeFileSync } from "node:fs";
+import { connect } from "node:net";
 import { tmpdir } from "node:os";
 import { dirname, join } from "node:path";
 import { after, before, test } from "node:test";
+import { setTimeout as sleep } from "node:timers/promises";
 import { createServer } from "node:tls";
 import { binDir, holding, startAppliance, temporaryHome, until } from "./appliance.mjs";
 
@@ -152,4 +154,39 @@ test("a backup has the audit, and what is restored verifies", async () => {
   const r = carrel("audit", "verify", "--json", "--home", again, "--secret", secret);
   assert.equal(r.code, 0, r.out + r.err);
   assert.ok(JSON.parse(r.out).texts > 5);
+});
+
+test("a file with its length told is not whole for its reader before its close is durable", async () => {
+  const bytes = Buffer.alloc(24 << 20, "a line of text that fills a file\n");
+  const form = new FormData();
+  form.append("purpose", "assistants");
+  form.append("file", new Blob([bytes]), "long.txt");
+  const { id } = await (await a.request("/v1/files", { method: "POST", body: form })).json();
+  const signer = Number(execFileSync("pgrep", ["-f", `carrel-sign --home ${a.home}`], { encoding: "utf8" }).trim().split("\n")[0]);
+  const { hostname, port } = new URL(a.url);
+  let got = 0, head = "";
+  const socket = connect(Number(port), hostname);
+  const first = new Promise((done) => socket.once("data", (d) => { head = d.toString("latin1"); got = d.length; socket.pause(); done(); }));
+  socket.write(`GET /v1/files/${id}/content HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer ${a.key}\r\nConnection: close\r\n\r\n`);
+  await first;
+  const whole = head.indexOf("\r\n\r\n") + 4 + bytes.length;
+  assert.match(head, /Content-Length: 25165824/);
+  process.kill(signer, "SIGSTOP"); // the lane that writes the audit waits for a signature
+  const asked = a.post("/api/search", { query: "library" });
+  try {
+    await sleep(1500);
+    socket.on("data", (d) => (got += d.length));
+    socket.resume();
+    await until("all but the last byte", async () => got >= whole - 1);
+    await sleep(300);
+    assert.equal(got, whole - 1);
+  } finally {
+    process.kill(signer, "SIGCONT");
+  }
+  await until("the last byte", async () => got === whole);
+  await asked;
+  socket.destroy();
+  const { records } = await (await asAuditor("/api/audit?limit=50")).json();
+  const open = records.findLast((x) => x.record.what === "GET /v1/files/{id}/content");
+  assert.equal(records.find((x) => x.record.type === "close" && x.record.call === open.record.call).record.outcome, "done");
 });

@@ -227,7 +227,6 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_request),         cmocka_unit_test(test_tools),
         cmocka_unit_test(test_calls_in_pieces), cmocka_unit_test(test_pieces),
-        cmocka_unit_test(test_version),         cmocka_unit_test(test_pieces),
-        cmocka_unit_test(test_depth_is_limited)};
+        cmocka_unit_test(test_version),         cmocka_unit_test(test_depth_is_limited)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
