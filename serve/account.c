@@ -12,7 +12,7 @@
 static enum status store(void *op, struct error *err)
 {
     struct user_change *c = op;
-    return auth_store_user(c->home, &c->user, c->what, err);
+    return auth_store_user(c->home, &c->user, c->what, c->instead_of, err);
 }
 
 void account_store(struct request *q, struct user_change *change,
@@ -107,7 +107,8 @@ bool account_code(struct user *u, struct str code, int64_t now_s, unsigned *what
         }
     }
     int64_t step = 0;
-    if (totp_check(u->totp_secret, (struct str){digits, n}, now_s, u->totp_step, &step)) {
+    if (!u->totp_lost &&
+        totp_check(u->totp_secret, (struct str){digits, n}, now_s, u->totp_step, &step)) {
         u->totp_step = step;
         *what |= USER_TOTP;
         return true;
@@ -141,7 +142,7 @@ void account_recovery_new(struct user *u, char codes[RECOVERY_CODES][RECOVERY_CO
 
 void account_no_totp(struct user *u)
 {
-    u->totp = false;
+    u->totp = u->totp_lost = false;
     u->n_recovery = 0;
     explicit_bzero(u->totp_secret, sizeof u->totp_secret);
     explicit_bzero(u->recovery, sizeof u->recovery);

@@ -12,6 +12,7 @@ struct user_change {
     struct user user;
     unsigned what;
     struct str password;          /* to be hashed into user first; in the arena */
+    const char *instead_of;       /* the hash that it replaces; NULL: whichever there is */
     char shown[PASSWORD_NEW_CAP]; /* one that we made */
 };
 

@@ -44,6 +44,20 @@ struct renewal {
     struct user_change change;
 };
 
+/* The password that was looked at; else it is over with this session too. */
+static bool still_his(struct request *q, const struct renewal *r)
+{
+    const struct user *u = auth_user_by_id(q->serve->auth, r->change.user.who.user);
+    if (u != NULL && strcmp(u->password, r->hash) == 0) {
+        return true;
+    }
+    if (!http_request_gone(q->http)) {
+        api_error(q, 401, NULL, "session_over",
+                  "Your password was changed meanwhile: sign in with the new one.");
+    }
+    return false;
+}
+
 static void renewed(struct request *q, const struct error *err)
 {
     struct renewal *r = q->op;
@@ -54,6 +68,9 @@ static void renewed(struct request *q, const struct error *err)
             api_fail(q, err);
         }
         return;
+    }
+    if (!still_his(q, r)) {
+        return; /* an administrator's came after it into the database too */
     }
     if (auth_take_user(auth, &r->change.user, USER_PASSWORD, NULL, &late) != STATUS_OK) {
         api_fail(q, &late);
@@ -80,6 +97,9 @@ static void old_checked(struct request *q, const struct error *none)
     struct user *u = auth_user_by_id(q->serve->auth, q->who->user);
     (void)none;
     if (http_request_gone(q->http)) {
+        return;
+    }
+    if (!still_his(q, r)) {
         return;
     }
     if (!r->same || u == NULL) {
@@ -124,6 +144,7 @@ static void on_password(struct request *q, const struct json *body)
     *r = (struct renewal){.old = old};
     memcpy(r->hash, u->password, sizeof r->hash);
     r->change = (struct user_change){.user = *u, .what = USER_PASSWORD, .password = wanted};
+    r->change.instead_of = r->hash;
     r->change.user.must_change = false;
     q->op = r;
     api_on_lane(q, &q->serve->passwords, r, check_old, old_checked);
@@ -208,6 +229,7 @@ void api_totp_begin(struct request *q)
     }
     struct user_change *c = change_of(q, u, USER_TOTP);
     if (c != NULL) {
+        c->user.totp_lost = false;
         random_bytes(c->user.totp_secret, sizeof c->user.totp_secret);
         account_store(q, c, begun);
     }

@@ -75,6 +75,10 @@ static void key_fields(struct jsonw *w, const struct principal *p)
     jsonw_close(w, ']');
     jsonw_field_z(w, "owner", p->owner == NULL ? NULL : p->owner->who.name);
     jsonw_field_z(w, "owner_id", p->owner == NULL ? NULL : p->owner->who.user);
+    if (p->made_by[0] != '\0') {
+        jsonw_field_z(w, "made_by", p->made_by);
+        jsonw_field_bool(w, "idle", p->idle);
+    }
     jsonw_field_int(w, "created", p->created_wall_ms / 1000);
     if (p->expires_wall_ms != 0) {
         jsonw_field_int(w, "expires", p->expires_wall_ms / 1000);
@@ -227,10 +231,8 @@ static enum status read_owner(struct request *q, const struct json *body, struct
         }
         p->owner = u;
         memcpy(p->user, u->who.user, sizeof p->user);
-        memcpy(p->group_names, u->who.group_names, sizeof p->group_names);
-        p->n_groups = u->who.n_groups;
-        p->role = u->who.role;
-        auth_point_names(p);
+        auth_set_maker(p, q->who);
+        auth_follow_owner(p);
     }
     return s;
 }

@@ -125,6 +125,7 @@ struct signin {
     char password[PASSWORD_BYTES_MAX];
     size_t password_len;
     bool same;
+    bool by_code; /* the code was right too */
     struct str code;
     struct user_change change;
 };
@@ -146,6 +147,13 @@ static void wrong(struct request *q, const struct signin *in)
     api_error(q, 401, NULL, "wrong_password", "Name and password do not belong together.");
 }
 
+/* He may, and the password that was looked at is still his: it may have been changed meanwhile. */
+static bool may_enter(const struct signin *in)
+{
+    const struct user *u = in->user;
+    return !u->disabled && !u->removed && strcmp(in->hash, u->password) == 0;
+}
+
 static void stored(struct request *q, const struct error *err)
 {
     struct signin *in = q->op;
@@ -154,7 +162,7 @@ static void stored(struct request *q, const struct error *err)
     }
     if (err->code != STATUS_OK) {
         api_fail(q, err);
-    } else if (in->user->disabled || in->user->removed) {
+    } else if (!may_enter(in) || (in->user->totp && !in->by_code)) {
         wrong(q, in);
     } else {
         opened(q, &in->user->who);
@@ -171,7 +179,7 @@ static void checked(struct request *q, const struct error *none)
     if (http_request_gone(q->http)) {
         return;
     }
-    if (u == NULL || !in->same || u->disabled || u->removed) {
+    if (u == NULL || !in->same || !may_enter(in)) {
         wrong(q, in);
         return;
     }
@@ -187,6 +195,7 @@ static void checked(struct request *q, const struct error *none)
         api_error(q, 401, "code", "wrong_code", "This code is wrong, or was used already.");
         return;
     }
+    in->by_code = u->totp;
     next.seen_wall_ms = clock_wall_ms();
     auth_attempt_good(q->serve->auth, u, q->http->peer);
     /* memory first: the same code again, at the same time, is one that was used */

@@ -242,6 +242,55 @@ enum status auth_set_collections(struct principal *p, const struct str *names, s
     return s;
 }
 
+/* ---- whose key ---- */
+
+void auth_set_maker(struct principal *p, const struct principal *who)
+{
+    (void)snprintf(p->made_by, sizeof p->made_by, "%s", who->key[0] != '\0' ? who->key : who->user);
+    p->made_role = who->role;
+    memcpy(p->made_groups, who->group_names, sizeof p->made_groups);
+    p->n_made_groups = who->role == ROLE_ADMIN ? 0 : who->n_groups;
+}
+
+/* Managers look after editors, readers and services (auth_looks_after). False: he could make no key
+ * for that role, and none of his would do. */
+static bool within(enum role owner, enum role maker, enum role *out)
+{
+    *out = maker == ROLE_MANAGER && owner == ROLE_ADMIN ? ROLE_MANAGER : owner;
+    return maker == ROLE_ADMIN || (maker == ROLE_MANAGER && owner != ROLE_AUDITOR);
+}
+
+static bool maker_had(const struct principal *p, const char *group)
+{
+    const char *at = p->made_groups;
+    for (size_t i = 0; i < p->n_made_groups; i++, at += strlen(at) + 1) {
+        if (strcmp(at, group) == 0) {
+            return true;
+        }
+    }
+    return false;
+}
+
+void auth_follow_owner(struct principal *p)
+{
+    const struct principal *owner = &p->owner->who;
+    bool known = p->made_by[0] != '\0';
+    enum role role = owner->role;
+    size_t at = 0;
+    p->idle = known && !within(owner->role, p->made_role, &role);
+    p->n_groups = 0;
+    for (size_t i = 0; i < owner->n_groups; i++) {
+        if (!known || p->made_role == ROLE_ADMIN || maker_had(p, owner->groups[i])) {
+            size_t len = strlen(owner->groups[i]) + 1; /* all of them fit */
+            memcpy(p->group_names + at, owner->groups[i], len);
+            at += len;
+            p->n_groups++;
+        }
+    }
+    auth_point_names(p);
+    auth_set_role(p, role);
+}
+
 /* ---- where a key may come from ---- */
 
 enum status auth_add_address(struct principal *p, struct str text, struct error *err)
@@ -324,7 +373,7 @@ const struct principal *auth_by_key(const struct auth *a, const char *key)
 /* A key that was revoked, or whose owner may not any more; a user who may not. */
 static bool ended(const struct principal *p)
 {
-    return p->revoked || (p->owner != NULL && (p->owner->disabled || p->owner->removed));
+    return p->revoked || p->idle || (p->owner != NULL && (p->owner->disabled || p->owner->removed));
 }
 
 bool auth_ended(const struct principal *p, int64_t now_wall_ms)

@@ -37,6 +37,7 @@ struct principal {
     unsigned scopes; /* SCOPE_*: what holds; of people all, and SCOPE_PERSON */
     bool admin;      /* of that role, and not held to collections */
     bool revoked;
+    bool idle; /* its owner is now what its maker could make no key for */
     int64_t created_wall_ms;
     int64_t expires_wall_ms; /* 0: never */
     char group_names[1024];  /* each ended by NUL */
@@ -48,7 +49,13 @@ struct principal {
     struct address_range addresses[ADDRESSES_MAX]; /* none: from anywhere */
     size_t n_addresses;
     const struct user *owner; /* whose key it is, NULL: its own */
-    int64_t used_wall_ms;     /* last; 0: never */
+    /* Of a user's key, who made it, and what he might then: it never does more, whatever becomes of
+     * its owner. */
+    char made_by[64]; /* id of a user or key; "": a version before, which did not note it */
+    enum role made_role;
+    char made_groups[1024]; /* each ended by NUL; of administrators none are asked for */
+    size_t n_made_groups;
+    int64_t used_wall_ms; /* last; 0: never */
     char used_from[ADDRESS_TEXT];
     /* private */
     uint8_t hash[32];
@@ -116,6 +123,10 @@ void auth_point_names(struct principal *p);
 enum status auth_set_collections(struct principal *p, const struct str *names, size_t n,
                                  struct error *err) MUST_CHECK;
 /* "10.0.0.0/8", "192.0.2.7", "2001:db8::/32"; INVALID: another form, or too many. */
+/* p's maker is `who`, as he is now. */
+void auth_set_maker(struct principal *p, const struct principal *who);
+/* Role and groups of p's owner, as far as its maker's reached. */
+void auth_follow_owner(struct principal *p);
 enum status auth_add_address(struct principal *p, struct str text, struct error *err) MUST_CHECK;
 /* Fills key, hash and, where nobody owns it, user of a key to be; key gets the text to be shown
  * once. */

@@ -50,6 +50,10 @@ static const struct db_migration migrations[] = {
         " WHERE person<>0 AND issuer='' AND removed_wall_ms IS NULL;"
         "CREATE UNIQUE INDEX users_by_subject ON users(tenant, issuer, subject)"
         " WHERE issuer<>'' AND removed_wall_ms IS NULL;"},
+    /* who made a user's key, and what he might then; made_groups: names that end in NUL */
+    {6, "ALTER TABLE keys ADD COLUMN made_by TEXT NOT NULL DEFAULT '';"
+        "ALTER TABLE keys ADD COLUMN made_role TEXT NOT NULL DEFAULT '';"
+        "ALTER TABLE keys ADD COLUMN made_groups BLOB NOT NULL DEFAULT x'';"},
 };
 
 enum status auth_database(const char *home, sqlite3 **out, struct error *err)
@@ -193,18 +197,18 @@ static void read_user_texts(struct user *u, sqlite3_stmt *st)
     "id, tenant, name, created_wall_ms, groups, role, issuer, subject, password, must_change,"     \
     " disabled, totp_secret, totp, totp_step, recovery, seen_wall_ms"
 
-static enum status read_user(struct user *u, sqlite3_stmt *st, struct error *err)
+static enum status read_user(struct user *u, const struct secrets *key, sqlite3_stmt *st,
+                             struct error *err)
 {
     read_user_texts(u, st);
     struct str secret = db_column(st, 11);
     struct str recovery = db_column(st, 14);
-    if ((secret.len != 0 && secret.len != sizeof u->totp_secret) ||
-        recovery.len % SHA256_BYTES != 0 || recovery.len > sizeof u->recovery ||
-        (u->totp && secret.len == 0)) {
+    if ((secret.len != 0 && secret.len != TOTP_SEALED_BYTES) || recovery.len % SHA256_BYTES != 0 ||
+        recovery.len > sizeof u->recovery || (u->totp && secret.len == 0)) {
         return damaged(err, "somebody's second factor is damaged");
     }
     if (secret.len > 0) {
-        memcpy(u->totp_secret, secret.ptr, secret.len);
+        auth_totp_unseal(u, key, secret);
     }
     if (recovery.len > 0) {
         memcpy(u->recovery, recovery.ptr, recovery.len);
@@ -214,8 +218,14 @@ static enum status read_user(struct user *u, sqlite3_stmt *st, struct error *err
     return s == STATUS_OK ? read_role(&u->who, db_column(st, 5), err) : s;
 }
 
-static enum status load_users(struct auth *a, sqlite3 *db, struct error *err)
+static enum status load_users(struct auth *a, const char *home, sqlite3 *db, struct error *err)
 {
+    struct secrets key;
+    struct error lost;
+    bool has_key = auth_totp_key(db, home, &key, &lost) == STATUS_OK;
+    if (!has_key) {
+        LOG_ERROR("secrets of second factors cannot be read", LOG_STR("err", lost.text), LOG_END);
+    }
     sqlite3_stmt *st = NULL;
     enum status s = db_prepare(
         db, "SELECT " USER_COLUMNS " FROM users WHERE person<>0 AND removed_wall_ms IS NULL", &st,
@@ -225,15 +235,34 @@ static enum status load_users(struct auth *a, sqlite3 *db, struct error *err)
         struct user u = {0};
         s = db_row(st, &row, err);
         if (s == STATUS_OK && row) {
-            s = read_user(&u, st, err);
+            s = read_user(&u, has_key ? &key : NULL, st, err);
         }
         if (s == STATUS_OK && row) {
             s = auth_keep_user(a, &u, NULL, err);
         }
         explicit_bzero(&u, sizeof u);
     }
+    secrets_close(&key);
     (void)sqlite3_finalize(st);
     return s;
+}
+
+/* A user's key: its maker, and what it may do now. */
+static enum status read_maker(struct principal *p, sqlite3_stmt *st, struct error *err)
+{
+    struct str groups = db_column(st, 16);
+    struct str list[GROUPS_MAX];
+    auth_copy_text(p->made_by, sizeof p->made_by, db_column(st, 14));
+    if (p->made_by[0] != '\0' &&
+        (!role_read(db_column(st, 15), &p->made_role) || groups.len > sizeof p->made_groups ||
+         !read_names(groups, list, GROUPS_MAX, &p->n_made_groups))) {
+        return damaged(err, "a key's maker is damaged");
+    }
+    if (groups.len > 0) {
+        memcpy(p->made_groups, groups.ptr, groups.len);
+    }
+    auth_follow_owner(p);
+    return STATUS_OK;
 }
 
 static enum status read_key(struct auth *a, struct principal *p, sqlite3_stmt *st,
@@ -265,6 +294,9 @@ static enum status read_key(struct auth *a, struct principal *p, sqlite3_stmt *s
     if (s == STATUS_OK) {
         read_scopes(p, db_column(st, 7));
         p->owner = auth_user_by_id(a, p->user);
+        s = p->owner == NULL ? STATUS_OK : read_maker(p, st, err);
+    }
+    if (s == STATUS_OK) {
         if (p->n_collections > 0) {
             memcpy(p->user, p->key, sizeof p->user);
         }
@@ -278,7 +310,8 @@ static enum status load_keys(struct auth *a, sqlite3 *db, struct error *err)
     enum status s = db_prepare(db,
                                "SELECT k.hash, u.id, u.tenant, k.name, k.created_wall_ms, u.groups,"
                                " u.role, k.scopes, k.id, k.expires_wall_ms, k.collections,"
-                               " k.addresses, k.used_wall_ms, k.used_from FROM keys k"
+                               " k.addresses, k.used_wall_ms, k.used_from, k.made_by, k.made_role, "
+                               "k.made_groups FROM keys k"
                                " JOIN users u ON u.id = k.owner"
                                " WHERE k.revoked_wall_ms IS NULL AND u.removed_wall_ms IS NULL",
                                &st, err);
@@ -326,6 +359,15 @@ static void bind(sqlite3_stmt *st, int i, const char *text)
     (void)sqlite3_bind_text(st, i, text, -1, SQLITE_STATIC);
 }
 
+static size_t made_groups_bytes(const struct principal *p)
+{
+    size_t len = 0;
+    for (size_t i = 0; i < p->n_made_groups; i++) {
+        len += strlen(p->made_groups + len) + 1;
+    }
+    return len;
+}
+
 static enum status insert_key(sqlite3 *db, const struct principal *p, struct error *err)
 {
     static const char *const sql[] = {
@@ -333,7 +375,8 @@ static enum status insert_key(sqlite3 *db, const struct principal *p, struct err
         "INSERT INTO users(id, tenant, name, admin, created_wall_ms, groups, role)"
         " VALUES(?2, ?4, ?5, ?6, ?1, ?7, ?8)",
         "INSERT INTO keys(hash, owner, created_wall_ms, scopes, id, name, expires_wall_ms,"
-        " collections, addresses) VALUES(?3, ?2, ?1, ?9, ?10, ?5, ?11, ?12, ?13)",
+        " collections, addresses, made_by, made_role, made_groups)"
+        " VALUES(?3, ?2, ?1, ?9, ?10, ?5, ?11, ?12, ?13, ?14, ?15, ?16)",
     };
     char scopes[SCOPES_N * 16];
     char addresses[ADDRESSES_MAX * (ADDRESS_TEXT + 1)];
@@ -363,6 +406,10 @@ static enum status insert_key(sqlite3 *db, const struct principal *p, struct err
                                     (int)names_bytes(p->collections, p->n_collections),
                                     SQLITE_STATIC);
             bind(st, 13, addresses);
+            bind(st, 14, p->made_by);
+            bind(st, 15, p->made_by[0] == '\0' ? "" : role_name(p->made_role));
+            (void)sqlite3_bind_blob(st, 16, p->made_groups, (int)made_groups_bytes(p),
+                                    SQLITE_STATIC);
             s = db_run(st, err);
         }
         (void)sqlite3_finalize(st);
@@ -403,7 +450,10 @@ enum status auth_load(struct auth *a, const char *home, struct error *err)
     sqlite3 *db = NULL;
     enum status s = auth_database(home, &db, err);
     if (s == STATUS_OK) {
-        s = load_users(a, db, err);
+        s = auth_totp_seal(db, home, err);
+    }
+    if (s == STATUS_OK) {
+        s = load_users(a, home, db, err);
     }
     if (s == STATUS_OK) {
         s = load_keys(a, db, err);

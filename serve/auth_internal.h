@@ -5,6 +5,7 @@
 #include "base/db.h"
 #include "base/hash.h"
 #include "base/map.h"
+#include "serve/secrets.h"
 #include "serve/users.h"
 
 #define KEYS_MAX 4096
@@ -50,6 +51,16 @@ size_t auth_groups_bytes(const struct principal *p);
 
 /* The place of an address's wrong keys and passwords; *who: its mark there. */
 struct failures *auth_failures(struct auth *a, const char *peer, uint64_t *who);
+/* auth_totp.c. A secret in the database: 60 bytes, of users before that 20 in clear. */
+#define TOTP_SEALED_BYTES 60
+/* The key; a new one only while nothing is sealed. */
+enum status auth_totp_key(sqlite3 *db, const char *home, struct secrets *out,
+                          struct error *err) MUST_CHECK;
+/* Those in clear are sealed, and leave no trace. */
+enum status auth_totp_seal(sqlite3 *db, const char *home, struct error *err) MUST_CHECK;
+/* key NULL: there is none. What does not open is lost. */
+void auth_totp_unseal(struct user *u, const struct secrets *key, struct str sealed);
+
 /* A bucket that holds a minute's worth. */
 bool auth_take(double *tokens, int64_t *filled_ms, double per_minute, int64_t now_ms,
                int64_t *retry_s);

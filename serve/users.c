@@ -68,10 +68,7 @@ static void follow(struct auth *a, const struct user *u)
     for (size_t i = 0; i < a->n_keys; i++) {
         struct principal *p = &a->keys[i];
         if (p->owner == u) {
-            memcpy(p->group_names, u->who.group_names, sizeof p->group_names);
-            p->n_groups = u->who.n_groups;
-            auth_point_names(p);
-            auth_set_role(p, u->who.role);
+            auth_follow_owner(p);
             p->revoked = p->revoked || u->removed;
         }
     }
@@ -111,6 +108,7 @@ static void take_parts(struct auth *a, struct user *to, const struct user *from,
     if ((what & USER_TOTP) != 0) {
         memcpy(to->totp_secret, from->totp_secret, sizeof to->totp_secret);
         to->totp = from->totp;
+        to->totp_lost = from->totp_lost;
         to->totp_step = from->totp_step > to->totp_step ? from->totp_step : to->totp_step;
     }
     if ((what & USER_RECOVERY) != 0) {

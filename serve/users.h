@@ -33,8 +33,9 @@ struct user {
     bool disabled;
     bool removed; /* stays in memory for the pointers to it, until the next start */
     uint8_t totp_secret[TOTP_SECRET_BYTES];
-    bool totp;                            /* asked for at sign-in */
-    int64_t totp_step;                    /* the last one that was taken: none is taken twice */
+    bool totp;         /* asked for at sign-in */
+    bool totp_lost;    /* the secret does not open: no code is right, recovery codes are */
+    int64_t totp_step; /* the last one that was taken: none is taken twice */
     uint8_t recovery[RECOVERY_CODES][32]; /* SHA-256 of those not used yet */
     size_t n_recovery;
     int64_t seen_wall_ms;     /* signed in last; 0: never */
@@ -54,9 +55,10 @@ enum {
     USER_NAME = 256,
 };
 
-/* Blocks. CONFLICT: USER_NEW or USER_NAME, and somebody in the tenant has that name. */
+/* Blocks. CONFLICT: USER_NEW or USER_NAME, and somebody in the tenant has that name; USER_PASSWORD,
+ * and the one there is not instead_of (a hash; NULL: never mind). */
 enum status auth_store_user(const char *home, const struct user *u, unsigned what,
-                            struct error *err) MUST_CHECK;
+                            const char *instead_of, struct error *err) MUST_CHECK;
 /* Into memory. *out (may be NULL): where he stays. TOO_LARGE: there are as many as there may be. */
 enum status auth_take_user(struct auth *a, const struct user *u, unsigned what,
                            const struct user **out, struct error *err) MUST_CHECK;

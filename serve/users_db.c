@@ -10,14 +10,20 @@ static void bind(sqlite3_stmt *st, int i, const char *text)
     (void)sqlite3_bind_text(st, i, text, -1, SQLITE_STATIC);
 }
 
+struct writing {
+    const struct user *u;
+    const char *instead_of; /* bound as NULL where it is */
+    uint8_t sealed[TOTP_SEALED_BYTES];
+    size_t sealed_len; /* 0: he has no secret */
+};
+
 /* Parameters are numbered alike in all statements; one that lacks a parameter refuses it: no
  * matter. */
-static enum status run(sqlite3 *db, const char *sql, const struct user *u, struct error *err)
+static enum status run(sqlite3 *db, const char *sql, const struct writing *w, struct error *err)
 {
     sqlite3_stmt *st = NULL;
+    const struct user *u = w->u;
     const struct principal *p = &u->who;
-    static const uint8_t none[TOTP_SECRET_BYTES] = {0};
-    bool secret = memcmp(u->totp_secret, none, sizeof none) != 0;
     enum status s = db_prepare(db, sql, &st, err);
     if (s != STATUS_OK) {
         return s;
@@ -33,14 +39,14 @@ static enum status run(sqlite3 *db, const char *sql, const struct user *u, struc
     bind(st, 9, u->password);
     (void)sqlite3_bind_int(st, 10, u->must_change);
     (void)sqlite3_bind_int(st, 11, u->disabled);
-    (void)sqlite3_bind_blob(st, 12, u->totp_secret, secret ? (int)sizeof u->totp_secret : 0,
-                            SQLITE_STATIC);
+    (void)sqlite3_bind_blob(st, 12, w->sealed, (int)w->sealed_len, SQLITE_STATIC);
     (void)sqlite3_bind_int(st, 13, u->totp);
     (void)sqlite3_bind_int64(st, 14, u->totp_step);
     (void)sqlite3_bind_blob(st, 15, u->recovery, (int)(u->n_recovery * SHA256_BYTES),
                             SQLITE_STATIC);
     (void)sqlite3_bind_int64(st, 16, u->seen_wall_ms);
     (void)sqlite3_bind_int64(st, 17, clock_wall_ms());
+    bind(st, 18, w->instead_of);
     s = db_run(st, err);
     (void)sqlite3_finalize(st);
     return s;
@@ -57,7 +63,8 @@ static const struct statement statements[] = {
                " issuer, subject, password, must_change)"
                " VALUES(?1, ?2, ?3, ?6='admin', ?4, ?5, ?6, 1, ?7, ?8, ?9, ?10)"},
     {USER_ROLE, "UPDATE users SET role=?6, admin=(?6='admin'), groups=?5 WHERE id=?1"},
-    {USER_PASSWORD, "UPDATE users SET password=?9, must_change=?10 WHERE id=?1"},
+    {USER_PASSWORD, "UPDATE users SET password=?9, must_change=?10 WHERE id=?1"
+                    " AND (?18 IS NULL OR password=?18)"},
     {USER_TOTP, "UPDATE users SET totp_secret=?12, totp=?13, totp_step=?14 WHERE id=?1"},
     {USER_RECOVERY, "UPDATE users SET recovery=?15 WHERE id=?1"},
     {USER_DISABLED, "UPDATE users SET disabled=?11 WHERE id=?1"},
@@ -68,23 +75,46 @@ static const struct statement statements[] = {
                    " subject='', totp_secret=x'', totp=0, recovery=x'' WHERE id=?1"},
 };
 
-static enum status store(sqlite3 *db, const struct user *u, unsigned what, struct error *err)
+/* His secret as it is kept. */
+static enum status seal(sqlite3 *db, const char *home, struct writing *w, struct error *err)
 {
-    enum status s = STATUS_OK;
+    const struct user *u = w->u;
+    static const uint8_t none[TOTP_SECRET_BYTES] = {0};
+    struct secrets key;
+    if (memcmp(u->totp_secret, none, sizeof none) == 0) {
+        return STATUS_OK;
+    }
+    enum status s = auth_totp_key(db, home, &key, err);
+    if (s == STATUS_OK) {
+        secrets_seal(&key, str_from(u->who.user), u->totp_secret, sizeof u->totp_secret, w->sealed);
+        secrets_close(&key);
+        w->sealed_len = sizeof w->sealed;
+    }
+    return s;
+}
+
+static enum status store(sqlite3 *db, const char *home, const struct user *u, unsigned what,
+                         const char *instead_of, struct error *err)
+{
+    struct writing w = {.u = u, .instead_of = instead_of};
+    enum status s = (what & USER_TOTP) != 0 ? seal(db, home, &w, err) : STATUS_OK;
     for (size_t i = 0; s == STATUS_OK && i < sizeof statements / sizeof statements[0]; i++) {
         if ((what & statements[i].what) == 0) {
             continue;
         }
-        s = run(db, statements[i].sql, u, err);
+        s = run(db, statements[i].sql, &w, err);
         if (s != STATUS_OK && sqlite3_extended_errcode(db) == SQLITE_CONSTRAINT_UNIQUE) {
             s = error_set(err, STATUS_CONFLICT, "somebody in the tenant has that name already");
+        } else if (s == STATUS_OK && statements[i].what == USER_PASSWORD && instead_of != NULL &&
+                   sqlite3_changes(db) == 0) {
+            s = error_set(err, STATUS_CONFLICT, "the password was changed meanwhile");
         }
     }
     return s;
 }
 
 enum status auth_store_user(const char *home, const struct user *u, unsigned what,
-                            struct error *err)
+                            const char *instead_of, struct error *err)
 {
     sqlite3 *db = NULL;
     enum status s = auth_database(home, &db, err);
@@ -92,7 +122,7 @@ enum status auth_store_user(const char *home, const struct user *u, unsigned wha
         s = db_exec(db, "BEGIN IMMEDIATE", err);
     }
     if (s == STATUS_OK) {
-        s = store(db, u, what, err);
+        s = store(db, home, u, what, instead_of, err);
     }
     if (s == STATUS_OK) {
         s = db_exec(db, "COMMIT", err);
@@ -188,7 +218,7 @@ enum status auth_store_external(const char *home, const struct external_user *e,
             id_new(out->who.user);
             out->who.created_wall_ms = out->seen_wall_ms;
         }
-        s = store(db, out, (found ? USER_ROLE | USER_NAME : USER_NEW) | USER_SEEN, err);
+        s = store(db, home, out, (found ? USER_ROLE | USER_NAME : USER_NEW) | USER_SEEN, NULL, err);
     }
     if (s == STATUS_OK) {
         s = db_exec(db, "COMMIT", err);

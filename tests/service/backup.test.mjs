@@ -4,12 +4,13 @@
 
 import { test } from "node:test";
 import assert from "node:assert/strict";
+import { createHmac } from "node:crypto";
 import { execFileSync, spawnSync } from "node:child_process";
 import { existsSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, statSync, writeFileSync, chmodSync, openSync, readSync, writeSync, closeSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { dirname, join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
-import { binDir, startAppliance, temporaryHome, until } from "./appliance.mjs";
+import { binDir, holding, startAppliance, temporaryHome, until } from "./appliance.mjs";
 
 const QUERIES = Number(process.env.CARREL_BACKUP_QUERIES ?? 100);
 const DOCS = 240;
@@ -335,3 +336,47 @@ test("evaluations and the trash come back; what was erased since is not in the r
     rmSync(dirname(home), { recursive: true, force: true });
   }
 }));
+
+const base32 = (text) => {
+  const bits = [...text].map((c) => "ABCDEFGHIJKLMNOPQRSTUVWXYZ234567".indexOf(c).toString(2).padStart(5, "0")).join("");
+  return Buffer.from(bits.match(/.{8}/g).map((b) => parseInt(b, 2)));
+};
+
+/** RFC 6238, so many steps from now. */
+function totp(secret, steps) {
+  const counter = Buffer.alloc(8);
+  counter.writeBigUInt64BE(BigInt(Math.floor(Date.now() / 30000) + steps));
+  const mac = createHmac("sha1", secret).update(counter).digest();
+  return String((mac.readUInt32BE(mac[19] & 15) & 0x7fffffff) % 1_000_000).padStart(6, "0");
+}
+
+test("second factors: sealed on the disk, and a restored appliance still knows them", async () => {
+  const config = "http:\n  requests_per_minute: 0\n";
+  const a = await startAppliance({ config });
+  const password = "quiet river stones";
+  let b;
+  await withFolder(async (dir) => {
+    try {
+      const made = await a.request("/api/users", { method: "POST", body: { name: "nora", role: "reader", password, must_change_password: false } });
+      assert.equal(made.status, 201);
+      const first = await a.request("/api/session", { method: "POST", body: { name: "nora", password }, key: null });
+      const headers = { cookie: first.headers.get("set-cookie").split(";")[0], "x-csrf-token": (await first.json()).csrf };
+      const { secret } = await (await a.request("/api/session/totp", { method: "POST", headers, key: null, body: {} })).json();
+      const raw = base32(secret);
+      const confirmed = await a.request("/api/session/totp/confirm", { method: "POST", headers, key: null, body: { code: totp(raw, 0) } });
+      assert.equal(confirmed.status, 200, await confirmed.text());
+      assert.deepEqual(holding(a.home, [raw, secret]), []);
+      assert.equal(statSync(join(a.home, "system/secrets.key")).mode & 0o777, 0o600);
+      carrel(["backup", join(dir, "b"), "--home", a.home]);
+      await a.stop();
+      const home = join(dir, "restored");
+      carrel(["restore", join(dir, "b"), "--into", home]);
+      b = await startAppliance({ home, config });
+      const signIn = (code) => b.request("/api/session", { method: "POST", body: { name: "nora", password, code }, key: null });
+      assert.equal((await signIn("000000")).status, 401);
+      assert.equal((await signIn(totp(raw, 1))).status, 201);
+    } finally {
+      await b?.stop({ keep: true });
+    }
+  });
+});

@@ -5,6 +5,7 @@
 import assert from "node:assert/strict";
 import { createHmac } from "node:crypto";
 import { after, before, test } from "node:test";
+import { setTimeout as sleep } from "node:timers/promises";
 import { begin, call, made, person, signIn } from "./who.mjs";
 
 let s;
@@ -167,4 +168,65 @@ test("disabled, changed, removed: sessions and keys follow", async () => {
   const mine = (await call("GET", "/api/session", { cookie: self.cookie })).json.user_id;
   assert.equal((await call("DELETE", `/api/users/${mine}`, { cookie: self.cookie, csrf: self.csrf })).status, 409);
   assert.equal((await call("POST", `/api/users/${mine}`, { cookie: self.cookie, csrf: self.csrf, body: { role: "reader" } })).status, 409);
+});
+
+test("an administrator's new password: what the old one opened, or was about to open, is over", async () => {
+  const gerd = await person("gerd", "reader");
+  const before = await signIn("gerd");
+  const own = call("POST", "/api/session/password", { cookie: before.cookie, csrf: before.csrf, body: { old: "quiet river stones", new: "tall copper fences" } });
+  const late = [];
+  const reset = sleep(20).then(() => call("POST", `/api/users/${gerd.id}/password`, { key: s.key, body: { password: "fresh water bottle", must_change_password: false } }));
+  for (let i = 0; i < 7; i++) {
+    late.push(signIn("gerd"));
+    await sleep(8);
+  }
+  assert.equal((await reset).status, 200);
+  const opened = await Promise.all(late);
+  for (const r of [before, ...opened.filter((r) => r.status === 201)]) {
+    assert.equal((await call("GET", "/api/session", { cookie: r.cookie })).status, 401, "no session of the old password is left");
+  }
+  assert.ok(opened.every((r) => [201, 401].includes(r.status)), JSON.stringify(opened.map((r) => r.status)));
+  await own;
+  assert.equal((await signIn("gerd")).status, 401);
+  assert.equal((await signIn("gerd", "tall copper fences")).status, 401, "what the old one asked for does not win");
+  assert.equal((await signIn("gerd", "fresh water bottle")).status, 201);
+});
+
+test("a user's key never does more than its maker might when he made it", async () => {
+  const groups = ["ward-3", "ward-9"];
+  await person("boss", "manager", { groups });
+  const boss = await signIn("boss");
+  const hedi = await person("hedi", "reader", { groups: ["ward-3"] });
+  const make = async () => {
+    const r = await call("POST", "/api/keys", { cookie: boss.cookie, csrf: boss.csrf, body: { name: "hedi's script", owner: hedi.id } });
+    assert.equal(r.status, 201, r.text);
+    return r.json;
+  };
+  const key = await make();
+  assert.equal(key.made_by, boss.json.user_id);
+  const is = async (k) => {
+    const r = await call("GET", "/api/session", { key: k });
+    return r.status === 200 ? [r.json.role, r.json.admin] : r.status;
+  };
+  const becomes = (body) => call("POST", `/api/users/${hedi.id}`, { key: s.key, body });
+  const listed = async () => (await call("GET", "/api/keys", { key: s.key })).json.keys.find((k) => k.id === key.id);
+  assert.deepEqual(await is(key.key), ["reader", false]);
+  assert.equal((await becomes({ role: "editor", groups: ["ward-9", "board"] })).status, 200);
+  assert.deepEqual(await is(key.key), ["editor", false]);
+  assert.deepEqual((await listed()).groups, ["ward-9"], "not the groups that its maker was not in");
+  assert.equal((await becomes({ role: "admin", groups: ["board"] })).status, 200);
+  assert.deepEqual(await is(key.key), ["manager", false], "its maker was no administrator");
+  assert.deepEqual((await listed()).groups, []);
+  assert.equal((await call("GET", "/api/status", { key: key.key })).status, 403);
+  assert.equal((await call("POST", "/api/keys", { key: key.key, body: { name: "more", role: "admin" } })).status, 403);
+  assert.equal((await becomes({ role: "auditor", groups: [] })).status, 200);
+  assert.deepEqual(await is(key.key), 401);
+  assert.equal((await listed()).idle, true);
+  assert.equal((await becomes({ role: "reader", groups: ["ward-3"] })).status, 200);
+  assert.deepEqual(await is(key.key), ["reader", false]);
+  // the maker's fall or rise changes nothing of it
+  assert.equal((await call("POST", `/api/users/${boss.json.user_id}`, { key: s.key, body: { role: "admin", groups: [] } })).status, 200);
+  assert.equal((await becomes({ role: "admin" })).status, 200);
+  assert.deepEqual(await is(key.key), ["manager", false]);
+  assert.deepEqual(await is((await make()).key), ["admin", true], "one that an administrator makes does");
 });

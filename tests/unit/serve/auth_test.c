@@ -204,6 +204,52 @@ static void from_where(void **state)
 }
 
 /* A user from another system: made once, brought up to date at each sign-in, disabled for good. */
+/* The same after a restart. */
+static void makers(void **state)
+{
+    (void)state;
+    char home[64];
+    char text[KEY_CAP];
+    struct auth *a;
+    struct error err;
+    test_folder(home);
+    struct auth_options o = {home, 1};
+    assert_int_equal(auth_open(&o, &a, &err), STATUS_OK);
+    struct user owner = {.who = {.tenant = "main", .user = "u", .name = "u"}};
+    struct principal maker = {.tenant = "main", .user = "m"};
+    struct principal key = {.tenant = "main", .name = "k", .user = "u"};
+    const struct str both[] = {STR("a"), STR("b")};
+    auth_set_role(&owner.who, ROLE_READER);
+    auth_set_role(&maker, ROLE_MANAGER);
+    assert_int_equal(auth_set_groups(&owner.who, both, 1, &err), STATUS_OK);
+    assert_int_equal(auth_set_groups(&maker, both, 2, &err), STATUS_OK);
+    assert_int_equal(auth_store_user(home, &owner, USER_NEW, NULL, &err), STATUS_OK);
+    key.owner = &owner;
+    auth_set_maker(&key, &maker);
+    auth_follow_owner(&key);
+    auth_key_new(&key, text);
+    assert_int_equal(auth_store_key(home, &key, &err), STATUS_OK);
+    const struct str three[] = {STR("board"), STR("b"), STR("c")};
+    auth_set_role(&owner.who, ROLE_ADMIN);
+    assert_int_equal(auth_set_groups(&owner.who, three, 3, &err), STATUS_OK);
+    assert_int_equal(auth_store_user(home, &owner, USER_ROLE, NULL, &err), STATUS_OK);
+    auth_close(a);
+    assert_int_equal(auth_open(&o, &a, &err), STATUS_OK);
+    const struct principal *p = auth_key(a, str_from(text));
+    assert_non_null(p);
+    assert_int_equal(p->role, ROLE_MANAGER);
+    assert_false(p->admin);
+    assert_int_equal(p->n_groups, 1);
+    assert_string_equal(p->groups[0], "b");
+    assert_string_equal(p->made_by, "m");
+    auth_set_role(&owner.who, ROLE_AUDITOR);
+    assert_int_equal(auth_store_user(home, &owner, USER_ROLE, NULL, &err), STATUS_OK);
+    auth_close(a);
+    assert_int_equal(auth_open(&o, &a, &err), STATUS_OK);
+    assert_null(auth_key(a, str_from(text)));
+    auth_close(a);
+}
+
 static void external(void **state)
 {
     (void)state;
@@ -241,7 +287,7 @@ static void external(void **state)
     assert_int_equal(s->who->role, ROLE_READER);
     assert_int_equal(s->who->n_groups, 1);
     again.disabled = true;
-    assert_int_equal(auth_store_user(home, &again, USER_DISABLED, &err), STATUS_OK);
+    assert_int_equal(auth_store_user(home, &again, USER_DISABLED, NULL, &err), STATUS_OK);
     assert_int_equal(auth_take_user(a, &again, USER_DISABLED, NULL, &err), STATUS_OK);
     assert_null(auth_session(a, str_from(token), 1001));
     assert_int_equal(auth_store_external(home, &e, &again, &err), STATUS_OK);
@@ -261,6 +307,7 @@ int main(void)
                                        cmocka_unit_test(comparing),
                                        cmocka_unit_test(homes_of_before),
                                        cmocka_unit_test(from_where),
+                                       cmocka_unit_test(makers),
                                        cmocka_unit_test(external)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
