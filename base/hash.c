@@ -45,6 +45,44 @@ void sha256_of(const void *p, size_t len, uint8_t out[SHA256_BYTES])
     (void)EVP_Digest(p, len, out, NULL, EVP_sha256(), NULL);
 }
 
+struct md5 {
+    EVP_MD_CTX *ctx;
+};
+
+struct md5 *md5_new(void)
+{
+    struct md5 *h = calloc(1, sizeof *h);
+    if (h == NULL) {
+        return NULL;
+    }
+    h->ctx = EVP_MD_CTX_new();
+    if (h->ctx == NULL || EVP_DigestInit_ex(h->ctx, EVP_md5(), NULL) != 1) {
+        EVP_MD_CTX_free(h->ctx);
+        free(h);
+        return NULL;
+    }
+    return h;
+}
+
+void md5_add(struct md5 *h, const void *p, size_t len)
+{
+    (void)EVP_DigestUpdate(h->ctx, p, len);
+}
+
+void md5_end(struct md5 *h, char out[MD5_HEX_CAP])
+{
+    static const char hex[] = "0123456789abcdef";
+    uint8_t digest[EVP_MAX_MD_SIZE] = {0};
+    (void)EVP_DigestFinal_ex(h->ctx, digest, NULL);
+    EVP_MD_CTX_free(h->ctx);
+    free(h);
+    for (size_t i = 0; i < (MD5_HEX_CAP - 1) / 2; i++) {
+        out[2 * i] = hex[digest[i] >> 4];
+        out[2 * i + 1] = hex[digest[i] & 15];
+    }
+    out[MD5_HEX_CAP - 1] = '\0';
+}
+
 void sha256_hex(const uint8_t digest[SHA256_BYTES], char out[SHA256_HEX_CAP])
 {
     static const char hex[] = "0123456789abcdef";

@@ -19,6 +19,13 @@ void sha256_of(const void *p, size_t len, uint8_t out[SHA256_BYTES]);
 struct sha256 *sha256_new(void); /* NULL when out of memory */
 void sha256_add(struct sha256 *h, const void *p, size_t len);
 void sha256_end(struct sha256 *h, uint8_t out[SHA256_BYTES]); /* frees h */
+/* A checksum that clients send (RFC 1321); against accidents only. NULL when out of memory or where
+ * OpenSSL has none. */
+#define MD5_HEX_CAP 33
+struct md5;
+struct md5 *md5_new(void);
+void md5_add(struct md5 *h, const void *p, size_t len);
+void md5_end(struct md5 *h, char out[MD5_HEX_CAP]); /* frees h */
 void sha256_hex(const uint8_t digest[SHA256_BYTES], char out[SHA256_HEX_CAP]);
 /* false unless exactly 64 hex digits */
 bool sha256_parse(const char *hex, uint8_t out[SHA256_BYTES]);

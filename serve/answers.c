@@ -12,6 +12,7 @@
 #include "serve/http/jsonw.h"
 #include "serve/jobs.h"
 #include "serve/turns.h"
+#include "serve/uploads.h"
 #include "serve/usage/books.h"
 #include "serve/webhooks_store.h"
 
@@ -40,6 +41,7 @@ static const struct db_migration migrations[] = {
     {10, BOOKS_SCHEMA},
     {11, WEBHOOKS_SCHEMA},
     {12, JOBS_SCHEMA},
+    {13, UPLOADS_SCHEMA},
 };
 
 struct tenant_db { /* touched by the lane's work only */

@@ -97,6 +97,11 @@ void api_response_background(struct request *q, const struct json *body);
 void api_response_job(struct request *q, const char *id);
 void api_files_list(struct request *q); /* api_files*.c */
 void api_file_create(struct request *q);
+/* api_uploads.c; parts: api_files_create.c */
+void api_upload_create(struct request *q);
+void api_upload_part(struct request *q);
+void api_upload_complete(struct request *q);
+void api_upload_cancel(struct request *q);
 void api_file_get(struct request *q);
 void api_file_content(struct request *q);
 void api_file_delete(struct request *q);

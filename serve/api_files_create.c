@@ -1,4 +1,5 @@
-/* POST /v1/files: a file beside the documents, streamed to disk as it arrives.
+/* POST /v1/files: a file beside the documents, streamed to disk as it arrives; POST
+ * /v1/uploads/{id}/parts: a part of one, likewise.
  *
  * Is there room (tenant_run) -> the form, piece by piece: each is written on the lane, the body
  * stands still meanwhile -> synced and put in place (lane) -> its row (tenant_run) -> the answer.
@@ -18,6 +19,7 @@
 #include "serve/http/multipart.h"
 #include "serve/service.h"
 #include "serve/tenant_run.h"
+#include "serve/uploads.h"
 
 #define OVERHEAD_BYTES ((size_t)64 * 1024)
 #define PIECE_BYTES ((size_t)1024 * 1024)
@@ -47,6 +49,7 @@ struct creation {
     bool placed;
     struct error err;
     struct staged_file row;
+    const char *upload; /* what it is a part of; NULL: a file of its own */
 };
 
 static void pump(struct request *q, const char *p, size_t len, size_t *used);
@@ -158,6 +161,33 @@ static bool lane_over(struct creation *c)
 
 /* ---- the end ---- */
 
+static enum status add_part(sqlite3 *db, void *data, struct error *err)
+{
+    struct creation *c = data;
+    enum status s = uploads_add_part(db, c->upload, c->id, c->bytes, clock_wall_ms(), err);
+    if (s != STATUS_OK) {
+        files_unlink(c->home, c->tenant, c->id);
+    }
+    return s;
+}
+
+static void on_part_added(struct request *q, const struct error *err)
+{
+    const struct creation *c = q->op;
+    struct jsonw w;
+    q->on_gone = NULL;
+    if (err->code != STATUS_OK) {
+        api_fail(q, err);
+        return;
+    }
+    api_object_begin(q, &w);
+    jsonw_field_z(&w, "id", c->id);
+    jsonw_field_z(&w, "object", "upload.part");
+    jsonw_field_int(&w, "created_at", clock_wall_ms() / 1000);
+    jsonw_field_z(&w, "upload_id", c->upload);
+    api_object_end(q, 200, &w);
+}
+
 static enum status add_row(sqlite3 *db, void *data, struct error *err)
 {
     struct creation *c = data;
@@ -209,7 +239,11 @@ static void placed(void *job)
         (void)close(c->fd); /* synced; the row decides from here on */
         c->fd = -1;
         release(c);
-        tenant_run(c->q, add_row, c, on_added);
+        if (c->upload != NULL) {
+            tenant_run(c->q, add_part, c, on_part_added);
+        } else {
+            tenant_run(c->q, add_row, c, on_added);
+        }
     }
     http_request_release(http);
     serve_admin_done(serve);
@@ -248,6 +282,10 @@ static bool begin_file(struct request *q)
     if (c->has_file) {
         refuse(q, 400, "file", "one file at a time: the form holds more");
         return false;
+    }
+    if (c->upload != NULL) { /* a part needs no name */
+        c->has_file = true;
+        return true;
     }
     if (!api_name_ok(name, FILE_NAME_MAX) || name.ptr[0] == '.' || !text_utf8_valid(name)) {
         refuse(q, 400, "file", "the file's name is missing, hidden, not UTF-8, or too long");
@@ -297,7 +335,10 @@ static bool on_data(struct request *q, struct str data)
     c->bytes += (int64_t)data.len;
     buf_append(&c->piece, data.ptr, data.len);
     if (c->bytes > c->max_bytes) {
-        refuse(q, 413, "file", "The file is larger than http.max_upload_bytes allows.");
+        refuse(q, 413, "file",
+               c->upload != NULL ? "The part is larger than 64 MiB, http.max_upload_bytes, or what "
+                                   "was announced and is missing."
+                                 : "The file is larger than http.max_upload_bytes allows.");
     } else if (buf_status(&c->piece) != STATUS_OK) {
         struct error err;
         (void)error_set(&err, STATUS_NO_MEMORY, "out of memory");
@@ -378,6 +419,20 @@ static void on_body_end(struct http_request *http)
 
 /* ---- the beginning ---- */
 
+static enum status look_upload(sqlite3 *db, struct creation *c, struct error *err)
+{
+    struct upload u;
+    enum status s =
+        uploads_get(db, files_owner(c->q), c->upload, clock_wall_ms(), c->q->arena, &u, err);
+    if (s == STATUS_OK && strcmp(u.state, "pending") != 0) {
+        s = error_set(err, STATUS_CONFLICT, "the upload is %s: it takes no more parts", u.state);
+    }
+    if (s == STATUS_OK && u.bytes - u.parts_bytes < c->max_bytes) {
+        c->max_bytes = u.bytes - u.parts_bytes;
+    }
+    return s;
+}
+
 static enum status look(sqlite3 *db, void *data, struct error *err)
 {
     struct creation *c = data;
@@ -385,6 +440,9 @@ static enum status look(sqlite3 *db, void *data, struct error *err)
     enum status s = files_sweep(db, c->home, c->tenant, clock_wall_ms(), err);
     if (s == STATUS_OK) {
         s = files_total(db, &bytes, &rows, err);
+    }
+    if (s == STATUS_OK && c->upload != NULL) {
+        return look_upload(db, c, err);
     }
     if (s == STATUS_OK && (bytes >= c->room || rows >= FILES_ROWS_MAX)) {
         s = error_set(err, STATUS_TOO_LARGE,
@@ -403,7 +461,7 @@ static void on_looked(struct request *q, const struct error *err)
     http_body_stream(q->http, (size_t)c->max_bytes + OVERHEAD_BYTES);
 }
 
-void api_file_create(struct request *q)
+static void create(struct request *q, const char *upload)
 {
     struct creation *c = arena_alloc(q->arena, sizeof *c);
     struct error err;
@@ -425,8 +483,13 @@ void api_file_create(struct request *q)
     (void)snprintf(c->tenant, sizeof c->tenant, "%s", q->who->tenant);
     (void)snprintf(c->user, sizeof c->user, "%s", q->who->user);
     (void)snprintf(c->purpose, sizeof c->purpose, "user_data");
-    memcpy(c->id, FILE_PREFIX, strlen(FILE_PREFIX));
-    id_new(c->id + strlen(FILE_PREFIX));
+    c->upload = upload;
+    if (upload != NULL && c->max_bytes > UPLOAD_PART_BYTES) {
+        c->max_bytes = UPLOAD_PART_BYTES;
+    }
+    const char *prefix = upload != NULL ? PART_PREFIX : FILE_PREFIX;
+    memcpy(c->id, prefix, strlen(prefix));
+    id_new(c->id + strlen(prefix));
     buf_init(&c->piece, PIECE_BYTES);
     q->op = c;
     q->on_gone = gone;
@@ -439,4 +502,17 @@ void api_file_create(struct request *q)
         return;
     }
     tenant_run(q, look, c, on_looked);
+}
+
+void api_file_create(struct request *q)
+{
+    create(q, NULL);
+}
+
+void api_upload_part(struct request *q)
+{
+    const char *id = api_id(q, 0);
+    if (id != NULL) {
+        create(q, id);
+    }
 }

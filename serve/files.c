@@ -213,7 +213,10 @@ enum status files_total(sqlite3 *db, int64_t *bytes, int64_t *rows, struct error
 {
     sqlite3_stmt *st = NULL;
     bool row = false;
-    enum status s = db_prepare(db, "SELECT coalesce(sum(bytes), 0), count(*) FROM files", &st, err);
+    enum status s = db_prepare(db,
+                               "SELECT coalesce(sum(bytes), 0) + (SELECT coalesce(sum(bytes), 0)"
+                               " FROM uploads WHERE state = 'pending'), count(*) FROM files",
+                               &st, err);
     if (s == STATUS_OK) {
         s = db_row(st, &row, err);
     }

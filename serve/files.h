@@ -79,7 +79,7 @@ struct files_query {
 enum status files_list(sqlite3 *db, const struct files_query *q, struct arena *a,
                        struct staged_file **out, size_t *n, struct error *err) MUST_CHECK;
 enum status files_remove(sqlite3 *db, const char *id, struct error *err) MUST_CHECK;
-/* Bytes and rows of all. */
+/* Bytes and rows of all; what is announced to come in parts (uploads.h) counts. */
 enum status files_total(sqlite3 *db, int64_t *bytes, int64_t *rows, struct error *err) MUST_CHECK;
 /* Those whose time has come, at most `limit`. */
 enum status files_expired(sqlite3 *db, int64_t now_ms, size_t limit, struct arena *a, char ***ids,

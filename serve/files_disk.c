@@ -9,6 +9,7 @@
 
 #include "base/file.h"
 #include "serve/files.h"
+#include "serve/uploads.h"
 
 #define SWEEP_ROWS 256
 #define SWEEP_ENTRIES 20000
@@ -88,7 +89,8 @@ enum status files_sweep(sqlite3 *db, const char *home, const char *tenant, int64
     char **ids = NULL;
     size_t n = 0;
     arena_init(&a, (size_t)16 << 20);
-    enum status s = files_expired(db, now_ms, SWEEP_ROWS, &a, &ids, &n, err);
+    enum status s = uploads_expire(db, home, tenant, now_ms, err);
+    s = s == STATUS_OK ? files_expired(db, now_ms, SWEEP_ROWS, &a, &ids, &n, err) : s;
     for (size_t i = 0; i < n && s == STATUS_OK; i++) {
         files_unlink(home, tenant, ids[i]);
         s = files_remove(db, ids[i], err);

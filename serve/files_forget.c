@@ -10,6 +10,7 @@
 #include "base/text/text.h"
 #include "serve/answers.h"
 #include "serve/files.h"
+#include "serve/uploads.h"
 
 #define TEXT_MAX ((size_t)64 << 20)
 
@@ -129,6 +130,7 @@ enum status files_forget(sqlite3 *db, const char *const *documents, size_t n,
                          struct subject_set *subjects, const char *folder, struct error *err)
 {
     enum status s = forget_documents(db, documents, n, folder, err);
+    s = s == STATUS_OK ? uploads_forget(db, folder, err) : s;
     if (s == STATUS_OK && subjects != NULL) {
         s = forget_files(db, subjects, folder, err);
     }

@@ -3,6 +3,7 @@
 
 import assert from "node:assert/strict";
 import { spawnSync } from "node:child_process";
+import { createHash } from "node:crypto";
 import { mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join, resolve } from "node:path";
@@ -132,6 +133,20 @@ describe("openai", () => {
     await assert.rejects(bad({ previous_response_id: "nonsense" }), { status: 400, param: "previous_response_id" });
     await assert.rejects(bad({ tools: [{ type: "file_search", vector_store_ids: ["vs_zz"] }] }), { status: 400, param: "tools" });
     await assert.rejects(new OpenAI({ baseURL: `${a.url}/v1`, apiKey: "wrong" }).responses.create({ model: "carrel", input: "x" }), { status: 401 });
+  });
+
+  test("a file in parts", async () => {
+    const text = "The gate is painted in June.\n".repeat(2000);
+    const upload = await openai.uploads.create({ filename: "gate.txt", bytes: text.length, mime_type: "text/plain", purpose: "assistants" });
+    const parts = [];
+    for (const half of [text.slice(0, 30000), text.slice(30000)]) parts.push((await openai.uploads.parts.create(upload.id, { data: new File([half], "part") })).id);
+    await assert.rejects(openai.uploads.complete(upload.id, { part_ids: parts, md5: "0".repeat(32) }), { status: 400 });
+    const done = await openai.uploads.complete(upload.id, { part_ids: parts, md5: createHash("md5").update(text).digest("hex") });
+    assert.equal(done.status, "completed");
+    assert.equal(await (await openai.files.content(done.file.id)).text(), text);
+    await openai.files.delete(done.file.id);
+    const other = await openai.uploads.create({ filename: "x.txt", bytes: 5, mime_type: "text/plain", purpose: "assistants" });
+    assert.equal((await openai.uploads.cancel(other.id)).status, "cancelled");
   });
 
   test("files and vector stores: uploaded, polled, searched, a batch, taken out", async () => {
