@@ -34,14 +34,20 @@ static void print_endpoint(const json_t *w)
     }
 }
 
+/* false, and "": there is none */
+static bool time_of(const json_t *seconds, char out[32])
+{
+    time_t t = (time_t)json_integer_value(seconds);
+    struct tm tm;
+    out[0] = '\0';
+    return json_is_integer(seconds) && localtime_r(&t, &tm) != NULL &&
+           strftime(out, 32, "%Y-%m-%d %H:%M:%S", &tm) > 0;
+}
+
 static void print_delivery(const json_t *d)
 {
-    char at[32] = "";
-    time_t t = (time_t)json_integer_value(json_object_get(d, "created"));
-    struct tm tm;
-    if (localtime_r(&t, &tm) != NULL) {
-        (void)strftime(at, sizeof(at), "%Y-%m-%d %H:%M:%S", &tm);
-    }
+    char at[32];
+    (void)time_of(json_object_get(d, "created"), at);
     (void)printf("%s  %s  %-9s  %s  %lld tries  ", at, text_of(d, "id"), text_of(d, "state"),
                  text_of(d, "event"),
                  (long long)json_integer_value(json_object_get(d, "attempts")));
@@ -66,31 +72,41 @@ static json_t *list_of(const char *names)
     return list;
 }
 
-enum what { LIST, ADD, REMOVE, ON, OFF, TEST, LOG, SECRET, WHATS };
+enum what { LIST, ADD, REMOVE, ON, OFF, TEST, LOG, SECRET, AGAIN, WHATS };
 
 static const struct {
     const char *name;
-    int n_args;
+    int n_args, n_args_max;
     const char *below; /* the address behind the endpoint's */
 } whats[WHATS] = {
-    [LIST] = {"list", 1, ""},
-    [ADD] = {"add", 3, ""},
-    [REMOVE] = {"remove", 2, ""},
-    [ON] = {"on", 2, ""},
-    [OFF] = {"off", 2, ""},
-    [TEST] = {"test", 2, "/test"},
-    [LOG] = {"log", 2, "/deliveries"},
-    [SECRET] = {"secret", 2, "/secret"},
+    [LIST] = {"list", 1, 1, ""},
+    [ADD] = {"add", 3, 3, ""},
+    [REMOVE] = {"remove", 2, 2, ""},
+    [ON] = {"on", 2, 2, ""},
+    [OFF] = {"off", 2, 2, ""},
+    [TEST] = {"test", 2, 2, "/test"},
+    [LOG] = {"log", 2, 2, "/deliveries"},
+    [SECRET] = {"secret", 2, 3, "/secret"},
+    [AGAIN] = {"again", 3, 3, "/deliveries/"},
 };
 
 static enum what what_of(const struct options *o)
 {
     for (int i = 0; i < WHATS; i++) {
-        if (strcmp(o->args[0], whats[i].name) == 0 && o->n_args == whats[i].n_args) {
+        if (strcmp(o->args[0], whats[i].name) == 0 && o->n_args >= whats[i].n_args &&
+            o->n_args <= whats[i].n_args_max) {
             return (enum what)i;
         }
     }
     return WHATS;
+}
+
+/* -1, which the server refuses with its range, unless it is a whole number. */
+static long hours_of(const char *text)
+{
+    char *end = NULL;
+    long n = strtol(text, &end, 10);
+    return text[0] == '\0' || *end != '\0' ? -1 : n;
 }
 
 static json_t *body_of(const struct options *o, enum what what)
@@ -101,8 +117,13 @@ static json_t *body_of(const struct options *o, enum what what)
     case ON:
     case OFF:
         return json_pack("{s:b}", "enabled", what == ON);
-    case TEST:
     case SECRET:
+        if (o->n_args == 3) {
+            return json_pack("{s:I}", "old_hours", (json_int_t)hours_of(o->args[2]));
+        }
+        return json_object();
+    case TEST:
+    case AGAIN:
         return json_object();
     case LIST:
     case REMOVE:
@@ -116,6 +137,10 @@ static json_t *body_of(const struct options *o, enum what what)
 static void print_answer(enum what what, const json_t *answer)
 {
     const json_t *list = json_object_get(answer, what == LOG ? "deliveries" : "webhooks");
+    if ((what == LIST || what == LOG) && json_array_size(list) == 0) {
+        (void)printf(what == LOG ? "It was told nothing yet.\n"
+                                 : "There are no webhooks; carrel webhook add makes one.\n");
+    }
     for (size_t i = 0; i < json_array_size(list); i++) {
         if (what == LOG) {
             print_delivery(json_array_get(list, i));
@@ -125,11 +150,15 @@ static void print_answer(enum what what, const json_t *answer)
     }
     if (what == ADD || what == ON || what == OFF) {
         print_endpoint(answer);
-    } else if (what == TEST) {
+    } else if (what == TEST || what == AGAIN) {
         (void)printf("sent as %s; `carrel webhook log` says what came of it\n",
                      text_of(answer, "delivery"));
     } else if (what == SECRET) {
+        char until[32];
         (void)printf("secret: %s\n(shown this once)\n", text_of(answer, "secret"));
+        if (time_of(json_object_get(answer, "old_until"), until)) {
+            (void)printf("Calls are signed with the one before too until %s.\n", until);
+        }
     }
 }
 
@@ -137,7 +166,7 @@ static enum exit_code run(const struct options *o)
 {
     struct http h;
     struct error err = {0};
-    char path[128];
+    char path[192];
     json_t *answer = NULL;
     enum what what = what_of(o);
     bool one = what != LIST && what != ADD;
@@ -145,8 +174,8 @@ static enum exit_code run(const struct options *o)
         (void)fprintf(stderr, "carrel webhook: not understood; see `carrel webhook --help`\n");
         return EXIT_USAGE;
     }
-    (void)snprintf(path, sizeof(path), "/api/webhooks%s%.64s%s", one ? "/" : "",
-                   one ? o->args[1] : "", whats[what].below);
+    (void)snprintf(path, sizeof(path), "/api/webhooks%s%.64s%s%.64s", one ? "/" : "",
+                   one ? o->args[1] : "", whats[what].below, what == AGAIN ? o->args[2] : "");
     json_t *body = body_of(o, what);
     enum status s = http_open(o, &h, &err);
     if (s == STATUS_OK) {
@@ -164,22 +193,21 @@ static enum exit_code run(const struct options *o)
     } else {
         print_answer(what, answer);
     }
-    bool none = (what == LIST && json_array_size(json_object_get(answer, "webhooks")) == 0) ||
-                (what == LOG && json_array_size(json_object_get(answer, "deliveries")) == 0);
     json_decref(answer);
-    return none ? EXIT_NOTHING : EXIT_OK;
+    return EXIT_OK;
 }
 
 const struct command cmd_webhook = {
     .name = "webhook",
-    .args = "list|add|remove|on|off|test|log|secret [ID | URL EVENTS]",
+    .args = "list|add|remove|on|off|test|log|again|secret [ID [DELIVERY|HOURS] | URL EVENTS]",
     .summary = "Have other systems told what happens.",
-    .help = "webhook add URL EVENTS: calls the URL, whose origin must be in webhooks.allow, when "
-            "one of "
-            "the events\nhappens (document.ingested,document.failed,answer.flagged,budget.warning,"
-            "job.done), and shows the\nsecret that the calls are signed with, this once. test ID "
-            "sends a "
-            "ping, log ID shows what was\ndelivered, secret ID makes a new secret.",
+    .help =
+        "webhook add URL EVENTS: calls the URL, whose origin must be in webhooks.allow, when one "
+        "of the events\nhappens (document.ingested,document.failed,answer.flagged,budget.warning,"
+        "budget.exceeded,job.done),\nand shows the secret that the calls are signed with, this "
+        "once. test ID sends a ping, log ID shows what\nwas delivered, again ID DELIVERY delivers "
+        "it once more, secret ID [HOURS] makes a new secret; the one\nbefore signs beside it for "
+        "so many hours (24, 0 to 720).",
     .options = OPT_HOME | OPT_JSON | OPT_KEY_FILE,
     .min_args = 1,
     .max_args = 3,

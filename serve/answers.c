@@ -42,6 +42,7 @@ static const struct db_migration migrations[] = {
     {11, WEBHOOKS_SCHEMA},
     {12, JOBS_SCHEMA},
     {13, UPLOADS_SCHEMA},
+    {14, WEBHOOKS_SCHEMA_2},
 };
 
 struct tenant_db { /* touched by the lane's work only */

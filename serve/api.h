@@ -138,6 +138,7 @@ void api_webhook_change(struct request *q);
 void api_webhook_remove(struct request *q);
 void api_webhook_test(struct request *q);
 void api_webhook_secret(struct request *q);
+void api_webhook_again(struct request *q);
 void api_webhook_log(struct request *q);
 void api_tenants_list(struct request *q);
 void api_tenant_create(struct request *q);

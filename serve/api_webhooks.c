@@ -5,6 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/clock.h"
 #include "ingest/ingest_rpc.h"
 #include "serve/api.h"
 #include "serve/http/jsonw.h"
@@ -14,14 +15,18 @@
 
 #define LOG_DEFAULT 50
 #define LOG_MAX 500
+#define SECRET_HOURS 24 /* what a secret that was replaced still signs, unless told otherwise */
+#define SECRET_HOURS_MAX 720
 #define OUT_BYTES ((size_t)4 << 20)
 
 struct hook_op {
     struct request *q;
     struct webhook_new n;
     enum status (*work)(sqlite3 *db, struct hook_op *op, struct error *err);
-    int status;     /* of the answer */
-    const char *id; /* in the path */
+    int status;        /* of the answer */
+    const char *id;    /* in the path */
+    const char *which; /* of the endpoint's deliveries */
+    int64_t old_until_ms;
     const char *by; /* whose endpoints the caller may touch; NULL: an administrator's all */
     bool on, secret;
     uint64_t limit;
@@ -396,24 +401,73 @@ void api_webhook_test(struct request *q)
     run_for_id(q, 202, ping_work);
 }
 
+static enum status again_work(sqlite3 *db, struct hook_op *op, struct error *err)
+{
+    struct jsonw w;
+    jsonw_init(&w, &op->out);
+    jsonw_open(&w, '{');
+    jsonw_field_z(&w, "delivery", op->which);
+    jsonw_close(&w, '}');
+    return webhooks_store_again(db, op->id, op->which, clock_wall_ms(), err);
+}
+
+void api_webhook_again(struct request *q)
+{
+    const char *id = api_id(q, 0), *which = id == NULL ? NULL : api_id(q, 1);
+    struct hook_op *op = which == NULL ? NULL : op_new(q);
+    if (op != NULL) {
+        op->id = id;
+        op->which = which;
+        op->status = 202;
+        run(op, again_work);
+    }
+}
+
 static enum status secret_work(sqlite3 *db, struct hook_op *op, struct error *err)
 {
     struct jsonw w;
-    enum status s = webhooks_store_secret(db, op->id, op->n.secret, err);
+    enum status s = webhooks_store_secret(db, op->id, op->n.secret, op->old_until_ms, err);
     jsonw_init(&w, &op->out);
     jsonw_open(&w, '{');
     secret_json(&w, op->n.secret);
+    if (op->old_until_ms > 0) {
+        jsonw_field_int(&w, "old_until", op->old_until_ms / 1000);
+    }
     jsonw_close(&w, '}');
     return s;
 }
 
-void api_webhook_secret(struct request *q)
+static void replace_secret(struct request *q, int64_t hours)
 {
     const char *id = api_id(q, 0);
     struct hook_op *op = id == NULL ? NULL : op_new(q);
     if (op != NULL) {
         op->id = id;
         op->secret = true;
+        op->old_until_ms = hours == 0 ? 0 : clock_wall_ms() + hours * 3600000;
         run(op, secret_work);
+    }
+}
+
+static void on_secret(struct request *q, const struct json *body)
+{
+    struct error err;
+    int64_t hours;
+    if (jsonr_int(body, "old_hours", 0, SECRET_HOURS_MAX, SECRET_HOURS, &hours, &err) !=
+        STATUS_OK) {
+        api_fail(q, &err);
+        return;
+    }
+    replace_secret(q, hours);
+}
+
+void api_webhook_secret(struct request *q)
+{
+    struct str length = http_head_get(q->http->head, "content-length");
+    bool chunked = http_head_get(q->http->head, "transfer-encoding").len > 0;
+    if (!chunked && (length.len == 0 || str_eq(length, STR("0")))) {
+        replace_secret(q, SECRET_HOURS);
+    } else {
+        api_read_json(q, on_secret);
     }
 }

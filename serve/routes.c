@@ -239,6 +239,8 @@ const struct route serve_routes[] = {
      ERRORS_OPENAI, "webhook.secret"},
     {VERB_GET, "/api/webhooks/{id}/deliveries", HOOKS, SCOPE_MANAGE, false, api_webhook_log,
      ERRORS_OPENAI, NULL},
+    {VERB_POST, "/api/webhooks/{id}/deliveries/{delivery}", HOOKS, SCOPE_MANAGE, true,
+     api_webhook_again, ERRORS_OPENAI, "webhook.again"},
 
     {VERB_GET, "/api/keys", TEAMS, SCOPE_ADMIN, false, api_keys_list, ERRORS_OPENAI, NULL},
     {VERB_POST, "/api/keys", TEAMS, SCOPE_ADMIN, true, api_key_create, ERRORS_OPENAI, "key.create"},

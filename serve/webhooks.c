@@ -213,7 +213,8 @@ static void land(struct flight *f, const struct outbound_reply *r)
     bool gone = r->error.code == STATUS_OK && r->status == 410;
     int64_t wait = webhook_wait_ms(f->d.attempts + 1, randombytes_random());
     int64_t asked = (int64_t)r->retry_after_s * 1000;
-    wait = asked > wait && asked <= WAIT_MAX_MS ? asked : wait;
+    asked = asked > WAIT_MAX_MS ? WAIT_MAX_MS : asked;
+    wait = asked > wait ? asked : wait;
     bool last = gone || now + wait > f->d.created_ms + set->webhooks.retry_hours * HOUR_MS;
     w->taken += taken ? 1 : 0;
     w->failed += taken ? 0 : 1;
@@ -252,6 +253,7 @@ static void land(struct flight *f, const struct outbound_reply *r)
     list_remove(&f->link);
     free(f->d.body);
     explicit_bzero(f->d.secret, sizeof f->d.secret);
+    explicit_bzero(f->d.secret_old, sizeof f->d.secret_old);
     free(f);
 }
 
@@ -266,7 +268,8 @@ static enum status send_one(struct flight *f, struct error *err)
 {
     struct webhooks *w = f->t->w;
     const struct settings *set = w->svc->settings;
-    char id[64], at[64], signature[WEBHOOK_SIGNATURE_CAP], signed_[96];
+    char id[64], at[64], signature[WEBHOOK_SIGNATURE_CAP], old[WEBHOOK_SIGNATURE_CAP] = "";
+    char signed_[24 + 2 * WEBHOOK_SIGNATURE_CAP];
     const char *headers[] = {
         id, at, signed_, "Content-Type: application/json", "User-Agent: Carrel", "Expect:"};
     int64_t now_s = clock_wall_ms() / 1000;
@@ -276,9 +279,13 @@ static enum status send_one(struct flight *f, struct error *err)
         return s;
     }
     webhook_sign(f->d.secret, f->d.id, now_s, body, signature);
+    if (f->d.has_old) { /* the receiver may not have the new one yet */
+        webhook_sign(f->d.secret_old, f->d.id, now_s, body, old);
+    }
     (void)snprintf(id, sizeof id, "webhook-id: %s", f->d.id);
     (void)snprintf(at, sizeof at, "webhook-timestamp: %lld", (long long)now_s);
-    (void)snprintf(signed_, sizeof signed_, "webhook-signature: %s", signature);
+    (void)snprintf(signed_, sizeof signed_, "webhook-signature: %s%s%s", signature,
+                   f->d.has_old ? " " : "", old);
     const struct outbound_request r = {.what = "the receiver",
                                        .method = "POST",
                                        .url = f->d.url,

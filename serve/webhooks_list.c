@@ -65,10 +65,13 @@ enum status webhooks_store_own(sqlite3 *db, const char *id, const char *by, stru
 {
     sqlite3_stmt *st = NULL;
     bool row = false;
-    enum status s = db_prepare(db, "SELECT 1 FROM webhooks WHERE id=?1 AND by=?2", &st, err);
+    enum status s =
+        db_prepare(db, "SELECT 1 FROM webhooks WHERE id=?1 AND (?2 IS NULL OR by=?2)", &st, err);
     if (s == STATUS_OK) {
         (void)sqlite3_bind_text(st, 1, id, -1, SQLITE_STATIC);
-        (void)sqlite3_bind_text(st, 2, by, -1, SQLITE_STATIC);
+        if (by != NULL) {
+            (void)sqlite3_bind_text(st, 2, by, -1, SQLITE_STATIC);
+        }
         s = db_row(st, &row, err);
     }
     (void)sqlite3_finalize(st);
@@ -130,6 +133,7 @@ static void delivery_json(struct jsonw *w, sqlite3_stmt *st)
         seconds(w, "next", sqlite3_column_int64(st, 6));
     }
     seconds(w, "ended", sqlite3_column_int64(st, 7));
+    seconds(w, "again", sqlite3_column_int64(st, 11));
     if (sqlite3_column_int64(st, 8) > 0) {
         jsonw_field_int(w, "status", sqlite3_column_int64(st, 8));
     }
@@ -147,10 +151,15 @@ enum status webhooks_store_log(sqlite3 *db, const char *id, int64_t limit, struc
 {
     sqlite3_stmt *st = NULL;
     bool row = false;
-    enum status s = db_prepare(
+    enum status s = webhooks_store_own(db, id, NULL, err);
+    if (s != STATUS_OK) {
+        return s;
+    }
+    s = db_prepare(
         db,
         "SELECT id,event,ref,state,attempts,created_wall_ms,due_wall_ms,ended_wall_ms,status,error,"
-        "took_ms FROM deliveries WHERE webhook=?1 ORDER BY created_wall_ms DESC, id LIMIT ?2",
+        "took_ms,again_wall_ms FROM deliveries WHERE webhook=?1 ORDER BY created_wall_ms DESC, id "
+        "LIMIT ?2",
         &st, err);
     if (s == STATUS_OK) {
         (void)sqlite3_bind_text(st, 1, id, -1, SQLITE_STATIC);

@@ -225,7 +225,9 @@ static enum status read_due(sqlite3 *db, int64_t now_ms, struct webhook_delivery
     enum status s = db_prepare(
         db,
         "SELECT d.id, d.webhook, w.url, d.body, d.attempts,"
-        " d.created_wall_ms, w.secret FROM deliveries d JOIN webhooks w ON w.id=d.webhook"
+        " max(d.created_wall_ms, d.again_wall_ms), w.secret,"
+        " iif(w.secret_old_until_ms>?1, w.secret_old, NULL)"
+        " FROM deliveries d JOIN webhooks w ON w.id=d.webhook"
         " WHERE d.state=0 AND d.leased=0 AND d.due_wall_ms<=?1"
         " AND (w.enabled=1 OR d.event='ping')"
         " AND d.webhook NOT IN (SELECT webhook FROM deliveries WHERE leased=1 GROUP BY webhook"
@@ -238,7 +240,7 @@ static enum status read_due(sqlite3 *db, int64_t now_ms, struct webhook_delivery
         s = db_row(st, found, err);
     }
     if (s == STATUS_OK && *found) {
-        struct str body = db_column(st, 3), secret = db_column(st, 6);
+        struct str body = db_column(st, 3), secret = db_column(st, 6), old = db_column(st, 7);
         (void)snprintf(out->id, sizeof out->id, "%.*s", STR_ARG(db_column(st, 0)));
         (void)snprintf(out->webhook, sizeof out->webhook, "%.*s", STR_ARG(db_column(st, 1)));
         (void)snprintf(out->url, sizeof out->url, "%.*s", STR_ARG(db_column(st, 2)));
@@ -246,6 +248,10 @@ static enum status read_due(sqlite3 *db, int64_t now_ms, struct webhook_delivery
         out->created_ms = sqlite3_column_int64(st, 5);
         if (secret.len == WEBHOOK_SECRET_BYTES) {
             memcpy(out->secret, secret.ptr, secret.len);
+        }
+        if (old.len == WEBHOOK_SECRET_BYTES) {
+            memcpy(out->secret_old, old.ptr, old.len);
+            out->has_old = true;
         }
         out->body = calloc(1, body.len + 1);
         if (out->body == NULL) {
@@ -295,8 +301,8 @@ static enum status end_delivery(sqlite3 *db, const struct webhook_outcome *o, st
     enum status s = db_prepare(
         db,
         "UPDATE deliveries SET leased=0, attempts=attempts+1, status=?2, error=?3, took_ms=?4,"
-        " state=?5, due_wall_ms=iif(?5=0,?6,due_wall_ms), ended_wall_ms=iif(?5=0,0,?7),"
-        " body=iif(?5=0,body,'') WHERE id=?1 AND state=0",
+        " state=?5, due_wall_ms=iif(?5=0,?6,due_wall_ms), ended_wall_ms=iif(?5=0,0,?7)"
+        " WHERE id=?1 AND state=0",
         &st, err);
     if (s == STATUS_OK) {
         bind_text(st, 1, o->delivery);
@@ -371,10 +377,16 @@ enum status webhooks_store_sweep(sqlite3 *db, int64_t now_ms, int64_t retry_ms, 
                                  struct error *err)
 {
     enum status s = run2(db,
-                         "UPDATE deliveries SET state=2, body='', ended_wall_ms=?1,"
+                         "UPDATE deliveries SET state=2, ended_wall_ms=?1,"
                          " error=iif(error='','it waited too long',error)"
-                         " WHERE state=0 AND leased=0 AND created_wall_ms<=?1-?2",
+                         " WHERE state=0 AND leased=0"
+                         " AND max(created_wall_ms, again_wall_ms)<=?1-?2",
                          now_ms, retry_ms, err);
+    s = s == STATUS_OK ? run2(db,
+                              "UPDATE webhooks SET secret_old=NULL, secret_old_until_ms=0"
+                              " WHERE secret_old_until_ms<>0 AND secret_old_until_ms<=?1",
+                              now_ms, 0, err)
+                       : s;
     return s == STATUS_OK
                ? run2(db, "DELETE FROM deliveries WHERE state<>0 AND ended_wall_ms<=?1-?2", now_ms,
                       keep_ms, err)
@@ -487,14 +499,18 @@ enum status webhooks_store_enable(sqlite3 *db, const char *id, bool on, struct e
 }
 
 enum status webhooks_store_secret(sqlite3 *db, const char *id, uint8_t secret[WEBHOOK_SECRET_BYTES],
-                                  struct error *err)
+                                  int64_t old_until_ms, struct error *err)
 {
     sqlite3_stmt *st = NULL;
     random_bytes(secret, WEBHOOK_SECRET_BYTES);
-    enum status s = db_prepare(db, "UPDATE webhooks SET secret=?2 WHERE id=?1", &st, err);
+    enum status s = db_prepare(db,
+                               "UPDATE webhooks SET secret_old=iif(?3>0,secret,NULL),"
+                               " secret_old_until_ms=?3, secret=?2 WHERE id=?1",
+                               &st, err);
     if (s == STATUS_OK) {
         bind_text(st, 1, id);
         (void)sqlite3_bind_blob(st, 2, secret, WEBHOOK_SECRET_BYTES, SQLITE_STATIC);
+        (void)sqlite3_bind_int64(st, 3, old_until_ms);
         s = db_run(st, err);
     }
     (void)sqlite3_finalize(st);
@@ -520,4 +536,59 @@ enum status webhooks_store_ping(sqlite3 *db, const char *tenant, const char *id,
     }
     s = s == STATUS_OK ? room(db, err) : s;
     return s == STATUS_OK ? insert(db, &h, id, out, err) : s;
+}
+
+/* Why it cannot be sent again: read before it is changed, since one UPDATE tells only that it did
+ * nothing. */
+static enum status may_again(sqlite3 *db, const char *webhook, const char *delivery,
+                             struct error *err)
+{
+    sqlite3_stmt *st = NULL;
+    bool row = false;
+    enum status s = db_prepare(db,
+                               "SELECT w.enabled OR d.event='ping', d.leased, d.body=''"
+                               " FROM deliveries d JOIN webhooks w ON w.id=d.webhook"
+                               " WHERE d.id=?1 AND d.webhook=?2",
+                               &st, err);
+    if (s == STATUS_OK) {
+        bind_text(st, 1, delivery);
+        bind_text(st, 2, webhook);
+        s = db_row(st, &row, err);
+    }
+    if (s == STATUS_OK && !row) {
+        s = error_set(err, STATUS_NOT_FOUND, "there is no such delivery");
+    } else if (s == STATUS_OK && sqlite3_column_int(st, 0) == 0) {
+        s = error_set(err, STATUS_CONFLICT, "the webhook is off; switch it on first");
+    } else if (s == STATUS_OK && sqlite3_column_int(st, 1) != 0) {
+        s = error_set(err, STATUS_CONFLICT, "it is being sent just now");
+    } else if (s == STATUS_OK && sqlite3_column_int(st, 2) != 0) {
+        s = error_set(err, STATUS_CONFLICT, "what was told is not kept any more");
+    }
+    (void)sqlite3_finalize(st);
+    return s;
+}
+
+enum status webhooks_store_again(sqlite3 *db, const char *webhook, const char *delivery,
+                                 int64_t now_ms, struct error *err)
+{
+    sqlite3_stmt *st = NULL;
+    enum status s = db_exec(db, "BEGIN IMMEDIATE", err);
+    if (s != STATUS_OK) {
+        return s;
+    }
+    s = may_again(db, webhook, delivery, err);
+    s = s == STATUS_OK ? room(db, err) : s;
+    if (s == STATUS_OK) {
+        s = db_prepare(db,
+                       "UPDATE deliveries SET state=0, due_wall_ms=?2, ended_wall_ms=0,"
+                       " again_wall_ms=?2 WHERE id=?1",
+                       &st, err);
+    }
+    if (s == STATUS_OK) {
+        bind_text(st, 1, delivery);
+        (void)sqlite3_bind_int64(st, 2, now_ms);
+        s = db_run(st, err);
+    }
+    (void)sqlite3_finalize(st);
+    return finish(db, s, err);
 }

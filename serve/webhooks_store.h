@@ -42,6 +42,13 @@
     "CREATE TRIGGER deliveries_erased AFTER INSERT ON erased BEGIN"                                \
     " DELETE FROM deliveries WHERE ref=new.document; END;"
 
+/* A secret that was replaced signs beside the new one for a while; a delivery that is sent again
+ * has its retries counted from then. */
+#define WEBHOOKS_SCHEMA_2                                                                          \
+    "ALTER TABLE webhooks ADD COLUMN secret_old BLOB;"                                             \
+    "ALTER TABLE webhooks ADD COLUMN secret_old_until_ms INTEGER NOT NULL DEFAULT 0;"              \
+    "ALTER TABLE deliveries ADD COLUMN again_wall_ms INTEGER NOT NULL DEFAULT 0;"
+
 /* What endpoints can be told of, and what each is, for the reference. NULL after the last. */
 struct webhook_event {
     const char *name, *help;
@@ -84,9 +91,11 @@ struct webhook_delivery {
     char id[ID_CAP], webhook[ID_CAP];
     char url[OUTBOUND_URL_MAX + 1];
     uint8_t secret[WEBHOOK_SECRET_BYTES];
+    uint8_t secret_old[WEBHOOK_SECRET_BYTES]; /* signs too, if has_old */
+    bool has_old;
     unsigned attempts;
-    int64_t created_ms;
-    char *body; /* owned: free() */
+    int64_t created_ms; /* or when somebody had it sent again */
+    char *body;         /* owned: free() */
 };
 /* Takes at most one that is due; *found false: none. At most two of an endpoint are out at a time.
  */
@@ -124,16 +133,20 @@ enum status webhooks_store_add(sqlite3 *db, struct webhook_new *n, struct error 
 enum status webhooks_store_remove(sqlite3 *db, const char *id, struct error *err) MUST_CHECK;
 enum status webhooks_store_enable(sqlite3 *db, const char *id, bool on,
                                   struct error *err) MUST_CHECK;
-/* A new secret for it. */
+/* A new secret for it; the one before signs too until old_until_ms (wall time; 0: no more). */
 enum status webhooks_store_secret(sqlite3 *db, const char *id, uint8_t secret[WEBHOOK_SECRET_BYTES],
-                                  struct error *err) MUST_CHECK;
+                                  int64_t old_until_ms, struct error *err) MUST_CHECK;
+/* A delivery of an endpoint is sent now, whatever became of it: the same id, the same body.
+ * NOT_FOUND; CONFLICT: the endpoint is off, it is under way, or its body is not kept any more. */
+enum status webhooks_store_again(sqlite3 *db, const char *webhook, const char *delivery,
+                                 int64_t now_ms, struct error *err) MUST_CHECK;
 /* A delivery of the event "ping" to this endpoint alone, on or not; its id in out. */
 enum status webhooks_store_ping(sqlite3 *db, const char *tenant, const char *id, char out[ID_CAP],
                                 struct error *err) MUST_CHECK;
 /* The key that made these was revoked: they are switched off. An administrator may switch them on.
  */
 enum status webhooks_store_revoked(sqlite3 *db, const char *by, struct error *err) MUST_CHECK;
-/* NOT_FOUND: there is none, or somebody else made it. */
+/* NOT_FOUND: there is none, or somebody else than `by` (NULL: anybody) made it. */
 enum status webhooks_store_own(sqlite3 *db, const char *id, const char *by,
                                struct error *err) MUST_CHECK;
 /* "webhooks": [...] into the open object; id NULL: all of them, or those that `by` made. NOT_FOUND.
@@ -141,7 +154,7 @@ enum status webhooks_store_own(sqlite3 *db, const char *id, const char *by,
 struct jsonw;
 enum status webhooks_store_list(sqlite3 *db, const char *id, const char *by, struct jsonw *w,
                                 struct error *err) MUST_CHECK;
-/* "deliveries": the newest of an endpoint. */
+/* "deliveries": the newest of an endpoint. NOT_FOUND: there is none. */
 enum status webhooks_store_log(sqlite3 *db, const char *id, int64_t limit, struct jsonw *w,
                                struct error *err) MUST_CHECK;
 

@@ -31,7 +31,7 @@ _carrel() {
     vectors) options='export import --home --tenant --help' ;;
     erase) options='list show allow verify public-key --home --json --key-file --document --path --subject --subject-file --except --all-copies --keep-copies --dry-run --yes --public-key --help' ;;
     quarantine) options='list release --home --json --key-file --help' ;;
-    webhook) options='list add remove on off test log secret --home --json --key-file --help' ;;
+    webhook) options='list add remove on off test log again secret --home --json --key-file --help' ;;
     hold) options='add list remove --home --json --key-file --document --path --collection --reason --help' ;;
     leaktest) options='--home --json --key-file --every --rules --help' ;;
     usage) options='csv --home --json --key-file --tenant --help' ;;

@@ -106,11 +106,21 @@ test("documents that are ready or failed are told of, signed, once each", async 
   assert.ok(listed.last_taken > 0);
   const fresh = await a.post(`/api/webhooks/${w.id}/secret`, {});
   assert.notEqual(fresh.secret, w.secret);
+  assert.ok(Math.abs(fresh.old_until - Date.now() / 1000 - 24 * 3600) < 60);
   const ping = await a.post(`/api/webhooks/${w.id}/test`, {});
   await until("the ping", async () => hook.of("ping", "/docs").length === 1);
   const [p] = hook.of("ping", "/docs");
   assert.equal(p.headers["webhook-id"], ping.delivery);
-  assert.ok(verified(p, fresh.secret) && !verified(p, w.secret));
+  assert.ok(verified(p, fresh.secret) && verified(p, w.secret), "for a while under both");
+  const at_once = await a.post(`/api/webhooks/${w.id}/secret`, { old_hours: 0 });
+  assert.equal(at_once.old_until, undefined);
+  await a.request(`/api/webhooks/${w.id}/test`, { method: "POST" });
+  await until("the second ping", async () => hook.of("ping", "/docs").length === 2);
+  const last = hook.of("ping", "/docs")[1];
+  assert.ok(verified(last, at_once.secret) && !verified(last, fresh.secret) && !verified(last, w.secret));
+  for (const bad of [-1, 721, "1", 1.5]) {
+    assert.equal((await a.request(`/api/webhooks/${w.id}/secret`, { method: "POST", body: { old_hours: bad } })).status, 400, String(bad));
+  }
   assert.equal((await a.request(`/api/webhooks/${w.id}`, { method: "DELETE" })).status, 200);
   assert.equal((await a.request(`/api/webhooks/${w.id}`)).status, 404);
   a.drop("notes/after.txt", "Nobody is told of this.");
@@ -198,6 +208,14 @@ test("nothing goes where it should not", async () => {
     "a file": "file:///etc/passwd",
     "decimal address": `http://2130706433:${hook.port}/`,
     "short address": `http://127.1:${hook.port}/`,
+    "short hexadecimal address": `http://0x7f.1:${hook.port}/`,
+    "octal address": `http://0177.0.0.1:${hook.port}/`,
+    "an address in IPv6": `http://[::ffff:127.0.0.1]:${hook.port}/`,
+    "this machine in IPv6": `http://[::1]:${hook.port}/`,
+    "no address": `http://0.0.0.0:${hook.port}/`,
+    "link-local in IPv6": "http://[fe80::1]/",
+    "full-width digits": `http://１２７.0.0.1:${hook.port}/`,
+    "percent": `http://%31%32%37.0.0.1:${hook.port}/`,
     "metadata": "http://169.254.169.254/latest/meta-data/",
     "nothing": "",
   };
@@ -270,18 +288,25 @@ test("who may, and a machine's endpoint hears of what its key may read", async (
 test("the command line: add, list, test, log, off, remove", async () => {
   const carrel = async (...args) => (await promisify(execFile)(join(binDir, "carrel"), ["webhook", ...args, "--home", a.home])).stdout;
   hook.answer = () => ({ status: 204 });
+  assert.equal(await carrel("list"), "There are no webhooks; carrel webhook add makes one.\n", "and it is no failure");
   const added = await carrel("add", hook.url("/cli"), "answer.flagged,job.done");
   const [id] = added.split(" ");
   const secret = added.match(/secret: (whsec_\S+)/)[1];
+  assert.equal(await carrel("log", id), "It was told nothing yet.\n");
   assert.match(await carrel("list"), new RegExp(`^${id}  on .*/cli  answer.flagged,job.done`, "m"));
   const ping = (await carrel("test", id)).match(/sent as (\w+);/)[1];
   await until("the ping", async () => hook.of("ping", "/cli").length === 1);
   assert.ok(verified(hook.of("ping", "/cli")[0], secret));
   assert.match(await until("the log", async () => (await carrel("log", id)).includes("taken") && carrel("log", id)), new RegExp(ping));
+  assert.match(await carrel("again", id, ping), new RegExp(`sent as ${ping}`));
+  await until("the ping again", async () => hook.of("ping", "/cli").length === 2);
   assert.match(await carrel("off", id), / off .*switched off/);
-  assert.match(await carrel("secret", id), /whsec_/);
+  assert.match(await carrel("secret", id), /whsec_\S+[^]* one before too until \d{4}-/);
+  assert.doesNotMatch(await carrel("secret", id, "0"), /before/);
+  await assert.rejects(carrel("secret", id, "soon"), /old_hours/);
+  await assert.rejects(carrel("again", id, "none"), /no such delivery/);
   await carrel("remove", id);
-  await assert.rejects(carrel("log", id), /code 4|Command failed/);
+  await assert.rejects(carrel("log", id), /no such webhook/);
 });
 
 test("a kill loses nothing that was to be told", async () => {

@@ -303,6 +303,10 @@ export async function newWebhookSecret(id: string): Promise<string> {
   return ((await (await post(webhook(id, "/secret"), {})).json()) as { secret: string }).secret;
 }
 
+export async function againWebhook(id: string, delivery: string): Promise<void> {
+  await post(webhook(id, `/deliveries/${encodeURIComponent(delivery)}`), {});
+}
+
 export async function deliveries(id: string): Promise<Delivery[]> {
   return ((await (await call("GET", webhook(id, "/deliveries"))).json()) as { deliveries: Delivery[] }).deliveries;
 }

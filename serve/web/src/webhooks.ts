@@ -1,6 +1,6 @@
 // Who is told what happens, and what they were told; for administrators.
 
-import { addWebhook, changeWebhook, deliveries, newWebhookSecret, removeWebhook, testWebhook, webhooks, type Delivery, type Webhook } from "./api";
+import { addWebhook, againWebhook, changeWebhook, deliveries, newWebhookSecret, removeWebhook, testWebhook, webhooks, type Delivery, type Webhook } from "./api";
 import { attempt } from "./attempt";
 import { h } from "./dom";
 
@@ -9,6 +9,7 @@ const EVENTS: Record<string, string> = {
   "document.failed": "a document could not be read",
   "answer.flagged": "an answer was called wrong",
   "budget.warning": "a budget is nearly spent",
+  "budget.exceeded": "a budget is spent",
   "job.done": "a job ended",
 };
 const STATES: Record<Delivery["state"], string> = { waiting: "waits", taken: "taken", given_up: "given up" };
@@ -87,7 +88,7 @@ export class WebhooksView {
         { class: "acts" },
         this.button("Log", `What ${w.url} was told`, () => this.showLog(w)),
         this.button("Test", `Send a test to ${w.url}`, async () => (await testWebhook(w.id), new Promise((done) => setTimeout(done, 1500)).then(() => this.showLog(w)))),
-        this.button("New secret", `New secret for ${w.url}`, async () => this.showSecret(w.url, await newWebhookSecret(w.id)), "Make a new secret? Calls are signed with it from now on."),
+        this.button("New secret", `New secret for ${w.url}`, async () => this.showSecret(w.url, await newWebhookSecret(w.id)), "Make a new secret? Calls are signed with it from now on, and for 24 hours with the one before too."),
         this.button(w.enabled ? "Off" : "On", `Switch ${w.url} ${w.enabled ? "off" : "on"}`, () => changeWebhook(w.id, !w.enabled)),
         this.button("Remove", `Remove ${w.url}`, () => removeWebhook(w.id), `Remove ${w.url}? What still waits for it goes too.`),
       ),
@@ -96,15 +97,16 @@ export class WebhooksView {
 
   private async showLog(w: Webhook): Promise<void> {
     const list = await deliveries(w.id);
-    const body = h("tbody", {}, ...list.map((d) => this.delivery(d)));
-    if (list.length === 0) body.append(h("tr", {}, h("td", { colspan: 4, class: "hint" }, "It was told nothing yet.")));
-    this.log.replaceChildren(h("h2", { id: "w-log" }, `What ${w.url} was told`), this.table("Deliveries", ["At", "Event", "State", "Answer"], body));
+    const body = h("tbody", {}, ...list.map((d) => this.delivery(w, d)));
+    if (list.length === 0) body.append(h("tr", {}, h("td", { colspan: 5, class: "hint" }, "It was told nothing yet.")));
+    this.log.replaceChildren(h("h2", { id: "w-log" }, `What ${w.url} was told`), this.table("Deliveries", ["At", "Event", "State", "Answer", ""], body));
     this.log.hidden = false;
   }
 
-  private delivery(d: Delivery): HTMLElement {
+  private delivery(w: Webhook, d: Delivery): HTMLElement {
+    const again = this.button("Send again", `Send ${d.event} of ${when(d.created)} again`, async () => (await againWebhook(w.id, d.id), new Promise((done) => setTimeout(done, 1500)).then(() => this.showLog(w))));
     const tries = d.attempts > 1 ? `after ${d.attempts} tries` : "";
-    return h("tr", {}, h("td", {}, when(d.created)), h("td", {}, d.event), h("td", {}, STATES[d.state], h("span", { class: "folder" }, d.next === undefined ? tries : `next try ${when(d.next)}`)), h("td", {}, d.error ?? (d.status === undefined ? "" : `HTTP ${d.status}`)));
+    return h("tr", {}, h("td", {}, when(d.created)), h("td", {}, d.event), h("td", {}, STATES[d.state], h("span", { class: "folder" }, d.next === undefined ? tries : `next try ${when(d.next)}`)), h("td", {}, d.error ?? (d.status === undefined ? "" : `HTTP ${d.status}`)), h("td", { class: "acts" }, again));
   }
 
   private adding(): HTMLElement {

@@ -45,8 +45,9 @@ static sqlite3 *open_db(void)
     static const struct db_migration m[] = {
         {1, "CREATE TABLE answers(id TEXT PRIMARY KEY) STRICT;"
             "CREATE TABLE erased(document TEXT PRIMARY KEY) STRICT, WITHOUT ROWID;"},
-        {2, WEBHOOKS_SCHEMA}};
-    assert_int_equal(db_open(":memory:", DB_CREATE, m, 2, &db, &err), STATUS_OK);
+        {2, WEBHOOKS_SCHEMA},
+        {3, WEBHOOKS_SCHEMA_2}};
+    assert_int_equal(db_open(":memory:", DB_CREATE, m, 3, &db, &err), STATUS_OK);
     return db;
 }
 
@@ -177,11 +178,60 @@ static void test_readers(void **state)
     db_close(db);
 }
 
+static void test_again_and_secrets(void **state)
+{
+    (void)state;
+    struct error err;
+    sqlite3 *db = open_db();
+    struct webhook_delivery d, e;
+    struct webhook_new n = {
+        .name = "", .url = "https://a.example/", .events = "job.done,", .by = "u"};
+    uint8_t secret[WEBHOOK_SECRET_BYTES];
+    int64_t now = clock_wall_ms();
+    assert_int_equal(webhooks_store_add(db, &n, &err), STATUS_OK);
+    put(db, "job.done", "", STATUS_OK);
+    assert_true(take(db, &d));
+    assert_false(d.has_old);
+    assert_int_equal(webhooks_store_again(db, n.id, d.id, now, &err), STATUS_CONFLICT);
+    end(db, &d, true, now);
+    assert_int_equal(webhooks_store_again(db, n.id, "none", now, &err), STATUS_NOT_FOUND);
+    assert_int_equal(webhooks_store_again(db, "none", d.id, now, &err), STATUS_NOT_FOUND);
+    assert_int_equal(webhooks_store_enable(db, n.id, false, &err), STATUS_OK);
+    assert_int_equal(webhooks_store_again(db, n.id, d.id, now, &err), STATUS_CONFLICT);
+    assert_int_equal(webhooks_store_enable(db, n.id, true, &err), STATUS_OK);
+    /* an old one is not given up at once: its time counts from when it was sent again */
+    assert_int_equal(db_exec(db, "UPDATE deliveries SET created_wall_ms=1", &err), STATUS_OK);
+    assert_int_equal(webhooks_store_again(db, n.id, d.id, now, &err), STATUS_OK);
+    assert_int_equal(webhooks_store_sweep(db, now, 24 * HOUR, 24 * HOUR, &err), STATUS_OK);
+    assert_int_equal(webhooks_store_secret(db, n.id, secret, clock_wall_ms() + 60000, &err),
+                     STATUS_OK);
+    assert_true(take(db, &e));
+    assert_string_equal(d.id, e.id);
+    assert_int_equal(e.created_ms, now);
+    assert_true(e.has_old);
+    assert_memory_equal(e.secret, secret, sizeof secret);
+    assert_memory_equal(e.secret_old, n.secret, sizeof secret);
+    end(db, &e, true, now);
+    /* over: it signs no more, and is gone */
+    assert_int_equal(webhooks_store_secret(db, n.id, secret, 1, &err), STATUS_OK);
+    assert_int_equal(webhooks_store_again(db, n.id, d.id, now, &err), STATUS_OK);
+    assert_true(take(db, &e));
+    assert_false(e.has_old);
+    end(db, &e, true, now);
+    assert_int_equal(webhooks_store_sweep(db, now, 24 * HOUR, 24 * HOUR, &err), STATUS_OK);
+    assert_int_equal(db_exec(db,
+                             "CREATE TABLE t(ok INTEGER NOT NULL CHECK(ok)) STRICT;"
+                             "INSERT INTO t SELECT secret_old IS NULL FROM webhooks",
+                             &err),
+                     STATUS_OK);
+    db_close(db);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_signature), cmocka_unit_test(test_waits),
+        cmocka_unit_test(test_signature),    cmocka_unit_test(test_waits),
         cmocka_unit_test(test_long_failure), cmocka_unit_test(test_bounds),
-        cmocka_unit_test(test_readers)};
+        cmocka_unit_test(test_readers),      cmocka_unit_test(test_again_and_secrets)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
