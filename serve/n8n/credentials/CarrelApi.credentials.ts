@@ -13,8 +13,6 @@ export class CarrelApi implements ICredentialType {
 
 	icon: Icon = { light: 'file:../icons/carrel.svg', dark: 'file:../icons/carrel.dark.svg' };
 
-	documentationUrl = 'https://carrel.example/docs/n8n.md';
-
 	properties: INodeProperties[] = [
 		{
 			displayName: 'Address',

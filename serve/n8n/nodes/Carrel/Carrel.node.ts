@@ -1,9 +1,9 @@
 import type {
+	IDataObject,
 	IExecuteFunctions,
 	INodeExecutionData,
 	INodeType,
 	INodeTypeDescription,
-	JsonObject,
 } from 'n8n-workflow';
 import { NodeApiError, NodeConnectionTypes, NodeOperationError } from 'n8n-workflow';
 
@@ -45,10 +45,19 @@ export class Carrel implements INodeType {
 					out.push({ json, pairedItem: { item: i } });
 				}
 			} catch (error) {
+				const told =
+					error instanceof NodeOperationError || error instanceof NodeApiError
+						? error
+						: new NodeOperationError(this.getNode(), error as Error);
+				told.context.itemIndex = i;
 				if (!this.continueOnFail()) {
-					throw new NodeApiError(this.getNode(), error as JsonObject, { itemIndex: i });
+					throw told;
 				}
-				out.push({ json: { error: (error as Error).message }, pairedItem: { item: i } });
+				const json: IDataObject = { error: told.message };
+				if (told.description) {
+					json.message = told.description;
+				}
+				out.push({ json, pairedItem: { item: i } });
 			}
 		}
 		return [out];

@@ -115,6 +115,15 @@ export const properties: INodeProperties[] = [
 		displayOptions: show('answer', 'ask'),
 	},
 	{
+		displayName: 'As a Job',
+		name: 'asJob',
+		type: 'boolean',
+		default: false,
+		description:
+			'Whether to return at once with a job, to be fetched by Job → Get, or to be posted to a callback URL when the document has been read',
+		displayOptions: show('document', 'ingest'),
+	},
+	{
 		displayName: 'Query',
 		name: 'query',
 		type: 'string',
@@ -145,7 +154,7 @@ export const properties: INodeProperties[] = [
 				type: 'string',
 				default: '',
 				description:
-					'With As a Job: where the job is posted when it is over. Its origin must be in webhooks.allow.',
+					'With As a Job: where the job is posted when it is over, such as {{ $execution.resumeUrl }} for a Wait node. Its origin must be in webhooks.allow.',
 			},
 			{
 				displayName: 'Collection',
@@ -198,7 +207,26 @@ export const properties: INodeProperties[] = [
 		type: 'boolean',
 		default: false,
 		description: 'Whether to go on only when the document can be found',
-		displayOptions: show('document', 'ingest'),
+		displayOptions: { show: { resource: ['document'], operation: ['ingest'], asJob: [false] } },
+	},
+	{
+		displayName: 'Job Options',
+		name: 'jobOptions',
+		type: 'collection',
+		placeholder: 'Add option',
+		default: {},
+		displayOptions: { show: { resource: ['document'], operation: ['ingest'], asJob: [true] } },
+		options: [
+			{
+				displayName: 'Callback URL',
+				name: 'callbackUrl',
+				type: 'string',
+				default: '',
+				placeholder: '={{ $execution.resumeUrl }}',
+				description:
+					'Where the job is posted when it is over, such as the resume URL of a Wait node. Its origin must be in webhooks.allow.',
+			},
+		],
 	},
 	{
 		displayName: 'Document ID',
@@ -215,7 +243,7 @@ export const properties: INodeProperties[] = [
 		typeOptions: { minValue: 1, maxValue: 86400 },
 		default: 300,
 		description: 'Seconds to wait for the document',
-		displayOptions: show('document', 'wait', 'ingest'),
+		displayOptions: { show: { resource: ['document'], operation: ['wait', 'ingest'] }, hide: { asJob: [true] } },
 	},
 	{
 		displayName: 'Return All',

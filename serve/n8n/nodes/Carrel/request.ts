@@ -11,31 +11,114 @@ import { NodeApiError } from 'n8n-workflow';
 
 type Context = IExecuteFunctions | IHookFunctions | ILoadOptionsFunctions;
 
-/** A call of Carrel's API with the node's credential; errors carry what Carrel says in words. */
+interface Reply {
+	statusCode: number;
+	headers: IDataObject;
+	body: unknown;
+}
+
+/** What to do about it, where Carrel's own words do not say. */
+const HINTS: Record<number, string> = {
+	401: 'Check the key in the credential: it may be mistyped, expired or revoked (carrel key list shows it).',
+	403: 'The key may not do this. Scopes and groups are given when a key is made: carrel key create --role service --scopes ask,search,read,ingest,manage',
+	404: 'It is not there, or the key may not see it.',
+	413: 'It is larger than Carrel takes: see http.max_upload_bytes in its settings.',
+	429: 'Carrel has too much to do, or a limit of this key is reached. Switch on "Retry On Fail" in the node\'s settings.',
+	503: 'A part of Carrel is starting or down: carrel status tells. Switch on "Retry On Fail" in the node\'s settings.',
+};
+
+function words(body: unknown): string {
+	const error = (body as { error?: unknown } | undefined)?.error;
+	const message = typeof error === 'string' ? error : (error as IDataObject | undefined)?.message;
+	return typeof message === 'string' ? message : '';
+}
+
+function parsed(body: unknown): unknown {
+	if (typeof body !== 'string') {
+		return body;
+	}
+	try {
+		return JSON.parse(body) as unknown;
+	} catch {
+		return undefined;
+	}
+}
+
+function refusal(context: Context, reply: Reply): NodeApiError {
+	const status = reply.statusCode;
+	const wait = reply.headers?.['retry-after'];
+	let message = words(reply.body) || `Carrel answered with HTTP ${status}`;
+	let description = HINTS[status] ?? '';
+	if (status >= 300 && status < 400) {
+		message = `Carrel's address leads on to ${String(reply.headers?.location ?? 'another one')}`;
+		description = 'Put the address where Carrel itself answers into the credential.';
+	}
+	if (wait !== undefined) {
+		description = `Again after ${String(wait)} s. ${description}`;
+	}
+	return new NodeApiError(context.getNode(), { message } as JsonObject, {
+		message,
+		description,
+		httpCode: String(status),
+	});
+}
+
+function unreachable(context: Context, url: string, error: Error): NodeApiError {
+	// the reason lies at one of several depths, by what n8n wrapped it in
+	const inner = (error as { messages?: string[]; cause?: Error }).cause ?? error;
+	const said = (error as { messages?: string[] }).messages?.[0] ?? inner.message;
+	const message = `Carrel cannot be reached at ${url}: ${said}`;
+	return new NodeApiError(context.getNode(), { message } as JsonObject, {
+		message,
+		description: 'Check the address in the credential, without /v1, and whether carrel status says that it runs.',
+	});
+}
+
+/**
+ * A call of Carrel's API with the node's credential. What Carrel refuses is thrown in its own words. A stream is sent as
+ * it comes: redirects are not followed, since to repeat a body it would have to be kept.
+ */
 export async function carrelRequest<T = IDataObject>(
 	context: Context,
 	method: IHttpRequestMethods,
 	path: string,
-	body?: IDataObject | Buffer,
+	body?: IHttpRequestOptions['body'],
 	more: Partial<IHttpRequestOptions> = {},
 ): Promise<T> {
 	const credentials = await context.getCredentials('carrelApi');
+	const base = String(credentials.url).trim().replace(/\/+$/, '').replace(/\/v1$/, '');
 	const options: IHttpRequestOptions = {
 		method,
-		url: `${String(credentials.url).replace(/\/+$/, '')}${path}`,
-		json: !Buffer.isBuffer(body),
+		url: `${base}${path}`,
+		json: more.headers?.['Content-Type'] === undefined,
+		returnFullResponse: true,
+		ignoreHttpStatusErrors: true,
+		disableFollowRedirect: true,
 		...more,
 	};
 	if (body !== undefined) {
 		options.body = body;
 	}
+	let reply: Reply;
 	try {
-		return (await context.helpers.httpRequestWithAuthentication.call(
+		reply = (await context.helpers.httpRequestWithAuthentication.call(
 			context,
 			'carrelApi',
 			options,
-		)) as T;
+		)) as Reply;
 	} catch (error) {
-		throw new NodeApiError(context.getNode(), error as JsonObject);
+		throw unreachable(context, base, error as Error);
 	}
+	reply.body = parsed(reply.body);
+	if (reply.statusCode < 200 || reply.statusCode >= 300) {
+		throw refusal(context, reply);
+	}
+	if (reply.body === undefined || reply.body === null || typeof reply.body !== 'object') {
+		const message = `What answers at ${base} is not Carrel`;
+		throw new NodeApiError(context.getNode(), { message } as JsonObject, {
+			message,
+			description: 'Check the address in the credential.',
+		});
+	}
+	return reply.body as T;
 }
