@@ -1,254 +1,40 @@
-#include "serve/openapi.h"
+#include "serve/openapi_internal.h"
 
+#include <stdio.h>
 #include <string.h>
 
-#include "serve/http/jsonw.h"
-#include "serve/json.h"
 #include "serve/roles.h"
 
-#define FRAGMENTS_MAX 64
-#define DEPTH_MAX 16
-#define NAME_MAX_BYTES 96
-
 struct build {
-    struct jsonw w;
-    struct json *docs[FRAGMENTS_MAX];
-    const char *names[FRAGMENTS_MAX];
-    size_t n;
+    struct openapi_types t;
     const struct route *table;
     size_t n_routes;
-    struct error *err;
-    enum status status;
-    const char *where; /* the fragment's name, for errors */
+    struct arena arena; /* of examples' texts */
 };
-
-static void wrong(struct build *b, const char *what, struct str about)
-{
-    if (b->status == STATUS_OK) {
-        b->status = error_set(b->err, STATUS_INVALID, "%s: %s: %.*s", b->where, what,
-                              (int)(about.len > 80 ? 80 : about.len), about.ptr);
-    }
-}
-
-/* ---- types ---- */
-
-static struct str part(struct str s, size_t from, size_t to)
-{
-    return (struct str){s.ptr + from, to - from};
-}
-
-static bool schema_known(const struct build *b, struct str name)
-{
-    char key[NAME_MAX_BYTES];
-    if (name.len == 0 || name.len >= sizeof key) {
-        return false;
-    }
-    memcpy(key, name.ptr, name.len);
-    key[name.len] = '\0';
-    for (size_t i = 0; i < b->n; i++) {
-        if (jsonr_get(jsonr_get(b->docs[i], "schemas"), key) != NULL) {
-            return true;
-        }
-    }
-    return false;
-}
-
-static bool plain_type(struct str t)
-{
-    static const char *const types[] = {"string", "integer", "number", "boolean",
-                                        "object", "array",   "null"};
-    for (size_t i = 0; i < sizeof types / sizeof types[0]; i++) {
-        if (str_eq(t, str_from(types[i]))) {
-            return true;
-        }
-    }
-    return false;
-}
-
-/* The next of the alternatives that '|' divides outside brackets; false at the end. */
-static bool alternative(struct str s, size_t *at, struct str *out)
-{
-    int depth = 0;
-    size_t i = *at;
-    if (i > s.len) {
-        return false;
-    }
-    while (i < s.len && (depth > 0 || s.ptr[i] != '|')) {
-        depth += s.ptr[i] == '[' || s.ptr[i] == '{' ? 1 : 0;
-        depth -= s.ptr[i] == ']' || s.ptr[i] == '}' ? 1 : 0;
-        i++;
-    }
-    *out = part(s, *at, i);
-    *at = i + 1;
-    return true;
-}
-
-static void type_members(struct build *b, struct str t, int depth);
-
-static void type_object(struct build *b, struct str t, int depth)
-{
-    jsonw_open(&b->w, '{');
-    type_members(b, t, depth);
-    jsonw_close(&b->w, '}');
-}
-
-/* One of a union, as the members of an open object. */
-static void single(struct build *b, struct str t, int depth)
-{
-    struct jsonw *w = &b->w;
-    if (t.len > 2 && (t.ptr[0] == '[' || t.ptr[0] == '{')) {
-        bool list = t.ptr[0] == '[';
-        if (t.ptr[t.len - 1] != (list ? ']' : '}')) {
-            wrong(b, "a bracket is missing", t);
-        }
-        jsonw_field_z(w, "type", list ? "array" : "object");
-        jsonw_key(w, list ? "items" : "additionalProperties");
-        type_object(b, part(t, 1, t.len - 1), depth + 1);
-    } else if (t.len > 2 && t.ptr[0] == '\'') {
-        jsonw_field_str(w, "const", part(t, 1, t.len - 1));
-    } else if (plain_type(t)) {
-        jsonw_field_str(w, "type", t);
-    } else if (schema_known(b, t)) {
-        jsonw_key(w, "$ref");
-        buf_printf(w->out, "\"#/components/schemas/%.*s\"", (int)t.len, t.ptr);
-        w->comma = true;
-    } else if (!str_eq(t, STR("any"))) {
-        wrong(b, "there is no such type", t);
-    }
-}
-
-static void type_union(struct build *b, struct str t, int depth)
-{
-    struct jsonw *w = &b->w;
-    struct str one;
-    bool words = true;
-    bool plain = true;
-    for (size_t at = 0; alternative(t, &at, &one);) {
-        words = words && one.len > 0 && (one.ptr[0] == '\'' || str_eq(one, STR("null")));
-        plain = plain && plain_type(one);
-    }
-    jsonw_key(w, words ? "enum" : plain ? "type" : "anyOf");
-    jsonw_open(w, '[');
-    for (size_t at = 0; alternative(t, &at, &one);) {
-        if (words && one.ptr[0] == '\'') {
-            jsonw_str(w, part(one, 1, one.len - 1));
-        } else if (words) {
-            jsonw_null(w);
-        } else if (plain) {
-            jsonw_str(w, one);
-        } else {
-            jsonw_open(w, '{');
-            single(b, one, depth + 1);
-            jsonw_close(w, '}');
-        }
-    }
-    jsonw_close(w, ']');
-}
-
-static void type_members(struct build *b, struct str t, int depth)
-{
-    static const char border[] = " -- ";
-    const char *about = memmem(t.ptr, t.len, border, 4);
-    struct str said = {0};
-    struct str one;
-    size_t at = 0;
-    if (depth > DEPTH_MAX) {
-        wrong(b, "too many brackets", t);
-        return;
-    }
-    if (about != NULL) {
-        said = part(t, (size_t)(about - t.ptr) + 4, t.len);
-        t.len = (size_t)(about - t.ptr);
-    }
-    (void)alternative(t, &at, &one);
-    if (one.len == t.len) {
-        single(b, t, depth);
-    } else {
-        type_union(b, t, depth);
-    }
-    if (said.ptr != NULL) {
-        jsonw_field_str(&b->w, "description", said);
-    }
-}
-
-static void type(struct build *b, const struct json *v, int depth);
-
-/* "name?" may be absent. */
-static struct str field_name(struct str key, bool *optional)
-{
-    *optional = key.len > 1 && key.ptr[key.len - 1] == '?';
-    return part(key, 0, key.len - (*optional ? 1 : 0));
-}
-
-static void fields(struct build *b, const struct json *v, int depth)
-{
-    struct jsonw *w = &b->w;
-    void *at = NULL;
-    struct str key;
-    const struct json *value;
-    bool optional;
-    jsonw_field_z(w, "type", "object");
-    jsonw_key(w, "properties");
-    jsonw_open(w, '{');
-    while (jsonr_next(v, &at, &key, &value)) {
-        if (key.ptr[0] != '$' && key.ptr[0] != '*') {
-            struct str name = field_name(key, &optional);
-            char z[NAME_MAX_BYTES];
-            (void)snprintf(z, sizeof z, "%.*s", (int)name.len, name.ptr);
-            jsonw_key(w, z);
-            type(b, value, depth + 1);
-        }
-    }
-    jsonw_close(w, '}');
-    jsonw_key(w, "required");
-    jsonw_open(w, '[');
-    for (at = NULL; jsonr_next(v, &at, &key, &value);) {
-        struct str name = field_name(key, &optional);
-        if (key.ptr[0] != '$' && key.ptr[0] != '*' && !optional) {
-            jsonw_str(w, name);
-        }
-    }
-    jsonw_close(w, ']');
-    if (jsonr_get(v, "*") != NULL) {
-        jsonw_key(w, "additionalProperties");
-        type(b, jsonr_get(v, "*"), depth + 1);
-    }
-}
-
-static void type(struct build *b, const struct json *v, int depth)
-{
-    struct jsonw *w = &b->w;
-    struct str t = jsonr_str(v);
-    struct str with = jsonr_str(jsonr_get(v, "$with"));
-    jsonw_open(w, '{');
-    if (depth > DEPTH_MAX || (t.ptr == NULL && jsonr_kind(v) != JSON_KIND_OBJECT)) {
-        wrong(b, "a type is words or an object of fields", STR(""));
-    } else if (t.ptr != NULL) {
-        type_members(b, t, depth);
-    } else if (with.ptr != NULL) {
-        jsonw_key(w, "allOf");
-        jsonw_open(w, '[');
-        type_object(b, with, depth + 1);
-        jsonw_open(w, '{');
-        fields(b, v, depth);
-        jsonw_close(w, '}');
-        jsonw_close(w, ']');
-    } else {
-        fields(b, v, depth);
-    }
-    struct str about = jsonr_str(jsonr_get(v, "$about"));
-    if (about.ptr != NULL) {
-        jsonw_field_str(w, "description", about);
-    }
-    jsonw_close(w, '}');
-}
 
 /* ---- operations ---- */
 
-/* A type, a media type, or both by media type. */
-static void content(struct build *b, const struct json *v)
+/* A media type with its schema, and with an example where the fragment has one. */
+static void media(struct build *b, const char *name, const struct json *v,
+                  const struct json *example)
 {
-    struct jsonw *w = &b->w;
+    struct jsonw *w = &b->t.w;
+    jsonw_key(w, name);
+    jsonw_open(w, '{');
+    jsonw_key(w, "schema");
+    openapi_type(&b->t, v);
+    if (example != NULL && strcmp(name, "application/json") == 0) {
+        const char *text = jsonr_text(example, &b->arena);
+        jsonw_key(w, "example");
+        jsonw_raw(w, str_from(text == NULL ? "null" : text));
+    }
+    jsonw_close(w, '}');
+}
+
+/* A type, a media type, or both by media type. */
+static void content(struct build *b, const struct json *v, const struct json *example)
+{
+    struct jsonw *w = &b->t.w;
     struct str t = jsonr_str(v);
     void *at = NULL;
     struct str key;
@@ -262,18 +48,10 @@ static void content(struct build *b, const struct json *v)
         jsonw_open(w, '{');
         jsonw_close(w, '}');
     } else if (!by_media) {
-        jsonw_key(w, "application/json");
-        jsonw_open(w, '{');
-        jsonw_key(w, "schema");
-        type(b, v, 0);
-        jsonw_close(w, '}');
+        media(b, "application/json", v, example);
     } else {
         for (at = NULL; jsonr_next(v, &at, &key, &value);) {
-            jsonw_key(w, key.ptr);
-            jsonw_open(w, '{');
-            jsonw_key(w, "schema");
-            type(b, value, 0);
-            jsonw_close(w, '}');
+            media(b, key.ptr, value, example);
         }
     }
     jsonw_close(w, '}');
@@ -300,7 +78,7 @@ static void path_parameters(struct jsonw *w, const char *pattern)
 static void parameters(struct build *b, const struct route *route, const struct json *op)
 {
     static const char *const kinds[] = {"query", "header"};
-    struct jsonw *w = &b->w;
+    struct jsonw *w = &b->t.w;
     jsonw_key(w, "parameters");
     jsonw_open(w, '[');
     path_parameters(w, route->pattern);
@@ -311,39 +89,167 @@ static void parameters(struct build *b, const struct route *route, const struct 
         while (jsonr_next(jsonr_get(op, kinds[k]), &at, &key, &value)) {
             bool optional;
             jsonw_open(w, '{');
-            jsonw_field_str(w, "name", field_name(key, &optional));
+            jsonw_field_str(w, "name", openapi_field_name(key, &optional));
             jsonw_field_z(w, "in", kinds[k]);
             jsonw_field_bool(w, "required", !optional);
             jsonw_key(w, "schema");
-            type(b, value, 0);
+            openapi_type(&b->t, value);
             jsonw_close(w, '}');
         }
     }
     jsonw_close(w, ']');
 }
 
-static void errors(struct build *b, const struct route *route)
+/* What goes wrong with most routes: codes, and when. A fragment's "errors" add to them. */
+struct common_error {
+    const char *status;
+    const char *codes;
+    const char *about;
+};
+
+enum {
+    COMMON_400,
+    COMMON_401,
+    COMMON_402,
+    COMMON_403,
+    COMMON_404,
+    COMMON_413,
+    COMMON_415,
+    COMMON_429,
+    COMMON_503,
+    COMMON_N
+};
+
+static const struct common_error common[COMMON_N] = {
+    {"400", "invalid|invalid_query|invalid_json", "The request is not as described here."},
+    {"401", "invalid_api_key", "No valid key or session was given."},
+    {"402", "insufficient_quota|rate_limit_exceeded", "A budget in money is used up."},
+    {"403", "forbidden|wrong_address|cross_site|csrf|password_change_required",
+     "The caller's role, scopes, address or session do not allow it."},
+    {"404", "not_found", "There is no such thing, or none that the caller may see."},
+    {"413", "too_large", "The body is larger than the limit."},
+    {"415", "unsupported", "The body's media type is another."},
+    {"429", "rate_limit_exceeded|insufficient_quota|busy",
+     "Too much at once: Retry-After says when to try again."},
+    {"503", "unavailable|busy|no_memory|audit_unavailable",
+     "A part of the appliance is down or has no room: try again."},
+};
+
+static bool common_for(const struct route *route, const struct json *op, size_t i)
+{
+    bool body = jsonr_get(op, "body") != NULL || jsonr_get(op, "body?") != NULL;
+    switch (i) {
+    case COMMON_401:
+    case COMMON_402:
+    case COMMON_403:
+        return route->roles != ROLES_OPEN;
+    case COMMON_404:
+        return strchr(route->pattern, '{') != NULL;
+    case COMMON_413:
+    case COMMON_415:
+        return body;
+    default:
+        return true;
+    }
+}
+
+static void codes_of(struct jsonw *w, struct str list)
+{
+    for (size_t from = 0, i = 0; i <= list.len; i++) {
+        if (i == list.len || list.ptr[i] == '|') {
+            if (i > from) {
+                jsonw_str(w, (struct str){list.ptr + from, i - from});
+            }
+            from = i + 1;
+        }
+    }
+}
+
+/* One status with its codes: the common ones and the fragment's ("code|code -- when"). */
+static void error_response(struct build *b, const struct route *route, const char *status,
+                           const struct common_error *c, struct str own)
 {
     static const char *const shapes[] = {"ErrorOpenAI", "ErrorAnthropic", "ErrorOllama",
                                          "ErrorRPC"};
-    struct jsonw *w = &b->w;
-    jsonw_key(w, "default");
+    struct jsonw *w = &b->t.w;
+    const char *border = own.len > 4 ? memmem(own.ptr, own.len, " -- ", 4) : NULL;
+    struct str when = {0};
+    if (border != NULL) {
+        when = (struct str){border + 4, own.len - (size_t)(border + 4 - own.ptr)};
+        own.len = (size_t)(border - own.ptr);
+    }
+    jsonw_key(w, status);
     jsonw_open(w, '{');
-    jsonw_field_z(w, "description", "What went wrong, in words.");
+    jsonw_field_str(w, "description",
+                    when.ptr != NULL ? when
+                    : c != NULL      ? str_from(c->about)
+                                     : STR("What went wrong, in words."));
+    if (c != NULL || own.len > 0) {
+        jsonw_key(w, "x-codes");
+        jsonw_open(w, '[');
+        codes_of(w, own);
+        codes_of(w, c == NULL ? STR("") : str_from(c->codes));
+        jsonw_close(w, ']');
+    }
     jsonw_key(w, "content");
     jsonw_open(w, '{');
     jsonw_key(w, "application/json");
     jsonw_open(w, '{');
     jsonw_key(w, "schema");
-    type_object(b, str_from(shapes[route->errors < ERRORS_RPC ? route->errors : ERRORS_RPC]), 0);
+    jsonw_open(w, '{');
+    openapi_reference(&b->t, shapes[route->errors < ERRORS_RPC ? route->errors : ERRORS_RPC]);
+    jsonw_close(w, '}');
     jsonw_close(w, '}');
     jsonw_close(w, '}');
     jsonw_close(w, '}');
 }
 
+static void errors(struct build *b, const struct route *route, const struct json *op)
+{
+    const struct json *said = jsonr_get(op, "errors");
+    void *at = NULL;
+    struct str key;
+    const struct json *value;
+    for (size_t i = 0; i < COMMON_N; i++) {
+        const struct json *own = jsonr_get(said, common[i].status);
+        if (jsonr_get(op, common[i].status) != NULL) {
+            continue; /* described whole */
+        }
+        if (own != NULL || common_for(route, op, i)) {
+            error_response(b, route, common[i].status, common_for(route, op, i) ? &common[i] : NULL,
+                           jsonr_str(own));
+        }
+    }
+    while (jsonr_next(said, &at, &key, &value)) {
+        bool done = false;
+        for (size_t i = 0; i < COMMON_N; i++) {
+            done = done || str_eq(key, str_from(common[i].status));
+        }
+        if (!done) {
+            error_response(b, route, key.ptr, NULL, jsonr_str(value));
+        }
+    }
+    error_response(b, route, "default", NULL, STR(""));
+}
+
+static const char *meaning(struct str status)
+{
+    static const char *const words[][2] = {
+        {"200", "As asked."},          {"201", "Made."},
+        {"202", "Taken: it goes on."}, {"204", "Done; there is no body."},
+        {"303", "Elsewhere."},         {"503", "Not now."},
+    };
+    for (size_t i = 0; i < sizeof words / sizeof words[0]; i++) {
+        if (str_eq(status, str_from(words[i][0]))) {
+            return words[i][1];
+        }
+    }
+    return "As told.";
+}
+
 static void responses(struct build *b, const struct route *route, const struct json *op)
 {
-    struct jsonw *w = &b->w;
+    struct jsonw *w = &b->t.w;
     void *at = NULL;
     struct str key;
     const struct json *value;
@@ -354,21 +260,23 @@ static void responses(struct build *b, const struct route *route, const struct j
             struct str t = jsonr_str(value);
             jsonw_key(w, key.ptr);
             jsonw_open(w, '{');
-            jsonw_field_z(w, "description", key.ptr[0] == '2' ? "Well." : "Not now.");
+            jsonw_field_z(w, "description", meaning(key));
             if (t.ptr == NULL || t.len > 0) { /* "": no body */
-                content(b, value);
+                char name[16];
+                (void)snprintf(name, sizeof name, "example %.3s", key.ptr);
+                content(b, value, jsonr_get(op, name));
             }
             jsonw_close(w, '}');
         }
     }
-    errors(b, route);
+    errors(b, route, op);
     jsonw_close(w, '}');
 }
 
 /* Names of bits, as an array. */
 static void who(struct build *b, const struct route *route)
 {
-    struct jsonw *w = &b->w;
+    struct jsonw *w = &b->t.w;
     jsonw_key(w, "security");
     jsonw_open(w, '[');
     if (route->roles != ROLES_OPEN) {
@@ -404,8 +312,8 @@ static void who(struct build *b, const struct route *route)
 
 static void operation_id(struct build *b, const struct route *route)
 {
-    struct buf *out = b->w.out;
-    jsonw_key(&b->w, "operationId");
+    struct buf *out = b->t.w.out;
+    jsonw_key(&b->t.w, "operationId");
     buf_char(out, '"');
     for (const char *v = verb_name(route->verb); *v != '\0'; v++) {
         buf_char(out, (char)(*v | 0x20));
@@ -418,13 +326,13 @@ static void operation_id(struct build *b, const struct route *route)
         }
     }
     buf_char(out, '"');
-    b->w.comma = true;
+    b->t.w.comma = true;
 }
 
 static void operation(struct build *b, const struct route *route, const struct json *doc,
                       const struct json *op)
 {
-    struct jsonw *w = &b->w;
+    struct jsonw *w = &b->t.w;
     struct str about = jsonr_str(jsonr_get(op, "about"));
     struct str tag = jsonr_str(jsonr_get(doc, "tag"));
     const struct json *body = jsonr_get(op, "body");
@@ -456,7 +364,9 @@ static void operation(struct build *b, const struct route *route, const struct j
         jsonw_key(w, "requestBody");
         jsonw_open(w, '{');
         jsonw_field_bool(w, "required", body != NULL);
-        content(b, body != NULL ? body : maybe);
+        b->t.open = true; /* more is accepted than is told */
+        content(b, body != NULL ? body : maybe, jsonr_get(op, "example"));
+        b->t.open = false;
         jsonw_close(w, '}');
     }
     responses(b, route, op);
@@ -471,19 +381,19 @@ static const struct json *find_operation(struct build *b, const struct route *ro
     char key[512];
     const struct json *found = NULL;
     (void)snprintf(key, sizeof key, "%s %s", verb_name(route->verb), route->pattern);
-    for (size_t i = 0; i < b->n; i++) {
-        const struct json *op = jsonr_get(jsonr_get(b->docs[i], "paths"), key);
+    for (size_t i = 0; i < b->t.n; i++) {
+        const struct json *op = jsonr_get(jsonr_get(b->t.docs[i], "paths"), key);
         if (op != NULL && found != NULL) {
-            b->where = b->names[i];
-            wrong(b, "described twice", str_from(key));
+            b->t.where = b->t.names[i];
+            openapi_wrong(&b->t, "described twice", str_from(key));
         } else if (op != NULL) {
-            b->where = b->names[i];
-            *doc = b->docs[i];
+            b->t.where = b->t.names[i];
+            *doc = b->t.docs[i];
             found = op;
         }
     }
     if (found != NULL && jsonr_str(jsonr_get(found, "summary")).len == 0) {
-        wrong(b, "no summary", str_from(key));
+        openapi_wrong(&b->t, "no summary", str_from(key));
     }
     return found;
 }
@@ -491,12 +401,12 @@ static const struct json *find_operation(struct build *b, const struct route *ro
 /* What is described has to be there. */
 static void check_paths(struct build *b)
 {
-    for (size_t i = 0; i < b->n; i++) {
+    for (size_t i = 0; i < b->t.n; i++) {
         void *at = NULL;
         struct str key;
         const struct json *value;
-        b->where = b->names[i];
-        while (jsonr_next(jsonr_get(b->docs[i], "paths"), &at, &key, &value)) {
+        b->t.where = b->t.names[i];
+        while (jsonr_next(jsonr_get(b->t.docs[i], "paths"), &at, &key, &value)) {
             bool known = false;
             for (size_t k = 0; k < b->n_routes && !known; k++) {
                 char row[512];
@@ -505,7 +415,7 @@ static void check_paths(struct build *b)
                 known = str_eq(key, str_from(row));
             }
             if (!known) {
-                wrong(b, "there is no such route", key);
+                openapi_wrong(&b->t, "there is no such route", key);
             }
         }
     }
@@ -513,7 +423,7 @@ static void check_paths(struct build *b)
 
 static void write_paths(struct build *b)
 {
-    struct jsonw *w = &b->w;
+    struct jsonw *w = &b->t.w;
     jsonw_key(w, "paths");
     jsonw_open(w, '{');
     for (size_t i = 0; i < b->n_routes; i++) {
@@ -540,7 +450,7 @@ static void write_paths(struct build *b)
 
 static void write_schemas(struct build *b)
 {
-    struct jsonw *w = &b->w;
+    struct jsonw *w = &b->t.w;
     jsonw_key(w, "components");
     jsonw_open(w, '{');
     buf_z(w->out,
@@ -551,14 +461,19 @@ static void write_schemas(struct build *b)
     w->comma = true;
     jsonw_key(w, "schemas");
     jsonw_open(w, '{');
-    for (size_t i = 0; i < b->n; i++) {
+    for (size_t i = 0; i < b->t.n; i++) {
         void *at = NULL;
         struct str key;
         const struct json *value;
-        b->where = b->names[i];
-        while (jsonr_next(jsonr_get(b->docs[i], "schemas"), &at, &key, &value)) {
+        b->t.where = b->t.names[i];
+        while (jsonr_next(jsonr_get(b->t.docs[i], "schemas"), &at, &key, &value)) {
+            if (jsonr_true(jsonr_get(value, "$part"))) {
+                continue;
+            }
             jsonw_key(w, key.ptr);
-            type(b, value, 0);
+            b->t.open = jsonr_true(jsonr_get(value, "$open"));
+            openapi_type(&b->t, value);
+            b->t.open = false;
         }
     }
     jsonw_close(w, '}');
@@ -567,12 +482,12 @@ static void write_schemas(struct build *b)
 
 static void write_tags(struct build *b)
 {
-    struct jsonw *w = &b->w;
+    struct jsonw *w = &b->t.w;
     jsonw_key(w, "tags");
     jsonw_open(w, '[');
-    for (size_t i = 0; i < b->n; i++) {
-        struct str about = jsonr_str(jsonr_get(b->docs[i], "about"));
-        struct str tag = jsonr_str(jsonr_get(b->docs[i], "tag"));
+    for (size_t i = 0; i < b->t.n; i++) {
+        struct str about = jsonr_str(jsonr_get(b->t.docs[i], "about"));
+        struct str tag = jsonr_str(jsonr_get(b->t.docs[i], "tag"));
         if (tag.ptr != NULL && about.ptr != NULL) {
             jsonw_open(w, '{');
             jsonw_field_str(w, "name", tag);
@@ -585,7 +500,7 @@ static void write_tags(struct build *b)
 
 static void write_all(struct build *b, const char *version)
 {
-    struct jsonw *w = &b->w;
+    struct jsonw *w = &b->t.w;
     jsonw_open(w, '{');
     jsonw_field_z(w, "openapi", "3.1.0");
     jsonw_key(w, "info");
@@ -610,31 +525,33 @@ enum status openapi_build(const struct openapi_fragment *fragments, size_t n,
                           const struct route *table, size_t n_routes, const char *version,
                           struct buf *out, struct error *err)
 {
-    struct build b = {.err = err, .table = table, .n_routes = n_routes, .where = "openapi"};
-    if (n > FRAGMENTS_MAX) {
-        return error_set(err, STATUS_TOO_LARGE, "at most %d fragments", FRAGMENTS_MAX);
+    struct build b = {.t = {.err = err, .where = "openapi"}, .table = table, .n_routes = n_routes};
+    if (n > OPENAPI_FRAGMENTS_MAX) {
+        return error_set(err, STATUS_TOO_LARGE, "at most %d fragments", OPENAPI_FRAGMENTS_MAX);
     }
-    for (size_t i = 0; i < n && b.status == STATUS_OK; i++) {
+    for (size_t i = 0; i < n && b.t.status == STATUS_OK; i++) {
         struct error why;
-        b.names[i] = fragments[i].name;
-        b.status = jsonr_read((struct str){(const char *)fragments[i].text, fragments[i].len},
-                              &b.docs[i], &why);
-        if (b.status != STATUS_OK) {
-            b.status = error_set(err, b.status, "%s: %s", fragments[i].name, why.text);
+        b.t.names[i] = fragments[i].name;
+        b.t.status = jsonr_read((struct str){(const char *)fragments[i].text, fragments[i].len},
+                                &b.t.docs[i], &why);
+        if (b.t.status != STATUS_OK) {
+            b.t.status = error_set(err, b.t.status, "%s: %s", fragments[i].name, why.text);
         } else {
-            b.n++;
+            b.t.n++;
         }
     }
-    jsonw_init(&b.w, out);
-    if (b.status == STATUS_OK) {
+    arena_init(&b.arena, 1 << 20);
+    jsonw_init(&b.t.w, out);
+    if (b.t.status == STATUS_OK) {
         check_paths(&b);
         write_all(&b, version);
     }
-    if (b.status == STATUS_OK && buf_status(out) != STATUS_OK) {
-        b.status = error_set(err, buf_status(out), "the description is too long");
+    if (b.t.status == STATUS_OK && buf_status(out) != STATUS_OK) {
+        b.t.status = error_set(err, buf_status(out), "the description is too long");
     }
-    for (size_t i = 0; i < b.n; i++) {
-        jsonr_free(b.docs[i]);
+    for (size_t i = 0; i < b.t.n; i++) {
+        jsonr_free(b.t.docs[i]);
     }
-    return b.status;
+    arena_reset(&b.arena);
+    return b.t.status;
 }

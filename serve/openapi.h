@@ -10,11 +10,19 @@
  *    "schemas": {"Name": TYPE or {"field": TYPE, "optional?": TYPE, "*": TYPE of the others,
  *                                 "$with": "Name" whose fields it has too}}}
  *
- * TYPE: string integer number boolean object any null, 'word', Name, [TYPE], {TYPE} (by keys),
- * TYPE|TYPE; behind " -- " what it means. Or an object of fields, as a schema's.
+ *      "errors": {"409": "code|code -- when"}, "example": the body's, "example 200": that
+ * answer's}}, "schemas": ...}
  *
- * Parameters of paths, who may call, scopes, tokens against forged requests and the shape of errors
- * come from the table. Pure. */
+ * TYPE: string integer number boolean object any null, 'word', Name, [TYPE], {TYPE} (by keys),
+ * TYPE|TYPE; behind " -- " what it means. Or an object of fields, as a schema's. Behind a plain
+ * type's word may stand ":format" and then "(least..most)": integer:unix-time, string(1..200).
+ *
+ * Objects of answers have the fields that are told and no others ("*" tells of the others); what
+ * is sent may have more: bodies, and schemas with "$open": true. "$nullable": true: or
+ * null. "$part": true: there for "$with" only.
+ *
+ * Parameters of paths, who may call, scopes, tokens against forged requests, the shape of errors
+ * and what goes wrong everywhere come from the table. Pure. */
 #ifndef CARREL_SERVE_OPENAPI_H
 #define CARREL_SERVE_OPENAPI_H
 

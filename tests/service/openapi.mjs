@@ -3,7 +3,15 @@
 //
 // An answer that is not as described fails the test that asked: addresses, status codes, media types, fields, events of streams.
 // So does a request that was accepted although its body is not as described. Requests that are refused may be as wrong as they
-// like. What is described nowhere is nobody's mistake here: fields may be more than those described.
+// like. An answer has no field, an error no status and no code that is not described; only requests may say more.
+
+const formats = {
+  sha256: /^[0-9a-f]{64}$/,
+  date: /^\d{4}-\d\d-\d\d$/,
+  "date-time": /^\d{4}-\d\d-\d\d(T\d\d:\d\d(:\d\d(\.\d+)?)?Z)?$/,
+  month: /^\d{4}-\d\d$/,
+  uri: /^[a-z]+:/,
+};
 
 /** Problems of a value under a schema of `doc`, as text; the first few. */
 export function problems(doc, schema, value, at = "", found = []) {
@@ -25,10 +33,21 @@ export function problems(doc, schema, value, at = "", found = []) {
     note(`${kind} where ${types.join(" or ")} is wanted: ${JSON.stringify(value)?.slice(0, 80)}`);
     return found;
   }
+  if (kind === "integer" || kind === "number") {
+    if (schema.minimum !== undefined && value < schema.minimum) note(`${value} is less than ${schema.minimum}`);
+    if (schema.maximum !== undefined && value > schema.maximum) note(`${value} is more than ${schema.maximum}`);
+  }
+  if (kind === "string") {
+    const n = [...value].length;
+    if (n < (schema.minLength ?? 0) || n > (schema.maxLength ?? Infinity)) note(`a text of ${n} letters`);
+    if (schema.format in formats && !formats[schema.format].test(value)) note(`${JSON.stringify(value.slice(0, 40))} is no ${schema.format}`);
+  }
   if (kind === "object") {
     for (const name of schema.required ?? []) if (!(name in value)) note(`no "${name}"`);
     for (const [name, v] of Object.entries(value)) {
-      const s = schema.properties && Object.hasOwn(schema.properties, name) ? schema.properties[name] : schema.additionalProperties;
+      const told = schema.properties && Object.hasOwn(schema.properties, name);
+      if (!told && schema.additionalProperties === false) note(`"${name}" is not described`);
+      const s = told ? schema.properties[name] : schema.additionalProperties;
       if (s) problems(doc, s, v, `${at}.${name}`, found);
     }
   }
@@ -49,9 +68,12 @@ export function operation(doc, method, pathname) {
 
 const media = (r) => (r.headers.get("content-type") ?? "").split(";")[0].trim().toLowerCase();
 
+/** What the HTTP layer itself may say of any request. */
+const everywhere = new Set([405, 408, 412, 421, 426, 431, 499]);
+
 /** The schema of an answer, or a text that says why there is none. undefined: nothing to compare. */
 function answerSchema(op, r) {
-  const told = op.responses[String(r.status)] ?? (r.status >= 300 || r.status === 0 ? op.responses.default : undefined);
+  const told = op.responses[String(r.status)] ?? (r.status >= 500 || everywhere.has(r.status) ? op.responses.default : undefined);
   if (r.status === 304 || r.status === 429 || r.status === 206 || r.status === 416) return undefined;
   if (!told) return `status ${r.status} is not described`;
   if (!told.content) return undefined;
@@ -60,6 +82,14 @@ function answerSchema(op, r) {
   if (told.content[type]) return told.content[type].schema;
   // files go out as what they are
   return told.content["application/octet-stream"] ? undefined : `${type} is not described for status ${r.status}`;
+}
+
+/** An error's code, where the route says which there are. */
+function codeProblem(op, r, value) {
+  const told = op.responses[String(r.status)];
+  const code = value?.error?.code;
+  if (r.status < 400 || r.status >= 500 || typeof code !== "string" || !told?.["x-codes"]) return [];
+  return told["x-codes"].includes(code) ? [] : [`the code ${code} is none of ${told["x-codes"].join(", ")}`];
 }
 
 const described = new Map(); // origin -> promise of the document, or null
@@ -150,7 +180,7 @@ async function compared(input, init) {
   if (type !== "application/json") return r;
   const text = await r.clone().text();
   const value = text === "" ? undefined : JSON.parse(text);
-  const list = value === undefined ? ["no body"] : problems(doc, schema, value);
+  const list = value === undefined ? ["no body"] : [...problems(doc, schema, value), ...codeProblem(found.op, r, value)];
   if (list.length > 0) throw fail(method, url, `status ${r.status}`, list);
   return r;
 }

@@ -45,6 +45,67 @@ test("no reference leads nowhere, no schema is for nothing", { timeout: 30_000 }
   for (const name of Object.keys(doc.components.schemas)) if (!name.startsWith("Error")) assert.ok(used.has(name), `${name} is described and never used`);
 });
 
+/** Every schema of a value, with the way to it. */
+function* schemas(v, at = "") {
+  if (Array.isArray(v)) for (let i = 0; i < v.length; i++) yield* schemas(v[i], `${at}[${i}]`);
+  else if (v && typeof v === "object") {
+    yield [at, v];
+    for (const [k, x] of Object.entries(v)) if (k !== "example") yield* schemas(x, `${at}.${k}`);
+  }
+}
+
+// What has no fields of its own making: others' JSON, and a tool's arguments.
+const bareMay = [
+  ".paths./openapi.json.get.responses.200.content.application/json.schema.properties.", // itself
+  ".components.schemas.Nothing",
+  ".components.schemas.AuditText", // what the auditors' reader knows by the record's type
+  ".components.schemas.ToolCall.properties.function.properties.arguments",
+  ".components.schemas.OllamaCall",
+  ".components.schemas.MessageToolUse.properties.input",
+  ".components.schemas.MessageInputBlock.properties.input",
+  ".components.schemas.Response.properties.metadata",
+  ".components.schemas.ResponseRequest.properties.metadata",
+];
+
+test("objects say which fields they have: answers have no others, and few say nothing", { timeout: 30_000 }, () => {
+  const bare = [];
+  for (const [at, s] of schemas({ paths: doc.paths, components: doc.components })) {
+    const empty = [].concat(s.type).includes("object") && Object.keys(s.properties ?? {}).length === 0 && (s.additionalProperties === undefined || s.additionalProperties === true || Object.keys(s.additionalProperties).length === 0);
+    if (empty && !bareMay.some((x) => at.startsWith(x))) bare.push(at);
+  }
+  assert.deepEqual(bare, []);
+  // from answers on, through names; what is echoed of a request is as open as that is
+  const echoed = new Set(["ToolCall", "ResponseText", "TextFormat", "ResponseTool", "ResponseToolChoice", "ResponseInput", "ContentPart", "JsonSchema", "AttributeFilter", "Filter", "StoreExpiry"]);
+  const open = [];
+  const seen = new Set();
+  const look = (where, v) => {
+    for (const [at, s] of schemas(v, where)) {
+      const name = s.$ref?.replace("#/components/schemas/", "");
+      if (name && !seen.has(name) && !echoed.has(name)) {
+        seen.add(name);
+        look(name, doc.components.schemas[name]);
+      }
+      if (s.properties && s.additionalProperties === undefined) open.push(at);
+    }
+  };
+  for (const [path, item] of Object.entries(doc.paths)) for (const [verb, op] of Object.entries(item)) look(`${verb} ${path}`, op.responses);
+  assert.deepEqual(open, []);
+});
+
+test("every route says what goes wrong, with its codes; every example is as described", { timeout: 30_000 }, () => {
+  for (const [path, item] of Object.entries(doc.paths)) {
+    for (const [verb, op] of Object.entries(item)) {
+      const where = `${verb} ${path}`;
+      const wanted = ["400", "429", ...(op.security.length > 0 ? ["401", "402", "403"] : []), ...(path.includes("{") ? ["404"] : []), ...(op.requestBody ? ["413", "415"] : [])];
+      for (const status of wanted) assert.ok(op.responses[status]?.["x-codes"].length > 0, `${where}: ${status}`);
+      for (const part of [op.requestBody, ...Object.values(op.responses)]) {
+        const json = part?.content?.["application/json"];
+        if (json && "example" in json) assert.deepEqual(problems(doc, json.schema, json.example), [], where);
+      }
+    }
+  }
+});
+
 test("who may call it, as the doors have it: without a key all but the open ones are refused", { timeout: 60_000 }, async () => {
   for (const [path, item] of Object.entries(doc.paths)) {
     for (const [verb, op] of Object.entries(item)) {
@@ -65,11 +126,20 @@ test("the comparison of the other tests can fail", { timeout: 30_000 }, async ()
   assert.equal(operation(doc, "GET", "/api/conversations/export").pattern, "/api/conversations/export");
   assert.equal(operation(doc, "GET", "/api/documents/x/pages/2.png").pattern, "/api/documents/{id}/pages/{n}.png");
   // through fetch: an answer that is described otherwise fails whoever asked
+  const lies = {
+    "/api/version": [200, '{"version":"1"}'],
+    "/api/health": [200, '{"status":7}'],
+    "/api/facets": [202, "{}"],
+    "/api/tenants": [200, '{"tenants":[],"secrets":[]}'],
+    "/api/keys/x": [404, '{"error":{"message":"","type":"","param":null,"code":"made_up"}}'],
+    "/api/usage": [418, "{}"],
+    "/api/feedback": [200, '{"verdict":"up"}'],
+  };
   const liar = createServer((q, r) => {
     r.setHeader("content-type", q.url === "/v1/chat/completions" ? "text/event-stream" : "application/json");
     if (q.url === "/openapi.json") r.end(JSON.stringify(doc));
     else if (q.url === "/v1/chat/completions") r.end('data: {"choices":[{"index":"first"}]}\n\ndata: [DONE]\n\n');
-    else r.writeHead(q.url === "/api/facets" ? 202 : 200).end('{"status":7,"version":"1"}');
+    else r.writeHead(lies[q.url][0]).end(lies[q.url][1]);
   });
   await new Promise((done) => liar.listen(0, "127.0.0.1", done));
   const url = `http://127.0.0.1:${liar.address().port}`;
@@ -78,6 +148,9 @@ test("the comparison of the other tests can fail", { timeout: 30_000 }, async ()
     assert.equal((await fetch(`${url}/api/version`)).status, 200);
     await assert.rejects(fetch(`${url}/api/health`), /GET \/api\/health is not as .*\.status: integer where string/s);
     await assert.rejects(fetch(`${url}/api/facets`), /status 202 is not described/);
+    await assert.rejects(fetch(`${url}/api/tenants`), /"secrets" is not described/);
+    await assert.rejects(fetch(`${url}/api/keys/x`, { method: "DELETE" }), /the code made_up is none of .*not_found/);
+    await assert.rejects(fetch(`${url}/api/usage`), /status 418 is not described/);
     await assert.rejects(fetch(`${url}/api/feedback`, { method: "POST", body: '{"answer":7,"verdict":"up"}' }), /request that was accepted/);
     const stream = await fetch(`${url}/v1/chat/completions`, { method: "POST", body: '{"model":"carrel","messages":[]}' });
     await assert.rejects(stream.text(), /an event/);

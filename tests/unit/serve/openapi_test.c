@@ -85,6 +85,8 @@ static void mistakes_are_named(void **state)
     expect("{", "x.json", NULL);
     expect(PATHS("{\"summary\":\"s\",\"200\":\"Nowhere\"}"), "no such type: Nowhere", NULL);
     expect(PATHS("{\"summary\":\"s\",\"200\":\"[string\"}"), "bracket", NULL);
+    expect(PATHS("{\"summary\":\"s\",\"200\":\"integer(7)\"}"), "least..most", NULL);
+    expect(PATHS("{\"summary\":\"s\",\"200\":{\"$with\":\"Nowhere\"}}"), "no such fields", NULL);
     expect(PATHS("{\"200\":\"string\"}"), "no summary", NULL);
     expect(PATHS("{\"summary\":\"s\",\"200\":7}"), "a type is words", NULL);
     expect("{\"paths\":{\"GET /b\":{\"summary\":\"s\"}},\"schemas\":{" ERRORS "}}",
@@ -110,6 +112,23 @@ static void few_words_become_schemas(void **state)
            NULL,
            "{\"type\":\"object\",\"properties\":{\"a\":{\"type\":\"integer\"},\"b\":{}},"
            "\"required\":[\"a\"],\"additionalProperties\":{\"type\":\"string\"}}");
+    expect(PATHS("{\"summary\":\"s\",\"200\":{\"a\":\"integer:unix-time(0..9)|null\"}}"), NULL,
+           "{\"type\":\"object\",\"properties\":{\"a\":{\"type\":[\"integer\",\"null\"],\"format\":"
+           "\"unix-time\",\"minimum\":0,\"maximum\":9}},\"required\":[\"a\"],"
+           "\"additionalProperties\":false}");
+    expect(PATHS("{\"summary\":\"s\",\"body\":{\"a\":\"string(1..)\"},\"example\":{\"a\":\"x\"}}"),
+           NULL,
+           "{\"a\":{\"type\":\"string\",\"minLength\":1}},\"required\":[\"a\"]},\"example\":{\"a\":"
+           "\"x\"}}");
+    expect(
+        "{\"paths\":{\"GET /a/{id}\":{\"summary\":\"s\",\"200\":{\"$with\":\"T\",\"b\":\"any\"}}},"
+        "\"schemas\":{" ERRORS ",\"T\":{\"a?\":\"any\",\"$open\":true}}}",
+        NULL,
+        "{\"type\":\"object\",\"properties\":{\"a\":{},\"b\":{}},\"required\":[\"b\"],"
+        "\"additionalProperties\":false}");
+    expect(PATHS("{\"summary\":\"s\",\"200\":\"any\",\"errors\":{\"404\":\"gone -- Never "
+                 "was.\"}}"),
+           NULL, "\"404\":{\"description\":\"Never was.\",\"x-codes\":[\"gone\",\"not_found\"]");
     expect(PATHS("{\"summary\":\"s\",\"query\":{\"n?\":\"integer\"}}"), NULL,
            "\"parameters\":[{\"name\":\"id\",\"in\":\"path\",\"required\":true,\"schema\":{"
            "\"type\":\"string\"}},{\"name\":\"n\",\"in\":\"query\",\"required\":false,");
