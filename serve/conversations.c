@@ -4,6 +4,7 @@
 #include <time.h>
 
 #include "base/db.h"
+#include "base/text/text.h"
 #include "serve/http/jsonw.h"
 
 #define DAY_MS INT64_C(86400000)
@@ -73,18 +74,25 @@ enum status conversations_expire(sqlite3 *db, int64_t now_ms, int64_t expired_ms
 
 /* ---- a list ---- */
 
-/* For LIKE: what stands for itself. */
-static void like_pattern(const char *words, struct buf *out)
+/* folded_has(title, letters): whether the letters, folded already, stand in the title. NULL: all.
+ */
+static void folded_has(sqlite3_context *x, int n, sqlite3_value **v)
 {
-    buf_char(out, '%');
-    for (; *words != '\0'; words++) {
-        if (*words == '%' || *words == '_' || *words == '\\') {
-            buf_char(out, '\\');
-        }
-        buf_char(out, *words);
+    struct buf title;
+    (void)n;
+    if (sqlite3_value_type(v[1]) == SQLITE_NULL) {
+        sqlite3_result_int(x, 1);
+        return;
     }
-    buf_z(out, "%");
-    buf_char(out, '\0');
+    buf_init(&title, 65536);
+    text_fold(
+        (struct str){(const char *)sqlite3_value_text(v[0]), (size_t)sqlite3_value_bytes(v[0])},
+        &title);
+    size_t len = (size_t)sqlite3_value_bytes(v[1]);
+    bool has = len == 0 || (title.len > 0 &&
+                            memmem(title.ptr, title.len, sqlite3_value_text(v[1]), len) != NULL);
+    sqlite3_result_int(x, has ? 1 : 0);
+    buf_deinit(&title);
 }
 
 static enum status list_rows(sqlite3_stmt *st, struct conversation_ask *a, struct jsonw *w,
@@ -127,6 +135,10 @@ enum status conversations_list(sqlite3 *db, struct conversation_ask *a, struct e
     jsonw_open(&w, '{');
     jsonw_field_int(&w, "keep_days", a->keep_days);
     enum status s = conversations_expire(db, a->now_ms, a->expired_ms, err);
+    if (s == STATUS_OK && sqlite3_create_function(db, "folded_has", 2, SQLITE_UTF8, NULL,
+                                                  folded_has, NULL, NULL) != SQLITE_OK) {
+        s = error_set(err, STATUS_NO_MEMORY, "out of memory");
+    }
     if (s == STATUS_OK) {
         s = db_prepare(
             db,
@@ -134,7 +146,7 @@ enum status conversations_list(sqlite3 *db, struct conversation_ask *a, struct e
             " (SELECT count(*) FROM exchanges e WHERE e.conversation = c.id),"
             " (SELECT count(*) FROM shares s WHERE s.conversation = c.id)"
             " FROM conversations c WHERE c.user = ?1"
-            " AND (?2 IS NULL OR called LIKE ?2 ESCAPE '\\')"
+            " AND folded_has(called, ?2)"
             " AND (?3 IS NULL OR (c.changed_wall_ms, c.id) < (SELECT b.changed_wall_ms, b.id"
             " FROM conversations b WHERE b.id = ?3 AND b.user = ?1))"
             " ORDER BY c.changed_wall_ms DESC, c.id DESC LIMIT ?4",
@@ -142,10 +154,11 @@ enum status conversations_list(sqlite3 *db, struct conversation_ask *a, struct e
     }
     if (s == STATUS_OK) {
         if (a->like != NULL) {
-            like_pattern(a->like, &like);
+            text_fold(str_from(a->like), &like);
+            (void)sqlite3_bind_text(st, 2, like.ptr == NULL ? "" : like.ptr, (int)like.len,
+                                    SQLITE_STATIC);
         }
         bind_z(st, 1, a->user);
-        bind_z(st, 2, a->like == NULL || buf_status(&like) != STATUS_OK ? NULL : like.ptr);
         bind_z(st, 3, a->before);
         (void)sqlite3_bind_int64(st, 4, a->limit + 1);
         s = list_rows(st, a, &w, err);

@@ -77,6 +77,12 @@ void text_grams(const struct text_token *t, text_gram_fn fn, void *data);
  * Berg". At most 64 characters of a word count. */
 bool text_names(struct str names, struct str words);
 
+struct buf;
+/* For looking for letters in short texts: words normalised and without Latin accents, what stands
+ * between them as it is, bytes that are no UTF-8 left out. "Grüße, ÉTÉ" gives "grusse, ete". Of a
+ * text and of its beginning the beginnings are the same, but for a combining mark cut off. */
+void text_fold(struct str s, struct buf *out);
+
 /* Checks and measures. */
 bool text_utf8_valid(struct str s);    /* no NUL, no surrogate, nothing over-long */
 size_t text_code_points(struct str s); /* of valid UTF-8 */

@@ -63,6 +63,13 @@ test("a conversation is kept with its citations, gone on with, listed, found by 
   assert.deepEqual((await mine("ada", "?q=VISITORS")).map((c) => c.id), [first.id]);
   assert.equal((await mine("ada", `?q=${encodeURIComponent("100%")}`)).length, 1);
   assert.equal((await mine("ada", `?q=${encodeURIComponent("_%_")}`)).length, 0, "nothing stands for something else");
+  // letters of any alphabet, accents aside, as search has it
+  for (const [title, ...found] of [["Grüße aus der ÉCOLE", "GRÜSSE", "grusse", "école", "e\u0301cole"], ["МОСКВА и Тула", "москва", "ТУЛА"], ["ΑΘΗΝΑ", "αθηνα"], ["休暇の日数", "暇の日"], ["Ｆｕｌｌ width", "full"]]) {
+    await call("ada", `/api/conversations/${first.id}`, { method: "PATCH", body: { title } });
+    for (const q of found) assert.deepEqual((await mine("ada", `?q=${encodeURIComponent(q)}`)).map((c) => c.id), [first.id], `${title}: ${q}`);
+    assert.deepEqual(await mine("ada", "?q=zzz"), []);
+  }
+  await call("ada", `/api/conversations/${first.id}`, { method: "PATCH", body: { title: "Where do visitors park their cars?" } });
   const page = (await call("ada", "/api/conversations?limit=1")).json;
   const rest = (await call("ada", `/api/conversations?limit=1&before=${page.conversations[0].id}`)).json;
   assert.ok(page.next !== null && rest.next === null && rest.conversations[0].id === first.id);

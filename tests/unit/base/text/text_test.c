@@ -1,5 +1,6 @@
 #include "tests/unit/test.h"
 
+#include "base/buf.h"
 #include "base/text/text.h"
 
 static struct text_analyzer *analyzer;
@@ -440,15 +441,54 @@ static void test_measures(void **state)
     assert_int_equal(text_byte_offset(STR("ä字😀x"), 99), 10);
 }
 
+static void letters_are_folded(void **state)
+{
+    (void)state;
+    static const char *const rows[][2] = {
+        {"", ""},
+        {"Leave? 100% of_it", "leave? 100% of_it"},
+        {"Gr\xC3\xBC\xC3\x9F"
+         "e, \xC3\x89T\xC3\x89",
+         "grusse, ete"},
+        {"E\xCC\x81t\xC3\xA9", "ete"}, /* a combining accent */
+        {"\xD0\x9C\xD0\x9E\xD0\xA1\xD0\x9A", "\xD0\xBC\xD0\xBE\xD1\x81\xD0\xBA"}, /* MOSK */
+        {"\xCE\x91\xCE\x98\xCE\x97", "\xCE\xB1\xCE\xB8\xCE\xB7"},                 /* Greek */
+        {"\xEF\xBC\xA1\xEF\xBC\x91", "a1"},                                       /* full width */
+        {"a\xFF\xC3", "a"},
+    };
+    for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
+        struct buf out;
+        buf_init(&out, 4096);
+        text_fold(str_from(rows[i][0]), &out);
+        buf_char(&out, '\0');
+        assert_string_equal(rows[i][1], out.ptr);
+        buf_deinit(&out);
+    }
+    char many[1000];
+    struct buf out;
+    memset(many, 'A', sizeof many);
+    buf_init(&out, 4096);
+    text_fold((struct str){many, sizeof many}, &out);
+    assert_int_equal(sizeof many, out.len);
+    buf_deinit(&out);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_norms),           cmocka_unit_test(test_codes),
-        cmocka_unit_test(test_stems),           cmocka_unit_test(test_dense_scripts),
-        cmocka_unit_test(test_offsets),         cmocka_unit_test(test_function_words),
-        cmocka_unit_test(test_bad_bytes),       cmocka_unit_test(test_huge_words),
-        cmocka_unit_test(test_cache_overflows), cmocka_unit_test(test_same_spelling_two_languages),
-        cmocka_unit_test(test_detection),       cmocka_unit_test(test_grams),
+        cmocka_unit_test(letters_are_folded),
+        cmocka_unit_test(test_norms),
+        cmocka_unit_test(test_codes),
+        cmocka_unit_test(test_stems),
+        cmocka_unit_test(test_dense_scripts),
+        cmocka_unit_test(test_offsets),
+        cmocka_unit_test(test_function_words),
+        cmocka_unit_test(test_bad_bytes),
+        cmocka_unit_test(test_huge_words),
+        cmocka_unit_test(test_cache_overflows),
+        cmocka_unit_test(test_same_spelling_two_languages),
+        cmocka_unit_test(test_detection),
+        cmocka_unit_test(test_grams),
         cmocka_unit_test(test_measures),
     };
     return cmocka_run_group_tests(tests, setup, teardown);
