@@ -2,6 +2,8 @@
 
 #include <stdlib.h>
 
+#include "base/clock.h"
+
 struct lane_job {
     struct list link;
     uv_work_t req;
@@ -9,6 +11,9 @@ struct lane_job {
     lane_work_fn work;
     lane_done_fn done;
     void *job;
+    struct effort_use use;
+    bool measured;
+    int64_t cpu_us;
 };
 
 static void run_next(struct lane *l);
@@ -16,7 +21,9 @@ static void run_next(struct lane *l);
 static void on_work(uv_work_t *req)
 {
     struct lane_job *j = container_of(req, struct lane_job, req);
+    int64_t cpu = j->measured ? clock_thread_cpu_us() : 0;
     j->work(j->job);
+    j->cpu_us = j->measured ? clock_thread_cpu_us() - cpu : 0;
 }
 
 static void on_done(uv_work_t *req, int status)
@@ -24,12 +31,14 @@ static void on_done(uv_work_t *req, int status)
     (void)status; /* jobs are never cancelled once queued */
     struct lane_job *j = container_of(req, struct lane_job, req);
     struct lane *l = j->lane;
-    lane_done_fn done = j->done;
-    void *job = j->job;
-    free(j);
     l->running--;
     run_next(l); /* before done: done may free the lane's owner */
-    done(job);
+    effort_use_add(&j->use, j->cpu_us);
+    effort_enter(&j->use);
+    j->done(j->job);
+    effort_leave(&j->use);
+    effort_use_drop(&j->use);
+    free(j);
 }
 
 static void run_next(struct lane *l)
@@ -52,6 +61,12 @@ void lane_init(struct lane *l, uv_loop_t *loop, unsigned width, size_t max_queue
 enum status lane_submit(struct lane *l, lane_work_fn work, lane_done_fn done, void *job,
                         struct error *err)
 {
+    return lane_submit_for(l, NULL, work, done, job, err);
+}
+
+enum status lane_submit_for(struct lane *l, struct effort *effort, lane_work_fn work,
+                            lane_done_fn done, void *job, struct error *err)
+{
     if (l->running >= l->width && l->n_waiting >= l->max_queued) {
         return error_set(err, STATUS_BUSY, "too much work is waiting");
     }
@@ -59,7 +74,9 @@ enum status lane_submit(struct lane *l, lane_work_fn work, lane_done_fn done, vo
     if (j == NULL) {
         return error_set(err, STATUS_NO_MEMORY, "out of memory");
     }
-    *j = (struct lane_job){.lane = l, .work = work, .done = done, .job = job};
+    *j = (struct lane_job){
+        .lane = l, .work = work, .done = done, .job = job, .measured = effort != NULL};
+    effort_use_init(&j->use, effort);
     list_push(&l->waiting, &j->link);
     l->n_waiting++;
     run_next(l);

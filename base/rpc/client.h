@@ -67,6 +67,8 @@ struct rpc_request {
     struct deadline deadline;
     struct flow_in in;
     struct flow_out out;
+    struct effort_use use; /* on whose behalf */
+    uint64_t told_us;      /* what the callee has spent, as it said last */
     /* while waiting: what the REQUEST will say, and the messages after the first */
     char *tenant, *traceparent;
     uint8_t *caller;

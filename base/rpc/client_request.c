@@ -60,14 +60,22 @@ static void detach(struct rpc_request *r)
 static void free_when_idle(struct rpc_request *r)
 {
     if (r->phase == REQUEST_GONE && r->in_callback == 0) {
+        effort_use_drop(&r->use);
         free(r);
     }
+}
+
+static void before_callback(struct rpc_request *r)
+{
+    r->in_callback++;
+    effort_enter(&r->use);
 }
 
 /* true: r is gone and may be freed already */
 static bool after_callback(struct rpc_request *r)
 {
     bool gone = r->phase == REQUEST_GONE;
+    effort_leave(&r->use);
     r->in_callback--;
     free_when_idle(r);
     return gone;
@@ -79,7 +87,7 @@ void client_request_finish(struct rpc_request *r, enum status s, const char *tex
     error_set(&outcome, s, "%s",
               s == STATUS_OK || text == NULL || *text == '\0' ? status_text(s) : text);
     detach(r);
-    r->in_callback++;
+    before_callback(r);
     r->cb.on_finish(r, &outcome, r->data);
     (void)after_callback(r);
 }
@@ -289,6 +297,7 @@ struct rpc_request *rpc_client_start(struct rpc_client *c, const struct rpc_meth
     list_init(&r->turn);
     list_init(&r->wait);
     list_init(&r->pending);
+    effort_use_init(&r->use, o->effort);
     r->client = c;
     r->method = m;
     r->cb = *cb;
@@ -414,7 +423,7 @@ static void maybe_ready(struct rpc_request *r)
     }
     r->out.blocked = false;
     if (r->cb.on_ready != NULL) {
-        r->in_callback++;
+        before_callback(r);
         r->cb.on_ready(r, r->data);
         (void)after_callback(r);
     }
@@ -440,7 +449,7 @@ static enum status deliver(struct rpc_request *r, const uint8_t *body, size_t le
     if (s == STATUS_OK) {
         r->replied = true;
         if (r->cb.on_reply != NULL) {
-            r->in_callback++;
+            before_callback(r);
             r->cb.on_reply(r, m, r->data);
             *gone = after_callback(r);
         }
@@ -520,6 +529,15 @@ static enum status take_reply(struct rpc_request *r, const struct frame *f, bool
     return s;
 }
 
+/* What it has spent beyond what it said before. */
+static void take_spent(struct rpc_request *r, const Rpc__FrameHeader *h)
+{
+    if (h->has_cpu_us && h->cpu_us > r->told_us && h->cpu_us <= INT64_MAX) {
+        effort_use_add(&r->use, (int64_t)(h->cpu_us - r->told_us));
+        r->told_us = h->cpu_us;
+    }
+}
+
 static void take_end(struct rpc_request *r, const Rpc__FrameHeader *h)
 {
     r->over = true;
@@ -533,6 +551,9 @@ enum status client_request_frame(struct rpc_client *c, const struct frame *f, st
     const Rpc__FrameHeader *h = f->header;
     /* Frames of a request that we have just given up cross our CANCEL on the way: no fault. */
     struct rpc_request *r = idmap_get(&c->ids, h->has_id ? h->id : 0);
+    if (r != NULL && !r->over) {
+        take_spent(r, h);
+    }
     switch (h->kind) {
     case RPC__FRAME_KIND__MESSAGE:
         return r == NULL || r->over ? STATUS_OK : take_reply(r, f, h->has_end && h->end, err);

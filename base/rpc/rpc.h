@@ -19,6 +19,7 @@
 #include <uv.h>
 
 #include "base/arena.h"
+#include "base/effort.h"
 #include "base/rpc/caller.h"
 #include "base/rpc/peer.h"
 #include "base/status.h"
@@ -151,6 +152,9 @@ enum peer rpc_call_peer(const struct rpc_call *c);
 const char *rpc_call_tenant(const struct rpc_call *c);
 /* NULL when the call carries no caller; otherwise verified. Lives as long as the call. */
 const struct caller *rpc_call_caller(const struct rpc_call *c);
+/* Processor time spent on it, which its caller is told with each message and the end. Handlers run
+ * inside it; work on lanes is put there by lane_submit_for. Ends with the call. */
+struct effort *rpc_call_effort(struct rpc_call *c);
 int64_t rpc_call_deadline_ms(const struct rpc_call *c); /* clock_monotonic_ms time */
 /* Any thread. True once on_cancel has run or is due. */
 bool rpc_call_cancelled(const struct rpc_call *c);
@@ -180,6 +184,8 @@ struct rpc_options {
     uint32_t priority;       /* 0 interactive, 1 background */
     bool wait_for_ready;     /* wait for the peer until the deadline instead of failing at once while it
                                 is known to be down */
+    struct effort *effort;   /* on whose behalf: gets the time that the callee tells, and is entered in
+                                the callbacks; may end before the call. NULL: nobody's */
 };
 
 struct rpc_callbacks {
@@ -213,7 +219,8 @@ void rpc_request_cancel(struct rpc_request *r);
 /* Reply streams: hold further on_reply calls. */
 void rpc_request_pause(struct rpc_request *r);
 void rpc_request_resume(struct rpc_request *r);
-/* Options that pass a call's tenant, caller, trace, priority and time left on to the next service. */
-void rpc_options_from_call(const struct rpc_call *call, struct rpc_options *out);
+/* Options that pass a call's tenant, caller, trace, priority, effort and time left on to the next
+ * service. */
+void rpc_options_from_call(struct rpc_call *call, struct rpc_options *out);
 
 #endif

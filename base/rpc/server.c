@@ -155,7 +155,7 @@ static enum status open_call(struct server_conn *sc, const struct frame *f, stru
         }
     }
     if (c == NULL) {
-        return server_call_refuse(sc, h->id, priority, why.code, why.text)
+        return server_call_refuse(sc, h->id, priority, why.code, why.text, 0)
                    ? STATUS_OK
                    : error_set(err, STATUS_NO_MEMORY, "out of memory");
     }
@@ -586,7 +586,8 @@ void rpc_server_close(struct rpc_server *s, void (*on_closed)(void *data), void 
         {
             struct rpc_call *c = list_entry(call, struct rpc_call, link);
             if (c->listening) {
-                (void)server_call_refuse(sc, c->id, c->priority, STATUS_UNAVAILABLE, NULL);
+                (void)server_call_refuse(sc, c->id, c->priority, STATUS_UNAVAILABLE, NULL,
+                                         effort_cpu_us(&c->effort));
             }
         }
         if (sc->conn->phase != CONN_CLOSING) {
@@ -604,7 +605,7 @@ void rpc_server_stats(const struct rpc_server *s, struct rpc_server_stats *out)
     out->calls_now = s->calls_alive;
 }
 
-void rpc_options_from_call(const struct rpc_call *call, struct rpc_options *out)
+void rpc_options_from_call(struct rpc_call *call, struct rpc_options *out)
 {
     int64_t left = call->deadline.at_ms - clock_monotonic_ms();
     *out = (struct rpc_options){.timeout_ms = left < 1            ? 1
@@ -614,5 +615,6 @@ void rpc_options_from_call(const struct rpc_call *call, struct rpc_options *out)
                                 .caller = call->token,
                                 .caller_len = call->token_len,
                                 .traceparent = call->traceparent,
-                                .priority = call->priority};
+                                .priority = call->priority,
+                                .effort = &call->effort};
 }

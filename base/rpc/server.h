@@ -88,6 +88,8 @@ struct rpc_call {
     uint32_t priority;
     enum peer peer;
     struct arena arena;
+    struct effort effort;
+    struct effort_use own; /* of it: while the handler runs */
     const char *tenant;
     const char *traceparent;
     const uint8_t *token;
@@ -125,7 +127,7 @@ void server_call_on_due(struct deadline *d);
 /* server.c */
 /* Answers a call that never came to life. */
 bool server_call_refuse(struct server_conn *sc, uint32_t id, uint32_t priority, enum status s,
-                        const char *text);
+                        const char *text, int64_t cpu_us);
 void server_call_kick(struct rpc_server *s);
 
 #endif

@@ -42,6 +42,8 @@ struct rpc_call *server_call_new(struct server_conn *sc, const struct rpc_handle
     c->listening = true;
     arena_init(&c->arena, CALL_ARENA_MAX);
     c->tenant = "";
+    effort_init(&c->effort);
+    effort_use_init(&c->own, &c->effort);
     flow_in_init(&c->in, sc->conn->window);
     c->out.credit = sc->conn->peer_window;
     uint32_t ms = header->has_time_left_ms ? header->time_left_ms : h->method->timeout_ms;
@@ -82,13 +84,21 @@ void server_call_free(struct rpc_call *c)
         c->server->calls_alive--;
     }
     flow_in_drop(&c->in);
+    effort_end(&c->effort);
     arena_reset(&c->arena);
     free(c);
+}
+
+static void before_callback(struct rpc_call *c)
+{
+    c->in_callback++;
+    effort_enter(&c->own);
 }
 
 /* After each callback: true when the call is gone. */
 static bool after_callback(struct rpc_call *c)
 {
+    effort_leave(&c->own);
     if (--c->in_callback == 0 && c->finished) {
         server_call_free(c);
         return true;
@@ -105,12 +115,12 @@ static bool send_header(struct rpc_call *c, Rpc__FrameHeader *h, const ProtobufC
 
 static void send_end(struct rpc_call *c, enum status s, const char *text)
 {
-    (void)server_call_refuse(c->sc, c->id, c->priority, s, text);
+    (void)server_call_refuse(c->sc, c->id, c->priority, s, text, effort_cpu_us(&c->effort));
     forget_id(c);
 }
 
 bool server_call_refuse(struct server_conn *sc, uint32_t id, uint32_t priority, enum status s,
-                        const char *text)
+                        const char *text, int64_t cpu_us)
 {
     char copy[256];
     Rpc__FrameHeader h = RPC__FRAME_HEADER__INIT;
@@ -119,6 +129,8 @@ bool server_call_refuse(struct server_conn *sc, uint32_t id, uint32_t priority, 
     h.id = id;
     h.has_status = 1;
     h.status = (uint32_t)s;
+    h.has_cpu_us = cpu_us > 0;
+    h.cpu_us = cpu_us > 0 ? (uint64_t)cpu_us : 0;
     if (s != STATUS_OK) {
         /* The text may come from anywhere; one that is no string would cost us the connection. */
         const char *said = text == NULL ? status_text(s) : text;
@@ -157,7 +169,7 @@ static enum status deliver(struct rpc_call *c, const uint8_t *body, size_t len, 
     arena_init(&scratch, message_memory_max(len));
     enum status s = message_unpack(c->handler->method->request, body, len, &scratch, &m, err);
     if (s == STATUS_OK) {
-        c->in_callback++;
+        before_callback(c);
         c->known = true;
         c->handler->on_request(c, m);
         *gone = after_callback(c);
@@ -184,7 +196,7 @@ static void tell_end(struct rpc_call *c)
     }
     c->end_told = true;
     if (request_streams(c) && c->handler->on_end != NULL && !atomic_load(&c->cancelled)) {
-        c->in_callback++;
+        before_callback(c);
         c->known = true;
         c->handler->on_end(c);
         (void)after_callback(c);
@@ -258,7 +270,7 @@ static void maybe_ready(struct rpc_call *c)
     }
     c->out.blocked = false;
     if (c->handler->on_ready != NULL) {
-        c->in_callback++;
+        before_callback(c);
         c->handler->on_ready(c);
         (void)after_callback(c);
     }
@@ -291,7 +303,7 @@ static void server_call_cancel_because(struct rpc_call *c, enum status status, c
         list_remove(&c->turn);
         list_remove(&c->wait);
         if (c->handler->on_cancel != NULL) {
-            c->in_callback++;
+            before_callback(c);
             c->handler->on_cancel(c);
             (void)after_callback(c);
         }
@@ -350,6 +362,11 @@ int64_t rpc_call_deadline_ms(const struct rpc_call *c)
     return c->deadline.at_ms;
 }
 
+struct effort *rpc_call_effort(struct rpc_call *c)
+{
+    return &c->effort;
+}
+
 bool rpc_call_cancelled(const struct rpc_call *c)
 {
     return atomic_load(&c->cancelled);
@@ -364,6 +381,8 @@ static enum status send_reply(struct rpc_call *c, const ProtobufCMessage *m, boo
     h.id = c->id;
     h.has_end = last;
     h.end = last;
+    h.cpu_us = (uint64_t)effort_cpu_us(&c->effort);
+    h.has_cpu_us = h.cpu_us > 0;
     size_t len = protobuf_c_message_get_packed_size(m);
     if (len > message_max(c->handler->method)) {
         LOG_ERROR("reply over the limit", LOG_STR("method", c->handler->method->name),

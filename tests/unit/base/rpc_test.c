@@ -315,6 +315,47 @@ static void test_interactive_goes_first(void **state)
     assert_int_equal(all.interactive_at, 1);
 }
 
+/* What the callee and the caller's own callbacks took is the effort's, with every reply and at the
+ * end; one that ends before the call takes nothing and is touched by nobody. */
+static void test_effort(void **state)
+{
+    struct fixture *f = *state;
+    struct outcome o;
+    struct effort e;
+    struct effort gone;
+    Echo__EchoRequest q = ECHO__ECHO_REQUEST__INIT;
+    const struct rpc_options told = {.effort = &e};
+    const struct rpc_options lost = {.effort = &gone};
+    effort_init(&e);
+    int64_t before = 0;
+    for (uint32_t i = 0; i < 20; i++) {
+        assert_int_equal(call(f, f->client, &echo_echo_method, &told, i, &o), STATUS_OK);
+        assert_true(effort_cpu_us(&e) > before);
+        before = effort_cpu_us(&e);
+    }
+    q.has_replies = q.has_reply_bytes = 1;
+    q.replies = 200;
+    q.reply_bytes = 10000;
+    (void)start_method(f->client, &echo_down_method, &told, &q, &o);
+    while (o.replies < 100) {
+        (void)uv_run(&f->loop, UV_RUN_ONCE);
+    }
+    int64_t half = effort_cpu_us(&e);
+    assert_true(half > before);
+    turn_until(f, &o.done);
+    assert_true(effort_cpu_us(&e) > half);
+    effort_init(&gone);
+    (void)start_method(f->client, &echo_down_method, &lost, &q, &o);
+    while (o.replies == 0) {
+        (void)uv_run(&f->loop, UV_RUN_ONCE);
+    }
+    effort_end(&gone);
+    memset(&gone, 0xee, sizeof gone);
+    turn_until(f, &o.done);
+    assert_int_equal(o.replies, 200);
+    effort_end(&e);
+}
+
 int main(int argc, char **argv)
 {
     int exit_code;
@@ -334,6 +375,7 @@ int main(int argc, char **argv)
         WITH_SERVER(test_waits_no_longer_than_its_deadline),
         WITH_SERVER(test_close_ends_requests),
         WITH_SERVER(test_interactive_goes_first),
+        WITH_SERVER(test_effort),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
