@@ -4,6 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/money.h"
 #include "cli/command.h"
 #include "cli/http.h"
 #include "cli/term.h"
@@ -22,6 +23,7 @@ static void print_one(const json_t *s)
     const json_t *used = json_object_get(s, "used");
     const char *title = json_string_value(json_object_get(s, "title"));
     const char *team = json_string_value(json_object_get(s, "team"));
+    char amount[MONEY_CAP];
     (void)printf("%-6s ", json_string_value(json_object_get(s, "kind")));
     term_put_clean(stdout, json_string_value(json_object_get(s, "name")));
     if (title != NULL) {
@@ -37,15 +39,18 @@ static void print_one(const json_t *s)
     bool any = false;
     for (size_t i = 0; i < WORDS; i++) {
         double n = json_number_value(json_object_get(limits, words[i].field));
-        if (n > 0) {
-            any = true;
-            (void)printf(i + 1 == WORDS ? " %s %.2f" : " %s %.0f", words[i].name, n);
+        any = any || n > 0;
+        if (n > 0 && i + 1 == WORDS) {
+            money_text(amount, (int64_t)(n * 1e6 + 0.5));
+            (void)printf(" %s %s", words[i].name, amount);
+        } else if (n > 0) {
+            (void)printf(" %s %.0f", words[i].name, n);
         }
     }
-    (void)printf("%s; today %.0f tokens, %.0f bytes; this month %.2f\n", any ? "" : " no limit",
+    money_text(amount, json_integer_value(json_object_get(used, "cost_micro_this_month")));
+    (void)printf("%s; today %.0f tokens, %.0f bytes; this month %s\n", any ? "" : " no limit",
                  json_number_value(json_object_get(used, "tokens_today")),
-                 json_number_value(json_object_get(used, "upload_bytes_today")),
-                 json_number_value(json_object_get(used, "cost_micro_this_month")) / 1e6);
+                 json_number_value(json_object_get(used, "upload_bytes_today")), amount);
 }
 
 /* NAME=NUMBER, NAME=default, or team=NAME. */

@@ -2,6 +2,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "base/money.h"
 #include "cli/command.h"
 #include "cli/http.h"
 #include "cli/term.h"
@@ -9,6 +10,17 @@
 static double number(const json_t *o, const char *key)
 {
     return json_number_value(json_object_get(o, key));
+}
+
+struct amount {
+    char text[MONEY_CAP];
+};
+
+static struct amount money(const json_t *o, const char *key)
+{
+    struct amount a;
+    money_text(a.text, json_integer_value(json_object_get(o, key)));
+    return a;
 }
 
 static void print_group(const json_t *list, const char *title, const char *name)
@@ -21,13 +33,13 @@ static void print_group(const json_t *list, const char *title, const char *name)
         char shown[29];
         (void)snprintf(shown, sizeof(shown), "%s", text == NULL || text[0] == '\0' ? "-" : text);
         term_put_clean(stdout, shown);
-        (void)printf("%*s %6.1f%% %9.0f %12.0f %10.1f %10.1f %12.2f\n",
+        (void)printf("%*s %6.1f%% %9.0f %12.0f %10.3f %10.3f %12s\n",
                      (int)(sizeof(shown) - 1 - strlen(shown)), "", 100 * number(g, "share"),
                      number(g, "requests"),
                      number(g, "prompt_tokens") + number(g, "completion_tokens") +
                          number(g, "embedding_tokens"),
                      number(g, "cpu_us") / 1e6, number(g, "gpu_us") / 1e6,
-                     number(g, "cost_micro") / 1e6);
+                     money(g, "cost_micro").text);
     }
 }
 
@@ -37,9 +49,9 @@ static void print_capacity(const json_t *capacity)
     for (size_t i = 0; i < 2; i++) {
         const json_t *c = json_object_get(capacity, names[i]);
         if (c != NULL) {
-            (void)printf("%s: models used %.1f of %.0f hours, idle %.1f %%\n",
-                         i == 0 ? "CPU" : "GPU", number(c, "used_us") / 3.6e9,
-                         number(c, "capacity_us") / 3.6e9, 100 * number(c, "idle_share"));
+            (void)printf("%s: %.4f of %.0f hours used, idle %.2f %%\n", i == 0 ? "CPU" : "GPU",
+                         number(c, "used_us") / 3.6e9, number(c, "capacity_us") / 3.6e9,
+                         100 * number(c, "idle_share"));
         }
     }
 }
@@ -48,12 +60,11 @@ static void print_report(const json_t *r)
 {
     const json_t *totals = json_object_get(r, "totals");
     const json_t *advice = json_object_get(r, "advice");
-    (void)printf("%s, tenant %s: %.0f requests, %.2f %s (%.2f elsewhere, %.2f storage)\n",
+    (void)printf("%s, tenant %s: %.0f requests, %s %s (%s elsewhere, %s storage)\n",
                  json_string_value(json_object_get(r, "month")),
                  json_string_value(json_object_get(r, "tenant")), number(totals, "requests"),
-                 number(totals, "all_micro") / 1e6,
-                 json_string_value(json_object_get(r, "currency")),
-                 number(totals, "external_micro") / 1e6, number(totals, "storage_micro") / 1e6);
+                 money(totals, "all_micro").text, json_string_value(json_object_get(r, "currency")),
+                 money(totals, "external_micro").text, money(totals, "storage_micro").text);
     print_capacity(json_object_get(r, "capacity"));
     print_group(json_object_get(r, "teams"), "team", "team");
     print_group(json_object_get(r, "users"), "user", "name");

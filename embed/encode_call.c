@@ -34,6 +34,7 @@ struct encode_call {
 static void encode_finish(struct encode_call *c)
 {
     struct embed *e = c->embed;
+    effort_add(rpc_call_effort(c->call), c->cpu_us);
     if (c->error.code == STATUS_OK) {
         struct lsa_info info = {0};
         if (c->fit != NULL) {

@@ -74,6 +74,7 @@ static void rerank_done(void *job)
 {
     struct rerank_call *c = job;
     struct embed *e = c->embed;
+    effort_add(rpc_call_effort(c->call), c->cpu_us);
     if (c->error.code == STATUS_OK) {
         Em__RerankReply reply = EM__RERANK_REPLY__INIT;
         reply.model = c->model;

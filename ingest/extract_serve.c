@@ -5,6 +5,7 @@
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <sys/signalfd.h>
 #include <sys/socket.h>
 #include <sys/syscall.h>
@@ -117,6 +118,11 @@ static void stop(struct server *s, uint32_t id)
     }
 }
 
+static uint64_t micro(const struct timeval *t)
+{
+    return (uint64_t)t->tv_sec * 1000000 + (uint64_t)t->tv_usec;
+}
+
 static enum status reap(struct server *s, struct error *err)
 {
     struct signalfd_siginfo said;
@@ -124,7 +130,8 @@ static enum status reap(struct server *s, struct error *err)
     (void)!read(s->children, &said, sizeof said);
     for (;;) {
         int status = 0;
-        pid_t pid = waitpid(-1, &status, WNOHANG);
+        struct rusage spent = {0};
+        pid_t pid = wait4(-1, &status, WNOHANG, &spent);
         struct reader *r = pid > 0 ? reader_of(s, pid, 0) : NULL;
         if (pid <= 0 || st != STATUS_OK) {
             return st;
@@ -138,6 +145,8 @@ static enum status reap(struct server *s, struct error *err)
         end.exit_code = end.has_exit_code ? (uint32_t)WEXITSTATUS(status) : 0;
         end.has_signal = WIFSIGNALED(status);
         end.signal = end.has_signal ? (uint32_t)WTERMSIG(status) : 0;
+        end.has_cpu_us = true;
+        end.cpu_us = micro(&spent.ru_utime) + micro(&spent.ru_stime);
         r->pid = 0;
         st = tell(s, &end, err);
     }

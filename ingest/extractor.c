@@ -71,6 +71,7 @@ static void free_extraction(struct extraction *x)
     if (x->fd >= 0) {
         close(x->fd);
     }
+    effort_use_drop(&x->use);
     buf_deinit(&x->in);
     buf_deinit(&x->png);
     arena_reset(&x->own);
@@ -161,6 +162,7 @@ static void on_reader_ended(struct started *s, const struct reader_end *end)
     struct extraction *x = container_of(s, struct extraction, reader);
     x->exited = true;
     x->end = *end;
+    effort_use_add(&x->use, end->cpu_us);
     if (!x->failed) {
         (void)snprintf(x->err.text, sizeof x->err.text, "%s", end->error);
     }
@@ -199,6 +201,7 @@ static void on_alloc(uv_handle_t *h, size_t suggested, uv_buf_t *out)
 static void on_out(uv_stream_t *s, ssize_t n, const uv_buf_t *b)
 {
     struct extraction *x = s->data;
+    effort_enter(&x->use);
     if (n > 0 && !x->failed) {
         struct error e;
         if (extraction_take(x, b->base, (size_t)n, &e) != STATUS_OK) {
@@ -210,6 +213,7 @@ static void on_out(uv_stream_t *s, ssize_t n, const uv_buf_t *b)
             (void)uv_read_stop(s);
         }
     }
+    effort_leave(&x->use);
     if (n < 0) {
         (void)uv_read_stop(s);
         x->out_ended = true;
@@ -244,6 +248,13 @@ static void go_on(struct extraction *x)
 void extractor_go_on(struct extraction *x)
 {
     go_on(x);
+}
+
+void extraction_for(struct extraction *x, struct effort *e)
+{
+    if (x != NULL) {
+        effort_use_init(&x->use, e);
+    }
 }
 
 void extractor_fail(struct extraction *x, const struct error *why)

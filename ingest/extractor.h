@@ -33,6 +33,9 @@ size_t extractor_places(const struct settings *settings);
 enum status extractor_pool_new(uv_loop_t *loop, const struct settings *settings, const char *program,
                                struct extractor_pool **out, struct error *err) MUST_CHECK;
 void extractor_pool_close(struct extractor_pool *p, void (*on_closed)(void *data), void *data);
+/* The processor time of x, its reader's and ours, is for e's; x NULL is fine. */
+struct effort;
+void extraction_for(struct extraction *x, struct effort *e);
 /* Extract from fd (takes it; read from its start). format: as format_detect names it, static. done runs
  * once, later, on the loop; out is valid for as long as a is. Queues when all workers are busy (bounded: BUSY). NULL with err set when it could not start. */
 typedef void (*extract_done_fn)(const struct error *err, const struct extracted *out, void *data);

@@ -4,6 +4,7 @@
 #define CARREL_INGEST_EXTRACTOR_INTERNAL_H
 
 #include "base/buf.h"
+#include "base/effort.h"
 #include "base/list.h"
 #include "base/tessdata.h"
 #include "ingest/extractor.h"
@@ -65,6 +66,7 @@ struct extraction {
     struct extract_members members;
     struct buf png;
     float width, height;
+    struct effort_use use;
     extract_done_fn done;
     render_done_fn rendered;
     void *data;

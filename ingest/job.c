@@ -19,9 +19,9 @@ struct rpc_client *job_store(const struct job *j)
     return service_client(j->t->in->svc, PEER_VECTORSTORE);
 }
 
-void job_options(const struct job *j, struct rpc_options *o)
+void job_options(struct job *j, struct rpc_options *o)
 {
-    *o = (struct rpc_options){.tenant = j->t->id, .priority = 1};
+    *o = (struct rpc_options){.tenant = j->t->id, .priority = 1, .effort = &j->effort};
 }
 
 /* ---- the end ---- */
@@ -88,6 +88,7 @@ static void job_end(struct job *j)
     } else if (j->outcome == OUTCOME_MOVED) {
         recut_look(recut); /* perhaps into a collection that is cut otherwise */
     }
+    effort_end(&j->effort);
     arena_reset(&j->arena);
     free(j);
     job_extract_next(in);
@@ -107,6 +108,10 @@ static enum status run_record(struct journal *jl, struct journal_op *op, struct 
     struct job *j = container_of(op, struct job, op);
     const struct file_row *r = &j->row;
     struct job_result result;
+    enum status noted = journal_worked(jl, r, j->outcome == OUTCOME_DONE, j->cpu_us, err);
+    if (noted != STATUS_OK) {
+        return noted;
+    }
     if (j->outcome == OUTCOME_FAILED && r->access == NULL) {
         /* no store has it, but lists and events tell of it: only to who could have read it */
         const char *access = NULL;
@@ -233,6 +238,7 @@ void job_record(struct job *j)
         j->view = access_view_take(j->t);
     }
     j->in_lane = true;
+    j->cpu_us = effort_cpu_us(&j->effort);
     j->op.run = run_record;
     j->op.done = record_done;
     journal_submit(&j->t->journal, &j->op);
@@ -347,7 +353,7 @@ enum status job_look(struct job *j, void (*done)(void *data))
     access_view_release(&j->view);
     j->view = access_view_take(j->t);
     j->share = (struct share_readers){.asked = false};
-    enum status s = lane_submit(&j->t->in->work, look_work, done, j, &j->err);
+    enum status s = lane_submit_for(&j->t->in->work, &j->effort, look_work, done, j, &j->err);
     j->in_lane = s == STATUS_OK;
     return s;
 }
@@ -433,6 +439,7 @@ struct job *job_start(struct tenant *t, const struct file_row *row)
     if (j == NULL) {
         return NULL;
     }
+    effort_init(&j->effort);
     arena_init(&j->arena, ARENA_BASE + 3 * ((size_t)t->in->settings->extract.output_mb << 20));
     j->t = t;
     j->snap.fd = -1;

@@ -67,6 +67,8 @@ struct job {
     enum job_phase phase;
     enum job_outcome outcome;
     struct arena arena;
+    struct effort effort; /* processor time of this attempt, */
+    int64_t cpu_us;       /* as it is written down */
     uint64_t charged;   /* bytes of its original */
     bool leaves;        /* nothing of it is read: job_begin has it removed */
     bool large;         /* for turns.h; counted in in->active_large, its bytes in active_bytes */

@@ -20,7 +20,7 @@ void job_store_unasked(struct job *j);
 const char *job_notes(struct arena *a, const char *one, const char *other);
 
 struct rpc_client *job_store(const struct job *j);
-void job_options(const struct job *j, struct rpc_options *o);
+void job_options(struct job *j, struct rpc_options *o);
 /* Whether the rules are others than those by which job_look asked the share: its answer, names of
  * groups that are theirs, is worth nothing then, and it is asked again. */
 bool job_rules_changed(struct job *j);

@@ -227,6 +227,7 @@ static enum status start_page(struct ocr_reading *r, struct page_task *task, str
     if (s == STATUS_OK) {
         task->extraction = extractor_ocr(in->pool, fd, &q, &j->arena, on_page, task, err);
         s = task->extraction == NULL ? err->code : STATUS_OK;
+        extraction_for(task->extraction, &j->effort);
     }
     if (s == STATUS_OK) {
         in->pages_running++;
@@ -355,7 +356,7 @@ void job_ocr(struct job *j, const struct extracted *out)
         without(j, "reading them is turned off (ocr.enabled)");
     } else {
         j->in_lane = true;
-        if (lane_submit(&in->work, look_work, look_done, j, &j->err) != STATUS_OK) {
+        if (lane_submit_for(&in->work, &j->effort, look_work, look_done, j, &j->err) != STATUS_OK) {
             j->in_lane = false;
             job_finish(j, OUTCOME_HELD);
         }

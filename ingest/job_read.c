@@ -202,7 +202,7 @@ enum status job_snapshot(struct job *j)
 {
     j->phase = JOB_SNAPSHOT;
     j->in_lane = true;
-    enum status s = lane_submit(&j->t->in->work, snapshot_work, snapshot_done, j, &j->err);
+    enum status s = lane_submit_for(&j->t->in->work, &j->effort, snapshot_work, snapshot_done, j, &j->err);
     j->in_lane = s == STATUS_OK;
     return s;
 }
@@ -245,7 +245,7 @@ void job_chunk(struct job *j)
 {
     j->phase = JOB_CHUNK;
     j->in_lane = true;
-    if (lane_submit(&j->t->in->work, chunk_work, chunk_done, j, &j->err) != STATUS_OK) {
+    if (lane_submit_for(&j->t->in->work, &j->effort, chunk_work, chunk_done, j, &j->err) != STATUS_OK) {
         j->in_lane = false;
         job_finish(j, OUTCOME_HELD);
     }
@@ -313,6 +313,7 @@ static void job_extract(struct job *j)
     j->extraction = job_is_container(j) ? job_unpack(j, fd, on_extracted)
                                         : extractor_start(in->pool, fd, j->format, &j->arena,
                                                           on_extracted, j, &j->err);
+    extraction_for(j->extraction, &j->effort);
     if (j->extraction == NULL && j->err.code == STATUS_BUSY) {
         j->counted = false;
         job_finish(j, OUTCOME_RETRY);

@@ -178,7 +178,7 @@ static void on_text_end(struct rpc_request *r, const struct error *err, void *da
     }
     j->phase = JOB_CHUNK;
     j->in_lane = true;
-    if (lane_submit(&j->t->in->work, cut_work, cut_done, j, &j->err) != STATUS_OK) {
+    if (lane_submit_for(&j->t->in->work, &j->effort, cut_work, cut_done, j, &j->err) != STATUS_OK) {
         j->in_lane = false;
         job_finish(j, OUTCOME_HELD);
     }

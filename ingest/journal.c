@@ -94,6 +94,14 @@ static const struct db_migration migrations[] = {
          " INSERT INTO events(kind,document,at_ms) VALUES(2,new.document,new.changed_ms);"
          " UPDATE files SET told=NULL WHERE id=new.id;"
          " DELETE FROM events WHERE seq<=(SELECT max(seq) FROM events)-50000; END;"},
+    /* journal_worked.c */
+    {12, "CREATE TABLE owners(file INTEGER PRIMARY KEY, user TEXT NOT NULL, key TEXT NOT NULL,"
+         " team TEXT NOT NULL) STRICT;"
+         "CREATE TRIGGER owners_gone AFTER DELETE ON files BEGIN"
+         " DELETE FROM owners WHERE file=old.id; END;"
+         "CREATE TABLE worked(seq INTEGER PRIMARY KEY AUTOINCREMENT, day INTEGER NOT NULL,"
+         " collection TEXT NOT NULL, ready INTEGER NOT NULL, cpu_us INTEGER NOT NULL,"
+         " user TEXT NOT NULL, key TEXT NOT NULL, team TEXT NOT NULL) STRICT;"},
 };
 
 sqlite3 *journal_db(struct journal *j)

@@ -304,6 +304,28 @@ enum status journal_events(struct journal *j, uint64_t after, size_t limit, stru
 /* The number of the last one ever; 0: none. */
 enum status journal_events_last(struct journal *j, uint64_t *out, struct error *err) MUST_CHECK;
 
+/* ---- what reading documents costs (journal_worked.c) ---- */
+
+struct journal_owner { /* ids of serve's; "" none */
+    const char *user, *key, *team;
+};
+/* It was uploaded by them. */
+enum status journal_owned(struct journal *j, int64_t id, const struct journal_owner *owner,
+                          struct error *err) MUST_CHECK;
+/* An attempt at this row has ended. Charged to who uploaded it, or what it lies in. */
+enum status journal_worked(struct journal *j, const struct file_row *row, bool ready,
+                           int64_t cpu_us, struct error *err) MUST_CHECK;
+struct journal_work {
+    uint64_t seq;
+    int64_t day, cpu_us;
+    bool ready;
+    const char *collection;
+    struct journal_owner owner;
+};
+/* Forgets those up to `after`; the next ones. */
+enum status journal_worked_page(struct journal *j, uint64_t after, size_t limit, struct arena *a,
+                                struct journal_work **out, size_t *n, struct error *err) MUST_CHECK;
+
 /* ---- agreeing with the store ---- */
 
 /* A document that the store has, remembered as seen; the counter stays above its sequence. Unknown

@@ -16,6 +16,7 @@
 #include "ingest/migrate.h"
 #include "ingest/progress.h"
 #include "ingest/stored.h"
+#include "ingest/worked.h"
 #include "ingest/queue.h"
 #include "ingest/sources.h"
 
@@ -32,6 +33,7 @@ static const struct rpc_handler handlers[] = {
     {.method = &ig_get_method, .on_request = documents_get},
     {.method = &ig_events_method, .on_request = documents_events},
     {.method = &ig_progress_method, .on_request = progress_tell},
+    {.method = &ig_worked_method, .on_request = worked_tell, .on_cancel = worked_cancel},
     {.method = &ig_stored_method, .on_request = stored_tell, .on_cancel = stored_cancel},
     {.method = &ig_pause_method, .on_request = progress_pause, .on_cancel = progress_pause_cancel},
     {.method = &ig_list_sources_method, .on_request = sources_list},

@@ -99,6 +99,7 @@ static void take_end(struct starter *t, const uint8_t *packed, size_t n)
         struct reader_end end = {
             .exit_code = m->exit_code,
             .signal = (int)m->signal,
+            .cpu_us = m->has_cpu_us && m->cpu_us <= INT64_MAX ? (int64_t)m->cpu_us : 0,
             .error = m->error == NULL ? "" : m->error,
         };
         t->crashed = t->crashed || (m->has_signal && m->signal != 0);

@@ -17,6 +17,7 @@ struct reader_end {
     bool lost; /* the starter is gone, and the reader with it */
     int64_t exit_code;
     int signal;        /* 0: none */
+    int64_t cpu_us;    /* of the reader and the tools that it ran */
     const char *error; /* it could not be started; "" otherwise. Valid during the call */
 };
 

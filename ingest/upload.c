@@ -14,6 +14,8 @@
 #include "ingest/queue.h"
 #include "ingest/quota.h"
 
+#define OWNER_CAP 65
+
 struct upload {
     struct rpc_call *call;
     struct tenant *t;
@@ -23,6 +25,7 @@ struct upload {
     char temp[64];
     char *path; /* NULL until the first message */
     size_t path_len;
+    char user[OWNER_CAP], key[OWNER_CAP], team[OWNER_CAP]; /* to whom it is charged */
     bool replace, placed;
     uint64_t received, max;
     uint64_t replaced; /* bytes of the file that it takes the place of; written by the lane */
@@ -207,6 +210,10 @@ static enum status first_message(struct upload *u, const Ig__UploadRequest *q)
     u->path[path.len] = '\0';
     u->path_len = path.len;
     u->replace = q->has_replace && q->replace;
+    const struct caller *who = rpc_call_caller(u->call);
+    (void)snprintf(u->user, sizeof u->user, "%s", who == NULL ? "" : who->user);
+    (void)snprintf(u->key, sizeof u->key, "%s", q->key == NULL ? "" : q->key);
+    (void)snprintf(u->team, sizeof u->team, "%s", q->team == NULL ? "" : q->team);
     return STATUS_OK;
 }
 
@@ -289,6 +296,10 @@ static enum status run_look(struct journal *j, struct journal_op *op, struct err
     enum status s = journal_check(j, u->t->disk, path_of(u), 1, &found, &more, err);
     if (s == STATUS_OK) {
         s = journal_get_path(j, path_of(u), &u->arena, &u->row, err);
+    }
+    if (s == STATUS_OK) {
+        struct journal_owner owner = {u->user, u->key, u->team};
+        s = journal_owned(j, u->row.id, &owner, err);
     }
     return s;
 }

@@ -43,6 +43,7 @@ static const struct db_migration migrations[] = {
     {12, JOBS_SCHEMA},
     {13, UPLOADS_SCHEMA},
     {14, WEBHOOKS_SCHEMA_2},
+    {15, BOOKS_WORK_SCHEMA},
 };
 
 struct tenant_db { /* touched by the lane's work only */

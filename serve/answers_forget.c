@@ -189,15 +189,19 @@ static enum status drop_named(sqlite3 *db, struct forgetting *f, struct error *e
 static enum status drop_collections(sqlite3 *db, struct forgetting *f, struct error *err)
 {
     static const char *const sql[] = {"DELETE FROM stored_days WHERE collection = ?1",
-                                      "DELETE FROM found_days WHERE collection = ?1"};
+                                      "DELETE FROM found_days WHERE collection = ?1",
+                                      "DELETE FROM worked_days WHERE collection = ?1"};
     sqlite3_stmt *st = NULL;
     bool row = false;
     enum status s = db_prepare(
-        db, "SELECT collection FROM stored_days UNION SELECT collection FROM found_days", &st, err);
+        db,
+        "SELECT collection FROM stored_days UNION SELECT collection FROM found_days"
+        " UNION SELECT collection FROM worked_days",
+        &st, err);
     while (s == STATUS_OK && (s = db_row(st, &row, err)) == STATUS_OK && row) {
         bool named = false;
         s = answers_named_in(f->subjects, db_column(st, 0), &named, err);
-        for (int i = 0; named && s == STATUS_OK && i < 2; i++) {
+        for (int i = 0; named && s == STATUS_OK && i < 3; i++) {
             sqlite3_stmt *drop = NULL;
             struct str name = db_column(st, 0);
             s = db_prepare(db, sql[i], &drop, err);

@@ -166,7 +166,7 @@ static void on_encoded(struct request *q, const ProtobufCMessage *m, const struc
     e->done += count;
     e->tokens += reply->tokens;
     e->cut += reply->has_cut ? reply->cut : 0;
-    fair_add_embedded(q, e->answered, reply->tokens, reply->cpu_us);
+    fair_add_embedded(q, e->answered, reply->tokens);
     if (e->done == e->n) {
         answer(q);
     } else {

@@ -111,7 +111,7 @@ static void on_read(struct request *q, const ProtobufCMessage *m, const struct e
     }
     r->tokens += reply->tokens;
     r->model = reply->model;
-    fair_add_embedded(q, reply->model, reply->tokens, reply->cpu_us);
+    fair_add_embedded(q, reply->model, reply->tokens);
     if (r->done == r->n) {
         answer(q);
     } else {
@@ -147,8 +147,7 @@ static bool taken(struct request *q, const Em__EncodeReply *reply, size_t n,
         return false;
     }
     r->tokens += reply->tokens;
-    fair_add_embedded(q, reply->encoder[0] == '\0' ? MODEL_HASHED : reply->encoder, reply->tokens,
-                      reply->cpu_us);
+    fair_add_embedded(q, reply->encoder[0] == '\0' ? MODEL_HASHED : reply->encoder, reply->tokens);
     return true;
 }
 

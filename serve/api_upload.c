@@ -200,6 +200,7 @@ static bool begin_file(struct request *q, struct str name)
     first.path = pb_bytes(buf_view(&path));
     first.has_replace = true;
     first.replace = u->replace;
+    fair_owner(q, &first.key, &first.team);
     u->path[0] = '\0';
     u->ending = false;
     u->rpc = api_start(q, PEER_INGEST, &ig_upload_method, 0, &first.base, &how);

@@ -242,16 +242,9 @@ static bool whence(struct request *q, bool *by_proxy)
     return readable;
 }
 
-void serve_on_request(struct http_request *r, void *serve)
+static void take_request(struct serve *s, struct http_request *r, struct request *q)
 {
-    struct serve *s = serve;
-    struct request *q = api_request_new(s, r);
     bool by_proxy;
-    r->route = "none";
-    if (q == NULL) {
-        http_respond_error(r, 503, "server_error", NULL, "no_memory", "Out of memory.");
-        return;
-    }
     if (!whence(q, &by_proxy)) {
         api_error(q, 400, NULL, "bad_forwarded",
                   "A proxy's X-Forwarded-For and Forwarded name no address, or two of them: let it "
@@ -286,6 +279,20 @@ void serve_on_request(struct http_request *r, void *serve)
     }
 }
 
+void serve_on_request(struct http_request *r, void *serve)
+{
+    struct request *q = api_request_new(serve, r);
+    struct effort_use work;
+    r->route = "none";
+    if (q == NULL) {
+        http_respond_error(r, 503, "server_error", NULL, "no_memory", "Out of memory.");
+        return;
+    }
+    api_work_begin(q, &work);
+    take_request(serve, r, q);
+    api_work_end(&work);
+}
+
 void serve_on_done(struct http_request *r, int status, void *serve)
 {
     struct serve *s = serve;
@@ -300,6 +307,7 @@ void serve_on_done(struct http_request *r, int status, void *serve)
         api_cancel_calls(q);
         share_leave(s->share, &q->place);
         fair_done(q, status);
+        effort_end(&q->effort);
         audit_over(q, status);
         jsonr_free(q->body);
         jsonr_free(q->translated);

@@ -82,6 +82,7 @@ struct rpc_request *api_start(struct request *q, enum peer target, const struct 
         .tenant = q->who == NULL ? NULL : q->who->tenant,
         .caller = q->token,
         .caller_len = q->token_len,
+        .effort = &q->effort,
     };
     struct rpc_client *client = service_client(q->serve->svc, target);
     if (c == NULL || client == NULL) {
@@ -143,10 +144,23 @@ struct request *api_request_new(struct serve *s, struct http_request *http)
     if (q != NULL) {
         *q = (struct request){.http = http, .serve = s, .arena = &http->arena};
         buf_init(&q->out, OUT_MAX);
+        effort_init(&q->effort);
         http->data = q;
         http->on_abort = on_abort;
     }
     return q;
+}
+
+void api_work_begin(struct request *q, struct effort_use *u)
+{
+    effort_use_init(u, &q->effort);
+    effort_enter(u);
+}
+
+void api_work_end(struct effort_use *u)
+{
+    effort_leave(u);
+    effort_use_drop(u);
 }
 
 /* ---- answers
@@ -256,13 +270,15 @@ static void on_turn(struct share_place *p)
 {
     struct request *q = container_of(p, struct request, place);
     struct json_wait *w = q->op;
+    struct effort_use work;
     q->op = NULL;
+    api_work_begin(q, &work);
     w->then(q, q->body);
+    api_work_end(&work);
 }
 
-static void on_body(struct http_request *http, struct str text)
+static void read_body(struct request *q, struct str text)
 {
-    struct request *q = http->data;
     struct json_wait *w = q->op;
     struct error err;
     if (jsonr_read(text, &q->body, &err) != STATUS_OK) {
@@ -277,6 +293,15 @@ static void on_body(struct http_request *http, struct str text)
         api_error(q, 429, NULL, "rate_limit_exceeded",
                   "Too many searches of this tenant are waiting already: try again shortly.");
     }
+}
+
+static void on_body(struct http_request *http, struct str text)
+{
+    struct request *q = http->data;
+    struct effort_use work;
+    api_work_begin(q, &work);
+    read_body(q, text);
+    api_work_end(&work);
 }
 
 void api_read_json(struct request *q, void (*then)(struct request *q, const struct json *body))

@@ -51,6 +51,7 @@ struct request {
     struct json *translated; /* the body in another API's words; likewise */
     struct buf out;          /* an answer being put together; freed with the request */
     struct api_call calls[REQUEST_CALLS_MAX];
+    struct effort effort;     /* processor time: ours and that of the services asked */
     struct fair_use use;      /* limits it counts for, and what it used */
     struct share_place place; /* where tenants take turns */
     struct audit_call audit;  /* what its record says; serve/audit/gate.h */
@@ -66,6 +67,9 @@ void api_note_uses(struct serve *s);
 
 /* dispatch.c: 403, with what is missing: the role, or a scope of the key */
 void api_refuse(struct request *q, unsigned roles, unsigned scopes);
+/* The loop works for this request between these; it may end meanwhile. */
+void api_work_begin(struct request *q, struct effort_use *u);
+void api_work_end(struct effort_use *u);
 /* work.c: op, of the arena, on a lane of serve's, then `done` on the loop, also when the client has
  * gone meanwhile (http_request_gone): what the database has got counts. err: what work gave. BUSY
  * is answered here.

@@ -245,6 +245,9 @@ static enum status serve_open(struct service *svc, struct error *err)
         st = storage_start(svc, s->auth, s->answers, s->fair, &s->storage, err);
     }
     if (st == STATUS_OK) {
+        st = worked_start(svc, s->auth, s->answers, s->fair, &s->worked, err);
+    }
+    if (st == STATUS_OK) {
         st = share_open(svc->loop, cores(), &s->share, err);
     }
     if (st == STATUS_OK) {
@@ -316,11 +319,18 @@ static void on_fair_closed(void *data)
     audit_close(s->audit, on_audit_closed, s);
 }
 
+static void on_worked_stopped(void *data)
+{
+    struct serve *s = data;
+    s->worked = NULL;
+    fair_close(s->fair, on_fair_closed, s);
+}
+
 static void on_storage_stopped(void *data)
 {
     struct serve *s = data;
     s->storage = NULL;
-    fair_close(s->fair, on_fair_closed, s);
+    worked_stop(s->worked, on_worked_stopped, s);
 }
 
 void serve_admin_done(struct serve *s)

@@ -14,6 +14,7 @@
 #include "serve/share.h"
 #include "serve/usage/fair.h"
 #include "serve/usage/storage.h"
+#include "serve/usage/worked.h"
 #include "serve/webhooks.h"
 
 #define STATUS_CLASSES 6
@@ -34,6 +35,7 @@ struct serve {
     struct fair *fair;       /* limits, and who used what */
     struct jobs *jobs;       /* NULL once closed */
     struct storage *storage; /* what documents take, a day */
+    struct worked *worked;   /* what reading them cost */
     struct oidc *oidc;       /* NULL: no provider is configured */
     struct ldap_ways *ldap;  /* NULL: no directory is configured */
     struct audit *audit;

@@ -244,6 +244,7 @@ static void start_upload(struct request *q)
     struct api_call how = {.on_reply = on_stored, .on_ready = on_ready, .on_finish = on_upload_end};
     first.has_path = true;
     first.path = pb_bytes(str_from(a->path));
+    fair_owner(q, &first.key, &first.team);
     a->at_end = a->ending = false;
     a->piece_len = 0;
     a->rpc = api_start(q, PEER_INGEST, &ig_upload_method, 0, &first.base, &how);

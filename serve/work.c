@@ -38,7 +38,7 @@ void api_on_lane(struct request *q, struct lane *lane, void *op,
     }
     *w = (struct work){.q = q, .work = work, .done = done, .op = op};
     http_request_hold(q->http);
-    if (lane_submit(lane, on_work, on_done, w, &w->err) != STATUS_OK) {
+    if (lane_submit_for(lane, &q->effort, on_work, on_done, w, &w->err) != STATUS_OK) {
         http_request_release(q->http);
         api_fail(q, &w->err);
     }

@@ -108,7 +108,8 @@ static void op_run(struct op *op)
     if (op->row->lane == OP_SEALS) {
         tenant_purge_waits(t, true);
     }
-    enum status st = lane_submit(lane, on_work, stream ? on_page_done : on_unary_done, op, &err);
+    enum status st = lane_submit_for(lane, rpc_call_effort(op->call), on_work,
+                                     stream ? on_page_done : on_unary_done, op, &err);
     if (st != STATUS_OK) {
         if (op->row->lane == OP_SEALS) {
             tenant_purge_waits(t, false);

@@ -453,7 +453,7 @@ static void upload_done(void *job);
 static void upload_go(struct upload *u, struct lane *lane, lane_work_fn work, lane_done_fn done)
 {
     struct error err;
-    enum status s = lane_submit(lane, work, done, u, &err);
+    enum status s = lane_submit_for(lane, rpc_call_effort(u->op->call), work, done, u, &err);
     if (s != STATUS_OK) {
         u->op->working = false;
         upload_fail(u, s, err.text);

@@ -180,9 +180,10 @@ static enum status store_one(sqlite3 *db, const struct book_stored *b, int64_t d
 static enum status drop_days(sqlite3 *db, int64_t before, struct error *err)
 {
     static const char *const sql[] = {"DELETE FROM stored_days WHERE day < ?1",
-                                      "DELETE FROM found_days WHERE day < ?1"};
+                                      "DELETE FROM found_days WHERE day < ?1",
+                                      "DELETE FROM worked_days WHERE day < ?1"};
     enum status s = STATUS_OK;
-    for (int i = 0; s == STATUS_OK && i < 2; i++) {
+    for (int i = 0; s == STATUS_OK && i < 3; i++) {
         sqlite3_stmt *st = NULL;
         s = db_prepare(db, sql[i], &st, err);
         if (s == STATUS_OK) {

@@ -67,6 +67,32 @@ struct books_storing {
 #define BOOKS_STORED_DAYS 400
 enum status books_store(sqlite3 *db, void *data, struct error *err) MUST_CHECK;
 
+/* What reading documents cost: BOOKS_WORK_SCHEMA is a migration too. In the days' sums it is the
+ * use of BOOKS_DOCUMENTS, by no request, so that it is in every sum that a report makes. */
+#define BOOKS_WORK_SCHEMA                                                                          \
+    "CREATE TABLE worked_days(day INTEGER NOT NULL, collection TEXT NOT NULL,"                     \
+    " documents INTEGER NOT NULL, cpu_us INTEGER NOT NULL, micro INTEGER NOT NULL,"                \
+    " PRIMARY KEY(day, collection)) STRICT, WITHOUT ROWID;"                                        \
+    "CREATE TABLE worked_seen(one INTEGER PRIMARY KEY CHECK(one = 1), seq INTEGER NOT NULL)"       \
+    " STRICT;"
+#define BOOKS_DOCUMENTS "(documents)"
+
+struct book_work { /* an attempt at a document */
+    int64_t seq, day, documents, cpu_us, micro;
+    char collection[256];
+    char user[METER_NAME_CAP], key[METER_NAME_CAP], team[METER_NAME_CAP];
+};
+
+struct books_working {
+    void *owner; /* the caller's */
+    const struct book_work *list;
+    size_t n;
+    int64_t seen; /* out: the last one that was entered, then or ever; 0: none */
+};
+/* data: struct books_working; the list is entered and its last one remembered, in one transaction.
+ */
+enum status books_work(sqlite3 *db, void *data, struct error *err) MUST_CHECK;
+
 void books_amounts(const struct book_entry *e, int64_t out[BOOKS_AMOUNTS]);
 /* Enters them, and takes out what is older than keep_days. One that is there already is passed
  * over. */

@@ -133,10 +133,10 @@ void fair_know(struct fair *f, const char *tenant)
     (void)meter_subject(&f->meter, METER_TENANT, tenant, "", clock_monotonic_ms());
 }
 
-void fair_charge_tenant(struct fair *f, const char *tenant, int64_t micro)
+static void charge(struct fair *f, enum meter_kind kind, const char *tenant, const char *name,
+                   int64_t micro)
 {
-    struct meter_subject *s =
-        meter_subject(&f->meter, METER_TENANT, tenant, "", clock_monotonic_ms());
+    struct meter_subject *s = meter_subject(&f->meter, kind, tenant, name, clock_monotonic_ms());
     if (s != NULL && micro != 0) {
         meter_roll(s, clock_wall_ms());
         s->micro += micro;
@@ -145,6 +145,31 @@ void fair_charge_tenant(struct fair *f, const char *tenant, int64_t micro)
             (void)uv_timer_start(&f->timer, on_timer, FAIR_FLUSH_MS, 0);
         }
     }
+}
+
+void fair_charge_tenant(struct fair *f, const char *tenant, int64_t micro)
+{
+    charge(f, METER_TENANT, tenant, "", micro);
+}
+
+void fair_charge(struct fair *f, const char *tenant, const char *user, const char *key,
+                 const char *team, int64_t micro)
+{
+    const char *const names[METER_KINDS] = {
+        [METER_KEY] = key, [METER_USER] = user, [METER_TEAM] = team};
+    fair_charge_tenant(f, tenant, micro);
+    for (int i = 0; i < METER_KINDS; i++) {
+        if (names[i] != NULL && names[i][0] != '\0') {
+            charge(f, (enum meter_kind)i, tenant, names[i], micro);
+        }
+    }
+}
+
+/* protobuf-c wants char * where it only reads. */
+void fair_owner(struct request *q, char **key, char **team)
+{
+    *key = arena_strndup(q->arena, fair_key(q), strlen(fair_key(q)));
+    *team = arena_strndup(q->arena, q->use.team, strlen(q->use.team));
 }
 
 struct meter *fair_meter(struct fair *f)
@@ -479,10 +504,10 @@ void fair_add(struct request *q, const char *engine, const char *model, int64_t 
     u->gpu_us += gpu_us;
 }
 
-void fair_add_embedded(struct request *q, const char *model, int64_t tokens, uint64_t cpu_us)
+void fair_add_embedded(struct request *q, const char *model, int64_t tokens)
 {
     q->use.used.embedding_tokens += tokens;
-    fair_add(q, "embed", model, 0, 0, cpu_us < INT64_MAX ? (int64_t)cpu_us : 0, 0);
+    fair_add(q, "embed", model, 0, 0, 0, 0);
 }
 
 void fair_found(struct request *q, const char *collection)
@@ -527,7 +552,8 @@ void fair_done(struct request *q, int status)
         return;
     }
     if (q->use.uses != 0) {
-        const struct usage *u = &q->use.used;
+        struct usage *u = &q->use.used;
+        u->cpu_us += effort_cpu_us(&q->effort);
         struct cost cost = prices_cost(&f->prices, u);
         meter_charge(&q->use.ticket, u->prompt_tokens + u->completion_tokens + u->embedding_tokens,
                      u->upload_bytes, cost.micro, clock_wall_ms());

@@ -56,7 +56,7 @@ void fair_done(struct request *q, int status);
 /* What its handler's model did: adds up, called as often as there is something. */
 void fair_add(struct request *q, const char *engine, const char *model, int64_t prompt_tokens,
               int64_t completion_tokens, int64_t cpu_us, int64_t gpu_us);
-void fair_add_embedded(struct request *q, const char *model, int64_t tokens, uint64_t cpu_us);
+void fair_add_embedded(struct request *q, const char *model, int64_t tokens);
 /* What a reply of generate says was spent so far, beyond what one before it said. */
 struct fair_seen {
     int64_t read, written, cpu_us, gpu_us;
@@ -67,6 +67,11 @@ void fair_take_reply(struct request *q, struct fair_seen *seen, const struct Ge_
 void fair_found(struct request *q, const char *collection);
 /* What its documents cost, for its budget. */
 void fair_charge_tenant(struct fair *f, const char *tenant, int64_t micro);
+/* The same for a user, a key and a team as well; "" none. */
+void fair_charge(struct fair *f, const char *tenant, const char *user, const char *key,
+                 const char *team, int64_t micro);
+/* To whom a document that this request uploads is charged beside its user; live as long as q. */
+void fair_owner(struct request *q, char **key, char **team);
 /* Another tenant that there is. */
 void fair_know(struct fair *f, const char *tenant);
 

@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "base/clock.h"
+#include "base/money.h"
 #include "serve/request.h"
 #include "serve/service.h"
 #include "serve/usage/fair_internal.h"
@@ -18,9 +19,9 @@ const char *fair_key(const struct request *q)
 
 void fair_money(char out[FAIR_MONEY_CAP], int64_t micro, const char *currency)
 {
-    int64_t cents = (micro + 5000) / 10000;
-    (void)snprintf(out, FAIR_MONEY_CAP, "%" PRId64 ".%02d %s", cents / 100, (int)(cents % 100),
-                   currency);
+    char amount[MONEY_CAP];
+    money_text(amount, micro);
+    (void)snprintf(out, FAIR_MONEY_CAP, "%s %s", amount, currency);
 }
 
 /* "250ms", "1.5s", "2m30s", "23h4m10s": as OpenAI writes them. */

@@ -113,6 +113,9 @@ static enum status take_stored(struct report *r, const char *tenant, sqlite3_stm
     s->documents = sqlite3_column_int64(st, 2);
     s->micro = sqlite3_column_int64(st, 3);
     s->found = sqlite3_column_int64(st, 4);
+    s->read = sqlite3_column_int64(st, 5);
+    s->read_cpu_us = sqlite3_column_int64(st, 6);
+    s->read_micro = sqlite3_column_int64(st, 7);
     r->stored_micro += s->micro;
     return STATUS_OK;
 }
@@ -167,14 +170,21 @@ static enum status read_asked(struct report *r, const char *tenant, sqlite3 *db,
     }
     if (s == STATUS_OK) { /* with max() alone the other columns are of its row */
         s = each(r, tenant, db,
-                 "SELECT l.collection, l.bytes, l.documents, t.micro, coalesce(f.times, 0)"
-                 " FROM (SELECT collection, max(day) AS day, bytes, documents FROM stored_days"
-                 "  WHERE day BETWEEN ?1 AND ?2 GROUP BY collection) l"
-                 " JOIN (SELECT collection, sum(micro) AS micro FROM stored_days"
+                 "SELECT c.collection, coalesce(l.bytes, 0), coalesce(l.documents, 0),"
+                 " coalesce(t.micro, 0), coalesce(f.times, 0), coalesce(w.documents, 0),"
+                 " coalesce(w.cpu_us, 0), coalesce(w.micro, 0)"
+                 " FROM (SELECT collection FROM stored_days WHERE day BETWEEN ?1 AND ?2 UNION"
+                 "  SELECT collection FROM worked_days WHERE day BETWEEN ?1 AND ?2) c"
+                 " LEFT JOIN (SELECT collection, max(day) AS day, bytes, documents FROM stored_days"
+                 "  WHERE day BETWEEN ?1 AND ?2 GROUP BY collection) l USING(collection)"
+                 " LEFT JOIN (SELECT collection, sum(documents) AS documents,"
+                 "  sum(cpu_us) AS cpu_us, sum(micro) AS micro FROM worked_days"
+                 "  WHERE day BETWEEN ?1 AND ?2 GROUP BY collection) w USING(collection)"
+                 " LEFT JOIN (SELECT collection, sum(micro) AS micro FROM stored_days"
                  "  WHERE day BETWEEN ?1 AND ?2 GROUP BY collection) t USING(collection)"
                  " LEFT JOIN (SELECT collection, sum(times) AS times FROM found_days"
                  "  WHERE day BETWEEN ?1 AND ?2 GROUP BY collection) f USING(collection)"
-                 " ORDER BY l.bytes DESC, l.collection",
+                 " ORDER BY 2 DESC, 1",
                  take_stored, err);
     }
     return s;

@@ -59,9 +59,10 @@ struct report_day {
 
 struct report_stored {
     char tenant[METER_NAME_CAP], collection[256];
-    int64_t bytes, documents; /* of the last sample of the month */
-    int64_t micro;            /* of all its days */
-    int64_t found;            /* requests that found something in it */
+    int64_t bytes, documents;              /* of the last sample of the month */
+    int64_t micro;                         /* of all its days */
+    int64_t found;                         /* requests that found something in it */
+    int64_t read, read_cpu_us, read_micro; /* documents of it, in the month; in `rows` as well */
 };
 
 struct report {

@@ -3,6 +3,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "base/money.h"
 #include "serve/http/jsonw.h"
 #include "serve/usage/report.h"
 
@@ -26,9 +27,15 @@ static void tell(const struct telling *t, const char *rule, const char *text)
     jsonw_close(t->w, '}');
 }
 
-static double money(int64_t micro)
+struct amount {
+    char text[MONEY_CAP];
+};
+
+static struct amount money(int64_t micro)
 {
-    return (double)micro / 1e6;
+    struct amount a;
+    money_text(a.text, micro);
+    return a;
 }
 
 static double days_so_far(const struct report *r)
@@ -66,27 +73,24 @@ static void budgets(const struct telling *t)
                                                    : report_name_of(r->ask, b->name);
         double whole = days > 0 ? days / share : 0; /* days that it lasts at this rate */
         if (share >= 1) {
-            (void)snprintf(
-                text, sizeof text,
-                "%s %s has used up its budget of %.2f %s: nothing that costs is done for "
-                "it until the month ends. Raise it, or look at what it was used for.",
-                kind_text(b->kind), name, money(budget), r->ask->prices.currency);
+            (void)snprintf(text, sizeof text,
+                           "%s %s has used up its budget of %s %s: nothing that costs is done for "
+                           "it until the month ends. Raise it, or look at what it was used for.",
+                           kind_text(b->kind), name, money(budget).text, r->ask->prices.currency);
             tell(t, "budget_over", text);
         } else if (share * 100 >= (double)r->ask->warn_percent) {
-            (void)snprintf(
-                text, sizeof text,
-                "%s %s has used %.0f %% of its budget of %.2f %s after %.1f of %zu days; "
-                "at this rate it lasts %.1f days.",
-                kind_text(b->kind), name, share * 100, money(budget), r->ask->prices.currency, days,
-                r->n_days, whole);
+            (void)snprintf(text, sizeof text,
+                           "%s %s has used %.0f %% of its budget of %s %s after %.1f of %zu days; "
+                           "at this rate it lasts %.1f days.",
+                           kind_text(b->kind), name, share * 100, money(budget).text,
+                           r->ask->prices.currency, days, r->n_days, whole);
             tell(t, "budget_near", text);
         } else if (days >= 3 && whole < (double)r->n_days) {
-            (void)snprintf(
-                text, sizeof text,
-                "%s %s has used %.0f %% of its budget of %.2f %s after %.1f of %zu days, "
-                "and at this rate will have used it up on day %.0f.",
-                kind_text(b->kind), name, share * 100, money(budget), r->ask->prices.currency, days,
-                r->n_days, whole);
+            (void)snprintf(text, sizeof text,
+                           "%s %s has used %.0f %% of its budget of %s %s after %.1f of %zu days, "
+                           "and at this rate will have used it up on day %.0f.",
+                           kind_text(b->kind), name, share * 100, money(budget).text,
+                           r->ask->prices.currency, days, r->n_days, whole);
             tell(t, "budget_pace", text);
         }
     }
@@ -122,9 +126,10 @@ static void external(const struct telling *t)
     char text[TEXT_CAP];
     if (r->total[REPORT_EXTERNAL] > 0 && r->total[REPORT_EXTERNAL] * 2 > all) {
         (void)snprintf(text, sizeof text,
-                       "%.2f of %.2f %s (%.0f %%) went to the model elsewhere: a model of this "
+                       "%s of %s %s (%.0f %%) went to the model elsewhere: a model of this "
                        "machine for some of these questions costs processor time only.",
-                       money(r->total[REPORT_EXTERNAL]), money(all), r->ask->prices.currency,
+                       money(r->total[REPORT_EXTERNAL]).text, money(all).text,
+                       r->ask->prices.currency,
                        100.0 * (double)r->total[REPORT_EXTERNAL] / (double)all);
         tell(t, "external", text);
     }
@@ -135,16 +140,19 @@ static void no_team(const struct telling *t)
     const struct report *r = t->r;
     int64_t cost = 0;
     int64_t requests = 0;
+    int64_t folders = 0; /* documents that nobody uploaded: no key could have a team */
     char text[TEXT_CAP];
     for (size_t i = 0; i < r->n_rows; i++) {
-        if (r->rows[i].team[0] == '\0') {
+        bool nobodys = strcmp(r->rows[i].model, BOOKS_DOCUMENTS) == 0 && r->rows[i].user[0] == '\0';
+        folders += nobodys ? r->rows[i].n[REPORT_MICRO] : 0;
+        if (r->rows[i].team[0] == '\0' && !nobodys) {
             cost += r->rows[i].n[REPORT_MICRO];
             requests += r->rows[i].n[REPORT_REQUESTS];
         }
     }
     bool priced = r->total[REPORT_MICRO] > 0;
     double part = priced ? (double)cost : (double)requests;
-    double whole = (double)(priced ? r->total[REPORT_MICRO] : r->total[REPORT_REQUESTS]);
+    double whole = (double)(priced ? r->total[REPORT_MICRO] - folders : r->total[REPORT_REQUESTS]);
     if (requests > 0 && part >= NO_TEAM_SHARE * whole) {
         (void)snprintf(text, sizeof text,
                        "%.0f %% of the %s (%" PRId64
@@ -167,9 +175,9 @@ static void storage(const struct telling *t)
         (void)snprintf(text, sizeof text,
                        "Nobody found anything in %.60s this month: %" PRId64
                        " documents of %.1f GB "
-                       "that cost %.2f %s.",
+                       "that cost %s %s.",
                        s->collection[0] == '\0' ? "the top folder" : s->collection, s->documents,
-                       (double)s->bytes / GB, money(s->micro), r->ask->prices.currency);
+                       (double)s->bytes / GB, money(s->micro).text, r->ask->prices.currency);
         tell(t, "storage_unused", text);
     }
 }
@@ -184,17 +192,18 @@ static void capacity(const struct telling *t)
         return;
     }
     if (idle > 0.95) {
-        (void)snprintf(text, sizeof text,
-                       "The %u cores of this machine were idle for %.1f %% of the time as far as "
-                       "models go: it is larger than this use needs, or more people could use it.",
-                       r->ask->cores, idle * 100);
-        tell(t, "cpu_idle", text);
-    } else if (idle < 0.3) {
         (void)snprintf(
             text, sizeof text,
-            "Models kept the %u cores busy for %.0f %% of the time: expect waiting at busy "
-            "hours; a smaller model, a GPU or more cores help.",
-            r->ask->cores, (1 - idle) * 100);
+            "The %u cores of this machine did nothing for requests and documents for "
+            "%.1f %% of the time: it is larger than this use needs, or more people could use it.",
+            r->ask->cores, idle * 100);
+        tell(t, "cpu_idle", text);
+    } else if (idle < 0.3) {
+        (void)snprintf(text, sizeof text,
+                       "Requests and documents kept the %u cores busy for %.0f %% of the time: "
+                       "expect waiting at busy "
+                       "hours; a smaller model, a GPU or more cores help.",
+                       r->ask->cores, (1 - idle) * 100);
         tell(t, "cpu_busy", text);
     }
 }

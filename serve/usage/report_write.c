@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "base/clock.h"
+#include "base/money.h"
 #include "serve/http/jsonw.h"
 #include "serve/usage/report.h"
 
@@ -151,6 +152,9 @@ static void storage(struct jsonw *w, const struct report *r)
         jsonw_field_int(w, "documents", s->documents);
         jsonw_field_int(w, "cost_micro", s->micro);
         jsonw_field_int(w, "found", s->found);
+        jsonw_field_int(w, "read_documents", s->read);
+        jsonw_field_int(w, "read_cpu_us", s->read_cpu_us);
+        jsonw_field_int(w, "read_micro", s->read_micro);
         jsonw_close(w, '}');
     }
     jsonw_close(w, ']');
@@ -253,6 +257,7 @@ static void cell(struct buf *out, const char *z)
 static void csv_row(struct buf *out, const char *month, const char *const texts[6],
                     const int64_t n[REPORT_AMOUNTS], const char *currency)
 {
+    char cost[MONEY_CAP];
     cell(out, month);
     for (int i = 0; i < 6; i++) {
         cell(out, texts[i]);
@@ -260,7 +265,8 @@ static void csv_row(struct buf *out, const char *month, const char *const texts[
     for (int i = 0; i < REPORT_AMOUNTS; i++) {
         buf_printf(out, "%" PRId64 ",", n[i]);
     }
-    buf_printf(out, "%s\r\n", currency);
+    money_exact(cost, n[REPORT_MICRO]);
+    buf_printf(out, "%s,%s\r\n", currency, cost);
 }
 
 void report_csv(const struct report *r, struct buf *out)
@@ -271,7 +277,7 @@ void report_csv(const struct report *r, struct buf *out)
     for (int i = 0; i < REPORT_AMOUNTS; i++) {
         buf_printf(out, ",%s", report_amounts[i]);
     }
-    buf_z(out, ",currency\r\n");
+    buf_z(out, ",currency,cost\r\n");
     for (size_t i = 0; i < r->n_rows; i++) {
         const struct report_row *row = &r->rows[i];
         const char *const texts[6] = {row->tenant, row->team,

@@ -95,6 +95,41 @@ test("a report tells who used what, and everything adds up", { timeout: 90_000 }
   assert.ok(r.advice.some((x) => x.rule === "external"), JSON.stringify(r.advice));
 });
 
+test("processor time is that of every service asked, and reading documents is somebody's", { timeout: 90_000 }, async () => {
+  const cpu = async (path, body) => {
+    const was = (await a.get("/api/usage")).totals.cpu_us;
+    assert.equal((await call("cid", path, body)).status, 200);
+    const r = await a.get("/api/usage");
+    addsUp(r);
+    return r.totals.cpu_us - was;
+  };
+  // each is more than nothing and less than what the machine could give meanwhile
+  for (const [path, body] of [["/api/search", { query: "herons" }], ["/v1/embeddings", { model: "carrel-embed", input: ["one two three"] }], ["/v1/chat/completions", { model: "carrel", messages: [{ role: "user", content: "Where do storks nest?" }] }]]) {
+    const from = Date.now();
+    const us = await cpu(path, body);
+    assert.ok(us > 100 && us < (Date.now() - from) * 1000 * 64, `${path}: ${us}`);
+  }
+  const k = await a.post("/api/keys", { name: "dan", groups: ["press"], role: "editor" });
+  who.dan = { id: k.id, key: k.key };
+  assert.equal((await a.request("/api/documents?path=press/cranes.md", { method: "POST", key: k.key, body: "# Cranes\n\n" + "Cranes dance in spring. ".repeat(2000) })).status, 201);
+  await a.settled();
+  const r = await until("the reading is entered", async () => ((await a.get("/api/usage")).storage.find((c) => c.collection === "press")?.read_documents ? a.get("/api/usage") : undefined), { every: 1000, timeout: 80_000 });
+  addsUp(r);
+  const press = r.storage.find((c) => c.collection === "press");
+  const birds = r.storage.find((c) => c.collection === "birds");
+  assert.equal(press.read_documents, 1);
+  assert.ok(press.read_cpu_us > 1000 && press.read_micro === Math.round(press.read_cpu_us / 2), JSON.stringify(press));
+  assert.ok(birds.read_documents >= 2 && birds.read_cpu_us > 1000);
+  const reading = r.models.find((m) => m.model === "(documents)");
+  assert.equal(reading.requests, 0);
+  assert.equal(reading.cpu_us, sum(r.storage, "read_cpu_us"));
+  const dan = r.users.find((u) => u.user === k.id);
+  assert.ok(dan.cpu_us >= press.read_cpu_us, "it is charged to who uploaded it");
+  assert.ok(r.teams.find((t) => t.team === "press").cpu_us >= press.read_cpu_us);
+  assert.ok(r.users.find((u) => u.user === "").cpu_us > 0, "what lay in the folder belongs to nobody");
+  assert.ok((await a.get("/api/limits")).subjects.find((s) => s.kind === "team" && s.name === "press").used.cost_micro_this_month >= press.read_micro);
+});
+
 test("as CSV it has the same sums, and names that no spreadsheet runs", { timeout: 60_000 }, async () => {
   const k = await a.post("/api/keys", { name: "=HYPERLINK(1)" });
   who.odd = { id: k.id, key: k.key };
@@ -137,7 +172,7 @@ test("what was answered a second before a crash is in the books", { timeout: 90_
 });
 
 test("what documents take is entered for each collection, with its price and what was found there", { timeout: 60_000 }, async () => {
-  const birds = await until("the day's figure", async () => (await a.get("/api/usage")).storage.find((s) => s.collection === "birds"), { every: 300, timeout: 30_000 });
+  const birds = await until("the day's figure", async () => (await a.get("/api/usage")).storage.find((s) => s.collection === "birds" && s.documents > 0), { every: 300, timeout: 30_000 });
   const list = (await a.documents()).filter((d) => d.path.startsWith("birds/"));
   assert.deepEqual([birds.documents, birds.bytes], [list.length, sum(list, "size")]);
   assert.ok(birds.found > 0 && birds.cost_micro > 0);
@@ -149,7 +184,8 @@ test("what documents take is entered for each collection, with its price and wha
 test("the command line shows and sets the same", { timeout: 60_000 }, async () => {
   const carrel = async (...args) => (await exec(join(binDir, "carrel"), [...args, "--home", a.home])).stdout;
   const table = await carrel("usage");
-  assert.match(table, /^\d{4}-\d\d, tenant main: \d+ requests, [\d.]+ EUR/);
+  assert.match(table, /^\d{4}-\d\d, tenant main: \d+ requests, \d+\.\d{2,6} EUR/);
+  assert.doesNotMatch(table.split("\nmodel")[1], / 0\.00\n/, "a small cost is not shown as none");
   assert.match(table, /\nlaw +[\d.]+%/);
   assert.equal(JSON.parse(await carrel("usage", "--json", "--tenant", "*")).tenant, "*");
   assert.match(await carrel("usage", "csv"), /^month,tenant,team,user,name,key,model,requests,/);

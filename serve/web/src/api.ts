@@ -594,7 +594,7 @@ export interface Usage {
   users: (UsageGroup & { user: string; name: string })[];
   models: (UsageGroup & { model: string })[];
   days: (UsageAmounts & { day: string })[];
-  storage: { collection: string; bytes: number; documents: number; cost_micro: number; found: number }[];
+  storage: { collection: string; bytes: number; documents: number; cost_micro: number; found: number; read_documents: number; read_cpu_us: number; read_micro: number }[];
   capacity: { cores: number; cpu: Capacity; gpu?: Capacity } | null;
   advice: { rule: string; text: string }[];
 }

@@ -17,7 +17,7 @@ type Series = { name: string; of: (d: UsageAmounts) => number; say: (n: number) 
 const whole = (n: number) => Math.round(n).toLocaleString("en-GB");
 const percent = (n: number) => `${(n * 100).toFixed(1)} %`;
 const tokens = (a: UsageAmounts) => a.prompt_tokens + a.completion_tokens + a.embedding_tokens;
-const seconds = (us: number) => (us >= 36e8 ? `${(us / 36e8).toFixed(1)} h` : us >= 6e7 ? `${(us / 6e7).toFixed(1)} min` : `${(us / 1e6).toFixed(1)} s`);
+const seconds = (us: number) => (us >= 36e8 ? `${(us / 36e8).toFixed(1)} h` : us >= 6e7 ? `${(us / 6e7).toFixed(1)} min` : us > 0 && us < 1e5 ? `${(us / 1e3).toFixed(1)} ms` : `${(us / 1e6).toFixed(1)} s`);
 
 function monthName(month: string): string {
   return new Date(`${month}-15T12:00:00Z`).toLocaleDateString("en-GB", { month: "long", year: "numeric", timeZone: "UTC" });
@@ -134,8 +134,9 @@ export class UsageView {
   }
 
   private money(micro: number): string {
-    const n = micro / 1e6;
-    return `${n.toLocaleString("en-GB", { minimumFractionDigits: 2, maximumFractionDigits: n !== 0 && Math.abs(n) < 0.1 ? 4 : 2 })} ${this.report?.currency ?? ""}`;
+    const n = micro / 1e6; // what is not nothing is never shown as nothing
+    const most = Math.abs(n) >= 100 ? 2 : Math.abs(n) >= 1 ? 4 : 6;
+    return `${n.toLocaleString("en-GB", { minimumFractionDigits: 2, maximumFractionDigits: most })} ${this.report?.currency ?? ""}`;
   }
 
   private draw(): void {
@@ -191,7 +192,7 @@ export class UsageView {
     const figure = (n: string, what: string) => h("li", {}, h("strong", {}, n), h("span", {}, what));
     const facts = [figure(whole(t.requests), "requests"), figure(this.money(t.all_micro), "cost, storage included"), figure(this.money(t.external_micro), "of it for models elsewhere"), figure(whole(tokens(t)), "tokens")];
     if (r.capacity) {
-      facts.push(figure(percent(r.capacity.cpu.idle_share), `idle: models used ${seconds(r.capacity.cpu.used_us)} of what ${r.capacity.cores} cores could give`));
+      facts.push(figure(percent(r.capacity.cpu.idle_share), `idle: requests and documents used ${seconds(r.capacity.cpu.used_us)} of the ${seconds(r.capacity.cpu.capacity_us)} that ${r.capacity.cores} cores could give`));
       if (r.capacity.gpu) facts.push(figure(percent(r.capacity.gpu.idle_share), "of the GPU's time idle"));
     }
     this.draw();
@@ -202,32 +203,32 @@ export class UsageView {
         : h("section", { class: "panel", "aria-labelledby": "u-advice" }, h("h2", { id: "u-advice" }, "What to change"), h("ul", { class: "advice" }, ...r.advice.map((a) => h("li", {}, a.text)))),
       h("section", { class: "panel", "aria-labelledby": "u-days" }, h("div", { class: "panel-head" }, h("h2", { id: "u-days" }, "Day by day"), h("label", { class: "pick" }, "Show", this.what)), this.plot),
       this.table("Teams", r.teams.map((g) => ({ ...g, label: g.team }))),
-      this.table("Users", r.users.map((g) => ({ ...g, label: g.name }))),
+      this.table("Users", r.users.map((g) => ({ ...g, label: g.name === "" ? "(folders and sources)" : g.name }))),
       this.table("Models", r.models.map((g) => ({ ...g, label: g.model }))),
       r.storage.length === 0
         ? h("p", { hidden: true })
         : h(
             "section",
             { class: "panel", "aria-labelledby": "u-storage" },
-            h("h2", { id: "u-storage" }, "Storage"),
+            h("h2", { id: "u-storage" }, "Collections"),
             h(
               "div",
-              { class: "scroll", tabindex: "0", role: "region", "aria-label": "Storage, as a table" },
+              { class: "scroll", tabindex: "0", role: "region", "aria-label": "Collections, as a table" },
               h(
                 "table",
                 { class: "figures" },
-                h("thead", {}, h("tr", {}, h("th", { scope: "col" }, "Collection"), ...["Documents", "Size", "Found in", "Cost"].map((n) => h("th", { scope: "col", class: "num" }, n)))),
+                h("thead", {}, h("tr", {}, h("th", { scope: "col" }, "Collection"), ...["Documents", "Size", "Found in", "Storage", "Read", "CPU", "Reading"].map((n) => h("th", { scope: "col", class: "num" }, n)))),
                 h(
                   "tbody",
                   {},
                   ...r.storage.map((c) =>
-                    h("tr", {}, h("th", { scope: "row" }, c.collection === "" ? "(top folder)" : c.collection), h("td", { class: "num" }, whole(c.documents)), h("td", { class: "num" }, size(c.bytes)), h("td", { class: "num" }, `${whole(c.found)} requests`), h("td", { class: "num" }, this.money(c.cost_micro))),
+                    h("tr", {}, h("th", { scope: "row" }, c.collection === "" ? "(top folder)" : c.collection), h("td", { class: "num" }, whole(c.documents)), h("td", { class: "num" }, size(c.bytes)), h("td", { class: "num" }, `${whole(c.found)} requests`), h("td", { class: "num" }, this.money(c.cost_micro)), h("td", { class: "num" }, whole(c.read_documents)), h("td", { class: "num" }, seconds(c.read_cpu_us)), h("td", { class: "num" }, this.money(c.read_micro))),
                   ),
                 ),
               ),
             ),
           ),
-      h("p", { class: "hint" }, `A share is one of the ${r.share_of === "cost" ? "cost" : r.share_of === "computing" ? "computing time" : "tokens"}. Days and months are UTC's.`),
+      h("p", { class: "hint" }, `A share is one of the ${r.share_of === "cost" ? "cost" : r.share_of === "computing" ? "computing time" : "tokens"}. Days and months are UTC's. Reading documents is in the tables above as well, as the model (documents).`),
     );
   }
 }

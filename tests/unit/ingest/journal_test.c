@@ -558,6 +558,46 @@ static void a_move_does_not_wait_for_the_new_version(void **state)
     assert_int_equal(may_take(p, -1, 0, &rows), 1);
 }
 
+/* What reading cost is told until it was heard, with who uploaded the document, or what it lies
+ * in; a listener ahead of this journal (it came out of a backup) hears all of it. */
+static void what_reading_cost(void **state)
+{
+    struct place *p = *state;
+    struct journal_work *list;
+    size_t n;
+    const struct journal_owner ann = {"ann", "key1", "law"};
+    const struct file_row member = {.id = 4711, .parent = 1, .collection = "mail"};
+    put_file(p, "a.txt", "A");
+    (void)check(p, "a.txt");
+    struct file_row r = take_one(p);
+    assert_int_equal(journal_worked(p->j, &r, false, 5, NULL), STATUS_OK);
+    assert_int_equal(journal_owned(p->j, r.id, &ann, NULL), STATUS_OK);
+    assert_int_equal(journal_worked(p->j, &r, true, 1234, NULL), STATUS_OK);
+    assert_int_equal(r.id, member.parent);
+    assert_int_equal(journal_worked(p->j, &member, true, 9, NULL), STATUS_OK);
+    for (int again = 0; again < 2; again++) {
+        assert_int_equal(journal_worked_page(p->j, 0, 10, &p->arena, &list, &n, NULL), STATUS_OK);
+        assert_int_equal(n, 3);
+    }
+    assert_string_equal(list[0].owner.user, "");
+    assert_false(list[0].ready);
+    assert_string_equal(list[1].owner.user, "ann");
+    assert_string_equal(list[1].owner.team, "law");
+    assert_string_equal(list[1].collection, "default");
+    assert_true(list[1].ready && list[1].cpu_us == 1234 && list[1].day > 20000);
+    assert_string_equal(list[2].owner.key, "key1");
+    assert_string_equal(list[2].collection, "mail");
+    assert_int_equal(journal_worked_page(p->j, 900, 10, &p->arena, &list, &n, NULL), STATUS_OK);
+    assert_int_equal(n, 3);
+    assert_int_equal(journal_worked_page(p->j, list[1].seq, 10, &p->arena, &list, &n, NULL),
+                     STATUS_OK);
+    assert_int_equal(n, 1);
+    assert_int_equal(list[0].cpu_us, 9);
+    assert_int_equal(journal_worked_page(p->j, list[0].seq, 10, &p->arena, &list, &n, NULL),
+                     STATUS_OK);
+    assert_int_equal(n, 0);
+}
+
 int main(void)
 {
 #define TEST(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
@@ -576,6 +616,7 @@ int main(void)
         TEST(rights_do_not_wait_for_the_new_version),
         TEST(a_move_does_not_wait_for_the_new_version),
         TEST(limits_hold_back_files_only),
+        TEST(what_reading_cost),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

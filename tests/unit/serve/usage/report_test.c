@@ -8,7 +8,7 @@
 #define MONTH (INT64_C(2026) * 12 + 10)
 #define ENTRIES 700
 
-static const struct db_migration migrations[] = {{1, BOOKS_SCHEMA}};
+static const struct db_migration migrations[] = {{1, BOOKS_SCHEMA}, {2, BOOKS_WORK_SCHEMA}};
 
 static uint64_t seed = 7;
 static unsigned dice(unsigned below)
@@ -25,7 +25,7 @@ static sqlite3 *books_of(const char *home, const char *tenant)
     (void)snprintf(path, sizeof path, "%s/tenants/%s", home, tenant);
     assert_int_equal(file_mkdirs(path, 0700, &err), STATUS_OK);
     (void)snprintf(path, sizeof path, "%s/tenants/%s/serve.db", home, tenant);
-    assert_int_equal(db_open(path, DB_CREATE, migrations, 1, &db, &err), STATUS_OK);
+    assert_int_equal(db_open(path, DB_CREATE, migrations, 2, &db, &err), STATUS_OK);
     return db;
 }
 
@@ -69,6 +69,29 @@ static void sum_used(sqlite3 *db, int64_t out[REPORT_AMOUNTS])
         out[i] += sqlite3_column_int64(st, i);
     }
     (void)sqlite3_finalize(st);
+}
+
+/* Reading documents is in every sum, by no request. */
+static void read_documents(sqlite3 *db, int64_t want[REPORT_AMOUNTS])
+{
+    struct book_work list[40] = {0};
+    struct books_working b = {.list = list, .n = 40};
+    struct error err;
+    for (unsigned i = 0; i < 40; i++) {
+        list[i] = (struct book_work){.seq = 10 + i,
+                                     .day = meter_month_start(MONTH) / METER_DAY_MS + dice(30),
+                                     .documents = 1,
+                                     .cpu_us = dice(5000000),
+                                     .micro = dice(1000)};
+        (void)snprintf(list[i].user, sizeof list[i].user, i % 3 == 0 ? "" : "u%u", i % 3);
+        (void)snprintf(list[i].collection, sizeof list[i].collection, "c%u", i % 4);
+        want[REPORT_CPU] += list[i].cpu_us;
+        want[REPORT_MICRO] += list[i].micro;
+    }
+    assert_int_equal(books_work(db, &b, &err), STATUS_OK);
+    b = (struct books_working){0};
+    assert_int_equal(books_work(db, &b, &err), STATUS_OK);
+    assert_int_equal(b.seen, 49);
 }
 
 static void group_adds_up(const struct json *doc, const char *group,
@@ -119,6 +142,7 @@ static void adds_up(void **state)
             assert_int_equal(books_enter(db, entries + i, 100, 60, now, &err), STATUS_OK);
         }
         sum_used(db, want);
+        read_documents(db, want);
         db_close(db);
     }
     assert_int_equal(want[REPORT_REQUESTS], 2 * ENTRIES);
@@ -143,6 +167,15 @@ static void adds_up(void **state)
     for (size_t i = 0; i < COUNT_OF(names); i++) {
         group_adds_up(doc, names[i], want);
     }
+    int64_t read = 0;
+    int64_t read_cpu_us = 0;
+    for (size_t i = 0; i < r.n_stored; i++) {
+        read += r.stored[i].read;
+        read_cpu_us += r.stored[i].read_cpu_us;
+    }
+    assert_int_equal(r.n_stored, 8);
+    assert_int_equal(read, 80);
+    assert_true(read_cpu_us > 0 && read_cpu_us < want[REPORT_CPU]);
     jsonr_free(doc);
     buf_deinit(&out);
     report_free(&r);
@@ -206,7 +239,7 @@ static void csv(void **state)
     assert_int_equal(buf_status(&out), STATUS_OK);
     assert_non_null(strstr(out.ptr,
                            "\r\n\"2026-11\",\"main\",\"'=1+1\",\"a\"\"b\",\"a\"\"b\",\"k\",\"m\","
-                           "0,0,0,0,0,0,0,12,0,EUR\r\n"));
+                           "0,0,0,0,0,0,0,12,0,EUR,0.000012\r\n"));
     buf_deinit(&out);
 }
 
