@@ -55,15 +55,35 @@ static enum status write_verdict(sqlite3 *db, const struct feedback *f, struct e
     return s;
 }
 
+/* All of it, or what says nothing of whose question it was. */
+static void flag(struct buf *out, const struct feedback *f, const struct str *question)
+{
+    struct jsonw w;
+    jsonw_init(&w, out);
+    jsonw_open(&w, '{');
+    jsonw_field_z(&w, "answer", f->answer);
+    jsonw_field_z(&w, "verdict", "down");
+    if (f->passage > 0) {
+        jsonw_field_int(&w, "passage", f->passage);
+    }
+    if (question != NULL) {
+        jsonw_field_z(&w, "comment", f->comment);
+        jsonw_field_str(&w, "question", *question);
+        jsonw_field_z(&w, "user", f->user);
+    }
+    jsonw_close(&w, '}');
+}
+
 /* Whoever is to be told that an answer was wrong. That too much waits already is no reason to
  * refuse the verdict. */
 static enum status tell(sqlite3 *db, const struct feedback *f, struct error *err)
 {
     sqlite3_stmt *st = NULL;
     struct buf data;
-    struct jsonw w;
+    struct buf brief;
     bool row = false;
     buf_init(&data, WEBHOOK_BODY_MAX / 2);
+    buf_init(&brief, 1024);
     enum status s =
         db_prepare(db, "SELECT substr(question,1,4000) FROM answers WHERE id=?1", &st, err);
     if (s == STATUS_OK) {
@@ -71,26 +91,24 @@ static enum status tell(sqlite3 *db, const struct feedback *f, struct error *err
         s = db_row(st, &row, err);
     }
     if (s == STATUS_OK && row) {
-        jsonw_init(&w, &data);
-        jsonw_open(&w, '{');
-        jsonw_field_z(&w, "answer", f->answer);
-        jsonw_field_z(&w, "verdict", "down");
-        if (f->passage > 0) {
-            jsonw_field_int(&w, "passage", f->passage);
-        }
-        jsonw_field_z(&w, "comment", f->comment);
-        jsonw_field_str(&w, "question", db_column(st, 0));
-        jsonw_field_z(&w, "user", f->user);
-        jsonw_close(&w, '}');
+        struct str question = db_column(st, 0);
+        flag(&data, f, &question);
+        flag(&brief, f, NULL);
     }
     (void)sqlite3_finalize(st);
-    if (s == STATUS_OK && data.len > 0 && buf_status(&data) == STATUS_OK) {
-        const struct webhook_happening h = {
-            .tenant = f->tenant, .event = "answer.flagged", .ref = f->answer, .data = data.ptr};
+    if (s == STATUS_OK && data.len > 0 && buf_status(&data) == STATUS_OK &&
+        buf_status(&brief) == STATUS_OK) {
+        const struct webhook_happening h = {.tenant = f->tenant,
+                                            .event = "answer.flagged",
+                                            .ref = f->answer,
+                                            .data = data.ptr,
+                                            .whose = f->user,
+                                            .brief = brief.ptr};
         s = webhooks_put(db, &h, err);
         s = s == STATUS_BUSY ? STATUS_OK : s;
     }
     buf_deinit(&data);
+    buf_deinit(&brief);
     return s;
 }
 

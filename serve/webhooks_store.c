@@ -66,8 +66,8 @@ static void stamp(int64_t now_ms, char out[32])
 
 /* ---- deliveries to be ---- */
 
-static enum status write_body(const struct webhook_happening *h, const char *id, int64_t now_ms,
-                              struct buf *out, struct error *err)
+static enum status write_body(const struct webhook_happening *h, const char *data, const char *id,
+                              int64_t now_ms, struct buf *out, struct error *err)
 {
     char at[32];
     struct jsonw w;
@@ -80,20 +80,20 @@ static enum status write_body(const struct webhook_happening *h, const char *id,
     jsonw_field_z(&w, "timestamp", at);
     jsonw_field_z(&w, "tenant", h->tenant);
     jsonw_key(&w, "data");
-    jsonw_raw(&w, str_from(h->data));
+    jsonw_raw(&w, str_from(data));
     jsonw_close(&w, '}');
     enum status s = buf_status(out);
     return s == STATUS_OK ? s : error_set(err, s, "an event is too long to be told of");
 }
 
-static enum status insert(sqlite3 *db, const struct webhook_happening *h, const char *webhook,
-                          char id[ID_CAP], struct error *err)
+static enum status insert(sqlite3 *db, const struct webhook_happening *h, const char *data,
+                          const char *webhook, char id[ID_CAP], struct error *err)
 {
     sqlite3_stmt *st = NULL;
     struct buf body = {0};
     int64_t now_ms = clock_wall_ms();
     id_new(id);
-    enum status s = write_body(h, id, now_ms, &body, err);
+    enum status s = write_body(h, data, id, now_ms, &body, err);
     if (s == STATUS_OK) {
         s = db_prepare(db,
                        "INSERT INTO deliveries(id,webhook,event,ref,body,state,due_wall_ms,"
@@ -145,6 +145,7 @@ static bool may_know(const char *groups, const struct webhook_happening *h)
 
 struct chosen {
     char id[WEBHOOKS_MAX][ID_CAP];
+    bool brief[WEBHOOKS_MAX];
     size_t n;
 };
 
@@ -155,14 +156,17 @@ static enum status choose(sqlite3 *db, const struct webhook_happening *h, struct
     bool row = false;
     out->n = 0;
     enum status s = db_prepare(db,
-                               "SELECT id, groups FROM webhooks WHERE enabled=1"
+                               "SELECT id, groups, by FROM webhooks WHERE enabled=1"
                                " AND instr(events, ?1||',')>0",
                                &st, err);
     if (s == STATUS_OK) {
         bind_text(st, 1, h->event);
     }
     while (s == STATUS_OK && (s = db_row(st, &row, err)) == STATUS_OK && row) {
-        if (out->n < WEBHOOKS_MAX && may_know((const char *)sqlite3_column_text(st, 1), h)) {
+        const char *groups = (const char *)sqlite3_column_text(st, 1);
+        if (out->n < WEBHOOKS_MAX && may_know(groups, h)) {
+            out->brief[out->n] =
+                h->whose != NULL && groups != NULL && !str_eq(db_column(st, 2), str_from(h->whose));
             (void)snprintf(out->id[out->n++], ID_CAP, "%s", db_column(st, 0).ptr);
         }
     }
@@ -179,7 +183,7 @@ enum status webhooks_put(sqlite3 *db, const struct webhook_happening *h, struct 
         s = room(db, err);
     }
     for (size_t i = 0; i < to.n && s == STATUS_OK; i++) {
-        s = insert(db, h, to.id[i], id, err);
+        s = insert(db, h, to.brief[i] ? h->brief : h->data, to.id[i], id, err);
     }
     return s;
 }
@@ -535,7 +539,7 @@ enum status webhooks_store_ping(sqlite3 *db, const char *tenant, const char *id,
         s = error_set(err, STATUS_NOT_FOUND, "there is no such webhook");
     }
     s = s == STATUS_OK ? room(db, err) : s;
-    return s == STATUS_OK ? insert(db, &h, id, out, err) : s;
+    return s == STATUS_OK ? insert(db, &h, h.data, id, out, err) : s;
 }
 
 /* Why it cannot be sent again: read before it is changed, since one UPDATE tells only that it did

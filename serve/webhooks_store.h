@@ -63,6 +63,9 @@ struct webhook_happening {
     const char *tenant, *event, *ref, *data;
     const char *const *readers;
     size_t n_readers;
+    /* Of somebody: only administrators' endpoints and his own are told all of it, the others
+     * `brief`. whose NULL: of nobody. */
+    const char *whose, *brief;
 };
 enum status webhooks_put(sqlite3 *db, const struct webhook_happening *h,
                          struct error *err) MUST_CHECK;

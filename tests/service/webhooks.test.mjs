@@ -144,6 +144,13 @@ test("a flagged answer is told of, and an erasure takes what still waits", async
   assert.equal(f.json.data.answer, answer);
   assert.equal(f.json.data.comment, "It is sixteen.");
   assert.equal(f.json.data.question, "How long is leave?");
+  const { key } = await a.post("/api/keys", { name: "machine", role: "service" });
+  const byService = await a.request("/api/webhooks", { method: "POST", key, body: { url: other.url("/service"), events: ["answer.flagged"] } });
+  assert.equal(byService.status, 201, await byService.clone().text());
+  await a.post("/api/feedback", { answer, verdict: "down", comment: "It is sixteen." });
+  await until("the flag, twice", async () => other.of("answer.flagged", "/service").length === 1);
+  assert.deepEqual(other.of("answer.flagged", "/service")[0].json.data, { answer, verdict: "down" }, "a service is not told what others asked");
+  await a.request(`/api/webhooks/${(await byService.json()).id}`, { method: "DELETE" });
   other.answer = () => ({ status: 500 });
   await a.post("/api/feedback", { answer, verdict: "down", comment: "Still wrong." });
   await until("it waits", async () => (await log(a, w.id)).some((d) => d.state === "waiting" && d.attempts > 0));

@@ -227,11 +227,50 @@ static void test_again_and_secrets(void **state)
     db_close(db);
 }
 
+/* What somebody asked is told to administrators and to himself. */
+static void test_whose(void **state)
+{
+    (void)state;
+    struct error err;
+    sqlite3 *db = open_db();
+    struct webhook_delivery d;
+    static const struct {
+        const char *by, *groups, *told;
+    } rows[] = {{"k", NULL, "question"},
+                {"u", "a,", "question"},
+                {"k", "a,", "brief"},
+                {"k", "", "brief"},
+                {"", "", "brief"}};
+    for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
+        struct webhook_new n = {.name = "",
+                                .url = "https://a.example/",
+                                .events = "answer.flagged,",
+                                .by = rows[i].by,
+                                .groups = rows[i].groups};
+        const struct webhook_happening h = {.tenant = "main",
+                                            .event = "answer.flagged",
+                                            .ref = "",
+                                            .data = "{\"is\":\"question\"}",
+                                            .whose = "u",
+                                            .brief = "{\"is\":\"brief\"}"};
+        assert_int_equal(webhooks_store_add(db, &n, &err), STATUS_OK);
+        assert_int_equal(webhooks_put(db, &h, &err), STATUS_OK);
+        bool found = false;
+        assert_int_equal(webhooks_store_take(db, clock_wall_ms(), &d, &found, &err), STATUS_OK);
+        assert_true(found);
+        assert_non_null(strstr(d.body, rows[i].told));
+        free(d.body);
+        assert_int_equal(webhooks_store_remove(db, n.id, &err), STATUS_OK);
+    }
+    db_close(db);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_signature),    cmocka_unit_test(test_waits),
         cmocka_unit_test(test_long_failure), cmocka_unit_test(test_bounds),
-        cmocka_unit_test(test_readers),      cmocka_unit_test(test_again_and_secrets)};
+        cmocka_unit_test(test_readers),      cmocka_unit_test(test_again_and_secrets),
+        cmocka_unit_test(test_whose)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
