@@ -155,24 +155,81 @@ struct listing {
     struct file_row *rows;
     size_t n, next;
     bool reading, gone;
+    bool unready; /* what is not ready, as far as the caller may read it */
+    struct access_view view;
 };
 
 static void listing_free(struct listing *l)
 {
+    access_view_release(&l->view);
     arena_reset(&l->filter);
     arena_reset(&l->page);
     free(l);
+}
+
+/* What failed was judged when it did; what waits may have been another file, or nobody has looked.
+ */
+static void judge_page(struct listing *l)
+{
+    for (size_t i = 0; i < l->n; i++) {
+        struct file_row *r = &l->rows[i];
+        struct error why;
+        const char *access = r->access;
+        if ((r->state == FILE_QUEUED || access == NULL) &&
+            access_judge_row(&l->view, r, &l->page, &access, &why) != STATUS_OK) {
+            access = RULES_NOBODY "|||"; /* where it cannot be told who may, nobody is told */
+        }
+        r->access = access;
+    }
 }
 
 static enum status run_page(struct journal *j, struct journal_op *op, struct error *err)
 {
     struct listing *l = container_of(op, struct listing, op);
     arena_reset(&l->page);
-    return journal_list(j, l->after, LIST_PAGE, &l->page, &l->rows, &l->n, err);
+    if (!l->unready) {
+        return journal_list(j, l->after, LIST_PAGE, &l->page, &l->rows, &l->n, err);
+    }
+    enum status s = journal_list_unready(j, l->after, LIST_PAGE, &l->page, &l->rows, &l->n, err);
+    if (s == STATUS_OK) {
+        judge_page(l);
+    }
+    return s;
 }
 
-static bool wanted(const struct listing *l, const Ig__DocumentState *d)
+static bool among(const char *name, const char *const *names, size_t n)
 {
+    for (size_t i = 0; i < n; i++) {
+        if (strcmp(names[i], name) == 0) {
+            return true;
+        }
+    }
+    return false;
+}
+
+/* As the store has it for what it holds: readers of the rules, collections of the key. */
+static bool readable(const struct caller *c, const Ig__DocumentState *d)
+{
+    if (c == NULL ||
+        (c->n_collections > 0 && !among(d->collection, c->collections, c->n_collections))) {
+        return false;
+    }
+    for (size_t i = 0; i < d->n_readers; i++) {
+        if (among(d->readers[i], c->groups, c->n_groups)) {
+            return true;
+        }
+    }
+    return c->admin || d->n_readers == 0;
+}
+
+static bool wanted(const struct listing *l, Ig__DocumentState *d)
+{
+    if (l->unready) {
+        if (!readable(rpc_call_caller(l->call), d)) {
+            return false;
+        }
+        d->n_readers = 0; /* for administrators only */
+    }
     if (l->state != NULL && strcmp(l->state, d->state) != 0) {
         return false;
     }
@@ -272,6 +329,7 @@ void documents_list(struct rpc_call *call, const ProtobufCMessage *m)
     }
     l->call = call;
     l->t = t;
+    l->view = access_view_take(t);
     arena_init(&l->filter, 1 << 20);
     arena_init(&l->page, 16 << 20);
     bool memory = true;
@@ -291,6 +349,7 @@ void documents_list(struct rpc_call *call, const ProtobufCMessage *m)
         listing_end(l, STATUS_NO_MEMORY, NULL);
         return;
     }
+    l->unready = q->has_unready && q->unready;
     l->limited = q->has_limit && q->limit > 0;
     l->left = l->limited ? q->limit : 0;
     (void)snprintf(l->after, sizeof l->after, "%s", q->after == NULL ? "" : q->after);

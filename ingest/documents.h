@@ -3,6 +3,7 @@
 #ifndef CARREL_INGEST_DOCUMENTS_H
 #define CARREL_INGEST_DOCUMENTS_H
 
+#include "ingest/access.h"
 #include "ingest/ingest.h"
 #include "ingest/ingest_rpc.h"
 

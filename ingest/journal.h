@@ -58,7 +58,8 @@ struct file_row {
     int64_t own_ms; /* the document's own date, where dated */
     uint8_t hash[SHA256_BYTES];
     const char *note; /* what was left out of it; "" */
-    uint32_t members, members_done; /* in journal_list and journal_get: that lie in it, and are read */
+    uint32_t members,
+        members_done; /* in journal_list and journal_get: that lie in it, and are read */
     /* of a member of a container (journal_children.c) */
     int64_t parent;              /* the container's row; 0: a file on the disk */
     const char *parent_document; /* NULL: none, or no longer known */
@@ -132,7 +133,7 @@ struct job_result {
     const uint8_t *hash;
     const char *format, *title, *author, *language;
     bool dated;
-    int64_t own_ms; /* the document's own date */
+    int64_t own_ms;   /* the document's own date */
     const char *note; /* what was left out of it; NULL: not unpacked, of the same content the old
                          one holds */
     uint32_t pages, chunks;
@@ -243,6 +244,13 @@ enum status journal_get_path(struct journal *j, struct str path, struct arena *a
 /* Rows people know of, by document id above `after`. */
 enum status journal_list(struct journal *j, const char *after, size_t limit, struct arena *a,
                          struct file_row **rows, size_t *n, struct error *err) MUST_CHECK;
+
+/* The same, of what waits and what has failed: at most JOURNAL_UNREADY_MAX of each are looked at.
+ */
+#define JOURNAL_UNREADY_MAX 1000
+enum status journal_list_unready(struct journal *j, const char *after, size_t limit,
+                                 struct arena *a, struct file_row **rows, size_t *n,
+                                 struct error *err) MUST_CHECK;
 
 /* The document at path, or those below it, that people know of. */
 enum status journal_below(struct journal *j, struct str path, size_t limit, struct arena *a,

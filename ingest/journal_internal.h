@@ -82,6 +82,11 @@
     X(list,                                                                                        \
       "SELECT " ROW_COLUMNS MEMBER_COUNTS " FROM files WHERE document>?1 AND op NOT IN (3,4,5)"    \
       " AND state<>3 ORDER BY document LIMIT ?2")                                                  \
+    X(list_unready,                                                                                \
+      "SELECT " ROW_COLUMNS MEMBER_COUNTS " FROM files WHERE id IN ("                              \
+      "SELECT id FROM (SELECT id FROM files WHERE state=0 AND op NOT IN (3,4,5) LIMIT 1000)"       \
+      " UNION ALL SELECT id FROM (SELECT id FROM files WHERE state=2 AND op NOT IN (3,4,5)"        \
+      " LIMIT 1000)) AND document>?1 ORDER BY document LIMIT ?2")                                  \
     X(count, "SELECT state,count(*),total(iif(state=0 AND op NOT IN (1,6),0,size)),total(pages),"  \
              "total(chunks) FROM files GROUP BY state")                                            \
     X(without_room, "SELECT count(*),coalesce(min(size),0) FROM files WHERE state=2"               \

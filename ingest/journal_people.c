@@ -47,17 +47,30 @@ enum status journal_delete(struct journal *j, const char *document, bool exclude
     return s;
 }
 
-enum status journal_list(struct journal *j, const char *after, size_t limit, struct arena *a,
-                         struct file_row **rows, size_t *n, struct error *err)
+static enum status list(sqlite3_stmt *st, const char *after, size_t limit, struct arena *a,
+                        struct file_row **rows, size_t *n, struct error *err)
 {
     *n = 0;
     *rows = arena_array(a, limit, sizeof **rows);
     if (*rows == NULL) {
         return error_set(err, STATUS_NO_MEMORY, "out of memory");
     }
-    (void)sqlite3_bind_text(j->list, 1, after, -1, SQLITE_STATIC);
-    (void)sqlite3_bind_int64(j->list, 2, (sqlite3_int64)limit);
-    return journal_rows(j->list, limit, a, *rows, n, err);
+    (void)sqlite3_bind_text(st, 1, after, -1, SQLITE_STATIC);
+    (void)sqlite3_bind_int64(st, 2, (sqlite3_int64)limit);
+    return journal_rows(st, limit, a, *rows, n, err);
+}
+
+enum status journal_list(struct journal *j, const char *after, size_t limit, struct arena *a,
+                         struct file_row **rows, size_t *n, struct error *err)
+{
+    return list(j->list, after, limit, a, rows, n, err);
+}
+
+enum status journal_list_unready(struct journal *j, const char *after, size_t limit,
+                                 struct arena *a, struct file_row **rows, size_t *n,
+                                 struct error *err)
+{
+    return list(j->list_unready, after, limit, a, rows, n, err);
 }
 
 enum status journal_below(struct journal *j, struct str path, size_t limit, struct arena *a,

@@ -1,5 +1,6 @@
 /* /api/documents: the list, one document, deletion. The list is streamed as ingest sends
  * it. When ingest is down, what is ready is listed from the store, with a note. */
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -14,6 +15,7 @@
 
 #define LIMIT_MAX 1000000
 #define NAME_BYTES_MAX 256U
+#define UNREADY_MAX 2000U /* the most that ingest tells of to who is no administrator */
 #define PIECE_BYTES_MAX ((size_t)16 * 1024 * 1024)
 
 struct list_op {
@@ -21,6 +23,9 @@ struct list_op {
     int64_t limit, sent; /* limit 0: all */
     bool begun, comma, from_store;
     bool ingest_down;
+    bool both;               /* what is not ready first, then from the store what is */
+    char (*unready)[ID_CAP]; /* those told of, by id, as the store lists too */
+    size_t n_unready, next_unready;
     struct rpc_request *rpc;
     bool paused;
 };
@@ -87,14 +92,29 @@ static void on_states(struct request *q, const ProtobufCMessage *m)
     w.comma = op->comma;
     for (size_t i = 0; reply != NULL && i < reply->n_documents; i++) {
         document_json(&w, reply->documents[i]);
+        if (op->both && op->n_unready < UNREADY_MAX) {
+            (void)snprintf(op->unready[op->n_unready++], ID_CAP, "%s",
+                           reply->documents[i]->document);
+        }
     }
     op->comma = w.comma;
     send_piece(q, &b);
 }
 
-static bool wanted(const struct list_op *op, const Vs__DocumentInfo *d)
+/* It was told of already, with what becomes of it. Both lists go by id. */
+static bool told(struct list_op *op, const char *document)
 {
-    return (op->limit == 0 || op->sent < op->limit) &&
+    int order = -1;
+    while (op->next_unready < op->n_unready &&
+           (order = strcmp(op->unready[op->next_unready], document)) < 0) {
+        op->next_unready++;
+    }
+    return op->next_unready < op->n_unready && order == 0;
+}
+
+static bool wanted(struct list_op *op, const Vs__DocumentInfo *d)
+{
+    return !told(op, d->location->document) && (op->limit == 0 || op->sent < op->limit) &&
            (op->collection == NULL || strcmp(op->collection, d->location->collection) == 0) &&
            !(d->location->has_excluded && d->location->excluded);
 }
@@ -184,12 +204,25 @@ static void on_states_end(struct request *q, const struct error *err)
 {
     struct list_op *op = q->op;
     op->rpc = NULL;
+    if (err->code == STATUS_OK && op->both) {
+        list_from_store(q);
+        return;
+    }
     if (err->code == STATUS_UNAVAILABLE && !op->begun && ready_may(op)) {
         op->ingest_down = true;
         list_from_store(q);
         return;
     }
     on_stored_end(q, err);
+}
+
+/* Who puts documents in sees what becomes of them, as far as the rules let him read them. Lists by
+ * pages go by the store alone, or by one of the other states. */
+static bool wants_unready(const struct request *q, bool limited)
+{
+    const struct list_op *op = q->op;
+    return (q->who->scopes & SCOPE_INGEST) != 0 &&
+           (op->state == NULL ? op->after == NULL && !limited : strcmp(op->state, "ready") != 0);
 }
 
 void api_documents_list(struct request *q)
@@ -209,6 +242,7 @@ void api_documents_list(struct request *q)
         return;
     }
     op->limit = (int64_t)limit;
+    q->op = op;
     static const char *const states[] = {"queued", "working", "ready", "failed"};
     bool known = op->state == NULL;
     for (size_t i = 0; !known && i < sizeof states / sizeof states[0]; i++) {
@@ -236,8 +270,15 @@ void api_documents_list(struct request *q)
     ask.has_limit = op->limit > 0;
     ask.limit = (uint32_t)op->limit;
     struct api_call how = {.on_reply = on_states, .on_finish = on_states_end};
-    q->op = op;
-    if (!q->who->admin || by_store(op)) { /* ingest knows files, not readers */
+    if (!q->who->admin && !by_store(op) && wants_unready(q, limited)) {
+        ask.has_unready = ask.unready = true;
+        op->both = ready_may(op);
+        op->unready = op->both ? arena_array(q->arena, UNREADY_MAX, sizeof *op->unready) : NULL;
+        if (op->both && op->unready == NULL) {
+            api_out_of_memory(q);
+            return;
+        }
+    } else if (!q->who->admin || by_store(op)) {
         if (ready_may(op)) {
             list_from_store(q);
         } else {

@@ -1,4 +1,6 @@
 /* /api/progress: how far the documents are, and whether new ones are read. */
+#include <string.h>
+
 #include "ingest/ingest_rpc.h"
 #include "serve/api.h"
 #include "serve/http/jsonw.h"
@@ -42,25 +44,75 @@ static void on_progress(struct request *q, const ProtobufCMessage *m, const stru
     api_object_end(q, 200, &w);
 }
 
-/* For readers: what they may find. What waits or has failed would tell of documents that they may
- * not. */
+/* For all but administrators: what they may find; and who puts documents in, what of those he may
+ * read waits or has failed. */
+struct counting {
+    int64_t ready, queued, working, failed;
+};
+
+static void tell_counts(struct request *q)
+{
+    const struct counting *c = q->op;
+    struct jsonw w;
+    api_object_begin(q, &w);
+    jsonw_field_int(&w, "queued", c->queued);
+    jsonw_field_int(&w, "working", c->working);
+    jsonw_field_int(&w, "ready", c->ready);
+    jsonw_field_int(&w, "failed", c->failed);
+    api_object_end(q, 200, &w);
+}
+
+static void on_unready(struct request *q, const ProtobufCMessage *m)
+{
+    const Ig__ListReply *reply = ig_list_reply(m);
+    struct counting *c = q->op;
+    for (size_t i = 0; reply != NULL && i < reply->n_documents; i++) {
+        const char *state = reply->documents[i]->state;
+        c->queued += strcmp(state, "queued") == 0;
+        c->working += strcmp(state, "working") == 0;
+        c->failed += strcmp(state, "failed") == 0;
+    }
+}
+
+static void on_unready_end(struct request *q, const struct error *err)
+{
+    if (err->code == STATUS_OK || err->code == STATUS_UNAVAILABLE) {
+        tell_counts(q); /* while ingest is down nothing is worked on */
+    } else {
+        api_fail(q, err);
+    }
+}
+
 static void on_counted(struct request *q, const ProtobufCMessage *m, const struct error *err)
 {
     const Vs__FacetsReply *reply = vs_facets_reply(m);
-    struct jsonw w;
-    if (api_object(q, reply, err, &w)) {
-        jsonw_field_int(&w, "queued", 0);
-        jsonw_field_int(&w, "working", 0);
-        jsonw_field_int(&w, "ready", reply->documents);
-        jsonw_field_int(&w, "failed", 0);
-        api_object_end(q, 200, &w);
+    struct counting *c = q->op;
+    if (reply == NULL) {
+        api_fail(q, err);
+        return;
     }
+    c->ready = reply->documents;
+    if ((q->who->scopes & SCOPE_INGEST) == 0) {
+        tell_counts(q);
+        return;
+    }
+    Ig__ListRequest ask = IG__LIST_REQUEST__INIT;
+    struct api_call how = {.on_reply = on_unready, .on_finish = on_unready_end};
+    ask.has_unready = ask.unready = true;
+    (void)api_start(q, PEER_INGEST, &ig_list_method, 0, &ask.base, &how);
 }
 
 void api_progress(struct request *q)
 {
     if (!q->who->admin) {
         Vs__FacetsRequest count = VS__FACETS_REQUEST__INIT;
+        struct counting *c = arena_alloc(q->arena, sizeof *c);
+        if (c == NULL) {
+            api_out_of_memory(q);
+            return;
+        }
+        *c = (struct counting){.ready = 0};
+        q->op = c;
         api_unary(q, PEER_VECTORSTORE, &vs_facets_method, 0, &count.base, on_counted);
         return;
     }

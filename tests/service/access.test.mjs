@@ -195,3 +195,37 @@ test("a mistake closes what comes in and opens nothing", { timeout: 90_000 }, as
   rules("access: []\n");
   await settlesTo("none", ["board/plan.md", "closed/old.md", "hr/bonus.md", "hr/pay.md", "open/late.md", "open/note.md"]);
 });
+
+test("who puts documents in sees what failed of what he may read, and readers see none of it", async () => {
+  rules("access:\n  - path: hr/**\n    readers: [hr]\n  - path: closed/**\n    readers: [nobody]\n");
+  const torn = "%PDF-1.7 and nothing that follows is one";
+  a.drop("hr/torn.pdf", torn);
+  a.drop("closed/torn.pdf", `${torn}.`);
+  a.drop("open/torn.pdf", `${torn}!`);
+  await until("they failed", async () => (await a.get("/api/documents?state=failed")).documents.length === 3);
+  const made = async (more) => (await a.post("/api/keys", { name: "unready", role: "editor", ...more })).key;
+  const failed = async (key) => (await as(key, "/api/documents")).json.documents.filter((d) => d.state === "failed").map((d) => d.path).sort();
+  const hr = await made({ groups: ["hr"] });
+  const other = await made({ groups: ["board"] });
+  const held = await made({ groups: ["hr"], collections: ["open"] });
+  const reader = await made({ groups: ["hr"], role: "reader" });
+  assert.deepEqual(await failed(hr), ["hr/torn.pdf", "open/torn.pdf"]);
+  assert.deepEqual(await failed(other), ["open/torn.pdf"]);
+  assert.deepEqual(await failed(held), ["open/torn.pdf"]);
+  assert.deepEqual(await failed(reader), []);
+  const one = (await as(hr, "/api/documents?state=failed&limit=1")).json.documents;
+  assert.equal(one.length, 1);
+  assert.deepEqual(one[0].readers, []);
+  assert.equal((await as(hr, `/api/documents?state=failed&after=${one[0].id}`)).json.documents.length, 1);
+  assert.equal((await as(reader, "/api/documents?state=failed")).json.documents.length, 0);
+  assert.deepEqual([(await as(hr, "/api/progress")).json.failed, (await as(reader, "/api/progress")).json.failed], [2, 0]);
+  const all = (await as(hr, "/api/documents")).json.documents.map((d) => d.id);
+  assert.equal(new Set(all).size, all.length, "each once");
+  rules("access:\n  - path: hr/**\n    readers: [board]\n  - path: closed/**\n    readers: [nobody]\n");
+  await until("the new rule holds", async () => (await failed(other)).join() === "hr/torn.pdf,open/torn.pdf");
+  assert.deepEqual(await failed(hr), ["open/torn.pdf"]);
+  rules("access:\n  - path: hr/**\n    raeders: [hr]\n");
+  a.drop("open/later.pdf", `${torn}?`);
+  await until("it failed", async () => (await a.get("/api/documents?state=failed")).documents.length === 4);
+  assert.ok(!(await failed(hr)).includes("open/later.pdf"), "a mistake in the rules closes");
+});

@@ -1,6 +1,6 @@
 // Every file's state, and a place to drop new ones.
 
-import { ApiError, documents, originalUrl, pause, progress, remove, upload, type Doc, type Progress } from "./api";
+import { ApiError, documents, originalUrl, pause, progress, remove, upload, type Doc, type Progress, type Session } from "./api";
 import { dayName, facts, languageName } from "./about";
 import { fileName, h, icon, size } from "./dom";
 
@@ -48,14 +48,28 @@ export class DocumentsView {
   private readonly selects = new Map(KINDS.map(([key]) => [key, h("select", { onchange: () => this.paint() }, h("option", { value: "" }, "all"))] as const));
   private readonly open = new Set<string>(); // whose facts are shown
   private readonly problem = h("p", { class: "problem", role: "alert", hidden: true });
-  private readonly empty = h("p", { class: "empty", hidden: true }, "No documents here so far. Drop files above, or copy them into the watched folder.");
+  private readonly empty = h("p", { class: "empty", hidden: true });
   private readonly pauser = h("button", { class: "quiet", type: "button", hidden: true, onclick: () => void this.togglePause() });
   private paused = false;
   private all: Doc[] = [];
   private timer = 0;
   private seen = "";
 
-  constructor(private readonly onSignedOut: () => void) {
+  // what the role refuses is not offered (docs/roles.md)
+  private readonly puts: boolean;
+  private readonly takes: boolean;
+  private readonly takesAny: boolean; // also what is in no store, which does not know who may read it
+  private readonly pauses: boolean;
+
+  constructor(
+    s: Session,
+    private readonly onSignedOut: () => void,
+  ) {
+    this.puts = s.scopes.includes("ingest");
+    this.takes = s.scopes.includes("manage");
+    this.takesAny = s.admin;
+    this.pauses = this.takes && s.role !== "editor";
+    this.empty.textContent = this.puts ? "No documents here so far. Drop files above, or copy them into the watched folder." : "There are no documents here that you may read.";
     const pick = h("input", { type: "file", multiple: true, class: "sr", tabindex: "-1", "aria-hidden": "true", id: "pick" });
     pick.addEventListener("change", () => {
       void this.send(pick.files);
@@ -73,9 +87,7 @@ export class DocumentsView {
       "section",
       { class: "documents", "aria-label": "Documents" },
       h("h1", {}, "Documents"),
-      pick,
-      drop,
-      this.uploads,
+      ...(this.puts ? [pick, drop, this.uploads] : []),
       this.problem,
       h("div", { class: "tools" }, this.summary, this.pauser, this.filter),
       h("div", { class: "chips" }, ...KINDS.map(([key, name]) => h("label", { class: "chip", hidden: true }, name, this.selects.get(key)!))),
@@ -88,7 +100,7 @@ export class DocumentsView {
       ),
       this.empty,
     );
-    this.acceptDrops(drop);
+    if (this.puts) this.acceptDrops(drop);
   }
 
   /** Files may be dropped anywhere on this view. */
@@ -166,7 +178,7 @@ export class DocumentsView {
     else if (waiting > 0 && p.seconds_left !== undefined && p.seconds_left > 5) parts.push(`${timeLeft(p.seconds_left)} left`);
     this.paused = p.paused === true;
     this.pauser.textContent = this.paused ? "Go on reading" : "Pause";
-    this.pauser.hidden = p.paused === undefined || (waiting === 0 && !this.paused);
+    this.pauser.hidden = !this.pauses || p.paused === undefined || (waiting === 0 && !this.paused);
     this.summary.textContent = parts.join(" · ");
     this.bar.hidden = waiting === 0;
     this.bar.value = total === 0 ? 0 : (p.ready + p.failed) / total;
@@ -238,7 +250,9 @@ export class DocumentsView {
       h(
         "td",
         {},
-        h("a", { class: "name", href: originalUrl(d.id), download: true, title: "Download the original" }, titled ? d.title! : file),
+        this.takesAny || d.state === "ready"
+          ? h("a", { class: "name", href: originalUrl(d.id), download: true, title: "Download the original" }, titled ? d.title! : file)
+          : h("span", { class: "name" }, titled ? d.title! : file),
         place !== "" && h("span", { class: "folder" }, place),
         said.some((s) => s !== null) && h("span", { class: "tags" }, ...said),
         d.error ? h("span", { class: "why" }, d.error) : null,
@@ -255,9 +269,9 @@ export class DocumentsView {
         "td",
         { class: "num actions" },
         h("button", { class: "quiet about-toggle", type: "button", "aria-expanded": String(opened), "aria-label": `About ${d.path}`, title: "What is known of it", onclick: toggle }, icon("info")),
-        d.parent
+        d.parent && this.takes
           ? h("span", { class: "inside", title: "It lies in another file, and goes with that one" }, "inside")
-          : h("button", { class: "quiet", type: "button", "aria-label": `Move ${d.path} to the trash`, title: "Move to the trash", onclick: () => void this.trash(d) }, icon("trash")),
+          : this.takes && (this.takesAny || d.state === "ready") && h("button", { class: "quiet", type: "button", "aria-label": `Move ${d.path} to the trash`, title: "Move to the trash", onclick: () => void this.trash(d) }, icon("trash")),
       ),
     );
     return opened ? [line, h("tr", { class: "facts-row" }, h("td", { colspan: String(COLUMNS.length) }, facts(d)))] : [line];

@@ -25,8 +25,7 @@ function signedOut(): void {
 
 function signedIn(s: Session): void {
   const viewer = new Viewer();
-  const ask = new AskView(viewer, signedOut);
-  const docs = new DocumentsView(signedOut);
+  const docs = new DocumentsView(s, signedOut);
   const quality = s.admin && !s.must_change_password ? new QualityView(signedOut) : null;
   const people = ["admin", "manager"].includes(s.role) && s.scopes.includes("admin") && !s.must_change_password ? new PeopleView(s, signedOut) : null;
   const use = (s.admin || s.role === "auditor") && !s.must_change_password ? new UsageView(signedOut) : null;
@@ -36,11 +35,14 @@ function signedIn(s: Session): void {
   const shared = new SharedView(viewer, signedOut);
   const reference = new ReferenceView();
   const free = !s.must_change_password; // until then only the password is taken
-  const asks = free && s.role !== "auditor"; // who reads what was used, and nothing else
+  const asks = free && s.scopes.includes("ask"); // not auditors, who read what was used and nothing else
+  const reads = free && s.scopes.includes("read");
+  const ask = asks ? new AskView(viewer, signedOut) : null;
   const main = h("main", { id: "main", tabindex: "-1" });
   const tab = (hash: string, text: string) => h("a", { href: hash, "data-tab": hash }, text);
   const tabs = [
-    ...(asks ? [tab("#ask", "Ask"), tab("#documents", "Documents")] : []),
+    ...(asks ? [tab("#ask", "Ask")] : []),
+    ...(reads ? [tab("#documents", "Documents")] : []),
     ...(quality ? [tab("#quality", "Quality")] : []),
     ...(use ? [tab("#usage", "Usage")] : []),
     ...(audits ? [tab("#audit", "Audit")] : []),
@@ -110,9 +112,12 @@ function signedIn(s: Session): void {
       viewer.close();
       main.replaceChildren(shared.element);
       void shared.show(link);
-    } else {
+    } else if (ask !== null) {
       main.replaceChildren(ask.element);
       ask.focus();
+    } else {
+      viewer.close();
+      main.replaceChildren(h("section", { class: "documents" }, h("p", { class: "empty" }, "There is nothing here that you may do: sign in with another key or name.")));
     }
   };
   window.onhashchange = show;
