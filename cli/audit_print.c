@@ -84,6 +84,7 @@ static void report_json(const struct audit_report *r, const char *head)
         {"opens", r->opens},
         {"closes", r->closes},
         {"acts", r->acts},
+        {"refused", r->refused},
         {"interrupted", r->interrupted},
         {"unfinished", r->unfinished},
         {"erases", r->erases},
@@ -129,6 +130,9 @@ void audit_print_report(const struct audit_report *r, bool json, bool anchored)
     (void)printf("  calls     %" PRId64 " opened, %" PRId64 " acts, %" PRId64 " closed, %" PRId64
                  " interrupted, %" PRId64 " not closed yet\n",
                  r->opens, r->acts, r->closes, r->interrupted, r->unfinished);
+    if (r->refused > 0) {
+        (void)printf("  refused   %" PRId64 " calls at the door\n", r->refused);
+    }
     (void)printf("  texts     %" PRId64 " hold, %" PRId64 " sealed, %" PRId64 " erased\n", r->texts,
                  r->sealed, r->erased);
     (void)printf("  signed    up to record %" PRId64 " by %s%s\n", r->signed_seq, r->key,

@@ -64,6 +64,7 @@ static bool by_key(struct request *q, struct str key)
         return refuse_key(q, "This key is not known here.");
     }
     const char *why = auth_key_now(q->serve->auth, p, q->http->peer, clock_wall_ms(), &expired);
+    q->refused = p;
     if (why != NULL && expired) {
         return refuse_key(q, why);
     }
@@ -81,6 +82,7 @@ static bool by_session(struct request *q)
 {
     struct principal *p = q->session->who;
     bool expired;
+    q->refused = p;
     const char *why = p->key[0] == '\0' ? NULL
                                         : auth_key_now(q->serve->auth, p, q->http->peer,
                                                        clock_wall_ms(), &expired);

@@ -211,7 +211,17 @@ static const char *error_type(int status)
 void api_error(struct request *q, int status, const char *param, const char *code,
                const char *message)
 {
+    api_note_refusal(q, status, code);
     http_respond_error(q->http, status, error_type(status), param, code, message);
+}
+
+void api_note_refusal(struct request *q, int status, const char *code)
+{
+    bool door = status == 401 || status == 402 || status == 403 || status == 429;
+    /* of signing in, too: an act that is recorded, but not as often as somebody likes to try */
+    if (door && (q->audit.state == AUDIT_CALL_NONE || (q->who == NULL && status == 429))) {
+        refused_note(q->serve->refused, q, status, code);
+    }
 }
 
 /* Where the data lie on this machine is for the log, not for callers. */

@@ -44,12 +44,13 @@ struct request {
     bool https;           /* the one who asks speaks TLS, with us or with a proxy of ours */
     const uint8_t *token; /* the signed caller */
     size_t token_len;
-    struct match *narrowed;  /* a chat searches these documents only; NULL: all */
-    struct job *job;         /* jobs.h: it runs as one; NULL: it has a client */
-    const char *answer_id;   /* what its answer is to be called; NULL: as it comes */
-    struct json *body;       /* freed with the request */
-    struct json *translated; /* the body in another API's words; likewise */
-    struct buf out;          /* an answer being put together; freed with the request */
+    const struct principal *refused; /* whose key it is that may not be used now */
+    struct match *narrowed;          /* a chat searches these documents only; NULL: all */
+    struct job *job;                 /* jobs.h: it runs as one; NULL: it has a client */
+    const char *answer_id;           /* what its answer is to be called; NULL: as it comes */
+    struct json *body;               /* freed with the request */
+    struct json *translated;         /* the body in another API's words; likewise */
+    struct buf out;                  /* an answer being put together; freed with the request */
     struct api_call calls[REQUEST_CALLS_MAX];
     struct effort effort;     /* processor time: ours and that of the services asked */
     struct fair_use use;      /* limits it counts for, and what it used */
@@ -100,6 +101,8 @@ void api_unary(struct request *q, enum peer target, const struct rpc_method *met
 void api_json(struct request *q, int status, struct buf *body); /* takes body */
 void api_object_begin(struct request *q, struct jsonw *w);      /* api_object's */
 void api_object_end(struct request *q, int status, struct jsonw *w);
+/* A refusal at the door is counted for the audit (audit/refused.h); api_error does so by itself. */
+void api_note_refusal(struct request *q, int status, const char *code);
 void api_error(struct request *q, int status, const char *param, const char *code,
                const char *message);
 /* An error of another service or of our own code, in words, with Retry-After where it helps. */

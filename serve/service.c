@@ -218,6 +218,9 @@ static enum status serve_open(struct service *svc, struct error *err)
         st = open_audit(s, err);
     }
     if (st == STATUS_OK) {
+        st = refused_open(svc->loop, s->audit, svc->settings->audit.refusals_ms, &s->refused, err);
+    }
+    if (st == STATUS_OK) {
         st = answers_open(svc->loop, svc->home, &s->answers, err);
     }
     if (st == STATUS_OK) {
@@ -312,11 +315,19 @@ static void on_audit_closed(void *data)
     answers_close(s->answers, on_answers_closed, s);
 }
 
+static void on_refused_closed(void *data)
+{
+    struct serve *s = data;
+    audit_close(s->audit, on_audit_closed, s);
+}
+
 static void on_fair_closed(void *data)
 {
     struct serve *s = data;
+    struct refused *refused = s->refused;
     s->fair = NULL;
-    audit_close(s->audit, on_audit_closed, s);
+    s->refused = NULL;
+    refused_close(refused, on_refused_closed, s);
 }
 
 static void on_worked_stopped(void *data)

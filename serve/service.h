@@ -5,6 +5,7 @@
 #include "base/service.h"
 #include "serve/answers.h"
 #include "serve/audit/audit.h"
+#include "serve/audit/refused.h"
 #include "serve/auth.h"
 #include "serve/http/forwarded.h"
 #include "serve/http/http.h"
@@ -39,6 +40,7 @@ struct serve {
     struct oidc *oidc;       /* NULL: no provider is configured */
     struct ldap_ways *ldap;  /* NULL: no directory is configured */
     struct audit *audit;
+    struct refused *refused;   /* counts who is refused at the door; NULL once closed */
     struct lane admin;         /* keys and tenants being written */
     struct lane files;         /* files that are uploaded, being written and read */
     struct share *share;       /* turns of tenants */

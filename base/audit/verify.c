@@ -337,6 +337,8 @@ static void by_type(struct checking *c, const struct audit_record *r)
     } else if (str_eq(r->type, STR("act"))) {
         c->r->acts++;
         opened(c, r);
+    } else if (str_eq(r->type, STR("refused"))) {
+        c->r->refused += audit_number(r, "times");
     } else if (str_eq(r->type, STR("close"))) {
         closed(c, r);
     } else if (str_eq(r->type, STR("start"))) {

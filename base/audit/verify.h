@@ -34,6 +34,7 @@ struct audit_report {
     char chain[ID_CAP], tenant[65];
     char key[2 * SIGN_PUBLIC_BYTES + 1]; /* the last one that signed */
     int64_t records, opens, closes, acts, erases, checkpoints;
+    int64_t refused;               /* calls refused at the door, as their records count them */
     int64_t interrupted;           /* opened, and serve began anew before the close */
     int64_t unfinished;            /* opened since, no close yet */
     int64_t texts, sealed, erased; /* rows: that hold, that are shut, that were erased */

@@ -365,6 +365,10 @@ const struct setting settings_schema[] = {
     ROW("audit.checkpoint", DURATION, audit.checkpoint_ms, 100, HOUR, "10s",
         "The head of the audit's chain is signed this often while records come, and written to "
         "anchor."),
+    ROW("audit.refusals", DURATION, audit.refusals_ms, 1000, HOUR, "1m",
+        "Calls that are refused at the door (no key, a wrong one, a role that may not, over a "
+        "limit): of each reason and tenant the first is recorded, then one record counts those of "
+        "this time."),
     PATH("audit.anchor", audit.anchor, "",
          "A file that gets a line with each signed head: on another mount, where whoever could "
          "alter the audit cannot; empty: none."),

@@ -212,7 +212,7 @@ struct settings {
         const char *payload;     /* "keep", "none", "encrypted" */
         const char *auditor_key; /* hexadecimal; when encrypted */
         int64_t keep_days;       /* of texts; 0: for ever */
-        int64_t checkpoint_ms;
+        int64_t checkpoint_ms, refusals_ms;
         const char *anchor; /* file; "": none */
         const char *syslog; /* "", "unix:/dev/log", "tls://host:port" */
         const char *syslog_ca;

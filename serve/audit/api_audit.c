@@ -196,6 +196,7 @@ static void verify_fields(struct jsonw *w, const struct audit_report *r)
     jsonw_field_int(w, "opens", r->opens);
     jsonw_field_int(w, "acts", r->acts);
     jsonw_field_int(w, "closes", r->closes);
+    jsonw_field_int(w, "refused", r->refused);
     jsonw_field_int(w, "interrupted", r->interrupted);
     jsonw_field_int(w, "unfinished", r->unfinished);
     jsonw_field_int(w, "checkpoints", r->checkpoints);

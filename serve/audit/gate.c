@@ -374,6 +374,10 @@ static bool gate(struct http_request *r, int status)
     if (c->state != AUDIT_CALL_NEW && c->state != AUDIT_CALL_OPEN) {
         return false; /* closed: by chat.c, or this is the refusal */
     }
+    if (q->who == NULL && status == 429 && c->state == AUDIT_CALL_NEW) {
+        c->state = AUDIT_CALL_NONE; /* counted (refused.h): the chain takes no flood */
+        return false;
+    }
     c->status = status;
     q->on_gone = NULL;                       /* it has answered */
     share_leave(q->serve->share, &q->place); /* the cores are free while the disk writes */

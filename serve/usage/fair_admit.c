@@ -151,6 +151,8 @@ static void refuse(struct request *q, const struct meter_decision *d)
     if (d->verdict == METER_FULL || d->verdict == METER_NO_MEMORY) {
         api_error(q, 503, NULL, "busy", text);
     } else {
+        api_note_refusal(q, budget ? 402 : 429,
+                         soon ? "rate_limit_exceeded" : "insufficient_quota");
         http_respond_error(q->http, budget ? 402 : 429,
                            budget ? "insufficient_quota" : "rate_limit_error", NULL,
                            soon ? "rate_limit_exceeded" : "insufficient_quota", text);

@@ -7,6 +7,7 @@ import { h, icon } from "./dom";
 const STEP = 200; // records fetched at once
 
 const OUTCOMES: Record<string, string> = { answered: "answered", done: "done", refused: "refused", cancelled: "cancelled", failed: "failed", error: "failed" };
+const CALLS = ["open", "act", "close", "refused"]; // the others are of the chain itself
 const STATES: Record<string, string> = {
   kept: "",
   sealed: "The text is encrypted to the auditor's key: carrel audit show --secret reads it.",
@@ -40,7 +41,7 @@ export class AuditView {
   private readonly head = h("div");
   private readonly verdict = h("div", { role: "status" });
   private readonly rows = h("tbody");
-  private readonly kind = h("select", {}, h("option", { value: "" }, "All"), h("option", { value: "open" }, "Questions and reading"), h("option", { value: "act" }, "Administration"), h("option", { value: "other" }, "The chain itself"));
+  private readonly kind = h("select", {}, h("option", { value: "" }, "All"), h("option", { value: "open" }, "Questions and reading"), h("option", { value: "act" }, "Administration"), h("option", { value: "refused" }, "Refused at the door"), h("option", { value: "other" }, "The chain itself"));
   private readonly earlier = h("button", { class: "act plain", type: "button", hidden: true }, "Earlier records");
   private entries: AuditEntry[] = [];
   private turn = 0;
@@ -129,7 +130,7 @@ export class AuditView {
         if (id !== "") open.set(id, c);
       }
     }
-    const wanted = (c: Call) => this.kind.value === "" || (this.kind.value === "other" ? !["open", "act", "close"].includes(c.first.record.type) : c.first.record.type === this.kind.value);
+    const wanted = (c: Call) => this.kind.value === "" || (this.kind.value === "other" ? !CALLS.includes(c.first.record.type) : c.first.record.type === this.kind.value);
     const shown = calls.filter(wanted).reverse();
     this.rows.replaceChildren(...shown.flatMap((c) => this.row(c)));
     if (shown.length === 0) this.rows.append(h("tr", {}, h("td", { colspan: 5, class: "hint" }, "None among the records that are loaded.")));
@@ -138,11 +139,13 @@ export class AuditView {
 
   private row(c: Call): HTMLElement[] {
     const { record, text: said } = c.first;
-    const chain = !["open", "act", "close"].includes(record.type);
-    const what = text(said?.question) || text(record.act) || text(record.what) || record.type;
-    const from = text(said?.from);
+    const chain = !CALLS.includes(record.type);
+    const by = (said?.by as { from?: string; name?: string; what?: string }[] | undefined)?.[0];
+    const refused = record.type === "refused" ? `${many(Number(record.times), "call", "calls")} refused: ${text(record.reason).replace(/_/g, " ")}` : "";
+    const what = text(said?.question) || refused || text(record.act) || text(record.what) || record.type;
+    const from = text(said?.from) || text(by?.from);
     const close = c.close?.record ?? (record.type === "close" ? record : undefined);
-    const outcome = close === undefined ? (chain ? "" : "no end yet") : (OUTCOMES[text(close.outcome)] ?? text(close.outcome));
+    const outcome = close === undefined ? (chain ? "" : refused ? "refused" : "no end yet") : (OUTCOMES[text(close.outcome)] ?? text(close.outcome));
     const id = `au-${record.seq}`;
     const detail = h("tr", { id, hidden: true }, h("td", { colspan: 5 }));
     const more = h("button", { class: "linklike", type: "button", "aria-expanded": "false", "aria-controls": id, "aria-label": `Record ${record.seq} in full` }, "More");
@@ -156,7 +159,7 @@ export class AuditView {
         "tr",
         {},
         h("td", { class: "num" }, when(record.at), h("span", { class: "folder" }, `record ${record.seq}`)),
-        h("td", {}, chain ? "the appliance" : text(said?.name) || "not told", h("span", { class: "folder" }, from ? `from ${from}` : "")),
+        h("td", {}, chain ? "the appliance" : text(said?.name) || text(by?.name) || (refused ? "nobody known" : "not told"), h("span", { class: "folder" }, from ? `from ${from}` : "")),
         h("td", { class: "what" }, what, h("span", { class: "folder" }, what === record.what ? "" : text(record.what)), h("span", { class: "folder" }, written(record, said, close))),
         h("td", {}, outcome, h("span", { class: "folder" }, close && typeof close.status === "number" && close.status >= 400 ? `HTTP ${close.status}` : "")),
         h("td", { class: "acts" }, more),
