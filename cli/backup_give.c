@@ -556,7 +556,7 @@ enum status backup_give(const struct restore_wish *w, struct restore_result *out
         s = tell_missing(g, err);
     } else if (begun) {
         if (file_remove_tree(g->tmp, &ignored) != STATUS_OK) {
-            (void)fprintf(stderr, "carrel: %s stays behind: %s\n", g->tmp, ignored.text);
+            term_complain("carrel: %s stays behind: %s", g->tmp, ignored.text);
         }
     }
     if (w->progress) {

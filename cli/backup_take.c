@@ -681,8 +681,7 @@ enum status backup_take(const struct backup_wish *w, struct backup_result *out, 
             s = store_all(t, now, err);
         }
         if (file_remove_tree(old, &ignored) != STATUS_OK) {
-            (void)fprintf(stderr, "carrel: %s stays behind until the next backup: %s\n", old,
-                          ignored.text);
+            term_complain("carrel: %s stays behind until the next backup: %s", old, ignored.text);
         }
     }
     book_close(t->book);

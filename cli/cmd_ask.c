@@ -31,7 +31,7 @@ static void on_event(void *data, const char *text)
         json_object_get(json_array_get(json_object_get(chunk, "choices"), 0), "delta"), "content"));
 
     if (delta != NULL && delta[0] != '\0') {
-        term_put_clean(stdout, delta);
+        term_put_text(stdout, delta, "");
         (void)fflush(stdout);
         a->any_text = true;
         a->last = delta[strlen(delta) - 1];

@@ -9,6 +9,7 @@
 #include "base/file.h"
 #include "cli/audit_print.h"
 #include "cli/command.h"
+#include "cli/term.h"
 
 #define ANCHORS_MAX 100000
 #define TAIL_DEFAULT 20
@@ -100,8 +101,10 @@ static enum status read_anchors(const char *given, struct audit_anchor **out, si
     }
     buf_deinit(&b);
     if (s == STATUS_OK && *n == 0) {
-        s = error_set(err, STATUS_INVALID, "--head %s: no head stands in this file: lines of \"12:HASH\", or as "
-                      "audit.anchor has them", given);
+        s = error_set(err, STATUS_INVALID,
+                      "--head %s: no head stands in this file: lines of \"12:HASH\", or as "
+                      "audit.anchor has them",
+                      given);
     }
     *out = list;
     return s;
@@ -168,8 +171,8 @@ static bool list_one(unsigned segment, struct str line, const struct audit_recor
 {
     struct listing *l = data;
     if (r == NULL) {
-        (void)fprintf(stderr, "carrel audit: file %08u.log, after record %" PRId64 ": %s\n",
-                      segment, l->last, why->text);
+        term_complain("carrel audit: file %08u.log, after record %" PRId64 ": %s", segment, l->last,
+                      why->text);
         l->bad = true;
         return true;
     }
@@ -226,8 +229,7 @@ static enum exit_code list(const struct options *o, struct place *p, const char 
         return command_failed(&err);
     }
     if (!l.bad && l.shown == 0 && l.wanted != NULL) {
-        (void)fprintf(stderr, "carrel: %s: there is no such record or call; `carrel audit tail`\n",
-                      l.wanted);
+        term_complain("carrel: %s: there is no such record or call; `carrel audit tail`", l.wanted);
     }
     return l.bad ? EXIT_FAILED : l.shown == 0 ? EXIT_NOTHING : EXIT_OK;
 }

@@ -5,6 +5,7 @@
 #include "base/settings/rules.h"
 #include "base/settings/settings.h"
 #include "cli/command.h"
+#include "cli/term.h"
 
 #define SETTINGS_ARENA_MAX ((size_t)4 * 1024 * 1024)
 
@@ -37,7 +38,7 @@ static enum exit_code check(const struct options *o)
     }
     arena_reset(&a);
     if (st != STATUS_OK) {
-        (void)fprintf(stderr, "carrel: %s\n", err.text);
+        term_complain("carrel: %s", err.text);
         return EXIT_FAILED;
     }
     (void)printf("%s/carrel.yaml is right\n", o->home);

@@ -124,7 +124,7 @@ static enum status follow(const struct http *h, const char *id, bool quiet, json
         (void)snprintf(now, sizeof(now), "%s%s%.180s", json_field(*out, "step"),
                        json_field(*out, "error")[0] == '\0' ? "" : ": ", json_field(*out, "error"));
         if (!quiet && strcmp(now, last) != 0) {
-            (void)fprintf(stderr, "%s\n", now);
+            term_complain("%s", now);
             memcpy(last, now, sizeof(last));
         }
         json_decref(*out);

@@ -197,7 +197,7 @@ static enum exit_code run(const struct options *o)
     int a = 0, b = 0;
 
     if (strcmp(what, "run") != 0 && strcmp(what, "history") != 0 && !comparing) {
-        (void)fprintf(stderr, "carrel eval: %s is none of run, history, compare\n", what);
+        term_complain("carrel eval: %s is none of run, history, compare", what);
         return EXIT_USAGE;
     }
     if ((comparing && o->n_args != 3) ||

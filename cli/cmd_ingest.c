@@ -252,9 +252,8 @@ static enum exit_code run(const struct options *o)
         from_input = from_input || strcmp(o->args[i], "-") == 0;
     }
     if ((from_input && o->as == NULL) || (o->as != NULL && o->n_args > 1)) {
-        (void)fprintf(stderr, "carrel ingest: %s\n",
-                      from_input ? "- needs --as NAME, and comes alone"
-                                 : "--as names one file, not several");
+        term_complain("carrel ingest: %s", from_input ? "- needs --as NAME, and comes alone"
+                                                      : "--as names one file, not several");
         return EXIT_USAGE;
     }
     enum status s = http_open(o, &in.h, &err);

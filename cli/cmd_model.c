@@ -1,5 +1,6 @@
 /* carrel model: finds the action's row and runs it. */
 #include "cli/cmd_model.h"
+#include "cli/term.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -18,7 +19,7 @@ static enum exit_code run(const struct options *o)
         const struct model_action *a = &actions[i];
         if (strcmp(o->args[0], a->name) == 0) {
             if (o->n_args - 1 < a->min_args || o->n_args - 1 > a->max_args) {
-                (void)fprintf(stderr, "carrel model %s: %s; see `carrel model --help`\n", a->name,
+                term_complain("carrel model %s: %s; see `carrel model --help`", a->name,
                               o->n_args - 1 < a->min_args ? "something is missing"
                                                           : "too many words");
                 return EXIT_USAGE;

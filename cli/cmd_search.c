@@ -26,13 +26,7 @@ static void print(const json_t *list)
             (void)printf("\n");
         }
         (void)printf("   ");
-        for (const char *t = text == NULL ? "" : text; *t != '\0'; t++) {
-            if (*t == '\n') {
-                (void)printf("\n   ");
-            } else if ((unsigned char)*t >= ' ' || *t == '\t') {
-                (void)fputc(*t, stdout);
-            }
-        }
+        term_put_text(stdout, text, "   ");
         (void)printf("\n\n");
     }
 }

@@ -14,6 +14,7 @@
 #include "cli/net.h"
 #include "cli/paths.h"
 #include "cli/supervisor.h"
+#include "cli/term.h"
 
 #define SETTINGS_ARENA_MAX ((size_t)4 * 1024 * 1024)
 
@@ -116,7 +117,7 @@ static enum exit_code run(const struct options *o)
     }
     arena_reset(&a);
     if (s != STATUS_OK) {
-        (void)fprintf(stderr, "carrel up: %s\n", err.text);
+        term_complain("carrel up: %s", err.text);
         return EXIT_FAILED;
     }
     (void)printf("stopped\n"); /* the lock is let go by the process's end */

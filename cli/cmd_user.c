@@ -27,7 +27,8 @@ static void print_users(const json_t *answer)
                      json_field(u, "role"), state);
         term_put_clean(stdout, json_field(u, "name"));
         for (size_t k = 0; k < json_array_size(groups); k++) {
-            (void)printf("%s%s", k == 0 ? "  " : ",", json_string_value(json_array_get(groups, k)));
+            (void)printf(k == 0 ? "  " : ",");
+            term_put_clean(stdout, json_string_value(json_array_get(groups, k)));
         }
         (void)printf("\n");
     }
@@ -77,7 +78,8 @@ static void print_changed(const json_t *answer)
         (void)printf("removed %s\n", json_field(answer, "id"));
         return;
     }
-    (void)printf("%s: %s%s\n", json_field(answer, "name"), json_field(answer, "role"),
+    term_put_clean(stdout, json_field(answer, "name"));
+    (void)printf(": %s%s\n", json_field(answer, "role"),
                  json_is_true(json_object_get(answer, "disabled")) ? ", disabled" : "");
 }
 

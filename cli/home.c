@@ -2,7 +2,9 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <pwd.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/file.h>
 #include <sys/stat.h>
@@ -10,9 +12,49 @@
 #include <unistd.h>
 
 #include "base/file.h"
+#include "cli/command.h"
 
 #define PATH_CAP 4096
 #define ALIVE_WAIT_MS 10000
+
+enum status home_resolve(const char *given, char *out, size_t cap, struct error *err)
+{
+    const char *env = getenv("CARREL_HOME");
+    const char *home = getenv("HOME");
+    char cwd[4096] = "";
+    int n;
+
+    if (given == NULL && env != NULL && env[0] != '\0') {
+        given = env;
+    }
+    if (given != NULL && given[0] == '\0') {
+        return error_set(err, STATUS_INVALID, "--home: the name is empty");
+    }
+    if (given != NULL && given[0] == '/') {
+        n = snprintf(out, cap, "%s", given);
+    } else if (given != NULL) {
+        if (getcwd(cwd, sizeof(cwd)) == NULL) {
+            return error_errno(err, errno, "the current folder");
+        }
+        n = snprintf(out, cap, "%s/%s", cwd, given);
+    } else {
+        const struct passwd *pw = home == NULL || home[0] == '\0' ? getpwuid(getuid()) : NULL;
+        home = pw != NULL ? pw->pw_dir : home;
+        if (home == NULL || home[0] != '/') {
+            return error_set(err, STATUS_INVALID, "HOME is not set: say --home DIR");
+        }
+        n = snprintf(out, cap, "%s/.local/share/carrel", home);
+    }
+    if (n <= 0 || (size_t)n >= cap || n > 900) {
+        return error_set(
+            err, STATUS_TOO_LARGE,
+            "the data directory's name is longer than 900 bytes: choose a shorter one with --home");
+    }
+    while (n > 1 && out[n - 1] == '/') {
+        out[--n] = '\0';
+    }
+    return STATUS_OK;
+}
 
 static enum status make(const char *home, const char *name, mode_t mode, struct error *err)
 {
@@ -96,8 +138,8 @@ enum status home_watch(const char *home, const struct settings *s, char *out, si
     if (st == STATUS_OK) {
         st = file_join(out, cap, root, "main", err);
     }
-    /* Where documents were read before, a missing folder is a disk that is not mounted: an empty one
-     * in its place would look as if all of them had been deleted. */
+    /* Where documents were read before, a missing folder is a disk that is not mounted: an empty
+     * one in its place would look as if all of them had been deleted. */
     if (st == STATUS_OK) {
         st = file_join(root, sizeof(root), home, "tenants/main/ingest.db", err);
     }

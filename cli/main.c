@@ -5,6 +5,7 @@
 
 #include "base/log.h"
 #include "cli/options.h"
+#include "cli/term.h"
 
 static const struct command *const commands[] = {
     &cmd_up,    &cmd_stop,       &cmd_status,  &cmd_doctor,  &cmd_docs,    &cmd_search,
@@ -30,8 +31,7 @@ static void usage(FILE *to)
 
 enum exit_code command_failed(const struct error *err)
 {
-    (void)fprintf(stderr, "carrel: %s\n",
-                  err->text[0] == '\0' ? status_text(err->code) : err->text);
+    term_complain("carrel: %s", err->text[0] == '\0' ? status_text(err->code) : err->text);
     return err->code == STATUS_UNAVAILABLE ? EXIT_NOT_RUNNING
            : err->code == STATUS_NOT_FOUND ? EXIT_NOTHING
                                            : EXIT_FAILED;
@@ -69,7 +69,6 @@ int main(int argc, char **argv)
             }
         }
     }
-    (void)fprintf(stderr, "carrel: there is no command \"%.40s\"; `carrel --help` lists them\n",
-                  argv[1]);
+    term_complain("carrel: there is no command \"%.40s\"; `carrel --help` lists them", argv[1]);
     return EXIT_USAGE;
 }

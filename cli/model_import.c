@@ -122,9 +122,8 @@ static void pack(const struct options *o, const struct model_record *r)
     enum status s = registry_pack(o->home, r, on_packing, NULL, &err);
     term_progress_end(stderr);
     if (s != STATUS_OK) {
-        (void)fprintf(stderr,
-                      "carrel: imported, but its packed weights were not written (%s): it will be "
-                      "slower to start and take more memory until there is room for them\n",
+        term_complain("carrel: imported, but its packed weights were not written (%s): it will be "
+                      "slower to start and take more memory until there is room for them",
                       err.text);
     }
 }
@@ -150,7 +149,7 @@ static bool start_candidate(const struct options *o, const struct model_record *
     json_decref(body);
     json_decref(answer);
     if (s != STATUS_OK) {
-        (void)fprintf(stderr, "carrel: imported, but not made a candidate: %s\n", err.text);
+        term_complain("carrel: imported, but not made a candidate: %s", err.text);
     }
     return s == STATUS_OK;
 }

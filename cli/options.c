@@ -2,12 +2,12 @@
 
 #include <errno.h>
 #include <getopt.h>
-#include <pwd.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
 #include "base/str.h"
+#include "cli/term.h"
 
 static const struct {
     enum option_flag flag;
@@ -337,50 +337,10 @@ static bool size_of(const char *text, uint64_t *out)
     return true;
 }
 
-enum status home_resolve(const char *given, char *out, size_t cap, struct error *err)
-{
-    const char *env = getenv("CARREL_HOME");
-    const char *home = getenv("HOME");
-    char cwd[4096] = "";
-    int n;
-
-    if (given == NULL && env != NULL && env[0] != '\0') {
-        given = env;
-    }
-    if (given != NULL && given[0] == '\0') {
-        return error_set(err, STATUS_INVALID, "--home: the name is empty");
-    }
-    if (given != NULL && given[0] == '/') {
-        n = snprintf(out, cap, "%s", given);
-    } else if (given != NULL) {
-        if (getcwd(cwd, sizeof(cwd)) == NULL) {
-            return error_errno(err, errno, "the current folder");
-        }
-        n = snprintf(out, cap, "%s/%s", cwd, given);
-    } else {
-        const struct passwd *pw = home == NULL || home[0] == '\0' ? getpwuid(getuid()) : NULL;
-        home = pw != NULL ? pw->pw_dir : home;
-        if (home == NULL || home[0] != '/') {
-            return error_set(err, STATUS_INVALID, "HOME is not set: say --home DIR");
-        }
-        n = snprintf(out, cap, "%s/.local/share/carrel", home);
-    }
-    if (n <= 0 || (size_t)n >= cap || n > 900) {
-        return error_set(
-            err, STATUS_TOO_LARGE,
-            "the data directory's name is longer than 900 bytes: choose a shorter one with --home");
-    }
-    while (n > 1 && out[n - 1] == '/') {
-        out[--n] = '\0';
-    }
-    return STATUS_OK;
-}
-
 static enum options_result take_filter(const struct command *c, int kind, struct options *out)
 {
     if (out->filters[kind].n == OPTION_VALUES_MAX) {
-        (void)fprintf(stderr, "carrel %s: at most %d values of one kind\n", c->name,
-                      OPTION_VALUES_MAX);
+        term_complain("carrel %s: at most %d values of one kind", c->name, OPTION_VALUES_MAX);
         return OPTIONS_WRONG;
     }
     out->filters[kind].values[out->filters[kind].n++] = optarg;
@@ -404,7 +364,7 @@ static enum options_result take_plan(const struct command *c, int letter, struct
         out->weights = optarg;
     }
     if (!good) {
-        (void)fprintf(stderr, "carrel %s: %s: must be %s\n", c->name, optarg,
+        term_complain("carrel %s: %s: must be %s", c->name, optarg,
                       letter == 50   ? "1 to 16777216 tokens"
                       : letter == 51 ? "1 to 4096 users"
                                      : "a size such as 24G or 512M");
@@ -418,8 +378,7 @@ static enum options_result take_audit(const struct command *c, int letter, struc
     if (letter < 164) {
         *texts[letter - 160] = optarg;
     } else if (!whole_number(optarg, 1, 1000000, &out->count)) {
-        (void)fprintf(stderr, "carrel %s: --count %s: must be a number from 1 to 1000000\n",
-                      c->name, optarg);
+        term_complain("carrel %s: --count %s: must be a number from 1 to 1000000", c->name, optarg);
         return OPTIONS_WRONG;
     }
     return OPTIONS_OK;
@@ -430,8 +389,7 @@ static enum options_result take_encoder(const struct command *c, int letter, str
     switch (letter) {
     case 130:
         if (!whole_number(optarg, 8, 1024, &out->dims)) {
-            (void)fprintf(stderr, "carrel %s: --dims %s: must be a number from 8 to 1024\n",
-                          c->name, optarg);
+            term_complain("carrel %s: --dims %s: must be a number from 8 to 1024", c->name, optarg);
             return OPTIONS_WRONG;
         }
         break;
@@ -452,8 +410,7 @@ static enum options_result take_one_of(const struct command *c, const char *name
                                        const char **values, int *n)
 {
     if (*n == OPTION_SUBJECTS_MAX) {
-        (void)fprintf(stderr, "carrel %s: --%s at most %d times\n", c->name, name,
-                      OPTION_SUBJECTS_MAX);
+        term_complain("carrel %s: --%s at most %d times", c->name, name, OPTION_SUBJECTS_MAX);
         return OPTIONS_WRONG;
     }
     values[(*n)++] = optarg;
@@ -470,8 +427,7 @@ static enum options_result take_bench(const struct command *c, int letter, struc
         return OPTIONS_OK;
     }
     if (!whole_number(optarg, i == 1 ? 0 : 1, most[i], to[i])) {
-        (void)fprintf(stderr, "carrel %s: %s: must be a number up to %d\n", c->name, optarg,
-                      most[i]);
+        term_complain("carrel %s: %s: must be a number up to %d", c->name, optarg, most[i]);
         return OPTIONS_WRONG;
     }
     return OPTIONS_OK;
@@ -486,7 +442,7 @@ static enum options_result take_identity(const struct command *c, int letter, st
         return OPTIONS_OK;
     }
     if (!whole_number(optarg, 1, 36500, &out->days)) {
-        (void)fprintf(stderr, "carrel %s: --days: must be a number up to 36500\n", c->name);
+        term_complain("carrel %s: --days: must be a number up to 36500", c->name);
         return OPTIONS_WRONG;
     }
     return OPTIONS_OK;
@@ -619,8 +575,8 @@ static enum options_result take(const struct command *c, int letter, struct opti
         return OPTIONS_OK;
     case 'n':
         if (!whole_number(optarg, 1, 100000, &out->keep)) {
-            (void)fprintf(stderr, "carrel %s: --keep %s: must be a number from 1 to 100000\n",
-                          c->name, optarg);
+            term_complain("carrel %s: --keep %s: must be a number from 1 to 100000", c->name,
+                          optarg);
             return OPTIONS_WRONG;
         }
         return OPTIONS_OK;
@@ -630,23 +586,20 @@ static enum options_result take(const struct command *c, int letter, struct opti
         return OPTIONS_OK;
     case 'p':
         if (!whole_number(optarg, 0, 65535, &out->port)) {
-            (void)fprintf(stderr, "carrel %s: --port %s: must be a number from 0 to 65535\n",
-                          c->name, optarg);
+            term_complain("carrel %s: --port %s: must be a number from 0 to 65535", c->name,
+                          optarg);
             return OPTIONS_WRONG;
         }
         return OPTIONS_OK;
     case 'k':
         if (!whole_number(optarg, 1, 100, &out->top_k)) {
-            (void)fprintf(stderr, "carrel %s: --top-k %s: must be a number from 1 to 100\n",
-                          c->name, optarg);
+            term_complain("carrel %s: --top-k %s: must be a number from 1 to 100", c->name, optarg);
             return OPTIONS_WRONG;
         }
         return OPTIONS_OK;
     case 'h':
         return OPTIONS_HELP;
     default:
-        (void)fprintf(stderr, "carrel %s: not understood; see `carrel %s --help`\n", c->name,
-                      c->name);
         return OPTIONS_WRONG;
     }
 }
@@ -659,8 +612,7 @@ static enum options_result take_port_from_environment(const struct command *c, s
         return OPTIONS_OK;
     }
     if (!whole_number(env, 0, 65535, &out->port)) {
-        (void)fprintf(stderr, "carrel %s: CARREL_PORT=%s: must be a number from 0 to 65535\n",
-                      c->name, env);
+        term_complain("carrel %s: CARREL_PORT=%s: must be a number from 0 to 65535", c->name, env);
         return OPTIONS_WRONG;
     }
     return OPTIONS_OK;
@@ -670,9 +622,9 @@ enum options_result options_parse(const struct command *c, int argc, char **argv
                                   struct options *out)
 {
     struct option longs[TABLE_N + 2] = {{0}};
-    char shorts[2 * TABLE_N + 4] = "h";
+    char shorts[2 * TABLE_N + 5] = ":h"; /* what is wrong is said here, not by getopt */
     size_t n = 0;
-    size_t n_short = 1;
+    size_t n_short = 2;
     const char *home = NULL;
     struct error err;
 
@@ -691,13 +643,22 @@ enum options_result options_parse(const struct command *c, int argc, char **argv
     longs[n] = (struct option){"help", no_argument, NULL, 'h'};
     optind = 1;
     for (int letter; (letter = getopt_long(argc, argv, shorts, longs, NULL)) != -1;) {
+        if (letter == '?' || letter == ':') {
+            char shown[] = {'-', (char)optopt, '\0'};
+            bool by_letter = optopt > ' ' && optopt < 127 && argv[optind - 1][1] != '-';
+            term_complain(letter == ':' ? "carrel %s: %s needs a value; see `carrel %s --help`"
+                                        : "carrel %s: %s: there is no such option, or not by this "
+                                          "beginning alone; see `carrel %s --help`",
+                          c->name, by_letter ? shown : argv[optind - 1], c->name);
+            return OPTIONS_WRONG;
+        }
         enum options_result r = take(c, letter, out, &home);
         if (r != OPTIONS_OK) {
             return r;
         }
     }
     if (argc - optind < c->min_args || argc - optind > c->max_args) {
-        (void)fprintf(stderr, "carrel %s: %s; see `carrel %s --help`\n", c->name,
+        term_complain("carrel %s: %s; see `carrel %s --help`", c->name,
                       argc - optind < c->min_args ? "something is missing"
                                                   : "too many words (quote them?)",
                       c->name);
@@ -708,7 +669,7 @@ enum options_result options_parse(const struct command *c, int argc, char **argv
     }
     if ((c->options & OPT_HOME) != 0 &&
         home_resolve(home, out->home, sizeof(out->home), &err) != STATUS_OK) {
-        (void)fprintf(stderr, "carrel %s: %s\n", c->name, err.text);
+        term_complain("carrel %s: %s", c->name, err.text);
         return OPTIONS_WRONG;
     }
     return take_port_from_environment(c, out);

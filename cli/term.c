@@ -1,6 +1,7 @@
 #include "cli/term.h"
 
 #include <inttypes.h>
+#include <stdarg.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
@@ -16,15 +17,59 @@ bool term_colour(FILE *f)
            strcmp(term, "dumb") != 0;
 }
 
-void term_put_clean(FILE *f, const char *text)
+/* Bytes of a character of which terminals are told nothing: controls of ASCII and of Latin-1
+ * (U+0080 to U+009F), and what turns the writing round (U+200E, U+200F, U+202A to U+202E, U+2066 to
+ * U+2069) or begins a line (U+2028, U+2029). 0: it is shown as it is. */
+static size_t drives(const unsigned char *p, bool several_lines)
 {
-    for (const unsigned char *p = (const unsigned char *)text; *p != '\0'; p++) {
-        if ((*p < ' ' && *p != '\n' && *p != '\t') || *p == 0x7f) {
-            (void)fprintf(f, "\\x%02x", *p);
-        } else {
+    if (p[0] < ' ' || p[0] == 0x7f) {
+        return several_lines && (p[0] == '\n' || p[0] == '\t') ? 0 : 1;
+    }
+    if (p[0] == 0xc2 && p[1] >= 0x80 && p[1] <= 0x9f) {
+        return 2;
+    }
+    bool marks = p[0] == 0xe2 && p[1] == 0x80 &&
+                 (p[2] == 0x8e || p[2] == 0x8f || (p[2] >= 0xa8 && p[2] <= 0xae));
+    bool isolates = p[0] == 0xe2 && p[1] == 0x81 && p[2] >= 0xa6 && p[2] <= 0xa9;
+    return marks || isolates ? 3 : 0;
+}
+
+/* indent NULL: one line. */
+static void put(FILE *f, const char *text, const char *indent)
+{
+    const unsigned char *p = (const unsigned char *)(text == NULL ? "" : text);
+    while (*p != '\0') {
+        size_t n = drives(p, indent != NULL);
+        if (n == 0) {
             (void)fputc(*p, f);
+            (void)fputs(*p == '\n' ? indent : "", f);
+            p++;
+        }
+        for (; n > 0; n--) {
+            (void)fprintf(f, "\\x%02x", *p++);
         }
     }
+}
+
+void term_put_clean(FILE *f, const char *text)
+{
+    put(f, text, NULL);
+}
+
+void term_put_text(FILE *f, const char *text, const char *indent)
+{
+    put(f, text, indent);
+}
+
+void term_complain(const char *fmt, ...)
+{
+    char text[1024];
+    va_list ap;
+    va_start(ap, fmt);
+    (void)vsnprintf(text, sizeof text, fmt, ap);
+    va_end(ap);
+    put(stderr, text, NULL);
+    (void)fputc('\n', stderr);
 }
 
 void term_duration(int64_t ms, char out[16])

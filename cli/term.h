@@ -8,8 +8,13 @@
 
 /* A terminal, NO_COLOR unset, TERM not dumb. */
 bool term_colour(FILE *f);
-/* Text of others without what could drive the terminal. */
+/* A name of others, in one line: what could drive the terminal, begin a line or turn the writing
+ * round is shown as \xNN. NULL counts as "". */
 void term_put_clean(FILE *f, const char *text);
+/* The same of a text that may have several lines; those that it begins have indent before them. */
+void term_put_text(FILE *f, const char *text, const char *indent);
+/* A line of its own on stderr, without its newline in fmt; as term_put_clean, at most 1 KiB. */
+void term_complain(const char *fmt, ...) __attribute__((format(printf, 1, 2)));
 /* "3 d 4 h", "12 min", "8 s" into out[16]. */
 void term_duration(int64_t ms, char out[16]);
 /* "12.3 MiB" into out[16]. */

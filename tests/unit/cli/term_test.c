@@ -42,9 +42,14 @@ static void test_control_characters_are_shown_not_sent(void **state)
     FILE *f = open_memstream(&text, &n);
 
     assert_non_null(f);
-    term_put_clean(f, "a\x1b[2J\tb\nc\x7f\xc3\xa9");
+    term_put_clean(f, "a\x1b[2J\tb\nc\x7f\xc3\xa9|");
+    term_put_clean(f, "\xc2\x9b\xe2\x80\xae\xe2\x81\xa6\xe2\x80\xa6\xc2|");
+    term_put_text(f, "\x1b\tb\n\xc2\x80", "> ");
+    term_put_text(f, NULL, "> ");
     assert_int_equal(fclose(f), 0);
-    assert_string_equal(text, "a\\x1b[2J\tb\nc\\x7f\xc3\xa9");
+    assert_string_equal(text, "a\\x1b[2J\\x09b\\x0ac\\x7f\xc3\xa9|"
+                              "\\xc2\\x9b\\xe2\\x80\\xae\\xe2\\x81\\xa6\xe2\x80\xa6\xc2|"
+                              "\\x1b\tb\n> \\xc2\\x80");
     free(text);
 }
 
