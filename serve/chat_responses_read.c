@@ -16,6 +16,15 @@ static enum status wrong(const char **param, const char *what, struct error *err
     return error_set(err, STATUS_INVALID, "%s", text);
 }
 
+/* n8n's nodes send {} where no filter is meant. */
+static bool no_members(const struct json *object)
+{
+    void *at = NULL;
+    struct str key;
+    const struct json *value;
+    return jsonr_kind(object) == JSON_KIND_OBJECT && !jsonr_next(object, &at, &key, &value);
+}
+
 enum status responses_read(const struct json *body, struct responses *out, const char **param,
                            struct error *err)
 {
@@ -68,7 +77,8 @@ enum status responses_read(const struct json *body, struct responses *out, const
     const struct json *tools = jsonr_get(body, "tools");
     for (size_t i = 0; i < jsonr_len(tools); i++) {
         const struct json *filters = jsonr_get(jsonr_at(tools, i), "filters");
-        if (filters == NULL || !jsonr_is(jsonr_at(tools, i), "type", "file_search")) {
+        if (filters == NULL || no_members(filters) ||
+            !jsonr_is(jsonr_at(tools, i), "type", "file_search")) {
             continue;
         }
         *param = "tools";
