@@ -1,7 +1,7 @@
 // A real n8n in a cache folder, with our node installed as a package: to install, to run a workflow in a process of its
 // own, and to run as a server. Nothing of it lies in the tree; docs/n8n.md says what this is for.
-import { execFileSync, spawn, spawnSync } from "node:child_process";
-import { cpSync, existsSync, mkdirSync, mkdtempSync, openSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { execFile, execFileSync, spawn } from "node:child_process";
+import { cpSync, existsSync, mkdirSync, mkdtempSync, openSync, readFileSync, readdirSync, rmSync, statSync, writeFileSync } from "node:fs";
 import { homedir, tmpdir } from "node:os";
 import { dirname, join, resolve } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
@@ -36,8 +36,10 @@ export const install = () => {
     npm(cache, "rebuild", "sqlite3", ...(existsSync("/usr/include/node/node.h") ? ["--nodedir=/usr"] : []));
   }
   const ours = join(root, "serve/n8n");
-  if (!existsSync(join(ours, "dist"))) {
-    npm(ours, "ci", "--ignore-scripts", "--legacy-peer-deps");
+  const sources = ["credentials", "nodes/Carrel", "nodes/CarrelTrigger"].flatMap((d) => readdirSync(join(ours, d)).map((f) => join(ours, d, f)));
+  const built = join(ours, "dist/nodes/Carrel/Carrel.node.js");
+  if (!existsSync(built) || sources.some((f) => statSync(f).mtimeMs > statSync(built).mtimeMs)) {
+    if (!existsSync(join(ours, "node_modules/.bin/n8n-node"))) npm(ours, "ci", "--ignore-scripts", "--legacy-peer-deps");
     npm(ours, "run", "build");
   }
 };
@@ -67,26 +69,32 @@ export class N8n {
       N8N_RUNNERS_BROKER_PORT: String(port + 1),
       WEBHOOK_URL: `http://127.0.0.1:${port}/`,
       N8N_BLOCK_ENV_ACCESS_IN_NODE: "false",
+      N8N_COMMUNITY_PACKAGES_ALLOW_TOOL_USAGE: "true",
+      GENERIC_TIMEZONE: "UTC",
     };
   }
 
-  run(args, timeout = 120_000) {
-    const r = spawnSync(bin, args, { env: this.env, cwd: this.folder, encoding: "utf8", timeout, maxBuffer: 64 << 20 });
-    return { rc: r.status, out: r.stdout ?? "", err: r.stderr ?? "" };
+  /** Beside the test, whose own servers answer meanwhile. */
+  run(args, { command = bin, timeout = 120_000 } = {}) {
+    return new Promise((done) => {
+      execFile(command, args, { env: this.env, cwd: this.folder, encoding: "utf8", timeout, maxBuffer: 64 << 20 }, (error, out, err) =>
+        done({ rc: error === null ? 0 : typeof error.code === "number" ? error.code : -1, out, err }),
+      );
+    });
   }
 
-  import(kind, list) {
+  async import(kind, list) {
     const file = join(this.folder, `${kind}.json`);
     writeFileSync(file, JSON.stringify(list));
-    const r = this.run([`import:${kind}`, `--input=${file}`]);
+    const r = await this.run([`import:${kind}`, `--input=${file}`]);
     if (r.rc !== 0) throw new Error(`import:${kind}: ${r.out}\n${r.err}`);
   }
 
-  /** The last node's items, or throws what went wrong. */
-  execute(id) {
-    const r = this.run(["execute", `--id=${id}`, "--rawOutput"]);
-    const from = r.out.indexOf('{"');
-    const text = from < 0 ? r.out.slice(r.out.indexOf("{")) : r.out.slice(from);
+  /** Every node's items (with json, binary, pairedItem) by its name, and the last one's; or throws what went wrong. */
+  async executed(id) {
+    const r = await this.run(["execute", `--id=${id}`, "--rawOutput"]);
+    const from = r.out.search(/^\{/m); // behind what n8n logs
+    const text = r.out.slice(Math.max(from, 0));
     let run;
     try {
       run = JSON.parse(text.slice(0, text.lastIndexOf("}") + 1));
@@ -95,8 +103,21 @@ export class N8n {
     }
     const { resultData } = run.data;
     if (r.rc !== 0 || resultData.error) throw new Error(`${id}: rc ${r.rc}: ${JSON.stringify(resultData.error ?? {}).slice(0, 1500)}`);
-    const last = resultData.runData[resultData.lastNodeExecuted].at(-1);
-    return (last.data?.main ?? last.data?.ai_embedding ?? []).flat().map((item) => item.json);
+    const items = (run) => (run?.data?.main ?? run?.data?.ai_embedding ?? []).flat();
+    const by = Object.fromEntries(Object.entries(resultData.runData).map(([name, runs]) => [name, items(runs.at(-1))]));
+    return { by, last: by[resultData.lastNodeExecuted] };
+  }
+
+  /** The last node's items. */
+  async execute(id) {
+    return (await this.executed(id)).last.map((item) => item.json);
+  }
+
+  /** A script of ours in n8n's own modules. */
+  async script(file, ...args) {
+    const r = await this.run([file, cache, ...args], { command: join(node24, "node") });
+    if (r.rc !== 0) throw new Error(`${r.out}\n${r.err}`.slice(-3000));
+    return r.out;
   }
 
   async start() {

@@ -12,7 +12,7 @@ const pack = JSON.parse(read("package.json"));
 
 // Of n8n's own nodes that the examples use: the newest version that n8n 2.41.1 has, and the parameters that must be there.
 const known = {
-  "n8n-nodes-base.emailReadImap": [2.1, ["mailbox", "format"]],
+  "n8n-nodes-base.emailReadImap": [2.2, ["mailbox", "format"]],
   "n8n-nodes-base.code": [2, ["jsCode"]],
   "n8n-nodes-base.emailSend": [2.1, ["fromEmail", "toEmail", "subject", "emailFormat", "text"]],
   "n8n-nodes-base.webhook": [2.1, ["httpMethod", "path", "responseMode"]],

@@ -27,6 +27,17 @@ const HINTS: Record<number, string> = {
 	503: 'A part of Carrel is starting or down: carrel status tells. Switch on "Retry On Fail" in the node\'s settings.',
 };
 
+const REASONS: Record<string, string> = {
+	ECONNREFUSED: 'nothing listens there',
+	ECONNRESET: 'the connection was broken off',
+	ECONNABORTED: 'no answer came in time',
+	ETIMEDOUT: 'no answer came in time',
+	EHOSTUNREACH: 'there is no way to that address',
+	ENOTFOUND: 'nobody has that name',
+	EAI_AGAIN: 'the name cannot be looked up now',
+	EPROTO: 'it does not speak TLS; try http://',
+};
+
 function words(body: unknown): string {
 	const error = (body as { error?: unknown } | undefined)?.error;
 	const message = typeof error === 'string' ? error : (error as IDataObject | undefined)?.message;
@@ -64,10 +75,10 @@ function refusal(context: Context, reply: Reply): NodeApiError {
 }
 
 function unreachable(context: Context, url: string, error: Error): NodeApiError {
-	// the reason lies at one of several depths, by what n8n wrapped it in
-	const inner = (error as { messages?: string[]; cause?: Error }).cause ?? error;
-	const said = (error as { messages?: string[] }).messages?.[0] ?? inner.message;
-	const message = `Carrel cannot be reached at ${url}: ${said}`;
+	const said = (error as { messages?: string[] }).messages?.[0] ?? error.message;
+	// the codes themselves stay out: n8n puts words of its own in the place of a text that has one
+	const code = Object.keys(REASONS).find((name) => said.includes(name));
+	const message = `Carrel cannot be reached at ${url}: ${code === undefined ? said : REASONS[code]}`;
 	return new NodeApiError(context.getNode(), { message } as JsonObject, {
 		message,
 		description: 'Check the address in the credential, without /v1, and whether carrel status says that it runs.',
