@@ -47,7 +47,7 @@ export class AskView {
     this.welcome = h(
       "div",
       { class: "welcome" },
-      h("h1", {}, "What would you like to know?"),
+      h("h2", {}, "What would you like to know?"),
       h("p", {}, "Answers are made from your own documents, on this machine. Each sentence cites the page it comes from."),
     );
     this.history = new History({
@@ -61,6 +61,7 @@ export class AskView {
     const section = h(
       "section",
       { class: "ask", "aria-label": "Ask" },
+      h("h1", { class: "sr" }, "Ask your documents"),
       this.history.toggle,
       this.welcome,
       this.log,

@@ -40,7 +40,7 @@ export class PeopleView {
     private readonly onSignedOut: () => void,
   ) {
     this.roles = me.admin ? Object.keys(ROLES) : ["editor", "reader", "service"];
-    const head = (...cells: string[]) => h("thead", {}, h("tr", {}, ...cells.map((c) => h("th", { scope: "col" }, c))));
+    const head = (...cells: string[]) => h("thead", {}, h("tr", {}, ...cells.map((c) => h("th", { scope: "col" }, c || h("span", { class: "sr" }, "Actions")))));
     const list = (label: string, ...parts: HTMLElement[]) => h("div", { class: "scroll", tabindex: "0", role: "region", "aria-label": label }, h("table", { class: "figures" }, ...parts));
     this.element = h(
       "section",
@@ -49,8 +49,8 @@ export class PeopleView {
       h("p", { class: "lead" }, me.admin ? "Who signs in, and which keys there are." : "Your team: who has groups of yours, and no others."),
       this.problem,
       this.once,
-      h("section", { class: "panel", "aria-labelledby": "p-users" }, h("h2", { id: "p-users" }, "Users"), list("Users", head("Name", "Role", "Groups", "Last here", "State", ""), this.userRows), this.userForm()),
-      h("section", { class: "panel", "aria-labelledby": "p-keys" }, h("h2", { id: "p-keys" }, "Keys"), list("Keys", head("Name", "May", "Only", "Last used", "Ends", ""), this.keyRows), this.keyForm()),
+      h("section", { class: "panel", "aria-labelledby": "p-users" }, h("h2", { id: "p-users" }, "Users"), list("Users, as a table", head("Name", "Role", "Groups", "Last here", "State", ""), this.userRows), this.userForm()),
+      h("section", { class: "panel", "aria-labelledby": "p-keys" }, h("h2", { id: "p-keys" }, "Keys"), list("Keys, as a table", head("Name", "May", "Only", "Last used", "Ends", ""), this.keyRows), this.keyForm()),
     );
   }
 

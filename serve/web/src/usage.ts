@@ -36,7 +36,8 @@ function bars(days: Usage["days"], series: Series): HTMLElement {
   const step = (W - LEFT - RIGHT) / days.length;
   const y = (n: number) => TOP + (1 - n / top) * (H - TOP - BOTTOM);
   const svg = s("svg", { viewBox: `0 0 ${W} ${H}`, role: "group", "aria-label": `${series.name} of each day. Arrow keys go from day to day.` });
-  for (const part of [0, 0.5, 1]) {
+  const said = [0, 0.5, 1].map((part) => series.say(part * top));
+  for (const part of said[1] === said[2] || said[1] === said[0] ? [0, 1] : [0, 0.5, 1]) {
     svg.append(
       s("line", { class: "grid", x1: LEFT, x2: W - RIGHT, y1: y(part * top), y2: y(part * top) }),
       s("text", { class: "tick", x: LEFT - 6, y: y(part * top) + 4, "text-anchor": "end", "aria-hidden": "true" }, series.say(part * top)),

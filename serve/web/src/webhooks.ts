@@ -49,7 +49,7 @@ export class WebhooksView {
   }
 
   private table(label: string, cells: string[], body: HTMLElement): HTMLElement {
-    return h("div", { class: "scroll", tabindex: "0", role: "region", "aria-label": label }, h("table", { class: "figures" }, h("thead", {}, h("tr", {}, ...cells.map((c) => h("th", { scope: "col" }, c)))), body));
+    return h("div", { class: "scroll", tabindex: "0", role: "region", "aria-label": `${label}, as a table` }, h("table", { class: "figures" }, h("thead", {}, h("tr", {}, ...cells.map((c) => h("th", { scope: "col" }, c || h("span", { class: "sr" }, "Actions"))))), body));
   }
 
   private run(act: () => Promise<void>): Promise<void> {

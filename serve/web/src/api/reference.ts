@@ -8,14 +8,18 @@ export interface ApiSchema {
   const?: string;
   enum?: (string | null)[];
   anyOf?: ApiSchema[];
-  allOf?: ApiSchema[];
   items?: ApiSchema;
   properties?: Record<string, ApiSchema>;
   required?: string[];
   description?: string;
+  format?: string;
+  minimum?: number;
+  maximum?: number;
+  minLength?: number;
+  maxLength?: number;
 }
 
-type ApiContent = Record<string, { schema?: ApiSchema }>;
+type ApiContent = Record<string, { schema?: ApiSchema; example?: unknown }>;
 
 export interface ApiOperation {
   tags: string[];
@@ -23,10 +27,11 @@ export interface ApiOperation {
   description?: string;
   parameters: { name: string; in: string; required: boolean; schema: ApiSchema }[];
   requestBody?: { content: ApiContent };
-  responses: Record<string, { content?: ApiContent }>;
+  responses: Record<string, { description?: string; content?: ApiContent; "x-codes"?: string[] }>;
   "x-roles"?: string[];
   "x-scopes"?: string[];
   "x-csrf"?: string;
+  "x-person"?: boolean;
 }
 
 export interface ApiDescription {
