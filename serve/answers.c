@@ -44,6 +44,7 @@ static const struct db_migration migrations[] = {
     {13, UPLOADS_SCHEMA},
     {14, WEBHOOKS_SCHEMA_2},
     {15, BOOKS_WORK_SCHEMA},
+    {16, CONVERSATION_ITEMS_SCHEMA},
 };
 
 struct tenant_db { /* touched by the lane's work only */

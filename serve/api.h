@@ -97,6 +97,15 @@ void api_response_background(struct request *q, const struct json *body);
 void api_response_job(struct request *q, const char *id);
 void api_files_list(struct request *q); /* api_files*.c */
 void api_file_create(struct request *q);
+/* api_v1_conversations.c */
+void api_v1_conversation_create(struct request *q);
+void api_v1_conversation_get(struct request *q);
+void api_v1_conversation_change(struct request *q);
+void api_v1_conversation_delete(struct request *q);
+void api_v1_conversation_items(struct request *q);
+void api_v1_conversation_add(struct request *q);
+void api_v1_conversation_item(struct request *q);
+void api_v1_conversation_drop(struct request *q);
 /* api_uploads.c; parts: api_files_create.c */
 void api_upload_create(struct request *q);
 void api_upload_part(struct request *q);

@@ -9,6 +9,7 @@
 #include "serve/api.h"
 #include "serve/chat_record.h"
 #include "serve/chat_responses.h"
+#include "serve/conversations.h"
 #include "serve/http/jsonw.h"
 #include "serve/request.h"
 #include "serve/service.h"
@@ -25,8 +26,9 @@ struct turn_work {
     struct request *q;
     struct http_request *http;
     char tenant[65], user[64], answer[ID_CAP];
-    enum { TURNS_BEFORE, TURN_RESPONSE, TURN_MESSAGES, TURN_DELETE } what;
-    int64_t expired_ms; /* made before: not kept any more */
+    enum { TURNS_BEFORE, CONVERSATION_BEFORE, TURN_RESPONSE, TURN_MESSAGES, TURN_DELETE } what;
+    int64_t expired_ms;    /* made before: not kept any more */
+    int64_t kept_since_ms; /* conversations likewise */
     struct buf out;
     struct responses *response; /* of TURNS_BEFORE */
 };
@@ -41,6 +43,12 @@ static enum status run_work(sqlite3 *db, void *data, struct error *err)
     switch (w->what) {
     case TURNS_BEFORE:
         return turns_read(db, w->user, w->answer, &w->out, err);
+    case CONVERSATION_BEFORE:
+        return conversation_messages(
+            db,
+            &(struct conversation_ask){
+                .user = w->user, .id = w->answer, .expired_ms = w->kept_since_ms, .out = &w->out},
+            err);
     case TURN_DELETE:
         return turn_delete(db, w->user, w->answer, err);
     case TURN_RESPONSE:
@@ -63,6 +71,7 @@ static void start_work(struct request *q, struct turn_work *w, const char *answe
     (void)snprintf(w->user, sizeof w->user, "%s", q->who->user);
     (void)snprintf(w->answer, sizeof w->answer, "%s", answer);
     w->expired_ms = responses_expired_ms(q->serve->settings->responses.keep_days);
+    w->kept_since_ms = responses_expired_ms(q->serve->settings->conversations.keep_days);
     buf_init(&w->out, TURNS_BYTES);
     http_request_hold(w->http); /* w lives in its arena */
     answers_run(q->serve->answers, w->tenant, run_work, done, w);
@@ -102,7 +111,9 @@ static void on_before(const struct error *err, struct buf *json, void *data)
     struct http_request *http = w->http;
     if (!http_request_gone(http)) {
         struct request *q = w->q;
-        if (err->code == STATUS_NOT_FOUND) {
+        if (err->code == STATUS_NOT_FOUND && w->what == CONVERSATION_BEFORE) {
+            api_error(q, 404, "conversation", "conversation_not_found", err->text);
+        } else if (err->code == STATUS_NOT_FOUND) {
             api_error(q, 404, "previous_response_id", "previous_response_not_found", err->text);
         } else if (err->code != STATUS_OK) {
             api_fail(q, err);
@@ -117,15 +128,16 @@ static void on_before(const struct error *err, struct buf *json, void *data)
 /* The answer, or first the turns before it. */
 static void begin(struct request *q, struct responses *r)
 {
-    if (r->previous == NULL) {
+    bool old = r->conversation != NULL && strcmp(r->conversation, "new") != 0;
+    if (r->previous == NULL && !old) {
         chat_ask(q, r->body, &responses_dialect, r);
         return;
     }
     struct turn_work *w = arena_alloc(q->arena, sizeof *w);
     if (w != NULL) {
-        *w = (struct turn_work){.what = TURNS_BEFORE, .response = r};
+        *w = (struct turn_work){.what = old ? CONVERSATION_BEFORE : TURNS_BEFORE, .response = r};
     }
-    start_work(q, w, r->previous, on_before);
+    start_work(q, w, old ? r->conversation : r->previous, on_before);
 }
 
 static void on_matched(struct request *q, struct match *m)

@@ -3,6 +3,7 @@
 #include <string.h>
 
 #include "serve/chat_responses.h"
+#include "serve/conversations.h"
 #include "serve/http/jsonw.h"
 #include "serve/http/sse.h"
 #include "serve/passage.h"
@@ -250,6 +251,13 @@ static void response(struct jsonw *w, const struct chat *c, const char *status)
     output(w, c, whole);
     said(w, c, "parallel_tool_calls", "true");
     said(w, c, "previous_response_id", "null");
+    jsonw_key(w, "conversation");
+    if (chat_conversation_id(c) != NULL) {
+        jsonw_raw(w, STR("{\"id\":\"" CONVERSATION_PREFIX));
+        buf_printf(w->out, "%s\"}", chat_conversation_id(c));
+    } else {
+        jsonw_null(w);
+    }
     said(w, c, "reasoning", "{\"effort\":null,\"summary\":null}");
     jsonw_field_bool(w, "store", r->store);
     said(w, c, "temperature", "null");

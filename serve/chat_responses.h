@@ -11,14 +11,15 @@
 
 struct responses {
     const struct json *body;
-    const char *previous; /* previous_response_id; NULL: none */
-    struct str before;    /* the turns before: messages as JSON, without brackets; "" none */
-    bool store;           /* the turn is kept */
+    const char *previous;     /* previous_response_id; NULL: none */
+    const char *conversation; /* its id, without prefix; "new"; NULL: none */
+    struct str before;        /* the turns before: messages as JSON, without brackets; "" none */
+    bool store;               /* the turn is kept */
     bool background;
     const struct json *filters; /* of file_search, checked; NULL: none */
-    bool instructed;   /* the first message is "instructions" */
-    size_t n_before;   /* messages in `before` */
-    bool with_results; /* include: file_search_call.results */
+    bool instructed;            /* the first message is "instructions" */
+    size_t n_before;            /* messages in `before` */
+    bool with_results;          /* include: file_search_call.results */
     /* the stream */
     uint64_t sequence;
     size_t outputs; /* items begun */

@@ -5,6 +5,7 @@
 #include "serve/attribute_filter.h"
 #include "serve/chat_responses.h"
 #include "serve/chat_translate.h"
+#include "serve/conversations.h"
 #include "serve/http/jsonw.h"
 #include "serve/request.h"
 
@@ -60,10 +61,23 @@ enum status responses_read(const struct json *body, struct responses *out, const
             return s;
         }
     }
-    if (jsonr_get(body, "conversation") != NULL) {
+    const struct json *conversation = jsonr_get(body, "conversation");
+    if (conversation != NULL) {
+        struct str id =
+            jsonr_str(jsonr_kind(conversation) == JSON_KIND_OBJECT ? jsonr_get(conversation, "id")
+                                                                   : conversation);
         *param = "conversation";
-        return error_set(err, STATUS_UNSUPPORTED,
-                         "conversation is not known here: use previous_response_id");
+        if (str_starts(id, STR(CONVERSATION_PREFIX))) {
+            id.ptr += strlen(CONVERSATION_PREFIX);
+        }
+        if (id.ptr == NULL || (strcmp(id.ptr, "new") != 0 && !id_valid(id.ptr))) {
+            return error_set(err, STATUS_INVALID, "conversation must be the id of one of yours");
+        }
+        if (previous.ptr != NULL) {
+            return error_set(err, STATUS_INVALID,
+                             "either conversation or previous_response_id, not both");
+        }
+        out->conversation = id.ptr;
     }
     if (jsonr_get(body, "prompt") != NULL) {
         *param = "prompt";

@@ -147,6 +147,8 @@ enum status conversations_list(sqlite3 *db, struct conversation_ask *a, struct e
             " (SELECT count(*) FROM shares s WHERE s.conversation = c.id)"
             " FROM conversations c WHERE c.user = ?1"
             " AND folded_has(called, ?2)"
+            " AND (c.metadata = '' OR EXISTS(SELECT 1 FROM exchanges e"
+            " WHERE e.conversation = c.id))"
             " AND (?3 IS NULL OR (c.changed_wall_ms, c.id) < (SELECT b.changed_wall_ms, b.id"
             " FROM conversations b WHERE b.id = ?3 AND b.user = ?1))"
             " ORDER BY c.changed_wall_ms DESC, c.id DESC LIMIT ?4",
@@ -240,6 +242,33 @@ static enum status exchanges_json(sqlite3 *db, struct str id, struct jsonw *w, s
     return s;
 }
 
+/* What a client put in besides, and its notes; nothing where there is none. */
+static enum status items_json(sqlite3 *db, struct str id, struct jsonw *w, struct error *err)
+{
+    sqlite3_stmt *st = NULL;
+    bool row = false;
+    enum status s =
+        db_prepare(db,
+                   "SELECT metadata, (SELECT json_group_array(json_object('role', role, 'text',"
+                   " text, 'after', place)) FROM (SELECT role, text, place FROM conversation_items"
+                   " WHERE conversation = ?1 ORDER BY seq)) FROM conversations WHERE id = ?1",
+                   &st, err);
+    if (s == STATUS_OK) {
+        (void)sqlite3_bind_text(st, 1, id.ptr, (int)id.len, SQLITE_TRANSIENT);
+        s = db_row(st, &row, err);
+    }
+    if (s == STATUS_OK && row && db_column(st, 0).len > 2) {
+        jsonw_key(w, "metadata");
+        jsonw_raw(w, db_column(st, 0));
+    }
+    if (s == STATUS_OK && row && db_column(st, 1).len > 2) {
+        jsonw_key(w, "items");
+        jsonw_raw(w, db_column(st, 1));
+    }
+    (void)sqlite3_finalize(st);
+    return s;
+}
+
 static enum status conversation_json(sqlite3 *db, sqlite3_stmt *st, struct jsonw *w,
                                      struct error *err)
 {
@@ -249,6 +278,7 @@ static enum status conversation_json(sqlite3 *db, sqlite3_stmt *st, struct jsonw
     jsonw_field_int(w, "created", sqlite3_column_int64(st, 2) / 1000);
     jsonw_field_int(w, "changed", sqlite3_column_int64(st, 3) / 1000);
     enum status s = exchanges_json(db, db_column(st, 0), w, err);
+    s = s == STATUS_OK ? items_json(db, db_column(st, 0), w, err) : s;
     jsonw_close(w, '}');
     return s;
 }
@@ -470,10 +500,13 @@ enum status conversations_drop_erased(sqlite3 *db, const char *erased, struct er
     buf_printf(&sql,
                "UPDATE conversations SET title = '' WHERE id IN (SELECT conversation FROM exchanges"
                " WHERE answer IN (SELECT id FROM %s));"
+               "DELETE FROM conversation_items WHERE EXISTS(SELECT 1 FROM exchanges f"
+               " WHERE f.conversation = conversation_items.conversation"
+               " AND f.number <= conversation_items.place AND f.answer IN (SELECT id FROM %s));"
                "DELETE FROM exchanges WHERE EXISTS(SELECT 1 FROM exchanges f"
                " WHERE f.conversation = exchanges.conversation AND f.number <= exchanges.number"
                " AND f.answer IN (SELECT id FROM %s))",
-               erased, erased);
+               erased, erased, erased);
     buf_char(&sql, '\0');
     enum status s = buf_status(&sql) == STATUS_OK
                         ? db_exec(db, sql.ptr, err)
@@ -485,7 +518,7 @@ enum status conversations_drop_erased(sqlite3 *db, const char *erased, struct er
 enum status conversations_drop_empty(sqlite3 *db, struct error *err)
 {
     return db_exec(db,
-                   "DELETE FROM conversations WHERE NOT EXISTS("
+                   "DELETE FROM conversations WHERE metadata = '' AND NOT EXISTS("
                    "SELECT 1 FROM exchanges e WHERE e.conversation = conversations.id)",
                    err);
 }

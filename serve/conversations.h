@@ -21,6 +21,7 @@
 struct answers;
 struct chat;
 struct json;
+struct arena;
 
 #define EXCHANGES_MAX 200 /* of a conversation */
 #define CONVERSATIONS_LISTED_MAX 200
@@ -47,6 +48,21 @@ struct json;
     " expires_wall_ms INTEGER NOT NULL) STRICT, WITHOUT ROWID;"                                    \
     "CREATE INDEX shares_by_conversation ON shares(conversation);"
 
+#define CONVERSATION_PREFIX "conv_" /* as OpenAI's API calls them */
+#define CONVERSATION_ITEMS_MAX 400  /* that clients put into one */
+#define CONVERSATION_ITEMS_TEXT "400"
+#define CONVERSATIONS_TEXT "10000" /* of a user, made before anything is asked */
+
+/* Likewise. metadata: '' where a question made it, else JSON: then it is there without exchanges.
+ * place: the last exchange's number when the item came. */
+#define CONVERSATION_ITEMS_SCHEMA                                                                  \
+    "ALTER TABLE conversations ADD COLUMN metadata TEXT NOT NULL DEFAULT '';"                      \
+    "CREATE TABLE conversation_items(id TEXT PRIMARY KEY,"                                         \
+    " conversation TEXT NOT NULL REFERENCES conversations(id) ON DELETE CASCADE,"                  \
+    " place INTEGER NOT NULL, seq INTEGER NOT NULL, role TEXT NOT NULL, text TEXT NOT NULL,"       \
+    " created_wall_ms INTEGER NOT NULL) STRICT, WITHOUT ROWID;"                                    \
+    "CREATE UNIQUE INDEX conversation_items_in_order ON conversation_items(conversation, seq);"
+
 /* Whose, and which; every function here takes one. All text is borrowed. */
 struct conversation_ask {
     const char *user, *id;
@@ -58,6 +74,11 @@ struct conversation_ask {
     int64_t keep_days;          /* told in lists */
     bool markdown;              /* an export's form */
     bool all;                   /* an export of all of the user's */
+    /* items */
+    const char *metadata; /* JSON object */
+    const char *items;    /* JSON: [{"id", "role", "text"}], or NULL */
+    const char *item;     /* "msg_..." */
+    bool descending;      /* a list; `before` is what it goes on from */
     /* shares */
     uint8_t hash[SHA256_BYTES];
     const char *share; /* its id */
@@ -89,6 +110,28 @@ enum status conversations_export(sqlite3 *db, struct conversation_ask *a,
 enum status conversations_expire(sqlite3 *db, int64_t now_ms, int64_t expired_ms,
                                  struct error *err) MUST_CHECK;
 
+/* ---- conversations_items.c: as OpenAI's API has them; all but _messages tell JSON ---- */
+
+/* id is the new one's. TOO_LARGE. */
+enum status conversation_create(sqlite3 *db, struct conversation_ask *a,
+                                struct error *err) MUST_CHECK;
+enum status conversation_tell(sqlite3 *db, struct conversation_ask *a,
+                              struct error *err) MUST_CHECK;
+enum status conversation_describe(sqlite3 *db, struct conversation_ask *a,
+                                  struct error *err) MUST_CHECK;
+enum status conversation_items(sqlite3 *db, struct conversation_ask *a,
+                               struct error *err) MUST_CHECK;
+enum status conversation_item(sqlite3 *db, struct conversation_ask *a,
+                              struct error *err) MUST_CHECK;
+enum status conversation_add_items(sqlite3 *db, struct conversation_ask *a,
+                                   struct error *err) MUST_CHECK;
+/* One of an exchange takes the other with it, and the links to it. */
+enum status conversation_drop_item(sqlite3 *db, struct conversation_ask *a,
+                                   struct error *err) MUST_CHECK;
+/* All of it as chat messages, separated by commas; count of them. */
+enum status conversation_messages(sqlite3 *db, struct conversation_ask *a,
+                                  struct error *err) MUST_CHECK;
+
 /* ---- conversations_share.c ---- */
 
 enum status share_create(sqlite3 *db, struct conversation_ask *a, struct error *err) MUST_CHECK;
@@ -108,6 +151,9 @@ struct chat_conversation;
 /* Reads "conversation" of the body: "new", or the id of one of the asker's. go runs when it can be
  * gone on with, at once where nothing is to be kept; else an error was answered. */
 void chat_conversation_begin(struct chat *c, const struct json *body, void (*go)(struct chat *c));
+/* The text of a message's content: a string, or parts of text; false: it is something else.
+ * Several parts are joined by lines, in the arena. */
+bool conversation_item_text(const struct json *content, struct arena *a, struct str *out);
 /* The chat is complete and recorded; it is told when this is written. */
 void chat_conversation_keep(struct chat *c);
 /* Its id, or NULL. */
@@ -118,7 +164,7 @@ const char *chat_conversation_id(const struct chat *c);
 /* Before the answers of erased documents go; erased: SQL of a set of their ids. */
 enum status conversations_drop_erased(sqlite3 *db, const char *erased,
                                       struct error *err) MUST_CHECK;
-/* Those without an exchange. */
+/* Those without an exchange, where nobody made them without one. */
 enum status conversations_drop_empty(sqlite3 *db, struct error *err) MUST_CHECK;
 
 #endif

@@ -10,6 +10,7 @@
 #include "base/db.h"
 #include "base/log.h"
 #include "serve/chat_record.h"
+#include "serve/chat_responses.h"
 #include "serve/conversations.h"
 #include "serve/request.h"
 
@@ -22,7 +23,8 @@ struct chat_conversation {
     char id[ID_CAP], tenant[65], user[64];
     const char *filter; /* JSON, or NULL */
     int64_t expired_ms;
-    int64_t last; /* number of the newest exchange when the question was asked; 0: a new one */
+    int64_t last; /* number of the newest exchange when the question was asked; 0: none */
+    bool fresh;   /* it is made with the answer */
 };
 
 const char *chat_conversation_id(const struct chat *c)
@@ -53,7 +55,10 @@ static enum status check_said(sqlite3 *db, const struct chat_conversation *k, st
     const Ge__ChatRequest *ask = &k->c->ask.ask;
     sqlite3_stmt *st = NULL;
     enum status s = db_prepare(
-        db, "SELECT 1 FROM exchanges WHERE conversation = ?1 AND text = ?2 LIMIT 1", &st, err);
+        db,
+        "SELECT 1 FROM exchanges WHERE conversation = ?1 AND text = ?2"
+        " UNION ALL SELECT 1 FROM conversation_items WHERE conversation = ?1 AND text = ?2 LIMIT 1",
+        &st, err);
     for (size_t i = 0; i < ask->n_messages && s == STATUS_OK; i++) {
         if (strcmp(ask->messages[i]->role, "assistant") == 0) {
             s = is_said(st, k, ask->messages[i]->content, err);
@@ -153,6 +158,10 @@ static enum status wanted(struct request *q, const struct json *v, struct str *i
         return error_set(err, STATUS_UNSUPPORTED,
                          "conversations are not kept here (conversations.keep_days is 0)");
     }
+    if (str_starts(*id, STR(CONVERSATION_PREFIX))) {
+        id->ptr += strlen(CONVERSATION_PREFIX);
+        id->len -= strlen(CONVERSATION_PREFIX);
+    }
     if (id->ptr != NULL && str_eq(*id, STR("new"))) {
         *id = STR("");
         return STATUS_OK;
@@ -170,7 +179,8 @@ void chat_conversation_begin(struct chat *c, const struct json *body, void (*go)
     const struct json *filter = jsonr_get(body, "carrel");
     struct str id;
     struct error err;
-    if (v == NULL || c->dialect->translate != NULL) { /* others have no word for it */
+    if (v == NULL || (c->dialect->translate != NULL && c->dialect != &responses_dialect)) {
+        /* others have no word for it */
         go(c);
         return;
     }
@@ -197,6 +207,7 @@ void chat_conversation_begin(struct chat *c, const struct json *body, void (*go)
     c->conversation = k;
     if (id.len == 0) {
         id_new(k->id);
+        k->fresh = true;
         go(c);
         return;
     }
@@ -210,13 +221,16 @@ struct kept {
     struct chat *c;
     char tenant[65], user[64], answer[ID_CAP], id[ID_CAP];
     char *text, *facts;
+    char *items; /* JSON; what else was said with the question; NULL: nothing */
     int64_t created_ms, expired_ms, last;
+    bool fresh;
 };
 
 static void free_kept(struct kept *k)
 {
     free(k->text);
     free(k->facts);
+    free(k->items);
     free(k);
 }
 
@@ -225,11 +239,11 @@ static enum status insert(sqlite3 *db, const char *sql, const struct kept *k, st
     sqlite3_stmt *st = NULL;
     enum status s = db_prepare(db, sql, &st, err);
     if (s == STATUS_OK) {
-        const char *const texts[] = {k->id, k->user, k->answer, k->text, k->facts};
-        for (int i = 0; i < 5; i++) {
+        const char *const texts[] = {k->id, k->user, k->answer, k->text, k->facts, k->items};
+        for (int i = 0; i < 6; i++) {
             int at = sqlite3_bind_parameter_index(
-                st, (const char *[]){":id", ":user", ":answer", ":text", ":facts"}[i]);
-            if (at > 0) {
+                st, (const char *[]){":id", ":user", ":answer", ":text", ":facts", ":items"}[i]);
+            if (at > 0 && texts[i] != NULL) {
                 (void)sqlite3_bind_text(st, at, texts[i], -1, SQLITE_STATIC);
             }
         }
@@ -251,10 +265,25 @@ static enum status insert(sqlite3 *db, const char *sql, const struct kept *k, st
 static enum status write_exchange(sqlite3 *db, const struct kept *k, struct error *err)
 {
     enum status s = STATUS_OK;
-    if (k->last == 0) {
+    if (k->fresh) {
         s = insert(db,
-                   "INSERT INTO conversations SELECT :id, :user, '', :at, :at"
+                   "INSERT INTO conversations(id, user, title, created_wall_ms, changed_wall_ms)"
+                   " SELECT :id, :user, '', :at, :at"
                    " WHERE EXISTS(SELECT 1 FROM answers WHERE id = :answer)",
+                   k, err);
+    }
+    if (s == STATUS_OK &&
+        k->items != NULL) { /* before the exchange: their place is the one before */
+        s = insert(db,
+                   "INSERT INTO conversation_items SELECT json_extract(j.value, '$.id'), :id,"
+                   " (SELECT ifnull(max(number), 0) FROM exchanges WHERE conversation = :id),"
+                   " (SELECT ifnull(max(seq), 0) FROM conversation_items WHERE conversation = :id)"
+                   " + 1 + j.key, json_extract(j.value, '$.role'), json_extract(j.value, '$.text'),"
+                   " :at FROM json_each(:items) j"
+                   " WHERE EXISTS(SELECT 1 FROM answers WHERE id = :answer)"
+                   " AND EXISTS(SELECT 1 FROM conversations WHERE id = :id AND user = :user)"
+                   " AND (SELECT count(*) FROM conversation_items WHERE conversation = :id)"
+                   " + json_array_length(:items) <= " CONVERSATION_ITEMS_TEXT,
                    k, err);
     }
     if (s == STATUS_OK) {
@@ -327,6 +356,44 @@ static char *facts_json(const struct chat *c)
     return take_z(&b);
 }
 
+/* Of a response: the new messages but for the question, which is the exchange's. */
+static char *items_json(const struct chat *c)
+{
+    const struct responses *r = c->more;
+    const struct json *all = jsonr_get(c->q->translated, "messages");
+    size_t from = (r->instructed ? 1 : 0) + r->n_before, question = SIZE_MAX, n = 0;
+    struct buf b;
+    struct jsonw w;
+    for (size_t i = from; i < jsonr_len(all); i++) {
+        struct str role = jsonr_str(jsonr_get(jsonr_at(all, i), "role"));
+        question = role.ptr != NULL && str_eq(role, STR("user")) ? i : question;
+    }
+    buf_init(&b, CHAT_TRANSLATED_MAX);
+    jsonw_init(&w, &b);
+    jsonw_open(&w, '[');
+    for (size_t i = from; i < jsonr_len(all); i++) {
+        const struct json *m = jsonr_at(all, i);
+        struct str text = {0};
+        if (i == question || !conversation_item_text(jsonr_get(m, "content"), c->q->arena, &text)) {
+            continue;
+        }
+        char id[ID_CAP];
+        id_new(id);
+        jsonw_open(&w, '{');
+        jsonw_field_z(&w, "id", id);
+        jsonw_field_str(&w, "role", jsonr_str(jsonr_get(m, "role")));
+        jsonw_field_str(&w, "text", text);
+        jsonw_close(&w, '}');
+        n++;
+    }
+    jsonw_close(&w, ']');
+    if (n == 0) {
+        buf_deinit(&b);
+        return NULL;
+    }
+    return take_z(&b);
+}
+
 void chat_conversation_keep(struct chat *c)
 {
     const struct chat_conversation *from = c->conversation;
@@ -344,7 +411,8 @@ void chat_conversation_keep(struct chat *c)
     *k = (struct kept){.c = c,
                        .created_ms = c->created_wall_ms,
                        .expired_ms = from->expired_ms,
-                       .last = from->last};
+                       .last = from->last,
+                       .fresh = from->fresh};
     memcpy(k->tenant, from->tenant, sizeof k->tenant);
     memcpy(k->user, from->user, sizeof k->user);
     memcpy(k->id, from->id, sizeof k->id);
@@ -353,6 +421,7 @@ void chat_conversation_keep(struct chat *c)
     buf_str(&text, buf_view(&c->text));
     k->text = take_z(&text);
     k->facts = facts_json(c);
+    k->items = c->dialect == &responses_dialect ? items_json(c) : NULL;
     if (k->text == NULL || k->facts == NULL) {
         (void)error_set(&err, STATUS_TOO_LARGE,
                         "an answer is too long to be kept in its conversation");

@@ -135,6 +135,24 @@ describe("openai", () => {
     await assert.rejects(new OpenAI({ baseURL: `${a.url}/v1`, apiKey: "wrong" }).responses.create({ model: "carrel", input: "x" }), { status: 401 });
   });
 
+  test("a conversation: made, filled, gone on from, its items paged and taken out", async () => {
+    const c = await openai.conversations.create({ metadata: { topic: "coffee" }, items: [{ type: "message", role: "user", content: "We talk about the kitchen." }] });
+    assert.deepEqual((await openai.conversations.retrieve(c.id)).metadata, { topic: "coffee" });
+    const r = await openai.responses.create({ model: "carrel", input: question, conversation: c.id });
+    assert.match(r.output_text, espresso);
+    assert.equal(r.conversation.id, c.id);
+    const put = await openai.conversations.items.create(c.id, { items: [{ type: "message", role: "user", content: [{ type: "input_text", text: "Thanks." }] }] });
+    assert.equal(put.data.length, 1);
+    const all = await collect(openai.conversations.items.list(c.id, { order: "asc", limit: 1 }));
+    assert.deepEqual(all.map((i) => i.role), ["user", "user", "assistant", "user"], "every page is walked");
+    assert.equal((await openai.conversations.items.retrieve(all[2].id, { conversation_id: c.id })).content[0].text, r.output_text);
+    assert.equal((await openai.conversations.items.delete(all[0].id, { conversation_id: c.id })).id, c.id);
+    assert.deepEqual((await openai.conversations.update(c.id, { metadata: { topic: "tea" } })).metadata, { topic: "tea" });
+    assert.equal((await openai.conversations.delete(c.id)).deleted, true);
+    await assert.rejects(openai.conversations.retrieve(c.id), { status: 404 });
+    await assert.rejects(openai.responses.create({ model: "carrel", input: question, conversation: c.id }), { status: 404 });
+  });
+
   test("a file in parts", async () => {
     const text = "The gate is painted in June.\n".repeat(2000);
     const upload = await openai.uploads.create({ filename: "gate.txt", bytes: text.length, mime_type: "text/plain", purpose: "assistants" });
