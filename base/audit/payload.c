@@ -15,6 +15,9 @@ static const struct db_migration migrations[] = {
         " PRIMARY KEY(document, seq)) STRICT, WITHOUT ROWID;"
         "CREATE INDEX documents_by_seq ON documents(seq);"
         "CREATE TABLE erased(document TEXT PRIMARY KEY) STRICT, WITHOUT ROWID;"},
+    /* lines of the chain, a group by its last record's number, that the chain's own file may not
+     * have on the disk yet */
+    {2, "CREATE TABLE waiting(seq INTEGER PRIMARY KEY, lines BLOB NOT NULL) STRICT;"},
 };
 
 static void need_sodium(void)
@@ -180,4 +183,49 @@ enum status audit_payload_get(sqlite3 *db, int64_t seq, const struct audit_box_k
     }
     (void)sqlite3_finalize(st);
     return s;
+}
+
+enum status audit_waiting_put(sqlite3 *db, int64_t last_seq, struct str lines, struct error *err)
+{
+    sqlite3_stmt *st = NULL;
+    enum status s = db_prepare(db, "INSERT OR REPLACE INTO waiting VALUES(?1,?2)", &st, err);
+    if (s == STATUS_OK) {
+        (void)sqlite3_bind_int64(st, 1, last_seq);
+        (void)sqlite3_bind_blob64(st, 2, lines.ptr, lines.len, SQLITE_STATIC);
+        s = db_run(st, err);
+    }
+    (void)sqlite3_finalize(st);
+    return s;
+}
+
+enum status audit_waiting_drop(sqlite3 *db, int64_t from, int64_t to, struct error *err)
+{
+    sqlite3_stmt *st = NULL;
+    enum status s = db_prepare(db, "DELETE FROM waiting WHERE seq BETWEEN ?1 AND ?2", &st, err);
+    if (s == STATUS_OK) {
+        (void)sqlite3_bind_int64(st, 1, from);
+        (void)sqlite3_bind_int64(st, 2, to);
+        s = db_run(st, err);
+    }
+    (void)sqlite3_finalize(st);
+    return s;
+}
+
+enum status audit_waiting_get(sqlite3 *db, int64_t after, struct buf *lines, int64_t *last,
+                              struct error *err)
+{
+    sqlite3_stmt *st = NULL;
+    bool row = false;
+    *last = 0;
+    enum status s =
+        db_prepare(db, "SELECT seq, lines FROM waiting WHERE seq>?1 ORDER BY seq", &st, err);
+    if (s == STATUS_OK) {
+        (void)sqlite3_bind_int64(st, 1, after);
+    }
+    while (s == STATUS_OK && (s = db_row(st, &row, err)) == STATUS_OK && row) {
+        *last = sqlite3_column_int64(st, 0);
+        buf_str(lines, db_column(st, 1));
+    }
+    (void)sqlite3_finalize(st);
+    return s == STATUS_OK ? buf_status(lines) : s;
 }

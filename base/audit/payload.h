@@ -31,6 +31,15 @@ enum status audit_payload_put(sqlite3 *db, int64_t seq, int64_t at_wall_ms,
 enum status audit_payload_erased(sqlite3 *db, const char *documents, size_t n, bool *out,
                                  struct error *err) MUST_CHECK;
 
+/* Lines of the chain that its own file may not have on the disk yet: in the transaction of their
+ * texts, so that one sync makes both durable. By the number of the last record of a group. */
+enum status audit_waiting_put(sqlite3 *db, int64_t last_seq, struct str lines,
+                              struct error *err) MUST_CHECK;
+enum status audit_waiting_drop(sqlite3 *db, int64_t from, int64_t to, struct error *err) MUST_CHECK;
+/* Of all groups that end after that record; *last: of the last group, 0: there is none. */
+enum status audit_waiting_get(sqlite3 *db, int64_t after, struct buf *lines, int64_t *last,
+                              struct error *err) MUST_CHECK;
+
 enum audit_text_state { AUDIT_TEXT_ABSENT, AUDIT_TEXT_SEALED, AUDIT_TEXT_HERE, AUDIT_TEXT_BAD };
 struct audit_payload {
     enum audit_text_state state; /* SEALED: no key was given; BAD: it does not open with it */

@@ -212,6 +212,11 @@ static void sign_due(struct run *r)
         if (!c->ready) {
             continue;
         }
+        if (chain_settle(c, r->last, &err) != STATUS_OK) {
+            LOG_ERROR("the audit's file cannot be synced", LOG_STR("tenant", c->tenant),
+                      LOG_STR("err", err.text), LOG_END);
+            continue;
+        }
         size_t before = r->anchors.len;
         if (chain_checkpoint(c, &p, &r->anchors, &err) != STATUS_OK) {
             LOG_ERROR("the audit's head cannot be signed", LOG_STR("tenant", c->tenant),

@@ -1,8 +1,12 @@
-/* In the order of a group of records: chain_ready, chain_add for each, chain_commit. A text is
- * durable before its record is, so a crash leaves at most texts without a record, which the next
- * start deletes. The record's number is taken when it is added and given back when the commit
- * fails: the file is then cut to what it was, and read anew before the next attempt, because after
- * a failed fsync nobody knows what lies on the disk. */
+/* In the order of a group of records: chain_ready, chain_add for each, chain_commit. A group that
+ * has texts costs one sync: its texts and its lines are committed to payload.db together, and the
+ * lines are then written to the chain's file, which is synced now and then (chain_settle). Until it
+ * is, payload.db has what a power cut may take from its end, and the next start puts it back. A
+ * group without texts is written to the file and synced.
+ *
+ * The record's number is taken when it is added and given back when the commit fails: the file is
+ * then cut to what it was, and read anew before the next attempt, because after a failed fsync
+ * nobody knows what lies on the disk. */
 #include "serve/audit/chain_write.h"
 
 #include <errno.h>
@@ -18,14 +22,20 @@
 #include "serve/audit/signer.h"
 
 #define PENDING_MAX ((size_t)64 << 20)
+#define WAITING_MAX ((size_t)128 << 20)
+#define SETTLE_MS 1000
+#define SETTLE_BYTES ((size_t)4 << 20)
+#define ROOM ((size_t)1 << 20) /* asked of the disk at once */
+#define WAL_PAGES 4000         /* then they go to the database itself, which takes two syncs more */
 #define CHECKPOINT_RECORDS 1024
 
 /* ---- opening ---- */
 
 struct opening {
     struct chain *c;
-    size_t good; /* bytes of whole records */
-    struct error err;
+    size_t good;      /* bytes of whole records */
+    int64_t last;     /* number of the last record, whether or not it follows */
+    struct error err; /* the first that does not */
 };
 
 static bool take_record(unsigned segment, struct str line, const struct audit_record *r,
@@ -33,13 +43,17 @@ static bool take_record(unsigned segment, struct str line, const struct audit_re
 {
     struct opening *o = data;
     struct chain *c = o->c;
+    o->last = r != NULL && r->seq > o->last ? r->seq : o->last;
+    if (o->err.code != STATUS_OK) {
+        return true;
+    }
     if (r == NULL ||
         (c->seq > 0 && (r->seq != c->seq + 1 || memcmp(r->prev, c->head, sizeof c->head) != 0))) {
         (void)error_set(&o->err, STATUS_CORRUPT,
                         "the audit of tenant %s is damaged in %08u.log after record %" PRId64
                         " (%s): `carrel audit verify` says more",
                         c->tenant, segment, c->seq, r == NULL ? why->text : "the chain is broken");
-        return false;
+        return true;
     }
     c->seq = r->seq;
     memcpy(c->head, r->hash, sizeof c->head);
@@ -72,11 +86,12 @@ static bool take_begin(unsigned segment, struct str line, const struct audit_rec
     return false;
 }
 
-/* Reads the last file that has a record; *torn: bytes after the last whole one. */
-static enum status read_end(struct chain *c, const struct audit_segments *seg, size_t *torn,
+/* Reads the last file that has a record; *torn: bytes after the last whole one. o->err: its end
+ * does not hold. */
+static enum status read_end(struct opening *o, const struct audit_segments *seg, size_t *torn,
                             struct error *err)
 {
-    struct opening o = {.c = c};
+    struct chain *c = o->c;
     struct buf b;
     size_t rest = 0;
     enum status s = STATUS_OK;
@@ -84,19 +99,19 @@ static enum status read_end(struct chain *c, const struct audit_segments *seg, s
     for (;;) {
         buf_init(&b, AUDIT_SEGMENT_BYTES_MAX);
         s = audit_segment_read(c->folder, c->segment, &b, err);
-        o.good = 0;
+        o->good = 0;
         if (s == STATUS_OK) {
-            (void)audit_walk_bytes(c->segment, buf_view(&b), take_record, &o, torn);
-            s = o.err.code == STATUS_OK ? STATUS_OK : error_set(err, o.err.code, "%s", o.err.text);
+            (void)audit_walk_bytes(c->segment, buf_view(&b), take_record, o, torn);
+            *torn = o->err.code == STATUS_OK ? *torn : b.len - o->good;
         }
         buf_deinit(&b);
-        if (s != STATUS_OK || c->seq > 0 || c->segment == seg->first) {
+        if (s != STATUS_OK || c->seq > 0 || o->err.code != STATUS_OK || c->segment == seg->first) {
             break;
         }
         c->segment--; /* a file begun, and nothing written to it yet */
         rest = *torn;
     }
-    c->size = o.good;
+    c->size = o->good;
     *torn += rest;
     if (s == STATUS_OK && c->id[0] == '\0' && seg->first < c->segment) {
         buf_init(&b, AUDIT_SEGMENT_BYTES_MAX);
@@ -136,12 +151,73 @@ static enum status open_segment(struct chain *c, bool make, struct error *err)
 static enum status open_payload(struct chain *c, const struct audit_policy *p, struct error *err)
 {
     char path[PATH_MAX];
-    sqlite3_stmt *st = NULL;
     int n = snprintf(path, sizeof path, "%s/tenants/%s/payload.db", p->home, c->tenant);
     if (n < 0 || (size_t)n >= sizeof path) {
         return error_set(err, STATUS_TOO_LARGE, "path too long");
     }
     enum status s = audit_payload_open(path, DB_CREATE, &c->payload, err);
+    if (s == STATUS_OK) {
+        (void)sqlite3_wal_autocheckpoint(c->payload, WAL_PAGES);
+    }
+    return s;
+}
+
+/* What was committed and is not in the file, or not whole: back to its end. What is cut away for it
+ * must all be there; otherwise somebody has been at the file, and o->err stands. */
+static enum status restore_end(struct opening *o, struct buf *again, struct error *err)
+{
+    struct chain *c = o->c;
+    struct opening more = {.c = c};
+    struct error broken = o->err;
+    size_t torn = 0;
+    int64_t last;
+    enum status s = audit_waiting_get(c->payload, c->seq, again, &last, err);
+    if (s != STATUS_OK || last == 0 || (broken.code != STATUS_OK && last < o->last)) {
+        buf_reset(again);
+        return s == STATUS_OK && broken.code != STATUS_OK
+                   ? error_set(err, broken.code, "%s", broken.text)
+                   : s;
+    }
+    /* a group may begin before the file's end: from the record on that follows it */
+    const char *at = again->ptr, *end = again->ptr + again->len;
+    while (at < end) {
+        const char *nl = memchr(at, '\n', (size_t)(end - at));
+        struct audit_record r;
+        struct error why;
+        struct str line = {at, nl == NULL ? (size_t)(end - at) : (size_t)(nl - at)};
+        if (audit_read(line, &r, &why) == STATUS_OK && r.seq > c->seq) {
+            break;
+        }
+        at = nl == NULL ? end : nl + 1;
+    }
+    buf_consume(again, (size_t)(at - again->ptr));
+    (void)audit_walk_bytes(c->segment, buf_view(again), take_record, &more, &torn);
+    if (more.err.code != STATUS_OK && broken.code != STATUS_OK) {
+        return error_set(err, broken.code, "%s", broken.text);
+    }
+    again->len = more.good; /* of an older payload.db, put back: nothing follows */
+    return STATUS_OK;
+}
+
+static enum status write_again(struct chain *c, const struct buf *again, struct error *err)
+{
+    enum status s = file_write_all(c->fd, again->ptr, again->len, err);
+    if (s == STATUS_OK && fdatasync(c->fd) != 0) {
+        s = error_errno(err, errno, "fsync");
+    }
+    if (s == STATUS_OK) {
+        c->size += again->len;
+        LOG_WARN("the audit's last records were not all in its file and have been put back",
+                 LOG_STR("tenant", c->tenant), LOG_INT("bytes", (int64_t)again->len), LOG_END);
+    }
+    return s;
+}
+
+/* The file is synced: nothing waits, and what has no record is no text. */
+static enum status clear_payload(struct chain *c, struct error *err)
+{
+    sqlite3_stmt *st = NULL;
+    enum status s = audit_waiting_drop(c->payload, 0, INT64_MAX, err);
     /* texts whose records a crash kept from being written */
     for (int i = 0; i < 2 && s == STATUS_OK; i++) {
         s = db_prepare(c->payload,
@@ -214,14 +290,27 @@ enum status chain_ready(struct chain *c, const struct audit_policy *p, struct er
     }
     bool fresh = s == STATUS_OK && seg.last == 0;
     c->segment = 1;
+    struct opening o = {.c = c};
+    struct buf again;
+    buf_init(&again, WAITING_MAX);
+    if (s == STATUS_OK) {
+        s = open_payload(c, p, err);
+    }
     if (s == STATUS_OK && !fresh) {
-        s = read_end(c, &seg, &torn, err);
+        s = read_end(&o, &seg, &torn, err);
+    }
+    if (s == STATUS_OK && !fresh) {
+        s = restore_end(&o, &again, err);
     }
     if (s == STATUS_OK) {
         s = open_segment(c, fresh, err);
     }
+    if (s == STATUS_OK && again.len > 0) {
+        s = write_again(c, &again, err);
+    }
+    buf_deinit(&again);
     if (s == STATUS_OK) {
-        s = open_payload(c, p, err);
+        s = clear_payload(c, err);
     }
     if (s == STATUS_OK) {
         c->ready = true;
@@ -315,9 +404,13 @@ static enum status next_segment(struct chain *c, struct error *err)
     }
     int full = c->fd;
     size_t size = c->size;
+    enum status s = chain_settle(c, true, err);
+    if (s != STATUS_OK) {
+        return s;
+    }
     c->segment++;
-    c->size = 0;
-    enum status s = open_segment(c, true, err);
+    c->size = c->room = 0;
+    s = open_segment(c, true, err);
     if (s != STATUS_OK && c->fd == full) { /* it stays what is cut back, to its own length */
         c->segment--;
         c->size = size;
@@ -327,15 +420,72 @@ static enum status next_segment(struct chain *c, struct error *err)
 
 static void give_up(struct chain *c)
 {
+    struct error err;
     if (c->in_transaction) {
         (void)sqlite3_exec(c->payload, "ROLLBACK", NULL, NULL, NULL);
         c->in_transaction = false;
+    } else if (c->payload != NULL && /* committed, and not written */
+               audit_waiting_drop(c->payload, c->seq + 1, INT64_MAX, &err) != STATUS_OK) {
+        LOG_ERROR("records of answers that were not given stay in the audit",
+                  LOG_STR("tenant", c->tenant), LOG_STR("err", err.text), LOG_END);
     }
+    c->unsettled = false; /* what is committed stays there until the file is read anew */
     if (c->fd >= 0 && ftruncate(c->fd, (off_t)c->size) != 0) {
         LOG_ERROR("the audit's file cannot be cut back", LOG_STR("tenant", c->tenant),
                   LOG_STR("err", strerror(errno)), LOG_END);
     }
     chain_close(c);
+}
+
+/* So that the write after the commit finds room. Where the file system cannot, it may not. */
+static enum status make_room(struct chain *c, struct error *err)
+{
+    if (c->size + c->pending.len <= c->room) {
+        return STATUS_OK;
+    }
+    size_t more = c->pending.len > ROOM ? c->pending.len : ROOM;
+    if (fallocate(c->fd, FALLOC_FL_KEEP_SIZE, (off_t)c->size, (off_t)more) != 0 &&
+        (errno == ENOSPC || errno == EDQUOT || errno == EIO)) {
+        return error_errno(err, errno, "the audit's file");
+    }
+    c->room = c->size + more;
+    return STATUS_OK;
+}
+
+static enum status commit_texts(struct chain *c, struct error *err)
+{
+    enum status s = make_room(c, err);
+    if (s == STATUS_OK) {
+        s = audit_waiting_put(c->payload, c->next_seq, buf_view(&c->pending), err);
+    }
+    if (s == STATUS_OK) {
+        s = audit_waiting_drop(c->payload, 0, c->settled_seq, err);
+    }
+    if (s == STATUS_OK) {
+        s = db_exec(c->payload, "COMMIT", err);
+        c->in_transaction = s != STATUS_OK;
+    }
+    return s;
+}
+
+enum status chain_settle(struct chain *c, bool now, struct error *err)
+{
+    int64_t at = clock_monotonic_ms();
+    if (!c->ready || !c->unsettled ||
+        (!now && c->unsettled_bytes < SETTLE_BYTES && at - c->settled_ms < SETTLE_MS)) {
+        return STATUS_OK;
+    }
+    if (fdatasync(c->fd) != 0) {
+        enum status s = error_errno(err, errno, "fsync");
+        c->unsettled = false;
+        chain_close(c); /* payload.db has it all; read anew */
+        return s;
+    }
+    c->settled_ms = at;
+    c->settled_seq = c->seq;
+    c->unsettled_bytes = 0;
+    c->unsettled = false;
+    return STATUS_OK;
 }
 
 enum status chain_commit(struct chain *c, struct error *err)
@@ -350,14 +500,14 @@ enum status chain_commit(struct chain *c, struct error *err)
     if (s == STATUS_OK) {
         s = next_segment(c, err);
     }
-    if (s == STATUS_OK && c->in_transaction) {
-        s = db_exec(c->payload, "COMMIT", err);
-        c->in_transaction = s != STATUS_OK;
+    bool texts = c->in_transaction;
+    if (s == STATUS_OK && texts) {
+        s = commit_texts(c, err);
     }
     if (s == STATUS_OK) {
         s = file_write_all(c->fd, c->pending.ptr, c->pending.len, err);
     }
-    if (s == STATUS_OK && fdatasync(c->fd) != 0) {
+    if (s == STATUS_OK && !texts && fdatasync(c->fd) != 0) {
         s = error_errno(err, errno, "fsync");
     }
     if (s != STATUS_OK) {
@@ -368,6 +518,9 @@ enum status chain_commit(struct chain *c, struct error *err)
     c->unsigned_records += c->next_seq - c->seq;
     c->seq = c->next_seq;
     memcpy(c->head, c->next_head, sizeof c->head);
+    c->unsettled_bytes = texts ? c->unsettled_bytes + c->pending.len : 0;
+    c->settled_seq = texts ? c->settled_seq : c->seq;
+    c->unsettled = texts;
     if (c->on_commit != NULL) {
         c->on_commit(c->commit_data, c->tenant, buf_view(&c->pending));
     }
@@ -439,8 +592,14 @@ enum status chain_checkpoint(struct chain *c, const struct audit_policy *p, stru
 
 void chain_close(struct chain *c)
 {
+    struct error err;
     if (c->in_transaction) {
         (void)sqlite3_exec(c->payload, "ROLLBACK", NULL, NULL, NULL);
+    }
+    if (c->ready && c->unsettled && fdatasync(c->fd) == 0 &&
+        audit_waiting_drop(c->payload, 0, c->seq, &err) != STATUS_OK) {
+        LOG_WARN("the audit's lines stay in payload.db until the next start",
+                 LOG_STR("tenant", c->tenant), LOG_STR("err", err.text), LOG_END);
     }
     db_close(c->payload);
     if (c->ready || c->fd > 0) {

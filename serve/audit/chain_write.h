@@ -24,7 +24,11 @@ struct chain {
     bool ready; /* open, and what follows is true */
     int fd;
     unsigned segment;
-    size_t size; /* of the last file, up to the last whole record */
+    size_t size;            /* of the last file, up to the last whole record */
+    size_t room;            /* the disk has so much for it */
+    bool unsettled;         /* its end may not be on the disk: payload.db has it */
+    size_t unsettled_bytes; /* about as much */
+    int64_t settled_seq, settled_ms;
     int64_t seq;
     uint8_t head[SHA256_BYTES];
     char id[ID_CAP];
@@ -61,12 +65,14 @@ enum status chain_ready(struct chain *c, const struct audit_policy *p,
 /* Adds a record to the group. */
 enum status chain_add(struct chain *c, const struct audit_policy *p, const struct audit_matter *m,
                       int64_t now_wall_ms, struct error *err) MUST_CHECK;
-/* Makes the group durable, texts first. On failure nothing of it is in the chain. */
+/* Makes the group durable, by one sync. On failure nothing of it is in the chain. */
 enum status chain_commit(struct chain *c, struct error *err) MUST_CHECK;
 /* Signs the head, when there is one not signed yet. line: what is to be anchored, JSON; appended.
  */
 enum status chain_checkpoint(struct chain *c, const struct audit_policy *p, struct buf *line,
                              struct error *err) MUST_CHECK;
+/* Syncs the file, if that is due or must be now. A failure closes the chain. */
+enum status chain_settle(struct chain *c, bool now, struct error *err) MUST_CHECK;
 void chain_close(struct chain *c);
 
 #endif

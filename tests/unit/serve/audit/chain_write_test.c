@@ -1,3 +1,4 @@
+#include <fcntl.h>
 #include <limits.h>
 #include <setjmp.h>
 #include <signal.h>
@@ -10,10 +11,12 @@
 #include <sys/prctl.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include <cmocka.h>
 
+#include "base/audit/verify.h"
 #include "base/file.h"
 #include "serve/audit/chain_write.h"
 #include "serve/audit/signer.h"
@@ -149,12 +152,132 @@ static void tries_leave_nothing(void **state)
     assert_int_equal(file_remove_tree(home, &err), STATUS_OK);
 }
 
+/* A group with a text. */
+static enum status write_text(struct chain *c, const struct audit_policy *p, const char *text)
+{
+    struct error err;
+    struct audit_matter m = {
+        .type = "open", .fields = STR(",\"call\":\"a\""), .text = str_from(text)};
+    enum status s = chain_ready(c, p, &err);
+    s = s == STATUS_OK ? chain_add(c, p, &m, 1000, &err) : s;
+    return s == STATUS_OK ? chain_commit(c, &err) : s;
+}
+
+/* Writes and dies, its file not synced; then `harm` is what a power cut makes of the file's end. */
+static struct chain after_power_cut(const char *home, struct audit_policy *p,
+                                    void (*harm)(int fd, off_t size))
+{
+    char path[PATH_MAX];
+    int status;
+    pid_t pid = fork();
+    if (pid == 0) {
+        struct chain c = {.fd = -1, .tenant = "main"};
+        struct error err;
+        bool good = chain_ready(&c, p, &err) == STATUS_OK && write_some(&c, p, 1) == STATUS_OK;
+        for (int i = 0; i < 5; i++) {
+            good = good && write_text(&c, p, "{\"question\":\"what?\"}") == STATUS_OK;
+            good = good && c.unsettled;
+        }
+        _exit(good ? 0 : 1);
+    }
+    assert_int_equal(waitpid(pid, &status, 0), pid);
+    assert_int_equal(status, 0);
+    (void)snprintf(path, sizeof path, "%s/tenants/main/audit/00000001.log", home);
+    int fd = open(path, O_RDWR);
+    assert_true(fd >= 0);
+    harm(fd, lseek(fd, 0, SEEK_END));
+    (void)close(fd);
+    return (struct chain){.fd = -1, .tenant = "main"};
+}
+
+static void nothing(int fd, off_t size)
+{
+    (void)fd;
+    (void)size;
+}
+
+static void cut_short(int fd, off_t size)
+{
+    assert_int_equal(ftruncate(fd, size - 900), 0); /* two records and a half */
+}
+
+static void zeros(int fd, off_t size)
+{
+    char none[700] = {0};
+    assert_int_equal(pwrite(fd, none, sizeof none, size - 900), sizeof none);
+}
+
+static void altered(int fd, off_t size)
+{
+    assert_int_equal(pwrite(fd, "!", 1, size - 500), 1);
+}
+
+/* What was told durable is there after a power cut, with its texts, and the chain holds. */
+static void power_cut(void **state)
+{
+    static void (*const harms[])(int fd, off_t size) = {nothing, cut_short, zeros, altered};
+    (void)state;
+    for (size_t i = 0; i < sizeof harms / sizeof harms[0]; i++) {
+        char home[] = "/tmp/carrel-chain-XXXXXX";
+        char folder[PATH_MAX], payload[PATH_MAX];
+        struct error err;
+        assert_non_null(mkdtemp(home));
+        struct audit_policy p = {.home = home, .signer = signer_new(), .payload = AUDIT_KEEP};
+        struct chain c = after_power_cut(home, &p, harms[i]);
+        assert_int_equal(chain_ready(&c, &p, &err), STATUS_OK);
+        assert_int_equal(write_text(&c, &p, "{}"), STATUS_OK);
+        chain_close(&c);
+        struct audit_report *r = calloc(1, sizeof *r);
+        assert_non_null(r);
+        (void)snprintf(folder, sizeof folder, "%s/tenants/main/audit", home);
+        (void)snprintf(payload, sizeof payload, "%s/tenants/main/payload.db", home);
+        struct audit_verify_options o = {.folder = folder, .payload = payload};
+        assert_int_equal(audit_verify(&o, r, &err), STATUS_OK);
+        assert_int_equal(r->texts, 6);
+        for (size_t k = 0; k < r->n_findings; k++) { /* the test's records open one call */
+            assert_string_equal(r->findings[k].text, "opens a call that is open already");
+        }
+        free(r);
+        (void)close(p.signer);
+        assert_int_equal(file_remove_tree(home, &err), STATUS_OK);
+    }
+}
+
+/* What was synced and is altered later is not mended but told. */
+static void altered_later(void **state)
+{
+    char home[] = "/tmp/carrel-chain-XXXXXX";
+    char path[PATH_MAX];
+    struct chain c = {.fd = -1, .tenant = "main"};
+    struct error err;
+    (void)state;
+    assert_non_null(mkdtemp(home));
+    struct audit_policy p = {.home = home, .signer = signer_new(), .payload = AUDIT_KEEP};
+    assert_int_equal(write_text(&c, &p, "{}"), STATUS_OK);
+    assert_int_equal(write_text(&c, &p, "{}"), STATUS_OK);
+    assert_int_equal(write_some(&c, &p, 1), STATUS_OK); /* synced with all before it */
+    assert_false(c.unsettled);
+    (void)snprintf(path, sizeof path, "%s/tenants/main/audit/00000001.log", home);
+    int fd = open(path, O_RDWR);
+    assert_true(fd >= 0);
+    altered(fd, 700 + 500); /* of the first with a text */
+    (void)close(fd);
+    struct chain other = {.fd = -1, .tenant = "main"};
+    assert_int_equal(chain_ready(&other, &p, &err), STATUS_CORRUPT);
+    chain_close(&other);
+    chain_close(&c);
+    (void)close(p.signer);
+    assert_int_equal(file_remove_tree(home, &err), STATUS_OK);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(next_file_cannot_be_begun),
         cmocka_unit_test(left_unsigned),
         cmocka_unit_test(tries_leave_nothing),
+        cmocka_unit_test(power_cut),
+        cmocka_unit_test(altered_later),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
