@@ -11,6 +11,7 @@
 #include "serve/http/jsonw.h"
 #include "serve/request.h"
 #include "serve/service.h"
+#include "serve/users.h"
 #include "serve/webhooks_store.h"
 
 #define LOG_DEFAULT 50
@@ -68,6 +69,25 @@ static enum status work(sqlite3 *db, void *data, struct error *err)
                : s;
 }
 
+/* A key's own, also of somebody's: they end with it. */
+static const char *maker_of(const struct principal *who)
+{
+    return who->key[0] != '\0' ? who->key : who->user;
+}
+
+bool serve_webhook_may(void *data, const char *tenant, const char *by, bool everything)
+{
+    const struct serve *s = data;
+    const struct principal *p = auth_by_key(s->auth, by);
+    const struct user *u = p == NULL ? auth_user_by_id(s->auth, by) : NULL;
+    if (u != NULL) {
+        p = u->disabled ? NULL : &u->who;
+    }
+    return p != NULL && strcmp(p->tenant, tenant) == 0 && !auth_ended(p, clock_wall_ms()) &&
+           (p->admin || !everything) && (p->admin || p->role == ROLE_SERVICE) &&
+           (p->scopes & SCOPE_MANAGE) != 0;
+}
+
 static struct hook_op *op_new(struct request *q)
 {
     struct hook_op *op = calloc(1, sizeof *op); /* outlives a client that left */
@@ -77,7 +97,8 @@ static struct hook_op *op_new(struct request *q)
     }
     op->q = q;
     op->status = 200;
-    op->by = q->who->admin ? NULL : q->who->user;
+    op->n.by = maker_of(q->who);
+    op->by = q->who->admin ? NULL : op->n.by;
     buf_init(&op->out, OUT_BYTES);
     return op;
 }
@@ -260,7 +281,7 @@ static enum status read_new(struct request *q, const struct json *body, struct w
     n->url =
         memchr(url.ptr, '\0', url.len) != NULL ? NULL : arena_strndup(q->arena, url.ptr, url.len);
     n->name = name.ptr == NULL ? "" : arena_strndup(q->arena, name.ptr, name.len);
-    n->by = q->who->user;
+    n->by = maker_of(q->who);
     if (n->url == NULL || n->name == NULL) {
         return error_set(err, STATUS_INVALID, "url must be a string without NUL");
     }
@@ -352,7 +373,9 @@ void api_webhook_remove(struct request *q)
 
 static enum status enable_work(sqlite3 *db, struct hook_op *op, struct error *err)
 {
-    enum status s = webhooks_store_enable(db, op->id, op->on, err);
+    enum status s =
+        op->on && op->by == NULL ? webhooks_store_adopt(db, op->id, op->n.by, err) : STATUS_OK;
+    s = s == STATUS_OK ? webhooks_store_enable(db, op->id, op->on, err) : s;
     return s == STATUS_OK ? get_work(db, op, err) : s;
 }
 

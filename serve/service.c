@@ -231,7 +231,7 @@ static enum status serve_open(struct service *svc, struct error *err)
         st = outbound_new(svc->loop, svc->settings, &s->outbound, err);
     }
     if (st == STATUS_OK) {
-        st = webhooks_open(svc, s->answers, s->outbound, &s->webhooks, err);
+        st = webhooks_open(svc, s->answers, s->outbound, serve_webhook_may, s, &s->webhooks, err);
     }
     if (st == STATUS_OK) {
         struct fair_options fo = {.loop = svc->loop,

@@ -73,6 +73,8 @@ void serve_metrics(const struct serve *s, struct buf *out);
 extern const struct rpc_handler serve_handlers[SERVE_HANDLERS];
 /* forget.c: the handler of serve.Forget */
 void serve_forget(struct rpc_call *call, const ProtobufCMessage *m);
+/* api_webhooks.c: a webhooks_may_fn; data: struct serve */
+bool serve_webhook_may(void *data, const char *tenant, const char *by, bool everything);
 /* dispatch.c: q's caller, signed for the other services for so long */
 struct request;
 enum status serve_sign(struct request *q, int64_t life_ms, struct error *err) MUST_CHECK;

@@ -48,6 +48,8 @@ struct webhooks {
     struct service *svc;
     struct answers *answers;
     struct outbound *outbound;
+    webhooks_may_fn may;
+    void *may_data;
     uv_timer_t tick;
     struct list tenants, flights;
     size_t n_tenants, jobs;
@@ -61,6 +63,7 @@ struct flight {
     struct list link;
     struct hook_tenant *t;
     struct outbound_call *call;
+    bool over; /* who made the endpoint may not any more */
     struct webhook_delivery d;
     int64_t started_ms;
 };
@@ -215,7 +218,8 @@ static void land(struct flight *f, const struct outbound_reply *r)
     int64_t asked = (int64_t)r->retry_after_s * 1000;
     asked = asked > WAIT_MAX_MS ? WAIT_MAX_MS : asked;
     wait = asked > wait ? asked : wait;
-    bool last = gone || now + wait > f->d.created_ms + set->webhooks.retry_hours * HOUR_MS;
+    bool last =
+        gone || f->over || now + wait > f->d.created_ms + set->webhooks.retry_hours * HOUR_MS;
     w->taken += taken ? 1 : 0;
     w->failed += taken ? 0 : 1;
     w->given_up += !taken && last ? 1 : 0;
@@ -240,6 +244,7 @@ static void land(struct flight *f, const struct outbound_reply *r)
                                               .taken = taken,
                                               .gone = gone,
                                               .last = last,
+                                              .over = f->over,
                                               .status = r->status,
                                               .error = j->error,
                                               .now_ms = now,
@@ -274,7 +279,9 @@ static enum status send_one(struct flight *f, struct error *err)
         id, at, signed_, "Content-Type: application/json", "User-Agent: Carrel", "Expect:"};
     int64_t now_s = clock_wall_ms() / 1000;
     struct str body = str_from(f->d.body);
-    enum status s = webhooks_url_check(set, f->d.url, err); /* the list may be another now */
+    f->over = !w->may(w->may_data, f->t->name, f->d.by, f->d.everything);
+    enum status s = f->over ? error_set(err, STATUS_FORBIDDEN, "who made it may not any more")
+                            : webhooks_url_check(set, f->d.url, err); /* may be another list now */
     if (s != STATUS_OK) {
         return s;
     }
@@ -600,7 +607,7 @@ static void find_tenants(struct webhooks *w)
 }
 
 enum status webhooks_open(struct service *svc, struct answers *answers, struct outbound *outbound,
-                          struct webhooks **out, struct error *err)
+                          webhooks_may_fn may, void *data, struct webhooks **out, struct error *err)
 {
     struct webhooks *w = calloc(1, sizeof *w);
     if (w == NULL || sodium_init() < 0) {
@@ -610,6 +617,8 @@ enum status webhooks_open(struct service *svc, struct answers *answers, struct o
     w->svc = svc;
     w->answers = answers;
     w->outbound = outbound;
+    w->may = may;
+    w->may_data = data;
     list_init(&w->tenants);
     list_init(&w->flights);
     (void)uv_timer_init(svc->loop, &w->tick);

@@ -12,9 +12,13 @@
 
 struct webhooks;
 
+/* Asked before each delivery: may who made the endpoint (a key's or a user's id) still have others
+ * told, and, everything, as an administrator? Else nothing is sent and the endpoint is off. */
+typedef bool (*webhooks_may_fn)(void *data, const char *tenant, const char *by, bool everything);
 /* Borrows all three as long as it lives; looks through the tenants there are by itself. */
 enum status webhooks_open(struct service *svc, struct answers *answers, struct outbound *outbound,
-                          struct webhooks **out, struct error *err) MUST_CHECK;
+                          webhooks_may_fn may, void *data, struct webhooks **out,
+                          struct error *err) MUST_CHECK;
 /* Deliveries under way are broken off (they are made again after a start); closed runs last. Before
  * answers and outbound are closed. */
 void webhooks_close(struct webhooks *w, void (*closed)(void *data), void *data);

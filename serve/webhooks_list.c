@@ -50,11 +50,27 @@ enum status webhooks_store_revoked(sqlite3 *db, const char *by, struct error *er
 {
     sqlite3_stmt *st = NULL;
     enum status s = db_prepare(db,
-                               "UPDATE webhooks SET enabled=0, why='the key that made it was "
-                               "revoked' WHERE by=?1 AND enabled=1",
+                               "UPDATE webhooks SET enabled=0, why='" WEBHOOK_WHY_REVOKED
+                               "' WHERE by=?1 AND enabled=1",
                                &st, err);
     if (s == STATUS_OK) {
         (void)sqlite3_bind_text(st, 1, by, -1, SQLITE_STATIC);
+        s = db_run(st, err);
+    }
+    (void)sqlite3_finalize(st);
+    return s;
+}
+
+enum status webhooks_store_adopt(sqlite3 *db, const char *id, const char *by, struct error *err)
+{
+    sqlite3_stmt *st = NULL;
+    enum status s = db_prepare(db,
+                               "UPDATE webhooks SET by=?2 WHERE id=?1 AND enabled=0"
+                               " AND why IN ('" WEBHOOK_WHY_REVOKED "','" WEBHOOK_WHY_OVER "')",
+                               &st, err);
+    if (s == STATUS_OK) {
+        (void)sqlite3_bind_text(st, 1, id, -1, SQLITE_STATIC);
+        (void)sqlite3_bind_text(st, 2, by, -1, SQLITE_STATIC);
         s = db_run(st, err);
     }
     (void)sqlite3_finalize(st);

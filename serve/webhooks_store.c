@@ -230,7 +230,7 @@ static enum status read_due(sqlite3 *db, int64_t now_ms, struct webhook_delivery
         db,
         "SELECT d.id, d.webhook, w.url, d.body, d.attempts,"
         " max(d.created_wall_ms, d.again_wall_ms), w.secret,"
-        " iif(w.secret_old_until_ms>?1, w.secret_old, NULL)"
+        " iif(w.secret_old_until_ms>?1, w.secret_old, NULL), w.by, w.groups IS NULL"
         " FROM deliveries d JOIN webhooks w ON w.id=d.webhook"
         " WHERE d.state=0 AND d.leased=0 AND d.due_wall_ms<=?1"
         " AND (w.enabled=1 OR d.event='ping')"
@@ -247,6 +247,8 @@ static enum status read_due(sqlite3 *db, int64_t now_ms, struct webhook_delivery
         struct str body = db_column(st, 3), secret = db_column(st, 6), old = db_column(st, 7);
         (void)snprintf(out->id, sizeof out->id, "%.*s", STR_ARG(db_column(st, 0)));
         (void)snprintf(out->webhook, sizeof out->webhook, "%.*s", STR_ARG(db_column(st, 1)));
+        (void)snprintf(out->by, sizeof out->by, "%.*s", STR_ARG(db_column(st, 8)));
+        out->everything = sqlite3_column_int(st, 9) != 0;
         (void)snprintf(out->url, sizeof out->url, "%.*s", STR_ARG(db_column(st, 2)));
         out->attempts = (unsigned)sqlite3_column_int(st, 4);
         out->created_ms = sqlite3_column_int64(st, 5);
@@ -328,6 +330,8 @@ static enum status end_endpoint(sqlite3 *db, const struct webhook_outcome *o, st
     enum status s = db_prepare(
         db,
         o->taken  ? "UPDATE webhooks SET failing_wall_ms=0, ok_wall_ms=?2 WHERE id=?1"
+        : o->over ? "UPDATE webhooks SET enabled=0, why='" WEBHOOK_WHY_OVER
+                    "' WHERE id=?1 AND enabled=1"
         : o->gone ? "UPDATE webhooks SET enabled=0, why='the receiver wants no more (HTTP 410)'"
                     " WHERE id=?1 AND enabled=1"
                   : "UPDATE webhooks SET failing_wall_ms=iif(failing_wall_ms=0,?2,failing_wall_ms),"
@@ -337,10 +341,10 @@ static enum status end_endpoint(sqlite3 *db, const struct webhook_outcome *o, st
         &st, err);
     if (s == STATUS_OK) {
         bind_text(st, 1, o->webhook);
-        if (!o->gone || o->taken) {
+        if (o->taken || !(o->gone || o->over)) {
             (void)sqlite3_bind_int64(st, 2, o->now_ms);
         }
-        if (!o->taken && !o->gone) {
+        if (!o->taken && !o->gone && !o->over) {
             (void)sqlite3_bind_int64(st, 3, o->disable_ms);
         }
         s = db_run(st, err);

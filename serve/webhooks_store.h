@@ -49,6 +49,10 @@
     "ALTER TABLE webhooks ADD COLUMN secret_old_until_ms INTEGER NOT NULL DEFAULT 0;"              \
     "ALTER TABLE deliveries ADD COLUMN again_wall_ms INTEGER NOT NULL DEFAULT 0;"
 
+/* Why an endpoint is off, where it is for its maker. */
+#define WEBHOOK_WHY_REVOKED "the key that made it was revoked"
+#define WEBHOOK_WHY_OVER "who made it may not any more"
+
 /* What endpoints can be told of, and what each is, for the reference. NULL after the last. */
 struct webhook_event {
     const char *name, *help;
@@ -96,6 +100,8 @@ struct webhook_delivery {
     uint8_t secret[WEBHOOK_SECRET_BYTES];
     uint8_t secret_old[WEBHOOK_SECRET_BYTES]; /* signs too, if has_old */
     bool has_old;
+    char by[64];     /* who made the endpoint: a key's or a user's id */
+    bool everything; /* as an administrator: it is told what only those may know */
     unsigned attempts;
     int64_t created_ms; /* or when somebody had it sent again */
     char *body;         /* owned: free() */
@@ -109,6 +115,7 @@ struct webhook_outcome {
     const char *delivery, *webhook;
     bool taken, gone; /* gone: the receiver wants no more (410) */
     bool last;        /* not to be tried again */
+    bool over;        /* not sent: who made the endpoint may not any more; it is switched off */
     long status;
     const char *error;
     int64_t now_ms, took_ms, due_ms, disable_ms;
@@ -126,9 +133,9 @@ struct webhook_new {
     char id[ID_CAP];
     uint8_t secret[WEBHOOK_SECRET_BYTES];
     const char *name, *url, *events; /* events: names with a comma after each */
-    const char *by;
-    const char *groups; /* names with a comma after each; NULL: an administrator's */
-    int64_t cursor;     /* of ingest, where no other endpoint waits for its events */
+    const char *by;                  /* the key's id, or the user's who made it */
+    const char *groups;              /* names with a comma after each; NULL: an administrator's */
+    int64_t cursor;                  /* of ingest, where no other endpoint waits for its events */
 };
 /* Fills id and secret. TOO_LARGE: there are as many as there may be. */
 enum status webhooks_store_add(sqlite3 *db, struct webhook_new *n, struct error *err) MUST_CHECK;
@@ -149,6 +156,10 @@ enum status webhooks_store_ping(sqlite3 *db, const char *tenant, const char *id,
 /* The key that made these was revoked: they are switched off. An administrator may switch them on.
  */
 enum status webhooks_store_revoked(sqlite3 *db, const char *by, struct error *err) MUST_CHECK;
+/* An administrator switches on what was off because its maker may not any more: it is his now. What
+ * it is told stays what it was. */
+enum status webhooks_store_adopt(sqlite3 *db, const char *id, const char *by,
+                                 struct error *err) MUST_CHECK;
 /* NOT_FOUND: there is none, or somebody else than `by` (NULL: anybody) made it. */
 enum status webhooks_store_own(sqlite3 *db, const char *id, const char *by,
                                struct error *err) MUST_CHECK;

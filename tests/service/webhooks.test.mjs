@@ -331,3 +331,28 @@ test("a kill loses nothing that was to be told", async () => {
   assert.equal(ids.size, 1, "one id however often");
   await until("the log says so", async () => (await log(a, w.id)).every((d) => d.state === "taken"));
 });
+
+test("an endpoint ends with its maker: a key that expired, one of somebody who may not any more; an administrator takes it over", { timeout: 60_000 }, async () => {
+  const owner = await a.post("/api/users", { name: "machine owner", role: "admin", groups: [] });
+  const short = await a.post("/api/keys", { name: "short", role: "service", expires: Math.floor(Date.now() / 1000) + 4 });
+  const his = await a.post("/api/keys", { name: "his", owner: owner.id });
+  const make = async (key, path) => {
+    const r = await a.request("/api/webhooks", { method: "POST", key, body: { url: hook.url(path), events: ["document.ingested"] } });
+    assert.equal(r.status, 201, await r.clone().text());
+    return (await r.json()).id;
+  };
+  const ids = [await make(short.key, "/short"), await make(his.key, "/his")];
+  a.drop("notes/told.txt", "While both may be told.");
+  await until("both are told", async () => hook.of("document.ingested", "/short").length === 1 && hook.of("document.ingested", "/his").length === 1);
+  await a.post(`/api/users/${owner.id}`, { role: "reader" });
+  await until("the key has expired", async () => (await a.request("/api/session", { key: short.key })).status === 401, { every: 200 });
+  a.drop("notes/untold.txt", "Nobody is told of this one.");
+  const of = async (id) => (await a.get("/api/webhooks")).webhooks.find((w) => w.id === id);
+  await until("both are off", async () => (await Promise.all(ids.map(of))).every((w) => !w.enabled && w.why === "who made it may not any more"));
+  assert.deepEqual([hook.of("document.ingested", "/short").length, hook.of("document.ingested", "/his").length], [1, 1]);
+  await a.post(`/api/webhooks/${ids[0]}`, { enabled: true });
+  a.drop("notes/again.txt", "Now an administrator answers for it.");
+  await until("it is told again", async () => hook.of("document.ingested", "/short").length >= 2);
+  assert.equal((await of(ids[0])).enabled, true);
+  for (const id of ids) await a.request(`/api/webhooks/${id}`, { method: "DELETE" });
+});
