@@ -76,6 +76,7 @@ static void done(struct journal_op *op)
 
 void worked_tell(struct rpc_call *call, const ProtobufCMessage *m)
 {
+    const Ig__WorkedRequest *q = ig_worked_request(m);
     struct tenant *t = documents_tenant(call);
     if (t == NULL) {
         return;
@@ -87,7 +88,7 @@ void worked_tell(struct rpc_call *call, const ProtobufCMessage *m)
     }
     arena_init(&w->arena, (size_t)16 * 1024 * 1024);
     w->call = call;
-    w->after = ig_worked_request(m)->after;
+    w->after = q == NULL || !q->has_after ? 0 : q->after;
     w->op.run = run;
     w->op.done = done;
     *rpc_call_data(call) = w;
