@@ -48,6 +48,7 @@ struct chat {
     bool refused;
     uint32_t prompt_tokens, completion_tokens;
     struct engine_spent spent, before; /* by this engine; by the one that it replaced */
+    Ge__Elsewhere elsewhere;           /* of the reply being sent */
     Ge__TokenLogprob **logprobs;
     size_t n_logprobs;
     char note[400];
@@ -183,8 +184,18 @@ static void set_first(struct chat *c, Ge__ChatReply *reply, struct first *f)
 }
 
 /* In every reply: a caller that leaves knows what was spent for it until then. */
-static void set_spent(const struct chat *c, Ge__ChatReply *reply)
+static void set_spent(struct chat *c, Ge__ChatReply *reply)
 {
+    uint32_t read = c->before.guessed_prompt + c->spent.guessed_prompt;
+    uint32_t written = c->before.guessed_completion + c->spent.guessed_completion;
+    if (read > 0 || written > 0) {
+        ge__elsewhere__init(&c->elsewhere);
+        c->elsewhere.model =
+            (char *)(uintptr_t)c->owner->svc->settings->generate.upstream.model;
+        c->elsewhere.tokens_read = read;
+        c->elsewhere.tokens_written = written;
+        reply->elsewhere = &c->elsewhere;
+    }
     reply->has_cpu_us = reply->has_gpu_us = reply->has_tokens_read = reply->has_tokens_written =
         true;
     reply->cpu_us = (uint64_t)(c->before.cpu_us + c->spent.cpu_us);
@@ -411,6 +422,8 @@ static enum status start_engine(struct chat *c, struct engine *e, struct error *
     c->before.gpu_us += c->spent.gpu_us;
     c->before.prompt_tokens += c->spent.prompt_tokens;
     c->before.completion_tokens += c->spent.completion_tokens;
+    c->before.guessed_prompt += c->spent.guessed_prompt;
+    c->before.guessed_completion += c->spent.guessed_completion;
     c->spent = (struct engine_spent){0};
     return e->ops->start(e, c->ask, &sink, c, &c->job, err);
 }

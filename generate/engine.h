@@ -42,6 +42,9 @@ struct engine_result {
 struct engine_spent { /* so far */
     uint32_t prompt_tokens, completion_tokens;
     int64_t cpu_us, gpu_us; /* of a core, of the GPU */
+    /* of a model elsewhere, by bytes, as long as it has not told its own count; 0: it has, or none
+     * was asked */
+    uint32_t guessed_prompt, guessed_completion;
 };
 
 struct engine_sink {

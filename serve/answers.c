@@ -45,6 +45,7 @@ static const struct db_migration migrations[] = {
     {14, WEBHOOKS_SCHEMA_2},
     {15, BOOKS_WORK_SCHEMA},
     {16, CONVERSATION_ITEMS_SCHEMA},
+    {17, BOOKS_GUESS_SCHEMA},
 };
 
 struct tenant_db { /* touched by the lane's work only */

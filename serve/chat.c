@@ -243,6 +243,7 @@ static bool next_choice(struct chat *c)
     c->n_calls = 0;
     c->complete = false;
     c->logprobs_json = NULL;
+    fair_settle(c->q);
     c->seen = (struct fair_seen){0};
     buf_reset(&c->text);
     /* others than the one before, the same next time */
@@ -350,6 +351,7 @@ static void on_rewritten_piece(struct request *q, const ProtobufCMessage *messag
 static void on_rewritten(struct request *q, const struct error *err)
 {
     struct chat *c = q->op;
+    fair_settle(q);
     model_line_end(&c->rewritten);
     if (err->code != STATUS_OK || str_eq(str_from(c->rewritten.text), c->ask.question)) {
         c->rewritten.text[0] = '\0';

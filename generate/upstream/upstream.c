@@ -1,6 +1,7 @@
 /* The upstream engine. A job goes: prompt -> request -> (wait and try again)* -> pieces -> finish.
- * job_end is the only way out; the sink hears of it when both timers are closed, so never from inside start
- * or cancel. A try may be repeated only while nothing of the answer has been passed on. */
+ * job_end is the only way out; the sink hears of it when both timers are closed, so never from
+ * inside start or cancel. A try may be repeated only while nothing of the answer has been passed
+ * on. */
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -8,15 +9,16 @@
 
 #include "base/buf.h"
 #include "base/clock.h"
+#include "base/destination.h"
 #include "base/file.h"
 #include "base/hash.h"
 #include "base/log.h"
-#include "base/destination.h"
-#include "generate/engine.h"
 #include "base/outgoing/outgoing.h"
+#include "generate/engine.h"
 #include "generate/upstream/openai.h"
 #include "generate/upstream/sse.h"
 
+#define BYTES_A_TOKEN 3 /* seldom fewer, in any language */
 #define KEY_BYTES_MAX ((size_t)4096)
 #define REQUEST_BYTES_MAX (PROMPT_BYTES_MAX * 3)
 #define ANSWER_BYTES_MAX ((size_t)2 * 1024 * 1024)
@@ -56,19 +58,49 @@ struct engine_job {
     struct engine_result result;
     char version[OPENAI_VERSION_CAP]; /* "" until told */
     size_t received, said;
+    size_t pieces; /* of its answer */
+    bool heard;    /* it has begun to answer */
     bool finished; /* [DONE], or a finish reason has come */
     bool held;
     bool reading; /* inside libcurl's callback, where the transfer must not be freed */
     unsigned tries;
     int64_t started_ms;
-    uv_timer_t idle;  /* silence, or the wait before the next try */
+    uv_timer_t idle; /* silence, or the wait before the next try */
     uv_timer_t total;
     unsigned open;
 };
 
 static void ask(struct engine_job *j);
 
-/* ---- the end ------------------------------------------------------------------------------------- */
+/* ---- the end
+ * ------------------------------------------------------------------------------------- */
+
+static uint32_t guess(size_t bytes)
+{
+    size_t n = (bytes + BYTES_A_TOKEN - 1) / BYTES_A_TOKEN;
+    return n < UINT32_MAX ? (uint32_t)n : UINT32_MAX;
+}
+
+/* The other side may bill what it has read and written, also where nobody waits for the end, at
+ * which alone it tells its count. Until then we guess, rather too high: by the bytes, and at least
+ * a token a piece. A request that was refused, or reached nobody, costs nothing. */
+static void guess_spent(const struct engine_job *j, struct engine_spent *out)
+{
+    enum status s = j->result.error.code;
+    bool taken = j->heard || s == STATUS_OK || s == STATUS_CANCELLED || s == STATUS_DEADLINE;
+    if (!taken || j->result.prompt_tokens > 0 || j->result.completion_tokens > 0) {
+        return;
+    }
+    size_t bytes = j->said;
+    for (size_t i = 0; i < j->calls.n; i++) {
+        bytes += strlen(j->calls.items[i].name) + j->calls.items[i].arguments.len;
+    }
+    out->guessed_prompt = guess(j->body.len);
+    out->guessed_completion = guess(bytes);
+    if (j->pieces > out->guessed_completion && j->pieces < UINT32_MAX) {
+        out->guessed_completion = (uint32_t)j->pieces;
+    }
+}
 
 /* What the upstream told, whether or not the answer came to its end. */
 static void tell_spent(const struct engine_job *j)
@@ -76,6 +108,7 @@ static void tell_spent(const struct engine_job *j)
     if (j->sink->spent != NULL) {
         struct engine_spent spent = {.prompt_tokens = j->result.prompt_tokens,
                                      .completion_tokens = j->result.completion_tokens};
+        guess_spent(j, &spent);
         j->sink->spent(j->data, &spent);
     }
 }
@@ -159,15 +192,17 @@ static void watch_silence(struct engine_job *j)
     }
 }
 
-/* ---- reading ------------------------------------------------------------------------------------- */
+/* ---- reading
+ * ------------------------------------------------------------------------------------- */
 
 static bool on_event(struct str event, void *data)
 {
     struct engine_job *j = data;
     buf_reset(&j->piece);
-    struct openai_piece piece = {.text = &j->piece,
-                                 .calls = j->tools ? &j->calls : NULL,
-                                 .version = j->version};
+    j->heard = true;
+    j->pieces++;
+    struct openai_piece piece = {
+        .text = &j->piece, .calls = j->tools ? &j->calls : NULL, .version = j->version};
     if (openai_piece(event, &piece, &j->result.error) != STATUS_OK) {
         return false;
     }
@@ -188,8 +223,9 @@ static bool on_event(struct str event, void *data)
                   ANSWER_BYTES_MAX);
         return false;
     }
+    j->said += j->piece.len;
+    tell_spent(j);
     if (j->piece.len > 0) {
-        j->said += j->piece.len;
         j->held = !j->sink->text(j->data, j->piece.ptr, j->piece.len);
     }
     return j->result.error.code == STATUS_OK; /* cancelled by the listener? */
@@ -218,7 +254,8 @@ static bool on_data(void *data, const char *p, size_t len)
     return true;
 }
 
-/* ---- trying again -------------------------------------------------------------------------------- */
+/* ---- trying again
+ * -------------------------------------------------------------------------------- */
 
 static void on_waited(uv_timer_t *h)
 {
@@ -299,23 +336,25 @@ static void on_done(void *data, const struct outgoing_outcome *o)
 static void ask(struct engine_job *j)
 {
     struct upstream_engine *e = j->owner;
-    const char *headers[4] = {"Content-Type: application/json", "Accept: text/event-stream", "Expect:"};
+    const char *headers[4] = {"Content-Type: application/json", "Accept: text/event-stream",
+                              "Expect:"};
     size_t n = 3;
     if (e->authorization.len > 0) {
         headers[n++] = e->authorization.ptr;
     }
     struct outgoing_request r = {.what = "the upstream",
-                             .method = "POST",
-                             .url = e->url.ptr,
-                             .headers = headers,
-                             .n_headers = n,
-                             .body = buf_view(&j->body),
-                             .connect_timeout_ms = e->settings->connect_timeout_ms,
-                             .on_data = on_data,
-                             .on_done = on_done,
-                             .data = j};
+                                 .method = "POST",
+                                 .url = e->url.ptr,
+                                 .headers = headers,
+                                 .n_headers = n,
+                                 .body = buf_view(&j->body),
+                                 .connect_timeout_ms = e->settings->connect_timeout_ms,
+                                 .on_data = on_data,
+                                 .on_done = on_done,
+                                 .data = j};
     j->phase = UP_ASKING;
     j->tries++;
+    tell_spent(j);
     sse_deinit(&j->sse);
     sse_init(&j->sse);
     openai_calls_deinit(&j->calls);
@@ -325,20 +364,23 @@ static void ask(struct engine_job *j)
     }
     /* connecting has its own limit; then silence counts */
     (void)uv_timer_start(&j->idle, on_idle,
-                         (uint64_t)(e->settings->connect_timeout_ms + e->settings->idle_timeout_ms), 0);
+                         (uint64_t)(e->settings->connect_timeout_ms + e->settings->idle_timeout_ms),
+                         0);
 }
 
-/* ---- the engine ---------------------------------------------------------------------------------- */
+/* ---- the engine
+ * ---------------------------------------------------------------------------------- */
 
-static enum status write_body(struct engine_job *j, const Ge__ChatRequest *request, struct error *err)
+static enum status write_body(struct engine_job *j, const Ge__ChatRequest *request,
+                              struct error *err)
 {
     struct prompt prompt;
     prompt_init(&prompt);
     enum status s = prompt_build(request, &prompt, err);
-    s = s != STATUS_OK
-            ? s
-            : openai_request(request, &prompt, j->owner->settings->model, &j->body, err);
+    s = s != STATUS_OK ? s
+                       : openai_request(request, &prompt, j->owner->settings->model, &j->body, err);
     if (s == STATUS_OK && j->sink->leaves != NULL) {
+        tell_spent(j);
         j->sink->leaves(j->data, &prompt.masks);
     }
     prompt_deinit(&prompt);
@@ -392,7 +434,8 @@ static void resume(struct engine_job *j)
         j->held = false;
         if (j->transfer != NULL) {
             watch_silence(j);
-            outgoing_hold(j->transfer, false); /* on_data may run in here; j stays: it ends in on_done */
+            outgoing_hold(j->transfer,
+                          false); /* on_data may run in here; j stays: it ends in on_done */
         }
     }
 }
@@ -407,8 +450,8 @@ static void cancel(struct engine_job *j)
 
 static void describe(const struct engine *engine, struct engine_description *out)
 {
-    const struct upstream_engine *e = container_of(
-        (struct engine *)(uintptr_t)engine, struct upstream_engine, engine);
+    const struct upstream_engine *e =
+        container_of((struct engine *)(uintptr_t)engine, struct upstream_engine, engine);
     *out = (struct engine_description){.name = "upstream",
                                        .model = e->settings->model,
                                        .ready = e->unready[0] == '\0',
@@ -424,8 +467,8 @@ const char *upstream_engine_unready(const struct engine *engine)
 
 const char *upstream_engine_destination(const struct engine *engine)
 {
-    const struct upstream_engine *e = container_of(
-        (struct engine *)(uintptr_t)engine, struct upstream_engine, engine);
+    const struct upstream_engine *e =
+        container_of((struct engine *)(uintptr_t)engine, struct upstream_engine, engine);
     return e->place;
 }
 
@@ -454,7 +497,8 @@ static const struct engine_ops ops = {.describe = describe,
                                       .cancel = cancel,
                                       .close = close_engine};
 
-/* The key must be a file that only its owner can read: a looser one is refused, not warned about. */
+/* The key must be a file that only its owner can read: a looser one is refused, not warned about.
+ */
 static enum status read_key(const struct settings *settings, struct buf *out, struct error *err)
 {
     const char *name = settings->generate.upstream.key_file;
@@ -469,10 +513,12 @@ static enum status read_key(const struct settings *settings, struct buf *out, st
         s = file_join(path, sizeof path, settings->home, name, err);
     }
     if (s == STATUS_OK && stat(path, &st) != 0) {
-        s = error_set(err, STATUS_NOT_FOUND, "generate.upstream.key_file: %.120s is not there", path);
+        s = error_set(err, STATUS_NOT_FOUND, "generate.upstream.key_file: %.120s is not there",
+                      path);
     } else if (s == STATUS_OK && (!S_ISREG(st.st_mode) || (st.st_mode & 077) != 0)) {
         s = error_set(err, STATUS_FORBIDDEN,
-                      "generate.upstream.key_file: others can read %.100s; run chmod 600 on it", path);
+                      "generate.upstream.key_file: others can read %.100s; run chmod 600 on it",
+                      path);
     }
     s = s != STATUS_OK ? s : file_read(path, &key, err);
     if (s == STATUS_OK) {
@@ -499,8 +545,8 @@ static enum status read_key(const struct settings *settings, struct buf *out, st
     return s;
 }
 
-enum status upstream_engine_new(uv_loop_t *loop, const struct settings *settings,
-                                const char *proxy, struct engine **out, struct error *err)
+enum status upstream_engine_new(uv_loop_t *loop, const struct settings *settings, const char *proxy,
+                                struct engine **out, struct error *err)
 {
     const struct upstream_settings *u = &settings->generate.upstream;
     struct upstream_engine *e = calloc(1, sizeof *e);
@@ -530,7 +576,8 @@ enum status upstream_engine_new(uv_loop_t *loop, const struct settings *settings
     if (u->model[0] == '\0') {
         error_set(&why, STATUS_INVALID, "generate.upstream.model is empty");
     } else if (u->key_file[0] != '\0') {
-        s = read_key(settings, &e->authorization, &why); /* not fatal: the engine says why it is not ready */
+        s = read_key(settings, &e->authorization,
+                     &why); /* not fatal: the engine says why it is not ready */
     }
     if (why.code != STATUS_OK) {
         (void)snprintf(e->unready, sizeof e->unready, "%s", why.text);

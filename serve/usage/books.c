@@ -14,7 +14,8 @@ void books_amounts(const struct book_entry *e, int64_t out[BOOKS_AMOUNTS])
                                             e->used.gpu_us,
                                             e->used.upload_bytes,
                                             e->cost.micro,
-                                            e->cost.external};
+                                            e->cost.external,
+                                            e->cost.guessed};
     for (int i = 0; i < BOOKS_AMOUNTS; i++) {
         out[i] = amounts[i];
     }
@@ -79,17 +80,18 @@ static enum status enter_all(sqlite3 *db, const struct book_entry *list, size_t 
     sqlite3_stmt *found = NULL;
     enum status s = db_prepare(db,
                                "INSERT OR IGNORE INTO used VALUES(?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8,"
-                               " ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17)",
+                               " ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?18)",
                                &request, err);
     if (s == STATUS_OK) {
         s = db_prepare(
             db,
             "INSERT INTO used_days VALUES(?1, ?2, ?3, ?4, ?5, 1, ?6, ?7, ?8, ?9, ?10, ?11, ?12,"
-            " ?13) ON CONFLICT DO UPDATE SET requests = requests + 1,"
+            " ?13, ?14) ON CONFLICT DO UPDATE SET requests = requests + 1,"
             " prompt = prompt + excluded.prompt, completion = completion + excluded.completion,"
             " embedding = embedding + excluded.embedding, cpu_us = cpu_us + excluded.cpu_us,"
             " gpu_us = gpu_us + excluded.gpu_us, upload = upload + excluded.upload,"
-            " micro = micro + excluded.micro, external = external + excluded.external",
+            " micro = micro + excluded.micro, external = external + excluded.external,"
+            " guessed = guessed + excluded.guessed",
             &day, err);
     }
     if (s == STATUS_OK) {

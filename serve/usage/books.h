@@ -32,8 +32,7 @@
     " times INTEGER NOT NULL, PRIMARY KEY(day, collection)) STRICT, WITHOUT ROWID;"
 
 #define BOOKS_AMOUNTS                                                                              \
-    8 /* prompt, completion, embedding, cpu_us, gpu_us, upload, micro, external                    \
-       */
+    9 /* prompt, completion, embedding, cpu_us, gpu_us, upload, micro, external, guessed */
 
 #define BOOKS_FOUND_CAP 256 /* more collections of one request than fit are not noted */
 
@@ -75,6 +74,10 @@ enum status books_store(sqlite3 *db, void *data, struct error *err) MUST_CHECK;
     " PRIMARY KEY(day, collection)) STRICT, WITHOUT ROWID;"                                        \
     "CREATE TABLE worked_seen(one INTEGER PRIMARY KEY CHECK(one = 1), seq INTEGER NOT NULL)"       \
     " STRICT;"
+/* A migration after that: of external, what is for tokens that we have guessed. */
+#define BOOKS_GUESS_SCHEMA                                                                         \
+    "ALTER TABLE used ADD COLUMN guessed INTEGER NOT NULL DEFAULT 0;"                              \
+    "ALTER TABLE used_days ADD COLUMN guessed INTEGER NOT NULL DEFAULT 0;"
 #define BOOKS_DOCUMENTS "(documents)"
 
 struct book_work { /* an attempt at a document */

@@ -532,6 +532,27 @@ static int64_t beyond(int64_t *seen, int64_t now)
     return more;
 }
 
+static void take_guess(struct request *q, const Ge__Elsewhere *e)
+{
+    struct fair_use *u = &q->use;
+    u->guessed.prompt = e == NULL ? 0 : e->tokens_read;
+    u->guessed.completion = e == NULL ? 0 : e->tokens_written;
+    if (e != NULL) {
+        (void)snprintf(u->guessed.model, sizeof u->guessed.model, "%s", e->model);
+    }
+}
+
+void fair_settle(struct request *q)
+{
+    struct fair_use *u = &q->use;
+    if (u->guessed.prompt > 0 || u->guessed.completion > 0) {
+        u->used.guessed_prompt += u->guessed.prompt;
+        u->used.guessed_completion += u->guessed.completion;
+        fair_add(q, "upstream", u->guessed.model, u->guessed.prompt, u->guessed.completion, 0, 0);
+        u->guessed.prompt = u->guessed.completion = 0;
+    }
+}
+
 void fair_take_reply(struct request *q, struct fair_seen *seen, const Ge__ChatReply *m)
 {
     int64_t read = m->has_tokens_read ? m->tokens_read : 0;
@@ -543,6 +564,7 @@ void fair_take_reply(struct request *q, struct fair_seen *seen, const Ge__ChatRe
     int64_t gpu_us = m->has_gpu_us && m->gpu_us < INT64_MAX ? (int64_t)m->gpu_us : 0;
     fair_add(q, m->engine, m->model, beyond(&seen->read, read), beyond(&seen->written, written),
              beyond(&seen->cpu_us, cpu_us), beyond(&seen->gpu_us, gpu_us));
+    take_guess(q, m->elsewhere);
 }
 
 void fair_done(struct request *q, int status)
@@ -553,6 +575,7 @@ void fair_done(struct request *q, int status)
     }
     if (q->use.uses != 0) {
         struct usage *u = &q->use.used;
+        fair_settle(q);
         u->cpu_us += effort_cpu_us(&q->effort);
         struct cost cost = prices_cost(&f->prices, u);
         meter_charge(&q->use.ticket, u->prompt_tokens + u->completion_tokens + u->embedding_tokens,

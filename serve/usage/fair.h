@@ -31,6 +31,10 @@ struct fair_use {
     char team[METER_NAME_CAP];
     unsigned uses; /* METER_USES_*; 0: not in the books */
     struct usage used;
+    struct { /* what a model elsewhere has used by our guess, while its own count is not known */
+        char model[USAGE_MODEL_CAP];
+        int64_t prompt, completion;
+    } guessed;
     char found[256]; /* collections, each ended by NUL */
     size_t found_len;
 };
@@ -63,6 +67,8 @@ struct fair_seen {
 };
 struct Ge__ChatReply;
 void fair_take_reply(struct request *q, struct fair_seen *seen, const struct Ge__ChatReply *m);
+/* An answer is over: what of it is only guessed then stays so, and counts. */
+void fair_settle(struct request *q);
 /* It found a passage of this collection. */
 void fair_found(struct request *q, const char *collection);
 /* What its documents cost, for its budget. */

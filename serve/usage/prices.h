@@ -16,11 +16,13 @@ struct usage {
     int64_t prompt_tokens, completion_tokens, embedding_tokens;
     int64_t cpu_us, gpu_us; /* of a core, of the GPU */
     int64_t upload_bytes;
+    int64_t guessed_prompt, guessed_completion; /* of the tokens: another machine's, by our guess */
 };
 
 struct cost {
     int64_t micro;    /* all together */
     int64_t external; /* of it */
+    int64_t guessed;  /* of that, for tokens that are guessed */
 };
 
 struct prices {

@@ -16,6 +16,7 @@
 const char *const report_amounts[REPORT_AMOUNTS] = {
     "requests", "prompt_tokens", "completion_tokens", "embedding_tokens", "cpu_us",
     "gpu_us",   "upload_bytes",  "cost_micro",        "external_micro",
+    "estimated_micro",
 };
 
 void report_month_name(int64_t month, char out[16])
@@ -132,7 +133,7 @@ static enum status take_all(struct report *r, const char *tenant, sqlite3_stmt *
 
 #define SUMS                                                                                       \
     "sum(requests), sum(prompt), sum(completion), sum(embedding), sum(cpu_us), sum(gpu_us),"       \
-    " sum(upload), sum(micro), sum(external)"
+    " sum(upload), sum(micro), sum(external), sum(guessed)"
 
 typedef enum status (*take_fn)(struct report *r, const char *tenant, sqlite3_stmt *st,
                                struct error *err);

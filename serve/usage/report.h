@@ -23,6 +23,7 @@ enum report_amount { /* BOOKS_AMOUNTS in their order, after the number of reques
                      REPORT_UPLOAD,
                      REPORT_MICRO,
                      REPORT_EXTERNAL,
+                     REPORT_GUESSED, /* of that */
                      REPORT_AMOUNTS
 };
 _Static_assert(REPORT_AMOUNTS == BOOKS_AMOUNTS + 1, "one for the requests");

@@ -30,7 +30,7 @@ generate:
 const call = (name, path, body) => a.request(path, { method: "POST", key: who[name].key, body });
 const ask = (name, more = {}) => call(name, "/v1/chat/completions", { model: "carrel", messages: [{ role: "user", content: "When do the herons arrive?" }], ...more });
 const sum = (list, field) => list.reduce((n, x) => n + x[field], 0);
-const FIELDS = ["requests", "prompt_tokens", "completion_tokens", "embedding_tokens", "cpu_us", "gpu_us", "upload_bytes", "cost_micro", "external_micro"];
+const FIELDS = ["requests", "prompt_tokens", "completion_tokens", "embedding_tokens", "cpu_us", "gpu_us", "upload_bytes", "cost_micro", "external_micro", "estimated_micro"];
 function addsUp(r) {
   for (const f of FIELDS) {
     for (const group of ["teams", "users", "keys", "models", "days"]) assert.equal(sum(r[group], f), r.totals[f], `${f} of ${group}`);

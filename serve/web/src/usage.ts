@@ -191,7 +191,7 @@ export class UsageView {
   private paint(r: Usage): void {
     const t = r.totals;
     const figure = (n: string, what: string) => h("li", {}, h("strong", {}, n), h("span", {}, what));
-    const facts = [figure(whole(t.requests), "requests"), figure(this.money(t.all_micro), "cost, storage included"), figure(this.money(t.external_micro), "of it for models elsewhere"), figure(whole(tokens(t)), "tokens")];
+    const facts = [figure(whole(t.requests), "requests"), figure(this.money(t.all_micro), "cost, storage included"), figure(this.money(t.external_micro), t.estimated_micro > 0 ? `of it for models elsewhere (${this.money(t.estimated_micro)} estimated: nobody waited for the end)` : "of it for models elsewhere"), figure(whole(tokens(t)), "tokens")];
     if (r.capacity) {
       facts.push(figure(percent(r.capacity.cpu.idle_share), `idle: requests and documents used ${seconds(r.capacity.cpu.used_us)} of the ${seconds(r.capacity.cpu.capacity_us)} that ${r.capacity.cores} cores could give`));
       if (r.capacity.gpu) facts.push(figure(percent(r.capacity.gpu.idle_share), "of the GPU's time idle"));

@@ -13,6 +13,7 @@ export interface UsageAmounts {
   upload_bytes: number;
   cost_micro: number;
   external_micro: number;
+  estimated_micro: number;
 }
 
 export interface Capacity {

@@ -8,7 +8,7 @@
 #define MONTH (INT64_C(2026) * 12 + 10)
 #define ENTRIES 700
 
-static const struct db_migration migrations[] = {{1, BOOKS_SCHEMA}, {2, BOOKS_WORK_SCHEMA}};
+static const struct db_migration migrations[] = {{1, BOOKS_SCHEMA}, {2, BOOKS_WORK_SCHEMA}, {3, BOOKS_GUESS_SCHEMA}};
 
 static uint64_t seed = 7;
 static unsigned dice(unsigned below)
@@ -25,7 +25,7 @@ static sqlite3 *books_of(const char *home, const char *tenant)
     (void)snprintf(path, sizeof path, "%s/tenants/%s", home, tenant);
     assert_int_equal(file_mkdirs(path, 0700, &err), STATUS_OK);
     (void)snprintf(path, sizeof path, "%s/tenants/%s/serve.db", home, tenant);
-    assert_int_equal(db_open(path, DB_CREATE, migrations, 2, &db, &err), STATUS_OK);
+    assert_int_equal(db_open(path, DB_CREATE, migrations, 3, &db, &err), STATUS_OK);
     return db;
 }
 
@@ -49,6 +49,7 @@ static void random_entry(struct book_entry *e, unsigned i, const char *tenant)
     e->used.upload_bytes = dice(1U << 30);
     e->cost.micro = dice(1000003);
     e->cost.external = e->cost.micro / 3;
+    e->cost.guessed = e->cost.external / 5;
     memcpy(e->found, "a\0b", 4);
     e->found_len = 4;
 }
@@ -60,7 +61,7 @@ static void sum_used(sqlite3 *db, int64_t out[REPORT_AMOUNTS])
     bool row;
     assert_int_equal(db_prepare(db,
                                 "SELECT count(*), sum(prompt), sum(completion), sum(embedding),"
-                                " sum(cpu_us), sum(gpu_us), sum(upload), sum(micro), sum(external)"
+                                " sum(cpu_us), sum(gpu_us), sum(upload), sum(micro), sum(external), sum(guessed)"
                                 " FROM used",
                                 &st, &err),
                      STATUS_OK);
@@ -239,7 +240,7 @@ static void csv(void **state)
     assert_int_equal(buf_status(&out), STATUS_OK);
     assert_non_null(strstr(out.ptr,
                            "\r\n\"2026-11\",\"main\",\"'=1+1\",\"a\"\"b\",\"a\"\"b\",\"k\",\"m\","
-                           "0,0,0,0,0,0,0,12,0,EUR,0.000012\r\n"));
+                           "0,0,0,0,0,0,0,12,0,0,EUR,0.000012\r\n"));
     buf_deinit(&out);
 }
 
