@@ -19,7 +19,10 @@ struct tenant *documents_tenant(struct rpc_call *call)
     struct ingest *in = service_state(call);
     struct tenant *t = tenant_find(in, rpc_call_tenant(call));
     if (t == NULL) {
-        rpc_call_finish(call, STATUS_NOT_FOUND, "there is no such tenant");
+        /* serve signs for nobody that it does not know: it was made a moment ago */
+        in->tenants_due = 0;
+        rpc_call_finish(call, STATUS_UNAVAILABLE,
+                        "this tenant is still being set up: try again in a moment");
         return NULL;
     }
     if (in->closing) {

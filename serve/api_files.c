@@ -460,6 +460,11 @@ static void on_document_deleted(struct request *q, const ProtobufCMessage *m,
 {
     struct file_op *op = q->op;
     (void)m;
+    bool only = op->places[op->next].file == NULL; /* a document that is a file by itself */
+    if (err->code == STATUS_NOT_FOUND && only) {
+        api_error(q, 404, NULL, "not_found", "There is no such file.");
+        return;
+    }
     if (err->code != STATUS_OK && err->code != STATUS_NOT_FOUND) {
         api_fail(q, err);
         return;
