@@ -303,8 +303,7 @@ static enum exit_code run(const struct options *o)
                 strcmp(what, "tail") == 0 || strcmp(what, "head") == 0;
     enum exit_code code = EXIT_FAILED;
     if (!(one && o->n_args == 2) && !(many && o->n_args == 1)) {
-        (void)fprintf(stderr, "carrel audit: not understood; see `carrel audit --help`\n");
-        return EXIT_USAGE;
+        return command_misread(&cmd_audit, o);
     }
     if (strcmp(what, "key") == 0) {
         return make_key(o);

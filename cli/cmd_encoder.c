@@ -408,8 +408,7 @@ static enum exit_code run(const struct options *o)
             return code;
         }
     }
-    (void)fprintf(stderr, "carrel encoder: not understood; see `carrel encoder --help`\n");
-    return EXIT_USAGE;
+    return command_misread(&cmd_encoder, o);
 }
 
 const struct command cmd_encoder = {

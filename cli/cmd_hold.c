@@ -52,8 +52,7 @@ static enum exit_code run(const struct options *o)
     int targets = (o->document != NULL) + (o->path != NULL) + (o->held_collection != NULL);
 
     if ((!add && !list && !remove) || (add && (targets != 1 || o->reason == NULL))) {
-        (void)fprintf(stderr, "carrel hold: not understood; see `carrel hold --help`\n");
-        return EXIT_USAGE;
+        return command_misread(&cmd_hold, o);
     }
     body = add ? new_hold(o) : NULL;
     (void)snprintf(path, sizeof(path), "/api/holds%s%.64s", remove ? "/" : "",

@@ -112,8 +112,7 @@ static enum exit_code run(const struct options *o)
     bool list = o->n_args == 0 || (o->n_args == 1 && strcmp(o->args[0], "list") == 0);
     json_t *body = list ? NULL : new_body(o);
     if (!list && body == NULL) {
-        (void)fprintf(stderr, "carrel limits: not understood; see `carrel limits --help`\n");
-        return EXIT_USAGE;
+        return command_misread(&cmd_limits, o);
     }
     enum status s = http_open(o, &h, &err);
     if (s == STATUS_OK) {

@@ -34,9 +34,7 @@ static enum exit_code run(const struct options *o)
     bool release = strcmp(o->args[0], "release") == 0 && o->n_args == 2;
 
     if (!list && !release) {
-        (void)fprintf(stderr,
-                      "carrel quarantine: not understood; see `carrel quarantine --help`\n");
-        return EXIT_USAGE;
+        return command_misread(&cmd_quarantine, o);
     }
     (void)snprintf(path, sizeof(path),
                    release ? "/api/quarantine/%.64s/release" : "/api/quarantine",

@@ -111,8 +111,7 @@ static enum exit_code run(const struct options *o)
         o->tenant == NULL ||
         strspn(o->tenant, "abcdefghijklmnopqrstuvwxyz0123456789-*") == strlen(o->tenant);
     if (o->n_args > (csv ? 2 : 1) || (month != NULL && !is_month(month)) || !tenant_ok) {
-        (void)fprintf(stderr, "carrel usage: not understood; see `carrel usage --help`\n");
-        return EXIT_USAGE;
+        return command_misread(&cmd_usage, o);
     }
     (void)snprintf(path, sizeof(path), "/api/usage?format=%s%s%s%s%.80s", csv ? "csv" : "json",
                    month == NULL ? "" : "&month=", month == NULL ? "" : month,

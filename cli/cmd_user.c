@@ -152,8 +152,7 @@ static enum exit_code run(const struct options *o)
     bool add = strcmp(o->args[0], "add") == 0 && o->n_args == 2;
 
     if (!list && !add && !is_action(o)) {
-        (void)fprintf(stderr, "carrel user: not understood; see `carrel user --help`\n");
-        return EXIT_USAGE;
+        return command_misread(&cmd_user, o);
     }
     enum status s = http_open(o, &h, &err);
     if (s == STATUS_OK && list) {

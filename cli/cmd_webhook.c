@@ -171,8 +171,7 @@ static enum exit_code run(const struct options *o)
     enum what what = what_of(o);
     bool one = what != LIST && what != ADD;
     if (what == WHATS) {
-        (void)fprintf(stderr, "carrel webhook: not understood; see `carrel webhook --help`\n");
-        return EXIT_USAGE;
+        return command_misread(&cmd_webhook, o);
     }
     (void)snprintf(path, sizeof(path), "/api/webhooks%s%.64s%s%.64s", one ? "/" : "",
                    one ? o->args[1] : "", whats[what].below, what == AGAIN ? o->args[2] : "");

@@ -112,6 +112,9 @@ extern const struct command cmd_up, cmd_stop, cmd_status, cmd_doctor, cmd_docs, 
     cmd_eval, cmd_erase, cmd_hold, cmd_quarantine, cmd_queue, cmd_sources, cmd_ingest, cmd_leaktest,
     cmd_encoder, cmd_usage, cmd_limits, cmd_user, cmd_model, cmd_webhook, cmd_audit;
 
+/* Says on stderr that the words after the command are not understood, and how they are written.
+ * Returns EXIT_USAGE. */
+enum exit_code command_misread(const struct command *c, const struct options *o);
 /* Prints "carrel: <text>" on stderr and returns the exit code that fits the status. */
 enum exit_code command_failed(const struct error *err);
 /* --home, else $CARREL_HOME, else ~/.local/share/carrel; absolute. given may be NULL. */

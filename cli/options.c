@@ -618,6 +618,20 @@ static enum options_result take_port_from_environment(const struct command *c, s
     return OPTIONS_OK;
 }
 
+enum exit_code command_misread(const struct command *c, const struct options *o)
+{
+    char words[160] = "";
+    size_t n = 0;
+    for (int i = 0; i < o->n_args && n + 1 < sizeof words; i++) {
+        int more = snprintf(words + n, sizeof words - n, "%s%.60s", i == 0 ? "" : " ", o->args[i]);
+        n = more < 0 ? sizeof words : n + (size_t)more;
+    }
+    term_complain("carrel %s: \"%s\" is not understood, or an option is missing; it is written "
+                  "carrel %s %s (see `carrel %s --help`)",
+                  c->name, words, c->name, c->args, c->name);
+    return EXIT_USAGE;
+}
+
 enum options_result options_parse(const struct command *c, int argc, char **argv,
                                   struct options *out)
 {
@@ -658,10 +672,10 @@ enum options_result options_parse(const struct command *c, int argc, char **argv
         }
     }
     if (argc - optind < c->min_args || argc - optind > c->max_args) {
-        term_complain("carrel %s: %s; see `carrel %s --help`", c->name,
-                      argc - optind < c->min_args ? "something is missing"
-                                                  : "too many words (quote them?)",
-                      c->name);
+        term_complain(
+            "carrel %s: %s; it is written carrel %s%s%s (see `carrel %s --help`)", c->name,
+            argc - optind < c->min_args ? "something is missing" : "too many words (quote them?)",
+            c->name, c->args[0] == '\0' ? "" : " ", c->args, c->name);
         return OPTIONS_WRONG;
     }
     for (int i = optind; i < argc && out->n_args < OPTIONS_ARGS_MAX; i++) {

@@ -3,7 +3,7 @@
 
 import { after, before, test } from "node:test";
 import assert from "node:assert/strict";
-import { execFile } from "node:child_process";
+import { execFile, execFileSync } from "node:child_process";
 import { chmodSync, mkdirSync, readFileSync } from "node:fs";
 import { dirname, join, resolve } from "node:path";
 import { fileURLToPath } from "node:url";
@@ -11,7 +11,7 @@ import { binDir, startAppliance, temporaryHome } from "./appliance.mjs";
 import { makePdf } from "./pdf.mjs";
 
 const root = resolve(dirname(fileURLToPath(import.meta.url)), "../..");
-const commands = ["up", "stop", "status", "doctor", "docs", "search", "ask", "config", "verify", "key", "tenant", "vectors", "explain", "model"];
+const commands = [...execFileSync(join(binDir, "carrel"), ["--help"], { encoding: "utf8" }).matchAll(/^  ([a-z]+) /gm)].map((m) => m[1]);
 let a;
 
 function run(args, { home = a.home, env = {} } = {}) {
@@ -133,6 +133,21 @@ test("help, and what is not understood", async () => {
     const r = await run(args, { home: away });
     assert.equal(r.code, 3, args.join(" "));
     assert.match(r.stderr, /no appliance is running .*carrel up/);
+  }
+});
+
+test("what no command understands is said in one line: which word, how it is written, where help is", { timeout: 60_000 }, async () => {
+  assert.ok(commands.length > 25, `${commands}`);
+  const away = temporaryHome();
+  for (const c of commands) {
+    for (const words of [["no\nsuch", ...Array.from({ length: 16 }, (_, i) => `w${i}`)], ["--no-such"], ["-Z"], ["--home"]].map(async (words) => {
+      const r = await run([c, ...words], { home: away });
+      const what = `carrel ${c} ${words.join(" ").slice(0, 30)}: ${r.code} ${r.stderr}`;
+      assert.equal(r.code === 2 || (c === "ingest" && r.code === 3), true, what);
+      assert.equal(r.stdout, "", what);
+      assert.match(r.stderr, /^carrel[^\n]*\n$/, what);
+      if (words[0][0] === "-") assert.ok(r.stderr.includes(`carrel ${c}: ${words[0]}`) && r.stderr.includes(`carrel ${c} --help`), what);
+    }));
   }
 });
 
