@@ -232,15 +232,97 @@ test("an administrator's many tabs fit on a narrow screen", async () => {
 test("the API's description is read in the page", async () => {
   await page.getByRole("link", { name: "API" }).click();
   await page.getByText(/^\d\d+ addresses$/).waitFor();
-  await page.getByLabel("Find an address").fill("shares");
-  await page.getByText("3 addresses").waitFor();
+  await page.getByLabel("Find an address").fill("conversations shares id");
+  await page.getByText(/^[3-9] addresses$/).waitFor();
   const op = page.locator("details.op", { hasText: "Make a link" });
   await op.locator("summary").first().click();
   await op.getByText("X-CSRF-Token").waitFor();
   assert.match(await op.innerText(), /token\s+string: told this once/);
   await shot("api");
   await accessible("the API's description");
+  // found by the name of a field; the only one opens by itself
+  await page.getByLabel("Find an address").fill("keep_days");
+  const only = page.locator("details.op[open]");
+  await only.getByText("admin, manager, editor, reader, service").waitFor();
+  assert.match(await only.locator(".shell pre").innerText(), new RegExp(`^curl '${a.url}/api/conversations' \\\\\n {2}-H "Authorization: Bearer \\$CARREL_KEY"$`));
+  await only.getByText("What may go wrong").click();
+  await only.getByText("invalid_api_key").waitFor();
+  await only.getByText("An example").click();
+  await only.getByText('"exchanges":').first().waitFor();
+  // by who may
   await page.getByLabel("Find an address").fill("");
+  const all = await page.locator("details.op").count();
+  await page.getByLabel("Who may call it").selectOption("auditor");
+  await page.waitForFunction((n) => document.querySelectorAll("details.op").length < n, all);
+  assert.equal(await page.locator("details.op", { hasText: "/v1/chat/completions" }).count(), 0);
+  assert.equal(await page.locator("details.op", { hasText: "/api/audit/verify" }).count(), 1);
+  await page.getByLabel("Find an address").fill("no such words");
+  await page.getByText("No address has all these words.").waitFor();
+  await page.getByLabel("Who may call it").selectOption("");
+  await page.getByLabel("Find an address").fill("POST /api/search");
+  await page.setViewportSize({ width: 360, height: 740 });
+  await page.emulateMedia({ colorScheme: "dark" });
+  await page.locator("details.op", { hasText: "The passages that say most" }).evaluate((d) => (d.open = true));
+  assert.match(await page.locator("details.op[open] .shell pre").innerText(), /-d '\{"query":/);
+  assert.ok(await page.evaluate(() => document.documentElement.scrollWidth <= innerWidth), "nothing sticks out");
+  await accessible("the API's description in the dark, narrow");
+  await page.emulateMedia({ colorScheme: "light" });
+  await page.setViewportSize({ width: 1280, height: 860 });
+  await page.getByLabel("Find an address").fill("");
+});
+
+test("a question that fails says why in plain words and can be asked again", async () => {
+  const p = await signedIn(reader);
+  const chat = "**/v1/chat/completions";
+  const question = "Where do visitors park their cars?";
+  const tell = (r) => r.fulfill({ status: 429, contentType: "application/json", body: '{"error":{"message":"30 requests a minute are used up: try again in 17 s.","type":"rate_limit_error","param":null,"code":"rate_limit_exceeded"}}' });
+  const before = complaints.length;
+  for (const [how, said] of [
+    [tell, "30 requests a minute are used up"],
+    [(r) => r.abort(), "The appliance does not answer. Is it running?"],
+    [(r) => r.fulfill({ status: 200, contentType: "text/event-stream", body: 'data: {"choices":[{"delta":{"content":"Half"}}]}\n\n' }), "The answer broke off before its end."],
+  ]) {
+    await p.route(chat, how);
+    if ((await p.getByRole("button", { name: "Ask again" }).count()) > 0) await p.getByRole("button", { name: "Ask again" }).click();
+    else {
+      await p.getByLabel("Your question").fill(question);
+      await p.keyboard.press("Enter");
+    }
+    await p.locator(".foot.failed", { hasText: said }).waitFor();
+    await p.locator("[role=status], [aria-live]", { hasText: said }).first().waitFor({ state: "attached" });
+    assert.equal(await p.locator(".exchange").count(), 1, "the question stands there once");
+    await p.unroute(chat);
+  }
+  await p.getByLabel("Your question").fill("what I was typing");
+  await p.getByRole("button", { name: "Ask again" }).click();
+  await p.locator(".answer-text", { hasText: "solar tower" }).waitFor();
+  assert.equal(await p.locator(".exchange").count(), 1);
+  assert.equal(await p.getByLabel("Your question").inputValue(), "what I was typing");
+  complaints.splice(before); // the browser tells of failed requests by itself
+  await p.context().close();
+});
+
+test("who was signed out elsewhere is told so, and what runs right to left does", async () => {
+  a.drop("ijaza.md", "# الإجازة السنوية\n\nيحق لكل موظف ثمانية وعشرون يوما من الإجازة السنوية المدفوعة الأجر.\n");
+  await until("it is found", async () => (await a.search("الإجازة السنوية")).some((x) => x.document.path === "ijaza.md"));
+  const p = await signedIn(reader);
+  await p.getByLabel("Your question").fill("كم يوما من الإجازة السنوية؟");
+  await p.keyboard.press("Enter");
+  await p.locator(".answer-text .mark").first().waitFor();
+  const side = (selector) => p.locator(selector).first().evaluate((e) => {
+    const r = document.createRange();
+    r.selectNodeContents(e);
+    const text = r.getBoundingClientRect(), box = e.getBoundingClientRect();
+    return box.right - text.right < text.left - box.left ? "right" : "left";
+  });
+  assert.equal(await side(".exchange .question"), "right");
+  assert.equal(await side(".exchange .answer-text p"), "right");
+  await accessible("an answer that runs right to left", p);
+  await p.context().clearCookies();
+  await p.getByLabel("Your question").fill("And now?");
+  await p.keyboard.press("Enter");
+  await p.getByText("You were signed out").waitFor();
+  await p.context().close();
 });
 
 test("what an answer says makes the page call nobody: no picture, no link, no script", async () => {

@@ -165,6 +165,7 @@ export class AskView {
     let answer = "";
     let citations: Citation[] = [];
     let facts: Answer = {};
+    let failed = "";
     let due = 0;
     const paint = () => {
       due = 0;
@@ -201,7 +202,8 @@ export class AskView {
       if (e instanceof ApiError && e.status === 401) return this.onSignedOut();
       const stopped = abort.signal.aborted;
       foot.classList.add(stopped ? "stopped" : "failed");
-      foot.append(stopped ? "Stopped." : (e as Error).message);
+      failed = stopped ? "Stopped." : (e as Error).message;
+      foot.append(failed, " ", this.again(question, exchange));
       if (answer === "") text.replaceChildren();
     } finally {
       cancelAnimationFrame(due);
@@ -216,7 +218,20 @@ export class AskView {
     if (facts.answer_id) sources.after(reasons.whyNot());
     this.describe(foot, facts);
     if (facts.answer_id && answer !== "" && !facts.refused) foot.append(thumbs(facts.answer_id, "this answer"));
-    this.said.textContent = answer;
+    this.said.textContent = failed === "" ? answer : failed;
+  }
+
+  /** What was asked in vain is asked once more in its place. */
+  private again(question: string, exchange: HTMLElement): HTMLElement {
+    return h("button", { class: "linklike", type: "button", onclick: () => {
+      if (this.running !== null) return;
+      exchange.remove();
+      const typed = this.input.value;
+      this.input.value = question;
+      void this.ask();
+      this.input.value = typed;
+      this.grow();
+    } }, "Ask again");
   }
 
   /** The passages that the answer cites, one line each. */

@@ -23,16 +23,22 @@ function signedOut(): void {
   app.replaceChildren(signInView(signedIn));
 }
 
+/** The server knows the session no more: it ran out, or was ended elsewhere. */
+function lost(): void {
+  document.querySelectorAll("dialog").forEach((d) => d.remove());
+  app.replaceChildren(signInView(signedIn, "You were signed out: the session ran out, or was ended elsewhere."));
+}
+
 function signedIn(s: Session): void {
   const viewer = new Viewer();
-  const docs = new DocumentsView(s, signedOut);
-  const quality = s.admin && !s.must_change_password ? new QualityView(signedOut) : null;
-  const people = ["admin", "manager"].includes(s.role) && s.scopes.includes("admin") && !s.must_change_password ? new PeopleView(s, signedOut) : null;
-  const use = (s.admin || s.role === "auditor") && !s.must_change_password ? new UsageView(signedOut) : null;
-  const audits = (s.admin || s.role === "auditor") && s.scopes.includes("audit") && !s.must_change_password ? new AuditView(signedOut) : null;
-  const hooks = s.admin && s.scopes.includes("manage") && !s.must_change_password ? new WebhooksView(signedOut) : null;
-  const account = new AccountView(s, signedOut);
-  const shared = new SharedView(viewer, signedOut);
+  const docs = new DocumentsView(s, lost);
+  const quality = s.admin && !s.must_change_password ? new QualityView(lost) : null;
+  const people = ["admin", "manager"].includes(s.role) && s.scopes.includes("admin") && !s.must_change_password ? new PeopleView(s, lost) : null;
+  const use = (s.admin || s.role === "auditor") && !s.must_change_password ? new UsageView(lost) : null;
+  const audits = (s.admin || s.role === "auditor") && s.scopes.includes("audit") && !s.must_change_password ? new AuditView(lost) : null;
+  const hooks = s.admin && s.scopes.includes("manage") && !s.must_change_password ? new WebhooksView(lost) : null;
+  const account = new AccountView(s, lost);
+  const shared = new SharedView(viewer, lost);
   const reference = new ReferenceView();
   const free = !s.must_change_password; // until then only the password is taken
   const asks = free && s.scopes.includes("ask"); // not auditors, who read what was used and nothing else

@@ -28,7 +28,8 @@ function field(id: string, label: string, props: Record<string, unknown>): [HTML
   return [h("div", { class: "field" }, h("label", { for: id }, label), input), input];
 }
 
-export function signInView(done: (s: Session) => void): HTMLElement {
+/** why: what is told above the form, where somebody did not come of himself. */
+export function signInView(done: (s: Session) => void, why = ""): HTMLElement {
   let way = remembered();
   const [keyField, key] = field("key", "Key", { type: "password", autocomplete: "off" });
   const [nameField, name] = field("name", "Name", { type: "text", autocomplete: "username", maxlength: 63 });
@@ -40,7 +41,7 @@ export function signInView(done: (s: Session) => void): HTMLElement {
   const other = h("button", { class: "linklike", type: "button" });
   const more = h("details", {}, h("summary", {}, "Another tenant"), tenantField);
   const where = h("p", { class: "hint" }, "The first key was shown when the appliance was first started, and lies in the file admin.key of its data directory.");
-  const form = h("form", { class: "signin" }, h("h1", {}, "Carrel"), h("p", {}, "Your documents, answered where they are."), nameField, passwordField, codeField, keyField, problem, button, more, where, other);
+  const form = h("form", { class: "signin" }, h("h1", {}, "Carrel"), h("p", {}, "Your documents, answered where they are."), why !== "" && h("p", { class: "hint", role: "status" }, why), nameField, passwordField, codeField, keyField, problem, button, more, where, other);
 
   const show = () => {
     const byKey = way === "key";

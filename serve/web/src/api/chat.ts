@@ -61,12 +61,15 @@ export interface ChatHandlers {
  *  keep: a conversation's id, or "new": the question and its answer are kept in it. */
 export async function chat(messages: Turn[], on: ChatHandlers, signal: AbortSignal, filter?: Filter, keep?: string): Promise<void> {
   const headers: Record<string, string> = { "Content-Type": "application/json", "X-CSRF-Token": csrf };
+  const gone = new ApiError(0, "The appliance does not answer. Is it running?");
   const r = await fetch("/v1/chat/completions", {
     method: "POST",
     credentials: "same-origin",
     headers,
     body: JSON.stringify({ model: "carrel", stream: true, messages, carrel: filter, conversation: keep }),
     signal,
+  }).catch((e: Error) => {
+    throw signal.aborted ? e : gone;
   });
   if (!r.ok || r.body === null) await fail(r);
   for await (const data of events(r.body!)) {
@@ -86,7 +89,9 @@ async function* events(body: ReadableStream<Uint8Array>): AsyncGenerator<string>
   const reader = body.pipeThrough(new TextDecoderStream() as ReadableWritablePair<string, Uint8Array>).getReader();
   let rest = "";
   for (;;) {
-    const { done, value } = await reader.read();
+    const { done, value } = await reader.read().catch((e: Error) => {
+      throw e.name === "AbortError" ? e : new ApiError(502, "The answer broke off before its end.");
+    });
     if (done) return;
     rest += value;
     let end: number;
