@@ -167,7 +167,11 @@ static void last_reply(struct chat *c, const Ge__ChatReply *m)
     c->marks_removed += m->has_marks_removed ? m->marks_removed : 0;
     c->prompt_tokens = m->has_prompt_tokens ? m->prompt_tokens : 0; /* as OpenAI: once */
     c->completion_tokens += m->has_completion_tokens ? m->completion_tokens : 0;
-    for (size_t i = 0; i < m->n_citations && c->n_cited < CHAT_CITED_MAX; i++) {
+    if (c->cited == NULL && m->n_citations > 0) { /* most of its time an answer has none */
+        c->cited = arena_array(&c->http->arena, CHAT_CITED_MAX, sizeof *c->cited);
+        c->text.failed = c->cited == NULL ? STATUS_NO_MEMORY : c->text.failed;
+    }
+    for (size_t i = 0; c->cited != NULL && i < m->n_citations && c->n_cited < CHAT_CITED_MAX; i++) {
         uint32_t mark;
         if (!chat_is_cited(c, m->citations[i]->number, &mark)) {
             c->cited[c->n_cited].number = m->citations[i]->number;
@@ -180,7 +184,11 @@ static void take_call(struct chat *c, const Ge__ToolCall *call)
 {
     const char *id = keep_z(c, call->id), *name = keep_z(c, call->name);
     const char *arguments = keep_z(c, call->arguments);
-    if (c->n_calls == CHAT_CALLS_MAX || id == NULL || name == NULL || arguments == NULL) {
+    if (c->calls == NULL) {
+        c->calls = arena_array(&c->http->arena, CHAT_CALLS_MAX, sizeof *c->calls);
+    }
+    if (c->calls == NULL || c->n_calls == CHAT_CALLS_MAX || id == NULL || name == NULL ||
+        arguments == NULL) {
         c->text.failed = STATUS_TOO_LARGE; /* told at the end */
         return;
     }

@@ -42,6 +42,11 @@ struct chat_call {
     const char *id, *name, *arguments;
 };
 
+struct chat_cited {
+    uint32_t number;
+    uint32_t mark; /* code points of the answer before it, the first time */
+};
+
 /* An answer that is complete while others to the same question follow ("n"). In the arena. */
 struct chat_choice {
     struct str text;
@@ -83,12 +88,9 @@ struct chat {
     const char *logprobs_json; /* NULL: none */
     bool refused;
     uint32_t marks_removed, prompt_tokens, completion_tokens;
-    struct {
-        uint32_t number;
-        uint32_t mark; /* code points of the answer before it, the first time */
-    } cited[CHAT_CITED_MAX];
+    struct chat_cited *cited; /* CHAT_CITED_MAX of them; NULL until the first */
     size_t n_cited;
-    struct chat_call calls[CHAT_CALLS_MAX]; /* of functions that the caller offered */
+    struct chat_call *calls; /* of functions that the caller offered; CHAT_CALLS_MAX; NULL: none */
     size_t n_calls;
     struct fair_seen seen, seen_rewriting;
     struct chat_choice over[CHAT_CHOICES_MAX]; /* the answers before this one */

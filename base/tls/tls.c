@@ -6,17 +6,72 @@
 #include <stdlib.h>
 #include <string.h>
 
+#define WAITING_MAX ((size_t)256 * 1024 * 1024) /* ciphertext; callers bound what they give */
+
 struct tls_context {
     SSL_CTX *ssl;
+    BIO_METHOD *bytes; /* how an engine's SSL reaches its two buffers */
     bool mutual;
 };
 
+/* The buffers are there only while something lies in them: OpenSSL's own memory BIOs keep what they
+ * once needed, for each of thousands of connections that wait. */
 struct tls_engine {
     SSL *ssl;
-    BIO *in;  /* ciphertext from the peer; owned by ssl */
-    BIO *out; /* ciphertext to the peer; owned by ssl */
+    struct buf in;  /* ciphertext from the peer */
+    size_t in_at;   /* of it was read */
+    struct buf out; /* ciphertext to the peer */
     bool ended;
 };
+
+/* ---- between OpenSSL and the buffers ---- */
+
+static int bytes_read(BIO *b, char *p, size_t cap, size_t *n)
+{
+    struct tls_engine *e = BIO_get_data(b);
+    BIO_clear_retry_flags(b);
+    *n = e->in.len - e->in_at < cap ? e->in.len - e->in_at : cap;
+    if (*n == 0) {
+        BIO_set_retry_read(b);
+        return 0;
+    }
+    memcpy(p, e->in.ptr + e->in_at, *n);
+    e->in_at += *n;
+    if (e->in_at == e->in.len) {
+        buf_deinit(&e->in);
+        e->in_at = 0;
+    }
+    return 1;
+}
+
+static int bytes_write(BIO *b, const char *p, size_t len, size_t *n)
+{
+    struct tls_engine *e = BIO_get_data(b);
+    BIO_clear_retry_flags(b);
+    buf_append(&e->out, p, len);
+    *n = buf_status(&e->out) == STATUS_OK ? len : 0;
+    return *n == len;
+}
+
+static long bytes_ctrl(BIO *b, int command, long number, void *p)
+{
+    (void)b;
+    (void)number;
+    (void)p;
+    return command == BIO_CTRL_FLUSH; /* what is written lies there at once */
+}
+
+static BIO_METHOD *bytes_method(void)
+{
+    BIO_METHOD *m = BIO_meth_new(BIO_TYPE_SOURCE_SINK, "bytes");
+    if (m != NULL &&
+        (BIO_meth_set_read_ex(m, bytes_read) != 1 || BIO_meth_set_write_ex(m, bytes_write) != 1 ||
+         BIO_meth_set_ctrl(m, bytes_ctrl) != 1)) {
+        BIO_meth_free(m);
+        m = NULL;
+    }
+    return m;
+}
 
 /* The first reason in OpenSSL's queue, which is emptied: a later failure must not report this one.
  */
@@ -61,7 +116,9 @@ enum status tls_context_new(const struct tls_files *files, struct tls_context **
     enum status s;
     c->mutual = files->ca != NULL;
     c->ssl = SSL_CTX_new(TLS_method());
-    if (c->ssl == NULL || SSL_CTX_set_min_proto_version(c->ssl, TLS1_3_VERSION) != 1) {
+    c->bytes = bytes_method();
+    if (c->ssl == NULL || c->bytes == NULL ||
+        SSL_CTX_set_min_proto_version(c->ssl, TLS1_3_VERSION) != 1) {
         s = ssl_failure(err, STATUS_INTERNAL, "TLS");
         goto out;
     }
@@ -83,6 +140,7 @@ void tls_context_free(struct tls_context *c)
 {
     if (c != NULL) {
         SSL_CTX_free(c->ssl);
+        BIO_meth_free(c->bytes);
         free(c);
     }
 }
@@ -119,19 +177,17 @@ enum status tls_engine_new(struct tls_context *c, enum tls_side side, struct tls
     }
     enum status s = STATUS_OK;
     e->ssl = SSL_new(c->ssl);
-    BIO *in = BIO_new(BIO_s_mem());
-    BIO *to = BIO_new(BIO_s_mem());
-    if (e->ssl == NULL || in == NULL || to == NULL) {
-        BIO_free(in);
-        BIO_free(to);
+    BIO *bytes = BIO_new(c->bytes);
+    buf_init(&e->in, WAITING_MAX);
+    buf_init(&e->out, WAITING_MAX);
+    if (e->ssl == NULL || bytes == NULL) {
+        BIO_free(bytes);
         s = error_set(err, STATUS_NO_MEMORY, "TLS: out of memory");
         goto out;
     }
-    (void)BIO_set_mem_eof_return(in, -1);
-    (void)BIO_set_mem_eof_return(to, -1);
-    SSL_set_bio(e->ssl, in, to);
-    e->in = in;
-    e->out = to;
+    BIO_set_data(bytes, e);
+    BIO_set_init(bytes, 1);
+    SSL_set_bio(e->ssl, bytes, bytes); /* for both ways; owned by ssl */
     if (side == TLS_SERVER) {
         SSL_set_accept_state(e->ssl);
     } else {
@@ -151,21 +207,21 @@ void tls_engine_free(struct tls_engine *e)
 {
     if (e != NULL) {
         SSL_free(e->ssl);
+        buf_deinit(&e->in);
+        buf_deinit(&e->out);
         free(e);
     }
 }
 
 enum status tls_engine_feed(struct tls_engine *e, const void *p, size_t len, struct error *err)
 {
-    const char *at = p;
-    while (len > 0) {
-        int part = len > 1 << 20 ? 1 << 20 : (int)len;
-        int n = BIO_write(e->in, at, part);
-        if (n <= 0) {
-            return error_set(err, STATUS_NO_MEMORY, "TLS: out of memory");
-        }
-        at += n;
-        len -= (size_t)n;
+    if (e->in_at > 0) {
+        buf_consume(&e->in, e->in_at);
+        e->in_at = 0;
+    }
+    buf_append(&e->in, p, len);
+    if (buf_status(&e->in) != STATUS_OK) {
+        return error_set(err, STATUS_NO_MEMORY, "TLS: out of memory");
     }
     return advance(e, err);
 }
@@ -217,17 +273,23 @@ enum status tls_engine_write(struct tls_engine *e, const void *p, size_t len, st
 
 void tls_engine_output(struct tls_engine *e, struct buf *out)
 {
-    size_t len = BIO_ctrl_pending(e->out);
-    char *at = len == 0 ? NULL : buf_reserve(out, len);
-    size_t got = 0;
-    if (at != NULL && BIO_read_ex(e->out, at, len, &got) == 1) {
-        out->len += got;
+    if (out->ptr == NULL && e->out.len <= out->max) { /* handed over as it is, or its failure */
+        size_t max = out->max;
+        *out = e->out;
+        out->max = max;
+        buf_init(&e->out, WAITING_MAX);
+        return;
     }
+    buf_str(out, buf_view(&e->out));
+    if (out->failed == STATUS_OK) {
+        out->failed = e->out.failed;
+    }
+    buf_deinit(&e->out);
 }
 
 bool tls_engine_has_output(const struct tls_engine *e)
 {
-    return BIO_ctrl_pending(e->out) > 0;
+    return e->out.len > 0;
 }
 
 bool tls_engine_established(const struct tls_engine *e)

@@ -253,6 +253,9 @@ static void conn_process(struct http_conn *c)
     while (!c->closing && step(c)) {
     }
     c->processing = false;
+    if (c->in.len == 0) {
+        buf_deinit(&c->in); /* it may be long until more comes */
+    }
     /* While a request is worked on, reading goes on (to notice that the client left) up to a bound.
      */
     bool full = c->in.len >= HTTP_INPUT_MAX ||

@@ -17,6 +17,7 @@ struct http_parser {
     struct guard guard;
     struct buf bytes; /* of the head */
     struct http_head head;
+    struct http_header *lines; /* head.headers: as many as the guard counted */
     struct str target;
     struct str name; /* being read */
     struct str value;
@@ -83,6 +84,9 @@ static int on_value_complete(llhttp_t *ll)
         return HPE_USER;
     }
     struct str v = p->value;
+    if (p->head.n_headers == p->guard.headers) {
+        return HPE_USER; /* the guard saw fewer lines: they must agree */
+    }
     while (v.len > 0 && (v.ptr[0] == ' ' || v.ptr[0] == '\t')) {
         v.ptr++;
         v.len--;
@@ -139,6 +143,7 @@ void http_parser_free(struct http_parser *p)
 {
     if (p != NULL) {
         buf_deinit(&p->bytes);
+        free(p->lines);
         free(p);
     }
 }
@@ -351,7 +356,12 @@ static bool read_verb(struct http_parser *p)
 
 static enum http_event head_complete(struct http_parser *p)
 {
-    p->head = (struct http_head){.host = {"", 0}};
+    free(p->lines); /* of the head before */
+    p->lines = calloc(p->guard.headers + 1, sizeof *p->lines);
+    if (p->lines == NULL) {
+        return bad(p, 503, "out of memory");
+    }
+    p->head = (struct http_head){.host = {"", 0}, .headers = p->lines};
     p->complete = false;
     enum llhttp_errno e = llhttp_execute(&p->ll, p->bytes.ptr, p->bytes.len);
     if (e == HPE_PAUSED && p->complete) {

@@ -31,7 +31,7 @@ struct http_head {
     struct str path;  /* as sent: still percent-encoded, begins with '/', or is "*" (OPTIONS) */
     struct str query; /* after '?', without it */
     struct str host;  /* of an absolute target, otherwise the Host header; "" when there is none */
-    struct http_header headers[HTTP_HEADERS_MAX];
+    struct http_header *headers; /* at most HTTP_HEADERS_MAX */
     size_t n_headers;
     bool http11;
     bool keep_alive;

@@ -11,7 +11,8 @@ static void one(const char *name, const char *text, size_t len, const char *adde
 {
     static const char proxy[] = "10.0.0.1";
     struct forwarded_proxies trusted = {.n = 1};
-    struct http_head h = {.n_headers = 1};
+    struct http_header header;
+    struct http_head h = {.n_headers = 1, .headers = &header};
     struct forwarded f;
     size_t all = len + strlen(added);
     char *line = malloc(all);

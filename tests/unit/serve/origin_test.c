@@ -33,7 +33,9 @@ static void foreign(void **state)
 {
     (void)state;
     for (size_t i = 0; i < COUNT_OF(rows); i++) {
-        struct http_head h = {.verb = rows[i].verb, .host = STR("here.example:8642")};
+        struct http_header lines[8];
+        struct http_head h = {
+            .verb = rows[i].verb, .headers = lines, .host = STR("here.example:8642")};
         for (const char *const *l = rows[i].lines; l[0] != NULL; l += 2) {
             h.headers[h.n_headers++] = (struct http_header){str_from(l[0]), str_from(l[1])};
         }
@@ -52,8 +54,8 @@ static void websocket(void **state)
     } values[] = {{"websocket", true}, {"WebSocket", true}, {"h2c, websocket", true},
                   {"h2c", false},      {"", false},         {"websocke", false}};
     for (size_t i = 0; i < COUNT_OF(values); i++) {
-        struct http_head h = {.n_headers = 1,
-                              .headers = {{STR("upgrade"), str_from(values[i].value)}}};
+        struct http_header line = {STR("upgrade"), str_from(values[i].value)};
+        struct http_head h = {.n_headers = 1, .headers = &line};
         assert_int_equal(origin_websocket(&h), values[i].yes);
     }
 }

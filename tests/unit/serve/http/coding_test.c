@@ -46,7 +46,8 @@ static void choosing(void **state)
         {"br", ALL, CODING_IDENTITY},
     };
     for (size_t i = 0; i < COUNT_OF(rows); i++) {
-        struct http_head h = {0};
+        struct http_header line;
+        struct http_head h = {.headers = &line};
         if (rows[i].header != NULL) {
             h.headers[h.n_headers++] =
                 (struct http_header){STR("accept-encoding"), str_from(rows[i].header)};
@@ -55,9 +56,9 @@ static void choosing(void **state)
             fail_msg("row %zu: %s", i, rows[i].header);
         }
     }
-    struct http_head two = {.n_headers = 2,
-                            .headers = {{STR("accept-encoding"), STR("br")},
-                                        {STR("accept-encoding"), STR("gzip")}}};
+    struct http_header lines[] = {{STR("accept-encoding"), STR("br")},
+                                  {STR("accept-encoding"), STR("gzip")}};
+    struct http_head two = {.n_headers = 2, .headers = lines};
     assert_int_equal(http_coding_choose(&two, ALL), CODING_GZIP);
 }
 

@@ -123,7 +123,8 @@ static void test_rows(void **state)
     struct forwarded_proxies trusted;
     trust(&trusted);
     for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
-        struct http_head h = {.verb = VERB_GET};
+        struct http_header lines[16];
+        struct http_head h = {.verb = VERB_GET, .headers = lines};
         struct forwarded f;
         for (const char *const *l = rows[i].lines; l[0] != NULL; l += 2) {
             h.headers[h.n_headers++] = (struct http_header){str_from(l[0]), str_from(l[1])};
@@ -151,8 +152,8 @@ static void test_many(void **state)
         n += (size_t)snprintf(text + n, sizeof text - n, "1.1.1.1, ");
     }
     (void)snprintf(text + n, sizeof text - n, "192.0.2.9, 10.0.0.2");
-    struct http_head h = {.n_headers = 1};
-    h.headers[0] = (struct http_header){STR("x-forwarded-for"), str_from(text)};
+    struct http_header line = {STR("x-forwarded-for"), str_from(text)};
+    struct http_head h = {.n_headers = 1, .headers = &line};
     assert_true(forwarded_read(&h, PROXY, &trusted, &f));
     assert_string_equal(f.client, "192.0.2.9");
     n = 0;
