@@ -317,6 +317,9 @@ static void on_got(struct request *q, const ProtobufCMessage *m, const struct er
     const Ig__GetReply *reply = ig_get_reply(m);
     if (reply != NULL) {
         struct jsonw w;
+        char changed[HTTP_DATE_CAP];
+        http_date_write(reply->document->changed_wall_ms / 1000, changed);
+        http_header(q->http, "Last-Modified", changed);
         jsonw_init(&w, &q->out);
         document_json(&w, reply->document);
         api_json(q, 200, &q->out);

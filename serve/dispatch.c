@@ -277,7 +277,7 @@ static void take_request(struct serve *s, struct http_request *r, struct request
     } else if (origin_foreign(r->head)) {
         api_error(q, 403, NULL, "cross_site", "Pages of other sites may not ask here.");
     } else if (allowed(q)) {
-        audit_begin(q);
+        precondition_begin(q);
     }
 }
 
@@ -311,6 +311,7 @@ void serve_on_done(struct http_request *r, int status, void *serve)
         fair_done(q, status);
         effort_end(&q->effort);
         audit_over(q, status);
+        precondition_over(q);
         jsonr_free(q->body);
         jsonr_free(q->translated);
         q->body = q->translated = NULL;

@@ -11,6 +11,7 @@
 #include "serve/http/jsonw.h"
 #include "serve/http/router.h"
 #include "serve/json.h"
+#include "serve/precondition.h"
 #include "serve/share.h"
 #include "serve/usage/fair.h"
 
@@ -55,6 +56,7 @@ struct request {
     struct effort effort;     /* processor time: ours and that of the services asked */
     struct fair_use use;      /* limits it counts for, and what it used */
     struct share_place place; /* where tenants take turns */
+    struct write_turn *turn;  /* among the writes to its address; NULL: it is none */
     struct audit_call audit;  /* what its record says; serve/audit/gate.h */
     void *op;                 /* the handler's state, in the arena */
     void (*on_gone)(

@@ -206,6 +206,7 @@ static enum status serve_open(struct service *svc, struct error *err)
     svc->grace_ms = svc->settings->http.shutdown_grace_ms;
     s->loopback = is_loopback(svc->settings->http.listen);
     s->health_ms = INT64_MIN / 2;
+    list_init(&s->writes);
     lane_init(&s->admin, svc->loop, 1, ADMIN_QUEUED_MAX);
     lane_init(&s->files, svc->loop, FILES_LANES, FILES_QUEUED_MAX);
     lane_init(&s->passwords, svc->loop, PASSWORDS_AT_ONCE, PASSWORDS_QUEUED_MAX);

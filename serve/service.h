@@ -44,6 +44,7 @@ struct serve {
     struct lane admin;         /* keys and tenants being written */
     struct lane files;         /* files that are uploaded, being written and read */
     struct share *share;       /* turns of tenants */
+    struct list writes;        /* under way: precondition.h */
     struct static_files *page; /* NULL: not built */
     struct buf openapi;        /* the description of the API; empty until somebody asks */
     int port;

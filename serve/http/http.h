@@ -155,6 +155,9 @@ void http_headers_forget(struct http_request *r);
 void http_respond(struct http_request *r, int status, const char *type, struct str body);
 /* body is taken over (it is reset). */
 void http_respond_buf(struct http_request *r, int status, const char *type, struct buf *body);
+/* The ETag of a JSON answer: strong, or weak where it is sent compressed. */
+#define HTTP_JSON_ETAG_CAP 40
+void http_json_etag(struct str body, bool weak, char out[HTTP_JSON_ETAG_CAP]);
 /* One of the server's own files as the client wants it (conditions, a range). body must stay until
  * the server is closed. */
 void http_respond_kept(struct http_request *r, const char *type, const struct http_version_of *v,

@@ -257,35 +257,44 @@ static void send_whole(struct http_request *r, int status, const char *type, str
     request_answered(r);
 }
 
+void http_json_etag(struct str body, bool weak, char out[HTTP_JSON_ETAG_CAP])
+{
+    uint8_t digest[SHA256_BYTES];
+    char hex[SHA256_HEX_CAP];
+    sha256_of(body.ptr, body.len, digest);
+    sha256_hex(digest, hex);
+    (void)snprintf(out, HTTP_JSON_ETAG_CAP, "%s\"%.32s\"", weak ? "W/" : "", hex);
+}
+
 /* Who asks again and again for the same list (a workflow that polls) is told that nothing changed.
- * The tag is weak: it names what the JSON says, not its bytes after compression. */
-static bool json_unchanged(struct http_request *r, int status, const char *type, struct str body)
+ * The tag of what goes out compressed is weak: it names what the JSON says, not these bytes. */
+static bool json_unchanged(struct http_request *r, int status, const char *type, struct str body,
+                           bool weak)
 {
     bool reads = r->head->verb == VERB_GET || r->head->verb == VERB_HEAD;
     if (!reads || status != 200 || type == NULL || strcmp(type, JSON_TYPE) != 0 ||
         has_header(r, "etag:")) {
         return false;
     }
-    uint8_t digest[SHA256_BYTES];
-    char hex[SHA256_HEX_CAP];
-    char etag[40];
-    sha256_of(body.ptr, body.len, digest);
-    sha256_hex(digest, hex);
-    (void)snprintf(etag, sizeof etag, "W/\"%.32s\"", hex);
+    char etag[HTTP_JSON_ETAG_CAP];
+    http_json_etag(body, weak, etag);
     http_header(r, "ETag", etag);
     return http_etag_listed(r->head, "if-none-match", etag, true);
 }
 
-static void compress(struct http_request *r, int status, const char *type, struct buf *body)
+static enum http_coding coding_for(struct http_request *r, int status, const char *type, size_t len)
 {
     size_t above = r->server->limits.compress_above;
     if (!r->may_compress || status != 200 || type == NULL || strcmp(type, JSON_TYPE) != 0 ||
-        above == 0 || body->len < above || body->len > COMPRESS_MAX ||
-        has_header(r, "set-cookie:")) {
-        return;
+        above == 0 || len < above || len > COMPRESS_MAX || has_header(r, "set-cookie:")) {
+        return CODING_IDENTITY;
     }
     http_header(r, "Vary", "Accept-Encoding");
-    enum http_coding c = http_coding_choose(r->head, 1U << CODING_GZIP | 1U << CODING_ZSTD);
+    return http_coding_choose(r->head, 1U << CODING_GZIP | 1U << CODING_ZSTD);
+}
+
+static void compress(struct http_request *r, enum http_coding c, struct buf *body)
+{
     struct buf small;
     buf_init(&small, body->len);
     if (c != CODING_IDENTITY && http_coding_make(c, buf_view(body), false, &small) == STATUS_OK) {
@@ -310,11 +319,12 @@ void http_respond_buf(struct http_request *r, int status, const char *type, stru
     } else if (r->sink != NULL) {
         request_sink(r, status, buf_view(&taken));
     } else {
-        if (json_unchanged(r, status, type, buf_view(&taken))) {
+        enum http_coding coding = coding_for(r, status, type, taken.len);
+        if (json_unchanged(r, status, type, buf_view(&taken), coding != CODING_IDENTITY)) {
             status = 304;
             buf_reset(&taken);
         } else {
-            compress(r, status, type, &taken);
+            compress(r, coding, &taken);
         }
         struct str sent = buf_view(&taken);
         send_whole(r, status, type, sent, buf_take(&taken));
@@ -382,9 +392,8 @@ bool http_choose(struct http_request *r, const struct http_version_of *v, int *s
 
 void http_stream_begin(struct http_request *r, int status, const char *type, int64_t length)
 {
-    if (r->sink != NULL) {
-        http_respond_error(r, 400, "invalid_request_error", NULL, NULL,
-                           "What is streamed cannot be asked for this way.");
+    if (r->sink != NULL) { /* told at its end: whoever streams goes on until then */
+        r->answer = r->answer == ANSWER_NONE ? ANSWER_STREAM : r->answer;
         return;
     }
     if (!can_answer(r) || r->answer != ANSWER_NONE) {
@@ -411,8 +420,20 @@ static void write_piece(struct http_request *r, const void *p, size_t len)
     }
 }
 
+static void refuse_stream(struct http_request *r)
+{
+    if (r->answer == ANSWER_STREAM) {
+        r->answer = ANSWER_NONE;
+        http_respond_error(r, 400, "invalid_request_error", NULL, NULL,
+                           "What is streamed cannot be asked for this way.");
+    }
+}
+
 enum status http_stream_write(struct http_request *r, const void *p, size_t len)
 {
+    if (r->sink != NULL) {
+        return STATUS_OK;
+    }
     if (!can_answer(r) || r->answer != ANSWER_STREAM) {
         return STATUS_CANCELLED;
     }
@@ -447,6 +468,10 @@ enum status http_stream_write(struct http_request *r, const void *p, size_t len)
 
 void http_stream_end(struct http_request *r)
 {
+    if (r->sink != NULL) {
+        refuse_stream(r);
+        return;
+    }
     if (!can_answer(r) || r->answer != ANSWER_STREAM) {
         return;
     }
@@ -467,7 +492,9 @@ void http_stream_end(struct http_request *r)
 
 void http_stream_cut(struct http_request *r)
 {
-    if (can_answer(r)) {
+    if (r->sink != NULL) {
+        refuse_stream(r);
+    } else if (can_answer(r)) {
         conn_close(r->conn); /* the close callback ends the request */
     }
 }
