@@ -72,10 +72,10 @@ static void report_json(const struct audit_report *r, const char *head)
                                     json_pack("{s:I, s:s}", "seq", (json_int_t)r->findings[i].seq,
                                               "text", r->findings[i].text));
     }
-    json_t *j = json_pack("{s:s, s:s, s:s, s:b, s:s, s:I, s:I, s:s}", "verdict",
-                          r->broken ? "broken" : "whole", "tenant", r->tenant, "chain", r->chain,
-                          "key_given", r->pinned, "key", r->key, "records", (json_int_t)r->records,
-                          "seq", (json_int_t)r->head_seq, "head", head);
+    json_t *j =
+        json_pack("{s:s, s:s, s:s, s:b, s:s, s:I, s:I, s:s}", "verdict", audit_verdict(r), "tenant",
+                  r->tenant, "chain", r->chain, "key_given", r->pinned, "key", r->key, "records",
+                  (json_int_t)r->records, "seq", (json_int_t)r->head_seq, "head", head);
     const struct {
         const char *name;
         int64_t n;
@@ -90,6 +90,8 @@ static void report_json(const struct audit_report *r, const char *head)
         {"erases", r->erases},
         {"checkpoints", r->checkpoints},
         {"signed_seq", r->signed_seq},
+        {"anchor_beyond", r->older},
+        {"texts_erased_there_again", r->back},
         {"anchored_seq", r->anchored_seq},
         {"texts", r->texts},
         {"texts_sealed", r->sealed},
@@ -120,7 +122,14 @@ void audit_print_report(const struct audit_report *r, bool json, bool anchored)
         return;
     }
     (void)printf("%s: the audit of tenant %s: %" PRId64 " records\n",
-                 r->broken ? "BROKEN" : "whole", r->tenant, r->records);
+                 r->broken ? "BROKEN" : audit_verdict(r), r->tenant, r->records);
+    if (r->older > 0) {
+        (void)printf("  %s older than its anchor: it ends at record %" PRId64
+                     ", and the anchor names record %" PRId64
+                     ". A backup was restored, or the end was cut off.\n",
+                     r->broken ? "It is also" : "What is there holds, and it is", r->head_seq,
+                     r->older);
+    }
     for (size_t i = 0; i < r->n_findings; i++) {
         (void)printf("  record %" PRId64 " %s\n", r->findings[i].seq, r->findings[i].text);
     }
@@ -135,6 +144,11 @@ void audit_print_report(const struct audit_report *r, bool json, bool anchored)
     }
     (void)printf("  texts     %" PRId64 " hold, %" PRId64 " sealed, %" PRId64 " erased\n", r->texts,
                  r->sealed, r->erased);
+    if (r->back > 0) {
+        (void)printf("  again     %" PRId64 " texts that were erased lie in payload.db again: an "
+                     "older one was put back, or a crash cut an erasure short. Erase anew.\n",
+                     r->back);
+    }
     (void)printf("  signed    up to record %" PRId64 " by %s%s\n", r->signed_seq, r->key,
                  r->pinned ? "" : " (the key that the chain itself names: compare it)");
     if (r->torn > 0) {

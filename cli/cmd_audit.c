@@ -135,7 +135,7 @@ static enum exit_code verify(const struct options *o, struct place *p)
     enum exit_code code = EXIT_FAILED;
     if (s == STATUS_OK) {
         audit_print_report(r, o->json, o->head != NULL);
-        code = r->broken ? EXIT_FAILED : EXIT_OK;
+        code = r->broken || r->older > 0 ? EXIT_FAILED : EXIT_OK;
     } else {
         code = command_failed(&err);
     }
@@ -327,7 +327,8 @@ const struct command cmd_audit = {
     .args = "verify|show|export|tail|head|key [SEQ|CALL|FILE]",
     .summary = "Check, show or export the record of what was asked and done.",
     .help = "audit verify          does the chain hold, and do the texts fit it? Exit code 1: no.\n"
-            "                      With --head it also tells whether the end was cut off.\n"
+            "                      With --head it also tells whether the end was cut off or an\n"
+            "                      older backup was put in its place.\n"
             "audit show SEQ|CALL   a record, or all of a call, with its text\n"
             "audit export          every record with its text, one JSON object a line\n"
             "audit tail            the last records\n"

@@ -36,6 +36,7 @@ struct checking {
     sqlite3 *db;
     struct buf text;
     struct buf erased;  /* struct range: what erase records list */
+    size_t n_erased;    /* ranges, once they are sorted */
     struct buf missing; /* struct range: rows that are not there */
     uint8_t keys[AUDIT_KEYS_MAX][SIGN_PUBLIC_BYTES];
     size_t n_keys;
@@ -284,8 +285,7 @@ static bool covered(const struct range *list, size_t n, int64_t seq)
     return low < n && list[low].from <= seq;
 }
 
-/* What is not there must have been erased, and what was erased must not be there: the former is
- * looked at here, the latter cannot harm. */
+/* What is not there must have been erased. */
 static void check_missing(struct checking *c)
 {
     struct range *erased = (struct range *)(void *)c->erased.ptr;
@@ -302,6 +302,7 @@ static void check_missing(struct checking *c)
         }
     }
     n = n > 0 ? kept + 1 : 0;
+    c->n_erased = n;
     for (size_t i = 0; i < m; i++) {
         for (int64_t k = missing[i].from; k <= missing[i].to; k++) {
             if (covered(erased, n, k)) {
@@ -385,6 +386,29 @@ static bool visit(unsigned segment, struct str line, const struct audit_record *
     return c->failed.code == STATUS_OK;
 }
 
+/* A row that is there again: of an older payload.db that was put back, or of an erasure that a
+ * crash cut short between its record and its rows. */
+static void check_back(struct checking *c)
+{
+    const struct range *erased = (const struct range *)(const void *)c->erased.ptr;
+    sqlite3_stmt *st = NULL;
+    bool row = false;
+    if (c->db == NULL || c->erased.len == 0 ||
+        db_prepare(c->db, "SELECT count(*) FROM payload WHERE seq BETWEEN ?1 AND ?2", &st,
+                   &c->failed) != STATUS_OK) {
+        return;
+    }
+    for (size_t i = 0; i < c->n_erased && c->failed.code == STATUS_OK; i++) {
+        (void)sqlite3_bind_int64(st, 1, erased[i].from);
+        (void)sqlite3_bind_int64(st, 2, erased[i].to);
+        if (db_row(st, &row, &c->failed) == STATUS_OK && row) {
+            c->r->back += sqlite3_column_int64(st, 0);
+        }
+        db_reset(st);
+    }
+    (void)sqlite3_finalize(st);
+}
+
 static void end_of_chain(struct checking *c)
 {
     size_t pos = 0;
@@ -395,14 +419,16 @@ static void end_of_chain(struct checking *c)
         *(seq < c->last_start ? &c->r->interrupted : &c->r->unfinished) += 1;
     }
     for (size_t i = 0; i < c->o->n_anchors; i++) {
-        if (c->o->anchors[i].seq > c->r->head_seq) {
-            found(c, c->o->anchors[i].seq,
-                  "is what the anchor names, but the chain ends at record %" PRId64
-                  ": it was cut off",
-                  c->r->head_seq);
-        }
+        int64_t seq = c->o->anchors[i].seq;
+        c->r->older = seq > c->r->head_seq && seq > c->r->older ? seq : c->r->older;
     }
     check_missing(c);
+    check_back(c);
+}
+
+const char *audit_verdict(const struct audit_report *r)
+{
+    return r->broken ? "broken" : r->older > 0 ? "older" : "whole";
 }
 
 enum status audit_verify(const struct audit_verify_options *o, struct audit_report *out,
@@ -433,6 +459,7 @@ enum status audit_verify(const struct audit_verify_options *o, struct audit_repo
     }
     if (s == STATUS_OK) {
         end_of_chain(&c);
+        s = c.failed.code == STATUS_OK ? s : error_set(err, c.failed.code, "%s", c.failed.text);
     }
     db_close(c.db);
     map_deinit(&c.open);

@@ -190,7 +190,7 @@ static void head_fields(struct jsonw *w, const struct reading *g)
 
 static void verify_fields(struct jsonw *w, const struct audit_report *r)
 {
-    jsonw_field_z(w, "verdict", r->broken ? "broken" : "whole");
+    jsonw_field_z(w, "verdict", audit_verdict(r));
     jsonw_field_z(w, "key", r->key);
     jsonw_field_int(w, "records", r->records);
     jsonw_field_int(w, "opens", r->opens);
@@ -203,6 +203,7 @@ static void verify_fields(struct jsonw *w, const struct audit_report *r)
     jsonw_field_int(w, "texts", r->texts);
     jsonw_field_int(w, "texts_sealed", r->sealed);
     jsonw_field_int(w, "texts_erased", r->erased);
+    jsonw_field_int(w, "texts_erased_there_again", r->back);
     jsonw_key(w, "findings");
     jsonw_open(w, '[');
     for (size_t i = 0; i < r->n_findings; i++) {

@@ -154,6 +154,14 @@ test("a backup has the audit, and what is restored verifies", async () => {
   const r = carrel("audit", "verify", "--json", "--home", again, "--secret", secret);
   assert.equal(r.code, 0, r.out + r.err);
   assert.ok(JSON.parse(r.out).texts > 5);
+  // what was asked since is not in it: it is older than a head written down later, and no more than that
+  await a.post("/api/search", { query: "since the backup" });
+  const head = carrel("audit", "head", "--home", a.home).out.trim();
+  const older = carrel("audit", "verify", "--home", again, "--head", head);
+  assert.equal(older.code, 1);
+  assert.match(older.out, /^older: /);
+  assert.match(older.out, new RegExp(`older than its anchor: it ends at record \\d+, and the anchor names record ${head.split(":")[0]}\\. A backup was restored`));
+  assert.equal(JSON.parse(carrel("audit", "verify", "--json", "--home", again, "--head", head).out).verdict, "older");
 });
 
 test("a file with its length told is not whole for its reader before its close is durable", async () => {

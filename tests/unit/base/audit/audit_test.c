@@ -8,6 +8,7 @@
 #include <unistd.h>
 
 #include <cmocka.h>
+#include <sodium.h>
 
 #include "base/audit/verify.h"
 #include "base/file.h"
@@ -204,9 +205,35 @@ static void test_segment_gone(void **state)
         o.anchors = &a;
         o.n_anchors = 1;
         check_with(&m, &o, &r);
-        assert_true(r.broken);
+        assert_int_equal(r.broken, gone < 3);
+        assert_int_equal(r.older, gone == 3 ? 9 : 0);
+        assert_string_equal(audit_verdict(&r), gone == 3 ? "older" : "broken");
         end(&m);
     }
+}
+
+/* A checkpoint of somebody who has no key but made one, and says so in the chain: whoever knows the
+ * appliance's key sees it; who does not is told to compare. */
+static void test_forged_key(void **state)
+{
+    (void)state;
+    struct made m;
+    struct audit_report r;
+    struct sign_key real;
+    usual(&m);
+    real = m.key;
+    unsigned char seed[crypto_sign_SEEDBYTES] = {7};
+    assert_int_equal(crypto_sign_seed_keypair(m.key.public, m.key.secret, seed), 0);
+    add_call(&m, "open", "late", NULL, NULL);
+    add_checkpoint(&m, 0);
+    check(&m, &r); /* the chain names the real one only */
+    assert_true(says(&r, "signed by another key"));
+    struct audit_verify_options o = {.keys = real.public, .n_keys = 1};
+    check_with(&m, &o, &r);
+    assert_true(r.broken);
+    assert_true(says(&r, "signed by another key"));
+    m.key = real;
+    end(&m);
 }
 
 /* Everything from record 5 on written anew, by somebody without the key: the signature that is left
@@ -392,11 +419,11 @@ static void test_forms(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_whole),       cmocka_unit_test(test_segment_gone),
-        cmocka_unit_test(test_rewritten),   cmocka_unit_test(test_set_back),
-        cmocka_unit_test(test_many_starts), cmocka_unit_test(test_texts),
-        cmocka_unit_test(test_sealed),      cmocka_unit_test(test_unfinished),
-        cmocka_unit_test(test_forms),
+        cmocka_unit_test(test_whole),      cmocka_unit_test(test_segment_gone),
+        cmocka_unit_test(test_forged_key), cmocka_unit_test(test_rewritten),
+        cmocka_unit_test(test_set_back),   cmocka_unit_test(test_many_starts),
+        cmocka_unit_test(test_texts),      cmocka_unit_test(test_sealed),
+        cmocka_unit_test(test_unfinished), cmocka_unit_test(test_forms),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -19,6 +19,7 @@
 #include "base/audit/verify.h"
 #include "base/file.h"
 #include "serve/audit/chain_write.h"
+#include "serve/audit/erase.h"
 #include "serve/audit/signer.h"
 
 /* carrel-sign's place taken: it tells a key and signs nothing. */
@@ -270,6 +271,109 @@ static void altered_later(void **state)
     assert_int_equal(file_remove_tree(home, &err), STATUS_OK);
 }
 
+static void verify(const char *home, struct audit_report *r)
+{
+    char folder[PATH_MAX], payload[PATH_MAX];
+    struct error err;
+    (void)snprintf(folder, sizeof folder, "%s/tenants/main/audit", home);
+    (void)snprintf(payload, sizeof payload, "%s/tenants/main/payload.db", home);
+    struct audit_verify_options o = {.folder = folder, .payload = payload};
+    assert_int_equal(audit_verify(&o, r, &err), STATUS_OK);
+}
+
+static bool found(const struct audit_report *r, const char *what)
+{
+    for (size_t i = 0; i < r->n_findings; i++) {
+        if (strstr(r->findings[i].text, what) != NULL) {
+            return true;
+        }
+    }
+    return false;
+}
+
+/* audit.keep_days: texts that are too old are erased, which the chain says; and what an older
+ * payload.db brings back is seen. */
+static void kept_so_long(void **state)
+{
+    char home[] = "/tmp/carrel-chain-XXXXXX";
+    char path[PATH_MAX];
+    struct chain c = {.fd = -1, .tenant = "main"};
+    struct error err;
+    struct buf old;
+    struct audit_report *r = calloc(1, sizeof *r);
+    (void)state;
+    assert_non_null(r);
+    assert_non_null(mkdtemp(home));
+    struct audit_policy p = {
+        .home = home, .signer = signer_new(), .payload = AUDIT_KEEP, .keep_ms = 24 * 3600 * 1000};
+    (void)snprintf(path, sizeof path, "%s/tenants/main/payload.db", home);
+    for (int i = 0; i < 3; i++) { /* of 1970 */
+        assert_int_equal(write_text(&c, &p, "{\"question\":\"Mariposa?\"}"), STATUS_OK);
+    }
+    chain_close(&c);
+    buf_init(&old, (size_t)16 << 20);
+    assert_int_equal(file_read(path, &old, &err), STATUS_OK);
+    assert_non_null(memmem(old.ptr, old.len, "Mariposa", 8));
+    assert_int_equal(chain_ready(&c, &p, &err), STATUS_OK);
+    assert_int_equal(audit_expire_due(&c, &p, &err), STATUS_OK);
+    assert_int_equal(write_text(&c, &p, "{}"), STATUS_OK);
+    chain_close(&c);
+    verify(home, r);
+    assert_int_equal(r->erased, 3);
+    assert_int_equal(r->erases, 1);
+    assert_int_equal(r->texts, 1);
+    assert_int_equal(r->back, 0);
+    struct buf now;
+    buf_init(&now, (size_t)16 << 20);
+    assert_int_equal(file_read(path, &now, &err), STATUS_OK);
+    assert_null(memmem(now.ptr, now.len, "Mariposa", 8));
+    buf_deinit(&now);
+    /* the old one, put back */
+    assert_int_equal(file_write_atomic(path, old.ptr, old.len, 0600, &err), STATUS_OK);
+    verify(home, r);
+    assert_int_equal(r->back, 3);
+    assert_true(found(r, "its text is not in payload.db")); /* the last one's */
+    /* and serve goes on with it: the chain is as it was */
+    assert_int_equal(write_text(&c, &p, "{}"), STATUS_OK);
+    chain_close(&c);
+    verify(home, r);
+    assert_int_equal(r->back, 3);
+    buf_deinit(&old);
+    free(r);
+    (void)close(p.signer);
+    assert_int_equal(file_remove_tree(home, &err), STATUS_OK);
+}
+
+/* audit.payload: none: commitments, no text and no salt. */
+static void no_texts(void **state)
+{
+    char home[] = "/tmp/carrel-chain-XXXXXX";
+    char path[PATH_MAX];
+    struct chain c = {.fd = -1, .tenant = "main"};
+    struct error err;
+    struct buf b;
+    struct audit_report *r = calloc(1, sizeof *r);
+    (void)state;
+    assert_non_null(r);
+    assert_non_null(mkdtemp(home));
+    struct audit_policy p = {.home = home, .signer = signer_new(), .payload = AUDIT_NONE};
+    assert_int_equal(write_text(&c, &p, "{\"question\":\"Mariposa?\"}"), STATUS_OK);
+    assert_false(c.unsettled); /* one sync, of the file */
+    chain_close(&c);
+    verify(home, r);
+    assert_string_equal(audit_verdict(r), "whole");
+    assert_int_equal(r->texts + r->sealed + r->erased, 0);
+    (void)snprintf(path, sizeof path, "%s/tenants/main/audit/00000001.log", home);
+    buf_init(&b, (size_t)1 << 20);
+    assert_int_equal(file_read(path, &b, &err), STATUS_OK);
+    assert_non_null(strstr(b.ptr, "\"kept\":\"no\",\"payload\":\""));
+    assert_null(memmem(b.ptr, b.len, "Mariposa", 8));
+    buf_deinit(&b);
+    free(r);
+    (void)close(p.signer);
+    assert_int_equal(file_remove_tree(home, &err), STATUS_OK);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -278,6 +382,8 @@ int main(void)
         cmocka_unit_test(tries_leave_nothing),
         cmocka_unit_test(power_cut),
         cmocka_unit_test(altered_later),
+        cmocka_unit_test(kept_so_long),
+        cmocka_unit_test(no_texts),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
