@@ -149,6 +149,22 @@ static void print_unsearched(FILE *to, const json_t *shown)
     }
 }
 
+/* They stay: whoever is named in documents may still work here. */
+static void print_accounts(FILE *to, const json_t *list)
+{
+    for (size_t i = 0; i < json_array_size(list); i++) {
+        const json_t *a = json_array_get(list, i);
+        bool user = strcmp(json_field(a, "kind"), "user") == 0;
+        (void)fprintf(to, "%s %s (", user ? "User" : "Key", json_field(a, "id"));
+        term_put_clean(to, json_field(a, "name"));
+        (void)fprintf(to,
+                      user ? ") has an account here, which stays: `carrel user remove` takes name, "
+                             "password, keys and sessions; DELETE /api/users/ID/conversations "
+                             "takes what was asked.\n"
+                           : ") is named so, and stays: carrel key revoke ID.\n");
+    }
+}
+
 void subject_print(FILE *to, const json_t *shown)
 {
     const json_t *list = json_object_get(shown, "documents");
@@ -165,4 +181,5 @@ void subject_print(FILE *to, const json_t *shown)
         " answer%s with their questions, which name the subject or were made from these.\n",
         answers, answers == 1 ? "" : "s");
     print_unsearched(to, shown);
+    print_accounts(to, json_object_get(shown, "accounts"));
 }

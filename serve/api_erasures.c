@@ -5,6 +5,7 @@
 #include "base/text/subject.h"
 #include "ingest/ingest_rpc.h"
 #include "serve/api.h"
+#include "serve/erasure_accounts.h"
 #include "serve/http/jsonw.h"
 #include "serve/passage.h"
 #include "serve/request.h"
@@ -12,6 +13,7 @@
 
 #define DOCUMENTS_MAX 10000U
 #define PATH_MAX_BYTES 4000U
+#define ACCOUNTS_BYTES_MAX ((size_t)1024 * 1024)
 
 static void item_json(struct jsonw *w, const Ig__EraseItem *it)
 {
@@ -70,15 +72,32 @@ static void subject_json(struct jsonw *w, const Ig__EraseReply *reply)
     jsonw_close(w, ']');
 }
 
+struct erasing {
+    const char *accounts; /* of a data subject: JSON; NULL: none was named */
+    size_t n_accounts;
+};
+
 static void on_begun(struct request *q, const ProtobufCMessage *m, const struct error *err)
 {
     const Ig__EraseReply *reply = ig_erase_reply(m);
+    const struct erasing *op = q->op;
     struct jsonw w;
+    if (reply == NULL && err->code == STATUS_NOT_FOUND && op->n_accounts > 0) {
+        api_error(q, 404, "subject", "only_accounts",
+                  "No document and no answer names the subject, but an account of this appliance "
+                  "does: GET /api/users and /api/keys show it; removing the user takes his name, "
+                  "password, keys and sessions.");
+        return;
+    }
     if (api_object(q, reply, err, &w)) {
         jsonw_field_z(&w, "id", reply->erasure);
         items_json(&w, "documents", reply->items, reply->n_items);
         if (reply->has_answers) {
             subject_json(&w, reply);
+        }
+        if (op->accounts != NULL) {
+            jsonw_key(&w, "accounts");
+            jsonw_raw(&w, str_from(op->accounts));
         }
         api_object_end(q, reply->erasure == NULL ? 200 : 202, &w);
     }
@@ -126,6 +145,29 @@ static enum status read_copies(const struct json *body, Ig__EraseRequest *out, s
     return s;
 }
 
+static enum status look_for_accounts(struct request *q, const Ig__EraseRequest *ask,
+                                     struct error *err)
+{
+    struct erasing *op = arena_alloc(q->arena, sizeof *op);
+    struct buf b;
+    if (op == NULL) {
+        return error_set(err, STATUS_NO_MEMORY, "out of memory");
+    }
+    *op = (struct erasing){.accounts = NULL};
+    q->op = op;
+    if (ask->n_subjects == 0) {
+        return STATUS_OK;
+    }
+    buf_init(&b, ACCOUNTS_BYTES_MAX);
+    enum status s = erasure_accounts(q, ask->subjects, ask->n_subjects, &b, &op->n_accounts, err);
+    if (s == STATUS_OK) {
+        op->accounts = arena_strndup(q->arena, b.ptr, b.len);
+        s = op->accounts == NULL ? error_set(err, STATUS_NO_MEMORY, "out of memory") : STATUS_OK;
+    }
+    buf_deinit(&b);
+    return s;
+}
+
 static void on_body(struct request *q, const struct json *body)
 {
     Ig__EraseRequest ask = IG__ERASE_REQUEST__INIT;
@@ -154,6 +196,9 @@ static void on_body(struct request *q, const struct json *body)
     }
     if (s == STATUS_OK && path.len > PATH_MAX_BYTES) {
         s = error_set(&err, STATUS_INVALID, "path is too long");
+    }
+    if (s == STATUS_OK) {
+        s = look_for_accounts(q, &ask, &err);
     }
     if (s != STATUS_OK) {
         api_fail(q, &err);

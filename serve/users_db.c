@@ -127,6 +127,10 @@ enum status auth_store_user(const char *home, const struct user *u, unsigned wha
     if (s == STATUS_OK) {
         s = db_exec(db, "COMMIT", err);
     }
+    bool clean = true;
+    if (s == STATUS_OK && (what & USER_REMOVED) != 0) { /* his name leaves the log too */
+        s = db_scrub(db, false, &clean, err);
+    }
     db_close(db);
     return s;
 }
