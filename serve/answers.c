@@ -46,6 +46,7 @@ static const struct db_migration migrations[] = {
     {15, BOOKS_WORK_SCHEMA},
     {16, CONVERSATION_ITEMS_SCHEMA},
     {17, BOOKS_GUESS_SCHEMA},
+    {18, BATCH_FILES_SCHEMA},
 };
 
 struct tenant_db { /* touched by the lane's work only */

@@ -97,6 +97,10 @@ void api_response_background(struct request *q, const struct json *body);
 void api_response_job(struct request *q, const char *id);
 void api_files_list(struct request *q); /* api_files*.c */
 void api_file_create(struct request *q);
+/* What is wrong with a body is told at once where its answer comes later; false: it was. */
+bool api_chat_check(struct request *q, const struct json *body);
+bool api_messages_check(struct request *q, const struct json *body);
+bool api_responses_check(struct request *q, const struct json *body);
 /* api_v1_conversations.c */
 void api_v1_conversation_create(struct request *q);
 void api_v1_conversation_get(struct request *q);

@@ -339,6 +339,22 @@ static void look_next(struct request *q)
     }
 }
 
+/* Ids of 1 to DOCUMENTS_MAX documents; false: it was told that they are not. */
+static bool documents_check(struct request *q, const struct json *body)
+{
+    const struct json *list = jsonr_get(body, "documents");
+    size_t n = jsonr_kind(list) == JSON_KIND_ARRAY ? jsonr_len(list) : 0;
+    bool good = n > 0 && n <= DOCUMENTS_MAX;
+    for (size_t i = 0; i < n && good; i++) {
+        const char *id = jsonr_str(jsonr_at(list, i)).ptr;
+        good = id != NULL && id_valid(id);
+    }
+    if (!good) {
+        api_error(q, 400, "documents", "invalid", "documents: 1 to 100 ids of documents");
+    }
+    return good;
+}
+
 static void watch_json(struct request *q, const struct json *body, bool own)
 {
     const struct json *list = jsonr_get(body, "documents");
@@ -348,16 +364,12 @@ static void watch_json(struct request *q, const struct json *body, bool own)
         return;
     }
     w->own = own;
-    w->n = jsonr_kind(list) == JSON_KIND_ARRAY ? jsonr_len(list) : 0;
-    for (size_t i = 0; i < w->n && w->n <= DOCUMENTS_MAX; i++) {
-        w->ids[i] = jsonr_str(jsonr_at(list, i)).ptr;
-        if (w->ids[i] == NULL || !id_valid(w->ids[i])) {
-            w->n = 0;
-        }
-    }
-    if (w->n == 0 || w->n > DOCUMENTS_MAX) {
-        api_error(q, 400, "documents", "invalid", "documents: 1 to 100 ids of documents");
+    if (!documents_check(q, body)) {
         return;
+    }
+    w->n = jsonr_len(list);
+    for (size_t i = 0; i < w->n; i++) {
+        w->ids[i] = jsonr_str(jsonr_at(list, i)).ptr;
     }
     q->op = w;
     look_again(q);
@@ -417,11 +429,15 @@ static const struct {
     enum error_shape errors;
     unsigned scopes;
     bool watches;
+    bool (*check)(struct request *q, const struct json *body);
 } kinds[] = {
-    {"chat", "/v1/chat/completions", api_chat, ERRORS_OPENAI, SCOPE_ASK, false},
-    {"responses", "/v1/responses", api_responses, ERRORS_OPENAI, SCOPE_ASK, false},
-    {"messages", "/v1/messages", api_messages, ERRORS_ANTHROPIC, SCOPE_ASK, false},
-    {"ingest", NULL, watch_documents, ERRORS_OPENAI, SCOPE_INGEST | SCOPE_READ, true},
+    {"chat", "/v1/chat/completions", api_chat, ERRORS_OPENAI, SCOPE_ASK, false, api_chat_check},
+    {"responses", "/v1/responses", api_responses, ERRORS_OPENAI, SCOPE_ASK, false,
+     api_responses_check},
+    {"messages", "/v1/messages", api_messages, ERRORS_ANTHROPIC, SCOPE_ASK, false,
+     api_messages_check},
+    {"ingest", NULL, watch_documents, ERRORS_OPENAI, SCOPE_INGEST | SCOPE_READ, true,
+     documents_check},
 };
 #define KINDS (sizeof kinds / sizeof kinds[0])
 
@@ -445,6 +461,9 @@ static void start(struct request *q, size_t kind, const struct json *body, const
     }
     if (!auth_may(q->who, q->match.route->roles, kinds[kind].scopes)) {
         api_error(q, 403, NULL, "forbidden", "This key may not ask for such a job.");
+        return;
+    }
+    if (!kinds[kind].check(q, body)) {
         return;
     }
     struct job_request r = {.kind = kinds[kind].kind,

@@ -179,6 +179,18 @@ static void narrow(struct request *q, struct responses *r)
     match_run(q, m, on_matched);
 }
 
+bool api_responses_check(struct request *q, const struct json *body)
+{
+    struct responses r;
+    struct error err;
+    const char *param = NULL;
+    enum status s = responses_read(body, &r, &param, &err);
+    if (s != STATUS_OK) {
+        api_error(q, 400, param, status_name(s), err.text);
+    }
+    return s == STATUS_OK && chat_check(q, body, &responses_dialect, &r);
+}
+
 static void on_json(struct request *q, const struct json *body)
 {
     struct responses *r = arena_alloc(q->arena, sizeof *r);
@@ -191,6 +203,9 @@ static void on_json(struct request *q, const struct json *body)
     enum status s = responses_read(body, r, &param, &err);
     if (s != STATUS_OK) {
         api_error(q, 400, param, status_name(s), err.text);
+        return;
+    }
+    if (r->background && q->job == NULL && !chat_check(q, body, &responses_dialect, r)) {
         return;
     }
     if (r->background && q->job == NULL) {

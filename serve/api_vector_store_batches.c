@@ -14,6 +14,7 @@ struct batch {
     struct attached_file *rows;
     struct store_file *files;
     size_t n, at;
+    int64_t created_wall_ms;
     const char *filter;
     void (*then)(struct request *q);
 };
@@ -85,6 +86,12 @@ static void next_file(struct request *q)
 static enum status find_rows(sqlite3 *db, void *data, struct error *err)
 {
     struct batch *b = data;
+    const struct request *q = b->file.stores.q;
+    enum status s = batch_begun(db, b->id, b->file.stores.collection,
+                                q->who->admin ? NULL : q->who->user, &b->created_wall_ms, err);
+    if (s != STATUS_OK) {
+        return s;
+    }
     return attached_list(db, b->file.stores.collection, b->id, ATTACH_MAX, b->file.stores.q->arena,
                          &b->rows, &b->n, err);
 }
@@ -99,8 +106,6 @@ static void on_rows(struct request *q, const struct error *err)
     b->files = arena_array(q->arena, b->n + 1, sizeof *b->files);
     if (b->files == NULL) {
         api_out_of_memory(q);
-    } else if (b->n == 0 || (!q->who->admin && strcmp(b->rows[0].user, q->who->user) != 0)) {
-        api_error(q, 404, NULL, "not_found", "There is no such batch.");
     } else {
         b->at = 0;
         next_file(q);
@@ -132,7 +137,7 @@ static void tell(struct request *q)
     api_object_begin(q, &w);
     jsonw_field_z(&w, "id", b->id);
     jsonw_field_z(&w, "object", "vector_store.files_batch");
-    jsonw_field_int(&w, "created_at", b->rows[0].created_wall_ms / 1000);
+    jsonw_field_int(&w, "created_at", b->created_wall_ms / 1000);
     jsonw_field_z(&w, "vector_store_id", id);
     jsonw_field_z(&w, "status",
                   counts[0] > 0       ? "in_progress"

@@ -530,12 +530,47 @@ static void begin(struct chat *c)
     }
 }
 
+/* The request into c->ask; false: what is wrong with it was told. */
+static bool read_ask(struct chat *c, const struct json *body)
+{
+    struct request *q = c->q;
+    struct error err;
+    const char *param;
+    const struct json *ask = translated(c, body);
+    if (ask == NULL) {
+        return false;
+    }
+    enum status s =
+        chat_request_read(ask, q->serve->settings->generate.model, q->arena, &c->ask, &param, &err);
+    if (s != STATUS_OK) {
+        api_error(q, s == STATUS_UNSUPPORTED ? 400 : status_http(s), param,
+                  s == STATUS_NOT_FOUND ? "model_not_found" : status_name(s), err.text);
+    }
+    return s == STATUS_OK;
+}
+
+bool chat_check(struct request *q, const struct json *body, const struct chat_dialect *dialect,
+                void *more)
+{
+    struct chat *c = arena_alloc(q->arena, sizeof *c);
+    if (c == NULL) {
+        api_out_of_memory(q);
+        return false;
+    }
+    c->dialect = dialect;
+    c->more = more;
+    c->q = q;
+    c->http = q->http;
+    bool good = read_ask(c, body);
+    jsonr_free(q->translated);
+    q->translated = NULL;
+    return good;
+}
+
 void chat_ask(struct request *q, const struct json *body, const struct chat_dialect *dialect,
               void *more)
 {
     struct chat *c = arena_alloc(q->arena, sizeof *c);
-    struct error err;
-    const char *param;
     if (c == NULL) {
         api_out_of_memory(q);
         return;
@@ -544,15 +579,7 @@ void chat_ask(struct request *q, const struct json *body, const struct chat_dial
     c->more = more;
     c->q = q;
     c->http = q->http;
-    const struct json *ask = translated(c, body);
-    if (ask == NULL) {
-        return;
-    }
-    enum status s =
-        chat_request_read(ask, q->serve->settings->generate.model, q->arena, &c->ask, &param, &err);
-    if (s != STATUS_OK) {
-        api_error(q, s == STATUS_UNSUPPORTED ? 400 : status_http(s), param,
-                  s == STATUS_NOT_FOUND ? "model_not_found" : status_name(s), err.text);
+    if (!read_ask(c, body)) {
         return;
     }
     /* the record is written after the body's JSON may be gone */

@@ -99,6 +99,9 @@ struct chat {
     struct answer_record record;
 };
 
+/* Could body be asked for an answer? false: what is wrong with it was told. */
+bool chat_check(struct request *q, const struct json *body, const struct chat_dialect *dialect,
+                void *more);
 /* Asks for an answer to body. more: of the dialect, in the arena. */
 void chat_ask(struct request *q, const struct json *body, const struct chat_dialect *dialect,
               void *more);

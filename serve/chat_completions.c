@@ -274,15 +274,21 @@ static void whole(struct chat *c)
     api_object_end(q, 200, &w);
 }
 
+static const struct chat_dialect dialect = {.begin = begin,
+                                            .text = stream_text,
+                                            .call = stream_call,
+                                            .choice = choice,
+                                            .end = end,
+                                            .fail = fail,
+                                            .whole = whole};
+
+bool api_chat_check(struct request *q, const struct json *body)
+{
+    return chat_check(q, body, &dialect, NULL);
+}
+
 static void on_json(struct request *q, const struct json *body)
 {
-    static const struct chat_dialect dialect = {.begin = begin,
-                                                .text = stream_text,
-                                                .call = stream_call,
-                                                .choice = choice,
-                                                .end = end,
-                                                .fail = fail,
-                                                .whole = whole};
     chat_ask(q, body, &dialect, NULL);
 }
 

@@ -513,15 +513,22 @@ static void fail(struct chat *c)
     http_stream_end(c->http);
 }
 
+static const struct chat_dialect dialect = {.translate = translate,
+                                            .begin = begin,
+                                            .text = stream_text,
+                                            .call = stream_call,
+                                            .end = end,
+                                            .fail = fail,
+                                            .whole = whole};
+
+bool api_messages_check(struct request *q, const struct json *body)
+{
+    struct messages none = {0};
+    return chat_check(q, body, &dialect, &none);
+}
+
 static void on_json(struct request *q, const struct json *body)
 {
-    static const struct chat_dialect dialect = {.translate = translate,
-                                                .begin = begin,
-                                                .text = stream_text,
-                                                .call = stream_call,
-                                                .end = end,
-                                                .fail = fail,
-                                                .whole = whole};
     struct messages *m = arena_alloc(q->arena, sizeof *m);
     if (m == NULL) {
         api_out_of_memory(q);

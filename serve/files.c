@@ -318,7 +318,9 @@ enum status stores_touch(sqlite3 *db, const char *collection, int64_t now_ms, st
 
 enum status stores_remove(sqlite3 *db, const char *collection, struct error *err)
 {
-    enum status s = run(db, "DELETE FROM attached WHERE collection = ?1", &collection, 1, err);
+    enum status s = run(db, "DELETE FROM batch_files WHERE collection = ?1", &collection, 1, err);
+    s = s == STATUS_OK ? run(db, "DELETE FROM attached WHERE collection = ?1", &collection, 1, err)
+                       : s;
     return s == STATUS_OK ? run(db, "DELETE FROM stores WHERE collection = ?1", &collection, 1, err)
                           : s;
 }
@@ -387,7 +389,8 @@ enum status attached_list(sqlite3 *db, const char *collection, const char *batch
                             batch == NULL ? "SELECT " ATTACHED_COLUMNS
                                             " FROM attached WHERE collection = ?1 ORDER BY document"
                                           : "SELECT " ATTACHED_COLUMNS
-                                            " FROM attached WHERE batch = ?2 AND collection = ?1"
+                                            " FROM attached WHERE collection = ?1 AND file IN"
+                                            " (SELECT file FROM batch_files WHERE batch = ?2)"
                                             " ORDER BY created_wall_ms, file",
                             texts, batch == NULL ? 1 : 2, &st, err);
     if (s == STATUS_OK) {
@@ -402,7 +405,42 @@ enum status attached_remove(sqlite3 *db, const char *collection, const char *fil
                             struct error *err)
 {
     const char *const texts[] = {collection, file};
-    return run(db, "DELETE FROM attached WHERE collection = ?1 AND file = ?2", texts, 2, err);
+    enum status s =
+        run(db, "DELETE FROM batch_files WHERE collection = ?1 AND file = ?2", texts, 2, err);
+    return s == STATUS_OK
+               ? run(db, "DELETE FROM attached WHERE collection = ?1 AND file = ?2", texts, 2, err)
+               : s;
+}
+
+enum status batch_add(sqlite3 *db, const char *batch, const char *collection, const char *file,
+                      const char *user, int64_t now_ms, struct error *err)
+{
+    const char *const texts[] = {batch, collection, file, user};
+    sqlite3_stmt *st = NULL;
+    enum status s =
+        prepare(db, "INSERT OR IGNORE INTO batch_files VALUES(?1,?2,?3,?4,?5)", texts, 4, &st, err);
+    if (s == STATUS_OK) {
+        (void)sqlite3_bind_int64(st, 5, now_ms);
+        s = db_run(st, err);
+    }
+    (void)sqlite3_finalize(st);
+    return s;
+}
+
+enum status batch_begun(sqlite3 *db, const char *batch, const char *collection, const char *user,
+                        int64_t *created_ms, struct error *err)
+{
+    const char *const texts[] = {batch, collection, user};
+    sqlite3_stmt *st = NULL;
+    bool row = false;
+    enum status s = prepare(db,
+                            "SELECT min(created_wall_ms) FROM batch_files WHERE batch = ?1"
+                            " AND collection = ?2 AND (?3 IS NULL OR user = ?3) GROUP BY batch",
+                            texts, 3, &st, err);
+    s = s == STATUS_OK ? db_row(st, &row, err) : s;
+    *created_ms = s == STATUS_OK && row ? sqlite3_column_int64(st, 0) : 0;
+    (void)sqlite3_finalize(st);
+    return s == STATUS_OK && !row ? error_set(err, STATUS_NOT_FOUND, "there is no such batch") : s;
 }
 
 enum status attached_interrupt(sqlite3 *db, const char *batch, const char *state, const char *error,

@@ -38,6 +38,15 @@
     "CREATE INDEX attached_by_document ON attached(document);"                                     \
     "CREATE INDEX attached_by_batch ON attached(batch);"
 
+/* Likewise. What was put into a batch; the file's own row stays whose it was. */
+#define BATCH_FILES_SCHEMA                                                                         \
+    "CREATE TABLE batch_files(batch TEXT NOT NULL, collection TEXT NOT NULL, file TEXT NOT NULL,"  \
+    " user TEXT NOT NULL, created_wall_ms INTEGER NOT NULL, PRIMARY KEY(batch, file)) STRICT,"     \
+    " WITHOUT ROWID;"                                                                              \
+    "CREATE INDEX batch_files_by_file ON batch_files(collection, file);"                           \
+    "INSERT INTO batch_files SELECT batch, collection, file, user, created_wall_ms FROM attached"  \
+    " WHERE batch <> '';"
+
 struct staged_file {
     const char *id, *user, *name, *purpose;
     const char *hash; /* SHA-256, hexadecimal */
@@ -117,6 +126,12 @@ enum status attached_of_file(sqlite3 *db, const char *file, size_t limit, struct
 enum status attached_list(sqlite3 *db, const char *collection, const char *batch, size_t limit,
                           struct arena *a, struct attached_file **out, size_t *n,
                           struct error *err) MUST_CHECK;
+/* The file is in the batch, which is the user's, whoever attached the file. */
+enum status batch_add(sqlite3 *db, const char *batch, const char *collection, const char *file,
+                      const char *user, int64_t now_ms, struct error *err) MUST_CHECK;
+/* NOT_FOUND: there is no such batch of the user's (NULL: anybody's) in the collection. */
+enum status batch_begun(sqlite3 *db, const char *batch, const char *collection, const char *user,
+                        int64_t *created_ms, struct error *err) MUST_CHECK;
 enum status attached_remove(sqlite3 *db, const char *collection, const char *file,
                             struct error *err) MUST_CHECK;
 /* What waited when serve ended does not wait any more. */

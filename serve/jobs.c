@@ -38,7 +38,8 @@ struct job {
     unsigned roles, scopes; /* who may have it run: asked again as long as it does */
     bool told;              /* its end is in its row */
     int64_t created_wall_ms;
-    int64_t deadline_ms; /* of its life, queued or not */
+    int64_t deadline_ms;   /* of its life, queued or not */
+    int64_t not_before_ms; /* a limit is in its way until then; 0: none */
     /* the end */
     struct job_row row;
     char *result;
@@ -324,21 +325,28 @@ static void run_job(struct job *b)
         fail(b, "failed", err.text);
         return;
     }
-    if (!b->watches && !fair_admit(q)) {
-        return; /* it was answered so, and is over */
+    int64_t wait_ms = 0;
+    if (!b->watches && !fair_admit_later(q, &wait_ms)) {
+        if (wait_ms > 0) { /* else it was answered so, and is over */
+            b->running = false;
+            b->not_before_ms = clock_monotonic_ms() + wait_ms;
+        }
+        return;
     }
     audit_begin_job(q, b->handler); /* may end at once */
 }
 
 static void pump(struct jobs *j)
 {
+    int64_t now = clock_monotonic_ms();
     if (j->closing) {
         return;
     }
     list_for_each_safe(l, &j->alive)
     {
         struct job *b = list_entry(l, struct job, link);
-        if (b->http != NULL && !b->running && !b->writing && has_place(j, b)) {
+        if (b->http != NULL && !b->running && !b->writing && b->not_before_ms <= now &&
+            has_place(j, b)) {
             b->running = true; /* pump may come again from inside */
             run_job(b);
             return; /* the list may have changed: the tick, or the next end, goes on */

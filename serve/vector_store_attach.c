@@ -354,14 +354,15 @@ static enum status begin_row(sqlite3 *db, void *data, struct error *err)
         st = files_path(s->q->serve->svc->home, s->q->who->tenant, item->file, a->disk, err);
         old = (struct attached_file){.attributes = "{}"};
     }
+    bool others = item->found && !s->q->who->admin && strcmp(old.user, s->q->who->user) != 0;
     item->row = (struct attached_file){
         .collection = a->collection,
-        .file = item->file,
+        .file = item->found ? old.file : item->file, /* it may have been named by its document */
         .document = item->found ? old.document : "",
         .user = item->found ? old.user : s->q->who->user,
-        .attributes = item->attributes != NULL ? item->attributes : old.attributes,
+        .attributes = item->attributes != NULL && !others ? item->attributes : old.attributes,
         .created_wall_ms = item->found ? old.created_wall_ms : clock_wall_ms(),
-        .batch = a->batch,
+        .batch = item->found ? old.batch : a->batch,
         .state = item->found ? "" : "waiting",
         .error = ""};
     return st == STATUS_OK ? attached_put(db, &item->row, err) : st;
@@ -443,11 +444,14 @@ static enum status announce(sqlite3 *db, void *data, struct error *err)
         struct attached_file old;
         bool found = false;
         st = attached_get(db, a->collection, row.file, s->q->arena, &old, &found, err);
-        if (st == STATUS_OK && found && old.document[0] != '\0') {
-            row = old;
-            row.batch = a->batch;
+        if (st == STATUS_OK && !(found && old.document[0] != '\0')) {
+            st = attached_put(db, &row, err);
+        } else if (st == STATUS_OK) { /* it is somebody's already, and stays so */
+            row.file = old.file;
         }
-        st = st == STATUS_OK ? attached_put(db, &row, err) : st;
+        st = st == STATUS_OK ? batch_add(db, a->batch, a->collection, row.file, s->q->who->user,
+                                         row.created_wall_ms, err)
+                             : st;
     }
     return st;
 }

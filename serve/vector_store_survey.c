@@ -12,7 +12,7 @@
 #include "serve/tenant_run.h"
 
 #define FACETS_MAX 256
-#define SIZES_MAX 5000 /* documents */
+#define SIZES_MAX 50000 /* documents, where all stores are listed; one is always counted */
 #define DAY_MS INT64_C(86400000)
 
 static void next_step(struct request *q);
@@ -149,7 +149,7 @@ static bool countable(const struct stores *s)
     for (size_t i = 0; i < s->n; i++) {
         all += s->entries[i].completed;
     }
-    return all > 0 && all <= SIZES_MAX;
+    return all > 0 && (s->collection != NULL || all <= SIZES_MAX);
 }
 
 static void ask_sizes(struct request *q)
@@ -161,9 +161,7 @@ static void ask_sizes(struct request *q)
     char *collection = pb_text(s->collection);
     filter.collections = &collection;
     filter.n_collections = s->collection != NULL;
-    ask.filter = &filter;
-    ask.has_limit = true;
-    ask.limit = SIZES_MAX;
+    ask.filter = &filter; /* all of them, a page at a time */
     (void)api_start(q, PEER_VECTORSTORE, &vs_list_method, 0, &ask.base, &how);
 }
 

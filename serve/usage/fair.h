@@ -55,6 +55,9 @@ void fair_close(struct fair *f, void (*closed)(void *data), void *data);
 
 /* May this request go on? Its headers are added; false: it was answered. */
 bool fair_admit(struct request *q);
+/* The same for one that can wait (a job): false with *wait_ms > 0 where a limit is in the way that
+ * passes by itself; it was not answered then, and is asked again after that time. */
+bool fair_admit_later(struct request *q, int64_t *wait_ms);
 /* It is over; safe for one that was never let in. */
 void fair_done(struct request *q, int status);
 /* What its handler's model did: adds up, called as often as there is something. */

@@ -177,7 +177,15 @@ static void warn_header(struct request *q, int64_t wall_ms)
     http_header(q->http, "x-carrel-budget-warning", text);
 }
 
-bool fair_admit(struct request *q)
+/* What passes by itself while a job waits; what comes back tomorrow, or costs, does not. */
+static bool passes(const struct meter_decision *d)
+{
+    return d->verdict == METER_NO_REQUESTS || d->verdict == METER_NO_STREAMS ||
+           d->verdict == METER_NO_SHARE;
+}
+
+/* wait_ms NULL: whoever asks is told, and does not wait. */
+static bool admit(struct request *q, int64_t *wait_ms)
 {
     struct fair *f = q->serve->fair;
     const struct http_head *head = q->http->head;
@@ -193,6 +201,10 @@ bool fair_admit(struct request *q)
     q->use.uses = fair_uses(q->match.route->pattern, head->verb == VERB_POST);
     meter_enter(fair_meter(f), &who, q->use.uses, clock_monotonic_ms(), wall_ms, &q->use.ticket,
                 &d);
+    if (wait_ms != NULL && passes(&d)) {
+        *wait_ms = d.retry_ms < 1000 ? 1000 : d.retry_ms;
+        return false;
+    }
     headers(q, &d);
     if (d.verdict != METER_OK) {
         fair_note_refusal(f, d.verdict);
@@ -203,4 +215,15 @@ bool fair_admit(struct request *q)
     (void)snprintf(q->use.team, sizeof q->use.team, "%s", team == NULL ? "" : team->name);
     warn_header(q, wall_ms);
     return true;
+}
+
+bool fair_admit(struct request *q)
+{
+    return admit(q, NULL);
+}
+
+bool fair_admit_later(struct request *q, int64_t *wait_ms)
+{
+    *wait_ms = 0;
+    return admit(q, wait_ms);
 }

@@ -78,8 +78,7 @@ test("Prefer: respond-async makes a job of chat, responses, messages and an uplo
   const end = await over(job.id);
   assert.deepEqual([end.kind, end.status, end.result.ready, end.result.documents[0].state], ["ingest", "completed", true, "ready"]);
   const wrong = await call("POST", "/v1/chat/completions", { model: "gpt-5", messages: chat.messages }, { headers });
-  const failed = await over(wrong.body.id);
-  assert.deepEqual([failed.status, failed.http_status, failed.result.error.code], ["failed", 404, "model_not_found"]);
+  assert.deepEqual([wrong.status, wrong.body.error.code], [404, "model_not_found"], "told at once");
   for (const bad of [{}, { chat: "x" }, { chat, callback_url: "http://169.254.169.254/" }, { chat, callback_url: "file:///etc/passwd" }]) {
     assert.equal((await call("POST", "/api/jobs", bad)).status, 400, JSON.stringify(bad));
   }
@@ -152,8 +151,8 @@ test("a response in the background: queued, fetched by its id, gone on from, can
   assert.equal((await call("POST", `/v1/responses/${made.body.id}/cancel`, {}, { key: reader })).body.status, "completed");
   assert.equal((await call("POST", "/v1/responses", { model: "carrel", input: "x y", background: true, stream: true })).status, 400);
   assert.equal((await call("POST", "/v1/responses", { model: "carrel", input: "x y", background: true, store: false })).status, 400);
-  const bad = (await call("POST", "/v1/responses", { model: "gpt-5", input: "x y", background: true })).body;
-  await until("it failed", async () => (await call("GET", `/v1/responses/${bad.id}`)).body.status === "failed");
+  const bad = await call("POST", "/v1/responses", { model: "gpt-5", input: "x y", background: true });
+  assert.deepEqual([bad.status, bad.body.error.code], [404, "model_not_found"], "told at once");
 });
 
 test("a key that may not ask reads no answers of its owner's; a job ends with the rights of who asked", { timeout: 60_000 }, async () => {
@@ -266,4 +265,40 @@ d.execute("ROLLBACK")`, payload], { stdio: ["ignore", "pipe", "inherit"] });
   } finally {
     await b.stop();
   }
+});
+
+test("what is wrong with a body is told at once, not by a job that fails", { timeout: 60_000 }, async () => {
+  const before = (await call("GET", "/api/jobs")).body.jobs.length;
+  const later = { Prefer: "respond-async" };
+  const bad = [
+    ["/v1/chat/completions", { ...chat, temperature: 9 }, "temperature", 400],
+    ["/v1/chat/completions", { ...chat, model: "nowhere" }, "model", 404],
+    ["/v1/chat/completions", { model: "carrel" }, "messages", 400],
+    ["/v1/responses", { model: "carrel", input: question, prompt: { id: "x" } }, "prompt", 400],
+    ["/v1/responses", { model: "carrel", input: [] }, "input", 400],
+    ["/v1/responses", { model: "carrel", input: [], background: true }, "input", 400],
+  ];
+  for (const [path, body, param, status] of bad) {
+    const r = await call("POST", path, body, { headers: later });
+    assert.deepEqual([r.status, r.body.error.param], [status, param], `${path} ${JSON.stringify(body)}`);
+  }
+  const m = await call("POST", "/v1/messages", { model: "carrel", messages: chat.messages }, { headers: later });
+  assert.deepEqual([m.status, m.body.type], [400, "error"]);
+  for (const body of [{ chat: { ...chat, top_p: 7 } }, { ingest: { documents: [] } }, { ingest: { documents: ["x"] } }]) assert.equal((await call("POST", "/api/jobs", body)).status, 400, JSON.stringify(body));
+  assert.equal((await call("GET", "/api/jobs")).body.jobs.length, before, "there is no job of them");
+});
+
+test("a job waits while a rate limit is in its way", { timeout: 60_000 }, async () => {
+  const { id, key } = await a.post("/api/keys", { name: "slow", role: "reader" });
+  await a.post("/api/limits", { kind: "key", name: id, requests_per_minute: 30 });
+  for (let left = 30; left > 1;) { // one more, every two seconds
+    const r = await a.request("/api/limits/mine", { key });
+    assert.equal(r.status, 200);
+    left = Number(r.headers.get("x-ratelimit-remaining-requests"));
+  }
+  const made = await call("POST", "/api/jobs", { chat }, { key });
+  assert.equal(made.status, 202, JSON.stringify(made.body));
+  await new Promise((done) => setTimeout(done, 6000));
+  const end = await call("GET", `/api/jobs/${made.body.id}`, undefined, { key });
+  assert.deepEqual([end.status, end.body.status, end.body.http_status], [200, "completed", 200], JSON.stringify(end.body).slice(0, 500));
 });

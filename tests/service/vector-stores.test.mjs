@@ -229,3 +229,24 @@ test("a backup holds what was uploaded and is no document yet", { timeout: 120_0
   assert.equal(await (await c.request(`/v1/files/${f.id}/content`)).text(), "Kept in a backup.\n");
   await c.stop();
 });
+
+test("a batch of files that another attached: its maker sees it, the other's row stays the other's", { timeout: 120_000 }, async () => {
+  const second = (await a.post("/api/keys", { name: "second editor", role: "editor" })).key;
+  const vs = (await call("POST", "/v1/vector_stores", { name: "both" }, editor)).body;
+  const file = (await upload("otter.txt", "The otter sleeps in the reeds.\n", { key: editor })).body.id;
+  const first = (await call("POST", `/v1/vector_stores/${vs.id}/file_batches`, { file_ids: [file], attributes: { lot: "a" } }, editor)).body;
+  await ready(vs.id, file, editor);
+  const path = (b) => `/v1/vector_stores/${vs.id}/file_batches/${b.id}`;
+  const { status, body: mine } = await call("POST", `/v1/vector_stores/${vs.id}/file_batches`, { file_ids: [file], attributes: { lot: "b" } }, second);
+  assert.equal(status, 200, JSON.stringify(mine));
+  for (const [b, key, not] of [[first, editor, second], [mine, second, editor]]) {
+    const told = (await call("GET", path(b), undefined, key)).body;
+    assert.deepEqual([told.status, told.file_counts.completed], ["completed", 1], JSON.stringify(told));
+    const [one] = (await call("GET", `${path(b)}/files`, undefined, key)).body.data;
+    assert.deepEqual([one.id, one.attributes], [file, { lot: "a" }]);
+    assert.equal((await call("GET", path(b), undefined, not)).status, 404);
+  }
+  assert.deepEqual((await call("POST", `${path(mine)}/cancel`, {}, second)).body.status, "completed");
+  assert.equal((await call("GET", `/v1/vector_stores/${vs.id}/files/${file}`, undefined, editor)).body.status, "completed");
+  assert.equal((await call("DELETE", `/v1/vector_stores/${vs.id}`, undefined, editor)).status, 200);
+});
