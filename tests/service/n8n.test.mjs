@@ -41,6 +41,9 @@ test("the package is one that n8n takes, and needs nothing", () => {
     assert.match(read(`nodes/${folder}/${folder}.node.ts`), new RegExp(`name: '${name}'`));
   }
   assert.doesNotMatch(read("package-lock.json"), /"resolved": "http/);
+  for (const f of ["package.json", "README.md", "credentials/CarrelApi.credentials.ts", "nodes/Carrel/Carrel.node.json", "nodes/CarrelTrigger/CarrelTrigger.node.json"]) {
+    assert.doesNotMatch(read(f), /https?:\/\/(?!carrel\.example\.org|localhost|n8n\.io)/, `${f} leads to no place that is not there`);
+  }
 });
 
 test("the operations that are offered are those there are", () => {
