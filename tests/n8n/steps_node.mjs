@@ -25,7 +25,7 @@ export default async ({ step, run, n, a, key, told, files }) => {
     return r.id;
   });
   await step("list, get and wait", async () => {
-    const id = document ?? "none";
+    const id = document ?? (await a.documents())[0].id; // alone, without the step before
     const w = workflow("list", [
       manual,
       { ...carrel({ resource: "document", operation: "getAll", returnAll: true, filters: { collection: "notes", state: "ready" } }), name: "List" },
@@ -40,9 +40,10 @@ export default async ({ step, run, n, a, key, told, files }) => {
     for (const name of ["Get", "Wait"]) assert.equal(by[name][0].json.state, "ready");
   });
   await step("delete", async () => {
-    const w = workflow("delete", [manual, carrel({ resource: "document", operation: "delete", documentId: document ?? "none" }), { ...carrel({ resource: "document", operation: "get", documentId: document ?? "none" }), name: "Again" }]);
+    const documentId = document ?? (await a.documents()).find((d) => d.path === "notes/parking.txt").id;
+    const w = workflow("delete", [manual, carrel({ resource: "document", operation: "delete", documentId }), { ...carrel({ resource: "document", operation: "get", documentId }), name: "Again" }]);
     await n.import("workflow", [w]);
-    await assert.rejects(n.execute(w.id), /rc 1.*not there|rc 1/s);
+    await assert.rejects(n.execute(w.id), /no such|not there|not found/i);
   });
   await step("job: asked, fetched, cancelled", async () => {
     const [job] = await run(workflow("job", [manual, carrel({ resource: "answer", operation: "ask", question, asJob: true })]));
@@ -109,7 +110,6 @@ export default async ({ step, run, n, a, key, told, files }) => {
     delete w.connections.Good;
     await n.import("workflow", [w]);
     const { by } = await n.executed(w.id);
-    for (const { json } of by.Good) assert.match(json.text, json.asked === "parental leave" ? /./ : /./);
     assert.deepEqual([...new Set(by.Good.map((i) => i.json.asked))], ["parental leave", "soup of the canteen"], "the pairs lead back to what was asked");
     assert.match(by.Good.find((i) => i.json.asked.startsWith("soup")).json.text, /Soup/);
     assert.deepEqual(by.Bad.map((i) => i.json.error), ["The query is empty"]);
