@@ -43,7 +43,7 @@ function signedIn(s: Session): void {
   const free = !s.must_change_password; // until then only the password is taken
   const asks = free && s.scopes.includes("ask"); // not auditors, who read what was used and nothing else
   const reads = free && s.scopes.includes("read");
-  const ask = asks ? new AskView(viewer, signedOut) : null;
+  const ask = asks ? new AskView(viewer, lost) : null;
   const main = h("main", { id: "main", tabindex: "-1" });
   const tab = (hash: string, text: string) => h("a", { href: hash, "data-tab": hash }, text);
   const tabs = [
