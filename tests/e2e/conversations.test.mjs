@@ -218,7 +218,7 @@ test("on a narrow screen the conversations are a drawer", async () => {
 test("an administrator's many tabs fit on a narrow screen", async () => {
   const narrow = await signedIn(a.key, { width: 390, height: 800 });
   assert.ok((await narrow.locator(".top nav a").count()) >= 5);
-  for (const name of ["API", "Usage", "Ask"]) {
+  for (const name of ["API", "Usage", "People", "Webhooks", "Audit", "Ask"]) {
     await narrow.getByRole("link", { name, exact: true }).click();
     const tab = await narrow.getByRole("link", { name, exact: true }).boundingBox();
     assert.ok(tab.x >= 0 && tab.x + tab.width <= 390, `${name} is in view`);
@@ -227,6 +227,27 @@ test("an administrator's many tabs fit on a narrow screen", async () => {
   if (shots) await narrow.screenshot({ path: join(shots, "tabs-narrow.png") });
   await accessible("many tabs", narrow);
   await narrow.context().close();
+});
+
+test("an auditor who signed in by name sees what was used, and nothing that would be refused", async () => {
+  await a.post("/api/users", { name: "aude", role: "auditor", password: "correct horse battery", must_change_password: false });
+  const context = await browser.newContext();
+  context.setDefaultTimeout(STEP_MS);
+  const p = await context.newPage();
+  const refused = [];
+  p.on("response", (r) => r.status() === 403 && refused.push(r.url()));
+  await p.goto(a.url);
+  await p.getByLabel("Name").fill("aude");
+  await p.getByLabel("Password").fill("correct horse battery");
+  await p.keyboard.press("Enter");
+  await p.getByRole("link", { name: "Audit", exact: true }).waitFor();
+  assert.deepEqual(await p.locator(".top nav a").allInnerTexts(), ["Usage", "Audit", "Account", "API"]);
+  for (const name of ["Audit", "Usage", "Account", "API"]) {
+    await p.getByRole("link", { name, exact: true }).click();
+    await p.locator("main h1").waitFor();
+  }
+  assert.deepEqual(refused, []);
+  await context.close();
 });
 
 test("the API's description is read in the page", async () => {

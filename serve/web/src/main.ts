@@ -41,8 +41,9 @@ function signedIn(s: Session): void {
   const shared = new SharedView(viewer, lost);
   const reference = new ReferenceView();
   const free = !s.must_change_password; // until then only the password is taken
-  const asks = free && s.scopes.includes("ask"); // not auditors, who read what was used and nothing else
-  const reads = free && s.scopes.includes("read");
+  const works = free && s.role !== "auditor"; // who reads what was used and nothing else, whatever his session's scopes
+  const asks = works && s.scopes.includes("ask");
+  const reads = works && s.scopes.includes("read");
   const ask = asks ? new AskView(viewer, lost) : null;
   const main = h("main", { id: "main", tabindex: "-1" });
   const tab = (hash: string, text: string) => h("a", { href: hash, "data-tab": hash }, text);
