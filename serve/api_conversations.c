@@ -6,6 +6,8 @@
 
 #include "base/clock.h"
 #include "serve/api.h"
+#include "serve/audit/erase.h"
+#include "serve/audit/internal.h"
 #include "serve/http/jsonw.h"
 #include "serve/service.h"
 
@@ -159,11 +161,47 @@ void api_conversation_delete(struct request *q)
     }
 }
 
+static enum status forget_texts(struct audit *a, struct chain *chain, void *data, struct error *err)
+{
+    const struct conversation_call *c = data;
+    char name[160];
+    (void)snprintf(name, sizeof name, AUDIT_CONVERSATIONS_OF "%s", c->ask.user);
+    return audit_forget_linked(chain, audit_policy(a), name, "conversations", err);
+}
+
+static void on_texts_forgotten(const struct error *err, void *data)
+{
+    struct conversation_call *c = data;
+    struct http_request *http = c->http;
+    if (http_request_gone(http)) {
+        http_request_release(http);
+        return;
+    }
+    if (err->code != STATUS_OK) {
+        api_fail(c->q, err);
+    } else {
+        conversation_run(c, conversations_erase, tell_deleted);
+    }
+    http_request_release(http);
+}
+
+/* The audit's texts first, where they go too: who asks again after a failure finds both. */
+static void erase_all(struct conversation_call *c)
+{
+    struct request *q = c->q;
+    if (strcmp(q->serve->settings->audit.conversations, "erase") == 0) {
+        http_request_hold(q->http);
+        audit_run(q->serve->audit, q->who->tenant, forget_texts, on_texts_forgotten, c);
+    } else {
+        conversation_run(c, conversations_erase, tell_deleted);
+    }
+}
+
 void api_conversations_erase(struct request *q)
 {
     struct conversation_call *c = conversation_call(q, CONVERSATION_JSON_MAX);
     if (c != NULL) {
-        conversation_run(c, conversations_erase, tell_deleted);
+        erase_all(c);
     }
 }
 
@@ -174,7 +212,7 @@ void api_user_conversations_erase(struct request *q)
     struct conversation_call *c = user == NULL ? NULL : conversation_call(q, CONVERSATION_JSON_MAX);
     if (c != NULL) {
         c->ask.user = user;
-        conversation_run(c, conversations_erase, tell_deleted);
+        erase_all(c);
     }
 }
 

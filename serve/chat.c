@@ -520,6 +520,9 @@ static void begin(struct chat *c)
     }
     c->ask.stream = c->ask.stream && q->job == NULL; /* nobody listens */
     audit_note_question(q, c->ask.question);
+    if (c->conversation != NULL) {
+        audit_link_conversations(q);
+    }
     q->audit.asked_model = c->ask.model;
     q->op = c;
     q->on_gone = on_gone;

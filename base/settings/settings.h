@@ -209,9 +209,10 @@ struct settings {
         int64_t keep_days, max_total_bytes; /* POST /v1/files */
     } files;
     struct {
-        const char *payload;     /* "keep", "none", "encrypted" */
-        const char *auditor_key; /* hexadecimal; when encrypted */
-        int64_t keep_days;       /* of texts; 0: for ever */
+        const char *payload;       /* "keep", "none", "encrypted" */
+        const char *auditor_key;   /* hexadecimal; when encrypted */
+        const char *conversations; /* "keep", "erase" */
+        int64_t keep_days;         /* of texts; 0: for ever */
         int64_t checkpoint_ms, refusals_ms;
         const char *anchor; /* file; "": none */
         const char *syslog; /* "", "unix:/dev/log", "tls://host:port" */

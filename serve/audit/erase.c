@@ -186,6 +186,31 @@ enum status audit_forget_now(struct chain *c, const struct audit_policy *p, stru
     return s;
 }
 
+enum status audit_forget_linked(struct chain *c, const struct audit_policy *p, const char *name,
+                                const char *why, struct error *err)
+{
+    const char *names[1] = {name};
+    struct forgetting f = {.documents = names, .n = 1};
+    struct buf rows;
+    bool clean = true;
+    buf_init(&rows, ROWS_MAX);
+    enum status s = find_documents(c->payload, &f, &rows, err);
+    if (s == STATUS_OK && buf_status(&rows) != STATUS_OK) {
+        s = error_set(err, buf_status(&rows), "more texts are to be erased than at once");
+    }
+    if (s == STATUS_OK && distinct(&rows) > 0) {
+        s = erase(c, p, NULL, &rows, why, err);
+        s = s == STATUS_OK ? db_scrub(c->payload, false, &clean, err) : s;
+    }
+    if (s == STATUS_OK && !clean) {
+        s = error_set(err, STATUS_BUSY,
+                      "the audit's texts of them are gone, but a reader still holds a copy in the "
+                      "write-ahead log: ask again");
+    }
+    buf_deinit(&rows);
+    return s;
+}
+
 enum status audit_expire_due(struct chain *c, const struct audit_policy *p, struct error *err)
 {
     int64_t now = clock_monotonic_ms();

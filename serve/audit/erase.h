@@ -10,6 +10,11 @@
  * in answers.h. Documents are remembered: no text made from one is kept from now on. */
 enum status audit_forget_now(struct chain *c, const struct audit_policy *p, struct forgetting *f,
                              int64_t *unreadable, struct error *err) MUST_CHECK;
+/* What is linked to name (payload.db's documents); what comes later with the same name is kept.
+ * why: for the record. */
+#define AUDIT_CONVERSATIONS_OF "conversations:" /* and a user's id: of those he has kept */
+enum status audit_forget_linked(struct chain *c, const struct audit_policy *p, const char *name,
+                                const char *why, struct error *err) MUST_CHECK;
 /* Texts older than the policy keeps them; looks once an hour. */
 enum status audit_expire_due(struct chain *c, const struct audit_policy *p,
                              struct error *err) MUST_CHECK;

@@ -8,6 +8,7 @@
 #include "base/clock.h"
 #include "base/log.h"
 #include "serve/api.h"
+#include "serve/audit/erase.h"
 #include "serve/http/jsonw.h"
 #include "serve/passage.h"
 #include "serve/request.h"
@@ -106,6 +107,11 @@ void audit_note_passages(struct request *q, Rt__RankedPassage *const *found, siz
     c->passages = take(q, &b);
 }
 
+void audit_link_conversations(struct request *q)
+{
+    q->audit.linked = arena_printf(q->arena, AUDIT_CONVERSATIONS_OF "%s", q->who->user);
+}
+
 void audit_note_document(struct request *q, const char *id)
 {
     q->audit.documents = arena_strdup(q->arena, id);
@@ -126,6 +132,10 @@ static void add_documents(const struct audit_call *c, struct audit_item *i)
     if (c->documents != NULL) {
         buf_append(&i->documents, c->documents, c->documents_len);
         i->n_documents = c->n_documents;
+    }
+    if (c->linked != NULL) {
+        buf_append(&i->documents, c->linked, strlen(c->linked) + 1);
+        i->n_documents++;
     }
 }
 

@@ -40,6 +40,8 @@ struct audit_call {
     const char *passages;  /* JSON array */
     const char *documents; /* ids, each ended by NUL */
     size_t documents_len, n_documents, n_passages;
+    const char
+        *linked;       /* what its texts go with besides: audit_link_conversations; NULL: nothing */
     const char *label; /* the strictest */
     const char *route; /* JSON object */
     const char *verdict, *rule, *engine, *model, *model_sha256, *model_version;
@@ -65,6 +67,8 @@ void audit_over(struct request *q, int status);
 /* ---- for handlers ---- */
 void audit_note_question(struct request *q, struct str question);
 void audit_note_passages(struct request *q, Rt__RankedPassage *const *found, size_t n);
+/* Its texts go when that user's conversations are erased, where audit.conversations says so. */
+void audit_link_conversations(struct request *q);
 /* A document that the answer was made from. */
 void audit_note_document(struct request *q, const char *id);
 /* A handler that writes its own records (chat.c): then runs once, later; err: 503 is to be told. */
