@@ -55,15 +55,10 @@ static void retry_later(struct request *q, int64_t retry_s, const char *message)
 static void refuse(struct ldap_job *j)
 {
     struct request *q = j->q;
-    int64_t retry_s = 1;
     if (http_request_gone(j->http)) {
         return;
     }
     if (j->err.code == STATUS_UNAUTHENTICATED) {
-        if (!auth_note_failure(j->serve->auth, j->http->peer, clock_monotonic_ms(), &retry_s)) {
-            retry_later(q, retry_s, "Too many wrong passwords came from this address.");
-            return;
-        }
         api_error(q, 401, NULL, "wrong_password", j->err.text);
         return;
     }
@@ -145,6 +140,9 @@ static void on_directory(void *job)
     bool answered = right || j->err.code == STATUS_UNAUTHENTICATED;
     /* a directory that does not answer says nothing of the password */
     ldap_ways_note(j->serve->ldap, str_from(j->name), right || !answered, clock_monotonic_ms());
+    if (right || !answered) {
+        auth_failure_undo(j->serve->auth, j->http->peer);
+    }
     if (j->err.code == STATUS_OK &&
         lane_submit(&j->serve->admin, on_account_lane, on_account, j, &j->err) == STATUS_OK) {
         return;
@@ -176,7 +174,10 @@ static void on_body(struct request *q, const struct json *body)
     *j = (struct ldap_job){.q = q, .http = q->http, .serve = s};
     arena_init(&j->arena, ARENA_MAX);
     http_request_hold(q->http);
-    if (!ldap_user_ok(user) || password.len == 0 || password.len > LDAP_PASSWORD_MAX) {
+    /* counted before the directory is asked: after it, guessing would go on while it is refused */
+    if (!auth_note_failure(s->auth, q->http->peer, clock_monotonic_ms(), &retry_s)) {
+        retry_later(q, retry_s, "Too many wrong passwords came from this address.");
+    } else if (!ldap_user_ok(user) || password.len == 0 || password.len > LDAP_PASSWORD_MAX) {
         (void)error_set(&j->err, STATUS_UNAUTHENTICATED, "The name or the password is wrong.");
         refuse(j);
     } else if (!ldap_ways_may(s->ldap, user, clock_monotonic_ms(), &retry_s)) {
@@ -188,6 +189,7 @@ static void on_body(struct request *q, const struct json *body)
             return;
         }
         ldap_ways_note(s->ldap, user, true, clock_monotonic_ms());
+        auth_failure_undo(s->auth, q->http->peer);
         api_fail(q, &err);
     }
     job_end(j);

@@ -460,6 +460,15 @@ bool auth_note_failure(struct auth *a, const char *peer, int64_t now_ms, int64_t
     return auth_take(&f->tokens, &f->filled_ms, FAILURES_PER_MINUTE, now_ms, retry_s);
 }
 
+void auth_failure_undo(struct auth *a, const char *peer)
+{
+    uint64_t h;
+    struct failures *f = auth_failures(a, peer, &h);
+    if (f->peer == h && f->tokens < FAILURES_PER_MINUTE) { /* a whole office behind one address */
+        f->tokens += 1.0;
+    }
+}
+
 /* ---- sessions
  * ---------------------------------------------------------------------------------------- */
 

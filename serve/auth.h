@@ -150,6 +150,8 @@ const struct principal *auth_by_id(const struct auth *a, const char *id);
 
 /* A wrong key came from there. False: too many did lately. */
 bool auth_note_failure(struct auth *a, const char *peer, int64_t now_ms, int64_t *retry_s);
+/* It was none after all: who has a password looked at is counted before it is. */
+void auth_failure_undo(struct auth *a, const char *peer);
 
 /* BUSY: too many sessions. */
 enum status auth_session_new(struct auth *a, struct principal *who, int64_t now_wall_ms,

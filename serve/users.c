@@ -199,12 +199,8 @@ void auth_attempt_undo(struct user *u)
 
 void auth_attempt_good(struct auth *a, struct user *u, const char *peer)
 {
-    uint64_t h;
-    struct failures *f = auth_failures(a, peer, &h);
     u->attempts = (struct attempts){0};
-    if (f->peer == h && f->tokens < FAILURES_PER_MINUTE) { /* a whole office behind one address */
-        f->tokens += 1.0;
-    }
+    auth_failure_undo(a, peer);
 }
 
 const struct user *auth_next_user(const struct auth *a, size_t *pos)
