@@ -24,12 +24,14 @@ void fair_money(char out[FAIR_MONEY_CAP], int64_t micro, const char *currency)
     (void)snprintf(out, FAIR_MONEY_CAP, "%s %s", amount, currency);
 }
 
-/* "250ms", "1.5s", "2m30s", "23h4m10s": as OpenAI writes them. */
+/* "250ms", "1s", "1.5s", "6m0s", "23h4m10s": as OpenAI writes them. */
 static void duration(char out[32], int64_t ms)
 {
     int64_t s = (ms + 999) / 1000;
     if (ms < 1000) {
         (void)snprintf(out, 32, "%dms", (int)(ms < 0 ? 0 : ms));
+    } else if (ms < 60000 && ms % 1000 < 100) {
+        (void)snprintf(out, 32, "%ds", (int)(ms / 1000));
     } else if (ms < 60000) {
         (void)snprintf(out, 32, "%d.%ds", (int)(ms / 1000), (int)(ms % 1000 / 100));
     } else if (s < 3600) {

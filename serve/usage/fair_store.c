@@ -59,19 +59,26 @@ static void read_counters(struct meter_subject *s, sqlite3_stmt *st)
     s->warned_month = sqlite3_column_int64(st, 8);
 }
 
+/* Of counters only what still counts, and at most three quarters of what there is room for, those
+ * that have used most first: new ones must find a place, and a start never fails for their number.
+ */
 static enum status load_table(sqlite3 *db, struct meter *m, bool limits, int64_t now_ms,
-                              int64_t month, struct error *err)
+                              int64_t wall_ms, struct error *err)
 {
     sqlite3_stmt *st = NULL;
     enum status s = db_prepare(db,
                                limits ? "SELECT kind, tenant, name, requests, tokens, streams,"
                                         " upload, budget, team FROM limits"
                                       : "SELECT kind, tenant, name, day, tokens, upload, month,"
-                                        " micro, warned FROM metered WHERE month >= ?1",
+                                        " micro, warned FROM metered WHERE month >= ?1"
+                                        " AND (day >= ?2 OR micro > 0)"
+                                        " ORDER BY micro DESC, tokens DESC LIMIT ?3",
                                &st, err);
     bool row = s == STATUS_OK;
     if (row && !limits) {
-        (void)sqlite3_bind_int64(st, 1, month);
+        (void)sqlite3_bind_int64(st, 1, meter_month(wall_ms));
+        (void)sqlite3_bind_int64(st, 2, wall_ms / METER_DAY_MS);
+        (void)sqlite3_bind_int64(st, 3, (sqlite3_int64)(METER_SUBJECTS_MAX / 4 * 3));
     }
     while (s == STATUS_OK && row) {
         s = db_row(st, &row, err);
@@ -97,10 +104,10 @@ enum status fair_store_load(const char *home, struct meter *m, int64_t now_ms, i
     sqlite3 *db = NULL;
     enum status s = open_system(home, &db, err);
     if (s == STATUS_OK) {
-        s = load_table(db, m, true, now_ms, 0, err);
+        s = load_table(db, m, true, now_ms, wall_ms, err);
     }
     if (s == STATUS_OK) {
-        s = load_table(db, m, false, now_ms, meter_month(wall_ms), err);
+        s = load_table(db, m, false, now_ms, wall_ms, err);
     }
     db_close(db);
     return s;

@@ -54,13 +54,17 @@ void meter_roll(struct meter_subject *s, int64_t wall_ms)
 {
     int64_t day = day_of(wall_ms);
     int64_t month = meter_month(wall_ms);
-    if (s->day != day) {
-        s->day = day;
-        s->tokens = s->upload_bytes = 0;
+    if (day + 1 == s->day) {
+        return; /* the clock was set back a little: yesterday does not come again */
     }
-    if (s->month != month) {
+    if (day != s->day) {
+        s->tokens = day > s->day ? 0 : s->tokens;
+        s->upload_bytes = day > s->day ? 0 : s->upload_bytes;
+        s->day = day;
+    }
+    if (month != s->month) {
+        s->micro = month > s->month ? 0 : s->micro;
         s->month = month;
-        s->micro = 0;
     }
 }
 
@@ -98,10 +102,12 @@ int64_t meter_limit_of(const struct meter *m, const struct meter_subject *s, enu
                                              : s->limits[which];
 }
 
-static bool idle(const struct meter_subject *s, int64_t now_ms)
+static bool idle(const struct meter *m, const struct meter_subject *s, int64_t now_ms)
 {
-    return s->kind != METER_TENANT && !s->own && !s->dirty && s->in_flight == 0 && s->tokens == 0 &&
-           s->upload_bytes == 0 && s->micro == 0 && now_ms - s->filled_ms > 60000;
+    bool today = s->day >= m->day && (s->tokens > 0 || s->upload_bytes > 0);
+    bool this_month = s->month >= m->month && s->micro > 0;
+    return s->kind != METER_TENANT && !s->own && !s->dirty && s->in_flight == 0 && !today &&
+           !this_month && now_ms - s->filled_ms > 60000;
 }
 
 /* Seldom: once in as many new subjects as it frees. */
@@ -114,11 +120,11 @@ static void make_room(struct meter *m, int64_t now_ms)
     bool ok = true;
     map_init(&kept);
     while (ok && map_next(&m->subjects, &pos, &key, &value)) {
-        ok = idle(value, now_ms) || map_put(&kept, key, value, NULL) == STATUS_OK;
+        ok = idle(m, value, now_ms) || map_put(&kept, key, value, NULL) == STATUS_OK;
     }
     pos = 0;
     while (ok && map_next(&m->subjects, &pos, &key, &value)) {
-        if (idle(value, now_ms)) {
+        if (idle(m, value, now_ms)) {
             free(value);
         }
     }
@@ -309,6 +315,8 @@ void meter_enter(struct meter *m, const struct meter_who *who, unsigned uses, in
 {
     *out = (struct meter_decision){0};
     *t = (struct meter_ticket){0};
+    m->day = day_of(wall_ms);
+    m->month = meter_month(wall_ms);
     if (!find_all(m, who, now_ms, t)) {
         out->verdict = m->subjects.len >= METER_SUBJECTS_MAX ? METER_FULL : METER_NO_MEMORY;
         out->retry_ms = 60000;

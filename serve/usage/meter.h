@@ -56,7 +56,8 @@ struct meter_defaults {
 struct meter {
     struct meter_defaults defaults;
     struct map subjects;
-    size_t tenants; /* known: shares count where there are several */
+    size_t tenants;     /* known: shares count where there are several */
+    int64_t day, month; /* as a request came last */
 };
 
 /* Who asks, for a request with a body of so many bytes (0: unknown). team: a group, where neither
@@ -127,7 +128,8 @@ void meter_leave(struct meter_ticket *t);
  * only one that was not told of yet this month, which then counts as told. NULL: none. */
 const struct meter_subject *meter_warning(struct meter *m, const struct meter_ticket *t, bool once,
                                           int64_t wall_ms);
-/* Counters of a day or month that is over begin again. */
+/* Counters of a day or month that is over begin again. A clock that is set back gives nothing
+ * back: what was used counts for the day and month that it says then. */
 void meter_roll(struct meter_subject *s, int64_t wall_ms);
 /* Start with *pos 0; NULL: no more. The one returned counts as kept. */
 struct meter_subject *meter_next_dirty(struct meter *m, size_t *pos);

@@ -239,6 +239,73 @@ static void bounded(void **state)
     meter_deinit(&m);
 }
 
+static enum meter_verdict again(struct meter *m, int64_t wall)
+{
+    struct meter_ticket t;
+    struct meter_decision d;
+    enum meter_verdict v = ask(m, &someone, METER_USES_TOKENS | METER_USES_MONEY, NOW, wall, &t, &d);
+    meter_leave(&t);
+    return v;
+}
+
+/* Set back a little or by years, and forward again: nothing that was used comes back before the
+ * next day and month do. */
+static void clock_set_back(void **state)
+{
+    (void)state;
+    struct meter m;
+    struct meter_defaults defaults = limits_of(METER_USER, METER_TOKENS, 100);
+    struct meter_ticket t;
+    struct meter_decision d;
+    int64_t midnight = WALL - WALL % METER_DAY_MS;
+    meter_init(&m, &defaults);
+    assert_int_equal(ask(&m, &someone, METER_USES_TOKENS, NOW, midnight + 10, &t, &d), METER_OK);
+    meter_charge(&t, 100, 0, 7, midnight + 10);
+    meter_leave(&t);
+    struct meter_subject *s = meter_subject(&m, METER_USER, "main", "ann", NOW);
+    for (int i = 0; i < 5; i++) { /* to and fro over midnight */
+        assert_int_equal(again(&m, midnight - 20), METER_NO_TOKENS);
+        assert_int_equal(again(&m, midnight + 20), METER_NO_TOKENS);
+    }
+    assert_int_equal(again(&m, midnight - 700 * METER_DAY_MS), METER_NO_TOKENS);
+    assert_int_equal(s->micro, 7);
+    assert_int_equal(again(&m, midnight - 699 * METER_DAY_MS), METER_OK);
+    /* wrong by years, and mended: nobody waits for those years to come */
+    assert_int_equal(again(&m, midnight + 9000 * METER_DAY_MS), METER_OK);
+    meter_charge(&(struct meter_ticket){.who = {[METER_USER] = s}, .held = true}, 100, 0, 3,
+                 midnight + 9000 * METER_DAY_MS);
+    assert_int_equal(again(&m, WALL), METER_NO_TOKENS);
+    assert_int_equal(s->micro, 3);
+    assert_int_equal(again(&m, WALL + METER_DAY_MS), METER_OK);
+    meter_deinit(&m);
+}
+
+/* What was used on days that are over holds nobody's place. */
+static void yesterdays_make_room(void **state)
+{
+    (void)state;
+    struct meter m;
+    struct meter_defaults defaults = {0};
+    struct meter_ticket t;
+    struct meter_decision d;
+    meter_init(&m, &defaults);
+    for (int i = 0; i < 60000; i++) {
+        char key[16];
+        (void)snprintf(key, sizeof key, "key%d", i);
+        struct meter_who who = {.tenant = "main", .user = key, .key = key, .team = ""};
+        int64_t wall = WALL + i / 10000 * METER_DAY_MS;
+        assert_int_equal(ask(&m, &who, METER_USES_TOKENS, NOW + i * INT64_C(100), wall, &t, &d),
+                         METER_OK);
+        meter_charge(&t, 5, 0, 0, wall);
+        meter_leave(&t);
+        size_t pos = 0;
+        while (i % 1000 == 999 && meter_next_dirty(&m, &pos) != NULL) {
+        }
+        assert_in_range(m.subjects.len, 1, METER_SUBJECTS_MAX);
+    }
+    meter_deinit(&m);
+}
+
 static void months(void **state)
 {
     (void)state;
@@ -255,6 +322,7 @@ int main(void)
         cmocka_unit_test(days),     cmocka_unit_test(streams_and_shares),
         cmocka_unit_test(budgets),  cmocka_unit_test(sums),
         cmocka_unit_test(bounded),  cmocka_unit_test(months),
+        cmocka_unit_test(clock_set_back), cmocka_unit_test(yesterdays_make_room),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
