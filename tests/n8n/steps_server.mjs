@@ -84,7 +84,7 @@ export default async ({ step, n, a, told, got, box, mails, here, PORT }) => {
   for (const [path, answer, what] of [["askjob", "/asked", /fourteen weeks/], ["ingestjob", "/ingested", /"state":"ready"/]]) {
     await step(`${path}: 202, and the callback wakes the workflow that waits`, async () => {
       await until("n8n takes it", async () => (await fetch(at(path), { method: "POST", body: "{}", headers: { "content-type": "application/json" } })).ok, { timeout: 60_000 });
-      const call = await until("the callback woke it", async () => got.find((g) => g.path === answer), { timeout: 90_000 });
+      const call = await until("the callback woke it", async () => got.find((g) => g.path === answer), { timeout: 240_000 }); // a callback that comes before n8n waits is tried again after 8, 32 and 128 s
       const { body, headers } = JSON.parse(call.body);
       assert.equal(body.data?.status ?? body.status, "completed", call.body);
       assert.match(JSON.stringify(body), what);
