@@ -10,6 +10,8 @@
 #include "serve/http/url.h"
 #include "serve/service.h"
 
+#define TELL_MS 1500
+
 #define OUT_MAX ((size_t)256 * 1024 * 1024)
 
 /* ---- calls to the other services
@@ -74,6 +76,7 @@ struct rpc_request *api_start(struct request *q, enum peer target, const struct 
         c = q->calls[i].r == NULL ? &q->calls[i] : NULL;
     }
     int64_t left = q->http->deadline_ms - clock_monotonic_ms();
+    left -= left / 8 < TELL_MS ? left / 8 : TELL_MS; /* for saying what became of it */
     uint32_t wanted = timeout_ms == 0 ? method->timeout_ms : timeout_ms;
     struct rpc_options o = {
         .timeout_ms = left < 1        ? 1
