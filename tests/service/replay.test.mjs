@@ -1,30 +1,23 @@
 // Requests as the client libraries and n8n's nodes send them, recorded (client-requests.jsonl): OpenAI's of two generations,
 // Ollama's, LangChain's, the Model Context Protocol's and n8n's own nodes. Each gets the shape that its sender reads.
 import assert from "node:assert/strict";
-import { spawnSync } from "node:child_process";
 import { mkdtempSync, readFileSync, rmSync } from "node:fs";
 import { request } from "node:http";
 import { tmpdir } from "node:os";
-import { join, resolve } from "node:path";
+import { join } from "node:path";
 import { after, before, test } from "node:test";
 import { fileURLToPath } from "node:url";
 import { gunzipSync, inflateSync } from "node:zlib";
-import { binDir, startAppliance, temporaryHome, until } from "./appliance.mjs";
+import { startAppliance, until } from "./appliance.mjs";
+import { tinyHome } from "./tiny_model.mjs";
 
 const recorded = readFileSync(fileURLToPath(new URL("client-requests.jsonl", import.meta.url)), "utf8").trim().split("\n").map((l) => JSON.parse(l));
-const jinja = "{%- if tools %}<|im_start|>system You are Qwen <tools> {\\\"name\\\": <function-name>} <tool_call>";
 const dir = mkdtempSync(join(tmpdir(), "carrel-replay-"));
 const ids = {};
 let a;
 
 before(async () => {
-  const home = temporaryHome();
-  const file = join(dir, "tiny.gguf");
-  const w = spawnSync(resolve(binDir, "../tests/write-model"), [file, "title=tiny", "mark=<tool_call>", `template=${jinja}`], { encoding: "utf8" });
-  assert.equal(w.status, 0, w.stderr);
-  const r = spawnSync(join(binDir, "carrel"), ["model", "import", file, "--as", "chat", "--name", "tiny", "--home", home], { encoding: "utf8" });
-  assert.equal(r.status, 0, r.stderr);
-  a = await startAppliance({ home, config: "http:\n  requests_per_minute: 0\ngenerate:\n  model: tiny\n  context: 6144\n" });
+  a = await startAppliance({ home: tinyHome(dir), config: "http:\n  requests_per_minute: 0\ngenerate:\n  model: tiny\n  context: 6144\n" });
   a.drop("leave.md", "# Leave\n\nWhat is leave? Leave is thirty days a year. Hello to all who stream some words.\n");
   await a.settled({ n: 1 });
   await until("the model is ready", async () => /carrel_generate_model_ready 1/.test(await (await a.request("/metrics")).text()));

@@ -1,26 +1,18 @@
 // Functions offered by a client and called by a GGUF model, as real processes. The model has seeded weights: what it says
 // is noise, so calls come where the request forces them (tool_choice, or a grammar that writes the family's marks).
 import assert from "node:assert/strict";
-import { spawnSync } from "node:child_process";
 import { mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
-import { join, resolve } from "node:path";
+import { join } from "node:path";
 import { after, before, test } from "node:test";
-import { binDir, startAppliance, temporaryHome, until } from "./appliance.mjs";
+import { startAppliance, until } from "./appliance.mjs";
+import { tinyHome } from "./tiny_model.mjs";
 
 const dir = mkdtempSync(join(tmpdir(), "carrel-tool-calls-"));
-/** The marks that Qwen 2.5's Jinja text is told by. */
-const jinja = "{%- if tools %}<|im_start|>system You are Qwen <tools> {\\\"name\\\": <function-name>} <tool_call>";
 let a;
 
 before(async () => {
-  const home = temporaryHome();
-  const file = join(dir, "tiny.gguf");
-  const w = spawnSync(resolve(binDir, "../tests/write-model"), [file, "title=tiny", "mark=<tool_call>", `template=${jinja}`], { encoding: "utf8" });
-  assert.equal(w.status, 0, w.stderr);
-  const r = spawnSync(join(binDir, "carrel"), ["model", "import", file, "--as", "chat", "--name", "tiny", "--home", home], { encoding: "utf8" });
-  assert.equal(r.status, 0, r.stderr);
-  a = await startAppliance({ home, config: "http:\n  requests_per_minute: 0\ngenerate:\n  model: tiny\n  context: 6144\n" });
+  a = await startAppliance({ home: tinyHome(dir), config: "http:\n  requests_per_minute: 0\ngenerate:\n  model: tiny\n  context: 6144\n" });
   a.drop("falcon.md", "# Falcons\n\nThe falcon is the fastest bird. It dives at 320 kilometres an hour.\n");
   await a.settled({ n: 1 });
   await until("the model is ready", async () => /carrel_generate_model_ready 1/.test(await (await a.request("/metrics")).text()));
