@@ -272,7 +272,12 @@ static void take_request(struct serve *s, struct http_request *r, struct request
     }
     r->route = q->match.route->pattern;
     r->error_shape = q->match.route->errors;
-    if (origin_websocket(r->head)) {
+    struct str coded = http_head_get(r->head, "content-encoding");
+    if (coded.len > 0 && !(coded.len == 8 && strncasecmp(coded.ptr, "identity", 8) == 0)) {
+        http_header(r, "Accept-Encoding", "identity"); /* RFC 9110 12.5.3 */
+        api_error(q, 415, NULL, "unsupported_encoding",
+                  "Bodies are taken as they are: send it without Content-Encoding.");
+    } else if (origin_websocket(r->head)) {
         api_error(q, 400, NULL, "no_websocket", "WebSocket is not spoken here.");
     } else if (origin_foreign(r->head)) {
         api_error(q, 403, NULL, "cross_site", "Pages of other sites may not ask here.");

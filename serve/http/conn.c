@@ -197,6 +197,9 @@ static bool step(struct http_conn *c)
         c->held = 0;
         return false;
     }
+    if (r == NULL && !c->draining && c->queued > HTTP_QUEUE_HIGH) {
+        return false; /* who does not read is answered no more: on_written goes on */
+    }
     if (r != NULL && (r->body_state != BODY_WANTED || kept(r))) {
         return false;
     }

@@ -31,6 +31,9 @@ static void on_written(uv_write_t *req, int status)
     }
     conn_maybe_linger(c);
     struct http_request *r = c->request;
+    if (r == NULL && c->in.len > 0 && c->queued <= HTTP_QUEUE_HIGH / 2) {
+        conn_kick(c);
+    }
     if (r != NULL && r->busy && c->queued <= HTTP_QUEUE_HIGH / 2) {
         r->busy = false;
         if (r->on_drain != NULL) {

@@ -253,6 +253,36 @@ test("clients that vanish leave nothing behind", async () => {
   assert.match(metrics, /carrel_serve_http_requests_in_flight 1\n/);
 });
 
+test("who asks much and reads nothing is answered no more until he reads", { timeout: 60_000 }, async () => {
+  const t = await startServe({ config: "http:\n  requests_per_minute: 0\n" });
+  try {
+    const deaf = connect(t.port, "127.0.0.1");
+    await new Promise((done) => deaf.once("connect", done));
+    deaf.pause();
+    deaf.write(GET("/openapi.json").repeat(300));
+    await sleep(1500);
+    const made = async () => Number(/carrel_serve_http_written_bytes_total (\d+)/.exec(await (await fetch(t.url + "/metrics", { headers: { authorization: `Bearer ${t.key}` } })).text())[1]);
+    const size = (await (await fetch(t.url + "/openapi.json")).arrayBuffer()).byteLength;
+    assert.ok((await made()) < 60 * size, "most of the 300 answers wait to be made, and none in memory");
+    let got = 0;
+    deaf.on("data", (d) => (got += d.length));
+    deaf.resume();
+    for (let i = 0; i < 300 && got < 300 * size; i++) await sleep(100);
+    assert.ok(got >= 300 * size, "then all are");
+    deaf.destroy();
+  } finally {
+    assert.equal((await t.stop()).code, 0);
+  }
+});
+
+test("a body that is coded is refused, not taken for what it is not", async () => {
+  for (const [coding, status] of [["gzip", 415], ["zstd", 415], ["gzip, identity", 415], ["identity", 400], ["IDENTITY", 400]]) {
+    const r = await raw(s.port, `POST /api/keys HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer ${s.key}\r\nContent-Type: application/json\r\nContent-Encoding: ${coding}\r\nContent-Length: 2\r\n\r\n{}`, { wait: 1000 });
+    assert.equal(r.status, status, `${coding}: ${r.text}`);
+    if (status === 415) assert.match(r.text, /\r\nAccept-Encoding: identity\r\n[^]*"unsupported_encoding"/);
+  }
+});
+
 test("more connections than one address may have", async () => {
   const small = await startServe({ config: "http:\n  max_connections_per_address: 5\n" });
   try {
