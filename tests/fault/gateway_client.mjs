@@ -81,7 +81,7 @@ export class Client {
     const json = await r.json();
     if (r.status >= 400) {
       assert.ok([429, 502, 503, 504, 507].includes(r.status) || (r.status === 500 && /interrupted|ended/.test(json.error?.message)), `${method} ${path}: ${r.status} ${JSON.stringify(json)}`);
-      assert.ok(json.error?.message?.length > 10, `${method} ${path}: ${r.status} says why`);
+      assert.ok(json.error?.message?.length > 3, `${method} ${path}: ${r.status} says why: ${JSON.stringify(json)}`);
       throw new Error(`${r.status} ${json.error.code}`);
     }
     return json;
