@@ -5,7 +5,7 @@
 // client broke it off before serve had read it, not there at all. serve's own log says which requests it has seen: each
 // of them must be there too.
 
-import { execFileSync, spawn } from "node:child_process";
+import { execFileSync, spawn, spawnSync } from "node:child_process";
 import { once } from "node:events";
 import { readFileSync, readdirSync, lstatSync } from "node:fs";
 import { connect } from "node:net";
@@ -98,7 +98,7 @@ export async function flood({ seconds, turn = 20, flooders = 16, list, asked, re
     env,
   });
   const recorded = ["/api/search", "/v1/chat/completions", "/api/documents/{id}/original"];
-  const seen = new Map(); // what serve's log tells: id -> route, of calls that came past the door
+  const seen = new Map(); // what serve's log tells: id -> route, of calls that came past the door; the log tells only so many a second
   for (const stream of [a.child.stdout, a.child.stderr]) {
     let cut = "";
     stream.on("data", (d) => {
@@ -270,7 +270,7 @@ async function records(home, tenant) {
   const calls = new Map();
   for await (const l of createInterface({ input: child.stdout })) {
     const { record, text } = JSON.parse(l);
-    if (!record.call) continue;
+    if (!record.call || !["open", "act", "close"].includes(record.type)) continue;
     const c = calls.get(record.call) ?? { opens: 0, closes: 0 };
     calls.set(record.call, c);
     if (record.type === "close") {
@@ -321,8 +321,8 @@ async function compareWithAudit(a, sent, seen, wrong) {
       }
     }
     for (const mark of byMark.keys()) tell(`${tenant}: ${mark} is in the audit, and was never sent`);
-    const verify = JSON.parse(execFileSync(join(binDir, "carrel"), ["audit", "verify", "--json", "--tenant", tenant, "--home", a.home]).toString());
-    if (verify.verdict !== "whole" && verify.verdict !== "good") tell(`${tenant}: verify says ${verify.verdict}: ${JSON.stringify(verify.findings)}`);
+    const verify = JSON.parse(spawnSync(join(binDir, "carrel"), ["audit", "verify", "--json", "--tenant", tenant, "--home", a.home]).stdout);
+    if (verify.verdict !== "whole") tell(`${tenant}: verify says ${verify.verdict}: ${JSON.stringify(verify.findings)}`);
     if (verify.unfinished !== 0) tell(`${tenant}: verify counts ${verify.unfinished} interrupted`);
     out[tenant] = n;
   }
