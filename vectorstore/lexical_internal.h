@@ -53,6 +53,9 @@ struct lexical_plan {
     struct lexical_gram *grams;
     size_t n_grams;
     float words_bound, grams_bound;
+    float words_hoped, grams_hoped; /* the same where a word that is nowhere counts as one that is
+                                       in one chunk: of few chunks, what they lack would drown what
+                                       they have */
     float average_length, average_gram_length;
     bool plain;
     struct lexical_similar *similar;

@@ -235,6 +235,12 @@ static bool on_gram_token(const struct text_token *t, void *data)
     return true;
 }
 
+static float hoped_idf(const struct lexical_source *source, const struct lexical_plan *p,
+                       uint64_t df)
+{
+    return lexical_idf(source->stats.chunks, df == 0 ? 1 : df, p->plain);
+}
+
 static enum status weigh(struct text_analyzer *t, const struct lexical_source *source,
                          struct lexical_plan *p, struct arena *a, struct error *err)
 {
@@ -256,6 +262,7 @@ static enum status weigh(struct text_analyzer *t, const struct lexical_source *s
         }
         g->idf = lexical_idf(source->stats.chunks, g->df, p->plain);
         p->words_bound += g->weight * g->idf * (LEXICAL_K1 + 1);
+        p->words_hoped += g->weight * hoped_idf(source, p, g->df) * (LEXICAL_K1 + 1);
         if (g->df == 0 && g->may_be_misspelled && g->in_question && !p->plain) {
             enum status s = lexical_find_similar(t, source, p, g, a, err);
             if (s != STATUS_OK) {
@@ -267,11 +274,11 @@ static enum status weigh(struct text_analyzer *t, const struct lexical_source *s
     }
     for (size_t i = 0; i < p->n_grams; i++) {
         struct lexical_gram *g = &p->grams[i];
-        g->idf = lexical_idf(source->stats.chunks,
-                             source->gram_df(source->data, g->hash & (LEXICAL_GRAM_BUCKETS - 1)),
-                             p->plain);
+        uint64_t df = source->gram_df(source->data, g->hash & (LEXICAL_GRAM_BUCKETS - 1));
+        g->idf = lexical_idf(source->stats.chunks, df, p->plain);
         /* all function words: their weight is the same for all, and only the bound notices */
         p->grams_bound += g->weight * g->idf * (LEXICAL_K1 + 1);
+        p->grams_hoped += g->weight * hoped_idf(source, p, df) * (LEXICAL_K1 + 1);
     }
     return STATUS_OK;
 }

@@ -375,10 +375,10 @@ enum status lexical_rescore(struct text_analyzer *t, const struct lexical_source
     float sdm_bound = add_pairs(source, p, hits, lengths, pair_tf, kept);
     for (size_t i = 0; i < kept; i++) {
         struct lexical_hit *h = &hits[i];
-        float words = p->words_bound > 0 ? h->words / p->words_bound : 0;
+        float words = p->words_hoped > 0 ? h->words / p->words_hoped : 0;
         float sdm = sdm_bound > 0 ? h->sdm / sdm_bound : 0;
         float char4 = p->grams_bound > 0 ? h->char4 / p->grams_bound : 0;
-        float share = .5F * words + .5F * char4;
+        float share = .5F * words + .5F * (p->grams_hoped > 0 ? h->char4 / p->grams_hoped : 0);
         h->score = (LEXICAL_SDM_SHARE * sdm + LEXICAL_CHAR4_SHARE * char4 + bonus[i]) /
                    (LEXICAL_SDM_SHARE + LEXICAL_CHAR4_SHARE + LEXICAL_COVERAGE_SHARE +
                     LEXICAL_TITLE_SHARE);

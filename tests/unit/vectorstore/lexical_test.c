@@ -303,6 +303,46 @@ static void test_ranking(void **unused)
     memory_index_free(x);
 }
 
+/* The first document of a new house is asked for what it says: what it lacks ("how", "much", "may")
+ * does not drown what it has. */
+static void test_few_chunks(void **unused)
+{
+    (void)unused;
+    static const struct {
+        const char *question;
+        bool on_subject;
+    } rows[] = {
+        {"How much may a hotel room cost?", true},
+        {"How many days of paid leave does an employee have?", true},
+        {"Who must agree to trips by plane?", true},
+        {"What is the capital of France?", false},
+        {"How much does the soup cost in the canteen on Fridays?", false},
+        {"Who painted the Mona Lisa?", false},
+    };
+    struct memory_index *x = memory_index_new();
+    memory_index_add(x,
+                     STR("Every employee has 30 days of paid leave a year. Leave that is not taken "
+                         "by 31 March of the next year is lost."),
+                     STR("Leave policy"), "en");
+    memory_index_add(x,
+                     STR("Trips by train are booked in second class. Trips by plane need the "
+                         "agreement of the head of the department. Hotel rooms cost at most 120 "
+                         "euros a night."),
+                     STR("Travel"), "en");
+    memory_index_finish(x);
+    struct arena a;
+    arena_init(&a, (size_t)64 << 20);
+    for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
+        struct lexical_result r;
+        search(x, rows[i].question, &a, &r);
+        if ((r.upper_bound_share >= .2F) != rows[i].on_subject) {
+            fail_msg("%s: share %f", rows[i].question, (double)r.upper_bound_share);
+        }
+    }
+    arena_reset(&a);
+    memory_index_free(x);
+}
+
 /* The chunks found, by number, as "0 2". */
 static const char *found(struct memory_index *x, const char *text, const char *phrase,
                          const char *excluded, const char *in_title)
@@ -694,6 +734,7 @@ int main(void)
         cmocka_unit_test(test_passing_over_changes_nothing),
         cmocka_unit_test(test_hidden_words_do_not_show),
         cmocka_unit_test(test_ranking),
+        cmocka_unit_test(test_few_chunks),
         cmocka_unit_test(test_codes),
         cmocka_unit_test(test_edits),
         cmocka_unit_test(test_misspelled),
