@@ -33,6 +33,7 @@
 
 struct opening {
     struct chain *c;
+    bool follows;     /* the first record must, too */
     size_t good;      /* bytes of whole records */
     int64_t last;     /* number of the last record, whether or not it follows */
     struct error err; /* the first that does not */
@@ -47,8 +48,8 @@ static bool take_record(unsigned segment, struct str line, const struct audit_re
     if (o->err.code != STATUS_OK) {
         return true;
     }
-    if (r == NULL ||
-        (c->seq > 0 && (r->seq != c->seq + 1 || memcmp(r->prev, c->head, sizeof c->head) != 0))) {
+    if (r == NULL || ((o->follows || c->seq > 0) &&
+                      (r->seq != c->seq + 1 || memcmp(r->prev, c->head, sizeof c->head) != 0))) {
         (void)error_set(&o->err, STATUS_CORRUPT,
                         "the audit of tenant %s is damaged in %08u.log after record %" PRId64
                         " (%s): `carrel audit verify` says more",
@@ -86,6 +87,24 @@ static bool take_begin(unsigned segment, struct str line, const struct audit_rec
     return false;
 }
 
+/* The last file's first record does not hold: what is put back must follow the file before. */
+static enum status read_before(struct opening *o, struct error *err)
+{
+    struct chain *c = o->c;
+    struct opening before = {.c = c};
+    struct buf b;
+    size_t unused;
+    buf_init(&b, AUDIT_SEGMENT_BYTES_MAX);
+    enum status s = audit_segment_read(c->folder, c->segment - 1, &b, err);
+    if (s == STATUS_OK) {
+        (void)audit_walk_bytes(c->segment - 1, buf_view(&b), take_record, &before, &unused);
+        s = before.err.code == STATUS_OK ? STATUS_OK
+                                         : error_set(err, before.err.code, "%s", before.err.text);
+    }
+    buf_deinit(&b);
+    return s;
+}
+
 /* Reads the last file that has a record; *torn: bytes after the last whole one. o->err: its end
  * does not hold. */
 static enum status read_end(struct opening *o, const struct audit_segments *seg, size_t *torn,
@@ -113,6 +132,9 @@ static enum status read_end(struct opening *o, const struct audit_segments *seg,
     }
     c->size = o->good;
     *torn += rest;
+    if (s == STATUS_OK && c->seq == 0 && o->err.code != STATUS_OK && c->segment > seg->first) {
+        s = read_before(o, err);
+    }
     if (s == STATUS_OK && c->id[0] == '\0' && seg->first < c->segment) {
         buf_init(&b, AUDIT_SEGMENT_BYTES_MAX);
         s = audit_segment_read(c->folder, seg->first, &b, err);
@@ -167,7 +189,7 @@ static enum status open_payload(struct chain *c, const struct audit_policy *p, s
 static enum status restore_end(struct opening *o, struct buf *again, struct error *err)
 {
     struct chain *c = o->c;
-    struct opening more = {.c = c};
+    struct opening more = {.c = c, .follows = true};
     struct error broken = o->err;
     size_t torn = 0;
     int64_t last;

@@ -271,6 +271,45 @@ static void altered_later(void **state)
     assert_int_equal(file_remove_tree(home, &err), STATUS_OK);
 }
 
+static void altered_first(int fd, off_t size)
+{
+    (void)size;
+    assert_int_equal(pwrite(fd, "!", 1, 60), 1);
+}
+
+/* Nor is what stands before the lines that wait, were it the file's very first record: nothing of
+ * the file is cut away for them. */
+static void altered_at_the_front(void **state)
+{
+    (void)state;
+    for (int second = 0; second < 2; second++) {
+        char home[] = "/tmp/carrel-chain-XXXXXX";
+        const char *file = second ? "00000002.log" : "00000001.log";
+        char path[PATH_MAX];
+        struct chain c = {.fd = -1, .tenant = "main"};
+        struct error err;
+        assert_non_null(mkdtemp(home));
+        struct audit_policy p = {.home = home, .signer = signer_new(), .payload = AUDIT_KEEP};
+        assert_int_equal(write_some(&c, &p, 1), STATUS_OK);
+        while (second && c.size < AUDIT_SEGMENT_BYTES) {
+            assert_int_equal(write_some(&c, &p, 400), STATUS_OK);
+        }
+        chain_close(&c);
+        c = after_power_cut(home, &p, nothing);
+        off_t size = length(home, file);
+        (void)snprintf(path, sizeof path, "%s/tenants/main/audit/%s", home, file);
+        int fd = open(path, O_RDWR);
+        assert_true(fd >= 0 && size > 0);
+        altered_first(fd, size);
+        (void)close(fd);
+        assert_int_equal(chain_ready(&c, &p, &err), STATUS_CORRUPT);
+        assert_int_equal(length(home, file), size);
+        chain_close(&c);
+        (void)close(p.signer);
+        assert_int_equal(file_remove_tree(home, &err), STATUS_OK);
+    }
+}
+
 static void verify(const char *home, struct audit_report *r)
 {
     char folder[PATH_MAX], payload[PATH_MAX];
@@ -382,6 +421,7 @@ int main(void)
         cmocka_unit_test(tries_leave_nothing),
         cmocka_unit_test(power_cut),
         cmocka_unit_test(altered_later),
+        cmocka_unit_test(altered_at_the_front),
         cmocka_unit_test(kept_so_long),
         cmocka_unit_test(no_texts),
     };
