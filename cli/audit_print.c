@@ -126,7 +126,8 @@ void audit_print_report(const struct audit_report *r, bool json, bool anchored)
     if (r->older > 0) {
         (void)printf("  %s older than its anchor: it ends at record %" PRId64
                      ", and the anchor names record %" PRId64
-                     ". A backup was restored, or the end was cut off.\n",
+                     ". A backup was restored, or the end was cut off: from the files alone "
+                     "nobody can tell which.\n",
                      r->broken ? "It is also" : "What is there holds, and it is", r->head_seq,
                      r->older);
     }

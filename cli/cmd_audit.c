@@ -11,7 +11,6 @@
 #include "cli/command.h"
 #include "cli/term.h"
 
-#define ANCHORS_MAX 100000
 #define TAIL_DEFAULT 20
 
 struct place {
@@ -69,10 +68,24 @@ static enum status find_place(const struct options *o, struct place *p, struct e
 
 /* ---- verify ---- */
 
+static enum status more_room(struct audit_anchor **list, size_t n, size_t *room, struct error *err)
+{
+    if (n < *room) {
+        return STATUS_OK;
+    }
+    struct audit_anchor *more = realloc(*list, 2 * *room * sizeof **list);
+    if (more == NULL) {
+        return error_set(err, STATUS_NO_MEMORY, "out of memory");
+    }
+    *list = more;
+    *room *= 2;
+    return STATUS_OK;
+}
+
 static enum status read_anchors(const char *given, struct audit_anchor **out, size_t *n,
                                 struct error *err)
 {
-    struct audit_anchor *list = calloc(ANCHORS_MAX, sizeof *list);
+    struct audit_anchor *list = calloc(1, sizeof *list);
     struct buf b;
     enum status s = STATUS_OK;
     *n = 0;
@@ -93,11 +106,13 @@ static enum status read_anchors(const char *given, struct audit_anchor **out, si
         s = file_read(given, &b, err);
         s = s == STATUS_OK ? s : error_prefix(err, "--head %s", given);
     }
-    for (const char *at = b.ptr; s == STATUS_OK && *n < ANCHORS_MAX && at != NULL && *at != '\0';) {
-        const char *end = strchr(at, '\n');
-        struct str line = {at, end == NULL ? strlen(at) : (size_t)(end - at)};
-        *n += audit_anchor_read(line, &list[*n]);
-        at = end == NULL ? NULL : end + 1;
+    size_t room = 1;
+    for (const char *at = b.ptr, *stop = at + b.len; s == STATUS_OK && at < stop;) {
+        const char *end = memchr(at, '\n', (size_t)(stop - at));
+        struct str line = {at, (size_t)((end == NULL ? stop : end) - at)};
+        s = more_room(&list, *n, &room, err);
+        *n += s == STATUS_OK && audit_anchor_read(line, &list[*n]);
+        at = end == NULL ? stop : end + 1;
     }
     buf_deinit(&b);
     if (s == STATUS_OK && *n == 0) {

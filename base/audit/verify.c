@@ -35,9 +35,10 @@ struct checking {
     int64_t last_start;
     sqlite3 *db;
     struct buf text;
-    struct buf erased;  /* struct range: what erase records list */
-    size_t n_erased;    /* ranges, once they are sorted */
-    struct buf missing; /* struct range: rows that are not there */
+    const struct audit_anchor **anchors; /* by their numbers */
+    struct buf erased;                   /* struct range: what erase records list */
+    size_t n_erased;                     /* ranges, once they are sorted */
+    struct buf missing;                  /* struct range: rows that are not there */
     uint8_t keys[AUDIT_KEYS_MAX][SIGN_PUBLIC_BYTES];
     size_t n_keys;
     struct error failed;
@@ -316,13 +317,56 @@ static void check_missing(struct checking *c)
 
 /* ---- the chain ---- */
 
+static int by_seq(const void *a, const void *b)
+{
+    const struct audit_anchor *const *x = a, *const *y = b;
+    return ((*x)->seq > (*y)->seq) - ((*x)->seq < (*y)->seq);
+}
+
+static enum status sort_anchors(struct checking *c, struct error *err)
+{
+    size_t n = c->o->n_anchors;
+    if (n == 0) {
+        return STATUS_OK;
+    }
+    c->anchors = calloc(n, sizeof(const struct audit_anchor *));
+    if (c->anchors == NULL) {
+        return error_set(err, STATUS_NO_MEMORY, "out of memory");
+    }
+    for (size_t i = 0; i < n; i++) {
+        c->anchors[i] = &c->o->anchors[i];
+    }
+    qsort((void *)c->anchors, n, sizeof(const struct audit_anchor *), by_seq);
+    return STATUS_OK;
+}
+
+/* One file has the heads of all tenants' chains. */
+static bool of_tenant(const struct checking *c, const struct audit_anchor *a)
+{
+    return a->tenant[0] == '\0' || strcmp(a->tenant, c->r->tenant) == 0;
+}
+
+static bool of_chain(const struct checking *c, const struct audit_anchor *a)
+{
+    return of_tenant(c, a) && (a->chain[0] == '\0' || strcmp(a->chain, c->r->chain) == 0);
+}
+
 static void check_anchors(struct checking *c, int64_t seq, const uint8_t hash[SHA256_BYTES])
 {
-    for (size_t i = 0; i < c->o->n_anchors; i++) {
-        if (c->o->anchors[i].seq != seq) {
+    size_t low = 0, high = c->o->n_anchors;
+    while (low < high) {
+        size_t mid = (low + high) / 2;
+        if (c->anchors[mid]->seq < seq) {
+            low = mid + 1;
+        } else {
+            high = mid;
+        }
+    }
+    for (size_t i = low; i < c->o->n_anchors && c->anchors[i]->seq == seq; i++) {
+        if (!of_chain(c, c->anchors[i])) {
             continue;
         }
-        if (memcmp(c->o->anchors[i].hash, hash, SHA256_BYTES) != 0) {
+        if (memcmp(c->anchors[i]->hash, hash, SHA256_BYTES) != 0) {
             found(c, seq, "is not the record that the anchor names: the chain was rewritten");
         } else {
             c->r->anchored_seq = seq;
@@ -380,8 +424,8 @@ static bool visit(unsigned segment, struct str line, const struct audit_record *
     c->r->head_seq = r->seq;
     c->r->head_at_wall_ms = r->at_wall_ms;
     memcpy(c->r->head, r->hash, SHA256_BYTES);
-    check_anchors(c, r->seq, r->hash);
     by_type(c, r);
+    check_anchors(c, r->seq, r->hash);
     check_text(c, r);
     return c->failed.code == STATUS_OK;
 }
@@ -418,9 +462,17 @@ static void end_of_chain(struct checking *c)
         int64_t seq = (int64_t)(uintptr_t)value - 1;
         *(seq < c->last_start ? &c->r->interrupted : &c->r->unfinished) += 1;
     }
+    int64_t other = 0;
     for (size_t i = 0; i < c->o->n_anchors; i++) {
-        int64_t seq = c->o->anchors[i].seq;
-        c->r->older = seq > c->r->head_seq && seq > c->r->older ? seq : c->r->older;
+        const struct audit_anchor *a = c->anchors[i];
+        if (of_chain(c, a)) {
+            c->r->older = a->seq > c->r->head_seq ? a->seq : c->r->older;
+        } else if (of_tenant(c, a)) {
+            other = a->seq;
+        }
+    }
+    if (other > 0) {
+        found(c, other, "is what an anchor names of another chain of this tenant: it is not here");
     }
     check_missing(c);
     check_back(c);
@@ -444,8 +496,8 @@ enum status audit_verify(const struct audit_verify_options *o, struct audit_repo
     for (size_t i = 0; i < o->n_keys && i < AUDIT_KEYS_MAX; i++) {
         memcpy(c.keys[c.n_keys++], o->keys + i * SIGN_PUBLIC_BYTES, SIGN_PUBLIC_BYTES);
     }
-    enum status s = STATUS_OK;
-    if (o->payload != NULL && access(o->payload, F_OK) == 0) {
+    enum status s = sort_anchors(&c, err);
+    if (s == STATUS_OK && o->payload != NULL && access(o->payload, F_OK) == 0) {
         s = audit_payload_open(o->payload, DB_READONLY, &c.db, err);
     }
     if (s == STATUS_OK) {
@@ -462,6 +514,7 @@ enum status audit_verify(const struct audit_verify_options *o, struct audit_repo
         s = c.failed.code == STATUS_OK ? s : error_set(err, c.failed.code, "%s", c.failed.text);
     }
     db_close(c.db);
+    free((void *)c.anchors);
     map_deinit(&c.open);
     buf_deinit(&c.text);
     buf_deinit(&c.starts);
@@ -481,6 +534,17 @@ static bool after(struct str text, const char *what, struct str *rest)
     }
     *rest = (struct str){p + n, text.len - (size_t)(p - text.ptr) - n};
     return true;
+}
+
+static void named(struct str text, const char *key, char *out, size_t cap)
+{
+    struct str rest;
+    out[0] = '\0';
+    if (after(text, key, &rest)) {
+        const char *end = memchr(rest.ptr, '"', rest.len);
+        size_t n = end == NULL ? rest.len : (size_t)(end - rest.ptr);
+        copy(out, cap, (struct str){rest.ptr, n});
+    }
 }
 
 bool audit_anchor_read(struct str text, struct audit_anchor *out)
@@ -506,5 +570,7 @@ bool audit_anchor_read(struct str text, struct audit_anchor *out)
     memcpy(hex, hash.ptr, 64);
     hex[64] = '\0';
     out->seq = n;
+    named(text, "\"tenant\":\"", out->tenant, sizeof out->tenant);
+    named(text, "\"chain\":\"", out->chain, sizeof out->chain);
     return sha256_parse(hex, out->hash);
 }

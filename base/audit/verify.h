@@ -13,6 +13,7 @@
 struct audit_anchor { /* a head that was written down elsewhere */
     int64_t seq;
     uint8_t hash[SHA256_BYTES];
+    char chain[ID_CAP], tenant[65]; /* whose it is; "": it does not say, so this one's */
 };
 
 struct audit_verify_options {
@@ -20,8 +21,8 @@ struct audit_verify_options {
     const char *payload; /* tenants/<id>/payload.db; NULL: texts are not looked at */
     const uint8_t *keys; /* n_keys of SIGN_PUBLIC_BYTES; none: the chain's own */
     size_t n_keys;
-    const struct audit_box_key *open; /* the auditor's; NULL: sealed texts stay shut */
-    const struct audit_anchor *anchors;
+    const struct audit_box_key *open;   /* the auditor's; NULL: sealed texts stay shut */
+    const struct audit_anchor *anchors; /* in any order; those of other tenants are passed over */
     size_t n_anchors;
 };
 
@@ -56,7 +57,8 @@ const char *audit_verdict(const struct audit_report *r);
 /* STATUS_OK also when it is broken; a failure tells that nothing could be read. */
 enum status audit_verify(const struct audit_verify_options *o, struct audit_report *out,
                          struct error *err) MUST_CHECK;
-/* "12:<64 hex>", or a line as anchors have it (JSON with "seq" and "head"); false: neither. */
+/* "12:<64 hex>", or a line as anchors have it (JSON with "seq" and "head", and whose it is with
+ * "tenant" and "chain"); false: neither. */
 bool audit_anchor_read(struct str text, struct audit_anchor *out);
 
 #endif

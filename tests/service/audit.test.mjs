@@ -194,6 +194,11 @@ test("found out: a record altered, removed, swapped, put elsewhere, a file remov
   const withHead = forged(cut, ["--head", `${anchor.seq}:${anchor.head}`]);
   assert.equal(withHead.verdict, "older");
   assert.deepEqual([withHead.findings, withHead.anchor_beyond], [[], anchor.seq]);
+  // a long file of heads is read to its end, where the one stands that tells
+  const heads = join(dir, "heads");
+  const first = JSON.parse(lines()[0]);
+  writeFileSync(heads, `${first.seq}:${first.hash}\n`.repeat(100_001) + `${anchor.seq}:${anchor.head}\n`);
+  assert.equal(forged(cut, ["--head", heads]).verdict, "older");
   // a text
   const other = copy();
   execFileSync("node", ["-e", "0"]);

@@ -212,6 +212,41 @@ static void test_segment_gone(void **state)
     }
 }
 
+/* One file has the heads of every tenant: another's say nothing of this chain, and one of a chain
+ * that is no longer there says that. */
+static void test_anchors_of_several(void **state)
+{
+    static const char *const tenants[] = {"other", "main", "main"};
+    static const char *const chains[] = {"zzzzzzzzzzzzzzzzzzzzzzzzzz", chain_id,
+                                         "zzzzzzzzzzzzzzzzzzzzzzzzzz"};
+    struct audit_anchor list[3];
+    struct audit_report r;
+    struct made m;
+    (void)state;
+    usual(&m);
+    check(&m, &r);
+    for (size_t i = 0; i < 3; i++) {
+        struct buf line = fields();
+        char hex[SHA256_HEX_CAP];
+        sha256_hex(m.heads[i == 1 ? 4 : 5], hex);
+        buf_printf(&line, "{\"tenant\":\"%s\",\"chain\":\"%s\",\"seq\":4,\"head\":\"%s\",\"at\":5}",
+                   tenants[i], chains[i], hex);
+        assert_true(audit_anchor_read(buf_view(&line), &list[i]));
+        buf_deinit(&line);
+    }
+    struct audit_verify_options o = {.anchors = list, .n_anchors = 2};
+    check_with(&m, &o, &r);
+    assert_false(r.broken);
+    assert_int_equal(r.anchored_seq, 4);
+    list[0].seq = 4000;
+    check_with(&m, &o, &r);
+    assert_string_equal(audit_verdict(&r), "whole");
+    o.n_anchors = 3;
+    check_with(&m, &o, &r);
+    assert_true(r.broken);
+    end(&m);
+}
+
 /* A checkpoint of somebody who has no key but made one, and says so in the chain: whoever knows the
  * appliance's key sees it; who does not is told to compare. */
 static void test_forged_key(void **state)
@@ -419,11 +454,17 @@ static void test_forms(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_whole),      cmocka_unit_test(test_segment_gone),
-        cmocka_unit_test(test_forged_key), cmocka_unit_test(test_rewritten),
-        cmocka_unit_test(test_set_back),   cmocka_unit_test(test_many_starts),
-        cmocka_unit_test(test_texts),      cmocka_unit_test(test_sealed),
-        cmocka_unit_test(test_unfinished), cmocka_unit_test(test_forms),
+        cmocka_unit_test(test_anchors_of_several),
+        cmocka_unit_test(test_whole),
+        cmocka_unit_test(test_segment_gone),
+        cmocka_unit_test(test_forged_key),
+        cmocka_unit_test(test_rewritten),
+        cmocka_unit_test(test_set_back),
+        cmocka_unit_test(test_many_starts),
+        cmocka_unit_test(test_texts),
+        cmocka_unit_test(test_sealed),
+        cmocka_unit_test(test_unfinished),
+        cmocka_unit_test(test_forms),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
