@@ -86,7 +86,8 @@ enum status erasure_subject_begin(struct journal *j, const char *id,
 /* Without marks: it is about no subject. All in a. */
 enum status erasure_subject_get(struct journal *j, const char *id, struct arena *a,
                                 struct erasure_subject *out, struct error *err) MUST_CHECK;
-/* The items' paths no longer name the subject: their files are gone. */
+/* The items' paths no longer name the subject: their files are gone. Nor do the collections in
+ * what reading cost, as far as serve has not heard it yet. */
 enum status erasure_subject_mask(struct journal *j, const char *id, struct subject_set *set,
                                  const struct erasure_item *items, size_t n,
                                  struct error *err) MUST_CHECK;

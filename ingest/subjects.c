@@ -123,8 +123,8 @@ enum status erasure_subject_get(struct journal *j, const char *id, struct arena 
     return s;
 }
 
-enum status erasure_subject_mask(struct journal *j, const char *id, struct subject_set *set,
-                                 const struct erasure_item *items, size_t n, struct error *err)
+static enum status mask_items(struct journal *j, const char *id, struct subject_set *set,
+                              const struct erasure_item *items, size_t n, struct error *err)
 {
     sqlite3_stmt *st = NULL;
     enum status s = for_erasure(
@@ -142,4 +142,38 @@ enum status erasure_subject_mask(struct journal *j, const char *id, struct subje
     }
     (void)sqlite3_finalize(st);
     return s;
+}
+
+/* What reading cost waits for serve's books under the names of collections. */
+static enum status mask_worked(struct journal *j, struct subject_set *set, struct error *err)
+{
+    sqlite3_stmt *st = NULL;
+    sqlite3_stmt *change = NULL;
+    bool row = false;
+    enum status s = db_prepare(journal_db(j), "SELECT DISTINCT collection FROM worked", &st, err);
+    if (s == STATUS_OK) {
+        s = db_prepare(journal_db(j), "UPDATE worked SET collection=?2 WHERE collection=?1",
+                       &change, err);
+    }
+    while (s == STATUS_OK && (s = db_row(st, &row, err)) == STATUS_OK && row) {
+        struct str name = db_column(st, 0);
+        char masked[INGEST_PATH_MAX + 64];
+        if (subject_in(set, name)) {
+            size_t len = subject_masked(set, name, masked, sizeof masked);
+            (void)sqlite3_bind_text(change, 1, name.ptr, (int)name.len, SQLITE_TRANSIENT);
+            (void)sqlite3_bind_text(change, 2, masked, (int)len, SQLITE_TRANSIENT);
+            s = db_run(change, err);
+            db_reset(change);
+        }
+    }
+    (void)sqlite3_finalize(st);
+    (void)sqlite3_finalize(change);
+    return s;
+}
+
+enum status erasure_subject_mask(struct journal *j, const char *id, struct subject_set *set,
+                                 const struct erasure_item *items, size_t n, struct error *err)
+{
+    enum status s = mask_items(j, id, set, items, n, err);
+    return s == STATUS_OK ? mask_worked(j, set, err) : s;
 }

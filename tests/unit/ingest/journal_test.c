@@ -9,6 +9,7 @@
 #include "base/clock.h"
 #include "base/db.h"
 #include "base/file.h"
+#include "ingest/erasures.h"
 #include "ingest/journal.h"
 #include "tests/unit/ingest/place.h"
 
@@ -45,7 +46,8 @@ static struct file_row take_one(struct place *p)
 static void finish(struct place *p, const struct file_row *r)
 {
     static const uint8_t hash[SHA256_BYTES] = {1};
-    struct job_result result = {.hash = hash, .format = "txt", .title = "", .author = "", .language = "", .chunks = 3};
+    struct job_result result = {
+        .hash = hash, .format = "txt", .title = "", .author = "", .language = "", .chunks = 3};
     assert_int_equal(journal_done(p->j, r->id, r->wanted, &result, NULL), STATUS_OK);
 }
 
@@ -598,6 +600,35 @@ static void what_reading_cost(void **state)
     assert_int_equal(n, 0);
 }
 
+/* A collection called after somebody who is erased: what it cost stays, the name goes. */
+static void what_reading_cost_names_nobody(void **state)
+{
+    struct place *p = *state;
+    static const uint8_t key[KEYED_KEY_BYTES] = {7};
+    struct subject_mark mark;
+    struct journal_work *list;
+    size_t n;
+    static const char *const collections[] = {"erna-quast", "default", "erna-quast",
+                                              "2024 Erna Quast"};
+    for (size_t i = 0; i < 4; i++) {
+        struct file_row r = {.id = (int64_t)i + 1, .collection = collections[i]};
+        assert_int_equal(journal_worked(p->j, &r, true, 10, NULL), STATUS_OK);
+    }
+    assert_int_equal(subject_mark_make(key, STR("Erna Quast"), &mark, NULL), STATUS_OK);
+    struct subject_set *set = subject_set_new(key, &mark, 1);
+    assert_non_null(set);
+    assert_int_equal(erasure_subject_mask(p->j, "none", set, NULL, 0, NULL), STATUS_OK);
+    subject_set_free(set);
+    assert_int_equal(journal_worked_page(p->j, 0, 10, &p->arena, &list, &n, NULL), STATUS_OK);
+    assert_int_equal(n, 4);
+    for (size_t i = 0; i < n; i++) {
+        assert_null(strcasestr(list[i].collection, "quast"));
+        assert_int_equal(list[i].cpu_us, 10);
+    }
+    assert_string_equal(list[0].collection, "[...]");
+    assert_string_equal(list[1].collection, "default");
+}
+
 int main(void)
 {
 #define TEST(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
@@ -617,6 +648,7 @@ int main(void)
         TEST(a_move_does_not_wait_for_the_new_version),
         TEST(limits_hold_back_files_only),
         TEST(what_reading_cost),
+        TEST(what_reading_cost_names_nobody),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
