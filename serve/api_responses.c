@@ -10,6 +10,7 @@
 #include "serve/chat_record.h"
 #include "serve/chat_responses.h"
 #include "serve/conversations.h"
+#include "serve/file_search.h"
 #include "serve/http/jsonw.h"
 #include "serve/request.h"
 #include "serve/service.h"
@@ -153,30 +154,27 @@ static void on_matched(struct request *q, struct match *m)
 }
 
 /* To what the filters of file_search hold of. */
-static void narrow(struct request *q, struct responses *r)
+static void narrow(struct request *q, struct responses *r, const struct file_search *f)
 {
     struct match *m = arena_alloc(q->arena, sizeof *m);
-    const struct json *tools = jsonr_get(r->body, "tools");
     if (m == NULL) {
         api_out_of_memory(q);
         return;
     }
     m->filters = r->filters;
-    for (size_t i = 0; i < jsonr_len(tools); i++) {
-        const struct json *ids = jsonr_get(jsonr_at(tools, i), "vector_store_ids");
-        for (size_t k = 0; k < jsonr_len(ids); k++) {
-            struct str id = jsonr_str(jsonr_at(ids, k));
-            const char *name = id.ptr == NULL ? NULL : vector_store_collection(id, q->arena);
-            if (name == NULL || m->n_collections == MATCH_COLLECTIONS_MAX) {
-                api_error(q, 400, "tools", "invalid",
-                          "tools: vector_store_ids must be at most 32 ids of vector stores");
-                return;
-            }
-            m->collections[m->n_collections++] = name;
-        }
-    }
-    q->op = r;
+    m->n_collections = f->n;
+    memcpy(m->collections, f->collections, f->n * sizeof f->collections[0]);
     match_run(q, m, on_matched);
+}
+
+static void on_stores(struct request *q, struct file_search *f)
+{
+    struct responses *r = q->op;
+    if (r->filters != NULL) {
+        narrow(q, r, f);
+    } else {
+        begin(q, r);
+    }
 }
 
 bool api_responses_check(struct request *q, const struct json *body)
@@ -213,10 +211,16 @@ static void on_json(struct request *q, const struct json *body)
         return;
     }
     r->store = r->store && q->serve->settings->responses.keep_days > 0;
-    if (r->filters != NULL) {
-        narrow(q, r);
+    q->op = r;
+    struct file_search *f = arena_alloc(q->arena, sizeof *f);
+    if (f == NULL) {
+        api_out_of_memory(q);
+    } else if (file_search_read(body, q->arena, f, &err) != STATUS_OK) {
+        api_error(q, 400, "tools", "invalid", err.text);
+    } else if (f->n == 0) {
+        on_stores(q, f);
     } else {
-        begin(q, r);
+        file_search_use(q, f, on_stores);
     }
 }
 
