@@ -114,6 +114,8 @@ static enum status open_http(struct serve *s, struct error *err)
         .max_body_bytes = (size_t)set->http.max_body_bytes,
         .header_timeout_ms = set->http.header_timeout_ms,
         .idle_timeout_ms = set->http.idle_timeout_ms,
+        .body_rate = (uint64_t)set->http.body_rate,
+        .body_grace_ms = set->http.body_grace_ms,
         .request_timeout_ms = set->http.request_timeout_ms,
         .compress_above = (size_t)set->http.compress_above,
         .max_connections = (size_t)set->http.max_connections,

@@ -66,6 +66,11 @@ const struct setting settings_schema[] = {
     ROW("http.idle_timeout", DURATION, http.idle_timeout_ms, SECOND, HOUR, "60s",
         "A connection without a request in flight, or a body that stands still, is closed after "
         "this."),
+    ROW("http.body_rate", SIZE, http.body_rate, 0, MIB, "256",
+        "The body of a request must bring so many bytes a second on average, once body_grace is "
+        "over; slower is answered 408. 0: no such bound."),
+    ROW("http.body_grace", DURATION, http.body_grace_ms, SECOND, HOUR, "30s",
+        "For so long a body may come as slowly as it likes (idle_timeout apart)."),
     ROW("http.request_timeout", DURATION, http.request_timeout_ms, SECOND, 24 * HOUR, "300s",
         "Longest life of one request, streamed answers included."),
     ROW("http.shutdown_grace", DURATION, http.shutdown_grace_ms, 0, 600 * SECOND, "5s",

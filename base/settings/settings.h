@@ -94,6 +94,7 @@ struct settings {
         const char *tls_certificate, *tls_key; /* PEM files, "" : none */
         int64_t max_header_bytes, max_body_bytes, max_upload_bytes;
         int64_t header_timeout_ms, idle_timeout_ms, request_timeout_ms, shutdown_grace_ms;
+        int64_t body_rate, body_grace_ms; /* bytes a second, from then on */
         int64_t max_connections, max_connections_per_address;
         int64_t max_requests_in_flight, max_requests_in_flight_per_address;
         int64_t requests_per_minute; /* a key */

@@ -161,6 +161,7 @@ static bool deliver(struct http_conn *c)
     buf_consume(&c->in, took);
     if (took < n && r->body_state == BODY_WANTED) {
         r->body_state = BODY_PAUSED;
+        r->paused_ms = clock_monotonic_ms();
     }
     return took > 0;
 }

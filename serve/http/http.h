@@ -28,6 +28,10 @@
 struct http_limits {
     size_t max_head_bytes, max_body_bytes;
     int64_t header_timeout_ms, idle_timeout_ms, request_timeout_ms;
+    /* A body must bring so many bytes a second on average once the grace is over, else 408; time in
+     * which its handler takes none is not counted. 0: no bound. */
+    uint64_t body_rate;
+    int64_t body_grace_ms;
     size_t max_connections, max_connections_per_address;
     size_t max_requests_in_flight, max_requests_in_flight_per_address;
     int64_t shutdown_grace_ms; /* requests in flight may finish within it; then they are ended */
@@ -100,6 +104,7 @@ struct http_request {
     unsigned refs;
     struct buf body;
     size_t body_max, body_seen;
+    int64_t body_since_ms, paused_ms; /* it is waited for since then, pauses taken off */
     void (*on_collected)(struct http_request *r, struct str body);
     enum { BODY_UNASKED, BODY_WANTED, BODY_PAUSED, BODY_COMPLETE } body_state;
     enum { ANSWER_NONE, ANSWER_STREAM, ANSWER_KEPT, ANSWER_KEPT_STREAM, ANSWER_OVER } answer;

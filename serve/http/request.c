@@ -199,7 +199,7 @@ static void want_body(struct http_request *r, size_t max)
     } else {
         say_continue(r);
         r->body_state = BODY_WANTED;
-        r->conn->read_ms = clock_monotonic_ms();
+        r->conn->read_ms = r->body_since_ms = clock_monotonic_ms();
         conn_kick(r->conn);
     }
 }
@@ -225,6 +225,7 @@ void http_body_resume(struct http_request *r)
     if (r->conn != NULL && r->body_state == BODY_PAUSED) {
         r->body_state = BODY_WANTED;
         r->conn->read_ms = clock_monotonic_ms();
+        r->body_since_ms += r->conn->read_ms - r->paused_ms;
         conn_kick(r->conn);
     }
 }

@@ -55,6 +55,15 @@ void server_conn_gone(struct http_server *s)
 #define QUIET_MS 2000
 #define STOP_MS 1000 /* for last words */
 
+/* A byte now and then is never idle: it would hold its request for as long as one may live. */
+static bool body_crawls(const struct http_request *r, int64_t now)
+{
+    const struct http_limits *l = &r->server->limits;
+    int64_t waited = now - r->body_since_ms;
+    return l->body_rate > 0 && waited > l->body_grace_ms &&
+           r->body_seen < l->body_rate * (uint64_t)waited / 1000;
+}
+
 static void check_request(struct http_conn *c, int64_t now)
 {
     struct http_request *r = c->request;
@@ -64,6 +73,9 @@ static void check_request(struct http_conn *c, int64_t now)
     } else if (r->body_state == BODY_WANTED && now - c->read_ms > idle) {
         request_fail(r, 408, "invalid_request_error",
                      "The body of the request stood still too long.");
+    } else if (r->body_state == BODY_WANTED && body_crawls(r, now)) {
+        request_fail(r, 408, "invalid_request_error",
+                     "The body of the request comes too slowly.");
     } else if (c->queued > 0 && now - c->write_ms > idle) {
         conn_close(c);
     }

@@ -240,6 +240,35 @@ test("slow-loris, half-open and silent connections are timed out", async () => {
   assert.ok(idle.ended, "an idle kept connection");
 });
 
+test("a body that comes a byte at a time is refused after the grace; a slow one is not", { timeout: 60_000 }, async () => {
+  const slow = await startServe({ config: "http:\n  requests_per_minute: 0\n  idle_timeout: 2s\n  body_rate: 1KiB\n  body_grace: 2s\n" });
+  try {
+    const key = `Authorization: Bearer ${slow.key}\r\n`;
+    const timed = async (head, piece, every, n) => {
+      const t0 = Date.now();
+      const r = await raw(slow.port, [`${head}Host: localhost\r\n${key}`, ...Array.from({ length: n }, () => [piece, every]).flat()], { wait: 20_000 });
+      return { ...r, ms: Date.now() - t0 };
+    };
+    // the first of the pieces ends the head
+    const json = (length) => `POST /api/search HTTP/1.1\r\nConnection: close\r\nContent-Type: application/json\r\n${length}`;
+    for (const [name, head, piece] of [
+      ["sized", json("Content-Length: 5000\r\n"), "\r\n"],
+      ["in chunks", json("Transfer-Encoding: chunked\r\n"), "\r\n1\r\n "],
+      ["streamed to the disk", "POST /v1/files HTTP/1.1\r\nConnection: close\r\nContent-Type: multipart/form-data; boundary=x\r\nContent-Length: 5000\r\n", "\r\n"],
+    ]) {
+      const r = await timed(head, piece, 100, 100);
+      assert.equal(r.status, 408, `${name}: ${r.text.slice(0, 300)}`);
+      assert.match(r.text, /comes too slowly/, name);
+      assert.ok(r.ms > 1900 && r.ms < 8000, `${name}: after ${r.ms} ms`);
+    }
+    const r = await timed(json("Content-Length: 8198\r\n"), "\r\n" + " ".repeat(198), 100, 41);
+    assert.ok(r.ms > 3500, `it took ${r.ms} ms`);
+    assert.equal(r.status, 400, "spaces are no question, but they were waited for");
+  } finally {
+    assert.deepEqual(await slow.stop(), { code: 0, signal: null }, slow.log.slice(-3000));
+  }
+});
+
 test("clients that vanish leave nothing behind", async () => {
   for (let i = 0; i < 50; i++) {
     const socket = connect(s.port, "127.0.0.1");
