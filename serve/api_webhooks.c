@@ -460,8 +460,15 @@ static enum status secret_work(sqlite3 *db, struct hook_op *op, struct error *er
     return s;
 }
 
-static void replace_secret(struct request *q, int64_t hours)
+static void on_secret(struct request *q, const struct json *body)
 {
+    struct error err;
+    int64_t hours;
+    if (jsonr_int(body, "old_hours", 0, SECRET_HOURS_MAX, SECRET_HOURS, &hours, &err) !=
+        STATUS_OK) {
+        api_fail(q, &err);
+        return;
+    }
     const char *id = api_id(q, 0);
     struct hook_op *op = id == NULL ? NULL : op_new(q);
     if (op != NULL) {
@@ -472,25 +479,7 @@ static void replace_secret(struct request *q, int64_t hours)
     }
 }
 
-static void on_secret(struct request *q, const struct json *body)
-{
-    struct error err;
-    int64_t hours;
-    if (jsonr_int(body, "old_hours", 0, SECRET_HOURS_MAX, SECRET_HOURS, &hours, &err) !=
-        STATUS_OK) {
-        api_fail(q, &err);
-        return;
-    }
-    replace_secret(q, hours);
-}
-
 void api_webhook_secret(struct request *q)
 {
-    struct str length = http_head_get(q->http->head, "content-length");
-    bool chunked = http_head_get(q->http->head, "transfer-encoding").len > 0;
-    if (!chunked && (length.len == 0 || str_eq(length, STR("0")))) {
-        replace_secret(q, SECRET_HOURS);
-    } else {
-        api_read_json(q, on_secret);
-    }
+    api_read_json(q, on_secret);
 }
