@@ -60,11 +60,13 @@ static void print_report(const json_t *r)
 {
     const json_t *totals = json_object_get(r, "totals");
     const json_t *advice = json_object_get(r, "advice");
-    (void)printf("%s, tenant %s: %.0f requests, %s %s (%s elsewhere, of it %s estimated; %s storage)\n",
-                 json_string_value(json_object_get(r, "month")),
-                 json_string_value(json_object_get(r, "tenant")), number(totals, "requests"),
-                 money(totals, "all_micro").text, json_string_value(json_object_get(r, "currency")),
-                 money(totals, "external_micro").text, money(totals, "estimated_micro").text, money(totals, "storage_micro").text);
+    (void)printf(
+        "%s, tenant %s: %.0f requests, %s %s (%s elsewhere, of it %s estimated; %s storage)\n",
+        json_string_value(json_object_get(r, "month")),
+        json_string_value(json_object_get(r, "tenant")), number(totals, "requests"),
+        money(totals, "all_micro").text, json_string_value(json_object_get(r, "currency")),
+        money(totals, "external_micro").text, money(totals, "estimated_micro").text,
+        money(totals, "storage_micro").text);
     print_capacity(json_object_get(r, "capacity"));
     print_group(json_object_get(r, "teams"), "team", "team");
     print_group(json_object_get(r, "users"), "user", "name");

@@ -180,7 +180,8 @@ static void set_first(struct chat *c, Ge__ChatReply *reply, struct first *f)
     set_masks(c, reply, f);
     reply->engine = (char *)(uintptr_t)d.name;
     reply->model = (char *)(uintptr_t)d.model;
-    reply->model_sha256 = d.sha256 == NULL || d.sha256[0] == '\0' ? NULL : (char *)(uintptr_t)d.sha256;
+    reply->model_sha256 =
+        d.sha256 == NULL || d.sha256[0] == '\0' ? NULL : (char *)(uintptr_t)d.sha256;
 }
 
 /* In every reply: a caller that leaves knows what was spent for it until then. */
@@ -190,8 +191,7 @@ static void set_spent(struct chat *c, Ge__ChatReply *reply)
     uint32_t written = c->before.guessed_completion + c->spent.guessed_completion;
     if (read > 0 || written > 0) {
         ge__elsewhere__init(&c->elsewhere);
-        c->elsewhere.model =
-            (char *)(uintptr_t)c->owner->svc->settings->generate.upstream.model;
+        c->elsewhere.model = (char *)(uintptr_t)c->owner->svc->settings->generate.upstream.model;
         c->elsewhere.tokens_read = read;
         c->elsewhere.tokens_written = written;
         reply->elsewhere = &c->elsewhere;
@@ -536,9 +536,13 @@ static struct arena *room_of(void *data)
     return &c->arena;
 }
 
-static const struct engine_sink sink = {
-    .text = on_text, .call = on_call, .finish = on_finish, .given = on_given,
-    .spent = on_spent, .leaves = on_leaves, .room = room_of};
+static const struct engine_sink sink = {.text = on_text,
+                                        .call = on_call,
+                                        .finish = on_finish,
+                                        .given = on_given,
+                                        .spent = on_spent,
+                                        .leaves = on_leaves,
+                                        .room = room_of};
 
 void chat_on_cancel(struct rpc_call *call)
 {

@@ -26,9 +26,9 @@ struct engine_description {
 struct engine_result {
     struct error error;        /* code STATUS_OK when the answer is complete */
     const char *finish_reason; /* "stop", "length", "refused", "tool_calls"; static */
-    const char *stop;          /* the stop string that has come, of the request; NULL: none is known of */
+    const char *stop; /* the stop string that has come, of the request; NULL: none is known of */
     const char *note;          /* for the asker; borrowed during finish; NULL: none */
-    const char *version;       /* of the model, as an upstream told; borrowed during finish; NULL: none */
+    const char *version; /* of the model, as an upstream told; borrowed during finish; NULL: none */
     bool refused;
     /* Engines that know their citations say so, and their text is passed on untouched; the others write [n]
      * marks, which generate/cite.h turns into citations. */

@@ -38,8 +38,7 @@ static size_t find_blocker(const struct route_request *r, const struct route_pol
     return worst;
 }
 
-static void say(struct route *out, enum route_verdict verdict, const char *rule,
-                const char *reason)
+static void say(struct route *out, enum route_verdict verdict, const char *rule, const char *reason)
 {
     out->verdict = verdict;
     out->rule = rule;
@@ -128,8 +127,8 @@ void route_decide(const struct route_request *request, const struct route_policy
     }
     out->model = here; /* should the prompt have to stay */
     if (!configured) {
-        say(out, request->engine == ROUTE_ENGINE_UPSTREAM ? ROUTE_REFUSE : ROUTE_LOCAL, "no-upstream",
-            "no upstream is configured (generate.upstream.url)");
+        say(out, request->engine == ROUTE_ENGINE_UPSTREAM ? ROUTE_REFUSE : ROUTE_LOCAL,
+            "no-upstream", "no upstream is configured (generate.upstream.url)");
     } else if (policy->unready != NULL) {
         out->held_back = true;
         (void)snprintf(out->reason, sizeof out->reason, "the upstream cannot be used: %.180s",

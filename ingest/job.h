@@ -69,10 +69,10 @@ struct job {
     struct arena arena;
     struct effort effort; /* processor time of this attempt, */
     int64_t cpu_us;       /* as it is written down */
-    uint64_t charged;   /* bytes of its original */
-    bool leaves;        /* nothing of it is read: job_begin has it removed */
-    bool large;         /* for turns.h; counted in in->active_large, its bytes in active_bytes */
-    uint64_t extracted; /* bytes counted in in->extracted_bytes */
+    uint64_t charged;     /* bytes of its original */
+    bool leaves;          /* nothing of it is read: job_begin has it removed */
+    bool large;           /* for turns.h; counted in in->active_large, its bytes in active_bytes */
+    uint64_t extracted;   /* bytes counted in in->extracted_bytes */
     struct error err;
     bool cancelled;
     bool in_lane; /* a lane works on it: freed only afterwards */

@@ -49,7 +49,8 @@ static void on_removed(struct rpc_request *r, const struct error *err, void *dat
     if (j->row.op == FILE_OP_TRASH) {
         j->phase = JOB_TRASH;
         j->in_lane = true;
-        if (lane_submit_for(&j->t->in->work, &j->effort, trash_work, trash_done, j, &j->err) != STATUS_OK) {
+        if (lane_submit_for(&j->t->in->work, &j->effort, trash_work, trash_done, j, &j->err) !=
+            STATUS_OK) {
             j->in_lane = false;
             job_finish(j, OUTCOME_HELD);
         }

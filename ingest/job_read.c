@@ -202,7 +202,8 @@ enum status job_snapshot(struct job *j)
 {
     j->phase = JOB_SNAPSHOT;
     j->in_lane = true;
-    enum status s = lane_submit_for(&j->t->in->work, &j->effort, snapshot_work, snapshot_done, j, &j->err);
+    enum status s =
+        lane_submit_for(&j->t->in->work, &j->effort, snapshot_work, snapshot_done, j, &j->err);
     j->in_lane = s == STATUS_OK;
     return s;
 }
@@ -245,7 +246,8 @@ void job_chunk(struct job *j)
 {
     j->phase = JOB_CHUNK;
     j->in_lane = true;
-    if (lane_submit_for(&j->t->in->work, &j->effort, chunk_work, chunk_done, j, &j->err) != STATUS_OK) {
+    if (lane_submit_for(&j->t->in->work, &j->effort, chunk_work, chunk_done, j, &j->err) !=
+        STATUS_OK) {
         j->in_lane = false;
         job_finish(j, OUTCOME_HELD);
     }

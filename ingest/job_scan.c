@@ -109,7 +109,8 @@ static void add_done(struct journal_op *op)
         found_end(j);
     } else {
         j->in_lane = true;
-        if (lane_submit_for(&j->t->in->work, &j->effort, move_work, move_done, j, &j->err) != STATUS_OK) {
+        if (lane_submit_for(&j->t->in->work, &j->effort, move_work, move_done, j, &j->err) !=
+            STATUS_OK) {
             j->in_lane = false;
             job_finish(j, OUTCOME_HELD);
         }
@@ -190,7 +191,8 @@ static void allowed_done(struct journal_op *op)
         job_look_up(j);
     } else {
         j->in_lane = true;
-        if (lane_submit_for(&j->t->in->scanner, &j->effort, scan_work, scan_done, j, &j->err) != STATUS_OK) {
+        if (lane_submit_for(&j->t->in->scanner, &j->effort, scan_work, scan_done, j, &j->err) !=
+            STATUS_OK) {
             j->in_lane = false;
             job_finish(j, OUTCOME_HELD);
         }

@@ -393,7 +393,8 @@ void job_want_bytes(struct job *j)
     } else {
         j->in_lane = true;
         spool_hold(j->spooled.spool);
-        if (lane_submit_for(&j->t->in->work, &j->effort, copy_work, copy_done, j, &j->err) != STATUS_OK) {
+        if (lane_submit_for(&j->t->in->work, &j->effort, copy_work, copy_done, j, &j->err) !=
+            STATUS_OK) {
             spool_release(j->spooled.spool);
             j->in_lane = false;
             job_finish(j, OUTCOME_HELD);

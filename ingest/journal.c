@@ -73,13 +73,15 @@ static const struct db_migration migrations[] = {
         "CREATE INDEX files_hash ON files(hash) WHERE hash IS NOT NULL;"},
     {9, "ALTER TABLE files ADD COLUMN cut TEXT;"}, /* the pipeline it was put with */
     /* quarantine.c. moved: to quarantine/<tenant>/<id>/ */
-    {10, "CREATE TABLE quarantine(id TEXT PRIMARY KEY, document TEXT NOT NULL, path BLOB NOT NULL,"
-        " name TEXT NOT NULL, hash BLOB NOT NULL, size INTEGER NOT NULL, found_ms INTEGER NOT NULL,"
-        " moved INTEGER NOT NULL, released_ms INTEGER, released_by TEXT NOT NULL)"
-        " STRICT, WITHOUT ROWID;"
-        "CREATE INDEX quarantine_hash ON quarantine(hash);"
-        "CREATE INDEX quarantine_document ON quarantine(document);"},
-    /* journal_events.c. told: the content of which it was said last that it is ready; kind: 1 ready, 2 failed */
+    {10,
+     "CREATE TABLE quarantine(id TEXT PRIMARY KEY, document TEXT NOT NULL, path BLOB NOT NULL,"
+     " name TEXT NOT NULL, hash BLOB NOT NULL, size INTEGER NOT NULL, found_ms INTEGER NOT NULL,"
+     " moved INTEGER NOT NULL, released_ms INTEGER, released_by TEXT NOT NULL)"
+     " STRICT, WITHOUT ROWID;"
+     "CREATE INDEX quarantine_hash ON quarantine(hash);"
+     "CREATE INDEX quarantine_document ON quarantine(document);"},
+    /* journal_events.c. told: the content of which it was said last that it is ready; kind: 1
+       ready, 2 failed */
     {11, "ALTER TABLE files ADD COLUMN told BLOB;"
          "UPDATE files SET told=hash WHERE state=1;"
          "CREATE TABLE events(seq INTEGER PRIMARY KEY AUTOINCREMENT, kind INTEGER NOT NULL,"

@@ -150,7 +150,7 @@
     X(cut_page,                                                                                    \
       "SELECT " ROW_COLUMNS " FROM files WHERE id>?1 AND " CUT_OTHERWISE " ORDER BY id LIMIT ?2")  \
     X(cut_done, "UPDATE files SET cut=?3,chunks=?4 WHERE id=?1 AND wanted=?2 AND state=1")         \
-    X(events, "SELECT seq,kind,at_ms,document FROM events WHERE seq>?1 ORDER BY seq LIMIT ?2")      \
+    X(events, "SELECT seq,kind,at_ms,document FROM events WHERE seq>?1 ORDER BY seq LIMIT ?2")     \
     X(events_last, "SELECT seq FROM sqlite_sequence WHERE name='events'")                          \
     X(seen, "INSERT OR IGNORE INTO temp.stored(document) VALUES(?1)")
 

@@ -137,7 +137,8 @@ static enum status send_original(struct job *j)
         read_work(j);
     } else if (j->piece_len == 0 && j->piece_err.code == STATUS_OK) {
         j->in_lane = true;
-        enum status busy = lane_submit_for(&j->t->in->work, &j->effort, read_work, read_done, j, &j->err);
+        enum status busy =
+            lane_submit_for(&j->t->in->work, &j->effort, read_work, read_done, j, &j->err);
         j->in_lane = busy == STATUS_OK;
         return busy == STATUS_OK ? STATUS_BUSY : STATUS_NO_MEMORY;
     }

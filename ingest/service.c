@@ -15,10 +15,10 @@
 #include "ingest/erase.h"
 #include "ingest/migrate.h"
 #include "ingest/progress.h"
-#include "ingest/stored.h"
-#include "ingest/worked.h"
 #include "ingest/queue.h"
 #include "ingest/sources.h"
+#include "ingest/stored.h"
+#include "ingest/worked.h"
 
 #define TICK_MS 500
 #define WORK_WIDTH 3

@@ -193,11 +193,11 @@ static enum status drop_collections(sqlite3 *db, struct forgetting *f, struct er
                                       "DELETE FROM worked_days WHERE collection = ?1"};
     sqlite3_stmt *st = NULL;
     bool row = false;
-    enum status s = db_prepare(
-        db,
-        "SELECT collection FROM stored_days UNION SELECT collection FROM found_days"
-        " UNION SELECT collection FROM worked_days",
-        &st, err);
+    enum status s =
+        db_prepare(db,
+                   "SELECT collection FROM stored_days UNION SELECT collection FROM found_days"
+                   " UNION SELECT collection FROM worked_days",
+                   &st, err);
     while (s == STATUS_OK && (s = db_row(st, &row, err)) == STATUS_OK && row) {
         bool named = false;
         s = answers_named_in(f->subjects, db_column(st, 0), &named, err);

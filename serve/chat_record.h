@@ -16,7 +16,8 @@ void chat_record(struct chat *c, const char *outcome, void (*then)(struct chat *
 void chat_writing(struct chat *c);
 void chat_written(struct chat *c, const struct error *err);
 
-/* A reply that names the route: which way by which rule, and what was masked of a prompt that left. */
+/* A reply that names the route: which way by which rule, and what was masked of a prompt that left.
+ */
 void chat_note_route(struct chat *c, const Ge__ChatReply *m);
 
 /* In the request's arena; NULL: too long, or out of memory. */

@@ -184,8 +184,8 @@ struct rpc_options {
     uint32_t priority;       /* 0 interactive, 1 background */
     bool wait_for_ready;     /* wait for the peer until the deadline instead of failing at once while it
                                 is known to be down */
-    struct effort *effort;   /* on whose behalf: gets the time that the callee tells, and is entered in
-                                the callbacks; may end before the call. NULL: nobody's */
+    struct effort *effort;   /* on whose behalf: gets the time that the callee tells, and is entered
+                                in   the callbacks; may end before the call. NULL: nobody's */
 };
 
 struct rpc_callbacks {

@@ -452,8 +452,8 @@ static enum status clear_stale(const char *path, const char *name, struct error 
     memcpy(to.sun_path, path, strlen(path) + 1);
     int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
     /* EAGAIN: somebody listens, and more wait already than he lets in */
-    bool answers = fd >= 0 && (connect(fd, (const struct sockaddr *)&to, sizeof to) == 0 ||
-                               errno == EAGAIN);
+    bool answers =
+        fd >= 0 && (connect(fd, (const struct sockaddr *)&to, sizeof to) == 0 || errno == EAGAIN);
     if (fd >= 0) {
         (void)close(fd);
     }

@@ -365,9 +365,10 @@ const struct setting settings_schema[] = {
     TEXT("audit.auditor_key", audit.auditor_key, "",
          "Public key of the auditor, 64 hexadecimal digits, for payload: encrypted; `carrel audit "
          "key` makes a pair."),
-    ONE_OF("audit.conversations", ENUM, audit.conversations, "keep|erase", "keep",
-           "When somebody's kept conversations are erased, the audit's texts of these questions and "
-           "answers stay, or go with them, which the chain tells."),
+    ONE_OF(
+        "audit.conversations", ENUM, audit.conversations, "keep|erase", "keep",
+        "When somebody's kept conversations are erased, the audit's texts of these questions and "
+        "answers stay, or go with them, which the chain tells."),
     ROW("audit.keep_days", INT, audit.keep_days, 0, 36500, "0",
         "The audit's texts are erased after so many days, which the chain tells; 0: never."),
     ROW("audit.checkpoint", DURATION, audit.checkpoint_ms, 100, HOUR, "10s",

@@ -98,8 +98,7 @@ static enum status open_backend(struct runner *r, struct error *err)
                          "needs %.1f GiB of %.1f GiB for %u users at %u tokens: lower "
                          "generate.users or generate.context, or keep keys and values as q8_0 "
                          "(generate.kv_type; carrel model plan)",
-                         (double)p.total * 0x1p-30, (double)memory * 0x1p-30, p.users,
-                         p.context);
+                         (double)p.total * 0x1p-30, (double)memory * 0x1p-30, p.users, p.context);
     }
     where.device = BACKEND_CPU;
     return backend_open(r->model, &where, &r->backend, err);

@@ -79,8 +79,8 @@ struct runner_task { /* the caller's, untouched by it from submit until it is to
 
 struct runner_status {
     enum runner_state state;
-    char detail[256]; /* why it failed, or what runs */
-    char model[160];  /* "name (sha256 prefix, kernels)"; the name alone before */
+    char detail[256];            /* why it failed, or what runs */
+    char model[160];             /* "name (sha256 prefix, kernels)"; the name alone before */
     char sha256[SHA256_HEX_CAP]; /* of its file; "" before */
     uint32_t active, waiting, pages, pages_free, pages_kept;
     uint64_t tokens_read, tokens_written, tokens_shared, passes;

@@ -35,9 +35,9 @@ struct openai_piece {
     bool done;                  /* "[DONE]" */
     struct buf *text;           /* the delta's text is appended here */
     struct openai_calls *calls; /* the delta's calls are added here; NULL: passed over */
-    char *version; /* OPENAI_VERSION_CAP, "" at first: the model that answers, as it calls itself, and
-                      its system_fingerprint; NULL: passed over */
-    const char *finish_reason;  /* static: "stop", "length", "tool_calls"; NULL: not yet */
+    char *version; /* OPENAI_VERSION_CAP, "" at first: the model that answers, as it calls itself,
+                      and its system_fingerprint; NULL: passed over */
+    const char *finish_reason; /* static: "stop", "length", "tool_calls"; NULL: not yet */
     uint32_t prompt_tokens, completion_tokens; /* 0: not said */
 };
 

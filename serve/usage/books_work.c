@@ -46,12 +46,12 @@ static enum status enter_all(sqlite3 *db, const struct books_working *b, struct 
 {
     sqlite3_stmt *used = NULL;
     sqlite3_stmt *worked = NULL;
-    enum status s =
-        db_prepare(db,
-                   "INSERT INTO used_days VALUES(?1, ?2, ?3, ?4, ?5, 0, 0, 0, 0, ?6, 0, 0, ?7, 0, 0)"
-                   " ON CONFLICT DO UPDATE SET cpu_us = cpu_us + excluded.cpu_us,"
-                   " micro = micro + excluded.micro",
-                   &used, err);
+    enum status s = db_prepare(
+        db,
+        "INSERT INTO used_days VALUES(?1, ?2, ?3, ?4, ?5, 0, 0, 0, 0, ?6, 0, 0, ?7, 0, 0)"
+        " ON CONFLICT DO UPDATE SET cpu_us = cpu_us + excluded.cpu_us,"
+        " micro = micro + excluded.micro",
+        &used, err);
     if (s == STATUS_OK) {
         s = db_prepare(db,
                        "INSERT INTO worked_days VALUES(?1, ?2, ?3, ?4, ?5)"

@@ -53,11 +53,11 @@ struct cost prices_cost(const struct prices *p, const struct usage *u)
         of_million(u->prompt_tokens, prompt) + of_million(u->completion_tokens, completion);
     int64_t here = of_million(u->embedding_tokens, p->embedding) +
                    of_million(u->cpu_us, p->cpu_second) + of_million(u->gpu_us, p->gpu_second);
-    int64_t guessed = of_million(u->guessed_prompt, prompt) +
-                      of_million(u->guessed_completion, completion);
+    int64_t guessed =
+        of_million(u->guessed_prompt, prompt) + of_million(u->guessed_completion, completion);
     return (struct cost){.micro = tokens + here,
                          .external = u->external ? tokens : 0,
-                         .guessed = !u->external        ? 0
+                         .guessed = !u->external       ? 0
                                     : guessed < tokens ? guessed
                                                        : tokens};
 }

@@ -15,8 +15,7 @@
 
 const char *const report_amounts[REPORT_AMOUNTS] = {
     "requests", "prompt_tokens", "completion_tokens", "embedding_tokens", "cpu_us",
-    "gpu_us",   "upload_bytes",  "cost_micro",        "external_micro",
-    "estimated_micro",
+    "gpu_us",   "upload_bytes",  "cost_micro",        "external_micro",   "estimated_micro",
 };
 
 void report_month_name(int64_t month, char out[16])

@@ -243,7 +243,8 @@ static enum meter_verdict again(struct meter *m, int64_t wall)
 {
     struct meter_ticket t;
     struct meter_decision d;
-    enum meter_verdict v = ask(m, &someone, METER_USES_TOKENS | METER_USES_MONEY, NOW, wall, &t, &d);
+    enum meter_verdict v =
+        ask(m, &someone, METER_USES_TOKENS | METER_USES_MONEY, NOW, wall, &t, &d);
     meter_leave(&t);
     return v;
 }
@@ -318,10 +319,10 @@ static void months(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(requests), cmocka_unit_test(refused_takes_nothing),
-        cmocka_unit_test(days),     cmocka_unit_test(streams_and_shares),
-        cmocka_unit_test(budgets),  cmocka_unit_test(sums),
-        cmocka_unit_test(bounded),  cmocka_unit_test(months),
+        cmocka_unit_test(requests),       cmocka_unit_test(refused_takes_nothing),
+        cmocka_unit_test(days),           cmocka_unit_test(streams_and_shares),
+        cmocka_unit_test(budgets),        cmocka_unit_test(sums),
+        cmocka_unit_test(bounded),        cmocka_unit_test(months),
         cmocka_unit_test(clock_set_back), cmocka_unit_test(yesterdays_make_room),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -8,7 +8,8 @@
 #define MONTH (INT64_C(2026) * 12 + 10)
 #define ENTRIES 700
 
-static const struct db_migration migrations[] = {{1, BOOKS_SCHEMA}, {2, BOOKS_WORK_SCHEMA}, {3, BOOKS_GUESS_SCHEMA}};
+static const struct db_migration migrations[] = {
+    {1, BOOKS_SCHEMA}, {2, BOOKS_WORK_SCHEMA}, {3, BOOKS_GUESS_SCHEMA}};
 
 static uint64_t seed = 7;
 static unsigned dice(unsigned below)
@@ -59,12 +60,13 @@ static void sum_used(sqlite3 *db, int64_t out[REPORT_AMOUNTS])
     sqlite3_stmt *st = NULL;
     struct error err;
     bool row;
-    assert_int_equal(db_prepare(db,
-                                "SELECT count(*), sum(prompt), sum(completion), sum(embedding),"
-                                " sum(cpu_us), sum(gpu_us), sum(upload), sum(micro), sum(external), sum(guessed)"
-                                " FROM used",
-                                &st, &err),
-                     STATUS_OK);
+    assert_int_equal(
+        db_prepare(db,
+                   "SELECT count(*), sum(prompt), sum(completion), sum(embedding),"
+                   " sum(cpu_us), sum(gpu_us), sum(upload), sum(micro), sum(external), sum(guessed)"
+                   " FROM used",
+                   &st, &err),
+        STATUS_OK);
     assert_int_equal(db_row(st, &row, &err), STATUS_OK);
     for (int i = 0; i < REPORT_AMOUNTS; i++) {
         out[i] += sqlite3_column_int64(st, i);
