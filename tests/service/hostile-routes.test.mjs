@@ -114,7 +114,7 @@ test("what another tenant has is not there, at every address that names a thing,
   const before = JSON.stringify(await json("GET", "/api/documents", { key: theirs }));
   for (const r of routes.filter((x) => x.pattern.includes("{") && !/models|erasures|encoders|quarantine/.test(x.pattern))) {
     const path = r.pattern.replace(/\{(\w+)\}/g, (_, name) => thing(r.pattern, name) ?? (unknown.push(r.pattern), "0000000000000000000000000x"));
-    const body = r.verb === "GET" || r.verb === "DELETE" ? undefined : { name: "x", title: "x", query: "sextant", role: "reader", disabled: true, days: 1, file_id: things.file, file_ids: [things.file], attributes: {}, url: `${hook.url}/stolen`, events: ["document.ingested"], enabled: false, part_ids: ["part_00000000000000000000000000"] };
+    const body = r.verb === "GET" || r.verb === "DELETE" ? undefined : { name: "x", title: "x", query: "sextant", role: "reader", disabled: true, days: 1, file_id: things.file, file_ids: [things.file], attributes: {}, url: `${hook.url}/stolen`, events: ["document.ingested"], enabled: false, part_ids: ["part_00000000000000000000000000"], items: [{ type: "message", role: "user", content: "mine" }] };
     const theirsNow = await send(r.verb, path, { key: south, body });
     n++;
     // no form: said before anything is looked for; somebody who has left has conversations, and is no user any more

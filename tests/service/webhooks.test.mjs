@@ -165,7 +165,7 @@ test("an erasure of a person takes the names of endpoints, and jobs that name th
   const w = await add(a, hook.url("/named"), ["budget.warning"], { name: "for Zoe Quillfeather" });
   a.drop("notes/zoe.md", "# Tea\n\nZoe Quillfeather likes tea.\n");
   await until("it is read", async () => (await a.documents()).some((d) => d.path === "notes/zoe.md" && d.state === "ready"));
-  const job = await a.post("/api/jobs", { chat: { model: "carrel:Zoe\nQuillfeather", messages: [{ role: "user", content: "Tea?" }] } });
+  const job = await a.post("/api/jobs", { chat: { model: "carrel", metadata: { for: "Zoe\nQuillfeather" }, messages: [{ role: "user", content: "Tea?" }] } });
   await until("the job is over", async () => !["queued", "running"].includes((await a.get(`/api/jobs/${job.id}`)).status));
   assert.ok(holding(a.home, ["Quillfeather"]).length > 0, "before, it stands in the files");
   await promisify(execFile)(join(binDir, "carrel"), ["erase", "--subject", "Zoe Quillfeather", "--yes", "--home", a.home]);
