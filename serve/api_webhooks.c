@@ -301,7 +301,7 @@ static void secret_json(struct jsonw *w, const uint8_t secret[WEBHOOK_SECRET_BYT
 static enum status add_work(sqlite3 *db, struct hook_op *op, struct error *err)
 {
     struct jsonw w;
-    enum status s = webhooks_store_add(db, &op->n, err);
+    enum status s = webhooks_store_add(db, op->q->serve->svc->home, &op->n, err);
     if (s != STATUS_OK) {
         return s;
     }
@@ -449,7 +449,8 @@ void api_webhook_again(struct request *q)
 static enum status secret_work(sqlite3 *db, struct hook_op *op, struct error *err)
 {
     struct jsonw w;
-    enum status s = webhooks_store_secret(db, op->id, op->n.secret, op->old_until_ms, err);
+    enum status s = webhooks_store_secret(db, op->q->serve->svc->home, op->id, op->n.secret,
+                                          op->old_until_ms, err);
     jsonw_init(&w, &op->out);
     jsonw_open(&w, '{');
     secret_json(&w, op->n.secret);

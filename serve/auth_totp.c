@@ -5,6 +5,7 @@
 
 #include "base/log.h"
 #include "serve/auth_internal.h"
+#include "serve/webhooks_store.h"
 
 _Static_assert(TOTP_SEALED_BYTES == TOTP_SECRET_BYTES + SECRETS_MORE, "a sealed secret");
 
@@ -29,8 +30,12 @@ enum status auth_totp_key(sqlite3 *db, const char *home, struct secrets *out, st
     int64_t sealed;
     enum status s =
         count(db, "SELECT count(*) FROM users WHERE length(totp_secret)=60", &sealed, err);
+    bool webhooks = false;
     /* a new key would make those that are there unreadable for good */
-    return s == STATUS_OK ? secrets_open(home, sealed == 0, out, err) : s;
+    if (s == STATUS_OK && sealed == 0 && !secrets_there(home)) {
+        s = webhooks_any_sealed(home, &webhooks, err);
+    }
+    return s == STATUS_OK ? secrets_open(home, sealed == 0 && !webhooks, out, err) : s;
 }
 
 static enum status seal_row(sqlite3_stmt *to, const struct secrets *key, sqlite3_stmt *from,

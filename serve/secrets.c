@@ -15,6 +15,14 @@ _Static_assert(SECRETS_MORE == NONCE + TAG, "nonce before, tag behind");
 _Static_assert(SECRETS_KEY_BYTES == crypto_aead_xchacha20poly1305_ietf_KEYBYTES, "key");
 _Static_assert(SECRETS_KEY_BYTES == KEYED_KEY_BYTES, "the same kind of file");
 
+bool secrets_there(const char *home)
+{
+    char path[PATH_MAX];
+    struct error lost;
+    return file_join(path, sizeof path, home, "system/secrets.key", &lost) == STATUS_OK &&
+           access(path, F_OK) == 0;
+}
+
 enum status secrets_open(const char *home, bool make, struct secrets *out, struct error *err)
 {
     char path[PATH_MAX];

@@ -17,6 +17,7 @@ struct secrets {
     uint8_t key[SECRETS_KEY_BYTES];
 };
 
+bool secrets_there(const char *home);
 /* make: where there is no file, write one with a new key; else UNAVAILABLE. */
 enum status secrets_open(const char *home, bool make, struct secrets *out,
                          struct error *err) MUST_CHECK;

@@ -172,7 +172,7 @@ static void submit(struct hook_job *j)
 
 static enum status run_begin(sqlite3 *db, struct hook_job *j, struct error *err)
 {
-    return webhooks_store_begin(db, &j->state, err);
+    return webhooks_store_begin(db, j->t->w->svc->home, &j->state, err);
 }
 
 /* NULL: too many, or out of memory. */
@@ -282,6 +282,11 @@ static enum status send_one(struct flight *f, struct error *err)
     f->over = !w->may(w->may_data, f->t->name, f->d.by, f->d.everything);
     enum status s = f->over ? error_set(err, STATUS_FORBIDDEN, "who made it may not any more")
                             : webhooks_url_check(set, f->d.url, err); /* may be another list now */
+    if (s == STATUS_OK && f->d.lost) {
+        s = error_set(err, STATUS_UNAVAILABLE,
+                      "its secret does not open with system/secrets.key: "
+                      "restore that file, or replace the secret");
+    }
     if (s != STATUS_OK) {
         return s;
     }
@@ -312,7 +317,8 @@ static enum status run_take(sqlite3 *db, struct hook_job *j, struct error *err)
     enum status s = STATUS_OK;
     bool found = true;
     while (s == STATUS_OK && found && j->n_taken < j->room) {
-        s = webhooks_store_take(db, clock_wall_ms(), &j->taken[j->n_taken], &found, err);
+        s = webhooks_store_take(db, j->t->w->svc->home, clock_wall_ms(), &j->taken[j->n_taken],
+                                &found, err);
         j->n_taken += s == STATUS_OK && found ? 1 : 0;
     }
     return j->n_taken > 0 ? STATUS_OK : s; /* those that were taken are sent */

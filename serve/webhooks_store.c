@@ -8,6 +8,7 @@
 
 #include "base/clock.h"
 #include "base/db.h"
+#include "base/log.h"
 #include "serve/http/jsonw.h"
 
 #define OF_ENDPOINT_MAX 2
@@ -216,14 +217,18 @@ enum status webhooks_store_state(sqlite3 *db, struct webhook_state *out, struct 
     return s;
 }
 
-enum status webhooks_store_begin(sqlite3 *db, struct webhook_state *out, struct error *err)
+enum status webhooks_store_begin(sqlite3 *db, const char *home, struct webhook_state *out,
+                                 struct error *err)
 {
+    if (webhooks_seal(db, home, err) != STATUS_OK) {
+        LOG_ERROR("secrets of webhooks cannot be sealed", LOG_STR("err", err->text), LOG_END);
+    }
     enum status s = db_exec(db, "UPDATE deliveries SET leased=0 WHERE leased=1", err);
     return s == STATUS_OK ? webhooks_store_state(db, out, err) : s;
 }
 
-static enum status read_due(sqlite3 *db, int64_t now_ms, struct webhook_delivery *out, bool *found,
-                            struct error *err)
+static enum status read_due(sqlite3 *db, const char *home, int64_t now_ms,
+                            struct webhook_delivery *out, bool *found, struct error *err)
 {
     sqlite3_stmt *st = NULL;
     enum status s = db_prepare(
@@ -252,13 +257,8 @@ static enum status read_due(sqlite3 *db, int64_t now_ms, struct webhook_delivery
         (void)snprintf(out->url, sizeof out->url, "%.*s", STR_ARG(db_column(st, 2)));
         out->attempts = (unsigned)sqlite3_column_int(st, 4);
         out->created_ms = sqlite3_column_int64(st, 5);
-        if (secret.len == WEBHOOK_SECRET_BYTES) {
-            memcpy(out->secret, secret.ptr, secret.len);
-        }
-        if (old.len == WEBHOOK_SECRET_BYTES) {
-            memcpy(out->secret_old, old.ptr, old.len);
-            out->has_old = true;
-        }
+        out->lost = !webhook_secret_unseal(home, out->webhook, secret, out->secret);
+        out->has_old = webhook_secret_unseal(home, out->webhook, old, out->secret_old);
         out->body = calloc(1, body.len + 1);
         if (out->body == NULL) {
             s = error_set(err, STATUS_NO_MEMORY, "out of memory");
@@ -270,8 +270,8 @@ static enum status read_due(sqlite3 *db, int64_t now_ms, struct webhook_delivery
     return s;
 }
 
-enum status webhooks_store_take(sqlite3 *db, int64_t now_ms, struct webhook_delivery *out,
-                                bool *found, struct error *err)
+enum status webhooks_store_take(sqlite3 *db, const char *home, int64_t now_ms,
+                                struct webhook_delivery *out, bool *found, struct error *err)
 {
     sqlite3_stmt *st = NULL;
     *found = false;
@@ -280,7 +280,7 @@ enum status webhooks_store_take(sqlite3 *db, int64_t now_ms, struct webhook_deli
     if (s != STATUS_OK) {
         return s;
     }
-    s = read_due(db, now_ms, out, found, err);
+    s = read_due(db, home, now_ms, out, found, err);
     if (s == STATUS_OK && *found) {
         s = db_prepare(db, "UPDATE deliveries SET leased=1 WHERE id=?1", &st, err);
         if (s == STATUS_OK) {
@@ -411,19 +411,24 @@ enum status webhooks_store_cursor(sqlite3 *db, int64_t cursor, struct error *err
 
 /* ---- endpoints ---- */
 
-static enum status insert_endpoint(sqlite3 *db, const struct webhook_new *n, struct error *err)
+static enum status insert_endpoint(sqlite3 *db, const char *home, const struct webhook_new *n,
+                                   struct error *err)
 {
     sqlite3_stmt *st = NULL;
-    enum status s = db_prepare(db,
-                               "INSERT INTO webhooks(id,name,url,events,secret,enabled,why,by,"
-                               "groups,created_wall_ms) VALUES(?1,?2,?3,?4,?5,1,'',?6,?7,?8)",
-                               &st, err);
+    uint8_t sealed[WEBHOOK_SEALED_BYTES];
+    enum status s = webhook_secret_seal(home, n->id, n->secret, sealed, err);
+    if (s == STATUS_OK) {
+        s = db_prepare(db,
+                       "INSERT INTO webhooks(id,name,url,events,secret,enabled,why,by,"
+                       "groups,created_wall_ms) VALUES(?1,?2,?3,?4,?5,1,'',?6,?7,?8)",
+                       &st, err);
+    }
     if (s == STATUS_OK) {
         bind_text(st, 1, n->id);
         bind_text(st, 2, n->name);
         bind_text(st, 3, n->url);
         bind_text(st, 4, n->events);
-        (void)sqlite3_bind_blob(st, 5, n->secret, WEBHOOK_SECRET_BYTES, SQLITE_STATIC);
+        (void)sqlite3_bind_blob(st, 5, sealed, sizeof sealed, SQLITE_STATIC);
         bind_text(st, 6, n->by);
         if (n->groups != NULL) {
             bind_text(st, 7, n->groups);
@@ -435,7 +440,8 @@ static enum status insert_endpoint(sqlite3 *db, const struct webhook_new *n, str
     return s;
 }
 
-enum status webhooks_store_add(sqlite3 *db, struct webhook_new *n, struct error *err)
+enum status webhooks_store_add(sqlite3 *db, const char *home, struct webhook_new *n,
+                               struct error *err)
 {
     int64_t many = 0, others = 0;
     id_new(n->id);
@@ -459,7 +465,7 @@ enum status webhooks_store_add(sqlite3 *db, struct webhook_new *n, struct error 
         s = webhooks_store_cursor(db, n->cursor, err);
     }
     if (s == STATUS_OK) {
-        s = insert_endpoint(db, n, err);
+        s = insert_endpoint(db, home, n, err);
     }
     return finish(db, s, err);
 }
@@ -506,18 +512,23 @@ enum status webhooks_store_enable(sqlite3 *db, const char *id, bool on, struct e
                   id, err);
 }
 
-enum status webhooks_store_secret(sqlite3 *db, const char *id, uint8_t secret[WEBHOOK_SECRET_BYTES],
-                                  int64_t old_until_ms, struct error *err)
+enum status webhooks_store_secret(sqlite3 *db, const char *home, const char *id,
+                                  uint8_t secret[WEBHOOK_SECRET_BYTES], int64_t old_until_ms,
+                                  struct error *err)
 {
     sqlite3_stmt *st = NULL;
+    uint8_t sealed[WEBHOOK_SEALED_BYTES];
     random_bytes(secret, WEBHOOK_SECRET_BYTES);
-    enum status s = db_prepare(db,
-                               "UPDATE webhooks SET secret_old=iif(?3>0,secret,NULL),"
-                               " secret_old_until_ms=?3, secret=?2 WHERE id=?1",
-                               &st, err);
+    enum status s = webhook_secret_seal(home, id, secret, sealed, err);
+    if (s == STATUS_OK) {
+        s = db_prepare(db,
+                       "UPDATE webhooks SET secret_old=iif(?3>0,secret,NULL),"
+                       " secret_old_until_ms=?3, secret=?2 WHERE id=?1",
+                       &st, err);
+    }
     if (s == STATUS_OK) {
         bind_text(st, 1, id);
-        (void)sqlite3_bind_blob(st, 2, secret, WEBHOOK_SECRET_BYTES, SQLITE_STATIC);
+        (void)sqlite3_bind_blob(st, 2, sealed, sizeof sealed, SQLITE_STATIC);
         (void)sqlite3_bind_int64(st, 3, old_until_ms);
         s = db_run(st, err);
     }

@@ -17,6 +17,7 @@
 #define WEBHOOK_WAITING_MAX 10000 /* deliveries of a tenant; no more are taken */
 #define WEBHOOK_BODY_MAX ((size_t)256 * 1024)
 #define WEBHOOK_ERROR_MAX 300
+#define WEBHOOK_SEALED_BYTES 72 /* of a secret, as it is kept */
 
 /* state: 0 waits, 1 was taken, 2 was given up. What tells of something erased goes with it. */
 #define WEBHOOKS_SCHEMA                                                                            \
@@ -88,8 +89,8 @@ struct webhook_state {
     int64_t due_ms; /* when the next delivery is due, wall time; 0: none waits */
     int64_t cursor; /* of ingest's events; -1: not known */
 };
-/* After a start: what was under way waits again. */
-enum status webhooks_store_begin(sqlite3 *db, struct webhook_state *out,
+/* After a start: what was under way waits again, and secrets that lie in clear are sealed. */
+enum status webhooks_store_begin(sqlite3 *db, const char *home, struct webhook_state *out,
                                  struct error *err) MUST_CHECK;
 enum status webhooks_store_state(sqlite3 *db, struct webhook_state *out,
                                  struct error *err) MUST_CHECK;
@@ -100,6 +101,7 @@ struct webhook_delivery {
     uint8_t secret[WEBHOOK_SECRET_BYTES];
     uint8_t secret_old[WEBHOOK_SECRET_BYTES]; /* signs too, if has_old */
     bool has_old;
+    bool lost;       /* the secret does not open: it cannot be signed */
     char by[64];     /* who made the endpoint: a key's or a user's id */
     bool everything; /* as an administrator: it is told what only those may know */
     unsigned attempts;
@@ -108,8 +110,9 @@ struct webhook_delivery {
 };
 /* Takes at most one that is due; *found false: none. At most two of an endpoint are out at a time.
  */
-enum status webhooks_store_take(sqlite3 *db, int64_t now_ms, struct webhook_delivery *out,
-                                bool *found, struct error *err) MUST_CHECK;
+enum status webhooks_store_take(sqlite3 *db, const char *home, int64_t now_ms,
+                                struct webhook_delivery *out, bool *found,
+                                struct error *err) MUST_CHECK;
 
 struct webhook_outcome {
     const char *delivery, *webhook;
@@ -137,15 +140,18 @@ struct webhook_new {
     const char *groups;              /* names with a comma after each; NULL: an administrator's */
     int64_t cursor;                  /* of ingest, where no other endpoint waits for its events */
 };
-/* Fills id and secret. TOO_LARGE: there are as many as there may be. */
-enum status webhooks_store_add(sqlite3 *db, struct webhook_new *n, struct error *err) MUST_CHECK;
+/* Fills id and secret. TOO_LARGE: there are as many as there may be; UNAVAILABLE: no key to seal
+ * with. */
+enum status webhooks_store_add(sqlite3 *db, const char *home, struct webhook_new *n,
+                               struct error *err) MUST_CHECK;
 /* NOT_FOUND */
 enum status webhooks_store_remove(sqlite3 *db, const char *id, struct error *err) MUST_CHECK;
 enum status webhooks_store_enable(sqlite3 *db, const char *id, bool on,
                                   struct error *err) MUST_CHECK;
 /* A new secret for it; the one before signs too until old_until_ms (wall time; 0: no more). */
-enum status webhooks_store_secret(sqlite3 *db, const char *id, uint8_t secret[WEBHOOK_SECRET_BYTES],
-                                  int64_t old_until_ms, struct error *err) MUST_CHECK;
+enum status webhooks_store_secret(sqlite3 *db, const char *home, const char *id,
+                                  uint8_t secret[WEBHOOK_SECRET_BYTES], int64_t old_until_ms,
+                                  struct error *err) MUST_CHECK;
 /* A delivery of an endpoint is sent now, whatever became of it: the same id, the same body.
  * NOT_FOUND; CONFLICT: the endpoint is off, it is under way, or its body is not kept any more. */
 enum status webhooks_store_again(sqlite3 *db, const char *webhook, const char *delivery,
@@ -171,5 +177,19 @@ enum status webhooks_store_list(sqlite3 *db, const char *id, const char *by, str
 /* "deliveries": the newest of an endpoint. NOT_FOUND: there is none. */
 enum status webhooks_store_log(sqlite3 *db, const char *id, int64_t limit, struct jsonw *w,
                                struct error *err) MUST_CHECK;
+
+/* ---- secrets (webhooks_secret.c), sealed with the home's key ---- */
+
+/* UNAVAILABLE: there is no key. */
+enum status webhook_secret_seal(const char *home, const char *id,
+                                const uint8_t secret[WEBHOOK_SECRET_BYTES],
+                                uint8_t out[WEBHOOK_SEALED_BYTES], struct error *err) MUST_CHECK;
+/* kept: as it lies in the database. False: it does not open. */
+bool webhook_secret_unseal(const char *home, const char *id, struct str kept,
+                           uint8_t out[WEBHOOK_SECRET_BYTES]) MUST_CHECK;
+/* Those that lie in clear, from versions before; they leave the file and its log. */
+enum status webhooks_seal(sqlite3 *db, const char *home, struct error *err) MUST_CHECK;
+/* Is one sealed, of any tenant? Then a new key must not take the place of one that is missing. */
+enum status webhooks_any_sealed(const char *home, bool *out, struct error *err) MUST_CHECK;
 
 #endif

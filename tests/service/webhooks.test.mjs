@@ -106,6 +106,7 @@ test("documents that are ready or failed are told of, signed, once each", async 
   assert.ok(listed.last_taken > 0);
   const fresh = await a.post(`/api/webhooks/${w.id}/secret`, {});
   assert.notEqual(fresh.secret, w.secret);
+  for (const s of [fresh.secret, w.secret]) assert.deepEqual(holding(a.home, [s.slice(6), Buffer.from(s.slice(6), "base64")]), [], "both are sealed");
   assert.ok(Math.abs(fresh.old_until - Date.now() / 1000 - 24 * 3600) < 60);
   const ping = await a.post(`/api/webhooks/${w.id}/test`, {});
   await until("the ping", async () => hook.of("ping", "/docs").length === 1);

@@ -5,14 +5,19 @@
 #include <stddef.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include <cmocka.h>
 
 #include "base/clock.h"
 #include "base/db.h"
+#include "base/file.h"
+#include "serve/auth_internal.h"
 #include "serve/webhooks_store.h"
 
 #define HOUR INT64_C(3600000)
+
+static char home[] = "/tmp/carrel-webhooks-XXXXXX"; /* with a key to seal with */
 
 static void test_signature(void **state)
 {
@@ -38,7 +43,7 @@ static void test_waits(void **state)
     }
 }
 
-static sqlite3 *open_db(void)
+static sqlite3 *open_at(const char *path)
 {
     struct error err;
     sqlite3 *db = NULL;
@@ -47,8 +52,13 @@ static sqlite3 *open_db(void)
             "CREATE TABLE erased(document TEXT PRIMARY KEY) STRICT, WITHOUT ROWID;"},
         {2, WEBHOOKS_SCHEMA},
         {3, WEBHOOKS_SCHEMA_2}};
-    assert_int_equal(db_open(":memory:", DB_CREATE, m, 3, &db, &err), STATUS_OK);
+    assert_int_equal(db_open(path, DB_CREATE, m, 3, &db, &err), STATUS_OK);
     return db;
+}
+
+static sqlite3 *open_db(void)
+{
+    return open_at(":memory:");
 }
 
 static void put(sqlite3 *db, const char *event, const char *ref, enum status expected)
@@ -62,7 +72,7 @@ static bool take(sqlite3 *db, struct webhook_delivery *d)
 {
     struct error err;
     bool found = false;
-    assert_int_equal(webhooks_store_take(db, clock_wall_ms(), d, &found, &err), STATUS_OK);
+    assert_int_equal(webhooks_store_take(db, home, clock_wall_ms(), d, &found, &err), STATUS_OK);
     free(d->body);
     return found;
 }
@@ -89,7 +99,7 @@ static void test_long_failure(void **state)
     struct webhook_delivery d;
     struct webhook_new n = {
         .name = "", .url = "https://a.example/", .events = "job.done,", .by = "u"};
-    assert_int_equal(webhooks_store_add(db, &n, &err), STATUS_OK);
+    assert_int_equal(webhooks_store_add(db, home, &n, &err), STATUS_OK);
     put(db, "job.done", "", STATUS_OK);
     put(db, "budget.warning", "", STATUS_OK); /* nobody's */
     int64_t now = clock_wall_ms();
@@ -118,7 +128,7 @@ static void test_bounds(void **state)
     struct webhook_delivery d[3];
     struct webhook_new n = {
         .name = "", .url = "https://a.example/", .events = "document.ingested,", .by = "u"};
-    assert_int_equal(webhooks_store_add(db, &n, &err), STATUS_OK);
+    assert_int_equal(webhooks_store_add(db, home, &n, &err), STATUS_OK);
     assert_int_equal(db_exec(db, "INSERT INTO erased VALUES('gone')", &err), STATUS_OK);
     put(db, "document.ingested", "gone", STATUS_OK);
     assert_false(take(db, &d[0])); /* what was erased is not told of */
@@ -135,15 +145,15 @@ static void test_bounds(void **state)
     assert_true(take(db, &d[0]) && take(db, &d[1]));
     assert_false(take(db, &d[2])); /* two of an endpoint at a time */
     struct webhook_state st;
-    assert_int_equal(webhooks_store_begin(db, &st, &err), STATUS_OK);
+    assert_int_equal(webhooks_store_begin(db, home, &st, &err), STATUS_OK);
     assert_true(take(db, &d[2])); /* after a kill what was under way waits again */
     assert_int_equal(db_exec(db, "INSERT INTO erased VALUES('doc')", &err), STATUS_OK);
-    assert_int_equal(webhooks_store_begin(db, &st, &err), STATUS_OK);
+    assert_int_equal(webhooks_store_begin(db, home, &st, &err), STATUS_OK);
     assert_false(take(db, &d[0]));
     for (int i = 1; i < WEBHOOKS_MAX; i++) {
-        assert_int_equal(webhooks_store_add(db, &n, &err), STATUS_OK);
+        assert_int_equal(webhooks_store_add(db, home, &n, &err), STATUS_OK);
     }
-    assert_int_equal(webhooks_store_add(db, &n, &err), STATUS_TOO_LARGE);
+    assert_int_equal(webhooks_store_add(db, home, &n, &err), STATUS_TOO_LARGE);
     db_close(db);
 }
 
@@ -170,7 +180,7 @@ static void test_readers(void **state)
                                             .data = "{}",
                                             .readers = readers,
                                             .n_readers = 2};
-        assert_int_equal(webhooks_store_add(db, &n, &err), STATUS_OK);
+        assert_int_equal(webhooks_store_add(db, home, &n, &err), STATUS_OK);
         assert_int_equal(webhooks_put(db, &h, &err), STATUS_OK);
         assert_true(take(db, &d) == rows[i].told);
         assert_int_equal(webhooks_store_remove(db, n.id, &err), STATUS_OK);
@@ -188,7 +198,7 @@ static void test_again_and_secrets(void **state)
         .name = "", .url = "https://a.example/", .events = "job.done,", .by = "u"};
     uint8_t secret[WEBHOOK_SECRET_BYTES];
     int64_t now = clock_wall_ms();
-    assert_int_equal(webhooks_store_add(db, &n, &err), STATUS_OK);
+    assert_int_equal(webhooks_store_add(db, home, &n, &err), STATUS_OK);
     put(db, "job.done", "", STATUS_OK);
     assert_true(take(db, &d));
     assert_false(d.has_old);
@@ -203,7 +213,7 @@ static void test_again_and_secrets(void **state)
     assert_int_equal(db_exec(db, "UPDATE deliveries SET created_wall_ms=1", &err), STATUS_OK);
     assert_int_equal(webhooks_store_again(db, n.id, d.id, now, &err), STATUS_OK);
     assert_int_equal(webhooks_store_sweep(db, now, 24 * HOUR, 24 * HOUR, &err), STATUS_OK);
-    assert_int_equal(webhooks_store_secret(db, n.id, secret, clock_wall_ms() + 60000, &err),
+    assert_int_equal(webhooks_store_secret(db, home, n.id, secret, clock_wall_ms() + 60000, &err),
                      STATUS_OK);
     assert_true(take(db, &e));
     assert_string_equal(d.id, e.id);
@@ -213,7 +223,7 @@ static void test_again_and_secrets(void **state)
     assert_memory_equal(e.secret_old, n.secret, sizeof secret);
     end(db, &e, true, now);
     /* over: it signs no more, and is gone */
-    assert_int_equal(webhooks_store_secret(db, n.id, secret, 1, &err), STATUS_OK);
+    assert_int_equal(webhooks_store_secret(db, home, n.id, secret, 1, &err), STATUS_OK);
     assert_int_equal(webhooks_store_again(db, n.id, d.id, now, &err), STATUS_OK);
     assert_true(take(db, &e));
     assert_false(e.has_old);
@@ -253,10 +263,11 @@ static void test_whose(void **state)
                                             .data = "{\"is\":\"question\"}",
                                             .whose = "u",
                                             .brief = "{\"is\":\"brief\"}"};
-        assert_int_equal(webhooks_store_add(db, &n, &err), STATUS_OK);
+        assert_int_equal(webhooks_store_add(db, home, &n, &err), STATUS_OK);
         assert_int_equal(webhooks_put(db, &h, &err), STATUS_OK);
         bool found = false;
-        assert_int_equal(webhooks_store_take(db, clock_wall_ms(), &d, &found, &err), STATUS_OK);
+        assert_int_equal(webhooks_store_take(db, home, clock_wall_ms(), &d, &found, &err),
+                         STATUS_OK);
         assert_true(found);
         assert_non_null(strstr(d.body, rows[i].told));
         free(d.body);
@@ -265,12 +276,154 @@ static void test_whose(void **state)
     db_close(db);
 }
 
+static bool lies_in(const char *path, const uint8_t secret[WEBHOOK_SECRET_BYTES])
+{
+    struct buf b;
+    struct error err;
+    if (access(path, F_OK) != 0) {
+        return false;
+    }
+    buf_init(&b, 64U * 1024 * 1024);
+    assert_int_equal(file_read(path, &b, &err), STATUS_OK);
+    bool found = b.len > 0 && memmem(b.ptr, b.len, secret, WEBHOOK_SECRET_BYTES) != NULL;
+    buf_deinit(&b);
+    return found;
+}
+
+static const char *in_home(const char *name)
+{
+    static char path[4][128];
+    static unsigned at;
+    char *out = path[at++ % 4];
+    (void)snprintf(out, sizeof path[0], "%s/%s", home, name);
+    return out;
+}
+
+static bool lies_anywhere(const uint8_t secret[WEBHOOK_SECRET_BYTES])
+{
+    return lies_in(in_home("tenants/main/serve.db"), secret) ||
+           lies_in(in_home("tenants/main/serve.db-wal"), secret);
+}
+
+/* As the version before wrote both: that they are found shows that looking finds. */
+static void put_in_clear(sqlite3 *db, const char *id, const uint8_t secret[WEBHOOK_SECRET_BYTES],
+                         const uint8_t old[WEBHOOK_SECRET_BYTES])
+{
+    struct error err;
+    sqlite3_stmt *st = NULL;
+    assert_int_equal(db_prepare(db,
+                                "UPDATE webhooks SET secret=?2, secret_old=?3,"
+                                " secret_old_until_ms=9000000000000 WHERE id=?1",
+                                &st, &err),
+                     STATUS_OK);
+    (void)sqlite3_bind_text(st, 1, id, -1, SQLITE_STATIC);
+    (void)sqlite3_bind_blob(st, 2, secret, WEBHOOK_SECRET_BYTES, SQLITE_STATIC);
+    (void)sqlite3_bind_blob(st, 3, old, WEBHOOK_SECRET_BYTES, SQLITE_STATIC);
+    assert_int_equal(db_run(st, &err), STATUS_OK);
+    (void)sqlite3_finalize(st);
+    assert_true(lies_anywhere(secret) && lies_anywhere(old));
+}
+
+static void test_sealed(void **state)
+{
+    (void)state;
+    struct error err;
+    struct webhook_state st;
+    struct webhook_delivery d;
+    struct secrets key;
+    bool sealed = true;
+    uint8_t old[WEBHOOK_SECRET_BYTES], fresh[WEBHOOK_SECRET_BYTES];
+    struct webhook_new n = {
+        .name = "", .url = "https://a.example/", .events = "job.done,", .by = "u"};
+    assert_int_equal(webhooks_any_sealed(home, &sealed, &err), STATUS_OK);
+    assert_false(sealed); /* no tenants at all */
+    assert_int_equal(file_mkdirs(in_home("tenants/main"), 0700, &err), STATUS_OK);
+    sqlite3 *db = open_at(in_home("tenants/main/serve.db"));
+    sqlite3 *system;
+    assert_int_equal(auth_database(home, &system, &err), STATUS_OK);
+    assert_int_equal(webhooks_store_add(db, home, &n, &err), STATUS_OK);
+    assert_false(lies_anywhere(n.secret));
+
+    memset(old, 0x5c, sizeof old);
+    put_in_clear(db, n.id, n.secret, old);
+    assert_int_equal(webhooks_any_sealed(home, &sealed, &err), STATUS_OK);
+    assert_false(sealed);
+    assert_int_equal(webhooks_store_begin(db, home, &st, &err), STATUS_OK);
+    assert_false(lies_anywhere(n.secret) || lies_anywhere(old));
+    assert_int_equal(webhooks_any_sealed(home, &sealed, &err), STATUS_OK);
+    assert_true(sealed);
+    put(db, "job.done", "", STATUS_OK);
+    assert_true(take(db, &d));
+    assert_false(d.lost);
+    assert_memory_equal(d.secret, n.secret, sizeof d.secret);
+    assert_true(d.has_old);
+    assert_memory_equal(d.secret_old, old, sizeof old);
+
+    /* without its key nothing is sent or made, and no new key takes the place of it */
+    assert_int_equal(rename(in_home("system/secrets.key"), in_home("system/aside")), 0);
+    assert_int_equal(auth_totp_key(system, home, &key, &err), STATUS_UNAVAILABLE);
+    assert_int_equal(webhooks_store_add(db, home, &n, &err), STATUS_UNAVAILABLE);
+    assert_int_equal(webhooks_store_secret(db, home, d.webhook, fresh, 0, &err),
+                     STATUS_UNAVAILABLE);
+    assert_int_equal(webhooks_store_begin(db, home, &st, &err), STATUS_OK);
+    assert_true(take(db, &d));
+    assert_true(d.lost && !d.has_old);
+    /* nor with another; a new secret under it is good again */
+    assert_int_equal(secrets_open(home, true, &key, &err), STATUS_OK);
+    assert_int_equal(webhooks_store_begin(db, home, &st, &err), STATUS_OK);
+    assert_true(take(db, &d));
+    assert_true(d.lost && !d.has_old);
+    assert_int_equal(webhooks_store_secret(db, home, d.webhook, fresh, 0, &err), STATUS_OK);
+    assert_false(lies_anywhere(fresh));
+    assert_int_equal(webhooks_store_begin(db, home, &st, &err), STATUS_OK);
+    assert_true(take(db, &d));
+    assert_false(d.lost);
+    assert_memory_equal(d.secret, fresh, sizeof fresh);
+
+    /* one endpoint's is no other's */
+    uint8_t kept[WEBHOOK_SEALED_BYTES];
+    assert_int_equal(webhook_secret_seal(home, "one", fresh, kept, &err), STATUS_OK);
+    struct str bytes = {(const char *)kept, sizeof kept};
+    assert_true(webhook_secret_unseal(home, "one", bytes, old));
+    assert_false(webhook_secret_unseal(home, "two", bytes, old));
+    db_close(db);
+    db_close(system);
+}
+
+static int with_home(void **state)
+{
+    struct secrets key;
+    struct error err;
+    (void)state;
+    return mkdtemp(home) != NULL && file_mkdirs(in_home("system"), 0700, &err) == STATUS_OK &&
+                   secrets_open(home, true, &key, &err) == STATUS_OK
+               ? 0
+               : -1;
+}
+
+static int without_home(void **state)
+{
+    (void)state;
+    static const char *const names[] = {"tenants/main/serve.db",     "tenants/main/serve.db-wal",
+                                        "tenants/main/serve.db-shm", "system/serve.db",
+                                        "system/serve.db-wal",       "system/serve.db-shm",
+                                        "system/secrets.key",        "system/aside"};
+    static const char *const folders[] = {"tenants/main", "tenants", "system", ""};
+    for (size_t i = 0; i < sizeof names / sizeof *names; i++) {
+        (void)unlink(in_home(names[i]));
+    }
+    for (size_t i = 0; i < sizeof folders / sizeof *folders; i++) {
+        (void)rmdir(in_home(folders[i]));
+    }
+    return 0;
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_signature),    cmocka_unit_test(test_waits),
         cmocka_unit_test(test_long_failure), cmocka_unit_test(test_bounds),
         cmocka_unit_test(test_readers),      cmocka_unit_test(test_again_and_secrets),
-        cmocka_unit_test(test_whose)};
-    return cmocka_run_group_tests(tests, NULL, NULL);
+        cmocka_unit_test(test_whose),        cmocka_unit_test(test_sealed)};
+    return cmocka_run_group_tests(tests, with_home, without_home);
 }
