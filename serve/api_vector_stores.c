@@ -297,11 +297,36 @@ void api_vector_store_create(struct request *q)
 
 /* ---- change ---- */
 
+static bool attached_here(const struct attached_file *f)
+{
+    return f->document[0] != '\0' && strcmp(f->document, f->file) != 0;
+}
+
+/* When it expires, what was attached goes: so whoever sets that is one who may delete it. */
+static enum status all_own(sqlite3 *db, const struct stores *s, struct error *err)
+{
+    const char *user = s->q->who->user;
+    struct attached_file *rows = NULL;
+    size_t n = 0;
+    bool own = strcmp(s->row.user, user) == 0;
+    enum status st =
+        attached_list(db, s->collection, NULL, DELETE_MAX, s->q->arena, &rows, &n, err);
+    for (size_t i = 0; i < n && st == STATUS_OK && own; i++) {
+        own = !attached_here(&rows[i]) || strcmp(rows[i].user, user) == 0;
+    }
+    return st == STATUS_OK && !own
+               ? error_set(err, STATUS_CONFLICT,
+                           "The vector store is another's, or holds files that others attached: "
+                           "only an administrator lets it expire.")
+               : st;
+}
+
 static enum status put_row(sqlite3 *db, void *data, struct error *err)
 {
     struct stores *s = data;
+    enum status st = s->sooner && !s->q->who->admin ? all_own(db, s, err) : STATUS_OK;
     s->row.active_wall_ms = clock_wall_ms();
-    return stores_put(db, &s->row, err);
+    return st == STATUS_OK ? stores_put(db, &s->row, err) : st;
 }
 
 static void on_put(struct request *q, const struct error *err)
@@ -328,6 +353,12 @@ static void change(struct request *q)
         return;
     }
     s->row.days = expires == NULL && jsonr_has(q->body, "expires_after") ? 0 : s->row.days;
+    int64_t before = s->entries[0].row.days;
+    s->sooner = s->row.days > 0 && (before == 0 || s->row.days < before);
+    if (s->sooner && !auth_may(q->who, q->match.route->roles, SCOPE_MANAGE)) {
+        api_refuse(q, q->match.route->roles, SCOPE_MANAGE);
+        return;
+    }
     tenant_run(q, put_row, s, on_put);
 }
 
@@ -395,11 +426,6 @@ static void on_removed(struct request *q, const ProtobufCMessage *m, const struc
     }
     r->at++;
     remove_next(q);
-}
-
-static bool attached_here(const struct attached_file *f)
-{
-    return f->document[0] != '\0' && strcmp(f->document, f->file) != 0;
 }
 
 static void remove_next(struct request *q)

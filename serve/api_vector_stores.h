@@ -72,6 +72,7 @@ struct stores {
     /* creation, change */
     struct store_row row;
     bool row_found;
+    bool sooner;      /* a change lets it expire, or earlier */
     const char *name; /* asked for */
     unsigned tries;
     bool taken;

@@ -401,6 +401,27 @@ enum status attached_list(sqlite3 *db, const char *collection, const char *batch
     return s;
 }
 
+enum status attached_expired(sqlite3 *db, int64_t now_ms, size_t limit, struct arena *a,
+                             struct attached_file **out, size_t *n, struct error *err)
+{
+    sqlite3_stmt *st = NULL;
+    void *rows = NULL;
+    /* any: some that cannot go now do not keep the others */
+    enum status s =
+        db_prepare(db,
+                   "SELECT " ATTACHED_COLUMNS " FROM attached WHERE document NOT IN ('', file)"
+                   " AND collection IN (SELECT collection FROM stores WHERE days > 0"
+                   " AND active_wall_ms + days * 86400000 <= ?1) ORDER BY random()",
+                   &st, err);
+    if (s == STATUS_OK) {
+        (void)sqlite3_bind_int64(st, 1, now_ms);
+        s = collect(st, limit, sizeof(struct attached_file), attached_row, a, &rows, n, err);
+        *out = rows;
+    }
+    (void)sqlite3_finalize(st);
+    return s;
+}
+
 enum status attached_remove(sqlite3 *db, const char *collection, const char *file,
                             struct error *err)
 {

@@ -126,6 +126,11 @@ enum status attached_of_file(sqlite3 *db, const char *file, size_t limit, struct
 enum status attached_list(sqlite3 *db, const char *collection, const char *batch, size_t limit,
                           struct arena *a, struct attached_file **out, size_t *n,
                           struct error *err) MUST_CHECK;
+/* Of stores whose time is over, what became a document by being attached; at most limit, any of
+ * them.
+ */
+enum status attached_expired(sqlite3 *db, int64_t now_ms, size_t limit, struct arena *a,
+                             struct attached_file **out, size_t *n, struct error *err) MUST_CHECK;
 /* The file is in the batch, which is the user's, whoever attached the file. */
 enum status batch_add(sqlite3 *db, const char *batch, const char *collection, const char *file,
                       const char *user, int64_t now_ms, struct error *err) MUST_CHECK;

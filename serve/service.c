@@ -20,6 +20,7 @@
 #include "serve/conversations_sweep.h"
 #include "serve/ldap_ways.h"
 #include "serve/oidc.h"
+#include "serve/store_sweep.h"
 
 #define ADMIN_QUEUED_MAX 64
 #define FILES_LANES 2
@@ -251,6 +252,9 @@ static enum status serve_open(struct service *svc, struct error *err)
         st = storage_start(svc, s->auth, s->answers, s->fair, &s->storage, err);
     }
     if (st == STATUS_OK) {
+        st = store_sweep_start(svc, s->auth, s->answers, s->audit, &s->stores, err);
+    }
+    if (st == STATUS_OK) {
         st = worked_start(svc, s->auth, s->answers, s->fair, &s->worked, err);
     }
     if (st == STATUS_OK) {
@@ -347,11 +351,18 @@ static void on_storage_stopped(void *data)
     worked_stop(s->worked, on_worked_stopped, s);
 }
 
+static void on_stores_stopped(void *data)
+{
+    struct serve *s = data;
+    s->stores = NULL;
+    storage_stop(s->storage, on_storage_stopped, s);
+}
+
 void serve_admin_done(struct serve *s)
 {
     if (s->http == NULL && s->outbound == NULL && s->jobs == NULL && lane_idle(&s->admin) &&
         lane_idle(&s->passwords) && lane_idle(&s->files) && ldap_ways_idle(s->ldap)) {
-        storage_stop(s->storage, on_storage_stopped, s);
+        store_sweep_stop(s->stores, on_stores_stopped, s);
     }
 }
 

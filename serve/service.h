@@ -33,12 +33,13 @@ struct serve {
     struct conversations_sweep *sweep;
     struct outbound *outbound; /* NULL once closed */
     struct webhooks *webhooks;
-    struct fair *fair;       /* limits, and who used what */
-    struct jobs *jobs;       /* NULL once closed */
-    struct storage *storage; /* what documents take, a day */
-    struct worked *worked;   /* what reading them cost */
-    struct oidc *oidc;       /* NULL: no provider is configured */
-    struct ldap_ways *ldap;  /* NULL: no directory is configured */
+    struct fair *fair;          /* limits, and who used what */
+    struct jobs *jobs;          /* NULL once closed */
+    struct storage *storage;    /* what documents take, a day */
+    struct store_sweep *stores; /* what expired vector stores hold goes */
+    struct worked *worked;      /* what reading them cost */
+    struct oidc *oidc;          /* NULL: no provider is configured */
+    struct ldap_ways *ldap;     /* NULL: no directory is configured */
     struct audit *audit;
     struct refused *refused;   /* counts who is refused at the door; NULL once closed */
     struct lane admin;         /* keys and tenants being written */

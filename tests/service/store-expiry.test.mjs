@@ -44,6 +44,12 @@ const store = async (name, files, days = 1, key = a.key) => {
   }
   return body;
 };
+const restart = async () => {
+  const { home, key } = a;
+  await a.stop({ keep: true });
+  a = await startAppliance({ home, config: null });
+  a.key ??= key;
+};
 const ask = (ids, { key, more = {} } = {}) =>
   call("POST", "/v1/responses", { model: "carrel", input: "Where does the heron nest?", store: false, include: ["file_search_call.results"], tools: [{ type: "file_search", vector_store_ids: ids, ...more }] }, key);
 
@@ -93,4 +99,55 @@ test("who may not see a store is not told that it expired, and does not keep it"
     assert.equal(status, 200, JSON.stringify(body));
     assert.deepEqual(body.output[0].results, []);
   }
+});
+
+test("what only an expired store holds goes to the trash, in the audit; everything else stays", { timeout: 180_000 }, async () => {
+  const gone = await store("voles", [await upload("vole.md", "# Vole\n\nThe vole digs below the greenhouse.\n")]);
+  const shrew = await upload("shrew.md", "# Shrew\n\nThe shrew lives behind the woodpile.\n", editor);
+  assert.equal((await call("POST", `/v1/vector_stores/${gone.id}/files`, { file_id: shrew }, editor)).status, 200, "another's file in it goes too");
+  const kept = await store("newts", [await upload("newt.md", "# Newt\n\nThe newt sleeps below a stone.\n")]);
+  // A collection that people fill: its own document is attached once more, one of it is the store's.
+  a.drop("toads/toad.md", "# Toad\n\nThe toad sits in the cellar.\n");
+  await until("the toad is ready", async () => (await a.documents()).some((d) => d.path === "toads/toad.md" && d.state === "ready"));
+  const toads = `vs_${Buffer.from("toads").toString("hex")}`;
+  const same = await upload("toad.md", "# Toad\n\nThe toad sits in the cellar.\n"), own = await upload("frog.md", "# Frog\n\nThe frog sits in the well.\n");
+  for (const f of [same, own]) assert.equal((await call("POST", `/v1/vector_stores/${toads}/files`, { file_id: f, attributes: { leg: 4 } })).status, 200);
+  assert.equal((await call("POST", `/v1/vector_stores/${toads}`, { expires_after: { anchor: "last_active_at", days: 1 } })).status, 200);
+  await a.settled({ n: 8 });
+  inDatabase("UPDATE attached SET created_wall_ms = created_wall_ms + 60000 WHERE file = ?", same); // the toad was there long before
+  for (const name of ["voles", "toads"]) lastUsed(name, 2 * DAY);
+  await restart(); // the sweep comes soon after the start, then once an hour
+  const b = a;
+  const paths = async () => (await b.documents()).map((d) => d.path).filter((p) => /^(voles|newts|toads)\//.test(p)).sort();
+  await until("they have gone", async () => (await paths()).join() === "newts/newt.md,toads/toad.md");
+  assert.equal(existsSync(join(b.watch, "voles/vole.md")), false);
+  assert.equal(existsSync(join(b.watch, "toads/toad.md")), true);
+  const { body: told } = await call("GET", `/v1/vector_stores/${gone.id}`);
+  assert.deepEqual([told.status, told.file_counts.total], ["expired", 0], "the store says what became of it");
+  assert.equal((await call("GET", `/v1/vector_stores/${kept.id}`)).body.file_counts.completed, 1);
+  assert.equal((await call("GET", `/v1/files/${shrew}`, undefined, editor)).status, 200, "the uploaded file stays");
+  await until("the rows have gone", () => JSON.parse(inDatabase("SELECT count(*) FROM attached WHERE collection = 'voles' OR file = ?", same))[0][0] === 0);
+  assert.equal((await b.search("vole greenhouse", { collections: ["voles"] })).length, 0);
+  const acts = (await carrel("audit", "export")).split("\n").filter((l) => /a vector store expired/.test(l) && /"(voles|toads)"/.test(l));
+  assert.equal(acts.length, 3, acts.join("\n"));
+  for (const l of acts) assert.match(l, /document\.delete/);
+  assert.doesNotMatch(await carrel("audit", "verify"), /[1-9]\d* interrupted/);
+});
+
+test("whoever lets a store expire is one who may delete what is in it", { timeout: 120_000 }, async () => {
+  const put = (await a.post("/api/keys", { name: "putter", role: "editor", scopes: ["ingest", "read", "search", "ask"] })).key;
+  const expire = (vs, days, key) => call("POST", `/v1/vector_stores/${vs}`, { expires_after: days && { anchor: "last_active_at", days } }, key);
+  const whole = (await call("POST", "/v1/vector_stores", { name: "whole" }, editor)).body.id;
+  const parts = (await call("POST", "/v1/vector_stores", { name: "parts" }, put)).body.id;
+  const kitchen = `vs_${Buffer.from("kitchen").toString("hex")}`;
+  assert.equal((await expire(parts, 1, put)).status, 403, "who may not take out");
+  assert.equal((await expire(kitchen, 1, editor)).status, 409, "what came by the folder is nobody's");
+  assert.equal((await expire(whole, 5, editor)).body.expires_after.days, 5);
+  const file = await upload("hare.md", "# Hare\n\nThe hare sits in its form.\n");
+  assert.equal((await call("POST", `/v1/vector_stores/${whole}/files`, { file_id: file })).status, 200);
+  assert.equal((await expire(whole, 4, editor)).status, 409, "another's file is in it");
+  assert.equal((await expire(whole, 5, editor)).status, 200, "no sooner than it was");
+  assert.equal((await expire(whole, 4)).body.expires_after.days, 4);
+  assert.equal((await expire(whole, null, editor)).body.expires_after, null);
+  assert.equal((await expire(whole, 9, editor)).status, 409);
 });
