@@ -183,12 +183,6 @@ static void malformed(struct http_conn *c)
     }
 }
 
-/* Its answer waits behind the gate: what the client goes on to send changes nothing about it. */
-static bool kept(const struct http_request *r)
-{
-    return r->answer == ANSWER_KEPT || r->answer == ANSWER_KEPT_STREAM;
-}
-
 /* One step; false when there is nothing more to do now. */
 static bool step(struct http_conn *c)
 {
@@ -201,7 +195,7 @@ static bool step(struct http_conn *c)
     if (r == NULL && !c->draining && c->queued > HTTP_QUEUE_HIGH) {
         return false; /* who does not read is answered no more: on_written goes on */
     }
-    if (r != NULL && (r->body_state != BODY_WANTED || kept(r))) {
+    if (r != NULL && (r->body_state != BODY_WANTED || request_kept(r))) {
         return false;
     }
     if (c->held > 0) {

@@ -96,6 +96,12 @@ void request_abort(struct http_request *r);
 /* The request cannot go on (deadline, malformed body, ...): on_abort, then an error answer or a
  * cut. */
 void request_fail(struct http_request *r, int status, const char *type, const char *message);
+/* Its answer waits behind the gate: what the client goes on to send, or not, changes nothing about
+ * it. */
+static inline bool request_kept(const struct http_request *r)
+{
+    return r->answer == ANSWER_KEPT || r->answer == ANSWER_KEPT_STREAM;
+}
 void request_body_end(struct http_request *r);
 /* The answer of a request without a connection: handed over, and the request ends. */
 void request_sink(struct http_request *r, int status, struct str body);

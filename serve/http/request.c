@@ -148,6 +148,9 @@ void request_fail(struct http_request *r, int status, const char *type, const ch
     r->close_after = true;
     if (r->answer == ANSWER_NONE) {
         http_respond_error(r, status, type, NULL, NULL, message);
+        if (request_kept(r)) { /* as above */
+            r->deadline_ms = clock_monotonic_ms() + LAST_WORDS_MS;
+        }
     } else {
         http_stream_cut(r);
     }

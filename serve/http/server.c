@@ -68,12 +68,13 @@ static void check_request(struct http_conn *c, int64_t now)
 {
     struct http_request *r = c->request;
     int64_t idle = c->server->limits.idle_timeout_ms;
+    bool reads = r->body_state == BODY_WANTED && !request_kept(r);
     if (now >= r->deadline_ms) {
         request_fail(r, 504, "server_error", "The request took longer than allowed.");
-    } else if (r->body_state == BODY_WANTED && now - c->read_ms > idle) {
+    } else if (reads && now - c->read_ms > idle) {
         request_fail(r, 408, "invalid_request_error",
                      "The body of the request stood still too long.");
-    } else if (r->body_state == BODY_WANTED && body_crawls(r, now)) {
+    } else if (reads && body_crawls(r, now)) {
         request_fail(r, 408, "invalid_request_error",
                      "The body of the request comes too slowly.");
     } else if (c->queued > 0 && now - c->write_ms > idle) {
