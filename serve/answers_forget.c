@@ -216,41 +216,18 @@ static enum status drop_collections(sqlite3 *db, struct forgetting *f, struct er
     return s;
 }
 
-/* A name that somebody gave a conversation: it is called by its first question again. */
-static enum status drop_titles(sqlite3 *db, struct forgetting *f, struct error *err)
-{
-    sqlite3_stmt *st = NULL;
-    sqlite3_stmt *drop = NULL;
-    bool row = false;
-    enum status s =
-        db_prepare(db, "SELECT id, title FROM conversations WHERE title <> ''", &st, err);
-    if (s == STATUS_OK) {
-        s = db_prepare(db, "UPDATE conversations SET title = '' WHERE id = ?1", &drop, err);
-    }
-    while (s == STATUS_OK && (s = db_row(st, &row, err)) == STATUS_OK && row) {
-        bool named = false;
-        s = answers_named_in(f->subjects, db_column(st, 1), &named, err);
-        if (named) {
-            struct str id = db_column(st, 0);
-            (void)sqlite3_bind_text(drop, 1, id.ptr, (int)id.len, SQLITE_TRANSIENT);
-            s = db_run(drop, err);
-            f->answers++;
-        }
-    }
-    (void)sqlite3_finalize(st);
-    (void)sqlite3_finalize(drop);
-    return s;
-}
-
-/* What clients put into conversations, and their notes about them. */
-static enum status drop_items(sqlite3 *db, struct forgetting *f, struct error *err)
+/* Names that somebody gave conversations, which are called by their first questions again; what
+ * clients put into them, and their notes about them. */
+static enum status drop_from_conversations(sqlite3 *db, struct forgetting *f, struct error *err)
 {
     static const char *const sql[][2] = {
+        {"SELECT id, title FROM conversations WHERE title <> ''",
+         "UPDATE conversations SET title = '' WHERE id = ?1"},
         {"SELECT id, text FROM conversation_items", "DELETE FROM conversation_items WHERE id = ?1"},
         {"SELECT id, metadata FROM conversations WHERE metadata <> ''",
          "UPDATE conversations SET metadata = '{}' WHERE id = ?1"}};
     enum status s = STATUS_OK;
-    for (size_t i = 0; i < 2 && s == STATUS_OK; i++) {
+    for (size_t i = 0; i < sizeof sql / sizeof sql[0] && s == STATUS_OK; i++) {
         sqlite3_stmt *st = NULL, *drop = NULL;
         bool row = false;
         s = db_prepare(db, sql[i][0], &st, err);
@@ -283,8 +260,7 @@ enum status answers_forget_now(sqlite3 *db, struct forgetting *f, struct error *
     }
     if (s == STATUS_OK && f->subjects != NULL) {
         s = drop_named(db, f, err);
-        s = s == STATUS_OK ? drop_titles(db, f, err) : s;
-        s = s == STATUS_OK ? drop_items(db, f, err) : s;
+        s = s == STATUS_OK ? drop_from_conversations(db, f, err) : s;
         s = s == STATUS_OK ? drop_collections(db, f, err) : s;
         s = s == STATUS_OK ? webhooks_forget(db, f->subjects, err) : s;
     }

@@ -2,13 +2,13 @@
 // What they are told is told by the libraries' own types: a field that one of them cannot do without fails here.
 
 import assert from "node:assert/strict";
-import { spawnSync } from "node:child_process";
 import { createHash } from "node:crypto";
 import { mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
-import { join, resolve } from "node:path";
+import { join } from "node:path";
 import { after, before, describe, test } from "node:test";
-import { binDir, startAppliance, temporaryHome, until } from "../service/appliance.mjs";
+import { startAppliance, until } from "../service/appliance.mjs";
+import { tinyHome } from "../service/tiny_model.mjs";
 
 const libraries = ["@anthropic-ai/sdk", "@langchain/core/messages", "@langchain/openai", "ollama", "openai", "@modelcontextprotocol/sdk/client/index.js", "@modelcontextprotocol/sdk/client/streamableHttp.js"];
 const [{ default: Anthropic }, { HumanMessage }, { ChatOpenAI, OpenAIEmbeddings }, { Ollama }, { default: OpenAI }, { Client }, { StreamableHTTPClientTransport }] = await Promise.all(libraries.map((x) => import(x))).catch((e) => {
@@ -379,18 +379,11 @@ describe("model context protocol", () => {
 
 /* The model has seeded weights: what it says is noise, so it is made to call. */
 describe("functions", () => {
-  const jinja = "{%- if tools %}<|im_start|>system You are Qwen <tools> {\\\"name\\\": <function-name>} <tool_call>";
   const parameters = { type: "object", properties: { city: { enum: ["Bonn", "Ulm"] } }, required: ["city"], additionalProperties: false };
   let b;
 
   before(async () => {
-    const home = temporaryHome();
-    const file = join(dir, "tiny.gguf");
-    const w = spawnSync(resolve(binDir, "../tests/write-model"), [file, "title=tiny", "mark=<tool_call>", `template=${jinja}`], { encoding: "utf8" });
-    assert.equal(w.status, 0, w.stderr);
-    const r = spawnSync(join(binDir, "carrel"), ["model", "import", file, "--as", "chat", "--name", "tiny", "--home", home], { encoding: "utf8" });
-    assert.equal(r.status, 0, r.stderr);
-    b = await startAppliance({ home, config: "http:\n  requests_per_minute: 0\ngenerate:\n  model: tiny\n  context: 6144\n" });
+    b = await startAppliance({ home: tinyHome(dir), config: "http:\n  requests_per_minute: 0\ngenerate:\n  model: tiny\n  context: 6144\n" });
     await until("the model is ready", async () => /carrel_generate_model_ready 1/.test(await (await b.request("/metrics")).text()));
   });
 
