@@ -2,6 +2,7 @@
  * then does the other work, then signs what is due. Meanwhile the next list gathers. */
 #include "serve/audit/audit.h"
 
+#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <signal.h>
@@ -14,6 +15,7 @@
 #include "base/file.h"
 #include "base/lane.h"
 #include "base/log.h"
+#include "base/tenant.h"
 #include "serve/audit/chain_write.h"
 #include "serve/audit/erase.h"
 #include "serve/audit/internal.h"
@@ -48,6 +50,7 @@ struct audit {
     void *closed_data;
     struct audit_state state; /* the loop's */
     struct audit_export *export;
+    int64_t expired_ms; /* when texts too old were last looked for, monotonic; 0: not yet */
     /* the lane's */
     struct chain chains[CHAINS_OPEN_MAX];
     uint64_t uses;
@@ -413,10 +416,57 @@ static enum status no_work(struct audit *a, struct chain *c, void *data, struct 
     return STATUS_OK;
 }
 
+/* Tenants of whom nobody asks anything have texts that grow too old, too. On the lane. */
+static enum status expire_all(struct audit *a, struct chain *unused, void *data, struct error *err)
+{
+    char path[PATH_MAX];
+    (void)unused; /* its place may be needed */
+    (void)data;
+    int n = snprintf(path, sizeof path, "%s/tenants", a->home);
+    DIR *d = n > 0 && (size_t)n < sizeof path ? opendir(path) : NULL;
+    if (d == NULL) {
+        return error_errno(err, errno, "%s/tenants", a->home);
+    }
+    for (struct dirent *e = readdir(d); e != NULL; e = readdir(d)) {
+        struct error why;
+        bool wanted = false;
+        if (!tenant_name_valid(str_from(e->d_name))) {
+            continue;
+        }
+        enum status s = audit_expire_wanted(&a->policy, e->d_name, &wanted, &why);
+        if (s == STATUS_OK && wanted) {
+            struct chain *c = chain_of(a, e->d_name);
+            s = c == NULL ? error_set(&why, STATUS_BUSY, "too many tenants at once")
+                          : chain_ready(c, &a->policy, &why);
+            s = s == STATUS_OK ? audit_expire_due(c, &a->policy, &why) : s;
+        }
+        if (s != STATUS_OK) {
+            LOG_ERROR("the audit's old texts cannot be erased", LOG_STR("tenant", e->d_name),
+                      LOG_STR("err", why.text), LOG_END);
+        }
+    }
+    (void)closedir(d);
+    return STATUS_OK;
+}
+
+static void on_expired(const struct error *err, void *data)
+{
+    (void)data;
+    if (err->code != STATUS_OK) {
+        LOG_ERROR("the audit's old texts cannot be looked for", LOG_STR("err", err->text), LOG_END);
+    }
+}
+
 /* Signs what is due while nothing is asked. */
 static void on_tick(uv_timer_t *t)
 {
     struct audit *a = t->data;
+    int64_t now = clock_monotonic_ms();
+    if (a->policy.keep_ms > 0 && !a->closing &&
+        (a->expired_ms == 0 || now - a->expired_ms >= AUDIT_EXPIRE_EVERY_MS)) {
+        a->expired_ms = now;
+        audit_run(a, "main", expire_all, on_expired, NULL);
+    }
     if (a->first == NULL && a->state.records > 0 && !a->running && !a->closing) {
         audit_run(a, "main", no_work, on_nothing, NULL);
     }

@@ -3,13 +3,14 @@
 #include "serve/audit/erase.h"
 
 #include <inttypes.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "base/clock.h"
 
 #define LIST_MAX 6000
-#define EXPIRE_EVERY_MS (3600 * (int64_t)1000)
 #define ROWS_MAX ((size_t)64 << 20) /* bytes of row numbers at once */
 
 static int by_number(const void *a, const void *b)
@@ -217,7 +218,7 @@ enum status audit_expire_due(struct chain *c, const struct audit_policy *p, stru
     sqlite3_stmt *st = NULL;
     struct buf rows;
     bool row = false;
-    if (p->keep_ms == 0 || (c->expired_ms != 0 && now - c->expired_ms < EXPIRE_EVERY_MS)) {
+    if (p->keep_ms == 0 || (c->expired_ms != 0 && now - c->expired_ms < AUDIT_EXPIRE_EVERY_MS)) {
         return STATUS_OK;
     }
     c->expired_ms = now;
@@ -240,5 +241,32 @@ enum status audit_expire_due(struct chain *c, const struct audit_policy *p, stru
         }
     }
     buf_deinit(&rows);
+    return s;
+}
+
+enum status audit_expire_wanted(const struct audit_policy *p, const char *tenant, bool *out,
+                                struct error *err)
+{
+    char path[PATH_MAX];
+    sqlite3 *db = NULL;
+    sqlite3_stmt *st = NULL;
+    *out = false;
+    int n = snprintf(path, sizeof path, "%s/tenants/%s/payload.db", p->home, tenant);
+    if (n < 0 || (size_t)n >= sizeof path) {
+        return error_set(err, STATUS_TOO_LARGE, "path too long");
+    }
+    if (p->keep_ms == 0 || access(path, F_OK) != 0) {
+        return STATUS_OK;
+    }
+    enum status s = audit_payload_open(path, DB_READONLY, &db, err);
+    s = s == STATUS_OK
+            ? db_prepare(db, "SELECT 1 FROM payload WHERE at_wall_ms < ?1 LIMIT 1", &st, err)
+            : s;
+    if (s == STATUS_OK) {
+        (void)sqlite3_bind_int64(st, 1, clock_wall_ms() - p->keep_ms);
+        s = db_row(st, out, err);
+    }
+    (void)sqlite3_finalize(st);
+    db_close(db);
     return s;
 }

@@ -16,7 +16,11 @@ enum status audit_forget_now(struct chain *c, const struct audit_policy *p, stru
 enum status audit_forget_linked(struct chain *c, const struct audit_policy *p, const char *name,
                                 const char *why, struct error *err) MUST_CHECK;
 /* Texts older than the policy keeps them; looks once an hour. */
+#define AUDIT_EXPIRE_EVERY_MS (3600 * (int64_t)1000)
 enum status audit_expire_due(struct chain *c, const struct audit_policy *p,
                              struct error *err) MUST_CHECK;
+/* Has a tenant, whose chain may not be open, such texts? */
+enum status audit_expire_wanted(const struct audit_policy *p, const char *tenant, bool *out,
+                                struct error *err) MUST_CHECK;
 
 #endif

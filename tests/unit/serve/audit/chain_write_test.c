@@ -18,6 +18,7 @@
 
 #include "base/audit/verify.h"
 #include "base/file.h"
+#include "serve/audit/audit.h"
 #include "serve/audit/chain_write.h"
 #include "serve/audit/erase.h"
 #include "serve/audit/signer.h"
@@ -310,14 +311,19 @@ static void altered_at_the_front(void **state)
     }
 }
 
-static void verify(const char *home, struct audit_report *r)
+static void verify_tenant(const char *home, const char *tenant, struct audit_report *r)
 {
     char folder[PATH_MAX], payload[PATH_MAX];
     struct error err;
-    (void)snprintf(folder, sizeof folder, "%s/tenants/main/audit", home);
-    (void)snprintf(payload, sizeof payload, "%s/tenants/main/payload.db", home);
+    (void)snprintf(folder, sizeof folder, "%s/tenants/%s/audit", home, tenant);
+    (void)snprintf(payload, sizeof payload, "%s/tenants/%s/payload.db", home, tenant);
     struct audit_verify_options o = {.folder = folder, .payload = payload};
     assert_int_equal(audit_verify(&o, r, &err), STATUS_OK);
+}
+
+static void verify(const char *home, struct audit_report *r)
+{
+    verify_tenant(home, "main", r);
 }
 
 static bool found(const struct audit_report *r, const char *what)
@@ -383,6 +389,66 @@ static void kept_so_long(void **state)
     assert_int_equal(file_remove_tree(home, &err), STATUS_OK);
 }
 
+static void ended(void *data)
+{
+    *(bool *)data = true;
+}
+
+static void stop_loop(uv_timer_t *t)
+{
+    uv_stop(t->loop);
+}
+
+/* The running audit erases old texts of a tenant of whom nobody asks anything, too. */
+static void nobody_asks(void **state)
+{
+    static const char *const tenants[] = {"main", "quiet"};
+    static struct settings set;
+    char home[] = "/tmp/carrel-chain-XXXXXX";
+    struct audit *a = NULL;
+    struct audit_report *r = calloc(1, sizeof *r);
+    struct error err;
+    struct arena arena;
+    uv_loop_t loop;
+    uv_timer_t timer;
+    bool over = false;
+    (void)state;
+    assert_non_null(mkdtemp(home));
+    struct audit_policy p = {.home = home, .signer = signer_new(), .payload = AUDIT_KEEP};
+    for (size_t i = 0; i < 2; i++) {
+        struct chain c = {.fd = -1};
+        (void)snprintf(c.tenant, sizeof c.tenant, "%s", tenants[i]);
+        assert_int_equal(write_text(&c, &p, "{\"question\":\"Mariposa?\"}"), STATUS_OK);
+        chain_close(&c);
+    }
+    arena_init(&arena, (size_t)4 << 20);
+    assert_int_equal(
+        settings_parse(home, STR("audit:\n  keep_days: 1\n"), "test", &arena, &set, &err),
+        STATUS_OK);
+    assert_int_equal(uv_loop_init(&loop), 0);
+    assert_int_equal(audit_open(&loop, home, &set, p.signer, &a, &err), STATUS_OK);
+    (void)uv_timer_init(&loop, &timer);
+    for (int i = 0; i < 200 && r->erases < 1; i++) { /* it looks a second after its start */
+        (void)uv_timer_start(&timer, stop_loop, 50, 0);
+        (void)uv_run(&loop, UV_RUN_DEFAULT);
+        verify_tenant(home, "quiet", r);
+    }
+    audit_close(a, ended, &over);
+    uv_close((uv_handle_t *)&timer, NULL);
+    (void)uv_run(&loop, UV_RUN_DEFAULT);
+    assert_true(over);
+    assert_int_equal(uv_loop_close(&loop), 0);
+    for (size_t i = 0; i < 2; i++) {
+        verify_tenant(home, tenants[i], r);
+        assert_int_equal(r->erased, 1);
+        assert_int_equal(r->texts + r->back, 0);
+    }
+    arena_reset(&arena);
+    free(r);
+    (void)close(p.signer);
+    assert_int_equal(file_remove_tree(home, &err), STATUS_OK);
+}
+
 /* audit.payload: none: commitments, no text and no salt. */
 static void no_texts(void **state)
 {
@@ -423,6 +489,7 @@ int main(void)
         cmocka_unit_test(altered_later),
         cmocka_unit_test(altered_at_the_front),
         cmocka_unit_test(kept_so_long),
+        cmocka_unit_test(nobody_asks),
         cmocka_unit_test(no_texts),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
