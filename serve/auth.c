@@ -337,6 +337,10 @@ enum status auth_add(struct auth *a, const struct principal *p, struct error *er
     struct principal *kept = &a->keys[a->n_keys++];
     *kept = *p;
     auth_point_names(kept);
+    if (kept->owner != NULL) { /* may have changed while the key was written */
+        auth_follow_owner(kept);
+        kept->revoked = kept->owner->removed;
+    }
     return STATUS_OK;
 }
 

@@ -250,6 +250,53 @@ static void makers(void **state)
     auth_close(a);
 }
 
+/* A key that is written while its owner becomes less: it is the less, not what was when it was
+ * asked for. */
+static void made_meanwhile(void **state)
+{
+    (void)state;
+    char home[64];
+    char text[4][KEY_CAP];
+    struct auth *a;
+    struct error err;
+    test_folder(home);
+    struct auth_options o = {home, 1};
+    assert_int_equal(auth_open(&o, &a, &err), STATUS_OK);
+    struct user owner = {.who = {.tenant = "main", .user = "u", .name = "u"}};
+    struct principal maker = {.tenant = "main", .user = "m"};
+    struct principal keys[4];
+    const struct str both[] = {STR("a"), STR("b")};
+    auth_set_role(&owner.who, ROLE_ADMIN);
+    auth_set_role(&maker, ROLE_ADMIN);
+    assert_int_equal(auth_set_groups(&owner.who, both, 2, &err), STATUS_OK);
+    for (size_t i = 0; i < 4; i++) {
+        keys[i] = (struct principal){.tenant = "main", .name = "k", .user = "u", .owner = &owner};
+        auth_set_maker(&keys[i], &maker);
+        auth_follow_owner(&keys[i]);
+        auth_key_new(&keys[i], text[i]);
+    }
+    assert_int_equal(auth_add(a, &keys[0], &err), STATUS_OK);
+    assert_true(auth_key(a, str_from(text[0]))->admin);
+    auth_set_role(&owner.who, ROLE_READER);
+    assert_int_equal(auth_set_groups(&owner.who, both, 1, &err), STATUS_OK);
+    assert_int_equal(auth_add(a, &keys[1], &err), STATUS_OK);
+    const struct principal *p = auth_key(a, str_from(text[1]));
+    assert_non_null(p);
+    assert_int_equal(p->role, ROLE_READER);
+    assert_false(p->admin);
+    assert_false((p->scopes & SCOPE_ADMIN) != 0);
+    assert_int_equal(p->n_groups, 1);
+    owner.disabled = true;
+    assert_int_equal(auth_add(a, &keys[2], &err), STATUS_OK);
+    assert_null(auth_key(a, str_from(text[2])));
+    owner.disabled = false;
+    owner.removed = true;
+    assert_int_equal(auth_add(a, &keys[3], &err), STATUS_OK);
+    assert_null(auth_key(a, str_from(text[3])));
+    assert_null(auth_by_key(a, keys[3].key));
+    auth_close(a);
+}
+
 static void external(void **state)
 {
     (void)state;
@@ -308,6 +355,7 @@ int main(void)
                                        cmocka_unit_test(homes_of_before),
                                        cmocka_unit_test(from_where),
                                        cmocka_unit_test(makers),
+                                       cmocka_unit_test(made_meanwhile),
                                        cmocka_unit_test(external)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
