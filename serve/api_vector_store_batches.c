@@ -1,5 +1,5 @@
-/* Batches of files attached together: make, get, cancel, list. A batch is the rows that carry its
- * id; each document's state is asked for when the batch is. */
+/* Batches of files attached together: make, get, cancel, list. A batch is what was put into it
+ * (batch_files); each document's state is asked for when the batch is. */
 #include <string.h>
 
 #include "base/clock.h"
@@ -87,13 +87,12 @@ static enum status find_rows(sqlite3 *db, void *data, struct error *err)
 {
     struct batch *b = data;
     const struct request *q = b->file.stores.q;
-    enum status s = batch_begun(db, b->id, b->file.stores.collection,
-                                q->who->admin ? NULL : q->who->user, &b->created_wall_ms, err);
-    if (s != STATUS_OK) {
-        return s;
-    }
-    return attached_list(db, b->file.stores.collection, b->id, ATTACH_MAX, b->file.stores.q->arena,
-                         &b->rows, &b->n, err);
+    const char *user = q->who->admin ? NULL : q->who->user;
+    enum status s =
+        batch_begun(db, b->id, b->file.stores.collection, user, &b->created_wall_ms, err);
+    return s != STATUS_OK ? s
+                          : batch_list(db, b->id, b->file.stores.collection, user, ATTACH_MAX,
+                                       q->arena, &b->rows, &b->n, err);
 }
 
 static void on_rows(struct request *q, const struct error *err)

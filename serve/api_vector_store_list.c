@@ -164,8 +164,8 @@ static void next_own(struct request *q)
 static enum status find_own(sqlite3 *db, void *data, struct error *err)
 {
     struct listing *l = data;
-    return attached_list(db, l->stores.collection, NULL, OWN_MAX, l->stores.q->arena, &l->own,
-                         &l->n_own, err);
+    return attached_list(db, l->stores.collection, OWN_MAX, l->stores.q->arena, &l->own, &l->n_own,
+                         err);
 }
 
 static void on_own_rows(struct request *q, const struct error *err)

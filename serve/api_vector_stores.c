@@ -309,8 +309,7 @@ static enum status all_own(sqlite3 *db, const struct stores *s, struct error *er
     struct attached_file *rows = NULL;
     size_t n = 0;
     bool own = strcmp(s->row.user, user) == 0;
-    enum status st =
-        attached_list(db, s->collection, NULL, DELETE_MAX, s->q->arena, &rows, &n, err);
+    enum status st = attached_list(db, s->collection, DELETE_MAX, s->q->arena, &rows, &n, err);
     for (size_t i = 0; i < n && st == STATUS_OK && own; i++) {
         own = !attached_here(&rows[i]) || strcmp(rows[i].user, user) == 0;
     }
@@ -386,8 +385,7 @@ static enum status find_rows(sqlite3 *db, void *data, struct error *err)
 {
     struct stores *s = data;
     struct removal *r = s->removal;
-    return attached_list(db, s->collection, NULL, DELETE_MAX + 1, s->q->arena, &r->rows, &r->n,
-                         err);
+    return attached_list(db, s->collection, DELETE_MAX + 1, s->q->arena, &r->rows, &r->n, err);
 }
 
 static enum status drop_store(sqlite3 *db, void *data, struct error *err)

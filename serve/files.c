@@ -379,20 +379,39 @@ enum status attached_of_file(sqlite3 *db, const char *file, size_t limit, struct
     return s;
 }
 
-enum status attached_list(sqlite3 *db, const char *collection, const char *batch, size_t limit,
-                          struct arena *a, struct attached_file **out, size_t *n, struct error *err)
+enum status attached_list(sqlite3 *db, const char *collection, size_t limit, struct arena *a,
+                          struct attached_file **out, size_t *n, struct error *err)
 {
-    const char *const texts[] = {collection, batch};
+    sqlite3_stmt *st = NULL;
+    void *rows = NULL;
+    enum status s = prepare(
+        db, "SELECT " ATTACHED_COLUMNS " FROM attached WHERE collection = ?1 ORDER BY document",
+        &collection, 1, &st, err);
+    if (s == STATUS_OK) {
+        s = collect(st, limit, sizeof(struct attached_file), attached_row, a, &rows, n, err);
+        *out = rows;
+    }
+    (void)sqlite3_finalize(st);
+    return s;
+}
+
+enum status batch_list(sqlite3 *db, const char *batch, const char *collection, const char *user,
+                       size_t limit, struct arena *a, struct attached_file **out, size_t *n,
+                       struct error *err)
+{
+    const char *const texts[] = {batch, collection, user};
     sqlite3_stmt *st = NULL;
     void *rows = NULL;
     enum status s = prepare(db,
-                            batch == NULL ? "SELECT " ATTACHED_COLUMNS
-                                            " FROM attached WHERE collection = ?1 ORDER BY document"
-                                          : "SELECT " ATTACHED_COLUMNS
-                                            " FROM attached WHERE collection = ?1 AND file IN"
-                                            " (SELECT file FROM batch_files WHERE batch = ?2)"
-                                            " ORDER BY created_wall_ms, file",
-                            texts, batch == NULL ? 1 : 2, &st, err);
+                            "SELECT b.collection, b.file, coalesce(a.document, ''),"
+                            " coalesce(a.user, b.user), coalesce(a.attributes, '{}'), b.batch,"
+                            " coalesce(a.state, 'failed'),"
+                            " coalesce(a.error, 'there is no file ' || b.file),"
+                            " coalesce(a.created_wall_ms, b.created_wall_ms)"
+                            " FROM batch_files b LEFT JOIN attached a ON a.file = b.file"
+                            " AND a.collection = b.collection AND (?3 IS NULL OR a.user = ?3)"
+                            " WHERE b.batch = ?1 AND b.collection = ?2 ORDER BY 9, 2",
+                            texts, 3, &st, err);
     if (s == STATUS_OK) {
         s = collect(st, limit, sizeof(struct attached_file), attached_row, a, &rows, n, err);
         *out = rows;

@@ -122,16 +122,20 @@ enum status attached_anywhere(sqlite3 *db, const char *file, struct arena *a,
 /* Wherever the file became a document. */
 enum status attached_of_file(sqlite3 *db, const char *file, size_t limit, struct arena *a,
                              struct attached_file **out, size_t *n, struct error *err) MUST_CHECK;
-/* All rows of a collection (batch NULL) or of a batch, in order of documents; at most limit. */
-enum status attached_list(sqlite3 *db, const char *collection, const char *batch, size_t limit,
-                          struct arena *a, struct attached_file **out, size_t *n,
-                          struct error *err) MUST_CHECK;
+/* All rows of a collection, in order of documents; at most limit. */
+enum status attached_list(sqlite3 *db, const char *collection, size_t limit, struct arena *a,
+                          struct attached_file **out, size_t *n, struct error *err) MUST_CHECK;
+/* What was put into a batch, the rows that are the user's (NULL: anybody's). Of what has no such
+ * row, a failed one that says that there is no such file. */
+enum status batch_list(sqlite3 *db, const char *batch, const char *collection, const char *user,
+                       size_t limit, struct arena *a, struct attached_file **out, size_t *n,
+                       struct error *err) MUST_CHECK;
 /* Of stores whose time is over, what became a document by being attached; at most limit, any of
  * them.
  */
 enum status attached_expired(sqlite3 *db, int64_t now_ms, size_t limit, struct arena *a,
                              struct attached_file **out, size_t *n, struct error *err) MUST_CHECK;
-/* The file is in the batch, which is the user's, whoever attached the file. */
+/* The file, as it was named, is in the batch, which is the user's. */
 enum status batch_add(sqlite3 *db, const char *batch, const char *collection, const char *file,
                       const char *user, int64_t now_ms, struct error *err) MUST_CHECK;
 /* NOT_FOUND: there is no such batch of the user's (NULL: anybody's) in the collection. */

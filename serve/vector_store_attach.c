@@ -318,6 +318,12 @@ static void try_path(struct request *q)
 
 /* ---- the beginning of one ---- */
 
+/* A row of somebody else: to all but administrators there is no such file. */
+static bool others(const struct request *q, const struct attached_file *row)
+{
+    return !q->who->admin && strcmp(row->user, q->who->user) != 0;
+}
+
 static enum status begin_row(sqlite3 *db, void *data, struct error *err)
 {
     struct attach *a = data;
@@ -336,31 +342,26 @@ static enum status begin_row(sqlite3 *db, void *data, struct error *err)
         item->err.code = STATUS_CANCELLED;
         return STATUS_OK;
     }
+    if (found && others(s->q, &old)) {
+        item->err.code =
+            error_set(&item->err, STATUS_NOT_FOUND, "there is no file %.64s", item->file);
+        return STATUS_OK;
+    }
     if (!item->found) {
         item->err.code =
             files_get(db, files_owner(s->q), item->file, arena, &item->staged, &item->err);
         if (item->err.code != STATUS_OK) {
-            item->row = (struct attached_file){.collection = a->collection,
-                                               .file = item->file,
-                                               .document = "",
-                                               .user = s->q->who->user,
-                                               .attributes = "{}",
-                                               .created_wall_ms = clock_wall_ms(),
-                                               .batch = a->batch,
-                                               .state = "failed",
-                                               .error = item->err.text};
-            return a->batch[0] == '\0' ? STATUS_OK : attached_put(db, &item->row, err);
+            return STATUS_OK;
         }
         st = files_path(s->q->serve->svc->home, s->q->who->tenant, item->file, a->disk, err);
         old = (struct attached_file){.attributes = "{}"};
     }
-    bool others = item->found && !s->q->who->admin && strcmp(old.user, s->q->who->user) != 0;
     item->row = (struct attached_file){
         .collection = a->collection,
         .file = item->found ? old.file : item->file, /* it may have been named by its document */
         .document = item->found ? old.document : "",
         .user = item->found ? old.user : s->q->who->user,
-        .attributes = item->attributes != NULL && !others ? item->attributes : old.attributes,
+        .attributes = item->attributes != NULL ? item->attributes : old.attributes,
         .created_wall_ms = item->found ? old.created_wall_ms : clock_wall_ms(),
         .batch = item->found ? old.batch : a->batch,
         .state = item->found ? "" : "waiting",
@@ -442,13 +443,25 @@ static enum status announce(sqlite3 *db, void *data, struct error *err)
                                     .state = "waiting",
                                     .error = ""};
         struct attached_file old;
-        bool found = false;
+        struct staged_file staged;
+        struct error missing;
+        bool found = false, waits = false;
         st = attached_get(db, a->collection, row.file, s->q->arena, &old, &found, err);
-        if (st == STATUS_OK && !(found && old.document[0] != '\0')) {
-            st = attached_put(db, &row, err);
-        } else if (st == STATUS_OK) { /* it is somebody's already, and stays so */
-            row.file = old.file;
+        if (st != STATUS_OK) {
+            break;
         }
+        if (found && !others(s->q, &old) && old.document[0] != '\0') {
+            row.file = old.file; /* it may have been named by its document */
+        } else if (!found || !others(s->q, &old)) {
+            st = files_get(db, files_owner(s->q), row.file, s->q->arena, &staged, &missing);
+            waits = st == STATUS_OK;
+            st = st == STATUS_NOT_FOUND ? STATUS_OK : st;
+        } /* else it is somebody else's, and stays so */
+        if (st != STATUS_OK) {
+            *err = missing;
+            break;
+        }
+        st = waits ? attached_put(db, &row, err) : STATUS_OK;
         st = st == STATUS_OK ? batch_add(db, a->batch, a->collection, row.file, s->q->who->user,
                                          row.created_wall_ms, err)
                              : st;

@@ -138,8 +138,7 @@ static enum status find_attributes(sqlite3 *db, void *data, struct error *err)
     for (size_t i = 0; i < s->n_collections && st == STATUS_OK; i++) {
         struct attached_file *rows = NULL;
         size_t n = 0;
-        st =
-            attached_list(db, s->collections[i], NULL, MATCH_WALK_MAX, s->q->arena, &rows, &n, err);
+        st = attached_list(db, s->collections[i], MATCH_WALK_MAX, s->q->arena, &rows, &n, err);
         struct attached_file *all =
             st == STATUS_OK ? arena_array(s->q->arena, s->n_rows + n + 1, sizeof *all) : NULL;
         if (st == STATUS_OK && all == NULL) {

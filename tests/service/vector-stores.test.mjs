@@ -230,23 +230,42 @@ test("a backup holds what was uploaded and is no document yet", { timeout: 120_0
   await c.stop();
 });
 
-test("a batch of files that another attached: its maker sees it, the other's row stays the other's", { timeout: 120_000 }, async () => {
+test("another's file is no file: neither attached nor in a batch is anything told of it, and its row stays", { timeout: 120_000 }, async () => {
   const second = (await a.post("/api/keys", { name: "second editor", role: "editor" })).key;
   const vs = (await call("POST", "/v1/vector_stores", { name: "both" }, editor)).body;
   const file = (await upload("otter.txt", "The otter sleeps in the reeds.\n", { key: editor })).body.id;
+  const batch = async (ids, key) => (await call("POST", `/v1/vector_stores/${vs.id}/file_batches`, { file_ids: ids, attributes: { lot: "b" } }, key)).body;
   const first = (await call("POST", `/v1/vector_stores/${vs.id}/file_batches`, { file_ids: [file], attributes: { lot: "a" } }, editor)).body;
-  await ready(vs.id, file, editor);
+  const { carrel: { document } } = await ready(vs.id, file, editor);
   const path = (b) => `/v1/vector_stores/${vs.id}/file_batches/${b.id}`;
-  const { status, body: mine } = await call("POST", `/v1/vector_stores/${vs.id}/file_batches`, { file_ids: [file], attributes: { lot: "b" } }, second);
-  assert.equal(status, 200, JSON.stringify(mine));
-  for (const [b, key, not] of [[first, editor, second], [mine, second, editor]]) {
-    const told = (await call("GET", path(b), undefined, key)).body;
-    assert.deepEqual([told.status, told.file_counts.completed], ["completed", 1], JSON.stringify(told));
-    const [one] = (await call("GET", `${path(b)}/files`, undefined, key)).body.data;
-    assert.deepEqual([one.id, one.attributes], [file, { lot: "a" }]);
-    assert.equal((await call("GET", path(b), undefined, not)).status, 404);
+  const nothing = "file-0123456789abcdefghjkmnpqrs";
+  const mine = await batch([file, nothing, document], second);
+  assert.deepEqual([mine.status, mine.file_counts.failed, mine.file_counts.total], ["failed", 3, 3], JSON.stringify(mine));
+  const told = (await call("GET", `${path(mine)}/files`, undefined, second)).body.data;
+  assert.deepEqual(told.map((f) => f.id).sort(), [file, nothing, document].sort());
+  const without = (f) => JSON.stringify(f).replaceAll(f.id, "");
+  assert.deepEqual(new Set(told.map((f) => without({ ...f, created_at: 0 }))).size, 1, "nothing tells one that is there from one that is not");
+  for (const id of [file, document, nothing]) {
+    const { status, body } = await call("POST", `/v1/vector_stores/${vs.id}/files`, { file_id: id }, second);
+    assert.deepEqual([status, body.error?.code], [404, "not_found"]);
   }
-  assert.deepEqual((await call("POST", `${path(mine)}/cancel`, {}, second)).body.status, "completed");
-  assert.equal((await call("GET", `/v1/vector_stores/${vs.id}/files/${file}`, undefined, editor)).body.status, "completed");
+  assert.equal((await call("GET", path(mine), undefined, editor)).status, 404);
+  assert.equal((await call("GET", path(first), undefined, second)).status, 404);
+  assert.deepEqual((await call("POST", `${path(mine)}/cancel`, {}, second)).body.status, "failed");
+  const row = (await call("GET", `/v1/vector_stores/${vs.id}/files/${file}`, undefined, editor)).body;
+  assert.deepEqual([row.status, row.attributes], ["completed", { lot: "a" }]);
+  assert.deepEqual((await call("GET", path(first), undefined, editor)).body.file_counts.completed, 1);
+  const run = await batch([file], a.key);
+  assert.deepEqual([run.status, run.file_counts.completed], ["completed", 1], "an administrator's batch may hold anybody's");
   assert.equal((await call("DELETE", `/v1/vector_stores/${vs.id}`, undefined, editor)).status, 200);
+});
+
+test("a batch that names a document of the folder does not hide it", { timeout: 60_000 }, async () => {
+  const vs = storeOf("kitchen");
+  const tea = (await call("GET", `/v1/vector_stores/${vs}/files`)).body.data.find((x) => x.carrel.path.endsWith("tea.md"));
+  const b = (await call("POST", `/v1/vector_stores/${vs}/file_batches`, { file_ids: [tea.id] }, editor)).body;
+  assert.equal(b.file_counts.failed, 1);
+  for (const key of [a.key, reader, editor]) {
+    assert.equal((await call("GET", `/v1/vector_stores/${vs}/files/${tea.id}`, undefined, key)).body.status, "completed");
+  }
 });
