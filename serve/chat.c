@@ -19,6 +19,7 @@
 #include "generate/generate_rpc.h"
 #include "serve/chat_record.h"
 #include "serve/conversations.h"
+#include "serve/jobs.h"
 #include "serve/request.h"
 #include "serve/search_request.h"
 #include "serve/vector_store_match.h"
@@ -288,10 +289,39 @@ static void finish(struct request *q, const struct error *err)
     chat_record(c, "failed", conclude);
 }
 
+static void start(struct chat *c);
+
+static void on_place(struct request *q)
+{
+    struct chat *c = q->op;
+    if (clock_monotonic_ms() < c->again_ms) {
+        jobs_watch(q, on_place);
+    } else {
+        start(c);
+    }
+}
+
+/* A job waits for its place in a queue that is full, as for other limits that pass: nobody stands
+ * there to try again. Until the job's time is over. */
+static bool waits(struct chat *c, const struct error *err)
+{
+    bool nothing = !c->first || (c->n_over > 0 && c->text.len == 0 && c->n_calls == 0);
+    if (c->q->job == NULL || err->code != STATUS_BUSY || !nothing || c->complete) {
+        return false;
+    }
+    c->again_ms = clock_monotonic_ms() + (INT64_C(1000) << (c->tries < 5 ? c->tries : 5));
+    c->tries++;
+    jobs_watch(c->q, on_place);
+    return true;
+}
+
 static void on_finished(struct request *q, const struct error *err)
 {
     struct chat *c = q->op;
     c->rpc = NULL;
+    if (waits(c, err)) {
+        return;
+    }
     c->finished = true;
     c->ended = *err;
     if (c->opened || !c->first) {
@@ -310,6 +340,12 @@ static void on_fail(struct http_request *http, const char *message)
         (void)error_set(&err, STATUS_UNAVAILABLE, "%s", message);
         on_finished(q, &err);
     }
+}
+
+static void start(struct chat *c)
+{
+    struct api_call how = {.on_reply = on_piece, .on_finish = on_finished};
+    c->rpc = api_start(c->q, PEER_GENERATE, &ge_chat_method, 0, &c->ask.ask.base, &how);
 }
 
 static void generate(struct chat *c)
@@ -332,9 +368,9 @@ static void generate(struct chat *c)
     ask->n_passages = n;
     ask->has_upper_bound_share = true;
     ask->upper_bound_share = c->found->upper_bound_share;
-    struct api_call how = {.on_reply = on_piece, .on_finish = on_finished};
     q->on_gone = on_gone;
-    c->rpc = api_start(q, PEER_GENERATE, &ge_chat_method, 0, &ask->base, &how);
+    c->tries = 0;
+    start(c);
 }
 
 /* ---- retrieve ---- */

@@ -81,6 +81,8 @@ struct chat {
     struct error unwritten; /* a record could not be written */
     struct buf text;        /* the answer */
     struct rpc_request *rpc;
+    unsigned tries;   /* of a job, that found no place in the queue */
+    int64_t again_ms; /* the next one, monotonic */
     /* what generate said; all in the arena */
     const char *engine, *model, *note, *finish_reason, *route_json;
     const char *stop;          /* the stop string that ended it; NULL: none is known of */

@@ -241,13 +241,22 @@ test("who leaves gives the pages back at once; a full queue says 429 and when to
   assert.equal(full.status, 429, JSON.stringify(full));
   assert.ok(Number(full.retry) > 0);
   assert.match(full.body.error.message, /answers are being written and 2 wait/);
+  const [waits, dropped] = await Promise.all([1, 2].map((seed) => a.post("/api/jobs", { chat: ask("And the owl?", { seed }) })));
+  const job = (j) => a.get(`/api/jobs/${j.id}`);
   const taken = async () => (await gauge(a, "pages")) - (await gauge(a, "pages_free"));
   await until("their worst case is reserved", async () => (await taken()) > 3 * (3000 / 16));
   const held = await taken();
+  await new Promise((done) => setTimeout(done, 2500));
+  for (const j of [waits, dropped]) assert.equal((await job(j)).status, "running", "a job waits for its place");
+  assert.equal((await a.request(`/api/jobs/${dropped.id}`, { method: "DELETE" })).status, 200);
+  assert.equal((await job(dropped)).status, "cancelled");
   leave = true;
   await until("all pages but the kept ones are free", async () => (await gauge(a, "active")) === 0 && (await gauge(a, "waiting")) === 0);
   await until("pages are free", async () => (await taken()) <= (await gauge(a, "pages_kept")) && (await taken()) < held - 500);
   await Promise.allSettled(gone);
+  const done = await until("the job has its answer", async () => ((x) => x.status !== "running" && x)(await job(waits)));
+  assert.deepEqual([done.status, done.http_status, done.result.carrel.engine], ["completed", 200, "local"]);
+  assert.match(carrel(a.home, "audit", "verify").out, / 0 interrupted, 0 not closed yet/);
 });
 
 test("what an answer cost is in the books, also that of one whose reader left in the middle", { timeout: 90_000 }, async () => {
