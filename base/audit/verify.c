@@ -36,9 +36,12 @@ struct checking {
     sqlite3 *db;
     struct buf text;
     const struct audit_anchor **anchors; /* by their numbers */
-    struct buf erased;                   /* struct range: what erase records list */
-    size_t n_erased;                     /* ranges, once they are sorted */
-    struct buf missing;                  /* struct range: rows that are not there */
+    unsigned segment;                    /* of the last record */
+    int64_t late_seq;                    /* what was written while the rest was read */
+    uint8_t late_head[SHA256_BYTES];
+    struct buf erased;  /* struct range: what erase records list */
+    size_t n_erased;    /* ranges, once they are sorted */
+    struct buf missing; /* struct range: rows that are not there */
     uint8_t keys[AUDIT_KEYS_MAX][SIGN_PUBLIC_BYTES];
     size_t n_keys;
     struct error failed;
@@ -420,6 +423,7 @@ static bool visit(unsigned segment, struct str line, const struct audit_record *
     } else if (memcmp(r->prev, c->r->head, SHA256_BYTES) != 0) {
         found(c, r->seq, "does not follow the record before it: one of them was altered");
     }
+    c->segment = segment;
     c->r->records++;
     c->r->head_seq = r->seq;
     c->r->head_at_wall_ms = r->at_wall_ms;
@@ -453,6 +457,50 @@ static void check_back(struct checking *c)
     (void)sqlite3_finalize(st);
 }
 
+static bool visit_late(unsigned segment, struct str line, const struct audit_record *r,
+                       const struct error *why, void *data)
+{
+    struct checking *c = data;
+    (void)segment;
+    (void)line;
+    (void)why;
+    if (r == NULL || r->seq <= c->late_seq) {
+        return r != NULL;
+    }
+    if (r->seq != c->late_seq + 1 || memcmp(r->prev, c->late_head, SHA256_BYTES) != 0) {
+        return false;
+    }
+    c->late_seq = r->seq;
+    memcpy(c->late_head, r->hash, SHA256_BYTES);
+    if (str_eq(r->type, STR("erase"))) {
+        note_erased(c, r);
+        c->r->erases--; /* it is not of the records that were looked at */
+    }
+    return true;
+}
+
+/* Rows that went while the chain was being read: the record of it came before, after what was read.
+ */
+static void look_again(struct checking *c)
+{
+    struct audit_segments seg;
+    struct error err;
+    struct buf b;
+    size_t torn;
+    if (c->missing.len == 0 || audit_segments(c->o->folder, &seg, &err) != STATUS_OK) {
+        return;
+    }
+    c->late_seq = c->r->head_seq;
+    memcpy(c->late_head, c->r->head, SHA256_BYTES);
+    bool more = true;
+    for (unsigned k = c->segment; k <= seg.last && more; k++) {
+        buf_init(&b, AUDIT_SEGMENT_BYTES_MAX);
+        more = audit_segment_read(c->o->folder, k, &b, &err) == STATUS_OK &&
+               audit_walk_bytes(k, buf_view(&b), visit_late, c, &torn);
+        buf_deinit(&b);
+    }
+}
+
 static void end_of_chain(struct checking *c)
 {
     size_t pos = 0;
@@ -474,6 +522,7 @@ static void end_of_chain(struct checking *c)
     if (other > 0) {
         found(c, other, "is what an anchor names of another chain of this tenant: it is not here");
     }
+    look_again(c);
     check_missing(c);
     check_back(c);
 }

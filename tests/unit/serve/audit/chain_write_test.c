@@ -389,6 +389,53 @@ static void kept_so_long(void **state)
     assert_int_equal(file_remove_tree(home, &err), STATUS_OK);
 }
 
+/* Who verifies while texts are being erased finds the record that came before the rows went. */
+static void verified_meanwhile(void **state)
+{
+    char home[] = "/tmp/carrel-chain-XXXXXX";
+    struct audit_report *r = calloc(1, sizeof *r);
+    struct error err;
+    (void)state;
+    assert_non_null(mkdtemp(home));
+    struct audit_policy p = {
+        .home = home, .signer = signer_new(), .payload = AUDIT_KEEP, .keep_ms = 24 * 3600 * 1000};
+    struct chain first = {.fd = -1, .tenant = "main"};
+    assert_int_equal(write_text(&first, &p, "{}"), STATUS_OK);
+    chain_close(&first);
+    pid_t pid = fork();
+    if (pid == 0) {
+        struct chain c = {.fd = -1, .tenant = "main"};
+        (void)prctl(PR_SET_PDEATHSIG, SIGKILL);
+        struct audit_matter m = {
+            .type = "refused", .fields = STR(",\"times\":1"), .text = STR("{}")};
+        for (;;) {
+            bool good = chain_ready(&c, &p, &err) == STATUS_OK;
+            for (int i = 0; i < 300 && good; i++) {
+                good = chain_add(&c, &p, &m, 1000, &err) == STATUS_OK;
+            }
+            if (!good || chain_commit(&c, &err) != STATUS_OK) {
+                _exit(1);
+            }
+            c.expired_ms = 0;
+            if (audit_expire_due(&c, &p, &err) != STATUS_OK) {
+                _exit(1);
+            }
+        }
+    }
+    bool lost = false;
+    for (int i = 0; i < 2000 && !lost && r->erases < 60; i++) {
+        verify(home, r);
+        lost = found(r, "no record says that it was erased");
+    }
+    (void)kill(pid, SIGKILL);
+    (void)waitpid(pid, NULL, 0);
+    assert_false(lost);
+    assert_true(r->erased > 0);
+    free(r);
+    (void)close(p.signer);
+    assert_int_equal(file_remove_tree(home, &err), STATUS_OK);
+}
+
 static void ended(void *data)
 {
     *(bool *)data = true;
@@ -489,6 +536,7 @@ int main(void)
         cmocka_unit_test(altered_later),
         cmocka_unit_test(altered_at_the_front),
         cmocka_unit_test(kept_so_long),
+        cmocka_unit_test(verified_meanwhile),
         cmocka_unit_test(nobody_asks),
         cmocka_unit_test(no_texts),
     };
