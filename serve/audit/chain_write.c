@@ -336,6 +336,7 @@ enum status chain_ready(struct chain *c, const struct audit_policy *p, struct er
     }
     if (s == STATUS_OK) {
         c->ready = true;
+        c->settled_size = c->size;
         /* what an earlier opening left unsigned is signed with the next group: chains that take
          * turns in memory are never open for long */
         c->checkpoint_ms = clock_monotonic_ms() - (c->unsigned_records > 0 ? p->checkpoint_ms : 0);
@@ -431,16 +432,26 @@ static enum status next_segment(struct chain *c, struct error *err)
         return s;
     }
     c->segment++;
-    c->size = c->room = 0;
+    c->size = c->settled_size = c->room = 0;
     s = open_segment(c, true, err);
     if (s != STATUS_OK && c->fd == full) { /* it stays what is cut back, to its own length */
         c->segment--;
-        c->size = size;
+        c->size = c->settled_size = size;
     }
     return s;
 }
 
-static void give_up(struct chain *c)
+/* A sync failed: what the file shows from there on need not be on the disk, now or ever. It is cut
+ * away, for payload.db has it, and is written anew when the chain is opened. */
+static void unsure(struct chain *c)
+{
+    if (c->fd >= 0 && ftruncate(c->fd, (off_t)c->settled_size) != 0) {
+        LOG_ERROR("the audit's file cannot be cut back", LOG_STR("tenant", c->tenant),
+                  LOG_STR("err", strerror(errno)), LOG_END);
+    }
+}
+
+static void give_up(struct chain *c, bool sync_failed)
 {
     struct error err;
     if (c->in_transaction) {
@@ -455,6 +466,9 @@ static void give_up(struct chain *c)
     if (c->fd >= 0 && ftruncate(c->fd, (off_t)c->size) != 0) {
         LOG_ERROR("the audit's file cannot be cut back", LOG_STR("tenant", c->tenant),
                   LOG_STR("err", strerror(errno)), LOG_END);
+    }
+    if (sync_failed) {
+        unsure(c);
     }
     chain_close(c);
 }
@@ -500,11 +514,13 @@ enum status chain_settle(struct chain *c, bool now, struct error *err)
     if (fdatasync(c->fd) != 0) {
         enum status s = error_errno(err, errno, "fsync");
         c->unsettled = false;
-        chain_close(c); /* payload.db has it all; read anew */
+        unsure(c);
+        chain_close(c);
         return s;
     }
     c->settled_ms = at;
     c->settled_seq = c->seq;
+    c->settled_size = c->size;
     c->unsettled_bytes = 0;
     c->unsettled = false;
     return STATUS_OK;
@@ -529,11 +545,12 @@ enum status chain_commit(struct chain *c, struct error *err)
     if (s == STATUS_OK) {
         s = file_write_all(c->fd, c->pending.ptr, c->pending.len, err);
     }
-    if (s == STATUS_OK && !texts && fdatasync(c->fd) != 0) {
+    bool sync_failed = s == STATUS_OK && !texts && fdatasync(c->fd) != 0;
+    if (sync_failed) {
         s = error_errno(err, errno, "fsync");
     }
     if (s != STATUS_OK) {
-        give_up(c);
+        give_up(c, sync_failed);
         return error_prefix(err, "the audit of tenant %s cannot be written", c->tenant);
     }
     c->size += c->pending.len;
@@ -542,6 +559,7 @@ enum status chain_commit(struct chain *c, struct error *err)
     memcpy(c->head, c->next_head, sizeof c->head);
     c->unsettled_bytes = texts ? c->unsettled_bytes + c->pending.len : 0;
     c->settled_seq = texts ? c->settled_seq : c->seq;
+    c->settled_size = texts ? c->settled_size : c->size;
     c->unsettled = texts;
     if (c->on_commit != NULL) {
         c->on_commit(c->commit_data, c->tenant, buf_view(&c->pending));
@@ -618,8 +636,11 @@ void chain_close(struct chain *c)
     if (c->in_transaction) {
         (void)sqlite3_exec(c->payload, "ROLLBACK", NULL, NULL, NULL);
     }
-    if (c->ready && c->unsettled && fdatasync(c->fd) == 0 &&
-        audit_waiting_drop(c->payload, 0, c->seq, &err) != STATUS_OK) {
+    bool synced = c->ready && c->unsettled && fdatasync(c->fd) == 0;
+    if (c->ready && c->unsettled && !synced) {
+        unsure(c);
+    }
+    if (synced && audit_waiting_drop(c->payload, 0, c->seq, &err) != STATUS_OK) {
         LOG_WARN("the audit's lines stay in payload.db until the next start",
                  LOG_STR("tenant", c->tenant), LOG_STR("err", err.text), LOG_END);
     }

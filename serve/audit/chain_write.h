@@ -29,6 +29,7 @@ struct chain {
     bool unsettled;         /* its end may not be on the disk: payload.db has it */
     size_t unsettled_bytes; /* about as much */
     int64_t settled_seq, settled_ms;
+    size_t settled_size; /* of the last file: so much of it is on the disk */
     int64_t seq;
     uint8_t head[SHA256_BYTES];
     char id[ID_CAP];

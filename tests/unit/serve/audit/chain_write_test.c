@@ -1,3 +1,4 @@
+#include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
 #include <setjmp.h>
@@ -11,6 +12,7 @@
 #include <sys/prctl.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
+#include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -45,6 +47,14 @@ static int signer_new(void)
     }
     (void)close(pair[1]);
     return pair[0];
+}
+
+static bool syncs_fail;
+
+int fdatasync(int fd)
+{
+    errno = EIO;
+    return syncs_fail ? -1 : (int)syscall(SYS_fdatasync, fd);
 }
 
 static off_t length(const char *home, const char *name)
@@ -240,6 +250,41 @@ static void power_cut(void **state)
             assert_string_equal(r->findings[k].text, "opens a call that is open already");
         }
         free(r);
+        (void)close(p.signer);
+        assert_int_equal(file_remove_tree(home, &err), STATUS_OK);
+    }
+}
+
+/* After a sync that failed the file may show what the disk does not have: it is written anew. */
+static void sync_fails(void **state)
+{
+    (void)state;
+    for (int way = 0; way < 3; way++) {
+        char home[] = "/tmp/carrel-chain-XXXXXX";
+        struct chain c = {.fd = -1, .tenant = "main"};
+        struct error err;
+        assert_non_null(mkdtemp(home));
+        struct audit_policy p = {.home = home, .signer = signer_new(), .payload = AUDIT_KEEP};
+        assert_int_equal(write_some(&c, &p, 1), STATUS_OK);
+        off_t synced = length(home, "00000001.log");
+        for (int i = 0; i < 3; i++) {
+            assert_int_equal(write_text(&c, &p, "{}"), STATUS_OK);
+        }
+        int64_t seq = c.seq;
+        assert_true(length(home, "00000001.log") > synced);
+        syncs_fail = true;
+        if (way == 0) {
+            assert_int_not_equal(chain_settle(&c, true, &err), STATUS_OK);
+        } else if (way == 1) {
+            assert_int_not_equal(write_some(&c, &p, 1), STATUS_OK);
+        } else {
+            chain_close(&c);
+        }
+        syncs_fail = false;
+        assert_int_equal(length(home, "00000001.log"), synced);
+        assert_int_equal(write_text(&c, &p, "{}"), STATUS_OK);
+        assert_int_equal(c.seq, seq + 2); /* "start", and the one */
+        chain_close(&c);
         (void)close(p.signer);
         assert_int_equal(file_remove_tree(home, &err), STATUS_OK);
     }
@@ -533,6 +578,7 @@ int main(void)
         cmocka_unit_test(left_unsigned),
         cmocka_unit_test(tries_leave_nothing),
         cmocka_unit_test(power_cut),
+        cmocka_unit_test(sync_fails),
         cmocka_unit_test(altered_later),
         cmocka_unit_test(altered_at_the_front),
         cmocka_unit_test(kept_so_long),
