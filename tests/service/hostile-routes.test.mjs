@@ -70,7 +70,11 @@ async function everything(key, word) {
   const made = await json("POST", "/api/keys", { key, body: { name: `key-${word}`, role: "reader" } });
   const hold = await json("POST", "/api/holds", { key, body: { collection: `${word}-held`, reason: word } });
   const sent = await json("POST", "/v1/uploads", { key, body: { purpose: "assistants", filename: `${word}.txt`, bytes: 5, mime_type: "text/plain" } });
-  return { upload: sent.id, document: document.id, answer: answer.carrel.answer_id, conversation: answer.carrel.conversation, response: response.id, job: job.id, share: share.id, token: share.token, file: file.id, store: store.id, batch: batch.id, webhook: webhook.id, user: user.id, key: made.id, hold: hold.id };
+  assert.equal((await upload(`${word}/old.md`, `# Old\n\nThe old ${word} was sold.\n`, key)).status, 201);
+  const old = await until("the old one is read", async () => (await json("GET", "/api/documents", { key })).documents.find((d) => d.path.endsWith("old.md") && d.state === "ready"));
+  const erasure = await json("POST", "/api/erasures", { key, body: { documents: [old.id] } });
+  await until("it is erased", async () => (await json("GET", `/api/erasures/${erasure.id}`, { key })).state === "done");
+  return { erasure: erasure.id, upload: sent.id, document: document.id, answer: answer.carrel.answer_id, conversation: answer.carrel.conversation, response: response.id, job: job.id, share: share.id, token: share.token, file: file.id, store: store.id, batch: batch.id, webhook: webhook.id, user: user.id, key: made.id, hold: hold.id };
 }
 
 before(async () => {
@@ -103,7 +107,7 @@ const thing = (pattern, name) => {
   if (name === "token") return things.token;
   if (name === "share") return things.share;
   if (name === "n") return "1";
-  const kind = { documents: "document", uploads: "upload", files: "file", vector_stores: "store", responses: "response", jobs: "job", answers: "answer", conversations: "conversation", users: "user", webhooks: "webhook", keys: "key", holds: "hold" };
+  const kind = { documents: "document", uploads: "upload", files: "file", vector_stores: "store", responses: "response", jobs: "job", answers: "answer", conversations: "conversation", users: "user", webhooks: "webhook", keys: "key", holds: "hold", erasures: "erasure" };
   return things[kind[pattern.split("/")[2]]];
 };
 
@@ -112,7 +116,7 @@ test("what another tenant has is not there, at every address that names a thing,
   await until("south is set up", async () => (await send("GET", "/api/documents", { key: south })).status === 200);
   let n = 0;
   const before = JSON.stringify(await json("GET", "/api/documents", { key: theirs }));
-  for (const r of routes.filter((x) => x.pattern.includes("{") && !/models|erasures|encoders|quarantine/.test(x.pattern))) {
+  for (const r of routes.filter((x) => x.pattern.includes("{") && !/models|encoders|quarantine/.test(x.pattern))) {
     const path = r.pattern.replace(/\{(\w+)\}/g, (_, name) => thing(r.pattern, name) ?? (unknown.push(r.pattern), "0000000000000000000000000x"));
     const body = r.verb === "GET" || r.verb === "DELETE" ? undefined : { name: "x", title: "x", query: "sextant", role: "reader", disabled: true, days: 1, file_id: things.file, file_ids: [things.file], attributes: {}, url: `${hook.url}/stolen`, events: ["document.ingested"], enabled: false, part_ids: ["part_00000000000000000000000000"], items: [{ type: "message", role: "user", content: "mine" }] };
     const theirsNow = await send(r.verb, path, { key: south, body });
@@ -132,6 +136,10 @@ test("what another tenant has is not there, at every address that names a thing,
   for (const path of [`/api/conversations/${things.conversation}`, `/v1/files/${things.file}`, `/v1/vector_stores/${things.store}`, `/api/webhooks/${things.webhook}`, `/v1/responses/${things.response}`, `/api/jobs/${things.job}`]) {
     assert.equal((await send("GET", path, { key: theirs })).status, 200, path);
   }
+  // a collection's name is a model's for everybody: theirs is told apart from nobody's by nothing
+  const [known, made_up] = [await send("GET", "/v1/models/carrel:sextant", { key: south }), await send("GET", "/v1/models/carrel:octants", { key: south })];
+  assert.equal(known.text, made_up.text.replace("octants", "sextant"));
+  assert.doesNotMatch((await send("GET", "/v1/models", { key: south })).text, /sextant/);
   // nor as a part of what is one's own
   for (const [method, path, body] of [
     ["POST", "/v1/vector_stores", { name: "mine", file_ids: [things.file] }],

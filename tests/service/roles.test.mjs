@@ -68,6 +68,8 @@ test("every role at every route, signed in", async () => {
     await person(name, role);
     let me = await signIn(name);
     assert.equal(me.status, 201, me.text);
+    const other = await signIn(name); // another session of the same person
+    assert.notEqual(other.csrf, me.csrf);
     for (const r of routes) {
       if (r.open) continue;
       const got = await call(r.verb, filled(r.pattern), { cookie: me.cookie, csrf: me.csrf });
@@ -75,8 +77,12 @@ test("every role at every route, signed in", async () => {
       if (r.roles.includes(role)) assert.ok(![401, 403].includes(got.status), label);
       else assert.equal(got.status, 403, label);
       if (r.csrf && r.roles.includes(role)) {
-        const forged = await call(r.verb, filled(r.pattern), { cookie: me.cookie });
-        assert.ok(forged.status === 403 || forged.status === 401, `${label}; without the token ${forged.status}`);
+        const sessionOver = r.pattern === "/api/session" && r.verb === "DELETE";
+        for (const csrf of [undefined, "x", other.csrf, `${me.csrf}x`, me.csrf.slice(0, -1)]) {
+          const forged = await call(r.verb, filled(r.pattern), { cookie: me.cookie, csrf });
+          if (sessionOver) assert.equal(forged.status, 401, `${label}; the session is over`);
+          else assert.deepEqual([forged.status, forged.text.includes("X-CSRF-Token")], [403, true], `${label}; with the token ${csrf}: ${forged.status} ${forged.text.slice(0, 200)}`);
+        }
       }
       if (r.pattern === "/api/session" && r.verb === "DELETE") me = await signIn(name);
     }
