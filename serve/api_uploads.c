@@ -351,7 +351,7 @@ static enum status end_upload(sqlite3 *db, void *data, struct error *err)
         files_unlink(p->home, p->tenant, p->file_id);
         return s;
     }
-    s = uploads_end(db, p->home, p->tenant, p->id, "completed", p->file_id, err);
+    s = uploads_end(db, NULL, p->tenant, p->id, "completed", p->file_id, err);
     s = s == STATUS_OK ? files_total(db, &bytes, &rows, err) : s;
     if (s == STATUS_OK && rows >= FILES_ROWS_MAX) {
         s = error_set(err, STATUS_TOO_LARGE, "there is no room for more files: delete some");
@@ -362,6 +362,9 @@ static enum status end_upload(sqlite3 *db, void *data, struct error *err)
     if (s != STATUS_OK) {
         (void)sqlite3_exec(db, "ROLLBACK", NULL, NULL, NULL);
         files_unlink(p->home, p->tenant, p->file_id);
+    }
+    for (size_t i = 0; i < p->n && s == STATUS_OK; i++) { /* not before the file is sure to stay */
+        files_unlink(p->home, p->tenant, p->parts[i]);
     }
     if (s == STATUS_CONFLICT) {
         return find_parts(db, p, err);

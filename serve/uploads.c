@@ -160,7 +160,7 @@ static enum status drop_parts(sqlite3 *db, const char *home, const char *tenant,
     bool row = false;
     enum status s =
         prepare(db, "SELECT id FROM upload_parts WHERE upload = ?1", &upload, 1, &st, err);
-    while (s == STATUS_OK && (s = db_row(st, &row, err)) == STATUS_OK && row) {
+    while (home != NULL && s == STATUS_OK && (s = db_row(st, &row, err)) == STATUS_OK && row) {
         files_unlink(home, tenant, db_column(st, 0).ptr);
     }
     (void)sqlite3_finalize(st);

@@ -53,7 +53,8 @@ enum status uploads_add_part(sqlite3 *db, const char *upload, const char *part, 
 /* The bytes of one of its parts; INVALID: it is none. */
 enum status uploads_part(sqlite3 *db, const char *upload, const char *part, int64_t *bytes,
                          struct error *err) MUST_CHECK;
-/* Its parts go, their bytes in home too; state: "cancelled", or "completed" with the file.
+/* Its parts go, their bytes in home too (home NULL: they stay, for who may yet roll back); state:
+ * "cancelled", or "completed" with the file.
  * CONFLICT: it is not pending. */
 enum status uploads_end(sqlite3 *db, const char *home, const char *tenant, const char *upload,
                         const char *state, const char *file, struct error *err) MUST_CHECK;

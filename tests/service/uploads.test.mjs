@@ -1,6 +1,7 @@
 // Files in parts: what is announced is kept to, parts go together in the order asked for, nobody else's are touched, and
 // nothing is left of what was dropped, is over, or was erased meanwhile.
 import assert from "node:assert/strict";
+import { execFileSync } from "node:child_process";
 import { createHash } from "node:crypto";
 import { readFileSync, readdirSync } from "node:fs";
 import { join } from "node:path";
@@ -112,4 +113,17 @@ test("an erasure takes parts that wait", async () => {
   await until("it is erased", async () => (await a.get(`/api/erasures/${r.id}`)).state === "done", { timeout: 30_000 });
   assert.ok(!files().includes(p));
   assert.equal((await call(`/v1/uploads/${u.id}/complete`, { part_ids: [p] })).status, 404);
+});
+
+test("a completion that finds no room keeps the parts: it can be asked for again", async () => {
+  const rows = (sql) => execFileSync("python3", ["-c", "import sqlite3, sys\nd = sqlite3.connect(sys.argv[1], timeout=20)\nd.execute(sys.argv[2])\nd.commit()", join(a.home, "tenants/main/serve.db"), sql]);
+  const u = (await announce("all of it")).body;
+  const p = (await part(u.id, "all of it")).body;
+  rows("INSERT INTO files WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 10000) SELECT 'file-full' || i, 'nobody', 'x', 'x', 0, '', 0, 9000000000000000 FROM n");
+  const full = await call(`/v1/uploads/${u.id}/complete`, { part_ids: [p.id] });
+  assert.equal(full.status, 413, JSON.stringify(full.body));
+  rows("DELETE FROM files WHERE user = 'nobody'");
+  const done = await call(`/v1/uploads/${u.id}/complete`, { part_ids: [p.id] });
+  assert.equal(done.status, 200, JSON.stringify(done.body));
+  assert.deepEqual(files().filter((f) => f === p.id), [], "then they go");
 });
