@@ -90,6 +90,13 @@ enum status responses_read(const struct json *body, struct responses *out, const
     }
     const struct json *tools = jsonr_get(body, "tools");
     for (size_t i = 0; i < jsonr_len(tools); i++) {
+        const struct json *ids = jsonr_get(jsonr_at(tools, i), "vector_store_ids");
+        if (jsonr_is(jsonr_at(tools, i), "type", "file_search") && ids != NULL &&
+            jsonr_kind(ids) != JSON_KIND_ARRAY) { /* else all documents were searched */
+            *param = "tools";
+            return error_set(err, STATUS_INVALID,
+                             "tools[%zu].vector_store_ids must be an array of ids", i);
+        }
         const struct json *filters = jsonr_get(jsonr_at(tools, i), "filters");
         if (filters == NULL || no_members(filters) ||
             !jsonr_is(jsonr_at(tools, i), "type", "file_search")) {

@@ -51,7 +51,8 @@ struct arena;
 #define CONVERSATION_PREFIX "conv_" /* as OpenAI's API calls them */
 #define CONVERSATION_ITEMS_MAX 400  /* that clients put into one */
 #define CONVERSATION_ITEMS_TEXT "400"
-#define CONVERSATIONS_TEXT "10000" /* of a user, made before anything is asked */
+#define CONVERSATION_BYTES_TEXT "8388608" /* of those: more cannot be gone on with (turns.h) */
+#define CONVERSATIONS_TEXT "10000"        /* of a user, made before anything is asked */
 
 /* Likewise. metadata: '' where a question made it, else JSON: then it is there without exchanges.
  * place: the last exchange's number when the item came. */

@@ -114,12 +114,14 @@ static enum status add_items(sqlite3 *db, const struct conversation_ask *a, stru
             " + 1 + j.key, json_extract(j.value, '$.role'), json_extract(j.value, '$.text'), ?5"
             " FROM json_each(?4) j WHERE ?1 IS NOT NULL AND ?3 IS ?3"
             " AND (SELECT count(*) FROM conversation_items WHERE conversation = ?2)"
-            " + json_array_length(?4) <= " CONVERSATION_ITEMS_TEXT,
+            " + json_array_length(?4) <= " CONVERSATION_ITEMS_TEXT
+            " AND (SELECT ifnull(sum(length(CAST(text AS BLOB))), 0) FROM conversation_items"
+            " WHERE conversation = ?2) + length(CAST(?4 AS BLOB)) <= " CONVERSATION_BYTES_TEXT,
             a, err);
     return s == STATUS_OK && sqlite3_changes(db) == 0
                ? error_set(err, STATUS_TOO_LARGE,
                            "a conversation has at most " CONVERSATION_ITEMS_TEXT
-                           " items of its own")
+                           " items of its own, of " CONVERSATION_BYTES_TEXT " bytes together")
                : s;
 }
 

@@ -8,6 +8,7 @@
 #include "base/clock.h"
 #include "serve/api.h"
 #include "serve/api_vector_stores.h"
+#include "serve/chat_translate.h"
 #include "serve/search_request.h"
 #include "serve/tenant_run.h"
 #include "serve/vector_store_id.h"
@@ -18,7 +19,9 @@ enum status file_search_read(const struct json *body, struct arena *a, struct fi
 {
     const struct json *tools = jsonr_get(body, "tools");
     for (size_t i = 0; i < jsonr_len(tools); i++) {
-        const struct json *ids = jsonr_get(jsonr_at(tools, i), "vector_store_ids");
+        const struct json *tool = jsonr_at(tools, i);
+        const struct json *ids =
+            jsonr_is(tool, "type", "file_search") ? jsonr_get(tool, "vector_store_ids") : NULL;
         for (size_t k = 0; k < jsonr_len(ids); k++) {
             struct str id = jsonr_str(jsonr_at(ids, k));
             const char *name = id.ptr == NULL ? NULL : vector_store_collection(id, a);

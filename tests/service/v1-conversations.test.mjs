@@ -123,3 +123,22 @@ test("an erasure finds what was put in; what followed an erased document goes", 
   assert.deepEqual((await call("GET", `/v1/conversations/${c.id}`)).body.metadata, {});
   assert.equal((await call("GET", `/v1/conversations/${empty.id}`)).status, 200, "one that is empty is not gone with it");
 });
+
+test("what clients put into one conversation is bounded, in bytes too", async () => {
+  const c = await make();
+  const much = { items: Array(7).fill({ role: "user", content: "x".repeat(256 * 1024) }) };
+  for (let i = 0; i < 4; i++) assert.equal((await call("POST", `/v1/conversations/${c.id}/items`, much)).status, 200);
+  const { status, body } = await call("POST", `/v1/conversations/${c.id}/items`, much);
+  assert.deepEqual([status, body.error.code], [413, "too_large"], JSON.stringify(body).slice(0, 300));
+  assert.equal((await call("POST", `/v1/conversations/${c.id}/items`, { items: [{ role: "user", content: "A little more." }] })).status, 200);
+});
+
+test("file_search whose stores are not a list is refused: it would search everything", async () => {
+  const tools = (tool) => call("POST", "/v1/responses", { model: "carrel", input: question, tools: [tool] });
+  for (const vector_store_ids of ["vs_6b", { 0: "vs_6b" }, 5, [5], ["kitchen"]]) {
+    const { status, body } = await a.request("/v1/responses", { method: "POST", key: reader, body: { model: "carrel", input: question, tools: [{ type: "file_search", vector_store_ids }] } }).then(async (r) => ({ status: r.status, body: await r.json() }));
+    assert.deepEqual([status, body.error?.param], [400, "tools"], JSON.stringify(vector_store_ids));
+  }
+  const { status, body } = await tools({ type: "file_search", vector_store_ids: [] });
+  assert.equal(status, 200, JSON.stringify(body));
+});
