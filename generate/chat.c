@@ -13,51 +13,15 @@
 #include "base/hash.h"
 #include "base/log.h"
 #include "base/text/text.h"
+#include "generate/chat_state.h"
 #include "generate/extractive.h"
-#include "generate/prompt.h"
-#include "generate/route.h"
 
 #define PENDING_MAX ((size_t)4 * 1024 * 1024)
 #define PENDING_HIGH ((size_t)64 * 1024)
-#define PIECE_MAX ((size_t)8 * 1024)
 #define MESSAGES_MAX 256
 #define CHATS_MAX 256
-#define CALLS_MAX 64 /* of functions, in one answer */
 #define TOOLS_MAX 128
 #define REQUEST_ARENA_MAX ((size_t)12 * 1024 * 1024)
-
-struct chat {
-    struct list link;
-    struct generate *owner;
-    struct rpc_call *call; /* NULL once finished */
-    struct arena arena;    /* the request */
-    const Ge__ChatRequest *ask;
-    struct route route;
-    struct engine *engine;
-    struct engine_job *job; /* NULL while none runs */
-    struct cite *cite;
-    struct buf pending;
-    size_t sent; /* of pending */
-    Ge__ToolCall *calls[CALLS_MAX]; /* in the arena */
-    size_t n_calls, calls_sent;
-    bool first_sent, any_text, held, flushing, complete;
-    bool lost; /* a call of a function: no room for it */
-    bool stranger; /* a function was called that nobody offered */
-    struct error error;
-    const char *finish_reason, *stop;
-    bool refused;
-    uint32_t prompt_tokens, completion_tokens;
-    struct engine_spent spent, before; /* by this engine; by the one that it replaced */
-    Ge__Elsewhere elsewhere;           /* of the reply being sent */
-    Ge__TokenLogprob **logprobs;
-    size_t n_logprobs;
-    char note[400];
-    bool left; /* the prompt was given to the upstream */
-    struct prompt_masks masks;
-    char version[128]; /* of the model, as the upstream told */
-};
-
-#define MASKS_MAX 3 /* kinds */
 
 static const struct engine_sink sink;
 
@@ -77,8 +41,7 @@ static void release_if_over(struct chat *c)
     generate_chat_over(g);
 }
 
-/* Ends the call with an error; the engine, if at work, is told to stop. The caller releases. */
-static void fail(struct chat *c, const struct error *err)
+void chat_fail(struct chat *c, const struct error *err)
 {
     if (c->call == NULL) {
         return;
@@ -124,203 +87,9 @@ static bool is_plain(const struct chat *c)
     return c->ask->has_plain && c->ask->plain;
 }
 
-/* No answer for a person: no quoted sentences instead, and not counted. */
-static bool rewrites(const struct chat *c)
+bool chat_rewrites(const struct chat *c)
 {
     return makes_question(c) || (c->ask->has_standing_question && c->ask->standing_question);
-}
-
-/* What a first reply points at. */
-struct first {
-    Ge__Route route;
-    Ge__Mask masks[MASKS_MAX];
-    Ge__Mask *list[MASKS_MAX];
-};
-
-static void set_route(struct chat *c, Ge__ChatReply *reply, Ge__Route *route)
-{
-    ge__route__init(route);
-    /* protobuf-c's strings are not const, but packing only reads them */
-    route->verdict = (char *)(uintptr_t)route_verdict_name(c->route.verdict);
-    route->reason = c->route.reason;
-    route->strictest_label = (char *)(uintptr_t)c->route.strictest_label;
-    route->destination = (char *)(uintptr_t)c->route.destination;
-    route->rule = (char *)(uintptr_t)c->route.rule;
-    reply->route = route;
-}
-
-static void set_masks(const struct chat *c, Ge__ChatReply *reply, struct first *f)
-{
-    const struct {
-        const char *kind;
-        uint32_t count;
-    } kinds[MASKS_MAX] = {{"earlier-answers", c->masks.earlier_answers},
-                          {"earlier-questions", c->masks.earlier_questions},
-                          {"marks", c->masks.marks}};
-    reply->masks = f->list;
-    reply->has_left = reply->left = c->left;
-    for (size_t i = 0; i < MASKS_MAX && c->left; i++) {
-        if (kinds[i].count > 0) {
-            Ge__Mask *m = f->list[reply->n_masks] = &f->masks[reply->n_masks];
-            reply->n_masks++;
-            ge__mask__init(m);
-            m->kind = (char *)(uintptr_t)kinds[i].kind;
-            m->count = kinds[i].count;
-        }
-    }
-}
-
-static void set_first(struct chat *c, Ge__ChatReply *reply, struct first *f)
-{
-    struct engine_description d = {.name = "none", .model = ""};
-    if (c->engine != NULL) {
-        c->engine->ops->describe(c->engine, &d);
-    }
-    set_route(c, reply, &f->route);
-    set_masks(c, reply, f);
-    reply->engine = (char *)(uintptr_t)d.name;
-    reply->model = (char *)(uintptr_t)d.model;
-    reply->model_sha256 =
-        d.sha256 == NULL || d.sha256[0] == '\0' ? NULL : (char *)(uintptr_t)d.sha256;
-}
-
-/* In every reply: a caller that leaves knows what was spent for it until then. */
-static void set_spent(struct chat *c, Ge__ChatReply *reply)
-{
-    uint32_t read = c->before.guessed_prompt + c->spent.guessed_prompt;
-    uint32_t written = c->before.guessed_completion + c->spent.guessed_completion;
-    if (read > 0 || written > 0) {
-        ge__elsewhere__init(&c->elsewhere);
-        c->elsewhere.model = (char *)(uintptr_t)c->owner->svc->settings->generate.upstream.model;
-        c->elsewhere.tokens_read = read;
-        c->elsewhere.tokens_written = written;
-        reply->elsewhere = &c->elsewhere;
-    }
-    reply->has_cpu_us = reply->has_gpu_us = reply->has_tokens_read = reply->has_tokens_written =
-        true;
-    reply->cpu_us = (uint64_t)(c->before.cpu_us + c->spent.cpu_us);
-    reply->gpu_us = (uint64_t)(c->before.gpu_us + c->spent.gpu_us);
-    reply->tokens_read = c->before.prompt_tokens + c->spent.prompt_tokens;
-    reply->tokens_written = c->before.completion_tokens + c->spent.completion_tokens;
-}
-
-static enum status send_text(struct chat *c)
-{
-    size_t len = c->pending.len - c->sent;
-    if (len > PIECE_MAX) {
-        len = PIECE_MAX;
-        while (len > 0 && ((unsigned char)c->pending.ptr[c->sent + len] & 0xc0) == 0x80) {
-            len--; /* never through a character */
-        }
-    }
-    char *end = c->pending.ptr + c->sent + len, kept = *end;
-    Ge__ChatReply reply = GE__CHAT_REPLY__INIT;
-    struct first first;
-    if (!c->first_sent) {
-        set_first(c, &reply, &first);
-    }
-    *end = '\0'; /* pending keeps room for one byte past its content */
-    reply.delta = c->pending.ptr + c->sent;
-    set_spent(c, &reply);
-    enum status s = ge_chat_respond(c->call, &reply);
-    *end = kept;
-    if (s == STATUS_OK) {
-        c->first_sent = true;
-        c->sent += len;
-    }
-    return s;
-}
-
-/* One call; after the text that came before it. */
-static enum status send_call(struct chat *c)
-{
-    Ge__ChatReply reply = GE__CHAT_REPLY__INIT;
-    struct first first;
-    if (!c->first_sent) {
-        set_first(c, &reply, &first);
-    }
-    reply.calls = &c->calls[c->calls_sent];
-    reply.n_calls = 1;
-    set_spent(c, &reply);
-    enum status s = ge_chat_respond(c->call, &reply);
-    if (s == STATUS_OK) {
-        c->first_sent = true;
-        c->calls_sent++;
-    }
-    return s;
-}
-
-static enum status send_last(struct chat *c)
-{
-    Ge__Citation items[CITE_CITATIONS_MAX];
-    Ge__Citation *list[CITE_CITATIONS_MAX];
-    for (size_t i = 0; i < c->cite->n_citations; i++) {
-        ge__citation__init(&items[i]);
-        items[i].number = c->cite->citations[i].number;
-        items[i].start = c->cite->citations[i].start;
-        items[i].end = c->cite->citations[i].end;
-        list[i] = &items[i];
-    }
-    Ge__ChatReply reply = GE__CHAT_REPLY__INIT;
-    struct first first;
-    if (!c->first_sent) {
-        set_first(c, &reply, &first);
-    }
-    reply.has_last = reply.has_marks_removed = reply.has_refused = true;
-    reply.last = true;
-    reply.n_citations = c->cite->n_citations;
-    reply.citations = list;
-    reply.marks_removed = c->cite->removed;
-    reply.refused = c->refused;
-    reply.finish_reason = (char *)(uintptr_t)c->finish_reason;
-    reply.stop = (char *)(uintptr_t)c->stop;
-    reply.has_prompt_tokens = c->prompt_tokens > 0;
-    reply.prompt_tokens = c->prompt_tokens;
-    reply.has_completion_tokens = c->completion_tokens > 0;
-    reply.completion_tokens = c->completion_tokens;
-    reply.logprobs = c->logprobs;
-    reply.n_logprobs = c->n_logprobs;
-    reply.model_version = c->version[0] == '\0' ? NULL : c->version;
-    reply.note = c->note[0] == '\0' ? NULL : c->note;
-    set_spent(c, &reply);
-    enum status s = ge_chat_respond(c->call, &reply);
-    if (s == STATUS_OK) {
-        struct generate *g = c->owner;
-        g->answers += !rewrites(c);
-        g->refused += c->refused;
-        g->marks_removed += c->cite->removed;
-        struct rpc_call *call = c->call;
-        c->call = NULL;
-        *rpc_call_data(call) = NULL;
-        rpc_call_finish(call, STATUS_OK, NULL);
-    }
-    return s;
-}
-
-/* One round: what is pending, and the end when it is complete. STATUS_BUSY: on_ready calls again.
- * STATUS_CANCELLED: on_cancel has come or will. */
-static enum status send_pending(struct chat *c)
-{
-    enum status s = STATUS_OK;
-    while (s == STATUS_OK && c->call != NULL) {
-        if (c->sent < c->pending.len) {
-            s = send_text(c);
-        } else if (c->calls_sent < c->n_calls) {
-            s = send_call(c);
-        } else if (c->complete) {
-            s = send_last(c);
-        } else {
-            break;
-        }
-    }
-    buf_consume(&c->pending, c->sent);
-    c->sent = 0;
-    if (s != STATUS_OK && s != STATUS_BUSY && s != STATUS_CANCELLED) {
-        struct error err = {0};
-        error_set(&err, s, "the answer could not be sent: %s", status_text(s));
-        fail(c, &err);
-    }
-    return s;
 }
 
 /* Sends what it can. Room made lets the engine speak again, which may bring more text from inside resume:
@@ -333,7 +102,7 @@ static void flush(struct chat *c)
     c->flushing = true;
     bool again = true;
     while (again) {
-        enum status s = send_pending(c);
+        enum status s = chat_send_pending(c);
         again = false;
         if (c->held && c->job != NULL && c->pending.len < PENDING_HIGH / 2) {
             c->held = false;
@@ -435,7 +204,7 @@ static bool fall_back(struct chat *c, const struct error *why)
     bool local = c->engine == c->owner->local;
     bool callers = local && (why->code == STATUS_BUSY || why->code == STATUS_DEADLINE ||
                              why->code == STATUS_INVALID || has_form(c) || offers_tools(c));
-    if (c->engine == c->owner->extractive || callers || must_call(c) || is_plain(c) || c->any_text || rewrites(c) ||
+    if (c->engine == c->owner->extractive || callers || must_call(c) || is_plain(c) || c->any_text || chat_rewrites(c) ||
         why->code == STATUS_CANCELLED || c->owner->stopping) {
         return false;
     }
@@ -487,7 +256,7 @@ static void on_finish(void *data, const struct engine_result *r)
     c->job = NULL;
     if (c->call != NULL && r->error.code != STATUS_OK) {
         if (!fall_back(c, &r->error)) {
-            fail(c, &r->error);
+            chat_fail(c, &r->error);
         }
     } else if (c->call != NULL) {
         take_result(c, r);
@@ -495,7 +264,7 @@ static void on_finish(void *data, const struct engine_result *r)
         if (s != STATUS_OK) {
             struct error err = {0};
             error_set(&err, s, "the answer: %s", status_text(s));
-            fail(c, &err);
+            chat_fail(c, &err);
         } else {
             flush(c);
         }
@@ -520,14 +289,9 @@ static void on_spent(void *data, const struct engine_spent *spent)
 static void on_leaves(void *data, const struct prompt_masks *masks)
 {
     struct chat *c = data;
-    Ge__ChatReply reply = GE__CHAT_REPLY__INIT;
-    struct first first;
     c->left = true;
     c->masks = *masks;
-    set_route(c, &reply, &first.route);
-    set_masks(c, &reply, &first);
-    set_spent(c, &reply);
-    (void)ge_chat_respond(c->call, &reply); /* the first reply says it again */
+    chat_send_route(c);
 }
 
 static struct arena *room_of(void *data)
@@ -566,7 +330,7 @@ void chat_stop_all(struct generate *g)
         struct chat *c = list_entry(it, struct chat, link);
         struct error err = {0};
         error_set(&err, STATUS_UNAVAILABLE, "generate is stopping");
-        fail(c, &err);
+        chat_fail(c, &err);
         if (c->job != NULL) {
             c->engine->ops->cancel(c->job);
         }
@@ -678,7 +442,7 @@ static void answer(struct chat *c)
 {
     struct generate *g = c->owner;
     struct error err = {0};
-    if (rewrites(c) && !c->route.model &&
+    if (chat_rewrites(c) && !c->route.model &&
         (c->route.verdict != ROUTE_EXTERNAL || makes_question(c))) {
         error_set(&err, STATUS_UNAVAILABLE, "no language model may have the questions: %s",
                   c->route.reason);
@@ -690,7 +454,7 @@ static void answer(struct chat *c)
         error_set(&err, is_plain(c) || c->route.held_back ? STATUS_UNAVAILABLE : STATUS_UNSUPPORTED,
                   "%s: %s", is_plain(c) ? "no model answers" : "tool_choice: nobody can call a tool",
                   c->route.reason);
-        fail(c, &err);
+        chat_fail(c, &err);
         release_if_over(c);
         return;
     }
@@ -708,17 +472,17 @@ static void answer(struct chat *c)
                   "response_format: only a model of this machine keeps to a form: %s",
                   c->route.held_back || c->route.verdict == ROUTE_EXTERNAL ? c->route.reason
                                                                            : "none answers here");
-        fail(c, &err);
+        chat_fail(c, &err);
         release_if_over(c);
         return;
     }
     bool external = c->route.verdict == ROUTE_EXTERNAL;
     g->external += external;
     struct engine *here = c->route.model ? g->local : g->extractive;
-    g->modelled += !external && c->route.model && !rewrites(c);
+    g->modelled += !external && c->route.model && !chat_rewrites(c);
     enum status s = start_engine(c, external ? g->upstream : here, &err);
     if (s != STATUS_OK && !fall_back(c, &err)) {
-        fail(c, &err);
+        chat_fail(c, &err);
         release_if_over(c);
     }
 }
@@ -759,7 +523,7 @@ void chat_on_request(struct rpc_call *call, const ProtobufCMessage *m)
         error_set(&err, STATUS_NO_MEMORY, "out of memory for the request");
     }
     if (err.code != STATUS_OK || decide(c, wanted, &err) != STATUS_OK) {
-        fail(c, &err);
+        chat_fail(c, &err);
         release_if_over(c);
         return;
     }
