@@ -12,6 +12,7 @@ if(lexical_sources AND TARGET carrel_text)
     SOURCES ${CMAKE_SOURCE_DIR}/tests/unit/vectorstore/memory_source.c)
   carrel_fuzz(lexical LINK carrel_lexical)
   add_executable(bench-lexical ${CMAKE_SOURCE_DIR}/tests/bench/lexical.c
+    ${CMAKE_SOURCE_DIR}/tests/bench/lexical_set.c
     ${CMAKE_SOURCE_DIR}/tests/unit/vectorstore/memory_source.c)
   target_link_libraries(bench-lexical PRIVATE carrel_lexical carrel_lsa carrel_fuse PkgConfig::JANSSON m)
   target_include_directories(bench-lexical PRIVATE ${CMAKE_SOURCE_DIR})

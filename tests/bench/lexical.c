@@ -12,294 +12,25 @@
  * Units as ingest makes them for plain text: texts above 300 words in equal parts of about 200, CJK
  * of about 400 characters; a document counts by its best unit. */
 #include <dirent.h>
-#include <jansson.h>
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 
 #include "base/clock.h"
-#include "base/map.h"
-#include "embed/encode.h"
 #include "retrieve/fuse.h"
-#include "tests/unit/vectorstore/memory_source.h"
+#include "tests/bench/lexical_set.h"
 
 #define DEPTH 100
 #define DIMENSIONS 256
-#define TURNS 3 /* before a follow-up, at most */
 
 static const float weights[] = {.05F, .1F, .15F, .2F, .3F, 1};
 #define N_WEIGHTS (sizeof(weights) / sizeof(weights[0]))
-
-static void die(const char *what)
-{
-    (void)fprintf(stderr, "bench-lexical: %s\n", what);
-    exit(1);
-}
-
-static void *need(void *p)
-{
-    if (p == NULL) {
-        die("out of memory");
-    }
-    return p;
-}
-
-struct set {
-    struct memory_index *index;
-    uint32_t *document_of; /* chunk -> document number, from 1 */
-    size_t cap_chunks;
-    struct map documents; /* id -> number */
-    size_t n_documents;
-    struct map queries;      /* id -> struct question */
-    struct question **order; /* as the file has them */
-    size_t n_order;
-    uint32_t *first_chunk; /* of each document, by number */
-    /* --fused */
-    struct encode_scratch *scratch;
-    struct lsa_model *model;
-    float *vectors; /* chunks x DIMENSIONS */
-};
-
-struct question {
-    char *text;
-    char *follow_up; /* --turns; NULL: it begins a conversation */
-    char *concatenated;
-    struct str turns[TURNS];
-    size_t n_turns;
-    struct map relevant; /* document id -> grade + 1 */
-};
 
 struct figures {
     double ndcg, recall, mrr;
     double ms;
     size_t n;
 };
-
-/* ---- reading ---- */
-
-static bool is_cjk(struct str s)
-{
-    size_t dense = 0;
-    for (size_t i = 0; i < s.len; i++) {
-        unsigned char b = (unsigned char)s.ptr[i];
-        dense += b >= 0xE3 && b <= 0xED;
-    }
-    return dense * 3 > s.len / 2;
-}
-
-static void add_unit(struct set *s, struct str text, struct str title, const char *language,
-                     size_t doc)
-{
-    chunk_no n = memory_index_add(s->index, text, title, language);
-    if (n >= s->cap_chunks) {
-        s->cap_chunks = s->cap_chunks == 0 ? 4096 : s->cap_chunks * 2;
-        s->document_of = need(realloc(s->document_of, s->cap_chunks * sizeof(uint32_t)));
-    }
-    s->document_of[n] = (uint32_t)doc;
-}
-
-static void add_document(struct set *s, struct str text, struct str title, size_t doc)
-{
-    static char *joined;
-    joined = need(realloc(joined, text.len + title.len + 2));
-    (void)snprintf(joined, text.len + title.len + 2, "%s %s", title.ptr, text.ptr);
-    const char *language =
-        text_detect_language(s->index->text, (struct str){joined, text.len + title.len + 1});
-    size_t words = 0, unit, i = 0, start = 0, in_unit = 0;
-    if (is_cjk(text)) {
-        size_t points = text_code_points(text), units = points > 600 ? (points + 399) / 400 : 1;
-        for (size_t u = 0; u < units; u++) {
-            size_t from = text_byte_offset(text, points * u / units);
-            size_t to = text_byte_offset(text, points * (u + 1) / units);
-            add_unit(s, (struct str){text.ptr + from, to - from}, title, language, doc);
-        }
-        return;
-    }
-    for (i = 0; i < text.len; i++) {
-        bool space = text.ptr[i] <= ' ' && text.ptr[i] >= 0;
-        words += !space && (i == 0 || (text.ptr[i - 1] <= ' ' && text.ptr[i - 1] >= 0));
-    }
-    size_t units = words > 300 ? (words + 199) / 200 : 1;
-    unit = (words + units - 1) / units;
-    for (i = 0; i < text.len; i++) {
-        bool space = text.ptr[i] <= ' ' && text.ptr[i] >= 0;
-        bool begins = !space && (i == 0 || (text.ptr[i - 1] <= ' ' && text.ptr[i - 1] >= 0));
-        if (begins && in_unit == unit && units > 1) {
-            add_unit(s, (struct str){text.ptr + start, i - start}, title, language, doc);
-            start = i;
-            in_unit = 0;
-        }
-        in_unit += begins;
-    }
-    add_unit(s, (struct str){text.ptr + start, text.len - start}, title, language, doc);
-}
-
-typedef void (*line_fn)(struct set *s, json_t *line);
-
-static void each_line(struct set *s, const char *dir, const char *name, line_fn fn)
-{
-    char path[1024];
-    (void)snprintf(path, sizeof(path), "%s/%s", dir, name);
-    FILE *f = fopen(path, "r");
-    char *line = NULL;
-    size_t cap = 0;
-    if (f == NULL) {
-        die(path);
-    }
-    while (getline(&line, &cap, f) > 0) {
-        json_t *j = json_loads(line, 0, NULL);
-        if (j != NULL) {
-            fn(s, j);
-            json_decref(j);
-        }
-    }
-    free(line);
-    (void)fclose(f);
-}
-
-static struct str text_of(json_t *j, const char *key)
-{
-    const char *z = json_string_value(json_object_get(j, key));
-    return str_from(z == NULL ? "" : z);
-}
-
-static void on_document(struct set *s, json_t *j)
-{
-    size_t doc = ++s->n_documents;
-    s->first_chunk = need(realloc(s->first_chunk, (doc + 1) * sizeof(uint32_t)));
-    s->first_chunk[doc] = s->index->n_chunks;
-    if (map_put(&s->documents, text_of(j, "_id"), (void *)(uintptr_t)doc, NULL) != STATUS_OK) {
-        die("out of memory");
-    }
-    add_document(s, text_of(j, "text"), text_of(j, "title"), doc);
-}
-
-/* Word `i` of the text as it stands; 0: it is not one of 4 letters a-z or more, bounded by others.
- */
-static size_t word_at(const char *text, size_t i)
-{
-    size_t n = 0;
-    while ((text[i + n] | 32) >= 'a' && (text[i + n] | 32) <= 'z') {
-        n++;
-    }
-    bool bounded = (i == 0 || text[i - 1] == ' ') &&
-                   (text[i + n] == '\0' || strchr(" ?.,!", text[i + n]) != NULL);
-    return bounded && n >= 4 ? n : 0;
-}
-
-struct rarest {
-    const struct set *s;
-    uint64_t df;
-    size_t start, len; /* 0: none */
-};
-
-static bool weigh_word(const struct text_token *t, void *data)
-{
-    struct rarest *r = data;
-    struct lexical_source source;
-    uint64_t df = 0;
-    struct error err;
-    memory_index_source(r->s->index, &source);
-    if (t->kind == TEXT_WORD && !t->function_word && t->end - t->start >= 4 &&
-        lexical_df(&source, t->stem, &df, &err) == STATUS_OK && df > 0 &&
-        (r->len == 0 || df < r->df)) {
-        r->df = df;
-        r->start = t->start;
-        r->len = t->end - t->start;
-    }
-    return true;
-}
-
-/* One edit, anywhere, in the rarest word that the documents have: the same for the same query.
- * Owned. */
-static char *misspell(const struct set *s, char *text)
-{
-    struct rarest r = {.s = s};
-    const char *language = text_detect_language(s->index->text, str_from(text));
-    if (language[0] == '\0' && s->index->n_languages > 0) {
-        language = s->index->languages[0];
-    }
-    text_analyze(s->index->text, str_from(text), language, weigh_word, &r);
-    if (r.len == 0 || word_at(text, r.start) != r.len) {
-        return text;
-    }
-    uint64_t x = hash64(text, strlen(text));
-    size_t size = strlen(text), at = r.start + (size_t)(x >> 20) % r.len;
-    char *out = need(malloc(size + 2));
-    char letter = (char)('a' + (x >> 40) % 26);
-    unsigned kind = (unsigned)(x >> 50) % 4;
-    if (kind == 3 && (at + 1 == r.start + r.len || text[at] == text[at + 1])) {
-        kind = 0;
-    }
-    switch (kind) {
-    case 0: /* left out */
-        memcpy(out, text, at);
-        memcpy(out + at, text + at + 1, size - at);
-        break;
-    case 1: /* put in */
-        memcpy(out, text, at);
-        out[at] = letter;
-        memcpy(out + at + 1, text + at, size - at + 1);
-        break;
-    case 2: /* another */
-        memcpy(out, text, size + 1);
-        out[at] = letter == (out[at] | 32) ? (char)(letter == 'z' ? 'a' : letter + 1) : letter;
-        break;
-    default: /* swapped */
-        memcpy(out, text, size + 1);
-        out[at] = text[at + 1];
-        out[at + 1] = text[at];
-        break;
-    }
-    free(text);
-    return out;
-}
-
-static void on_query(struct set *s, json_t *j)
-{
-    struct question *q = need(calloc(1, sizeof(*q)));
-    q->text = need(strdup(text_of(j, "text").ptr));
-    if (map_put(&s->queries, text_of(j, "_id"), q, NULL) != STATUS_OK) {
-        die("out of memory");
-    }
-    s->order = need(realloc(s->order, (s->n_order + 1) * sizeof(struct question *)));
-    s->order[s->n_order++] = q;
-}
-
-static void read_qrels(struct set *s, const char *dir)
-{
-    char path[1024], line[4096];
-    (void)snprintf(path, sizeof(path), "%s/qrels.tsv", dir);
-    FILE *f = fopen(path, "r");
-    if (f == NULL) {
-        die(path);
-    }
-    while (fgets(line, sizeof(line), f) != NULL) {
-        char *doc = strchr(line, '\t'), *grade = doc == NULL ? NULL : strchr(doc + 1, '\t');
-        if (grade == NULL) {
-            continue;
-        }
-        *doc++ = *grade++ = '\0';
-        long g = strtol(grade, NULL, 10);
-        struct question *q = map_get(&s->queries, str_from(line));
-        if (q != NULL && g > 0 &&
-            map_put(&q->relevant, str_from(doc), (void *)(uintptr_t)(g + 1), NULL) != STATUS_OK) {
-            die("out of memory");
-        }
-    }
-    (void)fclose(f);
-}
-
-static void misspell_all(struct set *s)
-{
-    size_t pos = 0;
-    struct str id;
-    void *value;
-    while (map_next(&s->queries, &pos, &id, &value)) {
-        struct question *q = value;
-        q->text = misspell(s, q->text);
-    }
-}
 
 /* ---- conversations ---- */
 
@@ -325,7 +56,7 @@ static char *shortened(const char *text)
 {
     const char *colon = strstr(text, ": ");
     const char *p = colon == NULL ? text : colon + 2;
-    char *out = need(malloc(strlen(p) + 8));
+    char *out = set_need(malloc(strlen(p) + 8));
     size_t n = 0;
     bool first = true, named = false;
     while (*p != '\0') {
@@ -376,7 +107,7 @@ static void converse(struct set *s)
             q->turns[q->n_turns++] = str_from(said);
             len += strlen(said) + 1;
         }
-        q->concatenated = need(malloc(len));
+        q->concatenated = set_need(malloc(len));
         for (size_t k = 0; k < q->n_turns; k++) {
             memcpy(q->concatenated + at, q->turns[k].ptr, q->turns[k].len);
             at += q->turns[k].len;
@@ -444,7 +175,7 @@ static void score(struct set *s, struct question *q, const struct lexical_result
 static void must(enum status s, const struct error *err)
 {
     if (s != STATUS_OK) {
-        die(err->text);
+        set_die(err->text);
     }
 }
 
@@ -472,7 +203,7 @@ static void fit(struct set *s)
     must(lsa_open(blob, len, &s->model, &err), &err);
     struct lsa_info info;
     lsa_describe(s->model, &info);
-    s->vectors = need(calloc((size_t)s->index->n_chunks * DIMENSIONS, sizeof(float)));
+    s->vectors = set_need(calloc((size_t)s->index->n_chunks * DIMENSIONS, sizeof(float)));
     for (uint32_t i = 0; info.dimensions <= DIMENSIONS && i < s->index->n_chunks; i++) {
         struct encode_text t = chunk_text(s, i);
         must(encode_one(s->scratch, s->model, &t, false, s->vectors + (size_t)i * DIMENSIONS, &read,
@@ -496,7 +227,7 @@ static void fused(struct set *s, const char *query, const struct lexical_result 
     struct error err;
     struct encode_text t = {.text = str_from(query)};
     must(encode_one(s->scratch, s->model, &t, true, vector, &read, &err), &err);
-    struct lexical_hit *all = need(calloc(s->index->n_chunks, sizeof(*all)));
+    struct lexical_hit *all = set_need(calloc(s->index->n_chunks, sizeof(*all)));
     for (uint32_t i = 0; i < s->index->n_chunks; i++) {
         all[i].chunk = i;
         for (size_t k = 0; k < DIMENSIONS; k++) {
@@ -505,7 +236,7 @@ static void fused(struct set *s, const char *query, const struct lexical_result 
     }
     qsort(all, s->index->n_chunks, sizeof(*all), by_dense);
     size_t n_dense = s->index->n_chunks < DEPTH ? s->index->n_chunks : DEPTH;
-    struct fuse_hit *lists = need(arena_array(a, text->n_hits + n_dense, sizeof(*lists)));
+    struct fuse_hit *lists = set_need(arena_array(a, text->n_hits + n_dense, sizeof(*lists)));
     for (size_t i = 0; i < text->n_hits; i++) {
         lists[i] = (struct fuse_hit){{(const char *)&text->hits[i].chunk, sizeof(chunk_no)},
                                      text->hits[i].score};
@@ -518,7 +249,7 @@ static void fused(struct set *s, const char *query, const struct lexical_result 
     must(fuse(lists, text->n_hits, lists + text->n_hits, n_dense,
               weight < 1 ? fuse_weight(weight, text->upper_bound_share) : 1, a, &f, &n, &err),
          &err);
-    out->hits = need(arena_array(a, n + 1, sizeof(*out->hits)));
+    out->hits = set_need(arena_array(a, n + 1, sizeof(*out->hits)));
     for (size_t i = 0; i < n; i++) {
         memcpy(&out->hits[i].chunk, f[i].chunk.ptr, sizeof(chunk_no));
     }
@@ -568,7 +299,7 @@ static struct figures run(struct set *s, bool plain, size_t at_most, uint64_t se
         arena_init(&a, 64 << 20);
         int64_t t = clock_monotonic_us();
         if (lexical_search(s->index->text, &source, &query, &a, &r, &err) != STATUS_OK) {
-            die(err.text);
+            set_die(err.text);
         }
         f.ms += (double)(clock_monotonic_us() - t) / 1000;
         if (weight > 0) {
@@ -585,41 +316,6 @@ static struct figures run(struct set *s, bool plain, size_t at_most, uint64_t se
     return f;
 }
 
-static void free_set(struct set *s)
-{
-    size_t pos = 0;
-    struct str id;
-    void *value;
-    while (map_next(&s->queries, &pos, &id, &value)) {
-        struct question *q = value;
-        map_deinit(&q->relevant);
-        free(q->text);
-        free(q->follow_up);
-        free(q->concatenated);
-        free(q);
-    }
-    map_deinit(&s->queries);
-    map_deinit(&s->documents);
-    free(s->document_of);
-    free(s->order);
-    free(s->first_chunk);
-    memory_index_free(s->index);
-    encode_scratch_free(s->scratch);
-    lsa_close(s->model);
-    free(s->vectors);
-}
-
-static void load(struct set *s, const char *dir)
-{
-    *s = (struct set){.index = memory_index_new()};
-    map_init(&s->documents);
-    map_init(&s->queries);
-    each_line(s, dir, "corpus.jsonl", on_document);
-    each_line(s, dir, "queries.jsonl", on_query);
-    read_qrels(s, dir);
-    memory_index_finish(s->index);
-}
-
 static const char *name_of(const char *dir)
 {
     const char *name = strrchr(dir, '/');
@@ -632,7 +328,7 @@ static void bench_turns(const char *dir, size_t queries, uint64_t seed, struct f
                         size_t *n)
 {
     struct set s;
-    load(&s, dir);
+    set_load(&s, dir);
     converse(&s);
     struct figures f[WAYS];
     for (int how = IN_FULL; how <= WITH_TURNS; how++) {
@@ -650,16 +346,16 @@ static void bench_turns(const char *dir, size_t queries, uint64_t seed, struct f
         (void)fflush(stdout);
         (*n)++;
     }
-    free_set(&s);
+    set_free(&s);
 }
 
 static void bench(const char *dir, size_t queries, uint64_t seed, bool with_vectors, bool typos,
                   struct figures sums[2 + N_WEIGHTS], size_t *n)
 {
     struct set s;
-    load(&s, dir);
+    set_load(&s, dir);
     if (typos) {
-        misspell_all(&s);
+        set_misspell(&s);
     }
     struct figures f[2 + N_WEIGHTS] = {run(&s, true, queries, seed, 0, IN_FULL, false),
                                        run(&s, false, queries, seed, 0, IN_FULL, false)};
@@ -684,7 +380,7 @@ static void bench(const char *dir, size_t queries, uint64_t seed, bool with_vect
         sums[i].mrr += f[i].mrr;
     }
     (*n)++;
-    free_set(&s);
+    set_free(&s);
 }
 
 /* ---- speed ---- */
@@ -760,7 +456,7 @@ static void speed(size_t chunks)
             arena_init(&a, 64 << 20);
             t = clock_monotonic_us();
             if (lexical_search(index->text, &source, &q, &a, &r, &err) != STATUS_OK) {
-                die(err.text);
+                set_die(err.text);
             }
             took[i] = (double)(clock_monotonic_us() - t) / 1000;
             arena_reset(&a);
@@ -808,8 +504,8 @@ int main(int argc, char **argv)
         }
     }
     if (dir == NULL) {
-        die("usage: bench-lexical DIR [--queries N] [--seed N] [--typos] [--turns] [--fused] | "
-            "--speed CHUNKS");
+        set_die("usage: bench-lexical DIR [--queries N] [--seed N] [--typos] [--turns] [--fused] | "
+                "--speed CHUNKS");
     }
     char path[1024];
     (void)snprintf(path, sizeof(path), "%s/corpus.jsonl", dir);
