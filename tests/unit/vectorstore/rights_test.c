@@ -2,7 +2,7 @@
  * a reading of the rules by brute force.
  *
  * CARREL_RIGHTS_SEED=n runs one seed, CARREL_RIGHTS_SEEDS=n so many; a failure prints its seed. */
-#include "fixture.h"
+#include "rights_world.h"
 
 #include <math.h>
 #include <pthread.h>
@@ -10,68 +10,6 @@
 
 #include "base/db.h"
 #include "vectorstore/catalogue_sql.h"
-
-#define DOCUMENTS 24
-#define CONTENTS 20
-#define CHUNKS 3 /* of a content, at most */
-#define DIMENSIONS 8
-#define MOMENTS 24
-#define STEPS 40
-#define WORDS 14
-#define YEAR_MS INT64_C(31557600000)
-
-static const char *const words[WORDS] = {"bam", "dax", "fip",        "gok",          "hul",
-                                         "jem", "kiv", "lop",        "mur",          "nef",
-                                         "pov", "quz", "windjammer", "quartermaster"};
-static const char *const misspelt[] = {"windjamner", "quatermaster"};
-static const char *const groups[] = {"ga", "gb", "gc"};
-static const char *const collections[] = {"north", "south", "west"};
-static const char *const labels[] = {"", "public", "internal", "restricted", "odd"};
-static const char *const tags[] = {"ta", "tb", "tc"};
-static const char *const languages[] = {"en", "de", "fr"};
-static const char *const formats[] = {"txt", "pdf", "md"};
-static const char *const folders[] = {"a/", "a/b/", "a/bc/", "d/"};
-
-#define COUNT(list) (sizeof(list) / sizeof((list)[0]))
-
-struct spot {    /* where a document stands */
-    int content; /* -1: nowhere */
-    char path[64];
-    unsigned collection, label, tags;
-    int64_t date_ms;
-};
-
-struct document {
-    char id[16];
-    unsigned readers; /* groups, bit by bit; 0: everyone */
-    bool excluded;
-    struct spot spot;
-    uint64_t sequence;
-    uint32_t versions;
-};
-
-struct content {
-    unsigned chunks, language, format;
-    unsigned words[CHUNKS]; /* bit by bit */
-    char text[CHUNKS][160];
-    float vectors[CHUNKS][DIMENSIONS];
-    ProtobufCBinaryData ids[CHUNKS]; /* as the store names them; none before they were first seen */
-};
-
-struct moment {
-    int64_t at_ms;
-    struct spot spots[DOCUMENTS];
-};
-
-struct world {
-    char dir[64];
-    struct store *s;
-    uint64_t seed, random, sequence;
-    struct document documents[DOCUMENTS];
-    struct content contents[CONTENTS];
-    struct moment moments[MOMENTS];
-    size_t n_moments;
-};
 
 #define CHECK(w, what, ...)                                                                        \
     do {                                                                                           \
@@ -82,199 +20,6 @@ struct world {
             fail_msg("%s", #what);                                                                 \
         }                                                                                          \
     } while (0)
-
-static uint64_t draw(struct world *w)
-{
-    w->random ^= w->random << 13; /* Marsaglia's xorshift */
-    w->random ^= w->random >> 7;
-    w->random ^= w->random << 17;
-    return w->random;
-}
-
-static unsigned under(struct world *w, size_t n)
-{
-    return (unsigned)(draw(w) % n);
-}
-
-/* ---- making the world ---- */
-
-static void make_contents(struct world *w)
-{
-    for (int i = 0; i < CONTENTS; i++) {
-        struct content *k = &w->contents[i];
-        k->chunks = 1 + under(w, CHUNKS);
-        k->language = under(w, COUNT(languages));
-        k->format = under(w, COUNT(formats));
-        for (unsigned c = 0; c < k->chunks; c++) {
-            size_t at = (size_t)snprintf(k->text[c], sizeof k->text[c], "Part %d %u:", i, c);
-            for (unsigned n = 1 + under(w, 5); n > 0; n--) {
-                unsigned word = under(w, WORDS);
-                k->words[c] |= 1U << word;
-                at += (size_t)snprintf(k->text[c] + at, sizeof k->text[c] - at, " %s", words[word]);
-            }
-            for (unsigned d = 0; d < DIMENSIONS; d++) {
-                k->vectors[c][d] = (float)(int64_t)(draw(w) % 2001) / 1000.0F - 1.0F;
-            }
-        }
-    }
-}
-
-static void random_spot(struct world *w, struct spot *s)
-{
-    (void)snprintf(s->path, sizeof s->path, "%sf%u", folders[under(w, COUNT(folders))],
-                   under(w, 30));
-    s->collection = under(w, COUNT(collections));
-    s->label = under(w, COUNT(labels));
-    s->tags = under(w, 8);
-    s->date_ms =
-        (int64_t)under(w, 5) * YEAR_MS + (int64_t)under(w, 1000) * 1000000 + INT64_C(1500000000000);
-}
-
-struct message { /* a location, with room for its lists */
-    Vs__Location l;
-    char *readers[3], *tags[3];
-    char path[64];
-};
-
-static void tell(const struct document *d, struct message *m)
-{
-    vs__location__init(&m->l);
-    m->l.document = z(d->id);
-    (void)snprintf(m->path, sizeof m->path, "%s", d->spot.path);
-    m->l.path = (ProtobufCBinaryData){.data = (uint8_t *)m->path, .len = strlen(m->path)};
-    m->l.source = z("watch");
-    m->l.collection = z(collections[d->spot.collection]);
-    m->l.label = z(labels[d->spot.label]);
-    m->l.readers = m->readers;
-    m->l.tags = m->tags;
-    for (unsigned i = 0; i < 3; i++) {
-        if ((d->readers >> i & 1U) != 0) {
-            m->readers[m->l.n_readers++] = z(groups[i]);
-        }
-        if ((d->spot.tags >> i & 1U) != 0) {
-            m->tags[m->l.n_tags++] = z(tags[i]);
-        }
-    }
-    m->l.sequence = d->sequence;
-    m->l.modified_wall_ms = d->spot.date_ms;
-    if (d->spot.date_ms % 2 == 0) { /* else the time of change stands for it */
-        m->l.has_date_wall_ms = true;
-        m->l.date_wall_ms = d->spot.date_ms;
-        m->l.modified_wall_ms = 17;
-    }
-}
-
-static void put(struct world *w, struct document *d)
-{
-    struct error err;
-    struct message loc;
-    struct put *p = NULL;
-    const struct content *k = &w->contents[d->spot.content];
-    Vs__PutRequest__Begin b = VS__PUT_REQUEST__BEGIN__INIT;
-    Vs__PutRequest m = VS__PUT_REQUEST__INIT;
-    Vs__Chunk chunks[CHUNKS];
-    Vs__Chunk *list[CHUNKS];
-    uint16_t half[CHUNKS][DIMENSIONS];
-    char all[CHUNKS * 170] = "";
-    uint8_t hash[SHA256_BYTES];
-    uint32_t at = 0;
-    tell(d, &loc);
-    b.location = &loc.l;
-    for (unsigned c = 0; c < k->chunks; c++) {
-        vs__chunk__init(&chunks[c]);
-        list[c] = &chunks[c];
-        chunks[c].ordinal = c;
-        chunks[c].start = at;
-        at += (uint32_t)strlen(k->text[c]);
-        chunks[c].end = at;
-        chunks[c].text =
-            (ProtobufCBinaryData){.data = (uint8_t *)z(k->text[c]), .len = strlen(k->text[c])};
-        for (unsigned i = 0; i < DIMENSIONS; i++) {
-            half[c][i] = half_from_float(k->vectors[c][i]);
-        }
-        chunks[c].has_vector = true;
-        chunks[c].vector = (ProtobufCBinaryData){.data = (uint8_t *)half[c], .len = sizeof half[c]};
-        (void)snprintf(all + strlen(all), sizeof all - strlen(all), "%s", k->text[c]);
-    }
-    sha256_of(all, strlen(all), hash);
-    b.hash = (ProtobufCBinaryData){.data = hash, .len = sizeof hash};
-    b.size = strlen(all);
-    b.format = z(formats[k->format]);
-    b.language = z(languages[k->language]);
-    b.pipeline = z("test-1");
-    b.encoder = z("e1");
-    OK(store_put_begin(w->s, &b, &p, &err));
-    m.has_original = m.has_text = true;
-    m.original = m.text = (ProtobufCBinaryData){.data = (uint8_t *)all, .len = strlen(all)};
-    m.chunks = list;
-    m.n_chunks = k->chunks;
-    Vs__PutReply r = VS__PUT_REPLY__INIT;
-    OK(store_put_add(p, &m, &err));
-    OK(store_put_commit(p, &r, &err));
-    store_put_end(p);
-    assert_true(r.applied);
-    d->versions++;
-}
-
-static void step(struct world *w)
-{
-    struct error err;
-    struct document *d = &w->documents[under(w, DOCUMENTS)];
-    struct document before = *d;
-    unsigned what = under(w, 20);
-    d->sequence = ++w->sequence;
-    if (d->spot.content < 0 || what < 9) {
-        random_spot(w, &d->spot);
-        d->spot.content = (int)under(w, CONTENTS);
-        d->readers = under(w, 8);
-        d->excluded = false;
-        put(w, d);
-    } else if (what < 15) {
-        struct message loc;
-        Vs__MoveRequest m = VS__MOVE_REQUEST__INIT;
-        Vs__MoveReply r = VS__MOVE_REPLY__INIT;
-        int content = d->spot.content;
-        if (what < 13) {
-            random_spot(w, &d->spot);
-            d->spot.content = content;
-        }
-        d->readers = under(w, 8);
-        d->excluded = false;
-        tell(d, &loc);
-        m.location = &loc.l;
-        OK(store_move(w->s, &m, &r, &err));
-        assert_true(r.applied);
-        d->versions++;
-    } else if (what < 19) {
-        Vs__RemoveRequest m = VS__REMOVE_REQUEST__INIT;
-        Vs__RemoveReply r = VS__REMOVE_REPLY__INIT;
-        m.document = d->id;
-        m.sequence = d->sequence;
-        m.has_excluded = m.excluded = what == 18;
-        OK(store_remove(w->s, &m, &r, &err));
-        assert_true(r.applied);
-        d->excluded = m.excluded;
-        d->spot.content = m.excluded ? before.spot.content : -1;
-    } else {
-        bool more = true;
-        bool sealed;
-        while (more) {
-            OK(store_maintain(w->s, clock_wall_ms(), &more, &err));
-        }
-        OK(store_seal(w->s, &sealed, &err));
-    }
-}
-
-static void remember_moment(struct world *w)
-{
-    struct moment *m = &w->moments[w->n_moments++];
-    pause_ms(3);
-    m->at_ms = clock_wall_ms();
-    for (size_t i = 0; i < DOCUMENTS; i++) {
-        m->spots[i] = w->documents[i].spot;
-    }
-    pause_ms(3);
-}
 
 /* ---- the rules, by brute force ---- */
 
@@ -374,8 +119,8 @@ static void ask(struct world *w, struct question *q)
     f->documents = q->documents;
     f->under = q->under;
     f->names = q->file_names;
-    if (under(w, 8) != 0) {
-        q->groups = under(w, 8);
+    if (rights_under(w, 8) != 0) {
+        q->groups = rights_under(w, 8);
         for (unsigned i = 0; i < 3; i++) {
             if ((q->groups >> i & 1U) != 0) {
                 q->names[q->who.n_groups++] = groups[i];
@@ -386,47 +131,47 @@ static void ask(struct world *w, struct question *q)
         q->who.groups = q->names;
         q->caller = &q->who;
     }
-    for (unsigned kinds = under(w, 3); kinds > 0; kinds--) {
-        size_t n = 1 + under(w, 2);
+    for (unsigned kinds = rights_under(w, 3); kinds > 0; kinds--) {
+        size_t n = 1 + rights_under(w, 2);
         for (size_t i = 0; i < n; i++) {
-            switch (under(w, 10)) {
+            switch (rights_under(w, 10)) {
             case 0:
-                q->collections[f->n_collections++ % 2] = z(collections[under(w, 3)]);
+                q->collections[f->n_collections++ % 2] = z(collections[rights_under(w, 3)]);
                 break;
             case 1:
-                q->labels[f->n_labels++ % 2] = z(labels[under(w, COUNT(labels))]);
+                q->labels[f->n_labels++ % 2] = z(labels[rights_under(w, COUNT(labels))]);
                 break;
             case 2:
-                q->tags[f->n_tags++ % 2] = z(tags[under(w, 3)]);
+                q->tags[f->n_tags++ % 2] = z(tags[rights_under(w, 3)]);
                 break;
             case 3:
-                q->languages[f->n_languages++ % 2] = z(languages[under(w, 3)]);
+                q->languages[f->n_languages++ % 2] = z(languages[rights_under(w, 3)]);
                 break;
             case 4:
-                q->formats[f->n_formats++ % 2] = z(formats[under(w, 3)]);
+                q->formats[f->n_formats++ % 2] = z(formats[rights_under(w, 3)]);
                 break;
             case 5:
-                q->documents[f->n_documents++ % 3] = w->documents[under(w, DOCUMENTS)].id;
+                q->documents[f->n_documents++ % 3] = w->documents[rights_under(w, DOCUMENTS)].id;
                 break;
             case 6:
                 f->has_from_ms = true;
-                f->from_ms = w->documents[under(w, DOCUMENTS)].spot.date_ms;
+                f->from_ms = w->documents[rights_under(w, DOCUMENTS)].spot.date_ms;
                 break;
             case 8: {
                 size_t at = f->n_names++ % 2;
                 q->file_names[at] = q->file_name[at];
                 (void)snprintf(q->file_name[at], sizeof q->file_name[at], "%s%u",
-                               under(w, 2) == 0 ? "F" : "", under(w, 10));
+                               rights_under(w, 2) == 0 ? "F" : "", rights_under(w, 10));
                 break;
             }
             case 7:
                 f->has_until_ms = true;
-                f->until_ms = w->documents[under(w, DOCUMENTS)].spot.date_ms;
+                f->until_ms = w->documents[rights_under(w, DOCUMENTS)].spot.date_ms;
                 break;
             default: {
-                bool whole = under(w, 2) == 0;
-                const char *u = whole ? w->documents[under(w, DOCUMENTS)].spot.path
-                                      : folders[under(w, COUNT(folders))];
+                bool whole = rights_under(w, 2) == 0;
+                const char *u = whole ? w->documents[rights_under(w, DOCUMENTS)].spot.path
+                                      : folders[rights_under(w, COUNT(folders))];
                 if (u[0] != '\0') {
                     q->under[f->n_under++ % 2] =
                         (ProtobufCBinaryData){.data = (uint8_t *)z(u), .len = strlen(u)};
@@ -444,8 +189,8 @@ static void ask(struct world *w, struct question *q)
             f->n_names = f->n_names > 2 ? 2 : f->n_names;
         }
     }
-    if (w->n_moments > 0 && under(w, 3) == 0) {
-        q->then = &w->moments[under(w, w->n_moments)];
+    if (w->n_moments > 0 && rights_under(w, 3) == 0) {
+        q->then = &w->moments[rights_under(w, w->n_moments)];
         f->has_as_of_ms = true;
         f->as_of_ms = q->then->at_ms;
     }
@@ -535,14 +280,15 @@ static void check_text(struct world *w, const struct question *q)
     Vs__SearchTextRequest m = VS__SEARCH_TEXT_REQUEST__INIT;
     Vs__SearchTextReply r;
     arena_init(&a, (size_t)16 * 1024 * 1024);
-    for (unsigned n = 1 + under(w, 3); n > 0; n--) {
-        unsigned word = under(w, WORDS);
+    for (unsigned n = 1 + rights_under(w, 3); n > 0; n--) {
+        unsigned word = rights_under(w, WORDS);
         asked |= 1U << word;
         (void)snprintf(query + strlen(query), sizeof query - strlen(query), "%s ", words[word]);
     }
-    if (under(w, 4) == 0) { /* what it is taken for must not tell of a passage he may not read */
+    if (rights_under(w, 4) ==
+        0) { /* what it is taken for must not tell of a passage he may not read */
         (void)snprintf(query + strlen(query), sizeof query - strlen(query), "%s ",
-                       misspelt[under(w, 2)]);
+                       misspelt[rights_under(w, 2)]);
     }
     m.query = (ProtobufCBinaryData){.data = (uint8_t *)query, .len = strlen(query)};
     m.limit = 1000;
@@ -603,13 +349,13 @@ static void check_vector(struct world *w, const struct question *q)
     Vs__SearchVectorReply r;
     arena_init(&a, (size_t)16 * 1024 * 1024);
     for (unsigned i = 0; i < DIMENSIONS; i++) {
-        v[i] = (float)(int64_t)(draw(w) % 2001) / 1000.0F - 1.0F;
+        v[i] = (float)(int64_t)(rights_draw(w) % 2001) / 1000.0F - 1.0F;
         norm += (double)v[i] * (double)v[i];
     }
     m.encoder = z("e1");
     m.vector = v;
     m.n_vector = DIMENSIONS;
-    m.limit = under(w, 2) == 0 ? 5 : 1000;
+    m.limit = rights_under(w, 2) == 0 ? 5 : 1000;
     m.filter = (Vs__Filter *)(uintptr_t)&q->f;
     const struct asker who = {.caller = q->caller};
     OK(store_search_vector(w->s, &who, &m, &a, &r, &err));
@@ -660,7 +406,7 @@ static void check_fetch(struct world *w, const struct question *q)
     }
     f.filter = (Vs__Filter *)(uintptr_t)&q->f;
     f.has_widen = true;
-    f.widen = under(w, 2);
+    f.widen = rights_under(w, 2);
     const struct asker who = {.caller = q->caller};
     OK(store_fetch(w->s, &who, &f, &a, &r, &err));
     size_t at = 0;
@@ -832,20 +578,20 @@ static void run_seed(uint64_t seed)
     OK(store_open(w->dir, &w->s, &err));
     store_retain_versions(w->s, INT64_C(86400000));
     add_encoder(w->s, DIMENSIONS);
-    make_contents(w);
+    rights_make_contents(w);
     for (size_t d = 0; d < DOCUMENTS; d++) {
         (void)snprintf(w->documents[d].id, sizeof w->documents[d].id, "d%02zu", d);
         w->documents[d].spot.content = -1;
     }
     for (unsigned i = 0; i < STEPS; i++) {
-        for (unsigned n = 1 + under(w, i < 4 ? 12 : 3); n > 0; n--) {
-            step(w);
+        for (unsigned n = 1 + rights_under(w, i < 4 ? 12 : 3); n > 0; n--) {
+            rights_step(w);
             learn_ids(w);
         }
-        if (under(w, 3) == 0 && w->n_moments < MOMENTS) {
-            remember_moment(w);
+        if (rights_under(w, 3) == 0 && w->n_moments < MOMENTS) {
+            rights_moment(w);
         }
-        if (under(w, 16) == 0) {
+        if (rights_under(w, 16) == 0) {
             reopen(w);
         }
         for (unsigned n = 0; n < 4; n++) {
