@@ -6,6 +6,7 @@
 #include <unistd.h>
 
 #include "base/file.h"
+#include "base/log.h"
 #include "base/sign.h"
 
 #define NONCE crypto_aead_xchacha20poly1305_ietf_NPUBBYTES
@@ -31,7 +32,17 @@ enum status secrets_open(const char *home, bool make, struct secrets *out, struc
         s = error_set(err, STATUS_UNAVAILABLE,
                       "system/secrets.key is missing: restore it from a backup");
     }
-    return s == STATUS_OK ? keyed_key_open(path, out->key, err) : s;
+    if (s != STATUS_OK) {
+        return s;
+    }
+    s = keyed_key_open(path, out->key, err);
+    if (s != STATUS_OK) { /* no fault of who asks, who learns no path either */
+        LOG_ERROR("system/secrets.key", LOG_STR("err", err->text), LOG_END);
+        s = error_set(
+            err, STATUS_UNAVAILABLE,
+            "system/secrets.key cannot be read: see that it is whole and the appliance's");
+    }
+    return s;
 }
 
 void secrets_close(struct secrets *s)

@@ -368,6 +368,12 @@ static void test_sealed(void **state)
     assert_int_equal(webhooks_store_begin(db, home, &st, &err), STATUS_OK);
     assert_true(take(db, &d));
     assert_true(d.lost && !d.has_old);
+    /* a file that is no key is no fault of who asks, and tells no path */
+    assert_int_equal(file_write_atomic(in_home("system/secrets.key"), "torn", 4, 0600, &err),
+                     STATUS_OK);
+    assert_int_equal(webhooks_store_add(db, home, &n, &err), STATUS_UNAVAILABLE);
+    assert_null(strstr(err.text, home));
+    assert_int_equal(unlink(in_home("system/secrets.key")), 0);
     /* nor with another; a new secret under it is good again */
     assert_int_equal(secrets_open(home, true, &key, &err), STATUS_OK);
     assert_int_equal(webhooks_store_begin(db, home, &st, &err), STATUS_OK);
