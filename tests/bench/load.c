@@ -46,7 +46,6 @@ struct client {
     int64_t sent_us;
     uv_tcp_t tcp;
     uv_connect_t connect;
-    uv_write_t write;
     struct buf out, in;
     size_t want; /* bytes of the whole answer; 0: its head is not there yet */
     char scratch[65536];
@@ -137,8 +136,9 @@ static void ask_http(struct client *c)
         buf_deinit(&body);
     }
     uv_buf_t b = uv_buf_init(c->out.ptr, (unsigned)c->out.len);
+    /* not uv_write: the next answer can be there before libuv is done with the request of the last */
     if (buf_status(&c->out) != STATUS_OK ||
-        uv_write(&c->write, (uv_stream_t *)&c->tcp, &b, 1, NULL) != 0) {
+        uv_try_write((uv_stream_t *)&c->tcp, &b, 1) != (int)c->out.len) {
         die("cannot write");
     }
 }
