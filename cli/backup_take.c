@@ -559,22 +559,15 @@ static void open_before(struct taking *t)
 
 static enum status store_all(struct taking *t, int64_t now, struct error *err)
 {
+    static enum status (*const each[])(struct taking *, walk_fn, struct error *) = {
+        each_staged, each_watch, each_trash, each_model_file};
     char *head = head_of(t, now);
     open_before(t);
     enum status s = head == NULL ? error_set(err, STATUS_NO_MEMORY, "out of memory")
                                  : book_begin(t->vault, t->out->id, head, &t->book, err);
     free(head);
-    if (s == STATUS_OK) {
-        s = each_staged(t, count_file, err);
-    }
-    if (s == STATUS_OK) {
-        s = each_watch(t, count_file, err);
-    }
-    if (s == STATUS_OK) {
-        s = each_trash(t, count_file, err);
-    }
-    if (s == STATUS_OK) {
-        s = each_model_file(t, count_file, err);
+    for (size_t i = 0; i < sizeof each / sizeof each[0] && s == STATUS_OK; i++) {
+        s = each[i](t, count_file, err);
     }
     if (s == STATUS_OK) {
         s = each_staged(t, take_file, err);
