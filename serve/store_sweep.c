@@ -78,11 +78,12 @@ static void maybe_closed(struct store_sweep *s)
 /* false: it is to end. */
 static bool back(struct store_sweep *s)
 {
+    bool stopped = s->stopped;
     s->pending = false;
-    if (s->stopped) {
-        maybe_closed(s);
+    if (stopped) {
+        maybe_closed(s); /* s may be gone */
     }
-    return !s->stopped;
+    return !stopped;
 }
 
 static void give_up(struct store_sweep *s, const struct error *err)
