@@ -19,6 +19,7 @@ struct http_conn {
     struct tls_engine *tls;
     struct http_request *request; /* being read or answered */
     size_t queued;                /* bytes given to uv_write and not written */
+    size_t waiting;               /* of these in libuv's queue when last looked */
     size_t drained;               /* bytes of an unread body thrown away */
     int64_t read_ms, write_ms;    /* last progress */
     int64_t head_ms;              /* first byte of the head being read, 0: none */

@@ -102,6 +102,11 @@ static void check_conn(struct http_conn *c, int64_t now)
     if (c->closing) {
         return;
     }
+    size_t waiting = uv_stream_get_write_queue_size((const uv_stream_t *)&c->tcp);
+    if (waiting != c->waiting) { /* a part of a large answer has left: its reader is slow, not gone */
+        c->waiting = waiting;
+        c->write_ms = now;
+    }
     if (c->linger_ms != 0) {
         if (now - c->linger_ms > LINGER_MS) {
             conn_close(c);
