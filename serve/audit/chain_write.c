@@ -25,7 +25,7 @@
 #define WAITING_MAX ((size_t)128 << 20)
 #define SETTLE_MS 1000
 #define SETTLE_BYTES ((size_t)4 << 20)
-#define ROOM ((size_t)1 << 20) /* asked of the disk at once */
+#define ROOM ((size_t)64 << 10) /* asked of the disk at once: what a full one still takes */
 #define WAL_PAGES 4000         /* then they go to the database itself, which takes two syncs more */
 #define CHECKPOINT_RECORDS 1024
 

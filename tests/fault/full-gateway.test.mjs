@@ -78,6 +78,13 @@ const SHOWS = [
   ["POST", "/mcp", { jsonrpc: "2.0", id: 1, method: "tools/call", params: { name: "ask", arguments: { question: "Where do visitors park?" } } }],
 ];
 
+/** The chain has asked the disk for some room ahead: what is answered from it is recorded, and then it is used up. */
+const useUpRoom = () => until("the audit's room is used up", async () => {
+  const r = await a.request("/api/search", { method: "POST", body: { query: "visitors" } });
+  await r.text();
+  return r.status === 503;
+}, { timeout: 30_000, every: 1 });
+
 /** Every door that shows something, while the audit cannot be written. */
 async function nothingIsShown() {
   for (const [method, path, body] of SHOWS) {
@@ -102,6 +109,7 @@ for (const dir of ["tenants/main/audit", "tenants/main", "system", "watch/main"]
     const empty = fill(join(a.home, dir));
     try {
       await sleep(1500);
+      if (dir === "tenants/main/audit") await useUpRoom();
       if (dir.startsWith("tenants")) await nothingIsShown();
       if (dir === "tenants/main/audit") {
         const r = await a.request("/api/keys", { method: "POST", body: { name: "nobody" } });
