@@ -12,7 +12,7 @@ import { Client, listener } from "./gateway_client.mjs";
 
 const skip = process.getuid() === 0 ? false : "needs root to mount a small tmpfs";
 /* A disk each; inner ones after those that they lie in. */
-const DISKS = { system: "24m", "tenants/main": "48m", "tenants/main/audit": "8m", "watch/main": "8m" };
+const DISKS = { system: "24m", "tenants/main": "128m", "tenants/main/audit": "8m", "watch/main": "8m" };
 
 let a, hook, client;
 const run = (...args) => execFileSync(args[0], args.slice(1), { encoding: "utf8" });
