@@ -272,7 +272,7 @@ void db_close(sqlite3 *db)
     (void)sqlite3_close(db);
 }
 
-static enum status pragma_number(sqlite3 *db, const char *sql, int64_t *out, struct error *err)
+enum status db_number(sqlite3 *db, const char *sql, int64_t *out, struct error *err)
 {
     sqlite3_stmt *st = NULL;
     bool row = false;
@@ -290,9 +290,9 @@ static enum status blanked(sqlite3 *db, bool *out, struct error *err)
 {
     int64_t id = 0;
     int64_t pages = 0;
-    enum status s = pragma_number(db, "PRAGMA application_id", &id, err);
+    enum status s = db_number(db, "PRAGMA application_id", &id, err);
     if (s == STATUS_OK) {
-        s = pragma_number(db, "PRAGMA page_count", &pages, err);
+        s = db_number(db, "PRAGMA page_count", &pages, err);
     }
     *out = s == STATUS_OK && id == DB_BLANKED_ID && pages < DB_BLANKED_PAGES;
     return s;
@@ -323,7 +323,7 @@ enum status db_scrub(sqlite3 *db, bool whole, bool *done, struct error *err)
     }
     if (s == STATUS_OK) {
         (void)sqlite3_busy_timeout(db, SCRUB_WAIT_MS); /* whoever reads: the caller comes again */
-        s = pragma_number(db, "PRAGMA wal_checkpoint(TRUNCATE)", &busy, err);
+        s = db_number(db, "PRAGMA wal_checkpoint(TRUNCATE)", &busy, err);
         (void)sqlite3_busy_timeout(db, BUSY_MS);
     }
     *done = s == STATUS_OK && busy == 0;

@@ -45,6 +45,8 @@ enum status db_run(sqlite3_stmt *st, struct error *err) MUST_CHECK;
 /* One step: STATUS_OK with *row telling whether there is a row; resets on the end and on failure.
  */
 enum status db_row(sqlite3_stmt *st, bool *row, struct error *err) MUST_CHECK;
+/* The first column of the first row of a statement without parameters; 0: there is no row. */
+enum status db_number(sqlite3 *db, const char *sql, int64_t *out, struct error *err) MUST_CHECK;
 void db_reset(sqlite3_stmt *st); /* reset and clear bindings */
 /* ---- db_copy.c: for backups ---- */
 /* A reader of the file as it stands now; owned (db_close), and what it sees does not change till

@@ -361,6 +361,28 @@ const struct principal *auth_at(const struct auth *a, size_t i)
     return i < a->n_keys ? &a->keys[i] : NULL;
 }
 
+static bool has_name(char (*names)[65], size_t n, const char *name)
+{
+    for (size_t i = 0; i < n; i++) {
+        if (strcmp(names[i], name) == 0) {
+            return true;
+        }
+    }
+    return false;
+}
+
+char (*auth_tenants(const struct auth *a, size_t *n))[65]
+{
+    char(*names)[65] = calloc(a->n_keys + 1, sizeof *names);
+    *n = 0;
+    for (size_t i = 0; names != NULL && i < a->n_keys; i++) {
+        if (!has_name(names, *n, a->keys[i].tenant)) {
+            memcpy(names[(*n)++], a->keys[i].tenant, sizeof *names);
+        }
+    }
+    return names;
+}
+
 const struct principal *auth_by_key(const struct auth *a, const char *key)
 {
     for (size_t i = 0; i < a->n_keys; i++) {

@@ -144,6 +144,8 @@ enum status auth_add(struct auth *a, const struct principal *p, struct error *er
 bool auth_revoke(struct auth *a, const char *key);
 /* NULL after the last; revoked ones are there too. */
 const struct principal *auth_at(const struct auth *a, size_t i);
+/* Each tenant that has a key or had one, once; owned (free). NULL: out of memory. */
+char (*auth_tenants(const struct auth *a, size_t *n))[65];
 const struct principal *auth_by_key(const struct auth *a, const char *key);
 /* Whose id this is: a key's, or a user's (users.h), or that of a key that is nobody's. NULL. */
 const struct principal *auth_by_id(const struct auth *a, const char *id);

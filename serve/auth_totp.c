@@ -12,24 +12,11 @@ _Static_assert(TOTP_SEALED_BYTES == TOTP_SECRET_BYTES + SECRETS_MORE, "a sealed 
 #define SCRUBS_MAX 40
 #define SCRUB_AGAIN_NS 50000000
 
-static enum status count(sqlite3 *db, const char *sql, int64_t *out, struct error *err)
-{
-    sqlite3_stmt *st = NULL;
-    bool row = false;
-    enum status s = db_prepare(db, sql, &st, err);
-    if (s == STATUS_OK) {
-        s = db_row(st, &row, err);
-    }
-    *out = s == STATUS_OK && row ? sqlite3_column_int64(st, 0) : 0;
-    (void)sqlite3_finalize(st);
-    return s;
-}
-
 enum status auth_totp_key(sqlite3 *db, const char *home, struct secrets *out, struct error *err)
 {
     int64_t sealed;
     enum status s =
-        count(db, "SELECT count(*) FROM users WHERE length(totp_secret)=60", &sealed, err);
+        db_number(db, "SELECT count(*) FROM users WHERE length(totp_secret)=60", &sealed, err);
     bool webhooks = false;
     /* a new key would make those that are there unreadable for good */
     if (s == STATUS_OK && sealed == 0 && !secrets_there(home)) {
@@ -81,7 +68,7 @@ enum status auth_totp_seal(sqlite3 *db, const char *home, struct error *err)
     int64_t plain;
     bool clean = false;
     enum status s =
-        count(db, "SELECT count(*) FROM users WHERE length(totp_secret)=20", &plain, err);
+        db_number(db, "SELECT count(*) FROM users WHERE length(totp_secret)=20", &plain, err);
     if (s != STATUS_OK || plain == 0) {
         return s;
     }

@@ -93,14 +93,7 @@ static const char *passages_json(struct chat *c)
     jsonw_init(&w, &b);
     jsonw_open(&w, '[');
     for (size_t i = 0; c->found != NULL && i < c->found->n_passages; i++) {
-        const Vs__Passage *p = c->found->passages[i]->passage;
-        jsonw_open(&w, '{');
-        jsonw_field_int(&w, "number", (int64_t)i + 1);
-        jsonw_field_z(&w, "document", p->document);
-        hex_field(&w, "passage", p->chunk);
-        hex_field(&w, "hash", p->hash);
-        jsonw_field_z(&w, "label", p->label);
-        jsonw_close(&w, '}');
+        passage_named(&w, (int64_t)i + 1, c->found->passages[i]->passage);
     }
     jsonw_close(&w, ']');
     return take_text(c, &b);

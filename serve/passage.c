@@ -98,3 +98,14 @@ void passage_fields(struct jsonw *w, const Vs__Passage *p, uint32_t page)
         boxes(w, p);
     }
 }
+
+void passage_named(struct jsonw *w, int64_t number, const Vs__Passage *p)
+{
+    jsonw_open(w, '{');
+    jsonw_field_int(w, "number", number);
+    jsonw_field_z(w, "document", p->document);
+    hex_field(w, "passage", p->chunk);
+    hex_field(w, "hash", p->hash);
+    jsonw_field_z(w, "label", p->label);
+    jsonw_close(w, '}');
+}

@@ -357,35 +357,15 @@ static void next_tenant(struct store_sweep *s)
     on_lane(s, find_rows, on_found);
 }
 
-static bool known(const struct store_sweep *s, const char *tenant)
-{
-    for (size_t i = 0; i < s->n; i++) {
-        if (strcmp(s->tenants[i], tenant) == 0) {
-            return true;
-        }
-    }
-    return false;
-}
-
 static void on_timer(uv_timer_t *t)
 {
     struct store_sweep *s = t->data;
-    size_t n = 0;
     if (s->tenants != NULL) {
         return; /* the round before still goes on */
     }
-    while (auth_at(s->auth, n) != NULL) {
-        n++;
-    }
-    s->tenants = calloc(n + 1, sizeof *s->tenants);
-    s->n = s->at = 0;
+    s->tenants = auth_tenants(s->auth, &s->n);
+    s->at = 0;
     s->times = 0;
-    for (size_t i = 0; s->tenants != NULL && i < n; i++) {
-        const char *tenant = auth_at(s->auth, i)->tenant;
-        if (!known(s, tenant)) {
-            (void)snprintf(s->tenants[s->n++], sizeof s->tenants[0], "%s", tenant);
-        }
-    }
     next_tenant(s);
 }
 

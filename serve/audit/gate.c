@@ -86,13 +86,7 @@ void audit_note_passages(struct request *q, Rt__RankedPassage *const *found, siz
     jsonw_open(&w, '[');
     for (size_t i = 0; i < n; i++) {
         const Vs__Passage *p = found[i]->passage;
-        jsonw_open(&w, '{');
-        jsonw_field_int(&w, "number", (int64_t)i + 1);
-        jsonw_field_z(&w, "document", p->document);
-        hex_field(&w, "passage", p->chunk);
-        hex_field(&w, "hash", p->hash);
-        jsonw_field_z(&w, "label", p->label);
-        jsonw_close(&w, '}');
+        passage_named(&w, (int64_t)i + 1, p);
         buf_append(&documents, p->document, strlen(p->document) + 1);
         if (strictness(p->label) > strictness(c->label)) {
             c->label = arena_strdup(q->arena, p->label);

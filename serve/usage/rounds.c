@@ -76,34 +76,14 @@ bool rounds_entered(struct rounds *r)
 
 /* ---- the timer ---- */
 
-static bool known(const struct rounds *r, const char *tenant)
-{
-    for (size_t i = 0; i < r->n; i++) {
-        if (strcmp(r->tenants[i], tenant) == 0) {
-            return true;
-        }
-    }
-    return false;
-}
-
 static void on_timer(uv_timer_t *t)
 {
     struct rounds *r = t->data;
-    size_t n = 0;
     if (r->tenants != NULL) {
         return; /* the round before still goes on */
     }
-    while (auth_at(r->auth, n) != NULL) {
-        n++;
-    }
-    r->tenants = calloc(n + 1, sizeof *r->tenants);
-    r->n = r->at = 0;
-    for (size_t i = 0; r->tenants != NULL && i < n; i++) {
-        const char *tenant = auth_at(r->auth, i)->tenant;
-        if (!known(r, tenant)) {
-            (void)snprintf(r->tenants[r->n++], METER_NAME_CAP, "%s", tenant);
-        }
-    }
+    r->tenants = auth_tenants(r->auth, &r->n);
+    r->at = 0;
     begin(r);
 }
 

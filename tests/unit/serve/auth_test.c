@@ -203,7 +203,6 @@ static void from_where(void **state)
     assert_true(expired);
 }
 
-/* A user from another system: made once, brought up to date at each sign-in, disabled for good. */
 /* The same after a restart. */
 static void makers(void **state)
 {
@@ -297,6 +296,7 @@ static void made_meanwhile(void **state)
     auth_close(a);
 }
 
+/* A user from another system: made once, brought up to date at each sign-in, disabled for good. */
 static void external(void **state)
 {
     (void)state;
