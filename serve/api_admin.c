@@ -75,6 +75,7 @@ static void audit_json(struct request *q, struct jsonw *w, bool told, bool *all)
     jsonw_key(w, "audit");
     jsonw_open(w, '{');
     jsonw_field_bool(w, "written", !a.failing);
+    jsonw_field_bool(w, "signed", !a.not_signed);
     jsonw_field_int(w, "groups", (int64_t)a.groups);
     jsonw_field_int(w, "failures", (int64_t)a.failures);
     jsonw_field_z(w, "last_error", told ? a.error : "");

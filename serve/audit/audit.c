@@ -41,7 +41,7 @@ struct audit {
     struct audit_policy policy;
     char home[PATH_MAX], anchor[PATH_MAX];
     uv_timer_t tick;
-    uv_poll_t signer; /* has ended, or serve has */
+    uv_poll_t signer_gone; /* or serve's end of the line is */
     unsigned open_handles;
     struct job *first, **last;
     size_t queued;
@@ -52,6 +52,7 @@ struct audit {
     struct audit_export *export;
     int64_t expired_ms; /* when texts too old were last looked for, monotonic; 0: not yet */
     /* the lane's */
+    struct signer signer;
     struct chain chains[CHAINS_OPEN_MAX];
     uint64_t uses;
 };
@@ -68,6 +69,7 @@ struct run {
     struct buf anchors;
     bool anchored;
     struct error anchor_err;
+    bool not_signed; /* the signer is silent */
 };
 
 /* ---- items ---- */
@@ -234,6 +236,7 @@ static void sign_due(struct run *r)
                       LOG_STR("err", err.text), LOG_END);
         }
     }
+    r->not_signed = !signer_listens(&r->a->signer);
     write_anchor(r);
 }
 
@@ -289,6 +292,7 @@ static void note(struct audit *a, const struct run *r)
         s->failing = false;
         LOG_INFO("the audit can be written again", LOG_END);
     }
+    s->not_signed = r->not_signed;
     if (r->anchored) {
         s->anchored_wall_ms = clock_wall_ms();
         s->anchor_error[0] = '\0';
@@ -318,7 +322,7 @@ static void on_export_closed(void *data)
     struct audit *a = data;
     a->open_handles = 2;
     uv_close((uv_handle_t *)&a->tick, on_handle_closed);
-    uv_close((uv_handle_t *)&a->signer, on_handle_closed);
+    uv_close((uv_handle_t *)&a->signer_gone, on_handle_closed);
 }
 
 /* Nobody but the start of serve can begin another: the key is out of reach by now. What is under
@@ -535,13 +539,12 @@ void audit_state(const struct audit *a, struct audit_state *out)
 
 /* ---- start and end ---- */
 
-static enum status read_policy(struct audit *a, const struct settings *set, int signer,
-                               struct error *err)
+static enum status read_policy(struct audit *a, const struct settings *set, struct error *err)
 {
     const char *payload = set->audit.payload;
     a->policy = (struct audit_policy){
         .home = a->home,
-        .signer = signer,
+        .signer = &a->signer,
         .payload = strcmp(payload, "none") == 0        ? AUDIT_NONE
                    : strcmp(payload, "encrypted") == 0 ? AUDIT_ENCRYPTED
                                                        : AUDIT_KEEP,
@@ -572,10 +575,11 @@ enum status audit_open(uv_loop_t *loop, const char *home, const struct settings 
     (void)snprintf(a->home, sizeof a->home, "%s", home);
     lane_init(&a->lane, loop, 1, 4);
     a->last = &a->first;
+    a->signer.fd = signer;
     for (size_t i = 0; i < CHAINS_OPEN_MAX; i++) {
         a->chains[i].fd = -1;
     }
-    enum status s = read_policy(a, settings, signer, err);
+    enum status s = read_policy(a, settings, err);
     if (s == STATUS_OK) {
         s = audit_export_open(loop, home, settings, &a->export, err);
     }
@@ -583,13 +587,13 @@ enum status audit_open(uv_loop_t *loop, const char *home, const struct settings 
         free(a);
         return s;
     }
-    int rc = uv_poll_init(loop, &a->signer, signer);
+    int rc = uv_poll_init(loop, &a->signer_gone, signer);
     if (rc != 0) {
         free(a);
         return error_set(err, STATUS_IO, "the audit's signer: %s", uv_strerror(rc));
     }
-    a->signer.data = a;
-    (void)uv_poll_start(&a->signer, UV_DISCONNECT, on_signer_gone);
+    a->signer_gone.data = a;
+    (void)uv_poll_start(&a->signer_gone, UV_DISCONNECT, on_signer_gone);
     (void)uv_timer_init(loop, &a->tick);
     a->tick.data = a;
     (void)uv_timer_start(&a->tick, on_tick, TICK_MS, TICK_MS);

@@ -48,6 +48,7 @@ struct audit_state {
     uint64_t records, groups, failures;
     bool failing;    /* the last group could not be written */
     bool anchoring;  /* an anchor is configured */
+    bool not_signed; /* the signer does not answer: what is written waits for its signature */
     char error[256]; /* why, the last time */
     char anchor_error[256];
     int64_t anchored_wall_ms;

@@ -19,14 +19,13 @@
 #include "base/clock.h"
 #include "base/file.h"
 #include "base/log.h"
-#include "serve/audit/signer.h"
 
 #define PENDING_MAX ((size_t)64 << 20)
 #define WAITING_MAX ((size_t)128 << 20)
 #define SETTLE_MS 1000
 #define SETTLE_BYTES ((size_t)4 << 20)
 #define ROOM ((size_t)64 << 10) /* asked of the disk at once: what a full one still takes */
-#define WAL_PAGES 4000         /* then they go to the database itself, which takes two syncs more */
+#define WAL_PAGES 4000 /* then they go to the database itself, which takes two syncs more */
 #define CHECKPOINT_RECORDS 1024
 
 /* ---- opening ---- */
@@ -259,17 +258,15 @@ static enum status clear_payload(struct chain *c, struct error *err)
 static enum status add_first(struct chain *c, const struct audit_policy *p, size_t torn,
                              struct error *err)
 {
-    struct signer_ask ask;
-    struct signer_reply reply;
+    uint8_t key[SIGN_PUBLIC_BYTES];
     struct buf f;
     char hex[SHA256_HEX_CAP];
-    memset(&ask, 0, sizeof ask);
-    enum status s = signer_call(p->signer, &ask, &reply, err);
+    enum status s = signer_key(p->signer, key, err);
     if (s != STATUS_OK) {
         return s;
     }
     buf_init(&f, 1024);
-    sha256_hex(reply.key, hex);
+    sha256_hex(key, hex);
     struct audit_matter m = {.type = "start"};
     if (c->seq == 0) {
         id_new(c->id);
@@ -277,18 +274,18 @@ static enum status add_first(struct chain *c, const struct audit_policy *p, size
         audit_field_z(&f, "chain", c->id);
         audit_field_z(&f, "tenant", c->tenant);
         audit_field_z(&f, "key", hex);
-        memcpy(c->key, reply.key, sizeof c->key);
+        memcpy(c->key, key, sizeof c->key);
     } else {
         audit_field_int(&f, "torn", (int64_t)torn);
     }
     m.fields = buf_view(&f);
     s = chain_add(c, p, &m, clock_wall_ms(), err);
-    if (s == STATUS_OK && memcmp(c->key, reply.key, sizeof c->key) != 0) {
+    if (s == STATUS_OK && memcmp(c->key, key, sizeof c->key) != 0) {
         buf_reset(&f);
         audit_field_z(&f, "key", hex);
         m = (struct audit_matter){.type = "key", .fields = buf_view(&f)};
         s = chain_add(c, p, &m, clock_wall_ms(), err);
-        memcpy(c->key, reply.key, sizeof c->key);
+        memcpy(c->key, key, sizeof c->key);
     }
     buf_deinit(&f);
     return s;
@@ -579,7 +576,8 @@ enum status chain_checkpoint(struct chain *c, const struct audit_policy *p, stru
         return s;
     }
     if (!c->ready || c->unsigned_records == 0 ||
-        (c->unsigned_records < CHECKPOINT_RECORDS && now - c->checkpoint_ms < p->checkpoint_ms)) {
+        (c->unsigned_records < CHECKPOINT_RECORDS && now - c->checkpoint_ms < p->checkpoint_ms) ||
+        !signer_listens(p->signer)) {
         return STATUS_OK;
     }
     struct signer_ask ask;

@@ -8,10 +8,11 @@
 
 #include "base/audit/chain.h"
 #include "base/audit/payload.h"
+#include "serve/audit/signer.h"
 
 struct audit_policy {
     const char *home;
-    int signer; /* the socket to carrel-sign */
+    struct signer *signer;
     enum { AUDIT_KEEP, AUDIT_NONE, AUDIT_ENCRYPTED } payload;
     uint8_t auditor[AUDIT_BOX_PUBLIC_BYTES]; /* when ENCRYPTED */
     int64_t checkpoint_ms;
@@ -68,8 +69,9 @@ enum status chain_add(struct chain *c, const struct audit_policy *p, const struc
                       int64_t now_wall_ms, struct error *err) MUST_CHECK;
 /* Makes the group durable, by one sync. On failure nothing of it is in the chain. */
 enum status chain_commit(struct chain *c, struct error *err) MUST_CHECK;
-/* Signs the head, when there is one not signed yet. line: what is to be anchored, JSON; appended.
- */
+/* Signs the head, when there is one not signed yet and the signer listens. line: what is to be
+ * anchored, JSON; appended. When no signature comes the chain is closed: its next record is then a
+ * "start" in the place that may have been signed, and it goes on unsigned. */
 enum status chain_checkpoint(struct chain *c, const struct audit_policy *p, struct buf *line,
                              struct error *err) MUST_CHECK;
 /* Syncs the file, if that is due or must be now. A failure closes the chain. */

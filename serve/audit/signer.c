@@ -11,8 +11,10 @@
 #include <unistd.h>
 
 #include "base/clock.h"
+#include "base/log.h"
 
-#define WAIT_MS 10000
+#define FIRST_WAIT_MS 10000 /* it makes its key and reads what it signed */
+#define WAIT_MS 2000
 
 /* The program beside this one. */
 static enum status find_program(char *out, size_t cap, struct error *err)
@@ -63,27 +65,70 @@ enum status signer_start(const char *home, int *fd, struct error *err)
     return STATUS_OK;
 }
 
-enum status signer_call(int fd, const struct signer_ask *ask, struct signer_reply *out,
-                        struct error *err)
+/* The reply to what was asked last. What comes before it answers what was given up. */
+static bool hear(struct signer *s, int wait_ms, struct signer_reply *out)
 {
-    ssize_t n = send(fd, ask, sizeof *ask, MSG_NOSIGNAL);
-    if (n != (ssize_t)sizeof *ask) {
-        return error_set(err, STATUS_UNAVAILABLE, "the signer of the audit is gone");
-    }
-    int64_t until = clock_monotonic_ms() + WAIT_MS;
+    int64_t until = clock_monotonic_ms() + wait_ms;
+    ssize_t n;
     do {
-        struct pollfd p = {.fd = fd, .events = POLLIN};
+        struct pollfd p = {.fd = s->fd, .events = POLLIN};
         int ready;
         do {
             int64_t left = until - clock_monotonic_ms();
-            ready = left <= 0 ? 0 : poll(&p, 1, (int)left);
+            ready = poll(&p, 1, left <= 0 ? 0 : (int)left);
         } while (ready < 0 && errno == EINTR);
-        n = ready > 0 ? recv(fd, out, sizeof *out, 0) : -1;
-        if (n != (ssize_t)sizeof *out) {
-            return error_set(err, STATUS_UNAVAILABLE, "the signer of the audit does not answer");
-        }
-    } while (memcmp(&out->to, ask, sizeof *ask) != 0);
+        n = ready > 0 ? recv(s->fd, out, sizeof *out, 0) : -1;
+    } while (n == (ssize_t)sizeof *out && memcmp(&out->to, &s->asked, sizeof s->asked) != 0);
+    return n == (ssize_t)sizeof *out;
+}
+
+bool signer_listens(struct signer *s)
+{
+    struct signer_reply late;
+    if (s->silent && hear(s, 0, &late)) {
+        s->silent = false;
+        LOG_INFO("the signer of the audit answers again", LOG_END);
+    }
+    return !s->silent;
+}
+
+static enum status call(struct signer *s, const struct signer_ask *ask, int wait_ms,
+                        struct signer_reply *out, struct error *err)
+{
+    if (!signer_listens(s)) {
+        return error_set(err, STATUS_UNAVAILABLE, "the signer of the audit does not answer");
+    }
+    if (send(s->fd, ask, sizeof *ask, MSG_NOSIGNAL | MSG_DONTWAIT) != (ssize_t)sizeof *ask) {
+        return error_set(err, STATUS_UNAVAILABLE, "the signer of the audit is gone");
+    }
+    memcpy(&s->asked, ask, sizeof s->asked); /* its padding too: it is compared */
+    if (!hear(s, wait_ms, out)) {
+        s->silent = true;
+        return error_set(err, STATUS_UNAVAILABLE, "the signer of the audit does not answer");
+    }
     return out->verdict == SIGNER_FAILED
                ? error_set(err, STATUS_IO, "the signer cannot note what it signs")
                : STATUS_OK;
+}
+
+enum status signer_key(struct signer *s, uint8_t key[SIGN_PUBLIC_BYTES], struct error *err)
+{
+    struct signer_ask ask;
+    struct signer_reply reply;
+    memset(&ask, 0, sizeof ask);
+    enum status st = s->knows_key ? STATUS_OK : call(s, &ask, FIRST_WAIT_MS, &reply, err);
+    if (st == STATUS_OK && !s->knows_key) {
+        memcpy(s->key, reply.key, sizeof s->key);
+        s->knows_key = true;
+    }
+    if (st == STATUS_OK) {
+        memcpy(key, s->key, SIGN_PUBLIC_BYTES);
+    }
+    return st;
+}
+
+enum status signer_call(struct signer *s, const struct signer_ask *ask, struct signer_reply *out,
+                        struct error *err)
+{
+    return call(s, ask, WAIT_MS, out, err);
 }

@@ -36,8 +36,24 @@ struct signer_reply {
 
 /* Forks; first thing in main. *fd: to ask through. */
 enum status signer_start(const char *home, int *fd, struct error *err) MUST_CHECK;
-/* Blocks, up to ten seconds; one thread at a time. */
-enum status signer_call(int fd, const struct signer_ask *ask, struct signer_reply *out,
+
+/* The line to it; one thread at a time. Begins as {.fd = of signer_start}. */
+struct signer {
+    int fd;
+    bool knows_key, silent;
+    struct signer_ask asked; /* silent: what it has not answered yet */
+    uint8_t key[SIGN_PUBLIC_BYTES];
+};
+/* The key that it signs with; it stays the same as long as it runs. Blocks the first time, up to
+ * ten seconds. */
+enum status signer_key(struct signer *s, uint8_t key[SIGN_PUBLIC_BYTES],
+                       struct error *err) MUST_CHECK;
+/* It has answered all that it was asked. After a silence: whether that has come by now; does not
+ * wait. */
+bool signer_listens(struct signer *s);
+/* Blocks, up to two seconds. UNAVAILABLE: it may have noted the ask all the same; when it has only
+ * not answered in time, it is silent, and is asked nothing until it has. */
+enum status signer_call(struct signer *s, const struct signer_ask *ask, struct signer_reply *out,
                         struct error *err) MUST_CHECK;
 
 #endif

@@ -13,7 +13,7 @@ let a, hook, client;
 
 before(async () => {
   hook = await listener();
-  a = await startAppliance({ config: `http:\n  requests_per_minute: 0\n  request_timeout: 8s\nwebhooks:\n  allow_private: ["${hook.url}"]\n` });
+  a = await startAppliance({ config: `http:\n  requests_per_minute: 0\n  request_timeout: 8s\naudit:\n  checkpoint: 300ms\nwebhooks:\n  allow_private: ["${hook.url}"]\n` });
   a.drop("visit.md", "# Visitors\n\nVisitors park their cars behind the solar tower.\n");
   await a.settled({ n: 1 });
   await a.post("/api/webhooks", { url: `${hook.url}/docs`, events: ["document.ingested"] });
@@ -44,6 +44,16 @@ function still(name) {
 const SHOWS = { search: ["/api/search", { query: "visitors" }], chat: ["/v1/chat/completions", { model: "carrel", messages: [{ role: "user", content: "Where do visitors park?" }] }] };
 const GOES_ON = { retrieve: [], generate: ["search"], vectorstore: [], embed: ["search", "chat"], ingest: ["search", "chat"], egress: ["search", "chat"], sign: ["search", "chat"] };
 
+/** Whether the audit's heads are being signed. */
+const signed = async () => (await a.get("/api/status")).audit.signed;
+
+/** The signer is waited for once; then records are written unsigned. */
+async function unsigned() {
+  await until("it is told that nothing is signed", async () => !(await signed()));
+  for (let i = 0; i < 5; i++) assert.ok((await a.search("visitors")).length > 0);
+  assert.equal(await signed(), false);
+}
+
 for (const [name, goes] of Object.entries(GOES_ON)) {
   test(`${name} hears nothing`, { timeout: 120_000 }, async (t) => {
     const again = still(name);
@@ -60,6 +70,7 @@ for (const [name, goes] of Object.entries(GOES_ON)) {
         assert.ok(r.status !== 200 || /solar tower/.test(text), text);
       }));
       assert.ok([200, 503].includes((await a.request("/api/health", { key: null })).status));
+      if (name === "sign") await unsigned();
     } finally {
       again();
     }
@@ -68,6 +79,7 @@ for (const [name, goes] of Object.entries(GOES_ON)) {
       const all = await Promise.all(Object.values(SHOWS).map(async ([path, body]) => (await a.request(path, { method: "POST", body })).text().catch(() => "")));
       return all.every((text) => /solar tower/.test(text));
     }, { timeout: 40_000, every: 200 });
+    await until("heads are signed", signed);
     await client.end();
     await client.compare(hook.took);
     client.audit();

@@ -25,10 +25,14 @@
 #include "serve/audit/erase.h"
 #include "serve/audit/signer.h"
 
+static pid_t signer_pid;
+
 /* carrel-sign's place taken: it tells a key and signs nothing. */
-static int signer_new(void)
+static struct signer *signer_new(void)
 {
+    struct signer *s = calloc(1, sizeof *s);
     int pair[2];
+    assert_non_null(s);
     assert_int_equal(socketpair(AF_UNIX, SOCK_SEQPACKET, 0, pair), 0);
     pid_t pid = fork();
     if (pid == 0) {
@@ -46,7 +50,15 @@ static int signer_new(void)
         _exit(0);
     }
     (void)close(pair[1]);
-    return pair[0];
+    signer_pid = pid;
+    s->fd = pair[0];
+    return s;
+}
+
+static void signer_end(struct signer *s)
+{
+    (void)close(s->fd);
+    free(s);
 }
 
 static bool syncs_fail;
@@ -111,7 +123,7 @@ static void next_file_cannot_be_begun(void **state)
     assert_true(length(home, "00000001.log") >= full);
     assert_true(length(home, "00000002.log") > 0);
     chain_close(&c);
-    (void)close(p.signer);
+    signer_end(p.signer);
     assert_int_equal(file_remove_tree(home, &err), STATUS_OK);
 }
 
@@ -136,7 +148,42 @@ static void left_unsigned(void **state)
     assert_true(line.len > 0);
     buf_deinit(&line);
     chain_close(&c);
-    (void)close(p.signer);
+    signer_end(p.signer);
+    assert_int_equal(file_remove_tree(home, &err), STATUS_OK);
+}
+
+/* While the signer says nothing, records are written all the same; what it noted in its silence is
+ * the place of a "start". */
+static void signer_is_silent(void **state)
+{
+    char home[] = "/tmp/carrel-chain-XXXXXX";
+    struct chain c = {.fd = -1, .tenant = "main"};
+    struct error err;
+    struct buf line;
+    (void)state;
+    assert_non_null(mkdtemp(home));
+    struct audit_policy p = {.home = home, .signer = signer_new(), .payload = AUDIT_KEEP};
+    buf_init(&line, 4096);
+    assert_int_equal(write_some(&c, &p, 1), STATUS_OK);
+    assert_int_equal(kill(signer_pid, SIGSTOP), 0);
+    assert_int_equal(chain_checkpoint(&c, &p, &line, &err), STATUS_UNAVAILABLE);
+    assert_false(signer_listens(p.signer));
+    int64_t seq = 2;               /* "begin", and the one */
+    for (int i = 0; i < 20; i++) { /* nobody waits for it a second time, nor is it asked */
+        assert_int_equal(write_some(&c, &p, 1), STATUS_OK);
+        assert_int_equal(chain_checkpoint(&c, &p, &line, &err), STATUS_OK);
+        assert_int_equal(c.seq, seq + 2 + i); /* one "start" */
+    }
+    assert_int_equal(line.len, 0);
+    assert_int_equal(kill(signer_pid, SIGCONT), 0);
+    for (int i = 0; i < 3000 && !signer_listens(p.signer); i++) {
+        (void)usleep(10 * 1000);
+    }
+    assert_int_equal(chain_checkpoint(&c, &p, &line, &err), STATUS_OK);
+    assert_true(line.len > 0);
+    buf_deinit(&line);
+    chain_close(&c);
+    signer_end(p.signer);
     assert_int_equal(file_remove_tree(home, &err), STATUS_OK);
 }
 
@@ -160,7 +207,7 @@ static void tries_leave_nothing(void **state)
     assert_int_equal(write_some(&c, &p, 1), STATUS_OK);
     assert_int_equal(c.seq, seq + 2);
     chain_close(&c);
-    (void)close(p.signer);
+    signer_end(p.signer);
     assert_int_equal(file_remove_tree(home, &err), STATUS_OK);
 }
 
@@ -250,7 +297,7 @@ static void power_cut(void **state)
             assert_string_equal(r->findings[k].text, "opens a call that is open already");
         }
         free(r);
-        (void)close(p.signer);
+        signer_end(p.signer);
         assert_int_equal(file_remove_tree(home, &err), STATUS_OK);
     }
 }
@@ -285,7 +332,7 @@ static void sync_fails(void **state)
         assert_int_equal(write_text(&c, &p, "{}"), STATUS_OK);
         assert_int_equal(c.seq, seq + 2); /* "start", and the one */
         chain_close(&c);
-        (void)close(p.signer);
+        signer_end(p.signer);
         assert_int_equal(file_remove_tree(home, &err), STATUS_OK);
     }
 }
@@ -313,7 +360,7 @@ static void altered_later(void **state)
     assert_int_equal(chain_ready(&other, &p, &err), STATUS_CORRUPT);
     chain_close(&other);
     chain_close(&c);
-    (void)close(p.signer);
+    signer_end(p.signer);
     assert_int_equal(file_remove_tree(home, &err), STATUS_OK);
 }
 
@@ -351,7 +398,7 @@ static void altered_at_the_front(void **state)
         assert_int_equal(chain_ready(&c, &p, &err), STATUS_CORRUPT);
         assert_int_equal(length(home, file), size);
         chain_close(&c);
-        (void)close(p.signer);
+        signer_end(p.signer);
         assert_int_equal(file_remove_tree(home, &err), STATUS_OK);
     }
 }
@@ -430,7 +477,7 @@ static void kept_so_long(void **state)
     assert_int_equal(r->back, 3);
     buf_deinit(&old);
     free(r);
-    (void)close(p.signer);
+    signer_end(p.signer);
     assert_int_equal(file_remove_tree(home, &err), STATUS_OK);
 }
 
@@ -477,7 +524,7 @@ static void verified_meanwhile(void **state)
     assert_false(lost);
     assert_true(r->erased > 0);
     free(r);
-    (void)close(p.signer);
+    signer_end(p.signer);
     assert_int_equal(file_remove_tree(home, &err), STATUS_OK);
 }
 
@@ -518,7 +565,7 @@ static void nobody_asks(void **state)
         settings_parse(home, STR("audit:\n  keep_days: 1\n"), "test", &arena, &set, &err),
         STATUS_OK);
     assert_int_equal(uv_loop_init(&loop), 0);
-    assert_int_equal(audit_open(&loop, home, &set, p.signer, &a, &err), STATUS_OK);
+    assert_int_equal(audit_open(&loop, home, &set, p.signer->fd, &a, &err), STATUS_OK);
     (void)uv_timer_init(&loop, &timer);
     for (int i = 0; i < 200 && r->erases < 1; i++) { /* it looks a second after its start */
         (void)uv_timer_start(&timer, stop_loop, 50, 0);
@@ -537,7 +584,7 @@ static void nobody_asks(void **state)
     }
     arena_reset(&arena);
     free(r);
-    (void)close(p.signer);
+    signer_end(p.signer);
     assert_int_equal(file_remove_tree(home, &err), STATUS_OK);
 }
 
@@ -567,7 +614,7 @@ static void no_texts(void **state)
     assert_null(memmem(b.ptr, b.len, "Mariposa", 8));
     buf_deinit(&b);
     free(r);
-    (void)close(p.signer);
+    signer_end(p.signer);
     assert_int_equal(file_remove_tree(home, &err), STATUS_OK);
 }
 
@@ -576,6 +623,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(next_file_cannot_be_begun),
         cmocka_unit_test(left_unsigned),
+        cmocka_unit_test(signer_is_silent),
         cmocka_unit_test(tries_leave_nothing),
         cmocka_unit_test(power_cut),
         cmocka_unit_test(sync_fails),
