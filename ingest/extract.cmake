@@ -71,8 +71,8 @@ foreach(format archive html markdown text bbox pdf csv json mail rtf xml code rs
 endforeach()
 carrel_fuzz(chunk LINK carrel_chunk)
 carrel_fuzz(office LINK carrel_formats PkgConfig::ZIP)
-carrel_test(unit/ingest/office LINK carrel_formats PkgConfig::ZIP
-  SOURCES ${CMAKE_SOURCE_DIR}/tests/unit/ingest/fixtures.c TIMEOUT 120)
-carrel_test(unit/ingest/office_cost LINK carrel_formats PkgConfig::ZIP
-  SOURCES ${CMAKE_SOURCE_DIR}/tests/unit/ingest/fixtures.c TIMEOUT 120)
+foreach(unit office office_cost odf epub)
+  carrel_test(unit/ingest/${unit} LINK carrel_formats PkgConfig::ZIP
+    SOURCES ${CMAKE_SOURCE_DIR}/tests/unit/ingest/fixtures.c TIMEOUT 120)
+endforeach()
 carrel_test(unit/ingest/archive LINK carrel_formats PkgConfig::ARCHIVE)

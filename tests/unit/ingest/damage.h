@@ -41,23 +41,29 @@ static inline enum status pass_over(void *data, const Ex__Piece *piece, struct e
     return STATUS_OK;
 }
 
-/* Read, or refused with a reason; nothing else. */
-static inline void survive(extract_fn f, struct str data)
+/* What becomes of a document; what is read of it is passed over. */
+static inline enum status outcome(extract_fn f, struct str data, struct error *err)
 {
     struct arena arena;
     struct emitter e;
-    struct error err = {0};
     arena_init(&arena, (size_t)64 << 20);
     emit_init(&e, (size_t)64 << 20, pass_over, NULL);
     struct extract_input in = {
         .fd = -1, .data = data, .arena = &arena, .max_bytes = (size_t)64 << 20};
-    enum status s = f(&in, &e, &err);
+    enum status s = f(&in, &e, err);
     if (s == STATUS_OK) {
-        s = emit_finish(&e, &err);
+        s = emit_finish(&e, err);
     }
-    assert_true(s == STATUS_OK || err.text[0] != '\0');
     emit_deinit(&e);
     arena_reset(&arena);
+    return s;
+}
+
+/* Read, or refused with a reason; nothing else. */
+static inline void survive(extract_fn f, struct str data)
+{
+    struct error err = {0};
+    assert_true(outcome(f, data, &err) == STATUS_OK || err.text[0] != '\0');
 }
 
 /* Cut at every sixteenth; every bit of its first bytes, and some of the others, turned round. */

@@ -1,44 +1,9 @@
 /* The parsers that work on memory: what honest documents give, and what hostile ones do not. */
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdio.h>
-#include <stdlib.h>
-
-#include <cmocka.h>
+#include "tests/unit/ingest/damage.h"
 
 #include "ingest/formats/bbox.h"
 #include "ingest/formats/layout.h"
 #include "ingest/utf8.h"
-#include "tests/unit/ingest/fixtures.h"
-
-typedef enum status (*extract_fn)(const struct extract_input *in, struct emitter *e,
-                                  struct error *err);
-
-static void expect(extract_fn f, struct str data, const char *title, const char *text)
-{
-    struct collected c;
-    struct error err = {0};
-    collected_init(&c);
-    if (collect(f, data, NULL, &c, &err) != STATUS_OK) {
-        fail_msg("%s", err.text);
-    }
-    assert_string_equal(collected_text(&c), text);
-    assert_string_equal(c.title, title);
-    collected_deinit(&c);
-}
-
-static void expect_failure(extract_fn f, struct str data, enum status code, const char *words)
-{
-    struct collected c;
-    struct error err = {0};
-    collected_init(&c);
-    assert_int_equal(collect(f, data, NULL, &c, &err), code);
-    if (strstr(err.text, words) == NULL) {
-        fail_msg("\"%s\" does not say \"%s\"", err.text, words);
-    }
-    collected_deinit(&c);
-}
 
 static void test_text(void **state)
 {
