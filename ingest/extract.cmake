@@ -27,6 +27,7 @@ target_link_libraries(carrel_chunk PUBLIC carrel_base carrel_utf8 proto_extract
 
 carrel_test(unit/base/sandbox/sandbox LINK carrel_base)
 carrel_test(unit/ingest/chunk LINK carrel_chunk)
+carrel_test(unit/ingest/sentence LINK carrel_chunk)
 carrel_test(unit/ingest/ocr LINK carrel_formats)
 carrel_test(unit/ingest/ocr_merge LINK carrel_formats SOURCES ${CMAKE_SOURCE_DIR}/ingest/ocr_merge.c)
 carrel_test(unit/ingest/image LINK carrel_formats)
