@@ -8,8 +8,10 @@ if(lexical_sources AND TARGET carrel_text)
   target_link_libraries(carrel_lexical PUBLIC carrel_text carrel_base PRIVATE carrel_warnings m)
 
   carrel_test(unit/vectorstore/lexical_list LINK carrel_lexical)
-  carrel_test(unit/vectorstore/lexical LINK carrel_lexical m TIMEOUT 120
-    SOURCES ${CMAKE_SOURCE_DIR}/tests/unit/vectorstore/memory_source.c)
+  foreach(unit lexical lexical_query)
+    carrel_test(unit/vectorstore/${unit} LINK carrel_lexical m TIMEOUT 120
+      SOURCES ${CMAKE_SOURCE_DIR}/tests/unit/vectorstore/memory_source.c)
+  endforeach()
   carrel_fuzz(lexical LINK carrel_lexical)
   add_executable(bench-lexical ${CMAKE_SOURCE_DIR}/tests/bench/lexical.c
     ${CMAKE_SOURCE_DIR}/tests/bench/lexical_set.c
