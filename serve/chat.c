@@ -166,8 +166,9 @@ static void last_reply(struct chat *c, const Ge__ChatReply *m)
     c->q->audit.model_version = keep_z(c, m->model_version);
     c->refused = m->has_refused && m->refused;
     c->marks_removed += m->has_marks_removed ? m->marks_removed : 0;
-    c->prompt_tokens = m->has_prompt_tokens ? m->prompt_tokens : 0; /* as OpenAI: once */
-    c->completion_tokens += m->has_completion_tokens ? m->completion_tokens : 0;
+    /* what is told is what the books have, the rewriting of the question too */
+    c->prompt_tokens = c->seen.prompt + c->seen_rewriting.prompt;
+    c->completion_tokens = c->seen.completion + c->seen_rewriting.completion;
     if (c->cited == NULL && m->n_citations > 0) { /* most of its time an answer has none */
         c->cited = arena_array(&c->http->arena, CHAT_CITED_MAX, sizeof *c->cited);
         c->text.failed = c->cited == NULL ? STATUS_NO_MEMORY : c->text.failed;
@@ -252,8 +253,7 @@ static bool next_choice(struct chat *c)
     c->n_calls = 0;
     c->complete = false;
     c->logprobs_json = NULL;
-    fair_settle(c->q);
-    c->seen = (struct fair_seen){0};
+    fair_settle_choice(c->q, &c->seen);
     buf_reset(&c->text);
     /* others than the one before, the same next time */
     c->ask.ask.seed = (int64_t)((uint64_t)c->ask.ask.seed + (c->ask.ask.has_seed ? 1 : 0));

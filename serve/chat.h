@@ -89,8 +89,9 @@ struct chat {
     const char *search_json;   /* which models found the passages; NULL: nothing was searched */
     const char *logprobs_json; /* NULL: none */
     bool refused;
-    uint32_t marks_removed, prompt_tokens, completion_tokens;
-    struct chat_cited *cited; /* CHAT_CITED_MAX of them; NULL until the first */
+    uint32_t marks_removed;
+    int64_t prompt_tokens, completion_tokens; /* of all answers, as in the books */
+    struct chat_cited *cited;                 /* CHAT_CITED_MAX of them; NULL until the first */
     size_t n_cited;
     struct chat_call *calls; /* of functions that the caller offered; CHAT_CALLS_MAX; NULL: none */
     size_t n_calls;

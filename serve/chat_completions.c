@@ -11,7 +11,7 @@ static void usage(struct jsonw *w, const struct chat *c)
     jsonw_open(w, '{');
     jsonw_field_int(w, "prompt_tokens", c->prompt_tokens);
     jsonw_field_int(w, "completion_tokens", c->completion_tokens);
-    jsonw_field_int(w, "total_tokens", (int64_t)c->prompt_tokens + c->completion_tokens);
+    jsonw_field_int(w, "total_tokens", c->prompt_tokens + c->completion_tokens);
     jsonw_close(w, '}');
 }
 

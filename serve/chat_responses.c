@@ -193,7 +193,7 @@ static void usage(struct jsonw *w, const struct chat *c)
     jsonw_field_int(w, "output_tokens", c->completion_tokens);
     jsonw_key(w, "output_tokens_details");
     jsonw_raw(w, STR("{\"reasoning_tokens\":0}"));
-    jsonw_field_int(w, "total_tokens", (int64_t)c->prompt_tokens + c->completion_tokens);
+    jsonw_field_int(w, "total_tokens", c->prompt_tokens + c->completion_tokens);
     jsonw_close(w, '}');
 }
 

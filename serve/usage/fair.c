@@ -562,9 +562,25 @@ void fair_take_reply(struct request *q, struct fair_seen *seen, const Ge__ChatRe
         m->has_completion_tokens && m->completion_tokens > written ? m->completion_tokens : written;
     int64_t cpu_us = m->has_cpu_us && m->cpu_us < INT64_MAX ? (int64_t)m->cpu_us : 0;
     int64_t gpu_us = m->has_gpu_us && m->gpu_us < INT64_MAX ? (int64_t)m->gpu_us : 0;
-    fair_add(q, m->engine, m->model, beyond(&seen->read, read), beyond(&seen->written, written),
-             beyond(&seen->cpu_us, cpu_us), beyond(&seen->gpu_us, gpu_us));
+    if (m->engine != NULL && strcmp(m->engine, "local") == 0 && !seen->local) {
+        seen->local = true;
+        (void)beyond(&seen->read, seen->kept);
+    }
+    read = beyond(&seen->read, read);
+    written = beyond(&seen->written, written);
+    seen->prompt += read;
+    seen->completion += written;
+    fair_add(q, m->engine, m->model, read, written, beyond(&seen->cpu_us, cpu_us),
+             beyond(&seen->gpu_us, gpu_us));
     take_guess(q, m->elsewhere);
+}
+
+void fair_settle_choice(struct request *q, struct fair_seen *seen)
+{
+    fair_settle(q);
+    *seen = (struct fair_seen){.prompt = seen->prompt,
+                               .completion = seen->completion,
+                               .kept = seen->local ? seen->read : seen->kept};
 }
 
 void fair_done(struct request *q, int status)

@@ -66,12 +66,19 @@ void fair_add(struct request *q, const char *engine, const char *model, int64_t 
 void fair_add_embedded(struct request *q, const char *model, int64_t tokens);
 /* What a reply of generate says was spent so far, beyond what one before it said. */
 struct fair_seen {
-    int64_t read, written, cpu_us, gpu_us;
+    int64_t read, written, cpu_us, gpu_us; /* of this answer */
+    int64_t prompt, completion;            /* entered, of all answers to the question: to tell */
+    int64_t kept; /* of the prompt, by a model of this machine for an answer before */
+    bool local;   /* such a model writes this answer */
 };
 struct Ge__ChatReply;
 void fair_take_reply(struct request *q, struct fair_seen *seen, const struct Ge__ChatReply *m);
 /* An answer is over: what of it is only guessed then stays so, and counts. */
 void fair_settle(struct request *q);
+/* The same, and another answer to the same question follows. What a model of this machine has read
+ * for one answer it has for the next, so the prompt counts once; one elsewhere is asked again and
+ * bills it again. */
+void fair_settle_choice(struct request *q, struct fair_seen *seen);
 /* It found a passage of this collection. */
 void fair_found(struct request *q, const char *collection);
 /* What its documents cost, for its budget. */

@@ -85,11 +85,28 @@ test("what a client is told of its tokens is what the books have, in every diale
   }
 });
 
-test("several answers to one question: each is written, the question is read for each", { timeout: 60_000 }, async () => {
+test("several answers to one question: each is written, the question is read once, and that is told and booked", { timeout: 60_000 }, async () => {
+  const ask = async (more) => {
+    const was = await used("ann");
+    const r = await json("ann", "/v1/chat/completions", plain({ temperature: 1, ...more }));
+    const u = more.stream ? events(await r.text()).at(-1).usage : (await r.json()).usage;
+    const now = await used("ann", was);
+    assert.deepEqual([now.requests, now.prompt_tokens, now.completion_tokens], [1, u.prompt_tokens, u.completion_tokens], JSON.stringify(more));
+    return u;
+  };
+  for (const more of [{}, { stream: true, stream_options: { include_usage: true } }, { model: "carrel" }]) {
+    const [one, three] = [await ask(more), await ask({ ...more, n: 3 })];
+    assert.equal(three.prompt_tokens, one.prompt_tokens);
+    assert.ok(three.completion_tokens > one.completion_tokens);
+  }
+});
+
+test("a question of a conversation that is rewritten to be searched: that is told and booked too", { timeout: 60_000 }, async () => {
+  const talk = (...before) => plain({ model: "carrel", messages: [...before, ...say("And how fast does it dive?")] });
   const was = await used("ann");
-  const u = (await (await json("ann", "/v1/chat/completions", plain({ n: 3, temperature: 1 }))).json()).usage;
+  const u = (await (await json("ann", "/v1/chat/completions", talk(...say("What is a falcon?"), { role: "assistant", content: "A bird." }))).json()).usage;
   const now = await used("ann", was);
-  assert.deepEqual([now.completion_tokens, now.prompt_tokens], [u.completion_tokens, 3 * u.prompt_tokens]);
+  assert.deepEqual([now.requests, now.prompt_tokens, now.completion_tokens], [1, u.prompt_tokens, u.completion_tokens]);
 });
 
 test("embeddings, rerankings and Ollama's embeddings have the tokens that the client was told", { timeout: 60_000 }, async () => {
@@ -166,6 +183,11 @@ test("a model elsewhere is charged by its own count, and by a careful guess wher
   };
   const whole = await during("whole", async () => (await ask()).text());
   assert.deepEqual([whole.prompt_tokens, whole.completion_tokens, whole.external_micro, whole.estimated_micro], [700, 90, micro(700, 90), 0]);
+  // asked once for each answer, it bills each; the client is told so
+  let told;
+  const two = await during("whole", async () => (told = (await (await ask({ n: 2 })).json()).usage));
+  assert.deepEqual([told.prompt_tokens, told.completion_tokens], [1400, 180]);
+  assert.deepEqual([two.prompt_tokens, two.completion_tokens, two.external_micro], [1400, 180, micro(1400, 180)]);
   // it never tells its count
   const wordless = await during("wordless", async () => (await ask()).text());
   const least = Math.ceil((20 * TEXT.length) / 4); // four bytes a token is usual
