@@ -45,14 +45,14 @@ const run = (scenario) => new Promise((done) => {
 });
 
 for (const scenario of ["server-initialize", "ping", "tools-list", "server-sse-multiple-streams", "dns-rebinding-protection"]) {
-  test(scenario, { timeout: 60_000 }, async () => {
+  test(scenario, { timeout: 180_000 }, async () => {
     const { code, output } = await run(scenario);
     assert.equal(code, 0, output.slice(-3000));
     assert.doesNotMatch(output, /[1-9]\d* failed|✗/);
   });
 }
 
-test("what the specification asks of the transport besides", { timeout: 60_000 }, async () => {
+test("what the specification asks of the transport besides", { timeout: 180_000 }, async () => {
   const raw = (headers, method = "POST") => a.request("/mcp", { method, body: method === "POST" ? { jsonrpc: "2.0", id: 1, method: "ping" } : undefined, headers });
   assert.equal((await raw({})).status, 200);
   assert.equal((await raw({ origin: "https://evil.example" })).status, 403);

@@ -19,7 +19,7 @@ const outside = [];
 const complaints = [];
 let lost = "the appliance and the browser did not start";
 function test(name, fn) {
-  plainTest(name, { timeout: 60_000 }, async () => {
+  plainTest(name, { timeout: 180_000 }, async () => {
     if (lost !== "") throw new Error(`not tried: ${lost}`);
     await fn();
   });

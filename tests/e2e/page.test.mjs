@@ -438,7 +438,7 @@ async function measured(runs) {
   await until(`${runs} runs`, async () => {
     const e = await a.get("/api/eval");
     return !e.running && e.runs.length >= runs;
-  }, { timeout: 60_000 });
+  });
   await quality().getByRole("button", { name: "Stop" }).waitFor({ state: "hidden", timeout: 30_000 });
 }
 

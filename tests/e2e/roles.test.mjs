@@ -71,17 +71,17 @@ async function documents(role) {
   return seen;
 }
 
-test("a reader sees what may be read, and no way of changing it", { timeout: 60_000 }, async () => {
+test("a reader sees what may be read, and no way of changing it", { timeout: 180_000 }, async () => {
   const seen = await documents("reader");
   assert.deepEqual(seen, { tabs: ["Ask", "Documents", "API"], rows: { "wards/leave.md": "ready" }, trash: 0, drop: 0, summary: "1 ready" });
 });
 
-test("an editor puts in and takes out, and sees what failed of what may be read", { timeout: 60_000 }, async () => {
+test("an editor puts in and takes out, and sees what failed of what may be read", { timeout: 180_000 }, async () => {
   const seen = await documents("editor");
   assert.deepEqual(seen, { tabs: ["Ask", "Documents", "API"], rows: { "wards/broken.pdf": "failed", "wards/leave.md": "ready" }, trash: 1, drop: 1, summary: "1 ready · 1 failed" });
 });
 
-test("a manager has the team besides, an administrator everything", { timeout: 60_000 }, async () => {
+test("a manager has the team besides, an administrator everything", { timeout: 180_000 }, async () => {
   const manager = await documents("manager");
   assert.deepEqual(manager.tabs, ["Ask", "Documents", "People", "API"]);
   assert.deepEqual(manager.rows, { "wards/broken.pdf": "failed", "wards/leave.md": "ready" });
@@ -90,7 +90,7 @@ test("a manager has the team besides, an administrator everything", { timeout: 6
   assert.deepEqual([Object.keys(admin.rows).length, admin.trash, admin.drop], [4, 4, 1]);
 });
 
-test("an auditor sees what was used, and no documents", { timeout: 60_000 }, async () => {
+test("an auditor sees what was used, and no documents", { timeout: 180_000 }, async () => {
   const { page, tabs, close } = await as("auditor");
   assert.deepEqual(tabs, ["Usage", "Audit", "Account", "API"]);
   for (const tab of tabs) {

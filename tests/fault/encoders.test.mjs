@@ -79,13 +79,13 @@ test("encoders change under kill -9 without a gap or a mixture", { timeout: 600_
     const l = await list();
     const e = l?.encoders.find((x) => x.state === "candidate" && x.dimensions === dims);
     return e?.missing === 0 && e.name;
-  }, { timeout: 60_000, every: 200 });
+  }, { every: 200 });
   const promoted = (name) => until(`${name} published`, async () => {
     const l = await list();
     const e = l?.encoders.find((x) => x.name === name);
     if (e && !["published", "building"].includes(e.state)) await a.request("/api/encoders", { method: "POST", body: { encoder: name, force: true } }).catch(() => null);
     return e?.state === "published";
-  }, { timeout: 60_000, every: 100 });
+  }, { every: 100 });
   const verified = async () => {
     const v = await until("an answer of verify", async () => { const r = await cli(a, "verify", "--json"); return r.stdout.startsWith("{") && JSON.parse(r.stdout); }, { every: 300 });
     assert.equal(v.problems, 0, JSON.stringify(v));

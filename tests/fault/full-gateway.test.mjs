@@ -83,7 +83,7 @@ const useUpRoom = () => until("the audit's room is used up", async () => {
   const r = await a.request("/api/search", { method: "POST", body: { query: "visitors" } });
   await r.text();
   return r.status === 503;
-}, { timeout: 30_000, every: 1 });
+}, { every: 1 });
 
 /** Every door that shows something, while the audit cannot be written. */
 async function nothingIsShown() {
@@ -99,10 +99,10 @@ async function nothingIsShown() {
 const answers = () => until("it answers again", async () => {
   const all = await Promise.all(SHOWS.map(async ([method, path, body]) => /solar tower/.test(await (await a.request(path, { method, body })).text())));
   return all.every(Boolean);
-}, { timeout: 20_000, every: 300 });
+}, { every: 300 });
 
 for (const dir of ["tenants/main/audit", "tenants/main", "system", "watch/main"]) {
-  test(`${dir} is full while a client works`, { skip, timeout: 120_000 }, async (t) => {
+  test(`${dir} is full while a client works`, { skip, timeout: 180_000 }, async (t) => {
     const before = client.n;
     client.begin(4);
     await until("the client is at work", () => client.n > before + 20 || !client.working, { every: 5 });

@@ -32,7 +32,7 @@ function family(root) {
   return [...parents].filter(([pid]) => pid !== root && below(pid)).map(([pid, [, name]]) => [pid, name]);
 }
 
-test("kill -9 while a client works: what it was told is there, and each answer is in the audit once", { timeout: 120_000 + rounds * 60_000 }, async (t) => {
+test("kill -9 while a client works: what it was told is there, and each answer is in the audit once", { timeout: 180_000 + rounds * 60_000 }, async (t) => {
   const seed = Number(process.env.CARREL_FAULT_SEED ?? Date.now() % 2 ** 31);
   t.diagnostic(`CARREL_FAULT_SEED=${seed}`);
   const rnd = random(seed);

@@ -224,7 +224,7 @@ export class Client {
       assert.equal(kept.exchanges.filter((x) => x.question.includes(word)).length, 1, `${word} is in its conversation once`);
     }
     await this.compareJobs();
-    await until("the listener was told of every document", () => [...this.documents.keys()].every((p) => took.has(p)), { timeout: 45_000 }).catch((e) => {
+    await until("the listener was told of every document", () => [...this.documents.keys()].every((p) => took.has(p))).catch((e) => {
       throw new Error(`${e.message}: ${[...this.documents.keys()].filter((p) => !took.has(p))}`);
     });
     for (const [path, ids] of took) assert.equal(ids.size, 1, `${path}: told of under one id`);

@@ -41,7 +41,7 @@ async function survives(what, format, data) {
 before(() => writeSamples(work.dir));
 after(() => work.remove());
 
-test("the samples are sound: each is read", { timeout: 60_000 }, async () => {
+test("the samples are sound: each is read", { timeout: 180_000 }, async () => {
   await twoAtATime(formats(), async ([name]) => {
     const r = await survives(name, name, sample(name, work.dir));
     assert.equal(r.failure, "", `${name}: ${r.failure}`);
@@ -73,13 +73,13 @@ test("bits turned round", { timeout: 240_000 }, async () => {
 // As many at once as ingest reads on two cores.
 describe("bombs", { concurrency: 2 }, () => {
   for (const [what, format, make] of bombs) {
-    test(`${format}: ${what}`, { timeout: 60_000 }, async (t) => {
+    test(`${format}: ${what}`, { timeout: 180_000 }, async (t) => {
       const r = await survives(`${format}: ${what}`, format, make());
       t.diagnostic(`${r.ms} ms: ${r.failure || "read"}`);
     });
   }
 
-  test("csv: ten million rows", { timeout: 90_000 }, async (t) => {
+  test("csv: ten million rows", { timeout: 180_000 }, async (t) => {
     const path = join(work.dir, "rows.csv");
     const fd = openSync(path, "w");
     writeSync(fd, "number,name\n");

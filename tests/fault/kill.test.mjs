@@ -133,7 +133,7 @@ test("kill -9 at random moments loses nothing and duplicates nothing", { timeout
       }
     }
     assert.equal(kills, order.length);
-    await until("all six services are back", () => pids(a.child.pid).size === services.length, { timeout: 60_000 });
+    await until("all six services are back", () => pids(a.child.pid).size === services.length);
 
     const list = await quiet(a, expected);
     assert.deepEqual(list.map((d) => d.path).sort(), [...expected.keys()].sort());
@@ -174,7 +174,7 @@ test("the plug is pulled: everything ends, and at the next start nothing is lost
       } catch {
         return true;
       }
-    }), { timeout: 10_000 });
+    }));
     a.drop("plug-0.md", `# Plug 0\n\nChanged while it was off: ${token(0, 8)}.\n`);
     rmSync(join(a.watch, "plug-1.md"));
     b = await startAppliance({ home: a.home });
@@ -208,7 +208,7 @@ test("a file that goes A, B, A between kills ends as A", { timeout: 300_000 }, a
       const has = await a.search(token(500, 1), { mode: "text" }).catch(() => []);
       const not = await a.search(token(500, 2), { mode: "text" }).catch(() => [{ text: token(500, 2) }]);
       return has.some((p) => p.text.includes(token(500, 1))) && not.every((p) => !p.text.includes(token(500, 2)));
-    }, { timeout: 60_000 });
+    });
     const list = await a.documents();
     assert.equal(list.filter((d) => d.path === "turn.md").length, 1);
   } finally {

@@ -32,7 +32,7 @@ const found = async (who, query = "falcon nests") =>
 const equals = (x, y) => JSON.stringify(x) === JSON.stringify(y);
 const settlesTo = async (who, list) => {
   let now;
-  await until(`${who} finds ${list} (last: ${now})`, async () => equals((now = await found(who)), list), { timeout: 30_000 });
+  await until(`${who} finds ${list} (last: ${now})`, async () => equals((now = await found(who)), list));
 };
 const stamp = (text) => text.replace(/"(request_id|message)":"[^"]*"/g, "");
 
@@ -65,7 +65,7 @@ after(async () => {
   await a?.stop();
 });
 
-test("each finds what the rules let him read, and opens no more", { timeout: 60_000 }, async () => {
+test("each finds what the rules let him read, and opens no more", { timeout: 180_000 }, async () => {
   assert.deepEqual(await found("none"), ["open/note.md"]);
   assert.deepEqual(await found("hr"), ["board/plan.md", "hr/pay.md", "open/note.md"]);
   assert.deepEqual(await found("board"), ["board/plan.md", "open/note.md"]);
@@ -100,7 +100,7 @@ test("each finds what the rules let him read, and opens no more", { timeout: 60_
   }
 });
 
-test("what is hidden reads as what never was, by every field and name", { timeout: 60_000 }, async () => {
+test("what is hidden reads as what never was, by every field and name", { timeout: 180_000 }, async () => {
   const pay = (await a.documents()).find((d) => d.path === "hr/pay.md");
   const never = pay.id.slice(0, -1) + (pay.id.endsWith("0") ? "1" : "0");
   // scores may differ: docs/decisions/access.md
@@ -122,7 +122,7 @@ test("what is hidden reads as what never was, by every field and name", { timeou
   assert.equal((await as(keys.none, "/api/facets?collection=hr")).text, (await as(keys.none, "/api/facets?collection=qx")).text);
 });
 
-test("an editor deletes nothing that is hidden from him, by no name it has", { timeout: 60_000 }, async () => {
+test("an editor deletes nothing that is hidden from him, by no name it has", { timeout: 180_000 }, async () => {
   const key = async (name, groups) => (await as(a.key, "/api/keys", { name, role: "editor", groups })).json.key;
   const [out, hr, other] = [await key("outside", []), await key("inside", ["hr"]), await key("inside too", ["hr"])];
   const pay = (await a.documents()).find((d) => d.path === "hr/pay.md");
@@ -144,7 +144,7 @@ test("an editor deletes nothing that is hidden from him, by no name it has", { t
   await settlesTo("hr", ["board/plan.md", "hr/pay.md", "open/note.md"]);
 });
 
-test("an administrator of a tenant is told nothing of the others' work", { timeout: 60_000 }, async () => {
+test("an administrator of a tenant is told nothing of the others' work", { timeout: 180_000 }, async () => {
   const made = await as(a.key, "/api/keys", { name: "north admin", tenant: "north", admin: true });
   assert.equal(made.status, 201, made.text);
   const key = made.json.key;
@@ -162,7 +162,7 @@ test("an administrator of a tenant is told nothing of the others' work", { timeo
   assert.ok(!(await as(key, "/api/erasures", { documents: [pay.id], dry_run: true })).text.includes("hr/"));
 });
 
-test("a changed rule moves the documents it is about, and nothing is read or encoded again", { timeout: 90_000 }, async () => {
+test("a changed rule moves the documents it is about, and nothing is read or encoded again", { timeout: 180_000 }, async () => {
   const jobs = async () => {
     const text = (await as(a.key, "/metrics")).text;
     return Number(/carrel_ingest_chunks_done_total(?:\{[^}]*\})? (\d+)/.exec(text)[1]);
@@ -178,7 +178,7 @@ test("a changed rule moves the documents it is about, and nothing is read or enc
   await settlesTo("hr", ["board/plan.md", "hr/pay.md", "open/note.md"]);
 });
 
-test("a mistake closes what comes in and opens nothing", { timeout: 90_000 }, async () => {
+test("a mistake closes what comes in and opens nothing", { timeout: 180_000 }, async () => {
   await a.settled({ n: 4 });
   rules(RULES.replace("label: confidential", "label: secret"));
   await until("the mistake is told", async () => (await as(a.key, "/api/status")).text.includes("access.yaml:4: label: must be"));

@@ -37,7 +37,7 @@ function open(kind, from = "127.0.0.1") {
   socket.on("data", (d) => (c.text += d.toString("latin1")));
   socket.on("error", () => {});
   socket.on("close", () => (c.ended = true));
-  c.has = (what) => until(`${what} on a ${kind} connection from ${from}: ${c.text}`, async () => what.test(c.text), { timeout: 8000, every: 10 });
+  c.has = (what) => until(`${what} on a ${kind} connection from ${from}: ${c.text}`, async () => what.test(c.text), { every: 10 });
   return c;
 }
 const GET = "GET /api/version HTTP/1.1\r\nHost: localhost\r\n\r\n";
@@ -49,7 +49,7 @@ const stream = (kind, from, more = "") => {
 };
 
 for (const kind of ["plain", "tls"]) {
-  test(`${kind}: requests in flight of one address are 429 beyond the limit, and another's are not`, { timeout: 30_000 }, async () => {
+  test(`${kind}: requests in flight of one address are 429 beyond the limit, and another's are not`, { timeout: 180_000 }, async () => {
     const held = [stream(kind), stream(kind), stream(kind)];
     for (const c of held) await c.has(/word/);
     const more = stream(kind);
@@ -67,7 +67,7 @@ for (const kind of ["plain", "tls"]) {
     await sleep(200);
   });
 
-  test(`${kind}: connections of one address are 503 beyond the limit, and another's are not`, { timeout: 30_000 }, async () => {
+  test(`${kind}: connections of one address are 503 beyond the limit, and another's are not`, { timeout: 180_000 }, async () => {
     const held = Array.from({ length: 6 }, () => open(kind));
     for (const c of held) await c.up;
     const more = open(kind);
@@ -93,7 +93,7 @@ for (const kind of ["plain", "tls"]) {
   });
 }
 
-test("behind a trusted proxy each client has its own share, an IPv6 network one, and the proxy all connections", { timeout: 30_000 }, async () => {
+test("behind a trusted proxy each client has its own share, an IPv6 network one, and the proxy all connections", { timeout: 180_000 }, async () => {
   const via = (client) => stream("plain", "127.0.0.77", `X-Forwarded-For: ${client}\r\n`);
   const held = ["192.0.2.1", "192.0.2.1", "192.0.2.1", "2001:db8::1", "2001:db8::2", "2001:db8::3"].map(via);
   for (const c of held) await c.has(/word/);
@@ -111,9 +111,9 @@ test("behind a trusted proxy each client has its own share, an IPv6 network one,
   await sleep(200);
 });
 
-test("tls: who opens ever more connections is cut off without a word", { timeout: 30_000 }, async () => {
+test("tls: who opens ever more connections is cut off without a word", { timeout: 180_000 }, async () => {
   const many = Array.from({ length: 40 }, () => open("tls"));
-  await until("most are cut", async () => many.filter((c) => c.ended).length >= 17, { timeout: 10_000 });
+  await until("most are cut", async () => many.filter((c) => c.ended).length >= 17);
   await sleep(200);
   assert.ok(many.filter((c) => !c.ended).length <= 6 + 16, `${many.filter((c) => !c.ended).length} are open`);
   for (const c of many) c.socket.destroy();

@@ -282,7 +282,7 @@ test("uploads: raw, forms with several files, names, replacing, deletion", async
   assert.equal(r.status, 201, await r.clone().text());
   const made = (await r.json()).documents;
   assert.deepEqual(made.map((d) => d.path), ["forms/a.md", "forms/b.txt"]);
-  await until("uploads are searchable", async () => (await a.search("heron newspapers")).some((p) => p.text.includes("heron")), { timeout: 30_000 });
+  await until("uploads are searchable", async () => (await a.search("heron newspapers")).some((p) => p.text.includes("heron")));
   const gone = await a.request(`/api/documents/${made[0].id}`, { method: "DELETE" });
   assert.equal(gone.status, 200);
   assert.equal((await gone.json()).deleted, true);
@@ -308,7 +308,7 @@ test("a reader that stands still holds up nobody and takes no memory; then it ge
   const size = 24_000_000;
   const html = `<html><body><p>The lighthouse keeper counts ships.</p><!--${"x".repeat(size)}--></body></html>`;
   a.drop("big.html", html);
-  const big = await until("big.html is ready", async () => (await a.documents()).find((d) => d.path === "big.html" && d.state === "ready"), { timeout: 60_000 });
+  const big = await until("big.html is ready", async () => (await a.documents()).find((d) => d.path === "big.html" && d.state === "ready"));
   const connections = async () => Number(/carrel_serve_http_connections (\d+)/.exec(await (await a.request("/metrics")).text())[1]);
   const url = new URL(a.url);
   const readers = await Promise.all(Array.from({ length: 4 }, async () => {
@@ -372,7 +372,7 @@ test("generate dies: chat says so, search goes on, and it comes back", async () 
     assert.match((await r.json()).error.message, /\w/);
   }
   assert.ok((await a.search("annual leave")).length > 0);
-  await until("chat works again", async () => (await chat({ messages: user("How many days of annual leave?") })).status === 200, { timeout: 30_000, every: 200 });
+  await until("chat works again", async () => (await chat({ messages: user("How many days of annual leave?") })).status === 200, { every: 200 });
 });
 
 test("ingest dies: what is ready is still listed, and search goes on", async () => {

@@ -41,7 +41,7 @@ async function answers(a, n) {
 
 /** Words and vectors are both searched: until then a search tells in its notes what is missing. */
 async function bothSides(a) {
-  await until("vectors are searched", async () => (await a.post("/api/search", { query: "lantern harbour" })).notes.length === 0, { timeout: 60_000, every: 200 });
+  await until("vectors are searched", async () => (await a.post("/api/search", { query: "lantern harbour" })).notes.length === 0, { every: 200 });
 }
 
 function carrel(args, { fails = false } = {}) {
@@ -103,7 +103,7 @@ test("backup, increment, check, restore: identical answers", { timeout: 300_000 
     await until("the change is there", async () => {
       const d = await a.documents();
       return d.length >= DOCS - 1 && !d.some((x) => x.path.endsWith("report-4.md")) && d.every((x) => x.state !== "queued" && x.state !== "working") && (await a.search("zeppelin")).some((p) => p.text.includes("zeppelin"));
-    }, { timeout: 60_000 });
+    });
     await sleep(1000);
     assert.ok((await a.search(question(1), { mode: "dense" })).length > 0, "an encoder is published");
     const second = carrel(["backup", target, "--home", a.home, "--key-file", key, "--json"]).json();
@@ -176,7 +176,7 @@ test("one tenant out of one appliance into another, under another name, while bo
     assert.match(carrel(["restore", target, "--into", join(dir, "none")], { fails: true }).err, /no backup of the whole appliance/);
     carrel(["restore", target, "--into", b.home, "--tenant", "main", "--as", "guest"]);
     assert.equal(readdirSync(join(b.home, "watch/guest/reports")).length, 30);
-    await until("the guest's store agrees", () => carrel(["verify", "--home", b.home, "--json"], { fails: true }).json().documents === 31, { timeout: 30_000, every: 300 });
+    await until("the guest's store agrees", () => carrel(["verify", "--home", b.home, "--json"], { fails: true }).json().documents === 31, { every: 300 });
     assert.equal(carrel(["verify", "--home", b.home, "--json"]).json().problems, 0);
     assert.ok((await b.search("glasshouse heated")).length > 0, "the other tenant goes on");
     assert.equal((await b.search("lantern harbour")).some((p) => p.text.includes("lantern")), false, "and does not see the guest");
@@ -186,7 +186,7 @@ test("one tenant out of one appliance into another, under another name, while bo
   }
 }));
 
-test("models are named with their sums, or come along; a restore tells what must be imported again", { timeout: 120_000 }, () => withFolder(async (dir) => {
+test("models are named with their sums, or come along; a restore tells what must be imported again", { timeout: 180_000 }, () => withFolder(async (dir) => {
   const target = join(dir, "backups");
   const home = temporaryHome();
   const writer = join(dirname(binDir), "tests/write-model");
@@ -265,7 +265,7 @@ test("a backup that is killed leaves the earlier one whole; a full disk gives a 
   }
 }));
 
-test("evaluations and the trash come back; what was erased since is not in the restored trash", { timeout: 120_000 }, () => withFolder(async (dir) => {
+test("evaluations and the trash come back; what was erased since is not in the restored trash", { timeout: 180_000 }, () => withFolder(async (dir) => {
   const target = join(dir, "backups");
   const key = join(dir, "key");
   const home = temporaryHome();
@@ -309,7 +309,7 @@ test("evaluations and the trash come back; what was erased since is not in the r
     assert.equal(statSync(back).mtimeMs, statSync(thrown).mtimeMs);
     b = await startAppliance({ home, config: null });
     assert.deepEqual((await b.get("/api/eval")).runs, runs, "the history goes on");
-    await until("the erasure is done again", async () => (await b.get(`/api/erasures/${e.id}`).catch(() => ({}))).state === "done", { timeout: 60_000 });
+    await until("the erasure is done again", async () => (await b.get(`/api/erasures/${e.id}`).catch(() => ({}))).state === "done");
     assert.deepEqual(files(join(home, "trash/main")), [back]);
     for (const part of ["tenants", "trash", "watch"]) {
       for (const f of files(join(home, part))) assert.equal(readFileSync(f).includes("Kwispedoor"), false, f);

@@ -34,7 +34,7 @@ after(async () => {
   assert.doesNotMatch(a.output, /AddressSanitizer|LeakSanitizer|runtime error/, a.output.slice(-6000));
 });
 
-test("docs waits until all is read and lists it", { timeout: 60_000 }, async () => {
+test("docs waits until all is read and lists it", { timeout: 180_000 }, async () => {
   await a.settled({ n: 2 });
   const r = await run(["docs", "--watch"]);
   assert.equal(r.code, 0, r.stderr);
@@ -136,7 +136,7 @@ test("help, and what is not understood", async () => {
   }
 });
 
-test("what no command understands is said in one line: which word, how it is written, where help is", { timeout: 60_000 }, async () => {
+test("what no command understands is said in one line: which word, how it is written, where help is", { timeout: 180_000 }, async () => {
   assert.ok(commands.length > 25, `${commands}`);
   const away = temporaryHome();
   for (const c of commands) {

@@ -65,7 +65,7 @@ test("a change replaces, a rename moves without a new id, a delete removes", asy
   assert.equal(await byPath("follow/one.md"), undefined);
   rmSync(join(a.watch, "elsewhere/uno.md"));
   await until("it is gone", async () => !(await byPath("elsewhere/uno.md")));
-  await until("search has let it go", async () => (await found("boathouse password", "elsewhere/uno.md")) === undefined, { timeout: 5000 });
+  await until("search has let it go", async () => (await found("boathouse password", "elsewhere/uno.md")) === undefined);
 });
 
 test("a whole folder moves in and out", async () => {
@@ -202,13 +202,13 @@ test("a collection of 200 chunks gets its fit, and new chunks are folded in", as
   const e = await until("embeddings come from the fit", async () => {
     const r = await a.post("/v1/embeddings", { model: "carrel-embed", input: "harbour people" });
     return r.model === model.id && r;
-  }, { timeout: 60_000 });
+  });
   assert.equal(e.data[0].embedding.length, 256);
   a.drop("fit/new.md", "# New\n\nThe harbour master keeps the railway timetable.\n");
   await state("fit/new.md", "ready");
   const dense = await until("dense search finds a chunk that came after the fit", async () => {
     const hits = await a.search("harbour master railway timetable", { mode: "dense" });
     return hits.some((p) => p.document.path === "fit/new.md");
-  }, { timeout: 30_000 });
+  });
   assert.ok(dense);
 });

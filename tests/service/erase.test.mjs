@@ -38,7 +38,7 @@ let a;
 before(async () => {
   a = await startAppliance({ config });
   await fill(a, 60);
-  await until("a first fit", async () => (await encoderOf(a)).startsWith("carrel-lsa"), { timeout: 60_000, every: 200 });
+  await until("a first fit", async () => (await encoderOf(a)).startsWith("carrel-lsa"), { every: 200 });
 });
 after(async () => a?.stop());
 
@@ -150,7 +150,7 @@ test("the command line: a folder, its certificate checked without the appliance,
 test("another encoder and back again while searches run", async () => {
   const first = await encoderOf(a);
   for (let i = 0; i < 80; i++) a.drop(`more/m${i}.md`, `# Entry ${i}\n\nThe orchard ${i} holds ${["pears", "plums", "figs"][i % 3]} picked by team ${i % 9} in ${["June", "July", "August"][i % 3]}.\n`);
-  await until("a second fit", async () => (await encoderOf(a)) !== first, { timeout: 60_000, every: 200 });
+  await until("a second fit", async () => (await encoderOf(a)) !== first, { every: 200 });
   const second = await encoderOf(a);
   const states = async () => Object.fromEntries((await a.get("/api/encoders")).encoders.map((e) => [e.name, e.state]));
   assert.equal((await states())[first], "kept");
@@ -164,7 +164,7 @@ test("another encoder and back again while searches run", async () => {
     }
   })();
   assert.equal((await cli(a, "encoder", "rollback")).code, 0);
-  await until("the first is back", async () => (await encoderOf(a)) === first, { timeout: 60_000 });
+  await until("the first is back", async () => (await encoderOf(a)) === first);
   assert.equal((await states())[second], "kept");
   const back = await cli(a, "encoder", "promote", second);
   assert.match(back.stdout, /is published\n/);

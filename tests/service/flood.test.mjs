@@ -5,7 +5,7 @@ import { test } from "node:test";
 import { questions, sections } from "../bench/corpus.mjs";
 import { flood } from "./flood.mjs";
 
-test("every request of a flood is in the audit once, and nothing is left", { timeout: 120_000 }, async () => {
+test("every request of a flood is in the audit once, and nothing is left", { timeout: 180_000 }, async () => {
   const list = [...sections(100)];
   // a sanitizer keeps what was freed: its memory says nothing, its words at the end do
   const r = await flood({ seconds: 8, turn: 1, rest: 2, flooders: 6, list, asked: questions(list, 100), memory: false });

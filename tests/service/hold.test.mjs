@@ -96,8 +96,8 @@ test("it outlives a kill", async () => {
 
 test("lifted, it is forgotten", async () => {
   assert.equal((await cli(a, "hold", "remove", a.hold)).code, 0);
-  await until("as of then is refused", async () => (await asOf("Zandvoort")) === 400, { timeout: 20_000 });
+  await until("as of then is refused", async () => (await asOf("Zandvoort")) === 400);
   const id = (await a.documents()).find((d) => d.path === "cases/contract.md").id;
   a.drop("plain/other.md", "# Other\n\nHousekeeping follows a write.\n");
-  await until("the version is gone", async () => (await a.get(`/api/documents/${id}/versions`)).versions.length === 1, { timeout: 30_000 });
+  await until("the version is gone", async () => (await a.get(`/api/documents/${id}/versions`)).versions.length === 1);
 });

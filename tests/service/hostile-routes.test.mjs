@@ -111,7 +111,7 @@ const thing = (pattern, name) => {
   return things[kind[pattern.split("/")[2]]];
 };
 
-test("what another tenant has is not there, at every address that names a thing, by every verb", { timeout: 120_000 }, async (t) => {
+test("what another tenant has is not there, at every address that names a thing, by every verb", { timeout: 180_000 }, async (t) => {
   const unknown = []; // kinds of things that `everything` does not make
   await until("south is set up", async () => (await send("GET", "/api/documents", { key: south })).status === 200);
   let n = 0;
@@ -159,7 +159,7 @@ test("what another tenant has is not there, at every address that names a thing,
   }
 });
 
-test("names that were taken become no line of a header, wherever they come back", { timeout: 60_000 }, async () => {
+test("names that were taken become no line of a header, wherever they come back", { timeout: 180_000 }, async () => {
   const evil = 'a"; filename="b.html\r\nX-Evil: 1\r\n\r\n<script>é\u202e';
   const taken = [];
   a.drop(`${evil.replaceAll("/", "_")}.md`, "# Evil\n\nA name of several lines.\n");
@@ -207,7 +207,7 @@ test("names that were taken become no line of a header, wherever they come back"
   }
 });
 
-test("NUL and numbers beyond all bounds, in every field that the description names", { timeout: 120_000 }, async () => {
+test("NUL and numbers beyond all bounds, in every field that the description names", { timeout: 180_000 }, async () => {
   const doc = await (await a.request("/openapi.json", { key: null })).json();
   const shape = (s) => (s?.$ref ? shape(doc.components.schemas[s.$ref.split("/").pop()]) : s?.allOf ? { properties: Object.assign({}, ...s.allOf.map((x) => shape(x)?.properties)) } : (s ?? {}));
   let n = 0;

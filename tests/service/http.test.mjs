@@ -240,7 +240,7 @@ test("slow-loris, half-open and silent connections are timed out", async () => {
   assert.ok(idle.ended, "an idle kept connection");
 });
 
-test("a body that comes a byte at a time is refused after the grace; a slow one is not", { timeout: 60_000 }, async () => {
+test("a body that comes a byte at a time is refused after the grace; a slow one is not", { timeout: 180_000 }, async () => {
   const slow = await startServe({ config: "http:\n  requests_per_minute: 0\n  idle_timeout: 2s\n  body_rate: 1KiB\n  body_grace: 2s\n" });
   try {
     const key = `Authorization: Bearer ${slow.key}\r\n`;
@@ -282,7 +282,7 @@ test("clients that vanish leave nothing behind", async () => {
   assert.match(metrics, /carrel_serve_http_requests_in_flight 1\n/);
 });
 
-test("who asks much and reads nothing is answered no more until he reads", { timeout: 60_000 }, async () => {
+test("who asks much and reads nothing is answered no more until he reads", { timeout: 180_000 }, async () => {
   const t = await startServe({ config: "http:\n  requests_per_minute: 0\n" });
   try {
     const deaf = connect(t.port, "127.0.0.1");

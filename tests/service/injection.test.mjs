@@ -200,6 +200,6 @@ async function run(engine, t) {
   }
 }
 
-test("quoted sentences: orders in documents tell no secret and call nobody", { timeout: 120_000 }, (t) => run("extractive", t));
+test("quoted sentences: orders in documents tell no secret and call nobody", { timeout: 180_000 }, (t) => run("extractive", t));
 test("a model of this machine: the same", { timeout: 180_000 }, (t) => run("local", t));
-test("an upstream that obeys every order: the same, and it is given no secret either", { timeout: 120_000 }, (t) => run("upstream", t));
+test("an upstream that obeys every order: the same, and it is given no secret either", { timeout: 180_000 }, (t) => run("upstream", t));

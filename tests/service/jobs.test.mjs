@@ -47,7 +47,7 @@ const over = (id, key) => until(`job ${id} is over`, async () => {
   return !["queued", "running"].includes(j.status) && j;
 });
 
-test("a chat as a job: 202, polled, its answer as it would have been; nobody else's", { timeout: 60_000 }, async () => {
+test("a chat as a job: 202, polled, its answer as it would have been; nobody else's", { timeout: 180_000 }, async () => {
   const made = await call("POST", "/api/jobs", { chat }, { key: reader });
   assert.equal(made.status, 202);
   assert.equal(made.headers.get("location"), `/api/jobs/${made.body.id}`);
@@ -64,7 +64,7 @@ test("a chat as a job: 202, polled, its answer as it would have been; nobody els
   assert.equal((await call("GET", `/api/jobs/${made.body.id}`, undefined, { key: reader })).status, 404);
 });
 
-test("Prefer: respond-async makes a job of chat, responses, messages and an upload", { timeout: 120_000 }, async () => {
+test("Prefer: respond-async makes a job of chat, responses, messages and an upload", { timeout: 180_000 }, async () => {
   const headers = { prefer: "respond-async" };
   const one = await call("POST", "/v1/chat/completions", { ...chat, stream: true }, { headers });
   assert.equal(one.status, 202);
@@ -84,7 +84,7 @@ test("Prefer: respond-async makes a job of chat, responses, messages and an uplo
   }
 });
 
-test("a job waits for documents, and of those its caller may not read it says what it says of none", { timeout: 120_000 }, async () => {
+test("a job waits for documents, and of those its caller may not read it says what it says of none", { timeout: 180_000 }, async () => {
   writeFileSync(join(a.home, "access.yaml"), "access:\n  - path: board/**\n    readers: [board]\n");
   a.drop("board/plan.md", "# Plan\n\nThe board meets on Tuesday.\n");
   a.drop("board/broken.pdf", "%PDF-1.4 and nothing else");
@@ -106,7 +106,7 @@ test("a job waits for documents, and of those its caller may not read it says wh
   assert.deepEqual(await seen(a.key), [["ready", false], ["failed", true], ["failed", true], ["ready", false]]);
 });
 
-test("a callback is posted, signed, and tried again", { timeout: 60_000 }, async () => {
+test("a callback is posted, signed, and tried again", { timeout: 180_000 }, async () => {
   const url = `http://127.0.0.1:${port}/flaky`;
   const made = (await call("POST", "/api/jobs", { chat, callback_url: url })).body;
   await until("the callback came twice", async () => posted.length === 2);
@@ -119,7 +119,7 @@ test("a callback is posted, signed, and tried again", { timeout: 60_000 }, async
   await until("it is written down", async () => /delivered/.test((await call("GET", `/api/jobs/${made.id}`)).body.callback ?? ""));
 });
 
-test("a receiver that stands still takes a few places of what goes outside, not all; every callback comes", { timeout: 120_000 }, async () => {
+test("a receiver that stands still takes a few places of what goes outside, not all; every callback comes", { timeout: 180_000 }, async () => {
   const before = standing.length;
   const made = [];
   for (let i = 0; i < 12; i++) made.push((await call("POST", "/api/jobs", { chat, callback_url: `http://127.0.0.1:${port}/stands` })).body.id);
@@ -135,7 +135,7 @@ test("a receiver that stands still takes a few places of what goes outside, not 
   await until("all are written down", async () => (await call("GET", "/api/jobs")).body.jobs.filter((j) => made.includes(j.id)).every((j) => /delivered/.test(j.callback ?? "")));
 });
 
-test("a response in the background: queued, fetched by its id, gone on from, cancelled", { timeout: 60_000 }, async () => {
+test("a response in the background: queued, fetched by its id, gone on from, cancelled", { timeout: 180_000 }, async () => {
   const made = await call("POST", "/v1/responses", { model: "carrel", input: question, background: true }, { key: reader });
   assert.equal(made.status, 200);
   assert.deepEqual([made.body.status, made.body.background, made.body.output], ["queued", true, []]);
@@ -155,7 +155,7 @@ test("a response in the background: queued, fetched by its id, gone on from, can
   assert.deepEqual([bad.status, bad.body.error.code], [404, "model_not_found"], "told at once");
 });
 
-test("a key that may not ask reads no answers of its owner's; a job ends with the rights of who asked", { timeout: 60_000 }, async () => {
+test("a key that may not ask reads no answers of its owner's; a job ends with the rights of who asked", { timeout: 180_000 }, async () => {
   const anna = await a.post("/api/users", { name: "anna", role: "editor", password: "quiet river stones", must_change_password: false });
   const key = async (scopes) => (await a.post("/api/keys", { name: "anna's", owner: anna.id, scopes })).key;
   const asks = await key(["ask", "read"]), ingests = await key(["ingest"]);
@@ -187,7 +187,7 @@ test("a key that may not ask reads no answers of its owner's; a job ends with th
   }
 });
 
-test("n answers to one question, whole and as a stream", { timeout: 60_000 }, async () => {
+test("n answers to one question, whole and as a stream", { timeout: 180_000 }, async () => {
   const whole = (await call("POST", "/v1/chat/completions", { ...chat, n: 3, seed: 1 })).body;
   assert.deepEqual(whole.choices.map((c) => [c.index, c.finish_reason]), [[0, "stop"], [1, "stop"], [2, "stop"]]);
   assert.ok(whole.choices.every((c) => answer.test(c.message.content)));
@@ -205,7 +205,7 @@ test("n answers to one question, whole and as a stream", { timeout: 60_000 }, as
   assert.equal((await call("POST", "/v1/chat/completions", { ...chat, n: 9 })).status, 400);
 });
 
-test("a job that was under way when serve ended is told as interrupted; a document that is erased takes results along", { timeout: 120_000 }, async () => {
+test("a job that was under way when serve ended is told as interrupted; a document that is erased takes results along", { timeout: 180_000 }, async () => {
   const done = (await call("POST", "/api/jobs", { chat })).body;
   await over(done.id);
   const id = (await a.documents()).find((d) => d.path === "kitchen/coffee.md").id;
@@ -230,7 +230,7 @@ test("a job that was under way when serve ended is told as interrupted; a docume
   assert.deepEqual([end.status, end.result.error.code], ["failed", "interrupted"]);
 });
 
-test("jobs that wait take no places of requests; a client that leaves while its answer's record is written harms nothing", { timeout: 120_000 }, async () => {
+test("jobs that wait take no places of requests; a client that leaves while its answer's record is written harms nothing", { timeout: 180_000 }, async () => {
   const b = await startAppliance({ config: "http:\n  requests_per_minute: 0\n  max_requests_in_flight: 3\n" });
   try {
     b.drop("kitchen/coffee.md", `# Coffee\n\n${"The espresso machine is descaled on the first Monday of every month.\n\n".repeat(40)}`);
@@ -267,7 +267,7 @@ d.execute("ROLLBACK")`, payload], { stdio: ["ignore", "pipe", "inherit"] });
   }
 });
 
-test("what is wrong with a body is told at once, not by a job that fails", { timeout: 60_000 }, async () => {
+test("what is wrong with a body is told at once, not by a job that fails", { timeout: 180_000 }, async () => {
   const before = (await call("GET", "/api/jobs")).body.jobs.length;
   const later = { Prefer: "respond-async" };
   const bad = [
@@ -288,7 +288,7 @@ test("what is wrong with a body is told at once, not by a job that fails", { tim
   assert.equal((await call("GET", "/api/jobs")).body.jobs.length, before, "there is no job of them");
 });
 
-test("a job waits while a rate limit is in its way", { timeout: 60_000 }, async () => {
+test("a job waits while a rate limit is in its way", { timeout: 180_000 }, async () => {
   const { id, key } = await a.post("/api/keys", { name: "slow", role: "reader" });
   await a.post("/api/limits", { kind: "key", name: id, requests_per_minute: 30 });
   for (let left = 30; left > 1;) { // one more, every two seconds

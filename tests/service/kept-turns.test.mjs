@@ -18,10 +18,10 @@ const ask = (input, more = {}) => a.post("/v1/responses", { model: "carrel", inp
 const status = async (r) => (await a.request(`/v1/responses/${r.id}`)).status;
 const erase = async (body) => {
   const e = await a.post("/api/erasures", body);
-  await until("it is erased", async () => (await a.get(`/api/erasures/${e.id}`)).state === "done", { timeout: 30_000 });
+  await until("it is erased", async () => (await a.get(`/api/erasures/${e.id}`)).state === "done");
 };
 
-test("a person named in JSON within what was said, or in a key of it, is found", { timeout: 60_000 }, async () => {
+test("a person named in JSON within what was said, or in a key of it, is found", { timeout: 180_000 }, async () => {
   const who = "Zörvald Ümbrekson";
   const arguments_ = JSON.stringify({ name: who, at: "gate" }).replace(/[^ -~]/g, (c) => `\\u${c.charCodeAt(0).toString(16).padStart(4, "0")}`);
   const kept = [
@@ -38,7 +38,7 @@ test("a person named in JSON within what was said, or in a key of it, is found",
   assert.deepEqual(holding(a.home, ["\\u00f6rvald", who]), []);
 });
 
-test("turns that follow an answer from an erased document go with it", { timeout: 60_000 }, async () => {
+test("turns that follow an answer from an erased document go with it", { timeout: 180_000 }, async () => {
   const first = await ask("How many barges does the lighthouse keeper count?", { carrel: { collections: ["ships"] } });
   assert.match(JSON.stringify(first), /seventeen/);
   const next = await ask("How fast does the falcon dive?", { previous_response_id: first.id, carrel: { collections: ["birds"] } });
@@ -50,13 +50,13 @@ test("turns that follow an answer from an erased document go with it", { timeout
   assert.equal(await status(alone), 200);
 });
 
-test("an id with more behind it is none", { timeout: 60_000 }, async () => {
+test("an id with more behind it is none", { timeout: 180_000 }, async () => {
   const r = await ask("How fast does the falcon dive?");
   const long = await a.request("/v1/responses", { method: "POST", body: { model: "carrel", input: "And then?", previous_response_id: `${r.id}x` } });
   assert.equal(long.status, 400);
 });
 
-test("after their days they are not told any more", { timeout: 60_000 }, async () => {
+test("after their days they are not told any more", { timeout: 180_000 }, async () => {
   const r = await ask("How fast does the falcon dive?");
   assert.equal(await status(r), 200);
   const home = a.home;

@@ -78,7 +78,7 @@ access to * by users read by * auth
   tls = await freePort();
   slapd = spawn(SLAPD, ["-d", "0", "-f", join(dir, "slapd.conf"), "-h", `ldap://127.0.0.1:${plain} ldaps://127.0.0.1:${tls}`], { stdio: "ignore" });
   const up = (port) => new Promise((done) => connect(port, "127.0.0.1").on("connect", function () { this.destroy(); done(true); }).on("error", () => done(false)));
-  await until("slapd", async () => (await up(plain)) && up(tls), { timeout: 15_000 });
+  await until("slapd", async () => (await up(plain)) && up(tls));
   // over the wire, so that memberof sees the groups being made
   execFileSync("ldapadd", ["-x", "-H", `ldap://127.0.0.1:${plain}`, "-D", `cn=root,${BASE}`, "-w", "root", "-f", join(dir, "tree.ldif")], { stdio: "pipe" });
 }
@@ -163,7 +163,7 @@ describe("a directory", { skip }, () => {
       assert.equal((await a.signIn("twin", "one")).status, 403); // two of that name: neither
       // a group of the same short name elsewhere gives nothing
       assert.equal((await a.signIn("eve", "apple")).status, 403);
-      await until("the reason is in the log", () => /none of his groups gives a role/.test(a.output), { timeout: 10_000 });
+      await until("the reason is in the log", () => /none of his groups gives a role/.test(a.output));
       for (const secret of ["engine", "look-me-up", "ENGINE"]) assert.ok(!a.output.includes(secret), secret);
 
       // another site
@@ -190,7 +190,7 @@ describe("a directory", { skip }, () => {
       assert.equal(grace.session.role, "editor");
       const search = async (b, csrf) => (await (await b.go(`${a.url}/api/search`, { method: "POST", body: JSON.stringify({ query: "otter" }), headers: { "content-type": "application/json", "x-csrf-token": csrf } })).json()).passages;
       // staff is in x-ray is in hospital, which gives the readers' group
-      await until("the passage", async () => (await search(grace.b, grace.session.csrf))?.length === 1, { timeout: 20_000 });
+      await until("the passage", async () => (await search(grace.b, grace.session.csrf))?.length === 1);
     }));
 
   test("everybody's name is alike: no other account is needed", () =>
@@ -206,7 +206,7 @@ describe("a directory", { skip }, () => {
     appliance([`url: ldap://127.0.0.1:${plain}`, "ca_file: other.pem", ...lookup], async (a) => {
       const r = await a.signIn("ada", "engine");
       assert.deepEqual([r.status, r.body.error.code], [503, "directory"]);
-      await until("the reason is in the log", () => /no TLS/.test(a.output), { timeout: 10_000 });
+      await until("the reason is in the log", () => /no TLS/.test(a.output));
     }));
 
   test("one that says nothing is given up in time", async () => {

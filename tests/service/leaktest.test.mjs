@@ -36,7 +36,7 @@ after(async () => {
   await a?.stop();
 });
 
-test("nothing leaks, and nothing planted stays behind", { timeout: 120_000 }, async () => {
+test("nothing leaks, and nothing planted stays behind", { timeout: 180_000 }, async () => {
   const { code, report, text } = await leaktest();
   assert.equal(code, 0, text ?? "");
   assert.equal(report.ok, true);
@@ -49,7 +49,7 @@ test("nothing leaks, and nothing planted stays behind", { timeout: 120_000 }, as
   assert.equal((await a.documents()).length, 1);
 });
 
-test("what is open and should not be is found", { timeout: 120_000 }, async () => {
+test("what is open and should not be is found", { timeout: 180_000 }, async () => {
   const stricter = join(a.home, "stricter.yaml");
   writeFileSync(stricter, "access:\n  - path: open/**\n    readers: [board]\n");
   const { code, report } = await leaktest("--rules", stricter);
@@ -60,7 +60,7 @@ test("what is open and should not be is found", { timeout: 120_000 }, async () =
   assert.deepEqual(await left(), []);
 });
 
-test("what a killed run left is removed by the next", { timeout: 120_000 }, async () => {
+test("what a killed run left is removed by the next", { timeout: 180_000 }, async () => {
   const child = spawn(join(binDir, "carrel"), ["leaktest", "--home", a.home], { stdio: "ignore" });
   const ended = new Promise((done) => child.once("exit", done));
   await until("something is planted", async () => (await left()).some((x) => x.endsWith(".md")), { every: 10 });
@@ -73,7 +73,7 @@ test("what a killed run left is removed by the next", { timeout: 120_000 }, asyn
   assert.deepEqual(await left(), []);
 });
 
-test("without rules it tries what there is, and says what it cannot", { timeout: 120_000 }, async () => {
+test("without rules it tries what there is, and says what it cannot", { timeout: 180_000 }, async () => {
   const b = await startAppliance();
   try {
     await b.post("/api/keys", { name: "clerk", groups: ["archive"] });
@@ -87,7 +87,7 @@ test("without rules it tries what there is, and says what it cannot", { timeout:
     assert.match(said, /no rule in access\.yaml names readers/);
     assert.match(said, /no rule names the group archive/);
     await b.post("/api/tenants", { tenant: "branch" });
-    await until("the branch takes documents", async () => (await leaktestOf(b)).code === 0, { timeout: 60_000, every: 500 });
+    await until("the branch takes documents", async () => (await leaktestOf(b)).code === 0, { every: 500 });
     const two = await leaktestOf(b);
     assert.equal(two.code, 0, two.text ?? "");
     assert.equal(two.report.canaries, 2);

@@ -90,7 +90,7 @@ after(async () => {
   upstream?.close();
 });
 
-test("requests a minute: of one key, in every dialect's words, with OpenAI's headers", { timeout: 60_000 }, async () => {
+test("requests a minute: of one key, in every dialect's words, with OpenAI's headers", { timeout: 180_000 }, async () => {
   const set = await limit({ kind: "key", name: who.ann.id, requests_per_minute: 3 });
   assert.equal(set.limits.requests_per_minute, 3);
   for (const left of [2, 1, 0]) {
@@ -119,7 +119,7 @@ test("requests a minute: of one key, in every dialect's words, with OpenAI's hea
   assert.deepEqual([again.status, header(again, "x-ratelimit-limit-requests")], [200, null]);
 });
 
-test("a hundred at once take no more than there are, and every refusal says when to come again", { timeout: 60_000 }, async () => {
+test("a hundred at once take no more than there are, and every refusal says when to come again", { timeout: 180_000 }, async () => {
   await limit({ kind: "key", name: who.ann.id, requests_per_minute: 20 });
   const from = Date.now();
   const all = await Promise.all(Array.from({ length: 100 }, () => a.request("/v1/models", { key: who.ann.key })));
@@ -136,7 +136,7 @@ test("a hundred at once take no more than there are, and every refusal says when
   await limit({ kind: "key", name: who.ann.id, reset: true });
 });
 
-test("tokens a day: of one user, and a client is told not to try again", { timeout: 60_000 }, async () => {
+test("tokens a day: of one user, and a client is told not to try again", { timeout: 180_000 }, async () => {
   await limit({ kind: "user", name: who.bob.id, tokens_per_day: 6 });
   const one = await embed("bob", "the quick brown fox jumps over the lazy dog");
   assert.equal(one.status, 200);
@@ -152,7 +152,7 @@ test("tokens a day: of one user, and a client is told not to try again", { timeo
   assert.equal((await embed("ann", "again")).status, 200);
 });
 
-test("uploaded bytes a day: of one key", { timeout: 60_000 }, async () => {
+test("uploaded bytes a day: of one key", { timeout: 180_000 }, async () => {
   const k = await a.post("/api/keys", { name: "scanner", admin: true });
   who.scanner = { id: k.id, key: k.key };
   await limit({ kind: "key", name: k.id, upload_bytes_per_day: 1000 });
@@ -166,7 +166,7 @@ test("uploaded bytes a day: of one key", { timeout: 60_000 }, async () => {
   assert.equal((await standing("key", k.id)).used.upload_bytes_today, 900);
 });
 
-test("answers at once: of one user; the place is free again when one ends or its reader leaves", { timeout: 60_000 }, async () => {
+test("answers at once: of one user; the place is free again when one ends or its reader leaves", { timeout: 180_000 }, async () => {
   await limit({ kind: "user", name: who.ann.id, streams: 1 });
   const leave = new AbortController();
   const slow = a.request("/v1/chat/completions", { method: "POST", key: who.ann.key, signal: leave.signal,
@@ -179,14 +179,14 @@ test("answers at once: of one user; the place is free again when one ends or its
   assert.equal((await ask("dan")).status, 200);
   assert.equal((await standing("user", who.ann.id)).used.streams, 1);
   leave.abort();
-  await until("the place is free", async () => (await ask("ann")).status === 200, { every: 100, timeout: 10_000 });
+  await until("the place is free", async () => (await ask("ann")).status === 200, { every: 100 });
   held.splice(0).forEach((end) => end());
   await limit({ kind: "user", name: who.ann.id, reset: true });
 });
 
-test("one tenant's flood leaves room for another's requests", { timeout: 60_000 }, async () => {
+test("one tenant's flood leaves room for another's requests", { timeout: 180_000 }, async () => {
   const slow = [1, 2, 3, 4].map(() => ask("cid", { content: "When do the herons arrive? Answer slowly." }));
-  await until("all of them are at work", async () => held.length === 4, { timeout: 20_000 });
+  await until("all of them are at work", async () => held.length === 4);
   const over = await a.request("/v1/models", { key: who.dan.key });
   assert.equal(over.status, 429);
   assert.match((await over.json()).error.message, /^This tenant has 4 requests at work, which is its part/);
@@ -196,7 +196,7 @@ test("one tenant's flood leaves room for another's requests", { timeout: 60_000 
   assert.equal((await a.request("/v1/models", { key: who.dan.key })).status, 200);
 });
 
-test("a budget warns, stops with 402, and an administrator can raise it", { timeout: 60_000 }, async () => {
+test("a budget warns, stops with 402, and an administrator can raise it", { timeout: 180_000 }, async () => {
   await a.post("/api/webhooks", { url: `http://127.0.0.1:${upstream.address().port}/told`, events: ["budget.warning", "budget.exceeded"] });
   await limit({ kind: "user", name: who.cid.id, team: "night" });
   await limit({ kind: "team", name: "night", budget_per_month: 2.5 });
@@ -220,7 +220,7 @@ test("a budget warns, stops with 402, and an administrator can raise it", { time
   const metrics = await (await a.request("/metrics")).text();
   assert.match(metrics, /^carrel_serve_limited_requests_total\{limit="budget"\} 1$/m);
   assert.match(metrics, /^carrel_serve_usage_lost_total 0$/m);
-  await until("both were told", async () => told.length === 2, { timeout: 15_000 });
+  await until("both were told", async () => told.length === 2);
   // they may be delivered in either order
   assert.deepEqual(told.map((t) => [t.type, t.data.of, t.data.name, t.data.spent, t.data.budget]).sort(), [
     ["budget.exceeded", "team", "night", 3, 2.5],
@@ -232,7 +232,7 @@ test("a budget warns, stops with 402, and an administrator can raise it", { time
   assert.equal((await ask("cid")).status, 200);
 });
 
-test("after a crash tokens and money of before still count, and limits are as they were set", { timeout: 90_000 }, async () => {
+test("after a crash tokens and money of before still count, and limits are as they were set", { timeout: 180_000 }, async () => {
   await sleep(1000);
   await a.kill();
   const home = a.home;
@@ -243,7 +243,7 @@ test("after a crash tokens and money of before still count, and limits are as th
   assert.equal((await standing("key", who.scanner.id)).used.upload_bytes_today, 900);
 });
 
-test("limits are set by administrators, a tenant's by those who run the appliance", { timeout: 60_000 }, async () => {
+test("limits are set by administrators, a tenant's by those who run the appliance", { timeout: 180_000 }, async () => {
   const as = (key, body) => a.request("/api/limits", { method: "POST", key, body });
   const north = (await a.post("/api/keys", { name: "head", admin: true, tenant: "north" })).key;
   assert.equal((await as(who.ann.key, { kind: "team", name: "law", tokens_per_day: 0 })).status, 403);

@@ -90,7 +90,7 @@ test("damaged packed weights are seen, taken away and made anew by whoever needs
   mkdirSync(blocked);
 });
 
-test("what encoder.model names embeds the tenant and is published; nothing is mixed", { timeout: 120_000 }, async () => {
+test("what encoder.model names embeds the tenant and is published; nothing is mixed", { timeout: 180_000 }, async () => {
   a = await startAppliance({ home, config: config("fixture-judge") });
   for (let i = 0; i < 30; i++) {
     a.drop(`notes/${i}.md`, `# w${3 + i}\n\nw${100 + i} w${140 + i} w${180 + i} alpha${i} keeps the winter stores.\n`);
@@ -112,7 +112,7 @@ test("what encoder.model names embeds the tenant and is published; nothing is mi
   await until("the late one has its vector", async () => (await encoders()).find((e) => e.name === name).vectors >= 31);
 });
 
-test("the reranker orders, says so, and can be left out", { timeout: 60_000 }, async () => {
+test("the reranker orders, says so, and can be left out", { timeout: 180_000 }, async () => {
   const ask = { query: "winter stores", top_k: 5, fold: false };
   const without = await a.post("/api/search", { ...ask, rerank: false });
   assert.equal(without.reranker, undefined);
@@ -141,7 +141,7 @@ test("the reranker orders, says so, and can be left out", { timeout: 60_000 }, a
   assert.match(e.stdout, /put in order by the reranker fixture-judge/);
 });
 
-test("search, answers, their record and the command line name the models with sum and kernels", { timeout: 60_000 }, async () => {
+test("search, answers, their record and the command line name the models with sum and kernels", { timeout: 180_000 }, async () => {
   const list = JSON.parse((await run(["model", "list", "--json"])).stdout).models;
   const line = (name) => new RegExp(`^${name} \\(sha256 ${list.find((m) => m.name === name).sha256.slice(0, 12)}, (scalar|avx2|avx512)\\)$`);
   const found = await a.post("/api/search", { query: "winter stores" });
@@ -161,7 +161,7 @@ test("search, answers, their record and the command line name the models with su
   assert.equal(without.reranker_model, undefined);
 });
 
-test("what is longer than a model reads is refused with the counts, or cut where that is asked for", { timeout: 60_000 }, async () => {
+test("what is longer than a model reads is refused with the counts, or cut where that is asked for", { timeout: 180_000 }, async () => {
   const name = JSON.parse((await run(["model", "list", "--json"])).stdout).models[0].encoder;
   const words = (n) => Array.from({ length: n }, (_, i) => `w${3 + (i % 300)}`).join(" ");
   const embed = (input, more) => a.request("/v1/embeddings", { method: "POST", body: { model: name, input, ...more } });
@@ -188,7 +188,7 @@ test("what is longer than a model reads is refused with the counts, or cut where
   assert.ok(ranked.passages.every((p) => Number.isFinite(p.why.rerank_score)));
 });
 
-test("a model that a setting names stays; import while running makes a candidate", { timeout: 60_000 }, async () => {
+test("a model that a setting names stays; import while running makes a candidate", { timeout: 180_000 }, async () => {
   const held = await run(["model", "remove", "fixture"]);
   assert.equal(held.code, 1);
   assert.match(held.stderr, /encoder\.model/);
@@ -211,7 +211,7 @@ test("a model that a setting names stays; import while running makes a candidate
   assert.deepEqual(JSON.parse(forced.stdout), { removed: "fixture-judge" }, forced.stderr);
 });
 
-test("without the reranker the fused order stands, and a note says so", { timeout: 60_000 }, async () => {
+test("without the reranker the fused order stands, and a note says so", { timeout: 180_000 }, async () => {
   const r = await a.stop({ keep: true });
   assert.equal(r.code, 0);
   a = await startAppliance({ home, config: config("nobody") });

@@ -13,7 +13,7 @@ before(async () => {
 });
 after(async () => a?.stop());
 
-test("every operation says what it is for, who may, what comes back and what goes wrong", { timeout: 30_000 }, () => {
+test("every operation says what it is for, who may, what comes back and what goes wrong", { timeout: 180_000 }, () => {
   assert.equal(doc.openapi, "3.1.0");
   const ids = new Set();
   for (const [path, item] of Object.entries(doc.paths)) {
@@ -31,7 +31,7 @@ test("every operation says what it is for, who may, what comes back and what goe
   assert.ok(ids.size > 70, `${ids.size}`);
 });
 
-test("no reference leads nowhere, no schema is for nothing", { timeout: 30_000 }, () => {
+test("no reference leads nowhere, no schema is for nothing", { timeout: 180_000 }, () => {
   const used = new Set();
   const walk = (v) => {
     if (Array.isArray(v)) v.forEach(walk);
@@ -67,7 +67,7 @@ const bareMay = [
   ".components.schemas.ResponseRequest.properties.metadata",
 ];
 
-test("objects say which fields they have: answers have no others, and few say nothing", { timeout: 30_000 }, () => {
+test("objects say which fields they have: answers have no others, and few say nothing", { timeout: 180_000 }, () => {
   const bare = [];
   for (const [at, s] of schemas({ paths: doc.paths, components: doc.components })) {
     const empty = [].concat(s.type).includes("object") && Object.keys(s.properties ?? {}).length === 0 && (s.additionalProperties === undefined || s.additionalProperties === true || Object.keys(s.additionalProperties).length === 0);
@@ -92,7 +92,7 @@ test("objects say which fields they have: answers have no others, and few say no
   assert.deepEqual(open, []);
 });
 
-test("every route says what goes wrong, with its codes; every example is as described", { timeout: 30_000 }, () => {
+test("every route says what goes wrong, with its codes; every example is as described", { timeout: 180_000 }, () => {
   for (const [path, item] of Object.entries(doc.paths)) {
     for (const [verb, op] of Object.entries(item)) {
       const where = `${verb} ${path}`;
@@ -106,7 +106,7 @@ test("every route says what goes wrong, with its codes; every example is as desc
   }
 });
 
-test("who may call it, as the doors have it: without a key all but the open ones are refused", { timeout: 60_000 }, async () => {
+test("who may call it, as the doors have it: without a key all but the open ones are refused", { timeout: 180_000 }, async () => {
   for (const [path, item] of Object.entries(doc.paths)) {
     for (const [verb, op] of Object.entries(item)) {
       const r = await a.request(path.replace(/\{[^}]+\}/g, "x"), { key: null, method: verb.toUpperCase(), body: verb === "get" || verb === "delete" ? undefined : {} });
@@ -116,7 +116,7 @@ test("who may call it, as the doors have it: without a key all but the open ones
   }
 });
 
-test("the comparison of the other tests can fail", { timeout: 30_000 }, async () => {
+test("the comparison of the other tests can fail", { timeout: 180_000 }, async () => {
   const schema = (path, verb, status) => doc.paths[path][verb].responses[status].content["application/json"].schema;
   const list = await a.get("/api/conversations");
   assert.deepEqual(problems(doc, schema("/api/conversations", "get", "200"), list), []);

@@ -62,7 +62,7 @@ function answers(text, { slow = false } = {}) {
   });
 }
 
-test("whole, in part, coded, by turns on one connection, to quick readers and slow ones", { timeout: 120_000 }, async () => {
+test("whole, in part, coded, by turns on one connection, to quick readers and slow ones", { timeout: 180_000 }, async () => {
   const text = [ask("huge.png"), ask("large.png"), ask("small.png"), ask("large.png", "Range: bytes=100001-250000\r\n"), ask("edge.png"), ask("huge.png", "", "HEAD"), ask("huge.png", "Range: bytes=5000000-\r\n"), ask("text.js", "Accept-Encoding: gzip\r\n"), ask("nothing.png"), ask("text.js"), ask("large.png", "Range: bytes=-70000\r\n"), ask("large.png", "Connection: close\r\n")];
   for (const slow of [false, true]) {
     const a = await answers(text, { slow });
@@ -73,7 +73,7 @@ test("whole, in part, coded, by turns on one connection, to quick readers and sl
   }
 });
 
-test("many at once, some of whom leave, leave nothing behind", { timeout: 120_000 }, async () => {
+test("many at once, some of whom leave, leave nothing behind", { timeout: 180_000 }, async () => {
   await Promise.all(Array.from({ length: 60 }, async (_, i) => {
     if (i % 2) {
       const [a] = await answers([ask("huge.png", "Connection: close\r\n")], { slow: i % 4 === 1 });
@@ -91,7 +91,7 @@ test("many at once, some of whom leave, leave nothing behind", { timeout: 120_00
   assert.match(metrics, /carrel_serve_http_requests_in_flight 1\n/);
 });
 
-test("who stops reading is cut after the idle time; who reads little by little is not", { timeout: 60_000 }, async () => {
+test("who stops reading is cut after the idle time; who reads little by little is not", { timeout: 180_000 }, async () => {
   const stopped = connect(s.port, "127.0.0.1");
   stopped.write(ask("huge.png").repeat(4));
   stopped.pause();
@@ -122,7 +122,7 @@ test("who stops reading is cut after the idle time; who reads little by little i
   same(all.subarray(all.indexOf("\r\n\r\n") + 4), files["huge.png"], "little by little");
 });
 
-test("the same through TLS", { timeout: 60_000 }, async () => {
+test("the same through TLS", { timeout: 180_000 }, async () => {
   const t = await startServe({ args: ["--web", join(dir, "web")], config: `http:\n  requests_per_minute: 0\n  tls_certificate: ${cert}\n  tls_key: ${pem}\n` });
   try {
     for (const name of ["huge.png", "large.png", "edge.png"]) {

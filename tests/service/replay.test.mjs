@@ -96,7 +96,7 @@ const shapes = {
 };
 
 for (const [i, recording] of recorded.entries()) {
-  test(`${i + 1}. ${recording.tag}: ${recording.method} ${recording.url}`, { timeout: 60_000 }, async () => {
+  test(`${i + 1}. ${recording.tag}: ${recording.method} ${recording.url}`, { timeout: 180_000 }, async () => {
     let r = recording;
     const sent = r.body.startsWith("{") ? JSON.parse(r.body) : {};
     if ((sent.tools || sent.response_format) && /^\/v1\/(chat|resp)/.test(r.url)) { // functions and forms need a model

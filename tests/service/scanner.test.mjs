@@ -113,7 +113,7 @@ test("found is not read, nor what cannot be checked; a person lets it in", { tim
   }
 });
 
-test("while it is down files wait, and that is said", { timeout: 120_000 }, async () => {
+test("while it is down files wait, and that is said", { timeout: 180_000 }, async () => {
   const scanner = await fakeClamd();
   scanner.down = true;
   const a = await startAppliance({ config: config(scanner) });
@@ -133,7 +133,7 @@ test("while it is down files wait, and that is said", { timeout: 120_000 }, asyn
   }
 });
 
-test("moved away: kept, listed, put back when it is released", { timeout: 120_000 }, async () => {
+test("moved away: kept, listed, put back when it is released", { timeout: 180_000 }, async () => {
   const scanner = await fakeClamd();
   let a = await startAppliance({ config: config(scanner, "  quarantine: move\n  rescan_s: 1\n") });
   const carrel = async (...args) => (await exec(join(binDir, "carrel"), [...args, "--home", a.home])).stdout;

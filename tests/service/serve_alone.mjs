@@ -38,7 +38,7 @@ export async function startServe({ config = "", args = [], expectFailure = false
   child.stdio[3].end(identity("serve"));
   s.stop = async () => {
     child.kill("SIGTERM");
-    const end = await Promise.race([s.exited, sleep(10_000, null, { ref: false })]);
+    const end = await Promise.race([s.exited, sleep(60_000, null, { ref: false })]);
     if (end === null) child.kill("SIGKILL");
     rmSync(dirname(home), { recursive: true, force: true });
     return end;
@@ -48,7 +48,7 @@ export async function startServe({ config = "", args = [], expectFailure = false
   await until("serve.port", () => {
     if (child.exitCode !== null) throw new Error(`carrel-serve ended with ${child.exitCode}\n${s.log}`);
     return existsSync(portFile);
-  }, { timeout: 20_000, every: 20 });
+  }, { every: 20 });
   s.port = Number(readFileSync(portFile, "utf8"));
   s.url = `http://127.0.0.1:${s.port}`;
   s.key = readFileSync(join(home, "admin.key"), "utf8").trim();
@@ -96,7 +96,7 @@ export async function startStill(options = {}) {
   const s = await startServe({ ...options, identity });
   const still = spawn(join(binDir, "still-answers"), [s.home], { stdio: ["ignore", "ignore", "inherit", "pipe"] });
   still.stdio[3].end(Buffer.concat([identity("retrieve"), identity("generate")]));
-  await until("generate's socket", () => existsSync(join(s.home, "run/generate.sock")), { timeout: 10_000, every: 20 });
+  await until("generate's socket", () => existsSync(join(s.home, "run/generate.sock")), { every: 20 });
   const stop = s.stop;
   s.stop = async () => {
     const end = await stop();

@@ -38,7 +38,7 @@ after(async () => {
   await a?.stop();
 });
 
-test("a folder goes as it lies, without what is hidden and links", { timeout: 90_000 }, async () => {
+test("a folder goes as it lies, without what is hidden and links", { timeout: 180_000 }, async () => {
   const r = await carrel(["ingest", join(dir, "tree"), "--to", "papers", "--watch", "--json"]);
   assert.equal(r.code, 0, r.err);
   const { documents, refused } = JSON.parse(r.out);
@@ -46,7 +46,7 @@ test("a folder goes as it lies, without what is hidden and links", { timeout: 90
   assert.deepEqual(refused, []);
 });
 
-test("standard input under a name; a name that is there is refused unless --replace", { timeout: 90_000 }, async () => {
+test("standard input under a name; a name that is there is refused unless --replace", { timeout: 180_000 }, async () => {
   const text = "# Piped\n\nThe falcon came through a pipe." + " Again and again.".repeat(20_000);
   assert.equal((await carrel(["ingest", "-", "--as", "notes/piped.md", "--watch"], text)).code, 0);
   const again = await carrel(["ingest", "-", "--as", "notes/piped.md"], "# Piped\n\nOther.");
@@ -57,7 +57,7 @@ test("standard input under a name; a name that is there is refused unless --repl
   assert.equal((await carrel(["ingest", "-"], "x")).code, 2);
 });
 
-test("each that cannot be taken or read is told, the others go", { timeout: 90_000 }, async () => {
+test("each that cannot be taken or read is told, the others go", { timeout: 180_000 }, async () => {
   const r = await carrel(["ingest", join(dir, "odd.xyz"), join(dir, "nothing.md"), join(dir, "tree/a.md"), "--watch", "--json"]);
   assert.equal(r.code, 1);
   const { documents, refused } = JSON.parse(r.out);
@@ -66,7 +66,7 @@ test("each that cannot be taken or read is told, the others go", { timeout: 90_0
   assert.match(refused[0].error, /No such file/);
 });
 
-test("what is no file and what has no name in UTF-8 is told, and fails", { timeout: 90_000 }, async () => {
+test("what is no file and what has no name in UTF-8 is told, and fails", { timeout: 180_000 }, async () => {
   execFileSync("mkfifo", [join(dir, "pipe.md")]);
   const odd = join(dir, "names");
   mkdirSync(odd);

@@ -53,7 +53,7 @@ const restart = async () => {
 const ask = (ids, { key, more = {} } = {}) =>
   call("POST", "/v1/responses", { model: "carrel", input: "Where does the heron nest?", store: false, include: ["file_search_call.results"], tools: [{ type: "file_search", vector_store_ids: ids, ...more }] }, key);
 
-test("an expired store is refused by file_search as by search; one that answers does not expire", { timeout: 120_000 }, async () => {
+test("an expired store is refused by file_search as by search; one that answers does not expire", { timeout: 180_000 }, async () => {
   const file = await upload("heron.md", "# Heron\n\nThe heron nests in the old alder by the weir.\n");
   const vs = await store("herons", [file]);
   const other = await store("storks", [await upload("stork.md", "# Stork\n\nThe stork nests on the chimney.\n")], 9);
@@ -86,7 +86,7 @@ test("an expired store is refused by file_search as by search; one that answers 
   assert.deepEqual((await ask([vs.id])).body.output[0].results.map((x) => x.filename), ["heron.md"]);
 });
 
-test("who may not see a store is not told that it expired, and does not keep it", { timeout: 120_000 }, async () => {
+test("who may not see a store is not told that it expired, and does not keep it", { timeout: 180_000 }, async () => {
   const hidden = (await a.post("/api/keys", { name: "held", role: "editor", collections: ["kitchen"] })).key;
   const vs = await store("secret", [await upload("secret.md", "# Secret\n\nThe secret heron nests in the tower.\n")]);
   const empty = (await call("POST", "/v1/vector_stores", { name: "empty", expires_after: { anchor: "last_active_at", days: 1 } })).body;
@@ -134,7 +134,7 @@ test("what only an expired store holds goes to the trash, in the audit; everythi
   assert.doesNotMatch(await carrel("audit", "verify"), /[1-9]\d* interrupted/);
 });
 
-test("whoever lets a store expire is one who may delete what is in it", { timeout: 120_000 }, async () => {
+test("whoever lets a store expire is one who may delete what is in it", { timeout: 180_000 }, async () => {
   const put = (await a.post("/api/keys", { name: "putter", role: "editor", scopes: ["ingest", "read", "search", "ask"] })).key;
   const expire = (vs, days, key) => call("POST", `/v1/vector_stores/${vs}`, { expires_after: days && { anchor: "last_active_at", days } }, key);
   const whole = (await call("POST", "/v1/vector_stores", { name: "whole" }, editor)).body.id;

@@ -32,7 +32,7 @@ function up(s, ...args) {
   p.ready = () => until("ready.json", () => {
     if (child.exitCode !== null) throw new Error(`ended with ${child.exitCode}\n${p.out}${p.err}`);
     return existsSync(join(s.home, "run/ready.json"));
-  }, { timeout: 60_000, every: 20 });
+  }, { every: 20 });
   return p;
 }
 
@@ -60,7 +60,7 @@ function processes(s) {
 }
 
 function staged(what, options, fn) {
-  test(what, { timeout: 120_000, ...options }, async (t) => {
+  test(what, { timeout: 180_000, ...options }, async (t) => {
     const s = stage();
     const started = [];
     try {
@@ -128,7 +128,7 @@ staged("starts again what dies", {}, async (s, start) => {
   const after = await until("embed is back", async () => {
     const x = await service(s, "embed");
     return x.state === "ready" && x.pid !== before.pid && x;
-  }, { timeout: 20_000 });
+  });
   assert.equal(after.restarts, 1);
   assert.match(after.last_error, /signal 9/);
   assert.match(p.err, /embed was ended by signal 9/);
@@ -144,7 +144,7 @@ staged("gives up after five crashes, loudly, and the others go on", {}, async (s
     const r = await run(s, "status", "--json");
     const list = r.stdout === "" ? [] : JSON.parse(r.stdout).services;
     return list.find((v) => v.name === "retrieve" && v.state === "failed");
-  }, { timeout: 40_000, every: 200 });
+  }, { every: 200 });
   assert.equal(x.restarts, 4);
   assert.match(x.last_error, /crashing as asked/);
   assert.match(p.err, /retrieve ended by itself .*given up/);
@@ -168,10 +168,10 @@ staged("kill -9 of the supervisor leaves no orphan, and the home can be taken at
     } catch {
       return false;
     }
-  }, { timeout: 30_000, every: 20 });
+  }, { every: 20 });
   assert.equal(processes(s).length, names.length + 1);
   again.child.kill("SIGKILL");
-  await until("every process is gone", () => processes(s).length === 0, { timeout: 5_000, every: 20 });
+  await until("every process is gone", () => processes(s).length === 0, { every: 20 });
 });
 
 staged("drops no line, cuts none short, and names each", {}, async (s, start) => {
@@ -202,10 +202,10 @@ staged("a terminal that stands still stalls nobody and loses nothing", {}, async
   await until("the others are ready", async () => {
     const r = await run(s, "status", "--json");
     return r.code !== 3 && r.stdout !== "" && JSON.parse(r.stdout).services.filter((x) => x.state === "ready").length >= 5;
-  }, { timeout: 30_000, every: 100 });
+  }, { every: 100 });
   p.child.stderr.resume();
   await p.ready();
-  await until("all lines", () => p.err.includes(`line ${n - 1} of ${n}`), { timeout: 60_000 });
+  await until("all lines", () => p.err.includes(`line ${n - 1} of ${n}`));
   assert.equal(p.err.match(/\| line \d+ of/g).length, n);
 });
 

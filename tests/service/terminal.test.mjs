@@ -34,7 +34,7 @@ const made = async (path, body) => {
   return { ok: r.status < 300, ...json };
 };
 
-test("no command lets names and texts of others drive the terminal or forge lines", { timeout: 120_000 }, async (t) => {
+test("no command lets names and texts of others drive the terminal or forge lines", { timeout: 180_000 }, async (t) => {
   const taken = [];
   for (const name of [SOFT, EVIL]) {
     const all = {

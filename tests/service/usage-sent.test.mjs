@@ -62,7 +62,7 @@ after(async () => {
 
 const plain = (more = {}) => ({ model: "tiny", messages: say("How fast does the falcon dive?"), max_tokens: 12, seed: 4, ...more });
 
-test("what a client is told of its tokens is what the books have, in every dialect", { timeout: 120_000 }, async () => {
+test("what a client is told of its tokens is what the books have, in every dialect", { timeout: 180_000 }, async () => {
   const asks = {
     chat: ["/v1/chat/completions", plain(), async (r) => [(await r.json()).usage].map((u) => [u.prompt_tokens, u.completion_tokens])[0]],
     "chat with documents": ["/v1/chat/completions", plain({ model: "carrel" }), async (r) => [(await r.json()).usage].map((u) => [u.prompt_tokens, u.completion_tokens])[0]],
@@ -85,7 +85,7 @@ test("what a client is told of its tokens is what the books have, in every diale
   }
 });
 
-test("several answers to one question: each is written, the question is read once, and that is told and booked", { timeout: 60_000 }, async () => {
+test("several answers to one question: each is written, the question is read once, and that is told and booked", { timeout: 180_000 }, async () => {
   const ask = async (more) => {
     const was = await used("ann");
     const r = await json("ann", "/v1/chat/completions", plain({ temperature: 1, ...more }));
@@ -101,7 +101,7 @@ test("several answers to one question: each is written, the question is read onc
   }
 });
 
-test("a question of a conversation that is rewritten to be searched: that is told and booked too", { timeout: 60_000 }, async () => {
+test("a question of a conversation that is rewritten to be searched: that is told and booked too", { timeout: 180_000 }, async () => {
   const talk = (...before) => plain({ model: "carrel", messages: [...before, ...say("And how fast does it dive?")] });
   const was = await used("ann");
   const u = (await (await json("ann", "/v1/chat/completions", talk(...say("What is a falcon?"), { role: "assistant", content: "A bird." }))).json()).usage;
@@ -109,7 +109,7 @@ test("a question of a conversation that is rewritten to be searched: that is tol
   assert.deepEqual([now.requests, now.prompt_tokens, now.completion_tokens], [1, u.prompt_tokens, u.completion_tokens]);
 });
 
-test("embeddings, rerankings and Ollama's embeddings have the tokens that the client was told", { timeout: 60_000 }, async () => {
+test("embeddings, rerankings and Ollama's embeddings have the tokens that the client was told", { timeout: 180_000 }, async () => {
   for (const [path, body, read] of [
     ["/v1/embeddings", { model: "carrel-embed", input: ["one two three", "four"] }, (j) => j.usage.total_tokens],
     ["/api/embed", { model: "carrel-embed", input: ["one two three", "four"] }, (j) => j.prompt_eval_count],
@@ -125,7 +125,7 @@ test("embeddings, rerankings and Ollama's embeddings have the tokens that the cl
   }
 });
 
-test("who hangs up in the middle has used what was written until then, and a refused request nothing", { timeout: 60_000 }, async () => {
+test("who hangs up in the middle has used what was written until then, and a refused request nothing", { timeout: 180_000 }, async () => {
   const was = await used("ann");
   const text = await abandon(a, who.ann.key, "/v1/chat/completions", plain({ max_tokens: 4000, temperature: 1, logit_bias: { 2: -100 }, stream: true }), (t) => t.split("\n\n").length > 12);
   const now = await until("it is in the books", async () => ((n) => n.requests === 1 && n)(await used("ann", was)));
@@ -160,7 +160,7 @@ async function serveFar(req, res) {
   res.end("data: [DONE]\n\n");
 }
 
-test("a model elsewhere is charged by its own count, and by a careful guess where nobody heard it", { timeout: 120_000 }, async () => {
+test("a model elsewhere is charged by its own count, and by a careful guess where nobody heard it", { timeout: 180_000 }, async () => {
   upstream = createServer((req, res) => void serveFar(req, res).catch(() => res.destroy()));
   await new Promise((done) => upstream.listen(0, "127.0.0.1", done));
   far = await startAppliance({

@@ -39,7 +39,7 @@ const ready = (store, file, key) => until(`${file} is read`, async () => {
   return f.status !== "in_progress" && f;
 });
 
-test("a file: uploaded, listed, read, deleted; nobody else's", { timeout: 60_000 }, async () => {
+test("a file: uploaded, listed, read, deleted; nobody else's", { timeout: 180_000 }, async () => {
   const { status, body: f } = await upload("notes.txt", "Some notes.\n", { fields: { purpose: "assistants", "expires_after[anchor]": "created_at", "expires_after[seconds]": "3600" } });
   assert.equal(status, 200);
   assert.match(f.id, /^file-[0-9a-z]{26}$/);
@@ -61,7 +61,7 @@ test("a file: uploaded, listed, read, deleted; nobody else's", { timeout: 60_000
   assert.deepEqual(readdirSync(join(a.home, "tenants/main/files")), []);
 });
 
-test("uploads that are wrong or too much leave nothing", { timeout: 60_000 }, async () => {
+test("uploads that are wrong or too much leave nothing", { timeout: 180_000 }, async () => {
   const form = (...parts) => a.request("/v1/files", { method: "POST", body: `--b\r\n${parts.join("\r\n--b\r\n")}\r\n--b--\r\n`, headers: { "content-type": "multipart/form-data; boundary=b" } });
   const file = (name, text = "x") => `content-disposition: form-data; name="file"; filename="${name}"\r\n\r\n${text}`;
   assert.equal((await form('content-disposition: form-data; name="purpose"\r\n\r\nassistants')).status, 400);
@@ -77,7 +77,7 @@ test("uploads that are wrong or too much leave nothing", { timeout: 60_000 }, as
   assert.deepEqual(readdirSync(join(a.home, "tenants/main/files")), []);
 });
 
-test("a store: made, filled, searched with filters, emptied", { timeout: 120_000 }, async () => {
+test("a store: made, filled, searched with filters, emptied", { timeout: 180_000 }, async () => {
   const one = (await upload("boiler.md", "# Boiler\n\nThe boiler is inspected by the plumber in October.\n")).body;
   const two = (await upload("roof.md", "# Roof\n\nThe roof is inspected by the roofer in April.\n")).body;
   const { body: vs } = await call("POST", "/v1/vector_stores", { name: "House/Garden", metadata: { team: "facility" }, expires_after: { anchor: "last_active_at", days: 7 }, file_ids: [one.id] });
@@ -149,7 +149,7 @@ test("a store: made, filled, searched with filters, emptied", { timeout: 120_000
   assert.ok(!existsSync(join(a.watch, "House-Garden/roof.md")));
 });
 
-test("documents of the watched folder are files of a store", { timeout: 60_000 }, async () => {
+test("documents of the watched folder are files of a store", { timeout: 180_000 }, async () => {
   const vs = storeOf("kitchen");
   const store = (await call("GET", `/v1/vector_stores/${vs}`)).body;
   assert.deepEqual([store.name, store.status, store.file_counts.completed], ["kitchen", "completed", 2]);
@@ -181,7 +181,7 @@ test("documents of the watched folder are files of a store", { timeout: 60_000 }
   assert.equal((await call("POST", `/v1/vector_stores/${storeOf("nowhere")}/search`, { query: "x" })).status, 404);
 });
 
-test("an editor attaches a batch; one that cannot be is said, and cancelling what is over changes nothing", { timeout: 120_000 }, async () => {
+test("an editor attaches a batch; one that cannot be is said, and cancelling what is over changes nothing", { timeout: 180_000 }, async () => {
   const files = [];
   for (let i = 0; i < 3; i++) files.push((await upload(`batch ${i}.txt`, `Number ${i} of the batch is about otters.\n`, { key: editor })).body.id);
   const vs = (await call("POST", "/v1/vector_stores", { name: "batches" }, editor)).body;
@@ -202,7 +202,7 @@ test("an editor attaches a batch; one that cannot be is said, and cancelling wha
   assert.equal((await call("GET", `/v1/vector_stores/${vs.id}/file_batches/${b.id}`, undefined, reader)).status, 404);
 });
 
-test("what is erased leaves the uploaded files too", { timeout: 120_000 }, async () => {
+test("what is erased leaves the uploaded files too", { timeout: 180_000 }, async () => {
   const f = (await upload("letter.txt", "A letter of Quentin Unerhoert to the house.\n")).body;
   const bare = (await upload("draft.txt", "Draft: Quentin Unerhoert writes again.\n")).body;
   const kept = (await upload("kept.txt", "Nobody in particular.\n")).body;
@@ -213,7 +213,7 @@ test("what is erased leaves the uploaded files too", { timeout: 120_000 }, async
   assert.ok(!readdirSync(join(a.home, "tenants/main/files")).some((x) => x === f.id || x === bare.id));
 });
 
-test("a backup holds what was uploaded and is no document yet", { timeout: 120_000 }, async () => {
+test("a backup holds what was uploaded and is no document yet", { timeout: 180_000 }, async () => {
   const b = await startAppliance();
   const form = new FormData();
   form.append("purpose", "assistants");
@@ -230,7 +230,7 @@ test("a backup holds what was uploaded and is no document yet", { timeout: 120_0
   await c.stop();
 });
 
-test("another's file is no file: neither attached nor in a batch is anything told of it, and its row stays", { timeout: 120_000 }, async () => {
+test("another's file is no file: neither attached nor in a batch is anything told of it, and its row stays", { timeout: 180_000 }, async () => {
   const second = (await a.post("/api/keys", { name: "second editor", role: "editor" })).key;
   const vs = (await call("POST", "/v1/vector_stores", { name: "both" }, editor)).body;
   const file = (await upload("otter.txt", "The otter sleeps in the reeds.\n", { key: editor })).body.id;
@@ -260,7 +260,7 @@ test("another's file is no file: neither attached nor in a batch is anything tol
   assert.equal((await call("DELETE", `/v1/vector_stores/${vs.id}`, undefined, editor)).status, 200);
 });
 
-test("a batch that names a document of the folder does not hide it", { timeout: 60_000 }, async () => {
+test("a batch that names a document of the folder does not hide it", { timeout: 180_000 }, async () => {
   const vs = storeOf("kitchen");
   const tea = (await call("GET", `/v1/vector_stores/${vs}/files`)).body.data.find((x) => x.carrel.path.endsWith("tea.md"));
   const b = (await call("POST", `/v1/vector_stores/${vs}/file_batches`, { file_ids: [tea.id] }, editor)).body;

@@ -24,7 +24,7 @@ test("an encoder's vectors go out as a FAISS index and come in again", async () 
       a.drop(`d${i}.md`, `# Note ${i}\n\nThe ${words[i % 12]} stands by the ${words[(i * 7 + 3) % 12]} since ${1900 + (i % 90)}.\n`);
     }
     await a.settled(230);
-    await until("vectors are there", async () => carrel("vectors", "export", file).status === 0, { timeout: 60_000, every: 300 });
+    await until("vectors are there", async () => carrel("vectors", "export", file).status === 0, { every: 300 });
     r = carrel("vectors", "export", file);
     assert.equal(r.status, 0, r.stderr);
     const [, n, d, encoder] = r.stdout.match(/^(\d+) vectors of (\d+) dimensions of (\S+) in /);
