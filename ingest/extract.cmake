@@ -39,15 +39,15 @@ carrel_test(unit/ingest/pdf_layout LINK carrel_formats PkgConfig::ZIP
   SOURCES ${CMAKE_SOURCE_DIR}/tests/unit/ingest/fixtures.c TIMEOUT 120)
 carrel_test(unit/ingest/text_formats LINK carrel_formats PkgConfig::ZIP
   SOURCES ${CMAKE_SOURCE_DIR}/tests/unit/ingest/fixtures.c TIMEOUT 120)
-carrel_test(unit/ingest/ole LINK carrel_formats PkgConfig::ZIP
-  SOURCES ${CMAKE_SOURCE_DIR}/tests/unit/ingest/fixtures.c
-    ${CMAKE_SOURCE_DIR}/tests/unit/ingest/ole_fixtures.c TIMEOUT 120)
-add_executable(write-samples ${CMAKE_SOURCE_DIR}/tests/fixture/write_samples.c
+set(ole_fixtures ${CMAKE_SOURCE_DIR}/tests/unit/ingest/cfb_fixtures.c
   ${CMAKE_SOURCE_DIR}/tests/unit/ingest/ole_fixtures.c)
+carrel_test(unit/ingest/ole LINK carrel_formats PkgConfig::ZIP
+  SOURCES ${CMAKE_SOURCE_DIR}/tests/unit/ingest/fixtures.c ${ole_fixtures} TIMEOUT 120)
+add_executable(write-samples ${CMAKE_SOURCE_DIR}/tests/fixture/write_samples.c ${ole_fixtures})
 target_link_libraries(write-samples PRIVATE carrel_warnings carrel_base PkgConfig::ARCHIVE)
 target_include_directories(write-samples PRIVATE ${CMAKE_SOURCE_DIR})
 set_target_properties(write-samples PROPERTIES RUNTIME_OUTPUT_DIRECTORY ${CMAKE_BINARY_DIR}/tests)
-carrel_fuzz(ole LINK carrel_formats SOURCES ${CMAKE_SOURCE_DIR}/tests/unit/ingest/ole_fixtures.c)
+carrel_fuzz(ole LINK carrel_formats SOURCES ${ole_fixtures})
 carrel_test(unit/ingest/meta LINK carrel_extract_pool)
 carrel_test(unit/ingest/info LINK carrel_formats PkgConfig::ZIP
   SOURCES ${CMAKE_SOURCE_DIR}/tests/unit/ingest/fixtures.c TIMEOUT 120)
