@@ -1,14 +1,5 @@
-/* The analyzer: finds the words of a text and gives each its normal form and stem.
- *
- * Words of one language repeat: a cache keyed by the spelling (ASCII letters lowered) holds norm,
- * stem and whether it is a function word, so that utf8proc and the stemmers see each spelling once.
- * The cache is bounded and simply emptied when full. */
-#include <stdlib.h>
-
+/* The analyzer: finds the words and codes of a text. */
 #include "base/text/internal.h"
-
-#define CACHE_WORDS 49152
-#define CACHE_BYTES ((size_t)3 * 1024 * 1024)
 
 /* Lower case for ASCII letters and digits, 0 for separators, 0x80 for bytes of longer characters.
  */
@@ -53,233 +44,7 @@ struct scan {
     size_t iban_len;
 };
 
-enum status text_analyzer_new(struct text_analyzer **out, struct error *err)
-{
-    struct text_analyzer *a = calloc(1, sizeof(*a));
-    if (a == NULL) {
-        return error_set(err, STATUS_NO_MEMORY, "text analyzer: out of memory");
-    }
-    map_init(&a->languages_of);
-    for (size_t i = 0; i < TEXT_MAX_LANGUAGES; i++) {
-        map_init(&a->function_words[i]);
-    }
-    *out = a;
-    return STATUS_OK;
-}
-
-void text_analyzer_free(struct text_analyzer *a)
-{
-    if (a == NULL) {
-        return;
-    }
-    for (size_t i = 0; i < TEXT_MAX_LANGUAGES; i++) {
-        if (a->stemmers[i] != NULL) {
-            sb_stemmer_delete(a->stemmers[i]);
-        }
-        map_deinit(&a->function_words[i]);
-    }
-    map_deinit(&a->languages_of);
-    free(a->language_sets);
-    free(a->words);
-    free(a->slots);
-    free(a);
-}
-
-bool text_is_function_word(struct text_analyzer *a, size_t language, struct str norm)
-{
-    struct map *m = &a->function_words[language];
-    if (!a->function_words_made[language]) {
-        a->function_words_made[language] = true;
-        const char *p = text_languages[language].function_words;
-        bool turkish = strcmp(text_languages[language].code, "tr") == 0;
-        while (*p != '\0') {
-            size_t len = strcspn(p, " ");
-            char word[TEXT_WORD_MAX_BYTES * 2];
-            size_t n = len > TEXT_WORD_MAX_POINTS ? 0 : text_normalise(p, len, turkish, word);
-            n = text_strip_accents(word, n, sizeof(word));
-            /* a word that does not fit into memory is only not recognised */
-            if (n > 0 && map_put(m, (struct str){word, n}, a, NULL) != STATUS_OK) {
-                break;
-            }
-            p += len + (p[len] == ' ');
-        }
-    }
-    return map_get(m, norm) != NULL;
-}
-
-static struct sb_stemmer *stemmer_of(struct text_analyzer *a, size_t language)
-{
-    if (!a->stemmer_tried[language]) {
-        a->stemmer_tried[language] = true;
-        if (text_languages[language].stemmer != NULL) {
-            a->stemmers[language] = sb_stemmer_new(text_languages[language].stemmer, NULL);
-        }
-    }
-    return a->stemmers[language];
-}
-
-static size_t stem(struct text_analyzer *a, size_t language, const char *norm, size_t len,
-                   char out[TEXT_WORD_MAX_BYTES * 2])
-{
-    struct sb_stemmer *s = stemmer_of(a, language);
-    size_t n = len;
-    const char *from = norm;
-    if (s != NULL) {
-        const sb_symbol *r = sb_stemmer_stem(s, (const sb_symbol *)norm, (int)len);
-        int got = r == NULL ? 0 : sb_stemmer_length(s);
-        if (got > 0 && (size_t)got <= TEXT_WORD_MAX_BYTES) {
-            from = (const char *)r;
-            n = (size_t)got;
-        }
-    }
-    memcpy(out, from, n);
-    return text_strip_accents(out, n, (size_t)TEXT_WORD_MAX_BYTES * 2);
-}
-
-/* ---- the cache --------------------------------------------------------------------------------
- */
-
-static uint64_t word_hash(const char *p, size_t len, size_t language)
-{
-    uint64_t h = (len << 8 | language) * 0x9E3779B97F4A7C15U, w;
-    for (; len >= 8; p += 8, len -= 8) {
-        memcpy(&w, p, 8);
-        h = (h ^ w) * 0xff51afd7ed558ccdU;
-        h ^= h >> 32;
-    }
-    w = 0;
-    memcpy(&w, p, len);
-    h = (h ^ w) * 0xff51afd7ed558ccdU;
-    return h ^ h >> 32;
-}
-
-static struct text_word *word_at(const struct text_analyzer *a, uint32_t place)
-{
-    return (struct text_word *)(void *)(a->words + (size_t)(place - 1) * 8);
-}
-
-static void cache_empty(struct text_analyzer *a)
-{
-    a->n_words = 0;
-    a->words_len = 0;
-    if (a->slots != NULL) {
-        memset(a->slots, 0, a->n_slots * sizeof(*a->slots));
-    }
-}
-
-static void place_slot(struct text_analyzer *a, struct text_slot slot, uint64_t hash)
-{
-    size_t s = (size_t)hash & (a->n_slots - 1);
-    while (a->slots[s].word != 0) {
-        s = (s + 1) & (a->n_slots - 1);
-    }
-    a->slots[s] = slot;
-}
-
-/* Room for one more word of `len` bytes in all. */
-static bool cache_reserve(struct text_analyzer *a, size_t len)
-{
-    if (a->n_words == CACHE_WORDS || a->words_len + len > CACHE_BYTES) {
-        cache_empty(a);
-    }
-    if (a->words_len + len > a->words_cap) {
-        size_t cap = a->words_cap == 0 ? (size_t)64 * 1024 : a->words_cap * 2;
-        char *words = realloc(a->words, cap);
-        if (words == NULL) {
-            return false;
-        }
-        a->words = words;
-        a->words_cap = cap;
-    }
-    if (a->n_words * 4 >= a->n_slots * 3) {
-        struct text_slot *old = a->slots;
-        size_t n = a->n_slots;
-        struct text_slot *slots = calloc(n == 0 ? 2048 : n * 2, sizeof(*slots));
-        if (slots == NULL) {
-            return false;
-        }
-        a->slots = slots;
-        a->n_slots = n == 0 ? 2048 : n * 2;
-        for (size_t i = 0; i < n; i++) {
-            if (old[i].word != 0) {
-                place_slot(a, old[i], word_at(a, old[i].word)->hash);
-            }
-        }
-        free(old);
-    }
-    return true;
-}
-
-static const struct text_word *cache_find(const struct text_analyzer *a, const char *raw,
-                                          size_t len, size_t language, uint64_t hash)
-{
-    if (a->n_slots == 0) {
-        return NULL;
-    }
-    for (size_t s = (size_t)hash & (a->n_slots - 1); a->slots[s].word != 0;
-         s = (s + 1) & (a->n_slots - 1)) {
-        if (a->slots[s].tag != (uint32_t)(hash >> 32)) {
-            continue;
-        }
-        const struct text_word *w = word_at(a, a->slots[s].word);
-        if (w->hash == hash && w->raw_len == len && w->language == language &&
-            memcmp(w->raw, raw, len) == 0) {
-            return w;
-        }
-    }
-    return NULL;
-}
-
-/* Puts `part` behind the word's bytes, unless they begin with it at `at`. */
-static uint16_t append_part(struct text_word *w, size_t *len, uint16_t at, const char *part,
-                            size_t n)
-{
-    if (n <= *len - at && memcmp(w->raw + at, part, n) == 0) {
-        return at;
-    }
-    memcpy(w->raw + *len, part, n);
-    *len += n;
-    return (uint16_t)(*len - n);
-}
-
-/* A new spelling; NULL only when out of memory. */
-static const struct text_word *cache_add(struct scan *sc, const char *raw, size_t len, bool ascii,
-                                         size_t language, uint64_t hash)
-{
-    struct text_analyzer *a = sc->a;
-    char norm[TEXT_WORD_MAX_BYTES * 2], stemmed[TEXT_WORD_MAX_BYTES * 2];
-    size_t n = len;
-    if (ascii && !sc->turkish) {
-        memcpy(norm, raw, len);
-    } else {
-        n = text_normalise(raw, len, sc->turkish, norm);
-    }
-    size_t stem_len = n == 0 ? 0 : stem(a, language, norm, n, stemmed);
-    n = text_strip_accents(norm, n, sizeof(norm));
-    if (!cache_reserve(a, sizeof(struct text_word) + len + n + stem_len + 8)) {
-        return NULL;
-    }
-    uint32_t place = (uint32_t)(a->words_len / 8 + 1);
-    struct text_word *w = word_at(a, place);
-    *w = (struct text_word){.hash = hash,
-                            .raw_len = (uint16_t)len,
-                            .norm_len = (uint16_t)n,
-                            .stem_len = (uint16_t)stem_len,
-                            .language = (uint8_t)language,
-                            .function_word =
-                                text_is_function_word(a, language, (struct str){norm, n})};
-    size_t used = len;
-    memcpy(w->raw, raw, len);
-    w->norm_at = append_part(w, &used, 0, norm, n);
-    w->stem_at = append_part(w, &used, w->norm_at, stemmed, stem_len);
-    a->words_len += (offsetof(struct text_word, raw) + used + 7) / 8 * 8;
-    a->n_words++;
-    place_slot(a, (struct text_slot){(uint32_t)(hash >> 32), place}, hash);
-    return w;
-}
-
-/* ---- words ------------------------------------------------------------------------------------
- */
+/* ---- words ---- */
 
 static void chain_word(struct scan *sc, struct str norm, size_t start, size_t end);
 static void emit_whole(struct scan *sc, enum text_kind kind, struct str norm, struct str stemmed,
@@ -289,18 +54,14 @@ static void emit_word(struct scan *sc, const char *raw, size_t len, bool ascii, 
                       size_t end)
 {
     size_t language = ascii ? sc->ascii_language : sc->language;
-    uint64_t hash = word_hash(raw, len, language);
-    const struct text_word *w = cache_find(sc->a, raw, len, language, hash);
-    if (w == NULL) {
-        w = cache_add(sc, raw, len, ascii, language, hash);
-    }
+    const struct text_word *w = text_word_of(sc->a, (struct str){raw, len}, ascii, language);
     if (w == NULL || w->norm_len == 0 || w->stem_len == 0) {
         return;
     }
     struct text_token t = {.kind = TEXT_WORD,
                            .norm = {w->raw + w->norm_at, w->norm_len},
                            .stem = {w->raw + w->stem_at, w->stem_len},
-                           .id = hash,
+                           .id = w->hash,
                            .position = sc->position++,
                            .start = (uint32_t)start,
                            .end = (uint32_t)end,
@@ -316,8 +77,7 @@ static void emit_word(struct scan *sc, const char *raw, size_t len, bool ascii, 
     }
 }
 
-/* ---- codes ------------------------------------------------------------------------------------
- */
+/* ---- codes ---- */
 
 static bool is_digit(char c)
 {
@@ -330,7 +90,7 @@ static void emit_whole(struct scan *sc, enum text_kind kind, struct str norm, st
     struct text_token t = {.kind = kind,
                            .norm = norm,
                            .stem = stemmed,
-                           .id = word_hash(norm.ptr, norm.len, sc->language),
+                           .id = text_word_hash(norm.ptr, norm.len, sc->language),
                            .position = sc->position == 0 ? 0 : sc->position - 1,
                            .start = (uint32_t)start,
                            .end = (uint32_t)end};
@@ -393,7 +153,7 @@ static void emit_chain(struct scan *sc, size_t end)
         emit_whole(sc, TEXT_CODE, norm, norm, c->start, end);
     } else if (c->hyphens && c->parts <= 3) {
         char stemmed[TEXT_WORD_MAX_BYTES * 2];
-        size_t n = stem(sc->a, sc->ascii_language, c->norm, c->len, stemmed);
+        size_t n = text_stem(sc->a, sc->ascii_language, c->norm, c->len, stemmed);
         emit_whole(sc, TEXT_JOINED, norm, (struct str){stemmed, n}, c->start, end);
     }
 }
@@ -612,7 +372,7 @@ static void emit_dense(struct scan *sc, enum text_kind kind, struct str norm, si
     struct text_token t = {.kind = kind,
                            .norm = norm,
                            .stem = norm,
-                           .id = word_hash(norm.ptr, norm.len, 0),
+                           .id = text_word_hash(norm.ptr, norm.len, 0),
                            .position = sc->position,
                            .start = (uint32_t)start,
                            .end = (uint32_t)end,
@@ -695,55 +455,4 @@ void text_analyze(struct text_analyzer *a, struct str utf8, const char *language
             break;
         }
     }
-}
-
-/* ---- character 4-grams -------------------------------------------------------------------------
- */
-
-static uint64_t gram_hash(const char *p, size_t len)
-{
-    uint64_t h = 0x243F6A8885A308D3U ^ len, w;
-    for (; len > 8; p += 8, len -= 8) {
-        memcpy(&w, p, 8);
-        h = (h ^ w) * 0x9E3779B97F4A7C15U;
-        h ^= h >> 29;
-    }
-    w = 0;
-    for (size_t i = 0; i < len; i++) { /* the same on every machine */
-        w |= (uint64_t)(unsigned char)p[i] << (8 * i);
-    }
-    h = (h ^ w) * 0x9E3779B97F4A7C15U;
-    h ^= h >> 29;
-    h *= 0xff51afd7ed558ccdU;
-    return h ^ h >> 32;
-}
-
-void text_grams(const struct text_token *t, text_gram_fn fn, void *data)
-{
-    if (t->kind == TEXT_JOINED) {
-        return;
-    }
-    if (t->kind != TEXT_WORD) {
-        fn(gram_hash(t->norm.ptr, t->norm.len), data);
-        return;
-    }
-    char word[TEXT_WORD_MAX_BYTES * 2 + 2];
-    size_t len = 0;
-    word[len++] = '_';
-    memcpy(word + len, t->norm.ptr, t->norm.len);
-    len += t->norm.len;
-    word[len++] = '_';
-    size_t starts[4], n = 0; /* where the last four characters begin */
-    for (size_t i = 0; i < len; i++) {
-        if (((unsigned char)word[i] & 0xC0) == 0x80) {
-            continue;
-        }
-        if (n >= 4) {
-            fn(gram_hash(word + starts[n % 4], i - starts[n % 4]), data);
-        }
-        starts[n % 4] = i;
-        n++;
-    }
-    size_t first = n >= 4 ? starts[n % 4] : 0;
-    fn(gram_hash(word + first, len - first), data);
 }

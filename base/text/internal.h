@@ -86,6 +86,15 @@ struct text_analyzer {
     size_t n_words, n_slots;
 };
 
+/* The stem of a normalised word, or itself; returns its length. */
+size_t text_stem(struct text_analyzer *a, size_t language, const char *norm, size_t len,
+                 char out[TEXT_WORD_MAX_BYTES * 2]);
+/* Of a spelling in a language. */
+uint64_t text_word_hash(const char *p, size_t len, size_t language);
+/* The word of this spelling, whose ASCII letters are lower case (ascii: it has no others); new ones
+ * are made. Valid until the next call; NULL only when out of memory. */
+const struct text_word *text_word_of(struct text_analyzer *a, struct str raw, bool ascii,
+                                     size_t language);
 /* The words of a language's list, normalised as tokens are; false when out of memory. */
 bool text_is_function_word(struct text_analyzer *a, size_t language, struct str norm);
 
