@@ -402,11 +402,25 @@ static void write_answer(const struct work *w, struct extractive_answer *out)
     }
 }
 
+/* Does a sentence have nearly every content word of the question? The share cannot tell where
+ * passages differ much in length: a sentence of ten words among notes of three has a small one. */
+static bool said_word_for_word(const struct work *w)
+{
+    int all = __builtin_popcountll(w->content);
+    for (size_t i = 0; i < w->n_sentences; i++) {
+        int has = __builtin_popcountll(w->sentences[i].terms & w->content);
+        if (has >= 2 && has * 4 >= all * 3) {
+            return true;
+        }
+    }
+    return false;
+}
+
 static bool share_says_no(const struct work *w)
 {
     const struct extractive_question *q = w->question;
     return q->upper_bound_share >= 0 && !w->cjk && w->question_words <= LONG_QUESTION_WORDS &&
-           (double)q->upper_bound_share < q->refuse_below;
+           (double)q->upper_bound_share < q->refuse_below && !said_word_for_word(w);
 }
 
 enum status extractive_answer(struct text_analyzer *a, const struct extractive_question *q,

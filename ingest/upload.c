@@ -27,6 +27,7 @@ struct upload {
     size_t path_len;
     char user[OWNER_CAP], key[OWNER_CAP], team[OWNER_CAP]; /* to whom it is charged */
     bool replace, placed;
+    bool held_back; /* asked to replace, and may not: it is put where nothing is */
     uint64_t received, max;
     uint64_t replaced; /* bytes of the file that it takes the place of; written by the lane */
     uint8_t *data;
@@ -81,6 +82,19 @@ static void submit(struct upload *u, lane_work_fn work, lane_done_fn done)
 
 /* ---- data ---- */
 
+/* The name is taken, by a file that this caller may not replace or did not ask to. */
+static enum status taken(struct upload *u, const char *shown)
+{
+    if (u->held_back) {
+        return error_set(&u->err, STATUS_FORBIDDEN,
+                         "%s is already there, and while rules say who reads what, only an "
+                         "administrator replaces files",
+                         shown);
+    }
+    return error_set(&u->err, STATUS_CONFLICT,
+                     "%s is already there: choose another name, or ask to replace it", shown);
+}
+
 static enum status begin(struct upload *u)
 {
     char shown[160];
@@ -102,8 +116,7 @@ static enum status begin(struct upload *u)
     }
     u->replaced = s == STATUS_OK && kind == TREE_FILE ? stamp.size : 0;
     if (s == STATUS_OK && kind == TREE_FILE && !u->replace) {
-        s = error_set(&u->err, STATUS_CONFLICT,
-                      "%s is already there: choose another name, or ask to replace it", shown);
+        s = taken(u, shown);
     } else if (s == STATUS_OK && kind != TREE_MISSING && kind != TREE_FILE) {
         s = error_set(&u->err, STATUS_CONFLICT, "%s: a folder or link stands there", shown);
     }
@@ -161,8 +174,8 @@ static void write_done(void *job)
 
 /* The store says who may read a document, but here is a file: a key that is held to collections
  * puts it into one of those, and where rules say that not everybody reads everything, what is there
- * is replaced by administrators only. */
-static enum status may_put(const struct upload *u, struct str path, bool replace, struct error *err)
+ * is replaced by administrators only: whoever else asks to replace puts new files and no other. */
+static enum status may_put(struct upload *u, struct str path, struct error *err)
 {
     const struct caller *who = rpc_call_caller(u->call);
     char collection[INGEST_COLLECTION_CAP];
@@ -178,10 +191,8 @@ static enum status may_put(const struct upload *u, struct str path, bool replace
         return error_set(err, STATUS_FORBIDDEN, "this key puts nothing into the collection \"%s\"",
                          collection);
     }
-    if (replace && access_restricted(u->t)) {
-        return error_set(err, STATUS_FORBIDDEN,
-                         "while rules say who reads what, only an administrator replaces files");
-    }
+    u->held_back = u->replace && access_restricted(u->t);
+    u->replace = u->replace && !u->held_back;
     return STATUS_OK;
 }
 
@@ -192,8 +203,9 @@ static enum status first_message(struct upload *u, const Ig__UploadRequest *q)
     }
     struct str path = {.ptr = (const char *)q->path.data, .len = q->path.len};
     enum status s = path_check_upload(path, &u->err);
+    u->replace = q->has_replace && q->replace;
     if (s == STATUS_OK) {
-        s = may_put(u, path, q->has_replace && q->replace, &u->err);
+        s = may_put(u, path, &u->err);
     }
     if (s != STATUS_OK) {
         return s;
@@ -209,7 +221,6 @@ static enum status first_message(struct upload *u, const Ig__UploadRequest *q)
     memcpy(u->path, path.ptr, path.len);
     u->path[path.len] = '\0';
     u->path_len = path.len;
-    u->replace = q->has_replace && q->replace;
     const struct caller *who = rpc_call_caller(u->call);
     (void)snprintf(u->user, sizeof u->user, "%s", who == NULL ? "" : who->user);
     (void)snprintf(u->key, sizeof u->key, "%s", q->key == NULL ? "" : q->key);
@@ -343,11 +354,8 @@ static void place_work(void *job)
         s = error_errno(&u->err, errno, "the upload");
     } else if (renameat2(u->dir, u->temp, u->dir, u->name, u->replace ? 0 : RENAME_NOREPLACE) !=
                0) {
-        s = errno == EEXIST
-                ? error_set(&u->err, STATUS_CONFLICT,
-                            "a file of this name is already there: choose another name, or ask to "
-                            "replace it")
-                : error_errno(&u->err, errno, "the upload");
+        s = errno == EEXIST ? taken(u, "a file of this name")
+                            : error_errno(&u->err, errno, "the upload");
     } else {
         u->placed = true;
         (void)fsync(u->dir);

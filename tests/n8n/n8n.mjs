@@ -12,11 +12,15 @@ export const cache = process.env.CARREL_N8N_CACHE ?? join(homedir(), ".cache/car
 const node24 = join(cache, "node24/node_modules/node/bin");
 const bin = join(cache, "node_modules/.bin/n8n");
 
+/** How long anything is waited for: what is waited for is a condition, and a busy machine takes its time. */
+export const LONG = 600_000;
+
 // Newer ones asked for versions that the registry did not have.
+export const n8nVersion = "2.41.1";
 const wanted = {
   name: "carrel-n8n-acceptance",
   private: true,
-  dependencies: { n8n: "2.41.1" },
+  dependencies: { n8n: n8nVersion },
   overrides: { linkedom: "0.18.9", "@langchain/langgraph-checkpoint": "1.1.5", "@langchain/protocol": "0.0.19" },
 };
 
@@ -75,7 +79,7 @@ export class N8n {
   }
 
   /** Beside the test, whose own servers answer meanwhile. */
-  run(args, { command = bin, timeout = 120_000 } = {}) {
+  run(args, { command = bin, timeout = LONG } = {}) {
     return new Promise((done) => {
       execFile(command, args, { env: this.env, cwd: this.folder, encoding: "utf8", timeout, maxBuffer: 64 << 20 }, (error, out, err) =>
         done({ rc: error === null ? 0 : typeof error.code === "number" ? error.code : -1, out, err }),
@@ -123,7 +127,7 @@ export class N8n {
   async start() {
     const log = openSync(join(this.folder, "server.log"), "w");
     this.server = spawn(bin, ["start"], { env: this.env, cwd: this.folder, stdio: ["ignore", log, log] });
-    for (let i = 0; i < 240; i++) {
+    for (let i = 0; i < LONG / 500; i++) {
       const ok = await fetch(`http://127.0.0.1:${this.port}/healthz/readiness`).then((r) => r.ok, () => false);
       if (ok) return;
       if (this.server.exitCode !== null) break;

@@ -3,6 +3,7 @@ import assert from "node:assert/strict";
 import { readFileSync } from "node:fs";
 import { join } from "node:path";
 import { until } from "../service/appliance.mjs";
+import { LONG } from "./n8n.mjs";
 import { carrel, code, file, manual, text, workflow } from "./workflows.mjs";
 
 const question = "How many weeks of parental leave at full pay?";
@@ -51,7 +52,7 @@ export default async ({ step, run, n, a, key, told, files }) => {
       // the connection from before n8n ran, which held this process up, may be gone
       const j = await a.request(`/api/jobs/${job.id}`, { key }).then((r) => r.json(), () => null);
       return j?.status === "completed";
-    });
+    }, { timeout: LONG });
     const w = workflow("jobget", [manual, { ...carrel({ resource: "job", operation: "get", jobId: job.id }), name: "Get" }, { ...carrel({ resource: "job", operation: "cancel", jobId: job.id }), name: "Cancel" }]);
     await n.import("workflow", [w]);
     const { by } = await n.executed(w.id);
@@ -127,16 +128,20 @@ export default async ({ step, run, n, a, key, told, files }) => {
     assert.ok(by.Fetch[0].binary.data.id, "n8n keeps files outside its memory, unless told otherwise");
     assert.match(by.Carrel[0].json.error, /is not ready after 1 s/);
     assert.match(by.Carrel[0].json.message, /Raise the timeout/);
-    const d = await until("it is known", async () => (await a.documents()).find((x) => x.path === "archive/large.txt"));
+    const d = await until("it is known", async () => (await a.documents()).find((x) => x.path === "archive/large.txt"), { timeout: LONG });
     assert.equal(d.size, files.get("/large.txt").length);
     assert.ok(readFileSync(join(a.watch, "archive/large.txt")).equals(files.get("/large.txt")), "byte for byte");
     assert.ok((await (await a.request("/api/jobs", { key })).json()).jobs.every((j) => j.kind !== "ingest" || !["queued", "running"].includes(j.status)), "no job is left behind");
     assert.equal((await a.request(`/api/documents/${d.id}`, { method: "DELETE" })).status, 200);
     files.delete("/large.txt");
   });
+};
+
+/** Last of all: the notes change what the encoder that is made of the documents knows. */
+export const pages = async ({ step, n, a }) => {
   await step("a list of more than one page", async () => {
     for (let i = 0; i < 620; i++) a.drop(`many/sheet-${i}.txt`, `Sheet number ${i}.`);
-    await until("they are there", async () => (await a.get("/api/documents?collection=many&limit=700")).documents.filter((d) => d.state === "ready").length === 620, { timeout: 240_000, every: 1000 });
+    await until("they are there", async () => (await a.get("/api/documents?collection=many&limit=700")).documents.filter((d) => d.state === "ready").length === 620, { timeout: LONG, every: 1000 });
     const w = workflow("many", [
       manual,
       { ...carrel({ resource: "document", operation: "getAll", returnAll: true, filters: { collection: "many" } }), name: "All" },

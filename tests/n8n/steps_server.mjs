@@ -3,6 +3,7 @@ import assert from "node:assert/strict";
 import { join } from "node:path";
 import { until } from "../service/appliance.mjs";
 import { message } from "./mail.mjs";
+import { LONG } from "./n8n.mjs";
 import { carrel, carrelKey, example, file, tell, text, workflow } from "./workflows.mjs";
 
 const question = "How many weeks of parental leave at full pay?";
@@ -39,11 +40,11 @@ export default async ({ step, n, a, told, got, box, mails, here, PORT }) => {
   });
 
   await step("trigger", async () => {
-    const hook = await until("n8n registers its webhook", async () => (await a.get("/api/webhooks").catch(() => ({ webhooks: [] }))).webhooks.find((x) => x.url.startsWith(`http://127.0.0.1:${PORT}/`)), { timeout: 60_000 });
+    const hook = await until("n8n registers its webhook", async () => (await a.get("/api/webhooks").catch(() => ({ webhooks: [] }))).webhooks.find((x) => x.url.startsWith(`http://127.0.0.1:${PORT}/`)), { timeout: LONG });
     assert.deepEqual([...hook.events].sort(), ["document.failed", "document.ingested"]);
-    await until("n8n answers at it", async () => (await fetch(hook.url, { method: "POST", body: "{}", headers: { "content-type": "application/json" } })).status === 401, { timeout: 60_000 });
+    await until("n8n answers at it", async () => (await fetch(hook.url, { method: "POST", body: "{}", headers: { "content-type": "application/json" } })).status === 401, { timeout: LONG });
     a.drop("notes/told.txt", "n8n is told of this.");
-    const call = await until("the workflow ran", async () => got.find((g) => g.path === "/told" && g.body.includes("told.txt")), { timeout: 60_000 });
+    const call = await until("the workflow ran", async () => got.find((g) => g.path === "/told" && g.body.includes("told.txt")), { timeout: LONG });
     const event = JSON.parse(call.body);
     assert.equal(event.type, "document.ingested");
     assert.equal(event.data.path, "notes/told.txt");
@@ -56,7 +57,7 @@ export default async ({ step, n, a, told, got, box, mails, here, PORT }) => {
     const reply = await until("the ticket is answered", async () => {
       const r = await ask({ subject: "Leave", text: question });
       return r.ok && r.json();
-    }, { timeout: 60_000 });
+    }, { timeout: LONG });
     assert.equal(reply.answered, true);
     assert.match(reply.answer, /fourteen weeks/);
     assert.ok(reply.sources.some((x) => x.includes("leave.txt")));
@@ -64,16 +65,16 @@ export default async ({ step, n, a, told, got, box, mails, here, PORT }) => {
   });
 
   await step("example: what is attached to a mail can be found, and somebody is told by mail", async () => {
-    await until("n8n has opened the mailbox", async () => box.isOpen(), { timeout: 60_000 });
+    await until("n8n has opened the mailbox", async () => box.isOpen(), { timeout: LONG });
     box.deliver(message({
       from: "Anna <anna@example.org>", to: "documents@example.org", subject: "Two files", text: "See the files.",
       files: [{ name: "sauna rules.txt", type: "text/plain", content: "The sauna is heated to ninety degrees on Thursdays." }, { name: "broken.docx", type: "application/vnd.openxmlformats-officedocument.wordprocessingml.document", content: "PK\x03\x04 this is no archive" }],
     }));
-    const there = await until("the mail that says so", async () => mails.find((m) => m.subject.startsWith("Can be found")), { timeout: 90_000 });
+    const there = await until("the mail that says so", async () => mails.find((m) => m.subject.startsWith("Can be found")), { timeout: LONG });
     assert.equal(there.subject, "Can be found: mail/sauna rules.txt");
     assert.deepEqual(there.to, ["documents@example.org"]);
     assert.match(there.text, /came by mail and can be found now/);
-    const failed = await until("the mail of the broken one", async () => mails.find((m) => m.subject === "Could not be read"), { timeout: 60_000 });
+    const failed = await until("the mail of the broken one", async () => mails.find((m) => m.subject === "Could not be read"), { timeout: LONG });
     assert.match(failed.text, /could not be read/);
     assert.doesNotMatch(there.text + failed.text, /undefined|\{\{/);
     assert.ok(box.messages[0].seen, "n8n has marked it as read");
@@ -83,8 +84,8 @@ export default async ({ step, n, a, told, got, box, mails, here, PORT }) => {
 
   for (const [path, answer, what] of [["askjob", "/asked", /fourteen weeks/], ["ingestjob", "/ingested", /"state":"ready"/]]) {
     await step(`${path}: 202, and the callback wakes the workflow that waits`, async () => {
-      await until("n8n takes it", async () => (await fetch(at(path), { method: "POST", body: "{}", headers: { "content-type": "application/json" } })).ok, { timeout: 60_000 });
-      const call = await until("the callback woke it", async () => got.find((g) => g.path === answer), { timeout: 240_000 }); // a callback that comes before n8n waits is tried again after 8, 32 and 128 s
+      await until("n8n takes it", async () => (await fetch(at(path), { method: "POST", body: "{}", headers: { "content-type": "application/json" } })).ok, { timeout: LONG });
+      const call = await until("the callback woke it", async () => got.find((g) => g.path === answer), { timeout: LONG }); // a callback that comes before n8n waits is tried again after 8, 32 and 128 s
       const { body, headers } = JSON.parse(call.body);
       assert.equal(body.data?.status ?? body.status, "completed", call.body);
       assert.match(JSON.stringify(body), what);
@@ -95,7 +96,7 @@ export default async ({ step, n, a, told, got, box, mails, here, PORT }) => {
   }
 
   await step("example: the report on what was found comes by mail", async () => {
-    const report = await until("the report", async () => mails.find((m) => m.subject.startsWith("Carrel: how well")), { timeout: 300_000, every: 1000 });
+    const report = await until("the report", async () => mails.find((m) => m.subject.startsWith("Carrel: how well")), { timeout: LONG, every: 1000 });
     assert.match(report.text, /Over [1-9]\d* questions of your own/);
     for (const figure of ["ndcg_10", "recall_5", "recall_20", "mrr_10"]) assert.match(report.text, new RegExp(`${figure}: [01]\\.\\d{3} \\(the run before: `));
     const { runs } = await a.get("/api/eval");

@@ -2,7 +2,7 @@
 // close.
 import assert from "node:assert/strict";
 import { execFile } from "node:child_process";
-import { renameSync, unlinkSync, writeFileSync } from "node:fs";
+import { readFileSync, renameSync, unlinkSync, writeFileSync } from "node:fs";
 import { after, before, test } from "node:test";
 import { join } from "node:path";
 import { promisify } from "node:util";
@@ -142,6 +142,23 @@ test("an editor deletes nothing that is hidden from him, by no name it has", { t
   assert.deepEqual((await found("hr")).filter((p) => p.startsWith("hr/")), ["hr/pay.md", "hr/raise.md"], "both are there");
   assert.equal((await as(other, `/v1/files/${file.id}`, undefined, "DELETE")).status, 200, "who may read it takes it out");
   await settlesTo("hr", ["board/plan.md", "hr/pay.md", "open/note.md"]);
+});
+
+test("who may not replace files puts new ones all the same, also when asking to replace", { timeout: 180_000 }, async () => {
+  const put = async (key, path, text) => {
+    const r = await a.request(`/api/documents?path=${path}&replace=true`, { method: "POST", key, body: text });
+    return { status: r.status, text: await r.text() };
+  };
+  const key = (await as(a.key, "/api/keys", { name: "puts", role: "service" })).json.key;
+  const first = await put(key, "open/new.md", "# New\n\nThe lapwing waits at the door.\n");
+  assert.equal(first.status, 201, first.text);
+  for (const path of ["open/new.md", "hr/pay.md"]) {
+    const r = await put(key, path, "# Other\n\nIt is not.\n");
+    assert.equal(r.status, 403, r.text);
+    assert.match(r.text, /already there, and while rules say who reads what, only an administrator replaces files/);
+  }
+  assert.match(readFileSync(join(a.watch, "open/new.md"), "utf8"), /lapwing/);
+  assert.equal((await put(a.key, "open/new.md", "# New\n\nThe administrator replaced it.\n")).status, 201);
 });
 
 test("an administrator of a tenant is told nothing of the others' work", { timeout: 180_000 }, async () => {

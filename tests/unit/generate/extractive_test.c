@@ -62,6 +62,12 @@ static const struct row {
     {"How long is parental leave?", leave, N(leave), .1F, true,
      "Nothing in these documents answers this.", "weeks"},
     {"How long is parental leave?", leave, N(leave), -1, false, "Parental leave lasts", NULL},
+    /* a small share says nothing where a sentence has the question's words: among shorter notes
+     * the share of the one that answers is small */
+    {"For how many weeks does parental leave last?", leave, N(leave), .1F, false,
+     "Parental leave lasts 14 weeks for each parent. [1]", "canteen"},
+    {"Does the parental leave of a whale last weeks in Norway?", leave, N(leave), .1F, true,
+     "Nothing in these documents", NULL},
     {"How long is parental leave?", leave, 0, .9F, true, "Nothing in these documents", NULL},
     {"Who painted the Mona Lisa?", leave, N(leave), .5F, true, "Nothing in these documents", NULL},
     {"Wie lange ist die Kündigungsfrist?", german, N(german), .7F, false,
