@@ -108,6 +108,9 @@ enum status home_prepare(const char *home, bool *wrote_config, struct error *err
     if (s == STATUS_OK) {
         s = make(home, "run", 0700, err);
     }
+    if (s == STATUS_OK) { /* before the audit's signer, which stays root, and serve race for it */
+        s = make(home, "system", 0700, err);
+    }
     if (s == STATUS_OK) {
         s = try_write(home, err);
     }

@@ -202,7 +202,7 @@ static enum status give_tree(const char *home, uid_t uid, gid_t gid, struct erro
 enum status home_give_to_user(const char *home, const char *watch, bool watch_is_ours,
                               const char *const *paths, size_t n_paths, struct error *err)
 {
-    static const char *const owned[] = {"", "run", "carrel.yaml", "watch"};
+    static const char *const owned[] = {"", "run", "system", "carrel.yaml", "watch"};
     char path[PATH_CAP];
     uid_t uid = 0;
     gid_t gid = 0;

@@ -87,8 +87,8 @@ staged("starts all, says where, stops in order and leaves nothing", {}, async (s
   assert.equal(ready.pid, p.child.pid);
   assert.ok(statSync(ready.watch).isDirectory());
   assert.equal(statSync(join(s.home, "run/cli.identity")).mode & 0o777, 0o600);
-  assert.match(p.out, /web\s+http:\/\/127\.0\.0\.1:4321\//);
-  assert.match(p.out, /key\s+crl-fake-key/);
+  await until("it says where", () => /web\s+http:\/\/127\.0\.0\.1:4321\//.test(p.out));
+  await until("and with what", () => /key\s+crl-fake-key/.test(p.out));
   assert.match(readFileSync(join(s.home, "carrel.yaml"), "utf8"), /#port: 8642/);
 
   const now = await status(s);
@@ -120,6 +120,14 @@ staged("starts all, says where, stops in order and leaves nothing", {}, async (s
   assert.deepEqual(JSON.parse((await run(s, "status", "--json")).stdout).services, []);
 });
 
+staged("the folder that all share is the services' before the first of them starts, also where root left it half made", { skip: process.getuid() !== 0 && "only root's services run as another user" }, async (s, start) => {
+  mkdirSync(join(s.home, "system"), { recursive: true });
+  start();
+  await until("the home is prepared", () => existsSync(join(s.home, "run/cli.identity")));
+  assert.notEqual(statSync(join(s.home, "run")).uid, 0);
+  assert.equal(statSync(join(s.home, "system")).uid, statSync(join(s.home, "run")).uid);
+});
+
 staged("starts again what dies", {}, async (s, start) => {
   const p = start();
   await p.ready();
@@ -131,7 +139,7 @@ staged("starts again what dies", {}, async (s, start) => {
   });
   assert.equal(after.restarts, 1);
   assert.match(after.last_error, /signal 9/);
-  assert.match(p.err, /embed was ended by signal 9/);
+  await until("it is told", () => /embed was ended by signal 9/.test(p.err));
   assert.equal((await service(s, "serve")).restarts, 0);
   assert.ok(existsSync(join(s.home, "run/ready.json")));
 });
@@ -147,7 +155,7 @@ staged("gives up after five crashes, loudly, and the others go on", {}, async (s
   }, { every: 200 });
   assert.equal(x.restarts, 4);
   assert.match(x.last_error, /crashing as asked/);
-  assert.match(p.err, /retrieve ended by itself .*given up/);
+  await until("it is told", () => /retrieve ended by itself .*given up/.test(p.err));
   assert.equal((await service(s, "serve")).state, "ready");
   assert.equal((await run(s, "status")).code, 1);
   assert.equal(existsSync(join(s.home, "run/ready.json")), false);
@@ -218,7 +226,7 @@ staged("a service that does not hear is killed after its patience", {}, async (s
   const t = Date.now();
   p.child.kill("SIGTERM");
   assert.equal((await p.exited).code, 0);
-  assert.ok(Date.now() - t >= 9_000 && Date.now() - t < 25_000, `${Date.now() - t} ms`);
+  assert.ok(Date.now() - t >= 9_000 && Date.now() - t < 60_000, `${Date.now() - t} ms`);
   assert.match(p.err, /generate has not ended within 10 s and is killed/);
   assert.deepEqual(processes(s), []);
 });
@@ -239,7 +247,7 @@ staged("reaches the services by mutual TLS where the configuration says so", {},
   writeFileSync(join(s.home, "carrel.yaml"), `rpc:\n  transport: tls\n  tls_ca: ${dir}/ca.crt\n  tls_certificate: ${dir}\n  tls_base_port: ${base}\n`);
   const p = start();
   await p.ready();
-  assert.match(p.err, /svc=embed msg=ready address=tls:127\.0\.0\.1:/);
+  await until("by TLS", () => /svc=embed msg=ready address=tls:127\.0\.0\.1:/.test(p.err));
   assert.ok((await status(s)).services.every((x) => x.state === "ready"));
   p.child.kill("SIGTERM");
   assert.equal((await p.exited).code, 0);
