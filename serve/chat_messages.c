@@ -274,10 +274,10 @@ static void text_block(struct jsonw *w, const struct chat *c)
     jsonw_open(w, '{');
     jsonw_field_z(w, "type", "text");
     jsonw_field_str(w, "text", buf_view(&c->text));
-    jsonw_key(w, "citations");
     for (size_t i = 0; i < c->n_cited; i++) {
         if (citable(c, i)) {
             if (!any) {
+                jsonw_key(w, "citations"); /* left out where there are none: some take no null */
                 jsonw_open(w, '[');
                 any = true;
             }
@@ -286,8 +286,6 @@ static void text_block(struct jsonw *w, const struct chat *c)
     }
     if (any) {
         jsonw_close(w, ']');
-    } else {
-        jsonw_null(w);
     }
     jsonw_close(w, '}');
 }

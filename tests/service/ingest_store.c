@@ -423,7 +423,15 @@ static void on_hold_back(struct rpc_call *call, const ProtobufCMessage *m)
     vs_hold_back_return(call, &reply);
 }
 
+static void on_hold_versions(struct rpc_call *call, const ProtobufCMessage *m)
+{
+    Vs__HoldVersionsReply reply = VS__HOLD_VERSIONS_REPLY__INIT;
+    reply.holds = (uint32_t)vs_hold_versions_request(m)->n_holds;
+    vs_hold_versions_return(call, &reply);
+}
+
 const struct rpc_handler store_handlers[STORE_HANDLERS] = {
+    {.method = &vs_hold_versions_method, .on_request = on_hold_versions},
     {.method = &vs_hold_back_method, .on_request = on_hold_back},
     {.method = &vs_has_content_method, .on_request = on_has},
     {.method = &vs_put_method,

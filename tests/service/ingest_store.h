@@ -52,7 +52,7 @@ void content_free(struct content *c);
 /* Chunks in all, or those without vectors of that encoder. */
 uint32_t count_chunks(struct store *s, const char *lacking);
 
-#define STORE_HANDLERS 13
+#define STORE_HANDLERS 14
 #define EMBED_HANDLERS 2
 #define RETRIEVE_HANDLERS 1
 extern const struct rpc_handler store_handlers[STORE_HANDLERS];
