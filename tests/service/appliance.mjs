@@ -132,6 +132,16 @@ export class Appliance {
     );
   }
 
+  /** Wait until the published encoder was fitted on n passages and each has its vector. With encoder.first_fit_chunks: n there was no
+   *  fit before, and before they have grown by encoder.refit_growth_percent there is none after. */
+  async fitted(n) {
+    return until(`an encoder fitted on ${n} passages`, async () => {
+      const l = await this.get("/api/encoders").catch(() => null);
+      const e = l?.encoders.find((x) => x.state === "published");
+      return e?.fitted_on >= n && e.missing === 0 && e;
+    }, { every: 200 });
+  }
+
   async search(query, more = {}) {
     return (await this.post("/api/search", { query, ...more })).passages;
   }

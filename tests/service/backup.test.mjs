@@ -9,7 +9,6 @@ import { execFileSync, spawnSync } from "node:child_process";
 import { existsSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, statSync, writeFileSync, chmodSync, openSync, readSync, writeSync, closeSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { dirname, join } from "node:path";
-import { setTimeout as sleep } from "node:timers/promises";
 import { binDir, holding, startAppliance, temporaryHome, until } from "./appliance.mjs";
 
 const QUERIES = Number(process.env.CARREL_BACKUP_QUERIES ?? 100);
@@ -74,21 +73,18 @@ async function withFolder(fn) {
   }
 }
 
-async function ready(a, n) {
-  await a.settled({ n });
-  // the encoder is fitted and published once there are enough passages
-  await bothSides(a);
-}
-
 test("backup, increment, check, restore: identical answers", { timeout: 300_000 }, () => withFolder(async (dir) => {
   const target = join(dir, "backups");
   const key = join(dir, "key");
   writeFileSync(key, "a long and private sentence about lighthouses\n");
-  const a = await startAppliance();
+  // one fit, of all: a second between two backups would be a change of its own
+  const a = await startAppliance({ config: `http:\n  requests_per_minute: 0\nencoder:\n  first_fit_chunks: ${DOCS}\n` });
   let b;
   try {
     for (let i = 0; i < DOCS; i++) a.drop(`reports/report-${i}.md`, content(i));
-    await ready(a, DOCS);
+    await a.settled({ n: DOCS });
+    await a.fitted(DOCS);
+    await bothSides(a);
     writeFileSync(join(a.watch, "note.unknown-kind"), Buffer.from([0x7f, 0x45, 0x4c, 0x46, 2, 1, 1, 0, 0, 0])); // no document
 
     const first = carrel(["backup", target, "--home", a.home, "--key-file", key, "--json"]).json();
@@ -104,7 +100,7 @@ test("backup, increment, check, restore: identical answers", { timeout: 300_000 
       const d = await a.documents();
       return d.length >= DOCS - 1 && !d.some((x) => x.path.endsWith("report-4.md")) && d.every((x) => x.state !== "queued" && x.state !== "working") && (await a.search("zeppelin")).some((p) => p.text.includes("zeppelin"));
     });
-    await sleep(1000);
+    await until("each has its vector", async () => (await a.fitted(DOCS)).missing === 0 && (await a.settled({ n: DOCS - 1 })));
     assert.ok((await a.search(question(1), { mode: "dense" })).length > 0, "an encoder is published");
     const second = carrel(["backup", target, "--home", a.home, "--key-file", key, "--json"]).json();
     assert.ok(second.stored_bytes < first.stored_bytes, `${second.stored_bytes} of ${first.stored_bytes}`);
@@ -169,7 +165,7 @@ test("one tenant out of one appliance into another, under another name, while bo
   try {
     for (let i = 0; i < 30; i++) a.drop(`reports/report-${i}.md`, content(i));
     b.drop("own.md", "# Own\n\nThe glasshouse is heated in March.\n");
-    await ready(a, 30);
+    await a.settled({ n: 30 });
     await b.settled({ n: 1 });
     carrel(["backup", target, "--home", a.home, "--tenant", "main", "--with-watch"]);
     assert.match(carrel(["restore", target, "--into", b.home, "--tenant", "main"], { fails: true }).err, /there is a tenant main/);
@@ -237,7 +233,7 @@ test("a backup that is killed leaves the earlier one whole; a full disk gives a 
   const a = await startAppliance();
   try {
     for (let i = 0; i < 20; i++) a.drop(`reports/report-${i}.md`, content(i));
-    await ready(a, 20);
+    await a.settled({ n: 20 });
     carrel(["backup", target, "--home", a.home]);
     for (let i = 0; i < 8; i++) {
       a.drop(`reports/more-${i}.md`, content(1000 + i));
@@ -276,7 +272,7 @@ test("evaluations and the trash come back; what was erased since is not in the r
     for (let i = 0; i < 40; i++) a.drop(`reports/report-${i}.md`, content(i));
     a.drop("old/thrown-away.md", "# Thrown away\n\nThe wheelbarrow was sold in Groningen.\n");
     a.drop("old/copy-of-secret.md", "# Secret\n\nThe password of the boathouse is Kwispedoor.\n");
-    await ready(a, 42);
+    await a.settled({ n: 42 });
     await a.post("/api/eval", { questions: 30 });
     await until("an evaluation is kept", async () => {
       const s = await a.get("/api/eval");
@@ -324,8 +320,9 @@ test("evaluations and the trash come back; what was erased since is not in the r
       carrel(["restore", target, "--into", other, "--tenant", "main", "--as", "guest", "--key-file", key]);
       assert.equal(files(join(other, "trash/guest")).length, 1);
       assert.ok(existsSync(join(other, "tenants/guest/eval.db")));
+      await c.stop({ keep: true }); // while it runs it makes the folders again
       rmSync(join(other, "tenants/guest"), { recursive: true });
-      rmSync(join(other, "watch/guest"), { recursive: true });
+      rmSync(join(other, "watch/guest"), { recursive: true, force: true });
       assert.match(carrel(["restore", target, "--into", other, "--tenant", "main", "--as", "guest", "--key-file", key], { fails: true }).err, /trash\/guest holds files/);
     } finally {
       await c.stop();

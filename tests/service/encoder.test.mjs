@@ -7,7 +7,7 @@ import { join } from "node:path";
 import { after, before, test } from "node:test";
 import { binDir, startAppliance, until } from "./appliance.mjs";
 
-const config = "http:\n  requests_per_minute: 0\nencoder:\n  first_fit_chunks: 50\n  min_document_frequency: 1\n  dimensions: 16\n";
+const config = "http:\n  requests_per_minute: 0\nencoder:\n  first_fit_chunks: 60\n  min_document_frequency: 1\n  dimensions: 16\n";
 const things = ["pears", "plums", "figs", "boats", "ropes", "nets", "lamps", "stoves", "chairs", "clocks", "books", "maps"];
 const places = ["north shed", "old mill", "harbour wall", "east garden", "long barn"];
 const months = ["June", "July", "August", "October"];
@@ -29,7 +29,9 @@ before(async () => {
   a = await startAppliance({ config });
   for (let i = 0; i < 60; i++) a.drop(`d${i}.md`, page(i));
   await a.settled({ n: 60 });
-  first = await until("a first fit", async () => { const e = await encoderOf(); return e.startsWith("carrel-lsa") && e; }, { every: 200 });
+  first = (await a.fitted(60)).name;
+  assert.match(first, /^carrel-lsa/);
+  await until("it is searched with", async () => (await encoderOf()) === first);
 });
 after(() => a?.stop());
 

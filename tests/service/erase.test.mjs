@@ -7,7 +7,7 @@ import { existsSync, mkdirSync, readFileSync, readdirSync, rmSync, writeFileSync
 import { dirname, join } from "node:path";
 import { binDir, holding, startAppliance, until } from "./appliance.mjs";
 
-const config = "http:\n  requests_per_minute: 0\nencoder:\n  first_fit_chunks: 50\n  gate: false\n  min_document_frequency: 1\n  dimensions: 16\n";
+const config = "http:\n  requests_per_minute: 0\nencoder:\n  first_fit_chunks: 60\n  gate: false\n  min_document_frequency: 1\n  dimensions: 16\n";
 const marker = "Zwyrkqvoplex";
 const secret = (n) => `# Dossier ${n}\n\nThe courier ${marker}${n}ian met Ulfhardtsson${n} behind the mill.\n\n## Second part\n\nEvery ${marker}${n}ian envelope was sealed with ${marker.toLowerCase()}${n} wax, said Ulfhardtsson${n}.\n`;
 
@@ -18,7 +18,7 @@ async function fill(a, count) {
   for (let i = 0; i < count; i++) {
     a.drop(`notes/n${i}.md`, `# Note ${i}\n\nThe harbour keeps ${["boats", "ropes", "nets", "buoys", "oars"][i % 5]} in shed ${i} beside the ${["north", "south", "east"][i % 3]} quay, ${["painted", "tarred", "mended"][i % 3]} every spring by crew ${i % 7}.\n`);
   }
-  await a.settled({ n: count, timeout: 60_000 });
+  await a.settled({ n: count });
 }
 
 const encoderOf = async (a) => (await a.post("/api/search", { query: "boats in the shed" })).encoder;
@@ -38,7 +38,9 @@ let a;
 before(async () => {
   a = await startAppliance({ config });
   await fill(a, 60);
-  await until("a first fit", async () => (await encoderOf(a)).startsWith("carrel-lsa"), { every: 200 });
+  const { name } = await a.fitted(60);
+  assert.match(name, /^carrel-lsa/);
+  await until("it is searched with", async () => (await encoderOf(a)) === name);
 });
 after(async () => a?.stop());
 
@@ -149,8 +151,11 @@ test("the command line: a folder, its certificate checked without the appliance,
 
 test("another encoder and back again while searches run", async () => {
   const first = await encoderOf(a);
-  for (let i = 0; i < 80; i++) a.drop(`more/m${i}.md`, `# Entry ${i}\n\nThe orchard ${i} holds ${["pears", "plums", "figs"][i % 3]} picked by team ${i % 9} in ${["June", "July", "August"][i % 3]}.\n`);
+  // above the growth at which another fit is made, and below that of a third
+  for (let i = 0; i < 70; i++) a.drop(`more/m${i}.md`, `# Entry ${i}\n\nThe orchard ${i} holds ${["pears", "plums", "figs"][i % 3]} picked by team ${i % 9} in ${["June", "July", "August"][i % 3]}.\n`);
   await until("a second fit", async () => (await encoderOf(a)) !== first, { every: 200 });
+  await until("all have come", async () => (await a.documents()).filter((d) => d.path.startsWith("more/") && d.state === "ready").length === 70);
+  await a.fitted(90);
   const second = await encoderOf(a);
   const states = async () => Object.fromEntries((await a.get("/api/encoders")).encoders.map((e) => [e.name, e.state]));
   assert.equal((await states())[first], "kept");

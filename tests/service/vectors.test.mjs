@@ -11,7 +11,7 @@ import { binDir, startAppliance, until } from "./appliance.mjs";
 const words = "lantern harbour granite meadow copper violin orchard timber saddle marble candle ferry".split(" ");
 
 test("an encoder's vectors go out as a FAISS index and come in again", async () => {
-  const a = await startAppliance();
+  const a = await startAppliance({ config: "http:\n  requests_per_minute: 0\nencoder:\n  first_fit_chunks: 230\n" });
   const dir = mkdtempSync(join(tmpdir(), "carrel-vectors-"));
   const carrel = (...args) => spawnSync(join(binDir, "carrel"), [...args, "--home", a.home], { encoding: "utf8" });
   const file = join(dir, "out.faiss");
@@ -23,12 +23,13 @@ test("an encoder's vectors go out as a FAISS index and come in again", async () 
     for (let i = 0; i < 230; i++) {
       a.drop(`d${i}.md`, `# Note ${i}\n\nThe ${words[i % 12]} stands by the ${words[(i * 7 + 3) % 12]} since ${1900 + (i % 90)}.\n`);
     }
-    await a.settled(230);
+    await a.settled({ n: 230 });
+    await a.fitted(230);
     await until("vectors are there", async () => carrel("vectors", "export", file).status === 0, { every: 300 });
     r = carrel("vectors", "export", file);
     assert.equal(r.status, 0, r.stderr);
     const [, n, d, encoder] = r.stdout.match(/^(\d+) vectors of (\d+) dimensions of (\S+) in /);
-    assert.ok(Number(n) >= 200, r.stdout);
+    assert.ok(Number(n) === 230, r.stdout);
     const bytes = readFileSync(file);
     assert.equal(bytes.toString("latin1", 0, 4), "IxFI");
     assert.equal(bytes.readInt32LE(4), Number(d));
