@@ -9,7 +9,8 @@ import { connect } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
-import { raw, startServe } from "./serve_alone.mjs";
+import { until } from "./appliance.mjs";
+import { quiet, raw, startServe } from "./serve_alone.mjs";
 
 let s;
 const GET = (path, more = "") => `GET ${path} HTTP/1.1\r\nHost: localhost\r\n${more}\r\n`;
@@ -225,17 +226,17 @@ test("a large refused body still lets the answer through", async () => {
 });
 
 test("slow-loris, half-open and silent connections are timed out", async () => {
-  const silent = await raw(s.port, [], { wait: 6000 });
+  const silent = await raw(s.port, []);
   assert.ok(silent.ended, "a connection that says nothing");
   const drip = [];
-  for (let i = 0; i < 30; i++) drip.push("X", 200);
+  for (let i = 0; i < 300; i++) drip.push("X", 200);
   const t0 = Date.now();
-  const loris = await raw(s.port, ["GET / HTTP/1.1\r\n", ...drip], { wait: 8000 });
+  const loris = await raw(s.port, ["GET / HTTP/1.1\r\n", ...drip]);
   assert.equal(loris.status, 408);
-  assert.ok(Date.now() - t0 < 4000, "a head that never ends");
-  const body = await raw(s.port, `POST /api/search HTTP/1.1\r\nHost: localhost\r\n${auth()}Content-Length: 100\r\n\r\n{`, { wait: 8000 });
+  assert.ok(Date.now() - t0 < 40_000, "a head that never ends");
+  const body = await raw(s.port, `POST /api/search HTTP/1.1\r\nHost: localhost\r\n${auth()}Content-Length: 100\r\n\r\n{`);
   assert.equal(body.status, 408, "a body that stands still");
-  const idle = await raw(s.port, GET("/api/health"), { wait: 8000 });
+  const idle = await raw(s.port, GET("/api/health"));
   assert.equal(idle.status, 503);
   assert.ok(idle.ended, "an idle kept connection");
 });
@@ -246,7 +247,7 @@ test("a body that comes a byte at a time is refused after the grace; a slow one 
     const key = `Authorization: Bearer ${slow.key}\r\n`;
     const timed = async (head, piece, every, n) => {
       const t0 = Date.now();
-      const r = await raw(slow.port, [`${head}Host: localhost\r\n${key}`, ...Array.from({ length: n }, () => [piece, every]).flat()], { wait: 20_000 });
+      const r = await raw(slow.port, [`${head}Host: localhost\r\n${key}`, ...Array.from({ length: n }, () => [piece, every]).flat()], { wait: 150_000 });
       return { ...r, ms: Date.now() - t0 };
     };
     // the first of the pieces ends the head
@@ -256,12 +257,12 @@ test("a body that comes a byte at a time is refused after the grace; a slow one 
       ["in chunks", json("Transfer-Encoding: chunked\r\n"), "\r\n1\r\n "],
       ["streamed to the disk", "POST /v1/files HTTP/1.1\r\nConnection: close\r\nContent-Type: multipart/form-data; boundary=x\r\nContent-Length: 5000\r\n", "\r\n"],
     ]) {
-      const r = await timed(head, piece, 100, 100);
+      const r = await timed(head, piece, 100, 1000);
       assert.equal(r.status, 408, `${name}: ${r.text.slice(0, 300)}`);
       assert.match(r.text, /comes too slowly/, name);
-      assert.ok(r.ms > 1900 && r.ms < 8000, `${name}: after ${r.ms} ms`);
+      assert.ok(r.ms > 1900 && r.ms < 60_000, `${name}: after ${r.ms} ms`);
     }
-    const r = await timed(json("Content-Length: 8198\r\n"), "\r\n" + " ".repeat(198), 100, 41);
+    const r = await timed(json("Content-Length: 40998\r\n"), "\r\n" + " ".repeat(998), 100, 41); // ten times what is asked for: a loaded machine pauses longer
     assert.ok(r.ms > 3500, `it took ${r.ms} ms`);
     assert.equal(r.status, 400, "spaces are no question, but they were waited for");
   } finally {
@@ -277,9 +278,7 @@ test("clients that vanish leave nothing behind", async () => {
     if (i % 3 === 0) await sleep(1);
     i % 5 === 0 ? socket.resetAndDestroy() : socket.destroy();
   }
-  await sleep(500);
-  const metrics = await (await fetch(s.url + "/metrics", { headers: { authorization: `Bearer ${s.key}` } })).text();
-  assert.match(metrics, /carrel_serve_http_requests_in_flight 1\n/);
+  await quiet(s);
 });
 
 test("who asks much and reads nothing is answered no more until he reads", { timeout: 180_000 }, async () => {
@@ -296,8 +295,7 @@ test("who asks much and reads nothing is answered no more until he reads", { tim
     let got = 0;
     deaf.on("data", (d) => (got += d.length));
     deaf.resume();
-    for (let i = 0; i < 300 && got < 300 * size; i++) await sleep(100);
-    assert.ok(got >= 300 * size, "then all are");
+    await until("then all are", async () => got >= 300 * size);
     deaf.destroy();
   } finally {
     assert.equal((await t.stop()).code, 0);
@@ -306,7 +304,7 @@ test("who asks much and reads nothing is answered no more until he reads", { tim
 
 test("a body that is coded is refused, not taken for what it is not", async () => {
   for (const [coding, status] of [["gzip", 415], ["zstd", 415], ["gzip, identity", 415], ["identity", 400], ["IDENTITY", 400]]) {
-    const r = await raw(s.port, `POST /api/keys HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer ${s.key}\r\nContent-Type: application/json\r\nContent-Encoding: ${coding}\r\nContent-Length: 2\r\n\r\n{}`, { wait: 1000 });
+    const r = await raw(s.port, `POST /api/keys HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer ${s.key}\r\nContent-Type: application/json\r\nConnection: close\r\nContent-Encoding: ${coding}\r\nContent-Length: 2\r\n\r\n{}`);
     assert.equal(r.status, status, `${coding}: ${r.text}`);
     if (status === 415) assert.match(r.text, /\r\nAccept-Encoding: identity\r\n[^]*"unsupported_encoding"/);
   }
@@ -326,8 +324,7 @@ test("more connections than one address may have", async () => {
     assert.equal(r.status, 503);
     assert.match(r.text, /\r\nRetry-After: 1\r\n/);
     for (const c of sockets) c.destroy();
-    await sleep(200);
-    assert.equal((await fetch(small.url + "/api/health")).status, 503);
+    await until("there is room again", async () => (await (await fetch(small.url + "/api/health")).text()) === '{"status":"down"}');
   } finally {
     await small.stop();
   }
@@ -336,16 +333,17 @@ test("more connections than one address may have", async () => {
 test("requests a minute: 429 with Retry-After", async () => {
   const small = await startServe({ config: "http:\n  requests_per_minute: 10\n" });
   try {
-    const codes = [];
-    let last;
-    for (let i = 0; i < 14; i++) {
-      last = await fetch(small.url + "/api/session", { headers: { authorization: `Bearer ${small.key}` } });
-      codes.push(last.status);
-      await last.text();
-    }
-    assert.deepEqual(codes.slice(0, 10), Array(10).fill(200));
-    assert.ok(codes.slice(10).every((c) => c === 429), String(codes));
-    assert.ok(Number(last.headers.get("retry-after")) >= 1);
+    const from = Date.now();
+    const all = await Promise.all(Array.from({ length: 30 }, async () => {
+      const r = await fetch(small.url + "/api/session", { headers: { authorization: `Bearer ${small.key}` } });
+      await r.text();
+      return r;
+    }));
+    const back = Math.ceil(((Date.now() - from) * 10) / 60_000); // what the minute gives back meanwhile
+    const passed = all.filter((r) => r.status === 200).length;
+    assert.ok(passed >= 10 && passed <= 10 + back, `${passed} passed`);
+    for (const r of all.filter((x) => x.status !== 200)) assert.deepEqual([r.status, Number(r.headers.get("retry-after")) >= 1], [429, true]);
+    assert.ok(back > 20 || passed < 30);
   } finally {
     await small.stop();
   }
@@ -390,7 +388,7 @@ test("TLS: the same door, Secure cookies, and no plain HTTP beside it", async ()
     const plain = await raw(t.port, GET("/api/health"));
     assert.equal(plain.status, 0);
     assert.ok(plain.ended);
-    const silent = await raw(t.port, [], { wait: 5000 });
+    const silent = await raw(t.port, []);
     assert.ok(silent.ended, "a handshake that never comes");
   } finally {
     assert.deepEqual(await t.stop(), { code: 0, signal: null }, t.log.slice(-3000));

@@ -11,7 +11,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import { gunzipSync } from "node:zlib";
-import { startServe } from "./serve_alone.mjs";
+import { quiet, startServe } from "./serve_alone.mjs";
 
 const dir = mkdtempSync(join(tmpdir(), "carrel-page-"));
 const files = { "huge.png": randomBytes(9 * 1024 * 1024 + 7), "large.png": randomBytes(300_001), "edge.png": randomBytes(64 * 1024), "small.png": randomBytes(5000), "text.js": Buffer.from(Array.from({ length: 60_000 }, (_, i) => `f(${(i * 7919) % 60_013});\n`).join("")) };
@@ -86,25 +86,21 @@ test("many at once, some of whom leave, leave nothing behind", { timeout: 180_00
     await sleep(i);
     i % 4 ? socket.destroy() : socket.resetAndDestroy();
   }));
-  await sleep(300);
-  const metrics = await (await fetch(s.url + "/metrics", { headers: { authorization: `Bearer ${s.key}` } })).text();
-  assert.match(metrics, /carrel_serve_http_requests_in_flight 1\n/);
+  await quiet(s);
 });
 
 test("who stops reading is cut after the idle time; who reads little by little is not", { timeout: 180_000 }, async () => {
   const stopped = connect(s.port, "127.0.0.1");
   stopped.write(ask("huge.png").repeat(4));
   stopped.pause();
-  const began = Date.now();
   const ended = new Promise((done) => {
     stopped.on("error", () => {});
     stopped.on("close", done);
   });
-  await sleep(4000);
+  await quiet(s, (connections) => connections === 1);
   stopped.resume();
   await ended;
   assert.ok(stopped.bytesRead < 4 * files["huge.png"].length, "it was cut");
-  assert.ok(Date.now() - began < 15_000);
   const socket = connect(s.port, "127.0.0.1");
   const pieces = [];
   let wait = true;

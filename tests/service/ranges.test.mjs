@@ -33,7 +33,7 @@ after(async () => {
 /** One request by hand: fetch would undo the coding and add headers of its own. */
 async function ask(port, path, headers = {}, method = "GET") {
   const lines = Object.entries(headers).map(([k, v]) => `${k}: ${v}\r\n`).join("");
-  const r = await raw(port, `${method} ${path} HTTP/1.1\r\nHost: localhost\r\n${lines}Connection: close\r\n\r\n`, { wait: 10_000 });
+  const r = await raw(port, `${method} ${path} HTTP/1.1\r\nHost: localhost\r\n${lines}Connection: close\r\n\r\n`);
   const cut = r.text.indexOf("\r\n\r\n");
   const got = Object.fromEntries(r.text.slice(0, cut).split("\r\n").slice(1).map((l) => [l.slice(0, l.indexOf(":")).toLowerCase(), l.slice(l.indexOf(":") + 2)]));
   return { status: r.status, headers: got, body: Buffer.from(r.text.slice(cut + 4), "latin1") };

@@ -55,8 +55,9 @@ export async function startServe({ config = "", args = [], expectFailure = false
   return s;
 }
 
-/** Sends bytes (one write an element; a number is a pause in ms) and gives what came back until the end, or `wait` ms. */
-export function raw(port, pieces, { wait = 3000, keepOpen = false } = {}) {
+/** Sends bytes (one write an element; a number is a pause in ms) and gives what came back until the end, or `wait` ms: only those who
+ *  expect no end give a shorter one. */
+export function raw(port, pieces, { wait = 60_000, keepOpen = false } = {}) {
   return new Promise((done, fail) => {
     const socket = connect(port, "127.0.0.1");
     let text = "";
@@ -80,6 +81,7 @@ export function raw(port, pieces, { wait = 3000, keepOpen = false } = {}) {
     socket.on("connect", async () => {
       try {
         for (const p of [].concat(pieces)) {
+          if (socket.destroyed) break;
           if (typeof p === "number") await sleep(p);
           else socket.write(typeof p === "string" ? Buffer.from(p, "latin1") : p);
         }
@@ -87,6 +89,15 @@ export function raw(port, pieces, { wait = 3000, keepOpen = false } = {}) {
         fail(e);
       }
     });
+  });
+}
+
+/** Waits until serve has no request but the one that asks for this; how many connections there are then. */
+export async function quiet(s, more = () => true) {
+  return until("no other request is in flight", async () => {
+    const text = await (await fetch(`${s.url}/metrics`, { headers: { authorization: `Bearer ${s.key}`, connection: "close" } })).text();
+    const connections = Number(/^carrel_serve_http_connections (\d+)$/m.exec(text)[1]);
+    return /^carrel_serve_http_requests_in_flight 1$/m.test(text) && more(connections) && connections;
   });
 }
 

@@ -4,7 +4,7 @@ import { test } from "node:test";
 import assert from "node:assert/strict";
 import { connect } from "node:net";
 import { setTimeout as sleep } from "node:timers/promises";
-import { startStill } from "./serve_alone.mjs";
+import { quiet, startStill } from "./serve_alone.mjs";
 
 const body = (more = {}) => JSON.stringify({ model: "carrel", stream: true, messages: [{ role: "user", content: "x?" }], ...more });
 
@@ -28,17 +28,18 @@ function stream(s, { path = "/v1/chat/completions", ...more } = {}) {
 }
 
 test("a stop: short answers finish, long ones end with an error event of their dialect, nobody new comes in", async () => {
-  const s = await startStill({ config: "http:\n  requests_per_minute: 0\n  shutdown_grace: 1500ms\n" });
+  const s = await startStill({ config: "http:\n  requests_per_minute: 0\n  shutdown_grace: 4s\n" });
   const short = stream(s, { max_tokens: 8 });
   const long = stream(s);
   const claude = stream(s, { path: "/v1/messages", max_tokens: 1000 });
   const idle = connect(s.port, "127.0.0.1");
   const idleEnded = new Promise((done) => idle.on("close", done));
   await Promise.all([short.begun, long.begun, claude.begun]);
-  const t0 = Date.now();
   const exit = s.stop();
+  let longEnded = false;
+  void long.ended.then(() => (longEnded = true));
   await idleEnded;
-  assert.ok(Date.now() - t0 < 1000, "an idle connection ends at once");
+  assert.ok(!longEnded, "an idle connection ends at once");
   await assert.rejects(fetch(s.url + "/api/health"), "the port is shut");
   const [a, b, c] = await Promise.all([short.ended, long.ended, claude.ended]);
   assert.match(a, /"finish_reason":"stop"/);
@@ -49,7 +50,6 @@ test("a stop: short answers finish, long ones end with an error event of their d
   assert.match(b, /\r\n0\r\n\r\n$/, "ended, not cut");
   assert.match(c, /event: error/);
   assert.deepEqual(await exit, { code: 0, signal: null }, s.log.slice(-3000));
-  assert.ok(Date.now() - t0 < 6000);
 });
 
 test("a stream whose time is over says so", async () => {
@@ -58,8 +58,7 @@ test("a stream whose time is over says so", async () => {
     const text = await stream(s).ended;
     assert.match(text, /"error":\{"message":"[^"]*took longer than allowed/);
     assert.match(text, /\r\n0\r\n\r\n$/);
-    const metrics = await (await fetch(s.url + "/metrics", { headers: { authorization: `Bearer ${s.key}` } })).text();
-    assert.match(metrics, /carrel_serve_http_requests_in_flight 1\n/);
+    await quiet(s);
   } finally {
     assert.deepEqual(await s.stop(), { code: 0, signal: null }, s.log.slice(-3000));
   }
@@ -92,10 +91,8 @@ test("clients that leave while their call is being written down take nothing wit
         c.socket.destroy();
       }));
     }
-    await sleep(300);
     assert.equal(s.child.exitCode, null, s.log.slice(-3000));
-    const metrics = await (await fetch(s.url + "/metrics", { headers: { authorization: `Bearer ${s.key}` } })).text();
-    assert.match(metrics, /carrel_serve_http_requests_in_flight 1\n/);
+    await quiet(s);
   } finally {
     assert.deepEqual(await s.stop(), { code: 0, signal: null }, s.log.slice(-3000));
   }
