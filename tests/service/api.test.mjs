@@ -319,7 +319,7 @@ test("a reader that stands still holds up nobody and takes no memory; then it ge
     return socket;
   }));
   await sleep(1500);
-  assert.ok((await connections()) >= 4);
+  await until("all four are there", async () => (await connections()) >= 4);
   assert.ok((await a.search("annual leave")).length > 0);
   const memory = readdirSync("/proc").filter((p) => /^\d+$/.test(p)).map((p) => {
     try {

@@ -48,6 +48,12 @@ export async function until(what, fn, { timeout = 60_000, every = 50 } = {}) {
   }
 }
 
+/** What is counted for a day or a month begins anew at midnight UTC: a test that would cross it waits until it is past. */
+export async function sameDay() {
+  const left = 86_400_000 - (Date.now() % 86_400_000);
+  if (left < 180_000) await sleep(left + 1000);
+}
+
 export function temporaryHome(prefix = "carrel-test-") {
   const dir = mkdtempSync(join(tmpdir(), prefix));
   chmodSync(dir, 0o755); // the system user must be able to pass through when started as root

@@ -48,7 +48,12 @@ function copy() {
 }
 const log = (dir) => join(dir, "audit/00000001.log");
 const text = (seq) => JSON.parse(carrel("audit", "export", "--home", a.home).out.trim().split("\n")[seq - 1]);
-const signedUp = () => until("a checkpoint", async () => records().at(-1).type === "checkpoint");
+/** The last record is a checkpoint, and the file of heads has it. */
+const signedUp = () => until("a checkpoint", async () => {
+  const anchors = join(a.home, "system/anchor.jsonl");
+  const last = records().at(-1);
+  return last.type === "checkpoint" && existsSync(anchors) && JSON.parse(readFileSync(anchors, "utf8").trim().split("\n").at(-1)).seq >= last.seq - 1;
+});
 
 test("an answer opens and closes a call; the chain has no word of it, payload.db has", async () => {
   const question = "When does the library open, Zanzibar?";

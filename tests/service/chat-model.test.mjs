@@ -256,7 +256,7 @@ test("who leaves gives the pages back at once; a full queue says 429 and when to
   await Promise.allSettled(gone);
   const done = await until("the job has its answer", async () => ((x) => x.status !== "running" && x)(await job(waits)));
   assert.deepEqual([done.status, done.http_status, done.result.carrel.engine], ["completed", 200, "local"]);
-  assert.match(carrel(a.home, "audit", "verify").out, / 0 interrupted, 0 not closed yet/);
+  await until("each record has its end", async () => / 0 interrupted, 0 not closed yet/.test(carrel(a.home, "audit", "verify").out));
 });
 
 test("what an answer cost is in the books, also that of one whose reader left in the middle", { timeout: 180_000 }, async () => {

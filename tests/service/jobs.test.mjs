@@ -1,6 +1,6 @@
 // Answers that are asked for now and fetched later: jobs, responses in the background, callbacks; and n answers to one question.
 import assert from "node:assert/strict";
-import { execFile, spawn } from "node:child_process";
+import { execFile, execFileSync, spawn } from "node:child_process";
 import { createHmac } from "node:crypto";
 import { writeFileSync } from "node:fs";
 import { createServer } from "node:http";
@@ -28,7 +28,7 @@ before(async () => {
   });
   await new Promise((done) => hook.listen(0, "127.0.0.1", done));
   port = hook.address().port;
-  a = await startAppliance({ config: `http:\n  requests_per_minute: 0\nwebhooks:\n  allow_private: ["http://127.0.0.1:${port}"]\n` });
+  a = await startAppliance({ config: `http:\n  requests_per_minute: 0\nwebhooks:\n  timeout: 60s\n  allow_private: ["http://127.0.0.1:${port}"]\n` });
   a.drop("kitchen/coffee.md", "# Coffee\n\nThe espresso machine is descaled on the first Monday of every month.\n");
   await a.settled({ n: 1 });
   reader = (await exec(join(binDir, "carrel"), ["key", "create", "reader", "--home", a.home])).stdout.trim();
@@ -42,6 +42,7 @@ const call = async (method, path, body, { key = a.key, headers = {} } = {}) => {
   const r = await a.request(path, { method, body, key, headers });
   return { status: r.status, headers: r.headers, body: await r.json() };
 };
+const ended = (id) => execFileSync("python3", ["-c", "import sqlite3, sys\nprint(sqlite3.connect(sys.argv[1], timeout=20).execute('SELECT ended_wall_ms FROM jobs WHERE id = ?', sys.argv[2:]).fetchone()[0] or '')", join(a.home, "tenants/main/serve.db"), id], { encoding: "utf8" }).trim() !== "";
 const over = (id, key) => until(`job ${id} is over`, async () => {
   const j = (await call("GET", `/api/jobs/${id}`, undefined, { key })).body;
   return !["queued", "running"].includes(j.status) && j;
@@ -176,7 +177,7 @@ test("a key that may not ask reads no answers of its owner's; a job ends with th
       const job = await wait();
       await until("it runs", async () => (await call("GET", `/api/jobs/${job}`, undefined, { key: asks })).body.status === "running");
       assert.equal((await change(less)).status, 200);
-      await new Promise((done) => setTimeout(done, 2500)); // it is looked at once a second
+      await until("it is over", async () => ended(job)); // nobody who may look is let in meanwhile
       assert.equal((await change(more)).status, 200);
       const end = (await call("GET", `/api/jobs/${job}`, undefined, { key: asks })).body;
       assert.equal(end.status, "failed", JSON.stringify(less));
@@ -244,12 +245,12 @@ test("jobs that wait take no places of requests; a client that leaves while its 
 
     // Another process holds the audit's texts, so that "open" stays under way while the whole answer comes and the client goes.
     const payload = join(b.home, "tenants/main/payload.db");
-    const hold = spawn("python3", ["-c", `import sqlite3, sys, time
+    const hold = spawn("python3", ["-c", `import sqlite3, sys
 d = sqlite3.connect(sys.argv[1], isolation_level=None)
 d.execute("BEGIN IMMEDIATE")
 print("held", flush=True)
-time.sleep(1.5)
-d.execute("ROLLBACK")`, payload], { stdio: ["ignore", "pipe", "inherit"] });
+sys.stdin.readline()
+d.execute("ROLLBACK")`, payload], { stdio: ["pipe", "pipe", "inherit"] });
     const closed = new Promise((done) => hold.once("close", done));
     await new Promise((done, fail) => hold.once("error", fail).stdout.once("data", done));
     const gone = new AbortController();
@@ -257,6 +258,7 @@ d.execute("ROLLBACK")`, payload], { stdio: ["ignore", "pipe", "inherit"] });
     await new Promise((done) => setTimeout(done, 700));
     gone.abort();
     assert.equal(await asked, "AbortError", "nothing was answered before the record was durable");
+    hold.stdin.end("\n");
     await closed;
     for (let i = 0; i < 20; i++) assert.equal((await b.request("/api/health", { key: null })).status, 200);
     await until("each record has its end", async () => /^whole:.*\n.* 0 interrupted, 0 not closed yet/.test((await exec(join(binDir, "carrel"), ["audit", "verify", "--home", b.home])).stdout));
@@ -298,7 +300,7 @@ test("a job waits while a rate limit is in its way", { timeout: 180_000 }, async
   }
   const made = await call("POST", "/api/jobs", { chat }, { key });
   assert.equal(made.status, 202, JSON.stringify(made.body));
-  await new Promise((done) => setTimeout(done, 6000));
-  const end = await call("GET", `/api/jobs/${made.body.id}`, undefined, { key });
-  assert.deepEqual([end.status, end.body.status, end.body.http_status], [200, "completed", 200], JSON.stringify(end.body).slice(0, 500));
+  await until("the job is over", async () => ended(made.body.id), { every: 500 }); // to ask takes requests of the key's
+  const end = await until("there is one to ask with", async () => ((r) => r.status === 200 && r)(await call("GET", `/api/jobs/${made.body.id}`, undefined, { key })), { every: 3000 });
+  assert.deepEqual([end.body.status, end.body.http_status], ["completed", 200], JSON.stringify(end.body).slice(0, 500));
 });

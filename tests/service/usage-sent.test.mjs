@@ -8,7 +8,7 @@ import { tmpdir } from "node:os";
 import { join, resolve } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import { after, before, test } from "node:test";
-import { binDir, startAppliance, temporaryHome, until } from "./appliance.mjs";
+import { binDir, sameDay, startAppliance, temporaryHome, until } from "./appliance.mjs";
 
 const dir = mkdtempSync(join(tmpdir(), "carrel-usage-sent-"));
 /** The marks that Qwen 2.5's Jinja text is told by. */
@@ -41,6 +41,7 @@ async function abandon(x, key, path, body, enough = (text) => text.includes("dat
 }
 
 before(async () => {
+  await sameDay();
   const file = join(dir, "tiny.gguf");
   assert.equal(spawnSync(resolve(binDir, "../tests/write-model"), [file, "title=tiny", "layers=4", "width=128", "feed_forward=256", "mark=<tool_call>", `template=${jinja}`]).status, 0);
   const home = temporaryHome();
