@@ -7,7 +7,7 @@ import { chownSync, statSync, writeFileSync } from "node:fs";
 import { createServer } from "node:http";
 import { join } from "node:path";
 import { after, before, test } from "node:test";
-import { startAppliance, temporaryHome, until } from "../service/appliance.mjs";
+import { freePort, startAppliance, temporaryHome, until } from "../service/appliance.mjs";
 import { Browser } from "../service/provider.mjs";
 
 const Provider = await import("oidc-provider").then(
@@ -24,14 +24,6 @@ const key = (kid, kind) =>
   ({ ...(kind === "EC" ? generateKeyPairSync("ec", { namedCurve: "P-256" }) : generateKeyPairSync("rsa", { modulusLength: 2048 })).privateKey.export({ format: "jwk" }), kid, use: "sig" });
 
 let a, server, issuer, appUrl;
-const freePort = () =>
-  new Promise((done) => {
-    const s = createServer().listen(0, "127.0.0.1", () => {
-      const { port } = s.address();
-      s.close(() => done(port));
-    });
-  });
-
 function provider(keys, alg) {
   const p = new Provider(issuer, {
     clients: [

@@ -10,6 +10,7 @@
 
 import { spawn } from "node:child_process";
 import { mkdtempSync, existsSync, lstatSync, mkdirSync, readFileSync, readdirSync, rmSync, writeFileSync, renameSync, chmodSync } from "node:fs";
+import { createServer } from "node:net";
 import { tmpdir } from "node:os";
 import { dirname, join, resolve } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
@@ -52,6 +53,17 @@ export async function until(what, fn, { timeout = 60_000, every = 50 } = {}) {
 export async function sameDay() {
   const left = 86_400_000 - (Date.now() % 86_400_000);
   if (left < 180_000) await sleep(left + 1000);
+}
+
+/** A port that nobody listens at, below those that the system gives to whoever asks for any: it stays free until it is used. */
+export async function freePort() {
+  for (let i = 0; i < 100; i++) {
+    const port = 10_000 + Math.floor(Math.random() * 10_000);
+    const server = createServer();
+    const free = await new Promise((done) => server.once("error", () => done(false)).listen(port, "127.0.0.1", () => server.close(() => done(true))));
+    if (free) return port;
+  }
+  throw new Error("no port is free");
 }
 
 export function temporaryHome(prefix = "carrel-test-") {

@@ -96,6 +96,8 @@ test("two encoders are compared on the tenant's own questions, and one that is n
   assert.equal((await cli(a, "encoder", "build", "--dims", "32", "--watch")).code, 0);
   const second = (await encoders()).find((e) => e.state === "candidate").name;
   known.push(second);
+  // figures of before are of another state of it
+  await until("it is noted as complete", async () => (await a.get("/api/encoders")).last.startsWith(`${second} is complete`));
 
   const told = JSON.parse((await cli(a, "encoder", "compare", second, "--json")).stdout);
   assert.equal(told.against, first);

@@ -12,7 +12,7 @@ test("every request of a flood is in the audit once, and nothing is left", { tim
   assert.deepEqual(r.wrong, [], `${JSON.stringify({ counts: r.counts, audit: r.audit })}\n${r.output.slice(-2000)}`);
   const { main, flood: other } = r.audit;
   assert.ok(main.sent > 20 && main.sent === main.answered && main.brokenBefore === 0, JSON.stringify(r.audit));
-  assert.ok(other.cancelled > 10 && other.sent > 200 && other.opened === other.closed, JSON.stringify(r.audit));
+  assert.ok(other.cancelled > 10 && other.sent > 50 && other.opened === other.closed, JSON.stringify(r.audit));
   assert.ok(r.sent.filter((e) => e.tenant === "main").every((e) => e.status === 200), "the quiet tenant is always answered");
-  assert.ok(r.audit.loggedAndRecorded > 200, JSON.stringify(r.audit));
+  assert.ok(r.audit.loggedAndRecorded > 50, JSON.stringify(r.audit));
 });

@@ -7,19 +7,11 @@ import { connect, createServer } from "node:net";
 import { tmpdir } from "node:os";
 import { dirname, join } from "node:path";
 import { after, before, describe, test } from "node:test";
-import { startAppliance, temporaryHome, until } from "./appliance.mjs";
+import { freePort, startAppliance, temporaryHome, until } from "./appliance.mjs";
 import { Browser } from "./provider.mjs";
 
 const SLAPD = "/usr/sbin/slapd";
 const skip = existsSync(SLAPD) ? false : "slapd is not installed (scripts/packages.txt)";
-
-const freePort = () =>
-  new Promise((done) => {
-    const s = createServer().listen(0, "127.0.0.1", () => {
-      const { port } = s.address();
-      s.close(() => done(port));
-    });
-  });
 
 const BASE = "dc=example,dc=org";
 const person = (uid, cn, sn, password, more = "") => `dn: uid=${uid},ou=people,${BASE}\nobjectClass: inetOrgPerson\nuid: ${uid}\ncn: ${cn}\nsn: ${sn}\n${password ? `userPassword: ${password}\n` : ""}${more}\n`;

@@ -18,11 +18,11 @@ function deliver(box, name, text, to = "new") {
   renameSync(at(`${box}/tmp/${name}`), at(`${box}/${to}/${name}`));
 }
 const paths = async () => (await a.documents()).map((d) => `${d.path} ${d.state}`).sort();
-async function comesTo(list, timeout = 30_000) {
+async function comesTo(list) {
   let now;
   const wanted = JSON.stringify([...list].sort());
   try {
-    await until("documents", async () => JSON.stringify((now = await paths())) === wanted, { timeout });
+    await until("documents", async () => JSON.stringify((now = await paths())) === wanted);
   } catch {
     assert.deepEqual(now, [...list].sort());
   }

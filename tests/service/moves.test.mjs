@@ -8,7 +8,7 @@ import { startAppliance, until } from "./appliance.mjs";
 
 const N = Number(process.env.CARREL_FILES ?? 100);
 const FOLDERS = 20;
-const TIMEOUT = 60_000 + N * 60;
+const TIMEOUT = 180_000 + N * 60;
 let a;
 const ids = new Map(); // a file's name -> its document
 

@@ -3,18 +3,9 @@
 
 import assert from "node:assert/strict";
 import { createHmac } from "node:crypto";
-import { createServer } from "node:net";
 import { after, before, test } from "node:test";
-import { startAppliance } from "./appliance.mjs";
+import { freePort, startAppliance } from "./appliance.mjs";
 import { Browser, newKey, signToken, startProvider } from "./provider.mjs";
-
-const freePort = () =>
-  new Promise((done) => {
-    const s = createServer().listen(0, "127.0.0.1", () => {
-      const { port } = s.address();
-      s.close(() => done(port));
-    });
-  });
 
 let a, p;
 
