@@ -11,7 +11,7 @@
 #define SUPER 8U /* blocks of a super-block */
 #define FOURS 8U /* fours of columns of a block */
 
-/* How the blocks of a kind lie (cpu_body.h reads them). */
+/* How the blocks of a kind lie (cpu_dot.h reads them). */
 struct layout {
     uint8_t header; /* bytes before every eight blocks */
     uint8_t scales; /* bytes before every block */

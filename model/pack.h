@@ -1,6 +1,6 @@
 /* Weights as the kernels read them: sixteen rows side by side, so that one load serves sixteen
  * sums, of the size they have in the file (Q4_K is 3% larger, its scales being whole bytes; Q3_K
- * becomes Q6_K). Values are not changed. cpu_body.h says how the blocks lie. */
+ * becomes Q6_K). Values are not changed. cpu_dot.h says how the blocks lie. */
 #ifndef CARREL_MODEL_PACK_H
 #define CARREL_MODEL_PACK_H
 
