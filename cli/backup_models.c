@@ -8,6 +8,7 @@
 #include "base/file.h"
 #include "base/settings/settings.h"
 #include "cli/book.h"
+#include "cli/json_field.h"
 #include "cli/rpc_once.h"
 #include "vectorstore/vectorstore_rpc.h"
 
@@ -134,12 +135,6 @@ int backup_models_describe(json_t *head, const struct model_record *models, size
 
 /* ---- after a restore ---- */
 
-static const char *text_of(const json_t *o, const char *key)
-{
-    const char *z = json_string_value(json_object_get(o, key));
-    return z == NULL ? "" : z;
-}
-
 /* One shell word. */
 static void put_word(struct buf *out, const char *z)
 {
@@ -154,13 +149,13 @@ static json_t *with_command(const json_t *model)
 {
     struct buf b;
     buf_init(&b, COMMAND_CAP);
-    buf_printf(&b, "carrel model import FILE --as %s --name %s", text_of(model, "role"),
-               text_of(model, "name"));
-    if (strcmp(text_of(model, "role"), model_role_name(MODEL_ENCODER)) == 0) {
+    buf_printf(&b, "carrel model import FILE --as %s --name %s", json_field(model, "role"),
+               json_field(model, "name"));
+    if (strcmp(json_field(model, "role"), model_role_name(MODEL_ENCODER)) == 0) {
         buf_z(&b, " --query-prefix ");
-        put_word(&b, text_of(model, "query_prefix"));
+        put_word(&b, json_field(model, "query_prefix"));
         buf_z(&b, " --passage-prefix ");
-        put_word(&b, text_of(model, "passage_prefix"));
+        put_word(&b, json_field(model, "passage_prefix"));
     }
     json_t *copy = json_deep_copy(model);
     bool ok = buf_status(&b) == STATUS_OK && copy != NULL &&
@@ -182,8 +177,8 @@ json_t *backup_models_missing(const json_t *head, const char *home)
     {
         struct model_record r;
         struct error ignored;
-        bool here = registry_find(home, text_of(model, "name"), &r, &ignored) == STATUS_OK &&
-                    strcmp(r.sha256, text_of(model, "sha256")) == 0;
+        bool here = registry_find(home, json_field(model, "name"), &r, &ignored) == STATUS_OK &&
+                    strcmp(r.sha256, json_field(model, "sha256")) == 0;
         if (!here && json_array_append_new(out, with_command(model)) != 0) {
             json_decref(out);
             return NULL;

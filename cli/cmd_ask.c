@@ -5,6 +5,7 @@
 #include "cli/command.h"
 #include "cli/filters.h"
 #include "cli/http.h"
+#include "cli/json_field.h"
 #include "cli/place.h"
 #include "cli/sse.h"
 #include "cli/term.h"
@@ -98,8 +99,7 @@ static enum exit_code print_whole(const struct http *h, const json_t *body)
         return command_failed(&err);
     }
     bool refused = json_is_true(json_object_get(json_object_get(answer, "carrel"), "refused"));
-    (void)json_dumpf(answer, stdout, JSON_INDENT(2));
-    (void)printf("\n");
+    json_print(answer);
     json_decref(answer);
     return refused ? EXIT_NOTHING : EXIT_OK;
 }

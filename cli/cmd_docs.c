@@ -135,7 +135,6 @@ static void print_time(const json_t *seconds)
 
 static enum exit_code versions(const struct options *o)
 {
-    struct http h;
     struct error err = {0};
     json_t *answer = NULL;
     char path[160];
@@ -146,11 +145,7 @@ static enum exit_code versions(const struct options *o)
         return EXIT_USAGE;
     }
     (void)snprintf(path, sizeof(path), "/api/documents/%.100s/versions", o->args[1]);
-    enum status s = http_open(o, &h, &err);
-    if (s == STATUS_OK) {
-        s = http_json(&h, path, NULL, &answer, &err);
-    }
-    explicit_bzero(h.key, sizeof(h.key));
+    enum status s = http_ask(o, path, NULL, &answer, &err);
     if (s != STATUS_OK) {
         return command_failed(&err);
     }
@@ -164,8 +159,7 @@ static enum exit_code versions(const struct options *o)
         (void)printf("\n");
     }
     if (o->json) {
-        (void)json_dumpf(answer, stdout, JSON_INDENT(2));
-        (void)printf("\n");
+        json_print(answer);
     }
     bool none = json_array_size(list) == 0;
     json_decref(answer);
@@ -194,8 +188,7 @@ static enum exit_code run(const struct options *o)
     const json_t *list = json_object_get(answer, "documents");
     count(list, &c);
     if (o->json) {
-        (void)json_dumpf(answer, stdout, JSON_INDENT(2));
-        (void)printf("\n");
+        json_print(answer);
     } else if (json_array_size(list) == 0) {
         (void)printf(
             "no documents yet: put some into the watched folder (`carrel status` names it)\n");

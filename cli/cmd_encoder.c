@@ -90,12 +90,6 @@ static void print_list(const json_t *answer)
     }
 }
 
-static void print_json(const json_t *answer)
-{
-    (void)json_dumpf(answer, stdout, JSON_INDENT(2));
-    (void)printf("\n");
-}
-
 static enum exit_code list(const struct options *o, const struct http *h, struct error *err)
 {
     json_t *answer = NULL;
@@ -105,7 +99,7 @@ static enum exit_code list(const struct options *o, const struct http *h, struct
         return command_failed(err);
     }
     if (o->json) {
-        print_json(answer);
+        json_print(answer);
     } else {
         print_list(answer);
     }
@@ -175,7 +169,7 @@ static enum exit_code build(const struct options *o, const struct http *h, struc
         return command_failed(err);
     }
     if (o->json) {
-        print_json(answer);
+        json_print(answer);
     } else if (o->watch) {
         print_list(answer);
     } else {
@@ -210,7 +204,7 @@ static enum exit_code away(const struct options *o, const struct http *h, struct
         return command_failed(err);
     }
     if (o->json) {
-        print_json(answer);
+        json_print(answer);
     } else {
         (void)printf(name != NULL ? "%s is removed\n" : "nothing is made any more%s\n",
                      name != NULL ? name : "");
@@ -276,7 +270,7 @@ static enum exit_code compare(const struct options *o, const struct http *h, str
         return command_failed(err);
     }
     if (o->json) {
-        print_json(comparison);
+        json_print(comparison);
     } else {
         encoder_compare_print(comparison);
     }
@@ -338,7 +332,7 @@ static enum exit_code outcome(const struct options *o, const json_t *answer, con
     bool published = strcmp(json_field(e, "state"), "published") == 0;
 
     if (o->json) {
-        print_json(e == NULL ? answer : e);
+        json_print(e == NULL ? answer : e);
     } else if (published) {
         (void)printf("%s is published\n", name);
     } else {
@@ -375,7 +369,7 @@ static enum exit_code promote(const struct options *o, const struct http *h, str
     if (comparing) {
         code = outcome(o, answer, name);
     } else if (o->json) {
-        print_json(answer);
+        json_print(answer);
     } else if (json_is_true(json_object_get(answer, "published"))) {
         (void)printf("%s is published\n", json_field(answer, "encoder"));
     } else {

@@ -18,12 +18,6 @@
 #define SHOWN_MAX 50
 #define CERTIFICATE_MAX ((size_t)64 * 1024 * 1024)
 
-static void print_json(const json_t *j)
-{
-    (void)json_dumpf(j, stdout, JSON_INDENT(2));
-    (void)printf("\n");
-}
-
 /* ---- what would go ---- */
 
 static void print_documents(FILE *to, const json_t *list)
@@ -139,7 +133,7 @@ static enum exit_code finished(const json_t *erasure)
     const json_t *scan =
         json_object_get(json_object_get(certificate, "certificate"), "verification");
 
-    print_json(certificate);
+    json_print(certificate);
     if (json_array_size(json_object_get(scan, "found_in")) > 0) {
         (void)fprintf(stderr, "carrel erase: something is left; the certificate says where\n");
         return EXIT_FAILED;
@@ -164,7 +158,7 @@ static enum exit_code erase(const struct options *o)
     }
     const json_t *list = json_object_get(shown, "documents");
     if (s == STATUS_OK && o->dry_run && o->json) {
-        print_json(shown);
+        json_print(shown);
     } else if (s == STATUS_OK && subject_given(o)) {
         subject_print(o->dry_run ? stdout : stderr, shown);
     } else if (s == STATUS_OK) {
@@ -201,15 +195,10 @@ static enum exit_code erase(const struct options *o)
 static enum exit_code ask(const struct options *o, const char *path, const json_t *body,
                           enum exit_code (*print)(const struct options *o, const json_t *answer))
 {
-    struct http h;
     struct error err = {0};
     json_t *answer = NULL;
 
-    enum status s = http_open(o, &h, &err);
-    if (s == STATUS_OK) {
-        s = http_json(&h, path, body, &answer, &err);
-    }
-    explicit_bzero(h.key, sizeof(h.key));
+    enum status s = http_ask(o, path, body, &answer, &err);
     enum exit_code code = s == STATUS_OK ? print(o, answer) : command_failed(&err);
     json_decref(answer);
     return code;
@@ -220,7 +209,7 @@ static enum exit_code print_list(const struct options *o, const json_t *answer)
     const json_t *list = json_object_get(answer, "erasures");
 
     if (o->json) {
-        print_json(answer);
+        json_print(answer);
         return EXIT_OK;
     }
     for (size_t i = 0; i < json_array_size(list); i++) {
@@ -244,7 +233,7 @@ static enum exit_code print_one(const struct options *o, const json_t *answer)
     const json_t *certificate = json_object_get(answer, "certificate");
 
     (void)o;
-    print_json(certificate == NULL ? answer : certificate);
+    json_print(certificate == NULL ? answer : certificate);
     return certificate == NULL ? EXIT_NOTHING : EXIT_OK;
 }
 
@@ -253,7 +242,7 @@ static enum exit_code print_allowed(const struct options *o, const json_t *answe
     json_int_t n = json_integer_value(json_object_get(answer, "contents"));
 
     if (o->json) {
-        print_json(answer);
+        json_print(answer);
     } else {
         (void)printf("%" JSON_INTEGER_FORMAT " contents may be put into the watched folder again\n",
                      n);

@@ -171,8 +171,7 @@ static enum exit_code show(const struct options *o, const json_t *answer, const 
     const json_t *runs = json_object_get(answer, "runs");
 
     if (o->json) {
-        (void)json_dumpf(answer, stdout, JSON_INDENT(2));
-        (void)printf("\n");
+        json_print(answer);
     } else if (json_array_size(runs) == 0) {
         (void)printf("no run yet: carrel eval run\n");
     } else if (strcmp(what, "history") == 0) {

@@ -168,15 +168,10 @@ static enum exit_code run(const struct options *o)
     struct http h;
     struct error err = {0};
     json_t *answer = NULL;
-    json_t *body = json_pack("{s:s}", "query", o->args[0]);
+    json_t *body = filters_question(o, "explain");
 
-    if (body == NULL || !filters_add(o, body)) {
-        json_decref(body);
-        (void)fprintf(stderr, "carrel explain: the words are not UTF-8\n");
+    if (body == NULL) {
         return EXIT_USAGE;
-    }
-    if (o->top_k > 0) {
-        (void)json_object_set_new(body, "top_k", json_integer(o->top_k));
     }
     enum status s = http_open(o, &h, &err);
     if (s == STATUS_OK) {
@@ -191,8 +186,7 @@ static enum exit_code run(const struct options *o)
     const json_t *why_not = json_object_get(answer, "why_not");
     bool none = json_array_size(list) == 0;
     if (o->json) {
-        (void)json_dumpf(answer, stdout, JSON_INDENT(2));
-        (void)printf("\n");
+        json_print(answer);
     } else {
         print_passages(list);
         print_judges(answer);

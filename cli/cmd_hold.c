@@ -4,6 +4,7 @@
 
 #include "cli/command.h"
 #include "cli/http.h"
+#include "cli/json_field.h"
 #include "cli/term.h"
 
 static void print_one(const json_t *h)
@@ -41,7 +42,6 @@ static json_t *new_hold(const struct options *o)
 
 static enum exit_code run(const struct options *o)
 {
-    struct http h;
     struct error err = {0};
     char path[96];
     json_t *answer = NULL;
@@ -57,20 +57,15 @@ static enum exit_code run(const struct options *o)
     body = add ? new_hold(o) : NULL;
     (void)snprintf(path, sizeof(path), "/api/holds%s%.64s", remove ? "/" : "",
                    remove ? o->args[1] : "");
-    enum status s = http_open(o, &h, &err);
-    if (s == STATUS_OK) {
-        s = remove ? http_delete(&h, path, &answer, &err)
-                   : http_json(&h, path, body, &answer, &err);
-    }
-    explicit_bzero(h.key, sizeof(h.key));
+    enum status s =
+        remove ? http_ask_delete(o, path, &answer, &err) : http_ask(o, path, body, &answer, &err);
     json_decref(body);
     if (s != STATUS_OK) {
         return command_failed(&err);
     }
     const json_t *holds = json_object_get(answer, "holds");
     if (o->json) {
-        (void)json_dumpf(answer, stdout, JSON_INDENT(2));
-        (void)printf("\n");
+        json_print(answer);
     } else if (add) {
         print_one(answer);
     }

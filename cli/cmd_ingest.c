@@ -235,8 +235,7 @@ static size_t print(const struct ingest *in)
     }
     if (in->o->json) {
         json_t *out = json_pack("{s:O,s:O}", "documents", in->list, "refused", in->refused);
-        (void)json_dumpf(out, stdout, JSON_INDENT(2));
-        (void)printf("\n");
+        json_print(out);
         json_decref(out);
     }
     return failed;

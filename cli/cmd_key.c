@@ -11,20 +11,6 @@
 #include "cli/tenant_key.h"
 #include "cli/term.h"
 
-/* POST with a body, otherwise GET or, when it removes, DELETE. */
-static enum status ask(const struct options *o, const char *path, const json_t *body, bool removes,
-                       json_t **out, struct error *err)
-{
-    struct http h;
-    enum status s = http_open(o, &h, err);
-
-    if (s == STATUS_OK) {
-        s = removes ? http_delete(&h, path, out, err) : http_json(&h, path, body, out, err);
-    }
-    explicit_bzero(h.key, sizeof(h.key));
-    return s;
-}
-
 static enum exit_code show(const struct options *o, enum status s, const struct error *err,
                            json_t *answer, void (*print)(const json_t *answer))
 {
@@ -32,8 +18,7 @@ static enum exit_code show(const struct options *o, enum status s, const struct 
         return command_failed(err);
     }
     if (o->json) {
-        (void)json_dumpf(answer, stdout, JSON_INDENT(2));
-        (void)printf("\n");
+        json_print(answer);
     } else {
         print(answer);
     }
@@ -144,7 +129,7 @@ static enum exit_code create(const struct options *o)
     add_list(body, "scopes", o->scopes);
     add_list(body, "collections", o->collections);
     add_list(body, "addresses", o->addresses);
-    enum status s = ask(o, "/api/keys", body, false, &answer, &err);
+    enum status s = http_ask(o, "/api/keys", body, &answer, &err);
     json_decref(body);
     return show(o, s, &err, answer, print_made);
 }
@@ -160,7 +145,7 @@ static enum exit_code revoke(const struct options *o)
         (void)fprintf(stderr, "carrel key revoke: that is no key's id; `carrel key list`\n");
         return EXIT_USAGE;
     }
-    enum status s = ask(o, path, NULL, true, &answer, &err);
+    enum status s = http_ask_delete(o, path, &answer, &err);
     return show(o, s, &err, answer, print_revoked);
 }
 
@@ -171,7 +156,7 @@ static enum exit_code run(const struct options *o)
     json_t *answer = NULL;
 
     if (strcmp(what, "list") == 0 && o->n_args == 1) {
-        enum status s = ask(o, "/api/keys", NULL, false, &answer, &err);
+        enum status s = http_ask(o, "/api/keys", NULL, &answer, &err);
         return show(o, s, &err, answer, print_keys);
     }
     if (strcmp(what, "create") == 0 && o->n_args == 2) {
@@ -222,12 +207,12 @@ static enum exit_code run_tenant(const struct options *o)
     enum status s;
 
     if (strcmp(o->args[0], "list") == 0 && o->n_args == 1) {
-        s = ask(o, "/api/tenants", NULL, false, &answer, &err);
+        s = http_ask(o, "/api/tenants", NULL, &answer, &err);
         return show(o, s, &err, answer, print_tenants);
     }
     if (strcmp(o->args[0], "create") == 0 && o->n_args == 2) {
         json_t *body = json_pack("{s:s}", "tenant", o->args[1]);
-        s = ask(o, "/api/tenants", body, false, &answer, &err);
+        s = http_ask(o, "/api/tenants", body, &answer, &err);
         json_decref(body);
         return show(o, s, &err, answer, print_tenant);
     }

@@ -394,8 +394,7 @@ static void report(const struct options *o, const struct leaktest *t, const char
                       (json_int_t)t->n_canaries, "probes", (json_int_t)t->n_probes, "leaks",
                       (json_int_t)t->n_leaks, "untried", (json_int_t)t->n_untried, "paths",
                       t->paths, "found", t->leaks, "notes", t->notes, "failed", failed);
-        (void)json_dumpf(all, stdout, JSON_INDENT(2));
-        (void)printf("\n");
+        json_print(all);
         json_decref(all);
         return;
     }

@@ -7,6 +7,7 @@
 #include "base/money.h"
 #include "cli/command.h"
 #include "cli/http.h"
+#include "cli/json_field.h"
 #include "cli/term.h"
 
 static const struct {
@@ -106,7 +107,6 @@ static json_t *new_body(const struct options *o)
 
 static enum exit_code run(const struct options *o)
 {
-    struct http h;
     struct error err = {0};
     json_t *answer = NULL;
     bool list = o->n_args == 0 || (o->n_args == 1 && strcmp(o->args[0], "list") == 0);
@@ -114,19 +114,14 @@ static enum exit_code run(const struct options *o)
     if (!list && body == NULL) {
         return command_misread(&cmd_limits, o);
     }
-    enum status s = http_open(o, &h, &err);
-    if (s == STATUS_OK) {
-        s = http_json(&h, "/api/limits", body, &answer, &err);
-    }
-    explicit_bzero(h.key, sizeof(h.key));
+    enum status s = http_ask(o, "/api/limits", body, &answer, &err);
     json_decref(body);
     if (s != STATUS_OK) {
         return command_failed(&err);
     }
     const json_t *subjects = json_object_get(answer, "subjects");
     if (o->json) {
-        (void)json_dumpf(answer, stdout, JSON_INDENT(2));
-        (void)printf("\n");
+        json_print(answer);
     } else if (!list) {
         print_one(answer);
     }

@@ -4,6 +4,7 @@
 
 #include "cli/command.h"
 #include "cli/http.h"
+#include "cli/json_field.h"
 #include "cli/term.h"
 
 static void print_one(const json_t *f)
@@ -26,7 +27,6 @@ static void print_one(const json_t *f)
 
 static enum exit_code run(const struct options *o)
 {
-    struct http h;
     struct error err = {0};
     char path[120];
     json_t *answer = NULL;
@@ -40,19 +40,14 @@ static enum exit_code run(const struct options *o)
                    release ? "/api/quarantine/%.64s/release" : "/api/quarantine",
                    release ? o->args[1] : "");
     json_t *body = release ? json_object() : NULL;
-    enum status s = http_open(o, &h, &err);
-    if (s == STATUS_OK) {
-        s = http_json(&h, path, body, &answer, &err);
-    }
-    explicit_bzero(h.key, sizeof(h.key));
+    enum status s = http_ask(o, path, body, &answer, &err);
     json_decref(body);
     if (s != STATUS_OK) {
         return command_failed(&err);
     }
     const json_t *files = json_object_get(answer, "files");
     if (o->json) {
-        (void)json_dumpf(answer, stdout, JSON_INDENT(2));
-        (void)printf("\n");
+        json_print(answer);
     } else if (release) {
         (void)printf("let in; it is read now\n");
     }

@@ -125,8 +125,7 @@ static enum exit_code run(const struct options *o)
         return command_failed(&err);
     }
     if (o->json) {
-        (void)json_dumpf(answer, stdout, JSON_INDENT(2));
-        (void)printf("\n");
+        json_print(answer);
     } else {
         print(answer);
     }

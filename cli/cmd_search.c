@@ -5,6 +5,7 @@
 #include "cli/command.h"
 #include "cli/filters.h"
 #include "cli/http.h"
+#include "cli/json_field.h"
 #include "cli/place.h"
 #include "cli/term.h"
 
@@ -43,24 +44,14 @@ static void print_notes(const json_t *notes)
 
 static enum exit_code run(const struct options *o)
 {
-    struct http h;
     struct error err = {0};
     json_t *answer = NULL;
-    json_t *body = json_pack("{s:s}", "query", o->args[0]);
+    json_t *body = filters_question(o, "search");
 
-    if (body == NULL || !filters_add(o, body)) {
-        json_decref(body);
-        (void)fprintf(stderr, "carrel search: the words are not UTF-8\n");
+    if (body == NULL) {
         return EXIT_USAGE;
     }
-    if (o->top_k > 0) {
-        (void)json_object_set_new(body, "top_k", json_integer(o->top_k));
-    }
-    enum status s = http_open(o, &h, &err);
-    if (s == STATUS_OK) {
-        s = http_json(&h, "/api/search", body, &answer, &err);
-    }
-    explicit_bzero(h.key, sizeof(h.key));
+    enum status s = http_ask(o, "/api/search", body, &answer, &err);
     json_decref(body);
     if (s != STATUS_OK) {
         return command_failed(&err);
@@ -68,8 +59,7 @@ static enum exit_code run(const struct options *o)
     const json_t *list = json_object_get(answer, "passages");
     bool none = json_array_size(list) == 0;
     if (o->json) {
-        (void)json_dumpf(answer, stdout, JSON_INDENT(2));
-        (void)printf("\n");
+        json_print(answer);
     } else if (none) {
         (void)printf("nothing found\n");
     } else {

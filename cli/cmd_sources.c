@@ -66,7 +66,6 @@ static void print_one(const json_t *s)
 
 static enum exit_code run(const struct options *o)
 {
-    struct http h;
     struct error err = {0};
     json_t *answer = NULL;
     json_t *body = NULL;
@@ -77,11 +76,7 @@ static enum exit_code run(const struct options *o)
         return EXIT_USAGE;
     }
     body = poll ? json_pack("{s:s}", "poll", o->args[1]) : NULL;
-    enum status s = http_open(o, &h, &err);
-    if (s == STATUS_OK) {
-        s = http_json(&h, "/api/sources", body, &answer, &err);
-    }
-    explicit_bzero(h.key, sizeof(h.key));
+    enum status s = http_ask(o, "/api/sources", body, &answer, &err);
     json_decref(body);
     if (s != STATUS_OK) {
         return command_failed(&err);
@@ -89,8 +84,7 @@ static enum exit_code run(const struct options *o)
     const json_t *sources = json_object_get(answer, "sources");
     bool failing = false;
     if (o->json) {
-        (void)json_dumpf(answer, stdout, JSON_INDENT(2));
-        (void)printf("\n");
+        json_print(answer);
     } else if (poll) {
         (void)printf("it is looked at now: `carrel sources` tells what comes of it\n");
     } else if (json_array_size(sources) == 0) {

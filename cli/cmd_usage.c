@@ -5,12 +5,8 @@
 #include "base/money.h"
 #include "cli/command.h"
 #include "cli/http.h"
+#include "cli/json_field.h"
 #include "cli/term.h"
-
-static double number(const json_t *o, const char *key)
-{
-    return json_number_value(json_object_get(o, key));
-}
 
 struct amount {
     char text[MONEY_CAP];
@@ -34,11 +30,12 @@ static void print_group(const json_t *list, const char *title, const char *name)
         (void)snprintf(shown, sizeof(shown), "%s", text == NULL || text[0] == '\0' ? "-" : text);
         term_put_clean(stdout, shown);
         (void)printf("%*s %6.1f%% %9.0f %12.0f %10.3f %10.3f %12s\n",
-                     (int)(sizeof(shown) - 1 - strlen(shown)), "", 100 * number(g, "share"),
-                     number(g, "requests"),
-                     number(g, "prompt_tokens") + number(g, "completion_tokens") +
-                         number(g, "embedding_tokens"),
-                     number(g, "cpu_us") / 1e6, number(g, "gpu_us") / 1e6,
+                     (int)(sizeof(shown) - 1 - strlen(shown)), "",
+                     100 * json_field_number(g, "share"), json_field_number(g, "requests"),
+                     json_field_number(g, "prompt_tokens") +
+                         json_field_number(g, "completion_tokens") +
+                         json_field_number(g, "embedding_tokens"),
+                     json_field_number(g, "cpu_us") / 1e6, json_field_number(g, "gpu_us") / 1e6,
                      money(g, "cost_micro").text);
     }
 }
@@ -50,8 +47,9 @@ static void print_capacity(const json_t *capacity)
         const json_t *c = json_object_get(capacity, names[i]);
         if (c != NULL) {
             (void)printf("%s: %.4f of %.0f hours used, idle %.2f %%\n", i == 0 ? "CPU" : "GPU",
-                         number(c, "used_us") / 3.6e9, number(c, "capacity_us") / 3.6e9,
-                         100 * number(c, "idle_share"));
+                         json_field_number(c, "used_us") / 3.6e9,
+                         json_field_number(c, "capacity_us") / 3.6e9,
+                         100 * json_field_number(c, "idle_share"));
         }
     }
 }
@@ -63,7 +61,7 @@ static void print_report(const json_t *r)
     (void)printf(
         "%s, tenant %s: %.0f requests, %s %s (%s elsewhere, of it %s estimated; %s storage)\n",
         json_string_value(json_object_get(r, "month")),
-        json_string_value(json_object_get(r, "tenant")), number(totals, "requests"),
+        json_string_value(json_object_get(r, "tenant")), json_field_number(totals, "requests"),
         money(totals, "all_micro").text, json_string_value(json_object_get(r, "currency")),
         money(totals, "external_micro").text, money(totals, "estimated_micro").text,
         money(totals, "storage_micro").text);
@@ -127,8 +125,7 @@ static enum exit_code run(const struct options *o)
         return command_failed(&err);
     }
     if (o->json && !csv) {
-        (void)json_dumpf(answer, stdout, JSON_INDENT(2));
-        (void)printf("\n");
+        json_print(answer);
     } else if (!csv) {
         print_report(answer);
     }

@@ -169,8 +169,7 @@ static enum exit_code run(const struct options *o)
         return command_failed(&err);
     }
     if (o->json) {
-        (void)json_dumpf(answer, stdout, JSON_INDENT(2));
-        (void)printf("\n");
+        json_print(answer);
     } else if (list) {
         print_users(answer);
     } else if (add || strcmp(o->args[0], "password") == 0) {

@@ -5,32 +5,27 @@
 
 #include "cli/command.h"
 #include "cli/http.h"
+#include "cli/json_field.h"
 #include "cli/term.h"
-
-static const char *text_of(const json_t *o, const char *key)
-{
-    const char *s = json_string_value(json_object_get(o, key));
-    return s == NULL ? "" : s;
-}
 
 static void print_endpoint(const json_t *w)
 {
     const json_t *events = json_object_get(w, "events");
-    (void)printf("%s  %s  ", text_of(w, "id"),
+    (void)printf("%s  %s  ", json_field(w, "id"),
                  json_is_true(json_object_get(w, "enabled")) ? "on " : "off");
-    term_put_clean(stdout, text_of(w, "url"));
+    term_put_clean(stdout, json_field(w, "url"));
     for (size_t i = 0; i < json_array_size(events); i++) {
         (void)printf("%s%s", i == 0 ? "  " : ",", json_string_value(json_array_get(events, i)));
     }
     (void)printf("  %lld wait", (long long)json_integer_value(json_object_get(w, "waiting")));
-    if (text_of(w, "why")[0] != '\0') {
+    if (json_field(w, "why")[0] != '\0') {
         (void)printf("  (");
-        term_put_clean(stdout, text_of(w, "why"));
+        term_put_clean(stdout, json_field(w, "why"));
         (void)printf(")");
     }
     (void)printf("\n");
-    if (text_of(w, "secret")[0] != '\0') {
-        (void)printf("secret: %s\n(shown this once)\n", text_of(w, "secret"));
+    if (json_field(w, "secret")[0] != '\0') {
+        (void)printf("secret: %s\n(shown this once)\n", json_field(w, "secret"));
     }
 }
 
@@ -48,13 +43,13 @@ static void print_delivery(const json_t *d)
 {
     char at[32];
     (void)time_of(json_object_get(d, "created"), at);
-    (void)printf("%s  %s  %-9s  %s  %lld tries  ", at, text_of(d, "id"), text_of(d, "state"),
-                 text_of(d, "event"),
+    (void)printf("%s  %s  %-9s  %s  %lld tries  ", at, json_field(d, "id"), json_field(d, "state"),
+                 json_field(d, "event"),
                  (long long)json_integer_value(json_object_get(d, "attempts")));
     if (json_is_integer(json_object_get(d, "status"))) {
         (void)printf("HTTP %lld  ", (long long)json_integer_value(json_object_get(d, "status")));
     }
-    term_put_clean(stdout, text_of(d, "error"));
+    term_put_clean(stdout, json_field(d, "error"));
     (void)printf("\n");
 }
 
@@ -152,10 +147,10 @@ static void print_answer(enum what what, const json_t *answer)
         print_endpoint(answer);
     } else if (what == TEST || what == AGAIN) {
         (void)printf("sent as %s; `carrel webhook log` says what came of it\n",
-                     text_of(answer, "delivery"));
+                     json_field(answer, "delivery"));
     } else if (what == SECRET) {
         char until[32];
-        (void)printf("secret: %s\n(shown this once)\n", text_of(answer, "secret"));
+        (void)printf("secret: %s\n(shown this once)\n", json_field(answer, "secret"));
         if (time_of(json_object_get(answer, "old_until"), until)) {
             (void)printf("Calls are signed with the one before too until %s.\n", until);
         }
@@ -164,7 +159,6 @@ static void print_answer(enum what what, const json_t *answer)
 
 static enum exit_code run(const struct options *o)
 {
-    struct http h;
     struct error err = {0};
     char path[192];
     json_t *answer = NULL;
@@ -176,19 +170,14 @@ static enum exit_code run(const struct options *o)
     (void)snprintf(path, sizeof(path), "/api/webhooks%s%.64s%s%.64s", one ? "/" : "",
                    one ? o->args[1] : "", whats[what].below, what == AGAIN ? o->args[2] : "");
     json_t *body = body_of(o, what);
-    enum status s = http_open(o, &h, &err);
-    if (s == STATUS_OK) {
-        s = what == REMOVE ? http_delete(&h, path, &answer, &err)
-                           : http_json(&h, path, body, &answer, &err);
-    }
-    explicit_bzero(h.key, sizeof(h.key));
+    enum status s = what == REMOVE ? http_ask_delete(o, path, &answer, &err)
+                                   : http_ask(o, path, body, &answer, &err);
     json_decref(body);
     if (s != STATUS_OK) {
         return command_failed(&err);
     }
     if (o->json) {
-        (void)json_dumpf(answer, stdout, JSON_INDENT(2));
-        (void)printf("\n");
+        json_print(answer);
     } else {
         print_answer(what, answer);
     }

@@ -1,5 +1,7 @@
 #include "cli/filters.h"
 
+#include <stdio.h>
+
 bool filters_add(const struct options *o, json_t *object)
 {
     static const char *const keys[OPTION_FILTERS] = {
@@ -26,4 +28,19 @@ bool filters_add(const struct options *o, json_t *object)
         }
     }
     return true;
+}
+
+json_t *filters_question(const struct options *o, const char *command)
+{
+    json_t *body = json_pack("{s:s}", "query", o->args[0]);
+
+    if (body == NULL || !filters_add(o, body)) {
+        json_decref(body);
+        (void)fprintf(stderr, "carrel %s: the words are not UTF-8\n", command);
+        return NULL;
+    }
+    if (o->top_k > 0) {
+        (void)json_object_set_new(body, "top_k", json_integer(o->top_k));
+    }
+    return body;
 }

@@ -259,6 +259,30 @@ enum status http_delete(const struct http *h, const char *path, json_t **out, st
     return answer_json(h, "DELETE", path, NULL, out, err);
 }
 
+enum status http_ask(const struct options *o, const char *path, const json_t *body, json_t **out,
+                     struct error *err)
+{
+    struct http h;
+    enum status s = http_open(o, &h, err);
+    if (s == STATUS_OK) {
+        s = http_json(&h, path, body, out, err);
+    }
+    explicit_bzero(h.key, sizeof(h.key));
+    return s;
+}
+
+enum status http_ask_delete(const struct options *o, const char *path, json_t **out,
+                            struct error *err)
+{
+    struct http h;
+    enum status s = http_open(o, &h, err);
+    if (s == STATUS_OK) {
+        s = http_delete(&h, path, out, err);
+    }
+    explicit_bzero(h.key, sizeof(h.key));
+    return s;
+}
+
 enum status http_stream(const struct http *h, const char *path, const json_t *body,
                         bool (*on_data)(void *data, const char *p, size_t n), void *data,
                         struct error *err)

@@ -24,11 +24,18 @@ enum status http_json(const struct http *h, const char *path, const json_t *body
 /* DELETE; as http_json. */
 enum status http_delete(const struct http *h, const char *path, json_t **out,
                         struct error *err) MUST_CHECK;
-/* POST of what fd holds, read to its end, as application/octet-stream; *out as http_json's. bytes: its
- * size, -1 where it is not known. */
+/* One call and no more: finds address and key, asks, and forgets the key. As http_json,
+ * http_delete. */
+enum status http_ask(const struct options *o, const char *path, const json_t *body, json_t **out,
+                     struct error *err) MUST_CHECK;
+enum status http_ask_delete(const struct options *o, const char *path, json_t **out,
+                            struct error *err) MUST_CHECK;
+/* POST of what fd holds, read to its end, as application/octet-stream; *out as http_json's. bytes:
+ * its size, -1 where it is not known. */
 enum status http_upload(const struct http *h, const char *path, int fd, int64_t bytes, json_t **out,
                         struct error *err) MUST_CHECK;
-/* Any method, with no key as nobody; the answer as it is, whatever its status (*code). body may be NULL; out is appended to. */
+/* Any method, with no key as nobody; the answer as it is, whatever its status (*code). body may be
+ * NULL; out is appended to. */
 enum status http_raw(const struct http *h, const char *method, const char *path,
                      const struct str *body, const char *type, long *code, struct buf *out,
                      struct error *err) MUST_CHECK;

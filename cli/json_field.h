@@ -3,6 +3,7 @@
 #define CARREL_CLI_JSON_FIELD_H
 
 #include <jansson.h>
+#include <stdio.h>
 
 /* "" where there is no such text; borrowed from o. */
 static inline const char *json_field(const json_t *o, const char *key)
@@ -15,6 +16,13 @@ static inline const char *json_field(const json_t *o, const char *key)
 static inline double json_field_number(const json_t *o, const char *key)
 {
     return json_number_value(json_object_get(o, key));
+}
+
+/* An answer as --json shows it. */
+static inline void json_print(const json_t *answer)
+{
+    (void)json_dumpf(answer, stdout, JSON_INDENT(2));
+    (void)printf("\n");
 }
 
 #endif

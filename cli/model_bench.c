@@ -10,6 +10,7 @@
 #include <time.h>
 
 #include "cli/cmd_model.h"
+#include "cli/json_field.h"
 #include "model/backend.h"
 #include "model/cuda/cuda.h"
 #include "model/kernels.h"
@@ -384,8 +385,7 @@ enum exit_code model_bench(const struct options *o)
     if (s == STATUS_OK) {
         json_t *r = report(&b);
         if (o->json) {
-            (void)json_dumpf(r, stdout, JSON_INDENT(2));
-            (void)printf("\n");
+            json_print(r);
         } else {
             print(r);
         }

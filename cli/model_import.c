@@ -14,6 +14,7 @@
 #include "cli/cmd_model.h"
 #include "cli/home.h"
 #include "cli/http.h"
+#include "cli/json_field.h"
 #include "cli/rpc_once.h"
 #include "cli/term.h"
 #include "vectorstore/vectorstore_rpc.h"
@@ -59,8 +60,7 @@ static enum exit_code dump(json_t *j)
     if (j == NULL) {
         return out_of_memory();
     }
-    (void)json_dumpf(j, stdout, JSON_INDENT(2));
-    (void)printf("\n");
+    json_print(j);
     json_decref(j);
     return EXIT_OK;
 }
@@ -132,7 +132,6 @@ static void pack(const struct options *o, const struct model_record *r)
  */
 static bool start_candidate(const struct options *o, const struct model_record *r)
 {
-    struct http h;
     struct error err = {0};
     char name[REGISTRY_NAME_CAP + 8];
     json_t *answer = NULL;
@@ -141,11 +140,7 @@ static bool start_candidate(const struct options *o, const struct model_record *
     }
     (void)snprintf(name, sizeof name, "model:%s", r->name);
     json_t *body = json_pack("{s:s}", "encoder", name);
-    enum status s = http_open(o, &h, &err);
-    if (s == STATUS_OK) {
-        s = http_json(&h, "/api/encoders/build", body, &answer, &err);
-    }
-    explicit_bzero(h.key, sizeof h.key);
+    enum status s = http_ask(o, "/api/encoders/build", body, &answer, &err);
     json_decref(body);
     json_decref(answer);
     if (s != STATUS_OK) {
@@ -206,21 +201,6 @@ enum exit_code model_import(const struct options *o)
 
 /* ---- list, verify ---- */
 
-static enum status list(const char *home, struct model_record **out, size_t *n, struct error *err)
-{
-    struct model_record *all = calloc(REGISTRY_MAX, sizeof *all);
-    if (all == NULL) {
-        return error_set(err, STATUS_NO_MEMORY, "out of memory");
-    }
-    enum status s = registry_list(home, all, n, err);
-    if (s != STATUS_OK) {
-        free(all);
-        return s;
-    }
-    *out = all;
-    return STATUS_OK;
-}
-
 static json_t *list_json(const char *home, const struct model_record *all, size_t n)
 {
     json_t *models = json_array();
@@ -239,7 +219,7 @@ enum exit_code model_list(const struct options *o)
     struct error err = {0};
     size_t n = 0;
     enum exit_code code = EXIT_OK;
-    if (list(o->home, &all, &n, &err) != STATUS_OK) {
+    if (registry_list_new(o->home, &all, &n, &err) != STATUS_OK) {
         return command_failed(&err);
     }
     if (o->json) {
@@ -265,7 +245,7 @@ enum exit_code model_verify(const struct options *o)
         s = all == NULL ? error_set(&err, STATUS_NO_MEMORY, "out of memory")
                         : registry_find(o->home, o->args[1], all, &err);
     } else {
-        s = list(o->home, &all, &n, &err);
+        s = registry_list_new(o->home, &all, &n, &err);
     }
     for (size_t i = 0; s == STATUS_OK && i < n; i++) {
         if (registry_verify(o->home, &all[i], &err) == STATUS_OK &&
@@ -368,7 +348,7 @@ static enum status check_unused(const char *home, const char *name, struct error
     if (s != STATUS_OK || r.role != MODEL_ENCODER) {
         return s;
     }
-    s = list(home, &all, &n_all, err);
+    s = registry_list_new(home, &all, &n_all, err);
     for (size_t i = 0; s == STATUS_OK && i < n_all; i++) {
         same += all[i].role == MODEL_ENCODER && strcmp(all[i].encoder, r.encoder) == 0 ? 1 : 0;
     }

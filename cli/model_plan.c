@@ -4,6 +4,7 @@
 #include <unistd.h>
 
 #include "cli/cmd_model.h"
+#include "cli/json_field.h"
 #include "cli/term.h"
 #include "model/plan.h"
 
@@ -80,8 +81,7 @@ static bool print_json(const struct model_info *i, const struct plan *p, uint64_
     if (gpu != NULL) {
         (void)json_object_set_new(o, "gpu", gpu);
     }
-    (void)json_dumpf(o, stdout, JSON_INDENT(2));
-    (void)printf("\n");
+    json_print(o);
     json_decref(o);
     return true;
 }

@@ -3,6 +3,7 @@
 #include <stdio.h>
 
 #include "cli/cmd_model.h"
+#include "cli/json_field.h"
 #include "cli/term.h"
 #include "model/plan.h"
 #include "model/template.h"
@@ -194,8 +195,7 @@ enum exit_code model_show(const struct options *o)
     }
     if (o->json) {
         json_t *answer = as_json(&s, path);
-        (void)json_dumpf(answer, stdout, JSON_INDENT(2));
-        (void)printf("\n");
+        json_print(answer);
         json_decref(answer);
     } else {
         print(&s, path);

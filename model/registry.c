@@ -162,8 +162,8 @@ enum status registry_list(const char *home, struct model_record out[REGISTRY_MAX
     return s;
 }
 
-static enum status list_all(const char *home, struct model_record **out, size_t *n,
-                            struct error *err)
+enum status registry_list_new(const char *home, struct model_record **out, size_t *n,
+                              struct error *err)
 {
     struct model_record *all = calloc(REGISTRY_MAX, sizeof *all);
     if (all == NULL) {
@@ -184,7 +184,7 @@ static enum status say_names(const char *home, const char *name, struct error *e
     size_t n = 0;
     char names[160] = "";
     size_t used = 0;
-    if (list_all(home, &all, &n, NULL) == STATUS_OK) {
+    if (registry_list_new(home, &all, &n, NULL) == STATUS_OK) {
         for (size_t i = 0; i < n && used + REGISTRY_NAME_CAP + 4 < sizeof names; i++) {
             used += (size_t)snprintf(names + used, sizeof names - used, "%s%s", i == 0 ? "" : ", ",
                                      all[i].name);
@@ -208,7 +208,7 @@ enum status registry_find_encoder(const char *home, const char *encoder, struct 
 {
     struct model_record *all = NULL;
     size_t n = 0;
-    enum status s = list_all(home, &all, &n, err);
+    enum status s = registry_list_new(home, &all, &n, err);
     if (s != STATUS_OK) {
         return s;
     }
@@ -360,7 +360,7 @@ enum status registry_drop_unused(const char *home, const char *sha256, struct er
 {
     struct model_record *all = NULL;
     size_t n = 0;
-    enum status s = list_all(home, &all, &n, err);
+    enum status s = registry_list_new(home, &all, &n, err);
     bool used = false;
     for (size_t i = 0; s == STATUS_OK && i < n; i++) {
         used = used || strcmp(all[i].sha256, sha256) == 0;

@@ -65,6 +65,9 @@ enum status registry_import(const struct registry_import *how, struct model_reco
 /* By name. A record that is damaged is CORRUPT by name; no folder: none. */
 enum status registry_list(const char *home, struct model_record out[REGISTRY_MAX], size_t *n,
                           struct error *err) MUST_CHECK;
+/* The same; *out is the caller's to free. */
+enum status registry_list_new(const char *home, struct model_record **out, size_t *n,
+                              struct error *err) MUST_CHECK;
 /* NOT_FOUND says which names there are. */
 enum status registry_find(const char *home, const char *name, struct model_record *out,
                           struct error *err) MUST_CHECK;
