@@ -1,9 +1,9 @@
 #include "embed/encode.h"
 
-#include <math.h>
 #include <stdlib.h>
 
 #include "base/map.h"
+#include "embed/unit_length.h"
 
 enum status encode_scratch_new(struct encode_scratch **out, struct error *err)
 {
@@ -74,18 +74,6 @@ static void read_text(struct encode_scratch *s, const struct encode_text *t, con
     }
 }
 
-static void normalise(float *v, size_t n)
-{
-    double sum = 0;
-    for (size_t i = 0; i < n; i++) {
-        sum += (double)v[i] * (double)v[i];
-    }
-    float scale = sum > 0 ? (float)(1 / sqrt(sum)) : 0;
-    for (size_t i = 0; i < n; i++) {
-        v[i] *= scale;
-    }
-}
-
 enum status encode_one(struct encode_scratch *s, const struct lsa_model *m,
                        const struct encode_text *t, bool query, float *out, size_t *words,
                        struct error *err)
@@ -94,7 +82,7 @@ enum status encode_one(struct encode_scratch *s, const struct lsa_model *m,
     if (m == NULL) {
         memset(out, 0, ENCODE_HASHED_DIMENSIONS * sizeof *out);
         read_text(s, t, text_detect_language(s->analyzer, t->text), &r);
-        normalise(out, ENCODE_HASHED_DIMENSIONS);
+        unit_length(out, ENCODE_HASHED_DIMENSIONS);
         *words += r.words;
         return r.status;
     }

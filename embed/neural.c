@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "base/log.h"
+#include "embed/unit_length.h"
 
 #define ROOM_FIRST 256U
 #define ROOM_GROUP 1024U /* tokens of a pass, where no text is longer */
@@ -163,18 +164,6 @@ static uint32_t take_window(const struct windows *w, size_t from, uint32_t ids[N
     return w->head + *own + w->end;
 }
 
-static void to_unit_length(float *v, uint32_t width)
-{
-    double sum = 0;
-    for (uint32_t i = 0; i < width; i++) {
-        sum += (double)v[i] * (double)v[i];
-    }
-    float scale = sum > 0 ? (float)(1 / sqrt(sum)) : 0;
-    for (uint32_t i = 0; i < width; i++) {
-        v[i] *= scale;
-    }
-}
-
 /* The mean of the windows' vectors, each weighed by its own tokens. Half of a window's overlap with
  * the next is a quarter of it, so that no sentence is seen only in halves. */
 static enum status encode_windows(struct neural_scratch *s, const struct model *m,
@@ -211,7 +200,7 @@ static enum status encode_windows(struct neural_scratch *s, const struct model *
         from += own > 4 ? own - own / 4 : own;
     }
     if (st == STATUS_OK) {
-        to_unit_length(out, r->width);
+        unit_length(out, r->width);
     }
     free(one);
     return st;

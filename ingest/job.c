@@ -358,6 +358,24 @@ enum status job_look(struct job *j, void (*done)(void *data))
     return s;
 }
 
+bool job_looked(struct job *j)
+{
+    j->in_lane = false;
+    if (j->cancelled) {
+        job_finish(j, OUTCOME_HELD);
+        return false;
+    }
+    if (j->err.code == STATUS_NOT_FOUND || j->err.code == STATUS_UNAVAILABLE) {
+        job_finish(j, OUTCOME_CHANGED);
+        return false;
+    }
+    if (j->err.code != STATUS_OK) {
+        job_retry_counted(j);
+        return false;
+    }
+    return true;
+}
+
 bool job_rules_changed(struct job *j)
 {
     access_look(j->t->in);

@@ -158,6 +158,9 @@ enum status snapshot_take(int root, struct str path, const struct file_stamp *st
 /* snapshot.c: an unlinked file of our own, in memory when small. */
 enum status snapshot_file(uint64_t size, const char *home, int *fd, bool *in_memory,
                           struct error *err) MUST_CHECK;
+/* What snapshot_file made is whole: it cannot be changed any more (in memory), and out->fd reads
+ * it. */
+enum status snapshot_seal(int fd, struct snapshot *out, struct error *err) MUST_CHECK;
 /* A read-only descriptor with an offset of its own, for handing to the extractor. */
 enum status snapshot_reopen(int fd, int *out, struct error *err) MUST_CHECK;
 

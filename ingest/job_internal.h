@@ -29,6 +29,9 @@ enum status job_location(struct job *j, Vs__Location *out, struct error *err) MU
 /* Asks the folders above the file anew, on a lane; then done, with j->err. Fails when it is full.
  */
 enum status job_look(struct job *j, void (*done)(void *data)) MUST_CHECK;
+/* In done, first. False: the job is over, for it was cancelled, its file has gone or changed, or
+ * the attempt failed. */
+bool job_looked(struct job *j);
 /* The store said that it has the content, and has not: do the whole way. */
 void job_put_unknown(struct job *j);
 
@@ -36,8 +39,6 @@ void job_put_unknown(struct job *j);
 void job_scan(struct job *j);
 /* What it found (j->malware) has left the store: written down, moved away if so configured. */
 void job_quarantine(struct job *j);
-/* Whether the content was erased, and whether the store has it. */
-void job_look_up(struct job *j);
 /* A copy of the file, then on to lookup. Cannot begin: the lane's error. */
 enum status job_snapshot(struct job *j) MUST_CHECK;
 /* Its place in the extractor pool is free. */
@@ -51,7 +52,8 @@ void job_ocr(struct job *j, const struct extracted *out);
 void job_ocr_cancel(struct job *j);
 /* Places for pages may be free. */
 void job_ocr_next(struct ingest *in);
-/* Whether it may be read, and what the store knows of it; then on. */
+/* Whether it may be read (its content may have been erased), and whether the store has it; then on.
+ */
 void job_look_up(struct job *j);
 /* Into the queue for the extractor; for a format that is none, the end. */
 void job_want_extract(struct job *j);

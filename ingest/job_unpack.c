@@ -284,14 +284,7 @@ void job_write_members(struct job *j)
 static void looked(void *data)
 {
     struct job *j = data;
-    j->in_lane = false;
-    if (j->cancelled) {
-        job_finish(j, OUTCOME_HELD);
-    } else if (j->err.code == STATUS_NOT_FOUND || j->err.code == STATUS_UNAVAILABLE) {
-        job_finish(j, OUTCOME_CHANGED);
-    } else if (j->err.code != STATUS_OK) {
-        job_retry_counted(j);
-    } else {
+    if (job_looked(j)) {
         job_look_up(j);
     }
 }
@@ -337,11 +330,8 @@ static enum status copy_member(const struct spooled *m, const char *home, struct
     if (s == STATUS_OK && memcmp(hash, out->hash, sizeof hash) != 0) {
         s = error_set(err, STATUS_IO, "what was unpacked has changed");
     }
-    if (s == STATUS_OK && out->in_memory) {
-        (void)fcntl(copy, F_ADD_SEALS, F_SEAL_WRITE | F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_SEAL);
-    }
     if (s == STATUS_OK) {
-        s = snapshot_reopen(copy, &out->fd, err);
+        s = snapshot_seal(copy, out, err);
     }
     if (copy >= 0) {
         (void)close(copy);

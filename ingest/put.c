@@ -417,14 +417,10 @@ static void put_recut(struct job *j)
 static void look_done(void *data)
 {
     struct job *j = data;
-    j->in_lane = false;
-    if (j->cancelled) {
-        job_finish(j, OUTCOME_HELD);
-    } else if (j->err.code == STATUS_NOT_FOUND || j->err.code == STATUS_UNAVAILABLE) {
-        job_finish(j, OUTCOME_CHANGED);
-    } else if (j->err.code != STATUS_OK) {
-        job_retry_counted(j);
-    } else if (!job_rules_changed(j)) {
+    if (!job_looked(j)) {
+        return;
+    }
+    if (!job_rules_changed(j)) {
         put_begin(j);
     } else if (job_look(j, look_done) != STATUS_OK) {
         job_finish(j, OUTCOME_HELD);

@@ -50,6 +50,14 @@ enum status snapshot_reopen(int fd, int *out, struct error *err)
     return *out < 0 ? error_errno(err, errno, "copy of the file") : STATUS_OK;
 }
 
+enum status snapshot_seal(int fd, struct snapshot *out, struct error *err)
+{
+    if (out->in_memory) {
+        (void)fcntl(fd, F_ADD_SEALS, F_SEAL_WRITE | F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_SEAL);
+    }
+    return snapshot_reopen(fd, &out->fd, err);
+}
+
 static enum status copy_and_hash(int from, int to, uint64_t size, struct snapshot *out,
                                  struct error *err)
 {
@@ -138,11 +146,8 @@ enum status snapshot_take(int root, struct str path, const struct file_stamp *st
     if (s == STATUS_OK) {
         s = same_as(from, stamp, err);
     }
-    if (s == STATUS_OK && out->in_memory) {
-        (void)fcntl(copy, F_ADD_SEALS, F_SEAL_WRITE | F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_SEAL);
-    }
     if (s == STATUS_OK) {
-        s = snapshot_reopen(copy, &out->fd, err);
+        s = snapshot_seal(copy, out, err);
     }
     if (copy >= 0) {
         (void)close(copy);

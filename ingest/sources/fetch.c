@@ -66,18 +66,6 @@ static bool take_value(char out[VALUE_MAX], struct str v)
     return plain;
 }
 
-static struct str trim(struct str s)
-{
-    while (s.len > 0 && (unsigned char)s.ptr[0] <= ' ') {
-        s.ptr++;
-        s.len--;
-    }
-    while (s.len > 0 && (unsigned char)s.ptr[s.len - 1] <= ' ') {
-        s.len--;
-    }
-    return s;
-}
-
 static enum status take_line(struct fetcher *f, struct str line, struct error *err)
 {
     const struct {
@@ -91,8 +79,9 @@ static enum status take_line(struct fetcher *f, struct str line, struct error *e
     const char *colon = memchr(line.ptr, ':', line.len);
     size_t len = colon == NULL ? 0 : (size_t)(colon - line.ptr);
     for (size_t i = 0; i < sizeof known / sizeof *known && colon != NULL; i++) {
-        if (str_eq(trim((struct str){line.ptr, len}), known[i].name) &&
-            take_value(known[i].value, trim((struct str){colon + 1, line.len - len - 1}))) {
+        if (str_eq(listing_trim((struct str){line.ptr, len}), known[i].name) &&
+            take_value(known[i].value,
+                       listing_trim((struct str){colon + 1, line.len - len - 1}))) {
             return STATUS_OK;
         }
     }
@@ -123,7 +112,7 @@ static enum status read_credentials(struct fetcher *f, struct error *err)
     for (size_t at = 0; at < text.len && s == STATUS_OK;) {
         const char *end = memchr(text.ptr + at, '\n', text.len - at);
         size_t len = end == NULL ? text.len - at : (size_t)(end - text.ptr) - at;
-        struct str line = trim((struct str){text.ptr + at, len});
+        struct str line = listing_trim((struct str){text.ptr + at, len});
         at += len + 1;
         s = line.len == 0 || line.ptr[0] == '#' ? STATUS_OK : take_line(f, line, err);
     }
@@ -239,7 +228,7 @@ static bool header_value(struct str line, const char *name, char *out, size_t ca
     if (line.len <= n || line.ptr[n] != ':' || strncasecmp(line.ptr, name, n) != 0) {
         return false;
     }
-    struct str v = trim((struct str){line.ptr + n + 1, line.len - n - 1});
+    struct str v = listing_trim((struct str){line.ptr + n + 1, line.len - n - 1});
     if (v.len >= cap || memchr(v.ptr, '\0', v.len) != NULL) {
         return false; /* longer than any honest one: not told */
     }

@@ -10,6 +10,19 @@
 #define LISTING_KEY_MAX 4096 /* bytes of a key; longer ones are passed over */
 #define LISTING_VERSION_CAP 256
 
+/* Another machine's line without the white space and control characters at its ends. */
+static inline struct str listing_trim(struct str s)
+{
+    while (s.len > 0 && (unsigned char)s.ptr[0] <= ' ') {
+        s.ptr++;
+        s.len--;
+    }
+    while (s.len > 0 && (unsigned char)s.ptr[s.len - 1] <= ' ') {
+        s.len--;
+    }
+    return s;
+}
+
 /* Scheme, host, port and path that a source was configured with: nothing else is fetched. */
 struct origin {
     char scheme[8];

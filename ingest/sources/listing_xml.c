@@ -134,18 +134,6 @@ static void on_text(void *ctx, const xmlChar *p, int n)
     }
 }
 
-static struct str trimmed(struct str s)
-{
-    while (s.len > 0 && (unsigned char)s.ptr[0] <= ' ') {
-        s.ptr++;
-        s.len--;
-    }
-    while (s.len > 0 && (unsigned char)s.ptr[s.len - 1] <= ' ') {
-        s.len--;
-    }
-    return s;
-}
-
 static int64_t number(struct str s)
 {
     int64_t v = s.len == 0 || s.len > 18 ? -1 : 0;
@@ -231,7 +219,7 @@ static void end_entry(struct reading *r)
 
 static void take_text(struct reading *r, enum tag tag)
 {
-    struct str text = trimmed(buf_view(&r->text));
+    struct str text = listing_trim(buf_view(&r->text));
     bool lost = r->text_lost || buf_status(&r->text) != STATUS_OK;
     if (tag == TAG_TRUNCATED) {
         r->truncated = str_eq(text, STR("true"));
