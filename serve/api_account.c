@@ -191,15 +191,27 @@ static void enrolment(struct request *q, const struct user *u)
     explicit_bzero(text, sizeof text);
 }
 
-static void begun(struct request *q, const struct error *err)
+/* The change is in the books: takes it into memory. False: it failed, which is answered, or nobody
+ * waits for the answer any more. */
+static bool changed(struct request *q, const struct error *err)
 {
     struct user_change *c = q->op;
     struct error late;
     if (err->code != STATUS_OK) {
         change_failed(q, err);
-    } else if (auth_take_user(q->serve->auth, &c->user, c->what, NULL, &late) != STATUS_OK) {
+        return false;
+    }
+    if (auth_take_user(q->serve->auth, &c->user, c->what, NULL, &late) != STATUS_OK) {
         change_failed(q, &late);
-    } else if (!http_request_gone(q->http)) {
+        return false;
+    }
+    return !http_request_gone(q->http);
+}
+
+static void begun(struct request *q, const struct error *err)
+{
+    const struct user_change *c = q->op;
+    if (changed(q, err)) {
         enrolment(q, &c->user);
     }
 }
@@ -312,13 +324,7 @@ void api_totp_confirm(struct request *q)
 
 static void removed(struct request *q, const struct error *err)
 {
-    struct user_change *c = q->op;
-    struct error late;
-    if (err->code != STATUS_OK) {
-        change_failed(q, err);
-    } else if (auth_take_user(q->serve->auth, &c->user, c->what, NULL, &late) != STATUS_OK) {
-        change_failed(q, &late);
-    } else if (!http_request_gone(q->http)) {
+    if (changed(q, err)) {
         http_respond(q->http, 204, NULL, STR(""));
     }
 }

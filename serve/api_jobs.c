@@ -183,16 +183,11 @@ static enum status drop_job(sqlite3 *db, void *data, struct error *err)
 static void on_dropped(struct request *q, const struct error *err)
 {
     const struct job_op *op = q->op;
-    struct jsonw w;
     if (err->code != STATUS_OK) {
         api_fail(q, err);
         return;
     }
-    api_object_begin(q, &w);
-    jsonw_field_z(&w, "id", op->id);
-    jsonw_field_z(&w, "object", "job");
-    jsonw_field_bool(&w, "deleted", true);
-    api_object_end(q, 200, &w);
+    api_deleted(q, "job", op->id);
 }
 
 static void cancel(struct request *q)

@@ -294,16 +294,11 @@ static enum status drop_row(sqlite3 *db, void *data, struct error *err)
 static void on_dropped(struct request *q, const struct error *err)
 {
     const struct one_file *f = q->op;
-    struct jsonw w;
     if (err->code != STATUS_OK) {
         api_fail(q, err);
         return;
     }
-    api_object_begin(q, &w);
-    jsonw_field_z(&w, "id", f->id);
-    jsonw_field_z(&w, "object", "vector_store.file.deleted");
-    jsonw_field_bool(&w, "deleted", true);
-    api_object_end(q, 200, &w);
+    api_deleted(q, "vector_store.file.deleted", f->id);
 }
 
 static void on_taken_out(struct request *q, const ProtobufCMessage *m, const struct error *err)

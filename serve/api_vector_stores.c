@@ -398,17 +398,12 @@ static void on_store_dropped(struct request *q, const struct error *err)
 {
     const struct stores *s = q->op;
     char id[VECTOR_STORE_ID_CAP];
-    struct jsonw w;
     if (err->code != STATUS_OK) {
         api_fail(q, err);
         return;
     }
     vector_store_id(str_from(s->collection), id);
-    api_object_begin(q, &w);
-    jsonw_field_z(&w, "id", id);
-    jsonw_field_z(&w, "object", "vector_store.deleted");
-    jsonw_field_bool(&w, "deleted", true);
-    api_object_end(q, 200, &w);
+    api_deleted(q, "vector_store.deleted", id);
 }
 
 static void remove_next(struct request *q);

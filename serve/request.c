@@ -186,6 +186,16 @@ void api_object_end(struct request *q, int status, struct jsonw *w)
     api_json(q, status, &q->out);
 }
 
+void api_deleted(struct request *q, const char *object, const char *id)
+{
+    struct jsonw w;
+    api_object_begin(q, &w);
+    jsonw_field_z(&w, "id", id);
+    jsonw_field_z(&w, "object", object);
+    jsonw_field_bool(&w, "deleted", true);
+    api_object_end(q, 200, &w);
+}
+
 bool api_runs_appliance(const struct request *q)
 {
     return q->who->admin && strcmp(q->who->tenant, API_OPERATORS) == 0;

@@ -103,6 +103,8 @@ void api_unary(struct request *q, enum peer target, const struct rpc_method *met
 void api_json(struct request *q, int status, struct buf *body); /* takes body */
 void api_object_begin(struct request *q, struct jsonw *w);      /* api_object's */
 void api_object_end(struct request *q, int status, struct jsonw *w);
+/* {"id", "object", "deleted": true}, as OpenAI answers a DELETE. */
+void api_deleted(struct request *q, const char *object, const char *id);
 /* A refusal at the door is counted for the audit (audit/refused.h); api_error does so by itself. */
 void api_note_refusal(struct request *q, int status, const char *code);
 void api_error(struct request *q, int status, const char *param, const char *code,
