@@ -35,7 +35,10 @@ char *buf_reserve(struct buf *b, size_t len)
     }
     size_t need = b->len + len + 1;
     if (need > b->cap) {
-        size_t cap = b->cap < 64 ? 64 : b->cap;
+        size_t cap = b->cap;
+        if (cap == 0) { /* what is given whole is often all that there will be */
+            cap = need < 64 ? 64 : need;
+        }
         while (cap < need) {
             cap += cap / 2 + 64;
         }

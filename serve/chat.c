@@ -143,6 +143,9 @@ static void on_opened(struct request *q, const struct error *err)
         size_t n = c->n_calls;
         c->http->on_fail = on_fail;
         c->dialect->begin(c);
+        if (q->turn == NULL) { /* else others may ask what address it writes to */
+            http_head_forget(c->http);
+        }
         if (c->text.len > 0 && buf_status(&c->text) == STATUS_OK) {
             c->dialect->text(c, c->text.ptr);
         }

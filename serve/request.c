@@ -304,7 +304,9 @@ static void read_body(struct request *q, struct str text)
 {
     struct json_wait *w = q->op;
     struct error err;
-    if (jsonr_read(text, &q->body, &err) != STATUS_OK) {
+    enum status s = jsonr_read(text, &q->body, &err);
+    http_body_forget(q->http); /* the document has copies */
+    if (s != STATUS_OK) {
         api_error(q, 400, NULL, "invalid_json", err.text);
     } else if (jsonr_kind(q->body) != JSON_KIND_OBJECT) {
         api_error(q, 400, NULL, "invalid_json", "the body must be a JSON object");

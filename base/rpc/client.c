@@ -77,7 +77,7 @@ static void on_kick(uv_idle_t *h)
     }
     while (!list_empty(&late)) {
         struct rpc_request *r = list_entry(late.next, struct rpc_request, link);
-        client_request_finish(r, r->outcome.code, r->outcome.text);
+        client_request_finish(r, r->outcome, r->outcome_text);
     }
     while (!list_empty(&resumed)) {
         struct rpc_request *r = list_entry(resumed.next, struct rpc_request, turn);
@@ -291,7 +291,7 @@ void rpc_client_shut(struct rpc_client *c)
     }
     while (!list_empty(&late)) {
         struct rpc_request *r = list_entry(late.next, struct rpc_request, link);
-        client_request_finish(r, r->outcome.code, r->outcome.text);
+        client_request_finish(r, r->outcome, r->outcome_text);
     }
     fail_requests(c, STATUS_CANCELLED, "this process is closing", true);
 }

@@ -63,7 +63,8 @@ struct rpc_request {
     bool end_sent; /* or, while waiting, to be sent */
     bool replied;  /* unary: the reply was handed over */
     bool over;     /* the callee has ended; outcome says how */
-    struct error outcome;
+    enum status outcome;
+    char *outcome_text; /* NULL: in the status's own words */
     struct deadline deadline;
     struct flow_in in;
     struct flow_out out;

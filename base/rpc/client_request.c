@@ -61,6 +61,7 @@ static void free_when_idle(struct rpc_request *r)
 {
     if (r->phase == REQUEST_GONE && r->in_callback == 0) {
         effort_use_drop(&r->use);
+        free(r->outcome_text);
         free(r);
     }
 }
@@ -92,10 +93,18 @@ void client_request_finish(struct rpc_request *r, enum status s, const char *tex
     (void)after_callback(r);
 }
 
+/* Thousands of calls may be open that have none yet. */
+static void set_outcome(struct rpc_request *r, enum status s, const char *text)
+{
+    free(r->outcome_text);
+    r->outcome = s;
+    r->outcome_text = text == NULL ? NULL : strdup(text); /* without memory: the status's words */
+}
+
 /* on_finish in the next turn of the loop. */
 static void finish_late(struct rpc_request *r, enum status s, const char *text)
 {
-    error_set(&r->outcome, s, "%s", text == NULL ? status_text(s) : text);
+    set_outcome(r, s, text);
     if (r->phase == REQUEST_SENT) {
         idmap_remove(&r->client->ids, r->id);
     }
@@ -477,10 +486,10 @@ static void finish_if_over(struct rpc_request *r)
     if (!r->over || r->in.paused || !list_empty(&r->in.held)) {
         return;
     }
-    if (r->outcome.code == STATUS_OK && !reply_streams(r) && !r->replied) {
+    if (r->outcome == STATUS_OK && !reply_streams(r) && !r->replied) {
         client_request_finish(r, STATUS_PROTOCOL, "the call ended well but without its reply");
     } else {
-        client_request_finish(r, r->outcome.code, r->outcome.text);
+        client_request_finish(r, r->outcome, r->outcome_text);
     }
 }
 
@@ -513,7 +522,7 @@ static enum status take_reply(struct rpc_request *r, const struct frame *f, bool
     }
     if (last) {
         r->over = true;
-        r->outcome.code = STATUS_OK;
+        r->outcome = STATUS_OK;
     }
     if (r->in.paused || !list_empty(&r->in.held)) {
         if (!flow_in_hold(&r->in, f->body, f->body_len)) {
@@ -542,7 +551,7 @@ static void take_end(struct rpc_request *r, const Rpc__FrameHeader *h)
 {
     r->over = true;
     enum status s = status_from_wire(h->has_status ? (int)h->status : STATUS_INTERNAL);
-    error_set(&r->outcome, s, "%s", h->text == NULL ? status_text(s) : h->text);
+    set_outcome(r, s, h->text);
     finish_if_over(r);
 }
 

@@ -11,7 +11,6 @@ struct http_conn {
     struct list kicked; /* in server->kicked while conn_kick waits */
     struct http_server *server;
     uv_tcp_t tcp;
-    uv_shutdown_t shutdown;
     char peer[64];
     struct http_parser *parser;
     struct buf in; /* plain bytes not yet used */

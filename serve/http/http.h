@@ -151,6 +151,12 @@ void http_body_collect(struct http_request *r, size_t max,
 void http_body_stream(struct http_request *r, size_t max);
 void http_body_resume(struct http_request *r);
 
+/* For handlers of long answers that have read what they need: the memory goes, whose size the client
+ * chose. The body as it was collected: */
+void http_body_forget(struct http_request *r);
+/* and the head: address and headers are empty from now on. */
+void http_head_forget(struct http_request *r);
+
 /* ---- the response: all are no-ops once nothing can be answered ---- */
 
 /* Adds a header line; CR, LF and NUL in it are dropped. */

@@ -13,7 +13,6 @@
 
 struct http_parser {
     llhttp_t ll;
-    llhttp_settings_t settings;
     struct guard guard;
     struct buf bytes; /* of the head */
     struct http_head head;
@@ -117,6 +116,16 @@ static int on_complete(llhttp_t *ll)
     return HPE_PAUSED;
 }
 
+static const llhttp_settings_t settings = {
+    .on_url = on_url,
+    .on_header_field = on_field,
+    .on_header_value = on_value,
+    .on_header_value_complete = on_value_complete,
+    .on_headers_complete = on_headers_complete,
+    .on_body = on_body,
+    .on_message_complete = on_complete,
+};
+
 enum status http_parser_new(size_t max_head_bytes, struct http_parser **out)
 {
     struct http_parser *p = calloc(1, sizeof *p);
@@ -126,15 +135,7 @@ enum status http_parser_new(size_t max_head_bytes, struct http_parser **out)
     buf_init(&p->bytes, max_head_bytes);
     struct guard_limits limits = {max_head_bytes, HTTP_HEADERS_MAX, TARGET_BYTES_MAX};
     guard_init(&p->guard, &limits);
-    llhttp_settings_init(&p->settings);
-    p->settings.on_url = on_url;
-    p->settings.on_header_field = on_field;
-    p->settings.on_header_value = on_value;
-    p->settings.on_header_value_complete = on_value_complete;
-    p->settings.on_headers_complete = on_headers_complete;
-    p->settings.on_body = on_body;
-    p->settings.on_message_complete = on_complete;
-    llhttp_init(&p->ll, HTTP_REQUEST, &p->settings);
+    llhttp_init(&p->ll, HTTP_REQUEST, &settings);
     *out = p;
     return STATUS_OK;
 }
@@ -151,6 +152,16 @@ void http_parser_free(struct http_parser *p)
 const struct http_head *http_parser_head(const struct http_parser *p)
 {
     return &p->head;
+}
+
+void http_parser_forget(struct http_parser *p)
+{
+    buf_deinit(&p->bytes);
+    free(p->lines);
+    p->lines = p->head.headers = NULL;
+    p->head.n_headers = 0;
+    p->head.path = p->head.query = p->head.host = (struct str){"", 0};
+    p->target = p->name = p->value = (struct str){"", 0};
 }
 
 bool http_parser_in_head(const struct http_parser *p)

@@ -61,6 +61,9 @@ void http_parser_free(struct http_parser *p);
 enum http_event http_parser_next(struct http_parser *p, const char *bytes, size_t len, size_t *used,
                                  struct str *piece);
 const struct http_head *http_parser_head(const struct http_parser *p);
+/* Of the head that is there nothing is asked any more but the verb and how the message is framed: its
+ * bytes go, and its views are empty. */
+void http_parser_forget(struct http_parser *p);
 /* Bytes of a head have been seen, and not its end. */
 bool http_parser_in_head(const struct http_parser *p);
 int http_parser_bad(const struct http_parser *p, const char **reason);

@@ -218,6 +218,18 @@ void http_body_collect(struct http_request *r, size_t max,
     want_body(r, r->body.max);
 }
 
+void http_body_forget(struct http_request *r)
+{
+    buf_deinit(&r->body);
+}
+
+void http_head_forget(struct http_request *r)
+{
+    if (r->conn != NULL) {
+        http_parser_forget(r->conn->parser);
+    }
+}
+
 void http_body_stream(struct http_request *r, size_t max)
 {
     want_body(r, max);

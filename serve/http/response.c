@@ -402,6 +402,7 @@ void http_stream_begin(struct http_request *r, int status, const char *type, int
     struct buf b;
     buf_init(&b, 32768);
     begin(r, &b, status, type, length);
+    buf_deinit(&r->headers); /* they are said; the stream may be long */
     r->answer = ANSWER_STREAM;
     r->left = length < 0 ? -1 : length;
     send_buf(r->conn, &b);

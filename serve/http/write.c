@@ -121,6 +121,7 @@ void conn_write_copy(struct http_conn *c, const char *bytes, size_t len)
 static void on_shutdown(uv_shutdown_t *req, int status)
 {
     struct http_conn *c = req->data;
+    free(req);
     if (status != 0 && !c->closing) {
         conn_close(c);
     }
@@ -133,8 +134,12 @@ void conn_maybe_linger(struct http_conn *c)
     }
     conn_tls_end(c);
     c->linger_ms = clock_monotonic_ms();
-    c->shutdown.data = c;
-    if (uv_shutdown(&c->shutdown, (uv_stream_t *)&c->tcp, on_shutdown) != 0) {
+    uv_shutdown_t *shutdown = malloc(sizeof *shutdown);
+    if (shutdown != NULL) {
+        shutdown->data = c;
+    }
+    if (shutdown == NULL || uv_shutdown(shutdown, (uv_stream_t *)&c->tcp, on_shutdown) != 0) {
+        free(shutdown);
         conn_close(c);
         return;
     }

@@ -136,8 +136,44 @@ static void headers(void **state)
     http_parser_free(p);
 }
 
+/* The head's memory may go as soon as its handler has read it; the body and what follows it on the
+ * connection are read as if nothing had happened. */
+static void forgotten(void **state)
+{
+    (void)state;
+    static const char text[] =
+        "POST /a?b HTTP/1.1\r\nHost: a\r\nContent-Length: 4\r\n\r\nwordGET /next "
+        "HTTP/1.1\r\nHost: b\r\nX: y\r\n\r\n";
+    struct http_parser *p;
+    size_t used;
+    size_t at = 0;
+    struct str piece;
+    const size_t len = sizeof text - 1;
+    assert_int_equal(http_parser_new(4096, &p), STATUS_OK);
+    assert_int_equal(http_parser_next(p, text, len, &used, &piece), HTTP_EVENT_HEAD);
+    const struct http_head *h = http_parser_head(p);
+    http_parser_forget(p);
+    http_parser_forget(p);
+    assert_int_equal(h->verb, VERB_POST);
+    assert_true(h->http11 && h->keep_alive && h->has_length && h->length == 4);
+    assert_true(h->path.len == 0 && h->query.len == 0 && h->host.len == 0 && h->n_headers == 0);
+    assert_null(http_head_get(h, "host").ptr);
+    at += used;
+    assert_int_equal(http_parser_next(p, text + at, len - at, &used, &piece), HTTP_EVENT_BODY);
+    assert_true(str_eq(piece, STR("word")));
+    at += used;
+    assert_int_equal(http_parser_next(p, text + at, len - at, &used, &piece), HTTP_EVENT_END);
+    assert_false(http_parser_in_head(p));
+    at += used;
+    assert_int_equal(http_parser_next(p, text + at, len - at, &used, &piece), HTTP_EVENT_HEAD);
+    assert_true(str_eq(h->path, STR("/next")));
+    assert_true(str_eq(http_head_get(h, "x"), STR("y")));
+    http_parser_free(p);
+}
+
 int main(void)
 {
-    const struct CMUnitTest tests[] = {cmocka_unit_test(conversations), cmocka_unit_test(headers)};
+    const struct CMUnitTest tests[] = {cmocka_unit_test(conversations), cmocka_unit_test(headers),
+                                       cmocka_unit_test(forgotten)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
