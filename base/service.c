@@ -28,6 +28,7 @@
 #define CLOSE_SHUT_MS                                                                              \
     1500 /* then requests to other services end, so that whoever waits for one can finish */
 #define BOOT_WAIT_MS 5000
+#define BEAT_MS 1000
 #define METRICS_TEXT_MAX ((size_t)512 * 1024)
 #define SETTINGS_MEMORY_MAX ((size_t)1024 * 1024)
 
@@ -43,6 +44,8 @@ struct service_private {
     struct metrics *metrics;
     uv_signal_t signals[2];
     uv_timer_t closer;
+    uv_timer_t beat;
+    int beat_fd; /* -1: nobody listens */
     unsigned open_clients;
     bool closing, server_closed, service_closed, clients_closing, shut_done;
     int exit_code;
@@ -55,21 +58,22 @@ struct service_private {
 
 struct arguments {
     const char *home, *log_level, *user;
-    int boot_fd;
+    int boot_fd, beat_fd;
 };
 
 static void usage(const char *program)
 {
     fprintf(stderr,
-            "usage: %s --home DIR [--boot-fd N] [--log-level debug|info|warn|error] [--user NAME]\n"
+            "usage: %s --home DIR [--boot-fd N] [--beat-fd N] [--log-level debug|info|warn|error]\n"
+            "       [--user NAME]\n"
             "A part of Carrel, started by `carrel up`, which hands over the process's identity on\n"
-            "descriptor N (3).\n",
+            "descriptor N (3) and hears its heartbeat on the other.\n",
             program);
 }
 
 static bool parse_arguments(int argc, char **argv, struct arguments *a)
 {
-    *a = (struct arguments){.boot_fd = 3};
+    *a = (struct arguments){.boot_fd = 3, .beat_fd = -1};
     for (int i = 1; i < argc; i += 2) {
         const char *value = i + 1 < argc ? argv[i + 1] : NULL;
         if (value == NULL) {
@@ -81,13 +85,13 @@ static bool parse_arguments(int argc, char **argv, struct arguments *a)
             a->log_level = value;
         } else if (strcmp(argv[i], "--user") == 0) {
             a->user = value;
-        } else if (strcmp(argv[i], "--boot-fd") == 0) {
+        } else if (strcmp(argv[i], "--boot-fd") == 0 || strcmp(argv[i], "--beat-fd") == 0) {
             char *end;
             long n = strtol(value, &end, 10);
             if (*value == '\0' || *end != '\0' || n < 0 || n > 1023) {
                 return false;
             }
-            a->boot_fd = (int)n;
+            *(argv[i][3] == 'o' ? &a->boot_fd : &a->beat_fd) = (int)n;
         } else {
             return false;
         }
@@ -426,6 +430,36 @@ static void on_signal(uv_signal_t *handle, int signum)
     begin_close(svc);
 }
 
+/* ---- the heartbeat */
+
+/* From the loop, so that whatever keeps the loop from turning is heard as silence. A pipe that
+ * nobody empties is full one day: nothing is lost by that. */
+static void on_beat(uv_timer_t *timer)
+{
+    const struct service *svc = timer->data;
+    ssize_t unused = write(svc->p->beat_fd, "", 1);
+    (void)unused;
+}
+
+static enum status start_beating(struct service *svc, int fd, struct error *err)
+{
+    struct service_private *p = svc->p;
+    (void)uv_timer_init(svc->loop, &p->beat);
+    p->beat.data = svc;
+    p->beat_fd = fd;
+    if (fd < 0) {
+        return STATUS_OK;
+    }
+    int flags = fcntl(fd, F_GETFL);
+    if (flags < 0 || fcntl(fd, F_SETFL, flags | O_NONBLOCK) != 0 ||
+        fcntl(fd, F_SETFD, FD_CLOEXEC) != 0) {
+        return error_errno(err, errno, "--beat-fd %d", fd);
+    }
+    (void)uv_timer_start(&p->beat, on_beat, 0, BEAT_MS);
+    uv_unref((uv_handle_t *)&p->beat);
+    return STATUS_OK;
+}
+
 /* ---- the start */
 
 static enum status configure(struct service *svc, const struct arguments *a, struct error *err)
@@ -490,7 +524,7 @@ static enum status start_listening(struct service *svc, struct error *err)
     return s;
 }
 
-static enum status start(struct service *svc, struct error *err)
+static enum status start(struct service *svc, int beat_fd, struct error *err)
 {
     static const int signums[2] = {SIGTERM, SIGINT};
     struct service_private *p = svc->p;
@@ -504,7 +538,10 @@ static enum status start(struct service *svc, struct error *err)
     }
     (void)uv_timer_init(svc->loop, &p->closer);
     p->closer.data = svc;
-    enum status s = start_server(svc, err);
+    enum status s = start_beating(svc, beat_fd, err);
+    if (s == STATUS_OK) {
+        s = start_server(svc, err);
+    }
     if (s == STATUS_OK) {
         s = p->def->open(svc, err);
     }
@@ -522,6 +559,7 @@ static void run(struct service *svc)
         uv_close((uv_handle_t *)&p->signals[i], NULL);
     }
     uv_close((uv_handle_t *)&p->closer, NULL);
+    uv_close((uv_handle_t *)&p->beat, NULL);
     (void)uv_run(svc->loop, UV_RUN_DEFAULT);
     (void)uv_loop_close(svc->loop);
 }
@@ -583,7 +621,7 @@ int service_main(int argc, char **argv, const struct service_definition *def)
         goto out;
     }
     svc.loop = &p->loop;
-    if (start(&svc, &err) != STATUS_OK) {
+    if (start(&svc, a.beat_fd, &err) != STATUS_OK) {
         /* Half open: what was begun is the kernel's to clear away. */
         (void)failed(&err);
         _exit(1);

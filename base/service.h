@@ -3,7 +3,8 @@
  *
  *   int main(int argc, char **argv) { return service_main(argc, argv, &definition); }
  *
- * Arguments: --home DIR [--boot-fd N] [--log-level L] [--user NAME]; the identity is read from the descriptor
+ * Arguments: --home DIR [--boot-fd N] [--beat-fd N] [--log-level L] [--user NAME]; a byte a second is written to the
+ * second descriptor from the loop, so that the supervisor hears when it stands still; the identity is read from the first
  * (default 3); started as root with --user, the process becomes that user before it opens anything else.
  * SIGTERM and SIGINT close; a second signal exits at once, and so does a close that takes longer than 5 s.
  * The process dies with its parent (PR_SET_PDEATHSIG). Every service answers "rpc.Health" for supervisor, CLI and serve. */

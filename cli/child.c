@@ -14,11 +14,12 @@
 #include "base/clock.h"
 #include "base/list.h"
 #include "base/service.h"
-#include "cli/supervisor.h"
+#include "cli/heartbeat.h"
 
 #define PROBE_MS 10
 #define BOOT_FD 3
 #define ALIVE_FD 4
+#define BEAT_FD 5
 #define ENV_MAX 512
 
 extern char **environ;
@@ -52,7 +53,8 @@ enum status child_init(struct child *c, struct supervisor *s, enum peer peer, st
 {
     char address[1200];
 
-    *c = (struct child){.sup = s, .peer = peer, .backoff_ms = BACKOFF_FIRST_MS};
+    *c =
+        (struct child){.sup = s, .peer = peer, .backoff_ms = BACKOFF_FIRST_MS, .beats = {.fd = -1}};
     int rc = uv_timer_init(s->loop, &c->timer);
     if (rc != 0) {
         return error_set(err, STATUS_INTERNAL, "%s: timer: %s", peer_name(peer), uv_strerror(rc));
@@ -66,10 +68,10 @@ enum status child_init(struct child *c, struct supervisor *s, enum peer peer, st
 
 struct launch {
     char program[4096];
-    char *argv[10];
+    char *argv[12];
     char *envp[ENV_MAX];
     char port[32];
-    int out_fd, boot_fd, null_fd, alive_fd;
+    int out_fd, boot_fd, null_fd, alive_fd, beat_fd;
     pid_t parent;
 };
 
@@ -89,8 +91,9 @@ __attribute__((noreturn)) static void become_service(const struct launch *l)
     (void)dup2(l->null_fd, 0);
     (void)dup2(l->out_fd, 1);
     (void)dup2(l->out_fd, 2);
-    if (dup2(l->boot_fd, BOOT_FD) == BOOT_FD && dup2(l->alive_fd, ALIVE_FD) == ALIVE_FD) {
-        (void)close_range(ALIVE_FD + 1, ~0U, 0);
+    if (dup2(l->boot_fd, BOOT_FD) == BOOT_FD && dup2(l->alive_fd, ALIVE_FD) == ALIVE_FD &&
+        dup2(l->beat_fd, BEAT_FD) == BEAT_FD) {
+        (void)close_range(BEAT_FD + 1, ~0U, 0);
         (void)execve(l->program, l->argv, l->envp);
     }
     static const char sorry[] = "cannot be started: the program is missing or not executable\n";
@@ -105,6 +108,8 @@ static void fill_arguments(struct launch *l, const struct child *c)
                           cfg->home,
                           "--boot-fd",
                           "3",
+                          "--beat-fd",
+                          "5",
                           "--log-level",
                           cfg->settings->log_level,
                           cfg->user == NULL ? NULL : "--user",
@@ -182,8 +187,13 @@ static void socket_path(const struct child *c, char *out, size_t cap)
 void child_start(struct child *c)
 {
     struct supervisor *s = c->sup;
-    struct launch l = {
-        .out_fd = -1, .boot_fd = -1, .null_fd = -1, .alive_fd = -1, .parent = getpid()};
+    struct launch l = {.out_fd = -1,
+                       .boot_fd = -1,
+                       .null_fd = -1,
+                       .alive_fd = -1,
+                       .beat_fd = -1,
+                       .parent = getpid()};
+    struct error err = {0};
     int out[2] = {-1, -1};
     char path[4200];
 
@@ -204,7 +214,11 @@ void child_start(struct child *c)
     l.alive_fd = fcntl(s->config->alive_fd, F_DUPFD_CLOEXEC, 10);
     c->last_line[0] = '\0';
     pid_t pid = -1;
-    if (out[0] >= 0 && l.out_fd >= 0 && l.boot_fd >= 0 && l.null_fd >= 0 && l.alive_fd >= 0) {
+    if (heartbeat_pipe(c, &l.beat_fd, &err) == STATUS_OK) {
+        l.beat_fd = high(l.beat_fd);
+    }
+    if (out[0] >= 0 && l.out_fd >= 0 && l.boot_fd >= 0 && l.null_fd >= 0 && l.alive_fd >= 0 &&
+        l.beat_fd >= 0) {
         pid = fork();
         if (pid == 0) {
             become_service(&l);
@@ -215,6 +229,7 @@ void child_start(struct child *c)
     close_fd(l.boot_fd);
     close_fd(l.null_fd);
     close_fd(l.alive_fd);
+    close_fd(l.beat_fd);
     c->started_ms = clock_monotonic_ms();
     if (pid < 0) {
         close_fd(out[0]);
@@ -321,7 +336,7 @@ static void on_restart(uv_timer_t *t)
 
 void child_exited(struct child *c, int wstatus)
 {
-    char what[96];
+    char what[224];
 
     /* its helpers share its group; whatever it left behind ends with it */
     (void)kill(-c->pid, SIGKILL);
@@ -333,12 +348,15 @@ void child_exited(struct child *c, int wstatus)
         supervisor_child_changed(c->sup);
         return;
     }
-    if (WIFSIGNALED(wstatus)) {
+    if (c->beats.hung[0] != '\0') {
+        (void)snprintf(what, sizeof(what), "%s and was killed", c->beats.hung);
+    } else if (WIFSIGNALED(wstatus)) {
         (void)snprintf(what, sizeof(what), "was ended by signal %d (%s)", WTERMSIG(wstatus),
                        strsignal(WTERMSIG(wstatus)));
     } else {
         (void)snprintf(what, sizeof(what), "ended by itself with code %d", WEXITSTATUS(wstatus));
     }
+    heartbeat_end(c);
     plan_restart(c, what);
 }
 
@@ -384,6 +402,7 @@ void child_kill(struct child *c)
 void child_close(struct child *c)
 {
     forget_health(c);
+    heartbeat_end(c);
     uv_close((uv_handle_t *)&c->timer, NULL);
     if (c->client != NULL) {
         rpc_client_close(c->client, NULL, NULL);

@@ -1,4 +1,5 @@
 /* carrel doctor: what is wrong and how to mend it, in plain words. */
+#include <inttypes.h>
 #include <jansson.h>
 #include <stdio.h>
 #include <string.h>
@@ -23,7 +24,22 @@ static void take_status(const ProtobufCMessage *m, void *data)
     for (size_t i = 0; r != NULL && i < r->n_services; i++) {
         const Sv__ServiceStatus *s = r->services[i];
         bool ready = strcmp(s->state, "ready") == 0;
-        struct finding *f = doctor_add(d, "services", ready ? FINDING_OK : FINDING_WRONG);
+        struct finding *f =
+            doctor_add(d, "services", ready && !s->has_silent_s ? FINDING_OK : FINDING_WRONG);
+        if (ready && s->has_silent_s) {
+            (void)snprintf(f->text, sizeof(f->text),
+                           "%s hangs: no heartbeat for %" PRIu32 " s, though its process is there",
+                           s->name, s->silent_s);
+            (void)snprintf(f->mend, sizeof(f->mend),
+                           "after supervisor.patience it is killed and started again by itself");
+            continue;
+        }
+        if (s->hung > 0) {
+            struct finding *n = doctor_add(d, "services", FINDING_NOTE);
+            (void)snprintf(n->text, sizeof(n->text),
+                           "%s hung and was started again (%" PRIu32 " times): %.200s", s->name,
+                           s->hung, s->last_error == NULL ? "" : s->last_error);
+        }
         (void)snprintf(f->text, sizeof(f->text), "%s is %s%s%.200s", s->name, s->state,
                        s->last_error == NULL || ready ? "" : ": ",
                        s->last_error == NULL || ready ? "" : s->last_error);

@@ -34,6 +34,10 @@ static json_t *service_json(const Sv__ServiceStatus *s)
         (void)json_object_set_new(o, "up_since_ms", json_integer(s->up_since_wall_ms));
         (void)json_object_set_new(o, "memory_bytes", json_integer((json_int_t)s->memory_bytes));
     }
+    (void)json_object_set_new(o, "hung", json_integer(s->hung));
+    if (s->has_silent_s) {
+        (void)json_object_set_new(o, "silent_s", json_integer(s->silent_s));
+    }
     if (s->has_queue) {
         (void)json_object_set_new(o, "queue", json_integer(s->queue));
     }
@@ -86,6 +90,12 @@ static void print_service(const Sv__ServiceStatus *s, bool colour, int64_t now)
                  s->restarts);
     term_put_clean(stdout, or_empty(s->detail));
     (void)printf("\n");
+    if (s->has_silent_s) {
+        (void)printf("             no heartbeat for %" PRIu32 " s\n", s->silent_s);
+    }
+    if (s->hung > 0) {
+        (void)printf("             %" PRIu32 " of its restarts because it hung\n", s->hung);
+    }
     if (s->last_error != NULL && s->last_error[0] != '\0') {
         char ago[16];
         term_duration(now - s->last_error_wall_ms, ago);
@@ -107,7 +117,8 @@ static void take(const ProtobufCMessage *m, void *data)
         return;
     }
     for (size_t i = 0; i < r->n_services; i++) {
-        v->failed = v->failed || strcmp(r->services[i]->state, "ready") != 0;
+        v->failed = v->failed || strcmp(r->services[i]->state, "ready") != 0 ||
+                    r->services[i]->has_silent_s;
         memory += r->services[i]->memory_bytes;
     }
     if (v->options->json) {
@@ -146,7 +157,8 @@ const struct command cmd_status = {
     .name = "status",
     .args = "",
     .summary = "Show each service: state, age, memory, queue, last error.",
-    .help = "Exit code 0: every service is ready; 1: one is not; 3: the appliance is not running.",
+    .help = "Exit code 0: every service is ready; 1: one is not, or hangs; 3: the appliance is not "
+            "running.",
     .options = OPT_HOME | OPT_JSON,
     .run = run,
 };

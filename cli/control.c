@@ -11,6 +11,8 @@
 #include "cli/supervisor.h"
 #include "cli/supervisor_rpc.h"
 
+#define SILENCE_TOLD_MS 3000 /* less is a loop that has much to do */
+
 struct status_op {
     struct rpc_call *call;
     struct supervisor *sup;
@@ -81,7 +83,9 @@ static void on_finish(struct rpc_request *r, const struct error *err, void *data
     (void)r;
     p->request = NULL;
     if (err->code != STATUS_OK && p->child->state == CHILD_READY) {
-        p->status.detail = (char *)(uintptr_t)copy(op, "does not answer");
+        p->status.detail = (char *)(uintptr_t)copy(op, p->status.has_silent_s
+                                                           ? "hears nothing: its loop stands still"
+                                                           : "does not answer");
     }
     op->waiting--;
     answer(op);
@@ -95,6 +99,12 @@ static void fill(struct status_part *p)
     p->status.name = (char *)(uintptr_t)peer_name(c->peer);
     p->status.state = (char *)(uintptr_t)child_state_name(c->state);
     p->status.restarts = c->restarts;
+    p->status.has_hung = true;
+    p->status.hung = c->hung;
+    if (c->beats.silent_ms >= SILENCE_TOLD_MS) {
+        p->status.has_silent_s = true;
+        p->status.silent_s = (uint32_t)(c->beats.silent_ms / 1000);
+    }
     if (c->pid > 0) {
         p->status.has_pid = p->status.has_up_since_wall_ms = p->status.has_memory_bytes = true;
         p->status.pid = (uint32_t)c->pid;

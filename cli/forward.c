@@ -13,7 +13,8 @@ struct forward {
     uv_pipe_t pipe;
     struct lines lines;
     bool paused;
-    bool hidden; /* --quiet: the present line is not shown */
+    bool was_paused; /* since it was last asked */
+    bool hidden;     /* --quiet: the present line is not shown */
     char chunk[65536];
 };
 
@@ -129,7 +130,7 @@ static void on_read(uv_stream_t *stream, ssize_t n, const uv_buf_t *b)
     lines_feed(&f->lines, b->base, (size_t)n, on_line, f);
     if (sink_write(&f->sup->sink, STR(""))) {
         (void)uv_read_stop(stream);
-        f->paused = true;
+        f->paused = f->was_paused = true;
     }
 }
 
@@ -158,6 +159,19 @@ void forward_start(struct child *c, int fd)
     if (uv_read_start((uv_stream_t *)&f->pipe, on_alloc, on_read) != 0) {
         finish(f);
     }
+}
+
+bool forward_was_paused(const struct child *c)
+{
+    bool was = false;
+
+    for (struct forward *f = c->sup->forwards; f != NULL; f = f->next) {
+        if (f->child == c) {
+            was = was || f->paused || f->was_paused;
+            f->was_paused = false;
+        }
+    }
+    return was;
 }
 
 void forward_resume_all(struct supervisor *s)

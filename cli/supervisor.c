@@ -21,6 +21,7 @@
 #include "base/list.h"
 #include "base/settings/places.h"
 #include "base/tls/tls.h"
+#include "cli/heartbeat.h"
 #include "cli/term.h"
 
 #define LAST_LINES_MS 500
@@ -215,6 +216,7 @@ static void close_handles(struct supervisor *s)
     close_signal(&s->sighup);
     uv_close((uv_handle_t *)&s->drained, NULL);
     uv_close((uv_handle_t *)&s->finish_timer, NULL);
+    uv_close((uv_handle_t *)&s->beats_timer, NULL);
     if (s->control != NULL) {
         rpc_server_close(s->control, NULL, NULL);
         s->control = NULL;
@@ -371,6 +373,7 @@ static enum status open_handles(struct supervisor *s, struct error *err)
     rc = rc != 0 ? rc : open_signal(s, &s->sighup, on_stop_signal, SIGHUP);
     rc = rc != 0 ? rc : uv_async_init(s->loop, &s->drained, on_drained);
     rc = rc != 0 ? rc : uv_timer_init(s->loop, &s->finish_timer);
+    rc = rc != 0 ? rc : heartbeat_watch(s);
     return rc == 0 ? STATUS_OK : error_set(err, STATUS_INTERNAL, "starting: %s", uv_strerror(rc));
 }
 

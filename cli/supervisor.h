@@ -31,6 +31,15 @@ enum child_state {
     CHILD_FAILED,   /* died too often; given up */
 };
 
+/* heartbeat.c */
+struct heartbeat {
+    int fd;            /* reading end; -1: none */
+    bool begun;        /* the first has come: its loop turns */
+    int64_t silent_ms; /* since the last, as we saw it pass */
+    uint64_t ticks;    /* processor time its loop had taken when the silence began */
+    char hung[160];    /* why it was killed; "": it was not */
+};
+
 struct child {
     struct supervisor *sup;
     enum peer peer;
@@ -45,6 +54,8 @@ struct child {
     uint32_t n_crashes;
     uint32_t backoff_ms;
     uint32_t restarts;
+    uint32_t hung; /* so often it was killed for its silence */
+    struct heartbeat beats;
     char last_line[200]; /* the last thing it said */
     char last_error[256];
     int64_t last_error_wall_ms;
@@ -75,6 +86,8 @@ struct supervisor {
     uv_signal_t sigchld, sigint, sigterm, sighup;
     bool signals_open;
     uv_timer_t finish_timer;
+    uv_timer_t beats_timer;
+    int64_t beats_looked_ms;
     struct rpc_server *control;
     struct tls_context *tls; /* NULL with Unix sockets */
     char url[256];
@@ -110,6 +123,8 @@ const char *child_state_name(enum child_state s);
 
 /* forward.c: reads one start's output until its end. Takes fd. */
 void forward_start(struct child *c, int fd);
+/* The terminal has not taken its lines at some time since this was last asked. */
+bool forward_was_paused(const struct child *c);
 void forward_resume_all(struct supervisor *s);
 void forward_close_all(struct supervisor *s);
 

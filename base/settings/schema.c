@@ -167,6 +167,12 @@ const struct setting settings_schema[] = {
         "What single requests used is kept for so many days; the sums of each day are kept for "
         "good."),
 
+    ROW("supervisor.patience", DURATION, supervisor.patience_ms, 0, 24 * HOUR, "30s",
+        "A service whose loop does not turn for so long (stopped, in an endless loop, in a "
+        "deadlock) "
+        "is killed and started again; 0: never. Time in which the machine sleeps, or the service "
+        "waits for its disk, does not count."),
+
     ONE_OF(
         "rpc.transport", ENUM, rpc.transport, "unix|tls", "unix",
         "How the services reach each other: Unix sockets in the data directory, or TCP with mutual "
@@ -561,6 +567,7 @@ const struct setting_section settings_sections[] = {
     {"limits.tenant", "Each tenant."},
     {"prices", "What things cost, for reports and budgets."},
     {"usage", "What is kept of who used what."},
+    {"supervisor", "Keeping the services running."},
     {"rpc", "How the services talk to each other."},
     {"ingest", "Following the watched folder."},
     {"store", "What each tenant keeps."},

@@ -102,6 +102,9 @@ struct settings {
         int64_t session_hours;
     } http;
     struct {
+        int64_t patience_ms; /* 0: for ever */
+    } supervisor;
+    struct {
         const char *transport; /* "unix" or "tls" */
         const char *tls_ca, *tls_certificate,
             *tls_key;         /* for tls: mutual, one certificate a service:

@@ -13,7 +13,7 @@ let a, hook, client;
 
 before(async () => {
   hook = await listener();
-  a = await startAppliance({ config: `http:\n  requests_per_minute: 0\n  request_timeout: 8s\naudit:\n  checkpoint: 300ms\nwebhooks:\n  allow_private: ["${hook.url}"]\n` });
+  a = await startAppliance({ config: `http:\n  requests_per_minute: 0\n  request_timeout: 8s\nsupervisor:\n  patience: 10m\naudit:\n  checkpoint: 300ms\nwebhooks:\n  allow_private: ["${hook.url}"]\n` });
   a.drop("visit.md", "# Visitors\n\nVisitors park their cars behind the solar tower.\n");
   await a.settled({ n: 1 });
   await a.post("/api/webhooks", { url: `${hook.url}/docs`, events: ["document.ingested"] });

@@ -231,6 +231,76 @@ staged("a service that does not hear is killed after its patience", {}, async (s
   assert.deepEqual(processes(s), []);
 });
 
+const HANGS = {
+  embed: ["SIGSTOP", /embed hung: no heartbeat for \d+ s \(it is stopped by a signal\); it is killed/],
+  retrieve: ["SIGUSR1", /retrieve hung: no heartbeat for \d+ s \(its loop computes without end\); it is killed/],
+  generate: ["SIGUSR2", /generate hung: no heartbeat for \d+ s \(its loop waits.*\); it is killed/],
+};
+
+staged("a service that hangs is told, killed and started again; the others go on", {}, async (s, start) => {
+  mkdirSync(s.home, { recursive: true });
+  writeFileSync(join(s.home, "carrel.yaml"), "supervisor:\n  patience: 5s\n");
+  const p = start();
+  await p.ready();
+  const before = await status(s);
+  await sleep(2_000); // each has beaten
+  for (const [name, [signal]] of Object.entries(HANGS)) process.kill(before.services.find((x) => x.name === name).pid, signal);
+  await until("status tells it", async () => (await status(s)).services.some((x) => x.name in HANGS && x.silent_s >= 3), { every: 100 });
+  const doctor = JSON.parse((await run(s, "doctor", "--json")).stdout);
+  assert.ok(doctor.checks.some((c) => /hangs: no heartbeat for|hung and was started again/.test(c.text)), JSON.stringify(doctor.checks));
+  for (const [name, [, said]] of Object.entries(HANGS)) {
+    const old = before.services.find((x) => x.name === name);
+    const x = await until(`${name} is back`, async () => {
+      const now = await service(s, name);
+      return now.state === "ready" && now.pid !== old.pid && now;
+    }, { every: 100 });
+    assert.equal(x.hung, 1, p.err.slice(-3000));
+    assert.equal(x.silent_s, undefined);
+    assert.match(x.last_error, /hung: no heartbeat .* and was killed/);
+    assert.match(p.err, said);
+    assert.match(p.err, new RegExp(`${name} hung: .* and was killed.*starting it again in 200 ms`));
+    assert.ok((await run(s, "status")).stdout.includes("1 of its restarts because it hung"));
+  }
+  const after = await status(s);
+  for (const x of after.services) if (!(x.name in HANGS)) assert.deepEqual([x.restarts, x.hung], [0, 0], x.name);
+  p.child.kill("SIGTERM");
+  assert.equal((await p.exited).code, 0);
+  assert.deepEqual(processes(s), []);
+});
+
+staged("whoever hears again in time, or waits for a terminal that stands still, does not hang", {}, async (s, start) => {
+  mkdirSync(s.home, { recursive: true });
+  writeFileSync(join(s.home, "carrel.yaml"), "supervisor:\n  patience: 4s\n");
+  const p = start();
+  await p.ready();
+  await sleep(2_000);
+  const before = await service(s, "embed");
+  p.child.stderr.pause();
+  process.kill(before.pid, "SIGHUP"); // more lines than the supervisor's buffer takes: its loop stands in write()
+  await sleep(8_000);
+  assert.deepEqual((({ pid, hung }) => [pid, hung])(await service(s, "embed")), [before.pid, 0]);
+  p.child.stderr.resume();
+  await until("all lines", () => /\| line 699999 of/.test(p.err.slice(-400_000)));
+  const now = await service(s, "embed");
+  assert.deepEqual([now.pid, now.restarts, now.hung], [before.pid, 0, 0]);
+});
+
+staged("with a patience of 0 nobody is killed for silence", {}, async (s, start) => {
+  mkdirSync(s.home, { recursive: true });
+  writeFileSync(join(s.home, "carrel.yaml"), "supervisor:\n  patience: 0s\n");
+  const p = start();
+  await p.ready();
+  const { pid } = await service(s, "embed");
+  await sleep(2_000);
+  process.kill(pid, "SIGSTOP");
+  await until("status tells it", async () => (await service(s, "embed")).silent_s >= 6, { every: 200 });
+  assert.equal((await run(s, "status")).code, 1);
+  process.kill(pid, "SIGCONT");
+  await until("it beats", async () => (await service(s, "embed")).silent_s === undefined, { every: 100 });
+  assert.match(p.err, /embed beats again after \d+ s/);
+  assert.equal((await service(s, "embed")).pid, pid);
+});
+
 staged("reaches the services by mutual TLS where the configuration says so", {}, async (s, start) => {
   const dir = join(s.dir, "tls");
   mkdirSync(dir);
