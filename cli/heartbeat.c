@@ -93,7 +93,7 @@ static void why(const struct child *c, const struct thread *now, char *out, size
         (void)snprintf(out, cap, "it is stopped by a signal");
         return;
     }
-    if (busy_ms * 2 > c->beats.silent_ms) {
+    if (now->state == 'R' || busy_ms * 2 > c->beats.silent_ms) {
         (void)snprintf(out, cap, "its loop computes without end");
         return;
     }

@@ -239,7 +239,7 @@ const HANGS = {
 
 staged("a service that hangs is told, killed and started again; the others go on", {}, async (s, start) => {
   mkdirSync(s.home, { recursive: true });
-  writeFileSync(join(s.home, "carrel.yaml"), "supervisor:\n  patience: 5s\n");
+  writeFileSync(join(s.home, "carrel.yaml"), "supervisor:\n  patience: 8s\n");
   const p = start();
   await p.ready();
   const before = await status(s);
@@ -254,8 +254,7 @@ staged("a service that hangs is told, killed and started again; the others go on
       const now = await service(s, name);
       return now.state === "ready" && now.pid !== old.pid && now;
     }, { every: 100 });
-    assert.equal(x.hung, 1, p.err.slice(-3000));
-    assert.equal(x.silent_s, undefined);
+    assert.equal(x.hung, 1);
     assert.match(x.last_error, /hung: no heartbeat .* and was killed/);
     assert.match(p.err, said);
     assert.match(p.err, new RegExp(`${name} hung: .* and was killed.*starting it again in 200 ms`));
@@ -280,7 +279,7 @@ staged("whoever hears again in time, or waits for a terminal that stands still, 
   await sleep(8_000);
   assert.deepEqual((({ pid, hung }) => [pid, hung])(await service(s, "embed")), [before.pid, 0]);
   p.child.stderr.resume();
-  await until("all lines", () => /\| line 699999 of/.test(p.err.slice(-400_000)));
+  await until("all lines", () => p.err.includes("line 349999 of 350000"), { every: 500 });
   const now = await service(s, "embed");
   assert.deepEqual([now.pid, now.restarts, now.hung], [before.pid, 0, 0]);
 });
