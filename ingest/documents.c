@@ -388,22 +388,20 @@ struct question {
     struct arena arena;
     struct file_row row;
     char document[ID_CAP];
+    struct str path; /* in its arena; ptr NULL: by its id */
     int root;
     bool exclude;
 };
 
-static struct question *ask(struct rpc_call *call, const char *document)
+static struct question *ask_about(struct rpc_call *call, const char *document)
 {
-    document = document == NULL ? "" : document;
     struct tenant *t = documents_tenant(call);
     if (t == NULL) {
         return NULL;
     }
-    struct question *q = id_valid(document) ? calloc(1, sizeof *q) : NULL;
+    struct question *q = calloc(1, sizeof *q);
     if (q == NULL) {
-        bool bad = !id_valid(document);
-        rpc_call_finish(call, bad ? STATUS_NOT_FOUND : STATUS_NO_MEMORY,
-                        bad ? "there is no document with this id" : NULL);
+        rpc_call_finish(call, STATUS_NO_MEMORY, NULL);
         return NULL;
     }
     q->call = call;
@@ -420,10 +418,22 @@ static void question_free(struct question *q)
     free(q);
 }
 
+static struct question *ask(struct rpc_call *call, const char *document)
+{
+    struct question *q = ask_about(call, document == NULL ? "" : document);
+    if (q != NULL && !id_valid(document == NULL ? "" : document)) {
+        rpc_call_finish(call, STATUS_NOT_FOUND, "there is no document with this id");
+        question_free(q);
+        q = NULL;
+    }
+    return q;
+}
+
 static enum status run_get(struct journal *j, struct journal_op *op, struct error *err)
 {
     struct question *q = container_of(op, struct question, op);
-    return journal_get(j, q->document, &q->arena, &q->row, err);
+    return q->path.ptr != NULL ? journal_get_path(j, q->path, &q->arena, &q->row, err)
+                               : journal_get(j, q->document, &q->arena, &q->row, err);
 }
 
 static void get_done(struct journal_op *op)
@@ -445,12 +455,23 @@ static void get_done(struct journal_op *op)
 void documents_get(struct rpc_call *call, const ProtobufCMessage *m)
 {
     const Ig__GetRequest *r = ig_get_request(m);
-    struct question *q = ask(call, r == NULL ? NULL : r->document);
-    if (q != NULL) {
-        q->op.run = run_get;
-        q->op.done = get_done;
-        journal_submit(&q->t->journal, &q->op);
+    bool by_path = r != NULL && r->has_path;
+    struct question *q = by_path ? ask_about(call, "") : ask(call, r == NULL ? NULL : r->document);
+    if (q == NULL) {
+        return;
     }
+    if (by_path) {
+        const char *path = arena_strndup(&q->arena, (const char *)r->path.data, r->path.len);
+        if (path == NULL) {
+            rpc_call_finish(call, STATUS_NO_MEMORY, NULL);
+            question_free(q);
+            return;
+        }
+        q->path = (struct str){path, r->path.len};
+    }
+    q->op.run = run_get;
+    q->op.done = get_done;
+    journal_submit(&q->t->journal, &q->op);
 }
 
 /* Can files be taken out of the folder that holds this one? */

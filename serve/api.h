@@ -33,6 +33,8 @@ void api_progress(struct request *q);
 void api_progress_pause(struct request *q);
 void api_sources_list(struct request *q);
 void api_sources_poll(struct request *q);
+/* What GET of the document at a path (q->op) shows the caller; no route's. */
+void api_document_at(struct request *q);
 void api_documents_upload(struct request *q); /* api_upload.c */
 void api_document_text(struct request *q);    /* api_content.c */
 void api_document_original(struct request *q);

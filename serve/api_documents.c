@@ -312,7 +312,7 @@ static void get_from_store(struct request *q)
     api_unary(q, PEER_VECTORSTORE, &vs_get_document_method, 0, &ask.base, on_stored_one);
 }
 
-static void on_got(struct request *q, const ProtobufCMessage *m, const struct error *err)
+static void on_got_at(struct request *q, const ProtobufCMessage *m, const struct error *err)
 {
     const Ig__GetReply *reply = ig_get_reply(m);
     if (reply != NULL) {
@@ -323,10 +323,17 @@ static void on_got(struct request *q, const ProtobufCMessage *m, const struct er
         jsonw_init(&w, &q->out);
         document_json(&w, reply->document);
         api_json(q, 200, &q->out);
-    } else if (err->code == STATUS_UNAVAILABLE) {
-        get_from_store(q);
     } else {
         api_fail(q, err);
+    }
+}
+
+static void on_got(struct request *q, const ProtobufCMessage *m, const struct error *err)
+{
+    if (ig_get_reply(m) == NULL && err->code == STATUS_UNAVAILABLE) {
+        get_from_store(q);
+    } else {
+        on_got_at(q, m, err);
     }
 }
 
@@ -343,6 +350,32 @@ void api_document_get(struct request *q)
         }
         api_unary(q, PEER_INGEST, &ig_get_method, 0, &ask.base, on_got);
     }
+}
+
+/* ---- what stands at a path, for an upload with a condition: precondition.h ---- */
+
+static void on_placed_id(struct request *q, const ProtobufCMessage *m, const struct error *err)
+{
+    const Ig__GetReply *reply = ig_get_reply(m);
+    if (reply == NULL || q->who->admin) {
+        on_got_at(q, m, err);
+        return;
+    }
+    q->op = arena_strdup(q->arena, reply->document->document);
+    if (q->op == NULL) {
+        api_out_of_memory(q);
+        return;
+    }
+    get_from_store(q);
+}
+
+void api_document_at(struct request *q)
+{
+    Ig__GetRequest ask = IG__GET_REQUEST__INIT;
+    ask.document = pb_text("");
+    ask.has_path = true;
+    ask.path = pb_bytes(str_from(q->op));
+    api_unary(q, PEER_INGEST, &ig_get_method, 0, &ask.base, on_placed_id);
 }
 
 static void on_deleted(struct request *q, const ProtobufCMessage *m, const struct error *err)

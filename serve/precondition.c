@@ -2,11 +2,17 @@
  * connection: on_looked) -> audit_begin, or 412 -> precondition_over. */
 #include "serve/precondition.h"
 
+#include <stdio.h>
 #include <string.h>
 #include <strings.h>
 
+#include "base/hash.h"
+#include "serve/api.h"
+#include "serve/json.h"
 #include "serve/request.h"
 #include "serve/service.h"
+
+#define NO_TAG "What is at this address has no ETag to hold a condition against."
 
 static bool asks(const struct http_head *h)
 {
@@ -15,10 +21,17 @@ static bool asks(const struct http_head *h)
            http_head_get(h, "if-unmodified-since").ptr != NULL;
 }
 
-static bool same_address(const struct request *a, const struct request *b)
+static bool uploads(const struct request *q)
 {
-    return str_eq(a->http->head->path, b->http->head->path) &&
-           strcmp(a->who->tenant, b->who->tenant) == 0;
+    return q->match.route->handler == api_documents_upload;
+}
+
+static bool same_address(const struct write_turn *a, const struct write_turn *b)
+{
+    bool path =
+        a->path == NULL || b->path == NULL ? a->path == b->path : strcmp(a->path, b->path) == 0;
+    return path && str_eq(a->q->http->head->path, b->q->http->head->path) &&
+           strcmp(a->q->who->tenant, b->q->who->tenant) == 0;
 }
 
 /* Does a write that came before go first? */
@@ -27,7 +40,7 @@ static bool must_wait(const struct write_turn *t)
     const struct list *all = &t->q->serve->writes;
     for (struct list *it = all->next; it != all && it != &t->link; it = it->next) {
         const struct write_turn *before = list_entry(it, struct write_turn, link);
-        if ((before->conditional || t->conditional) && same_address(before->q, t->q)) {
+        if ((before->conditional || t->conditional) && same_address(before, t)) {
             return true;
         }
     }
@@ -52,22 +65,33 @@ static void modified_of(const struct http_request *look, char *out, size_t cap)
     }
 }
 
+/* What is there: the tag of what GET says of it, and of a file's bytes too ("" where there is
+ * none). */
+struct there {
+    char etag[HTTP_JSON_ETAG_CAP], file[SHA256_HEX_CAP + 2], modified[HTTP_DATE_CAP];
+};
+
+static bool listed(const struct http_head *h, const char *header, const struct there *t, bool weak)
+{
+    return http_etag_listed(h, header, t->etag, weak) ||
+           (t->file[0] != '\0' && http_etag_listed(h, header, t->file, weak));
+}
+
 /* RFC 9110 13.2.2, of what is there. */
-static bool holds(const struct http_head *h, const char *etag, const char *modified)
+static bool holds(const struct http_head *h, const struct there *t)
 {
     struct str since = http_head_get(h, "if-unmodified-since");
     int64_t asked;
     int64_t last;
     if (http_head_get(h, "if-match").ptr != NULL) {
-        if (!http_etag_listed(h, "if-match", etag, false)) {
+        if (!listed(h, "if-match", t, false)) {
             return false;
         }
     } else if (since.ptr != NULL && http_date_read(since, &asked) &&
-               http_date_read(str_from(modified), &last) && last > asked) {
+               http_date_read(str_from(t->modified), &last) && last > asked) {
         return false;
     }
-    return http_head_get(h, "if-none-match").ptr == NULL ||
-           !http_etag_listed(h, "if-none-match", etag, true);
+    return http_head_get(h, "if-none-match").ptr == NULL || !listed(h, "if-none-match", t, true);
 }
 
 static void failed(struct request *q, const char *message)
@@ -75,26 +99,51 @@ static void failed(struct request *q, const char *message)
     api_error(q, 412, NULL, "precondition_failed", message);
 }
 
+static void file_tag(struct str document, struct there *t)
+{
+    struct error err;
+    struct json *j = NULL;
+    t->file[0] = '\0';
+    if (jsonr_read(document, &j, &err) == STATUS_OK) {
+        struct str hash = jsonr_str(jsonr_get(j, "hash"));
+        if (hash.len == SHA256_HEX_CAP - 1) {
+            (void)snprintf(t->file, sizeof t->file, "\"%.*s\"", (int)hash.len, hash.ptr);
+        }
+    }
+    jsonr_free(j);
+}
+
 static void on_looked(void *data, int status, struct str body)
 {
     struct request *q = data;
-    char etag[HTTP_JSON_ETAG_CAP];
-    char modified[HTTP_DATE_CAP];
-    modified_of(q->turn->look, modified, sizeof modified);
+    const struct http_head *h = q->http->head;
+    struct there t = {.file = ""};
+    modified_of(q->turn->look, t.modified, sizeof t.modified);
     q->turn->look = NULL;
     q->on_gone = NULL;
+    bool met = true; /* without the condition it would be refused too: RFC 9110 13.2.1 */
     if (status == 200) {
-        http_json_etag(body, false, etag);
-        if (!holds(q->http->head, etag, modified)) {
-            failed(q, "It is not, or no longer, what If-Match, If-None-Match or "
-                      "If-Unmodified-Since names: GET it again.");
-            return;
+        http_json_etag(body, false, t.etag);
+        if (uploads(q)) {
+            file_tag(body, &t);
         }
+        met = holds(h, &t);
+    } else if (status == 404 && uploads(q)) {
+        met = http_head_get(h, "if-match").ptr == NULL;
     } else if (status == 400) { /* a list that is streamed has no ETag */
-        failed(q, "What is at this address has no ETag to hold a condition against.");
+        failed(q, NO_TAG);
+        return;
+    } else if (uploads(q)) {
+        api_error(q, 503, NULL, "unavailable",
+                  "What stands at this path cannot be looked at now: try again.");
         return;
     }
-    audit_begin(q); /* without the condition it would be refused too: RFC 9110 13.2.1 */
+    if (met) {
+        audit_begin(q);
+    } else {
+        failed(q, "It is not, or no longer, what If-Match, If-None-Match or "
+                  "If-Unmodified-Since names: GET it again.");
+    }
 }
 
 static void on_gone(struct request *q)
@@ -114,7 +163,12 @@ static void look(struct request *q)
     struct error err;
     route_find(serve_routes, serve_routes_n, VERB_GET, q->http->head->path, &match);
     if (match.route == NULL) {
-        failed(q, "What is at this address has no ETag to hold a condition against.");
+        failed(q, NO_TAG);
+        return;
+    }
+    if (uploads(q) && q->turn->path == NULL) {
+        failed(q, "A form names its files too late for a condition: send one file, named by "
+                  "?path=.");
         return;
     }
     if (match.route->roles != ROLES_OPEN &&
@@ -142,7 +196,12 @@ static void look(struct request *q)
         api_fail(g, &err);
         return;
     }
-    match.route->handler(g);
+    if (uploads(q)) {
+        g->op = (void *)(uintptr_t)q->turn->path;
+        api_document_at(g);
+    } else {
+        match.route->handler(g);
+    }
 }
 
 static void start(struct write_turn *t)
@@ -153,6 +212,26 @@ static void start(struct write_turn *t)
     } else {
         audit_begin(t->q);
     }
+}
+
+/* As begin_file of api_upload.c puts it together. false: answered. */
+static bool upload_path(struct request *q, const char **out)
+{
+    const char *collection = NULL;
+    const char *path = NULL;
+    *out = NULL;
+    if (!api_query(q, "collection", &collection) || !api_query(q, "path", &path)) {
+        return false;
+    }
+    if (path != NULL && path[0] != '\0') {
+        bool bare = collection == NULL || collection[0] == '\0';
+        *out = bare ? path : arena_printf(q->arena, "%s/%s", collection, path);
+        if (*out == NULL) {
+            api_out_of_memory(q);
+            return false;
+        }
+    }
+    return true;
 }
 
 void precondition_begin(struct request *q)
@@ -171,6 +250,9 @@ void precondition_begin(struct request *q)
         return;
     }
     *t = (struct write_turn){.q = q, .conditional = conditional};
+    if (uploads(q) && !upload_path(q, &t->path)) {
+        return;
+    }
     list_push(&q->serve->writes, &t->link);
     q->turn = t;
     if (must_wait(t)) {

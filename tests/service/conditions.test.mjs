@@ -2,7 +2,9 @@
 // done; of many who write at once over the same state, one does.
 import assert from "node:assert/strict";
 import { after, before, test } from "node:test";
-import { startAppliance } from "./appliance.mjs";
+import { readFileSync } from "node:fs";
+import { join } from "node:path";
+import { startAppliance, until } from "./appliance.mjs";
 
 let a;
 before(async () => {
@@ -68,9 +70,67 @@ test("where there is no ETag a condition holds for nothing", async () => {
   const key = (await call("POST", "/api/keys", {}, { name: "short", groups: [] })).json;
   refused(await call("DELETE", `/api/keys/${key.id}`, { "if-match": '"x"' }));
   refused(await call("POST", "/api/search", { "if-match": '"x"' }, { query: "herons" }));
-  refused(await call("POST", "/api/documents?path=new.txt", { "if-match": '"x"', "content-type": "text/plain" }, "new"));
+  const form = new FormData();
+  form.append("file", new Blob(["new"]), "new.txt");
+  refused(await call("POST", "/api/documents", { "if-none-match": "*" }, form)); // it names its files too late
   assert.ok(!(await a.documents()).some((d) => d.path === "new.txt"));
   assert.equal((await call("DELETE", `/api/keys/${key.id}`)).status, 200);
+});
+
+const ready = (path, text) => until(`${path} is read`, async () => {
+  const d = (await a.documents()).find((x) => x.path === path);
+  return d?.state === "ready" && (text === undefined || (await (await a.request(`/api/documents/${d.id}/original`)).text()) === text) && d;
+});
+const at = (path) => `/api/documents?path=${path}&replace=true`;
+const onDisk = (path) => readFileSync(join(a.watch, path), "utf8");
+
+test("an upload replaces a document only as it was seen", async () => {
+  const put = (headers, body, path = "draft.md", key = a.key) => call("POST", at(path), headers, body, key);
+  refused(await put({ "if-match": "*" }, "# None\n\nThere is nothing to replace.\n"));
+  assert.equal((await put({ "if-none-match": "*" }, "# One\n\nThe heron is grey.\n")).status, 201, "where none stands one is made");
+  refused(await put({ "if-none-match": "*" }, "# Two\n\nThe heron is blue.\n"));
+  const doc = await ready("draft.md");
+  const seen = await call("GET", `/api/documents/${doc.id}`);
+  refused(await put({ "if-match": '"x"' }, "x"));
+  refused(await put({ "if-match": `W/${seen.etag}` }, "x"));
+  refused(await put({ "if-none-match": seen.etag }, "x"));
+  refused(await put({ "if-unmodified-since": "Sun, 06 Nov 1994 08:49:37 GMT" }, "x"));
+  const two = "# Two\n\nThe heron is blue.\n";
+  const done = await put({ "if-match": seen.etag }, two);
+  assert.equal(done.status, 201, done.text);
+  refused(await put({ "if-match": seen.etag }, "# Three\n\nThe heron is red.\n"));
+  assert.equal(onDisk("draft.md"), two);
+  await ready("draft.md", two);
+  const file = (await a.request(`/api/documents/${doc.id}/original`)).headers.get("etag");
+  const large = `# Four\n\n${"The heron stands in the reeds. ".repeat(100_000)}\n`; // a body that waits while it is looked
+  assert.equal((await put({ "if-match": file }, large)).status, 201, "the tag of its bytes is one too");
+  assert.equal(onDisk("draft.md"), large);
+  // the collection is part of where it goes; another's condition is not about this one
+  const notes = await call("POST", "/api/documents?collection=notes&path=draft.md", { "if-none-match": "*" }, two);
+  assert.equal(notes.status, 201, notes.text);
+  refused(await call("POST", "/api/documents?path=notes/draft.md&replace=true", { "if-none-match": "*" }, two));
+});
+
+test("of many who replace the same document as they saw it, one does", async () => {
+  assert.equal((await call("POST", at("race.md"), {}, "# Race\n\nThe heron waits.\n")).status, 201);
+  const doc = await ready("race.md");
+  const { etag } = await call("GET", `/api/documents/${doc.id}`);
+  const texts = Array.from({ length: 12 }, (_, i) => `# Race\n\nThe heron of number ${i} came first.\n`);
+  const all = await Promise.all(texts.map((t) => call("POST", at("race.md"), { "if-match": etag }, t)));
+  assert.deepEqual(all.map((r) => r.status).sort(), [201, ...Array(11).fill(412)], JSON.stringify(all.map((r) => r.text)));
+  assert.equal(onDisk("race.md"), texts[all.findIndex((r) => r.status === 201)]);
+});
+
+test("an upload's condition tells nobody of what he may not read", async () => {
+  const editor = (await call("POST", "/api/keys", {}, { name: "only one's own", role: "editor", groups: [] })).json.key;
+  assert.equal((await call("POST", at("mine.md"), {}, "# Mine\n\nThe heron is mine.\n", editor)).status, 201);
+  const doc = await ready("mine.md");
+  const seen = await call("GET", `/api/documents/${doc.id}`, {}, undefined, editor);
+  assert.equal(seen.status, 200, seen.text);
+  refused(await call("POST", at("mine.md"), { "if-match": '"x"' }, "x", editor));
+  assert.equal((await call("POST", at("mine.md"), { "if-match": seen.etag }, "# Mine\n\nThe heron is still mine.\n", editor)).status, 201);
+  const blind = (await call("POST", "/api/keys", {}, { name: "puts only", groups: [], role: "editor", scopes: ["ingest"] })).json.key;
+  for (const path of ["mine.md", "nothing.md"]) assert.equal((await call("POST", at(path), { "if-match": "*" }, "x", blind)).status, 403, path);
 });
 
 test("who may not read it learns nothing by a condition", async () => {
