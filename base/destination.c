@@ -166,11 +166,14 @@ static bool private_v6(const uint8_t a[16])
     if (a[0] == 0x20 && a[1] == 0x02) {
         return private_v4(v4_at(a + 2)); /* 6to4 */
     }
-    if (a[0] == 0x20 && a[1] == 0x01 && a[2] == 0 && a[3] == 0) {
-        return true; /* Teredo */
+    if (a[0] == 0x20 && a[1] == 0x01 && a[2] < 2) {
+        return true; /* protocol assignments, 2001::/23: Teredo, benchmarks, identifiers */
     }
-    /* only 2000::/3 is public unicast */
-    return (a[0] & 0xe0) != 0x20 || (a[0] == 0x20 && a[1] == 0x01 && a[2] == 0x0d && a[3] == 0xb8);
+    if (a[0] == 0x20 && a[1] == 0x01 && a[2] == 0x0d && a[3] == 0xb8) {
+        return true; /* documentation */
+    }
+    /* only 2000::/3 is public unicast, and the last of it for documentation (RFC 9637) */
+    return (a[0] & 0xe0) != 0x20 || (a[0] == 0x3f && a[1] == 0xff && a[2] < 0x10);
 }
 
 bool address_private(const struct sockaddr *sa)
