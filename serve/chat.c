@@ -159,13 +159,29 @@ static void on_opened(struct request *q, const struct error *err)
     }
 }
 
+/* An answer that ends where its asker's tokens or money do says so. */
+static const char *note_of(struct chat *c, const Ge__ChatReply *m)
+{
+    bool far = c->engine != NULL && strcmp(c->engine, "upstream") == 0;
+    uint32_t room = far ? c->room.elsewhere : c->room.here;
+    bool own = c->ask.ask.has_max_tokens && c->ask.ask.max_tokens <= room;
+    if (m->note != NULL || m->finish_reason == NULL || strcmp(m->finish_reason, "length") != 0 ||
+        room == UINT32_MAX || own || !m->has_completion_tokens || m->completion_tokens < room) {
+        return keep_z(c, m->note);
+    }
+    return arena_printf(&c->http->arena,
+                        "the answer ends after %u tokens: so many were left of the tokens of today "
+                        "or of this month's budget",
+                        room);
+}
+
 static void last_reply(struct chat *c, const Ge__ChatReply *m)
 {
     c->logprobs_json = m->n_logprobs > 0 ? chat_logprobs_json(c, m) : NULL;
     c->complete = true;
     c->finish_reason = keep_z(c, m->finish_reason);
     c->stop = keep_z(c, m->stop);
-    c->note = keep_z(c, m->note);
+    c->note = note_of(c, m);
     c->q->audit.model_version = keep_z(c, m->model_version);
     c->refused = m->has_refused && m->refused;
     c->marks_removed += m->has_marks_removed ? m->marks_removed : 0;
@@ -371,6 +387,11 @@ static void generate(struct chat *c)
     ask->n_passages = n;
     ask->has_upper_bound_share = true;
     ask->upper_bound_share = c->found->upper_bound_share;
+    c->room = fair_answer_room(q);
+    ask->has_room_here = c->room.here < UINT32_MAX;
+    ask->has_room_elsewhere = c->room.elsewhere < UINT32_MAX;
+    ask->room_here = c->room.here;
+    ask->room_elsewhere = c->room.elsewhere;
     q->on_gone = on_gone;
     c->tries = 0;
     start(c);

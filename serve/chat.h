@@ -96,6 +96,7 @@ struct chat {
     struct chat_call *calls; /* of functions that the caller offered; CHAT_CALLS_MAX; NULL: none */
     size_t n_calls;
     struct fair_seen seen, seen_rewriting;
+    struct fair_room room;                     /* of the answer being written */
     struct chat_choice over[CHAT_CHOICES_MAX]; /* the answers before this one */
     size_t n_over;
     struct error failure;

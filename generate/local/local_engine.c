@@ -119,6 +119,9 @@ static enum status fit(struct engine_job *j, struct error *err)
     uint32_t context = runner_context(j->owner->runner);
     uint32_t wanted =
         j->ask->has_max_tokens && j->ask->max_tokens > 0 ? j->ask->max_tokens : ANSWER_TOKENS;
+    if (j->ask->has_room_here && j->ask->room_here < wanted) {
+        wanted = j->ask->room_here > 0 ? j->ask->room_here : 1;
+    }
     uint32_t answer = wanted < context / 4 ? wanted : context / 4;
     answer = answer < ANSWER_LEAST && wanted >= ANSWER_LEAST ? ANSWER_LEAST : answer;
     uint32_t room = context > answer ? context - answer : 0;

@@ -32,8 +32,12 @@ static int set_options(json_t *body, const Ge__ChatRequest *ask)
         bad |= json_object_set_new(body, "frequency_penalty",
                                    json_real((double)ask->frequency_penalty));
     }
-    if (ask->has_max_tokens && ask->max_tokens > 0) {
-        bad |= json_object_set_new(body, "max_tokens", json_integer(ask->max_tokens));
+    uint32_t most = ask->has_max_tokens ? ask->max_tokens : 0; /* 0: as many as it likes */
+    if (ask->has_room_elsewhere && (most == 0 || ask->room_elsewhere < most)) {
+        most = ask->room_elsewhere > 0 ? ask->room_elsewhere : 1;
+    }
+    if (most > 0) {
+        bad |= json_object_set_new(body, "max_tokens", json_integer(most));
     }
     if (ask->has_seed) {
         bad |= json_object_set_new(body, "seed", json_integer(ask->seed));

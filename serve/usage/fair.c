@@ -532,6 +532,27 @@ static int64_t beyond(int64_t *seen, int64_t now)
     return more;
 }
 
+/* To the counters what they do not have yet. */
+static struct cost charge_more(struct request *q)
+{
+    struct fair *f = q->serve->fair;
+    struct fair_use *u = &q->use;
+    struct cost cost = {0};
+    if (f == NULL || !u->ticket.held || u->uses == 0) {
+        return cost;
+    }
+    cost = prices_cost(&f->prices, &u->used);
+    int64_t tokens = u->used.prompt_tokens + u->used.completion_tokens + u->used.embedding_tokens;
+    int64_t micro = cost.micro - u->charged.micro;
+    meter_charge(&u->ticket, tokens - u->charged.tokens,
+                 u->used.upload_bytes - u->charged.upload_bytes, micro, clock_wall_ms());
+    u->charged.tokens = tokens;
+    u->charged.upload_bytes = u->used.upload_bytes;
+    u->charged.micro = cost.micro;
+    warn(f, q, micro);
+    return cost;
+}
+
 static void take_guess(struct request *q, const Ge__Elsewhere *e)
 {
     struct fair_use *u = &q->use;
@@ -573,6 +594,29 @@ void fair_take_reply(struct request *q, struct fair_seen *seen, const Ge__ChatRe
     fair_add(q, m->engine, m->model, read, written, beyond(&seen->cpu_us, cpu_us),
              beyond(&seen->gpu_us, gpu_us));
     take_guess(q, m->elsewhere);
+    charge_more(q); /* whoever asks next is told what is left now */
+}
+
+struct fair_room fair_answer_room(const struct request *q)
+{
+    const struct fair *f = q->serve->fair;
+    const struct settings *settings = q->serve->settings;
+    if (f == NULL || !q->use.ticket.held) {
+        return (struct fair_room){UINT32_MAX, UINT32_MAX};
+    }
+    int64_t tokens = meter_left(&f->meter, &q->use.ticket, METER_TOKENS);
+    int64_t micro = meter_left(&f->meter, &q->use.ticket, METER_BUDGET);
+    const bool elsewhere[] = {false, true};
+    uint32_t room[2];
+    for (size_t i = 0; i < 2; i++) {
+        const char *model =
+            elsewhere[i] ? settings->generate.upstream.model : settings->generate.model;
+        room[i] =
+            micro == INT64_MAX ? UINT32_MAX : prices_tokens(&f->prices, model, elsewhere[i], micro);
+        room[i] = tokens < room[i] ? (uint32_t)tokens : room[i];
+        room[i] = room[i] < 1 ? 1 : room[i];
+    }
+    return (struct fair_room){room[0], room[1]};
 }
 
 void fair_settle_choice(struct request *q, struct fair_seen *seen)
@@ -593,10 +637,7 @@ void fair_done(struct request *q, int status)
         struct usage *u = &q->use.used;
         fair_settle(q);
         u->cpu_us += effort_cpu_us(&q->effort);
-        struct cost cost = prices_cost(&f->prices, u);
-        meter_charge(&q->use.ticket, u->prompt_tokens + u->completion_tokens + u->embedding_tokens,
-                     u->upload_bytes, cost.micro, clock_wall_ms());
-        warn(f, q, cost.micro);
+        struct cost cost = charge_more(q);
         enter(f, q, status, &cost);
         if (f->writing == 0 && !uv_is_active((uv_handle_t *)&f->timer)) {
             (void)uv_timer_start(&f->timer, on_timer, FAIR_FLUSH_MS, 0);

@@ -31,6 +31,9 @@ struct fair_use {
     char team[METER_NAME_CAP];
     unsigned uses; /* METER_USES_*; 0: not in the books */
     struct usage used;
+    struct { /* of it, what the counters have already */
+        int64_t tokens, upload_bytes, micro;
+    } charged;
     struct { /* what a model elsewhere has used by our guess, while its own count is not known */
         char model[USAGE_MODEL_CAP];
         int64_t prompt, completion;
@@ -75,9 +78,16 @@ struct Ge__ChatReply;
 void fair_take_reply(struct request *q, struct fair_seen *seen, const struct Ge__ChatReply *m);
 /* An answer is over: what of it is only guessed then stays so, and counts. */
 void fair_settle(struct request *q);
-/* The same, and another answer to the same question follows. What a model of this machine has read
- * for one answer it has for the next, so the prompt counts once; one elsewhere is asked again and
- * bills it again. */
+/* Tokens that the next answer may have: what is left now of the day's and of the month's money, by
+ * the price of who writes it, and at least 1, since a request that was let in has an answer.
+ * UINT32_MAX: no limit. What it reads is not known yet, and may pass the limit. */
+struct fair_room {
+    uint32_t here, elsewhere;
+};
+struct fair_room fair_answer_room(const struct request *q);
+/* The same as fair_settle, and another answer to the same question follows. What a model of this
+ * machine has read for one answer it has for the next, so the prompt counts once; one elsewhere is
+ * asked again and bills it again. */
 void fair_settle_choice(struct request *q, struct fair_seen *seen);
 /* It found a passage of this collection. */
 void fair_found(struct request *q, const char *collection);

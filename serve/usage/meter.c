@@ -371,6 +371,22 @@ void meter_charge(const struct meter_ticket *t, int64_t tokens, int64_t upload_b
     }
 }
 
+int64_t meter_left(const struct meter *m, const struct meter_ticket *t, enum meter_limit which)
+{
+    int64_t least = INT64_MAX;
+    for (int i = 0; t->held && i < METER_KINDS; i++) {
+        const struct meter_subject *s = t->who[i];
+        int64_t limit = s == NULL ? 0 : meter_limit_of(m, s, which);
+        if (limit <= 0) {
+            continue;
+        }
+        int64_t used = which == METER_BUDGET ? s->micro : s->tokens;
+        int64_t left = used < limit ? limit - used : 0;
+        least = left < least ? left : least;
+    }
+    return least;
+}
+
 void meter_leave(struct meter_ticket *t)
 {
     for (int i = 0; t->held && i < METER_KINDS; i++) {

@@ -122,6 +122,9 @@ void meter_enter(struct meter *m, const struct meter_who *who, unsigned uses, in
 /* What it has used, at any time between enter and leave. */
 void meter_charge(const struct meter_ticket *t, int64_t tokens, int64_t upload_bytes, int64_t micro,
                   int64_t wall_ms);
+/* The least that is left of METER_TOKENS or METER_BUDGET to those whom the request counts for, at
+ * least 0; INT64_MAX: nobody has such a limit. */
+int64_t meter_left(const struct meter *m, const struct meter_ticket *t, enum meter_limit which);
 /* Ends it; a ticket that was not let in is passed over. */
 void meter_leave(struct meter_ticket *t);
 /* A subject on this request's way whose budget has passed the share of warn_percent; with `once`

@@ -39,16 +39,42 @@ static int64_t of_million(int64_t amount, int64_t price)
     return amount / MILLION * price + (amount % MILLION * price + MILLION / 2) / MILLION;
 }
 
-struct cost prices_cost(const struct prices *p, const struct usage *u)
+/* A million tokens read and written by this model. */
+static void rates(const struct prices *p, const char *model, bool external, int64_t *prompt,
+                  int64_t *completion)
 {
-    int64_t prompt = u->external ? p->external_prompt : p->prompt;
-    int64_t completion = u->external ? p->external_completion : p->completion;
+    *prompt = external ? p->external_prompt : p->prompt;
+    *completion = external ? p->external_completion : p->completion;
     for (size_t i = 0; i < p->n; i++) {
-        if (strcmp(p->models[i].name, u->model) == 0) {
-            prompt = p->models[i].prompt;
-            completion = p->models[i].completion;
+        if (strcmp(p->models[i].name, model) == 0) {
+            *prompt = p->models[i].prompt;
+            *completion = p->models[i].completion;
         }
     }
+}
+
+uint32_t prices_tokens(const struct prices *p, const char *model, bool external, int64_t micro)
+{
+    int64_t prompt;
+    int64_t completion;
+    rates(p, model, external, &prompt, &completion);
+    if (completion <= 0) {
+        return UINT32_MAX;
+    }
+    int64_t millions = micro < 0 ? 0 : micro / completion;
+    if (millions >= UINT32_MAX / MILLION) {
+        return UINT32_MAX;
+    }
+    /* the rest is below a price, at most 10^15, and 10^21 would not fit */
+    double rest = micro < 0 ? 0 : (double)(micro % completion) * (double)MILLION;
+    return (uint32_t)(millions * MILLION + (int64_t)(rest / (double)completion));
+}
+
+struct cost prices_cost(const struct prices *p, const struct usage *u)
+{
+    int64_t prompt;
+    int64_t completion;
+    rates(p, u->model, u->external, &prompt, &completion);
     int64_t tokens =
         of_million(u->prompt_tokens, prompt) + of_million(u->completion_tokens, completion);
     int64_t here = of_million(u->embedding_tokens, p->embedding) +

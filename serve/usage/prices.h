@@ -39,6 +39,8 @@ struct prices {
 void prices_read(const struct settings *s, struct prices *out);
 int64_t prices_micro(double amount);
 struct cost prices_cost(const struct prices *p, const struct usage *u);
+/* How many tokens of an answer so much money pays; UINT32_MAX: any number. */
+uint32_t prices_tokens(const struct prices *p, const char *model, bool external, int64_t micro);
 /* One day's share of a month of so many days for these bytes. */
 int64_t prices_storage_day(const struct prices *p, int64_t bytes, int days);
 /* A name as reports have it: "phi (sha256 0123, avx2)" is phi. */

@@ -12,6 +12,7 @@ let a, upstream;
 const who = {}; // name: {id, key}
 const held = []; // answers that wait
 const told = []; // what webhooks said
+const bodies = []; // what the model elsewhere was asked
 
 // A model elsewhere: 1,000 tokens read and 10 written an answer; what is asked slowly waits to be let go.
 function startUpstream() {
@@ -24,6 +25,7 @@ function startUpstream() {
           told.push(JSON.parse(body));
           return res.writeHead(204).end();
         }
+        bodies.push(JSON.parse(body));
         res.writeHead(200, { "content-type": "text/event-stream" });
         const send = (o) => res.write(`data: ${JSON.stringify(o)}\n\n`);
         const delta = (content, finish_reason = null) => send({ choices: [{ index: 0, delta: { content }, finish_reason }] });
@@ -231,6 +233,22 @@ test("a budget warns, stops with 402, and an administrator can raise it", { time
   assert.equal((await mine.json()).warning, "team");
   await limit({ kind: "team", name: "night", budget_per_month: 3.5 });
   assert.equal((await ask("cid")).status, 200);
+});
+
+test("an answer may be no longer than what is left pays for, and says so", { timeout: 60_000 }, async () => {
+  await limit({ kind: "key", name: who.dan.id, tokens_per_day: 3000 });
+  const asked = async (more) => {
+    assert.equal((await ask("dan", more)).status, 200);
+    return bodies.at(-1).max_tokens;
+  };
+  const used = (await standing("key", who.dan.id)).used.tokens_today;
+  assert.ok(used > 0);
+  await limit({ kind: "key", name: who.dan.id, tokens_per_day: used + 1200 });
+  assert.equal(await asked(), 1200);
+  assert.equal(await asked({ max_tokens: 50 }), 50); // of the 190 that are left
+  assert.equal((await ask("dan")).status, 429); // the prompt was more than what was left, and no answer comes after it
+  await limit({ kind: "key", name: who.dan.id, reset: true });
+  assert.equal(await asked(), undefined);
 });
 
 test("after a crash tokens and money of before still count, and limits are as they were set", { timeout: 180_000 }, async () => {

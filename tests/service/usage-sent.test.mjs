@@ -139,15 +139,44 @@ test("who hangs up in the middle has used what was written until then, and a ref
   assert.deepEqual([bad.prompt_tokens, bad.completion_tokens, bad.external_micro], [0, 0, 0]);
 });
 
+test("an answer ends where the day's tokens do, says so, and the next is refused", { timeout: 60_000 }, async () => {
+  const k = await a.post("/api/keys", { name: "cut", groups: ["law"] });
+  const limit = (n) => a.post("/api/limits", { kind: "key", name: k.id, tokens_per_day: n });
+  const ask = (more) => a.request("/v1/chat/completions", { method: "POST", key: k.key, body: plain({ temperature: 1, logit_bias: { 2: -100 }, max_tokens: 300, ...more }) });
+  await limit(40);
+  const r = await (await ask()).json();
+  assert.deepEqual([r.usage.completion_tokens, r.choices[0].finish_reason], [40, "length"]);
+  assert.match(r.carrel.note, /^the answer ends after 40 tokens: so many were left of/);
+  assert.equal((await ask()).status, 429);
+  // the room of an answer that begins is what others under way have left
+  await limit(4000);
+  const used = async () => (await a.get("/api/limits")).subjects.find((s) => s.name === k.id).used.tokens_today;
+  const before = await used();
+  const stop = new AbortController();
+  const slow = await a.request("/v1/chat/completions", { method: "POST", key: k.key, signal: stop.signal, body: plain({ temperature: 1, logit_bias: { 2: -100 }, max_tokens: 3000, stream: true }) });
+  const reader = slow.body.getReader();
+  await reader.read();
+  await until("what it writes counts while it writes", async () => (await used()) > before + 20, { every: 20 });
+  await limit((await used()) + 1);
+  const short = await ask();
+  assert.ok([200, 429].includes(short.status)); // it writes on meanwhile
+  if (short.status === 200) assert.equal((await short.json()).usage.completion_tokens, 1);
+  stop.abort();
+  const one = await ask({ n: 3, max_tokens: 2 });
+  assert.equal(one.status, 429);
+});
+
 // ---- a model elsewhere
 
 const TEXT = "On the first day of March they come. ";
 let mode = "whole"; // what the upstream does
 let asked = 0;
+let most; // tokens that it was asked for
 async function serveFar(req, res) {
   let body = "";
   for await (const chunk of req) body += chunk;
   asked = body.length;
+  most = JSON.parse(body).max_tokens;
   const send = (o) => res.write(`data: ${JSON.stringify(o)}\n\n`);
   const piece = (text, reason = null) => send({ choices: [{ index: 0, delta: { content: text }, finish_reason: reason }] });
   if (mode === "refuses") return void res.writeHead(400).end("{}");
@@ -216,6 +245,20 @@ test("a model elsewhere is charged by its own count, and by a careful guess wher
   assert.ok(broken.completion_tokens >= least && broken.estimated_micro > 0, JSON.stringify(broken));
   const refused = await during("refuses", async () => (await ask()).text());
   assert.deepEqual([refused.external_micro, refused.estimated_micro], [0, 0], JSON.stringify(refused));
+  // the answer is as long as the month's money, and then the day's tokens, last
+  mode = "whole";
+  const spent = async () => (await used("far", undefined, far)).external_micro;
+  const limit = (more) => far.post("/api/limits", { kind: "key", name: k.id, ...more });
+  const cost = (await far.get("/api/usage")).keys.find((e) => e.key === k.id).cost_micro;
+  await limit({ budget_per_month: cost / 1e6 + 1 });
+  assert.equal((await ask({ max_tokens: 20 })).status, 200);
+  assert.equal(most, 20);
+    const was = await spent();
+  assert.equal((await ask({ n: 2 })).status, 200);
+  assert.equal(most, 1); // the second answer: the first took more than what was left, but it was let in
+  assert.equal(await spent(), was + 2 * micro(700, 90));
+  assert.equal((await ask()).status, 402);
+  await limit({ reset: true });
   const r = await far.get("/api/usage");
   assert.equal(r.totals.estimated_micro, wordless.estimated_micro + left.estimated_micro + early.estimated_micro + broken.estimated_micro);
   assert.ok(r.totals.estimated_micro < r.totals.external_micro);

@@ -307,6 +307,33 @@ static void yesterdays_make_room(void **state)
     meter_deinit(&m);
 }
 
+static void what_is_left(void **state)
+{
+    (void)state;
+    struct meter m;
+    struct meter_defaults d = limits_of(METER_KEY, METER_TOKENS, 100);
+    struct meter_ticket t;
+    struct meter_ticket beside;
+    struct meter_decision out;
+    d.limits[METER_TEAM][METER_TOKENS] = 120;
+    meter_init(&m, &d);
+    struct meter_who other = someone;
+    other.key = "k2";
+    assert_int_equal(ask(&m, &someone, METER_USES_TOKENS, NOW, WALL, &t, &out), METER_OK);
+    assert_int_equal(ask(&m, &other, METER_USES_TOKENS, NOW, WALL, &beside, &out), METER_OK);
+    assert_int_equal(meter_left(&m, &t, METER_TOKENS), 100);
+    assert_true(meter_left(&m, &t, METER_BUDGET) == INT64_MAX);
+    meter_charge(&beside, 90, 0, 7, WALL);
+    assert_int_equal(meter_left(&m, &t, METER_TOKENS), 30); /* of the team */
+    assert_int_equal(meter_left(&m, &beside, METER_TOKENS), 10);
+    meter_charge(&t, 200, 0, 0, WALL);
+    assert_int_equal(meter_left(&m, &t, METER_TOKENS), 0);
+    meter_leave(&t);
+    meter_leave(&beside);
+    assert_true(meter_left(&m, &t, METER_TOKENS) == INT64_MAX);
+    meter_deinit(&m);
+}
+
 static void months(void **state)
 {
     (void)state;
@@ -319,11 +346,17 @@ static void months(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(requests),       cmocka_unit_test(refused_takes_nothing),
-        cmocka_unit_test(days),           cmocka_unit_test(streams_and_shares),
-        cmocka_unit_test(budgets),        cmocka_unit_test(sums),
-        cmocka_unit_test(bounded),        cmocka_unit_test(months),
-        cmocka_unit_test(clock_set_back), cmocka_unit_test(yesterdays_make_room),
+        cmocka_unit_test(requests),
+        cmocka_unit_test(refused_takes_nothing),
+        cmocka_unit_test(days),
+        cmocka_unit_test(streams_and_shares),
+        cmocka_unit_test(budgets),
+        cmocka_unit_test(sums),
+        cmocka_unit_test(bounded),
+        cmocka_unit_test(months),
+        cmocka_unit_test(clock_set_back),
+        cmocka_unit_test(what_is_left),
+        cmocka_unit_test(yesterdays_make_room),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

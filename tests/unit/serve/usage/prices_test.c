@@ -36,8 +36,29 @@ static void costs(void **state)
                      100000); /* 30 GB: 0.10 a day */
 }
 
+static void what_money_pays(void **state)
+{
+    (void)state;
+    struct settings s = {
+        .prices = {.currency = "EUR", .external_completion_million = 2, .prompt_million = 1}};
+    struct model_price_settings own = {.name = "dear", .completion_million = 1e6};
+    struct prices p;
+    s.model_prices = &own;
+    s.n_model_prices = 1;
+    prices_read(&s, &p);
+    assert_int_equal(prices_tokens(&p, "far", true, 2), 1);
+    assert_int_equal(prices_tokens(&p, "far", true, 1), 0);
+    assert_int_equal(prices_tokens(&p, "far", true, 2000001), 1000000);
+    assert_int_equal(prices_tokens(&p, "far", true, 0), 0);
+    assert_int_equal(prices_tokens(&p, "far", true, -5), 0);
+    assert_int_equal(prices_tokens(&p, "far", true, INT64_C(1000000000000000)), UINT32_MAX);
+    assert_int_equal(prices_tokens(&p, "far", true, INT64_MAX), UINT32_MAX);
+    assert_int_equal(prices_tokens(&p, "near", false, 0), UINT32_MAX); /* what it writes is free */
+    assert_int_equal(prices_tokens(&p, "dear", false, 2999999), 2);
+}
+
 int main(void)
 {
-    const struct CMUnitTest tests[] = {cmocka_unit_test(costs)};
+    const struct CMUnitTest tests[] = {cmocka_unit_test(costs), cmocka_unit_test(what_money_pays)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
