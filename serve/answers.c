@@ -47,6 +47,7 @@ static const struct db_migration migrations[] = {
     {16, CONVERSATION_ITEMS_SCHEMA},
     {17, BOOKS_GUESS_SCHEMA},
     {18, BATCH_FILES_SCHEMA},
+    {19, CONVERSATION_CALLS_SCHEMA},
 };
 
 struct tenant_db { /* touched by the lane's work only */

@@ -223,7 +223,8 @@ static enum status drop_from_conversations(sqlite3 *db, struct forgetting *f, st
     static const char *const sql[][2] = {
         {"SELECT id, title FROM conversations WHERE title <> ''",
          "UPDATE conversations SET title = '' WHERE id = ?1"},
-        {"SELECT id, text FROM conversation_items", "DELETE FROM conversation_items WHERE id = ?1"},
+        {"SELECT id, text || char(10) || name || char(10) || call_id FROM conversation_items",
+         "DELETE FROM conversation_items WHERE id = ?1"},
         {"SELECT id, metadata FROM conversations WHERE metadata <> ''",
          "UPDATE conversations SET metadata = '{}' WHERE id = ?1"}};
     enum status s = STATUS_OK;

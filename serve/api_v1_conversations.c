@@ -10,6 +10,8 @@
 
 #define ITEMS_A_CALL 20
 #define ITEM_BYTES ((size_t)256 * 1024)
+#define CALL_ID_MAX 128
+#define FUNCTION_NAME_MAX 64
 
 bool conversation_item_text(const struct json *content, struct arena *a, struct str *out)
 {
@@ -72,6 +74,62 @@ static void tell(struct conversation_call *c)
     api_json(c->q, 200, &c->out);
 }
 
+static enum status wrong_bytes(size_t i, const char *what, struct error *err)
+{
+    return error_set(err, STATUS_INVALID, "items[%zu].%s must be 1 byte to 256 KiB", i, what);
+}
+
+/* A function's call, or what it gave back (a string, or parts of text). */
+static enum status read_call(struct request *q, const struct json *v, size_t i, bool call,
+                             struct jsonw *w, struct error *err)
+{
+    struct str call_id = jsonr_str(jsonr_get(v, "call_id")), name = STR("");
+    struct str text = jsonr_str(jsonr_get(v, "arguments"));
+    char id[ID_CAP];
+    if (call_id.len == 0 || call_id.len > CALL_ID_MAX) {
+        return error_set(err, STATUS_INVALID, "items[%zu].call_id must be 1 to %d bytes", i,
+                         CALL_ID_MAX);
+    }
+    if (call) {
+        name = jsonr_str(jsonr_get(v, "name"));
+        if (name.len == 0 || name.len > FUNCTION_NAME_MAX) {
+            return error_set(err, STATUS_INVALID, "items[%zu].name must be 1 to %d bytes", i,
+                             FUNCTION_NAME_MAX);
+        }
+        if (text.len == 0 || text.len > ITEM_BYTES) {
+            return wrong_bytes(i, "arguments", err);
+        }
+    } else if (!conversation_item_text(jsonr_get(v, "output"), q->arena, &text)) {
+        return error_set(err, STATUS_UNSUPPORTED,
+                         "items[%zu].output must be a string, or parts of text", i);
+    } else if (text.len > ITEM_BYTES) {
+        return wrong_bytes(i, "output", err);
+    }
+    id_new(id);
+    jsonw_open(w, '{');
+    jsonw_field_z(w, "id", id);
+    jsonw_field_z(w, "kind", call ? "call" : "output");
+    jsonw_field_z(w, "role", call ? "assistant" : "tool");
+    jsonw_field_str(w, "call_id", call_id);
+    jsonw_field_str(w, "name", name);
+    jsonw_field_str(w, "text", text);
+    jsonw_close(w, '}');
+    return STATUS_OK;
+}
+
+/* The type of the first part that is no text, as the client calls it. */
+static struct str other_part(const struct json *content)
+{
+    for (size_t i = 0; jsonr_kind(content) == JSON_KIND_ARRAY && i < jsonr_len(content); i++) {
+        struct str type = jsonr_str(jsonr_get(jsonr_at(content, i), "type"));
+        if (type.len > 0 && !str_eq(type, STR("input_text")) && !str_eq(type, STR("output_text")) &&
+            !str_eq(type, STR("text"))) {
+            return type;
+        }
+    }
+    return STR("");
+}
+
 static enum status read_item(struct request *q, const struct json *v, size_t i, struct jsonw *w,
                              struct error *err)
 {
@@ -83,19 +141,32 @@ static enum status read_item(struct request *q, const struct json *v, size_t i, 
     for (size_t k = 0; role.ptr != NULL && k < sizeof roles / sizeof roles[0]; k++) {
         known = str_eq(role, str_from(roles[k])) ? roles[k] : known;
     }
+    bool call = str_eq(type, STR("function_call"));
+    if (call || str_eq(type, STR("function_call_output"))) {
+        return read_call(q, v, i, call, w, err);
+    }
     if (type.ptr != NULL && !str_eq(type, STR("message"))) {
-        return error_set(err, STATUS_UNSUPPORTED, "items[%zu]: only messages are kept here", i);
+        return error_set(err, STATUS_UNSUPPORTED,
+                         "items[%zu]: items of type \"%.40s\" are not kept here: message, "
+                         "function_call and function_call_output are",
+                         i, type.ptr);
     }
     if (known == NULL) {
         return error_set(err, STATUS_INVALID,
                          "items[%zu].role must be user, assistant, system or developer", i);
+    }
+    if (other_part(jsonr_get(v, "content")).len > 0) {
+        return error_set(err, STATUS_UNSUPPORTED,
+                         "items[%zu].content: parts of type \"%.40s\" are not kept here: "
+                         "input_text and output_text are",
+                         i, other_part(jsonr_get(v, "content")).ptr);
     }
     if (!conversation_item_text(jsonr_get(v, "content"), q->arena, &text)) {
         return error_set(err, STATUS_UNSUPPORTED,
                          "items[%zu].content must be a string, or parts of text", i);
     }
     if (text.len == 0 || text.len > ITEM_BYTES) {
-        return error_set(err, STATUS_INVALID, "items[%zu].content must be 1 byte to 256 KiB", i);
+        return wrong_bytes(i, "content", err);
     }
     id_new(id);
     jsonw_open(w, '{');
@@ -255,7 +326,8 @@ static struct conversation_call *about_item(struct request *q)
 {
     const char *item = api_id(q, 1);
     struct conversation_call *c = item == NULL ? NULL : about(q);
-    if (c != NULL && strncmp(item, "msg_", 4) != 0) {
+    if (c != NULL && strncmp(item, "msg_", 4) != 0 && strncmp(item, "fc_", 3) != 0 &&
+        strncmp(item, "fco_", 4) != 0) {
         api_error(q, 404, NULL, "not_found", "There is no such item in the conversation.");
         return NULL;
     }

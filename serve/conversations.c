@@ -249,8 +249,11 @@ static enum status items_json(sqlite3 *db, struct str id, struct jsonw *w, struc
     bool row = false;
     enum status s =
         db_prepare(db,
-                   "SELECT metadata, (SELECT json_group_array(json_object('role', role, 'text',"
-                   " text, 'after', place)) FROM (SELECT role, text, place FROM conversation_items"
+                   "SELECT metadata, (SELECT json_group_array(CASE kind WHEN '' THEN"
+                   " json_object('role', role, 'text', text, 'after', place) ELSE"
+                   " json_object('role', role, 'text', text, 'after', place, 'type', CASE kind"
+                   " WHEN 'call' THEN 'function_call' ELSE 'function_call_output' END,"
+                   " 'call_id', call_id, 'name', name) END) FROM (SELECT * FROM conversation_items"
                    " WHERE conversation = ?1 ORDER BY seq)) FROM conversations WHERE id = ?1",
                    &st, err);
     if (s == STATUS_OK) {

@@ -64,6 +64,25 @@ struct arena;
     " created_wall_ms INTEGER NOT NULL) STRICT, WITHOUT ROWID;"                                    \
     "CREATE UNIQUE INDEX conversation_items_in_order ON conversation_items(conversation, seq);"
 
+/* Likewise. kind: '' a message; 'call': of a function, text has the arguments; 'output': what it
+ * gave back. answer: whose exchange made the call; NULL: a client put it in. goes_on: the exchange
+ * has no question of its own, it goes on from what a function gave back. */
+#define CONVERSATION_CALLS_SCHEMA                                                                  \
+    "ALTER TABLE exchanges ADD COLUMN goes_on INTEGER NOT NULL DEFAULT 0;"                         \
+    "ALTER TABLE conversation_items ADD COLUMN kind TEXT NOT NULL DEFAULT '';"                     \
+    "ALTER TABLE conversation_items ADD COLUMN call_id TEXT NOT NULL DEFAULT '';"                  \
+    "ALTER TABLE conversation_items ADD COLUMN name TEXT NOT NULL DEFAULT '';"                     \
+    "ALTER TABLE conversation_items ADD COLUMN answer TEXT REFERENCES exchanges(answer)"           \
+    " ON DELETE CASCADE;"                                                                          \
+    "CREATE INDEX conversation_items_by_answer ON conversation_items(answer)"                      \
+    " WHERE answer IS NOT NULL;"
+/* Of an INSERT of items that are JSON: [{"id", "role", "text", "kind"?, "call_id"?, "name"?}]. */
+#define CONVERSATION_ITEM_COLUMNS                                                                  \
+    "(id, conversation, place, seq, role, text, created_wall_ms, kind, call_id, name)"
+#define CONVERSATION_ITEM_OF_J                                                                     \
+    "ifnull(json_extract(j.value, '$.kind'), ''), ifnull(json_extract(j.value, '$.call_id'), '')," \
+    " ifnull(json_extract(j.value, '$.name'), '')"
+
 /* Whose, and which; every function here takes one. All text is borrowed. */
 struct conversation_ask {
     const char *user, *id;
@@ -77,8 +96,8 @@ struct conversation_ask {
     bool all;                   /* an export of all of the user's */
     /* items */
     const char *metadata; /* JSON object */
-    const char *items;    /* JSON: [{"id", "role", "text"}], or NULL */
-    const char *item;     /* "msg_..." */
+    const char *items;    /* JSON, as CONVERSATION_ITEM_OF_J reads it, or NULL */
+    const char *item;     /* "msg_...", "fc_...", "fco_..." */
     bool descending;      /* a list; `before` is what it goes on from */
     /* shares */
     uint8_t hash[SHA256_BYTES];

@@ -12,18 +12,24 @@
 #define MISSING "there is no such conversation of yours: it was deleted, is too old, or was erased"
 #define ITEMS_OF_C                                                                                 \
     "WITH v AS (SELECT 'msg_q_' || a.id AS id, 'user' AS role, a.question AS text,"                \
-    " e.number AS n, 0 AS k, 0 AS seq, '[]' AS notes"                                              \
+    " e.number AS n, 0 AS k, 0 AS seq, '[]' AS notes, '' AS kind, '' AS call_id, '' AS name"       \
     " FROM exchanges e JOIN answers a ON a.id = e.answer WHERE e.conversation = ?2"                \
+    " AND NOT e.goes_on"                                                                           \
     " UNION ALL SELECT 'msg_' || e.answer, 'assistant', e.text, e.number, 1, 0,"                   \
     " (SELECT json_group_array(json_object('type', 'file_citation', 'index', 0,"                   \
     " 'file_id', json_extract(c.value, '$.document.id'),"                                          \
     " 'filename', json_extract(c.value, '$.document.path'),"                                       \
     " 'number', json_extract(c.value, '$.number'), 'page', json_extract(c.value, '$.page'),"       \
     " 'hash', json_extract(c.value, '$.hash')))"                                                   \
-    " FROM json_each(e.facts, '$.citations') c)"                                                   \
-    " FROM exchanges e WHERE e.conversation = ?2"                                                  \
-    " UNION ALL SELECT 'msg_i_' || i.id, i.role, i.text, i.place, 2, i.seq, '[]'"                  \
-    " FROM conversation_items i WHERE i.conversation = ?2) "
+    " FROM json_each(e.facts, '$.citations') c), '', '', ''"                                       \
+    " FROM exchanges e WHERE e.conversation = ?2 AND (e.text <> '' OR NOT EXISTS("                 \
+    "SELECT 1 FROM conversation_items i WHERE i.answer = e.answer))"                               \
+    " UNION ALL SELECT " ITEM_ID ", i.role, i.text, i.place, 2, i.seq, '[]', i.kind, i.call_id,"   \
+    " i.name FROM conversation_items i WHERE i.conversation = ?2) "
+#define ITEM_ID                                                                                    \
+    "CASE i.kind WHEN 'call' THEN 'fc_' WHEN 'output' THEN 'fco_' ELSE 'msg_' END"                 \
+    " || CASE WHEN i.answer IS NULL THEN 'i_' ELSE '' END || i.id"
+#define TOLD "id, role, text, notes, kind, call_id, name"
 
 static enum status prepare(sqlite3 *db, const char *sql, const struct conversation_ask *a,
                            sqlite3_stmt **st, struct error *err)
@@ -100,7 +106,7 @@ static enum status tell(sqlite3 *db, struct conversation_ask *a, struct error *e
     return s;
 }
 
-/* ?4: [{"id", "role", "text"}]; a->count of them came. */
+/* ?4: the items. */
 static enum status add_items(sqlite3 *db, const struct conversation_ask *a, struct error *err)
 {
     if (a->items == NULL) {
@@ -108,11 +114,12 @@ static enum status add_items(sqlite3 *db, const struct conversation_ask *a, stru
     }
     enum status s =
         run(db,
-            "INSERT INTO conversation_items SELECT json_extract(j.value, '$.id'), ?2,"
+            "INSERT INTO conversation_items" CONVERSATION_ITEM_COLUMNS
+            " SELECT json_extract(j.value, '$.id'), ?2,"
             " (SELECT ifnull(max(number), 0) FROM exchanges WHERE conversation = ?2),"
             " (SELECT ifnull(max(seq), 0) FROM conversation_items WHERE conversation = ?2)"
-            " + 1 + j.key, json_extract(j.value, '$.role'), json_extract(j.value, '$.text'), ?5"
-            " FROM json_each(?4) j WHERE ?1 IS NOT NULL AND ?3 IS ?3"
+            " + 1 + j.key, json_extract(j.value, '$.role'), json_extract(j.value, '$.text'), ?5,"
+            " " CONVERSATION_ITEM_OF_J " FROM json_each(?4) j WHERE ?1 IS NOT NULL AND ?3 IS ?3"
             " AND (SELECT count(*) FROM conversation_items WHERE conversation = ?2)"
             " + json_array_length(?4) <= " CONVERSATION_ITEMS_TEXT
             " AND (SELECT ifnull(sum(length(CAST(text AS BLOB))), 0) FROM conversation_items"
@@ -182,9 +189,29 @@ enum status conversation_describe(sqlite3 *db, struct conversation_ask *a, struc
 
 /* ---- items ---- */
 
+/* A function's call, or what it gave back. */
+static void call_json(struct jsonw *w, sqlite3_stmt *st)
+{
+    bool call = str_eq(db_column(st, 4), STR("call"));
+    jsonw_open(w, '{');
+    jsonw_field_str(w, "id", db_column(st, 0));
+    jsonw_field_z(w, "type", call ? "function_call" : "function_call_output");
+    jsonw_field_z(w, "status", "completed");
+    jsonw_field_str(w, "call_id", db_column(st, 5));
+    if (call) {
+        jsonw_field_str(w, "name", db_column(st, 6));
+    }
+    jsonw_field_str(w, call ? "arguments" : "output", db_column(st, 2));
+    jsonw_close(w, '}');
+}
+
 static void item_json(struct jsonw *w, sqlite3_stmt *st)
 {
     bool answer = str_eq(db_column(st, 1), STR("assistant"));
+    if (db_column(st, 4).len > 0) {
+        call_json(w, st);
+        return;
+    }
     jsonw_open(w, '{');
     jsonw_field_str(w, "id", db_column(st, 0));
     jsonw_field_z(w, "type", "message");
@@ -247,11 +274,11 @@ enum status conversation_items(sqlite3 *db, struct conversation_ask *a, struct e
     s = s == STATUS_OK
             ? prepare(db,
                       a->descending
-                          ? ITEMS_OF_C "SELECT id, role, text, notes FROM v WHERE ?1 IS NOT NULL"
+                          ? ITEMS_OF_C "SELECT " TOLD " FROM v WHERE ?1 IS NOT NULL"
                                        " AND ?3 IS ?3 AND ?4 IS ?4 AND (?5 IS NULL OR (n, k, seq) <"
                                        " (SELECT n, k, seq FROM v WHERE id = ?5))"
                                        " ORDER BY n DESC, k DESC, seq DESC LIMIT ?6"
-                          : ITEMS_OF_C "SELECT id, role, text, notes FROM v WHERE ?1 IS NOT NULL"
+                          : ITEMS_OF_C "SELECT " TOLD " FROM v WHERE ?1 IS NOT NULL"
                                        " AND ?3 IS ?3 AND ?4 IS ?4 AND (?5 IS NULL OR (n, k, seq) >"
                                        " (SELECT n, k, seq FROM v WHERE id = ?5))"
                                        " ORDER BY n, k, seq LIMIT ?6",
@@ -278,7 +305,7 @@ enum status conversation_item(sqlite3 *db, struct conversation_ask *a, struct er
     bool row = false;
     enum status s = is_there(db, a, err);
     s = s == STATUS_OK ? prepare(db,
-                                 ITEMS_OF_C "SELECT id, role, text, notes FROM v WHERE id = ?5"
+                                 ITEMS_OF_C "SELECT " TOLD " FROM v WHERE id = ?5"
                                             " AND ?1 IS NOT NULL AND ?3 IS ?3 AND ?4 IS ?4",
                                  a, &st, err)
                        : s;
@@ -300,13 +327,13 @@ enum status conversation_item(sqlite3 *db, struct conversation_ask *a, struct er
 static enum status tell_added(sqlite3 *db, struct conversation_ask *a, struct error *err)
 {
     sqlite3_stmt *st = NULL;
-    enum status s =
-        prepare(db,
-                "SELECT 'msg_i_' || i.id, i.role, i.text, '[]' FROM conversation_items i"
-                " WHERE i.conversation = ?2 AND ?1 IS NOT NULL AND ?3 IS ?3 AND i.id IN"
-                " (SELECT json_extract(j.value, '$.id') FROM json_each(?4) j)"
-                " ORDER BY i.seq",
-                a, &st, err);
+    enum status s = prepare(db,
+                            "SELECT " ITEM_ID ", i.role, i.text, '[]', i.kind, i.call_id, i.name"
+                            " FROM conversation_items i"
+                            " WHERE i.conversation = ?2 AND ?1 IS NOT NULL AND ?3 IS ?3 AND i.id IN"
+                            " (SELECT json_extract(j.value, '$.id') FROM json_each(?4) j)"
+                            " ORDER BY i.seq",
+                            a, &st, err);
     a->limit = CONVERSATION_ITEMS_MAX;
     s = s == STATUS_OK ? page(st, a, err) : s;
     (void)sqlite3_finalize(st);
@@ -340,9 +367,11 @@ static enum status drop_item(sqlite3 *db, struct conversation_ask *a, struct err
         "DELETE FROM exchanges WHERE answer = ?3 AND conversation = ?2 AND ?1 IS NOT NULL"};
     struct conversation_ask one = *a;
     enum status s = is_there(db, a, err);
-    bool own = strncmp(a->item, "msg_i_", 6) == 0;
+    bool message = strncmp(a->item, "msg_", 4) == 0;
+    bool own = !message || strncmp(a->item, "msg_i_", 6) == 0;
+    const char *id = strchr(a->item, '_') + 1; /* "q_", "i_" or nothing before it */
     one.items = NULL;
-    one.metadata = strncmp(a->item, "msg_q_", 6) == 0 || own ? a->item + 6 : a->item + 4;
+    one.metadata = strncmp(id, "q_", 2) == 0 || strncmp(id, "i_", 2) == 0 ? id + 2 : id;
     for (size_t i = 0; i < 2 && !own && s == STATUS_OK; i++) {
         s = run(db, of_exchange[i], &one, err);
     }
@@ -365,24 +394,92 @@ enum status conversation_drop_item(sqlite3 *db, struct conversation_ask *a, stru
 
 /* ---- to go on from ---- */
 
+/* One message of the assistant's at a time, open as long as calls may follow. */
+struct writing {
+    struct jsonw w;
+    bool message, calls;
+};
+
+static void end_message(struct writing *m)
+{
+    if (m->calls) {
+        jsonw_close(&m->w, ']');
+    }
+    if (m->message) {
+        jsonw_close(&m->w, '}');
+    }
+    m->message = m->calls = false;
+}
+
+static void begin_message(struct writing *m, struct str role, struct str text)
+{
+    end_message(m);
+    jsonw_open(&m->w, '{');
+    jsonw_field_str(&m->w, "role", role);
+    jsonw_field_str(&m->w, "content", text);
+    m->message = true;
+}
+
+static void add_call(struct writing *m, sqlite3_stmt *st)
+{
+    if (!m->calls) {
+        jsonw_key(&m->w, "tool_calls");
+        jsonw_open(&m->w, '[');
+        m->calls = true;
+    }
+    jsonw_open(&m->w, '{');
+    jsonw_field_str(&m->w, "id", db_column(st, 3));
+    jsonw_field_z(&m->w, "type", "function");
+    jsonw_key(&m->w, "function");
+    jsonw_open(&m->w, '{');
+    jsonw_field_str(&m->w, "name", db_column(st, 4));
+    jsonw_field_str(&m->w, "arguments", db_column(st, 1));
+    jsonw_close(&m->w, '}');
+    jsonw_close(&m->w, '}');
+}
+
+/* Returns whether it began a message. */
+static bool add_message(struct writing *m, sqlite3_stmt *st)
+{
+    struct str role = db_column(st, 0);
+    struct str kind = db_column(st, 2);
+    bool call = str_eq(kind, STR("call"));
+    bool begins = !call || !m->message;
+    if (begins) {
+        begin_message(m, role, call ? STR("") : db_column(st, 1));
+    }
+    if (call) {
+        add_call(m, st);
+    } else if (str_eq(kind, STR("output"))) {
+        jsonw_field_str(&m->w, "tool_call_id", db_column(st, 3));
+    }
+    if (!str_eq(role, STR("assistant"))) {
+        end_message(m);
+    }
+    return begins;
+}
+
 enum status conversation_messages(sqlite3 *db, struct conversation_ask *a, struct error *err)
 {
     sqlite3_stmt *st = NULL;
+    struct writing m = {0};
     bool row = false;
     enum status s = is_there(db, a, err);
+    /* what a function gave back goes with its call, and is nothing without it */
     s = s == STATUS_OK
             ? prepare(db,
-                      ITEMS_OF_C "SELECT json_object('role', role, 'content', text) FROM v"
-                                 " WHERE ?1 IS NOT NULL ORDER BY n, k, seq",
+                      ITEMS_OF_C "SELECT role, text, kind, call_id, name FROM v"
+                                 " WHERE ?1 IS NOT NULL AND (kind <> 'output' OR EXISTS("
+                                 "SELECT 1 FROM conversation_items i WHERE i.conversation = ?2"
+                                 " AND i.kind = 'call' AND i.call_id = v.call_id"
+                                 " AND i.seq < v.seq)) ORDER BY n, k, v.seq",
                       a, &st, err)
             : s;
-    for (a->count = 0; s == STATUS_OK && (s = db_row(st, &row, err)) == STATUS_OK && row;
-         a->count++) {
-        if (a->count > 0) {
-            buf_char(a->out, ',');
-        }
-        buf_str(a->out, db_column(st, 0));
+    jsonw_init(&m.w, a->out);
+    for (a->count = 0; s == STATUS_OK && (s = db_row(st, &row, err)) == STATUS_OK && row;) {
+        a->count += add_message(&m, st) ? 1 : 0;
     }
+    end_message(&m);
     (void)sqlite3_finalize(st);
     return s == STATUS_OK && buf_status(a->out) != STATUS_OK
                ? error_set(err, buf_status(a->out), "the conversation is too long")

@@ -2,7 +2,8 @@
  *
  * What is kept may only come from this conversation, or an erasure and a link's viewer would find
  * texts whose documents nobody can tell. So the assistant's earlier messages in the request have to
- * be answers of the conversation, and results of functions are not taken. */
+ * be answers of the conversation. What functions gave back is kept as an item of the client's own
+ * (responses only: there the calls are in the conversation too), and no link shows what follows. */
 #include <stdlib.h>
 #include <string.h>
 
@@ -23,8 +24,9 @@ struct chat_conversation {
     char id[ID_CAP], tenant[65], user[64];
     const char *filter; /* JSON, or NULL */
     int64_t expired_ms;
-    int64_t last; /* number of the newest exchange when the question was asked; 0: none */
-    bool fresh;   /* it is made with the answer */
+    int64_t last;      /* number of the newest exchange when the question was asked; 0: none */
+    int64_t new_items; /* that the request puts in beside its question, at most */
+    bool fresh;        /* it is made with the answer */
 };
 
 const char *chat_conversation_id(const struct chat *c)
@@ -60,8 +62,10 @@ static enum status check_said(sqlite3 *db, const struct chat_conversation *k, st
         " UNION ALL SELECT 1 FROM conversation_items WHERE conversation = ?1 AND text = ?2 LIMIT 1",
         &st, err);
     for (size_t i = 0; i < ask->n_messages && s == STATUS_OK; i++) {
-        if (strcmp(ask->messages[i]->role, "assistant") == 0) {
-            s = is_said(st, k, ask->messages[i]->content, err);
+        const Ge__Message *m = ask->messages[i];
+        bool calls_only = m->n_calls > 0 && m->content[0] == '\0';
+        if (strcmp(m->role, "assistant") == 0 && !calls_only) {
+            s = is_said(st, k, m->content, err);
         }
     }
     (void)sqlite3_finalize(st);
@@ -73,11 +77,13 @@ static enum status check(sqlite3 *db, void *data, struct error *err)
     struct chat_conversation *k = data;
     sqlite3_stmt *st = NULL;
     bool row = false;
-    enum status s = db_prepare(db,
-                               "SELECT (SELECT max(number) FROM exchanges e WHERE e.conversation ="
-                               " c.id) FROM conversations c WHERE c.id = ?1 AND c.user = ?2"
-                               " AND c.changed_wall_ms >= ?3",
-                               &st, err);
+    enum status s = db_prepare(
+        db,
+        "SELECT (SELECT max(number) FROM exchanges e WHERE e.conversation ="
+        " c.id), (SELECT count(*) FROM conversation_items i"
+        " WHERE i.conversation = c.id) FROM conversations c WHERE c.id = ?1 AND c.user = ?2"
+        " AND c.changed_wall_ms >= ?3",
+        &st, err);
     if (s == STATUS_OK) {
         (void)sqlite3_bind_text(st, 1, k->id, -1, SQLITE_STATIC);
         (void)sqlite3_bind_text(st, 2, k->user, -1, SQLITE_STATIC);
@@ -85,12 +91,19 @@ static enum status check(sqlite3 *db, void *data, struct error *err)
         s = db_row(st, &row, err);
     }
     k->last = s == STATUS_OK && row ? sqlite3_column_int64(st, 0) : 0;
+    int64_t items = s == STATUS_OK && row ? sqlite3_column_int64(st, 1) : 0;
     (void)sqlite3_finalize(st);
     if (s == STATUS_OK && !row) {
         s = error_set(err, STATUS_NOT_FOUND, "there is no such conversation of yours");
     } else if (s == STATUS_OK && k->last >= EXCHANGES_MAX) {
         s = error_set(err, STATUS_TOO_LARGE,
                       "a conversation has at most %d questions: begin a new one", EXCHANGES_MAX);
+    } else if (s == STATUS_OK && k->new_items > 0 &&
+               items + k->new_items > CONVERSATION_ITEMS_MAX) {
+        s = error_set(err, STATUS_TOO_LARGE,
+                      "a conversation has at most %d items beside its questions and answers: "
+                      "begin a new one",
+                      CONVERSATION_ITEMS_MAX);
     } else if (s == STATUS_OK) {
         s = check_said(db, k, err);
     }
@@ -129,7 +142,8 @@ static enum status check_new(const struct chat *c, struct error *err)
 {
     const Ge__ChatRequest *ask = &c->ask.ask;
     for (size_t i = 0; i < ask->n_messages; i++) {
-        if (strcmp(ask->messages[i]->role, "assistant") == 0) {
+        if (strcmp(ask->messages[i]->role, "assistant") == 0 &&
+            ask->messages[i]->content[0] != '\0') {
             return error_set(err, STATUS_INVALID,
                              "messages: a new conversation has no answers of the assistant yet");
         }
@@ -141,12 +155,29 @@ static enum status check_tools(const struct chat *c, struct error *err)
 {
     const Ge__ChatRequest *ask = &c->ask.ask;
     bool tools = ask->n_tools > 0;
+    if (c->dialect == &responses_dialect) {
+        return STATUS_OK;
+    }
     for (size_t i = 0; i < ask->n_messages; i++) {
         tools = tools || strcmp(ask->messages[i]->role, "tool") == 0;
     }
     return tools ? error_set(err, STATUS_INVALID,
-                             "messages: what functions gave back cannot be kept in a conversation")
+                             "tools: calls of functions are kept in a conversation by "
+                             "/v1/responses only")
                  : STATUS_OK;
+}
+
+/* Beside its question: each message, and each call of a function. */
+static int64_t count_new(const struct chat *c)
+{
+    const struct responses *r = c->more;
+    const struct json *all = jsonr_get(c->q->translated, "messages");
+    int64_t n = -1;
+    for (size_t i = (r->instructed ? 1 : 0) + r->n_before; i < jsonr_len(all); i++) {
+        size_t calls = jsonr_len(jsonr_get(jsonr_at(all, i), "tool_calls"));
+        n += calls > 0 ? (int64_t)calls : 1;
+    }
+    return n;
 }
 
 /* The id, or "" where a new one is wanted. */
@@ -204,6 +235,7 @@ void chat_conversation_begin(struct chat *c, const struct json *body, void (*go)
     (void)snprintf(k->id, sizeof k->id, "%.*s", (int)id.len, id.len == 0 ? "" : id.ptr);
     k->filter = filter == NULL ? NULL : jsonr_text(filter, q->arena);
     k->expired_ms = clock_wall_ms() - q->serve->settings->conversations.keep_days * DAY_MS;
+    k->new_items = c->dialect == &responses_dialect ? count_new(c) : 0;
     c->conversation = k;
     if (id.len == 0) {
         id_new(k->id);
@@ -222,8 +254,9 @@ struct kept {
     char tenant[65], user[64], answer[ID_CAP], id[ID_CAP];
     char *text, *facts;
     char *items; /* JSON; what else was said with the question; NULL: nothing */
+    char *calls; /* JSON: the answer's, of functions; NULL: none */
     int64_t created_ms, expired_ms, last;
-    bool fresh;
+    bool fresh, goes_on;
 };
 
 static void free_kept(struct kept *k)
@@ -231,6 +264,7 @@ static void free_kept(struct kept *k)
     free(k->text);
     free(k->facts);
     free(k->items);
+    free(k->calls);
     free(k);
 }
 
@@ -239,17 +273,20 @@ static enum status insert(sqlite3 *db, const char *sql, const struct kept *k, st
     sqlite3_stmt *st = NULL;
     enum status s = db_prepare(db, sql, &st, err);
     if (s == STATUS_OK) {
-        const char *const texts[] = {k->id, k->user, k->answer, k->text, k->facts, k->items};
-        for (int i = 0; i < 6; i++) {
-            int at = sqlite3_bind_parameter_index(
-                st, (const char *[]){":id", ":user", ":answer", ":text", ":facts", ":items"}[i]);
+        const char *const texts[] = {k->id,    k->user,  k->answer, k->text,
+                                     k->facts, k->items, k->calls};
+        static const char *const names[] = {":id",    ":user",  ":answer", ":text",
+                                            ":facts", ":items", ":calls"};
+        for (int i = 0; i < 7; i++) {
+            int at = sqlite3_bind_parameter_index(st, names[i]);
             if (at > 0 && texts[i] != NULL) {
                 (void)sqlite3_bind_text(st, at, texts[i], -1, SQLITE_STATIC);
             }
         }
-        const int64_t numbers[] = {k->created_ms, k->last};
-        for (int i = 0; i < 2; i++) {
-            int at = sqlite3_bind_parameter_index(st, i == 0 ? ":at" : ":last");
+        const int64_t numbers[] = {k->created_ms, k->last, k->goes_on};
+        for (int i = 0; i < 3; i++) {
+            int at =
+                sqlite3_bind_parameter_index(st, (const char *[]){":at", ":last", ":goes_on"}[i]);
             if (at > 0) {
                 (void)sqlite3_bind_int64(st, at, numbers[i]);
             }
@@ -275,11 +312,12 @@ static enum status write_exchange(sqlite3 *db, const struct kept *k, struct erro
     if (s == STATUS_OK &&
         k->items != NULL) { /* before the exchange: their place is the one before */
         s = insert(db,
-                   "INSERT INTO conversation_items SELECT json_extract(j.value, '$.id'), :id,"
+                   "INSERT INTO conversation_items" CONVERSATION_ITEM_COLUMNS
+                   " SELECT json_extract(j.value, '$.id'), :id,"
                    " (SELECT ifnull(max(number), 0) FROM exchanges WHERE conversation = :id),"
                    " (SELECT ifnull(max(seq), 0) FROM conversation_items WHERE conversation = :id)"
                    " + 1 + j.key, json_extract(j.value, '$.role'), json_extract(j.value, '$.text'),"
-                   " :at FROM json_each(:items) j"
+                   " :at, " CONVERSATION_ITEM_OF_J " FROM json_each(:items) j"
                    " WHERE EXISTS(SELECT 1 FROM answers WHERE id = :answer)"
                    " AND EXISTS(SELECT 1 FROM conversations WHERE id = :id AND user = :user)"
                    " AND (SELECT count(*) FROM conversation_items WHERE conversation = :id)"
@@ -288,15 +326,33 @@ static enum status write_exchange(sqlite3 *db, const struct kept *k, struct erro
     }
     if (s == STATUS_OK) {
         s = insert(db,
-                   "INSERT INTO exchanges SELECT :answer, :id, (SELECT ifnull(max(number), 0) + 1"
-                   " FROM exchanges WHERE conversation = :id), :text, :facts"
+                   "INSERT INTO exchanges(answer, conversation, number, text, facts, goes_on)"
+                   " SELECT :answer, :id, (SELECT ifnull(max(number), 0) + 1"
+                   " FROM exchanges WHERE conversation = :id), :text, :facts, :goes_on"
                    " WHERE EXISTS(SELECT 1 FROM answers WHERE id = :answer)"
                    " AND EXISTS(SELECT 1 FROM conversations WHERE id = :id AND user = :user)"
                    " AND (:last = 0 OR EXISTS(SELECT 1 FROM exchanges WHERE conversation = :id"
                    " AND number = :last))",
                    k, err);
     }
-    if (s == STATUS_OK && sqlite3_changes(db) > 0) {
+    bool kept = s == STATUS_OK && sqlite3_changes(db) > 0;
+    if (kept && k->calls != NULL) { /* behind the answer, and gone with it */
+        s = insert(db,
+                   "INSERT INTO conversation_items" CONVERSATION_ITEM_COLUMNS
+                   " SELECT json_extract(j.value, '$.id'), :id,"
+                   " (SELECT number FROM exchanges WHERE answer = :answer),"
+                   " (SELECT ifnull(max(seq), 0) FROM conversation_items WHERE conversation = :id)"
+                   " + 1 + j.key, 'assistant', json_extract(j.value, '$.text'),"
+                   " :at, " CONVERSATION_ITEM_OF_J " FROM json_each(:calls) j",
+                   k, err);
+        s = s == STATUS_OK ? insert(db,
+                                    "UPDATE conversation_items SET answer = :answer WHERE id IN"
+                                    " (SELECT json_extract(j.value, '$.id')"
+                                    " FROM json_each(:calls) j)",
+                                    k, err)
+                           : s;
+    }
+    if (s == STATUS_OK && kept) {
         s = insert(db,
                    "UPDATE conversations SET changed_wall_ms = max(changed_wall_ms, :at)"
                    " WHERE id = :id",
@@ -356,8 +412,56 @@ static char *facts_json(const struct chat *c)
     return take_z(&b);
 }
 
-/* Of a response: the new messages but for the question, which is the exchange's. */
-static char *items_json(const struct chat *c)
+static void item_begin(struct jsonw *w, const char *role, struct str text)
+{
+    char id[ID_CAP];
+    id_new(id);
+    jsonw_open(w, '{');
+    jsonw_field_z(w, "id", id);
+    jsonw_field_z(w, "role", role);
+    jsonw_field_str(w, "text", text);
+}
+
+static void call_item(struct jsonw *w, struct str call_id, struct str name, struct str arguments)
+{
+    item_begin(w, "assistant", arguments);
+    jsonw_field_z(w, "kind", "call");
+    jsonw_field_str(w, "call_id", call_id);
+    jsonw_field_str(w, "name", name);
+    jsonw_close(w, '}');
+}
+
+/* One new message as items; how many. */
+static size_t message_items(struct jsonw *w, const struct json *m, struct arena *a)
+{
+    const struct json *calls = jsonr_get(m, "tool_calls");
+    struct str role = jsonr_str(jsonr_get(m, "role"));
+    struct str text = {0};
+    size_t n = 0;
+    bool output = str_eq(role, STR("tool"));
+    bool said = conversation_item_text(jsonr_get(m, "content"), a, &text);
+    if (said && (text.len > 0 || output)) {
+        item_begin(w, role.ptr, text);
+        if (output) {
+            jsonw_field_z(w, "kind", "output");
+            jsonw_field_str(w, "call_id", jsonr_str(jsonr_get(m, "tool_call_id")));
+        }
+        jsonw_close(w, '}');
+        n++;
+    }
+    for (size_t i = 0; i < jsonr_len(calls); i++) {
+        const struct json *f = jsonr_get(jsonr_at(calls, i), "function");
+        struct str arguments = jsonr_str(jsonr_get(f, "arguments"));
+        call_item(w, jsonr_str(jsonr_get(jsonr_at(calls, i), "id")),
+                  jsonr_str(jsonr_get(f, "name")), arguments.ptr == NULL ? STR("{}") : arguments);
+        n++;
+    }
+    return n;
+}
+
+/* Of a response: the new messages but for the question, which is the exchange's. *goes_on: there is
+ * none, or functions gave something back after it; then it is an item like the others. */
+static char *items_json(const struct chat *c, bool *goes_on)
 {
     const struct responses *r = c->more;
     const struct json *all = jsonr_get(c->q->translated, "messages");
@@ -366,31 +470,46 @@ static char *items_json(const struct chat *c)
     struct jsonw w;
     for (size_t i = from; i < jsonr_len(all); i++) {
         struct str role = jsonr_str(jsonr_get(jsonr_at(all, i), "role"));
-        question = role.ptr != NULL && str_eq(role, STR("user")) ? i : question;
+        question = str_eq(role, STR("user")) ? i : str_eq(role, STR("tool")) ? SIZE_MAX : question;
     }
+    *goes_on = question == SIZE_MAX;
     buf_init(&b, CHAT_TRANSLATED_MAX);
     jsonw_init(&w, &b);
     jsonw_open(&w, '[');
     for (size_t i = from; i < jsonr_len(all); i++) {
-        const struct json *m = jsonr_at(all, i);
-        struct str text = {0};
-        if (i == question || !conversation_item_text(jsonr_get(m, "content"), c->q->arena, &text)) {
-            continue;
-        }
-        char id[ID_CAP];
-        id_new(id);
-        jsonw_open(&w, '{');
-        jsonw_field_z(&w, "id", id);
-        jsonw_field_str(&w, "role", jsonr_str(jsonr_get(m, "role")));
-        jsonw_field_str(&w, "text", text);
-        jsonw_close(&w, '}');
-        n++;
+        n += i == question ? 0 : message_items(&w, jsonr_at(all, i), c->q->arena);
     }
     jsonw_close(&w, ']');
     if (n == 0) {
         buf_deinit(&b);
         return NULL;
     }
+    return take_z(&b);
+}
+
+/* As the response names them. */
+static char *calls_json(const struct chat *c)
+{
+    struct buf b;
+    struct jsonw w;
+    if (c->n_calls == 0) {
+        return NULL;
+    }
+    buf_init(&b, CHAT_TRANSLATED_MAX);
+    jsonw_init(&w, &b);
+    jsonw_open(&w, '[');
+    for (size_t i = 0; i < c->n_calls; i++) {
+        jsonw_open(&w, '{');
+        jsonw_key(&w, "id");
+        buf_printf(&b, "\"%s_%zu\"", c->id, i);
+        w.comma = true;
+        jsonw_field_z(&w, "kind", "call");
+        jsonw_field_z(&w, "call_id", c->calls[i].id);
+        jsonw_field_z(&w, "name", c->calls[i].name);
+        jsonw_field_z(&w, "text", c->calls[i].arguments);
+        jsonw_close(&w, '}');
+    }
+    jsonw_close(&w, ']');
     return take_z(&b);
 }
 
@@ -421,8 +540,11 @@ void chat_conversation_keep(struct chat *c)
     buf_str(&text, buf_view(&c->text));
     k->text = take_z(&text);
     k->facts = facts_json(c);
-    k->items = c->dialect == &responses_dialect ? items_json(c) : NULL;
-    if (k->text == NULL || k->facts == NULL) {
+    if (c->dialect == &responses_dialect) {
+        k->items = items_json(c, &k->goes_on);
+        k->calls = calls_json(c);
+    }
+    if (k->text == NULL || k->facts == NULL || (c->n_calls > 0 && k->calls == NULL)) {
         (void)error_set(&err, STATUS_TOO_LARGE,
                         "an answer is too long to be kept in its conversation");
         chat_written(c, &err);
