@@ -28,14 +28,15 @@ static int setup(void **state)
         "CREATE TABLE answers(id TEXT PRIMARY KEY, user TEXT, created_wall_ms INTEGER,"
         " question TEXT, asked_model TEXT, outcome TEXT, passages TEXT) WITHOUT ROWID;"
         "CREATE TABLE feedback(answer TEXT, passage INTEGER, verdict INTEGER, comment TEXT);");
-    sql(CONVERSATIONS_SCHEMA CONVERSATION_ITEMS_SCHEMA);
+    sql(CONVERSATIONS_SCHEMA CONVERSATION_ITEMS_SCHEMA CONVERSATION_CALLS_SCHEMA);
     sql("INSERT INTO answers VALUES"
         "('a1','anna',1000,'Where?','carrel','answered','[{\"document\":\"open\"}]'),"
         "('a2','anna',2000,'How much?','carrel','answered','[{\"document\":\"open\"},"
         "{\"document\":\"secret\"}]'),"
         "('a3','anna',3000,'When?','carrel','answered','[{\"document\":\"open\"}]');"
         "INSERT INTO conversations VALUES('c','anna','',1000,3000,'');"
-        "INSERT INTO exchanges VALUES('a1','c',1,'By the tower.','{\"citations\":[]}'),"
+        "INSERT INTO exchanges(answer,conversation,number,text,facts) VALUES('a1','c',1,'By the "
+        "tower.','{\"citations\":[]}'),"
         "('a2','c',2,'Ninety crowns.','{\"citations\":[]}'),"
         "('a3','c',3,'On Monday.','{\"citations\":[]}');");
     return 0;
