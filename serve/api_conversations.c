@@ -29,6 +29,7 @@ struct conversation_call *conversation_call(struct request *q, size_t out_max)
     c->ask.user = c->user;
     c->ask.now_ms = clock_wall_ms();
     c->ask.keep_days = keep_days;
+    c->ask.per_user = q->serve->settings->conversations.per_user;
     c->ask.expired_ms = c->ask.now_ms - keep_days * DAY_MS;
     buf_init(&c->out, out_max);
     c->ask.out = &c->out;

@@ -72,6 +72,29 @@ enum status conversations_expire(sqlite3 *db, int64_t now_ms, int64_t expired_ms
     return s;
 }
 
+enum status conversations_room(sqlite3 *db, const struct conversation_ask *a, struct error *err)
+{
+    sqlite3_stmt *st = NULL;
+    bool row = false;
+    enum status s = db_prepare(db,
+                               "SELECT count(*) FROM conversations INDEXED BY conversations_by_user"
+                               " WHERE user = ?1 AND changed_wall_ms >= ?2",
+                               &st, err);
+    if (s == STATUS_OK) {
+        bind_z(st, 1, a->user);
+        (void)sqlite3_bind_int64(st, 2, a->expired_ms);
+        s = db_row(st, &row, err);
+    }
+    if (s == STATUS_OK && sqlite3_column_int64(st, 0) >= a->per_user) {
+        s = error_set(err, STATUS_TOO_LARGE,
+                      "you have %lld conversations, which is as many as are kept here "
+                      "(conversations.per_user): delete some",
+                      (long long)a->per_user);
+    }
+    (void)sqlite3_finalize(st);
+    return s;
+}
+
 /* ---- a list ---- */
 
 /* folded_has(title, letters): whether the letters, folded already, stand in the title. NULL: all.

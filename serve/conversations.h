@@ -52,7 +52,6 @@ struct arena;
 #define CONVERSATION_ITEMS_MAX 400  /* that clients put into one */
 #define CONVERSATION_ITEMS_TEXT "400"
 #define CONVERSATION_BYTES_TEXT "8388608" /* of those: more cannot be gone on with (turns.h) */
-#define CONVERSATIONS_TEXT "10000"        /* of a user, made before anything is asked */
 
 /* Likewise. metadata: '' where a question made it, else JSON: then it is there without exchanges.
  * place: the last exchange's number when the item came. */
@@ -92,6 +91,7 @@ struct conversation_ask {
     int64_t limit;              /* of a list */
     int64_t now_ms, expired_ms; /* what last changed before the latter is not told */
     int64_t keep_days;          /* told in lists */
+    int64_t per_user;           /* as many as there may be */
     bool markdown;              /* an export's form */
     bool all;                   /* an export of all of the user's */
     /* items */
@@ -129,6 +129,10 @@ enum status conversations_export(sqlite3 *db, struct conversation_ask *a,
 /* Those that did not change since expired_ms, and links that are over, go. */
 enum status conversations_expire(sqlite3 *db, int64_t now_ms, int64_t expired_ms,
                                  struct error *err) MUST_CHECK;
+
+/* May the user have another? TOO_LARGE: he has as many as he may. */
+enum status conversations_room(sqlite3 *db, const struct conversation_ask *a,
+                               struct error *err) MUST_CHECK;
 
 /* ---- conversations_items.c: as OpenAI's API has them; all but _messages tell JSON ---- */
 

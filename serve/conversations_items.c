@@ -152,17 +152,13 @@ static enum status in_transaction(sqlite3 *db, struct conversation_ask *a,
 static enum status create(sqlite3 *db, struct conversation_ask *a, struct error *err)
 {
     enum status s = conversations_expire(db, a->now_ms, a->expired_ms, err);
-    s = s == STATUS_OK
-            ? run(db,
-                  "INSERT INTO conversations(id, user, title, created_wall_ms, changed_wall_ms,"
-                  " metadata) SELECT ?2, ?1, '', ?5, ?5, ?3 WHERE ?4 IS ?4 AND"
-                  " (SELECT count(*) FROM conversations WHERE user = ?1) < " CONVERSATIONS_TEXT,
-                  a, err)
-            : s;
-    if (s == STATUS_OK && sqlite3_changes(db) == 0) {
-        return error_set(err, STATUS_TOO_LARGE,
-                         "you have " CONVERSATIONS_TEXT " conversations: delete some");
-    }
+    s = s == STATUS_OK ? conversations_room(db, a, err) : s;
+    s = s == STATUS_OK ? run(db,
+                             "INSERT INTO conversations(id, user, title, created_wall_ms,"
+                             " changed_wall_ms, metadata) SELECT ?2, ?1, '', ?5, ?5, ?3"
+                             " WHERE ?4 IS ?4",
+                             a, err)
+                       : s;
     s = s == STATUS_OK ? add_items(db, a, err) : s;
     return s == STATUS_OK ? tell(db, a, err) : s;
 }

@@ -23,7 +23,7 @@ struct chat_conversation {
     void (*go)(struct chat *c);
     char id[ID_CAP], tenant[65], user[64];
     const char *filter; /* JSON, or NULL */
-    int64_t expired_ms;
+    int64_t expired_ms, per_user;
     int64_t last;      /* number of the newest exchange when the question was asked; 0: none */
     int64_t new_items; /* that the request puts in beside its question, at most */
     bool fresh;        /* it is made with the answer */
@@ -77,6 +77,11 @@ static enum status check(sqlite3 *db, void *data, struct error *err)
     struct chat_conversation *k = data;
     sqlite3_stmt *st = NULL;
     bool row = false;
+    if (k->fresh) {
+        const struct conversation_ask ask = {
+            .user = k->user, .expired_ms = k->expired_ms, .per_user = k->per_user};
+        return conversations_room(db, &ask, err);
+    }
     enum status s = db_prepare(
         db,
         "SELECT (SELECT max(number) FROM exchanges e WHERE e.conversation ="
@@ -237,11 +242,10 @@ void chat_conversation_begin(struct chat *c, const struct json *body, void (*go)
     k->expired_ms = clock_wall_ms() - q->serve->settings->conversations.keep_days * DAY_MS;
     k->new_items = c->dialect == &responses_dialect ? count_new(c) : 0;
     c->conversation = k;
+    k->per_user = q->serve->settings->conversations.per_user;
     if (id.len == 0) {
         id_new(k->id);
         k->fresh = true;
-        go(c);
-        return;
     }
     http_request_hold(q->http); /* k lives in its arena */
     answers_run(q->serve->answers, k->tenant, check, on_checked, k);

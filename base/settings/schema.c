@@ -354,6 +354,10 @@ const struct setting settings_schema[] = {
     ROW("conversations.keep_days", INT, conversations.keep_days, 0, 3650, "90",
         "A conversation of the page is kept for its owner until so many days have gone without a "
         "new question in it; then it and the links to it go. 0: none is kept."),
+    ROW("conversations.per_user", INT, conversations.per_user, 1, 1000000, "10000",
+        "So many conversations of one user are kept at once, of at most 200 questions each. Who "
+        "has "
+        "as many is told to delete some before a new one begins: none goes by itself."),
     ROW("jobs.keep_hours", INT, jobs.keep_hours, 1, 720, "24",
         "What a job answered is kept for so long after it was asked for."),
     ROW("jobs.max_minutes", INT, jobs.max_minutes, 1, 1440, "60",

@@ -199,6 +199,7 @@ struct settings {
     } responses;
     struct {
         int64_t keep_days; /* without a new question; 0: not kept */
+        int64_t per_user;  /* at once */
     } conversations;
     struct {
         struct string_list allow;         /* origins: "https://hooks.example.org" */

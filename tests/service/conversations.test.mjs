@@ -231,3 +231,23 @@ test("after their days they are gone, and where none are kept that is said", { t
   const list = (await call("ada", "/api/conversations")).json;
   assert.deepEqual([list.keep_days, list.conversations], [0, []]);
 });
+
+test("a user has as many conversations as the setting says; the next is refused plainly, and none goes by itself", { timeout: 180_000 }, async () => {
+  const home = a.home;
+  await a.stop({ keep: true });
+  a = await startAppliance({ home, config: "conversations:\n  per_user: 2\n" });
+  const [key] = [(await a.post("/api/keys", { name: "few" })).key];
+  keys.few = key;
+  const one = await ask("few", "new", "Where do visitors park?");
+  const two = await call("few", "/v1/conversations", { method: "POST", body: {} });
+  assert.equal(two.status, 200);
+  for (const r of [await say("few", "new", "Where do visitors park?"), await call("few", "/v1/conversations", { method: "POST", body: {} }), await call("few", "/v1/responses", { method: "POST", body: { model: "carrel", input: "Where?", conversation: "new" } })]) {
+    assert.ok([400, 413].includes(r.status), r.text);
+    assert.equal(r.json.error.code, "too_large");
+    assert.match(r.json.error.message, /you have 2 conversations, .*\(conversations\.per_user\): delete some/);
+  }
+  assert.deepEqual((await mine("few")).map((c) => c.id), [one.id]);
+  await ask("few", one.id, "When is the espresso machine descaled?"); // what is there goes on
+  assert.equal((await call("few", `/api/conversations/${one.id}`, { method: "DELETE" })).status, 200);
+  await ask("few", "new", "Where do visitors park?");
+});
