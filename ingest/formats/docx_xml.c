@@ -26,11 +26,6 @@ struct paragraph {
     long list, level;
 };
 
-struct later {
-    struct later *next;
-    struct emit_block block;
-};
-
 struct docx_reader {
     struct arena *arena;
     struct emitter *e;
@@ -39,7 +34,7 @@ struct docx_reader {
     bool vanished; /* the run is hidden text, which Word does not show either */
     struct paragraph paragraphs[PARAGRAPHS_MAX];
     unsigned n_paragraphs;
-    struct later *first, **last; /* boxes of the paragraph at hand, which follow it */
+    struct emit_waiting waiting; /* boxes of the paragraph at hand, which follow it */
     unsigned tables, cells;
     bool row_deleted, in_row_properties;
     bool row_names; /* it is said again on each page: it names the columns */
@@ -276,33 +271,17 @@ static void put_in_row(struct docx_reader *r, struct str s)
     }
 }
 
-static void flush(struct docx_reader *r)
-{
-    for (const struct later *l = r->first; l != NULL; l = l->next) {
-        emit(r->e, &l->block);
-    }
-    r->first = NULL;
-    r->last = &r->first;
-}
-
 /* A box stands within the paragraph that it is anchored in, and follows it. */
 static void put_block(struct sax *x, struct docx_reader *r, const struct emit_block *b)
 {
     if (r->n_paragraphs == 0) {
         emit(r->e, b);
-        flush(r);
+        emit_waited(r->e, &r->waiting);
         return;
     }
-    struct later *l = arena_alloc(r->arena, sizeof *l);
-    const char *copy = arena_strndup(r->arena, b->text.ptr, b->text.len);
-    if (l == NULL || copy == NULL) {
+    if (!emit_later(&r->waiting, r->arena, b)) {
         sax_fail(x, STATUS_TOO_LARGE, "reading it needs more memory than the limit");
-        return;
     }
-    *l = (struct later){.block = *b};
-    l->block.text.ptr = copy;
-    *r->last = l;
-    r->last = &l->next;
 }
 
 static Ex__Block__Kind kind_here(const struct docx_reader *r, const struct paragraph *p,
@@ -518,7 +497,6 @@ struct docx_reader *docx_reader_new(struct arena *a, struct emitter *e, struct s
         r->e = e;
         r->title = title;
         r->language = language;
-        r->last = &r->first;
         buf_init(&r->row, TEXT_MAX);
         buf_init(&r->own_language, 64);
     }
@@ -551,7 +529,7 @@ enum status docx_reader_read(struct docx_reader *r, enum docx_part part, struct 
     enum status s =
         part == DOCX_BODY ? sax_read(&x, p, name, found, err) : sax_read_help(&x, p, name, err);
     if (s == STATUS_OK && part != DOCX_STYLES && part != DOCX_NUMBERING) {
-        flush(r);
+        emit_waited(r->e, &r->waiting);
     }
     return s;
 }

@@ -384,6 +384,33 @@ void emit_text(struct emitter *e, Ex__Block__Kind kind, uint32_t level, struct s
     emit(e, &b);
 }
 
+struct emit_later {
+    struct emit_later *next;
+    struct emit_block block;
+};
+
+bool emit_later(struct emit_waiting *w, struct arena *a, const struct emit_block *b)
+{
+    struct emit_later *l = arena_alloc(a, sizeof *l);
+    const char *copy = arena_strndup(a, b->text.ptr, b->text.len);
+    if (l == NULL || copy == NULL) {
+        return false;
+    }
+    *l = (struct emit_later){.block = *b};
+    l->block.text.ptr = copy;
+    *(w->first == NULL ? &w->first : &w->last->next) = l;
+    w->last = l;
+    return true;
+}
+
+void emit_waited(struct emitter *e, struct emit_waiting *w)
+{
+    for (const struct emit_later *l = w->first; l != NULL; l = l->next) {
+        emit(e, &l->block);
+    }
+    *w = (struct emit_waiting){0};
+}
+
 void emit_unread(struct emitter *e, const Ex__UnreadPage *pages, size_t n)
 {
     Ex__UnreadPage copies[UNREAD_BATCH];

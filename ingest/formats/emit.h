@@ -8,6 +8,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "base/arena.h"
 #include "base/buf.h"
 #include "base/status.h"
 #include "base/str.h"
@@ -105,12 +106,21 @@ void emit_language(struct emitter *e, struct str language);
 void emit_pages(struct emitter *e, uint32_t pages);
 void emit_date_ms(struct emitter *e, enum emit_date which, int64_t ms);
 void emit(struct emitter *e, const struct emit_block *b);
+/* Blocks that wait: a box for the end of the paragraph that it is anchored in. {0} is empty. */
+struct emit_waiting {
+    struct emit_later *first, *last;
+};
+/* Keeps b, with a copy of its text, in a; false: no memory. */
+bool emit_later(struct emit_waiting *w, struct arena *a, const struct emit_block *b);
+/* Hands them on in their order; none is left. */
+void emit_waited(struct emitter *e, struct emit_waiting *w);
 /* What follows is a part of its own: a slide, a sheet, a mail, a chapter. name: "Q3", "Re: offer";
  * empty: its number among those that have begun. One without blocks leaves no trace. */
 void emit_unit(struct emitter *e, Ex__Block__Unit kind, struct str name);
 /* The usual block: a text and nothing else. */
 void emit_text(struct emitter *e, Ex__Block__Kind kind, uint32_t level, struct str text);
-/* Pages that must be read from their pictures, in order; called once. Then no text is no failure. */
+/* Pages that must be read from their pictures, in order; called once. Then no text is no failure.
+ */
 void emit_unread(struct emitter *e, const Ex__UnreadPage *pages, size_t n);
 /* Hands on what is left and tells how it went. INVALID when neither text nor a child was found. */
 enum status emit_finish(struct emitter *e, struct error *err) MUST_CHECK;

@@ -23,11 +23,6 @@ struct style {
     uint32_t level; /* of a heading, 0: not said */
 };
 
-struct later {
-    struct later *next;
-    struct emit_block block;
-};
-
 struct paragraph {
     struct buf text;
     const char *style;
@@ -54,10 +49,10 @@ struct odf {
     bool is_title; /* the frame at hand */
     uint32_t page;
     struct buf row;
-    long repeated;     /* cells that the cell at hand stands for */
-    bool blank;        /* the row so far */
-    const char *sheet; /* its name, until its first row is out; NULL */
-    struct later *first, **last;
+    long repeated;               /* cells that the cell at hand stands for */
+    bool blank;                  /* the row so far */
+    const char *sheet;           /* its name, until its first row is out; NULL */
+    struct emit_waiting waiting; /* what stands in a paragraph, for its end */
     bool encrypted;
 };
 
@@ -147,32 +142,16 @@ static Ex__Block__Kind kind_of(const struct odf *r, const struct paragraph *p, u
 
 static void put_later(struct sax *x, struct odf *r, const struct emit_block *b)
 {
-    struct later *l = arena_alloc(r->arena, sizeof *l);
-    const char *copy = arena_strndup(r->arena, b->text.ptr, b->text.len);
-    if (l == NULL || copy == NULL) {
+    if (!emit_later(&r->waiting, r->arena, b)) {
         sax_fail(x, STATUS_TOO_LARGE, "reading it needs more memory than the limit");
-        return;
     }
-    *l = (struct later){.block = *b};
-    l->block.text.ptr = copy;
-    *r->last = l;
-    r->last = &l->next;
-}
-
-static void flush(struct odf *r)
-{
-    for (const struct later *l = r->first; l != NULL; l = l->next) {
-        emit(r->e, &l->block);
-    }
-    r->first = NULL;
-    r->last = &r->first;
 }
 
 static void put(struct sax *x, struct odf *r, const struct emit_block *b)
 {
     if (r->body && r->n_paragraphs == 0 && r->tables == 0 && r->furniture == 0) {
         emit(r->e, b);
-        flush(r);
+        emit_waited(r->e, &r->waiting);
     } else {
         put_later(x, r, b);
     }
@@ -264,7 +243,7 @@ static void close_paragraph(struct sax *x, struct odf *r)
     }
     buf_deinit(&squeezed);
     if (r->n_paragraphs == 0 && r->tables == 0 && r->body && r->furniture == 0) {
-        flush(r);
+        emit_waited(r->e, &r->waiting);
     }
 }
 
@@ -293,7 +272,7 @@ static void close_row(struct sax *x, struct odf *r)
                            .page = r->page,
                            .text = s};
     bool outer = r->n_paragraphs == 0 && r->body && r->furniture == 0;
-    if (outer && r->sheet != NULL && (!r->blank || r->first != NULL)) {
+    if (outer && r->sheet != NULL && (!r->blank || r->waiting.first != NULL)) {
         struct emit_block heading = {.kind = EX__BLOCK__KIND__HEADING,
                                      .level = 1,
                                      .page = r->page,
@@ -308,7 +287,7 @@ static void close_row(struct sax *x, struct odf *r)
         put_later(x, r, &b);
     }
     if (outer) {
-        flush(r);
+        emit_waited(r->e, &r->waiting);
     }
     buf_reset(&r->row);
 }
@@ -348,8 +327,7 @@ static void body_begin(struct odf *r, const char *kind)
     r->kind = kind;
     r->body = true;
     if (strcmp(kind, "odt") != 0) { /* headers of sheets are placeholders */
-        r->first = NULL;
-        r->last = &r->first;
+        r->waiting = (struct emit_waiting){0};
     }
     emit_author(r->e, buf_view(&r->author));
     emit_keywords(r->e, buf_view(&r->keywords));
@@ -627,11 +605,10 @@ enum status odf_extract(const struct extract_input *in, struct emitter *e, struc
     buf_init(&r.keywords, 4096);
     buf_init(&r.created, 128);
     buf_init(&r.modified, 128);
-    r.last = &r.first;
     bool flat = str_starts(in->data, STR("<")) || str_starts(in->data, STR("\xEF\xBB\xBF<"));
     enum status s = flat ? sax_parse(&x, in->data, err) : read_zipped(&r, in, &x, err);
     if (s == STATUS_OK && r.body) {
-        flush(&r);
+        emit_waited(r.e, &r.waiting);
     }
     deinit(&r);
     return s;
