@@ -1,6 +1,6 @@
 /* What folders say, and mounted places that go and come back (with real mounts where the test may).
  */
-#include "tests/unit/test.h"
+#include "tests/unit/ingest/disk_place.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -15,13 +15,6 @@
 #include <uv.h>
 
 #include "base/file.h"
-#include "ingest/disk.h"
-
-struct place {
-    char dir[64];
-    int root;
-    struct disk *disk;
-};
 
 static void path_of(const struct place *p, const char *name, char out[256])
 {
@@ -50,32 +43,6 @@ static void drop(const struct place *p, const char *name)
     char path[256];
     path_of(p, name, path);
     assert_int_equal(unlink(path), 0);
-}
-
-static int setup(void **state)
-{
-    struct place *p = calloc(1, sizeof *p);
-    assert_non_null(p);
-    (void)snprintf(p->dir, sizeof p->dir, "/tmp/carrel-disk-XXXXXX");
-    assert_non_null(mkdtemp(p->dir));
-    p->root = open(p->dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-    assert_true(p->root >= 0);
-    assert_int_equal(disk_new(&p->disk, NULL), STATUS_OK);
-    disk_set_root(p->disk, p->root);
-    *state = p;
-    return 0;
-}
-
-static int teardown(void **state)
-{
-    struct place *p = *state;
-    char cmd[96];
-    disk_free(p->disk);
-    (void)close(p->root);
-    (void)snprintf(cmd, sizeof cmd, "rm -rf %s", p->dir);
-    assert_int_equal(system(cmd), 0);
-    free(p);
-    return 0;
 }
 
 static enum tree_kind kind_of(const struct place *p, const char *path)

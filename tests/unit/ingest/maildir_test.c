@@ -1,17 +1,7 @@
 /* What a maildir's files are, on real folders. */
-#include "tests/unit/test.h"
-
-#include <fcntl.h>
-#include <unistd.h>
+#include "tests/unit/ingest/disk_place.h"
 
 #include "base/file.h"
-#include "ingest/disk.h"
-
-struct place {
-    char dir[64];
-    int root;
-    struct disk *disk;
-};
 
 static void make(const struct place *p, const char *path, bool folder)
 {
@@ -24,32 +14,6 @@ static void make(const struct place *p, const char *path, bool folder)
     int fd = open(whole, O_WRONLY | O_CREAT | O_CLOEXEC, 0600);
     assert_true(fd >= 0);
     (void)close(fd);
-}
-
-static int setup(void **state)
-{
-    struct place *p = calloc(1, sizeof *p);
-    assert_non_null(p);
-    (void)snprintf(p->dir, sizeof p->dir, "/tmp/carrel-maildir-XXXXXX");
-    assert_non_null(mkdtemp(p->dir));
-    p->root = open(p->dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-    assert_true(p->root >= 0);
-    assert_int_equal(disk_new(&p->disk, NULL), STATUS_OK);
-    disk_set_root(p->disk, p->root);
-    *state = p;
-    return 0;
-}
-
-static int teardown(void **state)
-{
-    struct place *p = *state;
-    char cmd[96];
-    disk_free(p->disk);
-    (void)close(p->root);
-    (void)snprintf(cmd, sizeof cmd, "rm -rf %s", p->dir);
-    assert_int_equal(system(cmd), 0);
-    free(p);
-    return 0;
 }
 
 static void what_lies_in_it(void **state)

@@ -13,6 +13,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "tests/unit/vectorstore/ok.h"
 #include "vectorstore/dense.h"
 
 #define DIMS 48U
@@ -21,15 +22,6 @@
 #define LISTS 80U
 #define QUESTIONS 60U
 #define K 10U
-
-#define OK(call)                                                                                   \
-    do {                                                                                           \
-        enum status ok_status = (call);                                                            \
-        if (ok_status != STATUS_OK) {                                                              \
-            print_error("%s: %s: %s\n", #call, status_name(ok_status), err.text);                  \
-        }                                                                                          \
-        assert_int_equal(ok_status, STATUS_OK);                                                    \
-    } while (0)
 
 struct fixture {
     char dir[64], path[96];

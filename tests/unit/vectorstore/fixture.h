@@ -2,31 +2,15 @@
 #ifndef CARREL_TESTS_STORE_FIXTURE_H
 #define CARREL_TESTS_STORE_FIXTURE_H
 
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdint.h>
-#include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
-
-#include <cmocka.h>
 #include <time.h>
 #include <unistd.h>
 
 #include "base/clock.h"
 #include "base/hash.h"
+#include "tests/unit/test.h"
+#include "tests/unit/vectorstore/ok.h"
 #include "vectorstore/dot.h"
 #include "vectorstore/store.h"
-
-#define OK(call)                                                                                   \
-    do {                                                                                           \
-        enum status ok_status = (call);                                                            \
-        if (ok_status != STATUS_OK) {                                                              \
-            print_error("%s: %s: %s\n", #call, status_name(ok_status), err.text);                  \
-        }                                                                                          \
-        assert_int_equal(ok_status, STATUS_OK);                                                    \
-    } while (0)
 
 static const struct asker appliance = {0};
 
