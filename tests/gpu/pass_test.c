@@ -7,7 +7,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "base/file.h"
 #include "model/backend.h"
 #include "model/cuda/cuda.h"
 #include "model/plan.h"
@@ -43,13 +42,9 @@ static const struct gpu_ops *device(void)
 
 static void write_model(const char *dir, const struct model_writer *w, char path[256])
 {
-    struct buf file;
     struct error err;
-    buf_init(&file, 64 << 20);
-    model_write(w, &file);
     (void)snprintf(path, 256, "%s/%s.gguf", dir, w->architecture);
-    assert_int_equal(file_write_atomic(path, file.ptr, file.len, 0600, &err), STATUS_OK);
-    buf_deinit(&file);
+    assert_int_equal(model_write_file(w, path, &err), STATUS_OK);
 }
 
 static void open_rig_for(struct rig *r, const char *dir, const char *name, enum tensor_type type,

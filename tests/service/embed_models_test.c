@@ -9,7 +9,6 @@
 
 #include <cmocka.h>
 
-#include "base/file.h"
 #include "embed/embed_rpc.h"
 #include "embed/neural.h"
 #include "tests/fixture/model_writer.h"
@@ -44,15 +43,11 @@ static void import(struct world *w, bool head, const char *name, enum model_role
                    struct model_record *out)
 {
     char path[128];
-    struct buf file;
     struct error err = {0};
     struct model_writer m = small;
     m.head = head;
-    buf_init(&file, 64 << 20);
-    model_write(&m, &file);
     (void)snprintf(path, sizeof path, "%s/original.gguf", w->service.home);
-    assert_int_equal(file_write_atomic(path, file.ptr, file.len, 0600, &err), STATUS_OK);
-    buf_deinit(&file);
+    assert_int_equal(model_write_file(&m, path, &err), STATUS_OK);
     struct registry_import how = {.home = w->service.home,
                                   .path = path,
                                   .name = name,

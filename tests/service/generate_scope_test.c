@@ -2,7 +2,6 @@
  * call's, whatever the request calls its scope. */
 #include "tests/unit/test.h"
 
-#include "base/file.h"
 #include "base/rpc/health_rpc.h"
 #include "generate/generate_rpc.h"
 #include "model/registry.h"
@@ -78,17 +77,13 @@ static struct call health(struct world *w)
 static void import(struct world *w)
 {
     struct model_writer m = model_writer_small("llama", TENSOR_F32);
-    struct buf file;
     struct error err;
     struct model_record record;
     char path[96];
     m.chat_template = "<|im_start|>";
     m.context = 4096;
-    buf_init(&file, 64 << 20);
-    model_write(&m, &file);
     (void)snprintf(path, sizeof path, "%s/original.gguf", w->service.home);
-    assert_int_equal(file_write_atomic(path, file.ptr, file.len, 0600, &err), STATUS_OK);
-    buf_deinit(&file);
+    assert_int_equal(model_write_file(&m, path, &err), STATUS_OK);
     struct registry_import how = {
         .home = w->service.home, .path = path, .name = "small", .role = MODEL_CHAT};
     if (registry_import(&how, &record, &err) != STATUS_OK) {

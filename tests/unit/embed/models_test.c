@@ -7,7 +7,6 @@
 #include <unistd.h>
 #include <uv.h>
 
-#include "base/file.h"
 #include "tests/fixture/model_writer.h"
 #include "tests/unit/test.h"
 
@@ -30,14 +29,10 @@ static void open_it(void *data)
 static void bring(const char *home, struct model_record *out)
 {
     struct model_writer w = model_writer_small("bert", TENSOR_F32);
-    struct buf file;
     struct error err;
     char path[128];
-    buf_init(&file, 64 << 20);
-    model_write(&w, &file);
     (void)snprintf(path, sizeof path, "%s/original.gguf", home);
-    assert_int_equal(file_write_atomic(path, file.ptr, file.len, 0600, &err), STATUS_OK);
-    buf_deinit(&file);
+    assert_int_equal(model_write_file(&w, path, &err), STATUS_OK);
     struct registry_import how = {
         .home = home, .path = path, .name = "small", .role = MODEL_ENCODER};
     if (registry_import(&how, out, &err) != STATUS_OK) {

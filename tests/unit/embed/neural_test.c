@@ -2,7 +2,6 @@
 
 #include <math.h>
 
-#include "base/file.h"
 #include "tests/fixture/model_writer.h"
 #include "tests/unit/test.h"
 
@@ -27,14 +26,10 @@ static void begin(struct place *p, const struct model_writer *w, enum model_role
                   const char *query_prefix, const char *passage_prefix)
 {
     char path[128];
-    struct buf file;
     struct error err = {0};
     test_folder(p->home);
     (void)snprintf(path, sizeof path, "%s/original.gguf", p->home);
-    buf_init(&file, 64 << 20);
-    model_write(w, &file);
-    assert_int_equal(file_write_atomic(path, file.ptr, file.len, 0600, &err), STATUS_OK);
-    buf_deinit(&file);
+    assert_int_equal(model_write_file(w, path, &err), STATUS_OK);
     struct registry_import how = {.home = p->home,
                                   .path = path,
                                   .role = role,

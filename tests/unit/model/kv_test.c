@@ -4,7 +4,6 @@
 
 #include <math.h>
 
-#include "base/file.h"
 #include "model/attend.h"
 #include "model/model.h"
 #include "tests/fixture/model_writer.h"
@@ -161,13 +160,9 @@ struct run {
 static void open_run(struct run *r, const char *dir, const struct model_writer *w)
 {
     char path[256];
-    struct buf file;
     struct error err = {0};
-    buf_init(&file, 1 << 26);
-    model_write(w, &file);
     (void)snprintf(path, sizeof path, "%s/m.gguf", dir);
-    assert_int_equal(file_write_atomic(path, file.ptr, file.len, 0600, &err), STATUS_OK);
-    buf_deinit(&file);
+    assert_int_equal(model_write_file(w, path, &err), STATUS_OK);
     if (model_open(path, &r->m, &err) != STATUS_OK) {
         fail_msg("%s", err.text);
     }

@@ -5,7 +5,6 @@
 #include <float.h>
 #include <math.h>
 
-#include "base/file.h"
 #include "model/quantize.h"
 #include "tests/fixture/model_writer.h"
 #include "tests/unit/model/model_golden.h"
@@ -21,13 +20,9 @@ static struct model_writer writer(const char *name, enum tensor_type type)
 
 static void write_model(const char *dir, const struct model_writer *w, char path[256])
 {
-    struct buf file;
     struct error err;
-    buf_init(&file, 64 << 20);
-    model_write(w, &file);
     (void)snprintf(path, 256, "%s/%s.gguf", dir, w->architecture);
-    assert_int_equal(file_write_atomic(path, file.ptr, file.len, 0600, &err), STATUS_OK);
-    buf_deinit(&file);
+    assert_int_equal(model_write_file(w, path, &err), STATUS_OK);
 }
 
 static void tokens_of(uint32_t first, uint32_t *out)
@@ -279,7 +274,8 @@ static void quantized_files_run(void **state)
     (void)snprintf(path, sizeof path, "%s/Q8_0.gguf", dir);
     assert_int_equal(model_quantize_file(path, made, "Q4_0", &err), STATUS_INVALID);
     assert_non_null(strstr(err.text, "already"));
-    (void)snprintf(made, sizeof made, "%s/own.gguf.part", dir); /* where own.gguf would be written */
+    (void)snprintf(made, sizeof made, "%s/own.gguf.part",
+                   dir); /* where own.gguf would be written */
     assert_int_equal(rename(path, made), 0);
     (void)snprintf(path, sizeof path, "%s/own.gguf.part", dir);
     made[strlen(made) - 5] = '\0';
@@ -378,14 +374,9 @@ int main(int argc, char **argv)
 {
     if (argc ==
         4) { /* FILE ARCHITECTURE TYPE: writes a model, for making the expected values again */
-        struct buf file;
         struct error err = {0};
         struct model_writer w = writer(argv[2], (enum tensor_type)strtoul(argv[3], NULL, 10));
-        buf_init(&file, 64 << 20);
-        model_write(&w, &file);
-        enum status s = file_write_atomic(argv[1], file.ptr, file.len, 0600, &err);
-        buf_deinit(&file);
-        return s == STATUS_OK ? 0 : 1;
+        return model_write_file(&w, argv[1], &err) == STATUS_OK ? 0 : 1;
     }
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(agrees_with_the_reference),

@@ -299,12 +299,8 @@ static void write_model(const struct place *p)
                              .kv_heads = 2,
                              .vocabulary = 320,
                              .context = 64};
-    struct buf file;
     struct error err = {0};
-    buf_init(&file, 1 << 24);
-    model_write(&w, &file);
-    assert_int_equal(file_write_atomic(p->model, file.ptr, file.len, 0600, &err), STATUS_OK);
-    buf_deinit(&file);
+    assert_int_equal(model_write_file(&w, p->model, &err), STATUS_OK);
 }
 
 /* The last logits, with the packed weights kept at `packed` (NULL: nowhere); mapped or not, and

@@ -2,7 +2,6 @@
  * users, its packed weights and what of its file stays in use, within 3%. */
 #include <malloc.h>
 
-#include "base/file.h"
 #include "model/backend.h"
 #include "model/plan.h"
 #include "tests/fixture/model_writer.h"
@@ -29,12 +28,8 @@ static uint64_t allocated(void)
 
 static void write_model(const struct model_writer *w, const char *path)
 {
-    struct buf file;
     struct error err = {0};
-    buf_init(&file, (size_t)1 << 28);
-    model_write(w, &file);
-    assert_int_equal(file_write_atomic(path, file.ptr, file.len, 0600, &err), STATUS_OK);
-    buf_deinit(&file);
+    assert_int_equal(model_write_file(w, path, &err), STATUS_OK);
 }
 
 /* Weights that are neither packed nor looked up by rows lie in the file. */

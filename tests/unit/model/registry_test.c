@@ -44,12 +44,8 @@ static int teardown(void **state)
 
 static void write_model(const struct place *p, const struct model_writer *w)
 {
-    struct buf file;
     struct error err;
-    buf_init(&file, 64 << 20);
-    model_write(w, &file);
-    assert_int_equal(file_write_atomic(p->file, file.ptr, file.len, 0600, &err), STATUS_OK);
-    buf_deinit(&file);
+    assert_int_equal(model_write_file(w, p->file, &err), STATUS_OK);
 }
 
 static enum status import(const struct place *p, enum model_role role, const char *name,

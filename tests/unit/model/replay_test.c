@@ -4,7 +4,6 @@
  * and with two. */
 #include "model/model.h"
 
-#include "base/file.h"
 #include "model/quantize.h"
 #include "model/sampler.h"
 #include "tests/fixture/model_writer.h"
@@ -221,13 +220,9 @@ static void replays(const char *path, const char *what, enum tensor_type kv, boo
 
 static void write_model(const char *dir, const struct model_writer *w, char path[256])
 {
-    struct buf file;
     struct error err;
-    buf_init(&file, (size_t)64 << 20);
-    model_write(w, &file);
     (void)snprintf(path, 256, "%s/model.gguf", dir);
-    assert_int_equal(file_write_atomic(path, file.ptr, file.len, 0600, &err), STATUS_OK);
-    buf_deinit(&file);
+    assert_int_equal(model_write_file(w, path, &err), STATUS_OK);
 }
 
 /* Every condition with every other, for each way of keeping keys and values. */

@@ -5,7 +5,6 @@
 #include <unistd.h>
 
 #include "base/clock.h"
-#include "base/file.h"
 #include "model/registry.h"
 #include "tests/fixture/model_writer.h"
 #include "tests/unit/test.h"
@@ -32,15 +31,11 @@ static void bring(const char *name, const char *architecture)
                              .vocabulary = VOCABULARY,
                              .context = 2048,
                              .chat_template = "<|im_start|>"};
-    struct buf file;
     struct error err;
     struct model_record record;
     char path[96];
-    buf_init(&file, 1 << 24);
-    model_write(&w, &file);
     (void)snprintf(path, sizeof path, "%s/%s.gguf", home, name);
-    assert_int_equal(file_write_atomic(path, file.ptr, file.len, 0600, &err), STATUS_OK);
-    buf_deinit(&file);
+    assert_int_equal(model_write_file(&w, path, &err), STATUS_OK);
     struct registry_import how = {.home = home, .path = path, .name = name, .role = MODEL_CHAT};
     if (registry_import(&how, &record, &err) != STATUS_OK) {
         fail_msg("%s", err.text);
@@ -362,8 +357,8 @@ static void who_waits_too_long_is_told(void **state)
     free_task(late);
 }
 
-/* The sanitizers' build has no plug-in for a GPU: the setting that demands one says what is missing,
- * the one that would like one goes on with the processor. */
+/* The sanitizers' build has no plug-in for a GPU: the setting that demands one says what is
+ * missing, the one that would like one goes on with the processor. */
 static void a_device_that_is_not_there(void **state)
 {
     struct runner_config c = {.home = home,
