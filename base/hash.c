@@ -45,6 +45,16 @@ void sha256_of(const void *p, size_t len, uint8_t out[SHA256_BYTES])
     (void)EVP_Digest(p, len, out, NULL, EVP_sha256(), NULL);
 }
 
+static void put_hex(const uint8_t *p, size_t n, char *out)
+{
+    static const char hex[] = "0123456789abcdef";
+    for (size_t i = 0; i < n; i++) {
+        out[2 * i] = hex[p[i] >> 4];
+        out[2 * i + 1] = hex[p[i] & 15];
+    }
+    out[2 * n] = '\0';
+}
+
 struct md5 {
     EVP_MD_CTX *ctx;
 };
@@ -71,26 +81,16 @@ void md5_add(struct md5 *h, const void *p, size_t len)
 
 void md5_end(struct md5 *h, char out[MD5_HEX_CAP])
 {
-    static const char hex[] = "0123456789abcdef";
     uint8_t digest[EVP_MAX_MD_SIZE] = {0};
     (void)EVP_DigestFinal_ex(h->ctx, digest, NULL);
     EVP_MD_CTX_free(h->ctx);
     free(h);
-    for (size_t i = 0; i < (MD5_HEX_CAP - 1) / 2; i++) {
-        out[2 * i] = hex[digest[i] >> 4];
-        out[2 * i + 1] = hex[digest[i] & 15];
-    }
-    out[MD5_HEX_CAP - 1] = '\0';
+    put_hex(digest, (MD5_HEX_CAP - 1) / 2, out);
 }
 
 void sha256_hex(const uint8_t digest[SHA256_BYTES], char out[SHA256_HEX_CAP])
 {
-    static const char hex[] = "0123456789abcdef";
-    for (int i = 0; i < SHA256_BYTES; i++) {
-        out[2 * i] = hex[digest[i] >> 4];
-        out[2 * i + 1] = hex[digest[i] & 15];
-    }
-    out[2 * SHA256_BYTES] = '\0';
+    put_hex(digest, SHA256_BYTES, out);
 }
 
 bool sha256_parse(const char *hex, uint8_t out[SHA256_BYTES])

@@ -273,7 +273,7 @@ static void responses(struct build *b, const struct route *route, const struct j
     jsonw_close(w, '}');
 }
 
-/* Names of bits, as an array. */
+/* Who may call: roles and scopes, and what a browser has to send. */
 static void who(struct build *b, const struct route *route)
 {
     struct jsonw *w = &b->t.w;

@@ -4,22 +4,21 @@
  *   {"tag": "Search", "about": "...",
  *    "paths": {"POST /api/search": {
  *      "summary": "...", "about": "...",
- *      "query": {"limit?": "integer -- what it is"},
+ *      "query": {"limit?": "integer -- what it is"}, "header": likewise,
  *      "body": TYPE or {"multipart/form-data": TYPE}, "body?": the same, where none will do,
- *      "200": TYPE or "image/png" or {"application/json": TYPE, "text/event-stream": TYPE}}},
+ *      "200": TYPE or "image/png" or {"application/json": TYPE, "text/event-stream": TYPE},
+ *      "errors": {"409": "code|code -- when"},
+ *      "example": the body's, "example 200": that answer's}},
  *    "schemas": {"Name": TYPE or {"field": TYPE, "optional?": TYPE, "*": TYPE of the others,
  *                                 "$with": "Name" whose fields it has too}}}
- *
- *      "errors": {"409": "code|code -- when"}, "example": the body's, "example 200": that
- * answer's}}, "schemas": ...}
  *
  * TYPE: string integer number boolean object any null, 'word', Name, [TYPE], {TYPE} (by keys),
  * TYPE|TYPE; behind " -- " what it means. Or an object of fields, as a schema's. Behind a plain
  * type's word may stand ":format" and then "(least..most)": integer:unix-time, string(1..200).
  *
  * Objects of answers have the fields that are told and no others ("*" tells of the others); what
- * is sent may have more: bodies, and schemas with "$open": true. "$nullable": true: or
- * null. "$part": true: there for "$with" only.
+ * is sent may have more: bodies, and schemas with "$open": true. "$nullable": true: or null.
+ * "$part": true: there for "$with" only.
  *
  * Parameters of paths, who may call, scopes, tokens against forged requests, the shape of errors
  * and what goes wrong everywhere come from the table. Pure. */

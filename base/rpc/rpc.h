@@ -185,7 +185,7 @@ struct rpc_options {
     bool wait_for_ready;     /* wait for the peer until the deadline instead of failing at once while it
                                 is known to be down */
     struct effort *effort;   /* on whose behalf: gets the time that the callee tells, and is entered
-                                in   the callbacks; may end before the call. NULL: nobody's */
+                                in the callbacks; may end before the call. NULL: nobody's */
 };
 
 struct rpc_callbacks {
