@@ -121,8 +121,9 @@ void audit_print_report(const struct audit_report *r, bool json, bool anchored)
         report_json(r, head);
         return;
     }
-    (void)printf("%s: the audit of tenant %s: %" PRId64 " records\n",
-                 r->broken ? "BROKEN" : audit_verdict(r), r->tenant, r->records);
+    (void)printf("%s: the audit of tenant %s: %" PRId64 " %s\n",
+                 r->broken ? "BROKEN" : audit_verdict(r), r->tenant, r->records,
+                 term_word((uint64_t)r->records, "record", "records"));
     if (r->older > 0) {
         (void)printf("  %s older than its anchor: it ends at record %" PRId64
                      ", and the anchor names record %" PRId64
@@ -135,27 +136,29 @@ void audit_print_report(const struct audit_report *r, bool json, bool anchored)
         (void)printf("  record %" PRId64 " %s\n", r->findings[i].seq, r->findings[i].text);
     }
     if (r->n_more > 0) {
-        (void)printf("  and %zu findings more\n", r->n_more);
+        (void)printf("  and %zu %s more\n", r->n_more, term_word(r->n_more, "finding", "findings"));
     }
     (void)printf("  calls     %" PRId64 " opened, %" PRId64 " acts, %" PRId64 " closed, %" PRId64
                  " interrupted, %" PRId64 " not closed yet\n",
                  r->opens, r->acts, r->closes, r->interrupted, r->unfinished);
     if (r->refused > 0) {
-        (void)printf("  refused   %" PRId64 " calls at the door\n", r->refused);
+        (void)printf("  refused   %" PRId64 " %s at the door\n", r->refused,
+                     term_word((uint64_t)r->refused, "call", "calls"));
     }
     (void)printf("  texts     %" PRId64 " hold, %" PRId64 " sealed, %" PRId64 " erased\n", r->texts,
                  r->sealed, r->erased);
     if (r->back > 0) {
-        (void)printf("  again     %" PRId64 " texts that were erased lie in payload.db again: an "
+        (void)printf("  again     %" PRId64 " %s erased lie%s in payload.db again: an "
                      "older one was put back, or a crash cut an erasure short. Erase anew.\n",
-                     r->back);
+                     r->back, term_word((uint64_t)r->back, "text that was", "texts that were"),
+                     term_word((uint64_t)r->back, "s", ""));
     }
     (void)printf("  signed    up to record %" PRId64 " by %s%s\n", r->signed_seq, r->key,
                  r->pinned ? "" : " (the key that the chain itself names: compare it)");
     if (r->torn > 0) {
-        (void)printf("  torn      the last record was never finished (%zu bytes): a crash, no "
+        (void)printf("  torn      the last record was never finished (%zu %s): a crash, no "
                      "breach\n",
-                     r->torn);
+                     r->torn, term_word(r->torn, "byte", "bytes"));
     }
     (void)printf("  head      %" PRId64 ":%s at %s\n", r->head_seq, head, at);
     if (!anchored) {

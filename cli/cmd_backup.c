@@ -52,15 +52,16 @@ static enum exit_code take(const struct options *o)
     term_bytes(r.bytes, all);
     term_bytes(r.stored_bytes, stored);
     term_bytes(r.freed_bytes, freed);
-    (void)printf("backup %s: %" PRIu64 " files, %s, of which %s new, in %" PRId64 ".%" PRId64
-                 " s\n",
-                 r.id, r.files, all, stored, ms / 1000, ms % 1000 / 100);
+    (void)printf("backup %s: %" PRIu64 " %s, %s, of which %s new, in %" PRId64 ".%" PRId64 " s\n",
+                 r.id, r.files, term_word(r.files, "file", "files"), all, stored, ms / 1000,
+                 ms % 1000 / 100);
     if (r.models > 0 && !o->with_models) {
-        (void)printf("%u model%s named and not copied (--models copies)\n", r.models,
-                     r.models == 1 ? " is" : "s are");
+        (void)printf("%u %s named and not copied (--models copies)\n", r.models,
+                     term_word(r.models, "model is", "models are"));
     }
     if (r.removed_backups > 0) {
-        (void)printf("%" PRIu64 " older ones removed, %s freed\n", r.removed_backups, freed);
+        (void)printf("%" PRIu64 " older %s removed, %s freed\n", r.removed_backups,
+                     term_word(r.removed_backups, "one", "ones"), freed);
     }
     return EXIT_OK;
 }
@@ -89,8 +90,9 @@ static enum exit_code list(const struct options *o, struct vault *v)
                                                        b.tenants, "files", (json_int_t)b.files,
                                                        "bytes", (json_int_t)b.bytes));
         } else {
-            (void)printf("%s  %.19s  %8" PRIu64 " files  %10s  %s%s\n", b.id, when, b.files, bytes,
-                         b.whole ? "" : "only ", b.tenants);
+            (void)printf("%s  %.19s  %8" PRIu64 " %-5s  %10s  %s%s\n", b.id, when, b.files,
+                         term_word(b.files, "file", "files"), bytes, b.whole ? "" : "only ",
+                         b.tenants);
         }
     }
     vault_books_free(ids, n);
@@ -126,7 +128,7 @@ static enum exit_code check(const struct options *o, struct vault *v)
         dump(json_pack("{s:I,s:I,s:O}", "pieces", (json_int_t)pieces, "problems", (json_int_t)found,
                        "problem", bad));
     } else if (s == STATUS_OK) {
-        (void)printf("%" PRIu64 " pieces read: %s\n", pieces,
+        (void)printf("%" PRIu64 " %s read: %s\n", pieces, term_word(pieces, "piece", "pieces"),
                      found == 0 ? "all are sound"
                                 : "some are damaged; make a new backup elsewhere");
     }

@@ -42,7 +42,8 @@ static void print_comparison(const json_t *c)
         }
     }
     if (number_of(c, "questions") > 0) {
-        (void)printf(" on %lld questions", number_of(c, "questions"));
+        (void)printf(" on %lld %s", number_of(c, "questions"),
+                     term_word((uint64_t)number_of(c, "questions"), "question", "questions"));
     }
     if (json_field(c, "why")[0] != '\0') {
         (void)printf(": ");
@@ -58,11 +59,14 @@ static void print_one(const json_t *e)
 
     (void)printf("%-10s ", state);
     term_put_clean(stdout, json_field(e, "name"));
-    (void)printf("  %lld dimensions, ", number_of(e, "dimensions"));
+    (void)printf("  %lld %s, ", number_of(e, "dimensions"),
+                 term_word((uint64_t)number_of(e, "dimensions"), "dimension", "dimensions"));
     if (number_of(e, "fitted_on") > 0) {
-        (void)printf("fitted on %lld chunks, ", number_of(e, "fitted_on"));
+        (void)printf("fitted on %lld %s, ", number_of(e, "fitted_on"),
+                     term_word((uint64_t)number_of(e, "fitted_on"), "chunk", "chunks"));
     }
-    (void)printf("%lld vectors", number_of(e, "vectors"));
+    (void)printf("%lld %s", number_of(e, "vectors"),
+                 term_word((uint64_t)number_of(e, "vectors"), "vector", "vectors"));
     if (missing > 0 && strcmp(state, "retired") != 0) {
         (void)printf(", %lld to go", missing);
     }
@@ -243,9 +247,10 @@ static enum status check_pair(const json_t *a, const json_t *b, struct error *er
         }
         if (number_of(both[i], "missing") > 0) {
             return error_set(err, STATUS_CONFLICT,
-                             "%.60s lacks the vectors of %lld chunks: they are being made "
-                             "(carrel encoder list)",
-                             json_field(both[i], "name"), number_of(both[i], "missing"));
+                             "%.60s lacks the vectors of %lld %s being made (carrel encoder list)",
+                             json_field(both[i], "name"), number_of(both[i], "missing"),
+                             term_word((uint64_t)number_of(both[i], "missing"), "chunk: it is",
+                                       "chunks: they are"));
         }
     }
     return STATUS_OK;
@@ -373,8 +378,11 @@ static enum exit_code promote(const struct options *o, const struct http *h, str
     } else if (json_is_true(json_object_get(answer, "published"))) {
         (void)printf("%s is published\n", json_field(answer, "encoder"));
     } else {
-        (void)printf("%s is published as soon as %lld chunks that came since have their vectors\n",
-                     json_field(answer, "encoder"), number_of(answer, "missing"));
+        (void)printf("%s is published as soon as %lld %s\n", json_field(answer, "encoder"),
+                     number_of(answer, "missing"),
+                     term_word((uint64_t)number_of(answer, "missing"),
+                               "chunk that came since has its vector",
+                               "chunks that came since have their vectors"));
     }
     json_decref(answer);
     return code;

@@ -30,8 +30,8 @@ static void print_documents(FILE *to, const json_t *list)
         (void)fprintf(to, "  %s  ", json_field(d, "id"));
         term_put_clean(to, json_field(d, "path"));
         if (copies > 0) {
-            (void)fprintf(to, "  (the same content lies under %zu other path%s)", copies,
-                          copies == 1 ? "" : "s");
+            (void)fprintf(to, "  (the same content lies under %zu other %s)", copies,
+                          term_word(copies, "path", "paths"));
         }
         (void)fprintf(to, "\n");
     }
@@ -96,7 +96,8 @@ static bool confirmed(const struct options *o, size_t n)
         (void)fprintf(stderr, "carrel erase: nobody is there to confirm it: say --yes\n");
         return false;
     }
-    (void)fprintf(stderr, "Erase %zu document%s for good? Type \"erase\": ", n, n == 1 ? "" : "s");
+    (void)fprintf(stderr, "Erase %zu %s for good? Type \"erase\": ", n,
+                  term_word(n, "document", "documents"));
     return fgets(line, sizeof(line), stdin) != NULL && strcmp(line, "erase\n") == 0;
 }
 
@@ -326,11 +327,12 @@ static enum exit_code verify(const struct options *o, const char *path)
         (void)printf("the signature holds, but by a key that is not %s\n",
                      expected == NULL ? "known here (say --public-key)" : "the expected one");
     } else {
-        (void)printf("the signature holds: erasure %s, %zu documents, finished %s, %s\n",
-                     json_field(what, "erasure"),
-                     json_array_size(json_object_get(what, "documents")),
-                     json_field(what, "finished"),
-                     json_field(json_object_get(what, "verification"), "result"));
+        (void)printf(
+            "the signature holds: erasure %s, %zu %s, finished %s, %s\n",
+            json_field(what, "erasure"), json_array_size(json_object_get(what, "documents")),
+            term_word(json_array_size(json_object_get(what, "documents")), "document", "documents"),
+            json_field(what, "finished"),
+            json_field(json_object_get(what, "verification"), "result"));
     }
     json_decref(whole);
     return holds && known ? EXIT_OK : EXIT_FAILED;

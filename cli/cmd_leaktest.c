@@ -22,6 +22,7 @@
 #include "cli/command.h"
 #include "cli/json_field.h"
 #include "cli/leaktest.h"
+#include "cli/term.h"
 
 #define READY_MS 180000
 #define ERASED_MS 600000
@@ -338,8 +339,9 @@ static enum status prepare(struct leaktest *t, struct error *err)
     if (t->n_unplanted > 0) {
         char text[160];
         (void)snprintf(text, sizeof(text),
-                       "%zu places of rules were not tried: more than %d canaries are not planted",
-                       t->n_unplanted, LEAK_CANARIES);
+                       "%zu %s not tried: more than %d canaries are not planted", t->n_unplanted,
+                       term_word(t->n_unplanted, "place of rules was", "places of rules were"),
+                       LEAK_CANARIES);
         leak_note(t, text);
     }
     json_decref(list);
@@ -417,8 +419,10 @@ static void report(const struct options *o, const struct leaktest *t, const char
     {
         (void)printf("note  %s\n", json_string_value(text));
     }
-    (void)printf("%zu canaries, %zu probes, %zu leaks, %zu not tried\n", t->n_canaries, t->n_probes,
-                 t->n_leaks, t->n_untried);
+    (void)printf("%zu %s, %zu %s, %zu %s, %zu not tried\n", t->n_canaries,
+                 term_word(t->n_canaries, "canary", "canaries"), t->n_probes,
+                 term_word(t->n_probes, "probe", "probes"), t->n_leaks,
+                 term_word(t->n_leaks, "leak", "leaks"), t->n_untried);
 }
 
 static enum exit_code once(const struct options *o)

@@ -46,18 +46,23 @@ static void print(const json_t *p)
 
     term_bytes(number(p, "waiting_bytes"), bytes);
     pace(p, text);
-    (void)printf("waiting  %" PRIu64 " files (%s)%s\n", waiting(p), bytes,
+    (void)printf("waiting  %" PRIu64 " %s (%s)%s\n", waiting(p),
+                 term_word(waiting(p), "file", "files"), bytes,
                  json_is_true(json_object_get(p, "paused")) ? ", paused" : "");
-    (void)printf("ready    %" PRIu64 " files, %" PRIu64 " pages, %" PRIu64 " chunks\n",
-                 number(p, "ready"), number(p, "pages"), number(p, "chunks"));
-    (void)printf("failed   %" PRIu64 " files\n", number(p, "failed"));
+    (void)printf("ready    %" PRIu64 " %s, %" PRIu64 " %s, %" PRIu64 " %s\n", number(p, "ready"),
+                 term_word(number(p, "ready"), "file", "files"), number(p, "pages"),
+                 term_word(number(p, "pages"), "page", "pages"), number(p, "chunks"),
+                 term_word(number(p, "chunks"), "chunk", "chunks"));
+    (void)printf("failed   %" PRIu64 " %s\n", number(p, "failed"),
+                 term_word(number(p, "failed"), "file", "files"));
     term_bytes(number(p, "bytes"), bytes);
     if (json_object_get(p, "quota_bytes") != NULL) {
         char most[16];
         term_bytes(number(p, "quota_bytes"), most);
         (void)printf("room     %s of %s taken", bytes, most);
         if (number(p, "without_room") > 0) {
-            (void)printf(", %" PRIu64 " files wait for room", number(p, "without_room"));
+            (void)printf(", %" PRIu64 " %s for room", number(p, "without_room"),
+                         term_word(number(p, "without_room"), "file waits", "files wait"));
         }
         (void)printf("\n");
     }
@@ -65,8 +70,8 @@ static void print(const json_t *p)
         (void)printf("pace     %s\n", text);
     }
     if (number(p, "recut_left") > 0) {
-        (void)printf("recut    %" PRIu64 " files are still to be cut anew\n",
-                     number(p, "recut_left"));
+        (void)printf("recut    %" PRIu64 " %s still to be cut anew\n", number(p, "recut_left"),
+                     term_word(number(p, "recut_left"), "file is", "files are"));
     }
     if (json_field(p, "doing")[0] != '\0') {
         (void)printf("now      ");

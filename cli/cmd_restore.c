@@ -61,7 +61,8 @@ static enum exit_code run(const struct options *o)
     }
     char bytes[16];
     term_bytes(r.bytes, bytes);
-    (void)printf("backup %s restored into %s: %" PRIu64 " files, %s\n", r.id, into, r.files, bytes);
+    (void)printf("backup %s restored into %s: %" PRIu64 " %s, %s\n", r.id, into, r.files,
+                 term_word(r.files, "file", "files"), bytes);
     if (r.files_skipped) {
         (void)printf("ingest.watch_dir lies elsewhere: the documents' files there were not made; "
                      "put them back before starting, or set ingest.watch_dir to \"\"\n");

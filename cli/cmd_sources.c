@@ -45,7 +45,8 @@ static void print_one(const json_t *s)
     (void)printf("%s  %s  %s  ", json_field(s, "name"), json_field(s, "kind"),
                  json_field(s, "state"));
     term_put_clean(stdout, json_field(s, "url"));
-    (void)printf("\n  %" PRId64 " files (%s) in ", (int64_t)n, bytes);
+    (void)printf("\n  %" PRId64 " %s (%s) in ", (int64_t)n, term_word((uint64_t)n, "file", "files"),
+                 bytes);
     term_put_clean(stdout, json_field(s, "folder"));
     if (failed > 0) {
         (void)printf(", %" PRId64 " could not be fetched", (int64_t)failed);

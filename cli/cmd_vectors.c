@@ -10,6 +10,7 @@
 #include "cli/command.h"
 #include "cli/faiss_file.h"
 #include "cli/rpc_once.h"
+#include "cli/term.h"
 #include "vectorstore/vectorstore_rpc.h"
 
 #define TENANT "main"
@@ -105,9 +106,11 @@ static enum exit_code export_vectors(const struct options *o)
         s = faiss_file_finish(&b->vectors, &err);
     }
     if (s == STATUS_OK) {
-        (void)printf("%" PRIu64 " vectors of %" PRIu32
-                     " dimensions of %s in %s, their keys in %s\n",
-                     b->vectors.n, b->vectors.dimensions, b->encoder, out.path, b->ids_path);
+        (void)printf("%" PRIu64 " %s of %" PRIu32 " %s of %s in %s, with keys in %s\n",
+                     b->vectors.n, term_word(b->vectors.n, "vector", "vectors"),
+                     b->vectors.dimensions,
+                     term_word(b->vectors.dimensions, "dimension", "dimensions"), b->encoder,
+                     out.path, b->ids_path);
     }
     close_both(b);
     return s == STATUS_OK ? EXIT_OK : command_failed(&err);

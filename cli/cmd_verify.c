@@ -60,12 +60,14 @@ static void print(const struct options *o, const struct report *r)
         json_decref(j);
         return;
     }
-    (void)printf("%" PRIu64 " documents, %" PRIu64 " chunks: %s\n", r->documents, r->chunks,
+    (void)printf("%" PRIu64 " %s, %" PRIu64 " %s: %s\n", r->documents,
+                 term_word(r->documents, "document", "documents"), r->chunks,
+                 term_word(r->chunks, "chunk", "chunks"),
                  r->problems == 0 ? "all agree" : "something is wrong");
     if (r->keyed > 0) {
-        (void)printf("%" PRIu64 " tenants have a key; %" PRIu64
-                     " of their segments are not encrypted yet\n",
-                     r->keyed, r->clear);
+        (void)printf("%" PRIu64 " %s a key; %" PRIu64 " of their segments %s not encrypted yet\n",
+                     r->keyed, term_word(r->keyed, "tenant has", "tenants have"), r->clear,
+                     term_word(r->clear, "is", "are"));
     }
     for (size_t i = 0; i < json_array_size(r->texts); i++) {
         (void)printf("  ");

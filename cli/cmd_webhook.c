@@ -43,9 +43,9 @@ static void print_delivery(const json_t *d)
 {
     char at[32];
     (void)time_of(json_object_get(d, "created"), at);
-    (void)printf("%s  %s  %-9s  %s  %lld tries  ", at, json_field(d, "id"), json_field(d, "state"),
-                 json_field(d, "event"),
-                 (long long)json_integer_value(json_object_get(d, "attempts")));
+    long long tries = (long long)json_integer_value(json_object_get(d, "attempts"));
+    (void)printf("%s  %s  %-9s  %s  %lld %s  ", at, json_field(d, "id"), json_field(d, "state"),
+                 json_field(d, "event"), tries, term_word((uint64_t)tries, "try", "tries"));
     if (json_is_integer(json_object_get(d, "status"))) {
         (void)printf("HTTP %lld  ", (long long)json_integer_value(json_object_get(d, "status")));
     }

@@ -338,8 +338,8 @@ void doctor_models(struct doctor *d)
         }
         return;
     }
-    SAY(f, "answers by %.80s at %.120s for passages labelled with one of %zu labels", up->model,
-        up->url, up->may_receive.n);
+    SAY(f, "answers by %.80s at %.120s for passages labelled with one of %zu %s", up->model,
+        up->url, up->may_receive.n, term_word(up->may_receive.n, "label", "labels"));
     if (up->may_receive.n == 0) {
         f->verdict = FINDING_NOTE;
         MEND(f,

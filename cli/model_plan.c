@@ -31,12 +31,14 @@ static void print(const struct model_info *i, const struct plan *p, uint64_t mem
                  p->weights == i->weight_bytes ? "" : ", packed for this processor");
     (void)printf("  vocabulary       %s\n", size(p->vocabulary, a));
     (void)printf("  keys and values  %s", size(p->keys_values, a));
-    (void)printf(" for %u user%s at %u tokens: %u pages of %s each\n", p->users,
-                 p->users == 1 ? "" : "s", p->context, p->pages_each, size(p->page_bytes, a));
+    (void)printf(" for %u %s at %u tokens: %u %s of %s each\n", p->users,
+                 term_word(p->users, "user", "users"), p->context, p->pages_each,
+                 term_word(p->pages_each, "page", "pages"), size(p->page_bytes, a));
     if (p->window_pages_each > 0) {
-        (void)printf("                   and %u pages of %s each in %u layers that see %u tokens\n",
-                     p->window_pages_each, size(p->window_page_bytes, a), i->window_layers,
-                     i->window);
+        (void)printf("                   and %u %s of %s each in %u %s %u tokens\n",
+                     p->window_pages_each, term_word(p->window_pages_each, "page", "pages"),
+                     size(p->window_page_bytes, a), i->window_layers,
+                     term_word(i->window_layers, "layer that sees", "layers that see"), i->window);
     }
     (void)printf("  workspace        %s\n", size(p->workspace, a));
     (void)printf("  total            %s", size(p->total, a));
@@ -47,10 +49,11 @@ static void print(const struct model_info *i, const struct plan *p, uint64_t mem
         (void)printf("  most users       none at %u tokens\n", p->context);
     }
     if (p->largest_context > 0) {
-        (void)printf("  largest context  %u tokens for %u user%s\n", p->largest_context, p->users,
-                     p->users == 1 ? "" : "s");
+        (void)printf("  largest context  %u tokens for %u %s\n", p->largest_context, p->users,
+                     term_word(p->users, "user", "users"));
     } else {
-        (void)printf("  largest context  none for %u user%s\n", p->users, p->users == 1 ? "" : "s");
+        (void)printf("  largest context  none for %u %s\n", p->users,
+                     term_word(p->users, "user", "users"));
     }
     if (p->past_training) {
         (void)printf("  note             the model was trained for %u tokens\n", i->context);

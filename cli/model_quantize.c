@@ -17,7 +17,8 @@ enum exit_code model_quantize(const struct options *o)
         return command_failed(&err);
     }
     term_bytes(gguf_file_bytes(made), size);
-    (void)printf("%s: %zu tensors, %s\n", o->args[2], gguf_tensors(made), size);
+    (void)printf("%s: %zu %s, %s\n", o->args[2], gguf_tensors(made),
+                 term_word(gguf_tensors(made), "tensor", "tensors"), size);
     gguf_close(made);
     return EXIT_OK;
 }

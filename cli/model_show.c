@@ -104,17 +104,20 @@ static void print(const struct shown *s, const char *path)
     (void)printf("%s\n  architecture  %s\n", path, text);
     text_of(s, "general.name", text);
     (void)printf("  name          %s\n", text[0] == '\0' ? "not given" : text);
-    (void)printf("  parameters    %.3f billion in %zu tensors, %s (GGUF %u, %zu part%s)\n",
-                 (double)s->parameters * 1e-9, gguf_tensors(s->file), size(s->bytes, a),
-                 gguf_version(s->file), gguf_parts(s->file), gguf_parts(s->file) == 1 ? "" : "s");
+    (void)printf("  parameters    %.3f billion in %zu %s, %s (GGUF %u, %zu %s)\n",
+                 (double)s->parameters * 1e-9, gguf_tensors(s->file),
+                 term_word(gguf_tensors(s->file), "tensor", "tensors"), size(s->bytes, a),
+                 gguf_version(s->file), gguf_parts(s->file),
+                 term_word(gguf_parts(s->file), "part", "parts"));
     for (size_t i = 0; i < s->n_types; i++) {
         (void)printf("  %-12s  %llu tensors, %s\n", tensor_type_info(s->types[i].type)->name,
                      (unsigned long long)s->types[i].tensors, size(s->types[i].bytes, a));
     }
     if (s->model != NULL) {
         const struct model_info *i = model_info(s->model);
-        (void)printf("  shape         %u layers of %u, feed-forward %u, %u heads (%u of keys)\n",
-                     i->layers, i->width, i->feed_forward, i->heads, i->kv_heads);
+        (void)printf("  shape         %u %s of %u, feed-forward %u, %u %s (%u of keys)\n",
+                     i->layers, term_word(i->layers, "layer", "layers"), i->width, i->feed_forward,
+                     i->heads, term_word(i->heads, "head", "heads"), i->kv_heads);
         (void)printf("  context       %u tokens\n  tokenizer     %s, %u tokens\n", i->context,
                      tokenizer_name(model_tokenizer(s->model)), i->vocabulary);
     } else {

@@ -101,7 +101,8 @@ static void print_document(FILE *to, const json_t *d)
     term_put_clean(to, json_field(d, "path"));
     if (n > 0 && !trash) {
         (void)fprintf(
-            to, "  (%" JSON_INTEGER_FORMAT " passage%s%s%s)", n, n == 1 ? "" : "s",
+            to, "  (%" JSON_INTEGER_FORMAT " %s%s%s)", n,
+            term_word((uint64_t)n, "passage", "passages"),
             json_is_true(json_object_get(d, "only_before")) ? ", only in what it was before" : "",
             json_is_true(json_object_get(d, "in_name")) ? ", and its name" : "");
     } else if (!trash) {
@@ -115,7 +116,7 @@ static void print_list(FILE *to, const json_t *list, const char *heading)
     size_t n = json_array_size(list);
 
     if (n > 0) {
-        (void)fprintf(to, "%zu document%s%s:\n", n, n == 1 ? "" : "s", heading);
+        (void)fprintf(to, "%zu %s%s:\n", n, term_word(n, "document", "documents"), heading);
     }
     for (size_t i = 0; i < n && i < SHOWN_MAX; i++) {
         print_document(to, json_array_get(list, i));
@@ -176,10 +177,10 @@ void subject_print(FILE *to, const json_t *shown)
     print_list(to, list, ", to be erased whole, also where others are named too");
     print_list(to, json_object_get(shown, "kept"), " that name the subject and stay");
     (void)fprintf(
-        to,
-        "%" JSON_INTEGER_FORMAT
-        " answer%s with their questions, which name the subject or were made from these.\n",
-        answers, answers == 1 ? "" : "s");
+        to, "%" JSON_INTEGER_FORMAT " %s, which name%s the subject or %s made from these.\n",
+        answers,
+        term_word((uint64_t)answers, "answer with its question", "answers with their questions"),
+        term_word((uint64_t)answers, "s", ""), term_word((uint64_t)answers, "was", "were"));
     print_unsearched(to, shown);
     print_accounts(to, json_object_get(shown, "accounts"));
 }

@@ -143,10 +143,11 @@ static void announce(struct supervisor *s, const char *key_file)
                      "(carrel status)\n",
                      cfg->generate.model);
     } else if (upstream) {
-        (void)printf("  answers   by %s at %s where policy lets the passages go (%zu labels),\n"
+        (void)printf("  answers   by %s at %s where policy lets the passages go (%zu %s),\n"
                      "            otherwise quoted from the documents\n",
                      cfg->generate.upstream.model, cfg->generate.upstream.url,
-                     cfg->generate.upstream.may_receive.n);
+                     cfg->generate.upstream.may_receive.n,
+                     term_word(cfg->generate.upstream.may_receive.n, "label", "labels"));
     } else {
         (void)printf("  answers   quoted from the documents, word for word (no model is there; "
                      "nothing leaves "

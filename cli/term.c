@@ -87,6 +87,11 @@ void term_duration(int64_t ms, char out[16])
     }
 }
 
+const char *term_word(uint64_t n, const char *one, const char *many)
+{
+    return n == 1 ? one : many;
+}
+
 void term_bytes(uint64_t n, char out[16])
 {
     static const char *const units[] = {"B", "KiB", "MiB", "GiB", "TiB"};

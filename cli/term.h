@@ -17,6 +17,8 @@ void term_put_text(FILE *f, const char *text, const char *indent);
 void term_complain(const char *fmt, ...) __attribute__((format(printf, 1, 2)));
 /* "3 d 4 h", "12 min", "8 s" into out[16]. */
 void term_duration(int64_t ms, char out[16]);
+/* "file" for one, "files" for 0 and several: n and then this word. */
+const char *term_word(uint64_t n, const char *one, const char *many);
 /* "12.3 MiB" into out[16]. */
 void term_bytes(uint64_t n, char out[16]);
 /* Draws over itself; nothing when f is no terminal. done <= total; note may be "". */

@@ -130,7 +130,7 @@ export class N8n {
     for (let i = 0; i < LONG / 500; i++) {
       const ok = await fetch(`http://127.0.0.1:${this.port}/healthz/readiness`).then((r) => r.ok, () => false);
       if (ok) return;
-      if (this.server.exitCode !== null) break;
+      if (this.server.exitCode !== null || this.server.signalCode !== null) break;
       await sleep(500);
     }
     throw new Error(`n8n did not start:\n${this.log().slice(-3000)}`);
@@ -140,13 +140,22 @@ export class N8n {
     return readFileSync(join(this.folder, "server.log"), "utf8");
   }
 
-  async stop() {
-    if (this.server && this.server.exitCode === null) {
+  /** The server; workflows can be run by themselves again (they need its broker's port). */
+  async halt() {
+    if (this.server && this.server.exitCode === null && this.server.signalCode === null) {
       const gone = new Promise((done) => this.server.once("exit", done));
       this.server.kill("SIGTERM");
-      await Promise.race([gone, sleep(15_000, null, { ref: false })]);
-      if (this.server.exitCode === null) this.server.kill("SIGKILL");
+      await Promise.race([gone, sleep(60_000, null, { ref: false })]);
+      if (this.server.exitCode === null && this.server.signalCode === null) {
+        this.server.kill("SIGKILL");
+        await gone;
+      }
     }
+    this.server = undefined;
+  }
+
+  async stop() {
+    await this.halt();
     rmSync(this.folder, { recursive: true, force: true });
   }
 }

@@ -129,6 +129,7 @@ try {
   await nodeSteps(context);
   await openaiSteps(context);
   await serverSteps(context);
+  await n.halt();
   await pages(context);
 } finally {
   if (process.env.CARREL_N8N_KEEP) console.log(n.folder);

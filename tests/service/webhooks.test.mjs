@@ -305,7 +305,7 @@ test("the command line: add, list, test, log, off, remove", async () => {
   const ping = (await carrel("test", id)).match(/sent as (\w+);/)[1];
   await until("the ping", async () => hook.of("ping", "/cli").length === 1);
   assert.ok(verified(hook.of("ping", "/cli")[0], secret));
-  assert.match(await until("the log", async () => (await carrel("log", id)).includes("taken") && carrel("log", id)), new RegExp(ping));
+  assert.match(await until("the log", async () => (await carrel("log", id)).includes("taken") && carrel("log", id)), new RegExp(`${ping}  taken .*  1 try  HTTP 204`));
   assert.match(await carrel("again", id, ping), new RegExp(`sent as ${ping}`));
   await until("the ping again", async () => hook.of("ping", "/cli").length === 2);
   assert.match(await carrel("off", id), / off .*switched off/);

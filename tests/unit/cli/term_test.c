@@ -21,6 +21,15 @@ static void test_durations(void **state)
     assert_true(strlen(out) < sizeof(out));
 }
 
+static void test_counted_words(void **state)
+{
+    (void)state;
+    assert_string_equal(term_word(0, "try", "tries"), "tries");
+    assert_string_equal(term_word(1, "try", "tries"), "try");
+    assert_string_equal(term_word(2, "try", "tries"), "tries");
+    assert_string_equal(term_word(UINT64_MAX, "file", "files"), "files");
+}
+
 static void test_bytes(void **state)
 {
     (void)state;
@@ -69,6 +78,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_durations),
+        cmocka_unit_test(test_counted_words),
         cmocka_unit_test(test_bytes),
         cmocka_unit_test(test_control_characters_are_shown_not_sent),
         cmocka_unit_test(test_no_colour_where_it_is_no_terminal),
