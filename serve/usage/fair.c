@@ -1,6 +1,7 @@
 /* A request's way: fair_admit -> its handler, which calls fair_add -> fair_done, which charges the
- * counters and puts an entry into `pending`. Every FAIR_FLUSH_MS what is pending goes to the books,
- * one transaction a tenant, and changed counters to system/serve.db. One flush at a time. */
+ * counters and puts an entry into `pending`. What is pending goes to the books, one transaction a
+ * tenant, and changed counters to system/serve.db: at once when nothing was written for
+ * FAIR_FLUSH_MS, else when that is over. One flush at a time. */
 #include "serve/usage/fair_internal.h"
 
 #include <limits.h>
@@ -55,9 +56,10 @@ struct fair {
     struct prices prices;
     struct lane lane; /* system/serve.db */
     uv_timer_t timer;
-    struct batch *open; /* being filled */
-    size_t pending;     /* entries in memory, those being written too */
-    size_t writing;     /* batches and counters on lanes */
+    uint64_t flushed_ms; /* when the last flush began, the loop's time */
+    struct batch *open;  /* being filled */
+    size_t pending;      /* entries in memory, those being written too */
+    size_t writing;      /* batches and counters on lanes */
     uint64_t lost, refused[METER_NO_MEMORY + 1];
     struct waiter next[WAITERS_MAX], now[WAITERS_MAX]; /* for the flush to come; of this one */
     size_t n_next, n_now;
@@ -133,6 +135,16 @@ void fair_know(struct fair *f, const char *tenant)
     (void)meter_subject(&f->meter, METER_TENANT, tenant, "", clock_monotonic_ms());
 }
 
+/* A request alone waits for nobody; of many, at most so many transactions a second. */
+static void flush_soon(struct fair *f)
+{
+    uint64_t passed = uv_now(f->o.loop) - f->flushed_ms;
+    if (f->writing == 0 && !uv_is_active((uv_handle_t *)&f->timer)) {
+        (void)uv_timer_start(&f->timer, on_timer,
+                             passed < FAIR_FLUSH_MS ? FAIR_FLUSH_MS - passed : 0, 0);
+    }
+}
+
 static void charge(struct fair *f, enum meter_kind kind, const char *tenant, const char *name,
                    int64_t micro)
 {
@@ -141,9 +153,7 @@ static void charge(struct fair *f, enum meter_kind kind, const char *tenant, con
         meter_roll(s, clock_wall_ms());
         s->micro += micro;
         s->dirty = true;
-        if (f->writing == 0 && !uv_is_active((uv_handle_t *)&f->timer)) {
-            (void)uv_timer_start(&f->timer, on_timer, FAIR_FLUSH_MS, 0);
-        }
+        flush_soon(f);
     }
 }
 
@@ -244,7 +254,7 @@ static void end_flush(struct fair *f)
     } else if (f->closing) {
         uv_close((uv_handle_t *)&f->timer, on_closed);
     } else if (f->open != NULL) {
-        (void)uv_timer_start(&f->timer, on_timer, FAIR_FLUSH_MS, 0);
+        flush_soon(f);
     }
     for (size_t i = 0; i < n; i++) {
         done[i].done(done[i].data);
@@ -345,6 +355,7 @@ static void begin_flush(struct fair *f)
     memcpy(f->now, f->next, f->n_next * sizeof *f->now);
     f->n_now = f->n_next;
     f->n_next = 0;
+    f->flushed_ms = uv_now(f->o.loop);
     f->writing = 1; /* ours, so that nothing ends before all have begun */
     int64_t wall_ms = clock_wall_ms();
     while (list != NULL) {
@@ -639,9 +650,7 @@ void fair_done(struct request *q, int status)
         u->cpu_us += effort_cpu_us(&q->effort);
         struct cost cost = charge_more(q);
         enter(f, q, status, &cost);
-        if (f->writing == 0 && !uv_is_active((uv_handle_t *)&f->timer)) {
-            (void)uv_timer_start(&f->timer, on_timer, FAIR_FLUSH_MS, 0);
-        }
+        flush_soon(f);
     }
     meter_leave(&q->use.ticket);
 }

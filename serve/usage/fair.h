@@ -3,8 +3,9 @@
  * fair_admit is the one door: it looks at the limits of the caller's key, user, team and tenant and
  * answers 429 (402 where a budget is used up) by itself. fair_done enters what the request used
  * into the counters at once, and into the tenant's books (books.h) and the counters' table
- * (fair_store.h) within FAIR_FLUSH_MS: a crash loses what was answered in that time and the length
- * of one write, no more. Loop thread; what is written is written on lanes. */
+ * (fair_store.h) at once, or where much is asked within FAIR_FLUSH_MS: a crash loses what was
+ * answered in that time and the length of one write, no more. Loop thread; what is written is
+ * written on lanes. */
 #ifndef CARREL_SERVE_USAGE_FAIR_H
 #define CARREL_SERVE_USAGE_FAIR_H
 

@@ -5,7 +5,7 @@ import { writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import { after, before, test } from "node:test";
-import { execFile } from "node:child_process";
+import { execFile, spawn } from "node:child_process";
 import { promisify } from "node:util";
 import { binDir, sameDay, startAppliance, until } from "./appliance.mjs";
 
@@ -195,4 +195,32 @@ test("the command line shows and sets the same", { timeout: 180_000 }, async () 
   assert.match(await carrel("limits", "reset", "team", "law"), /^team {3}law: no limit;/);
   await assert.rejects(carrel("limits", "set", "team", "law", "budget=much"), /not understood/);
   await assert.rejects(carrel("usage", "november"), /not understood/);
+});
+
+test("a request alone is in the books at once: a kill takes no quarter of a second of them", async () => {
+  // says of each new row how long after its request's end it was there
+  const look = spawn("python3", ["-u", "-c", `import sqlite3, sys, time
+d = sqlite3.connect(sys.argv[1], isolation_level=None, timeout=20)
+last = d.execute("SELECT max(rowid) FROM used").fetchone()[0] or 0
+print("looking")
+while True:
+    for id, at in d.execute("SELECT rowid, at_wall_ms FROM used WHERE rowid > ?", (last,)).fetchall():
+        print(int(time.time() * 1000) - at)
+        last = id
+    time.sleep(0.005)`, join(a.home, "tenants/main/serve.db")]);
+  let said = "";
+  look.stdout.on("data", (d) => (said += d));
+  try {
+    await until("it looks", () => said.includes("looking"));
+    for (let i = 0; i < 40; i++) {
+      const before = said;
+      assert.equal((await ask("ann")).status, 200);
+      await until("it is entered", () => said !== before && said.endsWith("\n"));
+      if (Number(said.trim().split("\n").at(-1)) < 200) return; // waiting to be gathered takes 250
+      await sleep(400); // nothing was written for a while
+    }
+    assert.fail(`each took longer: ${said.trim().split("\n").slice(1).join(", ")} ms`);
+  } finally {
+    look.kill();
+  }
 });
