@@ -6,7 +6,7 @@
 #include <stdlib.h>
 
 /* Blocks grow with what is used: thousands of requests may be open that need little. */
-#define BLOCK_FIRST ((size_t)1024)
+#define BLOCK_FIRST ((size_t)512)
 #define BLOCK_BYTES ((size_t)16 * 1024)
 #define ALIGN (sizeof(max_align_t))
 

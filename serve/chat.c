@@ -27,7 +27,27 @@
 /* A rewritten question is worth this wait, and not a word more than this. */
 #define REWRITE_MS 4000
 
+const struct error chat_no_error = {.code = STATUS_OK};
+
 static void conclude(struct chat *c);
+
+/* Kept only where there is one: thousands of streams may be open that have none. */
+static const struct error *keep_error(struct chat *c, const struct error *err)
+{
+    static const struct error no_memory = {STATUS_NO_MEMORY, "out of memory"};
+    struct error *copy = err->code == STATUS_OK ? NULL : arena_alloc(&c->http->arena, sizeof *copy);
+    if (copy != NULL) {
+        *copy = *err;
+    }
+    return err->code == STATUS_OK ? &chat_no_error : copy == NULL ? &no_memory : copy;
+}
+
+static void fail(struct chat *c, enum status code, const char *text)
+{
+    struct error err;
+    (void)error_set(&err, code, "%s", text);
+    c->failure = keep_error(c, &err);
+}
 
 static const char *outcome(const struct chat *c)
 {
@@ -52,12 +72,12 @@ static void tell_failure(struct chat *c, struct request *q)
 {
     if (c->begun) {
         c->dialect->fail(c);
-    } else if (c->failure.code == STATUS_TOO_LARGE) { /* as OpenAI calls it */
-        api_error(q, 400, "messages", "context_length_exceeded", c->failure.text);
-    } else if (c->failure.code == STATUS_UNSUPPORTED) {
-        api_error(q, 400, NULL, "unsupported", c->failure.text);
+    } else if (c->failure->code == STATUS_TOO_LARGE) { /* as OpenAI calls it */
+        api_error(q, 400, "messages", "context_length_exceeded", c->failure->text);
+    } else if (c->failure->code == STATUS_UNSUPPORTED) {
+        api_error(q, 400, NULL, "unsupported", c->failure->text);
     } else {
-        api_fail(q, &c->failure);
+        api_fail(q, c->failure);
     }
 }
 
@@ -67,11 +87,11 @@ static void tell(struct chat *c)
     if (http_request_gone(c->http)) {
         return;
     }
-    if (c->unwritten.code != STATUS_OK) {
+    if (c->unwritten) {
         c->complete = false;
-        (void)error_set(&c->failure, STATUS_UNAVAILABLE,
-                        "The record of this answer cannot be written, so it is not given: an "
-                        "administrator finds the reason in GET /api/status and in the log.");
+        fail(c, STATUS_UNAVAILABLE,
+             "The record of this answer cannot be written, so it is not given: an "
+             "administrator finds the reason in GET /api/status and in the log.");
     }
     c->q = c->complete ? q : NULL;
     if (!c->complete) {
@@ -90,7 +110,7 @@ static void conclude(struct chat *c)
         return;
     }
     q->on_gone = NULL;
-    if (!c->complete || c->unwritten.code != STATUS_OK) {
+    if (!c->complete || c->unwritten) {
         tell(c);
         return;
     }
@@ -111,6 +131,30 @@ static void on_fail(struct http_request *http, const char *message);
 static const char *keep_z(struct chat *c, const char *z)
 {
     return z == NULL ? NULL : arena_strdup(&c->http->arena, z);
+}
+
+/* A stream may say nothing for minutes: what the question was read from goes, unless it is asked
+ * again or kept with the answer. */
+static void forget_question(struct chat *c)
+{
+    struct request *q = c->q;
+    if (q->turn == NULL) { /* else others may ask what address it writes to */
+        http_head_forget(c->http);
+    }
+    if (c->dialect->keep == NULL && c->ask.choices <= 1 && q->job == NULL &&
+        c->ask.question.ptr == q->audit.question.ptr) {
+        jsonr_free(q->body);
+        jsonr_free(q->translated);
+        q->body = q->translated = NULL;
+        c->ask.ask = NULL;
+        c->ask.filter = NULL;
+        c->ask.earlier = NULL;
+        c->ask.n_earlier = 0;
+        c->ask.collection = NULL;
+        q->token = NULL; /* nobody is asked any more in this caller's name */
+        q->token_len = 0;
+        http_asked_forget(c->http);
+    }
 }
 
 static void on_opened(struct request *q, const struct error *err);
@@ -134,7 +178,7 @@ static void on_opened(struct request *q, const struct error *err)
         struct rpc_request *rpc = c->rpc;
         c->rpc = NULL;
         api_cancel_forget(q, rpc);
-        c->unwritten = *err;
+        c->unwritten = true;
         chat_record(c, "failed", conclude);
         return;
     }
@@ -143,9 +187,7 @@ static void on_opened(struct request *q, const struct error *err)
         size_t n = c->n_calls;
         c->http->on_fail = on_fail;
         c->dialect->begin(c);
-        if (q->turn == NULL) { /* else others may ask what address it writes to */
-            http_head_forget(c->http);
-        }
+        forget_question(c);
         if (c->text.len > 0 && buf_status(&c->text) == STATUS_OK) {
             c->dialect->text(c, c->text.ptr);
         }
@@ -155,7 +197,7 @@ static void on_opened(struct request *q, const struct error *err)
         }
     }
     if (c->finished) {
-        finish(q, &c->ended);
+        finish(q, c->ended);
     }
 }
 
@@ -164,7 +206,7 @@ static const char *note_of(struct chat *c, const Ge__ChatReply *m)
 {
     bool far = c->engine != NULL && strcmp(c->engine, "upstream") == 0;
     uint32_t room = far ? c->room.elsewhere : c->room.here;
-    bool own = c->ask.ask.has_max_tokens && c->ask.ask.max_tokens <= room;
+    bool own = c->max_tokens <= room;
     if (m->note != NULL || m->finish_reason == NULL || strcmp(m->finish_reason, "length") != 0 ||
         room == UINT32_MAX || own || !m->has_completion_tokens || m->completion_tokens < room) {
         return keep_z(c, m->note);
@@ -254,12 +296,15 @@ static void generate(struct chat *c);
 /* The answer goes to those that are over, and the next is asked for. False: out of memory. */
 static bool next_choice(struct chat *c)
 {
-    struct chat_choice *over = &c->over[c->n_over];
+    if (c->over == NULL) {
+        c->over = arena_array(c->q->arena, c->ask.choices, sizeof *c->over);
+    }
     struct chat_call *calls = arena_array(c->q->arena, c->n_calls + 1, sizeof *calls);
     char *text = arena_strndup(c->q->arena, buf_view(&c->text).ptr, c->text.len);
-    if (calls == NULL || text == NULL) {
+    if (c->over == NULL || calls == NULL || text == NULL) {
         return false;
     }
+    struct chat_choice *over = &c->over[c->n_over];
     if (c->n_calls > 0) {
         memcpy(calls, c->calls, c->n_calls * sizeof *calls);
     }
@@ -275,7 +320,7 @@ static bool next_choice(struct chat *c)
     fair_settle_choice(c->q, &c->seen);
     buf_reset(&c->text);
     /* others than the one before, the same next time */
-    c->ask.ask.seed = (int64_t)((uint64_t)c->ask.ask.seed + (c->ask.ask.has_seed ? 1 : 0));
+    c->ask.ask->seed = (int64_t)((uint64_t)c->ask.ask->seed + (c->ask.ask->has_seed ? 1 : 0));
     if (c->ask.stream) {
         c->dialect->choice(c);
     }
@@ -296,14 +341,13 @@ static void finish(struct request *q, const struct error *err)
         chat_record(c, outcome(c), conclude);
         return; /* conclude goes on */
     }
-    c->failure = *err;
+    c->failure = keep_error(c, err);
     c->complete = false;
     if (err->code == STATUS_OK) {
-        (void)error_set(&c->failure, STATUS_INTERNAL, "the answer broke off");
+        fail(c, STATUS_INTERNAL, "the answer broke off");
     } else if (err->code == STATUS_UNAVAILABLE && !c->ask.plain && !c->first) {
-        (void)error_set(
-            &c->failure, STATUS_UNAVAILABLE,
-            "What writes the answers (generate) is down. Search still works: POST /api/search.");
+        fail(c, STATUS_UNAVAILABLE,
+             "What writes the answers (generate) is down. Search still works: POST /api/search.");
     }
     chat_record(c, "failed", conclude);
 }
@@ -342,7 +386,7 @@ static void on_finished(struct request *q, const struct error *err)
         return;
     }
     c->finished = true;
-    c->ended = *err;
+    c->ended = keep_error(c, err);
     if (c->opened || !c->first) {
         finish(q, err);
     }
@@ -364,19 +408,19 @@ static void on_fail(struct http_request *http, const char *message)
 static void start(struct chat *c)
 {
     struct api_call how = {.on_reply = on_piece, .on_finish = on_finished};
-    c->rpc = api_start(c->q, PEER_GENERATE, &ge_chat_method, 0, &c->ask.ask.base, &how);
+    c->rpc = api_start(c->q, PEER_GENERATE, &ge_chat_method, 0, &c->ask.ask->base, &how);
 }
 
 static void generate(struct chat *c)
 {
     struct request *q = c->q;
-    Ge__ChatRequest *ask = &c->ask.ask;
+    Ge__ChatRequest *ask = c->ask.ask;
     size_t n = c->found->n_passages;
     audit_note_passages(q, c->found->passages, n);
     q->audit.search = c->search_json;
     ask->answer_id = c->id;
     ask->scope = pb_text(q->who->tenant);
-    ask->passages = arena_array(q->arena, n + 1, sizeof *ask->passages);
+    ask->passages = arena_array(&q->http->asked, n + 1, sizeof *ask->passages);
     if (ask->passages == NULL) {
         api_out_of_memory(q);
         return;
@@ -388,6 +432,7 @@ static void generate(struct chat *c)
     ask->has_upper_bound_share = true;
     ask->upper_bound_share = c->found->upper_bound_share;
     c->room = fair_answer_room(q);
+    c->max_tokens = ask->has_max_tokens ? ask->max_tokens : UINT32_MAX;
     ask->has_room_here = c->room.here < UINT32_MAX;
     ask->has_room_elsewhere = c->room.elsewhere < UINT32_MAX;
     ask->room_here = c->room.here;
@@ -412,7 +457,7 @@ static void on_rewritten_piece(struct request *q, const ProtobufCMessage *messag
         chat_note_route(c, m); /* the questions may have left, should there be no answer */
     }
     if (m != NULL && m->delta != NULL) {
-        model_line_add(&c->rewritten, m->delta);
+        model_line_add(c->rewritten, m->delta);
     }
 }
 
@@ -420,9 +465,9 @@ static void on_rewritten(struct request *q, const struct error *err)
 {
     struct chat *c = q->op;
     fair_settle(q);
-    model_line_end(&c->rewritten);
-    if (err->code != STATUS_OK || str_eq(str_from(c->rewritten.text), c->ask.question)) {
-        c->rewritten.text[0] = '\0';
+    model_line_end(c->rewritten);
+    if (err->code != STATUS_OK || str_eq(str_from(c->rewritten->text), c->ask.question)) {
+        c->rewritten = NULL;
         generate(c); /* what the earlier turns found */
         return;
     }
@@ -440,7 +485,8 @@ static void rewrite(struct chat *c)
     Vs__Passage **list = arena_array(q->arena, n + 1, sizeof *list);
     static char none[] = "";
     c->rewriting_over = true;
-    if (bare == NULL || list == NULL) {
+    c->rewritten = arena_alloc(q->arena, sizeof *c->rewritten);
+    if (bare == NULL || list == NULL || c->rewritten == NULL) {
         api_out_of_memory(q);
         return;
     }
@@ -451,11 +497,11 @@ static void rewrite(struct chat *c)
         list[i] = &bare[i];
     }
     ask.answer_id = c->id;
-    ask.messages = c->ask.ask.messages;
-    ask.n_messages = c->ask.ask.n_messages;
+    ask.messages = c->ask.ask->messages;
+    ask.n_messages = c->ask.ask->n_messages;
     ask.passages = list;
     ask.n_passages = n;
-    ask.engine = c->ask.ask.engine;
+    ask.engine = c->ask.ask->engine;
     ask.scope = pb_text(q->who->tenant);
     ask.has_temperature = ask.has_max_tokens = ask.has_standing_question = true;
     ask.max_tokens = 150;
@@ -471,7 +517,7 @@ static void on_passages(struct request *q, const ProtobufCMessage *m, const stru
     const Rt__SearchReply *found = rt_search_reply(m);
     c->found = found != NULL ? found : c->found; /* the first search's, if the second failed */
     if (c->found == NULL) {
-        c->failure = *err;
+        c->failure = keep_error(c, err);
         chat_record(c, "failed", conclude);
         return;
     }
@@ -498,9 +544,9 @@ static void search(struct chat *c)
     ask.n_earlier = c->ask.n_earlier;
     ask.has_widen = true;
     ask.widen = (uint32_t)c->q->serve->settings->retrieve.widen;
-    ask.has_rewritten = c->rewritten.text[0] != '\0';
-    ask.rewritten = pb_bytes(str_from(c->rewritten.text));
-    ask.filter = c->ask.filtered ? &c->ask.filter : NULL;
+    ask.has_rewritten = chat_rewritten(c)[0] != '\0';
+    ask.rewritten = pb_bytes(str_from(chat_rewritten(c)));
+    ask.filter = c->ask.filtered ? c->ask.filter : NULL;
     api_unary(c->q, PEER_RETRIEVE, &rt_search_method, 0, &ask.base, on_passages);
 }
 
@@ -514,7 +560,7 @@ static void talk(struct chat *c)
     }
     rt__search_reply__init(none);
     c->found = none;
-    c->ask.ask.has_plain = c->ask.ask.plain = true;
+    c->ask.ask->has_plain = c->ask.ask->plain = true;
     generate(c);
 }
 
@@ -550,7 +596,7 @@ static bool narrow(struct chat *c)
     static char none[] = "00000000000000000000000000"; /* no document has this id */
     struct request *q = c->q;
     const struct match *m = q->narrowed;
-    Vs__Filter *f = &c->ask.filter;
+    Vs__Filter *f = c->ask.filter;
     f->documents = arena_array(q->arena, m->n + 1, sizeof *f->documents);
     if (f->documents == NULL) {
         api_out_of_memory(q);
@@ -580,6 +626,9 @@ static void begin(struct chat *c)
     }
     c->ask.stream = c->ask.stream && q->job == NULL; /* nobody listens */
     audit_note_question(q, c->ask.question);
+    if (q->audit.question.ptr != NULL) { /* the request's own goes before the record is written */
+        c->ask.question = q->audit.question;
+    }
     if (c->conversation != NULL) {
         audit_link_conversations(q);
     }
@@ -603,13 +652,23 @@ static bool read_ask(struct chat *c, const struct json *body)
     if (ask == NULL) {
         return false;
     }
-    enum status s =
-        chat_request_read(ask, q->serve->settings->generate.model, q->arena, &c->ask, &param, &err);
+    enum status s = chat_request_read(ask, q->serve->settings->generate.model, &q->http->asked,
+                                      &c->ask, &param, &err);
     if (s != STATUS_OK) {
         api_error(q, s == STATUS_UNSUPPORTED ? 400 : status_http(s), param,
                   s == STATUS_NOT_FOUND ? "model_not_found" : status_name(s), err.text);
     }
     return s == STATUS_OK;
+}
+
+static void chat_init(struct chat *c, struct request *q, const struct chat_dialect *dialect,
+                      void *more)
+{
+    c->dialect = dialect;
+    c->more = more;
+    c->q = q;
+    c->http = q->http;
+    c->failure = c->ended = &chat_no_error;
 }
 
 bool chat_check(struct request *q, const struct json *body, const struct chat_dialect *dialect,
@@ -620,10 +679,7 @@ bool chat_check(struct request *q, const struct json *body, const struct chat_di
         api_out_of_memory(q);
         return false;
     }
-    c->dialect = dialect;
-    c->more = more;
-    c->q = q;
-    c->http = q->http;
+    chat_init(c, q, dialect, more);
     bool good = read_ask(c, body);
     jsonr_free(q->translated);
     q->translated = NULL;
@@ -638,10 +694,7 @@ void chat_ask(struct request *q, const struct json *body, const struct chat_dial
         api_out_of_memory(q);
         return;
     }
-    c->dialect = dialect;
-    c->more = more;
-    c->q = q;
-    c->http = q->http;
+    chat_init(c, q, dialect, more);
     if (!read_ask(c, body)) {
         return;
     }

@@ -65,8 +65,8 @@ struct chat {
     struct chat_request ask;
     int64_t created_wall_ms, started_ms, search_ms, first_ms;
     const Rt__SearchReply *found;
-    struct model_line rewritten; /* the question standing alone; "" until and unless it is */
-    bool rewriting_over;         /* tried, well or not */
+    struct model_line *rewritten; /* the question standing alone; NULL until and unless it is */
+    bool rewriting_over;          /* tried, well or not */
     bool generating;
     bool begun;    /* the stream's first event is out */
     bool first;    /* the first reply has come */
@@ -77,9 +77,9 @@ struct chat {
     bool recorded;
     unsigned writing;                  /* records on their way: of the audit, of answers */
     void (*concluded)(struct chat *c); /* when none is any more */
-    struct error ended;
-    struct error unwritten; /* a record could not be written */
-    struct buf text;        /* the answer */
+    bool unwritten;                    /* a record could not be written */
+    const struct error *ended;
+    struct buf text; /* the answer */
     struct rpc_request *rpc;
     unsigned tries;   /* of a job, that found no place in the queue */
     int64_t again_ms; /* the next one, monotonic */
@@ -96,11 +96,12 @@ struct chat {
     struct chat_call *calls; /* of functions that the caller offered; CHAT_CALLS_MAX; NULL: none */
     size_t n_calls;
     struct fair_seen seen, seen_rewriting;
-    struct fair_room room;                     /* of the answer being written */
-    struct chat_choice over[CHAT_CHOICES_MAX]; /* the answers before this one */
+    struct fair_room room;    /* of the answer being written */
+    uint32_t max_tokens;      /* that it was asked for; UINT32_MAX: no such */
+    struct chat_choice *over; /* the answers before this one; NULL: none */
     size_t n_over;
-    struct error failure;
-    struct answer_record record;
+    const struct error *failure;  /* never NULL */
+    struct answer_record *record; /* NULL until it is written */
 };
 
 /* Could body be asked for an answer? false: what is wrong with it was told. */
@@ -109,6 +110,13 @@ bool chat_check(struct request *q, const struct json *body, const struct chat_di
 /* Asks for an answer to body. more: of the dialect, in the arena. */
 void chat_ask(struct request *q, const struct json *body, const struct chat_dialect *dialect,
               void *more);
+
+extern const struct error chat_no_error;
+/* What was searched instead of the question; "": that was. */
+static inline const char *chat_rewritten(const struct chat *c)
+{
+    return c->rewritten == NULL ? "" : c->rewritten->text;
+}
 
 /* ---- for dialects ---- */
 

@@ -66,8 +66,8 @@ void chat_carrel(struct jsonw *w, const struct chat *c, bool last)
         jsonw_close(w, ']');
     }
     jsonw_field_int(w, "widen", c->q->serve->settings->retrieve.widen);
-    if (c->rewritten.text[0] != '\0') {
-        jsonw_field_z(w, "rewritten", c->rewritten.text);
+    if (chat_rewritten(c)[0] != '\0') {
+        jsonw_field_z(w, "rewritten", chat_rewritten(c));
     }
     if (last) {
         if (c->note != NULL && c->note[0] != '\0') {

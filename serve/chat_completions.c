@@ -214,10 +214,10 @@ static void fail(struct chat *c)
     jsonw_open(&w, '{');
     jsonw_key(&w, "error");
     jsonw_open(&w, '{');
-    jsonw_field_z(&w, "message", c->failure.text);
+    jsonw_field_z(&w, "message", c->failure->text);
     jsonw_field_z(&w, "type", "server_error");
     jsonw_field_z(&w, "param", NULL);
-    jsonw_field_z(&w, "code", status_name(c->failure.code));
+    jsonw_field_z(&w, "code", status_name(c->failure->code));
     jsonw_close(&w, '}');
     jsonw_close(&w, '}');
     send_data(c, &b);

@@ -505,7 +505,7 @@ static void fail(struct chat *c)
     struct buf b;
     struct buf event;
     buf_init(&b, 16384);
-    http_error_body(&b, ERRORS_ANTHROPIC, NULL, "server_error", NULL, NULL, c->failure.text);
+    http_error_body(&b, ERRORS_ANTHROPIC, NULL, "server_error", NULL, NULL, c->failure->text);
     sse_event(&event, "error", &b);
     chat_send(c, &event);
     http_stream_end(c->http);

@@ -322,7 +322,7 @@ static void fail(struct chat *c)
 {
     struct buf b;
     buf_init(&b, 16384);
-    http_error_body(&b, ERRORS_OLLAMA, NULL, "server_error", NULL, NULL, c->failure.text);
+    http_error_body(&b, ERRORS_OLLAMA, NULL, "server_error", NULL, NULL, c->failure->text);
     send_line(c, &b);
     http_stream_end(c->http);
 }

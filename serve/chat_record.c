@@ -27,8 +27,8 @@ const char *chat_search_json(struct chat *c)
     jsonw_init(&w, &b);
     jsonw_open(&w, '{');
     search_models(&w, c->found);
-    if (c->rewritten.text[0] != '\0') {
-        jsonw_field_z(&w, "rewritten", c->rewritten.text);
+    if (chat_rewritten(c)[0] != '\0') {
+        jsonw_field_z(&w, "rewritten", chat_rewritten(c));
     }
     jsonw_close(&w, '}');
     return take_text(c, &b);
@@ -150,8 +150,8 @@ void chat_writing(struct chat *c)
 void chat_written(struct chat *c, const struct error *err)
 {
     struct http_request *http = c->http;
-    if (err->code != STATUS_OK && c->unwritten.code == STATUS_OK) {
-        c->unwritten = *err;
+    if (err->code != STATUS_OK && !c->unwritten) {
+        c->unwritten = true;
         LOG_ERROR("the record of an answer could not be written", LOG_STR("req", http->id),
                   LOG_STR("err", err->text), LOG_END);
     }
@@ -179,7 +179,7 @@ static void note_close(struct chat *c, struct request *q, const char *outcome)
 {
     struct audit_call *a = &q->audit;
     a->outcome = outcome;
-    a->status = c->failure.code == STATUS_OK ? 200 : status_http(c->failure.code);
+    a->status = c->failure->code == STATUS_OK ? 200 : status_http(c->failure->code);
     a->answer = buf_status(&c->text) == STATUS_OK ? buf_view(&c->text) : STR("");
     if (c->n_over > 0) { /* several answers: one after the other */
         struct buf all;
@@ -197,9 +197,9 @@ static void note_close(struct chat *c, struct request *q, const char *outcome)
         const char *copy = arena_strndup(&c->http->arena, a->answer.ptr, a->answer.len);
         a->answer = copy == NULL ? STR("") : (struct str){copy, a->answer.len};
     }
-    a->cited = c->record.cited;
-    a->calls = c->record.calls;
-    a->error = c->failure.text;
+    a->cited = c->record->cited;
+    a->calls = c->record->calls;
+    a->error = c->failure->text;
     a->engine = c->engine;
     a->model = c->model;
     a->search_ms = c->search_ms;
@@ -217,7 +217,13 @@ void chat_record(struct chat *c, const char *outcome, void (*then)(struct chat *
     struct request *q = c->q;
     c->recorded = true;
     c->concluded = then;
-    c->record = (struct answer_record){
+    c->record = arena_alloc(&c->http->arena, sizeof *c->record);
+    if (c->record == NULL) {
+        c->unwritten = true;
+        then(c);
+        return;
+    }
+    *c->record = (struct answer_record){
         .id = c->id,
         .tenant = q->who->tenant,
         .user = q->who->user,
@@ -231,7 +237,7 @@ void chat_record(struct chat *c, const char *outcome, void (*then)(struct chat *
         .cited = cited_json(c),
         .calls = calls_json(c),
         .outcome = outcome,
-        .error = c->failure.text,
+        .error = c->failure->text,
         .note = c->note,
         .created_wall_ms = c->created_wall_ms,
         .search_ms = c->search_ms,
@@ -249,7 +255,7 @@ void chat_record(struct chat *c, const char *outcome, void (*then)(struct chat *
     http_request_hold(http);
     http_request_hold(http);
     c->writing = 2;
-    answers_write(q->serve->answers, &c->record, on_recorded, c);
+    answers_write(q->serve->answers, c->record, on_recorded, c);
     if (c->opened) {
         audit_close_now(q, on_audited);
     } else { /* what the gate writes with the error is enough */

@@ -109,9 +109,15 @@ static enum status read_message(const struct json *v, size_t i, struct arena *a,
     if (s != STATUS_OK || (content[0] == '\0' && m->n_calls == 0 && m->call_id == NULL)) {
         return s;
     }
-    out->ask.messages[out->ask.n_messages++] = m;
+    out->ask->messages[out->ask->n_messages++] = m;
     if (strcmp(role, "user") == 0) {
         if (out->question.len > 0) {
+            if (out->earlier == NULL) {
+                out->earlier = arena_array(a, CHAT_EARLIER_MAX, sizeof *out->earlier);
+            }
+            if (out->earlier == NULL) {
+                return out_of_memory(err);
+            }
             if (out->n_earlier == CHAT_EARLIER_MAX) {
                 memmove(out->earlier, out->earlier + 1,
                         (CHAT_EARLIER_MAX - 1) * sizeof out->earlier[0]);
@@ -132,8 +138,8 @@ static enum status read_messages(const struct json *list, struct arena *a, struc
         return error_set(err, STATUS_INVALID, "messages must be an array of 1 to %d messages",
                          CHAT_MESSAGES_MAX);
     }
-    out->ask.messages = arena_array(a, n, sizeof *out->ask.messages);
-    if (out->ask.messages == NULL) {
+    out->ask->messages = arena_array(a, n, sizeof *out->ask->messages);
+    if (out->ask->messages == NULL) {
         return out_of_memory(err);
     }
     enum status s = STATUS_OK;
@@ -154,8 +160,8 @@ static enum status read_stops(const struct json *v, struct arena *a, struct chat
     if (n > CHAT_STOPS_MAX) {
         return error_set(err, STATUS_INVALID, "stop may hold at most %d strings", CHAT_STOPS_MAX);
     }
-    out->ask.stop = arena_array(a, n + 1, sizeof *out->ask.stop);
-    if (out->ask.stop == NULL) {
+    out->ask->stop = arena_array(a, n + 1, sizeof *out->ask->stop);
+    if (out->ask->stop == NULL) {
         return out_of_memory(err);
     }
     for (size_t i = 0; i < n; i++) {
@@ -164,7 +170,7 @@ static enum status read_stops(const struct json *v, struct arena *a, struct chat
             return error_set(err, STATUS_INVALID, "stop must be a string or an array of strings");
         }
         if (s.len > 0) {
-            out->ask.stop[out->ask.n_stop++] = pb_text(s.ptr);
+            out->ask->stop[out->ask->n_stop++] = pb_text(s.ptr);
         }
     }
     return STATUS_OK;
@@ -181,7 +187,7 @@ struct number_field {
 static enum status read_more_sampling(const struct json *body, struct chat_request *out,
                                       const char **param, struct error *err)
 {
-    Ge__ChatRequest *a = &out->ask;
+    Ge__ChatRequest *a = out->ask;
     const struct number_field fields[] = {
         {"presence_penalty", -2, 2, &a->has_presence_penalty, &a->presence_penalty},
         {"frequency_penalty", -2, 2, &a->has_frequency_penalty, &a->frequency_penalty},
@@ -220,8 +226,8 @@ static enum status read_biases(const struct json *v, struct arena *a, struct cha
     if (v == NULL) {
         return STATUS_OK;
     }
-    out->ask.logit_bias = arena_array(a, CHAT_BIASES_MAX, sizeof *out->ask.logit_bias);
-    if (out->ask.logit_bias == NULL) {
+    out->ask->logit_bias = arena_array(a, CHAT_BIASES_MAX, sizeof *out->ask->logit_bias);
+    if (out->ask->logit_bias == NULL) {
         return out_of_memory(err);
     }
     while (jsonr_next(v, &at, &key, &value)) {
@@ -231,7 +237,7 @@ static enum status read_biases(const struct json *v, struct arena *a, struct cha
         unsigned long id = strtoul(key.ptr, &end, 10);
         enum status s = jsonr_number(v, key.ptr, -100, 100, &present, &bias, err);
         if (s != STATUS_OK || *end != '\0' || end == key.ptr || id > UINT32_MAX || !present ||
-            out->ask.n_logit_bias == CHAT_BIASES_MAX) {
+            out->ask->n_logit_bias == CHAT_BIASES_MAX) {
             return error_set(err, STATUS_INVALID,
                              "logit_bias must map at most %d token ids to numbers from -100 to 100",
                              CHAT_BIASES_MAX);
@@ -243,7 +249,7 @@ static enum status read_biases(const struct json *v, struct arena *a, struct cha
         ge__logit_bias__init(b);
         b->token = (uint32_t)id;
         b->bias = (float)bias;
-        out->ask.logit_bias[out->ask.n_logit_bias++] = b;
+        out->ask->logit_bias[out->ask->n_logit_bias++] = b;
     }
     return STATUS_OK;
 }
@@ -260,9 +266,9 @@ static enum status read_logprobs(const struct json *body, struct chat_request *o
         s = jsonr_int(body, "top_logprobs", 0, 20, 0, &n, err);
     }
     if (s == STATUS_OK) {
-        out->ask.has_logprobs = out->ask.logprobs = wanted;
-        out->ask.has_top_logprobs = wanted;
-        out->ask.top_logprobs = (uint32_t)n;
+        out->ask->has_logprobs = out->ask->logprobs = wanted;
+        out->ask->has_top_logprobs = wanted;
+        out->ask->top_logprobs = (uint32_t)n;
     }
     return s;
 }
@@ -289,16 +295,16 @@ static enum status read_form(const struct json *body, struct arena *a, struct ch
             return error_set(err, STATUS_INVALID,
                              "response_format.json_schema.schema must be an object");
         }
-        out->ask.json_schema = pb_text(jsonr_text(schema, a));
-        return out->ask.json_schema == NULL ? out_of_memory(err) : STATUS_OK;
+        out->ask->json_schema = pb_text(jsonr_text(schema, a));
+        return out->ask->json_schema == NULL ? out_of_memory(err) : STATUS_OK;
     }
     if (type.ptr != NULL && str_eq(type, STR("json_object"))) {
-        out->ask.has_json_object = out->ask.json_object = true;
+        out->ask->has_json_object = out->ask->json_object = true;
     } else if (type.ptr != NULL && !str_eq(type, STR("text"))) {
         return error_set(err, STATUS_INVALID,
                          "response_format.type must be text, json_object or json_schema");
     } else if (grammar.ptr != NULL) {
-        out->ask.grammar = pb_text(grammar.ptr);
+        out->ask->grammar = pb_text(grammar.ptr);
     }
     return STATUS_OK;
 }
@@ -338,7 +344,7 @@ static enum status read_truncation(const struct json *body, struct chat_request 
         !str_eq(how, STR("disabled"))) {
         s = error_set(err, STATUS_INVALID, "truncation must be auto or disabled");
     }
-    out->ask.has_shorten = out->ask.shorten =
+    out->ask->has_shorten = out->ask->shorten =
         s == STATUS_OK && how.ptr != NULL && str_eq(how, STR("auto"));
     return s;
 }
@@ -352,28 +358,28 @@ static enum status read_sampling(const struct json *body, struct chat_request *o
     *param = "temperature";
     enum status s = jsonr_number(body, "temperature", 0, 2, &present, &d, err);
     if (s == STATUS_OK) {
-        out->ask.has_temperature = present;
-        out->ask.temperature = (float)d;
+        out->ask->has_temperature = present;
+        out->ask->temperature = (float)d;
         *param = "top_p";
         s = jsonr_number(body, "top_p", 0, 1, &present, &d, err);
     }
     if (s == STATUS_OK) {
-        out->ask.has_top_p = present;
-        out->ask.top_p = (float)d;
+        out->ask->has_top_p = present;
+        out->ask->top_p = (float)d;
         const char *key = jsonr_get(body, "max_completion_tokens") != NULL ? "max_completion_tokens"
                                                                            : "max_tokens";
         *param = key;
         s = jsonr_int(body, key, 1, 1000000, 0, &n, err);
     }
     if (s == STATUS_OK) {
-        out->ask.has_max_tokens = n > 0;
-        out->ask.max_tokens = (uint32_t)n;
+        out->ask->has_max_tokens = n > 0;
+        out->ask->max_tokens = (uint32_t)n;
         *param = "seed";
         s = jsonr_int(body, "seed", INT64_MIN, INT64_MAX, 0, &n, err);
     }
     if (s == STATUS_OK) {
-        out->ask.has_seed = jsonr_get(body, "seed") != NULL;
-        out->ask.seed = n;
+        out->ask->has_seed = jsonr_get(body, "seed") != NULL;
+        out->ask->seed = n;
         s = read_more_sampling(body, out, param, err);
     }
     if (s == STATUS_OK) {
@@ -391,24 +397,24 @@ static enum status read_filter(const struct json *ours, struct arena *a, struct 
     if (ours != NULL && jsonr_kind(ours) != JSON_KIND_OBJECT) {
         return error_set(err, STATUS_INVALID, "carrel must be an object");
     }
-    enum status s = search_filter(ours, a, &out->filter, &out->filtered, err);
+    enum status s = search_filter(ours, a, out->filter, &out->filtered, err);
     if (s != STATUS_OK || out->collection == NULL) {
         return s;
     }
-    bool there = out->filter.n_collections == 0;
-    for (size_t i = 0; i < out->filter.n_collections && !there; i++) {
-        there = strcmp(out->filter.collections[i], out->collection) == 0;
+    bool there = out->filter->n_collections == 0;
+    for (size_t i = 0; i < out->filter->n_collections && !there; i++) {
+        there = strcmp(out->filter->collections[i], out->collection) == 0;
     }
     if (!there) {
         return error_set(err, STATUS_INVALID,
                          "carrel.collections does not have the collection of the model's name");
     }
-    out->filter.collections = arena_array(a, 1, sizeof *out->filter.collections);
-    if (out->filter.collections == NULL) {
+    out->filter->collections = arena_array(a, 1, sizeof *out->filter->collections);
+    if (out->filter->collections == NULL) {
         return error_set(err, STATUS_NO_MEMORY, "out of memory");
     }
-    out->filter.collections[0] = pb_text(out->collection);
-    out->filter.n_collections = 1;
+    out->filter->collections[0] = pb_text(out->collection);
+    out->filter->n_collections = 1;
     out->filtered = true;
     return STATUS_OK;
 }
@@ -416,9 +422,16 @@ static enum status read_filter(const struct json *ours, struct arena *a, struct 
 enum status chat_request_read(const struct json *body, const char *here, struct arena *a,
                               struct chat_request *out, const char **param, struct error *err)
 {
-    *out = (struct chat_request){.ask = GE__CHAT_REQUEST__INIT, .filter = VS__FILTER__INIT};
+    *out = (struct chat_request){.ask = arena_alloc(a, sizeof *out->ask),
+                                 .filter = arena_alloc(a, sizeof *out->filter)};
     struct str model;
     struct str collection = {0};
+    *param = NULL;
+    if (out->ask == NULL || out->filter == NULL) {
+        return out_of_memory(err);
+    }
+    ge__chat_request__init(out->ask);
+    vs__filter__init(out->filter);
     *param = "model";
     enum status s = jsonr_string(body, "model", &model, err);
     if (s == STATUS_OK && model.ptr == NULL) {

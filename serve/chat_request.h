@@ -17,18 +17,18 @@
 #define CHAT_CHOICES_MAX 8
 
 struct chat_request {
-    const char *model;                    /* as asked */
-    const char *collection;               /* of "carrel:<collection>", otherwise NULL */
-    struct str question;                  /* the last user message */
-    struct str earlier[CHAT_EARLIER_MAX]; /* earlier user turns, oldest first */
+    const char *model;      /* as asked */
+    const char *collection; /* of "carrel:<collection>", otherwise NULL */
+    struct str question;    /* the last user message */
+    struct str *earlier;    /* earlier user turns, oldest first; at most CHAT_EARLIER_MAX */
     size_t n_earlier;
     bool stream, include_usage;
-    size_t choices;    /* answers to the one question ("n"), at least 1 */
-    bool plain;        /* the model of this machine was asked for: no documents */
-    Vs__Filter filter; /* of the object "carrel", collection included */
+    size_t choices;     /* answers to the one question ("n"), at least 1 */
+    bool plain;         /* the model of this machine was asked for: no documents */
+    Vs__Filter *filter; /* of the object "carrel", collection included */
     bool filtered;
     /* messages, sampling fields; ready for generate.Chat but for passages and answer id */
-    Ge__ChatRequest ask;
+    Ge__ChatRequest *ask;
 };
 
 /* Everything lives in a, or in the JSON document. model: the one of this machine, which can be

@@ -153,8 +153,8 @@ static void search_item(struct jsonw *w, const struct chat *c, const char *statu
     jsonw_key(w, "queries");
     jsonw_open(w, '[');
     jsonw_str(w, c->ask.question);
-    if (c->rewritten.text[0] != '\0') {
-        jsonw_str(w, str_from(c->rewritten.text));
+    if (chat_rewritten(c)[0] != '\0') {
+        jsonw_str(w, str_from(chat_rewritten(c)));
     }
     jsonw_close(w, ']');
     jsonw_key(w, "results");
@@ -222,7 +222,7 @@ static void failure(struct jsonw *w, const struct chat *c, bool failed)
     }
     jsonw_open(w, '{');
     jsonw_field_z(w, "code", "server_error");
-    jsonw_field_z(w, "message", c->failure.text);
+    jsonw_field_z(w, "message", c->failure->text);
     jsonw_close(w, '}');
 }
 
@@ -486,8 +486,8 @@ static void fail(struct chat *c)
     struct jsonw w;
     response_event(c, "response.failed", "failed");
     event_open(c, &b, &w, "error");
-    jsonw_field_z(&w, "code", status_name(c->failure.code));
-    jsonw_field_z(&w, "message", c->failure.text);
+    jsonw_field_z(&w, "code", status_name(c->failure->code));
+    jsonw_field_z(&w, "message", c->failure->text);
     jsonw_field_z(&w, "param", NULL);
     event_send(c, &b, &w, "error");
     http_stream_end(c->http);

@@ -104,7 +104,7 @@ enum status chat_tools_read(const struct json *body, struct arena *a, struct cha
     const struct json *tools = jsonr_get(body, "tools");
     size_t n = jsonr_len(tools);
     bool parallel = true;
-    Ge__ChatRequest *ask = &out->ask;
+    Ge__ChatRequest *ask = out->ask;
     *param = "tools";
     if (tools != NULL && (jsonr_kind(tools) != JSON_KIND_ARRAY || n > CHAT_TOOLS_MAX)) {
         return error_set(err, STATUS_INVALID, "tools must be an array of at most %d",

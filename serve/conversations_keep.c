@@ -54,7 +54,7 @@ static enum status is_said(sqlite3_stmt *st, const struct chat_conversation *k, 
 
 static enum status check_said(sqlite3 *db, const struct chat_conversation *k, struct error *err)
 {
-    const Ge__ChatRequest *ask = &k->c->ask.ask;
+    const Ge__ChatRequest *ask = k->c->ask.ask;
     sqlite3_stmt *st = NULL;
     enum status s = db_prepare(
         db,
@@ -145,7 +145,7 @@ static void on_checked(const struct error *err, struct buf *json, void *data)
 /* "new" has neither a past nor one that is made up. */
 static enum status check_new(const struct chat *c, struct error *err)
 {
-    const Ge__ChatRequest *ask = &c->ask.ask;
+    const Ge__ChatRequest *ask = c->ask.ask;
     for (size_t i = 0; i < ask->n_messages; i++) {
         if (strcmp(ask->messages[i]->role, "assistant") == 0 &&
             ask->messages[i]->content[0] != '\0') {
@@ -158,7 +158,7 @@ static enum status check_new(const struct chat *c, struct error *err)
 
 static enum status check_tools(const struct chat *c, struct error *err)
 {
-    const Ge__ChatRequest *ask = &c->ask.ask;
+    const Ge__ChatRequest *ask = c->ask.ask;
     bool tools = ask->n_tools > 0;
     if (c->dialect == &responses_dialect) {
         return STATUS_OK;

@@ -160,7 +160,8 @@ enum status serve_sign(struct request *q, int64_t life_ms, struct error *err)
         .n_collections = q->who->n_collections,
         .expires_wall_ms = clock_wall_ms() + life_ms,
     };
-    return caller_sign(&q->serve->svc->identity, &c, q->arena, &q->token, &q->token_len, err);
+    return caller_sign(&q->serve->svc->identity, &c, &q->http->asked, &q->token, &q->token_len,
+                       err);
 }
 
 static bool allowed(struct request *q)

@@ -21,12 +21,15 @@
 static const ProtobufCMessage *keep(struct arena *a, const ProtobufCMessage *m)
 {
     size_t len = protobuf_c_message_get_packed_size(m);
-    uint8_t *bytes = arena_alloc(a, len);
+    uint8_t *bytes = malloc(len == 0 ? 1 : len); /* the message has copies of them */
     ProtobufCAllocator alloc;
     arena_protobuf(a, &alloc);
-    return bytes == NULL ? NULL
-                         : protobuf_c_message_unpack(m->descriptor, &alloc,
-                                                     protobuf_c_message_pack(m, bytes), bytes);
+    const ProtobufCMessage *copy =
+        bytes == NULL ? NULL
+                      : protobuf_c_message_unpack(m->descriptor, &alloc,
+                                                  protobuf_c_message_pack(m, bytes), bytes);
+    free(bytes);
+    return copy;
 }
 
 static void on_reply(struct rpc_request *r, const ProtobufCMessage *m, void *data)
@@ -66,15 +69,29 @@ static void on_finish(struct rpc_request *r, const struct error *err, void *data
     }
 }
 
+/* Most requests have one call under way at a time; NULL: too many, or no memory. */
+static struct api_call *free_call(struct request *q)
+{
+    size_t n = 0;
+    for (struct api_call *c = q->calls; c != NULL; c = c->next, n++) {
+        if (c->r == NULL) {
+            return c;
+        }
+    }
+    struct api_call *made = n < REQUEST_CALLS_MAX ? arena_alloc(q->arena, sizeof *made) : NULL;
+    if (made != NULL) {
+        made->next = q->calls;
+        q->calls = made;
+    }
+    return made;
+}
+
 struct rpc_request *api_start(struct request *q, enum peer target, const struct rpc_method *method,
                               uint32_t timeout_ms, const ProtobufCMessage *first,
                               const struct api_call *how)
 {
     static const struct rpc_callbacks callbacks = {on_reply, on_ready, on_finish};
-    struct api_call *c = NULL;
-    for (size_t i = 0; c == NULL && i < REQUEST_CALLS_MAX; i++) {
-        c = q->calls[i].r == NULL ? &q->calls[i] : NULL;
-    }
+    struct api_call *c = free_call(q);
     int64_t left = q->http->deadline_ms - clock_monotonic_ms();
     left -= left / 8 < TELL_MS ? left / 8 : TELL_MS; /* for saying what became of it */
     uint32_t wanted = timeout_ms == 0 ? method->timeout_ms : timeout_ms;
@@ -92,7 +109,9 @@ struct rpc_request *api_start(struct request *q, enum peer target, const struct 
         api_out_of_memory(q);
         return NULL;
     }
+    struct api_call *next = c->next;
     *c = *how;
+    c->next = next;
     c->q = q;
     c->r = rpc_client_start(client, method, &o, first, &callbacks, c);
     if (c->r == NULL) {
@@ -110,9 +129,9 @@ void api_unary(struct request *q, enum peer target, const struct rpc_method *met
 
 void api_cancel_calls(struct request *q)
 {
-    for (size_t i = 0; i < REQUEST_CALLS_MAX; i++) {
-        struct rpc_request *r = q->calls[i].r;
-        q->calls[i].r = NULL;
+    for (struct api_call *c = q->calls; c != NULL; c = c->next) {
+        struct rpc_request *r = c->r;
+        c->r = NULL;
         if (r != NULL) {
             rpc_request_cancel(r);
         }
@@ -121,9 +140,9 @@ void api_cancel_calls(struct request *q)
 
 void api_cancel_forget(struct request *q, struct rpc_request *r)
 {
-    for (size_t i = 0; i < REQUEST_CALLS_MAX; i++) {
-        if (r != NULL && q->calls[i].r == r) {
-            q->calls[i].r = NULL;
+    for (struct api_call *c = q->calls; c != NULL; c = c->next) {
+        if (r != NULL && c->r == r) {
+            c->r = NULL;
             rpc_request_cancel(r);
             return;
         }

@@ -33,6 +33,7 @@ struct api_call {
     void (*done)(struct request *q, const ProtobufCMessage *reply, const struct error *err);
     const ProtobufCMessage *kept;
     bool lost; /* there was no memory for the copy */
+    struct api_call *next;
 };
 
 struct request {
@@ -52,13 +53,13 @@ struct request {
     struct json *body;               /* freed with the request */
     struct json *translated;         /* the body in another API's words; likewise */
     struct buf out;                  /* an answer being put together; freed with the request */
-    struct api_call calls[REQUEST_CALLS_MAX];
-    struct effort effort;     /* processor time: ours and that of the services asked */
-    struct fair_use use;      /* limits it counts for, and what it used */
-    struct share_place place; /* where tenants take turns */
-    struct write_turn *turn;  /* among the writes to its address; NULL: it is none */
-    struct audit_call audit;  /* what its record says; serve/audit/gate.h */
-    void *op;                 /* the handler's state, in the arena */
+    struct api_call *calls;          /* at most REQUEST_CALLS_MAX; in the arena */
+    struct effort effort;            /* processor time: ours and that of the services asked */
+    struct fair_use use;             /* limits it counts for, and what it used */
+    struct share_place place;        /* where tenants take turns */
+    struct write_turn *turn;         /* among the writes to its address; NULL: it is none */
+    struct audit_call audit;         /* what its record says; serve/audit/gate.h */
+    void *op;                        /* the handler's state, in the arena */
     void (*on_gone)(
         struct request *q); /* calls are cancelled already; free what the arena does not hold */
 };

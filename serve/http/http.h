@@ -68,6 +68,7 @@ struct http_request {
     const char *rpc_id;           /* JSON; NULL: none is known */
     const struct http_head *head; /* valid until the request is answered; NULL afterwards */
     struct arena arena;
+    struct arena asked; /* the handler's, for what it needs until it begins to answer */
     char id[ID_CAP];
     char peer[64]; /* address of the one who asks, without port; the router may know better */
     int64_t started_ms, deadline_ms;
@@ -151,9 +152,11 @@ void http_body_collect(struct http_request *r, size_t max,
 void http_body_stream(struct http_request *r, size_t max);
 void http_body_resume(struct http_request *r);
 
-/* For handlers of long answers that have read what they need: the memory goes, whose size the client
- * chose. The body as it was collected: */
+/* For handlers of long answers that have read what they need: the memory goes, whose size the
+ * client chose. The body as it was collected: */
 void http_body_forget(struct http_request *r);
+/* what was made of it in r->asked: */
+void http_asked_forget(struct http_request *r);
 /* and the head: address and headers are empty from now on. */
 void http_head_forget(struct http_request *r);
 

@@ -23,6 +23,7 @@ struct http_request *request_new(struct http_conn *c)
     r->started_ms = clock_monotonic_ms();
     r->deadline_ms = r->started_ms + s->limits.request_timeout_ms;
     arena_init(&r->arena, HTTP_ARENA_MAX);
+    arena_init(&r->asked, HTTP_ARENA_MAX);
     buf_init(&r->body, s->limits.max_body_bytes);
     buf_init(&r->headers, 16384);
     id_new(r->id);
@@ -40,6 +41,7 @@ struct http_request *http_request_detached(struct http_server *s,
         return NULL;
     }
     arena_init(&r->arena, HTTP_ARENA_MAX);
+    arena_init(&r->asked, HTTP_ARENA_MAX);
     struct http_head *head = arena_alloc(&r->arena, sizeof *head);
     if (head == NULL) {
         free(r);
@@ -72,6 +74,7 @@ void http_request_release(struct http_request *r)
         buf_deinit(&r->body);
         buf_deinit(&r->headers);
         buf_deinit(&r->kept.body);
+        arena_reset(&r->asked);
         arena_reset(&r->arena);
         free(r);
     }
@@ -221,6 +224,11 @@ void http_body_collect(struct http_request *r, size_t max,
 void http_body_forget(struct http_request *r)
 {
     buf_deinit(&r->body);
+}
+
+void http_asked_forget(struct http_request *r)
+{
+    arena_reset(&r->asked);
 }
 
 void http_head_forget(struct http_request *r)

@@ -130,6 +130,8 @@ static void check_conn(struct http_conn *c, int64_t now)
         }
     } else if (now - c->read_ms > (c->served ? l->idle_timeout_ms : l->header_timeout_ms)) {
         conn_close(c);
+    } else if (now - c->read_ms > SWEEP_MS) {
+        http_parser_forget(c->parser); /* of the request before: the next may be long in coming */
     }
 }
 

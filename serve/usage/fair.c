@@ -25,8 +25,6 @@
 #define WAITERS_MAX 16
 #define COUNTERS_MAX 4096 /* written at once; the rest with the next flush */
 
-_Static_assert(sizeof((struct fair_use *)0)->found == BOOKS_FOUND_CAP, "all of it is entered");
-
 struct batch { /* of one tenant; the lane's while it is written */
     struct fair *fair;
     struct batch *next;
@@ -453,7 +451,9 @@ static void enter(struct fair *f, const struct request *q, int status, const str
     (void)snprintf(e->user, sizeof e->user, "%s", who->user);
     (void)snprintf(e->key, sizeof e->key, "%s", fair_key(q));
     (void)snprintf(e->team, sizeof e->team, "%s", q->use.team);
-    memcpy(e->found, q->use.found, q->use.found_len);
+    if (q->use.found_len > 0) {
+        memcpy(e->found, q->use.found, q->use.found_len);
+    }
     e->found_len = q->use.found_len;
 }
 
@@ -530,8 +530,14 @@ void fair_found(struct request *q, const char *collection)
             return;
         }
     }
-    if (len <= sizeof u->found - u->found_len) {
-        memcpy(u->found + u->found_len, collection, len);
+    char *more =
+        len <= BOOKS_FOUND_CAP - u->found_len ? arena_alloc(q->arena, u->found_len + len) : NULL;
+    if (more != NULL) {
+        if (u->found_len > 0) {
+            memcpy(more, u->found, u->found_len);
+        }
+        memcpy(more + u->found_len, collection, len);
+        u->found = more;
         u->found_len += len;
     }
 }
@@ -567,21 +573,28 @@ static struct cost charge_more(struct request *q)
 static void take_guess(struct request *q, const Ge__Elsewhere *e)
 {
     struct fair_use *u = &q->use;
-    u->guessed.prompt = e == NULL ? 0 : e->tokens_read;
-    u->guessed.completion = e == NULL ? 0 : e->tokens_written;
+    if (u->guessed == NULL && e != NULL) {
+        u->guessed = arena_alloc(q->arena, sizeof *u->guessed);
+    }
+    if (u->guessed == NULL) {
+        return;
+    }
+    u->guessed->prompt = e == NULL ? 0 : e->tokens_read;
+    u->guessed->completion = e == NULL ? 0 : e->tokens_written;
     if (e != NULL) {
-        (void)snprintf(u->guessed.model, sizeof u->guessed.model, "%s", e->model);
+        (void)snprintf(u->guessed->model, sizeof u->guessed->model, "%s", e->model);
     }
 }
 
 void fair_settle(struct request *q)
 {
     struct fair_use *u = &q->use;
-    if (u->guessed.prompt > 0 || u->guessed.completion > 0) {
-        u->used.guessed_prompt += u->guessed.prompt;
-        u->used.guessed_completion += u->guessed.completion;
-        fair_add(q, "upstream", u->guessed.model, u->guessed.prompt, u->guessed.completion, 0, 0);
-        u->guessed.prompt = u->guessed.completion = 0;
+    struct fair_guess *g = u->guessed;
+    if (g != NULL && (g->prompt > 0 || g->completion > 0)) {
+        u->used.guessed_prompt += g->prompt;
+        u->used.guessed_completion += g->completion;
+        fair_add(q, "upstream", g->model, g->prompt, g->completion, 0, 0);
+        g->prompt = g->completion = 0;
     }
 }
 

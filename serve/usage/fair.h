@@ -26,6 +26,12 @@ struct buf;
 struct fair;
 struct request;
 
+/* What a model elsewhere has used by our guess, while its own count is not known. */
+struct fair_guess {
+    char model[USAGE_MODEL_CAP];
+    int64_t prompt, completion;
+};
+
 /* A request's part: kept in struct request. */
 struct fair_use {
     struct meter_ticket ticket;
@@ -35,11 +41,8 @@ struct fair_use {
     struct { /* of it, what the counters have already */
         int64_t tokens, upload_bytes, micro;
     } charged;
-    struct { /* what a model elsewhere has used by our guess, while its own count is not known */
-        char model[USAGE_MODEL_CAP];
-        int64_t prompt, completion;
-    } guessed;
-    char found[256]; /* collections, each ended by NUL */
+    struct fair_guess *guessed; /* in the request's arena; NULL: none */
+    const char *found;          /* collections, each ended by NUL; likewise */
     size_t found_len;
 };
 

@@ -125,12 +125,12 @@ static void conversation(void **state)
     assert_true(str_eq(c.question, STR("two\nlines")));
     assert_int_equal(c.n_earlier, 1);
     assert_true(str_eq(c.earlier[0], STR("one")));
-    assert_int_equal(c.ask.n_messages, 6);
-    assert_string_equal(c.ask.messages[0]->role, "system");
-    assert_int_equal(c.ask.messages[2]->n_calls, 1);
-    assert_string_equal(c.ask.messages[2]->calls[0]->arguments, "{}");
-    assert_string_equal(c.ask.messages[3]->role, "tool");
-    assert_string_equal(c.ask.messages[4]->content, "answer");
+    assert_int_equal(c.ask->n_messages, 6);
+    assert_string_equal(c.ask->messages[0]->role, "system");
+    assert_int_equal(c.ask->messages[2]->n_calls, 1);
+    assert_string_equal(c.ask->messages[2]->calls[0]->arguments, "{}");
+    assert_string_equal(c.ask->messages[3]->role, "tool");
+    assert_string_equal(c.ask->messages[4]->content, "answer");
     assert_false(c.plain);
     arena_reset(&a);
 }
