@@ -1,75 +1,74 @@
-/* What waits is one list; a run of the lane takes all of it, writes the records tenant by tenant,
- * then does the other work, then signs what is due. Meanwhile the next list gathers. */
+/* What waits is a list for each tenant; a turn (turn.h) takes all of it, and meanwhile the next
+ * list gathers. TURNS_MAX tenants have a turn at once, each at most one, and those who wait are
+ * served round about: so nobody's answer waits for the sync of another's records, however many they
+ * are. What is due beside (syncing the file, signing) is a turn of its own, after the answers are
+ * told. */
 #include "serve/audit/audit.h"
 
 #include <dirent.h>
 #include <errno.h>
-#include <fcntl.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
 
 #include "base/clock.h"
-#include "base/file.h"
 #include "base/lane.h"
+#include "base/list.h"
 #include "base/log.h"
+#include "base/map.h"
 #include "base/tenant.h"
-#include "serve/audit/chain_write.h"
 #include "serve/audit/erase.h"
-#include "serve/audit/internal.h"
+#include "serve/audit/turn.h"
 
 #define CHAINS_OPEN_MAX 64
+#define TURNS_MAX 3 /* of the four threads that serve's lanes share */
 #define QUEUED_MAX 16384
 #define GROUP_MAX 4096
 #define TEXT_BYTES_MAX ((size_t)6 << 20)
 #define TICK_MS 1000
 
-struct job {
-    struct job *next;
-    struct audit_item *items; /* to write; NULL: other work */
+/* A tenant's, while something waits. Tenant "": work that needs no chain. */
+struct queue {
+    struct list link;
     char tenant[65];
-    audit_work_fn work;
-    audit_done_fn done;
-    void *data;
-    struct error err;
+    struct audit_job *first, **last;
+};
+
+struct place {
+    struct chain chain; /* the lane's while a turn has it */
+    char tenant[65];    /* whose it is, or is becoming */
+    uint64_t used, looked;
+    bool taken;
+};
+
+struct turn {
+    struct audit_turn what;
+    struct place *place; /* NULL: of tenant "" */
 };
 
 struct audit {
     struct lane lane;
     struct audit_policy policy;
+    uv_mutex_t alone; /* the policy's */
     char home[PATH_MAX], anchor[PATH_MAX];
     uv_timer_t tick;
+    struct signer signer;  /* the lane's, by one turn at a time */
     uv_poll_t signer_gone; /* or serve's end of the line is */
     unsigned open_handles;
-    struct job *first, **last;
+    struct map queues;
+    struct list ring; /* struct queue */
     size_t queued;
-    bool running, closing, ended;
+    struct turn *turns[TURNS_MAX];
+    unsigned n_turns;
+    bool closing, ended;
     void (*on_closed)(void *data);
     void *closed_data;
-    struct audit_state state; /* the loop's */
+    struct audit_state state;
     struct audit_export *export;
     int64_t expired_ms; /* when texts too old were last looked for, monotonic; 0: not yet */
-    /* the lane's */
-    struct signer signer;
-    struct chain chains[CHAINS_OPEN_MAX];
-    uint64_t uses;
-};
-
-/* What one run of the lane does, and brings back. */
-struct run {
-    struct audit *a;
-    struct job *jobs;
-    bool last;        /* the audit closes: sign everything */
-    struct buf lines; /* to be exported */
-    uint64_t records;
-    bool failed, wrote;
-    struct error err;
-    struct buf anchors;
-    bool anchored;
-    struct error anchor_err;
-    bool not_signed; /* the signer is silent */
+    struct place places[CHAINS_OPEN_MAX];
+    uint64_t uses, ticks;
 };
 
 /* ---- items ---- */
@@ -99,183 +98,11 @@ void audit_item_free(struct audit_item *i)
     }
 }
 
-/* ---- on the lane ---- */
-
-static struct chain *chain_of(struct audit *a, const char *tenant)
-{
-    struct chain *slot = &a->chains[0];
-    for (size_t i = 0; i < CHAINS_OPEN_MAX; i++) {
-        struct chain *c = &a->chains[i];
-        if (strcmp(c->tenant, tenant) == 0) {
-            c->used = ++a->uses;
-            return c;
-        }
-        slot = c->used < slot->used ? c : slot;
-    }
-    if (slot->pending.len > 0) { /* all of them are in this very group */
-        struct error err;
-        if (chain_commit(slot, &err) != STATUS_OK) {
-            return NULL;
-        }
-    }
-    chain_close(slot);
-    (void)snprintf(slot->tenant, sizeof slot->tenant, "%s", tenant);
-    slot->used = ++a->uses;
-    return slot;
-}
-
-static enum status add_items(struct run *r, struct chain *c, struct audit_item *items,
-                             struct error *err)
-{
-    enum status s = chain_ready(c, &r->a->policy, err);
-    for (struct audit_item *i = items; i != NULL && s == STATUS_OK; i = i->next) {
-        struct audit_matter m = {
-            .type = i->type,
-            .fields = buf_view(&i->fields),
-            .text = i->text.len == 0 ? (struct str){NULL, 0} : buf_view(&i->text),
-            .documents = i->documents.ptr,
-            .n_documents = i->n_documents,
-        };
-        s = chain_add(c, &r->a->policy, &m, clock_wall_ms(), err);
-    }
-    return s;
-}
-
-/* One tenant's jobs of this run, in one group; they stand or fall together. */
-static void write_tenant(struct run *r, struct job *from)
-{
-    struct error err = {.code = STATUS_OK};
-    struct chain *c = chain_of(r->a, from->tenant);
-    enum status s =
-        c == NULL ? error_set(&err, STATUS_BUSY, "too many tenants at once") : STATUS_OK;
-    uint64_t n = 0;
-    for (struct job *j = from; j != NULL && s == STATUS_OK; j = j->next) {
-        if (j->items != NULL && strcmp(j->tenant, from->tenant) == 0) {
-            s = add_items(r, c, j->items, &err);
-            n++;
-        }
-    }
-    if (s == STATUS_OK) {
-        s = chain_commit(c, &err);
-    }
-    if (s != STATUS_OK) {
-        r->failed = true;
-        r->err = err;
-        if (c != NULL) {
-            chain_close(c); /* read anew before the next attempt */
-        }
-    } else {
-        r->records += n;
-        r->wrote = true;
-    }
-    for (struct job *j = from; j != NULL; j = j->next) {
-        if (j->items != NULL && strcmp(j->tenant, from->tenant) == 0) {
-            audit_item_free(j->items);
-            j->items = NULL;
-            j->err = err;
-            j->err.code = s;
-            j->work = NULL;
-        }
-    }
-}
-
-static void do_work(struct run *r, struct job *j)
-{
-    struct chain *c = chain_of(r->a, j->tenant);
-    enum status s = c == NULL ? error_set(&j->err, STATUS_BUSY, "too many tenants at once")
-                              : chain_ready(c, &r->a->policy, &j->err);
-    s = s == STATUS_OK ? chain_commit(c, &j->err) : s; /* its beginning */
-    j->err.code = s == STATUS_OK ? j->work(r->a, c, j->data, &j->err) : s;
-}
-
-static void write_anchor(struct run *r)
-{
-    const char *path = r->a->anchor;
-    if (path[0] == '\0' || r->anchors.len == 0) {
-        return;
-    }
-    int fd = open(path, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0644);
-    enum status s = fd < 0 ? error_errno(&r->anchor_err, errno, "%s", path)
-                           : file_write_all(fd, r->anchors.ptr, r->anchors.len, &r->anchor_err);
-    if (s == STATUS_OK && fdatasync(fd) != 0) {
-        s = error_errno(&r->anchor_err, errno, "%s", path);
-    }
-    if (fd >= 0) {
-        (void)close(fd);
-    }
-    r->anchored = s == STATUS_OK;
-    r->anchor_err.code = s;
-}
-
-static void sign_due(struct run *r)
-{
-    struct audit_policy p = r->a->policy;
-    struct error err;
-    p.checkpoint_ms = r->last ? 0 : p.checkpoint_ms;
-    for (size_t i = 0; i < CHAINS_OPEN_MAX; i++) {
-        struct chain *c = &r->a->chains[i];
-        if (!c->ready) {
-            continue;
-        }
-        if (chain_settle(c, r->last, &err) != STATUS_OK) {
-            LOG_ERROR("the audit's file cannot be synced", LOG_STR("tenant", c->tenant),
-                      LOG_STR("err", err.text), LOG_END);
-            continue;
-        }
-        size_t before = r->anchors.len;
-        if (chain_checkpoint(c, &p, &r->anchors, &err) != STATUS_OK) {
-            LOG_ERROR("the audit's head cannot be signed", LOG_STR("tenant", c->tenant),
-                      LOG_STR("err", err.text), LOG_END);
-        } else if (r->anchors.len > before && r->a->export != NULL) {
-            audit_export_head(r->a->export,
-                              (struct str){r->anchors.ptr + before, r->anchors.len - before},
-                              &r->lines);
-        }
-        if (c->ready && audit_expire_due(c, &r->a->policy, &err) != STATUS_OK) {
-            LOG_ERROR("the audit's old texts cannot be erased", LOG_STR("tenant", c->tenant),
-                      LOG_STR("err", err.text), LOG_END);
-        }
-    }
-    r->not_signed = !signer_listens(&r->a->signer);
-    write_anchor(r);
-}
-
-static void take_lines(void *data, const char *tenant, struct str lines)
-{
-    struct run *r = data;
-    audit_export_take(r->a->export, tenant, lines, &r->lines);
-}
-
-static void work(void *data)
-{
-    struct run *r = data;
-    for (size_t i = 0; i < CHAINS_OPEN_MAX && r->a->export != NULL; i++) {
-        r->a->chains[i].on_commit = take_lines;
-        r->a->chains[i].commit_data = r;
-    }
-    for (struct job *j = r->jobs; j != NULL; j = j->next) {
-        if (j->items != NULL) {
-            write_tenant(r, j);
-        }
-    }
-    for (struct job *j = r->jobs; j != NULL; j = j->next) {
-        if (j->work != NULL) {
-            do_work(r, j);
-        }
-    }
-    sign_due(r);
-    if (r->last) {
-        for (size_t i = 0; i < CHAINS_OPEN_MAX; i++) {
-            chain_close(&r->a->chains[i]);
-        }
-    }
-}
-
-/* ---- on the loop ---- */
+/* ---- turns ---- */
 
 static void start(struct audit *a);
 
-static void note(struct audit *a, const struct run *r)
+static void note(struct audit *a, const struct audit_turn *r)
 {
     struct audit_state *s = &a->state;
     s->records += r->records;
@@ -292,7 +119,9 @@ static void note(struct audit *a, const struct run *r)
         s->failing = false;
         LOG_INFO("the audit can be written again", LOG_END);
     }
-    s->not_signed = r->not_signed;
+    if (r->asked_signer) {
+        s->not_signed = r->not_signed;
+    }
     if (r->anchored) {
         s->anchored_wall_ms = clock_wall_ms();
         s->anchor_error[0] = '\0';
@@ -313,6 +142,8 @@ static void on_handle_closed(uv_handle_t *h)
     }
     void (*closed)(void *) = a->on_closed;
     void *data = a->closed_data;
+    map_deinit(&a->queues);
+    uv_mutex_destroy(&a->alone);
     free(a);
     closed(data);
 }
@@ -323,6 +154,14 @@ static void on_export_closed(void *data)
     a->open_handles = 2;
     uv_close((uv_handle_t *)&a->tick, on_handle_closed);
     uv_close((uv_handle_t *)&a->signer_gone, on_handle_closed);
+}
+
+static void begin_end(struct audit *a)
+{
+    if (!a->ended) {
+        a->ended = true;
+        audit_export_close(a->export, on_export_closed, a);
+    }
 }
 
 /* Nobody but the start of serve can begin another: the key is out of reach by now. What is under
@@ -340,69 +179,204 @@ static void on_signer_gone(uv_poll_t *p, int status, int events)
     }
 }
 
+static void work(void *data)
+{
+    struct turn *t = data;
+    audit_turn_take(&t->what);
+}
+
+static void finished(void *data);
+
+static struct turn *turn_new(struct audit *a, enum audit_turn_kind kind, const char *tenant)
+{
+    struct turn *t = calloc(1, sizeof *t);
+    if (t != NULL) {
+        audit_turn_init(&t->what);
+        t->what.kind = kind;
+        t->what.a = a;
+        t->what.policy = &a->policy;
+        t->what.export = a->export;
+        t->what.anchor = a->anchor;
+        (void)snprintf(t->what.tenant, sizeof t->what.tenant, "%s", tenant);
+    }
+    return t;
+}
+
+static void submit_turn(struct audit *a, struct turn *t)
+{
+    struct error err;
+    a->turns[a->n_turns++] = t;
+    if (t->place != NULL) {
+        t->place->taken = true;
+        t->what.chain = &t->place->chain;
+    }
+    if (lane_submit(&a->lane, work, finished, t, &err) != STATUS_OK) {
+        for (struct audit_job *j = t->what.jobs; j != NULL; j = j->next) {
+            j->err = err;
+            audit_item_free(j->items);
+        }
+        t->what.failed = true;
+        t->what.err = err;
+        finished(t);
+    }
+}
+
+/* Is this tenant's chain in use, or being closed to make room? */
+static bool blocked(const struct audit *a, const char *tenant)
+{
+    for (unsigned i = 0; i < a->n_turns; i++) {
+        const struct audit_turn *t = &a->turns[i]->what;
+        if (strcmp(t->tenant, tenant) == 0 ||
+            (t->leaving[0] != '\0' && strcmp(t->leaving, tenant) == 0)) {
+            return true;
+        }
+    }
+    return false;
+}
+
+/* The tenant's place, or the one whose tenant has been still for longest. There are more places
+ * than turns. */
+static struct place *place_of(struct audit *a, const char *tenant)
+{
+    struct place *oldest = NULL;
+    for (size_t i = 0; i < CHAINS_OPEN_MAX; i++) {
+        struct place *p = &a->places[i];
+        if (strcmp(p->tenant, tenant) == 0) {
+            return p;
+        }
+        if (!p->taken && (oldest == NULL || p->used < oldest->used)) {
+            oldest = p;
+        }
+    }
+    return oldest;
+}
+
+static void begin_group(struct audit *a, struct queue *q)
+{
+    struct turn *t = turn_new(a, AUDIT_TURN_GROUP, q->tenant);
+    if (t == NULL) {
+        return; /* the tick tries again */
+    }
+    struct audit_job **end = &q->first;
+    for (size_t n = 0; *end != NULL && n < GROUP_MAX; n++) {
+        end = &(*end)->next;
+    }
+    t->what.jobs = q->first;
+    q->first = *end;
+    *end = NULL;
+    list_remove(&q->link);
+    if (q->first == NULL) {
+        (void)map_remove(&a->queues, str_from(q->tenant));
+        free(q);
+    } else {
+        list_push(&a->ring, &q->link);
+    }
+    if (t->what.tenant[0] != '\0') {
+        t->place = place_of(a, t->what.tenant);
+        if (strcmp(t->place->tenant, t->what.tenant) != 0) {
+            memcpy(t->what.leaving, t->place->tenant, sizeof t->what.leaving);
+            memcpy(t->place->tenant, t->what.tenant, sizeof t->place->tenant);
+        }
+        t->place->used = ++a->uses;
+    }
+    submit_turn(a, t);
+}
+
+static bool begin_other(struct audit *a, struct place *p, enum audit_turn_kind kind)
+{
+    struct turn *t = turn_new(a, kind, p->tenant);
+    if (t != NULL) {
+        t->place = p;
+        submit_turn(a, t);
+    }
+    return t != NULL;
+}
+
+static struct queue *next_queue(const struct audit *a)
+{
+    list_for_each(it, &a->ring)
+    {
+        struct queue *q = list_entry(it, struct queue, link);
+        if (!blocked(a, q->tenant)) {
+            return q;
+        }
+    }
+    return NULL;
+}
+
+/* Chains that nobody writes to: what is due, once a tick; at the end all of them are closed. */
+static void look_after(struct audit *a)
+{
+    for (size_t i = 0; i < CHAINS_OPEN_MAX && a->n_turns < TURNS_MAX; i++) {
+        struct place *p = &a->places[i];
+        if (p->taken || p->looked == a->ticks) {
+            continue;
+        }
+        bool due = a->closing ? p->chain.ready : audit_care_due(&p->chain, &a->policy);
+        if (!due || begin_other(a, p, a->closing ? AUDIT_TURN_LAST : AUDIT_TURN_CARE)) {
+            p->looked = a->ticks;
+        }
+    }
+}
+
+static void begin_end(struct audit *a);
+
+static void start(struct audit *a)
+{
+    struct queue *q;
+    while (a->n_turns < TURNS_MAX && (q = next_queue(a)) != NULL) {
+        unsigned before = a->n_turns;
+        begin_group(a, q);
+        if (a->n_turns == before) {
+            return;
+        }
+    }
+    if (!a->closing || list_empty(&a->ring)) {
+        look_after(a);
+    }
+    if (a->closing && list_empty(&a->ring) && a->n_turns == 0) {
+        begin_end(a);
+    }
+}
+
+static void forget_turn(struct audit *a, const struct turn *t)
+{
+    for (unsigned i = 0; i < a->n_turns; i++) {
+        if (a->turns[i] == t) {
+            a->turns[i] = a->turns[--a->n_turns];
+            return;
+        }
+    }
+}
+
 static void finished(void *data)
 {
-    struct run *r = data;
-    struct audit *a = r->a;
-    struct job *jobs = r->jobs;
-    bool last = r->last;
-    note(a, r);
-    if (a->export != NULL && r->lines.len > 0) {
-        audit_export_put(a->export, &r->lines);
+    struct turn *t = data;
+    struct audit *a = t->what.a;
+    struct audit_job *jobs = t->what.jobs;
+    struct place *p = t->place;
+    bool group = t->what.kind == AUDIT_TURN_GROUP;
+    note(a, &t->what);
+    if (a->export != NULL && t->what.lines.len > 0) {
+        audit_export_put(a->export, &t->what.lines);
     }
-    buf_deinit(&r->lines);
-    buf_deinit(&r->anchors);
-    free(r);
-    a->running = false;
+    forget_turn(a, t);
+    audit_turn_deinit(&t->what);
+    free(t);
+    if (p != NULL) {
+        p->taken = false;
+        if (group && audit_care_due(&p->chain, &a->policy)) { /* before its next group */
+            (void)begin_other(a, p, AUDIT_TURN_CARE);
+        }
+    }
     while (jobs != NULL) {
-        struct job *next = jobs->next;
+        struct audit_job *next = jobs->next;
         a->queued--;
         jobs->done(&jobs->err, jobs->data);
         free(jobs);
         jobs = next;
     }
-    if (last) {
-        audit_export_close(a->export, on_export_closed, a);
-        return;
-    }
     start(a);
-}
-
-static void start(struct audit *a)
-{
-    struct error err;
-    if (a->running || (a->first == NULL && !a->closing)) {
-        return;
-    }
-    struct run *r = calloc(1, sizeof *r);
-    if (r == NULL) {
-        return; /* the tick tries again */
-    }
-    r->a = a;
-    buf_init(&r->lines, (size_t)16 << 20);
-    buf_init(&r->anchors, (size_t)64 * 1024);
-    struct job **end = &a->first;
-    for (size_t n = 0; *end != NULL && n < GROUP_MAX; n++) {
-        end = &(*end)->next;
-    }
-    r->jobs = a->first;
-    a->first = *end;
-    *end = NULL;
-    if (a->first == NULL) {
-        a->last = &a->first;
-        r->last = a->closing;
-    }
-    a->running = true;
-    if (lane_submit(&a->lane, work, finished, r, &err) != STATUS_OK) {
-        for (struct job *j = r->jobs; j != NULL; j = j->next) {
-            j->err = err;
-            audit_item_free(j->items);
-        }
-        r->last = false;
-        r->failed = true;
-        r->err = err;
-        finished(r);
-    }
 }
 
 static void on_nothing(const struct error *err, void *data)
@@ -411,6 +385,7 @@ static void on_nothing(const struct error *err, void *data)
     (void)data;
 }
 
+/* The chain is opened, and what is due of it is done. */
 static enum status no_work(struct audit *a, struct chain *c, void *data, struct error *err)
 {
     (void)a;
@@ -420,44 +395,61 @@ static enum status no_work(struct audit *a, struct chain *c, void *data, struct 
     return STATUS_OK;
 }
 
-/* Tenants of whom nobody asks anything have texts that grow too old, too. On the lane. */
-static enum status expire_all(struct audit *a, struct chain *unused, void *data, struct error *err)
+struct expiring {
+    struct audit *a;
+    struct buf names;
+};
+
+/* Tenants of whom nobody asks anything have texts that grow too old, too. Their names, each ended
+ * by NUL, to data. On the lane. */
+static enum status find_expired(struct audit *a, struct chain *none, void *data, struct error *err)
 {
+    struct expiring *e = data;
     char path[PATH_MAX];
-    (void)unused; /* its place may be needed */
-    (void)data;
+    (void)none;
     int n = snprintf(path, sizeof path, "%s/tenants", a->home);
     DIR *d = n > 0 && (size_t)n < sizeof path ? opendir(path) : NULL;
     if (d == NULL) {
         return error_errno(err, errno, "%s/tenants", a->home);
     }
-    for (struct dirent *e = readdir(d); e != NULL; e = readdir(d)) {
+    for (struct dirent *f = readdir(d); f != NULL; f = readdir(d)) {
         struct error why;
         bool wanted = false;
-        if (!tenant_name_valid(str_from(e->d_name))) {
+        if (!tenant_name_valid(str_from(f->d_name))) {
             continue;
         }
-        enum status s = audit_expire_wanted(&a->policy, e->d_name, &wanted, &why);
-        if (s == STATUS_OK && wanted) {
-            struct chain *c = chain_of(a, e->d_name);
-            s = c == NULL ? error_set(&why, STATUS_BUSY, "too many tenants at once")
-                          : chain_ready(c, &a->policy, &why);
-            s = s == STATUS_OK ? audit_expire_due(c, &a->policy, &why) : s;
-        }
-        if (s != STATUS_OK) {
-            LOG_ERROR("the audit's old texts cannot be erased", LOG_STR("tenant", e->d_name),
+        if (audit_expire_wanted(&a->policy, f->d_name, &wanted, &why) != STATUS_OK) {
+            LOG_ERROR("the audit's old texts cannot be looked for", LOG_STR("tenant", f->d_name),
                       LOG_STR("err", why.text), LOG_END);
+        } else if (wanted) {
+            buf_append(&e->names, f->d_name, strlen(f->d_name) + 1);
         }
     }
     (void)closedir(d);
     return STATUS_OK;
 }
 
-static void on_expired(const struct error *err, void *data)
+static void on_expired_found(const struct error *err, void *data)
 {
-    (void)data;
+    struct expiring *e = data;
     if (err->code != STATUS_OK) {
         LOG_ERROR("the audit's old texts cannot be looked for", LOG_STR("err", err->text), LOG_END);
+    }
+    for (size_t i = 0; i < e->names.len; i += strlen(e->names.ptr + i) + 1) {
+        audit_run(e->a, e->names.ptr + i, no_work, on_nothing, NULL);
+    }
+    buf_deinit(&e->names);
+    free(e);
+}
+
+static void expire(struct audit *a)
+{
+    struct expiring *e = calloc(1, sizeof *e);
+    if (e != NULL) {
+        a->expired_ms = clock_monotonic_ms();
+        e->a = a;
+        buf_init(&e->names, (size_t)8 << 20);
+        audit_run(a, "", find_expired, on_expired_found, e);
     }
 }
 
@@ -466,23 +458,51 @@ static void on_tick(uv_timer_t *t)
 {
     struct audit *a = t->data;
     int64_t now = clock_monotonic_ms();
+    a->ticks++;
+    if (a->state.not_signed && !a->closing) { /* the chains may all be closed: has it spoken? */
+        audit_run(a, "", no_work, on_nothing, NULL);
+    }
     if (a->policy.keep_ms > 0 && !a->closing &&
         (a->expired_ms == 0 || now - a->expired_ms >= AUDIT_EXPIRE_EVERY_MS)) {
-        a->expired_ms = now;
-        audit_run(a, "main", expire_all, on_expired, NULL);
-    }
-    if (a->first == NULL && a->state.records > 0 && !a->running && !a->closing) {
-        audit_run(a, "main", no_work, on_nothing, NULL);
+        expire(a);
     }
     start(a);
 }
 
-static void submit(struct audit *a, struct job *j)
+static struct queue *queue_of(struct audit *a, const char *tenant)
 {
-    *a->last = j;
-    a->last = &j->next;
+    struct queue *q = map_get(&a->queues, str_from(tenant));
+    if (q == NULL && (q = calloc(1, sizeof *q)) != NULL) {
+        (void)snprintf(q->tenant, sizeof q->tenant, "%s", tenant);
+        q->last = &q->first;
+        if (map_put(&a->queues, str_from(tenant), q, NULL) != STATUS_OK) {
+            free(q);
+            return NULL;
+        }
+        list_push(&a->ring, &q->link);
+    }
+    return q;
+}
+
+/* false: out of memory, or full. */
+static bool submit(struct audit *a, const char *tenant, const struct audit_job *what)
+{
+    struct queue *q = a->queued >= QUEUED_MAX || a->closing ? NULL : queue_of(a, tenant);
+    struct audit_job *j = q == NULL ? NULL : calloc(1, sizeof *j);
+    if (j == NULL) {
+        if (q != NULL && q->first == NULL) {
+            list_remove(&q->link);
+            (void)map_remove(&a->queues, str_from(tenant));
+            free(q);
+        }
+        return false;
+    }
+    *j = *what;
+    *q->last = j;
+    q->last = &j->next;
     a->queued++;
     start(a);
+    return true;
 }
 
 static void refuse(struct audit *a, audit_done_fn done, void *data, struct audit_item *items)
@@ -506,29 +526,19 @@ static bool whole(const struct audit_item *i)
 
 void audit_put(struct audit *a, struct audit_item *list, audit_done_fn done, void *data)
 {
-    struct job *j = list == NULL || !whole(list) || a->queued >= QUEUED_MAX || a->closing
-                        ? NULL
-                        : calloc(1, sizeof *j);
-    if (j == NULL) {
+    const struct audit_job j = {.items = list, .done = done, .data = data};
+    if (list == NULL || !whole(list) || !submit(a, list->tenant, &j)) {
         refuse(a, done, data, list);
-        return;
     }
-    *j = (struct job){.items = list, .done = done, .data = data};
-    memcpy(j->tenant, list->tenant, sizeof j->tenant);
-    submit(a, j);
 }
 
 void audit_run(struct audit *a, const char *tenant, audit_work_fn work_fn, audit_done_fn done,
                void *data)
 {
-    struct job *j = a->queued >= QUEUED_MAX || a->closing ? NULL : calloc(1, sizeof *j);
-    if (j == NULL) {
+    const struct audit_job j = {.work = work_fn, .done = done, .data = data};
+    if (!submit(a, tenant, &j)) {
         refuse(a, done, data, NULL);
-        return;
     }
-    *j = (struct job){.work = work_fn, .done = done, .data = data};
-    (void)snprintf(j->tenant, sizeof j->tenant, "%s", tenant);
-    submit(a, j);
 }
 
 void audit_state(const struct audit *a, struct audit_state *out)
@@ -545,6 +555,7 @@ static enum status read_policy(struct audit *a, const struct settings *set, stru
     a->policy = (struct audit_policy){
         .home = a->home,
         .signer = &a->signer,
+        .alone = &a->alone,
         .payload = strcmp(payload, "none") == 0        ? AUDIT_NONE
                    : strcmp(payload, "encrypted") == 0 ? AUDIT_ENCRYPTED
                                                        : AUDIT_KEEP,
@@ -569,28 +580,30 @@ enum status audit_open(uv_loop_t *loop, const char *home, const struct settings 
                        int signer, struct audit **out, struct error *err)
 {
     struct audit *a = calloc(1, sizeof *a);
-    if (a == NULL) {
+    if (a == NULL || uv_mutex_init(&a->alone) != 0) {
+        free(a);
         return error_set(err, STATUS_NO_MEMORY, "out of memory");
     }
     (void)snprintf(a->home, sizeof a->home, "%s", home);
-    lane_init(&a->lane, loop, 1, 4);
-    a->last = &a->first;
+    lane_init(&a->lane, loop, TURNS_MAX, TURNS_MAX);
+    map_init(&a->queues);
     a->signer.fd = signer;
+    list_init(&a->ring);
     for (size_t i = 0; i < CHAINS_OPEN_MAX; i++) {
-        a->chains[i].fd = -1;
+        a->places[i].chain.fd = -1;
     }
     enum status s = read_policy(a, settings, err);
     if (s == STATUS_OK) {
         s = audit_export_open(loop, home, settings, &a->export, err);
     }
+    int rc = s == STATUS_OK ? uv_poll_init(loop, &a->signer_gone, signer) : 0;
+    if (rc != 0) {
+        s = error_set(err, STATUS_IO, "the audit's signer: %s", uv_strerror(rc));
+    }
     if (s != STATUS_OK) {
+        uv_mutex_destroy(&a->alone);
         free(a);
         return s;
-    }
-    int rc = uv_poll_init(loop, &a->signer_gone, signer);
-    if (rc != 0) {
-        free(a);
-        return error_set(err, STATUS_IO, "the audit's signer: %s", uv_strerror(rc));
     }
     a->signer_gone.data = a;
     (void)uv_poll_start(&a->signer_gone, UV_DISCONNECT, on_signer_gone);
@@ -606,6 +619,7 @@ void audit_close(struct audit *a, void (*on_closed)(void *data), void *data)
     a->on_closed = on_closed;
     a->closed_data = data;
     a->closing = true;
+    a->ticks++;
     (void)uv_timer_stop(&a->tick);
     start(a);
 }

@@ -1,6 +1,7 @@
 /* The audit: what was asked of the appliance and what became of it, one chain a tenant, durable
  * before anything is shown. Records are gathered while the group before them is being synced, so
- * that one fsync serves all who wait. Loop thread; the writing is on a lane of its own. */
+ * that one fsync serves all who wait; of several tenants at once, a tenant's in the order they
+ * came. Loop thread; the writing is on a lane of its own. */
 #ifndef CARREL_SERVE_AUDIT_AUDIT_H
 #define CARREL_SERVE_AUDIT_AUDIT_H
 
@@ -38,7 +39,8 @@ void audit_item_free(struct audit_item *i);                              /* the 
 typedef void (*audit_done_fn)(const struct error *err, void *data);
 void audit_put(struct audit *a, struct audit_item *list, audit_done_fn done, void *data);
 
-/* Other work on a tenant's chain and texts, on the lane; the chain is ready. */
+/* Other work on a tenant's chain and texts, on the lane; the chain is ready. Tenant "": on none,
+ * and c is NULL. */
 typedef enum status (*audit_work_fn)(struct audit *a, struct chain *c, void *data,
                                      struct error *err);
 void audit_run(struct audit *a, const char *tenant, audit_work_fn work, audit_done_fn done,

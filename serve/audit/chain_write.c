@@ -255,13 +255,33 @@ static enum status clear_payload(struct chain *c, struct error *err)
     return s;
 }
 
+/* ---- the signer, asked by one thread at a time ---- */
+
+static enum status ask_signer(const struct audit_policy *p, const struct signer_ask *ask,
+                              struct signer_reply *reply, struct error *err)
+{
+    audit_policy_enter(p);
+    enum status s = signer_call(p->signer, ask, reply, err);
+    audit_policy_leave(p);
+    return s;
+}
+
+static enum status ask_key(const struct audit_policy *p, uint8_t key[SIGN_PUBLIC_BYTES],
+                           struct error *err)
+{
+    audit_policy_enter(p);
+    enum status s = signer_key(p->signer, key, err);
+    audit_policy_leave(p);
+    return s;
+}
+
 static enum status add_first(struct chain *c, const struct audit_policy *p, size_t torn,
                              struct error *err)
 {
     uint8_t key[SIGN_PUBLIC_BYTES];
     struct buf f;
     char hex[SHA256_HEX_CAP];
-    enum status s = signer_key(p->signer, key, err);
+    enum status s = ask_key(p, key, err);
     if (s != STATUS_OK) {
         return s;
     }
@@ -501,11 +521,29 @@ static enum status commit_texts(struct chain *c, struct error *err)
     return s;
 }
 
+static bool settle_due(const struct chain *c, int64_t now_ms)
+{
+    return c->ready && c->unsettled &&
+           (c->unsettled_bytes >= SETTLE_BYTES || now_ms - c->settled_ms >= SETTLE_MS);
+}
+
+static bool checkpoint_due(const struct chain *c, const struct audit_policy *p, int64_t now_ms)
+{
+    return c->ready && c->unsigned_records > 0 &&
+           (c->unsigned_records >= CHECKPOINT_RECORDS ||
+            now_ms - c->checkpoint_ms >= p->checkpoint_ms);
+}
+
+bool chain_due(const struct chain *c, const struct audit_policy *p)
+{
+    int64_t now = clock_monotonic_ms();
+    return settle_due(c, now) || checkpoint_due(c, p, now);
+}
+
 enum status chain_settle(struct chain *c, bool now, struct error *err)
 {
     int64_t at = clock_monotonic_ms();
-    if (!c->ready || !c->unsettled ||
-        (!now && c->unsettled_bytes < SETTLE_BYTES && at - c->settled_ms < SETTLE_MS)) {
+    if (!c->ready || !c->unsettled || (!now && !settle_due(c, at))) {
         return STATUS_OK;
     }
     if (fdatasync(c->fd) != 0) {
@@ -575,9 +613,7 @@ enum status chain_checkpoint(struct chain *c, const struct audit_policy *p, stru
     if (s != STATUS_OK) {
         return s;
     }
-    if (!c->ready || c->unsigned_records == 0 ||
-        (c->unsigned_records < CHECKPOINT_RECORDS && now - c->checkpoint_ms < p->checkpoint_ms) ||
-        !signer_listens(p->signer)) {
+    if (!checkpoint_due(c, p, now) || !audit_signer_listens(p)) {
         return STATUS_OK;
     }
     struct signer_ask ask;
@@ -590,13 +626,13 @@ enum status chain_checkpoint(struct chain *c, const struct audit_policy *p, stru
     ask.at_wall_ms = clock_wall_ms();
     memcpy(ask.chain, c->id, sizeof ask.chain);
     memcpy(ask.head, c->head, sizeof ask.head);
-    s = signer_call(p->signer, &ask, &reply, err);
+    s = ask_signer(p, &ask, &reply, err);
     if (s == STATUS_OK && reply.verdict == SIGNER_WAS_LATER) {
         LOG_ERROR("the audit was set back: later records had been signed already",
                   LOG_STR("tenant", c->tenant), LOG_INT("signed", reply.was_seq),
                   LOG_INT("now", c->seq), LOG_END);
         ask.set_back = 1;
-        s = signer_call(p->signer, &ask, &reply, err);
+        s = ask_signer(p, &ask, &reply, err);
     }
     if (s != STATUS_OK) {
         chain_close(c); /* it may have noted what we did not get */
@@ -649,7 +685,6 @@ void chain_close(struct chain *c)
     buf_deinit(&c->pending);
     char tenant[sizeof c->tenant];
     memcpy(tenant, c->tenant, sizeof tenant);
-    *c = (struct chain){
-        .fd = -1, .used = c->used, .on_commit = c->on_commit, .commit_data = c->commit_data};
+    *c = (struct chain){.fd = -1, .on_commit = c->on_commit, .commit_data = c->commit_data};
     memcpy(c->tenant, tenant, sizeof tenant);
 }

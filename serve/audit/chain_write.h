@@ -1,10 +1,11 @@
 /* A tenant's chain being written: the last file of tenants/<id>/audit, its head, and payload.db
- * beside. On the audit's lane only. */
+ * beside. One thread at a time. */
 #ifndef CARREL_SERVE_AUDIT_CHAIN_WRITE_H
 #define CARREL_SERVE_AUDIT_CHAIN_WRITE_H
 
 #include <limits.h>
 #include <sqlite3.h>
+#include <uv.h>
 
 #include "base/audit/chain.h"
 #include "base/audit/payload.h"
@@ -13,6 +14,7 @@
 struct audit_policy {
     const char *home;
     struct signer *signer;
+    uv_mutex_t *alone; /* held by who asks the signer or adds to the anchors; NULL: one thread */
     enum { AUDIT_KEEP, AUDIT_NONE, AUDIT_ENCRYPTED } payload;
     uint8_t auditor[AUDIT_BOX_PUBLIC_BYTES]; /* when ENCRYPTED */
     int64_t checkpoint_ms;
@@ -44,7 +46,6 @@ struct chain {
     int64_t next_seq;
     uint8_t next_head[SHA256_BYTES];
     bool in_transaction;
-    uint64_t used;
     /* every group's lines once they are durable; NULL: nobody wants them */
     void (*on_commit)(void *data, const char *tenant, struct str lines);
     void *commit_data;
@@ -76,6 +77,30 @@ enum status chain_checkpoint(struct chain *c, const struct audit_policy *p, stru
                              struct error *err) MUST_CHECK;
 /* Syncs the file, if that is due or must be now. A failure closes the chain. */
 enum status chain_settle(struct chain *c, bool now, struct error *err) MUST_CHECK;
+/* Would chain_settle or chain_checkpoint do something? */
+bool chain_due(const struct chain *c, const struct audit_policy *p);
 void chain_close(struct chain *c);
+
+static inline void audit_policy_enter(const struct audit_policy *p)
+{
+    if (p->alone != NULL) {
+        uv_mutex_lock(p->alone);
+    }
+}
+
+static inline void audit_policy_leave(const struct audit_policy *p)
+{
+    if (p->alone != NULL) {
+        uv_mutex_unlock(p->alone);
+    }
+}
+
+static inline bool audit_signer_listens(const struct audit_policy *p)
+{
+    audit_policy_enter(p);
+    bool listens = signer_listens(p->signer);
+    audit_policy_leave(p);
+    return listens;
+}
 
 #endif

@@ -212,13 +212,19 @@ enum status audit_forget_linked(struct chain *c, const struct audit_policy *p, c
     return s;
 }
 
+bool audit_expire_is_due(const struct chain *c, const struct audit_policy *p)
+{
+    return p->keep_ms > 0 &&
+           (c->expired_ms == 0 || clock_monotonic_ms() - c->expired_ms >= AUDIT_EXPIRE_EVERY_MS);
+}
+
 enum status audit_expire_due(struct chain *c, const struct audit_policy *p, struct error *err)
 {
     int64_t now = clock_monotonic_ms();
     sqlite3_stmt *st = NULL;
     struct buf rows;
     bool row = false;
-    if (p->keep_ms == 0 || (c->expired_ms != 0 && now - c->expired_ms < AUDIT_EXPIRE_EVERY_MS)) {
+    if (!audit_expire_is_due(c, p)) {
         return STATUS_OK;
     }
     c->expired_ms = now;

@@ -19,6 +19,7 @@ enum status audit_forget_linked(struct chain *c, const struct audit_policy *p, c
 #define AUDIT_EXPIRE_EVERY_MS (3600 * (int64_t)1000)
 enum status audit_expire_due(struct chain *c, const struct audit_policy *p,
                              struct error *err) MUST_CHECK;
+bool audit_expire_is_due(const struct chain *c, const struct audit_policy *p);
 /* Has a tenant, whose chain may not be open, such texts? */
 enum status audit_expire_wanted(const struct audit_policy *p, const char *tenant, bool *out,
                                 struct error *err) MUST_CHECK;
