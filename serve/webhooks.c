@@ -25,12 +25,11 @@
 #define TICK_MS 250
 #define ASK_MS 1000
 #define SWEEP_MS (INT64_C(600) * 1000)
+#define WRITE_AGAIN_MS 1000
 #define FLYING_MAX 8U /* of a tenant */
 #define TENANTS_MAX 4096U
 #define EVENTS_AT_ONCE 200U
 #define HOUR_MS INT64_C(3600000)
-#define WAIT_FIRST_MS 5000
-#define WAIT_MAX_MS HOUR_MS
 #define JOB_ARENA ((size_t)8 << 20)
 
 struct hook_tenant {
@@ -39,7 +38,8 @@ struct hook_tenant {
     char name[65];
     struct webhook_state state;
     bool taking, wake, putting;
-    unsigned flying;
+    unsigned flying;       /* what became of it is not written down yet */
+    struct list unwritten; /* struct hook_job: outcomes that the disk did not take */
     struct rpc_request *asking;
     int64_t asked_ms, swept_ms; /* monotonic */
 };
@@ -69,6 +69,9 @@ struct flight {
 };
 
 struct hook_job {
+    struct list link; /* unwritten */
+    bool kept;        /* there */
+    int64_t again_ms;
     struct hook_tenant *t;
     enum status (*run)(sqlite3 *db, struct hook_job *j, struct error *err);
     void (*done)(struct hook_job *j, const struct error *err);
@@ -82,47 +85,6 @@ struct hook_job {
     size_t n_happened;
     int64_t cursor; /* of ingest's events */
 };
-
-/* ---- signatures ---- */
-
-void webhook_sign(const uint8_t secret[WEBHOOK_SECRET_BYTES], const char *id, int64_t now_s,
-                  struct str body, char out[WEBHOOK_SIGNATURE_CAP])
-{
-    crypto_auth_hmacsha256_state h;
-    uint8_t mac[crypto_auth_hmacsha256_BYTES];
-    char head[96];
-    int n = snprintf(head, sizeof head, "%.40s.%lld.", id, (long long)now_s);
-    (void)crypto_auth_hmacsha256_init(&h, secret, WEBHOOK_SECRET_BYTES);
-    (void)crypto_auth_hmacsha256_update(&h, (const uint8_t *)head, (unsigned long long)n);
-    (void)crypto_auth_hmacsha256_update(&h, (const uint8_t *)body.ptr, body.len);
-    (void)crypto_auth_hmacsha256_final(&h, mac);
-    memcpy(out, "v1,", 3);
-    (void)sodium_bin2base64(out + 3, WEBHOOK_SIGNATURE_CAP - 3, mac, sizeof mac,
-                            sodium_base64_VARIANT_ORIGINAL);
-}
-
-void webhook_secret_text(const uint8_t secret[WEBHOOK_SECRET_BYTES], char out[WEBHOOK_SECRET_CAP])
-{
-    memcpy(out, "whsec_", 6);
-    (void)sodium_bin2base64(out + 6, WEBHOOK_SECRET_CAP - 6, secret, WEBHOOK_SECRET_BYTES,
-                            sodium_base64_VARIANT_ORIGINAL);
-}
-
-int64_t webhook_wait_ms(unsigned attempts, uint32_t random)
-{
-    int64_t wait = WAIT_FIRST_MS;
-    for (unsigned i = 1; i < attempts && wait < WAIT_MAX_MS; i++) {
-        wait *= 2;
-    }
-    wait = wait > WAIT_MAX_MS ? WAIT_MAX_MS : wait;
-    int64_t fifth = wait / 5;
-    return wait - fifth + (int64_t)(random % (uint64_t)(2 * fifth + 1));
-}
-
-enum status webhooks_url_check(const struct settings *s, const char *url, struct error *err)
-{
-    return outbound_url_check(url, &s->webhooks.allow, &s->webhooks.allow_private, err);
-}
 
 /* ---- jobs ---- */
 
@@ -145,6 +107,12 @@ static enum status run_job(sqlite3 *db, void *data, struct error *err)
     return s == STATUS_OK ? webhooks_store_state(db, &j->state, err) : s;
 }
 
+static void job_free(struct hook_job *j)
+{
+    arena_reset(&j->a);
+    free(j);
+}
+
 static void job_done(const struct error *err, struct buf *json, void *data)
 {
     struct hook_job *j = data;
@@ -159,8 +127,9 @@ static void job_done(const struct error *err, struct buf *json, void *data)
     if (j->done != NULL) {
         j->done(j, err);
     }
-    arena_reset(&j->a);
-    free(j);
+    if (!j->kept) {
+        job_free(j);
+    }
     maybe_closed(w);
 }
 
@@ -193,6 +162,7 @@ static struct hook_tenant *tenant_of(struct webhooks *w, const char *name)
     (void)snprintf(t->name, sizeof t->name, "%s", name);
     t->state.cursor = -1;
     t->asked_ms = t->swept_ms = INT64_MIN / 2;
+    list_init(&t->unwritten);
     list_push(&w->tenants, &t->link);
     w->n_tenants++;
     return t;
@@ -203,6 +173,31 @@ static struct hook_tenant *tenant_of(struct webhooks *w, const char *name)
 static enum status run_outcome(sqlite3 *db, struct hook_job *j, struct error *err)
 {
     return webhooks_store_outcome(db, &j->outcome, err);
+}
+
+/* Until it is written the delivery is leased, and two that are leased hold up their endpoint. */
+static void outcome_done(struct hook_job *j, const struct error *err)
+{
+    j->kept = err->code != STATUS_OK && !j->t->w->closing;
+    if (j->kept) {
+        j->again_ms = clock_monotonic_ms() + WRITE_AGAIN_MS;
+        list_push(&j->t->unwritten, &j->link);
+    } else {
+        j->t->flying--;
+    }
+}
+
+static void write_again(struct hook_tenant *t, int64_t now)
+{
+    list_for_each_safe(it, &t->unwritten)
+    {
+        struct hook_job *j = list_entry(it, struct hook_job, link);
+        if (now >= j->again_ms) {
+            list_remove(&j->link);
+            j->kept = false;
+            submit(j);
+        }
+    }
 }
 
 static void land(struct flight *f, const struct outbound_reply *r)
@@ -216,7 +211,7 @@ static void land(struct flight *f, const struct outbound_reply *r)
     bool gone = r->error.code == STATUS_OK && r->status == 410;
     int64_t wait = webhook_wait_ms(f->d.attempts + 1, randombytes_random());
     int64_t asked = (int64_t)r->retry_after_s * 1000;
-    asked = asked > WAIT_MAX_MS ? WAIT_MAX_MS : asked;
+    asked = asked > WEBHOOK_WAIT_MAX_MS ? WEBHOOK_WAIT_MAX_MS : asked;
     wait = asked > wait ? asked : wait;
     bool last =
         gone || f->over || now + wait > f->d.created_ms + set->webhooks.retry_hours * HOUR_MS;
@@ -252,9 +247,11 @@ static void land(struct flight *f, const struct outbound_reply *r)
                                               .due_ms = now + wait,
                                               .disable_ms = set->webhooks.disable_hours * HOUR_MS};
         j->run = run_outcome;
+        j->done = outcome_done;
         submit(j);
+    } else {
+        t->flying--; /* it is sent again after the next start */
     }
-    t->flying--;
     list_remove(&f->link);
     free(f->d.body);
     explicit_bzero(f->d.secret, sizeof f->d.secret);
@@ -327,9 +324,10 @@ static enum status run_take(sqlite3 *db, struct hook_job *j, struct error *err)
 static void took(struct hook_job *j, const struct error *err)
 {
     struct hook_tenant *t = j->t;
+    (void)err; /* those that were taken are leased, whatever could not be read after it */
     t->taking = false;
     for (size_t i = 0; i < j->n_taken; i++) {
-        struct flight *f = err->code == STATUS_OK && !t->w->closing ? calloc(1, sizeof *f) : NULL;
+        struct flight *f = t->w->closing ? NULL : calloc(1, sizeof *f);
         struct outbound_reply refused = {.status = 0};
         if (f == NULL) { /* it waits again after the next start */
             free(j->taken[i].body);
@@ -412,8 +410,7 @@ static struct hook_job *put_job(struct webhooks *w, const char *tenant, const ch
     j->run = run_put;
     j->done = put_done;
     if (h->event == NULL || h->ref == NULL || h->data == NULL) {
-        arena_reset(&j->a);
-        free(j);
+        job_free(j);
         w->dropped++;
         return NULL;
     }
@@ -439,40 +436,6 @@ void webhooks_wake(struct webhooks *w, const char *tenant)
 
 /* ---- ingest's events ---- */
 
-static const char *event_data(struct arena *a, const Ig__Event *e)
-{
-    const Ig__DocumentState *d = e->document;
-    struct buf out;
-    struct jsonw w;
-    buf_init(&out, WEBHOOK_BODY_MAX / 2);
-    jsonw_init(&w, &out);
-    jsonw_open(&w, '{');
-    jsonw_field_z(&w, "document", d->document);
-    jsonw_key(&w, "path");
-    jsonw_path(&w, str_of_bytes(d->path));
-    jsonw_field_z(&w, "collection", d->collection);
-    if (d->title != NULL && d->title[0] != '\0') {
-        jsonw_field_z(&w, "title", d->title);
-    }
-    if (d->format != NULL && d->format[0] != '\0') {
-        jsonw_field_z(&w, "format", d->format);
-    }
-    jsonw_field_int(&w, "size", (int64_t)d->size);
-    jsonw_field_int(&w, "pages", d->has_pages ? d->pages : 0);
-    jsonw_field_int(&w, "chunks", d->chunks);
-    if (d->error != NULL) {
-        jsonw_field_z(&w, "error", d->error);
-    }
-    if (d->parent != NULL) {
-        jsonw_field_z(&w, "parent", d->parent);
-    }
-    jsonw_field_int(&w, "at", e->at_wall_ms / 1000);
-    jsonw_close(&w, '}');
-    const char *text = buf_status(&out) == STATUS_OK ? arena_strndup(a, out.ptr, out.len) : NULL;
-    buf_deinit(&out);
-    return text;
-}
-
 /* false: out of memory */
 static bool happening_of(struct hook_job *j, const Ig__Event *e)
 {
@@ -482,7 +445,7 @@ static bool happening_of(struct hook_job *j, const Ig__Event *e)
                                     .event = strcmp(e->kind, "failed") == 0 ? "document.failed"
                                                                             : "document.ingested",
                                     .ref = arena_strdup(&j->a, e->document->document),
-                                    .data = event_data(&j->a, e),
+                                    .data = webhook_event_data(&j->a, e),
                                     .readers = readers};
     for (size_t i = 0; readers != NULL && i < e->document->n_readers; i++) {
         readers[i] = arena_strdup(&j->a, e->document->readers[i]);
@@ -520,8 +483,7 @@ static void on_events(struct rpc_request *r, const ProtobufCMessage *m, void *da
         memory = happening_of(j, reply->events[i]);
     }
     if (!memory) { /* asked again */
-        arena_reset(&j->a);
-        free(j);
+        job_free(j);
         return;
     }
     t->putting = true;
@@ -563,6 +525,7 @@ static enum status run_sweep(sqlite3 *db, struct hook_job *j, struct error *err)
 static void look_at(struct hook_tenant *t, int64_t now, int64_t wall)
 {
     bool due = t->state.due_ms > 0 && t->state.due_ms <= wall;
+    write_again(t, now);
     if (!t->taking && t->flying < FLYING_MAX && (due || t->wake)) {
         take(t);
     }
@@ -641,7 +604,12 @@ static void on_tick_closed(uv_handle_t *h)
     void *data = w->closed_data;
     list_for_each_safe(it, &w->tenants)
     {
-        free(list_entry(it, struct hook_tenant, link));
+        struct hook_tenant *t = list_entry(it, struct hook_tenant, link);
+        list_for_each_safe(at, &t->unwritten)
+        {
+            job_free(list_entry(at, struct hook_job, link));
+        }
+        free(t);
     }
     free(w);
     closed(data);

@@ -50,6 +50,7 @@ void webhook_sign(const uint8_t secret[WEBHOOK_SECRET_BYTES], const char *id, in
 void webhook_secret_text(const uint8_t secret[WEBHOOK_SECRET_BYTES], char out[WEBHOOK_SECRET_CAP]);
 /* When a delivery that failed for the n-th time (from 1) is tried again: doubling from 5 s to an
  * hour, a fifth of it by chance (random: any number). */
+#define WEBHOOK_WAIT_MAX_MS INT64_C(3600000)
 int64_t webhook_wait_ms(unsigned attempts, uint32_t random);
 
 #endif

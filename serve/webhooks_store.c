@@ -308,7 +308,7 @@ static enum status end_delivery(sqlite3 *db, const struct webhook_outcome *o, st
         db,
         "UPDATE deliveries SET leased=0, attempts=attempts+1, status=?2, error=?3, took_ms=?4,"
         " state=?5, due_wall_ms=iif(?5=0,?6,due_wall_ms), ended_wall_ms=iif(?5=0,0,?7)"
-        " WHERE id=?1 AND state=0",
+        " WHERE id=?1 AND state=0 AND leased=1",
         &st, err);
     if (s == STATUS_OK) {
         bind_text(st, 1, o->delivery);

@@ -9,6 +9,7 @@
 #include "base/hash.h"
 #include "base/settings/settings.h"
 #include "base/text/subject.h"
+#include "ingest/ingest_rpc.h"
 #include "serve/outbound.h"
 #include "serve/webhooks.h"
 
@@ -191,5 +192,8 @@ bool webhook_secret_unseal(const char *home, const char *id, struct str kept,
 enum status webhooks_seal(sqlite3 *db, const char *home, struct error *err) MUST_CHECK;
 /* Is one sealed, of any tenant? Then a new key must not take the place of one that is missing. */
 enum status webhooks_any_sealed(const char *home, bool *out, struct error *err) MUST_CHECK;
+
+/* What is told of a document, as JSON in the arena. NULL: out of memory, or too long. */
+const char *webhook_event_data(struct arena *a, const Ig__Event *e);
 
 #endif

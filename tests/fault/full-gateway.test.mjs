@@ -138,3 +138,29 @@ for (const dir of ["tenants/main/audit", "tenants/main", "system", "watch/main"]
     assert.ok(!(await a.get("/api/keys")).keys.some((k) => k.name === "nobody"));
   });
 }
+
+test("tenants/main is full while receivers reply to webhooks: what became of them is written down when there is room", { skip, timeout: 180_000 }, async () => {
+  const hold = hook.hold();
+  const put = async (n) => {
+    const r = await a.request(`/api/documents?path=held/paper-${n}.md`, { method: "POST", body: `# Paper\n\nNumber ${n} of those that are held.\n` });
+    assert.equal(r.status, 201, await r.text());
+  };
+  for (let n = 0; n < 5; n++) await put(n);
+  await until("as many wait for a reply as an endpoint is sent at once", () => hold.waiting.length === 2);
+  await until("all is read", async () => (await a.get("/api/documents?limit=1000")).documents.every((d) => d.state === "ready" || d.state === "failed"));
+  const empty = fill(join(a.home, "tenants/main"));
+  const failed = () => [...a.output.matchAll(/msg=webhooks tenant=main/g)].length;
+  const before = failed();
+  try {
+    hold.release();
+    await until("it could not be written down", () => failed() >= before + 2);
+  } finally {
+    empty();
+  }
+  await until("the others follow", () => [0, 1, 2, 3, 4].every((n) => hook.took.has(`held/paper-${n}.md`)));
+  await until("all is written down", async () => {
+    const { deliveries } = await a.get(`/api/webhooks/${(await a.get("/api/webhooks")).webhooks[0].id}/deliveries`);
+    return deliveries.every((d) => d.state === "taken" && d.attempts === 1);
+  });
+  for (let n = 0; n < 5; n++) assert.equal(hook.took.get(`held/paper-${n}.md`).size, 1);
+});

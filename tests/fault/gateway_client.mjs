@@ -22,16 +22,23 @@ export function random(seed) {
 /** Who is told of documents: every delivery that it took, by what it says. */
 export async function listener() {
   const took = new Map(); // path -> Set of delivery ids
+  let held = null; // what waits for its reply
   const server = createServer((q, r) => {
     let body = "";
     q.on("data", (d) => (body += d)).on("end", () => {
-      r.writeHead(204).end();
+      if (held) held.push(r);
+      else r.writeHead(204).end();
       const said = JSON.parse(body);
       if (said.type === "document.ingested") took.set(said.data.path, (took.get(said.data.path) ?? new Set()).add(q.headers["webhook-id"]));
     });
   });
   await new Promise((done) => server.listen(0, "127.0.0.1", done));
-  return { took, url: `http://127.0.0.1:${server.address().port}`, close: () => (server.closeAllConnections(), server.close()) };
+  /** From now on nobody is replied to, until what this gives back is called. */
+  const hold = () => {
+    const waiting = (held = []);
+    return { waiting, release: () => { held = null; for (const r of waiting) r.writeHead(204).end(); } };
+  };
+  return { took, hold, url: `http://127.0.0.1:${server.address().port}`, close: () => (server.closeAllConnections(), server.close()) };
 }
 
 export class Client {
