@@ -155,7 +155,7 @@ static struct rpc_request *encode_start(struct world *w, struct rpc_client *who,
     ask.kind = query ? EM__ENCODE_REQUEST__KIND__QUERY : EM__ENCODE_REQUEST__KIND__PASSAGE;
     ask.n_texts = n;
     ask.texts = list;
-    struct rpc_options o = {.tenant = "main", .timeout_ms = 20000, .wait_for_ready = true};
+    struct rpc_options o = {.tenant = "main", .timeout_ms = 60000, .wait_for_ready = true};
     struct rpc_request *r = em_encode(who, &o, &ask, &cb, e);
     assert_non_null(r);
     return r;
@@ -305,7 +305,7 @@ static void rank(struct world *w, const char *const *passages, size_t n, uint32_
     ask.passages = list;
     ask.has_budget_ms = budget_ms > 0;
     ask.budget_ms = budget_ms;
-    struct rpc_options o = {.tenant = "main", .timeout_ms = 20000, .wait_for_ready = true};
+    struct rpc_options o = {.tenant = "main", .timeout_ms = 60000, .wait_for_ready = true};
     assert_non_null(em_rerank(w->retrieve, &o, &ask, &cb, k));
     one_service_until(&w->loop, &k->finished);
 }

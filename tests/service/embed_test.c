@@ -157,7 +157,7 @@ static void encode_start(struct world *w, const char *tenant, const char *encode
     ask.kind = query ? EM__ENCODE_REQUEST__KIND__QUERY : EM__ENCODE_REQUEST__KIND__PASSAGE;
     ask.n_texts = 1;
     ask.texts = &one;
-    struct rpc_options o = {.tenant = tenant, .timeout_ms = 15000, .wait_for_ready = true};
+    struct rpc_options o = {.tenant = tenant, .timeout_ms = 60000, .wait_for_ready = true};
     assert_non_null(em_encode(w->serve, &o, &ask, &cb, e));
 }
 

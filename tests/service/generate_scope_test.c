@@ -112,7 +112,7 @@ static double shared_by(struct world *w, const char *tenant, const char *scope)
     q.has_max_tokens = true;
     q.max_tokens = 4;
     q.scope = (char *)(uintptr_t)scope;
-    struct rpc_options o = {.tenant = tenant, .wait_for_ready = true, .timeout_ms = 15000};
+    struct rpc_options o = {.tenant = tenant, .wait_for_ready = true, .timeout_ms = 60000};
     assert_non_null(ge_chat(w->serve, &o, &q, &cb, &c));
     one_service_until(&w->loop, &c.finished);
     if (c.error.code != STATUS_OK) {

@@ -258,7 +258,7 @@ static void ask(struct world *w, const struct asked *a, struct chat *c)
     request.has_standing_question = request.standing_question = a->standing;
     request.has_upper_bound_share = true;
     request.upper_bound_share = a->share;
-    struct rpc_options o = {.tenant = "main", .wait_for_ready = true, .timeout_ms = 15000};
+    struct rpc_options o = {.tenant = "main", .wait_for_ready = true, .timeout_ms = 60000};
     assert_non_null(ge_chat(w->serve, &o, &request, &cb, c));
     one_service_until(&w->loop, &c->finished);
 }

@@ -169,7 +169,7 @@ static void on_answered(struct rpc_request *r, const struct error *err, void *da
 }
 
 const struct rpc_callbacks answers = {.on_reply = on_answer, .on_finish = on_answered};
-const struct rpc_options patient = {.tenant = "main", .timeout_ms = 20000, .wait_for_ready = true};
+const struct rpc_options patient = {.tenant = "main", .timeout_ms = 60000, .wait_for_ready = true};
 
 struct answer list_for(struct world *w, const char *path)
 {

@@ -6,7 +6,7 @@
 #include "ingest/ingest_rpc.h"
 #include "tests/service/ingest_store.h"
 
-#define PATIENCE_MS 30000
+#define PATIENCE_MS 90000
 
 struct world {
     uv_loop_t loop;

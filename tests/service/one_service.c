@@ -16,7 +16,7 @@
 #include "base/clock.h"
 #include "base/file.h"
 
-#define PATIENCE_MS 20000
+#define PATIENCE_MS 60000
 
 void one_service_home(struct one_service *s, const char *yaml)
 {

@@ -267,7 +267,7 @@ static void test_cancel_goes_down(void **state)
     w->hold_text = true;
     Rt__SearchRequest q = RT__SEARCH_REQUEST__INIT;
     q.query = bytes("x");
-    struct rpc_options o = {.tenant = "main", .wait_for_ready = true, .timeout_ms = 15000};
+    struct rpc_options o = {.tenant = "main", .wait_for_ready = true, .timeout_ms = 60000};
     struct rpc_request *r = rt_search(w->serve, &o, &q, &callbacks, &a);
     assert_non_null(r);
     for (int i = 0; i < 1000 && w->held == NULL; i++) {

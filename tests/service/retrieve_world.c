@@ -394,7 +394,7 @@ struct answer ask(struct world *w, const char *query, Rt__SearchRequest__Mode mo
     q.widen = w->widen;
     q.has_rewritten = w->rewritten != NULL;
     q.rewritten = bytes(w->rewritten == NULL ? "" : w->rewritten);
-    struct rpc_options o = {.tenant = "main", .wait_for_ready = true, .timeout_ms = 15000};
+    struct rpc_options o = {.tenant = "main", .wait_for_ready = true, .timeout_ms = 60000};
     assert_non_null(rt_search(w->serve, &o, &q, &callbacks, &a));
     one_service_until(&w->loop, &a.finished);
     return a;

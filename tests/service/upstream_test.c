@@ -457,11 +457,11 @@ static void test_cancel_closes_the_transfer(void **state)
 {
     struct world *w = *state;
     struct question q;
-    ask(w, &(struct options){.model = "drip", .cancel_after_ms = 200}, &q);
+    ask(w, &(struct options){.model = "drip", .cancel_after_ms = 1500}, &q);
     assert_int_equal(q.error.code, STATUS_CANCELLED);
     assert_non_null(strstr(buf_view(&q.text).ptr, "drip "));
     buf_deinit(&q.text);
-    for (int i = 0; i < 100 && w->dropped == 0; i++) {
+    for (int i = 0; i < 12000 && w->dropped == 0; i++) {
         (void)uv_run(&w->loop, UV_RUN_NOWAIT);
         (void)usleep(5000);
     }

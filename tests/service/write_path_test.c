@@ -189,7 +189,7 @@ static void on_finish(struct rpc_request *r, const struct error *err, void *data
 
 static const struct rpc_callbacks callbacks = {.on_reply = on_reply, .on_finish = on_finish};
 static const struct rpc_options patient = {
-    .tenant = "main", .timeout_ms = 15000, .wait_for_ready = true};
+    .tenant = "main", .timeout_ms = 60000, .wait_for_ready = true};
 
 static struct seen ask_list(struct world *w)
 {

@@ -24,7 +24,7 @@ ECHO_METHOD(slow, "echo.Slow", RPC_UNARY, FROM(RETRIEVE), 20000)
 ECHO_METHOD(stats, "echo.Stats", RPC_UNARY, FROM(RETRIEVE), 20000)
 ECHO_METHOD(ingest_only, "echo.IngestOnly", RPC_UNARY, FROM(INGEST), 20000)
 
-#define ECHO_HELLO_TIMEOUT_MS 300
+#define ECHO_HELLO_TIMEOUT_MS 800
 
 /* Serves until SIGTERM; prints nothing. Writes one byte to descriptor 3 when it listens. folder
  * holds vectorstore.identity and, for "tls:", ca.crt, vectorstore.crt and vectorstore.key. */

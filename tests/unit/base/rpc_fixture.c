@@ -89,7 +89,7 @@ int setup(void **state)
     f->server = start_server(f);
     assert_int_equal(uv_loop_init(&f->loop), 0);
     (void)uv_timer_init(&f->loop, &f->alarm);
-    (void)uv_timer_start(&f->alarm, on_alarm, 50000, 0);
+    (void)uv_timer_start(&f->alarm, on_alarm, 250000, 0);
     f->client = new_client(f, &f->ids[PEER_RETRIEVE]);
     *state = f;
     return 0;

@@ -424,9 +424,9 @@ static void test_limits(void **state)
         assert_false(calls[i].done);
     }
     /* A second connection is let in (its call ends by its deadline), a third is not. */
-    const struct rpc_options shortly = {.timeout_ms = 100};
+    const struct rpc_options shortly = {.timeout_ms = 1000};
     assert_int_equal(call(f, c[1], &echo_slow_method, &shortly, 0, &third), STATUS_DEADLINE);
-    assert_int_equal(call(f, c[2], &echo_slow_method, &shortly, 0, &third), STATUS_UNAVAILABLE);
+    assert_int_equal(call(f, c[2], &echo_slow_method, NULL, 0, &third), STATUS_UNAVAILABLE);
     rpc_server_stats(server, &stats);
     assert_int_equal(stats.calls_now, 4);
     assert_true(stats.connections_refused >= 1);

@@ -183,7 +183,7 @@ static inline void expect(struct followed *p, const char *const *paths)
     while (paths[wanted] != NULL) {
         wanted++;
     }
-    int64_t end = clock_monotonic_ms() + 10000;
+    int64_t end = clock_monotonic_ms() + 60000;
     struct file_row *rows;
     size_t n = 0;
     while (clock_monotonic_ms() < end) {
@@ -254,7 +254,7 @@ static inline void document_at(struct followed *p, const char *path, char out[ID
 static inline void wait_scanned(struct followed *p)
 {
     struct follow_status st = {0};
-    int64_t end = clock_monotonic_ms() + 10000;
+    int64_t end = clock_monotonic_ms() + 60000;
     while (!st.scanned && clock_monotonic_ms() < end) {
         uv_update_time(&p->loop);
         (void)uv_timer_start(&p->timer, on_tick, 10, 0);
