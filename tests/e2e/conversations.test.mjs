@@ -11,7 +11,7 @@ import { startAppliance, until, within } from "../service/appliance.mjs";
 
 const axe = readFileSync(createRequire(import.meta.url).resolve("axe-core/axe.min.js"), "utf8");
 const shots = process.env.CARREL_SCREENSHOTS;
-const STEP_MS = 10_000;
+const STEP_MS = 30_000;
 
 let a, browser, page, reader, beacon;
 const calls = []; // at the address that documents name
@@ -46,7 +46,7 @@ before(async () => {
     throw new Error(lost);
   }
   browser = await chromium.launch({
-    timeout: 30_000,
+    timeout: 60_000,
     executablePath: process.env.CHROMIUM ?? "/usr/bin/chromium",
     args: ["--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking", "--disable-component-update", "--disable-sync"],
   });
@@ -86,7 +86,7 @@ async function ask(question, on = page) {
   await on.getByLabel("Your question").fill(question);
   await on.keyboard.press("Enter");
   const last = on.locator(".exchange").last();
-  await last.locator('.answer-text[aria-busy="false"]').waitFor({ timeout: 30_000 });
+  await last.locator('.answer-text[aria-busy="false"]').waitFor({ timeout: 60_000 });
   return last;
 }
 
@@ -98,7 +98,7 @@ async function shot(name) {
 
 async function accessible(where, on = page) {
   await within(STEP_MS, "axe loads", on.evaluate(axe));
-  const found = await within(30_000, `axe looks at ${where}`, on.evaluate(() => globalThis.axe.run(document, { runOnly: ["wcag2a", "wcag2aa", "wcag21aa"] })));
+  const found = await within(60_000, `axe looks at ${where}`, on.evaluate(() => globalThis.axe.run(document, { runOnly: ["wcag2a", "wcag2aa", "wcag21aa"] })));
   assert.deepEqual(found.violations.map((v) => `${where}: ${v.id}: ${v.nodes.map((n) => n.html).join(" ")}`), []);
 }
 

@@ -14,7 +14,7 @@ import { makePdf } from "../service/pdf.mjs";
 const axe = readFileSync(createRequire(import.meta.url).resolve("axe-core/axe.min.js"), "utf8");
 const shots = process.env.CARREL_SCREENSHOTS; // a folder: keep pictures there
 
-const STEP_MS = 10_000; // one thing in the browser
+const STEP_MS = 30_000; // one thing in the browser
 const TEST_MS = 60_000;
 
 let a, browser, page;
@@ -55,7 +55,7 @@ before(async () => {
     throw new Error(lost);
   }
   browser = await chromium.launch({
-    timeout: 30_000,
+    timeout: 60_000,
     executablePath: process.env.CHROMIUM ?? "/usr/bin/chromium",
     args: ["--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking", "--disable-component-update", "--disable-sync"],
   });
@@ -88,7 +88,7 @@ async function shot(name) {
 
 async function accessible(where) {
   await within(STEP_MS, "axe loads", page.evaluate(axe)); // evaluate knows no timeout of its own
-  const found = await within(30_000, `axe looks at ${where}`, page.evaluate(() => globalThis.axe.run(document, { runOnly: ["wcag2a", "wcag2aa", "wcag21aa"] })));
+  const found = await within(60_000, `axe looks at ${where}`, page.evaluate(() => globalThis.axe.run(document, { runOnly: ["wcag2a", "wcag2aa", "wcag21aa"] })));
   assert.deepEqual(found.violations.map((v) => `${where}: ${v.id}: ${v.nodes.map((n) => n.html).join(" ")}`), []);
 }
 
@@ -96,7 +96,7 @@ async function ask(question) {
   await page.getByLabel("Your question").fill(question);
   await page.keyboard.press("Enter");
   const last = page.locator(".exchange").last();
-  await last.locator('.answer-text[aria-busy="false"]').waitFor({ timeout: 30_000 });
+  await last.locator('.answer-text[aria-busy="false"]').waitFor({ timeout: 60_000 });
   return last;
 }
 
@@ -125,9 +125,9 @@ test("a dropped PDF is uploaded, read and listed as ready", async () => {
   await page.getByRole("link", { name: "Documents" }).click();
   await page.setInputFiles("#pick", { name: "handbook.pdf", mimeType: "application/pdf", buffer: handbook });
   await page.setInputFiles("#pick", { name: "broken.pdf", mimeType: "application/pdf", buffer: Buffer.from("%PDF-1.4 nothing") });
-  await page.locator('tr[data-path="handbook.pdf"] .state.ready').waitFor({ timeout: 30_000 });
+  await page.locator('tr[data-path="handbook.pdf"] .state.ready').waitFor({ timeout: 60_000 });
   const broken = page.locator('tr[data-path="broken.pdf"]');
-  await broken.locator(".state.failed").waitFor({ timeout: 30_000 });
+  await broken.locator(".state.failed").waitFor({ timeout: 60_000 });
   assert.match(await broken.locator(".why").innerText(), /damaged.*print it/, "what is wrong, and what to do");
   await shot("documents");
   await accessible("documents");
@@ -152,7 +152,7 @@ test("a dropped PDF is uploaded, read and listed as ready", async () => {
 test("what lies in a mail stands under it; a passage of the mail says its subject once", async () => {
   a.drop("post/offer.eml", 'From: Ada <ada@example.org>\nTo: Bo <bo@example.org>\nSubject: Offer for the mirror\nMIME-Version: 1.0\nContent-Type: multipart/mixed; boundary="b"\n\n--b\nContent-Type: text/plain\n\nThe new mirror is polished in Jena and weighs ninety kilograms.\n--b\nContent-Type: text/plain\nContent-Disposition: attachment; filename="terms.txt"\n\nPayment is due within thirty days of delivery.\n--b--\n');
   const member = page.locator('tr[data-path="post/offer.eml/terms.txt"]');
-  await member.locator(".state.ready").waitFor({ timeout: 30_000 });
+  await member.locator(".state.ready").waitFor({ timeout: 60_000 });
   assert.equal(await page.locator('tr[data-path="post/offer.eml"] + tr').getAttribute("data-path"), "post/offer.eml/terms.txt");
   assert.equal(await member.locator(".inside").innerText(), "inside");
   await shot("members");
@@ -173,7 +173,7 @@ test("a question gets an answer whose citation opens the right page with its lin
   assert.match(await exchange.locator(".answer-text").innerText(), /twenty-eight days of paid annual leave/);
   await exchange.locator(".mark").first().click();
   const viewer = page.locator(".viewer");
-  await viewer.locator(".sheet img").waitFor({ timeout: 30_000 });
+  await viewer.locator(".sheet img").waitFor({ timeout: 60_000 });
   assert.match(await viewer.locator(".where").innerText(), /handbook\.pdf · page 2/);
   const picture = await viewer.locator(".sheet img").evaluate((i) => ({ w: i.naturalWidth, h: i.naturalHeight }));
   assert.ok(picture.w > 300 && picture.h > picture.w, JSON.stringify(picture));
@@ -394,7 +394,7 @@ test("the whole page works by keyboard alone", async () => {
   await page.getByLabel("Your question").waitFor();
   await page.keyboard.type("Where do visitors park?");
   await page.keyboard.press("Enter");
-  await page.locator('.answer-text[aria-busy="false"]').waitFor({ timeout: 30_000 });
+  await page.locator('.answer-text[aria-busy="false"]').waitFor({ timeout: 60_000 });
   assert.match(await page.locator(".answer-text").innerText(), /behind the solar tower/);
   for (let i = 0; i < 25; i++) {
     await page.keyboard.press("Shift+Tab");
@@ -439,7 +439,7 @@ async function measured(runs) {
     const e = await a.get("/api/eval");
     return !e.running && e.runs.length >= runs;
   });
-  await quality().getByRole("button", { name: "Stop" }).waitFor({ state: "hidden", timeout: 30_000 });
+  await quality().getByRole("button", { name: "Stop" }).waitFor({ state: "hidden", timeout: 60_000 });
 }
 
 test("quality: nothing measured yet, then a run with its progress, as plots and as numbers", async () => {
@@ -519,7 +519,7 @@ test("quality: a run is stopped", async () => {
   await shot("quality-running");
   await accessible("quality, running");
   await page.keyboard.press("Enter");
-  await stop.waitFor({ state: "hidden", timeout: 30_000 });
+  await stop.waitFor({ state: "hidden", timeout: 60_000 });
   await page.unroute("**/api/eval*");
   assert.equal(stopped, true);
   assert.match(await quality().getByRole("alert").first().innerText(), /stopped/);
@@ -530,7 +530,7 @@ test("a document moved to the trash is gone from the list and from search", asyn
   await page.getByRole("link", { name: "Documents" }).click();
   page.once("dialog", (d) => d.accept());
   await page.getByLabel("Move visit.html to the trash").click();
-  await page.locator('tr[data-path="visit.html"]').waitFor({ state: "detached", timeout: 15_000 });
+  await page.locator('tr[data-path="visit.html"]').waitFor({ state: "detached", timeout: 60_000 });
   const hits = await a.search("visitors park cars solar tower");
   assert.ok(hits.every((p) => p.document.path !== "visit.html"));
 });

@@ -8,7 +8,7 @@ import { chromium } from "playwright-core";
 import { startAppliance, temporaryHome, until, within } from "../service/appliance.mjs";
 
 const shots = process.env.CARREL_SCREENSHOTS; // a folder: keep pictures there
-const STEP_MS = 10_000;
+const STEP_MS = 30_000;
 let a, browser;
 const keys = {};
 const refused = [];
@@ -24,7 +24,7 @@ before(async () => {
   a.drop("wards/broken.pdf", "%PDF-1.7 and nothing that follows is one");
   a.drop("board/torn.pdf", "%PDF-1.7 and nothing that follows is one");
   await a.settled({ n: 4 });
-  browser = await chromium.launch({ timeout: 30_000, executablePath: process.env.CHROMIUM ?? "/usr/bin/chromium", args: ["--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run"] });
+  browser = await chromium.launch({ timeout: 60_000, executablePath: process.env.CHROMIUM ?? "/usr/bin/chromium", args: ["--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run"] });
 });
 
 after(async () => {

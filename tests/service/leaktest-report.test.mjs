@@ -61,7 +61,7 @@ function answer(method, path, key, body) {
 async function leaktest(...args) {
   const run = exec(join(binDir, "carrel"), ["leaktest", "--json", ...args, "--home", home], { maxBuffer: 1 << 24, env: { ...process.env, CARREL_KEY: KEY } });
   try {
-    const { stdout } = await within(60_000, "the leak test", run);
+    const { stdout } = await within(170_000, "the leak test", run);
     return { code: 0, report: JSON.parse(stdout), text: "" };
   } catch (e) {
     assert.ok(e.stdout !== undefined, String(e));
@@ -85,7 +85,7 @@ before(async () => {
   await new Promise((done) => server.listen(0, "127.0.0.1", done));
   writeFileSync(join(home, "run/ready.json"), JSON.stringify({ url: `http://127.0.0.1:${server.address().port}` }));
   lock = spawn("flock", [join(home, "run/lock"), "sh", "-c", "echo held; exec cat"], { stdio: ["pipe", "pipe", "inherit"] });
-  await within(10_000, "the lock", new Promise((done) => lock.stdout.once("data", done)));
+  await within(60_000, "the lock", new Promise((done) => lock.stdout.once("data", done)));
 });
 after(() => {
   lock?.stdin.end();

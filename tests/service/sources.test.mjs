@@ -18,7 +18,7 @@ async function carrel(args, input = "") {
   child.stderr.on("data", (d) => (err += d));
   child.stdin.on("error", () => {});
   child.stdin.end(input);
-  const code = await within(60_000, `carrel ${args.join(" ")}`, new Promise((r) => child.on("close", r)));
+  const code = await within(170_000, `carrel ${args.join(" ")}`, new Promise((r) => child.on("close", r)));
   return { code, out, err };
 }
 

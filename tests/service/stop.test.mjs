@@ -2,8 +2,11 @@
 
 import { test } from "node:test";
 import assert from "node:assert/strict";
+import { statSync } from "node:fs";
 import { connect } from "node:net";
+import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
+import { until } from "./appliance.mjs";
 import { quiet, startStill } from "./serve_alone.mjs";
 
 const body = (more = {}) => JSON.stringify({ model: "carrel", stream: true, messages: [{ role: "user", content: "x?" }], ...more });
@@ -93,6 +96,11 @@ test("clients that leave while their call is being written down take nothing wit
     }
     assert.equal(s.child.exitCode, null, s.log.slice(-3000));
     await quiet(s);
+    // one by one, each with the disk's word: what is left of it at the end has ten seconds
+    await until("what was begun is written down", async () => {
+      const st = statSync(join(s.home, "tenants/main/serve.db-wal"), { throwIfNoEntry: false });
+      return st && Date.now() - st.mtimeMs > 1000;
+    });
   } finally {
     assert.deepEqual(await s.stop(), { code: 0, signal: null }, s.log.slice(-3000));
   }
