@@ -61,7 +61,7 @@ function answer(method, path, key, body) {
 async function leaktest(...args) {
   const run = exec(join(binDir, "carrel"), ["leaktest", "--json", ...args, "--home", home], { maxBuffer: 1 << 24, env: { ...process.env, CARREL_KEY: KEY } });
   try {
-    const { stdout } = await within(170_000, "the leak test", run);
+    const { stdout } = await within(300_000, "the leak test", run);
     return { code: 0, report: JSON.parse(stdout), text: "" };
   } catch (e) {
     assert.ok(e.stdout !== undefined, String(e));
@@ -94,7 +94,7 @@ after(() => {
   rmSync(dirname(home), { recursive: true, force: true });
 });
 
-test("every tenant has its administrator, however many groups there are", { timeout: 180_000 }, async () => {
+test("every tenant has its administrator, however many groups there are", { timeout: 400_000 }, async () => {
   const tenants = Array.from({ length: 18 }, (_, i) => `t${i}`);
   begin({ tenants, groups: Array.from({ length: 20 }, (_, i) => `g${i}`) });
   const { code, report, text } = await leaktest();
@@ -107,7 +107,7 @@ test("every tenant has its administrator, however many groups there are", { time
   assert.match(said, /not every group was tried/);
 });
 
-test("rules that there is no room for are said", { timeout: 180_000 }, async () => {
+test("rules that there is no room for are said", { timeout: 400_000 }, async () => {
   begin({});
   const rules = join(home, "rules.yaml");
   writeFileSync(rules, "access:\n" + Array.from({ length: 70 }, (_, i) => `  - path: f${i}/**\n    readers: [g]\n`).join(""));
@@ -116,7 +116,7 @@ test("rules that there is no room for are said", { timeout: 180_000 }, async () 
   assert.match(report.notes.join("\n"), /^7 places of rules were not tried/m);
 });
 
-test("doors that gave no answer are not counted as tried", { timeout: 180_000 }, async () => {
+test("doors that gave no answer are not counted as tried", { timeout: 400_000 }, async () => {
   begin({ chat: 503, tenants: ["main", "branch"] });
   const { code, report, text } = await leaktest();
   assert.equal(code, 0, text);
@@ -129,7 +129,7 @@ test("doors that gave no answer are not counted as tried", { timeout: 180_000 },
   assert.match(said, /nobody was given an answer \(503\)/);
 });
 
-test("what leaks is told though cleaning up fails", { timeout: 180_000 }, async () => {
+test("what leaks is told though cleaning up fails", { timeout: 400_000 }, async () => {
   begin({ leaks: true, erasures: 500, tenants: ["main", "branch"] });
   const { code, report, text } = await leaktest();
   assert.equal(code, 1);
