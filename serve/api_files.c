@@ -9,6 +9,7 @@
 #include <unistd.h>
 
 #include "base/file.h"
+#include "base/text/text.h"
 #include "ingest/ingest_rpc.h"
 #include "serve/api.h"
 #include "serve/passage.h"
@@ -67,6 +68,19 @@ struct str path_name(struct str path)
         }
     }
     return path;
+}
+
+bool file_name_read(struct str given, struct str *name)
+{
+    *name = given;
+    for (size_t i = given.len; i > 0; i--) {
+        if (given.ptr[i - 1] == '/' || given.ptr[i - 1] == '\\') {
+            *name = (struct str){given.ptr + i, given.len - i};
+            break;
+        }
+    }
+    return name->ptr != NULL && api_name_ok(*name, FILE_NAME_MAX) && name->ptr[0] != '.' &&
+           text_utf8_valid(*name);
 }
 
 static void file_fields(struct jsonw *w, const char *id, int64_t bytes, int64_t created_wall_ms,

@@ -25,6 +25,9 @@ void page_begin(struct jsonw *w);
 const char *files_owner(const struct request *q);
 /* The last part of a path. */
 struct str path_name(struct str path);
+/* What a client calls a file, some with the whole path on their machine. False: missing, hidden,
+ * not UTF-8, or longer than FILE_NAME_MAX. */
+bool file_name_read(struct str given, struct str *name);
 void staged_file_json(struct jsonw *w, const struct staged_file *f);
 
 /* {"anchor": ..., "days" or "seconds": n}; *out 0: absent. */

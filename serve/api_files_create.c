@@ -4,18 +4,15 @@
  * Is there room (tenant_run) -> the form, piece by piece: each is written on the lane, the body
  * stands still meanwhile -> synced and put in place (lane) -> its row (tenant_run) -> the answer.
  */
-#include <errno.h>
-#include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
 
 #include "base/clock.h"
-#include "base/file.h"
 #include "base/text/text.h"
 #include "serve/api.h"
 #include "serve/api_files.h"
+#include "serve/file_writing.h"
 #include "serve/http/multipart.h"
 #include "serve/service.h"
 #include "serve/tenant_run.h"
@@ -37,16 +34,13 @@ struct creation {
     char name[FILE_NAME_MAX + 1], purpose[65];
     int64_t expires_s; /* 0: as configured */
     char id[FILE_ID_CAP];
-    char path[PATH_MAX], temp[PATH_MAX + 8];
-    int fd;
-    struct sha256 *sha;
+    struct file_writing file;
     char hash[SHA256_HEX_CAP];
     struct buf piece;
     int64_t bytes, max_bytes, room;
     bool has_file, whole, body_over;
     bool busy;  /* the lane has it */
     bool ended; /* answered */
-    bool placed;
     struct error err;
     struct staged_file row;
     const char *upload; /* what it is a part of; NULL: a file of its own */
@@ -56,16 +50,7 @@ static void pump(struct request *q, const char *p, size_t len, size_t *used);
 
 static void release(struct creation *c)
 {
-    if (c->fd >= 0) {
-        (void)close(c->fd);
-        c->fd = -1;
-        (void)unlink(c->placed ? c->path : c->temp);
-    }
-    if (c->sha != NULL) {
-        uint8_t digest[SHA256_BYTES];
-        sha256_end(c->sha, digest);
-        c->sha = NULL;
-    }
+    file_writing_end(&c->file);
     buf_deinit(&c->piece);
 }
 
@@ -98,42 +83,18 @@ static void fail(struct request *q, const struct error *err)
 static void write_work(void *job)
 {
     struct creation *c = job;
-    enum status s = STATUS_OK;
-    c->err.code = STATUS_OK;
-    if (c->fd < 0) {
-        s = files_path(c->home, c->tenant, c->id, c->path, &c->err);
-        (void)snprintf(c->temp, sizeof c->temp, "%s.part", c->path);
-        c->fd = s == STATUS_OK
-                    ? open(c->temp, O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0600)
-                    : -1;
-        if (s == STATUS_OK && c->fd < 0) {
-            s = error_errno(&c->err, errno, "the file cannot be written");
-        }
-    }
-    if (s == STATUS_OK && c->piece.len > 0) {
-        sha256_add(c->sha, c->piece.ptr, c->piece.len);
-        s = file_write_all(c->fd, c->piece.ptr, c->piece.len, &c->err);
-    }
-    c->err.code = s;
+    c->err.code =
+        file_writing_add(&c->file, c->home, c->tenant, c->id, buf_view(&c->piece), &c->err);
 }
 
 static void place_work(void *job)
 {
     struct creation *c = job;
-    uint8_t digest[SHA256_BYTES];
     write_work(c);
-    if (c->err.code != STATUS_OK) {
-        return;
+    if (c->err.code == STATUS_OK) {
+        file_writing_hash(&c->file, c->hash);
+        c->err.code = file_writing_place(&c->file, &c->err);
     }
-    sha256_end(c->sha, digest);
-    c->sha = NULL;
-    sha256_hex(digest, c->hash);
-    if (fsync(c->fd) != 0 || rename(c->temp, c->path) != 0) {
-        c->err.code = error_errno(&c->err, errno, "the file cannot be written");
-        return;
-    }
-    c->placed = true;
-    c->err.code = file_sync_parent(c->path, &c->err);
 }
 
 static void submit(struct creation *c, lane_work_fn work, lane_done_fn done)
@@ -236,8 +197,7 @@ static void placed(void *job)
                                       .created_wall_ms = now,
                                       .expires_wall_ms =
                                           now + (asked > 0 && asked < keep ? asked : keep)};
-        (void)close(c->fd); /* synced; the row decides from here on */
-        c->fd = -1;
+        file_writing_keep(&c->file);
         release(c);
         if (c->upload != NULL) {
             tenant_run(c->q, add_part, c, on_part_added);
@@ -272,13 +232,7 @@ static void written(void *job)
 static bool begin_file(struct request *q)
 {
     struct creation *c = q->op;
-    struct str name = {c->parts.filename, c->parts.filename_len};
-    for (size_t i = name.len; i > 0; i--) { /* old clients send whole paths */
-        if (name.ptr[i - 1] == '/' || name.ptr[i - 1] == '\\') {
-            name = (struct str){name.ptr + i, name.len - i};
-            break;
-        }
-    }
+    struct str name;
     if (c->has_file) {
         refuse(q, 400, "file", "one file at a time: the form holds more");
         return false;
@@ -287,7 +241,7 @@ static bool begin_file(struct request *q)
         c->has_file = true;
         return true;
     }
-    if (!api_name_ok(name, FILE_NAME_MAX) || name.ptr[0] == '.' || !text_utf8_valid(name)) {
+    if (!file_name_read((struct str){c->parts.filename, c->parts.filename_len}, &name)) {
         refuse(q, 400, "file", "the file's name is missing, hidden, not UTF-8, or too long");
         return false;
     }
@@ -477,7 +431,6 @@ static void create(struct request *q, const char *upload)
     c->q = q;
     c->http = q->http;
     c->home = q->serve->svc->home;
-    c->fd = -1;
     c->max_bytes = q->serve->settings->http.max_upload_bytes;
     c->room = q->serve->settings->files.max_total_bytes;
     (void)snprintf(c->tenant, sizeof c->tenant, "%s", q->who->tenant);
@@ -495,8 +448,7 @@ static void create(struct request *q, const char *upload)
     q->on_gone = gone;
     q->http->on_body = on_body;
     q->http->on_body_end = on_body_end;
-    c->sha = sha256_new();
-    if (c->sha == NULL) {
+    if (!file_writing_init(&c->file)) {
         q->on_gone = NULL;
         api_out_of_memory(q);
         return;

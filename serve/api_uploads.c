@@ -4,7 +4,6 @@
  * complete: the parts in the order asked for (tenant_run) -> copied one after the other into one
  * file, a part a job of the lane, hashed on the way -> synced and put in place (lane) -> the file's
  * row, the parts away (tenant_run). Asked again, it tells the same file. */
-#include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
 #include <string.h>
@@ -12,10 +11,9 @@
 
 #include "base/clock.h"
 #include "base/db.h"
-#include "base/file.h"
-#include "base/text/text.h"
 #include "serve/api.h"
 #include "serve/api_files.h"
+#include "serve/file_writing.h"
 #include "serve/service.h"
 #include "serve/tenant_run.h"
 #include "serve/uploads.h"
@@ -36,12 +34,10 @@ struct putting {
     int64_t *sizes;
     size_t n, at;
     const char *md5; /* as told; NULL: not */
-    char file_id[FILE_ID_CAP], path[PATH_MAX], temp[PATH_MAX + 8], hash[SHA256_HEX_CAP];
-    int fd;
-    struct sha256 *sha;
+    char file_id[FILE_ID_CAP], hash[SHA256_HEX_CAP];
+    struct file_writing whole;
     struct md5 *sum;
     char *piece;
-    bool placed;
 };
 
 static struct putting *putting_new(struct request *q, bool with_id)
@@ -53,7 +49,7 @@ static struct putting *putting_new(struct request *q, bool with_id)
     }
     p->q = q;
     p->home = q->serve->svc->home;
-    p->fd = -1;
+    p->whole.fd = -1;
     (void)snprintf(p->tenant, sizeof p->tenant, "%s", q->who->tenant);
     q->op = p;
     if (with_id) {
@@ -98,16 +94,10 @@ static void on_told(struct request *q, const struct error *err)
 
 static const char *name_of(struct request *q, const struct json *body)
 {
-    struct str name = jsonr_str(jsonr_get(body, "filename"));
-    for (size_t i = name.len; i > 0; i--) { /* whole paths, as with /v1/files */
-        if (name.ptr[i - 1] == '/' || name.ptr[i - 1] == '\\') {
-            name = (struct str){name.ptr + i, name.len - i};
-            break;
-        }
-    }
-    bool good = name.ptr != NULL && api_name_ok(name, FILE_NAME_MAX) && name.ptr[0] != '.' &&
-                text_utf8_valid(name);
-    return good ? arena_strndup(q->arena, name.ptr, name.len) : NULL;
+    struct str name;
+    return file_name_read(jsonr_str(jsonr_get(body, "filename")), &name)
+               ? arena_strndup(q->arena, name.ptr, name.len)
+               : NULL;
 }
 
 static enum status read_upload(struct request *q, const struct json *body, struct upload *u,
@@ -225,16 +215,7 @@ void api_upload_cancel(struct request *q)
 static void release(struct putting *p)
 {
     char sum[MD5_HEX_CAP];
-    uint8_t digest[SHA256_BYTES];
-    if (p->fd >= 0) {
-        (void)close(p->fd);
-        p->fd = -1;
-        (void)unlink(p->placed ? p->path : p->temp);
-    }
-    if (p->sha != NULL) {
-        sha256_end(p->sha, digest);
-        p->sha = NULL;
-    }
+    file_writing_end(&p->whole);
     if (p->sum != NULL) {
         md5_end(p->sum, sum);
         p->sum = NULL;
@@ -276,24 +257,12 @@ static enum status find_parts(sqlite3 *db, void *data, struct error *err)
     return s;
 }
 
-static enum status begin_file(struct putting *p, struct error *err)
-{
-    enum status s = files_path(p->home, p->tenant, p->file_id, p->path, err);
-    if (s != STATUS_OK) {
-        return s;
-    }
-    (void)snprintf(p->temp, sizeof p->temp, "%s.part", p->path);
-    p->fd = open(p->temp, O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0600);
-    return p->fd < 0 ? error_errno(err, errno, "the file cannot be written") : STATUS_OK;
-}
-
 /* The next part, behind those before it. */
 static enum status copy_part(void *op, struct error *err)
 {
     struct putting *p = op;
     char path[PATH_MAX];
-    enum status s = p->fd < 0 ? begin_file(p, err) : STATUS_OK;
-    s = s == STATUS_OK ? files_path(p->home, p->tenant, p->parts[p->at], path, err) : s;
+    enum status s = files_path(p->home, p->tenant, p->parts[p->at], path, err);
     int from = s == STATUS_OK ? open(path, O_RDONLY | O_CLOEXEC | O_NOFOLLOW) : -1;
     int64_t left = p->sizes[p->at];
     while (from >= 0 && left > 0 && s == STATUS_OK) {
@@ -302,11 +271,11 @@ static enum status copy_part(void *op, struct error *err)
             break;
         }
         left -= n;
-        sha256_add(p->sha, p->piece, (size_t)n);
         if (p->sum != NULL) {
             md5_add(p->sum, p->piece, (size_t)n);
         }
-        s = file_write_all(p->fd, p->piece, (size_t)n, err);
+        s = file_writing_add(&p->whole, p->home, p->tenant, p->file_id,
+                             (struct str){p->piece, (size_t)n}, err);
     }
     if (from >= 0) {
         (void)close(from);
@@ -321,11 +290,8 @@ static enum status copy_part(void *op, struct error *err)
 static enum status place_file(void *op, struct error *err)
 {
     struct putting *p = op;
-    uint8_t digest[SHA256_BYTES];
     char sum[MD5_HEX_CAP];
-    sha256_end(p->sha, digest);
-    p->sha = NULL;
-    sha256_hex(digest, p->hash);
+    file_writing_hash(&p->whole, p->hash);
     if (p->sum != NULL) {
         md5_end(p->sum, sum);
         p->sum = NULL;
@@ -334,11 +300,7 @@ static enum status place_file(void *op, struct error *err)
                              "md5 does not hold of the parts together: it is %s", sum);
         }
     }
-    if (fsync(p->fd) != 0 || rename(p->temp, p->path) != 0) {
-        return error_errno(err, errno, "the file cannot be written");
-    }
-    p->placed = true;
-    return file_sync_parent(p->path, err);
+    return file_writing_place(&p->whole, err);
 }
 
 /* The file's row and the parts' end are one; who was slower tells the other's file. */
@@ -397,8 +359,7 @@ static void on_placed(struct request *q, const struct error *err)
     if (over(q, err)) {
         return;
     }
-    (void)close(p->fd); /* synced; the row decides from here on */
-    p->fd = -1;
+    file_writing_keep(&p->whole);
     p->file = (struct staged_file){.id = p->file_id,
                                    .user = p->upload.user,
                                    .name = p->upload.name,
@@ -462,9 +423,8 @@ static void on_parts(struct request *q, const struct error *err)
         return;
     }
     p->piece = arena_alloc(q->arena, PIECE_BYTES);
-    p->sha = sha256_new();
     p->sum = p->md5 == NULL ? NULL : md5_new();
-    if (p->piece == NULL || p->sha == NULL || (p->md5 != NULL && p->sum == NULL)) {
+    if (!file_writing_init(&p->whole) || p->piece == NULL || (p->md5 != NULL && p->sum == NULL)) {
         release(p);
         api_out_of_memory(q);
         return;

@@ -32,7 +32,7 @@
 
 struct upload {
     const char *id, *user, *name, *purpose, *type;
-    const char *state; /* "pending", "completed", "cancelled" */
+    const char *state; /* "pending", "completed", "cancelled"; of uploads_get also "expired" */
     const char *file;  /* what it became; "" */
     int64_t bytes;     /* as announced */
     int64_t keep_ms;   /* how long the file will be kept */
@@ -53,9 +53,8 @@ enum status uploads_add_part(sqlite3 *db, const char *upload, const char *part, 
 /* The bytes of one of its parts; INVALID: it is none. */
 enum status uploads_part(sqlite3 *db, const char *upload, const char *part, int64_t *bytes,
                          struct error *err) MUST_CHECK;
-/* Its parts go, their bytes in home too (home NULL: they stay, for who may yet roll back); state:
- * "cancelled", or "completed" with the file.
- * CONFLICT: it is not pending. */
+/* Its parts go, their bytes in home too (home NULL: they stay, for who may yet roll back). state:
+ * "cancelled", or "completed" with the file. CONFLICT: it is not pending. */
 enum status uploads_end(sqlite3 *db, const char *home, const char *tenant, const char *upload,
                         const char *state, const char *file, struct error *err) MUST_CHECK;
 /* Those whose time has come go. */
