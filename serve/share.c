@@ -11,17 +11,24 @@ struct share_tenant {
     struct list waiting; /* struct share_place */
     size_t n_waiting;
     unsigned running;
+    unsigned at_once; /* of these, who did not have to wait */
     int64_t asked_ms;
+    int64_t held_ms; /* since when its head stands back for others; 0: it does not */
+    bool passed;     /* it stood back, and one of the others has ended */
 };
 
 struct share {
     uv_async_t wake;
+    uv_timer_t hold; /* until who stands back has done so for long enough */
+    unsigned open_handles;
     struct map tenants;
     struct list ring;
-    unsigned slots, part, running;
+    unsigned cores, slots, part, running;
     void (*closed)(void *data);
     void *data;
 };
+
+static void on_hold(uv_timer_t *h);
 
 /* Is a tenant other than this one about? */
 static bool others(const struct share *s, const struct share_tenant *t)
@@ -39,18 +46,59 @@ static bool others(const struct share *s, const struct share_tenant *t)
     return false;
 }
 
-/* Who runs nothing always may. */
-static bool may_run(const struct share *s, const struct share_tenant *t)
+static bool has_room(const struct share *s, const struct share_tenant *t)
 {
     return t->running == 0 ||
            (s->running < s->slots && t->running < (others(s, t) ? s->part : s->slots));
 }
 
+/* Does another's run that did not wait in line, and are the cores too few for one more? */
+static bool would_disturb(const struct share *s, const struct share_tenant *t)
+{
+    size_t pos = 0;
+    struct str key;
+    void *value;
+    if (SHARE_CORES_A_SEARCH * (s->running + 1) <= s->cores) {
+        return false;
+    }
+    while (map_next(&s->tenants, &pos, &key, &value)) {
+        const struct share_tenant *o = value;
+        if (o != t && o->at_once > 0) {
+            return true;
+        }
+    }
+    return false;
+}
+
+/* May the head of its line begin? */
+static bool may_run(struct share *s, struct share_tenant *t)
+{
+    if (!has_room(s, t)) {
+        return false;
+    }
+    int64_t now = clock_monotonic_ms();
+    if (t->passed || !would_disturb(s, t) ||
+        (t->held_ms != 0 && now - t->held_ms >= SHARE_HOLD_MS)) {
+        return true;
+    }
+    t->held_ms = t->held_ms == 0 ? now : t->held_ms;
+    if (!uv_is_active((const uv_handle_t *)&s->hold)) {
+        (void)uv_timer_start(&s->hold, on_hold, SHARE_HOLD_MS, 0);
+    }
+    return false;
+}
+
 static void run(struct share *s, struct share_place *p)
 {
+    struct share_tenant *t = p->tenant;
     p->running = true;
-    p->tenant->running++;
+    t->running++;
+    t->at_once += !p->stood;
     s->running++;
+    if (p->stood) {
+        t->held_ms = 0;
+        t->passed = false;
+    }
     p->go(p);
 }
 
@@ -60,6 +108,7 @@ static void stand(struct share *s, struct share_tenant *t, struct share_place *p
         list_push(&s->ring, &t->link);
     }
     list_push(&t->waiting, &p->link);
+    p->stood = true;
 }
 
 static void step_out(struct share_place *p)
@@ -72,9 +121,8 @@ static void step_out(struct share_place *p)
 }
 
 /* One a tenant, round about, until nobody may. What runs may leave at once and free a slot. */
-static void on_wake(uv_async_t *a)
+static void take_turns(struct share *s)
 {
-    struct share *s = a->data;
     bool ran = true;
     while (ran) {
         ran = false;
@@ -96,6 +144,16 @@ static void on_wake(uv_async_t *a)
     }
 }
 
+static void on_wake(uv_async_t *a)
+{
+    take_turns(a->data);
+}
+
+static void on_hold(uv_timer_t *h)
+{
+    take_turns(h->data);
+}
+
 enum status share_open(uv_loop_t *loop, unsigned cores, struct share **out, struct error *err)
 {
     struct share *s = calloc(1, sizeof *s);
@@ -103,7 +161,9 @@ enum status share_open(uv_loop_t *loop, unsigned cores, struct share **out, stru
         free(s);
         return error_set(err, STATUS_NO_MEMORY, "out of memory");
     }
-    s->wake.data = s;
+    (void)uv_timer_init(loop, &s->hold);
+    s->wake.data = s->hold.data = s;
+    s->cores = cores;
     s->slots = SHARE_SLOTS_A_CORE * cores;
     s->part = cores > 1 ? cores - 1 : 1;
     map_init(&s->tenants);
@@ -115,6 +175,9 @@ enum status share_open(uv_loop_t *loop, unsigned cores, struct share **out, stru
 static void on_closed(uv_handle_t *h)
 {
     struct share *s = h->data;
+    if (--s->open_handles > 0) {
+        return;
+    }
     void (*closed)(void *) = s->closed;
     void *data = s->data;
     size_t pos = 0;
@@ -132,7 +195,9 @@ void share_close(struct share *s, void (*closed)(void *data), void *data)
 {
     s->closed = closed;
     s->data = data;
+    s->open_handles = 2;
     uv_close((uv_handle_t *)&s->wake, on_closed);
+    uv_close((uv_handle_t *)&s->hold, on_closed);
 }
 
 static struct share_tenant *tenant_of(struct share *s, const char *name)
@@ -166,8 +231,9 @@ enum status share_enter(struct share *s, const char *tenant, struct share_place 
     }
     p->tenant = t;
     p->go = go;
+    p->stood = false;
     list_init(&p->link);
-    if (t->n_waiting == 0 && may_run(s, t)) {
+    if (t->n_waiting == 0 && (t->running == 0 || may_run(s, t))) {
         run(s, p);
     } else {
         stand(s, t, p);
@@ -183,7 +249,13 @@ void share_leave(struct share *s, struct share_place *p)
     }
     if (p->running) {
         t->running--;
+        t->at_once -= !p->stood;
         s->running--;
+        list_for_each(it, &s->ring)
+        {
+            struct share_tenant *o = list_entry(it, struct share_tenant, link);
+            o->passed = o->passed || (o != t && o->held_ms != 0);
+        }
     } else {
         step_out(p);
     }

@@ -4,6 +4,10 @@
  * for each core (a search passes through several processes); while others are about it has one less
  * than there are cores, so that theirs find one free. Who runs nothing never waits.
  *
+ * One search keeps more than one core busy. So what stood in line does not begin beside another
+ * tenant's that did not have to, where the cores are too few for both: it waits until one of those
+ * ends, at most SHARE_HOLD_MS, and then has its turn whatever has come meanwhile.
+ *
  * A request stands in line only when its body has been read: nobody holds a slot by sending slowly.
  * Loop thread. Bounds: SHARE_WAITING_MAX a tenant; more are told to come back. */
 #ifndef CARREL_SERVE_SHARE_H
@@ -16,7 +20,9 @@
 
 #define SHARE_WAITING_MAX 64
 #define SHARE_SLOTS_A_CORE 4
-#define SHARE_ABOUT_MS 2000 /* a tenant counts as about so long after its last request */
+#define SHARE_ABOUT_MS 2000    /* a tenant counts as about so long after its last request */
+#define SHARE_CORES_A_SEARCH 2 /* its words and its vectors are looked for side by side */
+#define SHARE_HOLD_MS 50
 
 struct share;
 struct share_tenant;
@@ -26,7 +32,7 @@ struct share_place {
     struct list link;
     struct share_tenant *tenant; /* NULL: neither waiting nor running */
     void (*go)(struct share_place *p);
-    bool running;
+    bool running, stood; /* stood: it had to wait in line */
 };
 
 /* cores: at least 1. */

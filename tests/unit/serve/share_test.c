@@ -17,6 +17,11 @@ static void go(struct share_place *p)
     order[n_order++] = (size_t)(p - places);
 }
 
+static void no_go(struct share_place *p)
+{
+    (void)p;
+}
+
 static void on_closed(void *data)
 {
     (void)data;
@@ -89,11 +94,92 @@ static void a_flood_and_one(void **state)
     assert_int_equal(n_order, SLOTS + 2);
     enter(31, "quiet");
     assert_int_equal(order[SLOTS + 2], 31);
-    leave(SLOTS);
-    assert_int_equal(n_order, SLOTS + 4);
+    leave(SLOTS); /* the next of the flood stands back until the other's has ended */
+    assert_int_equal(n_order, SLOTS + 3);
     leave(31);
+    assert_int_equal(n_order, SLOTS + 4);
     for (size_t i = 0; i < 20; i++) {
         leave(i);
+    }
+}
+
+/* Who stands back does so for one search of the others, not for all that come. */
+static void nobody_is_starved(void **state)
+{
+    (void)state;
+    for (size_t i = 0; i < 20; i++) {
+        enter(i, "flood");
+    }
+    for (size_t i = 0; i < SLOTS; i++) {
+        leave(i);
+    }
+    for (size_t i = 0; i < 5; i++) {
+        static const char *const names[] = {"a", "b", "c", "d", "e"};
+        enter(30 + i, names[i]); /* there is always one of them under way */
+    }
+    size_t before = n_order;
+    for (size_t i = SLOTS; i < 2 * SLOTS; i++) {
+        leave(i);
+    }
+    assert_int_equal(n_order, before);
+    leave(30);
+    assert_int_equal(n_order, before + 1);
+    assert_int_equal(order[before], 2 * SLOTS);
+    for (size_t i = 0; i < PLACES; i++) {
+        leave(i);
+    }
+}
+
+/* And no longer than a moment, however long the other's takes. */
+static void a_long_one_holds_nobody(void **state)
+{
+    (void)state;
+    for (size_t i = 0; i < SLOTS + 4; i++) {
+        enter(i, "flood");
+    }
+    enter(30, "slow");
+    for (size_t i = 0; i < SLOTS; i++) {
+        leave(i);
+    }
+    while (n_order < SLOTS + 2) { /* SHARE_HOLD_MS, and it goes on */
+        (void)uv_run(&loop, UV_RUN_ONCE);
+    }
+    assert_true(places[30].running);
+    for (size_t i = 0; i < PLACES; i++) {
+        leave(i);
+    }
+}
+
+/* Where the cores suffice for both, nobody stands back. */
+static void many_cores(void **state)
+{
+    struct share *wide;
+    struct share_place flood[40] = {{.running = false}}, other = {.running = false};
+    (void)state;
+    assert_int_equal(share_open(&loop, 16, &wide, NULL), STATUS_OK);
+    for (size_t i = 0; i < 40; i++) {
+        assert_int_equal(share_enter(wide, "x", &other, no_go), STATUS_OK);
+        share_leave(wide, &other);
+        assert_int_equal(share_enter(wide, "flood", &flood[i], no_go), STATUS_OK);
+    }
+    assert_true(flood[14].running);
+    assert_false(flood[15].running); /* one less than there are cores */
+    for (size_t i = 0; i < 10; i++) {
+        share_leave(wide, &flood[i]);
+    }
+    assert_int_equal(share_enter(wide, "x", &other, no_go), STATUS_OK);
+    for (size_t i = 10; i < 15; i++) {
+        share_leave(wide, &flood[i]);
+    }
+    (void)uv_run(&loop, UV_RUN_NOWAIT);
+    assert_true(flood[15].running);
+    for (size_t i = 0; i < 40; i++) {
+        share_leave(wide, &flood[i]);
+    }
+    share_leave(wide, &other);
+    share_close(wide, on_closed, NULL);
+    while (!closed) {
+        (void)uv_run(&loop, UV_RUN_ONCE);
     }
 }
 
@@ -129,6 +215,7 @@ static void too_many(void **state)
     assert_int_equal(share_enter(share, "a", &places[150], go), STATUS_BUSY);
     assert_null(places[150].tenant);
     enter(151, "b");
+    leave(151);
     for (size_t i = 0; i < PLACES; i++) {
         leave(i);
     }
@@ -140,6 +227,9 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(alone_it_has_all, setup, teardown),
         cmocka_unit_test_setup_teardown(a_flood_and_one, setup, teardown),
+        cmocka_unit_test_setup_teardown(nobody_is_starved, setup, teardown),
+        cmocka_unit_test_setup_teardown(a_long_one_holds_nobody, setup, teardown),
+        cmocka_unit_test_setup_teardown(many_cores, setup, teardown),
         cmocka_unit_test_setup_teardown(turns_go_round, setup, teardown),
         cmocka_unit_test_setup_teardown(too_many, setup, teardown)};
     return cmocka_run_group_tests(tests, NULL, NULL);
