@@ -91,6 +91,7 @@ static void report_json(const struct audit_report *r, const char *head)
         {"checkpoints", r->checkpoints},
         {"signed_seq", r->signed_seq},
         {"anchor_beyond", r->older},
+        {"texts_beyond", r->texts_beyond},
         {"texts_erased_there_again", r->back},
         {"anchored_seq", r->anchored_seq},
         {"texts", r->texts},
@@ -131,6 +132,13 @@ void audit_print_report(const struct audit_report *r, bool json, bool anchored)
                      "nobody can tell which.\n",
                      r->broken ? "It is also" : "What is there holds, and it is", r->head_seq,
                      r->older);
+    }
+    if (r->texts_beyond > 0) {
+        (void)printf("  The chain ends at record %" PRId64
+                     ", and payload.db has the text of record %" PRId64
+                     ": records were removed, or an older chain was put beside it (or the two were "
+                     "copied one after the other while serve wrote).\n",
+                     r->head_seq, r->texts_beyond);
     }
     for (size_t i = 0; i < r->n_findings; i++) {
         (void)printf("  record %" PRId64 " %s\n", r->findings[i].seq, r->findings[i].text);

@@ -150,7 +150,7 @@ static enum exit_code verify(const struct options *o, struct place *p)
     enum exit_code code = EXIT_FAILED;
     if (s == STATUS_OK) {
         audit_print_report(r, o->json, o->head != NULL);
-        code = r->broken || r->older > 0 ? EXIT_FAILED : EXIT_OK;
+        code = r->broken || r->older > 0 || r->texts_beyond > 0 ? EXIT_FAILED : EXIT_OK;
     } else {
         code = command_failed(&err);
     }

@@ -18,6 +18,10 @@ static const struct db_migration migrations[] = {
     /* lines of the chain, a group by its last record's number, that the chain's own file may not
      * have on the disk yet */
     {2, "CREATE TABLE waiting(seq INTEGER PRIMARY KEY, lines BLOB NOT NULL) STRICT;"},
+    /* versions before left texts behind whose records could not be written: a row says that there
+     * may be such, until the chain is opened the next time */
+    {3, "CREATE TABLE loose(seq INTEGER PRIMARY KEY) STRICT;"
+        "INSERT INTO loose SELECT max(seq) FROM payload HAVING count(*) > 0;"},
 };
 
 static void need_sodium(void)
@@ -228,4 +232,91 @@ enum status audit_waiting_get(sqlite3 *db, int64_t after, struct buf *lines, int
     }
     (void)sqlite3_finalize(st);
     return s == STATUS_OK ? buf_status(lines) : s;
+}
+
+/* Of a group's first line; 0: it is none. */
+static int64_t first_number(struct str lines)
+{
+    struct audit_record r;
+    struct error why;
+    const char *nl = lines.len == 0 ? NULL : memchr(lines.ptr, '\n', lines.len);
+    struct str line = {lines.ptr, nl == NULL ? 0 : (size_t)(nl - lines.ptr)};
+    return line.len > 0 && audit_read(line, &r, &why) == STATUS_OK ? r.seq : 0;
+}
+
+enum status audit_payload_beyond(sqlite3 *db, int64_t end, struct audit_beyond *out,
+                                 struct error *err)
+{
+    sqlite3_stmt *st = NULL;
+    bool row = false;
+    *out = (struct audit_beyond){0};
+    enum status s = db_prepare(
+        db, "SELECT count(*) FROM sqlite_master WHERE type='table' AND name='loose'", &st, err);
+    s = s == STATUS_OK ? db_row(st, &row, err) : s;
+    bool told = s == STATUS_OK && row && sqlite3_column_int64(st, 0) > 0;
+    (void)sqlite3_finalize(st);
+    st = NULL;
+    if (s != STATUS_OK || !told) {
+        out->may_be = s == STATUS_OK;
+        return s;
+    }
+    s = db_prepare(db,
+                   "SELECT (SELECT count(*) FROM payload WHERE seq > ?1),"
+                   " coalesce((SELECT max(seq) FROM payload WHERE seq > ?1), 0),"
+                   " (SELECT count(*) FROM loose),"
+                   " (SELECT lines FROM waiting WHERE seq > ?1 ORDER BY seq LIMIT 1)",
+                   &st, err);
+    if (s == STATUS_OK) {
+        (void)sqlite3_bind_int64(st, 1, end);
+        s = db_row(st, &row, err);
+    }
+    if (s == STATUS_OK && row) {
+        out->texts = sqlite3_column_int64(st, 0);
+        out->last = sqlite3_column_int64(st, 1);
+        out->may_be = sqlite3_column_int64(st, 2) > 0;
+        out->waiting_from = first_number(db_column(st, 3));
+    }
+    (void)sqlite3_finalize(st);
+    return s;
+}
+
+enum status audit_payload_between(sqlite3 *db, int64_t after, int64_t to, int64_t *n,
+                                  struct error *err)
+{
+    sqlite3_stmt *st = NULL;
+    bool row = false;
+    *n = 0;
+    enum status s =
+        db_prepare(db, "SELECT count(*) FROM payload WHERE seq > ?1 AND seq <= ?2", &st, err);
+    if (s == STATUS_OK) {
+        (void)sqlite3_bind_int64(st, 1, after);
+        (void)sqlite3_bind_int64(st, 2, to);
+        s = db_row(st, &row, err);
+    }
+    *n = s == STATUS_OK && row ? sqlite3_column_int64(st, 0) : 0;
+    (void)sqlite3_finalize(st);
+    return s;
+}
+
+enum status audit_payload_cut(sqlite3 *db, int64_t end, struct error *err)
+{
+    static const char *const steps[] = {"DELETE FROM payload WHERE seq > ?1",
+                                        "DELETE FROM documents WHERE seq > ?1",
+                                        "DELETE FROM waiting WHERE seq > ?1", "DELETE FROM loose"};
+    enum status s = db_exec(db, "BEGIN IMMEDIATE", err);
+    bool begun = s == STATUS_OK;
+    for (size_t i = 0; i < sizeof steps / sizeof steps[0] && s == STATUS_OK; i++) {
+        sqlite3_stmt *st = NULL;
+        s = db_prepare(db, steps[i], &st, err);
+        if (s == STATUS_OK) {
+            (void)sqlite3_bind_int64(st, 1, end);
+            s = db_run(st, err);
+        }
+        (void)sqlite3_finalize(st);
+    }
+    s = s == STATUS_OK ? db_exec(db, "COMMIT", err) : s;
+    if (s != STATUS_OK && begun) {
+        (void)sqlite3_exec(db, "ROLLBACK", NULL, NULL, NULL);
+    }
+    return s;
 }

@@ -40,6 +40,22 @@ enum status audit_waiting_drop(sqlite3 *db, int64_t from, int64_t to, struct err
 enum status audit_waiting_get(sqlite3 *db, int64_t after, struct buf *lines, int64_t *last,
                               struct error *err) MUST_CHECK;
 
+/* Texts of records after the chain's end. There are none but while a group is on its way into the
+ * file: its lines wait here then. may_be: a version before may have left some behind. */
+struct audit_beyond {
+    int64_t texts, last;  /* how many, and the last one's record */
+    int64_t waiting_from; /* the first of the lines after the end that wait; 0: none does */
+    bool may_be;
+};
+enum status audit_payload_beyond(sqlite3 *db, int64_t end, struct audit_beyond *out,
+                                 struct error *err) MUST_CHECK;
+/* How many of the records after the one, up to the other. */
+enum status audit_payload_between(sqlite3 *db, int64_t after, int64_t to, int64_t *n,
+                                  struct error *err) MUST_CHECK;
+/* Takes them and the lines after the end out, all or nothing. For what was never told to anybody.
+ */
+enum status audit_payload_cut(sqlite3 *db, int64_t end, struct error *err) MUST_CHECK;
+
 enum audit_text_state { AUDIT_TEXT_ABSENT, AUDIT_TEXT_SEALED, AUDIT_TEXT_HERE, AUDIT_TEXT_BAD };
 struct audit_payload {
     enum audit_text_state state; /* SEALED: no key was given; BAD: it does not open with it */

@@ -39,6 +39,7 @@ struct checking {
     unsigned segment;                    /* of the last record */
     int64_t late_seq;                    /* what was written while the rest was read */
     uint8_t late_head[SHA256_BYTES];
+    bool look_late;
     struct buf erased;  /* struct range: what erase records list */
     size_t n_erased;    /* ranges, once they are sorted */
     struct buf missing; /* struct range: rows that are not there */
@@ -479,25 +480,49 @@ static bool visit_late(unsigned segment, struct str line, const struct audit_rec
     return true;
 }
 
-/* Rows that went while the chain was being read: the record of it came before, after what was read.
- */
+/* Rows that came or went while the chain was being read: their records came before, after what was
+ * read. */
 static void look_again(struct checking *c)
 {
     struct audit_segments seg;
     struct error err;
     struct buf b;
     size_t torn;
-    if (c->missing.len == 0 || audit_segments(c->o->folder, &seg, &err) != STATUS_OK) {
-        return;
-    }
     c->late_seq = c->r->head_seq;
     memcpy(c->late_head, c->r->head, SHA256_BYTES);
+    if (!c->look_late || audit_segments(c->o->folder, &seg, &err) != STATUS_OK) {
+        return;
+    }
     bool more = true;
     for (unsigned k = c->segment; k <= seg.last && more; k++) {
         buf_init(&b, AUDIT_SEGMENT_BYTES_MAX);
         more = audit_segment_read(c->o->folder, k, &b, &err) == STATUS_OK &&
                audit_walk_bytes(k, buf_view(&b), visit_late, c, &torn);
         buf_deinit(&b);
+    }
+}
+
+/* Texts are committed with their lines, which wait beside them until the file has them. So a text
+ * of neither says that the chain was longer: payload.db is an anchor of its own. (Files copied from
+ * a running appliance one after the other can look so, too.) */
+static void check_beyond(struct checking *c)
+{
+    struct audit_beyond b = {0};
+    if (c->db == NULL || c->failed.code != STATUS_OK ||
+        audit_payload_beyond(c->db, c->r->head_seq, &b, &c->failed) != STATUS_OK) {
+        return;
+    }
+    c->look_late = c->missing.len > 0 || b.texts > 0;
+    look_again(c);
+    int64_t to = b.waiting_from > 0 ? b.waiting_from - 1 : b.last;
+    int64_t n = 0;
+    if (b.texts == 0 || b.may_be ||
+        audit_payload_between(c->db, c->late_seq, to, &n, &c->failed) != STATUS_OK || n == 0) {
+        return;
+    }
+    c->r->texts_beyond = b.last;
+    if (c->r->records == 0) {
+        found(c, b.last, "has a text in payload.db, and of the chain there is nothing");
     }
 }
 
@@ -522,14 +547,14 @@ static void end_of_chain(struct checking *c)
     if (other > 0) {
         found(c, other, "is what an anchor names of another chain of this tenant: it is not here");
     }
-    look_again(c);
+    check_beyond(c);
     check_missing(c);
     check_back(c);
 }
 
 const char *audit_verdict(const struct audit_report *r)
 {
-    return r->broken ? "broken" : r->older > 0 ? "older" : "whole";
+    return r->broken ? "broken" : r->older > 0 || r->texts_beyond > 0 ? "older" : "whole";
 }
 
 enum status audit_verify(const struct audit_verify_options *o, struct audit_report *out,
@@ -555,12 +580,12 @@ enum status audit_verify(const struct audit_verify_options *o, struct audit_repo
     if (s == STATUS_OK && c.failed.code != STATUS_OK) {
         s = error_set(err, c.failed.code, "%s", c.failed.text);
     }
-    if (s == STATUS_OK && out->records == 0 && !out->broken) {
-        s = error_set(err, STATUS_NOT_FOUND, "%s: there is no chain", o->folder);
-    }
     if (s == STATUS_OK) {
         end_of_chain(&c);
         s = c.failed.code == STATUS_OK ? s : error_set(err, c.failed.code, "%s", c.failed.text);
+    }
+    if (s == STATUS_OK && out->records == 0 && !out->broken) {
+        s = error_set(err, STATUS_NOT_FOUND, "%s: there is no chain", o->folder);
     }
     db_close(c.db);
     free((void *)c.anchors);

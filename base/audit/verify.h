@@ -46,13 +46,16 @@ struct audit_report {
     size_t torn;          /* bytes of a last record that was never finished: no breach */
     bool pinned;          /* the keys were given */
     bool broken;
+    int64_t texts_beyond; /* the latest record after the chain's end of which payload.db has the
+                             text; 0: none */
     int64_t older; /* the latest record that an anchor names beyond the chain's end; 0: none does */
     int64_t back;  /* texts that the chain calls erased and that lie there again */
     struct audit_finding findings[AUDIT_FINDINGS_MAX];
     size_t n_findings, n_more;
 };
 
-/* "whole", "older" (than an anchor: what is there holds, and it ends before) or "broken". */
+/* "whole", "older" (than an anchor, or than payload.db: what is there holds, and it ends before) or
+ * "broken". */
 const char *audit_verdict(const struct audit_report *r);
 /* STATUS_OK also when it is broken; a failure tells that nothing could be read. */
 enum status audit_verify(const struct audit_verify_options *o, struct audit_report *out,

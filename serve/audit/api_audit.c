@@ -204,6 +204,7 @@ static void verify_fields(struct jsonw *w, const struct audit_report *r)
     jsonw_field_int(w, "texts_sealed", r->sealed);
     jsonw_field_int(w, "texts_erased", r->erased);
     jsonw_field_int(w, "texts_erased_there_again", r->back);
+    jsonw_field_int(w, "texts_beyond", r->texts_beyond);
     jsonw_key(w, "findings");
     jsonw_open(w, '[');
     for (size_t i = 0; i < r->n_findings; i++) {

@@ -234,25 +234,27 @@ static enum status write_again(struct chain *c, const struct buf *again, struct 
     return s;
 }
 
-/* The file is synced: nothing waits, and what has no record is no text. */
-static enum status clear_payload(struct chain *c, struct error *err)
+/* A text without its record is what somebody left who took the record away: it stays where it is,
+ * and nothing is written over it. Of groups that could not be written none is left (give_up). */
+static enum status check_payload(const struct chain *c, int64_t end, struct error *err)
 {
-    sqlite3_stmt *st = NULL;
-    enum status s = audit_waiting_drop(c->payload, 0, INT64_MAX, err);
-    /* texts whose records a crash kept from being written */
-    for (int i = 0; i < 2 && s == STATUS_OK; i++) {
-        s = db_prepare(c->payload,
-                       i == 0 ? "DELETE FROM payload WHERE seq > ?1"
-                              : "DELETE FROM documents WHERE seq > ?1",
-                       &st, err);
-        if (s == STATUS_OK) {
-            (void)sqlite3_bind_int64(st, 1, c->seq);
-            s = db_run(st, err);
-        }
-        (void)sqlite3_finalize(st);
-        st = NULL;
+    struct audit_beyond b;
+    enum status s = audit_payload_beyond(c->payload, end, &b, err);
+    if (s == STATUS_OK && b.texts > 0 && !b.may_be) {
+        s = error_set(err, STATUS_CORRUPT,
+                      "the audit of tenant %.40s ends at record %" PRId64
+                      ", but payload.db has texts up to record %" PRId64
+                      ": records were removed; put its files back (docs/decisions/audit.md)",
+                      c->tenant, end, b.last);
     }
     return s;
+}
+
+/* The file is synced: nothing waits. */
+static enum status clear_payload(struct chain *c, struct error *err)
+{
+    enum status s = audit_waiting_drop(c->payload, 0, INT64_MAX, err);
+    return s == STATUS_OK ? audit_payload_cut(c->payload, c->seq, err) : s;
 }
 
 /* ---- the signer, asked by one thread at a time ---- */
@@ -340,6 +342,9 @@ enum status chain_ready(struct chain *c, const struct audit_policy *p, struct er
     }
     if (s == STATUS_OK && !fresh) {
         s = restore_end(&o, &again, err);
+    }
+    if (s == STATUS_OK) {
+        s = check_payload(c, c->seq, err);
     }
     if (s == STATUS_OK) {
         s = open_segment(c, fresh, err);
@@ -475,7 +480,7 @@ static void give_up(struct chain *c, bool sync_failed)
         (void)sqlite3_exec(c->payload, "ROLLBACK", NULL, NULL, NULL);
         c->in_transaction = false;
     } else if (c->payload != NULL && /* committed, and not written */
-               audit_waiting_drop(c->payload, c->seq + 1, INT64_MAX, &err) != STATUS_OK) {
+               audit_payload_cut(c->payload, c->seq, &err) != STATUS_OK) {
         LOG_ERROR("records of answers that were not given stay in the audit",
                   LOG_STR("tenant", c->tenant), LOG_STR("err", err.text), LOG_END);
     }

@@ -161,8 +161,9 @@ test("found out: a record altered, removed, swapped, put elsewhere, a file remov
   await signedUp();
   const good = lines();
   const anchor = JSON.parse(readFileSync(join(a.home, "system/anchor.jsonl"), "utf8").trim().split("\n").at(-1));
-  const forged = (change, note = []) => {
+  const forged = (change, note = [], texts = true) => {
     const dir = copy();
+    if (!texts) for (const n of readdirSync(dir)) if (n.startsWith("payload.db")) rmSync(join(dir, n));
     const l = [...good];
     change(l);
     writeFileSync(log(dir), l.map((x) => x + "\n").join(""));
@@ -192,18 +193,22 @@ test("found out: a record altered, removed, swapped, put elsewhere, a file remov
   assert.equal(forged((l) => { const kept = l.filter((x) => !x.includes('"checkpoint"')); l.splice(0, l.length, ...kept); worse(l); rechain(l); }, ["--head", `${anchor.seq}:${anchor.head}`]).verdict, "broken");
   // the end
   const cut = (l) => l.splice(-3);
-  const without = forged(cut);
+  const without = forged(cut, [], false);
   assert.equal(without.verdict, "whole");
+  // payload.db is an anchor of its own
+  const longer = forged((l) => l.splice(l.findIndex((x) => x.includes('"kept":"yes"'))));
+  assert.equal(longer.verdict, "older");
+  assert.equal(longer.texts_beyond, records().findLast((r) => r.kept === "yes").seq);
   const dir = copy();
   assert.match(carrel("audit", "verify", "--home", a.home, "--folder", dir).out, /cannot be told without an anchor/);
-  const withHead = forged(cut, ["--head", `${anchor.seq}:${anchor.head}`]);
+  const withHead = forged(cut, ["--head", `${anchor.seq}:${anchor.head}`], false);
   assert.equal(withHead.verdict, "older");
   assert.deepEqual([withHead.findings, withHead.anchor_beyond], [[], anchor.seq]);
   // a long file of heads is read to its end, where the one stands that tells
   const heads = join(dir, "heads");
   const first = JSON.parse(lines()[0]);
   writeFileSync(heads, `${first.seq}:${first.hash}\n`.repeat(100_001) + `${anchor.seq}:${anchor.head}\n`);
-  assert.equal(forged(cut, ["--head", heads]).verdict, "older");
+  assert.equal(forged(cut, ["--head", heads], false).verdict, "older");
   // a text
   const other = copy();
   execFileSync("node", ["-e", "0"]);

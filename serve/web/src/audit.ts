@@ -103,8 +103,9 @@ export class AuditView {
     if (v.interrupted > 0) counts.push(many(v.interrupted, "call interrupted", "calls interrupted"));
     if (v.texts_erased > 0) counts.push(many(v.texts_erased, "text erased", "texts erased"));
     this.verdict.replaceChildren(
-      h("p", { class: whole ? "" : "problem" }, h("strong", {}, whole ? "The chain is whole" : "The chain is broken"), `: ${counts.join(", ")}.`),
+      h("p", { class: whole ? "" : "problem" }, h("strong", {}, whole ? "The chain is whole" : v.verdict === "older" ? "The chain ends too early" : "The chain is broken"), `: ${counts.join(", ")}.`),
       v.findings.length > 0 ? h("ul", {}, ...v.findings.map((f) => h("li", {}, f.seq > 0 ? `Record ${f.seq}: ${f.text}` : f.text)), v.more_findings > 0 ? h("li", {}, `${v.more_findings} more`) : null) : "",
+      v.texts_beyond > 0 ? h("p", { class: "problem" }, `There is a text of record ${v.texts_beyond}, after the chain’s end: records were removed.`) : "",
       h("p", { class: "hint" }, "Whether records are missing at its end only a head that was written down elsewhere tells: carrel audit verify --head."),
     );
   }

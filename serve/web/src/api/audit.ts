@@ -17,12 +17,13 @@ export interface AuditPage {
 }
 
 export interface AuditVerdict {
-  verdict: "whole" | "broken";
+  verdict: "whole" | "older" | "broken";
   records: number;
   acts: number;
   checkpoints: number;
   interrupted: number;
   texts_erased: number;
+  texts_beyond: number;
   findings: { seq: number; text: string }[];
   more_findings: number;
 }

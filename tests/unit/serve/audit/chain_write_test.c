@@ -403,6 +403,124 @@ static void altered_at_the_front(void **state)
     }
 }
 
+static int64_t texts_after(const char *home, int64_t seq)
+{
+    char path[PATH_MAX];
+    sqlite3 *db = NULL;
+    struct audit_beyond b;
+    struct error err;
+    (void)snprintf(path, sizeof path, "%s/tenants/main/payload.db", home);
+    assert_int_equal(audit_payload_open(path, DB_READONLY, &db, &err), STATUS_OK);
+    assert_int_equal(audit_payload_beyond(db, seq, &b, &err), STATUS_OK);
+    db_close(db);
+    return b.texts;
+}
+
+/* Records taken from the end of the file, all of them or the file: their texts are no leavings but
+ * what tells of it. They stay, nothing is written after them, and verify says so. */
+static void records_removed(void **state)
+{
+    (void)state;
+    for (int way = 0; way < 3; way++) {
+        char home[] = "/tmp/carrel-chain-XXXXXX";
+        char folder[PATH_MAX], path[PATH_MAX], payload[PATH_MAX];
+        struct chain c = {.fd = -1, .tenant = "main"};
+        struct error err;
+        struct buf whole;
+        assert_non_null(mkdtemp(home));
+        (void)snprintf(folder, sizeof folder, "%s/tenants/main/audit", home);
+        (void)snprintf(path, sizeof path, "%s/tenants/main/audit/00000001.log", home);
+        (void)snprintf(payload, sizeof payload, "%s/tenants/main/payload.db", home);
+        struct audit_policy p = {.home = home, .signer = signer_new(), .payload = AUDIT_KEEP};
+        assert_int_equal(write_some(&c, &p, 1), STATUS_OK);
+        int64_t at = c.seq;
+        off_t end = length(home, "00000001.log");
+        for (int i = 0; i < 5; i++) {
+            assert_int_equal(write_text(&c, &p, "{}"), STATUS_OK);
+        }
+        chain_close(&c);
+        buf_init(&whole, 1 << 20);
+        assert_int_equal(file_read(path, &whole, &err), STATUS_OK);
+        assert_int_equal(way == 2 ? unlink(path) : truncate(path, way == 0 ? end : 0), 0);
+        for (int i = 0; i < 2; i++) {
+            assert_int_equal(chain_ready(&c, &p, &err), STATUS_CORRUPT);
+            assert_non_null(strstr(err.text, "records were removed"));
+        }
+        assert_int_equal(texts_after(home, at), 5);
+        struct audit_report *r = calloc(1, sizeof *r);
+        assert_non_null(r);
+        struct audit_verify_options o = {.folder = folder, .payload = payload};
+        assert_int_equal(audit_verify(&o, r, &err), STATUS_OK);
+        assert_string_equal(audit_verdict(r), way == 0 ? "older" : "broken");
+        assert_int_equal(r->texts_beyond, at + 5);
+        assert_int_equal(file_write_atomic(path, whole.ptr, whole.len, 0600, &err), STATUS_OK);
+        assert_int_equal(write_text(&c, &p, "{}"), STATUS_OK); /* they are back */
+        assert_int_equal(audit_verify(&o, r, &err), STATUS_OK);
+        assert_int_equal(r->texts, 6);
+        free(r);
+        buf_deinit(&whole);
+        chain_close(&c);
+        signer_end(p.signer);
+        assert_int_equal(file_remove_tree(home, &err), STATUS_OK);
+    }
+}
+
+/* What was committed and could not be written to the file was told nobody: nothing of it stays. */
+static void not_written(void **state)
+{
+    char home[] = "/tmp/carrel-chain-XXXXXX";
+    struct chain c = {.fd = -1, .tenant = "main"};
+    struct error err;
+    (void)state;
+    assert_non_null(mkdtemp(home));
+    struct audit_policy p = {.home = home, .signer = signer_new(), .payload = AUDIT_KEEP};
+    assert_int_equal(write_text(&c, &p, "{}"), STATUS_OK);
+    int64_t seq = c.seq;
+    int closed = open("/dev/null", O_RDONLY | O_CLOEXEC);
+    assert_true(closed >= 0 && dup2(closed, c.fd) == c.fd); /* takes no byte */
+    (void)close(closed);
+    assert_int_not_equal(write_text(&c, &p, "{}"), STATUS_OK);
+    assert_int_equal(texts_after(home, seq), 0);
+    assert_int_equal(write_text(&c, &p, "{}"), STATUS_OK);
+    assert_int_equal(c.seq, seq + 2); /* "start", and the one */
+    chain_close(&c);
+    signer_end(p.signer);
+    assert_int_equal(file_remove_tree(home, &err), STATUS_OK);
+}
+
+/* A version before left such texts in payload.db: they go once, at the first opening. */
+static void left_by_a_version_before(void **state)
+{
+    char home[] = "/tmp/carrel-chain-XXXXXX";
+    char path[PATH_MAX];
+    struct chain c = {.fd = -1, .tenant = "main"};
+    struct error err;
+    sqlite3 *db = NULL;
+    (void)state;
+    assert_non_null(mkdtemp(home));
+    struct audit_policy p = {.home = home, .signer = signer_new(), .payload = AUDIT_KEEP};
+    assert_int_equal(write_text(&c, &p, "{}"), STATUS_OK);
+    chain_close(&c);
+    (void)snprintf(path, sizeof path, "%s/tenants/main/payload.db", home);
+    assert_int_equal(audit_payload_open(path, 0, &db, &err), STATUS_OK);
+    assert_int_equal(db_exec(db,
+                             "INSERT INTO payload VALUES(9,0,x'00',x'7b7d',1);"
+                             "DROP TABLE loose; PRAGMA user_version=2",
+                             &err),
+                     STATUS_OK);
+    db_close(db);
+    assert_int_equal(write_text(&c, &p, "{}"), STATUS_OK);
+    assert_int_equal(texts_after(home, c.seq), 0);
+    chain_close(&c);
+    assert_int_equal(audit_payload_open(path, 0, &db, &err), STATUS_OK);
+    assert_int_equal(db_exec(db, "INSERT INTO payload VALUES(90,0,x'00',x'7b7d',1)", &err),
+                     STATUS_OK);
+    db_close(db);
+    assert_int_equal(chain_ready(&c, &p, &err), STATUS_CORRUPT);
+    signer_end(p.signer);
+    assert_int_equal(file_remove_tree(home, &err), STATUS_OK);
+}
+
 static void verify_tenant(const char *home, const char *tenant, struct audit_report *r)
 {
     char folder[PATH_MAX], payload[PATH_MAX];
@@ -588,6 +706,83 @@ static void nobody_asks(void **state)
     assert_int_equal(file_remove_tree(home, &err), STATUS_OK);
 }
 
+struct telling {
+    struct audit *a;
+    bool told, silent_before;
+    enum status status;
+};
+
+static void on_told(const struct error *err, void *data)
+{
+    struct telling *t = data;
+    struct audit_state state;
+    audit_state(t->a, &state);
+    t->told = true;
+    t->silent_before = state.not_signed;
+    t->status = err->code;
+}
+
+static void turn(uv_loop_t *loop, uv_timer_t *timer)
+{
+    (void)uv_timer_start(timer, stop_loop, 10, 0);
+    (void)uv_run(loop, UV_RUN_DEFAULT);
+}
+
+/* Who waits for a record is told of it before its head is signed: here by a signer that says
+ * nothing, which the run that signs finds out later. */
+static void told_before_signed(void **state)
+{
+    static struct settings set;
+    char home[] = "/tmp/carrel-chain-XXXXXX";
+    struct telling t = {0};
+    struct audit_state s = {0};
+    struct error err;
+    struct arena arena;
+    uv_loop_t loop;
+    uv_timer_t timer;
+    bool over = false;
+    (void)state;
+    assert_non_null(mkdtemp(home));
+    struct signer *signer = signer_new();
+    struct audit_report *r = calloc(1, sizeof *r);
+    assert_non_null(r);
+    arena_init(&arena, (size_t)4 << 20);
+    assert_int_equal(settings_parse(home, STR(""), "test", &arena, &set, &err), STATUS_OK);
+    set.audit.checkpoint_ms = 0; /* each group is due */
+    assert_int_equal(uv_loop_init(&loop), 0);
+    assert_int_equal(audit_open(&loop, home, &set, signer->fd, &t.a, &err), STATUS_OK);
+    (void)uv_timer_init(&loop, &timer);
+    for (int i = 0; i < 2; i++) { /* the first reads the key */
+        t.told = false;
+        audit_put(t.a, audit_item_new("main", "open"), on_told, &t);
+        while (!t.told) {
+            turn(&loop, &timer);
+        }
+        assert_int_equal(t.status, STATUS_OK);
+        assert_false(t.silent_before);
+        for (int k = 0; i == 0 && k < 6000 && r->checkpoints == 0; k++) {
+            turn(&loop, &timer);
+            verify_tenant(home, "main", r);
+        }
+        assert_int_equal(kill(signer_pid, SIGSTOP), 0);
+    }
+    for (int i = 0; i < 6000 && !s.not_signed; i++) {
+        turn(&loop, &timer);
+        audit_state(t.a, &s);
+    }
+    assert_true(s.not_signed);
+    assert_int_equal(kill(signer_pid, SIGCONT), 0);
+    audit_close(t.a, ended, &over);
+    uv_close((uv_handle_t *)&timer, NULL);
+    (void)uv_run(&loop, UV_RUN_DEFAULT);
+    assert_true(over);
+    assert_int_equal(uv_loop_close(&loop), 0);
+    arena_reset(&arena);
+    free(r);
+    signer_end(signer);
+    assert_int_equal(file_remove_tree(home, &err), STATUS_OK);
+}
+
 /* audit.payload: none: commitments, no text and no salt. */
 static void no_texts(void **state)
 {
@@ -629,9 +824,13 @@ int main(void)
         cmocka_unit_test(sync_fails),
         cmocka_unit_test(altered_later),
         cmocka_unit_test(altered_at_the_front),
+        cmocka_unit_test(records_removed),
+        cmocka_unit_test(not_written),
+        cmocka_unit_test(left_by_a_version_before),
         cmocka_unit_test(kept_so_long),
         cmocka_unit_test(verified_meanwhile),
         cmocka_unit_test(nobody_asks),
+        cmocka_unit_test(told_before_signed),
         cmocka_unit_test(no_texts),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
