@@ -1,4 +1,4 @@
-// The acceptance test with a real n8n: every operation of our node and n8n's own OpenAI nodes by `n8n execute`, the
+// The acceptance test with a real n8n: every operation of our node, n8n's own OpenAI and Ollama nodes and its MCP client by `n8n execute`, the
 // trigger and the example workflows with a server, against a running appliance. Too heavy for every run:
 //
 //   CARREL_BIN=build/release/bin node tests/n8n/run.mjs [name...]
@@ -14,6 +14,7 @@ import { catcher, mailbox } from "./mail.mjs";
 import { N8n, install, n8nVersion } from "./n8n.mjs";
 import nodeSteps, { pages } from "./steps_node.mjs";
 import openaiSteps from "./steps_openai.mjs";
+import otherSteps from "./steps_others.mjs";
 import serverSteps from "./steps_server.mjs";
 
 const here = dirname(fileURLToPath(import.meta.url));
@@ -117,6 +118,8 @@ try {
     carrelApi("narrow", "Narrow", narrow),
     carrelApi("nobody", "Nobody", key, "http://127.0.0.1:9"),
     { id: "openai", name: "OpenAI", type: "openAiApi", data: { apiKey: key, url: `${a.url}/v1` } },
+    { id: "ollama", name: "Ollama", type: "ollamaApi", data: { baseUrl: a.url, apiKey: key } },
+    { id: "bearer", name: "Carrel", type: "httpBearerAuth", data: { token: key } },
     { id: "imap", name: "IMAP", type: "imap", data: { user: "documents", password: "x", host: "127.0.0.1", port: box.port, secure: false, allowUnauthorizedCerts: false } },
     { id: "smtp", name: "SMTP", type: "smtp", data: { user: "", password: "", host: "127.0.0.1", port: out.port, secure: false, disableStartTls: true } },
   ]);
@@ -128,6 +131,7 @@ try {
   const context = { step, run, n, a, key, told, got, files, box, mails: out.mails, upstream, here, PORT };
   await nodeSteps(context);
   await openaiSteps(context);
+  await otherSteps(context);
   await serverSteps(context);
   await n.halt();
   await pages(context);

@@ -198,7 +198,7 @@ export const properties: INodeProperties[] = [
 		name: 'replace',
 		type: 'boolean',
 		default: true,
-		description: 'Whether a document that is there under the same path is replaced',
+		description: 'Whether a document that is there under the same path is replaced. While rules say who reads what, that takes an administrator\'s key; other keys put in new documents only.',
 		displayOptions: show('document', 'ingest'),
 	},
 	{
