@@ -34,7 +34,7 @@ export const install = () => {
     writeFileSync(join(cache, "node24/package.json"), '{"private":true}');
     npm(join(cache, "node24"), "install", "node@24");
   }
-  if (!existsSync(bin)) {
+  if (!existsSync(bin) || !existsSync(join(cache, "node_modules/sqlite3/build/Release/node_sqlite3.node"))) { // or broken off
     writeFileSync(join(cache, "package.json"), JSON.stringify(wanted));
     npm(cache, "install", "--legacy-peer-deps", "--ignore-scripts");
     npm(cache, "rebuild", "sqlite3", ...(existsSync("/usr/include/node/node.h") ? ["--nodedir=/usr"] : []));
