@@ -12,6 +12,10 @@
 static enum status store(void *op, struct error *err)
 {
     struct user_change *c = op;
+    if (c->others) {
+        return auth_store_user_by(c->home, &c->user, c->what, &c->by,
+                                  c->about.id[0] == '\0' ? NULL : &c->about, err);
+    }
     return auth_store_user(c->home, &c->user, c->what, c->instead_of, err);
 }
 

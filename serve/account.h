@@ -11,7 +11,10 @@ struct user_change {
     const char *home;
     struct user user;
     unsigned what;
-    struct str password;          /* to be hashed into user first; in the arena */
+    struct str password; /* to be hashed into user first; in the arena */
+    bool others;         /* by somebody who looks after him: `by` asks */
+    struct asker by;
+    struct seen about;            /* id "": he is new */
     const char *instead_of;       /* the hash that it replaces; NULL: whichever there is */
     char shown[PASSWORD_NEW_CAP]; /* one that we made */
 };

@@ -25,6 +25,7 @@ struct key_op {
     struct principal p;
     char key[KEY_CAP];
     const char *home;
+    struct asker by;
     const char *user; /* to revoke */
     struct request *q;
     struct buf names; /* of tenants, each ended by NUL */
@@ -314,7 +315,7 @@ static enum status store_key(void *data, struct error *err)
                       "there is no tenant \"%s\": make it first (carrel tenant create %s)",
                       op->p.tenant, op->p.tenant);
     }
-    return s == STATUS_OK ? auth_store_key(op->home, &op->p, err) : s;
+    return s == STATUS_OK ? auth_store_key_by(op->home, &op->p, &op->by, err) : s;
 }
 
 static void key_made(struct request *q, const struct error *stored)
@@ -358,6 +359,7 @@ static void on_key_json(struct request *q, const struct json *body)
         return;
     }
     auth_key_new(&op->p, op->key);
+    auth_asker(q->who, &op->by);
     run_job(q, store_key, key_made);
 }
 

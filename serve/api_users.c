@@ -83,7 +83,8 @@ static struct user_change *change_new(struct request *q)
         api_out_of_memory(q);
         return NULL;
     }
-    *c = (struct user_change){0};
+    *c = (struct user_change){.others = true};
+    auth_asker(q->who, &c->by);
     q->op = c;
     return c;
 }
@@ -107,6 +108,7 @@ static struct user_change *change_of(struct request *q, unsigned what)
     if (c != NULL) {
         c->user = *u;
         auth_point_names(&c->user.who);
+        auth_seen(&u->who, &c->about);
         c->what = what;
     }
     return c;

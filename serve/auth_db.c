@@ -368,7 +368,30 @@ static size_t made_groups_bytes(const struct principal *p)
     return len;
 }
 
-static enum status insert_key(sqlite3 *db, const struct principal *p, struct error *err)
+/* by NULL: nobody asked. */
+static enum status guard(sqlite3 *db, const struct principal *p, const struct asker *by,
+                         struct error *err)
+{
+    bool there = true;
+    enum status s = by == NULL ? STATUS_OK : auth_guard_asker(db, by, err);
+    if (s == STATUS_OK && p->owner != NULL) {
+        sqlite3_stmt *st = NULL;
+        bool row = false;
+        s = db_prepare(db, "SELECT 1 FROM users WHERE id=?1 AND removed_wall_ms IS NULL", &st, err);
+        if (s == STATUS_OK) {
+            bind(st, 1, p->owner->who.user);
+            s = db_row(st, &row, err);
+        }
+        there = row;
+        (void)sqlite3_finalize(st);
+    }
+    return s == STATUS_OK && !there
+               ? error_set(err, STATUS_NOT_FOUND, "owner: there is no such user any more")
+               : s;
+}
+
+static enum status insert_key(sqlite3 *db, const struct principal *p, const struct asker *by,
+                              struct error *err)
 {
     static const char *const sql[] = {
         "INSERT OR IGNORE INTO tenants VALUES(?4, ?1)",
@@ -383,6 +406,7 @@ static enum status insert_key(sqlite3 *db, const struct principal *p, struct err
     scopes_text(p, scopes, sizeof scopes);
     addresses_text(p, addresses, sizeof addresses);
     enum status s = db_exec(db, "BEGIN IMMEDIATE", err);
+    s = s == STATUS_OK ? guard(db, p, by, err) : s;
     for (size_t i = 0; s == STATUS_OK && i < sizeof sql / sizeof sql[0]; i++) {
         sqlite3_stmt *st = NULL;
         if (i == 1 && p->owner != NULL) {
@@ -436,7 +460,7 @@ static enum status first_key(const char *home, sqlite3 *db, struct error *err)
         s = file_write_atomic(path, text, n + 1, 0600, err);
     }
     if (s == STATUS_OK) {
-        s = insert_key(db, &p, err);
+        s = insert_key(db, &p, NULL, err);
     }
     explicit_bzero(text, sizeof text);
     if (s == STATUS_OK) {
@@ -470,10 +494,16 @@ enum status auth_load(struct auth *a, const char *home, struct error *err)
 
 enum status auth_store_key(const char *home, const struct principal *p, struct error *err)
 {
+    return auth_store_key_by(home, p, NULL, err);
+}
+
+enum status auth_store_key_by(const char *home, const struct principal *p, const struct asker *by,
+                              struct error *err)
+{
     sqlite3 *db = NULL;
     enum status s = auth_database(home, &db, err);
     if (s == STATUS_OK) {
-        s = insert_key(db, p, err);
+        s = insert_key(db, p, by, err);
     }
     db_close(db);
     return s;

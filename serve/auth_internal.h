@@ -46,6 +46,9 @@ enum status auth_database(const char *home, sqlite3 **out, struct error *err) MU
 /* The first administrator's key when there is none. */
 enum status auth_load(struct auth *a, const char *home, struct error *err) MUST_CHECK;
 /* Names that end in NUL, as the lists of p have them. */
+/* auth_guard.c, inside a transaction. */
+enum status auth_guard_asker(sqlite3 *db, const struct asker *by, struct error *err) MUST_CHECK;
+enum status auth_guard_seen(sqlite3 *db, const struct seen *seen, struct error *err) MUST_CHECK;
 enum status auth_read_groups(struct principal *p, struct str names, struct error *err) MUST_CHECK;
 size_t auth_groups_bytes(const struct principal *p);
 

@@ -237,12 +237,15 @@ enum status auth_session_for_external(struct auth *a, const struct user *u, int6
 {
     struct user *kept = auth_user_by_id(a, u->who.user);
     enum status s = STATUS_OK;
-    if (kept != NULL) { /* disabled meanwhile counts, whatever the row said then */
+    const struct user *gone = map_get(&a->users, str_from(u->who.user));
+    if (kept == NULL && gone != NULL) { /* his row was read, then he was removed */
+        s = error_set(err, STATUS_FORBIDDEN, "this user was removed by an administrator meanwhile");
+    } else if (kept != NULL) { /* disabled meanwhile counts, whatever the row said then */
         s = auth_take_user(a, u, USER_ROLE | USER_NAME | USER_SEEN, NULL, err);
     } else {
         s = auth_keep_user(a, u, &kept, err);
     }
-    if (s == STATUS_OK && kept->disabled) {
+    if (s == STATUS_OK && kept != NULL && kept->disabled) {
         s = error_set(err, STATUS_FORBIDDEN, "this user was disabled by an administrator");
     }
     return s == STATUS_OK ? auth_session_new(a, &kept->who, now_wall_ms, token, out, err) : s;

@@ -59,6 +59,29 @@ enum {
  * and the one there is not instead_of (a hash; NULL: never mind). */
 enum status auth_store_user(const char *home, const struct user *u, unsigned what,
                             const char *instead_of, struct error *err) MUST_CHECK;
+/* Who asks for a change, and whom it is about, as they were when the request was let in. */
+struct asker {
+    char id[64]; /* of a key or a user */
+    bool key;
+    enum role role; /* of a user's key the user's */
+};
+struct seen {
+    char id[64];
+    enum role role;
+    char groups[1024]; /* each ended by NUL */
+    size_t n_groups;   /* bytes */
+};
+void auth_asker(const struct principal *who, struct asker *out);
+void auth_seen(const struct principal *who, struct seen *out);
+/* auth_store_user for somebody else; about: NULL where he is new. In the transaction that writes,
+ * FORBIDDEN: the asker may not any more; NOT_FOUND, CONFLICT: the other is gone, or has another
+ * role or other groups. */
+enum status auth_store_user_by(const char *home, const struct user *u, unsigned what,
+                               const struct asker *by, const struct seen *about,
+                               struct error *err) MUST_CHECK;
+/* auth_store_key for whoever asked. NOT_FOUND: its owner is gone. */
+enum status auth_store_key_by(const char *home, const struct principal *p, const struct asker *by,
+                              struct error *err) MUST_CHECK;
 /* Into memory. *out (may be NULL): where he stays. TOO_LARGE: there are as many as there may be. */
 enum status auth_take_user(struct auth *a, const struct user *u, unsigned what,
                            const struct user **out, struct error *err) MUST_CHECK;
@@ -98,7 +121,7 @@ struct external_user {
 /* Blocks. The role and the groups are those said now: what they were is overwritten. */
 enum status auth_store_external(const char *home, const struct external_user *e, struct user *out,
                                 struct error *err) MUST_CHECK;
-/* FORBIDDEN: an administrator disabled him. BUSY: too many sessions. */
+/* FORBIDDEN: an administrator disabled or removed him. BUSY: too many sessions. */
 enum status auth_session_for_external(struct auth *a, const struct user *u, int64_t now_wall_ms,
                                       char token[SECRET_CAP], const struct session **out,
                                       struct error *err) MUST_CHECK;

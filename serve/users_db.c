@@ -93,6 +93,13 @@ static enum status seal(sqlite3 *db, const char *home, struct writing *w, struct
     return s;
 }
 
+static enum status guard(sqlite3 *db, const struct asker *by, const struct seen *about,
+                         struct error *err)
+{
+    enum status s = by == NULL ? STATUS_OK : auth_guard_asker(db, by, err);
+    return s == STATUS_OK && about != NULL ? auth_guard_seen(db, about, err) : s;
+}
+
 static enum status store(sqlite3 *db, const char *home, const struct user *u, unsigned what,
                          const char *instead_of, struct error *err)
 {
@@ -113,13 +120,17 @@ static enum status store(sqlite3 *db, const char *home, const struct user *u, un
     return s;
 }
 
-enum status auth_store_user(const char *home, const struct user *u, unsigned what,
-                            const char *instead_of, struct error *err)
+static enum status store_user(const char *home, const struct user *u, unsigned what,
+                              const char *instead_of, const struct asker *by,
+                              const struct seen *about, struct error *err)
 {
     sqlite3 *db = NULL;
     enum status s = auth_database(home, &db, err);
     if (s == STATUS_OK) {
         s = db_exec(db, "BEGIN IMMEDIATE", err);
+    }
+    if (s == STATUS_OK) {
+        s = guard(db, by, about, err);
     }
     if (s == STATUS_OK) {
         s = store(db, home, u, what, instead_of, err);
@@ -133,6 +144,18 @@ enum status auth_store_user(const char *home, const struct user *u, unsigned wha
     }
     db_close(db);
     return s;
+}
+
+enum status auth_store_user(const char *home, const struct user *u, unsigned what,
+                            const char *instead_of, struct error *err)
+{
+    return store_user(home, u, what, instead_of, NULL, NULL, err);
+}
+
+enum status auth_store_user_by(const char *home, const struct user *u, unsigned what,
+                               const struct asker *by, const struct seen *about, struct error *err)
+{
+    return store_user(home, u, what, NULL, by, about, err);
 }
 
 /* ---- vouched for by another system ---- */

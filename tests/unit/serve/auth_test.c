@@ -346,6 +346,120 @@ static void external(void **state)
     test_folder_remove(home);
 }
 
+/* A request waits, for its body or a hash, and meanwhile its asker or whom it is about become
+ * others: nothing is written then. */
+static void asked_by_others(void **state)
+{
+    (void)state;
+    char home[64];
+    char text[KEY_CAP];
+    struct auth *a;
+    struct error err;
+    struct asker by;
+    struct asker by_key;
+    struct seen about;
+    struct seen about_new;
+    const struct str groups[] = {STR("ward"), STR("board")};
+    test_folder(home);
+    struct auth_options o = {home, 1};
+    assert_int_equal(auth_open(&o, &a, &err), STATUS_OK);
+    struct user boss = {.who = {.tenant = "main", .user = "boss", .name = "boss"}};
+    struct user anna = {.who = {.tenant = "main", .user = "anna", .name = "anna"}};
+    boss.who.owner = &boss;
+    auth_set_role(&boss.who, ROLE_MANAGER);
+    auth_set_role(&anna.who, ROLE_READER);
+    assert_int_equal(auth_set_groups(&boss.who, groups, 1, &err), STATUS_OK);
+    assert_int_equal(auth_set_groups(&anna.who, groups, 1, &err), STATUS_OK);
+    assert_int_equal(auth_store_user(home, &boss, USER_NEW, NULL, &err), STATUS_OK);
+    assert_int_equal(auth_store_user(home, &anna, USER_NEW, NULL, &err), STATUS_OK);
+    struct principal key = {.tenant = "main", .name = "k", .user = "boss", .owner = &boss};
+    auth_set_role(&key, ROLE_MANAGER);
+    auth_asker(&boss.who, &by);
+    auth_key_new(&key, text);
+    assert_int_equal(auth_store_key_by(home, &key, &by, &err), STATUS_OK);
+    auth_asker(&key, &by_key);
+    assert_true(by_key.key);
+    auth_seen(&anna.who, &about);
+    /* nothing has changed */
+    (void)snprintf(anna.password, sizeof anna.password, "one");
+    assert_int_equal(auth_store_user_by(home, &anna, USER_PASSWORD, &by, &about, &err), STATUS_OK);
+    assert_int_equal(auth_store_user_by(home, &anna, USER_PASSWORD, &by_key, &about, &err),
+                     STATUS_OK);
+    /* she became an administrator, or came into another group: the password is not theirs to set */
+    struct user promoted = anna;
+    auth_point_names(&promoted.who);
+    auth_set_role(&promoted.who, ROLE_ADMIN);
+    assert_int_equal(auth_store_user(home, &promoted, USER_ROLE, NULL, &err), STATUS_OK);
+    (void)snprintf(anna.password, sizeof anna.password, "two");
+    assert_int_equal(auth_store_user_by(home, &anna, USER_PASSWORD, &by, &about, &err),
+                     STATUS_CONFLICT);
+    auth_set_role(&promoted.who, ROLE_READER);
+    assert_int_equal(auth_set_groups(&promoted.who, groups, 2, &err), STATUS_OK);
+    assert_int_equal(auth_store_user(home, &promoted, USER_ROLE, NULL, &err), STATUS_OK);
+    assert_int_equal(auth_store_user_by(home, &anna, USER_TOTP, &by, &about, &err),
+                     STATUS_CONFLICT);
+    auth_seen(&promoted.who, &about_new);
+    assert_int_equal(auth_store_user_by(home, &anna, USER_SEEN, &by, &about_new, &err), STATUS_OK);
+    /* the asker is less, or gone, and so is his key: nobody new, no key, no password by him */
+    struct user fresh = {.who = {.tenant = "main", .user = "new", .name = "new"}};
+    struct principal other = {.tenant = "main", .name = "k2"};
+    auth_set_role(&fresh.who, ROLE_READER);
+    auth_set_role(&other, ROLE_READER);
+    auth_key_new(&other, text);
+    struct user less = boss;
+    auth_point_names(&less.who);
+    auth_set_role(&less.who, ROLE_READER);
+    const unsigned ways[] = {USER_ROLE, USER_DISABLED, USER_REMOVED};
+    for (size_t i = 0; i < 3; i++) {
+        less.disabled = ways[i] == USER_DISABLED;
+        less.who.role = ways[i] == USER_ROLE ? ROLE_READER : ROLE_MANAGER;
+        assert_int_equal(auth_store_user(home, &less, ways[i] | USER_ROLE, NULL, &err), STATUS_OK);
+        assert_int_equal(auth_store_user_by(home, &fresh, USER_NEW, &by, NULL, &err),
+                         STATUS_FORBIDDEN);
+        assert_int_equal(auth_store_user_by(home, &fresh, USER_NEW, &by_key, NULL, &err),
+                         STATUS_FORBIDDEN);
+        assert_int_equal(auth_store_user_by(home, &anna, USER_SEEN, &by, &about_new, &err),
+                         STATUS_FORBIDDEN);
+        assert_int_equal(auth_store_key_by(home, &other, &by, &err), STATUS_FORBIDDEN);
+    }
+    /* and no key for an owner who is gone: his name would stay with it */
+    auth_key_new(&key, text);
+    assert_int_equal(auth_store_key(home, &key, &err), STATUS_NOT_FOUND);
+    assert_int_equal(auth_store_user(home, &anna, USER_REMOVED, NULL, &err), STATUS_OK);
+    auth_close(a);
+    assert_int_equal(auth_open(&o, &a, &err), STATUS_OK);
+    assert_null(auth_key(a, str_from(text)));
+    assert_null(auth_user_by_id(a, "new"));
+    auth_close(a);
+}
+
+/* Another system has vouched for him, his row was found, and an administrator removes him. */
+static void removed_while_he_signs_in(void **state)
+{
+    (void)state;
+    char home[64];
+    char token[SECRET_CAP];
+    struct auth *a;
+    struct error err;
+    struct user u;
+    const struct session *s;
+    const struct external_user e = {.tenant = "main",
+                                    .issuer = "ldap:house",
+                                    .subject = "1",
+                                    .name = "Anna",
+                                    .role = ROLE_READER};
+    test_folder(home);
+    struct auth_options o = {home, 1};
+    assert_int_equal(auth_open(&o, &a, &err), STATUS_OK);
+    assert_int_equal(auth_store_external(home, &e, &u, &err), STATUS_OK);
+    assert_int_equal(auth_session_for_external(a, &u, 1000, token, &s, &err), STATUS_OK);
+    assert_int_equal(auth_store_user(home, &u, USER_REMOVED, NULL, &err), STATUS_OK);
+    assert_int_equal(auth_take_user(a, &u, USER_REMOVED, NULL, &err), STATUS_OK);
+    assert_int_equal(auth_session_for_external(a, &u, 1000, token, &s, &err), STATUS_FORBIDDEN);
+    assert_null(auth_user_by_id(a, u.who.user));
+    auth_close(a);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {cmocka_unit_test(keys),
@@ -356,6 +470,8 @@ int main(void)
                                        cmocka_unit_test(from_where),
                                        cmocka_unit_test(makers),
                                        cmocka_unit_test(made_meanwhile),
+                                       cmocka_unit_test(asked_by_others),
+                                       cmocka_unit_test(removed_while_he_signs_in),
                                        cmocka_unit_test(external)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
