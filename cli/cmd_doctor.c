@@ -140,6 +140,7 @@ static enum exit_code run(const struct options *o)
     doctor_port(&d);
     doctor_tenants(&d);
     check_services(&d);
+    doctor_keys(&d, o);
     arena_reset(&a);
     for (size_t i = 0; i < d.n; i++) {
         wrong += d.findings[i].verdict == FINDING_WRONG;

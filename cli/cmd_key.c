@@ -59,6 +59,7 @@ static void day_of(const json_t *seconds, bool minutes, const char *none, char *
 static void print_keys(const json_t *answer)
 {
     const json_t *list = json_object_get(answer, "keys");
+    size_t unknown = 0;
 
     (void)printf("%-26s  %-12s %-8s %-16s %-10s %-20s %s\n", "id", "tenant", "role", "last used",
                  "ends", "name", "groups");
@@ -73,7 +74,16 @@ static void print_keys(const json_t *answer)
         term_put_clean(stdout, json_field(k, "name"));
         (void)printf("  ");
         print_groups(k);
-        (void)printf("\n");
+        bool whose = json_is_true(json_object_get(k, "maker_unknown"));
+        unknown += whose;
+        (void)printf("%s\n", whose ? "  (maker unknown)" : "");
+    }
+    if (unknown > 0) {
+        (void)fprintf(stderr,
+                      "%zu made by a version before, which did not note by whom: such a key may do "
+                      "all that its owner may, whatever he becomes. Make another for him (--owner) "
+                      "and revoke it.\n",
+                      unknown);
     }
 }
 

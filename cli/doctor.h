@@ -35,5 +35,8 @@ void doctor_models(struct doctor *d);
 void doctor_sources(struct doctor *d);
 void doctor_port(struct doctor *d);
 void doctor_tenants(struct doctor *d);
+/* Asks the running appliance. */
+struct options;
+void doctor_keys(struct doctor *d, const struct options *o);
 
 #endif

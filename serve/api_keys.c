@@ -79,6 +79,8 @@ static void key_fields(struct jsonw *w, const struct principal *p)
     if (p->made_by[0] != '\0') {
         jsonw_field_z(w, "made_by", p->made_by);
         jsonw_field_bool(w, "idle", p->idle);
+    } else if (p->owner != NULL) { /* of a version before: it follows its owner wherever he goes */
+        jsonw_field_bool(w, "maker_unknown", true);
     }
     jsonw_field_int(w, "created", p->created_wall_ms / 1000);
     if (p->expires_wall_ms != 0) {
