@@ -99,8 +99,7 @@ void embed_call_over(struct embed *e)
     }
 }
 
-/* ---- life
- * ---------------------------------------------------------------------------------------- */
+/* ---- life ---- */
 
 static enum status embed_open(struct service *svc, struct error *err)
 {

@@ -48,8 +48,7 @@ static void on_describe(struct rpc_call *call, const ProtobufCMessage *m)
     ge_describe_return(call, &reply);
 }
 
-/* ---- life
- * ---------------------------------------------------------------------------------------- */
+/* ---- life ---- */
 
 static void on_engine_closed(void *data)
 {

@@ -46,7 +46,6 @@
     X(change, "UPDATE files SET path=?2,collection=?3,op=?4,state=?5,wanted=?6,ino=?7,size=?8,"    \
               "mtime_ns=?9,ctime_ns=?10,weight=?11,attempts=0,next_attempt_ms=0,error=NULL,"       \
               "changed_ms=?12 WHERE id=?1")                                                        \
-    X(restamp, "UPDATE files SET ino=?2,size=?3,mtime_ns=?4,ctime_ns=?5 WHERE id=?1")              \
     X(drop, "DELETE FROM files WHERE id=?1")                                                       \
     X(small, "SELECT " ROW_COLUMNS " FROM files INDEXED BY files_small WHERE state=0"              \
              " AND next_attempt_ms<=?1 AND (op<>1 OR (size<=?3 AND wanted>=?4))"                   \

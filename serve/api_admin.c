@@ -63,8 +63,7 @@ static void ask_all(struct request *q, void (*then)(struct request *q))
     ask_next(q);
 }
 
-/* ---- status
- * -------------------------------------------------------------------------------------------- */
+/* ---- status ---- */
 
 /* While it cannot be written nothing is answered, and here is why. */
 static void audit_json(struct request *q, struct jsonw *w, bool told, bool *all)
@@ -124,8 +123,7 @@ void api_status(struct request *q)
     ask_all(q, write_status);
 }
 
-/* ---- metrics
- * ------------------------------------------------------------------------------------------- */
+/* ---- metrics ---- */
 
 void serve_metrics(const struct serve *s, struct buf *out)
 {
@@ -206,8 +204,7 @@ void api_metrics(struct request *q)
     ask_all(q, write_metrics);
 }
 
-/* ---- health
- * -------------------------------------------------------------------------------------------- */
+/* ---- health ---- */
 
 static void say_health(struct request *q, bool up)
 {

@@ -93,8 +93,7 @@ static struct content *content_new(struct request *q)
     return content_of(q, api_id(q, 0));
 }
 
-/* ---- text
- * ---------------------------------------------------------------------------------------------- */
+/* ---- text ---- */
 
 static void text_begin(struct request *q)
 {
@@ -204,8 +203,7 @@ void api_document_text(struct request *q)
     }
 }
 
-/* ---- original
- * ------------------------------------------------------------------------------------------ */
+/* ---- original ---- */
 
 /* Nothing that a browser would run as a page of ours. */
 static const char *safe_type(const char *format)
@@ -410,8 +408,7 @@ void api_document_original(struct request *q)
     }
 }
 
-/* ---- pages
- * --------------------------------------------------------------------------------------------- */
+/* ---- pages ---- */
 
 static void on_png(struct request *q, const ProtobufCMessage *m)
 {

@@ -90,8 +90,7 @@ static void answer(struct request *q)
     api_json(q, 201, &q->out);
 }
 
-/* ---- to ingest
- * ----------------------------------------------------------------------------------------- */
+/* ---- to ingest ---- */
 
 static void on_stored(struct request *q, const ProtobufCMessage *m)
 {
@@ -211,8 +210,7 @@ static bool begin_file(struct request *q, struct str name)
     return u->rpc != NULL;
 }
 
-/* ---- the form
- * ------------------------------------------------------------------------------------------ */
+/* ---- the form ---- */
 
 /* Old browsers send the whole path of the visitor's disk. */
 static struct str base_name(struct str s)
@@ -311,8 +309,7 @@ static bool pump(struct request *q, const char *p, size_t len, size_t *used)
     }
 }
 
-/* ---- from the client
- * ----------------------------------------------------------------------------------- */
+/* ---- from the client ---- */
 
 static size_t take_body(struct request *q, const char *p, size_t len)
 {

@@ -393,8 +393,7 @@ const struct principal *auth_by_key(const struct auth *a, const char *key)
     return NULL;
 }
 
-/* ---- keys and rates
- * ---------------------------------------------------------------------------------- */
+/* ---- keys and rates ---- */
 
 /* A key that was revoked, or whose owner may not any more; a user who may not. */
 static bool ended(const struct principal *p)
@@ -495,8 +494,7 @@ void auth_failure_undo(struct auth *a, const char *peer)
     }
 }
 
-/* ---- sessions
- * ---------------------------------------------------------------------------------------- */
+/* ---- sessions ---- */
 
 static struct str hash_key(const uint8_t hash[SHA256_BYTES])
 {

@@ -14,8 +14,7 @@
 
 #define OUT_MAX ((size_t)256 * 1024 * 1024)
 
-/* ---- calls to the other services
- * --------------------------------------------------------------------- */
+/* ---- calls to the other services ---- */
 
 /* A message outlives its callback as a copy in the arena. */
 static const ProtobufCMessage *keep(struct arena *a, const ProtobufCMessage *m)
@@ -185,8 +184,7 @@ void api_work_end(struct effort_use *u)
     effort_use_drop(u);
 }
 
-/* ---- answers
- * ----------------------------------------------------------------------------------------- */
+/* ---- answers ---- */
 
 void api_json(struct request *q, int status, struct buf *body)
 {
@@ -292,8 +290,7 @@ void api_out_of_memory(struct request *q)
     api_error(q, 503, NULL, "no_memory", "Out of memory: try again shortly.");
 }
 
-/* ---- what came
- * ----------------------------------------------------------------------------------------- */
+/* ---- what came ---- */
 
 struct json_wait {
     void (*then)(struct request *q, const struct json *body);

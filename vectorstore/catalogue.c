@@ -432,14 +432,6 @@ static enum status chunk_row(struct query *q, struct arena *a, struct stored_chu
     return done(q);
 }
 
-enum status catalogue_chunk_get(struct catalogue *c, chunk_no no, struct arena *a,
-                                struct stored_chunk *out, struct error *err)
-{
-    struct query q = query(c, Q_CHUNK_GET, err);
-    put_int(&q, no);
-    return chunk_row(&q, a, out);
-}
-
 enum status catalogue_chunk_by_ordinal(struct catalogue *c, int64_t content, uint32_t ordinal,
                                        struct arena *a, struct stored_chunk *out, struct error *err)
 {

@@ -256,8 +256,6 @@ enum status catalogue_touched_prune(struct catalogue *c, int64_t below,
 /* ---- chunks ---- */
 enum status catalogue_chunk_add(struct catalogue *c, const struct stored_chunk *in,
                                 struct error *err) MUST_CHECK;
-enum status catalogue_chunk_get(struct catalogue *c, chunk_no no, struct arena *a,
-                                struct stored_chunk *out, struct error *err) MUST_CHECK;
 enum status catalogue_chunk_by_ordinal(struct catalogue *c, int64_t content, uint32_t ordinal,
                                        struct arena *a, struct stored_chunk *out,
                                        struct error *err) MUST_CHECK;

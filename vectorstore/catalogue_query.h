@@ -159,10 +159,4 @@ static inline enum status one_int(struct query *q, int64_t *out)
     return done(q);
 }
 
-static inline enum status run_none(struct catalogue *c, enum statement which, struct error *err)
-{
-    struct query q = query(c, which, err);
-    return run(&q);
-}
-
 #endif

@@ -280,7 +280,6 @@
     X(VERSION_FORGET_CONTENT, "DELETE FROM versions WHERE content=?1")                             \
     X(CHUNK_ADD,                                                                                   \
       "INSERT INTO chunks(" CHUNK_COLUMNS ") VALUES(?1,?2,?3,?4,?5,?6,?7,?8,?9,?10,?11,?12,?13)")  \
-    X(CHUNK_GET, "SELECT " CHUNK_COLUMNS " FROM chunks WHERE no=?1")                               \
     X(CHUNK_BY_ORDINAL, "SELECT " CHUNK_COLUMNS " FROM chunks WHERE content=?1 AND ordinal=?2")    \
     X(CHUNKS_OF, "SELECT " CHUNK_COLUMNS                                                           \
                  " FROM chunks WHERE content=?1 AND ordinal>=?2 ORDER BY ordinal LIMIT ?3")        \
@@ -321,7 +320,6 @@
     X(ENCODER_COUNT, "UPDATE encoders SET vectors=vectors+?2 WHERE pk=?1")                         \
     X(ENCODER_DELETE, "DELETE FROM encoders WHERE pk=?1")                                          \
     X(VECTOR_ADD, "INSERT OR IGNORE INTO vectors VALUES(?1,?2,?3,?4)")                             \
-    X(VECTOR_HAS, "SELECT 1 FROM vectors WHERE chunk=?1 AND encoder=?2")                           \
     X(VECTORS_BETWEEN,                                                                             \
       "SELECT seq,chunk,vector FROM vectors WHERE encoder=?1 AND seq>?2 AND seq<=?3 ORDER BY seq") \
     X(VECTORS_COUNT_BETWEEN,                                                                       \

@@ -186,11 +186,6 @@ void segment_file_close(struct segment_file *f)
     free(f);
 }
 
-uint64_t segment_file_bytes(const struct segment_file *f)
-{
-    return f->size;
-}
-
 bool segment_file_clear(const struct segment_file *f)
 {
     return f->key == NULL;

@@ -72,7 +72,6 @@ enum status segment_file_open(const char *path, const char *kind, uint32_t versi
                               struct segment_file **out, struct error *err) MUST_CHECK;
 /* No view may be held. NULL is fine. */
 void segment_file_close(struct segment_file *f);
-uint64_t segment_file_bytes(const struct segment_file *f); /* on disk */
 bool segment_file_clear(const struct segment_file *f);     /* not encrypted */
 
 struct segment_section {

@@ -313,11 +313,6 @@ uint32_t runner_context(struct runner *r)
     return r->context;
 }
 
-uint32_t runner_vocabulary(struct runner *r)
-{
-    return state_of(r) == RUNNER_READY ? model_info(r->model)->vocabulary : 0;
-}
-
 enum status runner_submit(struct runner *r, struct runner_task *t, struct error *err)
 {
     enum status s = STATUS_OK;

@@ -97,7 +97,6 @@ const struct tokenizer *runner_tokenizer(struct runner *r);
 enum template_family runner_template(struct runner *r);
 enum template_tools runner_tools(struct runner *r);
 uint32_t runner_context(struct runner *r);
-uint32_t runner_vocabulary(struct runner *r);
 
 /* BUSY: as many wait as may. INVALID: it could never fit. UNAVAILABLE: not ready. */
 enum status runner_submit(struct runner *r, struct runner_task *t, struct error *err) MUST_CHECK;

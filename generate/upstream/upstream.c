@@ -72,8 +72,7 @@ struct engine_job {
 
 static void ask(struct engine_job *j);
 
-/* ---- the end
- * ------------------------------------------------------------------------------------- */
+/* ---- the end ---- */
 
 static uint32_t guess(size_t bytes)
 {
@@ -192,8 +191,7 @@ static void watch_silence(struct engine_job *j)
     }
 }
 
-/* ---- reading
- * ------------------------------------------------------------------------------------- */
+/* ---- reading ---- */
 
 static bool on_event(struct str event, void *data)
 {
@@ -254,8 +252,7 @@ static bool on_data(void *data, const char *p, size_t len)
     return true;
 }
 
-/* ---- trying again
- * -------------------------------------------------------------------------------- */
+/* ---- trying again ---- */
 
 static void on_waited(uv_timer_t *h)
 {
@@ -368,8 +365,7 @@ static void ask(struct engine_job *j)
                          0);
 }
 
-/* ---- the engine
- * ---------------------------------------------------------------------------------- */
+/* ---- the engine ---- */
 
 static enum status write_body(struct engine_job *j, const Ge__ChatRequest *request,
                               struct error *err)
@@ -434,8 +430,8 @@ static void resume(struct engine_job *j)
         j->held = false;
         if (j->transfer != NULL) {
             watch_silence(j);
-            outgoing_hold(j->transfer,
-                          false); /* on_data may run in here; j stays: it ends in on_done */
+            /* on_data may run in here; j stays: it ends in on_done */
+            outgoing_hold(j->transfer, false);
         }
     }
 }
@@ -576,8 +572,8 @@ enum status upstream_engine_new(uv_loop_t *loop, const struct settings *settings
     if (u->model[0] == '\0') {
         error_set(&why, STATUS_INVALID, "generate.upstream.model is empty");
     } else if (u->key_file[0] != '\0') {
-        s = read_key(settings, &e->authorization,
-                     &why); /* not fatal: the engine says why it is not ready */
+        /* not fatal: the engine says why it is not ready */
+        s = read_key(settings, &e->authorization, &why);
     }
     if (why.code != STATUS_OK) {
         (void)snprintf(e->unready, sizeof e->unready, "%s", why.text);

@@ -227,14 +227,3 @@ enum status drawing_read(struct package *p, const char *name, struct arena *a,
     end(&r);
     return s;
 }
-
-enum status drawing_parse(struct str xml, struct arena *a, struct drawing_text *out,
-                          struct error *err)
-{
-    struct reading r;
-    struct sax x = {.handler = &handler, .data = &r, .what = "drawing"};
-    begin(&r, a, out);
-    enum status s = sax_parse(&x, xml, err);
-    end(&r);
-    return s;
-}

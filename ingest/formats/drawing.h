@@ -27,8 +27,5 @@ struct drawing_text {
  * one of many. */
 enum status drawing_read(struct package *p, const char *name, struct arena *a,
                          struct drawing_text *out, struct error *err) MUST_CHECK;
-/* The same of XML in memory, for tests and fuzzers; malformed is INVALID. */
-enum status drawing_parse(struct str xml, struct arena *a, struct drawing_text *out,
-                          struct error *err) MUST_CHECK;
 
 #endif

@@ -29,8 +29,7 @@ struct world {
     bool key_seen;
 };
 
-/* ---- the server
- * ---------------------------------------------------------------------------------- */
+/* ---- the server ---- */
 
 struct visitor {
     struct world *world;
@@ -234,8 +233,7 @@ static int teardown(void **state)
     return 0;
 }
 
-/* ---- one question
- * -------------------------------------------------------------------------------- */
+/* ---- one question ---- */
 
 struct question {
     struct engine *engine;
