@@ -166,6 +166,22 @@ static size_t write_calls(struct jsonw *w, struct arena *a, const struct json *i
     return i - first;
 }
 
+/* Files and pictures are told by where the client put them, and what to do instead. */
+static enum status check_parts(const struct json *item, size_t i, struct error *err)
+{
+    const struct json *parts = jsonr_get(item, "content");
+    for (size_t k = 0; k < jsonr_len(parts); k++) {
+        struct str type = jsonr_str(jsonr_get(jsonr_at(parts, k), "type"));
+        if (str_starts(type, STR("input_")) && !str_eq(type, STR("input_text"))) {
+            return error_set(err, STATUS_UNSUPPORTED,
+                             "input[%zu].content[%zu]: %.*s is not read here, only text: put the "
+                             "file in as a document, and ask about it",
+                             i, k, type.len > 40 ? 40 : (int)type.len, type.ptr);
+        }
+    }
+    return STATUS_OK;
+}
+
 static enum status write_items(struct jsonw *w, struct arena *a, const struct json *input,
                                struct error *err)
 {
@@ -182,6 +198,10 @@ static enum status write_items(struct jsonw *w, struct arena *a, const struct js
             continue;
         }
         if (message) {
+            enum status s = check_parts(item, i, err);
+            if (s != STATUS_OK) {
+                return s;
+            }
             jsonw_open(w, '{');
             translate_copy(w, a, item, "role", "role");
             translate_copy(w, a, item, "content", "content");

@@ -129,6 +129,8 @@ describe("openai", () => {
     await assert.rejects(bad({ background: true, stream: true }), { status: 400, param: "stream" });
     await assert.rejects(bad({ input: [] }), { status: 400, param: "input" });
     await assert.rejects(bad({ input: [{ role: "user", content: [{ type: "input_image", image_url: "x" }] }] }), { status: 400 });
+    const pdf = { type: "input_file", filename: "a.pdf", file_data: "data:application/pdf;base64,JVBERi0=" };
+    await assert.rejects(bad({ instructions: "Be brief.", input: [{ role: "user", content: [{ type: "input_text", text: "What is in it?" }, pdf] }] }), { status: 400, param: "input", message: /input\[0\]\.content\[1\]: input_file is not read here, only text: put the file in as a document/ });
     await assert.rejects(bad({ model: "gpt-5" }), { status: 404, code: "model_not_found" });
     await assert.rejects(bad({ previous_response_id: "nonsense" }), { status: 400, param: "previous_response_id" });
     await assert.rejects(bad({ tools: [{ type: "file_search", vector_store_ids: ["vs_zz"] }] }), { status: 400, param: "tools" });
