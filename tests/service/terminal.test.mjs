@@ -52,10 +52,11 @@ test("no command lets names and texts of others drive the terminal or forge line
   await a.post("/api/search", { query: `wombat ${EVIL}` });
   await a.post("/v1/chat/completions", { model: "carrel", messages: [{ role: "user", content: `When does the wombat sleep? ${EVIL}` }] });
   t.diagnostic(`taken: ${taken}`);
+  const copy = join(a.home, "../copy");
   const commands = [
     ["docs"], ["docs", id], ["search", "wombat"], ["search", `wombat ${EVIL}`], ["ask", "When does the wombat sleep?"], ["explain", "wombat"], ["explain", "wombat", "--document", id],
     ["key", "list"], ["user", "list"], ["user", "disable", EVIL], ["user", "disable", SOFT], ["tenant", "list"], ["tenant", "create", EVIL], ["hold", "list"], ["queue"], ["sources"], ["quarantine"], ["usage"], ["limits"], ["limits", "show", "team", EVIL],
-    ["webhook", "list"], ["audit", "show"], ["audit", "tail"], ["audit", "verify"], ["audit", "head"], ["status"], ["doctor"], ["verify"], ["encoder"], ["model"], ["backup", "list"],
+    ["webhook", "list"], ["audit", "show"], ["audit", "tail"], ["audit", "verify"], ["audit", "head"], ["status"], ["doctor"], ["verify"], ["encoder"], ["model"], ["backup", copy], ["backup", "list", copy], ["backup", "check", copy],
     ["erase", "--document", id, "--dry-run"], ["erase", "--subject", EVIL, "--dry-run"], ["erase", "--path", EVIL, "--dry-run"],
     ["config", "check"], [EVIL], ["docs", `--${EVIL}`], ["key", EVIL], ["search", "x", "--collection", EVIL], ["search", "x", "--home", EVIL],
   ];
