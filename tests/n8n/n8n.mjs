@@ -1,7 +1,7 @@
 // A real n8n in a cache folder, with our node installed as a package: to install, to run a workflow in a process of its
 // own, and to run as a server. Nothing of it lies in the tree; docs/n8n.md says what this is for.
-import { execFile, execFileSync, spawn } from "node:child_process";
-import { cpSync, existsSync, mkdirSync, mkdtempSync, openSync, readFileSync, readdirSync, rmSync, statSync, writeFileSync } from "node:fs";
+import { execFileSync, spawn } from "node:child_process";
+import { closeSync, cpSync, existsSync, mkdirSync, mkdtempSync, openSync, readFileSync, readdirSync, rmSync, statSync, writeFileSync } from "node:fs";
 import { homedir, tmpdir } from "node:os";
 import { dirname, join, resolve } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
@@ -51,6 +51,7 @@ export const install = () => {
 export class N8n {
   constructor(port) {
     this.port = port;
+    this.runs = 0;
     this.folder = mkdtempSync(join(tmpdir(), "carrel-n8n-"));
     const nodes = join(this.folder, ".n8n/nodes");
     const ours = join(nodes, "node_modules/n8n-nodes-carrel");
@@ -78,12 +79,20 @@ export class N8n {
     };
   }
 
-  /** Beside the test, whose own servers answer meanwhile. */
+  /** Beside the test, whose own servers answer meanwhile. What it says goes into files: n8n ends without waiting for a pipe. */
   run(args, { command = bin, timeout = LONG } = {}) {
+    const names = ["out", "err"].map((what) => join(this.folder, `${++this.runs}.${what}`));
+    const [out, err] = names.map((name) => openSync(name, "w"));
     return new Promise((done) => {
-      execFile(command, args, { env: this.env, cwd: this.folder, encoding: "utf8", timeout, maxBuffer: 64 << 20 }, (error, out, err) =>
-        done({ rc: error === null ? 0 : typeof error.code === "number" ? error.code : -1, out, err }),
-      );
+      const child = spawn(command, args, { env: this.env, cwd: this.folder, timeout, stdio: ["ignore", out, err] });
+      const end = (rc) => {
+        for (const fd of [out, err]) closeSync(fd);
+        const [said, wrong] = names.map((name) => readFileSync(name, "utf8"));
+        for (const name of names) rmSync(name);
+        done({ rc, out: said, err: wrong });
+      };
+      child.once("error", () => end(-1));
+      child.once("exit", (code) => end(code ?? -1));
     });
   }
 

@@ -12,7 +12,7 @@ import { fileURLToPath } from "node:url";
 import { binDir, startAppliance, until } from "../service/appliance.mjs";
 import { catcher, mailbox } from "./mail.mjs";
 import { N8n, install, n8nVersion } from "./n8n.mjs";
-import nodeSteps, { pages } from "./steps_node.mjs";
+import nodeSteps, { last } from "./steps_node.mjs";
 import openaiSteps from "./steps_openai.mjs";
 import otherSteps from "./steps_others.mjs";
 import serverSteps from "./steps_server.mjs";
@@ -134,7 +134,7 @@ try {
   await otherSteps(context);
   await serverSteps(context);
   await n.halt();
-  await pages(context);
+  await last(context);
 } finally {
   if (process.env.CARREL_N8N_KEEP) console.log(n.folder);
   await n.stop();
