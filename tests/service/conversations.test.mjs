@@ -1,12 +1,11 @@
 // Conversations: kept for their owner and for nobody else, exported, erased, gone after their days and with what was erased; links
 // inside a tenant show no more than their viewer may read.
 import assert from "node:assert/strict";
-import { execFile } from "node:child_process";
+import { execFile, execFileSync } from "node:child_process";
 import { randomBytes } from "node:crypto";
 import { readFileSync, readdirSync, renameSync, writeFileSync } from "node:fs";
 import { after, before, test } from "node:test";
 import { join } from "node:path";
-import { setTimeout as sleep } from "node:timers/promises";
 import { promisify } from "node:util";
 import { binDir, holding, startAppliance, until } from "./appliance.mjs";
 
@@ -220,7 +219,9 @@ test("after their days they are gone, and where none are kept that is said", { t
   await a.stop({ keep: true });
   assert.equal(holding(join(home, "tenants"), ["Periwinkle"]).length, 1);
   a = await startAppliance({ home, config });
-  await sleep(4000); // nobody asks: the sweep has come by itself
+  const left = "import sqlite3, sys\nprint(sqlite3.connect(sys.argv[1], timeout=20).execute(\"SELECT count(*) FROM conversations WHERE title LIKE '%Periwinkle%'\").fetchone()[0])";
+  await until("the sweep has come by itself", async () => // nobody asks
+    execFileSync("python3", ["-c", left, join(home, "tenants/main/serve.db")], { encoding: "utf8" }).trim() === "0");
   await a.stop({ keep: true });
   assert.deepEqual(holding(join(home, "tenants"), ["Periwinkle"]), []);
   a = await startAppliance({ home, config });
