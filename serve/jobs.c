@@ -446,7 +446,9 @@ static void on_begun(const struct error *err, struct buf *json, void *data)
         http_request_drop(detached);
         job_free(b);
         if (!http_request_gone(http)) {
-            api_fail(st->q, err);
+            static const struct error stopping = {
+                .code = STATUS_UNAVAILABLE, .text = "Carrel is stopping: ask again in a moment"};
+            api_fail(st->q, err->code == STATUS_OK ? &stopping : err);
         }
     } else {
         struct jobs *j = b->jobs;
