@@ -24,42 +24,7 @@
 #include "serve/audit/chain_write.h"
 #include "serve/audit/erase.h"
 #include "serve/audit/signer.h"
-
-static pid_t signer_pid;
-
-/* carrel-sign's place taken: it tells a key and signs nothing. */
-static struct signer *signer_new(void)
-{
-    struct signer *s = calloc(1, sizeof *s);
-    int pair[2];
-    assert_non_null(s);
-    assert_int_equal(socketpair(AF_UNIX, SOCK_SEQPACKET, 0, pair), 0);
-    pid_t pid = fork();
-    if (pid == 0) {
-        struct signer_ask ask;
-        (void)prctl(PR_SET_PDEATHSIG, SIGKILL);
-        (void)close(pair[0]);
-        while (recv(pair[1], &ask, sizeof ask, 0) == (ssize_t)sizeof ask) {
-            struct signer_reply reply;
-            memset(&reply, 0, sizeof reply);
-            reply.to = ask;
-            reply.verdict = SIGNER_SIGNED;
-            memset(reply.key, 7, sizeof reply.key);
-            (void)send(pair[1], &reply, sizeof reply, MSG_NOSIGNAL);
-        }
-        _exit(0);
-    }
-    (void)close(pair[1]);
-    signer_pid = pid;
-    s->fd = pair[0];
-    return s;
-}
-
-static void signer_end(struct signer *s)
-{
-    (void)close(s->fd);
-    free(s);
-}
+#include "tests/unit/serve/audit/chain_made.h"
 
 static bool syncs_fail;
 
@@ -67,34 +32,6 @@ int fdatasync(int fd)
 {
     errno = EIO;
     return syncs_fail ? -1 : (int)syscall(SYS_fdatasync, fd);
-}
-
-static off_t length(const char *home, const char *name)
-{
-    char path[PATH_MAX];
-    struct stat st;
-    (void)snprintf(path, sizeof path, "%s/tenants/main/audit/%s", home, name);
-    return stat(path, &st) == 0 ? st.st_size : -1;
-}
-
-static enum status write_some(struct chain *c, const struct audit_policy *p, size_t n)
-{
-    static const char *const keys[] = {"a", "b", "c", "d", "e", "f", "g", "h"};
-    static char filler[512];
-    struct error err;
-    struct buf fields;
-    memset(filler, 'x', sizeof filler - 1);
-    enum status s = chain_ready(c, p, &err);
-    for (size_t i = 0; i < n && s == STATUS_OK; i++) {
-        buf_init(&fields, 7 * (size_t)1024);
-        for (size_t k = 0; k < sizeof keys / sizeof keys[0]; k++) {
-            audit_field_z(&fields, keys[k], filler);
-        }
-        struct audit_matter m = {.type = "open", .fields = buf_view(&fields)};
-        s = chain_add(c, p, &m, 1000, &err);
-        buf_deinit(&fields);
-    }
-    return s == STATUS_OK ? chain_commit(c, &err) : s;
 }
 
 /* A full file is whole and stays whole while the next one cannot be begun. */
@@ -209,17 +146,6 @@ static void tries_leave_nothing(void **state)
     chain_close(&c);
     signer_end(p.signer);
     assert_int_equal(file_remove_tree(home, &err), STATUS_OK);
-}
-
-/* A group with a text. */
-static enum status write_text(struct chain *c, const struct audit_policy *p, const char *text)
-{
-    struct error err;
-    struct audit_matter m = {
-        .type = "open", .fields = STR(",\"call\":\"a\""), .text = str_from(text)};
-    enum status s = chain_ready(c, p, &err);
-    s = s == STATUS_OK ? chain_add(c, p, &m, 1000, &err) : s;
-    return s == STATUS_OK ? chain_commit(c, &err) : s;
 }
 
 /* Writes and dies, its file not synced; then `harm` is what a power cut makes of the file's end. */
@@ -401,134 +327,6 @@ static void altered_at_the_front(void **state)
         signer_end(p.signer);
         assert_int_equal(file_remove_tree(home, &err), STATUS_OK);
     }
-}
-
-static int64_t texts_after(const char *home, int64_t seq)
-{
-    char path[PATH_MAX];
-    sqlite3 *db = NULL;
-    struct audit_beyond b;
-    struct error err;
-    (void)snprintf(path, sizeof path, "%s/tenants/main/payload.db", home);
-    assert_int_equal(audit_payload_open(path, DB_READONLY, &db, &err), STATUS_OK);
-    assert_int_equal(audit_payload_beyond(db, seq, &b, &err), STATUS_OK);
-    db_close(db);
-    return b.texts;
-}
-
-/* Records taken from the end of the file, all of them or the file: their texts are no leavings but
- * what tells of it. They stay, nothing is written after them, and verify says so. */
-static void records_removed(void **state)
-{
-    (void)state;
-    for (int way = 0; way < 3; way++) {
-        char home[] = "/tmp/carrel-chain-XXXXXX";
-        char folder[PATH_MAX], path[PATH_MAX], payload[PATH_MAX];
-        struct chain c = {.fd = -1, .tenant = "main"};
-        struct error err;
-        struct buf whole;
-        assert_non_null(mkdtemp(home));
-        (void)snprintf(folder, sizeof folder, "%s/tenants/main/audit", home);
-        (void)snprintf(path, sizeof path, "%s/tenants/main/audit/00000001.log", home);
-        (void)snprintf(payload, sizeof payload, "%s/tenants/main/payload.db", home);
-        struct audit_policy p = {.home = home, .signer = signer_new(), .payload = AUDIT_KEEP};
-        assert_int_equal(write_some(&c, &p, 1), STATUS_OK);
-        int64_t at = c.seq;
-        off_t end = length(home, "00000001.log");
-        for (int i = 0; i < 5; i++) {
-            assert_int_equal(write_text(&c, &p, "{}"), STATUS_OK);
-        }
-        chain_close(&c);
-        buf_init(&whole, 1 << 20);
-        assert_int_equal(file_read(path, &whole, &err), STATUS_OK);
-        assert_int_equal(way == 2 ? unlink(path) : truncate(path, way == 0 ? end : 0), 0);
-        for (int i = 0; i < 2; i++) {
-            assert_int_equal(chain_ready(&c, &p, &err), STATUS_CORRUPT);
-            assert_non_null(strstr(err.text, "records were removed"));
-        }
-        assert_int_equal(texts_after(home, at), 5);
-        struct audit_report *r = calloc(1, sizeof *r);
-        assert_non_null(r);
-        struct audit_verify_options o = {.folder = folder, .payload = payload};
-        assert_int_equal(audit_verify(&o, r, &err), STATUS_OK);
-        assert_string_equal(audit_verdict(r), way == 0 ? "older" : "broken");
-        assert_int_equal(r->texts_beyond, at + 5);
-        assert_int_equal(file_write_atomic(path, whole.ptr, whole.len, 0600, &err), STATUS_OK);
-        assert_int_equal(write_text(&c, &p, "{}"), STATUS_OK); /* they are back */
-        assert_int_equal(audit_verify(&o, r, &err), STATUS_OK);
-        assert_int_equal(r->texts, 6);
-        free(r);
-        buf_deinit(&whole);
-        chain_close(&c);
-        signer_end(p.signer);
-        assert_int_equal(file_remove_tree(home, &err), STATUS_OK);
-    }
-}
-
-/* What was committed and could not be written to the file was told nobody: nothing of it stays. */
-static void not_written(void **state)
-{
-    char home[] = "/tmp/carrel-chain-XXXXXX";
-    struct chain c = {.fd = -1, .tenant = "main"};
-    struct error err;
-    (void)state;
-    assert_non_null(mkdtemp(home));
-    struct audit_policy p = {.home = home, .signer = signer_new(), .payload = AUDIT_KEEP};
-    assert_int_equal(write_text(&c, &p, "{}"), STATUS_OK);
-    int64_t seq = c.seq;
-    int closed = open("/dev/null", O_RDONLY | O_CLOEXEC);
-    assert_true(closed >= 0 && dup2(closed, c.fd) == c.fd); /* takes no byte */
-    (void)close(closed);
-    assert_int_not_equal(write_text(&c, &p, "{}"), STATUS_OK);
-    assert_int_equal(texts_after(home, seq), 0);
-    assert_int_equal(write_text(&c, &p, "{}"), STATUS_OK);
-    assert_int_equal(c.seq, seq + 2); /* "start", and the one */
-    chain_close(&c);
-    signer_end(p.signer);
-    assert_int_equal(file_remove_tree(home, &err), STATUS_OK);
-}
-
-/* A version before left such texts in payload.db: they go once, at the first opening. */
-static void left_by_a_version_before(void **state)
-{
-    char home[] = "/tmp/carrel-chain-XXXXXX";
-    char path[PATH_MAX];
-    struct chain c = {.fd = -1, .tenant = "main"};
-    struct error err;
-    sqlite3 *db = NULL;
-    (void)state;
-    assert_non_null(mkdtemp(home));
-    struct audit_policy p = {.home = home, .signer = signer_new(), .payload = AUDIT_KEEP};
-    assert_int_equal(write_text(&c, &p, "{}"), STATUS_OK);
-    chain_close(&c);
-    (void)snprintf(path, sizeof path, "%s/tenants/main/payload.db", home);
-    assert_int_equal(audit_payload_open(path, 0, &db, &err), STATUS_OK);
-    assert_int_equal(db_exec(db,
-                             "INSERT INTO payload VALUES(9,0,x'00',x'7b7d',1);"
-                             "DROP TABLE loose; PRAGMA user_version=2",
-                             &err),
-                     STATUS_OK);
-    db_close(db);
-    assert_int_equal(write_text(&c, &p, "{}"), STATUS_OK);
-    assert_int_equal(texts_after(home, c.seq), 0);
-    chain_close(&c);
-    assert_int_equal(audit_payload_open(path, 0, &db, &err), STATUS_OK);
-    assert_int_equal(db_exec(db, "INSERT INTO payload VALUES(90,0,x'00',x'7b7d',1)", &err),
-                     STATUS_OK);
-    db_close(db);
-    assert_int_equal(chain_ready(&c, &p, &err), STATUS_CORRUPT);
-    signer_end(p.signer);
-    assert_int_equal(file_remove_tree(home, &err), STATUS_OK);
-}
-
-static void verify_tenant(const char *home, const char *tenant, struct audit_report *r)
-{
-    char folder[PATH_MAX], payload[PATH_MAX];
-    struct error err;
-    (void)snprintf(folder, sizeof folder, "%s/tenants/%s/audit", home, tenant);
-    (void)snprintf(payload, sizeof payload, "%s/tenants/%s/payload.db", home, tenant);
-    struct audit_verify_options o = {.folder = folder, .payload = payload};
-    assert_int_equal(audit_verify(&o, r, &err), STATUS_OK);
 }
 
 static void verify(const char *home, struct audit_report *r)
@@ -824,9 +622,6 @@ int main(void)
         cmocka_unit_test(sync_fails),
         cmocka_unit_test(altered_later),
         cmocka_unit_test(altered_at_the_front),
-        cmocka_unit_test(records_removed),
-        cmocka_unit_test(not_written),
-        cmocka_unit_test(left_by_a_version_before),
         cmocka_unit_test(kept_so_long),
         cmocka_unit_test(verified_meanwhile),
         cmocka_unit_test(nobody_asks),
