@@ -1,11 +1,11 @@
 /* A chat goes:
  *   on_request    checks and copies the request, decides the route, starts an engine
  *   on_text       marks become citations, text goes into `pending`
- *   flush         sends the first reply (route, engine, model) and pieces, as fast as serve takes them; holds
- *                 the engine while too much is pending
- *   on_finish     an upstream that failed before its first word is replaced by quoted sentences, visibly
- *   flush         ... and the last reply (citations, reason, note)
- * The RPC call and the engine's job end independently; memory goes when both have. */
+ *   flush         sends the first reply (route, engine, model) and pieces, as fast as serve takes
+ * them; holds the engine while too much is pending on_finish     an upstream that failed before its
+ * first word is replaced by quoted sentences, visibly flush         ... and the last reply
+ * (citations, reason, note) The RPC call and the engine's job end independently; memory goes when
+ * both have. */
 #include "generate/chat.h"
 
 #include <stdlib.h>
@@ -25,7 +25,8 @@
 
 static const struct engine_sink sink;
 
-/* ---- the end ------------------------------------------------------------------------------------- */
+/* ---- the end
+ * ------------------------------------------------------------------------------------- */
 
 static void release_if_over(struct chat *c)
 {
@@ -55,7 +56,8 @@ void chat_fail(struct chat *c, const struct error *err)
     rpc_call_fail(call, err);
 }
 
-/* ---- sending ------------------------------------------------------------------------------------- */
+/* ---- sending
+ * ------------------------------------------------------------------------------------- */
 
 static bool makes_question(const struct chat *c)
 {
@@ -92,8 +94,8 @@ bool chat_rewrites(const struct chat *c)
     return makes_question(c) || (c->ask->has_standing_question && c->ask->standing_question);
 }
 
-/* Sends what it can. Room made lets the engine speak again, which may bring more text from inside resume:
- * hence the loop, and `flushing` for the inner call. */
+/* Sends what it can. Room made lets the engine speak again, which may bring more text from inside
+ * resume: hence the loop, and `flushing` for the inner call. */
 static void flush(struct chat *c)
 {
     if (c->flushing) {
@@ -125,7 +127,8 @@ void chat_on_ready(struct rpc_call *call)
     }
 }
 
-/* ---- the engine speaks --------------------------------------------------------------------------- */
+/* ---- the engine speaks
+ * --------------------------------------------------------------------------- */
 
 static bool on_text(void *data, const char *p, size_t len)
 {
@@ -204,8 +207,8 @@ static bool fall_back(struct chat *c, const struct error *why)
     bool local = c->engine == c->owner->local;
     bool callers = local && (why->code == STATUS_BUSY || why->code == STATUS_DEADLINE ||
                              why->code == STATUS_INVALID || has_form(c) || offers_tools(c));
-    if (c->engine == c->owner->extractive || callers || must_call(c) || is_plain(c) || c->any_text || chat_rewrites(c) ||
-        why->code == STATUS_CANCELLED || c->owner->stopping) {
+    if (c->engine == c->owner->extractive || callers || must_call(c) || is_plain(c) ||
+        c->any_text || chat_rewrites(c) || why->code == STATUS_CANCELLED || c->owner->stopping) {
         return false;
     }
     struct error err = {0};
@@ -275,8 +278,8 @@ static void on_finish(void *data, const struct engine_result *r)
 static void on_given(void *data, size_t n_passages)
 {
     struct chat *c = data;
-    c->cite->n_passages = n_passages < c->cite->n_passages ? (uint32_t)n_passages
-                                                           : c->cite->n_passages;
+    c->cite->n_passages =
+        n_passages < c->cite->n_passages ? (uint32_t)n_passages : c->cite->n_passages;
 }
 
 static void on_spent(void *data, const struct engine_spent *spent)
@@ -338,7 +341,8 @@ void chat_stop_all(struct generate *g)
     }
 }
 
-/* ---- the request --------------------------------------------------------------------------------- */
+/* ---- the request
+ * --------------------------------------------------------------------------------- */
 
 static enum status check(const Ge__ChatRequest *ask, enum route_engine *engine, struct error *err)
 {
@@ -347,7 +351,8 @@ static enum status check(const Ge__ChatRequest *ask, enum route_engine *engine, 
                          ask->n_messages, ask->n_passages, MESSAGES_MAX, EXTRACTIVE_PASSAGES_MAX);
     }
     if (prompt_question(ask) == NULL) {
-        return error_set(err, STATUS_INVALID, "there is no question: the last user message is empty");
+        return error_set(err, STATUS_INVALID,
+                         "there is no question: the last user message is empty");
     }
     if (!route_engine_parse(ask->engine, engine)) {
         return error_set(err, STATUS_INVALID,
@@ -369,9 +374,11 @@ static enum status check(const Ge__ChatRequest *ask, enum route_engine *engine, 
     return STATUS_OK;
 }
 
-/* The message is ours only until on_request returns, so it is packed and unpacked into the arena. What a
- * model computes is shared within the call's tenant at most, whatever the message calls its scope. */
-static const Ge__ChatRequest *copy_request(struct arena *a, const Ge__ChatRequest *ask, const char *tenant)
+/* The message is ours only until on_request returns, so it is packed and unpacked into the arena.
+ * What a model computes is shared within the call's tenant at most, whatever the message calls its
+ * scope. */
+static const Ge__ChatRequest *copy_request(struct arena *a, const Ge__ChatRequest *ask,
+                                           const char *tenant)
 {
     size_t len = ge__chat_request__get_packed_size(ask);
     uint8_t *packed = arena_alloc(a, len + 1);
@@ -402,7 +409,8 @@ static enum status decide(struct chat *c, enum route_engine wanted, struct error
         labels[i] = c->ask->passages[i]->label;
     }
     if (!route_engine_parse(s->generate.engine, &policy.engine)) {
-        policy.engine = ROUTE_ENGINE_EXTRACTIVE; /* the schema lets no other in; stay here if it does */
+        policy.engine =
+            ROUTE_ENGINE_EXTRACTIVE; /* the schema lets no other in; stay here if it does */
     }
     if (c->owner->upstream != NULL) {
         policy.destination = upstream_engine_destination(c->owner->upstream);
@@ -414,11 +422,10 @@ static enum status decide(struct chat *c, enum route_engine wanted, struct error
         policy.model = true;
         policy.model_unready = model.ready ? NULL : model.detail;
     }
-    struct route_request request = {
-        .engine = is_plain(c) ? ROUTE_ENGINE_LOCAL : wanted,
-        .labels = labels,
-        .n_passages = c->ask->n_passages,
-        .model_alone = offers_tools(c) || is_plain(c)};
+    struct route_request request = {.engine = is_plain(c) ? ROUTE_ENGINE_LOCAL : wanted,
+                                    .labels = labels,
+                                    .n_passages = c->ask->n_passages,
+                                    .model_alone = offers_tools(c) || is_plain(c)};
     route_decide(&request, &policy, &c->route);
     if (c->route.held_back) {
         (void)snprintf(c->note, sizeof c->note, "%s: %s",
@@ -452,7 +459,8 @@ static void answer(struct chat *c)
     g->held_back += c->route.held_back;
     if ((is_plain(c) || (must_call(c) && c->route.verdict != ROUTE_EXTERNAL)) && !c->route.model) {
         error_set(&err, is_plain(c) || c->route.held_back ? STATUS_UNAVAILABLE : STATUS_UNSUPPORTED,
-                  "%s: %s", is_plain(c) ? "no model answers" : "tool_choice: nobody can call a tool",
+                  "%s: %s",
+                  is_plain(c) ? "no model answers" : "tool_choice: nobody can call a tool",
                   c->route.reason);
         chat_fail(c, &err);
         release_if_over(c);

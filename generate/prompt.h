@@ -1,8 +1,9 @@
-/* The grounded prompt: rules, numbered passages, question. Pure. Passages are data: they stand between
- * delimiters that their text cannot contain, and the rules say that nothing in them is an instruction.
+/* The grounded prompt: rules, numbered passages, question. Pure. Passages are data: they stand
+ * between delimiters that their text cannot contain, and the rules say that nothing in them is an
+ * instruction.
  *
- * What is sent of the conversation are the caller's own turns. Earlier answers stay here: they may quote
- * passages whose labels nobody has checked for this call (docs/decisions/routing.md). */
+ * What is sent of the conversation are the caller's own turns. Earlier answers stay here: they may
+ * quote passages whose labels nobody has checked for this call (docs/decisions/routing.md). */
 #ifndef CARREL_GENERATE_PROMPT_H
 #define CARREL_GENERATE_PROMPT_H
 
@@ -28,7 +29,8 @@ struct prompt {
 void prompt_init(struct prompt *p);
 void prompt_deinit(struct prompt *p);
 /* Fills p. STATUS_INVALID without a question, STATUS_TOO_LARGE past PROMPT_BYTES_MAX. */
-enum status prompt_build(const Ge__ChatRequest *ask, struct prompt *p, struct error *err) MUST_CHECK;
+enum status prompt_build(const Ge__ChatRequest *ask, struct prompt *p,
+                         struct error *err) MUST_CHECK;
 /* The last user message; NULL when there is none or it is blank. */
 const char *prompt_question(const Ge__ChatRequest *ask);
 

@@ -12,7 +12,8 @@
 #include "base/status.h"
 #include "extract.pb-c.h"
 
-/* Changes whenever the same file would give other blocks: all are read again. Part of "pipeline" in the store. */
+/* Changes whenever the same file would give other blocks: all are read again. Part of "pipeline" in
+ * the store. */
 #define EXTRACTOR_VERSION 6
 
 struct extractor_pool;
@@ -30,17 +31,20 @@ struct extracted {
  * small document may be one more, where large ones have taken all places (turns.h). */
 size_t extractor_places(const struct settings *settings);
 /* program: path of carrel-extract. */
-enum status extractor_pool_new(uv_loop_t *loop, const struct settings *settings, const char *program,
-                               struct extractor_pool **out, struct error *err) MUST_CHECK;
+enum status extractor_pool_new(uv_loop_t *loop, const struct settings *settings,
+                               const char *program, struct extractor_pool **out,
+                               struct error *err) MUST_CHECK;
 void extractor_pool_close(struct extractor_pool *p, void (*on_closed)(void *data), void *data);
 /* The processor time of x, its reader's and ours, is for e's; x NULL is fine. */
 struct effort;
 void extraction_for(struct extraction *x, struct effort *e);
-/* Extract from fd (takes it; read from its start). format: as format_detect names it, static. done runs
- * once, later, on the loop; out is valid for as long as a is. Queues when all workers are busy (bounded: BUSY). NULL with err set when it could not start. */
+/* Extract from fd (takes it; read from its start). format: as format_detect names it, static. done
+ * runs once, later, on the loop; out is valid for as long as a is. Queues when all workers are busy
+ * (bounded: BUSY). NULL with err set when it could not start. */
 typedef void (*extract_done_fn)(const struct error *err, const struct extracted *out, void *data);
-struct extraction *extractor_start(struct extractor_pool *p, int fd, const char *format, struct arena *a,
-                                   extract_done_fn done, void *data, struct error *err);
+struct extraction *extractor_start(struct extractor_pool *p, int fd, const char *format,
+                                   struct arena *a, extract_done_fn done, void *data,
+                                   struct error *err);
 /* One page of fd (takes it) read from its picture; among the other extractions and as many at once.
  * out has the page's blocks, none when nothing stands on it. q is copied. */
 struct ocr_request {
@@ -53,7 +57,8 @@ struct extraction *extractor_ocr(struct extractor_pool *p, int fd, const struct 
                                  struct error *err);
 /* The same of a container: its members come out beside its text. On the loop, all before done. */
 struct extract_members {
-    uint64_t members, bytes; /* so many of them with so many bytes; members 0: none, and that is said */
+    uint64_t members,
+        bytes; /* so many of them with so many bytes; members 0: none, and that is said */
     /* Its memory is valid only during the call; an error ends the extraction. */
     enum status (*take)(void *data, const Ex__Child *child, struct error *err);
     void (*note)(void *data, const char *text);
@@ -61,9 +66,9 @@ struct extract_members {
     bool (*settle)(void *data);
     void *data;
 };
-struct extraction *extractor_unpack(struct extractor_pool *p, int fd, const char *format, struct arena *a,
-                                    const struct extract_members *members, extract_done_fn done,
-                                    void *data, struct error *err);
+struct extraction *extractor_unpack(struct extractor_pool *p, int fd, const char *format,
+                                    struct arena *a, const struct extract_members *members,
+                                    extract_done_fn done, void *data, struct error *err);
 void extractor_go_on(struct extraction *e);
 /* What was taken could not be kept: the extraction ends with why, through done. */
 void extractor_fail(struct extraction *e, const struct error *why);
@@ -75,6 +80,7 @@ void extractor_cancel(struct extraction *e);
 typedef void (*render_done_fn)(const struct error *err, struct str png, float width_points,
                                float height_points, void *data);
 struct extraction *extractor_render(struct extractor_pool *p, int fd, bool picture, uint32_t page,
-                                    uint32_t dpi, render_done_fn done, void *data, struct error *err);
+                                    uint32_t dpi, render_done_fn done, void *data,
+                                    struct error *err);
 
 #endif

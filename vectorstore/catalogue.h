@@ -55,7 +55,7 @@ struct location {
     const char *document, *source, *collection, *label;
     struct str path;
     struct str readers, tags; /* names, each ended by NUL */
-    bool dated;               /* by a rule; else date_ms is modified_ms, and its own date goes before it */
+    bool dated; /* by a rule; else date_ms is modified_ms, and its own date goes before it */
     int64_t date_ms;
     uint64_t sequence;
     int64_t modified_ms;

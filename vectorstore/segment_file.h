@@ -72,7 +72,7 @@ enum status segment_file_open(const char *path, const char *kind, uint32_t versi
                               struct segment_file **out, struct error *err) MUST_CHECK;
 /* No view may be held. NULL is fine. */
 void segment_file_close(struct segment_file *f);
-bool segment_file_clear(const struct segment_file *f);     /* not encrypted */
+bool segment_file_clear(const struct segment_file *f); /* not encrypted */
 
 struct segment_section {
     uint64_t offset, size;
