@@ -3,7 +3,7 @@
 import { test } from "node:test";
 import assert from "node:assert/strict";
 import { execFileSync } from "node:child_process";
-import { mkdirSync, mkdtempSync, rmSync, writeFileSync, chmodSync } from "node:fs";
+import { appendFileSync, chmodSync, mkdirSync, mkdtempSync, renameSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { randomBytes } from "node:crypto";
@@ -31,11 +31,21 @@ test("a full disk: files wait with a clear reason and are read when there is roo
   try {
     a.drop("first.md", "# First\n\nThe lighthouse keeper is called Osgood.\n");
     await a.settled({ n: 1 });
-    // leave a few hundred KiB
-    const free = Number(execFileSync("df", ["--output=avail", "-B1", dir], { encoding: "utf8" }).split("\n")[1]);
-    writeFileSync(ballast, randomBytes(Math.max(0, free - 700_000)));
+    // the file lies on the disk before that is full: to move it takes no room
     const text = randomBytes(240_000).toString("hex").replace(/(.{7})/g, "$1 ");
-    a.drop("second.txt", `The bell buoy is painted green.\n\n${text}`);
+    writeFileSync(join(dir, "second.txt"), `The bell buoy is painted green.\n\n${text}`);
+    // leave much less than it takes to store it; what is written meanwhile takes of that too
+    await until("the disk is nearly full", () => {
+      const free = Number(execFileSync("df", ["--output=avail", "-B1", dir], { encoding: "utf8" }).split("\n")[1]);
+      if (free <= 200_000) return true;
+      try {
+        appendFileSync(ballast, randomBytes(Math.ceil((free - 150_000) / 2)));
+      } catch (e) {
+        assert.equal(e.code, "ENOSPC");
+      }
+      return false;
+    });
+    renameSync(join(dir, "second.txt"), join(a.watch, "second.txt"));
     const state = await until("the second file says why it waits", async () => {
       const d = (await a.documents().catch(() => [])).find((x) => x.path === "second.txt");
       return d && d.error && /disk|space|full/i.test(d.error) && d;

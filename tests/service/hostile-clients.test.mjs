@@ -23,8 +23,11 @@ const bytes = (text) =>
   new Promise((done, fail) => {
     const s = connect(Number(new URL(a.url).port), "127.0.0.1");
     let got = "";
-    s.setTimeout(5000, () => s.destroy());
-    s.on("data", (d) => (got += d));
+    s.setTimeout(60_000, () => s.destroy());
+    s.on("data", (d) => {
+      got += d;
+      s.setTimeout(5000); // what stays open after its answer says no more
+    });
     s.on("close", () => done(got));
     s.on("error", fail);
     s.write(text); // a client that shuts its side has left

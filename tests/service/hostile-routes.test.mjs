@@ -17,7 +17,7 @@ const bytes = (text) =>
   new Promise((done, fail) => {
     const s = connect(Number(new URL(a.url).port), "127.0.0.1");
     let all = "";
-    s.setTimeout(10_000, () => s.destroy());
+    s.setTimeout(60_000, () => s.destroy());
     s.on("data", (d) => (all += d.toString("latin1")));
     s.on("close", () => done(all));
     s.on("error", fail);

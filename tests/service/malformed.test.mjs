@@ -39,7 +39,7 @@ function send(row, { secure, slow }) {
       socket.destroy();
       done({ text, ended, statuses: [...text.matchAll(/HTTP\/1\.1 (\d+) /g)].map((m) => Number(m[1])) });
     };
-    const timer = setTimeout(finish, 15_000);
+    const timer = setTimeout(finish, 60_000);
     const over = () => {
       ended = true;
       finish();
