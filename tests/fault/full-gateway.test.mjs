@@ -51,7 +51,7 @@ function fill(dir) {
 before(async () => {
   if (skip) return;
   hook = await listener();
-  a = await startAppliance({ config: `http:\n  requests_per_minute: 0\nwebhooks:\n  allow_private: ["${hook.url}"]\n` });
+  a = await startAppliance({ config: `http:\n  requests_per_minute: 0\nwebhooks:\n  timeout: 60s\n  allow_private: ["${hook.url}"]\n` });
   a.drop("visit.md", "# Visitors\n\nVisitors park their cars behind the solar tower.\n");
   await a.settled({ n: 1 });
   await a.search("visitors"); // the audit begins
