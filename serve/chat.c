@@ -514,6 +514,7 @@ static void on_passages(struct request *q, const ProtobufCMessage *m, const stru
 {
     struct chat *c = q->op;
     c->search_ms = clock_monotonic_ms() - c->started_ms;
+    share_leave(q->serve->share, &q->place);
     const Rt__SearchReply *found = rt_search_reply(m);
     c->found = found != NULL ? found : c->found; /* the first search's, if the second failed */
     if (c->found == NULL) {
@@ -532,8 +533,9 @@ static void on_passages(struct request *q, const ProtobufCMessage *m, const stru
     }
 }
 
-static void search(struct chat *c)
+static void search_now(struct request *q)
 {
+    struct chat *c = q->op;
     Rt__SearchRequest ask = RT__SEARCH_REQUEST__INIT;
     ProtobufCBinaryData earlier[CHAT_EARLIER_MAX];
     ask.query = pb_bytes(c->ask.question);
@@ -547,7 +549,12 @@ static void search(struct chat *c)
     ask.has_rewritten = chat_rewritten(c)[0] != '\0';
     ask.rewritten = pb_bytes(str_from(chat_rewritten(c)));
     ask.filter = c->ask.filtered ? c->ask.filter : NULL;
-    api_unary(c->q, PEER_RETRIEVE, &rt_search_method, 0, &ask.base, on_passages);
+    api_unary(q, PEER_RETRIEVE, &rt_search_method, 0, &ask.base, on_passages);
+}
+
+static void search(struct chat *c)
+{
+    api_in_turn(c->q, search_now);
 }
 
 /* The conversation as it is: nothing is searched, so nothing is cited. */

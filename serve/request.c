@@ -296,8 +296,8 @@ struct json_wait {
     void (*then)(struct request *q, const struct json *body);
 };
 
-/* Work for the cores that is over in a moment: tenants take turns (share.h). Answers are not: they
- * take long, and generate has a queue of its own. */
+/* Work for the cores that is over in a moment: tenants take turns (share.h). Of a chat its search
+ * is (chat.c), its answer not: that takes long, and generate has a queue of its own. */
 static bool takes_turns(const struct route *r)
 {
     return r != NULL && (r->handler == api_search || r->handler == api_explain ||
@@ -308,12 +308,27 @@ static bool takes_turns(const struct route *r)
 static void on_turn(struct share_place *p)
 {
     struct request *q = container_of(p, struct request, place);
-    struct json_wait *w = q->op;
     struct effort_use work;
-    q->op = NULL;
     api_work_begin(q, &work);
-    w->then(q, q->body);
+    q->in_turn(q);
     api_work_end(&work);
+}
+
+void api_in_turn(struct request *q, void (*go)(struct request *q))
+{
+    q->in_turn = go;
+    if (share_enter(q->serve->share, q->who->tenant, &q->place, on_turn) != STATUS_OK) {
+        http_header(q->http, "Retry-After", "1");
+        api_error(q, 429, NULL, "rate_limit_exceeded",
+                  "Too many searches of this tenant are waiting already: try again shortly.");
+    }
+}
+
+static void read_in_turn(struct request *q)
+{
+    struct json_wait *w = q->op;
+    q->op = NULL;
+    w->then(q, q->body);
 }
 
 static void read_body(struct request *q, struct str text)
@@ -329,10 +344,8 @@ static void read_body(struct request *q, struct str text)
     } else if (!takes_turns(q->match.route)) {
         q->op = NULL;
         w->then(q, q->body);
-    } else if (share_enter(q->serve->share, q->who->tenant, &q->place, on_turn) != STATUS_OK) {
-        http_header(q->http, "Retry-After", "1");
-        api_error(q, 429, NULL, "rate_limit_exceeded",
-                  "Too many searches of this tenant are waiting already: try again shortly.");
+    } else {
+        api_in_turn(q, read_in_turn);
     }
 }
 

@@ -57,6 +57,7 @@ struct request {
     struct effort effort;            /* processor time: ours and that of the services asked */
     struct fair_use use;             /* limits it counts for, and what it used */
     struct share_place place;        /* where tenants take turns */
+    void (*in_turn)(struct request *q);
     struct write_turn *turn;         /* among the writes to its address; NULL: it is none */
     struct audit_call audit;         /* what its record says; serve/audit/gate.h */
     void *op;                        /* the handler's state, in the arena */
@@ -93,6 +94,10 @@ struct rpc_request *api_start(struct request *q, enum peer target, const struct 
 void api_cancel_calls(struct request *q);
 /* Cancels one of them. */
 void api_cancel_forget(struct request *q, struct rpc_request *r);
+
+/* go when it is this tenant's turn (share.h): now, or later while the client waits. The turn ends
+ * with share_leave, or with the answer. 429 is answered here. */
+void api_in_turn(struct request *q, void (*go)(struct request *q));
 
 /* A unary call: `done` gets the reply (a copy in the arena), or NULL and the error. */
 typedef void (*api_done_fn)(struct request *q, const ProtobufCMessage *reply,
