@@ -247,6 +247,23 @@ static enum status read_tenants(struct report *r, struct error *err)
     return s;
 }
 
+/* Before its first tenant was made there was no appliance that could have worked. */
+static enum status read_since(struct report *r, struct error *err)
+{
+    char path[PATH_MAX];
+    sqlite3 *db = NULL;
+    int64_t first = 0;
+    enum status s = file_join(path, sizeof path, r->ask->home, "system/serve.db", err);
+    if (s == STATUS_OK && access(path, F_OK) == 0) {
+        s = db_open(path, DB_READONLY, NULL, 0, &db, err);
+        s = s == STATUS_OK ? db_number(db, "SELECT min(created_wall_ms) FROM tenants", &first, err)
+                           : s;
+        db_close(db);
+    }
+    r->since_ms = first < r->from_ms ? r->from_ms : first > r->to_ms ? r->to_ms : first;
+    return s;
+}
+
 enum status report_read(const struct report_ask *ask, struct report *out, struct error *err)
 {
     *out = (struct report){.ask = ask, .from_ms = meter_month_start(ask->month)};
@@ -257,7 +274,8 @@ enum status report_read(const struct report_ask *ask, struct report *out, struct
     for (size_t i = 0; i < out->n_days; i++) {
         out->days[i].day = out->from_ms / METER_DAY_MS + (int64_t)i;
     }
-    enum status s = read_tenants(out, err);
+    enum status s = read_since(out, err);
+    s = s == STATUS_OK ? read_tenants(out, err) : s;
     if (s != STATUS_OK) {
         report_free(out);
     }

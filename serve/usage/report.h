@@ -78,6 +78,7 @@ struct report {
     int64_t stored_micro;
     int64_t all_cpu_us, all_gpu_us; /* of all tenants */
     int64_t from_ms, to_ms;         /* of the month, as far as it has come */
+    int64_t since_ms;               /* from_ms, or later when this appliance is new */
     size_t tenants;
 };
 

@@ -43,6 +43,12 @@ static double days_so_far(const struct report *r)
     return (double)(r->to_ms - r->from_ms) / (double)METER_DAY_MS;
 }
 
+/* Of them, those that this appliance has been there. */
+static double days_there(const struct report *r)
+{
+    return (double)(r->to_ms - r->since_ms) / (double)METER_DAY_MS;
+}
+
 static const char *kind_text(enum meter_kind k)
 {
     static const char *const names[METER_KINDS] = {"The key", "The user", "The team", "The tenant"};
@@ -102,7 +108,7 @@ static void local_model(const struct telling *t)
     int64_t answers = 0;
     char text[TEXT_CAP];
     if (!r->ask->appliance || r->ask->local_model[0] == '\0' ||
-        strcmp(r->ask->tenant, REPORT_TENANTS) != 0 || days_so_far(r) < IDLE_DAYS) {
+        strcmp(r->ask->tenant, REPORT_TENANTS) != 0 || days_there(r) < IDLE_DAYS) {
         return;
     }
     for (size_t i = 0; i < r->n_rows; i++) {
@@ -154,11 +160,11 @@ static void no_team(const struct telling *t)
     double part = priced ? (double)cost : (double)requests;
     double whole = (double)(priced ? r->total[REPORT_MICRO] - folders : r->total[REPORT_REQUESTS]);
     if (requests > 0 && part >= NO_TEAM_SHARE * whole) {
-        (void)snprintf(text, sizeof text,
-                       "%.0f %% of the %s (%" PRId64
-                       " requests) belongs to no team: give those keys "
-                       "a team (carrel limits set key ID team=NAME) or a group.",
-                       100.0 * part / whole, priced ? "cost" : "requests", requests);
+        (void)snprintf(
+            text, sizeof text,
+            "%.0f %% of the %s (%" PRId64 " request%s) belongs to no team: give those keys "
+            "a team (carrel limits set key ID team=NAME) or a group.",
+            100.0 * part / whole, priced ? "cost" : "requests", requests, requests == 1 ? "" : "s");
         tell(t, "no_team", text);
     }
 }
@@ -167,7 +173,7 @@ static void storage(const struct telling *t)
 {
     const struct report *r = t->r;
     char text[TEXT_CAP];
-    for (size_t i = 0; days_so_far(r) >= IDLE_DAYS && i < r->n_stored; i++) {
+    for (size_t i = 0; days_there(r) >= IDLE_DAYS && i < r->n_stored; i++) {
         const struct report_stored *s = &r->stored[i];
         if (s->found > 0 || (double)s->bytes < STORED_LEAST) {
             continue;
@@ -185,10 +191,10 @@ static void storage(const struct telling *t)
 static void capacity(const struct telling *t)
 {
     const struct report *r = t->r;
-    double us = (double)(r->to_ms - r->from_ms) * 1000 * r->ask->cores;
+    double us = (double)(r->to_ms - r->since_ms) * 1000 * r->ask->cores;
     double idle = us > 0 ? 1 - (double)r->all_cpu_us / us : 0;
     char text[TEXT_CAP];
-    if (!r->ask->appliance || days_so_far(r) < IDLE_DAYS) {
+    if (!r->ask->appliance || days_there(r) < IDLE_DAYS) {
         return;
     }
     if (idle > 0.95) {

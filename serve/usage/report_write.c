@@ -160,9 +160,10 @@ static void storage(struct jsonw *w, const struct report *r)
     jsonw_close(w, ']');
 }
 
-static void one_capacity(struct jsonw *w, const char *name, int64_t capacity_us, int64_t used_us)
+static void one_capacity(struct jsonw *w, const char *name, int64_t could_us, int64_t used_us)
 {
-    int64_t idle = capacity_us > used_us ? capacity_us - used_us : 0;
+    int64_t capacity_us = could_us > used_us ? could_us : used_us; /* clocks differ by a little */
+    int64_t idle = capacity_us - used_us;
     jsonw_key(w, name);
     jsonw_open(w, '{');
     jsonw_field_int(w, "capacity_us", capacity_us);
@@ -174,7 +175,7 @@ static void one_capacity(struct jsonw *w, const char *name, int64_t capacity_us,
 
 static void capacity(struct jsonw *w, const struct report *r)
 {
-    int64_t us = (r->to_ms - r->from_ms) * 1000;
+    int64_t us = (r->to_ms - r->since_ms) * 1000;
     jsonw_key(w, "capacity");
     if (!r->ask->appliance) {
         jsonw_null(w);

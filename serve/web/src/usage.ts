@@ -47,7 +47,7 @@ function bars(days: Usage["days"], series: Series): HTMLElement {
   const groups = days.map((d, i) => {
     const n = series.of(d);
     const x = LEFT + i * step;
-    const said = `${new Date(`${d.day}T12:00:00Z`).toLocaleDateString("en-GB", { day: "numeric", month: "short", timeZone: "UTC" })}: ${series.say(n)}, ${whole(d.requests)} requests`;
+    const said = `${new Date(`${d.day}T12:00:00Z`).toLocaleDateString("en-GB", { day: "numeric", month: "short", timeZone: "UTC" })}: ${series.say(n)}, ${whole(d.requests)} ${d.requests === 1 ? "request" : "requests"}`;
     const g = s(
       "g",
       { class: "day", role: "img", tabindex: i === days.length - 1 ? "0" : "-1", "aria-label": said },
@@ -191,7 +191,7 @@ export class UsageView {
   private paint(r: Usage): void {
     const t = r.totals;
     const figure = (n: string, what: string) => h("li", {}, h("strong", {}, n), h("span", {}, what));
-    const facts = [figure(whole(t.requests), "requests"), figure(this.money(t.all_micro), "cost, storage included"), figure(this.money(t.external_micro), t.estimated_micro > 0 ? `of it for models elsewhere (${this.money(t.estimated_micro)} estimated: nobody waited for the end)` : "of it for models elsewhere"), figure(whole(tokens(t)), "tokens")];
+    const facts = [figure(whole(t.requests), t.requests === 1 ? "request" : "requests"), figure(this.money(t.all_micro), "cost, storage included"), figure(this.money(t.external_micro), t.estimated_micro > 0 ? `of it for models elsewhere (${this.money(t.estimated_micro)} estimated: nobody waited for the end)` : "of it for models elsewhere"), figure(whole(tokens(t)), "tokens")];
     if (r.capacity) {
       facts.push(figure(percent(r.capacity.cpu.idle_share), `idle: requests and documents used ${seconds(r.capacity.cpu.used_us)} of the ${seconds(r.capacity.cpu.capacity_us)} that ${r.capacity.cores} cores could give`));
       if (r.capacity.gpu) facts.push(figure(percent(r.capacity.gpu.idle_share), "of the GPU's time idle"));
@@ -223,7 +223,7 @@ export class UsageView {
                   "tbody",
                   {},
                   ...r.storage.map((c) =>
-                    h("tr", {}, h("th", { scope: "row" }, c.collection === "" ? "(top folder)" : c.collection), h("td", { class: "num" }, whole(c.documents)), h("td", { class: "num" }, size(c.bytes)), h("td", { class: "num" }, `${whole(c.found)} requests`), h("td", { class: "num" }, this.money(c.cost_micro)), h("td", { class: "num" }, whole(c.read_documents)), h("td", { class: "num" }, seconds(c.read_cpu_us)), h("td", { class: "num" }, this.money(c.read_micro))),
+                    h("tr", {}, h("th", { scope: "row" }, c.collection === "" ? "(top folder)" : c.collection), h("td", { class: "num" }, whole(c.documents)), h("td", { class: "num" }, size(c.bytes)), h("td", { class: "num" }, `${whole(c.found)} ${c.found === 1 ? "request" : "requests"}`), h("td", { class: "num" }, this.money(c.cost_micro)), h("td", { class: "num" }, whole(c.read_documents)), h("td", { class: "num" }, seconds(c.read_cpu_us)), h("td", { class: "num" }, this.money(c.read_micro))),
                   ),
                 ),
               ),

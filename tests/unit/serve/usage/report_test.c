@@ -228,6 +228,54 @@ static void kept(void **state)
     test_folder_remove(home);
 }
 
+/* What the cores could have done is counted from the day the appliance began. */
+static void a_young_appliance(void **state)
+{
+    (void)state;
+    static const struct db_migration tenants[] = {
+        {1, "CREATE TABLE tenants(id TEXT PRIMARY KEY, created_wall_ms INTEGER NOT NULL) STRICT;"}};
+    static const struct row {
+        int64_t born_days, since_days; /* of the month; 10 of it have passed */
+    } rows[] = {{-40, 0}, {0, 0}, {9, 9}, {12, 10}};
+    char home[64], path[128], sql[128];
+    struct error err;
+    int64_t month = meter_month_start(MONTH);
+    test_folder(home);
+    (void)snprintf(path, sizeof path, "%s/system", home);
+    assert_int_equal(file_mkdirs(path, 0700, &err), STATUS_OK);
+    (void)snprintf(path, sizeof path, "%s/system/serve.db", home);
+    for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
+        sqlite3 *db;
+        assert_int_equal(db_open(path, DB_CREATE, tenants, 1, &db, &err), STATUS_OK);
+        (void)snprintf(sql, sizeof sql, "INSERT OR REPLACE INTO tenants VALUES('main', %lld)",
+                       (long long)(month + rows[i].born_days * METER_DAY_MS));
+        assert_int_equal(db_exec(db, sql, &err), STATUS_OK);
+        db_close(db);
+        struct report_ask ask = {.home = home,
+                                 .tenant = "main",
+                                 .appliance = true,
+                                 .month = MONTH,
+                                 .wall_ms = month + 10 * METER_DAY_MS,
+                                 .prices = {.currency = "EUR"},
+                                 .local_model = "",
+                                 .cores = 2};
+        struct report r;
+        struct buf out;
+        char want[64];
+        assert_int_equal(report_read(&ask, &r, &err), STATUS_OK);
+        assert_int_equal(r.since_ms, month + rows[i].since_days * METER_DAY_MS);
+        buf_init(&out, 1 << 20);
+        report_json(&r, &out);
+        (void)snprintf(want, sizeof want, "\"capacity_us\":%lld,",
+                       (long long)((10 - rows[i].since_days) * METER_DAY_MS * 1000 * 2));
+        assert_non_null(strstr(out.ptr, want));
+        assert_int_equal(strstr(out.ptr, "cpu_idle") != NULL, rows[i].since_days <= 3);
+        buf_deinit(&out);
+        report_free(&r);
+    }
+    test_folder_remove(home);
+}
+
 static void csv(void **state)
 {
     (void)state;
@@ -249,6 +297,6 @@ static void csv(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {cmocka_unit_test(adds_up), cmocka_unit_test(kept),
-                                       cmocka_unit_test(csv)};
+                                       cmocka_unit_test(a_young_appliance), cmocka_unit_test(csv)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
