@@ -242,6 +242,9 @@ void api_error(struct request *q, int status, const char *param, const char *cod
                const char *message)
 {
     api_note_refusal(q, status, code);
+    if (status == 409) { /* what is in the way stays: the official clients would ask twice more */
+        http_header(q->http, "x-should-retry", "false");
+    }
     http_respond_error(q->http, status, error_type(status), param, code, message);
 }
 
