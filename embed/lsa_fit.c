@@ -429,6 +429,21 @@ static enum status decompose(struct solving *w, svd_progress_fn progress, void *
     return s;
 }
 
+/* A corpus that says one thing again and again: nearly all texts would lie at one place, or at none. */
+static enum status check_usable(const struct solving *w, struct error *err)
+{
+    size_t d = w->f->options.dimensions, least = d < LSA_FIT_USABLE ? d : LSA_FIT_USABLE, usable = 0;
+    for (size_t i = 0; i < d; i++) {
+        usable += w->sigma[i] > 0 && w->sigma[i] >= w->sigma[0] * LSA_FIT_USABLE_PART ? 1 : 0;
+    }
+    return usable >= least
+               ? STATUS_OK
+               : error_set(err, STATUS_INVALID,
+                           "the passages are too much alike to fit the encoder: they differ in %zu "
+                           "of the %zu dimensions that it needs at least (%zu passages seen)",
+                           usable, least, w->f->n_rows);
+}
+
 static void put_u32(uint8_t *p, size_t v)
 {
     uint32_t le = htole32((uint32_t)v);
@@ -514,6 +529,7 @@ enum status lsa_fit_solve(struct lsa_fit *f, svd_progress_fn progress, void *dat
     free(f->count);
     f->count = NULL;
     s = s != STATUS_OK ? s : decompose(&w, progress, data, err);
+    s = s != STATUS_OK ? s : check_usable(&w, err);
     s = s != STATUS_OK ? s : write_blob(&w, blob, len, err);
     free(w.chosen);
     free(w.idf);

@@ -14,6 +14,9 @@
 #define LSA_FIT_ENTRIES_MAX ((size_t)20 * 1000 * 1000)
 #define LSA_FIT_STEMS_MAX ((size_t)1500000)
 #define LSA_FIT_STEM_BYTES 64 /* longer stems stay out */
+/* So many singular values of a fit are at least this part of the largest, or it is refused. */
+#define LSA_FIT_USABLE ((size_t)4)
+#define LSA_FIT_USABLE_PART 0.01F
 
 struct lsa_fit;
 
@@ -33,7 +36,7 @@ enum status lsa_fit_word(struct lsa_fit *f, struct str stem, struct error *err) 
 enum status lsa_fit_passage(struct lsa_fit *f, const char *language, struct error *err) MUST_CHECK;
 size_t lsa_fit_rows(const struct lsa_fit *f); /* passages kept */
 /* Decomposes and writes *blob (malloc'd, the caller's). Uses up f's content: only lsa_fit_free may follow.
- * STATUS_INVALID when fewer than two stems are frequent enough. */
+ * STATUS_INVALID when fewer than two stems are frequent enough, or the passages are too much alike. */
 enum status lsa_fit_solve(struct lsa_fit *f, svd_progress_fn progress, void *data, uint8_t **blob,
                           size_t *len, struct error *err) MUST_CHECK;
 

@@ -186,6 +186,29 @@ static void test_too_little_is_said(void **state)
     lsa_fit_free(fit);
 }
 
+/* One line, again and again; where a passage begins and ends differs. */
+static void test_one_line_repeated_is_no_fit(void **state)
+{
+    (void)state;
+    struct lsa_fit_options options = {.dimensions = DIMENSIONS, .min_document_frequency = 3, .seed = 1};
+    struct lsa_fit *fit = NULL;
+    struct error err = {0};
+    uint8_t *blob;
+    size_t len;
+    assert_int_equal(lsa_fit_new(&options, &fit, &err), STATUS_OK);
+    for (size_t i = 0; i < 400; i++) {
+        for (size_t k = 0; k < (i == 399 ? 7 : 120 + i % 3); k++) {
+            char w[32];
+            (void)snprintf(w, sizeof w, "line%zu", (i + k) % 12);
+            assert_int_equal(lsa_fit_word(fit, str_from(w), &err), STATUS_OK);
+        }
+        assert_int_equal(lsa_fit_passage(fit, "en", &err), STATUS_OK);
+    }
+    assert_int_equal(lsa_fit_solve(fit, NULL, NULL, &blob, &len, &err), STATUS_INVALID);
+    assert_non_null(strstr(err.text, "too much alike"));
+    lsa_fit_free(fit);
+}
+
 static enum status reopen(const uint8_t *blob, size_t len, bool seal)
 {
     uint8_t *copy = malloc(len == 0 ? 1 : len);
@@ -252,6 +275,6 @@ int main(void)
         cmocka_unit_test(test_subjects_lie_together), cmocka_unit_test(test_readings_count_once),
         cmocka_unit_test(test_fit_is_deterministic),  cmocka_unit_test(test_long_streams_are_sampled),
         cmocka_unit_test(test_too_little_is_said),    cmocka_unit_test(test_damaged_blobs_are_refused),
-        cmocka_unit_test(test_half_floats)};
+        cmocka_unit_test(test_one_line_repeated_is_no_fit), cmocka_unit_test(test_half_floats)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
