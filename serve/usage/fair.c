@@ -595,6 +595,7 @@ void fair_settle(struct request *q)
         u->used.guessed_completion += g->completion;
         fair_add(q, "upstream", g->model, g->prompt, g->completion, 0, 0);
         g->prompt = g->completion = 0;
+        charge_more(q); /* the answer that follows has that much less room */
     }
 }
 

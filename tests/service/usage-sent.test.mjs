@@ -253,13 +253,20 @@ test("a model elsewhere is charged by its own count, and by a careful guess wher
   await limit({ budget_per_month: cost / 1e6 + 1 });
   assert.equal((await ask({ max_tokens: 20 })).status, 200);
   assert.equal(most, 20);
-    const was = await spent();
+  const was = await spent();
   assert.equal((await ask({ n: 2 })).status, 200);
   assert.equal(most, 1); // the second answer: the first took more than what was left, but it was let in
   assert.equal(await spent(), was + 2 * micro(700, 90));
   assert.equal((await ask()).status, 402);
+  // so it is where the first is only guessed, which is more than what was left
+  mode = "wordless";
+  await limit({ budget_per_month: (await far.get("/api/usage")).keys.find((e) => e.key === k.id).cost_micro / 1e6 + 0.05 });
+  const guessed = await used("far", undefined, far);
+  assert.equal((await ask({ n: 2 })).status, 200);
+  assert.equal(most, 1);
+  const more = await used("far", guessed, far);
   await limit({ reset: true });
   const r = await far.get("/api/usage");
-  assert.equal(r.totals.estimated_micro, wordless.estimated_micro + left.estimated_micro + early.estimated_micro + broken.estimated_micro);
+  assert.equal(r.totals.estimated_micro, wordless.estimated_micro + left.estimated_micro + early.estimated_micro + broken.estimated_micro + more.estimated_micro);
   assert.ok(r.totals.estimated_micro < r.totals.external_micro);
 });
