@@ -239,8 +239,8 @@ enum status share_read(sqlite3 *db, struct conversation_ask *a, struct error *er
         " e.facts, c.title, s.expires_wall_ms, NOT json_valid(a.passages) OR EXISTS("
         "SELECT 1 FROM json_each(a.passages) p WHERE json_extract(p.value, '$.document') IS NULL"
         " OR json_extract(p.value, '$.document') NOT IN (SELECT value FROM json_each(?4)))"
-        /* what a function gave back comes from nobody knows where */
-        " OR EXISTS(SELECT 1 FROM conversation_items i WHERE i.conversation = c.id"
+        /* what a function gave back comes from nobody knows where, though it be deleted since */
+        " OR e.goes_on OR EXISTS(SELECT 1 FROM conversation_items i WHERE i.conversation = c.id"
         " AND i.kind = 'output' AND i.place < e.number)" BEHIND " ORDER BY e.number",
         a, &st, err);
     if (s == STATUS_OK) {

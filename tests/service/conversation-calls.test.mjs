@@ -75,6 +75,16 @@ test("a call, what it gave back, and the answer are items of the conversation, i
   await ask(id, "Still there?");
 });
 
+test("a result that is deleted does not open what was said after it to a link", { timeout: 60_000 }, async () => {
+  const id = await make();
+  const called = (await ask(id, "How fast is the falcon in the rain?", must)).output.find((o) => o.type === "function_call");
+  await ask(id, [{ type: "function_call_output", call_id: called.call_id, output: "Thirteen." }]);
+  const result = (await items(id)).find((i) => i.type === "function_call_output");
+  assert.equal((await call("DELETE", `/v1/conversations/${id}/items/${result.id}`)).status, 200);
+  const { token } = (await call("POST", `/api/conversations/${id.slice(5)}/shares`, {})).body;
+  assert.deepEqual((await call("GET", `/api/shared/${token}`)).body.exchanges.map((e) => e.hidden), [false, true]);
+});
+
 test("question, call and result in one input; calls of a client's own; streamed", { timeout: 60_000 }, async () => {
   const id = await make({ items: [{ role: "user", content: "Hello." }, { type: "function_call", call_id: "c1", name: "now", arguments: "{}" }, { type: "function_call_output", call_id: "c1", output: [{ type: "input_text", text: "Noon." }] }] });
   assert.deepEqual(kinds(await items(id)), ["user", "function_call", "function_call_output"]);
