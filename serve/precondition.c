@@ -155,6 +155,13 @@ static void on_gone(struct request *q)
     }
 }
 
+/* What ?path= says its fields may unsay, and it may hold several files. */
+static bool sends_form(const struct request *q)
+{
+    struct str type = http_head_get(q->http->head, "content-type");
+    return type.len >= 10 && strncasecmp(type.ptr, "multipart/", 10) == 0;
+}
+
 static void look(struct request *q)
 {
     struct http_request *r;
@@ -166,7 +173,7 @@ static void look(struct request *q)
         failed(q, NO_TAG);
         return;
     }
-    if (uploads(q) && q->turn->path == NULL) {
+    if (uploads(q) && (q->turn->path == NULL || sends_form(q))) {
         failed(q, "A form names its files too late for a condition: send one file, named by "
                   "?path=.");
         return;

@@ -73,7 +73,9 @@ test("where there is no ETag a condition holds for nothing", async () => {
   const form = new FormData();
   form.append("file", new Blob(["new"]), "new.txt");
   refused(await call("POST", "/api/documents", { "if-none-match": "*" }, form)); // it names its files too late
-  assert.ok(!(await a.documents()).some((d) => d.path === "new.txt"));
+  form.append("path", "other.txt");
+  refused(await call("POST", "/api/documents?path=none.txt", { "if-none-match": "*" }, form)); // and its fields count more than ?path=
+  assert.ok(!(await a.documents()).some((d) => /^(new|none|other)\.txt$/.test(d.path)));
   assert.equal((await call("DELETE", `/api/keys/${key.id}`)).status, 200);
 });
 
