@@ -1,8 +1,8 @@
 /* Does a service's loop still turn? It writes a byte a second to a pipe (base/service.c); here they
  * are looked for once a second, all services in one go. What counts is silence that we saw: a tick
  * of ours that came late (the machine slept, or was loaded) counts no more than two seconds, and
- * a service that waits for its disk, for a debugger, or for a terminal that does not take its lines
- * is not silent by its own fault. */
+ * a service that waits for its disk, for a debugger, for a processor that others hold, or for a
+ * terminal that does not take its lines is not silent by its own fault. */
 #include "cli/heartbeat.h"
 
 #include <errno.h>
@@ -42,8 +42,25 @@ void heartbeat_end(struct child *c)
 
 struct thread {
     char state;
-    uint64_t ticks; /* processor time, user and system */
+    uint64_t ticks;     /* processor time, user and system */
+    uint64_t waited_ms; /* it could run, and others did */
 };
+
+/* Linux counts the wait when it is over. 0: this kernel does not. */
+static uint64_t read_waited(pid_t pid)
+{
+    char path[64];
+    unsigned long long waited_ns = 0;
+
+    (void)snprintf(path, sizeof(path), "/proc/%d/task/%d/schedstat", (int)pid, (int)pid);
+    FILE *f = fopen(path, "re");
+    if (f == NULL) {
+        return 0;
+    }
+    int n = fscanf(f, "%*u %llu", &waited_ns);
+    (void)fclose(f);
+    return n == 1 ? waited_ns / 1000000 : 0;
+}
 
 static bool read_thread(pid_t pid, struct thread *out)
 {
@@ -67,6 +84,7 @@ static bool read_thread(pid_t pid, struct thread *out)
         return false;
     }
     out->ticks = user + kernel;
+    out->waited_ms = read_waited(pid);
     return true;
 }
 
@@ -123,7 +141,7 @@ static void heard(struct child *c)
                        (int)(c->beats.silent_ms / 1000));
     }
     c->beats.begun = true;
-    c->beats.silent_ms = 0;
+    c->beats.silent_ms = c->beats.passed_ms = 0;
 }
 
 static void end_it(struct child *c, const struct thread *now)
@@ -138,6 +156,21 @@ static void end_it(struct child *c, const struct thread *now)
                    c->beats.hung, (int)(patience / 1000));
     c->hung++;
     child_kill(c);
+}
+
+/* What of the time that passes is its own silence. */
+static void count(struct heartbeat *b, const struct thread *now, int64_t passed_ms)
+{
+    if (b->passed_ms == 0) {
+        b->ticks = b->last_ticks = now->ticks;
+        b->waited_ms = now->waited_ms;
+    } else if (now->state == 'R' && now->ticks == b->last_ticks) {
+        passed_ms = 0; /* it waits still */
+    }
+    b->last_ticks = now->ticks;
+    b->passed_ms += passed_ms < TICK_COUNTS_MS ? passed_ms : TICK_COUNTS_MS;
+    int64_t own_ms = b->passed_ms - (int64_t)(now->waited_ms - b->waited_ms);
+    b->silent_ms = own_ms < 0 ? 0 : own_ms;
 }
 
 static void look(struct child *c, int64_t passed_ms)
@@ -159,12 +192,10 @@ static void look(struct child *c, int64_t passed_ms)
     }
     if (stood || now.state == 'D' || now.state == 't') {
         b->silent_ms = stood ? 0 : b->silent_ms;
+        b->passed_ms = stood ? 0 : b->passed_ms;
         return;
     }
-    if (b->silent_ms == 0) {
-        b->ticks = now.ticks;
-    }
-    b->silent_ms += passed_ms < TICK_COUNTS_MS ? passed_ms : TICK_COUNTS_MS;
+    count(b, &now, passed_ms);
     if (patience > 0 && b->silent_ms >= patience) {
         end_it(c, &now);
     }

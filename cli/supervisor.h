@@ -33,11 +33,14 @@ enum child_state {
 
 /* heartbeat.c */
 struct heartbeat {
-    int fd;            /* reading end; -1: none */
-    bool begun;        /* the first has come: its loop turns */
-    int64_t silent_ms; /* since the last, as we saw it pass */
-    uint64_t ticks;    /* processor time its loop had taken when the silence began */
-    char hung[160];    /* why it was killed; "": it was not */
+    int fd;             /* reading end; -1: none */
+    bool begun;         /* the first has come: its loop turns */
+    int64_t silent_ms;  /* since the last, as we saw it pass, less what it waited for a processor */
+    int64_t passed_ms;  /* with that */
+    uint64_t ticks;     /* processor time its loop had taken when the silence began */
+    uint64_t waited_ms; /* how long it had waited for one then */
+    uint64_t last_ticks; /* when it was last looked at */
+    char hung[160];      /* why it was killed; "": it was not */
 };
 
 struct child {

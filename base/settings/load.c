@@ -16,6 +16,7 @@
 #define MAX_DEPTH 6
 #define MAX_EVENTS 20000
 #define MAX_LIST 32
+#define PATIENCE_LEAST_MS 5000
 
 struct load {
     const char *name;
@@ -431,6 +432,12 @@ static enum status check_together(const struct settings *s, const char **key, st
         return error_set(err, STATUS_INVALID,
                          "ocr.languages: must be auto or names of languages joined by +, such as "
                          "deu+eng");
+    }
+    *key = "supervisor.patience";
+    if (s->supervisor.patience_ms != 0 && s->supervisor.patience_ms < PATIENCE_LEAST_MS) {
+        return error_set(err, STATUS_INVALID,
+                         "supervisor.patience: must be at least 5s, or 0s for ever: a service "
+                         "beats once a second, and later on a loaded machine");
     }
     *key = "http.trusted_proxies";
     if (settings_check_proxies(s, err) != STATUS_OK) {

@@ -169,9 +169,8 @@ const struct setting settings_schema[] = {
 
     ROW("supervisor.patience", DURATION, supervisor.patience_ms, 0, 24 * HOUR, "30s",
         "A service whose loop does not turn for so long (stopped, in an endless loop, in a "
-        "deadlock) "
-        "is killed and started again; 0: never. Time in which the machine sleeps, or the service "
-        "waits for its disk, does not count."),
+        "deadlock) is killed and started again; at least 5s, or 0: never. Time in which the "
+        "machine sleeps, or the service waits for its disk or for a processor, does not count."),
 
     ONE_OF(
         "rpc.transport", ENUM, rpc.transport, "unix|tls", "unix",

@@ -3,7 +3,7 @@
 
 import { test } from "node:test";
 import assert from "node:assert/strict";
-import { execFile, execFileSync, spawn } from "node:child_process";
+import { execFile, execFileSync, spawn, spawnSync } from "node:child_process";
 import { chmodSync, copyFileSync, existsSync, mkdirSync, mkdtempSync, readFileSync, readdirSync, rmSync, statSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { dirname, join } from "node:path";
@@ -269,7 +269,7 @@ staged("a service that hangs is told, killed and started again; the others go on
 
 staged("whoever hears again in time, or waits for a terminal that stands still, does not hang", {}, async (s, start) => {
   mkdirSync(s.home, { recursive: true });
-  writeFileSync(join(s.home, "carrel.yaml"), "supervisor:\n  patience: 4s\n");
+  writeFileSync(join(s.home, "carrel.yaml"), "supervisor:\n  patience: 5s\n");
   const p = start();
   await p.ready();
   await sleep(2_000);
@@ -282,6 +282,28 @@ staged("whoever hears again in time, or waits for a terminal that stands still, 
   await until("all lines", () => p.err.includes("line 349999 of 350000"), { every: 500 });
   const now = await service(s, "embed");
   assert.deepEqual([now.pid, now.restarts, now.hung], [before.pid, 0, 0]);
+});
+
+staged("a loop that works and gets no processor is waited for", { skip: spawnSync("chrt", ["-V"]).error || spawnSync("taskset", ["-V"]).error ? "chrt and taskset are not there" : false }, async (s, start) => {
+  mkdirSync(s.home, { recursive: true });
+  writeFileSync(join(s.home, "carrel.yaml"), "supervisor:\n  patience: 5s\n");
+  const p = start();
+  await p.ready();
+  const { pid } = await service(s, "embed");
+  await sleep(2_000);
+  const others = spawn("taskset", ["-c", "0", process.execPath, "-e", "for (;;);"], { stdio: "ignore" });
+  try {
+    assert.equal(spawnSync("taskset", ["-cp", "0", String(pid)]).status, 0);
+    assert.equal(spawnSync("chrt", ["-i", "-p", "0", String(pid)]).status, 0);
+    process.kill(pid, "SIGUSR1"); // a thirtieth of a percent of a processor is its
+    await sleep(15_000);
+    const now = await service(s, "embed");
+    assert.deepEqual([now.pid, now.hung], [pid, 0], p.err.slice(-2000));
+  } finally {
+    others.kill("SIGKILL");
+  }
+  assert.equal(spawnSync("chrt", ["-o", "-p", "0", String(pid)]).status, 0);
+  await until("with a processor of its own it hangs", async () => (await service(s, "embed")).hung === 1, { every: 200 });
 });
 
 staged("with a patience of 0 nobody is killed for silence", {}, async (s, start) => {

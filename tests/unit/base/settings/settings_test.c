@@ -210,6 +210,7 @@ static void test_lists(void **state)
         "ingest:\n  quota: 1GiB\n"
         "tenants:\n  - name: law\n    quota: 2MiB\n  - {name: hr}\n"
         "chunk:\n  overlap_words: 10\n"
+        "supervisor:\n  patience: 0s\n"
         "collections:\n  - name: deeds\n    chunk_target_words: 90\n    chunk_overlap_words: 0\n"
         "sources:\n"
         "  - name: wiki\n    url: https://wiki.example.org/docs/\n    include: [\"**/*.md\"]\n"
@@ -235,6 +236,7 @@ static void test_lists(void **state)
         {"sources:\n  - name: a\n    url: https://x\n    label: secret\n", "label: "},
         {"sources:\n  - name: a\n    kind: s3\n    kind: s3\n", "kind: is there twice"},
         {"chunk:\n  overlap_words: 200\n", "carrel.yaml:2: chunk.overlap_words: must be less"},
+        {"supervisor:\n  patience: 2s\n", "carrel.yaml:2: supervisor.patience: must be at least"},
         {"collections:\n  - name: a/b\n", "is no collection's name"},
         {"collections:\n  - name: a\n    chunk_target_words: 10\n", "no less than 20 words"},
         {"collections:\n  - name: a\n    chunk_max_words: 100\n", "overlap must be less"},
