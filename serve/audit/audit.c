@@ -61,6 +61,7 @@ struct audit {
     size_t queued;
     struct turn *turns[TURNS_MAX];
     unsigned n_turns;
+    bool looked_after; /* by the last turn that began of itself */
     bool closing, ended;
     void (*on_closed)(void *data);
     void *closed_data;
@@ -304,35 +305,46 @@ static struct queue *next_queue(const struct audit *a)
     return NULL;
 }
 
-/* Chains that nobody writes to: what is due, once a tick; at the end all of them are closed. */
-static void look_after(struct audit *a)
+/* A chain that nobody writes to and of which something is due, each looked at once a tick; at the
+ * end all of them are closed. false: there is none, or no memory. */
+static bool look_after(struct audit *a)
 {
-    for (size_t i = 0; i < CHAINS_OPEN_MAX && a->n_turns < TURNS_MAX; i++) {
+    for (size_t i = 0; i < CHAINS_OPEN_MAX; i++) {
         struct place *p = &a->places[i];
         if (p->taken || p->looked == a->ticks) {
             continue;
         }
         bool due = a->closing ? p->chain.ready : audit_care_due(&p->chain, &a->policy);
-        if (!due || begin_other(a, p, a->closing ? AUDIT_TURN_LAST : AUDIT_TURN_CARE)) {
-            p->looked = a->ticks;
+        p->looked = a->ticks;
+        if (due) {
+            bool begun = begin_other(a, p, a->closing ? AUDIT_TURN_LAST : AUDIT_TURN_CARE);
+            p->looked -= !begun;
+            return begun;
         }
     }
+    return false;
 }
 
-static void begin_end(struct audit *a);
-
+/* Those who wait and those who are to be looked after take turns: however much the one write, what
+ * another wrote before is synced and signed in its time. */
 static void start(struct audit *a)
 {
-    struct queue *q;
-    while (a->n_turns < TURNS_MAX && (q = next_queue(a)) != NULL) {
+    while (a->n_turns < TURNS_MAX) {
+        struct queue *q = next_queue(a);
+        bool may_look = !a->closing || list_empty(&a->ring);
+        if (may_look && (q == NULL || !a->looked_after) && look_after(a)) {
+            a->looked_after = true;
+            continue;
+        }
+        if (q == NULL) {
+            break;
+        }
         unsigned before = a->n_turns;
+        a->looked_after = false;
         begin_group(a, q);
         if (a->n_turns == before) {
             return;
         }
-    }
-    if (!a->closing || list_empty(&a->ring)) {
-        look_after(a);
     }
     if (a->closing && list_empty(&a->ring) && a->n_turns == 0) {
         begin_end(a);
