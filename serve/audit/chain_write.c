@@ -220,6 +220,16 @@ static enum status restore_end(struct opening *o, struct buf *again, struct erro
     return STATUS_OK;
 }
 
+/* After a sync that failed nobody knows what of the file is on the disk, now or ever: it is cut
+ * away, for payload.db has it, and is written anew when the chain is opened. */
+static void cut_back(const struct chain *c, size_t size)
+{
+    if (c->fd >= 0 && ftruncate(c->fd, (off_t)size) != 0) {
+        LOG_ERROR("the audit's file cannot be cut back", LOG_STR("tenant", c->tenant),
+                  LOG_STR("err", strerror(errno)), LOG_END);
+    }
+}
+
 static enum status write_again(struct chain *c, const struct buf *again, struct error *err)
 {
     enum status s = file_write_all(c->fd, again->ptr, again->len, err);
@@ -230,6 +240,8 @@ static enum status write_again(struct chain *c, const struct buf *again, struct 
         c->size += again->len;
         LOG_WARN("the audit's last records were not all in its file and have been put back",
                  LOG_STR("tenant", c->tenant), LOG_INT("bytes", (int64_t)again->len), LOG_END);
+    } else {
+        cut_back(c, c->size);
     }
     return s;
 }
@@ -463,34 +475,26 @@ static enum status next_segment(struct chain *c, struct error *err)
     return s;
 }
 
-/* A sync failed: what the file shows from there on need not be on the disk, now or ever. It is cut
- * away, for payload.db has it, and is written anew when the chain is opened. */
-static void unsure(struct chain *c)
+/* The file first: as long as lines wait in payload.db, texts and lines can be put back together;
+ * once they are gone from there, a line left in the file would be a record whose text is missing.
+ */
+static void give_up(struct chain *c, bool texts, bool sync_failed)
 {
-    if (c->fd >= 0 && ftruncate(c->fd, (off_t)c->settled_size) != 0) {
-        LOG_ERROR("the audit's file cannot be cut back", LOG_STR("tenant", c->tenant),
-                  LOG_STR("err", strerror(errno)), LOG_END);
-    }
-}
-
-static void give_up(struct chain *c, bool sync_failed)
-{
-    struct error err;
+    struct error err = {.text = "the file cannot be cut back"};
+    bool committed = texts && !c->in_transaction && c->payload != NULL;
     if (c->in_transaction) {
         (void)sqlite3_exec(c->payload, "ROLLBACK", NULL, NULL, NULL);
         c->in_transaction = false;
-    } else if (c->payload != NULL && /* committed, and not written */
-               audit_payload_cut(c->payload, c->seq, &err) != STATUS_OK) {
+    }
+    c->unsettled = false; /* what is committed stays there until the file is read anew */
+    bool back = c->fd < 0 ||
+                (ftruncate(c->fd, (off_t)c->size) == 0 && (!committed || fdatasync(c->fd) == 0));
+    if (committed && (!back || audit_payload_cut(c->payload, c->seq, &err) != STATUS_OK)) {
         LOG_ERROR("records of answers that were not given stay in the audit",
                   LOG_STR("tenant", c->tenant), LOG_STR("err", err.text), LOG_END);
     }
-    c->unsettled = false; /* what is committed stays there until the file is read anew */
-    if (c->fd >= 0 && ftruncate(c->fd, (off_t)c->size) != 0) {
-        LOG_ERROR("the audit's file cannot be cut back", LOG_STR("tenant", c->tenant),
-                  LOG_STR("err", strerror(errno)), LOG_END);
-    }
-    if (sync_failed) {
-        unsure(c);
+    if (sync_failed || !back) {
+        cut_back(c, c->settled_size);
     }
     chain_close(c);
 }
@@ -554,7 +558,7 @@ enum status chain_settle(struct chain *c, bool now, struct error *err)
     if (fdatasync(c->fd) != 0) {
         enum status s = error_errno(err, errno, "fsync");
         c->unsettled = false;
-        unsure(c);
+        cut_back(c, c->settled_size);
         chain_close(c);
         return s;
     }
@@ -590,7 +594,7 @@ enum status chain_commit(struct chain *c, struct error *err)
         s = error_errno(err, errno, "fsync");
     }
     if (s != STATUS_OK) {
-        give_up(c, sync_failed);
+        give_up(c, texts, sync_failed);
         return error_prefix(err, "the audit of tenant %s cannot be written", c->tenant);
     }
     c->size += c->pending.len;
@@ -677,7 +681,7 @@ void chain_close(struct chain *c)
     }
     bool synced = c->ready && c->unsettled && fdatasync(c->fd) == 0;
     if (c->ready && c->unsettled && !synced) {
-        unsure(c);
+        cut_back(c, c->settled_size);
     }
     if (synced && audit_waiting_drop(c->payload, 0, c->seq, &err) != STATUS_OK) {
         LOG_WARN("the audit's lines stay in payload.db until the next start",

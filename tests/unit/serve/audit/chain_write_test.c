@@ -228,6 +228,31 @@ static void power_cut(void **state)
     }
 }
 
+/* What is put back and cannot be synced is not taken for durable the next time: it still waits. */
+static void put_back_and_not_synced(void **state)
+{
+    char home[] = "/tmp/carrel-chain-XXXXXX";
+    struct error err;
+    (void)state;
+    assert_non_null(mkdtemp(home));
+    struct audit_policy p = {.home = home, .signer = signer_new(), .payload = AUDIT_KEEP};
+    struct chain c = after_power_cut(home, &p, cut_short);
+    off_t cut = length(home, "00000001.log");
+    syncs_fail = true;
+    assert_int_not_equal(chain_ready(&c, &p, &err), STATUS_OK);
+    syncs_fail = false;
+    assert_true(length(home, "00000001.log") <= cut);
+    assert_int_equal(write_text(&c, &p, "{}"), STATUS_OK);
+    chain_close(&c);
+    struct audit_report *r = calloc(1, sizeof *r);
+    assert_non_null(r);
+    verify_tenant(home, "main", r);
+    assert_int_equal(r->texts, 6);
+    free(r);
+    signer_end(p.signer);
+    assert_int_equal(file_remove_tree(home, &err), STATUS_OK);
+}
+
 /* After a sync that failed the file may show what the disk does not have: it is written anew. */
 static void sync_fails(void **state)
 {
@@ -619,6 +644,7 @@ int main(void)
         cmocka_unit_test(signer_is_silent),
         cmocka_unit_test(tries_leave_nothing),
         cmocka_unit_test(power_cut),
+        cmocka_unit_test(put_back_and_not_synced),
         cmocka_unit_test(sync_fails),
         cmocka_unit_test(altered_later),
         cmocka_unit_test(altered_at_the_front),
