@@ -178,6 +178,9 @@ static void decide(struct migration *m)
     bool building = s->building[0] != '\0' && !m->bad_building;
     bool first = s->encoder[0] == '\0' && s->chunks >= (uint64_t)st->encoder.first_fit_chunks;
     bool again = s->encoder[0] != '\0' && s->fitted_on > 0 && (uint64_t)s->chunks * 100 >= grown;
+    if (s->chunks == m->unfit_chunks && clock_monotonic_ms() < m->unfit_until_ms) {
+        first = again = false; /* else all other work would wait behind it for good */
+    }
     m->chunks = s->chunks;
     m->missing = s->missing;
     m->filled = 0;

@@ -1,9 +1,11 @@
 /* A fit: passages from the store to embed, the fit's bytes back, and to the store. */
+#include "base/clock.h"
 #include "base/log.h"
 #include "ingest/migrate_internal.h"
 
 #define FIT_PIECE ((size_t)256 << 10)
 #define FIT_MS 3600000
+#define UNFIT_MS ((int64_t)10 * 60 * 1000)
 
 /* ---- FIT ---- */
 
@@ -21,6 +23,10 @@ static void fit_failed(struct migration *m, const struct error *err)
         m->request = NULL;
     }
     bool too_little = m->forced && e.code == STATUS_INVALID;
+    if (e.code == STATUS_INVALID) { /* the passages' own fault: another try says the same */
+        m->unfit_chunks = m->stood.chunks;
+        m->unfit_until_ms = clock_monotonic_ms() + UNFIT_MS;
+    }
     migrate_failed(m, &e);
     if (too_little) {
         migrate_refit_ended(m, "");

@@ -102,6 +102,8 @@ struct migration {
     bool bad_building; /* the unfinished encoder cannot be used: fit anew */
 
     /* fit */
+    uint32_t unfit_chunks;  /* so many there were when no encoder could be fitted to them: */
+    int64_t unfit_until_ms; /* while there are as many, none is tried until then */
     struct buf blob;
     uint32_t fitted_on;
     struct buf basis; /* of the scan, for the store */

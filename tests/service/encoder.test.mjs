@@ -5,6 +5,7 @@ import assert from "node:assert/strict";
 import { execFile } from "node:child_process";
 import { join } from "node:path";
 import { after, before, test } from "node:test";
+import { setTimeout as sleep } from "node:timers/promises";
 import { binDir, startAppliance, until } from "./appliance.mjs";
 
 const config = "http:\n  requests_per_minute: 0\nencoder:\n  first_fit_chunks: 60\n  min_document_frequency: 1\n  dimensions: 16\n";
@@ -163,4 +164,22 @@ test("after a restart what is stored is listed and can be asked for by name", as
   }
   const published = (await encoders()).find((e) => e.state === "published").name;
   assert.equal(models.find((m) => m.id === "carrel-embed").alias_of, published);
+});
+
+test("one line again and again gets no fit, is not tried again and again, and no text has the vector of zeros", { timeout: 180_000 }, async () => {
+  const b = await startAppliance({ config });
+  try {
+    b.drop("same.txt", "The falcon is the fastest bird of the whole wide world today.\n".repeat(3000));
+    await b.settled({ n: 1 });
+    const refused = () => b.output.split("too much alike").length - 1;
+    await until("the fit is refused", async () => refused() > 0, { every: 100 });
+    await sleep(2500);
+    const n = refused();
+    await sleep(5000); // a failure that passes would have been tried again twice
+    assert.equal(refused(), n);
+    const r = await b.post("/v1/embeddings", { model: "carrel-embed", input: ["The falcon is fast.", "Tax law in Bonn"] });
+    assert.ok(r.data.every((d) => d.embedding.some((x) => x !== 0)));
+  } finally {
+    await b.stop();
+  }
 });
