@@ -37,9 +37,11 @@ struct hook_tenant {
     struct webhooks *w;
     char name[65];
     struct webhook_state state;
+    bool unbegun; /* what was under way when serve ended last is leased still */
     bool taking, wake, putting;
-    unsigned flying;       /* what became of it is not written down yet */
-    struct list unwritten; /* struct hook_job: outcomes that the disk did not take */
+    unsigned flying; /* what became of it is not written down yet */
+    struct list
+        unwritten; /* struct hook_job: outcomes and a beginning that the disk did not take */
     struct rpc_request *asking;
     int64_t asked_ms, swept_ms; /* monotonic */
 };
@@ -139,9 +141,25 @@ static void submit(struct hook_job *j)
     answers_run(j->t->w->answers, j->t->name, run_job, job_done, j);
 }
 
+/* The job is done again: the disk was full, or busy. */
+static bool keep(struct hook_job *j, const struct error *err)
+{
+    j->kept = err->code != STATUS_OK && !j->t->w->closing;
+    if (j->kept) {
+        j->again_ms = clock_monotonic_ms() + WRITE_AGAIN_MS;
+        list_push(&j->t->unwritten, &j->link);
+    }
+    return j->kept;
+}
+
 static enum status run_begin(sqlite3 *db, struct hook_job *j, struct error *err)
 {
     return webhooks_store_begin(db, j->t->w->svc->home, &j->state, err);
+}
+
+static void begun(struct hook_job *j, const struct error *err)
+{
+    j->t->unbegun = keep(j, err);
 }
 
 /* NULL: too many, or out of memory. */
@@ -178,11 +196,7 @@ static enum status run_outcome(sqlite3 *db, struct hook_job *j, struct error *er
 /* Until it is written the delivery is leased, and two that are leased hold up their endpoint. */
 static void outcome_done(struct hook_job *j, const struct error *err)
 {
-    j->kept = err->code != STATUS_OK && !j->t->w->closing;
-    if (j->kept) {
-        j->again_ms = clock_monotonic_ms() + WRITE_AGAIN_MS;
-        list_push(&j->t->unwritten, &j->link);
-    } else {
+    if (!keep(j, err)) {
         j->t->flying--;
     }
 }
@@ -526,7 +540,7 @@ static void look_at(struct hook_tenant *t, int64_t now, int64_t wall)
 {
     bool due = t->state.due_ms > 0 && t->state.due_ms <= wall;
     write_again(t, now);
-    if (!t->taking && t->flying < FLYING_MAX && (due || t->wake)) {
+    if (!t->unbegun && !t->taking && t->flying < FLYING_MAX && (due || t->wake)) {
         take(t);
     }
     if (t->state.documents && t->asking == NULL && !t->putting && now - t->asked_ms >= ASK_MS) {
@@ -566,7 +580,9 @@ static void find_tenants(struct webhooks *w)
         struct hook_tenant *t = tenant_of(w, e->d_name);
         struct hook_job *j = t == NULL ? NULL : job_new(t);
         if (j != NULL) {
+            t->unbegun = true;
             j->run = run_begin;
+            j->done = begun;
             submit(j);
         }
     }

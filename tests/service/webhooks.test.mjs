@@ -5,7 +5,7 @@ import { createHmac, timingSafeEqual } from "node:crypto";
 import { createServer } from "node:http";
 import { after, before, test } from "node:test";
 import { setTimeout as sleep } from "node:timers/promises";
-import { execFile } from "node:child_process";
+import { execFile, spawn } from "node:child_process";
 import { join } from "node:path";
 import { promisify } from "node:util";
 import { binDir, holding, startAppliance, until } from "./appliance.mjs";
@@ -331,6 +331,29 @@ test("a kill loses nothing that was to be told", async () => {
   const ids = new Set(hook.got.filter((g) => g.path === "/kill").map((g) => g.headers["webhook-id"]));
   assert.equal(ids.size, 1, "one id however often");
   await until("the log says so", async () => (await log(a, w.id)).every((d) => d.state === "taken"));
+});
+
+test("what was under way goes out too where nothing could be written when serve began", { timeout: 180_000 }, async () => {
+  const w = await add(a, hook.url("/begin"), ["document.ingested"]);
+  hook.answer = () => ({ status: 500 });
+  for (const n of [1, 2]) a.drop(`notes/begin${n}.txt`, `Told after the beginning, ${n}.`);
+  await until("they wait", async () => (await log(a, w.id)).filter((d) => d.attempts > 0).length === 2);
+  const { home } = a;
+  await a.kill();
+  hook.answer = () => ({ status: 204 });
+  const python = `import sqlite3, sys
+d = sqlite3.connect(sys.argv[1], isolation_level=None, timeout=60)
+d.execute("UPDATE deliveries SET leased=1 WHERE state=0")
+d.execute("BEGIN IMMEDIATE")
+print("held", flush=True)
+sys.stdin.read()`;
+  const hold = spawn("python3", ["-c", python, join(home, "tenants/main/serve.db")]);
+  await new Promise((done) => hold.stdout.once("data", done));
+  a = await startAppliance({ home, config: null });
+  await until("it could not be written", () => /webhooks.*tenant=main/.test(a.output));
+  hold.stdin.end();
+  await until("both are told", async () => (await log(a, w.id)).filter((d) => d.state === "taken").length === 2);
+  assert.equal((await a.request(`/api/webhooks/${w.id}`, { method: "DELETE" })).status, 200);
 });
 
 test("an endpoint ends with its maker: a key that expired, one of somebody who may not any more; an administrator takes it over", { timeout: 180_000 }, async () => {
