@@ -182,6 +182,32 @@ test("one tenant out of one appliance into another, under another name, while bo
   }
 }));
 
+test("a tenant that comes back beside itself under another name begins an audit of its own, and the first one's stays whole", { timeout: 120_000 }, () => withFolder(async (dir) => {
+  const target = join(dir, "backups");
+  const a = await startAppliance({ config: "audit:\n  checkpoint: 1s\n" });
+  const verified = (tenant) => carrel(["audit", "verify", "--home", a.home, "--tenant", tenant, "--json"], { fails: true }).json();
+  const signedOnce = async (tenant, than) => until(`a signature in ${tenant}`, () => verified(tenant).checkpoints > than, { every: 200 });
+  try {
+    a.drop("own.md", "# Own\n\nThe glasshouse is heated in March.\n");
+    await a.settled({ n: 1 });
+    await a.search("glasshouse heated");
+    await signedOnce("main", 0);
+    carrel(["backup", target, "--home", a.home]);
+    carrel(["restore", target, "--into", a.home, "--tenant", "main", "--as", "copy"]);
+    assert.equal(existsSync(join(a.home, "tenants/copy/payload.db")), false, "what main's people asked is not the copy's");
+    const came = existsSync(join(a.home, "tenants/copy/audit")) ? verified("copy").checkpoints : 0;
+    await until("the copy is set up", () => carrel(["backup", target, "--home", a.home], { fails: true }).code === 0, { every: 500 }); // opens each one's audit
+    await signedOnce("copy", came);
+    const before = verified("main").checkpoints;
+    await a.search("glasshouse heated");
+    await signedOnce("main", before);
+    assert.deepEqual([verified("main").verdict, verified("copy").verdict], ["whole", "whole"], JSON.stringify(verified("main").findings));
+    assert.equal(verified("copy").tenant, "copy");
+  } finally {
+    await a.stop();
+  }
+}));
+
 test("models are named with their sums, or come along; a restore tells what must be imported again", { timeout: 180_000 }, () => withFolder(async (dir) => {
   const target = join(dir, "backups");
   const home = temporaryHome();
