@@ -70,8 +70,9 @@ static void on_found(struct request *q, const ProtobufCMessage *m, const struct 
     mcp_end(q, &w, &text);
 }
 
-static void search(struct request *q, const struct json *arguments)
+static void search_now(struct request *q)
 {
+    const struct json *arguments = jsonr_get(jsonr_get(q->body, "params"), "arguments");
     Rt__SearchRequest ask = RT__SEARCH_REQUEST__INIT;
     struct error err;
     if (api_search_read(q, arguments, &ask, &err) != STATUS_OK) {
@@ -79,6 +80,12 @@ static void search(struct request *q, const struct json *arguments)
         return;
     }
     api_unary(q, PEER_RETRIEVE, &rt_search_method, 0, &ask.base, on_found);
+}
+
+static void search(struct request *q, const struct json *arguments)
+{
+    (void)arguments; /* the body has them still when it is this search's turn */
+    api_in_turn(q, search_now);
 }
 
 /* ---- read_passage ---- */

@@ -8,6 +8,7 @@
 #include "base/log.h"
 #include "serve/api.h"
 #include "serve/http/url.h"
+#include "serve/jobs.h"
 #include "serve/service.h"
 
 #define TELL_MS 1500
@@ -317,10 +318,18 @@ static void on_turn(struct share_place *p)
     api_work_end(&work);
 }
 
+static void stand_again(struct request *q)
+{
+    api_in_turn(q, q->in_turn);
+}
+
 void api_in_turn(struct request *q, void (*go)(struct request *q))
 {
     q->in_turn = go;
-    if (share_enter(q->serve->share, q->who->tenant, &q->place, on_turn) != STATUS_OK) {
+    enum status s = share_enter(q->serve->share, q->who->tenant, &q->place, on_turn);
+    if (s == STATUS_BUSY && q->job != NULL) { /* nobody stands there to try again */
+        jobs_watch(q, stand_again);
+    } else if (s != STATUS_OK) {
         http_header(q->http, "Retry-After", "1");
         api_error(q, 429, NULL, "rate_limit_exceeded",
                   "Too many searches of this tenant are waiting already: try again shortly.");

@@ -96,7 +96,8 @@ void api_cancel_calls(struct request *q);
 void api_cancel_forget(struct request *q, struct rpc_request *r);
 
 /* go when it is this tenant's turn (share.h): now, or later while the client waits. The turn ends
- * with share_leave, or with the answer. 429 is answered here. */
+ * with share_leave, or with the answer. Where the line is full 429 is answered here; a job asks
+ * again each second instead. */
 void api_in_turn(struct request *q, void (*go)(struct request *q));
 
 /* A unary call: `done` gets the reply (a copy in the arena), or NULL and the error. */
