@@ -58,9 +58,9 @@ struct request {
     struct fair_use use;             /* limits it counts for, and what it used */
     struct share_place place;        /* where tenants take turns */
     void (*in_turn)(struct request *q);
-    struct write_turn *turn;         /* among the writes to its address; NULL: it is none */
-    struct audit_call audit;         /* what its record says; serve/audit/gate.h */
-    void *op;                        /* the handler's state, in the arena */
+    struct write_turn *turn; /* among the writes to its address; NULL: it is none */
+    struct audit_call audit; /* what its record says; serve/audit/gate.h */
+    void *op;                /* the handler's state, in the arena */
     void (*on_gone)(
         struct request *q); /* calls are cancelled already; free what the arena does not hold */
 };
