@@ -115,6 +115,7 @@ struct http_request {
         struct buf body;
     } kept;
     bool chunked, close_after, no_body, busy;
+    bool last_words; /* its time is over, and its answer waits at the gate a little longer */
     int64_t left;   /* of a stream whose length was told; -1: it was not */
     char kept_byte; /* the last of such a stream: it waits with the end */
     bool keeps_byte;

@@ -131,14 +131,24 @@ void request_answered(struct http_request *r)
     detach(r);
 }
 
+/* What was said in time, or is said now, may have to be recorded before it goes out. */
+static void allow_last_words(struct http_request *r)
+{
+    r->last_words = true;
+    r->close_after = true;
+    r->deadline_ms = clock_monotonic_ms() + LAST_WORDS_MS;
+}
+
 void request_fail(struct http_request *r, int status, const char *type, const char *message)
 {
+    if (request_kept(r) && !r->last_words) {
+        allow_last_words(r);
+        return;
+    }
     void (*on_fail)(struct http_request *, const char *) = r->on_fail;
     r->on_fail = NULL;
     if (r->answer == ANSWER_STREAM && on_fail != NULL && !r->conn->closing) {
-        r->close_after = true;
-        r->deadline_ms =
-            clock_monotonic_ms() + LAST_WORDS_MS; /* they may have to be recorded first */
+        allow_last_words(r);
         on_fail(r, message);
         return;
     }
@@ -151,8 +161,8 @@ void request_fail(struct http_request *r, int status, const char *type, const ch
     r->close_after = true;
     if (r->answer == ANSWER_NONE) {
         http_respond_error(r, status, type, NULL, NULL, message);
-        if (request_kept(r)) { /* as above */
-            r->deadline_ms = clock_monotonic_ms() + LAST_WORDS_MS;
+        if (request_kept(r)) {
+            allow_last_words(r);
         }
     } else {
         http_stream_cut(r);

@@ -58,7 +58,7 @@ export function pages(a: Answer): (number | null)[] {
 export function shares(r: Report): string[] {
   return r.teams.map((t) => \`\${t.team}: \${(t.share * 100).toFixed(1)} %, \${t.prompt_tokens + t.completion_tokens} tokens\`);
 }
-export function verdict(v: paths["/api/audit/verify"]["get"]["responses"]["200"]["content"]["application/json"]): "whole" | "broken" {
+export function verdict(v: paths["/api/audit/verify"]["get"]["responses"]["200"]["content"]["application/json"]): "whole" | "older" | "broken" {
   return v.verdict;
 }
 export function failed(j: components["schemas"]["Job"]): boolean {

@@ -71,6 +71,13 @@ const asAuditor = async (path) => {
   return r;
 };
 
+/** No text of the audit can be committed until what this gives back is called. */
+async function holdTexts(a) {
+  const hold = spawn("python3", ["-c", "import sqlite3, sys\nd = sqlite3.connect(sys.argv[1], isolation_level=None, timeout=60)\nd.execute('BEGIN IMMEDIATE')\nprint('held', flush=True)\nsys.stdin.read()", join(a.home, "tenants/main/payload.db")]);
+  await new Promise((done) => hold.stdout.once("data", done));
+  return () => hold.stdin.end();
+}
+
 test("sealed texts: none here can read them, the auditor can, and nobody else's key", async () => {
   await a.post("/api/search", { query: "Quagmire opens" });
   const dir = join(a.home, "tenants/main");
@@ -180,9 +187,8 @@ test("a file with its length told is not whole for its reader before its close i
   assert.match(head, /Content-Length: 25165824/);
   // texts cannot be committed while another has the database, which the audit waits for (five seconds): an act's record stands in line
   let asked;
-  const hold = spawn("python3", ["-c", "import sqlite3, sys\nd = sqlite3.connect(sys.argv[1], isolation_level=None, timeout=60)\nd.execute('BEGIN IMMEDIATE')\nprint('held', flush=True)\nsys.stdin.read()", join(a.home, "tenants/main/payload.db")]);
+  const letGo = await holdTexts(a);
   try {
-    await new Promise((done) => hold.stdout.once("data", done));
     asked = a.post("/api/keys", { name: "in line", role: "reader" });
     await sleep(500);
     socket.on("data", (d) => (got += d.length));
@@ -191,7 +197,7 @@ test("a file with its length told is not whole for its reader before its close i
     await sleep(300);
     assert.equal(got, whole - 1);
   } finally {
-    hold.stdin.end();
+    letGo();
   }
   await asked;
   await until("the last byte", async () => got === whole);
@@ -199,4 +205,23 @@ test("a file with its length told is not whole for its reader before its close i
   const { records } = await (await asAuditor("/api/audit?limit=50")).json();
   const open = records.findLast((x) => x.record.what === "GET /v1/files/{id}/content");
   assert.equal(records.find((x) => x.record.type === "close" && x.record.call === open.record.call).record.outcome, "done");
+});
+
+test("an answer that was found in time and recorded a little late is given", { timeout: 180_000 }, async () => {
+  const b = await startAppliance({ config: "http:\n  requests_per_minute: 0\n  request_timeout: 3s\n" });
+  try {
+    b.drop("visit.md", "# Visitors\n\nVisitors park their cars behind the solar tower.\n");
+    await b.settled({ n: 1 });
+    await b.search("visitors"); // the audit begins
+    const letGo = await holdTexts(b);
+    const began = Date.now();
+    const asked = b.request("/api/search", { method: "POST", body: { query: "visitors" } });
+    setTimeout(letGo, 3600);
+    const r = await asked;
+    assert.equal(r.status, 200, await r.clone().text());
+    assert.match(await r.text(), /solar tower/);
+    assert.ok(Date.now() - began > 3500, "it was recorded after its time");
+  } finally {
+    await b.stop();
+  }
 });
