@@ -49,6 +49,7 @@ struct store_sweep {
     size_t n_rows, row, removed;
     /* of the row */
     char call[ID_CAP];
+    bool opened; /* its "act" is durable, its "close" not asked for */
     int64_t started_ms;
     bool here, ours, still;
     struct error said; /* ingest's */
@@ -101,6 +102,8 @@ static void on_lane(struct store_sweep *s, answers_work_fn work, answers_done_fn
     answers_run(s->answers, s->tenants[s->at], work, done, s);
 }
 
+static bool end_act(struct store_sweep *s, const char *outcome);
+
 static void ask_ingest(struct store_sweep *s, const struct rpc_method *method,
                        const ProtobufCMessage *ask, const struct rpc_callbacks *callbacks)
 {
@@ -110,7 +113,10 @@ static void ask_ingest(struct store_sweep *s, const struct rpc_method *method,
     if (s->rpc == NULL) {
         struct error err;
         (void)error_set(&err, STATUS_UNAVAILABLE, "ingest cannot be asked");
-        give_up(s, &err);
+        s->said = err;
+        if (!s->opened || !end_act(s, "failed")) {
+            give_up(s, &err);
+        }
     }
 }
 
@@ -171,30 +177,43 @@ static void on_told(const struct error *err, void *data)
     }
 }
 
+/* false: out of memory */
+static bool end_act(struct store_sweep *s, const char *outcome)
+{
+    struct audit_item *i = audit_item_new(s->tenants[s->at], "close");
+    s->opened = false;
+    if (i == NULL) {
+        return false;
+    }
+    audit_field_z(&i->fields, "call", s->call);
+    audit_field_z(&i->fields, "outcome", outcome);
+    audit_field_int(&i->fields, "ms", clock_monotonic_ms() - s->started_ms);
+    s->pending = true;
+    audit_put(s->audit, i, on_told, s);
+    return true;
+}
+
 static void on_deleted(struct rpc_request *r, const struct error *err, void *data)
 {
     struct store_sweep *s = data;
     (void)r;
     s->rpc = NULL;
     s->said = *err;
-    struct audit_item *i = audit_item_new(s->tenants[s->at], "close");
-    if (i == NULL) {
+    if (!end_act(s, err->code == STATUS_OK ? "done" : "failed")) {
         struct error e;
         (void)error_set(&e, STATUS_NO_MEMORY, "out of memory");
         give_up(s, &e);
-        return;
     }
-    audit_field_z(&i->fields, "call", s->call);
-    audit_field_z(&i->fields, "outcome", err->code == STATUS_OK ? "done" : "failed");
-    audit_field_int(&i->fields, "ms", clock_monotonic_ms() - s->started_ms);
-    s->pending = true;
-    audit_put(s->audit, i, on_told, s);
 }
 
 static void on_recorded(const struct error *err, void *data)
 {
     static const struct rpc_callbacks callbacks = {.on_finish = on_deleted};
     struct store_sweep *s = data;
+    s->opened = err->code == STATUS_OK;
+    if (s->stopped && s->opened && end_act(s, "cancelled")) {
+        return;
+    }
     if (!back(s)) {
         return;
     }
@@ -404,6 +423,9 @@ void store_sweep_stop(struct store_sweep *s, void (*closed)(void *data), void *d
     if (s->rpc != NULL) {
         rpc_request_cancel(s->rpc);
         s->rpc = NULL;
+    }
+    if (s->opened) { /* ingest may have done it or not */
+        (void)end_act(s, "cancelled");
     }
     uv_close((uv_handle_t *)&s->timer, on_timer_closed);
 }
